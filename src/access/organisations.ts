@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto';
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Secret } from '../secrets/secret.ts';
+import type { Vault } from '../secrets/vault.ts';
+import { addApiKey } from './api-keys.ts';
+import { scopes } from './caller.ts';
+import { Organisation, Project } from './organisation.entity.ts';
+
+/** The first organisation and its first project have the ids on which the examples are written. */
+export const firstOrganisationId = '6f03caa1-a5de-43ce-b127-95a145d3464c';
+export const firstProjectId = '7ffbb072-2575-495a-b5b0-127f88caef78';
+
+/** Adds an organisation with its data keys, a first project and an administrator's API key; the caller flushes. */
+export async function addOrganisation(
+  em: EntityManager,
+  vault: Vault,
+  options: { id?: string; name: string; projectId?: string; projectName: string; administratorKey: Secret },
+): Promise<{ orgId: string; projectId: string }> {
+  const orgId = options.id ?? randomUUID();
+  const projectId = options.projectId ?? randomUUID();
+  const createdAt = new Date();
+  em.create(Organisation, { id: orgId, name: options.name, createdAt });
+  em.create(Project, { id: projectId, orgId, name: options.projectName, createdAt });
+  await vault.addDataKeys(em, orgId);
+  addApiKey(em, { orgId, name: 'Administrator', key: options.administratorKey, scopes });
+  return { orgId, projectId };
+}
+
+/** Whether any organisation exists. */
+export async function hasOrganisation(em: EntityManager): Promise<boolean> {
+  return (await em.count(Organisation)) > 0;
+}

@@ -1,0 +1,76 @@
+import type { z } from 'zod';
+import type { ErrorCode } from '../errors.ts';
+import type { Outbound } from '../outbound/outbound.ts';
+import type { Secret } from '../secrets/secret.ts';
+
+/** The value of a field, once checked. */
+export type FieldValue = string | Secret | null | undefined;
+
+/** One part of an app's credentials, described so that a form can be drawn for it. */
+export interface Field {
+  /** What a form calls it. */
+  label: string;
+  /** `SECRET` fields are sealed and never come back; the others are public. */
+  kind: 'TEXT' | 'URL' | 'SECRET';
+  /** Checks and normalises the value. A `SECRET` field takes and gives a `Secret`, the others a string. */
+  rule: z.ZodType<FieldValue>;
+  required: boolean;
+  placeholder: string;
+  /** What it is and where in the app to find it, for the person who has to fill it in. */
+  help: string;
+}
+
+/** What a caller gave, checked and normalised, parted into what may be shown and what may not. */
+export interface Credentials {
+  public: Readonly<Record<string, string>>;
+  secret: Readonly<Record<string, Secret>>;
+}
+
+/** What the app said when asked whether credentials work. */
+export type Diagnosis =
+  | {
+      status: 'VERIFIED';
+      /** Whose credentials they are, by the fields of the app's `account`; null when the app does not say. */
+      account: Readonly<Record<string, string | null>> | null;
+      /** The app's own id of the request, for its support. */
+      upstreamRequestId: string | null;
+    }
+  | {
+      /** `REJECTED`: the app judged them and said no. `UNREACHABLE`: nobody judged them. */
+      status: 'REJECTED' | 'UNREACHABLE';
+      code: ErrorCode;
+      message: string;
+      remedy: string;
+      retryAt?: Date;
+      upstreamRequestId: string | null;
+    };
+
+/** A way in which an app lets us in. */
+export interface Method {
+  /** Stored in the database and used in REST: `api-token`. GraphQL has it as `API_TOKEN`. */
+  id: string;
+  label: string;
+  description: string;
+  fields: Readonly<Record<string, Field>>;
+  /** Asks the app whether the credentials work. An outage is a diagnosis, not an exception. */
+  verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<Diagnosis>;
+}
+
+/** A third-party product. One folder in `apps/` holds all there is to say about it. */
+export interface App {
+  /** Stored in the database and used in REST: `okta`. GraphQL has it as `OKTA`. */
+  id: string;
+  /** What people call it; also the start of its GraphQL type names: `Okta`. */
+  name: string;
+  description: string;
+  methods: readonly Method[];
+  /** What the app tells about the owner of the credentials. */
+  account?: {
+    /** The field of the credentials type: `tokenOwner`. */
+    field: string;
+    /** The GraphQL type: `OktaTokenOwner`. */
+    type: string;
+    description: string;
+    fields: Readonly<Record<string, { description: string; required: boolean }>>;
+  };
+}

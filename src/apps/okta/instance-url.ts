@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import { hostPort } from '../../outbound/address.ts';
+
+const example = 'https://example.okta.com';
+
+/** The domains under which Okta itself gives out organisations; only there is `acme-admin` Okta's admin console. */
+const oktaDomain =
+  /\.(okta|oktapreview|okta-emea|okta-gov|trexcloud|trex-govcloud|clouditude)\.com$|\.okta\.mil$/;
+
+/**
+ * The rule for an instance URL: what is accepted comes back as its lower-case origin, and unchanged the next time.
+ * Whether the address may be connected to is the outbound client's question, not this rule's.
+ *
+ * Messages repeat no more of the input than a host name under one of Okta's own domains: people paste tokens into
+ * the wrong field.
+ */
+export function instanceUrlRule(trustedHosts: ReadonlySet<string>) {
+  return z
+    .string({ error: `Give the address of your Okta organisation, such as ${example}.` })
+    .transform((input, context) => {
+      const outcome = parseInstanceUrl(input, trustedHosts);
+      if ('origin' in outcome) return outcome.origin;
+      for (const message of outcome.messages) context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    });
+}
+
+type Outcome = { origin: string } | { messages: readonly string[] };
+
+function parseInstanceUrl(input: string, trustedHosts: ReadonlySet<string>): Outcome {
+  const text = input.trim();
+  if (text === '')
+    return refuse(
+      `The instance URL is empty. Give the address of your Okta organisation, such as ${example}.`,
+    );
+  if (text.length > 2048)
+    return refuse(
+      `The instance URL is too long. It is only the address of your Okta organisation, such as ${example}.`,
+    );
+  if (/[\s\p{Cc}\\]/u.test(text)) {
+    return refuse(`The instance URL has spaces, backslashes or control characters in it. Remove them.`);
+  }
+  // `URL` would read `acme.okta.com:443` as the scheme `acme.okta.com`, and `https:acme` as `https://acme`.
+  const [, scheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/i.exec(text) ?? [];
+  if (scheme === undefined) return refuse(`The instance URL has to start with https://. ${suggestion(rest)}`);
+  if (!/^https?$/i.test(scheme))
+    return refuse(`The instance URL has to start with https://, such as ${example}.`);
+  const url = URL.parse(text);
+  if (url === null) return refuse(`The instance URL is not a web address. Write it like ${example}.`);
+
+  const hostname = url.hostname.replace(/\.$/, '');
+  const origin = `${url.protocol}//${hostname}${url.port && `:${url.port}`}`;
+  const messages = [...extras(url, rest), ...hostProblems(hostname)];
+  if (
+    url.protocol === 'http:' &&
+    !trustedHosts.has(hostPort({ protocol: url.protocol, hostname, port: url.port }))
+  ) {
+    messages.push('The instance URL has to use https. Write https:// instead of http://.');
+  }
+  return messages.length > 0 ? { messages } : { origin };
+}
+
+/** What a URL may have and an instance URL may not. `rest` still has the empty parts that `URL` forgets. */
+function extras(url: URL, rest: string): string[] {
+  const messages: string[] = [];
+  if (/^[^/?#]*@/.test(rest)) {
+    messages.push('Remove the user name and password before the @. The API token goes into its own field.');
+  }
+  if (url.pathname !== '/') messages.push('Remove the path after the host name, everything from the / on.');
+  if (/^[^#]*\?/.test(rest)) messages.push('Remove the query, everything from the ? on.');
+  if (rest.includes('#')) messages.push('Remove the fragment, everything from the # on.');
+  return messages;
+}
+
+function hostProblems(hostname: string): string[] {
+  const isAddress = hostname.startsWith('[');
+  if (!isAddress && !isHostName(hostname)) {
+    return [`The host of the instance URL is not a valid host name. Write it like ${example}.`];
+  }
+  const [label = '', ...others] = hostname.split('.');
+  const domain = `.${others.join('.')}`;
+  if (!label.endsWith('-admin') || !oktaDomain.test(domain)) return [];
+  const org = label.slice(0, -'-admin'.length);
+  const right = org === '' ? `such as ${example}` : `https://${org}${domain}`;
+  return [`This is the address of the Okta admin console. Use the one without “-admin”: ${right}.`];
+}
+
+/** Letters, digits, hyphens and the underscores of container names: 63 at most between dots, 253 in all. */
+function isHostName(hostname: string): boolean {
+  return hostname.length <= 253 && hostname.split('.').every((label) => /^[a-z0-9_-]{1,63}$/.test(label));
+}
+
+function suggestion(rest: string): string {
+  const host = /^[a-z0-9.-]+(?=$|[/?#:])/i.exec(rest)?.[0].toLowerCase() ?? '';
+  if (!isHostName(host) || !oktaDomain.test(host)) return `Write it like ${example}.`;
+  return hostProblems(host)[0] ?? `Write https://${host}.`;
+}
+
+function refuse(message: string): Outcome {
+  return { messages: [message] };
+}

@@ -1,0 +1,59 @@
+import type { App } from '../app.ts';
+import { apiTokenRule } from './api-token.ts';
+import { instanceUrlRule } from './instance-url.ts';
+import { verifyApiToken } from './verify.ts';
+
+/** Okta, an identity provider. `trustedHosts` are the `host:port` that may also be http. */
+export function okta(settings: { trustedHosts: ReadonlySet<string> }): App {
+  return {
+    id: 'okta',
+    name: 'Okta',
+    description: 'Okta, the identity provider: users, groups and applications of an Okta organisation.',
+    methods: [
+      {
+        id: 'api-token',
+        label: 'API token',
+        description:
+          'An API token that an Okta administrator creates. It may do what that administrator may do, and expires ' +
+          'when it is not used for 30 days.',
+        fields: {
+          instanceUrl: {
+            label: 'Instance URL',
+            kind: 'URL',
+            rule: instanceUrlRule(settings.trustedHosts),
+            required: true,
+            placeholder: 'https://example.okta.com',
+            help:
+              'The address of your Okta organisation: what you see when you sign in to Okta, without “-admin” and ' +
+              'without a path. A custom domain works too.',
+          },
+          apiToken: {
+            label: 'API token',
+            kind: 'SECRET',
+            rule: apiTokenRule,
+            required: true,
+            placeholder: 'The token that Okta shows once',
+            help:
+              'In the Okta Admin Console, go to Security > API > Tokens and click Create token. Give it a name, ' +
+              'choose “Any IP”, click Create token, and copy the token before you close the window.',
+          },
+        },
+        verify: verifyApiToken,
+      },
+    ],
+    account: {
+      field: 'tokenOwner',
+      type: 'OktaTokenOwner',
+      description:
+        'The Okta user who created the API token, as Okta described them when the token was verified.',
+      fields: {
+        id: { description: 'The id of the user in Okta.', required: true },
+        login: {
+          description: 'The name the user signs in to Okta with, usually an email address.',
+          required: false,
+        },
+        status: { description: 'The status of the user in Okta: `ACTIVE`, for one.', required: false },
+      },
+    },
+  };
+}

@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+
+/** What Okta would answer; `body` is to be sent as JSON. */
+export interface StandInAnswer {
+  status: number;
+  /** Names in lower case. */
+  headers: Record<string, string>;
+  body: object;
+}
+
+/** The part of a request that decides about the answer. */
+export interface StandInRequest {
+  method: string;
+  /** Path and query, as it stands in the request line. */
+  path: string;
+  /** The `Authorization` header. */
+  authorization: string | undefined;
+}
+
+const perMinute = 600;
+
+/** The errors that a client may meet, in the words of management.yaml's examples. */
+const errors = {
+  E0000006: { status: 403, summary: 'You do not have permission to perform the requested action' },
+  E0000007: { status: 404, summary: 'Not found: Resource not found' },
+  E0000009: { status: 503, summary: 'Internal Server Error' },
+  E0000011: { status: 401, summary: 'Invalid token provided' },
+  E0000022: { status: 405, summary: 'The endpoint does not support the provided HTTP method' },
+  E0000047: { status: 429, summary: 'API call exceeded rate limit due to too many requests.' },
+} as const;
+
+/** The codes of the errors that the stand-in knows. */
+export type OktaErrorCode = keyof typeof errors;
+
+/** An answer in which Okta refuses, with the headers and the body that management.yaml describes. */
+export function oktaError(code: OktaErrorCode, resetAt?: Date): StandInAnswer {
+  const { status, summary } = errors[code];
+  return {
+    status,
+    headers: commonHeaders(code === 'E0000047' ? 0 : perMinute - 1, resetAt),
+    body: {
+      errorCode: code,
+      errorSummary: summary,
+      errorLink: code,
+      errorId: `oae${randomBytes(16).toString('base64url')}`,
+      errorCauses: [],
+    },
+  };
+}
+
+/** How tokens for demonstrations begin, and what happens to them. Every other token is good. */
+const demonstrations: readonly (readonly [string, OktaErrorCode])[] = [
+  ['revoked', 'E0000011'],
+  ['weak', 'E0000006'],
+  ['limited', 'E0000047'],
+  ['broken', 'E0000009'],
+];
+
+/** Answers a request as the Okta organisation `https://example.okta.com` would. */
+export function answerAsOkta({ method, path, authorization }: StandInRequest): StandInAnswer {
+  const [pathname] = path.split('?', 1);
+  if (pathname === '/.well-known/okta-organization') {
+    return method === 'GET' ? ok(organisation) : oktaError('E0000022');
+  }
+  if (pathname !== '/api/v1/users/me') return oktaError('E0000007');
+  const token = /^SSWS (\S+)$/.exec(authorization ?? '')?.[1];
+  if (token === undefined) return oktaError('E0000011');
+  if (method !== 'GET') return oktaError('E0000022');
+  const refusal = demonstrations.find(([start]) => token.startsWith(start));
+  return refusal ? oktaError(refusal[1]) : ok(administrator);
+}
+
+function ok(body: object): StandInAnswer {
+  return { status: 200, headers: { ...commonHeaders(perMinute - 1), etag: 'W/"1234567890abcdef"' }, body };
+}
+
+function commonHeaders(remaining: number, resetAt = new Date(Date.now() + 60_000)): Record<string, string> {
+  return {
+    'content-type': 'application/json',
+    'cache-control': 'no-cache, no-store',
+    'x-okta-request-id': randomBytes(18).toString('base64url'),
+    'x-rate-limit-limit': String(perMinute),
+    'x-rate-limit-remaining': String(remaining),
+    'x-rate-limit-reset': String(Math.ceil(resetAt.getTime() / 1000)),
+  };
+}
+
+const organisation = {
+  id: '00o5rb5mt2H3d1TJd0h7',
+  pipeline: 'idx',
+  _links: { organization: { href: 'https://example.okta.com' } },
+};
+
+const administrator = {
+  id: '00ub0oNGTSWTBKOLGLNR',
+  status: 'ACTIVE',
+  created: '2013-06-24T16:39:18.000Z',
+  activated: '2013-06-24T16:39:19.000Z',
+  statusChanged: '2013-06-24T16:39:19.000Z',
+  lastLogin: '2013-06-24T17:39:19.000Z',
+  lastUpdated: '2013-07-02T21:36:25.344Z',
+  passwordChanged: '2013-07-02T21:36:25.344Z',
+  type: { id: 'otyfnly5cQjJT9PnR0g4' },
+  profile: {
+    firstName: 'Ada',
+    lastName: 'Admin',
+    login: 'ada.admin@example.com',
+    email: 'ada.admin@example.com',
+    secondEmail: null,
+    mobilePhone: null,
+  },
+  credentials: { provider: { type: 'OKTA', name: 'OKTA' } },
+  _links: { self: { href: 'https://example.okta.com/api/v1/users/00ub0oNGTSWTBKOLGLNR' } },
+};

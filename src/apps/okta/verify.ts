@@ -1,0 +1,76 @@
+import { type Answer, type Outbound, OutboundError } from '../../outbound/outbound.ts';
+import type { Secret } from '../../secrets/secret.ts';
+import type { Credentials, Diagnosis } from '../app.ts';
+import { isOktaError, readTokenOwner } from './answer.ts';
+import * as diagnosis from './diagnosis.ts';
+import { readRetryAt } from './retry-at.ts';
+
+/**
+ * Asks Okta whose token it is, and reads the answer.
+ *
+ * Only an answer that is recognisably Okta's own may call the token bad; everything else is an outage or a wrong
+ * address.
+ *
+ * @throws OutboundError if `signal` aborts: whoever gave up does not want a diagnosis that could be kept
+ */
+export async function verifyApiToken(
+  credentials: Credentials,
+  outbound: Outbound,
+  signal?: AbortSignal,
+): Promise<Diagnosis> {
+  const { instanceUrl } = credentials.public;
+  const { apiToken } = credentials.secret;
+  if (instanceUrl === undefined || apiToken === undefined)
+    throw new Error('Okta credentials were not checked');
+  try {
+    const answer = await outbound.get(new URL('/api/v1/users/me', instanceUrl), {
+      headers: { accept: 'application/json', authorization: `SSWS ${apiToken.reveal()}` },
+      signal,
+    });
+    return { ...diagnose(answer, apiToken), upstreamRequestId: readRequestId(answer, apiToken) };
+  } catch (error) {
+    if (!(error instanceof OutboundError) || signal?.aborted) throw error;
+    return { ...diagnoseFailure(error), upstreamRequestId: null };
+  }
+}
+
+function diagnose({ status, headers, body }: Answer, token: Secret): diagnosis.Finding {
+  if (status === 429) return diagnosis.rateLimited(readRetryAt(headers, new Date()));
+  if (status >= 500) return diagnosis.failing(status);
+  if (status >= 300 && status < 400) {
+    return diagnosis.notOkta(`it sends us elsewhere (status ${status}), and the token is not sent along`);
+  }
+  if (status === 401 && isOktaError(body)) return diagnosis.tokenRejected;
+  if (status === 403 && isOktaError(body)) return diagnosis.roleTooWeak;
+  if (status !== 200) return diagnosis.notOkta(`it answered with status ${status}, and not as Okta does`);
+  const owner = readTokenOwner(body, token);
+  return 'problem' in owner ? diagnosis.notOkta(owner.problem) : { status: 'VERIFIED', account: owner };
+}
+
+function diagnoseFailure(error: OutboundError): diagnosis.Finding {
+  switch (error.reason) {
+    case 'HOST_NOT_ALLOWED':
+      return diagnosis.hostNotAllowed(error.message);
+    case 'TOO_LARGE':
+    case 'PROTOCOL':
+      return diagnosis.notOkta(error.message);
+    case 'UNKNOWN_HOST':
+      return diagnosis.unreachable(error.message, 'Check the spelling of the instance URL.');
+    case 'TLS':
+      return diagnosis.unreachable(
+        error.message,
+        'Check that the instance URL is the address of your Okta organisation. If it is, its certificate has to be put right.',
+      );
+    default:
+      return diagnosis.unreachable(
+        error.message,
+        'Check the instance URL and whether this server may connect to that host, then try again.',
+      );
+  }
+}
+
+/** Okta's id of the request. A host that hides the token in it is not Okta, and gets none. */
+function readRequestId({ headers }: Answer, token: Secret): string | null {
+  const id = headers['x-okta-request-id'] ?? '';
+  return /^[\w.@-]{1,64}$/.test(id) && !token.isIn(id) ? id : null;
+}

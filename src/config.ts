@@ -1,0 +1,106 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { StartError } from './errors.ts';
+import { Secret } from './secrets/secret.ts';
+
+const secret = z.string().transform((text) => new Secret(text));
+const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
+
+const environment = z.object({
+  NODE_ENV: z.string().optional(),
+  PORT: z
+    .string()
+    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
+    .transform(Number)
+    .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
+    .default(4000),
+  HOST: z.string().min(1, { error: 'must be an address or a host name' }).optional(),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\/./, { error: 'must start with postgresql://' })
+    .pipe(secret)
+    .optional(),
+  DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
+  ENCRYPTION_KEYS: secret.optional(),
+  BOOTSTRAP_API_KEY: z
+    .string()
+    .regex(/^[A-Za-z0-9._~-]{32,512}$/, {
+      error: 'must be 32 to 512 characters out of A-Z, a-z, 0-9, ".", "_", "~" and "-"',
+    })
+    .pipe(secret)
+    .optional(),
+  TRUSTED_INSTANCE_HOSTS: z
+    .string()
+    .default('')
+    .transform((list) =>
+      list
+        .split(',')
+        .map((entry) => entry.trim().toLowerCase())
+        .filter(Boolean),
+    )
+    .refine((entries) => entries.every((entry) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+):\d{1,5}$/.test(entry)), {
+      error: 'must be host:port,host:port…',
+    }),
+  OKTA_STAND_IN: onOff.optional(),
+  GRAPHIQL: onOff.optional(),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+      error: 'must be fatal, error, warn, info, debug, trace or silent',
+    })
+    .default('info'),
+});
+
+/** How the server is to run. */
+export interface Config {
+  production: boolean;
+  port: number;
+  host: string;
+  /** Absent: the embedded database in `dataDir`. */
+  databaseUrl: Secret | undefined;
+  /** Absolute. */
+  dataDir: string;
+  /** Absent: generated into `dataDir`. */
+  encryptionKeys: Secret | undefined;
+  /** Absent: generated into `dataDir`, except in production. */
+  bootstrapApiKey: Secret | undefined;
+  /** `host:port` that may be http, loopback or private. */
+  trustedInstanceHosts: ReadonlySet<string>;
+  /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
+  oktaStandIn: boolean;
+  graphiql: boolean;
+  logLevel: string;
+}
+
+/**
+ * Reads the configuration from the environment.
+ *
+ * @throws StartError with one line that names every variable that is missing or wrong, and repeats no value
+ */
+export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
+  // An empty variable is how shells and compose files say "not set".
+  const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
+  const { success, data, error } = environment.safeParse(given);
+  if (!success) {
+    throw new StartError(error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '));
+  }
+  const production = data.NODE_ENV === 'production';
+  if (production) {
+    const missing = (['DATABASE_URL', 'ENCRYPTION_KEYS'] as const).filter((name) => !data[name]);
+    if (missing.length > 0) throw new StartError(`NODE_ENV=production needs ${missing.join(' and ')}`);
+    if (data.OKTA_STAND_IN === 'on')
+      throw new StartError('OKTA_STAND_IN=on is refused when NODE_ENV=production');
+  }
+  return {
+    production,
+    port: data.PORT,
+    host: data.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    databaseUrl: data.DATABASE_URL,
+    dataDir: resolve(data.DATA_DIR),
+    encryptionKeys: data.ENCRYPTION_KEYS,
+    bootstrapApiKey: data.BOOTSTRAP_API_KEY,
+    trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),
+    oktaStandIn: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
+    graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
+    logLevel: data.LOG_LEVEL,
+  };
+}

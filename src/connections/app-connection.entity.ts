@@ -1,0 +1,57 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { Organisation, Project } from '../access/organisation.entity.ts';
+import type { ErrorCode } from '../errors.ts';
+import { DataKey } from '../secrets/data-key.entity.ts';
+
+/** What came of the last time the app was asked. */
+export type VerificationStatus = 'VERIFIED' | 'REJECTED' | 'UNREACHABLE';
+
+/** The unique indexes that keep names apart: one within a project, one for connections without a project. */
+export const nameIndexes = ['app_connection_project_name_unique', 'app_connection_org_name_unique'] as const;
+
+const AppConnectionSchema = defineEntity({
+  name: 'AppConnection',
+  tableName: 'app_connection',
+  properties: {
+    id: p.uuid().primary(),
+    orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),
+    projectId: () => p.manyToOne(Project).mapToPk().fieldName('project_id').nullable().deleteRule('restrict'),
+    // The "C" collation orders names alike on every database, whatever its locale.
+    name: p.text().collation('C'),
+    description: p.text().nullable(),
+    app: p.text(),
+    method: p.text(),
+    version: p.integer().version(),
+    createdAt: p.datetime(3),
+    updatedAt: p.datetime(3),
+    isPlatformManagedCredentials: p.boolean(),
+    credentialsHash: p.text(),
+    publicCredentials: p.json<Record<string, string>>(),
+    account: p.json<Record<string, string | null>>().nullable(),
+    // Read only where credentials are used: never selected unless asked for, never serialised.
+    sealedCredentials: p.text().hidden().lazy(),
+    dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id').index('app_connection_data_key'),
+    verificationStatus: p.text().$type<VerificationStatus>(),
+    verificationCheckedAt: p.datetime(3),
+    verificationCode: p.text().$type<ErrorCode>().nullable(),
+    verificationMessage: p.text().nullable(),
+    verificationRemedy: p.text().nullable(),
+    upstreamRequestId: p.text().nullable(),
+  },
+  uniques: [
+    {
+      name: nameIndexes[0],
+      properties: ['orgId', 'projectId', 'name'],
+      where: '"project_id" is not null',
+    },
+    { name: nameIndexes[1], properties: ['orgId', 'name'], where: '"project_id" is null' },
+  ],
+  indexes: [
+    { name: 'app_connection_by_name', properties: ['orgId', 'name', 'id'] },
+    { name: 'app_connection_project_by_name', properties: ['orgId', 'projectId', 'name', 'id'] },
+  ],
+});
+
+/** A connection to a third-party product. */
+export class AppConnection extends AppConnectionSchema.class {}
+AppConnectionSchema.setClass(AppConnection);

@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import type { App, FieldValue } from '../apps/app.ts';
+import { type Issue, Problem } from '../errors.ts';
+
+/** Names are for people and for URLs alike. */
+export const connectionName = z
+  .string()
+  .trim()
+  .min(1, { error: 'Give the connection a name.', abort: true })
+  .max(64, { error: (issue) => `A name has at most 64 characters; this one has ${lengthOf(issue.input)}.` })
+  .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, {
+    error: 'A name is lower-case letters and digits, with single hyphens between them: my-okta-connection.',
+  });
+
+const description = z
+  .string()
+  .trim()
+  .refine((text) => [...text].length <= 256, {
+    error: (issue) => `A description has at most 256 characters; this one has ${lengthOf(issue.input)}.`,
+  })
+  .refine((text) => text.isWellFormed() && !/[^\P{Cc}\t\n\r]/u.test(text), {
+    error: 'A description is plain text, without control characters.',
+  })
+  .transform((text) => text || null)
+  .nullish()
+  .transform((text) => text ?? null);
+
+const projectId = z
+  .string()
+  .nullish()
+  .transform((id) => id?.toLowerCase() ?? null);
+
+/** What to do when nobody can be asked whether the credentials work. */
+export const onUnreachable = ['FAIL', 'SAVE_UNVERIFIED'] as const;
+
+/** A connection to be made, checked and normalised. */
+export interface CreateConnection {
+  name: string;
+  description?: string | null | undefined;
+  /** Absent or null: a connection of the organisation itself. */
+  projectId?: string | null | undefined;
+  /** The id of one of the app's methods. */
+  method: string;
+  /** By field of the method: `Secret` for secret fields, text for the others. */
+  credentials: Record<string, FieldValue>;
+  onUnreachable: (typeof onUnreachable)[number];
+}
+
+/** The rules of a connection to be made to this app. */
+export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
+  const byMethod = app.methods.map((method) =>
+    z.object({
+      name: connectionName,
+      description,
+      projectId,
+      method: z.literal(method.id),
+      credentials: z.object(
+        Object.fromEntries(Object.entries(method.fields).map(([name, field]) => [name, field.rule])),
+      ),
+      onUnreachable: z.enum(onUnreachable),
+    }),
+  );
+  const [first, ...others] = byMethod;
+  if (!first) throw new TypeError(`The app ${app.id} has no method.`);
+  return z.discriminatedUnion('method', [first, ...others], {
+    error: `${app.name} is not connected by this method.`,
+  });
+}
+
+/** The largest page, and the rules of asking for one. */
+export const pageSize = z
+  .int()
+  .min(1, { error: 'Ask for at least 1.' })
+  .max(100, { error: 'Ask for at most 100; read on with "after".' });
+
+/** Every broken rule as one `BAD_USER_INPUT`. */
+export function brokenRules(error: z.ZodError): Problem {
+  const issues = error.issues.map(
+    (issue): Issue => ({
+      path: issue.path.map((part) => (typeof part === 'symbol' ? part.toString() : part)),
+      message: issue.message,
+    }),
+  );
+  return badInput(issues);
+}
+
+/** `BAD_USER_INPUT` with these issues; its message repeats them for those who read nothing else. */
+export function badInput(issues: readonly Issue[]): Problem {
+  return new Problem(
+    'BAD_USER_INPUT',
+    issues.map(({ path, message }) => (path.length ? `${path.join('.')}: ${message}` : message)).join(' '),
+    { issues, remedy: 'Correct the input and send it again; nothing was changed.' },
+  );
+}
+
+function lengthOf(input: unknown): number {
+  return [...String(input)].length;
+}

@@ -1,0 +1,144 @@
+import { setFlagsFromString } from 'node:v8';
+import { Migrator } from '@mikro-orm/migrations';
+import type { EntityManager, MikroORM, Options } from '@mikro-orm/postgresql';
+import { StartError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { Secret } from '../secrets/secret.ts';
+import { migrations } from './migrations/list.ts';
+
+/** Where the data is. */
+export type DatabaseLocation =
+  | { kind: 'postgresql'; url: Secret }
+  /** The embedded PostgreSQL (PGlite); without a folder it lives in memory and dies with the process. */
+  | { kind: 'embedded'; folder?: string };
+
+/** The entity classes to map. */
+export type Entities = NonNullable<Options['entities']>;
+
+/** An open database with all migrations done. */
+export interface Database {
+  /** A fresh unit of work; make one for each piece of work, never share one between requests. */
+  fork(): EntityManager;
+  /** @throws when the database does not answer */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+// Any constant will do, so long as every server of ours uses the same and nobody else does.
+const startLock = 4_216_017_333;
+
+/**
+ * Opens the database.
+ *
+ * @throws StartError with one line that says why it cannot be opened
+ */
+export async function openDatabase(
+  location: DatabaseLocation,
+  entities: Entities,
+  log: Logger,
+): Promise<Database> {
+  const orm = await openOrm(location, entities, log);
+  try {
+    await assertServerVersion(orm);
+    // The embedded database has one connection, which the lock would take from the migrations; and one server.
+    if (location.kind === 'embedded') await orm.migrator.up();
+    else await atStart(orm.em.fork(), () => orm.migrator.up());
+  } catch (error) {
+    await orm.close(true);
+    throw error instanceof StartError ? error : new StartError(`${placeOf(location)}: ${reasonOf(error)}`);
+  }
+  return {
+    fork: () => orm.em.fork(),
+    ping: async () => void (await orm.em.fork().execute('select 1')),
+    close: () => orm.close(true),
+  };
+}
+
+/** Runs what only one server may do at a time while starting, in one transaction under one lock. */
+export async function atStart<T>(em: EntityManager, work: (em: EntityManager) => Promise<T>): Promise<T> {
+  return em.transactional(async (locked) => {
+    await locked.execute(`select pg_advisory_xact_lock(${startLock})`);
+    return work(locked);
+  });
+}
+
+/** Connects without migrating. */
+export async function openOrm(
+  location: DatabaseLocation,
+  entities: Entities,
+  log: Logger,
+): Promise<MikroORM> {
+  const shared = {
+    entities,
+    extensions: [Migrator],
+    migrations: { migrationsList: migrations, snapshot: false, silent: true },
+    debug: log.isLevelEnabled('trace') ? ['query'] : false,
+    colors: false,
+    logger: (message: string) => log.trace(message),
+  } satisfies Partial<Options>;
+
+  if (location.kind === 'postgresql') {
+    const { MikroORM } = await import('@mikro-orm/postgresql');
+    return MikroORM.init({
+      ...shared,
+      clientUrl: location.url.reveal(),
+      ensureDatabase: false,
+      driverOptions: { connectionTimeoutMillis: 5_000 },
+    });
+  }
+  return openEmbedded(shared, location.folder);
+}
+
+async function openEmbedded(shared: Partial<Options>, folder: string | undefined): Promise<MikroORM> {
+  // Optimising PostgreSQL's WebAssembly takes half a gigabyte at its peak and gains nothing at our load.
+  setFlagsFromString('--no-wasm-tier-up');
+  setFlagsFromString('--no-wasm-dynamic-tiering');
+  const [{ MikroORM }, { PGlite }] = await Promise.all([
+    import('@mikro-orm/pglite'),
+    import('@electric-sql/pglite'),
+  ]);
+  return MikroORM.init({
+    ...shared,
+    dbName: folder ?? 'memory://',
+    driverOptions: {
+      startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
+    },
+  });
+}
+
+async function assertServerVersion(orm: MikroORM): Promise<void> {
+  const { version } = await orm.em
+    .fork()
+    .execute<{ version: number }>("select current_setting('server_version_num')::int as version", [], 'get');
+  if (version < 150_000) {
+    throw new StartError(
+      `DATABASE_URL: PostgreSQL 15 or newer is needed; this is ${Math.floor(version / 10_000)}.`,
+    );
+  }
+}
+
+function placeOf(location: DatabaseLocation): string {
+  return location.kind === 'postgresql'
+    ? 'DATABASE_URL'
+    : `the embedded database in ${location.folder ?? 'memory'}`;
+}
+
+/** Only the codes of the database and the operating system are repeated: a message may hold the URL. */
+function reasonOf(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { code } = cause as { code?: unknown };
+    if (typeof code === 'string') return `${reasons[code] ?? 'the database cannot be used'} (${code})`;
+  }
+  return 'the database cannot be opened';
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there; is PostgreSQL running?',
+  ENOTFOUND: 'there is no such host',
+  ETIMEDOUT: 'the host did not answer in time',
+  EACCES: 'the folder may not be read or written',
+  '28P01': 'the password is wrong',
+  '28000': 'this user may not connect',
+  '3D000': 'there is no such database; create it first',
+  '42501': 'this user may not create tables',
+};

@@ -1,0 +1,106 @@
+/**
+ * Every way a request can fail, by its stable code.
+ *
+ * `status` is the HTTP status on REST; `description` is what the schema says about the code.
+ */
+export const errorCodes = {
+  BAD_USER_INPUT: {
+    status: 422,
+    description: 'The input breaks one or more rules. `extensions.issues` lists every one of them.',
+  },
+  UNAUTHENTICATED: {
+    status: 401,
+    description: 'There is no valid API key. Send `Authorization: Bearer <API key>`.',
+  },
+  FORBIDDEN: {
+    status: 403,
+    description: 'The API key is valid but lacks the scope or the project that this needs.',
+  },
+  NOT_FOUND: {
+    status: 404,
+    description: 'There is no such thing for this caller.',
+  },
+  NAME_TAKEN: {
+    status: 409,
+    description: 'Another connection in the same place has this name.',
+  },
+  VERSION_CONFLICT: {
+    status: 409,
+    description: 'The connection has changed since you read it.',
+  },
+  CREDENTIALS_REJECTED: {
+    status: 422,
+    description: 'The app says that the credentials are invalid, expired or revoked.',
+  },
+  INSUFFICIENT_PERMISSIONS: {
+    status: 422,
+    description: 'The credentials work, but their owner may not do what a connection needs.',
+  },
+  NOT_AN_OKTA_ORG: {
+    status: 422,
+    description: 'Something answered at the instance URL, but it is not the API of an Okta organisation.',
+  },
+  UPSTREAM_RATE_LIMITED: {
+    status: 503,
+    description: 'The app asks us to slow down. The credentials were not judged; try again later.',
+  },
+  UPSTREAM_UNREACHABLE: {
+    status: 503,
+    description:
+      'The app could not be reached or did not work. The credentials were not judged; try again later.',
+  },
+  HOST_NOT_ALLOWED: {
+    status: 422,
+    description: 'The instance URL leads to a private, loopback, link-local or otherwise forbidden address.',
+  },
+  RATE_LIMITED: {
+    status: 429,
+    description: 'This caller asks too fast.',
+  },
+  INTERNAL_SERVER_ERROR: {
+    status: 500,
+    description: 'Our fault. `extensions.requestId` finds it in the log.',
+  },
+} as const satisfies Record<string, { status: number; description: string }>;
+
+/** The stable code of a failure; see `errorCodes`. */
+export type ErrorCode = keyof typeof errorCodes;
+
+/** One broken rule: where in the input, and what to do about it. */
+export interface Issue {
+  path: readonly (string | number)[];
+  message: string;
+}
+
+/**
+ * A failure that the caller may read: nothing in it is secret, and nothing in it repeats what the caller sent.
+ *
+ * Anything thrown that is not a `Problem` is our fault and reaches the caller as `INTERNAL_SERVER_ERROR`.
+ */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly code: ErrorCode;
+  /** Broken rules, when the input is at fault. */
+  readonly issues: readonly Issue[] | undefined;
+  /** What the caller can do next. */
+  readonly remedy: string | undefined;
+  /** When trying again makes sense, if that is known. */
+  readonly retryAt: Date | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details: { issues?: readonly Issue[]; remedy?: string; retryAt?: Date; cause?: unknown } = {},
+  ) {
+    super(message, { cause: details.cause });
+    this.code = code;
+    this.issues = details.issues;
+    this.remedy = details.remedy;
+    this.retryAt = details.retryAt;
+  }
+}
+
+/** The server cannot start. Its message is the one line that the operator sees. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}

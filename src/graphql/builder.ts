@@ -1,0 +1,55 @@
+import SchemaBuilder from '@pothos/core';
+import ZodPlugin from '@pothos/plugin-zod';
+import { GraphQLDateTime, GraphQLUUID } from 'graphql-scalars';
+import { brokenRules } from '../connections/input.ts';
+import { errorCodes } from '../errors.ts';
+import type { Secret } from '../secrets/secret.ts';
+import type { Context } from './context.ts';
+import { SecretScalar } from './scalars.ts';
+
+/** What every part of the schema builds with. */
+export type Builder = ReturnType<typeof createBuilder>;
+
+/** A builder with the scalars and the types that belong to no room in particular. */
+export function createBuilder() {
+  const builder = new SchemaBuilder<{
+    Context: Context;
+    Scalars: {
+      UUID: { Input: string; Output: string };
+      DateTime: { Input: Date; Output: Date };
+      Secret: { Input: Secret; Output: never };
+    };
+    DefaultFieldNullability: false;
+  }>({
+    plugins: [ZodPlugin],
+    defaultFieldNullability: false,
+    zod: { validationError: brokenRules },
+  });
+
+  builder.addScalarType('UUID', GraphQLUUID);
+  builder.addScalarType('DateTime', GraphQLDateTime);
+  builder.addScalarType('Secret', SecretScalar);
+  builder.queryType({ description: 'What can be read.' });
+  builder.mutationType({ description: 'What can be changed.' });
+  return builder;
+}
+
+/** The values of a GraphQL enum whose names are made from our ids: `api-token` becomes `API_TOKEN`. */
+export function enumValues(entries: Iterable<{ id: string; description: string }>) {
+  return Object.fromEntries(
+    [...entries].map(({ id, description }) => [
+      id.toUpperCase().replaceAll('-', '_'),
+      { value: id, description },
+    ]),
+  );
+}
+
+/** `enum ErrorCode`, so that clients can generate code that knows every code. */
+export function defineErrorCode(builder: Builder) {
+  return builder.enumType('ErrorCode', {
+    description: 'Every value that `extensions.code` of an error can have.',
+    values: Object.fromEntries(
+      Object.entries(errorCodes).map(([code, { description }]) => [code, { description }]),
+    ) as { [code in keyof typeof errorCodes]: { description: string } },
+  });
+}

@@ -1,0 +1,16 @@
+import type { Caller } from '../access/caller.ts';
+import type { ConnectionService } from '../connections/service.ts';
+import { Problem } from '../errors.ts';
+
+/** What resolvers work with. */
+export interface Context {
+  /** Absent only while a schema is introspected in development. */
+  caller?: Caller;
+  connections: ConnectionService;
+}
+
+/** @throws Problem `UNAUTHENTICATED` when the request came without a key */
+export function callerOf(context: Context): Caller {
+  if (context.caller) return context.caller;
+  throw new Problem('UNAUTHENTICATED', 'This needs an API key.');
+}

@@ -1,0 +1,132 @@
+import {
+  GraphQLError,
+  type GraphQLSchema,
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isObjectType,
+  Lexer,
+  Source,
+  TokenKind,
+} from 'graphql';
+import { type ErrorCode, Problem } from '../errors.ts';
+import { currentRequest, describeError, type Logger } from '../log.ts';
+
+/**
+ * Makes the one gateway through which every error leaves: problems as they are, graphql's own complaints without
+ * the values they quote, and everything else as `INTERNAL_SERVER_ERROR` with nothing in it but the request id.
+ */
+export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: unknown) => GraphQLError {
+  const scrub = createScrubber(schema);
+  const done = new WeakSet<GraphQLError>();
+  const shaped = (
+    code: ErrorCode,
+    message: string,
+    { nodes, source, positions, path }: Partial<GraphQLError>,
+    extensions: Record<string, unknown>,
+  ): GraphQLError => {
+    const record = currentRequest.getStore();
+    if (record) record.outcome ??= code;
+    const given = Object.entries(extensions).filter(([, value]) => value !== undefined);
+    const result = new GraphQLError(message, {
+      nodes,
+      source,
+      positions,
+      path,
+      extensions: { code, ...Object.fromEntries(given) },
+    });
+    done.add(result);
+    return result;
+  };
+  return (error) => {
+    if (error instanceof GraphQLError && done.has(error)) return error;
+    const cause = originOf(error);
+    const outer: Partial<GraphQLError> = error instanceof GraphQLError ? error : {};
+    if (cause instanceof Problem) return shaped(cause.code, cause.message, outer, detailsOf(cause));
+    // Without a path it is about the request; with one it happened while resolving, which is our fault.
+    if (cause instanceof GraphQLError && !cause.path) {
+      return shaped('BAD_USER_INPUT', scrub(cause), cause, { http: cause.extensions.http });
+    }
+    const requestId = currentRequest.getStore()?.id;
+    log.error({ error: describeError(cause), path: outer.path }, 'unexpected error');
+    return shaped('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.', outer, {
+      requestId,
+      remedy: 'Try again; if it happens again, tell the operator the request id.',
+    });
+  };
+}
+
+function detailsOf(problem: Problem): Record<string, unknown> {
+  const { issues, remedy, retryAt } = problem;
+  return {
+    issues,
+    remedy,
+    retryAt: retryAt?.toISOString(),
+    // Not being let in is about the whole request, so HTTP may say so too; the rest is about one field of it.
+    http: problem.code === 'UNAUTHENTICATED' ? unauthenticatedHttp : undefined,
+  };
+}
+
+const unauthenticatedHttp = { status: 401, headers: { 'www-authenticate': 'Bearer' } };
+
+function originOf(error: unknown): unknown {
+  return error instanceof GraphQLError && error.originalError ? originOf(error.originalError) : error;
+}
+
+/**
+ * graphql's messages quote what the caller sent, and what the caller sent may be a token in the wrong place.
+ * Names of the schema stay; everything else that is quoted goes; a message in which a piece of the document is
+ * still to be found after that is not used at all.
+ */
+export function createScrubber(schema: GraphQLSchema): (error: GraphQLError) => string {
+  const names = namesOf(schema);
+  return (error) => {
+    const message = withoutValues(error.message).replace(/"((?:[^"\\]|\\.)*)"/g, (quoted, text: string) =>
+      /^[^\w\s"]{1,3}$/.test(text) || names.has(text.replace(/[[\]!]/g, '')) ? quoted : '[not shown]',
+    );
+    return valuesIn(error.source).some((value) => message.includes(value))
+      ? 'The document is not valid.'
+      : message;
+  };
+}
+
+function withoutValues(message: string): string {
+  if (message.startsWith('Syntax Error')) {
+    return message.replace(/\b(String|BlockString|Name|Int|Float|Comment) ".*"/s, '$1');
+  }
+  return message.replace(/(: |, found ).*$/s, '.').replace(/\.\.$/, '.');
+}
+
+function namesOf(schema: GraphQLSchema): ReadonlySet<string> {
+  const names = new Set(
+    schema.getDirectives().flatMap(({ name, args }) => [name, ...args.map((arg) => arg.name)]),
+  );
+  for (const type of Object.values(schema.getTypeMap())) {
+    names.add(type.name);
+    if (isEnumType(type)) for (const { name } of type.getValues()) names.add(name);
+    if (isInputObjectType(type)) for (const name of Object.keys(type.getFields())) names.add(name);
+    if (isObjectType(type) || isInterfaceType(type)) {
+      for (const field of Object.values(type.getFields())) {
+        names.add(field.name);
+        for (const { name } of field.args) names.add(name);
+      }
+    }
+  }
+  return names;
+}
+
+/** The literal values of a document, as far as it can be read. */
+function valuesIn(source: Source | undefined): string[] {
+  const values: string[] = [];
+  if (!source) return values;
+  const lexer = new Lexer(new Source(source.body));
+  try {
+    for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {
+      const isValue = token.kind === TokenKind.STRING || token.kind === TokenKind.BLOCK_STRING;
+      if (isValue && token.value && token.value.length > 3) values.push(token.value);
+    }
+  } catch {
+    // The rest cannot be read, and so graphql cannot have quoted a value from it.
+  }
+  return values;
+}

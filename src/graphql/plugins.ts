@@ -1,0 +1,117 @@
+import {
+  coerceInputValue,
+  type DocumentNode,
+  type GraphQLError,
+  type GraphQLSchema,
+  getOperationAST,
+  isInputType,
+  isNonNullType,
+  Kind,
+  type OperationDefinitionNode,
+  typeFromAST,
+} from 'graphql';
+import type { Plugin } from 'graphql-yoga';
+import type { Caller } from '../access/caller.ts';
+import { badInput } from '../connections/input.ts';
+import { type Issue, Problem } from '../errors.ts';
+import { currentRequest } from '../log.ts';
+import type { Context } from './context.ts';
+import { createScrubber } from './errors.ts';
+
+type Shaper = (error: unknown) => GraphQLError;
+
+/**
+ * Lets nobody in without a key. `openIntrospection` lets tools read the schema, and nothing else, without one:
+ * in production a stranger does not even get to see which fields are misspelt.
+ */
+export function useAuthentication(options: {
+  authenticate: (authorization: string | null) => Promise<Caller>;
+  openIntrospection: boolean;
+  shape: Shaper;
+}): Plugin<Context> {
+  const { authenticate, openIntrospection, shape } = options;
+  return {
+    async onParams({ request, context, setResult }) {
+      const authorization = request.headers.get('authorization');
+      if (authorization === null && openIntrospection) return;
+      try {
+        const caller = await authenticate(authorization);
+        Object.assign(context, { caller } satisfies Partial<Context>);
+        const record = currentRequest.getStore();
+        if (record) record.keyId = caller.keyId;
+      } catch (error) {
+        setResult({ errors: [shape(error)] });
+      }
+    },
+    onExecute({ args, setResultAndStopExecution }) {
+      if (args.contextValue.caller || isIntrospection(args.document, args.operationName)) return;
+      const problem = new Problem('UNAUTHENTICATED', 'This needs an API key.', {
+        remedy: 'Send the header "Authorization: Bearer <API key>".',
+      });
+      setResultAndStopExecution({ errors: [shape(problem)] });
+    },
+  };
+}
+
+function isIntrospection(document: DocumentNode, operationName: string | null | undefined): boolean {
+  const operation = getOperationAST(document, operationName);
+  return (
+    operation?.operation === 'query' &&
+    operation.selectionSet.selections.every(
+      (selection) => selection.kind === Kind.FIELD && selection.name.value.startsWith('__'),
+    )
+  );
+}
+
+/**
+ * Checks the variables before graphql does: graphql's own message repeats the whole value, tokens included.
+ * Every misshapen part is reported at once, with its path.
+ */
+export function useShapelyVariables(schema: GraphQLSchema, shape: Shaper): Plugin<Context> {
+  const scrub = createScrubber(schema);
+  return {
+    onExecute({ args, setResultAndStopExecution }) {
+      const operation = getOperationAST(args.document, args.operationName);
+      if (!operation) return;
+      const record = currentRequest.getStore();
+      if (record && operation.name) record.operation = operation.name.value.slice(0, 64);
+      const issues = misshapen(schema, operation, args.variableValues ?? {}, scrub);
+      if (issues.length > 0) setResultAndStopExecution({ errors: [shape(badInput(issues))] });
+    },
+  };
+}
+
+/** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
+export function useShapedErrors(shape: Shaper): Plugin<Context> {
+  return {
+    onResultProcess({ result, setResult }) {
+      if (!Array.isArray(result) && 'errors' in result && result.errors) {
+        setResult({ ...result, errors: result.errors.map(shape) });
+      }
+    },
+  };
+}
+
+function misshapen(
+  schema: GraphQLSchema,
+  operation: OperationDefinitionNode,
+  values: Readonly<Record<string, unknown>>,
+  scrub: (error: GraphQLError) => string,
+): Issue[] {
+  const issues: Issue[] = [];
+  for (const { variable, type: typeNode, defaultValue } of operation.variableDefinitions ?? []) {
+    const name = variable.name.value;
+    const type = typeFromAST(schema, typeNode);
+    if (!isInputType(type)) continue;
+    const value = Object.hasOwn(values, name) ? values[name] : undefined;
+    if (value === undefined) {
+      if (isNonNullType(type) && !defaultValue)
+        issues.push({ path: [name], message: `A value of type ${type} is needed.` });
+      continue;
+    }
+    coerceInputValue(value, type, (path, _value, error) => {
+      issues.push({ path: [name, ...path], message: scrub(error) });
+    });
+  }
+  return issues;
+}

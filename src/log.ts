@@ -1,0 +1,53 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+export type { Logger } from 'pino';
+
+/** What is known of the request being served, for its one log line. */
+export interface RequestRecord {
+  readonly id: string;
+  /** The name of the GraphQL operation, once its document has been parsed. */
+  operation?: string;
+  /** The id of the caller's API key. */
+  keyId?: string;
+  /** The first error code of the answer. */
+  outcome?: string;
+}
+
+/** The request being served, for whatever runs on its behalf. */
+export const currentRequest = new AsyncLocalStorage<RequestRecord>();
+
+/** A pino logger that adds the request's id to each line. Writes to stdout unless told otherwise. */
+export function createLog(level: string, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: null,
+    formatters: { level: (label: string) => ({ level: label }) },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    mixin: () => {
+      const id = currentRequest.getStore()?.id;
+      return id ? { requestId: id } : {};
+    },
+  };
+  return destination ? pino(options, destination) : pino(options);
+}
+
+/**
+ * What may be logged of an error: its kind, its code and where it was thrown. Its message is left out, because
+ * messages of databases, parsers and clients repeat the values that they were given.
+ */
+export function describeError(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { name: typeof error };
+  const { code, constraint } = error as { code?: unknown; constraint?: unknown };
+  return {
+    name: error.name,
+    ...(typeof code === 'string' && { code }),
+    ...(typeof constraint === 'string' && { constraint }),
+    at: error.stack
+      ?.split('\n')
+      .filter((line) => /^\s+at /.test(line))
+      .map((line) => line.trim())
+      .slice(0, 12),
+    ...(error.cause !== undefined && { cause: describeError(error.cause) }),
+  };
+}

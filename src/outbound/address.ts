@@ -1,0 +1,47 @@
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+/**
+ * Addresses that look public but answer for the machine or the network that this server runs in.
+ * 168.63.129.16 is Azure's virtual host; the metadata addresses of other clouds are in ranges refused below.
+ */
+const inside: ReadonlySet<string> = new Set(['168.63.129.16']);
+
+/** All of IPv6 that is handed out to the public; what lies outside is special or embeds another address. */
+const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
+
+/**
+ * Whether an address (`203.0.113.7`, `2001:db8::1`; no brackets) is one on the public internet.
+ *
+ * IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) are never public: what they
+ * lead to depends on the network that this server is in. Text that is no address is not public either.
+ */
+export function isPublicAddress(address: string): boolean {
+  if (isIP(address) === 0 || inside.has(address)) return false;
+  const parsed = ipaddr.parse(address);
+  if (parsed.range() !== 'unicast') return false;
+  return parsed instanceof ipaddr.IPv4 || parsed.match(globalUnicast);
+}
+
+/**
+ * Whether a URL's host may be connected to, as far as that can be told without looking it up:
+ * not an address that is not public, and not a name of this machine.
+ */
+export function isAllowedHost(hostname: string): boolean {
+  const host = bareHost(hostname);
+  if (isIP(host) !== 0) return isPublicAddress(host);
+  return host !== 'localhost' && !host.endsWith('.localhost');
+}
+
+/** The `host:port` of a URL, lower case, with the port also where the URL leaves it to the scheme. */
+export function hostPort({ protocol, hostname, port }: Pick<URL, 'protocol' | 'hostname' | 'port'>): string {
+  return `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`;
+}
+
+/** A URL's host without the brackets of IPv6 and without the dots that may end a name. */
+function bareHost(hostname: string): string {
+  return hostname
+    .toLowerCase()
+    .replace(/^\[|\]$/g, '')
+    .replace(/\.+$/, '');
+}

@@ -1,0 +1,114 @@
+import { errors } from 'undici';
+
+/** Why an exchange with another host did not come to an answer. */
+export type OutboundReason =
+  /** A private, loopback or otherwise forbidden address, or plain http; nothing was sent. */
+  | 'HOST_NOT_ALLOWED'
+  /** The host name does not exist. */
+  | 'UNKNOWN_HOST'
+  /** Nobody listens on the port. */
+  | 'REFUSED'
+  /** The connection ended before the answer did. */
+  | 'RESET'
+  /** The certificate or the handshake. */
+  | 'TLS'
+  /** The deadline passed. */
+  | 'TIMEOUT'
+  /** The answer has more bytes than we take. */
+  | 'TOO_LARGE'
+  /** There is no way to the host, or its name could not be looked up. */
+  | 'UNREACHABLE'
+  /** The caller gave up, or the client was closed. */
+  | 'ABORTED'
+  /** What came back is not HTTP, or the request could not be written as HTTP. */
+  | 'PROTOCOL';
+
+/**
+ * An exchange that did not come to an answer.
+ *
+ * Its message is one clause for people ("the certificate has expired"). It has no `cause` on purpose: undici's
+ * errors can carry pieces of the request and of the answer.
+ */
+export class OutboundError extends Error {
+  override readonly name = 'OutboundError';
+  readonly reason: OutboundReason;
+  /** The code of the error underneath, for logs: `ECONNREFUSED`. */
+  readonly code: string | undefined;
+
+  constructor(reason: OutboundReason, message: string, code?: string) {
+    super(message);
+    this.reason = reason;
+    this.code = code;
+  }
+}
+
+const untrusted = 'the certificate is not signed by an authority that this server trusts';
+const closed = 'the connection was closed before the answer was complete';
+const noRoute = 'there is no way from this server to the host';
+const timedOut = 'the connection was not made in time';
+
+/** What the codes of Node's and undici's errors mean to a person. */
+const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
+  ENOTFOUND: ['UNKNOWN_HOST', 'the host name does not exist'],
+  ENODATA: ['UNKNOWN_HOST', 'the host name has no address'],
+  ECONNREFUSED: ['REFUSED', 'the connection was refused'],
+  ECONNRESET: ['RESET', closed],
+  EPIPE: ['RESET', closed],
+  UND_ERR_SOCKET: ['RESET', closed],
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: ['RESET', closed],
+  ETIMEDOUT: ['TIMEOUT', timedOut],
+  UND_ERR_CONNECT_TIMEOUT: ['TIMEOUT', timedOut],
+  EHOSTUNREACH: ['UNREACHABLE', noRoute],
+  ENETUNREACH: ['UNREACHABLE', noRoute],
+  EADDRNOTAVAIL: ['UNREACHABLE', noRoute],
+  ABORT_ERR: ['ABORTED', 'the request was given up'],
+  UND_ERR_ABORTED: ['ABORTED', 'the request was given up'],
+  UND_ERR_DESTROYED: ['ABORTED', 'the request was given up'],
+  UND_ERR_CLOSED: ['ABORTED', 'the request was given up'],
+  UND_ERR_HEADERS_OVERFLOW: ['TOO_LARGE', 'the headers of the answer are too large'],
+  UND_ERR_INVALID_ARG: ['PROTOCOL', 'the request cannot be written as HTTP'],
+  CERT_HAS_EXPIRED: ['TLS', 'the certificate has expired'],
+  CERT_NOT_YET_VALID: ['TLS', 'the certificate is not valid yet'],
+  CERT_REVOKED: ['TLS', 'the certificate was revoked'],
+  DEPTH_ZERO_SELF_SIGNED_CERT: ['TLS', 'the certificate is self-signed'],
+  SELF_SIGNED_CERT_IN_CHAIN: ['TLS', untrusted],
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['TLS', untrusted],
+  UNABLE_TO_GET_ISSUER_CERT: ['TLS', untrusted],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ['TLS', untrusted],
+  ERR_TLS_CERT_ALTNAME_INVALID: ['TLS', 'the certificate is for another host name'],
+  ERR_SSL_WRONG_VERSION_NUMBER: ['TLS', 'the port does not speak TLS'],
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: ['TLS', 'the port does not speak TLS'],
+};
+
+/** Turns whatever went wrong into an `OutboundError`, without copying any of its text. */
+export function explain(error: unknown): OutboundError {
+  if (error instanceof OutboundError) return error;
+  // undici gives this one a code only sometimes.
+  if (error instanceof errors.HTTPParserError) return new OutboundError('PROTOCOL', 'the answer is not HTTP');
+  const code = codeOf(error);
+  if (code === undefined) return new OutboundError('UNREACHABLE', 'the host could not be reached');
+  const [reason, clause] = known[code] ?? byKind(code);
+  return new OutboundError(reason, clause, code);
+}
+
+/** The resolver failed: only some of its codes say that the name does not exist. */
+export function explainLookup(error: unknown): OutboundError {
+  const code = codeOf(error);
+  if (code === 'ENOTFOUND' || code === 'ENODATA') return explain(error);
+  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', code);
+}
+
+function byKind(code: string): readonly [OutboundReason, string] {
+  if (/^(CERT_|UNABLE_TO_|ERROR_IN_|INVALID_|PATH_LENGTH_)/.test(code)) {
+    return ['TLS', 'the certificate could not be verified'];
+  }
+  if (/^(ERR_SSL_|ERR_TLS_|EPROTO)/.test(code)) return ['TLS', 'the two sides could not agree on TLS'];
+  return ['UNREACHABLE', 'the host could not be reached'];
+}
+
+/** The code of an error; of the first one when several addresses were tried. */
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}

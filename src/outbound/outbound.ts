@@ -1,0 +1,135 @@
+import { Agent, type Dispatcher } from 'undici';
+import { hostPort, isAllowedHost } from './address.ts';
+import { startDeadline } from './deadline.ts';
+import { explain, OutboundError } from './failure.ts';
+import { type Lookup, socketLookup, systemLookup } from './lookup.ts';
+
+export { OutboundError } from './failure.ts';
+export type { Lookup } from './lookup.ts';
+
+/** Where the client may go and how much it takes. */
+export interface OutboundSettings {
+  /** `host:port`, lower case and always with the port, that may be http, loopback or private. */
+  trustedHosts: ReadonlySet<string>;
+  /** Origins that a stand-in answers for: `https://example.okta.com` → `http://127.0.0.1:12345`. */
+  standIns?: ReadonlyMap<string, string>;
+  /** Milliseconds for the whole exchange: name, connection, TLS, headers and body. 10,000 if absent. */
+  timeoutMs?: number;
+  /** The most bytes of body that are read. 1 MiB if absent. */
+  maxBytes?: number;
+  /** Finds the addresses of a host name; the operating system's way if absent. */
+  lookup?: Lookup;
+}
+
+/** What the other host answered, whatever the status; redirects are not followed. */
+export interface Answer {
+  status: number;
+  /** Names in lower case; a header that came several times is joined with commas. */
+  headers: Readonly<Record<string, string>>;
+  body: string;
+}
+
+/** The one HTTP client that talks to other people's hosts. */
+export interface Outbound {
+  /**
+   * Asks once, with our own `User-Agent` added to `headers`.
+   *
+   * @throws OutboundError whatever goes wrong, with nothing of the headers or the body in it
+   */
+  get(url: URL, options: { headers: Record<string, string>; signal?: AbortSignal }): Promise<Answer>;
+  /** Ends every connection; exchanges still under way end as `ABORTED`. */
+  close(): Promise<void>;
+}
+
+/** Makes the client. Certificates are always verified; there is no setting for that. */
+export function createOutbound(settings: OutboundSettings): Outbound {
+  const timeoutMs = settings.timeoutMs ?? 10_000;
+  const maxBytes = settings.maxBytes ?? 1024 * 1024;
+  const lookup = settings.lookup ?? systemLookup;
+  const closing = new AbortController();
+  const guarded = createAgent(lookup, true, timeoutMs, closing.signal);
+  const trusted = createAgent(lookup, false, timeoutMs, closing.signal);
+
+  /** Who answers for a URL, and over which agent. Addresses are checked here: sockets look up names only. */
+  function route(url: URL): { agent: Agent; origin: string } {
+    const standIn = settings.standIns?.get(url.origin);
+    if (standIn !== undefined) return { agent: trusted, origin: standIn };
+    if (settings.trustedHosts.has(hostPort(url))) return { agent: trusted, origin: url.origin };
+    if (url.protocol !== 'https:') {
+      throw new OutboundError('HOST_NOT_ALLOWED', 'only https is allowed for this host');
+    }
+    if (!isAllowedHost(url.hostname)) {
+      throw new OutboundError('HOST_NOT_ALLOWED', 'the host is a private or reserved address');
+    }
+    return { agent: guarded, origin: url.origin };
+  }
+
+  return {
+    async get(url, { headers, signal }) {
+      const { agent, origin } = route(url);
+      using deadline = startDeadline(timeoutMs, [signal, closing.signal]);
+      try {
+        deadline.signal.throwIfAborted();
+        const response = await deadline.within(
+          agent.request({
+            origin,
+            path: url.pathname + url.search,
+            method: 'GET',
+            headers: { ...headers, 'user-agent': 'app-connections' },
+            signal: deadline.signal,
+          }),
+        );
+        deadline.message = `the answer was not complete within ${timeoutMs / 1000} s`;
+        const body = await deadline.within(readText(response.body, maxBytes));
+        return { status: response.statusCode, headers: flatten(response.headers), body };
+      } catch (error) {
+        throw explain(error);
+      }
+    },
+
+    async close() {
+      closing.abort(new OutboundError('ABORTED', 'the request was given up'));
+      await Promise.all([guarded.destroy(), trusted.destroy()]);
+    },
+  };
+}
+
+function createAgent(lookup: Lookup, isGuarded: boolean, timeoutMs: number, closing: AbortSignal): Agent {
+  return new Agent({
+    allowH2: false,
+    // A resumed session is not verified again, and undici keeps sessions by name without the port.
+    maxCachedSessions: 0,
+    // The deadline of the exchange covers both.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    // The other side may ask for longer, but not for ten minutes.
+    keepAliveMaxTimeout: 60_000,
+    connect: {
+      lookup: socketLookup(lookup, isGuarded),
+      timeout: timeoutMs,
+      // Said aloud, because NODE_TLS_REJECT_UNAUTHORIZED would otherwise decide.
+      rejectUnauthorized: true,
+      signal: closing,
+    },
+  });
+}
+
+/** Reads the body as UTF-8. Leaving the loop early destroys the connection. */
+async function readText(body: Dispatcher.ResponseData['body'], maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > maxBytes) throw new OutboundError('TOO_LARGE', `the answer is larger than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks));
+}
+
+function flatten(headers: Dispatcher.ResponseData['headers']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value]],
+    ),
+  );
+}

@@ -1,0 +1,28 @@
+import { defineEntity, p } from '@mikro-orm/core';
+
+/** `SEAL` keys encrypt credentials; `FINGERPRINT` keys make `credentialsHash`. */
+export type DataKeyPurpose = 'SEAL' | 'FINGERPRINT';
+
+const DataKeySchema = defineEntity({
+  name: 'DataKey',
+  tableName: 'data_key',
+  properties: {
+    id: p.uuid().primary(),
+    orgId: p.uuid(),
+    purpose: p.text().$type<DataKeyPurpose>(),
+    /** The key itself as a compact JWE under the root key `rootKeyId`. */
+    wrapped: p.text().hidden(),
+    rootKeyId: p.text(),
+    createdAt: p.datetime(3),
+    /** Set once another key has taken over; a retired key only opens. */
+    retiredAt: p.datetime(3).nullable(),
+  },
+  indexes: [{ name: 'data_key_root_key', properties: ['rootKeyId', 'id'] }],
+  uniques: [
+    { name: 'data_key_active_unique', properties: ['orgId', 'purpose'], where: '"retired_at" is null' },
+  ],
+});
+
+/** A key that belongs to one organisation, stored wrapped by a root key. */
+export class DataKey extends DataKeySchema.class {}
+DataKeySchema.setClass(DataKey);

@@ -1,0 +1,166 @@
+import { randomUUID } from 'node:crypto';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { authenticate } from './access/api-keys.ts';
+import { createApps } from './apps/index.ts';
+import { startOktaStandIn } from './apps/okta/stand-in.ts';
+import type { Config } from './config.ts';
+import { ConnectionService } from './connections/service.ts';
+import type { Database } from './database/database.ts';
+import { StartError } from './errors.ts';
+import { createGraphQL } from './graphql/yoga.ts';
+import { currentRequest, describeError, type Logger, type RequestRecord } from './log.ts';
+import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
+import type { Secret } from './secrets/secret.ts';
+import type { Vault } from './secrets/vault.ts';
+
+/** What a server is made of besides its configuration. */
+export interface Parts {
+  database: Database;
+  vault: Vault;
+  log: Logger;
+  /** Shown in GraphiQL's headers pane in development, to those on this machine. */
+  graphiqlApiKey?: Secret | undefined;
+  /** How names are resolved and how long others may take to answer, where that is not to be as usual. */
+  outbound?: Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
+}
+
+/** A server that is listening. */
+export interface Server {
+  url: string;
+  /** Takes no more requests, finishes those in flight (within 8 s), and lets go of everything it made. */
+  close(): Promise<void>;
+}
+
+const drainMs = 8_000;
+
+/**
+ * Wires the rooms together and listens.
+ *
+ * @throws StartError when the port cannot be had
+ */
+export async function createServer(config: Config, parts: Parts): Promise<Server> {
+  const { database, vault, log } = parts;
+  const standIn = config.oktaStandIn ? await startOktaStandIn() : undefined;
+  const outbound = createOutbound({
+    trustedHosts: config.trustedInstanceHosts,
+    ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
+    ...parts.outbound,
+  });
+  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
+  const apiKey = loopback ? parts.graphiqlApiKey?.reveal() : undefined;
+  const graphql = createGraphQL({
+    apps: createApps({ trustedHosts: config.trustedInstanceHosts }),
+    connections: new ConnectionService({ database, vault, outbound }),
+    authenticate: (authorization) => authenticate(database.fork(), authorization),
+    openIntrospection: !config.production,
+    ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
+    log,
+  });
+
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const path = request.url?.split('?', 1)[0];
+    if (!config.production && !isOwnName(request.headers.host, config.host)) {
+      return reply(
+        response,
+        421,
+        'This server does not go by the name in the Host header; set HOST to use it.',
+      );
+    }
+    switch (path) {
+      case '/graphql':
+        return graphql(request, response);
+      case '/health/live':
+        return reply(response, 200, 'live');
+      case '/health/ready':
+        return (await isReady(parts)) ? reply(response, 200, 'ready') : reply(response, 503, 'not ready');
+      default:
+        return reply(response, 404, 'Nothing is here; GraphQL is at /graphql.');
+    }
+  };
+
+  const http = createHttpServer((request, response) => {
+    const record: RequestRecord = { id: randomUUID() };
+    const start = performance.now();
+    response.setHeader('x-request-id', record.id);
+    response.setHeader('cache-control', 'no-store');
+    response.setHeader('x-content-type-options', 'nosniff');
+    response.setHeader('x-frame-options', 'DENY');
+    currentRequest.run(record, () => {
+      response.once('close', () => logRequest(log, record, response, start));
+      answer(request, response).catch((error: unknown) => {
+        log.error({ error: describeError(error) }, 'unexpected error');
+        if (!response.headersSent) reply(response, 500, `Something went wrong on our side: ${record.id}`);
+        else response.destroy();
+      });
+    });
+  });
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      http.once('error', reject).listen(config.port, config.host, resolve);
+    });
+  } catch (error) {
+    await Promise.all([outbound.close(), standIn?.close()]);
+    throw new StartError(whyNotListening(config, error));
+  }
+
+  const { port } = http.address() as AddressInfo;
+  return {
+    url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    close: async () => {
+      const closed = new Promise((resolve) => http.close(resolve));
+      const deadline = setTimeout(() => http.closeAllConnections(), drainMs);
+      await closed;
+      clearTimeout(deadline);
+      await graphql.dispose();
+      await Promise.all([outbound.close(), standIn?.close()]);
+    },
+  };
+}
+
+/**
+ * In development the answer may hold the API key, so a page elsewhere must not be able to point its own name at
+ * this machine and read it. Only the name counts: the port may be another behind a forwarder.
+ */
+function isOwnName(header: string | undefined, host: string): boolean {
+  const name = header?.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  return name !== undefined && ['localhost', '127.0.0.1', '::1', host].includes(name.toLowerCase());
+}
+
+async function isReady({ database, vault, log }: Parts): Promise<boolean> {
+  try {
+    await vault.checkKeys(database.fork());
+    return true;
+  } catch (error) {
+    log.warn({ error: describeError(error) }, 'not ready');
+    return false;
+  }
+}
+
+function reply(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
+}
+
+function logRequest(log: Logger, record: RequestRecord, response: ServerResponse, start: number): void {
+  const { operation, keyId } = record;
+  log.info(
+    {
+      requestId: record.id,
+      method: response.req.method,
+      status: response.statusCode,
+      operation,
+      keyId,
+      ms: Math.round(performance.now() - start),
+      outcome: record.outcome ?? (response.writableFinished ? 'OK' : 'ABORTED'),
+    },
+    'request',
+  );
+}
+
+function whyNotListening(config: Config, error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return `PORT ${config.port} is in use on ${config.host}; set PORT to another`;
+  if (code === 'EACCES') return `PORT ${config.port} may not be used by this user; set PORT to another`;
+  return `HOST ${config.host}: cannot listen there (${code ?? 'unknown error'})`;
+}

@@ -1,0 +1,59 @@
+import { firstProjectId } from './access/organisations.ts';
+import type { Config } from './config.ts';
+import type { Secret } from './secrets/secret.ts';
+
+/** What is known of the administrator's key when the server has started. */
+export interface KnownKey {
+  /** Absent when nobody here knows one that works. */
+  key?: Secret;
+  /** Made just now, so it may be shown, once. */
+  isNew?: boolean;
+  /** Where generated keys are kept. */
+  file: string | undefined;
+}
+
+/** What the operator reads once a development server is up: where things are, and a command to try. */
+export function welcome(config: Config, url: string, known: KnownKey): string {
+  const lines = [
+    'App Connections is ready.',
+    '',
+    `  GraphiQL   ${config.graphiql ? `${url}/graphql (open it in a browser)` : 'off'}`,
+    `  Data       ${config.databaseUrl ? 'the PostgreSQL of DATABASE_URL' : config.dataDir}`,
+    `  API key    ${keyText(config, known)}`,
+  ];
+  if (config.oktaStandIn) {
+    lines.push(
+      '  Okta       https://example.okta.com is answered by a stand-in; every other host is the real one',
+    );
+  }
+  if (known.key) lines.push('', 'Try it:', '', curl(config, url, known));
+  return `${lines.join('\n')}\n`;
+}
+
+function keyText(config: Config, { key, isNew, file }: KnownKey): string {
+  if (!key) return 'one made earlier; nobody here knows it';
+  if (config.bootstrapApiKey) return 'the one in BOOTSTRAP_API_KEY';
+  return isNew ? `${key.reveal()} (also in ${file})` : `in ${file}`;
+}
+
+/** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
+function curl(config: Config, url: string, { file }: KnownKey): string {
+  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat '${file}')`;
+  const body = {
+    query:
+      'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id name credentials { instanceUrl } verification { status } } } }',
+    variables: {
+      input: {
+        name: 'my-okta-connection',
+        projectId: firstProjectId,
+        credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any-token-will-do' },
+      },
+    },
+  };
+  return [
+    `curl ${url}/graphql \\`,
+    `  -H "Authorization: Bearer ${key}" \\`,
+    `  -H 'Content-Type: application/json' \\`,
+    `  -d '${JSON.stringify(body)}'`,
+  ].join('\n');
+}
