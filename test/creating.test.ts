@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ConnectionFields, type Created, createMutation, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+describe('creating an Okta connection', () => {
+  test('gives back everything but the token', async () => {
+    const { client, orgId, projectId } = await server.newOrganisation();
+    const before = Date.now();
+    const { createOktaConnection } = await client.request<Created>(
+      createMutation,
+      okta({ name: '  my-okta-connection ', description: '  For the directory sync. ', projectId }),
+    );
+    const made = createOktaConnection.appConnection;
+    expect(made).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
+      name: 'my-okta-connection',
+      description: 'For the directory sync.',
+      app: 'OKTA',
+      method: 'API_TOKEN',
+      orgId,
+      projectId,
+      version: 1,
+      createdAt: made.updatedAt,
+      updatedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      isPlatformManagedCredentials: false,
+      credentialsHash: expect.stringMatching(/^[0-9a-f]{64}$/),
+      credentials: {
+        instanceUrl: 'https://example.okta.com',
+        tokenOwner: {
+          id: expect.stringMatching(/^00u/),
+          login: expect.stringContaining('@'),
+          status: 'ACTIVE',
+        },
+      },
+      verification: {
+        status: 'VERIFIED',
+        checkedAt: made.createdAt,
+        code: null,
+        message: null,
+        remedy: null,
+        oktaRequestId: expect.any(String),
+      },
+    } satisfies Record<keyof ConnectionFields, unknown>);
+    expect(Date.parse(made.createdAt)).toBeGreaterThanOrEqual(before);
+  });
+
+  test('needs neither project nor description nor method', async () => {
+    const { client } = await server.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    expect(createOktaConnection.appConnection).toMatchObject({
+      projectId: null,
+      description: null,
+      method: 'API_TOKEN',
+    });
+  });
+
+  test('takes null where something may be left out, and an empty description for none', async () => {
+    const { client } = await server.newOrganisation();
+    const { createOktaConnection: first } = await client.request<Created>(
+      createMutation,
+      okta({ description: null, projectId: null }),
+    );
+    expect(first.appConnection).toMatchObject({ projectId: null, description: null });
+    const { createOktaConnection: second } = await client.request<Created>(
+      createMutation,
+      okta({ name: 'second', description: '   ' }),
+    );
+    expect(second.appConnection.description).toBeNull();
+  });
+
+  test('reduces the instance URL to its lower-case origin', async () => {
+    const { client } = await server.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(
+      createMutation,
+      okta({}, { instanceUrl: ' https://EXAMPLE.okta.com/ ' }),
+    );
+    expect(createOktaConnection.appConnection.credentials.instanceUrl).toBe('https://example.okta.com');
+  });
+
+  test('names every broken rule at once, each with its path and what to do', async () => {
+    const { client } = await server.newOrganisation();
+    const [error] = await errorsOf(
+      client.request(
+        createMutation,
+        okta(
+          { name: 'My Connection', description: 'x'.repeat(257) },
+          { instanceUrl: 'https://acme-admin.okta.com', apiToken: ' ' },
+        ),
+      ),
+    );
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    expect(error?.extensions.issues).toEqual([
+      {
+        path: ['input', 'name'],
+        message:
+          'A name is lower-case letters and digits, with single hyphens between them: my-okta-connection.',
+      },
+      {
+        path: ['input', 'description'],
+        message: 'A description has at most 256 characters; this one has 257.',
+      },
+      {
+        path: ['input', 'credentials', 'instanceUrl'],
+        message: expect.stringContaining('https://acme.okta.com'),
+      },
+      { path: ['input', 'credentials', 'apiToken'], message: expect.any(String) },
+    ]);
+    expect(error?.extensions.remedy).toMatch(/nothing was changed/);
+  });
+
+  test('names every misshapen part of the variables at once, without repeating them', async () => {
+    const { client } = await server.newOrganisation();
+    const [error] = await errorsOf(
+      client.request(createMutation, {
+        input: {
+          name: 7,
+          extra: 'x',
+          credentials: { instanceUrl: 'https://example.okta.com', apiToken: 12 },
+        },
+      }),
+    );
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    expect(error?.extensions.issues?.map(({ path }) => path)).toEqual(
+      expect.arrayContaining([['input', 'name'], ['input', 'credentials', 'apiToken'], ['input']]),
+    );
+  });
+
+  test('refuses a name that is taken in the same place, before Okta is asked', async () => {
+    const { client, projectId } = await server.newOrganisation();
+    for (const place of [{}, { projectId }]) {
+      await client.request(createMutation, okta(place));
+      // The stand-in would reject this token, had it been asked.
+      const [error] = await errorsOf(client.request(createMutation, okta(place, { apiToken: 'revoked' })));
+      expect(error?.extensions).toMatchObject({
+        code: 'NAME_TAKEN',
+        issues: [{ path: ['input', 'name'], message: expect.any(String) }],
+      });
+    }
+  });
+
+  test('lets two organisations use the same name', async () => {
+    for (const organisation of [await server.newOrganisation(), await server.newOrganisation()]) {
+      await organisation.client.request(createMutation, okta());
+    }
+  });
+
+  test('of many creates of one name at the same moment, keeps one and calls the others NAME_TAKEN', async () => {
+    const { client, projectId } = await server.newOrganisation();
+    for (const place of [{}, { projectId }]) {
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 20 }, () => client.request(createMutation, okta(place))),
+      );
+      const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+      expect(outcomes.length - refused.length).toBe(1);
+      expect(new Set(refused.map((error) => error.response.errors[0].extensions.code))).toEqual(
+        new Set(['NAME_TAKEN']),
+      );
+    }
+  });
+
+  test("does not find another organisation's project", async () => {
+    const { client } = await server.newOrganisation();
+    const other = await server.newOrganisation();
+    const [error] = await errorsOf(client.request(createMutation, okta({ projectId: other.projectId })));
+    expect(error?.extensions).toMatchObject({
+      code: 'NOT_FOUND',
+      issues: [{ path: ['input', 'projectId'], message: 'There is no such project.' }],
+    });
+  });
+
+  test('needs the scope connections:write', async () => {
+    const { newKey } = await server.newOrganisation();
+    const reader = server.clientFor(await newKey(['connections:read']));
+    const [error] = await errorsOf(reader.request(createMutation, okta()));
+    expect(error?.extensions.code).toBe('FORBIDDEN');
+    expect(error?.extensions.remedy).toContain('connections:write');
+  });
+});

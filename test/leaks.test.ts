@@ -1,0 +1,312 @@
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { generateApiKey } from '../src/access/api-keys.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
+import {
+  echoing,
+  echoingAsId,
+  slowHeaders,
+  startOkta,
+  type TestOkta,
+  tokenRejected,
+} from './testkit/okta.ts';
+import { createMutation, okta } from './testkit/operations.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+/** Every token that was planted so far. */
+const planted: string[] = [];
+
+/** A token that looks like one of Okta's and is to be found nowhere afterwards. */
+function canary(): string {
+  const token = `00canary${randomBytes(17).toString('hex')}`;
+  planted.push(token);
+  return token;
+}
+
+/** The spellings in which a token could hide. Base64 is looked for at each of its three alignments. */
+function spellings(token: string): string[] {
+  const bytes = Buffer.from(token);
+  const aligned = [0, 1, 2].map((shift) =>
+    Buffer.concat([Buffer.alloc(shift), bytes])
+      .toString('base64')
+      .slice(shift === 0 ? 0 : 4, -4),
+  );
+  const escaped = Array.from(bytes, (byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+  return [token, bytes.toString('hex'), escaped, encodeURIComponent(token), ...aligned].map((form) =>
+    form.toLowerCase(),
+  );
+}
+
+/** Which of the planted tokens can be found in a text. */
+function found(text: string): string[] {
+  const haystack = text.toLowerCase();
+  return planted.filter((token) => spellings(token).some((form) => haystack.includes(form)));
+}
+
+/** Sends a request in any way and collects every byte that comes back. */
+async function collect(url: string, init: RequestInit): Promise<string> {
+  const response = await fetch(url, init);
+  return `${response.status} ${JSON.stringify([...response.headers])} ${await response.text()}`;
+}
+
+describe('a token is nowhere to be found', () => {
+  let server: TestServer;
+  let upstream: TestOkta;
+  let folder: string;
+  let answers = '';
+  const trusted = new Set<string>();
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'app-connections-'));
+    upstream = await startOkta();
+    trusted.add(upstream.hostPort);
+    server = await startTestServer({
+      config: { trustedInstanceHosts: trusted },
+      outbound: { timeoutMs: 300 },
+      ...(!testDatabaseUrl && { location: { kind: 'embedded', folder } }),
+    });
+  });
+  afterAll(async () => {
+    await server.close();
+    await upstream.close();
+    await rm(folder, { recursive: true });
+  });
+
+  async function send(
+    apiKey: string,
+    body: unknown,
+    headers: Record<string, string> = {},
+    path = '/graphql',
+  ) {
+    answers += await collect(server.url + path, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+  }
+
+  /** Variables with the token in the right place, in wrong places, of wrong types. */
+  function variables(): Record<string, unknown>[] {
+    const token = canary();
+    return [
+      okta({}, { apiToken: token }),
+      okta({ name: 'again' }, { apiToken: token }),
+      okta({}, { apiToken: [token] }),
+      okta({}, { apiToken: { token } }),
+      okta({}, { apiToken: `SSWS ${token}` }),
+      okta({}, { apiToken: `${token}\u0000` }),
+      okta({}, { instanceUrl: token }),
+      okta({}, { instanceUrl: `https://${token}@example.okta.com/${token}?${token}#${token}` }),
+      okta({}, { instanceUrl: `https://${token}.invalid` }),
+      okta({}, { instanceUrl: { token } }),
+      okta({}, { [token]: token }),
+      okta({ name: `-${token}` }),
+      okta({ name: { token } }),
+      okta({ description: [[token]] }),
+      okta({ projectId: token }),
+      okta({ method: token }),
+      okta({ onUnreachable: token }),
+      okta({ [token]: token }),
+      { input: token },
+      { input: [token] },
+      { [token]: token },
+    ];
+  }
+
+  /** Documents with the token as a literal, in right and wrong places, and where it cannot even be parsed. */
+  function documents(): string[] {
+    const token = canary();
+    const create = (input: string) =>
+      `mutation { createOktaConnection(input: ${input}) { appConnection { id } } }`;
+    const url = 'instanceUrl: "https://example.okta.com"';
+    return [
+      create(`{ name: "literal", credentials: { ${url}, apiToken: "${token}" } }`),
+      create(`{ name: "block", credentials: { ${url}, apiToken: """${token}""" } }`),
+      create(`{ name: "literal", credentials: { ${url}, apiToken: ["${token}"] } }`),
+      create(`{ name: "literal", credentials: { ${url}, apiToken: { t: "${token}" } } }`),
+      create(`{ name: "literal", credentials: { ${url}, token: "${token}" } }`),
+      create(`{ name: "-${token}", credentials: { ${url}, apiToken: "t" } }`),
+      create(`{ name: 1, description: "${token}", credentials: { ${url} } }`),
+      create(`{ name: "x", projectId: "${token}", credentials: { ${url}, apiToken: "t" } }`),
+      create(`{ name: "x", method: "${token}", credentials: { ${url}, apiToken: "t" } }`),
+      create(`{ name: "x", onUnreachable: "${token}", credentials: { ${url}, apiToken: "t" } }`),
+      create(`"${token}"`),
+      create(`["${token}"]`),
+      create(`{ credentials: { apiToken: "${token}" `),
+      create(`{ credentials: { apiToken "${token}" } }`),
+      create(`{ credentials: { apiToken: "${token} } }`),
+      create(`{ credentials: { apiToken: '${token}' } }`),
+      `{ appConnection(id: "${token}") { id } }`,
+      `{ appConnections(first: "${token}") { totalCount } }`,
+      `{ appConnections(after: "${token}") { totalCount } }`,
+      `{ appConnections(app: "${token}") { totalCount } }`,
+      `{ appConnectionByName(name: "${token}", projectId: "${token}") { id } }`,
+      `{ appConnections @include(if: "${token}") { totalCount } }`,
+      `query ($v: String = "${token}") { appConnection(id: $v) { id } }`,
+      `query ($v: Int = "${token}") { appConnections(first: $v) { totalCount } }`,
+      `{ __type(name: "${token}") { name } }`,
+      `# ${token}\n{ nope }`,
+      `"${token}"`,
+      token,
+    ];
+  }
+
+  async function plantEverywhere(apiKey: string): Promise<void> {
+    for (const each of variables()) await send(apiKey, { query: createMutation, variables: each });
+    for (const query of documents()) await send(apiKey, { query });
+    const token = canary();
+    await send(apiKey, { query: '{ __typename }', operationName: token });
+    await send(apiKey, { query: '{ __typename }', extensions: { token }, [token]: token });
+    await send(apiKey, { query: { token } });
+    await send(apiKey, { query: createMutation, variables: token });
+    await send(apiKey, [{ query: createMutation, variables: okta({}, { apiToken: token }) }]);
+    await send(apiKey, `{"query": "mutation", "variables": {"apiToken": "${token}"`);
+    await send(apiKey, `${token}`);
+    await send(apiKey, okta({}, { apiToken: token }).input, {}, '/api/v1/app-connections/okta');
+    await send(apiKey, okta({}, { apiToken: token }).input);
+    await send(apiKey, { query: '{ __typename }' }, { authorization: `SSWS ${token}` });
+    await send(apiKey, { query: '{ __typename }' }, { authorization: `Bearer ${token}` });
+    await send(
+      apiKey,
+      { query: '{ __typename }' },
+      { cookie: token, 'x-request-id': token, 'user-agent': token },
+    );
+    await send(apiKey, `query=${token}&apiToken=${token}`, {
+      'content-type': 'application/x-www-form-urlencoded',
+    });
+    await send(apiKey, token, { 'content-type': `text/${token}` });
+    await send(apiKey, token, { accept: `text/${token}` });
+    const search = new URLSearchParams({
+      query: `{ appConnection(id: "${token}") { id } }`,
+      variables: `{${token}`,
+    });
+    answers += await collect(`${server.graphqlUrl}?${search}`, {
+      headers: { authorization: `Bearer ${apiKey}` },
+    });
+    answers += await collect(`${server.url}/${token}?${token}`, {
+      headers: { authorization: `Bearer ${apiKey}` },
+    });
+  }
+
+  test('in answers, in logs at trace, or in the database, wherever it was put', async () => {
+    const { apiKey, client } = await server.newOrganisation();
+    await plantEverywhere(apiKey);
+
+    // Okta rejects it, does not answer, is not there, or sends it back.
+    const [gone, spare] = [await startOkta(), canary()];
+    await gone.close();
+    trusted.add(gone.hostPort);
+    for (const behaviour of [
+      tokenRejected,
+      slowHeaders,
+      echoing(),
+      echoing((token) => Buffer.from(token).toString('base64')),
+      echoing((token) => Buffer.from(token).toString('hex')),
+      echoingAsId,
+    ]) {
+      upstream.behave(behaviour);
+      const input = { name: `echo-${planted.length}`, onUnreachable: 'SAVE_UNVERIFIED' };
+      await send(apiKey, {
+        query: createMutation,
+        variables: okta(input, { instanceUrl: upstream.origin, apiToken: canary() }),
+      });
+    }
+    await send(apiKey, {
+      query: createMutation,
+      variables: okta(
+        { name: 'gone', onUnreachable: 'SAVE_UNVERIFIED' },
+        { instanceUrl: gone.origin, apiToken: spare },
+      ),
+    });
+
+    const { appConnections } = await client.request<{ appConnections: { totalCount: number } }>(
+      '{ appConnections { totalCount } }',
+    );
+    expect(appConnections.totalCount, 'tokens that were really kept').toBeGreaterThan(5);
+    expect(upstream.requests.some(({ headers }) => found(String(headers.authorization)).length > 0)).toBe(
+      true,
+    );
+
+    expect(found(answers), 'in answers').toEqual([]);
+    expect(found(server.logs()), 'in logs').toEqual([]);
+    expect(found(await server.dump()), 'in the database').toEqual([]);
+    if (!testDatabaseUrl) expect(found(bytesIn(folder)), 'in the files of the database').toEqual([]);
+  });
+
+  test('in answers or logs when the database is gone', async () => {
+    const dying = await startTestServer();
+    const { apiKey } = await dying.newOrganisation();
+    await dying.database.close();
+    answers = '';
+    const token = canary();
+    for (const authorization of [`Bearer ${apiKey}`, `Bearer ${token}`]) {
+      const answer = await collect(dying.graphqlUrl, {
+        method: 'POST',
+        headers: { authorization, 'content-type': 'application/json' },
+        body: JSON.stringify({ query: createMutation, variables: okta({}, { apiToken: token }) }),
+      });
+      expect(answer).toContain('INTERNAL_SERVER_ERROR');
+      expect(found(answer)).toEqual([]);
+    }
+    expect(found(dying.logs())).toEqual([]);
+    await dying.close();
+  });
+
+  test('in what the search is shown to be able to find', () => {
+    const token = canary();
+    const bytes = Buffer.from(token);
+    for (const text of [
+      `a ${token} b`,
+      token.toUpperCase(),
+      Buffer.from(`x${token}y`).toString('base64'),
+      Buffer.from(`xy${token}z`).toString('base64url'),
+      bytes.toString('hex'),
+      Array.from(bytes, (byte) => `%${byte.toString(16)}`).join(''),
+    ]) {
+      expect(found(text)).toEqual([token]);
+    }
+    expect(found('nothing here')).toEqual([]);
+  });
+});
+
+test('a Secret prints as [secret] however it is printed', () => {
+  const token = canary();
+  const secret = new Secret(token);
+  const printed = [
+    `${secret}`,
+    String(secret),
+    `${[secret]}`,
+    JSON.stringify({ secret }),
+    inspect(secret, { depth: 9, showHidden: true }),
+    inspect({ deep: { secret } }, { depth: 9 }),
+    Object.getOwnPropertyNames(secret).join(),
+    JSON.stringify(structuredClone({ ...secret })),
+  ];
+  expect(found(printed.join())).toEqual([]);
+  expect(printed[0]).toBe('[secret]');
+  expect(secret.reveal()).toBe(token);
+});
+
+test('an API key is stored only as its SHA-256, and in no log', async () => {
+  const server = await startTestServer();
+  const { apiKey, client } = await server.newOrganisation();
+  await client.request('{ appConnections { totalCount } }');
+  planted.push(apiKey);
+  expect(found(await server.dump())).toEqual([]);
+  expect(found(server.logs())).toEqual([]);
+  expect(generateApiKey().reveal()).not.toBe(generateApiKey().reveal());
+  await server.close();
+});
+
+function bytesIn(folder: string): string {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'))
+    .join('\n');
+}

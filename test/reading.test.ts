@@ -1,0 +1,199 @@
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  byIdQuery,
+  byNameQuery,
+  type ConnectionFields,
+  type Created,
+  createMutation,
+  type Listed,
+  listQuery,
+  okta,
+} from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+async function make({ client }: TestOrganisation, differing: Record<string, unknown> = {}) {
+  const { createOktaConnection } = await client.request<Created>(createMutation, okta(differing));
+  return createOktaConnection.appConnection;
+}
+
+describe('reading one connection', () => {
+  test('by id and by name gives what creating it gave', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, projectId } = organisation;
+    const ofOrganisation = await make(organisation, { description: 'One' });
+    const ofProject = await make(organisation, { description: 'Two', projectId });
+    for (const made of [ofOrganisation, ofProject]) {
+      const byId = await client.request<{ appConnection: ConnectionFields }>(byIdQuery, { id: made.id });
+      expect(byId.appConnection).toEqual(made);
+      const byName = await client.request<{ appConnectionByName: ConnectionFields }>(byNameQuery, {
+        name: made.name,
+        projectId: made.projectId,
+      });
+      expect(byName.appConnectionByName).toEqual(made);
+    }
+  });
+
+  test('takes the id in upper case too', async () => {
+    const organisation = await server.newOrganisation();
+    const made = await make(organisation);
+    const found = await organisation.client.request<{ appConnection: ConnectionFields }>(byIdQuery, {
+      id: made.id.toUpperCase(),
+    });
+    expect(found.appConnection.id).toBe(made.id);
+  });
+
+  test("does not find what is another organisation's, nor what does not exist, and tells no difference", async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const made = await make(theirs, { projectId: theirs.projectId });
+    const missing = '00000000-0000-4000-8000-000000000000';
+    const answers = await Promise.all(
+      [
+        mine.client.request(byIdQuery, { id: made.id }),
+        mine.client.request(byIdQuery, { id: missing }),
+        mine.client.request(byNameQuery, { name: made.name, projectId: theirs.projectId }),
+        mine.client.request(byNameQuery, { name: made.name }),
+      ].map(async (request) =>
+        (await errorsOf(request)).map(({ message, extensions }) => [message, extensions]),
+      ),
+    );
+    expect(answers[0]?.[0]?.[1]).toMatchObject({ code: 'NOT_FOUND' });
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+  });
+
+  test('needs the scope connections:read', async () => {
+    const organisation = await server.newOrganisation();
+    const { id, name } = await make(organisation);
+    const writer = server.clientFor(await organisation.newKey(['connections:write']));
+    for (const request of [
+      writer.request(byIdQuery, { id }),
+      writer.request(byNameQuery, { name }),
+      writer.request(listQuery),
+    ]) {
+      const [error] = await errorsOf(request);
+      expect(error?.extensions.code).toBe('FORBIDDEN');
+    }
+  });
+
+  test('says that an id is not a UUID, rather than failing', async () => {
+    const { client } = await server.newOrganisation();
+    const [error] = await errorsOf(client.request(byIdQuery, { id: 'not-a-uuid' }));
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['id'] }] });
+  });
+
+  test('says that a name cannot be one, rather than failing', async () => {
+    const { client } = await server.newOrganisation();
+    const [error] = await errorsOf(client.request(byNameQuery, { name: 'nul\u0000' }));
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['name'] }] });
+  });
+});
+
+describe('listing connections', () => {
+  const names = (list: Listed) => list.appConnections.nodes.map(({ name }) => name);
+
+  test('goes through them in order of name, a page at a time', async () => {
+    const organisation = await server.newOrganisation();
+    for (const name of ['delta', 'alpha', 'charlie', 'bravo', 'a-1', 'a1'])
+      await make(organisation, { name });
+    const first = await organisation.client.request<Listed>(listQuery, { first: 4 });
+    expect(names(first)).toEqual(['a-1', 'a1', 'alpha', 'bravo']);
+    expect(first.appConnections).toMatchObject({ totalCount: 6, pageInfo: { hasNextPage: true } });
+    const second = await organisation.client.request<Listed>(listQuery, {
+      first: 4,
+      after: first.appConnections.pageInfo.endCursor,
+    });
+    expect(names(second)).toEqual(['charlie', 'delta']);
+    expect(second.appConnections).toMatchObject({ totalCount: 6, pageInfo: { hasNextPage: false } });
+  });
+
+  test('gives each of several with one name exactly once', async () => {
+    const organisation = await server.newOrganisation();
+    const made = [
+      await make(organisation, { name: 'same' }),
+      await make(organisation, { name: 'same', projectId: organisation.projectId }),
+    ];
+    const seen: string[] = [];
+    for (let after: string | null = null, more = true; more; ) {
+      const { appConnections }: Listed = await organisation.client.request(listQuery, { first: 1, after });
+      seen.push(...appConnections.nodes.map(({ id }) => id));
+      after = appConnections.pageInfo.endCursor;
+      more = appConnections.pageInfo.hasNextPage;
+    }
+    expect(seen.sort()).toEqual(made.map(({ id }) => id).sort());
+  });
+
+  test("keeps to a project, to the organisation's own, or to an app when asked", async () => {
+    const organisation = await server.newOrganisation();
+    const { client, projectId } = organisation;
+    await make(organisation, { name: 'own' });
+    await make(organisation, { name: 'of-project', projectId });
+    expect(names(await client.request(listQuery))).toEqual(['of-project', 'own']);
+    expect(names(await client.request(listQuery, { projectId }))).toEqual(['of-project']);
+    expect(names(await client.request(listQuery, { projectId: null }))).toEqual(['own']);
+    expect(names(await client.request(listQuery, { app: 'OKTA' }))).toEqual(['of-project', 'own']);
+  });
+
+  test('gives 20 unless told otherwise, and an empty page without a cursor', async () => {
+    const organisation = await server.newOrganisation();
+    const empty = await organisation.client.request<Listed>(listQuery);
+    expect(empty.appConnections).toEqual({
+      totalCount: 0,
+      nodes: [],
+      pageInfo: { hasNextPage: false, endCursor: null },
+    });
+    await Promise.all(Array.from({ length: 21 }, (_, i) => make(organisation, { name: `c-${i}` })));
+    const full = await organisation.client.request<Listed>(listQuery);
+    expect(full.appConnections.nodes).toHaveLength(20);
+  });
+
+  test("never shows another organisation's, not even with its project", async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    await make(theirs, { projectId: theirs.projectId });
+    for (const variables of [{}, { projectId: theirs.projectId }]) {
+      const { appConnections } = await mine.client.request<Listed>(listQuery, variables);
+      expect(appConnections).toMatchObject({ totalCount: 0, nodes: [] });
+    }
+  });
+
+  test.each<[string, Record<string, unknown>]>([
+    ['first', { first: 0 }],
+    ['first', { first: 101 }],
+    ['after', { after: 'nonsense' }],
+    ['after', { after: Buffer.from('["name"]').toString('base64url') }],
+    ['after', { after: Buffer.from('[{"$ne":1},"x"]').toString('base64url') }],
+  ])('refuses a bad %s: %o', async (path, variables) => {
+    const { client } = await server.newOrganisation();
+    const [error] = await errorsOf(client.request(listQuery, variables));
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: [path] }] });
+  });
+
+  test('counts only when the count is asked for', async () => {
+    const { client } = await server.newOrganisation();
+    const queries = async (document: string) => {
+      const before = server.logs().length;
+      await client.request(document);
+      return server.logs().slice(before);
+    };
+    const withoutCount = gql`{ appConnections { nodes { id } } }`;
+    const withCount = gql`{ appConnections { totalCount nodes { id } } }`;
+    expect(await queries(withoutCount)).not.toContain('count(');
+    expect(await queries(withCount)).toContain('count(');
+  });
+
+  test('reads no sealed credentials', async () => {
+    const organisation = await server.newOrganisation();
+    const made = await make(organisation);
+    const before = server.logs().length;
+    await organisation.client.request(byIdQuery, { id: made.id });
+    await organisation.client.request(listQuery);
+    const queries = server.logs().slice(before);
+    expect(queries).toContain('credentials_hash');
+    expect(queries).not.toContain('sealed_credentials');
+  });
+});

@@ -1,0 +1,78 @@
+import tls from 'node:tls';
+import { generate } from 'selfsigned';
+
+/** A certificate and its private key, in PEM. */
+export interface KeyPair {
+  cert: string;
+  key: string;
+}
+
+/** Certificates for every way in which TLS to 127.0.0.1 or localhost can go. */
+export interface Certificates {
+  /** An authority that nobody trusts until `trust` is called with it. */
+  ca: KeyPair;
+  /** For localhost and 127.0.0.1, by the authority. */
+  good: KeyPair;
+  /** The same, but it expired yesterday. */
+  expired: KeyPair;
+  /** By the authority, but for another host name. */
+  wrongHost: KeyPair;
+  /** For localhost and 127.0.0.1, signed by itself. */
+  selfSigned: KeyPair;
+}
+
+const here = [
+  { type: 2, value: 'localhost' },
+  { type: 7, ip: '127.0.0.1' },
+] as const;
+
+/** Makes them all afresh; it takes some milliseconds. */
+export async function makeCertificates(): Promise<Certificates> {
+  const ca = await make('Test authority', { isAuthority: true });
+  const [good, expired, wrongHost, selfSigned] = await Promise.all([
+    make('localhost', { ca, names: here }),
+    make('localhost', { ca, names: here, notAfter: daysFromNow(-1) }),
+    make('elsewhere.example', { ca, names: [{ type: 2, value: 'elsewhere.example' }] }),
+    make('localhost', { names: here }),
+  ]);
+  return { ca, good, expired, wrongHost, selfSigned };
+}
+
+/** Makes this process trust an authority, as an operator would with NODE_EXTRA_CA_CERTS, until it is disposed of. */
+export function trust(ca: KeyPair): Disposable {
+  const before = tls.getCACertificates('default');
+  tls.setDefaultCACertificates([...before, ca.cert]);
+  return { [Symbol.dispose]: () => tls.setDefaultCACertificates(before) };
+}
+
+interface Wishes {
+  ca?: KeyPair;
+  isAuthority?: boolean;
+  names?: readonly ({ type: 2; value: string } | { type: 7; ip: string })[];
+  notAfter?: Date;
+}
+
+async function make(
+  commonName: string,
+  { ca, isAuthority = false, names, notAfter }: Wishes,
+): Promise<KeyPair> {
+  const made = await generate([{ name: 'commonName', value: commonName }], {
+    keyType: 'ec',
+    algorithm: 'sha256',
+    notBeforeDate: daysFromNow(-2),
+    notAfterDate: notAfter ?? daysFromNow(1),
+    ca,
+    extensions: [
+      { name: 'basicConstraints', cA: isAuthority, critical: true },
+      isAuthority
+        ? { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true }
+        : { name: 'keyUsage', digitalSignature: true, critical: true },
+      ...(names ? [{ name: 'subjectAltName' as const, altNames: [...names] }] : []),
+    ],
+  });
+  return { cert: made.cert, key: made.private };
+}
+
+function daysFromNow(days: number): Date {
+  return new Date(Date.now() + days * 24 * 60 * 60 * 1000);
+}

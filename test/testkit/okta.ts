@@ -1,0 +1,186 @@
+import { once } from 'node:events';
+import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import https from 'node:https';
+import type { Socket } from 'node:net';
+import { handleAsOkta, send } from '../../src/apps/okta/stand-in.ts';
+import { answerAsOkta, oktaError } from '../../src/apps/okta/stand-in-answer.ts';
+import type { KeyPair } from './certificates.ts';
+
+/** How an Okta answers one request. */
+export type Behaviour = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** A request as it arrived. */
+export interface Received {
+  method: string;
+  path: string;
+  headers: IncomingHttpHeaders;
+  /** Fulfilled when the connection that it came over is gone. */
+  disconnected: Promise<void>;
+}
+
+/** An Okta on 127.0.0.1 that does as it is told. */
+export interface TestOkta extends AsyncDisposable {
+  /** `http://127.0.0.1:12345`, or https. */
+  origin: string;
+  /** `127.0.0.1:12345`, for the trusted hosts. */
+  hostPort: string;
+  port: number;
+  /** Every request so far, the oldest first. */
+  requests: readonly Received[];
+  /** How many connections were made so far, also those that came to no request. */
+  connections(): number;
+  /** From now on, answers like this. */
+  behave(behaviour: Behaviour): void;
+  close(): Promise<void>;
+}
+
+/** Starts one; without options it is plain HTTP and answers as the stand-in does. */
+export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } = {}): Promise<TestOkta> {
+  const requests: Received[] = [];
+  let behaviour = options.handler ?? handleAsOkta;
+  let connections = 0;
+  const listener: Behaviour = (request, response) => {
+    const { method = '', url: path = '', headers, socket } = request;
+    requests.push({ method, path, headers, disconnected: gone(socket) });
+    behaviour(request, response);
+  };
+  const server = options.tls
+    ? https.createServer({ cert: options.tls.cert, key: options.tls.key }, listener)
+    : http.createServer(listener);
+  server.on('connection', () => {
+    connections += 1;
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the test Okta has no port');
+  const hostPort = `127.0.0.1:${address.port}`;
+
+  async function close(): Promise<void> {
+    if (!server.listening) return;
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  }
+
+  return {
+    origin: `${options.tls ? 'https' : 'http'}://${hostPort}`,
+    hostPort,
+    port: address.port,
+    requests,
+    connections: () => connections,
+    behave(next) {
+      behaviour = next;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function gone(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once('close', () => resolve()));
+}
+
+/** 401, E0000011. */
+export const tokenRejected: Behaviour = (_, response) => send(response, oktaError('E0000011'));
+
+/** 403, E0000006. */
+export const weakRole: Behaviour = (_, response) => send(response, oktaError('E0000006'));
+
+/** 429, E0000047, with `X-Rate-Limit-Reset` in whole seconds. */
+export function rateLimited(resetAt: Date): Behaviour {
+  return (_, response) => send(response, oktaError('E0000047', resetAt));
+}
+
+/** A server error of Okta's own. */
+export function failing(status = 503): Behaviour {
+  return (_, response) => send(response, { ...oktaError('E0000009'), status });
+}
+
+/** A page for people, with any status. */
+export function notJson(status = 200): Behaviour {
+  return (_, response) => {
+    response.writeHead(status, { 'content-type': 'text/html' }).end('<!doctype html><title>Welcome</title>');
+  };
+}
+
+/** JSON, with any status, but not as Okta writes it. */
+export function notOkta(status = 200): Behaviour {
+  return (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/json' }).end('{"hello":"world"}');
+  };
+}
+
+/** 302. */
+export function redirect(to: string): Behaviour {
+  return (_, response) => {
+    response.writeHead(302, { location: to }).end();
+  };
+}
+
+/** Takes the request and never answers. */
+export const slowHeaders: Behaviour = () => undefined;
+
+/** Sends the headers and a byte now and then, and never ends. */
+export const slowBody: Behaviour = (_, response) => {
+  response.writeHead(200, { 'content-type': 'application/json' }).write('{');
+  const drip = setInterval(() => response.write(' '), 10);
+  response.once('close', () => clearInterval(drip));
+};
+
+/** Sends as fast as the other side takes it, and never ends. */
+export const endlessBody: Behaviour = (_, response) => {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  const chunk = Buffer.alloc(64 * 1024, 'x');
+  const pour = () => {
+    while (!response.destroyed && response.write(chunk));
+  };
+  response.on('drain', pour);
+  pour();
+};
+
+/** A good answer that has the token, in some encoding, in every place where a client might keep it. */
+export function echoing(encode: (token: string) => string = (token) => token): Behaviour {
+  return (request, response) => {
+    const token = encode(request.headers.authorization?.replace(/^SSWS /, '') ?? '');
+    const answer = good(request);
+    send(response, {
+      ...answer,
+      headers: { ...answer.headers, 'x-okta-request-id': token },
+      body: { ...answer.body, status: token, profile: { login: token } },
+    });
+  };
+}
+
+/** A good answer, but the id of the user is the token. */
+export const echoingAsId: Behaviour = (request, response) => {
+  const answer = good(request);
+  send(response, {
+    ...answer,
+    body: { ...answer.body, id: request.headers.authorization?.replace(/^SSWS /, '') },
+  });
+};
+
+/** A good answer with some of its members changed. */
+export function answering(changes: object): Behaviour {
+  return (request, response) => {
+    const answer = good(request);
+    send(response, { ...answer, body: { ...answer.body, ...changes } });
+  };
+}
+
+/** Hangs up instead of answering. */
+export const closesConnection: Behaviour = (request) => {
+  request.socket.destroy();
+};
+
+/** Something that is not HTTP. */
+export const garbage: Behaviour = (request) => {
+  request.socket.end('SSH-2.0-OpenSSH_9.9\r\n');
+};
+
+function good(request: IncomingMessage) {
+  const { url: path = '/', headers } = request;
+  return answerAsOkta({ method: 'GET', path, authorization: headers.authorization });
+}

@@ -1,0 +1,148 @@
+import { randomBytes } from 'node:crypto';
+import { Writable } from 'node:stream';
+import { type ClientError, GraphQLClient } from 'graphql-request';
+import { addApiKey, generateApiKey } from '../../src/access/api-keys.ts';
+import type { Scope } from '../../src/access/caller.ts';
+import { addOrganisation } from '../../src/access/organisations.ts';
+import { type Config, readConfig } from '../../src/config.ts';
+import { type Database, type DatabaseLocation, openDatabase } from '../../src/database/database.ts';
+import { entities } from '../../src/entities.ts';
+import { createLog } from '../../src/log.ts';
+import { parseKeyring } from '../../src/secrets/keyring.ts';
+import { Secret } from '../../src/secrets/secret.ts';
+import { Vault } from '../../src/secrets/vault.ts';
+import { createServer, type Parts } from '../../src/server.ts';
+import { emptyDatabase } from './database.ts';
+
+/** How a server under test differs from a development server on a free port. */
+export interface TestServerOptions {
+  config?: Partial<Config>;
+  outbound?: Parts['outbound'];
+  /** An existing database, which is then not dropped; otherwise an empty one is made. */
+  location?: DatabaseLocation;
+  graphiqlApiKey?: Secret;
+}
+
+/** An organisation made for one test. */
+export interface TestOrganisation {
+  orgId: string;
+  projectId: string;
+  /** The administrator's. */
+  apiKey: string;
+  /** graphql-request with the administrator's key. */
+  client: GraphQLClient;
+  /** An API key of this organisation with only these scopes. */
+  newKey(scopes: readonly Scope[]): Promise<string>;
+}
+
+/** A real server on a free port and an empty database. */
+export interface TestServer {
+  url: string;
+  graphqlUrl: string;
+  database: Database;
+  vault: Vault;
+  /** Every log line so far, at level trace. */
+  logs(): string;
+  newOrganisation(): Promise<TestOrganisation>;
+  clientFor(apiKey: string): GraphQLClient;
+  /** Every row of every table, as text. */
+  dump(): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const lines: string[] = [];
+  const log = createLog(
+    'trace',
+    new Writable({
+      write(chunk, _encoding, done) {
+        lines.push(String(chunk));
+        done();
+      },
+    }),
+  );
+  const made = options.location ? undefined : await emptyDatabase();
+  const location = options.location ?? made?.location ?? { kind: 'embedded' };
+  const database = await openDatabase(location, entities, log);
+  const vault = new Vault(parseKeyring(new Secret(`test:${randomBytes(32).toString('base64')}`)), log);
+  const config = { ...readConfig({ PORT: '0', OKTA_STAND_IN: 'on' }), ...options.config };
+  const server = await createServer(config, {
+    database,
+    vault,
+    log,
+    graphiqlApiKey: options.graphiqlApiKey,
+    outbound: options.outbound,
+  });
+  const graphqlUrl = `${server.url}/graphql`;
+  const clientFor = (apiKey: string) =>
+    new GraphQLClient(graphqlUrl, { headers: { authorization: `Bearer ${apiKey}` } });
+
+  return {
+    url: server.url,
+    graphqlUrl,
+    database,
+    vault,
+    clientFor,
+    logs: () => lines.join(''),
+    newOrganisation: async () => {
+      const key = generateApiKey();
+      const em = database.fork();
+      const ids = await addOrganisation(em, vault, {
+        name: 'Test organisation',
+        projectName: 'Test project',
+        administratorKey: key,
+      });
+      await em.flush();
+      return {
+        ...ids,
+        apiKey: key.reveal(),
+        client: clientFor(key.reveal()),
+        newKey: async (scopes) => {
+          const another = generateApiKey();
+          const em = database.fork();
+          addApiKey(em, { orgId: ids.orgId, name: 'Another', key: another, scopes });
+          await em.flush();
+          return another.reveal();
+        },
+      };
+    },
+    dump: async () => {
+      const em = database.fork();
+      const tables: { name: string }[] = await em.execute(
+        "select table_name as name from information_schema.tables where table_schema = 'public'",
+      );
+      const rows = await Promise.all(
+        tables.map(({ name }) => em.execute(`select t::text as row from "${name}" t`)),
+      );
+      return JSON.stringify(rows);
+    },
+    close: async () => {
+      await server.close();
+      await database.close();
+      await made?.drop();
+    },
+  };
+}
+
+/** The errors of a request that must fail. */
+export async function errorsOf(request: Promise<unknown>): Promise<WireError[]> {
+  const outcome = await request.then(
+    (data) => ({ data }),
+    (error: ClientError) => ({ errors: error.response?.errors as unknown as WireError[] | undefined, error }),
+  );
+  if ('errors' in outcome && outcome.errors) return outcome.errors;
+  throw new Error('The request was to fail with GraphQL errors, and did not.', { cause: outcome });
+}
+
+/** A GraphQL error as a client sees it. */
+export interface WireError {
+  message: string;
+  path?: (string | number)[];
+  extensions: {
+    code: string;
+    issues?: { path: (string | number)[]; message: string }[];
+    remedy?: string;
+    requestId?: string;
+    retryAt?: string;
+  };
+}

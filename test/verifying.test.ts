@@ -1,0 +1,216 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Lookup } from '../src/outbound/outbound.ts';
+import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
+import * as behaviours from './testkit/okta.ts';
+import { startOkta } from './testkit/okta.ts';
+import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+/** Hosts that may be on this machine; tests add theirs. */
+const trusted = new Set<string>();
+/** How host names are resolved; tests set theirs. */
+let lookup: Lookup;
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer({
+    config: { trustedInstanceHosts: trusted },
+    outbound: { timeoutMs: 1_000, lookup: (name) => lookup(name) },
+  });
+});
+afterAll(() => server.close());
+
+/** Creates a connection to this origin, which must fail, and looks at what was kept. */
+async function failToCreate(instanceUrl: string, onUnreachable = 'FAIL') {
+  const { client } = await server.newOrganisation();
+  const [error] = await errorsOf(client.request(createMutation, okta({ onUnreachable }, { instanceUrl })));
+  const { appConnections } = await client.request<Listed>(listQuery);
+  return { ...error, kept: appConnections.totalCount };
+}
+
+async function createAnyway(instanceUrl: string) {
+  const { client } = await server.newOrganisation();
+  const input = okta({ onUnreachable: 'SAVE_UNVERIFIED' }, { instanceUrl });
+  return (await client.request<Created>(createMutation, input)).createOktaConnection.appConnection;
+}
+
+describe('what Okta says about a token', () => {
+  let upstream: behaviours.TestOkta;
+  beforeAll(async () => {
+    upstream = await startOkta();
+    trusted.add(upstream.hostPort);
+  });
+  afterAll(() => upstream.close());
+
+  test('reaches Okta as its API description has it', async () => {
+    const { client } = await server.newOrganisation();
+    await client.request(createMutation, okta({}, { instanceUrl: upstream.origin, apiToken: 'the-token' }));
+    expect(upstream.requests.at(-1)).toMatchObject({
+      method: 'GET',
+      path: '/api/v1/users/me',
+      headers: {
+        authorization: 'SSWS the-token',
+        accept: 'application/json',
+        'user-agent': expect.stringMatching(/^app-connections/),
+      },
+    });
+  });
+
+  const reset = new Date(Math.ceil(Date.now() / 1000) * 1000 + 60_000);
+  test.each([
+    ['the token is rejected', behaviours.tokenRejected, 'CREDENTIALS_REJECTED', /token/i],
+    ['the role is too weak', behaviours.weakRole, 'INSUFFICIENT_PERMISSIONS', /may not do/],
+    ['it is not JSON', behaviours.notJson(), 'NOT_AN_OKTA_ORG', /Okta/],
+    ['it is JSON, but not Okta', behaviours.notOkta(), 'NOT_AN_OKTA_ORG', /Okta/],
+    ['a proxy in front wants a password', behaviours.notJson(401), 'NOT_AN_OKTA_ORG', /Okta/],
+    ['a firewall in front says no', behaviours.notJson(403), 'NOT_AN_OKTA_ORG', /Okta/],
+    ['it redirects', behaviours.redirect('http://127.0.0.1:1/'), 'NOT_AN_OKTA_ORG', /elsewhere/],
+    ['it never stops', behaviours.endlessBody, 'NOT_AN_OKTA_ORG', /large/i],
+  ])('%s: kept in no case', async (_, behaviour, code, message) => {
+    upstream.behave(behaviour);
+    for (const onUnreachable of ['FAIL', 'SAVE_UNVERIFIED']) {
+      const error = await failToCreate(upstream.origin, onUnreachable);
+      expect(error).toMatchObject({ message: expect.stringMatching(message), extensions: { code }, kept: 0 });
+      expect(error.extensions?.remedy).toEqual(expect.any(String));
+    }
+  });
+
+  test.each([
+    ['Okta is rate limiting', behaviours.rateLimited(reset), 'UPSTREAM_RATE_LIMITED', /slow down/],
+    ['Okta fails', behaviours.failing(500), 'UPSTREAM_UNREACHABLE', /500/],
+    ['Okta is down for maintenance', behaviours.failing(503), 'UPSTREAM_UNREACHABLE', /503/],
+    ['Okta does not answer', behaviours.slowHeaders, 'UPSTREAM_UNREACHABLE', /within 1 s/],
+    ['Okta does not finish its answer', behaviours.slowBody, 'UPSTREAM_UNREACHABLE', /within 1 s/],
+    ['Okta hangs up', behaviours.closesConnection, 'UPSTREAM_UNREACHABLE', /clos|reset|hung/i],
+  ])('%s: never a bad token, and kept if asked', async (_, behaviour, code, message) => {
+    upstream.behave(behaviour);
+    const error = await failToCreate(upstream.origin);
+    expect(error).toMatchObject({ message: expect.stringMatching(message), extensions: { code }, kept: 0 });
+    const kept = await createAnyway(upstream.origin);
+    expect(kept.verification).toMatchObject({
+      status: 'UNREACHABLE',
+      code,
+      message: expect.stringMatching(message),
+      remedy: expect.any(String),
+    });
+    expect(kept.credentials.tokenOwner).toBeNull();
+  });
+
+  test('says when the rate limit resets', async () => {
+    upstream.behave(behaviours.rateLimited(reset));
+    const error = await failToCreate(upstream.origin);
+    expect(error.extensions?.retryAt).toBe(reset.toISOString());
+    expect(error.message).toContain(reset.toISOString());
+  });
+
+  test('works with no more than what the API description promises', async () => {
+    upstream.behave((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"id":"00ub0oNGTSWTBKOLGLNR"}');
+    });
+    const { client } = await server.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(
+      createMutation,
+      okta({}, { instanceUrl: upstream.origin }),
+    );
+    expect(createOktaConnection.appConnection).toMatchObject({
+      credentials: { tokenOwner: { id: '00ub0oNGTSWTBKOLGLNR', login: null, status: null } },
+      verification: { status: 'VERIFIED', oktaRequestId: null },
+    });
+  });
+});
+
+describe('a host that cannot be reached', () => {
+  test('refuses connections', async () => {
+    const gone = await startOkta();
+    await gone.close();
+    trusted.add(gone.hostPort);
+    const error = await failToCreate(gone.origin);
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/refused/),
+      extensions: { code: 'UPSTREAM_UNREACHABLE' },
+      kept: 0,
+    });
+    expect((await createAnyway(gone.origin)).verification.status).toBe('UNREACHABLE');
+  });
+
+  test('does not exist', async () => {
+    lookup = () => Promise.reject(Object.assign(new Error('no such host'), { code: 'ENOTFOUND' }));
+    const error = await failToCreate('https://acme.okta.com');
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/does not exist/),
+      extensions: { code: 'UPSTREAM_UNREACHABLE' },
+      kept: 0,
+    });
+  });
+
+  describe('over TLS', () => {
+    let certificates: Certificates;
+    beforeAll(async () => {
+      certificates = await makeCertificates();
+    });
+
+    test.each([
+      ['expired', /expired/],
+      ['wrongHost', /another host|host name/],
+      ['selfSigned', /self-signed|signed by itself/],
+    ] as const)('shows a certificate that is no good: %s', async (which, message) => {
+      using _ = trust(certificates.ca);
+      await using upstream = await startOkta({ tls: certificates[which] });
+      trusted.add(upstream.hostPort);
+      const error = await failToCreate(upstream.origin);
+      expect(error).toMatchObject({
+        message: expect.stringMatching(message),
+        extensions: { code: 'UPSTREAM_UNREACHABLE' },
+        kept: 0,
+      });
+      expect(upstream.requests).toHaveLength(0);
+    });
+
+    test('shows a good certificate, which counts only if its authority is trusted', async () => {
+      await using upstream = await startOkta({ tls: certificates.good });
+      trusted.add(upstream.hostPort);
+      const error = await failToCreate(upstream.origin);
+      expect(error).toMatchObject({
+        message: expect.stringMatching(/authority|trusted/),
+        extensions: { code: 'UPSTREAM_UNREACHABLE' },
+        kept: 0,
+      });
+      using _ = trust(certificates.ca);
+      expect((await createAnyway(upstream.origin)).verification.status).toBe('VERIFIED');
+    });
+  });
+});
+
+describe('a host that may not be reached', () => {
+  test.each([
+    'https://127.0.0.1',
+    'https://10.0.0.1',
+    'https://169.254.169.254',
+    'https://[::1]',
+    'https://localhost',
+  ])('is %s', async (instanceUrl) => {
+    const error = await failToCreate(instanceUrl, 'SAVE_UNVERIFIED');
+    expect(error).toMatchObject({ extensions: { code: 'HOST_NOT_ALLOWED' }, kept: 0 });
+  });
+
+  test('is a name that leads to a private address', async () => {
+    await using upstream = await startOkta();
+    lookup = async () => [{ address: '127.0.0.1', family: 4 }];
+    const error = await failToCreate(`https://rebound.example:${upstream.port}`, 'SAVE_UNVERIFIED');
+    expect(error).toMatchObject({ extensions: { code: 'HOST_NOT_ALLOWED' }, kept: 0 });
+    expect(upstream.connections()).toBe(0);
+  });
+
+  test('is a name that leads to a public address first and to a private one when asked again', async () => {
+    await using upstream = await startOkta();
+    let lookups = 0;
+    lookup = async () => {
+      lookups += 1;
+      // 3000::1 is in the public range, but nobody has it: what is sent there goes nowhere.
+      return lookups === 1 ? [{ address: '3000::1', family: 6 }] : [{ address: '127.0.0.1', family: 4 }];
+    };
+    const error = await failToCreate(`https://rebound.example:${upstream.port}`);
+    expect(error).toMatchObject({ extensions: { code: 'UPSTREAM_UNREACHABLE' }, kept: 0 });
+    expect(lookups).toBe(1);
+    expect(upstream.connections()).toBe(0);
+  });
+});
