@@ -38,7 +38,7 @@ function keyText(config: Config, { key, isNew, file }: KnownKey): string {
 
 /** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
 function curl(config: Config, url: string, { file }: KnownKey): string {
-  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat '${file}')`;
+  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat '${file?.replaceAll("'", "'\\''")}')`;
   const body = {
     query:
       'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id name credentials { instanceUrl } verification { status } } } }',

@@ -37,7 +37,11 @@ export async function openDatabase(
   entities: Entities,
   log: Logger,
 ): Promise<Database> {
-  const orm = await openOrm(location, entities, log);
+  const cannotOpen = (error: unknown) =>
+    error instanceof StartError ? error : new StartError(`${placeOf(location)}: ${reasonOf(error)}`);
+  const orm = await openOrm(location, entities, log).catch((error: unknown) => {
+    throw cannotOpen(error);
+  });
   try {
     await assertServerVersion(orm);
     // The embedded database has one connection, which the lock would take from the migrations; and one server.
@@ -45,7 +49,7 @@ export async function openDatabase(
     else await atStart(orm.em.fork(), () => orm.migrator.up());
   } catch (error) {
     await orm.close(true);
-    throw error instanceof StartError ? error : new StartError(`${placeOf(location)}: ${reasonOf(error)}`);
+    throw cannotOpen(error);
   }
   return {
     fork: () => orm.em.fork(),

@@ -5,7 +5,7 @@ import type { ConnectionService } from '../connections/service.ts';
 import type { Logger } from '../log.ts';
 import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
-import { graphiqlTabs } from './graphiql.ts';
+import { renderGraphiQLPage } from './graphiql.ts';
 import { useAuthentication, useShapedErrors, useShapelyVariables } from './plugins.ts';
 import { createSchema } from './schema.ts';
 
@@ -43,15 +43,8 @@ export function createGraphQL(options: YogaOptions) {
     multipart: false,
     maxRequestBodySize: maxBodyBytes,
     disposeOnProcessTerminate: false,
-    graphiql: graphiql
-      ? {
-          title: 'App Connections',
-          defaultTabs: graphiqlTabs(graphiql.apiKey),
-          defaultEditorToolsVisibility: true,
-        }
-      : false,
+    graphiql: graphiql !== undefined,
     // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
-    renderGraphiQL: async (page) =>
-      (await import('@graphql-yoga/render-graphiql')).renderGraphiQL(page ?? {}),
+    renderGraphiQL: () => renderGraphiQLPage(graphiql?.apiKey),
   });
 }

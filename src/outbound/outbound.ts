@@ -80,7 +80,7 @@ export function createOutbound(settings: OutboundSettings): Outbound {
           }),
         );
         deadline.message = `the answer was not complete within ${timeoutMs / 1000} s`;
-        const body = await deadline.within(readText(response.body, maxBytes));
+        const body = await readText(response.body, maxBytes);
         return { status: response.statusCode, headers: flatten(response.headers), body };
       } catch (error) {
         throw explain(error);

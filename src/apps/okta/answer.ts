@@ -34,12 +34,13 @@ export function readTokenOwner(body: string, token: Secret): TokenOwner | { prob
 
 /**
  * Text from the other side, fit to be stored and shown: at most 256 UTF-16 units, without control characters
- * (PostgreSQL takes no NUL) and broken surrogates. Text that repeats the token, before or after that, is dropped.
+ * (PostgreSQL takes no NUL) and broken surrogates. Text that repeats the token, even past that length, is dropped.
  */
 function clean(text: string | null | undefined, token: Secret): string | null {
-  const cleaned = strip(strip(text ?? '').slice(0, 256));
-  if (cleaned === '' || token.isIn(text ?? '') || token.isIn(strip(text ?? ''))) return null;
-  return cleaned;
+  const printable = strip(text ?? '');
+  if (token.isIn(printable)) return null;
+  // Cutting may have split a surrogate pair.
+  return strip(printable.slice(0, 256)) || null;
 }
 
 function strip(text: string): string {

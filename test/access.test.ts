@@ -1,0 +1,103 @@
+import { getIntrospectionQuery } from 'graphql';
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createMutation, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+const anyQuery = gql`{ appConnections { totalCount } }`;
+
+function post(server: TestServer, query: string, headers: Record<string, string> = {}) {
+  return fetch(server.graphqlUrl, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ query }),
+  });
+}
+
+describe('without a valid API key there is no data', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startTestServer();
+  });
+  afterAll(() => server.close());
+
+  test.each([
+    ['no header', {}],
+    ['an empty header', { authorization: '' }],
+    ["nobody's key", { authorization: `Bearer ack_${'x'.repeat(43)}` }],
+    ['another scheme', { authorization: 'Basic dXNlcjpwYXNz' }],
+    ['two keys', { authorization: 'Bearer one two' }],
+    ['a key of the wrong alphabet', { authorization: 'Bearer ké' }],
+  ])('%s', async (_, headers) => {
+    for (const query of [anyQuery, createMutation]) {
+      const response = await post(server, query, headers);
+      expect(response.status).toBe(401);
+      expect(response.headers.get('www-authenticate')).toBe('Bearer');
+      const { data, errors } = await response.json();
+      expect(data ?? null).toBeNull();
+      expect(errors[0].extensions).toMatchObject({ code: 'UNAUTHENTICATED', remedy: expect.any(String) });
+    }
+  });
+
+  test('a key of another letter case is another key', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const swapped = apiKey.replace(/[a-z]/gi, (letter) =>
+      letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase(),
+    );
+    const [error] = await errorsOf(server.clientFor(swapped).request(anyQuery));
+    expect(error?.extensions.code).toBe('UNAUTHENTICATED');
+  });
+
+  test('but in development tools may read the schema, and nothing besides', async () => {
+    const schema = await (await post(server, getIntrospectionQuery())).json();
+    expect(schema.data.__schema.queryType.name).toBe('Query');
+    for (const sneaky of [
+      '{ __typename appConnections { totalCount } }',
+      '{ ... { appConnections { totalCount } } }',
+      'fragment F on Query { appConnections { totalCount } } { ...F }',
+      'mutation { __typename }',
+    ]) {
+      const { errors } = await (await post(server, sneaky)).json();
+      expect(errors[0].extensions.code).toBe('UNAUTHENTICATED');
+    }
+  });
+});
+
+describe('in production', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startTestServer({ config: { production: true, graphiql: false, oktaStandIn: false } });
+  });
+  afterAll(() => server.close());
+
+  test('a stranger sees neither the schema nor what is misspelt', async () => {
+    for (const query of [getIntrospectionQuery(), '{ __typename }', '{ appConnection }', '{ syntax error']) {
+      const response = await post(server, query);
+      const text = await response.text();
+      expect(response.status).toBe(401);
+      expect(JSON.parse(text).errors[0].extensions.code).toBe('UNAUTHENTICATED');
+      expect(text).not.toMatch(/appConnections|__schema|Did you mean/);
+    }
+  });
+
+  test('the holder of a key may read the schema', async () => {
+    const { client } = await server.newOrganisation();
+    await expect(client.request(getIntrospectionQuery())).resolves.toHaveProperty('__schema');
+  });
+
+  test('there is no GraphiQL', async () => {
+    const response = await fetch(server.graphqlUrl, { headers: { accept: 'text/html' } });
+    expect(await response.text()).not.toContain('GraphiQL');
+  });
+
+  test('example.okta.com is not answered by a stand-in', async () => {
+    const loopback = await startTestServer({
+      config: { production: true, oktaStandIn: false },
+      outbound: { lookup: async () => [{ address: '127.0.0.1', family: 4 }] },
+    });
+    const organisation = await loopback.newOrganisation();
+    const [error] = await errorsOf(organisation.client.request(createMutation, okta()));
+    expect(error?.extensions.code).toBe('HOST_NOT_ALLOWED');
+    await loopback.close();
+  });
+});

@@ -1,0 +1,72 @@
+import { request as httpRequest } from 'node:http';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Secret } from '../src/secrets/secret.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+const apiKey = 'the-key-that-is-shown-in-the-headers-pane';
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer({ graphiqlApiKey: new Secret(apiKey) });
+});
+afterAll(() => server.close());
+
+/** As a browser asks, with a Host header of our choosing, which fetch would not let us have. */
+function open(host: string, of = server): Promise<{ status: number; page: string }> {
+  return new Promise((resolve, reject) => {
+    const headers = { accept: 'text/html', host };
+    httpRequest(of.graphqlUrl, { headers }, async (response) => {
+      const chunks = await response.toArray();
+      resolve({ status: response.statusCode ?? 0, page: Buffer.concat(chunks).toString() });
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+test('GraphiQL opens with a sample, its variables and the key, and loads nothing from elsewhere', async () => {
+  const { status, page } = await open(new URL(server.url).host);
+  expect(status).toBe(200);
+  expect(page).toContain('createOktaConnection(input: $input)');
+  expect(page).toContain('7ffbb072-2575-495a-b5b0-127f88caef78');
+  expect(page).toContain(`Bearer ${apiKey}`);
+  expect(page).not.toMatch(/<(script|link|img)[^>]+(src|href)="https?:/);
+});
+
+test.each(['evil.example', 'evil.example:4000', 'localhost.evil.example', '127.0.0.1.evil.example'])(
+  'a page elsewhere that points its name at this machine (%s) sees nothing',
+  async (host) => {
+    const { status, page } = await open(host);
+    expect(status).toBe(421);
+    expect(page).not.toContain(apiKey);
+  },
+);
+
+test.each(['localhost', 'LOCALHOST:80', '127.0.0.1:4000', '[::1]:4000'])(
+  'the server goes by the name %s',
+  async (host) => {
+    expect((await open(host)).status).toBe(200);
+  },
+);
+
+test('a server that others on the network can reach does not give them the key', async () => {
+  const open0 = await startTestServer({ config: { host: '0.0.0.0' }, graphiqlApiKey: new Secret(apiKey) });
+  const { status, page } = await open('localhost', open0);
+  expect(status).toBe(200);
+  expect(page).not.toContain(apiKey);
+  await open0.close();
+});
+
+test('no page elsewhere may read an answer', async () => {
+  const { apiKey: key } = await server.newOrganisation();
+  const response = await fetch(server.graphqlUrl, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${key}`,
+      'content-type': 'application/json',
+      origin: 'https://evil.example',
+    },
+    body: JSON.stringify({ query: '{ __typename }' }),
+  });
+  expect(response.headers.get('access-control-allow-origin')).toBeNull();
+  expect(response.headers.get('x-frame-options')).toBe('DENY');
+});
