@@ -40,14 +40,7 @@ async function start(): Promise<void> {
   const administrator = await bootstrap(config, database, vault, dataDir);
 
   const server = await createServer(config, { database, vault, log, graphiqlApiKey: administrator.key });
-  if (!config.production) {
-    console.log(welcome(config, server.url, { ...administrator, file: dataDir?.fileOf(apiKeyFile) }));
-  } else if (administrator.isNeeded) {
-    log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
-  } else {
-    log.info({ url: server.url }, 'ready');
-  }
-
+  // Before anybody is told that the server is ready, so that whoever was told can stop it gently.
   const stop = async (signal: string): Promise<void> => {
     log.debug({ signal }, 'stopping');
     await server.close();
@@ -57,6 +50,14 @@ async function start(): Promise<void> {
   };
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
+
+  if (!config.production) {
+    console.log(welcome(config, server.url, { ...administrator, file: dataDir?.fileOf(apiKeyFile) }));
+  } else if (administrator.isNeeded) {
+    log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
+  } else {
+    log.info({ url: server.url }, 'ready');
+  }
 }
 
 function keyringOf(config: Config, dataDir: DataDir | undefined) {

@@ -79,7 +79,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     }
   };
 
+  const unanswered = new Set<ServerResponse>();
   const http = createHttpServer((request, response) => {
+    unanswered.add(response);
+    if (!http.listening) response.setHeader('connection', 'close');
     const record: RequestRecord = { id: randomUUID() };
     const start = performance.now();
     response.setHeader('x-request-id', record.id);
@@ -87,7 +90,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     response.setHeader('x-content-type-options', 'nosniff');
     response.setHeader('x-frame-options', 'DENY');
     currentRequest.run(record, () => {
-      response.once('close', () => logRequest(log, record, response, start));
+      response.once('close', () => {
+        unanswered.delete(response);
+        logRequest(log, record, response, start);
+      });
       answer(request, response).catch((error: unknown) => {
         log.error({ error: describeError(error) }, 'unexpected error');
         if (!response.headersSent) reply(response, 500, `Something went wrong on our side: ${record.id}`);
@@ -110,6 +116,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     close: async () => {
       const closed = new Promise((resolve) => http.close(resolve));
+      // Else a client would send its next request over a connection that it has reason to think is kept.
+      for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');
       const deadline = setTimeout(() => http.closeAllConnections(), drainMs);
       await closed;
       clearTimeout(deadline);

@@ -131,6 +131,22 @@ describe('creating an Okta connection', () => {
     );
   });
 
+  test('refuses the token where everybody could read it', async () => {
+    const { client } = await server.newOrganisation();
+    const apiToken = '00abcdefghij0123456789';
+    for (const [path, input] of [
+      [['input', 'name'], okta({ name: apiToken }, { apiToken })],
+      [['input', 'description'], okta({ description: `The token is ${apiToken}.` }, { apiToken })],
+      [
+        ['input', 'credentials', 'instanceUrl'],
+        okta({}, { instanceUrl: `https://${apiToken}.invalid`, apiToken }),
+      ],
+    ] as const) {
+      const [error] = await errorsOf(client.request(createMutation, input));
+      expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path }] });
+    }
+  });
+
   test('refuses a name that is taken in the same place, before Okta is asked', async () => {
     const { client, projectId } = await server.newOrganisation();
     for (const place of [{}, { projectId }]) {

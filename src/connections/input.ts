@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { App, FieldValue } from '../apps/app.ts';
 import { type Issue, Problem } from '../errors.ts';
+import { Secret } from '../secrets/secret.ts';
 
 /** Names are for people and for URLs alike. */
 export const connectionName = z
@@ -62,9 +63,34 @@ export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
   );
   const [first, ...others] = byMethod;
   if (!first) throw new TypeError(`The app ${app.id} has no method.`);
-  return z.discriminatedUnion('method', [first, ...others], {
-    error: `${app.name} is not connected by this method.`,
-  });
+  return z
+    .discriminatedUnion('method', [first, ...others], {
+      error: `${app.name} is not connected by this method.`,
+    })
+    .superRefine(refuseMisplacedSecrets);
+}
+
+/** A secret pasted into a field that is public would be shown to everybody who may read. */
+function refuseMisplacedSecrets(input: CreateConnection, context: z.RefinementCtx): void {
+  const { name, description, credentials } = input;
+  const secrets = Object.values(credentials).filter((value) => value instanceof Secret);
+  const shown: [string[], FieldValue][] = [
+    [['name'], name],
+    [['description'], description],
+    ...Object.entries(credentials).map(([field, value]): [string[], FieldValue] => [
+      ['credentials', field],
+      value,
+    ]),
+  ];
+  for (const [path, value] of shown) {
+    if (typeof value === 'string' && secrets.some((secret) => secret.isIn(value))) {
+      context.addIssue({
+        code: 'custom',
+        path,
+        message: 'This holds the secret, and everybody may read it here.',
+      });
+    }
+  }
 }
 
 /** The largest page, and the rules of asking for one. */

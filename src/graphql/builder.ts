@@ -26,8 +26,12 @@ export function createBuilder() {
     zod: { validationError: brokenRules },
   });
 
-  builder.addScalarType('UUID', GraphQLUUID);
-  builder.addScalarType('DateTime', GraphQLDateTime);
+  builder.addScalarType('UUID', GraphQLUUID, {
+    description: 'An id: hexadecimal digits in five groups, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
+  });
+  builder.addScalarType('DateTime', GraphQLDateTime, {
+    description: 'A moment, in UTC and to the millisecond: 2007-12-03T10:15:30.125Z, as RFC 3339 has it.',
+  });
   builder.addScalarType('Secret', SecretScalar);
   builder.queryType({ description: 'What can be read.' });
   builder.mutationType({ description: 'What can be changed.' });

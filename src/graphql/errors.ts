@@ -45,7 +45,7 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: u
     if (cause instanceof Problem) return shaped(cause.code, cause.message, outer, detailsOf(cause));
     // Without a path it is about the request; with one it happened while resolving, which is our fault.
     if (cause instanceof GraphQLError && !cause.path) {
-      return shaped('BAD_USER_INPUT', scrub(cause), cause, { http: cause.extensions.http });
+      return shaped('BAD_USER_INPUT', scrub(cause), cause, { http: httpOf(cause) });
     }
     const requestId = currentRequest.getStore()?.id;
     log.error({ error: describeError(cause), path: outer.path }, 'unexpected error');
@@ -68,6 +68,11 @@ function detailsOf(problem: Problem): Record<string, unknown> {
 }
 
 const unauthenticatedHttp = { status: 401, headers: { 'www-authenticate': 'Bearer' } };
+
+/** What is no GraphQL request at all is a 400 for everybody; with `spec`, clients of `application/json` get 200. */
+function httpOf({ extensions: { code, http } }: GraphQLError) {
+  return http && code === 'BAD_REQUEST' ? { ...http, spec: false } : http;
+}
 
 function originOf(error: unknown): unknown {
   return error instanceof GraphQLError && error.originalError ? originOf(error.originalError) : error;

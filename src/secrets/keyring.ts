@@ -1,5 +1,5 @@
 import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
-import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose';
+import { openJwe, SealBroken, sealJwe } from './jwe.ts';
 import type { Secret } from './secret.ts';
 
 /** What a data key is for and whose it is; a wrapped key opens for nothing else. */
@@ -31,27 +31,21 @@ export class Keyring {
 
   /** Wraps a data key under the primary root key, as a compact JWE that is bound to `binding`. */
   wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
-    return new CompactEncrypt(dataKey)
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: this.primaryId, ...header(binding) })
-      .encrypt(this.#key(this.primaryId));
+    return sealJwe(dataKey, this.#key(this.primaryId), this.primaryId, header(binding));
   }
 
-  /** @throws when the root key is not here, the JWE is not whole, or it was wrapped for another binding. */
-  async unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
-    const key = this.#key(String(decodeProtectedHeader(wrapped).kid));
-    const { plaintext, protectedHeader } = await compactDecrypt(wrapped, key, {
-      keyManagementAlgorithms: ['dir'],
-      contentEncryptionAlgorithms: ['A256GCM'],
+  /** @throws SealBroken when the root key is not here, the JWE is not whole, or it was wrapped for another binding */
+  unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
+    return openJwe(wrapped, {
+      what: 'The data key',
+      keyOf: (id) => this.#key(id),
+      binding: header(binding),
     });
-    for (const [name, value] of Object.entries(header(binding))) {
-      if (protectedHeader[name] !== value) throw new Error(`The wrapped key is bound to another ${name}.`);
-    }
-    return plaintext;
   }
 
   #key(id: string): KeyObject {
     const key = this.#keys.get(id);
-    if (!key) throw new Error('The root key that wraps this data key is not among the encryption keys.');
+    if (!key) throw new SealBroken('The root key that wraps the data key is not among the encryption keys.');
     return key;
   }
 }

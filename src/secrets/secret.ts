@@ -18,8 +18,12 @@ export class Secret {
     return this.#value;
   }
 
-  /** Whether `text` holds the secret, raw or in base64, base64url, hex or URL encoding. */
+  /**
+   * Whether `text` holds the secret, raw or in base64, base64url, hex or URL encoding. A secret of fewer than eight
+   * characters is held by nothing: it would be found by accident.
+   */
   isIn(text: string): boolean {
+    if (this.#value.length < 8) return false;
     const bytes = Buffer.from(this.#value);
     return [
       this.#value,
@@ -27,7 +31,7 @@ export class Secret {
       bytes.toString('base64url'),
       bytes.toString('hex'),
       encodeURIComponent(this.#value),
-    ].some((form) => form !== '' && text.toLowerCase().includes(form.toLowerCase()));
+    ].some((form) => text.toLowerCase().includes(form.toLowerCase()));
   }
 
   toString(): string {

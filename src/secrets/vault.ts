@@ -1,10 +1,12 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { CompactEncrypt, compactDecrypt } from 'jose';
 import type { Logger } from '../log.ts';
 import { DataKey, type DataKeyPurpose } from './data-key.entity.ts';
+import { openJwe, SealBroken, sealJwe } from './jwe.ts';
 import type { Keyring } from './keyring.ts';
 import { Secret } from './secret.ts';
+
+export { SealBroken } from './jwe.ts';
 
 /** Where a sealed text belongs; it opens nowhere else. */
 export interface SealBinding {
@@ -21,11 +23,6 @@ export interface Sealed {
   /** Compact JWE (`dir`, `A256GCM`). */
   text: string;
   dataKeyId: string;
-}
-
-/** A sealed text did not open: it was changed, moved to another row, or its key is not here. */
-export class SealBroken extends Error {
-  override readonly name = 'SealBroken';
 }
 
 const maxOpenedKeys = 1_000;
@@ -65,9 +62,8 @@ export class Vault {
     secrets: Readonly<Record<string, Secret>>,
   ): Promise<Sealed> {
     const dataKey = await this.#activeKey(em, binding.orgId, 'SEAL');
-    const text = await new CompactEncrypt(new TextEncoder().encode(canonical(secrets)))
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: dataKey.id, ...header(binding) })
-      .encrypt(await this.#open(dataKey));
+    const content = new TextEncoder().encode(canonical(secrets));
+    const text = await sealJwe(content, await this.#open(dataKey), dataKey.id, header(binding));
     return { text, dataKeyId: dataKey.id };
   }
 
@@ -135,16 +131,11 @@ export class Vault {
 }
 
 async function unseal(text: string, key: KeyObject, binding: SealBinding): Promise<Record<string, Secret>> {
-  if (!isCanonicalJwe(text)) throw new SealBroken('The sealed text was changed.');
-  const { plaintext, protectedHeader } = await compactDecrypt(text, key, {
-    keyManagementAlgorithms: ['dir'],
-    contentEncryptionAlgorithms: ['A256GCM'],
-  }).catch(() => {
-    throw new SealBroken('The sealed text was changed, or sealed under another key.');
+  const plaintext = await openJwe(text, {
+    what: 'The sealed text',
+    keyOf: () => key,
+    binding: header(binding),
   });
-  for (const [name, value] of Object.entries(header(binding))) {
-    if (protectedHeader[name] !== value) throw new SealBroken(`It was sealed for another ${name}.`);
-  }
   const values: Record<string, string> = JSON.parse(new TextDecoder().decode(plaintext));
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, new Secret(value)]));
 }
@@ -166,12 +157,4 @@ function canonical(values: Readonly<Record<string, string | Secret>>): string {
     typeof value === 'string' ? value : value.reveal(),
   ]);
   return JSON.stringify(Object.fromEntries(plain.sort(([a], [b]) => (a < b ? -1 : 1))));
-}
-
-/**
- * Base64url lets the spare bits of a part's last character vary without changing what it decodes to,
- * so a flipped bit there would go unseen; only the one canonical spelling is ours.
- */
-function isCanonicalJwe(text: string): boolean {
-  return text.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
 }

@@ -78,8 +78,15 @@ export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } 
   };
 }
 
+const endings = new WeakMap<Socket, Promise<void>>();
+
+/** One listener a connection, however many requests come over it. */
 function gone(socket: Socket): Promise<void> {
-  return new Promise((resolve) => socket.once('close', () => resolve()));
+  const known = endings.get(socket);
+  if (known) return known;
+  const ending = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  endings.set(socket, ending);
+  return ending;
 }
 
 /** 401, E0000011. */

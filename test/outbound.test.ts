@@ -1,0 +1,460 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { isPublicAddress } from '../src/outbound/address.ts';
+import {
+  createOutbound,
+  type Lookup,
+  OutboundError,
+  type OutboundSettings,
+} from '../src/outbound/outbound.ts';
+import { type Certificates, type KeyPair, makeCertificates, trust } from './testkit/certificates.ts';
+import { countConnectionAttempts } from './testkit/connection-attempts.ts';
+import * as okta from './testkit/okta.ts';
+
+/** Private, special, reserved, or carrying another address. */
+const forbidden = words(`
+  0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16 169.254.0.1
+  169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1
+  198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
+  :: ::1 ::2 ::7f00:1 ::ffff:127.0.0.1 ::ffff:0:127.0.0.1 64:ff9b::7f00:1 64:ff9b:1::1 100::1 2001::1 2001:2::1
+  2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1:: 3fff::1 5f00::1 4000::1 8000::1 fc00::1 fd00:ec2::254 fe80::1
+  fec0::1 ff02::1 ff0e::1
+`);
+
+/** Hosts that the URL parser or the resolver takes for one of the addresses above. */
+const disguised = words(`
+  localhost LOCALHOST localhost. okta.localhost a.b.localhost. 127.1 127.0.0.1. 0x7f.1 0177.0.0.1 2130706433
+  0x7f000001 0 １２７.0.0.1 127。0。0。1 [::ffff:7f00:1]
+`);
+
+function words(text: string): string[] {
+  return text.trim().split(/\s+/);
+}
+
+/** An address that is public by the rules, and that nobody has: IANA has given out nothing in 3000::/4. */
+const nobody = { address: '3000::1', family: 6 } as const;
+
+let certificates: Certificates;
+beforeAll(async () => {
+  certificates = await makeCertificates();
+});
+
+const cleanups: (() => Promise<void>)[] = [];
+afterAll(() => Promise.all(cleanups.map((cleanup) => cleanup())));
+
+function client(settings: Partial<OutboundSettings> = {}) {
+  const outbound = createOutbound({ trustedHosts: new Set(), ...settings });
+  cleanups.push(() => outbound.close());
+  return outbound;
+}
+
+/** What the exchange failed with. */
+async function failure(
+  settings: Partial<OutboundSettings>,
+  url: string,
+  signal?: AbortSignal,
+): Promise<OutboundError> {
+  const error: unknown = await client(settings)
+    .get(new URL(url), { headers: { authorization: 'SSWS planted-token' }, signal })
+    .then(
+      () => undefined,
+      (reason) => reason,
+    );
+  if (!(error instanceof OutboundError)) throw new Error('it did not fail as it should', { cause: error });
+  return error;
+}
+
+async function startOkta(options?: Parameters<typeof okta.startOkta>[0]) {
+  const started = await okta.startOkta(options);
+  onTestFinished(started.close);
+  return started;
+}
+
+function resolving(...answers: { address: string; family: 4 | 6 }[][]): Lookup & { calls: string[] } {
+  const calls: string[] = [];
+  return Object.assign(
+    async (hostname: string) => {
+      calls.push(hostname);
+      return answers[Math.min(calls.length, answers.length) - 1] ?? [];
+    },
+    { calls },
+  );
+}
+
+function at(address: string) {
+  return { address, family: net.isIPv6(address) ? 6 : 4 } as const;
+}
+
+describe('addresses that are not public', () => {
+  test.each(forbidden)('%s is refused as the host of a URL, and no connection is tried', async (address) => {
+    using attempts = countConnectionAttempts();
+    const lookup = resolving([nobody]);
+    const error = await failure({ lookup }, `https://${net.isIPv6(address) ? `[${address}]` : address}/`);
+    expect(error.reason).toBe('HOST_NOT_ALLOWED');
+    expect(lookup.calls).toEqual([]);
+    expect(attempts.count).toBe(0);
+  });
+
+  test.each(disguised)('%s is refused as the host of a URL, whatever it resolves to', async (host) => {
+    using attempts = countConnectionAttempts();
+    const error = await failure({ lookup: resolving([nobody]) }, `https://${host}/`);
+    expect(error.reason).toBe('HOST_NOT_ALLOWED');
+    expect(attempts.count).toBe(0);
+  });
+
+  test.each(forbidden)('%s is refused when a name resolves to it', async (address) => {
+    using attempts = countConnectionAttempts();
+    const lookup = resolving([at(address)]);
+    const error = await failure({ lookup }, 'https://acme.okta.test/');
+    expect(error).toMatchObject({
+      reason: 'HOST_NOT_ALLOWED',
+      message: 'the host name leads to a private or reserved address',
+    });
+    expect(lookup.calls).toEqual(['acme.okta.test']);
+    expect(attempts.count).toBe(0);
+  });
+
+  test.each([[[nobody, at('10.0.0.1')]], [[at('10.0.0.1'), nobody]], [[at('fe80::1%lo'), nobody]]])(
+    'a name that is also public is refused: %j',
+    async (addresses) => {
+      using attempts = countConnectionAttempts();
+      const error = await failure({ lookup: resolving(addresses) }, 'https://acme.okta.test/');
+      expect(error.reason).toBe('HOST_NOT_ALLOWED');
+      expect(attempts.count).toBe(0);
+    },
+  );
+
+  test('what a resolver gives has to be an address', async () => {
+    const lookup = resolving([{ address: 'localhost', family: 4 }]);
+    expect(await failure({ lookup }, 'https://acme.okta.test/')).toMatchObject({
+      reason: 'HOST_NOT_ALLOWED',
+    });
+  });
+
+  test('public addresses are public, and forms that carry one are not', () => {
+    const addresses = [
+      '1.1.1.1',
+      '8.8.8.8',
+      '52.1.2.3',
+      '2606:4700::1111',
+      '2a00:1450:4001::1',
+      nobody.address,
+    ];
+    expect(addresses.filter((address) => !isPublicAddress(address))).toEqual([]);
+    const carriers = [
+      '::808:808',
+      '::ffff:8.8.8.8',
+      '::ffff:0:8.8.8.8',
+      '64:ff9b::808:808',
+      '2002:808:808::1',
+    ];
+    expect([...forbidden, ...carriers].filter(isPublicAddress)).toEqual([]);
+  });
+});
+
+describe('a name that resolves to a public address first and to this machine afterwards', () => {
+  test('is looked up once a connection, and this machine hears nothing', async () => {
+    const here = await startOkta({ tls: certificates.good });
+    const lookup = resolving([nobody], [at('127.0.0.1')]);
+    const outbound = client({ lookup, timeoutMs: 250 });
+    const url = new URL(`https://rebind.okta.test:${here.port}/`);
+
+    const first = await outbound.get(url, { headers: {} }).catch((error: unknown) => error);
+    expect(first).toBeInstanceOf(OutboundError);
+    expect(first).toHaveProperty('reason', expect.stringMatching(/^(TIMEOUT|UNREACHABLE)$/));
+    expect(lookup.calls).toEqual(['rebind.okta.test']);
+
+    const second = await outbound.get(url, { headers: {} }).catch((error: unknown) => error);
+    expect(second).toHaveProperty('reason', 'HOST_NOT_ALLOWED');
+    expect(here.connections()).toBe(0);
+  });
+});
+
+describe('trusted hosts', () => {
+  test('may be http and on this machine', async () => {
+    const here = await startOkta();
+    const outbound = client({ trustedHosts: new Set([here.hostPort]) });
+    const answer = await outbound.get(new URL(`${here.origin}/api/v1/users/me?a=b`), {
+      headers: { 'x-a': 'b' },
+    });
+    expect(answer.status).toBe(401);
+    expect(JSON.parse(answer.body)).toMatchObject({ errorCode: 'E0000011' });
+    expect(answer.headers).toMatchObject({ 'content-type': 'application/json' });
+    const [request] = here.requests;
+    expect(request).toMatchObject({ method: 'GET', path: '/api/v1/users/me?a=b' });
+    expect(request?.headers).toMatchObject({
+      'x-a': 'b',
+      'user-agent': 'app-connections',
+      host: here.hostPort,
+    });
+    expect(request?.headers).not.toHaveProperty('accept-encoding');
+  });
+
+  test('are trusted by host and port, not by host', async () => {
+    const [here, other] = await Promise.all([startOkta(), startOkta()]);
+    const settings = { trustedHosts: new Set([other.hostPort]) };
+    expect(await failure(settings, here.origin)).toMatchObject({ reason: 'HOST_NOT_ALLOWED' });
+    expect(await failure(settings, `https://${here.hostPort}`)).toMatchObject({ reason: 'HOST_NOT_ALLOWED' });
+    expect(here.connections()).toBe(0);
+  });
+
+  test('are the only ones that may be http', async () => {
+    const lookup = resolving([nobody]);
+    const error = await failure({ lookup }, 'http://acme.okta.test/');
+    expect(error).toMatchObject({
+      reason: 'HOST_NOT_ALLOWED',
+      message: 'only https is allowed for this host',
+    });
+    expect(lookup.calls).toEqual([]);
+  });
+
+  test('the default port has to be written out', async () => {
+    const settings = { lookup: resolving([at('127.0.0.1')]), trustedHosts: new Set(['acme.test:443']) };
+    expect((await failure(settings, 'https://acme.test/')).reason).not.toBe('HOST_NOT_ALLOWED');
+    expect((await failure(settings, 'https://acme.test:444/')).reason).toBe('HOST_NOT_ALLOWED');
+  });
+});
+
+describe('stand-ins', () => {
+  test('answer for their origin, and for no other', async () => {
+    const here = await startOkta();
+    const lookup = resolving([at('127.0.0.1')]);
+    const outbound = client({ lookup, standIns: new Map([['https://example.okta.com', here.origin]]) });
+    const answer = await outbound.get(new URL('https://example.okta.com/.well-known/okta-organization'), {
+      headers: {},
+    });
+    expect(JSON.parse(answer.body)).toHaveProperty('pipeline', 'idx');
+    expect(lookup.calls).toEqual([]);
+    const neighbour = outbound.get(new URL('https://example.okta.com:8443/'), { headers: {} });
+    await expect(neighbour).rejects.toHaveProperty('reason', 'HOST_NOT_ALLOWED');
+    expect(here.requests).toHaveLength(1);
+  });
+});
+
+describe('certificates', () => {
+  async function against(keyPair: KeyPair, authority?: KeyPair) {
+    using _ = authority && trust(authority);
+    const here = await startOkta({ tls: keyPair });
+    const error = await failure({ trustedHosts: new Set([here.hostPort]) }, here.origin);
+    expect(here.requests).toEqual([]);
+    return error;
+  }
+
+  test('a good one is taken', async () => {
+    using _ = trust(certificates.ca);
+    const here = await startOkta({ tls: certificates.good });
+    const outbound = client({ trustedHosts: new Set([here.hostPort]) });
+    expect(await outbound.get(new URL(here.origin), { headers: {} })).toHaveProperty('status', 404);
+  });
+
+  test.each([
+    ['expired', 'the certificate has expired'],
+    ['wrongHost', 'the certificate is for another host name'],
+    ['selfSigned', 'the certificate is self-signed'],
+  ] as const)('%s: %s', async (name, message) => {
+    expect(await against(certificates[name], certificates.ca)).toMatchObject({ reason: 'TLS', message });
+  });
+
+  test('an authority that nobody trusts', async () => {
+    expect(await against(certificates.good)).toMatchObject({
+      reason: 'TLS',
+      message: 'the certificate is not signed by an authority that this server trusts',
+    });
+  });
+
+  test('the environment cannot switch the check off', async () => {
+    process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+    onTestFinished(() => {
+      delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+    });
+    expect(await against(certificates.selfSigned)).toHaveProperty('reason', 'TLS');
+  });
+
+  test('a port that does not speak TLS', async () => {
+    const here = await startOkta();
+    const error = await failure({ trustedHosts: new Set([here.hostPort]) }, `https://${here.hostPort}`);
+    expect(error).toMatchObject({ reason: 'TLS', message: 'the port does not speak TLS' });
+  });
+});
+
+describe('names that cannot be looked up', () => {
+  test.each([
+    ['ENOTFOUND', 'UNKNOWN_HOST', 'the host name does not exist'],
+    ['EAI_AGAIN', 'UNREACHABLE', 'the host name could not be looked up'],
+    ['ESERVFAIL', 'UNREACHABLE', 'the host name could not be looked up'],
+  ])('%s', async (code, reason, message) => {
+    const lookup = () => Promise.reject(Object.assign(new Error('getaddrinfo secret.test'), { code }));
+    expect(await failure({ lookup }, 'https://acme.okta.test/')).toMatchObject({ reason, message, code });
+  });
+
+  test('no address at all', async () => {
+    expect(await failure({ lookup: resolving([]) }, 'https://acme.okta.test/')).toMatchObject({
+      reason: 'UNKNOWN_HOST',
+    });
+  });
+
+  test('a resolver that never answers is under the deadline too', async () => {
+    const lookup = () => new Promise<never>(() => undefined);
+    expect(await failure({ lookup, timeoutMs: 50 }, 'https://acme.okta.test/')).toMatchObject({
+      reason: 'TIMEOUT',
+      message: 'nothing answered within 0.05 s',
+    });
+  });
+});
+
+describe('limits', () => {
+  async function trusting(handler: okta.Behaviour) {
+    const here = await startOkta({ handler });
+    return { here, settings: { trustedHosts: new Set([here.hostPort]), timeoutMs: 250, maxBytes: 100_000 } };
+  }
+
+  test('headers that never come', async () => {
+    const { here, settings } = await trusting(okta.slowHeaders);
+    expect(await failure(settings, here.origin)).toMatchObject({
+      reason: 'TIMEOUT',
+      message: 'nothing answered within 0.25 s',
+    });
+    await here.requests[0]?.disconnected;
+  });
+
+  test('a body that drips', async () => {
+    const { here, settings } = await trusting(okta.slowBody);
+    expect(await failure(settings, here.origin)).toMatchObject({
+      reason: 'TIMEOUT',
+      message: 'the answer was not complete within 0.25 s',
+    });
+    await here.requests[0]?.disconnected;
+  });
+
+  test('a body without end: the connection is destroyed', async () => {
+    const { here, settings } = await trusting(okta.endlessBody);
+    expect(await failure({ ...settings, timeoutMs: 10_000 }, here.origin)).toMatchObject({
+      reason: 'TOO_LARGE',
+      message: 'the answer is larger than 100000 bytes',
+    });
+    await here.requests[0]?.disconnected;
+  });
+
+  test('a body of just the size is taken', async () => {
+    const { here, settings } = await trusting((_, response) => response.end('é'.repeat(50_000)));
+    const answer = await client(settings).get(new URL(here.origin), { headers: {} });
+    expect(answer.body).toBe('é'.repeat(50_000));
+  });
+
+  test('a caller who gives up, while waiting and before', async () => {
+    const controller = new AbortController();
+    const { here, settings } = await trusting(() => controller.abort(new Error('planted-token')));
+    const patient = { ...settings, timeoutMs: 10_000 };
+    const error = await failure(patient, here.origin, controller.signal);
+    expect(error).toMatchObject({ reason: 'ABORTED', message: 'the request was given up' });
+    await here.requests[0]?.disconnected;
+    using attempts = countConnectionAttempts();
+    expect(await failure(patient, here.origin, controller.signal)).toHaveProperty('reason', 'ABORTED');
+    // undici connects a turn after it is asked to.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(attempts.count).toBe(0);
+  });
+
+  test('close ends what is under way', async () => {
+    const { promise: asked, resolve } = Promise.withResolvers<void>();
+    const { here, settings } = await trusting(() => resolve());
+    const outbound = client({ ...settings, timeoutMs: 10_000 });
+    const exchange = outbound.get(new URL(here.origin), { headers: {} }).catch((error: unknown) => error);
+    await asked;
+    await outbound.close();
+    expect(await exchange).toHaveProperty('reason', 'ABORTED');
+    await here.requests[0]?.disconnected;
+  });
+
+  test('close ends connections that are still being made', async () => {
+    const sockets = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+    const before = sockets();
+    using attempts = countConnectionAttempts();
+    const outbound = client({ lookup: resolving([nobody]) });
+    const exchange = outbound
+      .get(new URL('https://acme.okta.test/'), { headers: {} })
+      .catch((error: unknown) => error);
+    await expect.poll(() => attempts.count).toBe(1);
+    await outbound.close();
+    // UNREACHABLE where there is no IPv6 at all.
+    expect(await exchange).toHaveProperty('reason', expect.stringMatching(/^(ABORTED|UNREACHABLE)$/));
+    await expect.poll(sockets).toBeLessThanOrEqual(before);
+  });
+
+  test('connections are kept and used again', async () => {
+    const here = await startOkta();
+    const outbound = client({ trustedHosts: new Set([here.hostPort]) });
+    for (const _ of [1, 2, 3, 4, 5]) await outbound.get(new URL(here.origin), { headers: {} });
+    expect(here.requests).toHaveLength(5);
+    // Not one: undici may hand out a body's end a moment before it has its connection back.
+    expect(here.connections()).toBeLessThan(5);
+  });
+});
+
+describe('other sides that misbehave', () => {
+  async function answerOf(bytes: string) {
+    const server = net.createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => socket.end(bytes));
+    });
+    onTestFinished(() => void server.close());
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const address = server.address();
+    const hostPort = `127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+    return { trustedHosts: new Set([hostPort]), url: `http://${hostPort}/` };
+  }
+
+  test.each([
+    ['nothing', '', 'RESET'],
+    ['another protocol', 'SSH-2.0-OpenSSH_9.9\r\n', 'PROTOCOL'],
+    ['less body than promised', 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc', 'RESET'],
+    ['a chunk cut off', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab', 'RESET'],
+    ['two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab', 'RESET'],
+    ['an upgrade nobody asked for', 'HTTP/1.1 101 Hi\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n', 'RESET'],
+    ['too many headers', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`, 'TOO_LARGE'],
+  ])('%s', async (_, bytes, reason) => {
+    const { url, trustedHosts } = await answerOf(bytes);
+    expect(await failure({ trustedHosts }, url)).toHaveProperty('reason', reason);
+  });
+
+  test('headers with names that objects have', async () => {
+    const names = ['__proto__', 'constructor', 'toString', '__proto__'];
+    const bytes = `HTTP/1.1 200 OK\r\n${names.map((name) => `${name}: x\r\n`).join('')}content-length: 2\r\n\r\nok`;
+    const { url, trustedHosts } = await answerOf(bytes);
+    expect(await client({ trustedHosts }).get(new URL(url), { headers: {} })).toHaveProperty('body', 'ok');
+  });
+
+  test('a redirect is an answer, and is not followed', async () => {
+    const target = await startOkta();
+    const here = await startOkta({ handler: okta.redirect(target.origin) });
+    const outbound = client({ trustedHosts: new Set([here.hostPort, target.hostPort]) });
+    const answer = await outbound.get(new URL(here.origin), { headers: {} });
+    expect(answer).toMatchObject({ status: 302, headers: { location: target.origin } });
+    expect(target.connections()).toBe(0);
+  });
+
+  test('nobody listens', async () => {
+    const here = await startOkta();
+    await here.close();
+    const error = await failure({ trustedHosts: new Set([here.hostPort]) }, here.origin);
+    expect(error).toMatchObject({
+      reason: 'REFUSED',
+      message: 'the connection was refused',
+      code: 'ECONNREFUSED',
+    });
+  });
+});
+
+test('headers that cannot be sent are refused without being repeated', async () => {
+  const here = await startOkta();
+  const outbound = client({ trustedHosts: new Set([here.hostPort]) });
+  for (const value of ['planted\r\nx: y', 'planted\u0000', 'planted…']) {
+    const exchange = outbound.get(new URL(here.origin), { headers: { authorization: value } });
+    const error: unknown = await exchange.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(OutboundError);
+    expect(error).toHaveProperty('reason', 'PROTOCOL');
+    expect(String(error)).not.toContain('planted');
+  }
+  expect(here.requests).toEqual([]);
+});
