@@ -1,3 +1,5 @@
+import type { z } from 'zod';
+
 /**
  * Every way a request can fail, by its stable code.
  *
@@ -98,6 +100,26 @@ export class Problem extends Error {
     this.remedy = details.remedy;
     this.retryAt = details.retryAt;
   }
+}
+
+/** Every broken rule as one `BAD_USER_INPUT`. */
+export function brokenRules(error: z.ZodError): Problem {
+  const issues = error.issues.map(
+    (issue): Issue => ({
+      path: issue.path.map((part) => (typeof part === 'symbol' ? part.toString() : part)),
+      message: issue.message,
+    }),
+  );
+  return badInput(issues);
+}
+
+/** `BAD_USER_INPUT` with these issues; its message repeats them for those who read nothing else. */
+export function badInput(issues: readonly Issue[]): Problem {
+  return new Problem(
+    'BAD_USER_INPUT',
+    issues.map(({ path, message }) => (path.length ? `${path.join('.')}: ${message}` : message)).join(' '),
+    { issues, remedy: 'Correct the input and send it again; nothing was changed.' },
+  );
 }
 
 /** The server cannot start. Its message is the one line that the operator sees. */

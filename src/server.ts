@@ -160,10 +160,16 @@ function logRequest(log: Logger, record: RequestRecord, response: ServerResponse
       operation,
       keyId,
       ms: Math.round(performance.now() - start),
-      outcome: record.outcome ?? (response.writableFinished ? 'OK' : 'ABORTED'),
+      outcome: record.outcome ?? outcomeOf(response),
     },
     'request',
   );
+}
+
+/** For answers that no error code speaks of. */
+function outcomeOf({ writableFinished, statusCode }: ServerResponse): string {
+  if (!writableFinished) return 'ABORTED';
+  return statusCode < 400 ? 'OK' : `HTTP_${statusCode}`;
 }
 
 function whyNotListening(config: Config, error: unknown): string {

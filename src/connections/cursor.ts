@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { badInput, connectionName } from './input.ts';
+import { badInput } from '../errors.ts';
+import { connectionName } from './input.ts';
 
 /** A place in a list that is ordered by name, then id. */
 export interface Cursor {

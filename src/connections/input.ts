@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import type { App, FieldValue } from '../apps/app.ts';
-import { type Issue, Problem } from '../errors.ts';
 import { Secret } from '../secrets/secret.ts';
 
 /** Names are for people and for URLs alike. */
@@ -98,26 +97,6 @@ export const pageSize = z
   .int()
   .min(1, { error: 'Ask for at least 1.' })
   .max(100, { error: 'Ask for at most 100; read on with "after".' });
-
-/** Every broken rule as one `BAD_USER_INPUT`. */
-export function brokenRules(error: z.ZodError): Problem {
-  const issues = error.issues.map(
-    (issue): Issue => ({
-      path: issue.path.map((part) => (typeof part === 'symbol' ? part.toString() : part)),
-      message: issue.message,
-    }),
-  );
-  return badInput(issues);
-}
-
-/** `BAD_USER_INPUT` with these issues; its message repeats them for those who read nothing else. */
-export function badInput(issues: readonly Issue[]): Problem {
-  return new Problem(
-    'BAD_USER_INPUT',
-    issues.map(({ path, message }) => (path.length ? `${path.join('.')}: ${message}` : message)).join(' '),
-    { issues, remedy: 'Correct the input and send it again; nothing was changed.' },
-  );
-}
 
 function lengthOf(input: unknown): number {
   return [...String(input)].length;

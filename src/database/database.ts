@@ -23,8 +23,6 @@ export type Entities = NonNullable<Options['entities']>;
 export interface Database {
   /** A fresh unit of work; make one for each piece of work, never share one between requests. */
   fork(): EntityManager;
-  /** @throws when the database does not answer */
-  ping(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -57,7 +55,6 @@ export async function openDatabase(
   }
   return {
     fork: () => orm.em.fork(),
-    ping: async () => void (await orm.em.fork().execute('select 1')),
     close: () => orm.close(true),
   };
 }

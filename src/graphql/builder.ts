@@ -1,8 +1,7 @@
 import SchemaBuilder from '@pothos/core';
 import ZodPlugin from '@pothos/plugin-zod';
 import { GraphQLDateTime, GraphQLUUID } from 'graphql-scalars';
-import { brokenRules } from '../connections/input.ts';
-import { errorCodes } from '../errors.ts';
+import { brokenRules, errorCodes } from '../errors.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { Context } from './context.ts';
 import { SecretScalar } from './scalars.ts';

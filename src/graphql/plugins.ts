@@ -12,8 +12,7 @@ import {
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
-import { badInput } from '../connections/input.ts';
-import { type Issue, Problem } from '../errors.ts';
+import { badInput, type Issue, Problem } from '../errors.ts';
 import { currentRequest } from '../log.ts';
 import type { Context } from './context.ts';
 import { createScrubber } from './errors.ts';
