@@ -19,7 +19,8 @@ export async function emptyDatabase(): Promise<{ location: DatabaseLocation; dro
   };
 }
 
-async function administer(sql: string): Promise<void> {
+/** Runs a statement on the PostgreSQL under test, outside of any test's database. */
+export async function administer(sql: string): Promise<void> {
   const orm = await MikroORM.init({
     clientUrl: testDatabaseUrl,
     entities: [],

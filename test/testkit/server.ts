@@ -41,6 +41,8 @@ export interface TestServer {
   graphqlUrl: string;
   database: Database;
   vault: Vault;
+  /** A vault that remembers nothing, as after a restart; `newKeys` (`id:base64`) come before the root key so far. */
+  restartedVault(...newKeys: string[]): Vault;
   /** Every log line so far, at level trace. */
   logs(): string;
   newOrganisation(): Promise<TestOrganisation>;
@@ -64,7 +66,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const made = options.location ? undefined : await emptyDatabase();
   const location = options.location ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
-  const vault = new Vault(parseKeyring(new Secret(`test:${randomBytes(32).toString('base64')}`)), log);
+  const rootKey = `test:${randomBytes(32).toString('base64')}`;
+  const restartedVault = (...newKeys: string[]) =>
+    new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);
+  const vault = restartedVault();
   const config = { ...readConfig({ PORT: '0', OKTA_STAND_IN: 'on' }), ...options.config };
   const server = await createServer(config, {
     database,
@@ -82,6 +87,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     graphqlUrl,
     database,
     vault,
+    restartedVault,
     clientFor,
     logs: () => lines.join(''),
     newOrganisation: async () => {
