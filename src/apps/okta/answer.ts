@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import type { Secret } from '../../secrets/secret.ts';
 
-/** The part of management.yaml's `Error` by which an answer of Okta's is recognised. */
+/** The part of `Error` in Okta's API description by which an answer of Okta's is recognised. */
 const oktaError = z.object({ errorCode: z.string().regex(/^E\d{7}$/) });
 
-/** The part of management.yaml's `User` that we keep. Only the id has to be there. */
+/** The part of `User` in Okta's API description that we keep. Only the id has to be there. */
 const user = z.object({
   id: z.string(),
   status: z.string().nullish().catch(null),

@@ -19,7 +19,7 @@ export interface StandInRequest {
 
 const perMinute = 600;
 
-/** The errors that a client may meet, in the words of management.yaml's examples. */
+/** The errors that a client may meet, in the words of the examples in Okta's API description. */
 const errors = {
   E0000006: { status: 403, summary: 'You do not have permission to perform the requested action' },
   E0000007: { status: 404, summary: 'Not found: Resource not found' },
@@ -32,7 +32,7 @@ const errors = {
 /** The codes of the errors that the stand-in knows. */
 export type OktaErrorCode = keyof typeof errors;
 
-/** An answer in which Okta refuses, with the headers and the body that management.yaml describes. */
+/** An answer in which Okta refuses, with the headers and the body that Okta's API description has. */
 export function oktaError(code: OktaErrorCode, resetAt?: Date): StandInAnswer {
   const { status, summary } = errors[code];
   return {
