@@ -43,6 +43,11 @@ const environment = z.object({
     }),
   OKTA_STAND_IN: onOff.optional(),
   GRAPHIQL: onOff.optional(),
+  DELETED_RETENTION_DAYS: z
+    .string()
+    .regex(/^\d{1,4}$/, { error: 'must be a number of days' })
+    .transform(Number)
+    .default(30),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
       error: 'must be fatal, error, warn, info, debug, trace or silent',
@@ -68,6 +73,8 @@ export interface Config {
   /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
   oktaStandIn: boolean;
   graphiql: boolean;
+  /** How long a deleted connection can be restored. */
+  deletedRetentionDays: number;
   logLevel: string;
 }
 
@@ -101,6 +108,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),
     oktaStandIn: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
+    deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
   };
 }

@@ -88,17 +88,26 @@ export class Problem extends Error {
   readonly remedy: string | undefined;
   /** When trying again makes sense, if that is known. */
   readonly retryAt: Date | undefined;
+  /** What version the connection is at, when the caller has seen another. */
+  readonly currentVersion: number | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    details: { issues?: readonly Issue[]; remedy?: string; retryAt?: Date; cause?: unknown } = {},
+    details: {
+      issues?: readonly Issue[];
+      remedy?: string;
+      retryAt?: Date;
+      currentVersion?: number;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: details.cause });
     this.code = code;
     this.issues = details.issues;
     this.remedy = details.remedy;
     this.retryAt = details.retryAt;
+    this.currentVersion = details.currentVersion;
   }
 }
 

@@ -5,7 +5,8 @@ import { authenticate } from './access/api-keys.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
 import type { Config } from './config.ts';
-import { ConnectionService } from './connections/service.ts';
+import type { ConnectionParts } from './connections/parts.ts';
+import { purgeExpired } from './connections/remove.ts';
 import type { Database } from './database/database.ts';
 import { StartError } from './errors.ts';
 import { createGraphQL } from './graphql/yoga.ts';
@@ -33,6 +34,7 @@ export interface Server {
 }
 
 const drainMs = 8_000;
+const purgeEveryMs = 3_600_000;
 
 /**
  * Wires the rooms together and listens.
@@ -49,9 +51,15 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   });
   const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const apiKey = loopback ? parts.graphiqlApiKey?.reveal() : undefined;
-  const graphql = createGraphQL({
+  const connections: ConnectionParts = {
     apps: createApps({ trustedHosts: config.trustedInstanceHosts }),
-    connections: new ConnectionService({ database, vault, outbound }),
+    database,
+    vault,
+    outbound,
+    deletedRetentionDays: config.deletedRetentionDays,
+  };
+  const graphql = createGraphQL({
+    connections,
     authenticate: (authorization) => authenticate(database.fork(), authorization),
     openIntrospection: !config.production,
     ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
@@ -111,10 +119,18 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     throw new StartError(whyNotListening(config, error));
   }
 
+  const purge = () =>
+    purgeExpired(connections).catch((error: unknown) =>
+      log.error({ error: describeError(error) }, 'deleted connections could not be purged'),
+    );
+  const purging = setInterval(purge, purgeEveryMs).unref();
+  await purge();
+
   const { port } = http.address() as AddressInfo;
   return {
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     close: async () => {
+      clearInterval(purging);
       const closed = new Promise((resolve) => http.close(resolve));
       // Else a client would send its next request over a connection that it has reason to think is kept.
       for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');

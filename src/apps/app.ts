@@ -64,6 +64,18 @@ export interface App {
   name: string;
   description: string;
   methods: readonly Method[];
+  /** For an app with many organisations at hosts of their own: how to tell whether two hosts are one's. */
+  moving?: {
+    /** The input field that allows a connection to move to another organisation: `allowDifferentOktaOrg`. */
+    flag: string;
+    description: string;
+    /** Whether both are certainly the same organisation; false also when that cannot be found out. */
+    isSameOrganisation(
+      from: Credentials['public'],
+      to: Credentials['public'],
+      outbound: Outbound,
+    ): Promise<boolean>;
+  };
   /** What the app tells about the owner of the credentials. */
   account?: {
     /** The field of the credentials type: `tokenOwner`. */

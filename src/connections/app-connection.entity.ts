@@ -21,9 +21,12 @@ const AppConnectionSchema = defineEntity({
     description: p.text().nullable(),
     app: p.text(),
     method: p.text(),
-    version: p.integer().version(),
+    // Counted by changeConnection under a lock, not by the ORM, which would count verifications as changes too.
+    version: p.integer().default(1),
     createdAt: p.datetime(3),
     updatedAt: p.datetime(3),
+    /** Set while it is hidden and can still be restored. */
+    deletedAt: p.datetime(3).nullable(),
     isPlatformManagedCredentials: p.boolean(),
     credentialsHash: p.text(),
     publicCredentials: p.json<Record<string, string>>(),
@@ -33,6 +36,10 @@ const AppConnectionSchema = defineEntity({
     dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id').index('app_connection_data_key'),
     verificationStatus: p.text().$type<VerificationStatus>(),
     verificationCheckedAt: p.datetime(3),
+    /** When the app last accepted the credentials. */
+    lastVerifiedAt: p.datetime(3).nullable(),
+    /** Since when every check has failed; null while they work. */
+    failingSince: p.datetime(3).nullable(),
     verificationCode: p.text().$type<ErrorCode>().nullable(),
     verificationMessage: p.text().nullable(),
     verificationRemedy: p.text().nullable(),
@@ -42,11 +49,16 @@ const AppConnectionSchema = defineEntity({
     {
       name: nameIndexes[0],
       properties: ['orgId', 'projectId', 'name'],
-      where: '"project_id" is not null',
+      where: '"project_id" is not null and "deleted_at" is null',
     },
-    { name: nameIndexes[1], properties: ['orgId', 'name'], where: '"project_id" is null' },
+    {
+      name: nameIndexes[1],
+      properties: ['orgId', 'name'],
+      where: '"project_id" is null and "deleted_at" is null',
+    },
   ],
   indexes: [
+    { name: 'app_connection_deleted', properties: ['deletedAt'], where: '"deleted_at" is not null' },
     { name: 'app_connection_by_name', properties: ['orgId', 'name', 'id'] },
     { name: 'app_connection_project_by_name', properties: ['orgId', 'projectId', 'name', 'id'] },
   ],

@@ -2,6 +2,7 @@ import type { App } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { AppConnection } from './app-connection.entity.ts';
+import { createConnection } from './create.ts';
 import { type CreateConnection, createConnectionRule } from './input.ts';
 import { type ConnectionTypes, fieldsOf } from './types.graphql.ts';
 
@@ -82,7 +83,7 @@ export function defineCreateConnection(
         description: `Asks ${app.name} whether the credentials work, seals them and keeps the connection.`,
         args: { input: t.arg({ type: Input, required: true, description: 'The connection to be made.' }) },
         resolve: async (_, { input }, context) => ({
-          appConnection: await context.connections.create(callerOf(context), app, input),
+          appConnection: await createConnection(context.connections, callerOf(context), app.id, input),
         }),
       }),
     );

@@ -4,7 +4,7 @@ import { Secret } from '../secrets/secret.ts';
 
 /** Names are for people and for URLs alike. */
 export const connectionName = z
-  .string()
+  .string({ error: 'A connection has to have a name.' })
   .trim()
   .min(1, { error: 'Give the connection a name.', abort: true })
   .max(64, { error: (issue) => `A name has at most 64 characters; this one has ${lengthOf(issue.input)}.` })
@@ -22,8 +22,7 @@ const description = z
     error: 'A description is plain text, without control characters.',
   })
   .transform((text) => text || null)
-  .nullish()
-  .transform((text) => text ?? null);
+  .nullish();
 
 const projectId = z
   .string()
@@ -69,9 +68,42 @@ export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
     .superRefine(refuseMisplacedSecrets);
 }
 
+/** What is to change of a connection: absent leaves as is, null clears what may be empty. */
+export interface UpdateConnection {
+  /** The version that the caller has seen; absent or null, the last change wins. */
+  version?: number | null | undefined;
+  /** Never null: the rules see to that. */
+  name?: string | null | undefined;
+  description?: string | null | undefined;
+  /** By field of the method; absent or null leaves the stored one. */
+  credentials?: Record<string, FieldValue> | null | undefined;
+  /** Whether the new host may belong to another organisation of the app. */
+  allowDifferentOrganisation?: boolean | undefined;
+}
+
+/** The rules of a change of a connection to this app. */
+export function updateConnectionRule(app: App) {
+  const rules = app.methods.flatMap((method) => Object.entries(method.fields));
+  return z
+    .object({
+      version: z.int().min(1, { error: 'Versions start at 1.' }).nullish(),
+      name: connectionName.optional(),
+      description,
+      credentials: z
+        .object(Object.fromEntries(rules.map(([name, { rule }]) => [name, rule.nullish()])))
+        .nullish(),
+      ...(app.moving && { [app.moving.flag]: z.boolean().nullish() }),
+    })
+    .superRefine(refuseMisplacedSecrets);
+}
+
 /** A secret pasted into a field that is public would be shown to everybody who may read. */
-function refuseMisplacedSecrets(input: CreateConnection, context: z.RefinementCtx): void {
-  const { name, description, credentials } = input;
+function refuseMisplacedSecrets(
+  input: Pick<UpdateConnection, 'name' | 'description' | 'credentials'>,
+  context: z.RefinementCtx,
+): void {
+  const { name, description } = input;
+  const credentials = input.credentials ?? {};
   const secrets = Object.values(credentials).filter((value) => value instanceof Secret);
   const shown: [string[], FieldValue][] = [
     [['name'], name],

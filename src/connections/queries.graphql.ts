@@ -1,7 +1,7 @@
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import { connectionName, pageSize } from './input.ts';
-import type { ConnectionPage } from './service.ts';
+import { type ConnectionPage, getConnection, getConnectionByName, listConnections } from './read.ts';
 import type { ConnectionTypes } from './types.graphql.ts';
 
 /** Reading connections: one by id, one by name, many in pages. */
@@ -39,7 +39,7 @@ export function defineConnectionQueries(builder: Builder, types: ConnectionTypes
       nullable: true,
       description: 'A connection by its id; the error `NOT_FOUND` when there is none.',
       args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
-      resolve: (_, { id }, context) => context.connections.get(callerOf(context), id),
+      resolve: (_, { id }, context) => getConnection(context.connections, callerOf(context), id),
     }),
     appConnectionByName: t.field({
       type: Connection,
@@ -57,7 +57,7 @@ export function defineConnectionQueries(builder: Builder, types: ConnectionTypes
         }),
       },
       resolve: (_, { name, projectId }, context) =>
-        context.connections.getByName(callerOf(context), name, projectId ?? null),
+        getConnectionByName(context.connections, callerOf(context), name, projectId ?? null),
     }),
     appConnections: t.field({
       type: Page,
@@ -77,7 +77,7 @@ export function defineConnectionQueries(builder: Builder, types: ConnectionTypes
         }),
         after: t.arg.string({ description: '`endCursor` of the page before, to read on.' }),
       },
-      resolve: (_, args, context) => context.connections.list(callerOf(context), args),
+      resolve: (_, args, context) => listConnections(context.connections, callerOf(context), args),
     }),
   }));
 }

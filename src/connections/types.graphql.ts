@@ -87,6 +87,16 @@ function defineVerification(builder: Builder) {
         nullable: true,
         description: 'When the app was asked.',
       }),
+      lastVerifiedAt: t.expose('lastVerifiedAt', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'When the app last accepted the credentials; null if it never has.',
+      }),
+      failingSince: t.expose('failingSince', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'Since when every check has failed; null while the credentials work.',
+      }),
       code: t.field({
         type: ErrorCodeEnum,
         nullable: true,

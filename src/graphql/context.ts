@@ -1,12 +1,12 @@
 import type { Caller } from '../access/caller.ts';
-import type { ConnectionService } from '../connections/service.ts';
+import type { ConnectionParts } from '../connections/parts.ts';
 import { Problem } from '../errors.ts';
 
 /** What resolvers work with. */
 export interface Context {
   /** Absent only while a schema is introspected in development. */
   caller?: Caller;
-  connections: ConnectionService;
+  connections: ConnectionParts;
 }
 
 /** @throws Problem `UNAUTHENTICATED` when the request came without a key */

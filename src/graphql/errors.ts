@@ -57,11 +57,12 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: u
 }
 
 function detailsOf(problem: Problem): Record<string, unknown> {
-  const { issues, remedy, retryAt } = problem;
+  const { issues, remedy, retryAt, currentVersion } = problem;
   return {
     issues,
     remedy,
     retryAt: retryAt?.toISOString(),
+    currentVersion,
     // Not being let in is about the whole request, so HTTP may say so too; the rest is about one field of it.
     http: problem.code === 'UNAUTHENTICATED' ? unauthenticatedHttp : undefined,
   };

@@ -1,7 +1,6 @@
 import { createYoga } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
-import type { App } from '../apps/app.ts';
-import type { ConnectionService } from '../connections/service.ts';
+import type { ConnectionParts } from '../connections/parts.ts';
 import type { Logger } from '../log.ts';
 import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
@@ -11,8 +10,7 @@ import { createSchema } from './schema.ts';
 
 /** What the GraphQL endpoint is made of. */
 export interface YogaOptions {
-  apps: readonly App[];
-  connections: ConnectionService;
+  connections: ConnectionParts;
   authenticate: (authorization: string | null) => Promise<Caller>;
   /** Whether the schema may be read without a key. */
   openIntrospection: boolean;
@@ -26,7 +24,7 @@ const maxBodyBytes = 100_000;
 /** The GraphQL endpoint, and GraphiQL at the same address for browsers. */
 export function createGraphQL(options: YogaOptions) {
   const { log, graphiql } = options;
-  const schema = createSchema(options.apps);
+  const schema = createSchema(options.connections.apps);
   const shape = createErrorShaper(schema, log);
   return createYoga<object, Context>({
     schema,

@@ -1,6 +1,7 @@
 import type { App } from '../app.ts';
 import { apiTokenRule } from './api-token.ts';
 import { instanceUrlRule } from './instance-url.ts';
+import { isSameOktaOrganisation } from './organisation.ts';
 import { verifyApiToken } from './verify.ts';
 
 /** Okta, an identity provider. `trustedHosts` are the `host:port` that may also be http. */
@@ -41,6 +42,12 @@ export function okta(settings: { trustedHosts: ReadonlySet<string> }): App {
         verify: verifyApiToken,
       },
     ],
+    moving: {
+      flag: 'allowDifferentOktaOrg',
+      description:
+        'Whether the new instance URL may be that of another Okta organisation than the one connected so far.',
+      isSameOrganisation: isSameOktaOrganisation,
+    },
     account: {
       field: 'tokenOwner',
       type: 'OktaTokenOwner',

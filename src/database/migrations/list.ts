@@ -1,4 +1,8 @@
 import { Start } from './0001-start.ts';
+import { Life } from './0002-life.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
-export const migrations = [{ name: '0001-start', class: Start }];
+export const migrations = [
+  { name: '0001-start', class: Start },
+  { name: '0002-life', class: Life },
+];

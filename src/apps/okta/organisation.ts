@@ -1,0 +1,32 @@
+import { z } from 'zod';
+import type { Outbound } from '../../outbound/outbound.ts';
+import type { Credentials } from '../app.ts';
+
+/** The part of the organisation's metadata that tells one from another. */
+const metadata = z.object({ id: z.string().min(1) });
+
+/**
+ * Whether two instance URLs are certainly of one Okta organisation: its own domain and a custom one, for example.
+ * Both are asked for `/.well-known/okta-organization`, which needs no token; no answer is not the same organisation.
+ */
+export async function isSameOktaOrganisation(
+  from: Credentials['public'],
+  to: Credentials['public'],
+  outbound: Outbound,
+): Promise<boolean> {
+  const [one, other] = await Promise.all([from, to].map((shown) => organisationId(shown, outbound)));
+  return one !== undefined && one === other;
+}
+
+async function organisationId(
+  { instanceUrl }: Credentials['public'],
+  outbound: Outbound,
+): Promise<string | undefined> {
+  try {
+    const url = new URL('/.well-known/okta-organization', instanceUrl);
+    const { body } = await outbound.get(url, { headers: { accept: 'application/json' } });
+    return metadata.parse(JSON.parse(body)).id;
+  } catch {
+    return undefined;
+  }
+}

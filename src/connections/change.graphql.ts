@@ -1,0 +1,150 @@
+import type { App } from '../apps/app.ts';
+import type { Builder } from '../graphql/builder.ts';
+import { callerOf } from '../graphql/context.ts';
+import type { AppConnection } from './app-connection.entity.ts';
+import { connectionName, type UpdateConnection, updateConnectionRule } from './input.ts';
+import { type Deleted, deleteConnection, restoreConnection } from './remove.ts';
+import { type ConnectionTypes, fieldsOf } from './types.graphql.ts';
+import { updateConnection } from './update.ts';
+import { verifyConnection } from './verify.ts';
+
+/** Changing connections: `update…Connection` for every app, and verifying, deleting and restoring for all. */
+export function defineConnectionChanges(
+  builder: Builder,
+  apps: readonly App[],
+  types: ConnectionTypes,
+): void {
+  for (const app of apps) defineUpdate(builder, app, types);
+  const { Connection } = types;
+  const payload = (name: string, description: string) =>
+    builder.objectRef<{ appConnection: AppConnection }>(name).implement({
+      description,
+      fields: (t) => ({
+        appConnection: t.expose('appConnection', {
+          type: Connection,
+          description: 'The connection as it is now.',
+        }),
+      }),
+    });
+  const Verified = payload('VerifyAppConnectionPayload', 'What came of asking the app.');
+  const Restored = payload('RestoreAppConnectionPayload', 'What was restored.');
+  const Removed = builder.objectRef<Deleted>('DeleteAppConnectionPayload').implement({
+    description: 'What was deleted.',
+    fields: (t) => ({
+      id: t.expose('id', { type: 'UUID', description: 'The id of the connection.' }),
+      restorableUntil: t.expose('restorableUntil', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'Until when it can be restored; null when it is gone for good.',
+      }),
+    }),
+  });
+
+  builder.mutationFields((t) => ({
+    verifyAppConnection: t.field({
+      type: Verified,
+      nullable: true,
+      description:
+        'Asks the app again whether the credentials work, and keeps the outcome in `verification`. An app that ' +
+        'cannot be asked is an outcome, not an error.',
+      args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
+      resolve: async (_, { id }, context) => ({
+        appConnection: await verifyConnection(context.connections, callerOf(context), id),
+      }),
+    }),
+    deleteAppConnection: t.field({
+      type: Removed,
+      nullable: true,
+      description: 'Hides a connection at once and frees its name; it can be restored for some time.',
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
+        version: t.arg.int({
+          description: 'The version that you have seen; `VERSION_CONFLICT` if it has changed.',
+        }),
+        purge: t.arg.boolean({
+          defaultValue: false,
+          required: true,
+          description:
+            'Really removes it and its secret, with no way back; also one that was deleted before.',
+        }),
+      },
+      resolve: (_, { id, version, purge }, context) =>
+        deleteConnection(context.connections, callerOf(context), { id, version }, purge),
+    }),
+    restoreAppConnection: t.field({
+      type: Restored,
+      nullable: true,
+      description: 'Brings a deleted connection back.',
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
+        name: t.arg.string({
+          description: 'A new name, for when the old one has been taken meanwhile.',
+          validate: { schema: connectionName },
+        }),
+      },
+      resolve: async (_, { id, name }, context) => ({
+        appConnection: await restoreConnection(context.connections, callerOf(context), id, name),
+      }),
+    }),
+  }));
+}
+
+function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionTypes): void {
+  const { name, moving } = app;
+  const CredentialsInput = builder.inputType(`Update${name}CredentialsInput`, {
+    description: `What is to change of the credentials for ${name}; what is left out stays.`,
+    fields: (t) =>
+      Object.fromEntries(
+        fieldsOf(app).map(({ name, kind, help }) => [
+          name,
+          t.field({ type: kind === 'SECRET' ? 'Secret' : 'String', description: help }),
+        ]),
+      ),
+  });
+  const Input = builder.inputRef<UpdateConnection>(`Update${name}ConnectionInput`).implement({
+    description: `What is to change of a connection to ${name}: what is left out stays, null clears what may be empty.`,
+    validate: { schema: updateConnectionRule(app) },
+    fields: (t) => ({
+      version: t.int({
+        description: 'The version that you have seen; `VERSION_CONFLICT` if it has changed.',
+      }),
+      name: t.string({ description: 'A new name.' }),
+      description: t.string({ description: 'A new note for people; null for none.' }),
+      credentials: t.field({
+        type: CredentialsInput,
+        description: `New credentials, which replace the old ones only if ${name} accepts them. A new host needs every secret again.`,
+      }),
+      ...(moving && { [moving.flag]: t.boolean({ description: moving.description }) }),
+    }),
+  });
+  const Payload = builder
+    .objectRef<{ appConnection: AppConnection }>(`Update${name}ConnectionPayload`)
+    .implement({
+      description: 'What was changed.',
+      fields: (t) => ({
+        appConnection: t.expose('appConnection', {
+          type: Connection,
+          description: 'The connection as it is now.',
+        }),
+      }),
+    });
+  builder.mutationField(`update${name}Connection`, (t) =>
+    t.field({
+      type: Payload,
+      nullable: true,
+      description: `Changes a connection to ${name}. New credentials are verified first; a new name asks nothing of ${name}.`,
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
+        input: t.arg({ type: Input, required: true, description: 'What is to change.' }),
+      },
+      resolve: async (_, { id, input }, context) => ({
+        appConnection: await updateConnection(context.connections, callerOf(context), app.id, id, {
+          ...input,
+          allowDifferentOrganisation: Object.entries(input).some(
+            ([key, on]) => key === moving?.flag && on === true,
+          ),
+        }),
+      }),
+    }),
+  );
+}

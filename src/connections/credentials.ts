@@ -1,0 +1,101 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { App, Credentials, Diagnosis, FieldValue, Method } from '../apps/app.ts';
+import { Problem } from '../errors.ts';
+import { Secret } from '../secrets/secret.ts';
+import type { SealBinding } from '../secrets/vault.ts';
+import type { AppConnection } from './app-connection.entity.ts';
+import { appAndMethodOf, type ConnectionParts } from './parts.ts';
+
+/** Parts credentials into what may be shown and what may not. */
+export function part(method: Method, given: Readonly<Record<string, FieldValue>>): Credentials {
+  const shown: Record<string, string> = {};
+  const secret: Record<string, Secret> = {};
+  for (const name of Object.keys(method.fields)) {
+    const value = given[name];
+    if (value instanceof Secret) secret[name] = value;
+    else if (value != null) shown[name] = value;
+  }
+  return { public: shown, secret };
+}
+
+/** The host that the credentials are for: that of the method's URL field, or empty. */
+export function hostOf(method: Method, shown: Credentials['public']): string {
+  const [name] = Object.entries(method.fields).find(([, field]) => field.kind === 'URL') ?? [];
+  const url = name && shown[name];
+  return url ? new URL(url).host : '';
+}
+
+/** The columns in which a connection keeps its credentials. */
+export async function sealedColumns(
+  { vault }: ConnectionParts,
+  em: EntityManager,
+  whose: { app: App; method: Method; orgId: string; connectionId: string },
+  credentials: Credentials,
+) {
+  const { app, method, orgId, connectionId } = whose;
+  const binding: SealBinding = {
+    orgId,
+    connectionId,
+    app: app.id,
+    method: method.id,
+    host: hostOf(method, credentials.public),
+  };
+  const sealed = await vault.seal(em, binding, credentials.secret);
+  return {
+    publicCredentials: credentials.public,
+    sealedCredentials: sealed.text,
+    dataKeyId: sealed.dataKeyId,
+    credentialsHash: await vault.fingerprint(em, orgId, {
+      ...credentials.public,
+      ...credentials.secret,
+      app: app.id,
+      method: method.id,
+    }),
+  };
+}
+
+/**
+ * The credentials of a stored connection, secrets included; its sealed column has to be loaded.
+ *
+ * @throws SealBroken when they do not open
+ */
+export async function openCredentials(
+  parts: ConnectionParts,
+  em: EntityManager,
+  connection: AppConnection,
+): Promise<Credentials> {
+  const { method } = appAndMethodOf(parts, connection);
+  const { id, orgId, app, publicCredentials, sealedCredentials, dataKeyId } = connection;
+  const host = hostOf(method, publicCredentials);
+  const binding: SealBinding = { orgId, connectionId: id, app, method: method.id, host };
+  const secret = await parts.vault.open(em, binding, { text: sealedCredentials, dataKeyId });
+  return { public: publicCredentials, secret };
+}
+
+/** What a connection keeps of a diagnosis; `before` is what it kept until then of the same credentials. */
+export function outcomeColumns(
+  diagnosis: Diagnosis,
+  checkedAt: Date,
+  before?: Pick<AppConnection, 'lastVerifiedAt' | 'failingSince' | 'account'>,
+) {
+  const isGood = diagnosis.status === 'VERIFIED';
+  const failed = isGood ? null : diagnosis;
+  return {
+    verificationStatus: diagnosis.status,
+    verificationCheckedAt: checkedAt,
+    verificationCode: failed?.code ?? null,
+    verificationMessage: failed?.message ?? null,
+    verificationRemedy: failed?.remedy ?? null,
+    upstreamRequestId: diagnosis.upstreamRequestId,
+    lastVerifiedAt: isGood ? checkedAt : (before?.lastVerifiedAt ?? null),
+    failingSince: isGood ? null : (before?.failingSince ?? checkedAt),
+    account: isGood ? diagnosis.account : (before?.account ?? null),
+  };
+}
+
+/** @throws Problem with what the app, or the lack of its answer, says about the credentials */
+export function assertVerified(diagnosis: Diagnosis): void {
+  if (diagnosis.status === 'VERIFIED') return;
+  const { code, message, remedy, retryAt } = diagnosis;
+  throw new Problem(code, message, { remedy, ...(retryAt && { retryAt }) });
+}

@@ -1,0 +1,25 @@
+import type { App, Method } from '../apps/app.ts';
+import type { Database } from '../database/database.ts';
+import type { Outbound } from '../outbound/outbound.ts';
+import type { Vault } from '../secrets/vault.ts';
+
+/** What working with connections takes. */
+export interface ConnectionParts {
+  apps: readonly App[];
+  database: Database;
+  vault: Vault;
+  outbound: Outbound;
+  /** How long a deleted connection can be restored, in days. */
+  deletedRetentionDays: number;
+}
+
+/** The app and the method of a stored connection. */
+export function appAndMethodOf(
+  { apps }: ConnectionParts,
+  connection: { app: string; method: string },
+): { app: App; method: Method } {
+  const app = apps.find(({ id }) => id === connection.app);
+  const method = app?.methods.find(({ id }) => id === connection.method);
+  if (!app || !method) throw new TypeError(`There is no app ${connection.app} with ${connection.method}.`);
+  return { app, method };
+}

@@ -1,0 +1,45 @@
+import type { Caller } from '../access/caller.ts';
+import type { Diagnosis, FieldValue } from '../apps/app.ts';
+import { AppConnection } from './app-connection.entity.ts';
+import { openCredentials, outcomeColumns, part } from './credentials.ts';
+import { appAndMethodOf, type ConnectionParts } from './parts.ts';
+import { findConnection } from './read.ts';
+
+/**
+ * Asks the app again whether the stored credentials work, and keeps the outcome. That is no change of the connection:
+ * its version stays.
+ *
+ * @throws Problem `FORBIDDEN`, `NOT_FOUND`
+ */
+export async function verifyConnection(
+  parts: ConnectionParts,
+  caller: Caller,
+  id: string,
+): Promise<AppConnection> {
+  caller.assertMay('connections:verify');
+  const em = parts.database.fork();
+  const before = await findConnection(em, caller, { id }, { withSecrets: true });
+  const { method } = appAndMethodOf(parts, before);
+  const credentials = await openCredentials(parts, em, before);
+  const diagnosis = await method.verify(credentials, parts.outbound);
+  // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
+  const unchanged = { id, orgId: caller.orgId, credentialsHash: before.credentialsHash };
+  await em.nativeUpdate(AppConnection, unchanged, outcomeColumns(diagnosis, new Date(), before));
+  return findConnection(parts.database.fork(), caller, { id });
+}
+
+/**
+ * Asks the app whether credentials work, and keeps nothing.
+ *
+ * @throws Problem `FORBIDDEN`
+ */
+export async function validateCredentials(
+  parts: ConnectionParts,
+  caller: Caller,
+  target: { app: string; method: string },
+  credentials: Readonly<Record<string, FieldValue>>,
+): Promise<Diagnosis> {
+  caller.assertMay('connections:verify');
+  const { method } = appAndMethodOf(parts, target);
+  return method.verify(part(method, credentials), parts.outbound);
+}
