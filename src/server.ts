@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { authenticate } from './access/api-keys.ts';
+import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
 import type { Config } from './config.ts';
@@ -20,6 +21,8 @@ export interface Parts {
   database: Database;
   vault: Vault;
   log: Logger;
+  /** The apps there are, where they are not to be as usual. */
+  apps?: readonly App[] | undefined;
   /** Shown in GraphiQL's headers pane in development, to those on this machine. */
   graphiqlApiKey?: Secret | undefined;
   /** How names are resolved and how long others may take to answer, where that is not to be as usual. */
@@ -52,7 +55,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const apiKey = loopback ? parts.graphiqlApiKey?.reveal() : undefined;
   const connections: ConnectionParts = {
-    apps: createApps({ trustedHosts: config.trustedInstanceHosts }),
+    apps: parts.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
     vault,
     outbound,

@@ -16,8 +16,10 @@ export interface Field {
   rule: z.ZodType<FieldValue>;
   required: boolean;
   placeholder: string;
-  /** What it is and where in the app to find it, for the person who has to fill it in. */
+  /** What it is, for the person who has to fill it in. */
   help: string;
+  /** Where in the app to find it. */
+  whereToFind: string;
 }
 
 /** What a caller gave, checked and normalised, parted into what may be shown and what may not. */

@@ -95,9 +95,9 @@ function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionType
     description: `What is to change of the credentials for ${name}; what is left out stays.`,
     fields: (t) =>
       Object.fromEntries(
-        fieldsOf(app).map(({ name, kind, help }) => [
+        fieldsOf(app).map(({ name, kind, help, whereToFind }) => [
           name,
-          t.field({ type: kind === 'SECRET' ? 'Secret' : 'String', description: help }),
+          t.field({ type: kind === 'SECRET' ? 'Secret' : 'String', description: `${help} ${whereToFind}` }),
         ]),
       ),
   });

@@ -27,9 +27,13 @@ export function defineCreateConnection(
       description: `What ${app.name} needs to let us in.`,
       fields: (t) =>
         Object.fromEntries(
-          fieldsOf(app).map(({ name, kind, required, help }) => [
+          fieldsOf(app).map(({ name, kind, required, help, whereToFind }) => [
             name,
-            t.field({ type: kind === 'SECRET' ? 'Secret' : 'String', required, description: help }),
+            t.field({
+              type: kind === 'SECRET' ? 'Secret' : 'String',
+              required,
+              description: `${help} ${whereToFind}`,
+            }),
           ]),
         ),
     });

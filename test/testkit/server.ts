@@ -18,6 +18,7 @@ import { emptyDatabase } from './database.ts';
 export interface TestServerOptions {
   config?: Partial<Config>;
   outbound?: Parts['outbound'];
+  apps?: Parts['apps'];
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
   graphiqlApiKey?: Secret;
@@ -77,6 +78,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     log,
     graphiqlApiKey: options.graphiqlApiKey,
     outbound: options.outbound,
+    apps: options.apps,
   });
   const graphqlUrl = `${server.url}/graphql`;
   const clientFor = (apiKey: string) =>

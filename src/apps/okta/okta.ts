@@ -24,9 +24,9 @@ export function okta(settings: { trustedHosts: ReadonlySet<string> }): App {
             rule: instanceUrlRule(settings.trustedHosts),
             required: true,
             placeholder: 'https://example.okta.com',
-            help:
-              'The address of your Okta organisation: what you see when you sign in to Okta, without “-admin” and ' +
-              'without a path. A custom domain works too.',
+            help: 'The address of your Okta organisation. A custom domain works too.',
+            whereToFind:
+              'It is what you see in the browser when you sign in to Okta, without “-admin” and without a path.',
           },
           apiToken: {
             label: 'API token',
@@ -34,7 +34,8 @@ export function okta(settings: { trustedHosts: ReadonlySet<string> }): App {
             rule: apiTokenRule,
             required: true,
             placeholder: 'The token that Okta shows once',
-            help:
+            help: 'The token as Okta showed it, without “SSWS”.',
+            whereToFind:
               'In the Okta Admin Console, go to Security > API > Tokens and click Create token. Give it a name, ' +
               'choose “Any IP”, click Create token, and copy the token before you close the window.',
           },
