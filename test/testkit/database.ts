@@ -6,17 +6,22 @@ import { Secret } from '../../src/secrets/secret.ts';
 /** A PostgreSQL on which databases may be made; without it, tests run on the embedded database. */
 export const testDatabaseUrl = process.env.TEST_DATABASE_URL;
 
-/** An empty database of the kind under test, and how to get rid of it. */
-export async function emptyDatabase(): Promise<{ location: DatabaseLocation; drop: () => Promise<void> }> {
-  if (!testDatabaseUrl) return { location: { kind: 'embedded' }, drop: async () => {} };
+/** An empty database of the kind under test, and how to get rid of it; disposing of it does so too. */
+export async function emptyDatabase(): Promise<
+  AsyncDisposable & { location: DatabaseLocation; drop: () => Promise<void> }
+> {
+  if (!testDatabaseUrl) return disposable({ kind: 'embedded' }, async () => {});
   const name = `app_connections_test_${randomUUID().replaceAll('-', '')}`;
   await administer(`create database ${name}`);
   const url = new URL(testDatabaseUrl);
   url.pathname = name;
-  return {
-    location: { kind: 'postgresql', url: new Secret(url.href) },
-    drop: () => administer(`drop database ${name} with (force)`),
-  };
+  return disposable({ kind: 'postgresql', url: new Secret(url.href) }, () =>
+    administer(`drop database ${name} with (force)`),
+  );
+}
+
+function disposable(location: DatabaseLocation, drop: () => Promise<void>) {
+  return { location, drop, [Symbol.asyncDispose]: drop };
 }
 
 /** Runs a statement on the PostgreSQL under test, outside of any test's database. */

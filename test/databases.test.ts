@@ -1,0 +1,153 @@
+import { randomBytes } from 'node:crypto';
+import { GraphQLClient } from 'graphql-request';
+import { describe, expect, test, vi } from 'vitest';
+import { Organisation } from '../src/access/organisation.entity.ts';
+import { type DatabaseLocation, openOrm } from '../src/database/database.ts';
+import { entities } from '../src/entities.ts';
+import { createLog } from '../src/log.ts';
+import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { startOkta } from './testkit/okta.ts';
+import {
+  byIdQuery,
+  type ConnectionFields,
+  type Created,
+  createMutation,
+  type Listed,
+  listQuery,
+  okta,
+} from './testkit/operations.ts';
+import { spawnServer, until } from './testkit/process.ts';
+import { startTestServer } from './testkit/server.ts';
+
+// Some of these start processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+async function health(url: string) {
+  const status = async (path: string) => (await fetch(`${url}/health/${path}`)).status;
+  return { live: await status('live'), ready: await status('ready') };
+}
+
+test('the migrations make the database that the entities describe', async () => {
+  await using database = await emptyDatabase();
+  const { location } = database;
+  const orm = await openOrm(location, entities, createLog('silent'));
+  try {
+    expect(await orm.schema.getUpdateSchemaSQL({ safe: false })).toContain('create table "app_connection"');
+    await orm.migrator.up();
+    expect(await orm.schema.getUpdateSchemaSQL({ safe: false })).toBe('');
+  } finally {
+    await orm.close(true);
+  }
+});
+
+test.runIf(!testDatabaseUrl)(
+  'an embedded database that is gone takes the server out of service and does not end it',
+  async () => {
+    const server = await startTestServer();
+    expect(await health(server.url)).toEqual({ live: 200, ready: 200 });
+    await server.database.close();
+    expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
+    await server.close();
+  },
+);
+
+describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
+  /** What three servers have in common that are one service. */
+  const productionSettings = (location: DatabaseLocation) => ({
+    NODE_ENV: 'production',
+    DATABASE_URL: urlOf(location),
+    ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
+    BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
+  });
+
+  test('three servers may start at once on an empty database and share it from then on', async () => {
+    await using database = await emptyDatabase();
+    const { location } = database;
+    await using slow = await startOkta();
+    const settings = { ...productionSettings(location), TRUSTED_INSTANCE_HOSTS: slow.hostPort };
+    await using one = spawnServer(settings);
+    await using two = spawnServer(settings);
+    await using three = spawnServer(settings);
+    const urls = await Promise.all([one.ready(), two.ready(), three.ready()]);
+    for (const url of urls) expect(await health(url)).toEqual({ live: 200, ready: 200 });
+    expect(await countOrganisations(location)).toBe(1);
+
+    const headers = { authorization: `Bearer ${settings.BOOTSTRAP_API_KEY}` };
+    const [first, ...others] = urls.map((url) => new GraphQLClient(`${url}/graphql`, { headers }));
+    const made = await first?.request<Created>(createMutation, okta({}, { instanceUrl: slow.origin }));
+    expect(others).toHaveLength(2);
+    for (const other of others) {
+      const list = await other.request<Listed>(listQuery);
+      expect(list.appConnections.nodes.map(({ name }) => name)).toEqual(['my-okta-connection']);
+      const [{ id } = { id: '' }] = list.appConnections.nodes;
+      const read = await other.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
+      expect(read.appConnection).toEqual(made?.createOktaConnection.appConnection);
+    }
+  });
+
+  // Each holds up what three servers do when they start until all of them are about to do it.
+  test.each([
+    ['run the migrations', false, 'create table mikro_orm_migrations (id int)'],
+    ['make the first organisation', true, 'lock table organisation in access exclusive mode'],
+  ])('three servers that come to %s at the same moment do it once', async (_, isMigrated, obstacle) => {
+    await using database = await emptyDatabase();
+    const { location } = database;
+    const settings = productionSettings(location);
+    await using stack = new AsyncDisposableStack();
+    const orm = await openOrm(location, entities, createLog('silent'));
+    stack.defer(() => orm.close(true));
+    if (isMigrated) await orm.migrator.up();
+
+    const em = orm.em.fork();
+    await em.begin();
+    await em.execute(obstacle);
+    const servers = [1, 2, 3].map(() => stack.use(spawnServer(settings)));
+    await until('all three wait', async () => {
+      const { waiting } = await em.execute<{ waiting: number }>(
+        `select count(*)::int as waiting from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'`,
+        [],
+        'get',
+      );
+      // What is seen of the others is otherwise what was seen first in this transaction.
+      await em.execute('select pg_stat_clear_snapshot()');
+      return waiting === servers.length || undefined;
+    });
+    await em.rollback();
+
+    const urls = await Promise.all(servers.map((server) => server.ready()));
+    for (const url of urls) expect(await health(url)).toEqual({ live: 200, ready: 200 });
+    expect(await countOrganisations(location)).toBe(1);
+  });
+
+  test('a server outlives an outage of its database, and is ready again after it', async () => {
+    await using database = await emptyDatabase();
+    const { location } = database;
+    const server = await startTestServer({ location });
+    const name = new URL(urlOf(location)).pathname.slice(1);
+    const { client } = await server.newOrganisation();
+    await client.request(createMutation, okta());
+
+    await administer(`alter database ${name} with allow_connections false`);
+    await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+    expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
+
+    await administer(`alter database ${name} with allow_connections true`);
+    await until('it is ready again', async () => (await health(server.url)).ready === 200 || undefined);
+    expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(1);
+    await server.close();
+  });
+});
+
+function urlOf(location: DatabaseLocation): string {
+  return location.kind === 'postgresql' ? location.url.reveal() : '';
+}
+
+async function countOrganisations(location: DatabaseLocation): Promise<number> {
+  const orm = await openOrm(location, entities, createLog('silent'));
+  try {
+    return await orm.em.fork().count(Organisation);
+  } finally {
+    await orm.close(true);
+  }
+}

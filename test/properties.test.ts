@@ -1,0 +1,283 @@
+import fc from 'fast-check';
+import type { GraphQLClient } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  byIdQuery,
+  type ConnectionFields,
+  type Created,
+  createMutation,
+  type Listed,
+  listQuery,
+  okta,
+} from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestServer, type WireError } from './testkit/server.ts';
+
+// What has been created stays created, so a smaller example tried later would find another world.
+fc.configureGlobal({ endOnFailure: true });
+
+let server: TestServer;
+beforeAll(async () => {
+  // Nothing here may reach a real host: no name has an address.
+  const lookup = async () => {
+    throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' });
+  };
+  server = await startTestServer({ outbound: { lookup, timeoutMs: 500 } });
+});
+afterAll(() => server.close());
+
+type Outcome = { made: ConnectionFields; error?: undefined } | { made?: undefined; error: WireError };
+
+/** Tries to create a connection; anything but one connection or one error is not an outcome. */
+async function attempt(client: GraphQLClient, variables: Record<string, unknown>): Promise<Outcome> {
+  const request = client.request<Created>(createMutation, variables);
+  const made = await request.then(
+    ({ createOktaConnection }) => createOktaConnection.appConnection,
+    () => undefined,
+  );
+  if (made) return { made };
+  const [error, ...others] = await errorsOf(request);
+  if (!error || others.length > 0) throw new Error('one error was to be expected');
+  return { error };
+}
+
+/** What every refusal of a value looks like. */
+function expectIssue(error: WireError, code: string, path: string[]): void {
+  expect(error.extensions.code).toBe(code);
+  expect(error.extensions.issues).toEqual(
+    expect.arrayContaining([{ path, message: expect.stringMatching(/^\p{Lu}.*\.$/su) }]),
+  );
+  for (const issue of error.extensions.issues ?? []) expect(issue.path).toEqual(path);
+}
+
+const whiteSpace = fc.string({ unit: fc.constantFrom(' ', '\t', '\r', '\n', '\u00a0', '\u2003', '\ufeff') });
+const around = (text: fc.Arbitrary<string>) =>
+  fc.tuple(whiteSpace, text, whiteSpace).map((parts) => parts.join(''));
+
+/** Any text at all, and such as means something to databases, shells, templates and parsers. */
+const anyText = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.string({ unit: 'grapheme' }),
+  // Any sequence of UTF-16 code units, so lone surrogates too.
+  fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+  fc.string({
+    unit: fc.constantFrom('?', '??', '$1', "'", '"', '`', '\\', '%', '_', ';--', '\0', '{}', ':a'),
+  }),
+  fc.string({
+    unit: fc.constantFrom('\u2028', '\u202e', '\u0301', '\ud83d', '\ude00', '😀', 'ß', 'İ', '\x85'),
+  }),
+);
+
+describe('a name', () => {
+  const piece = fc.string({
+    unit: fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz0123456789'),
+    minLength: 1,
+    maxLength: 12,
+  });
+  const name = fc
+    .array(piece, { minLength: 1, maxLength: 6 })
+    .map((pieces) => pieces.join('-'))
+    .filter((text) => text.length <= 64);
+
+  test('that keeps to the rules comes back without the white space around it', async () => {
+    const { client } = await server.newOrganisation();
+    const taken = new Set<string>();
+    await fc.assert(
+      fc.asyncProperty(around(name), async (given) => {
+        const { made, error } = await attempt(client, okta({ name: given }));
+        if (taken.has(given.trim())) expect(error?.extensions.code).toBe('NAME_TAKEN');
+        else expect(made?.name).toBe(given.trim());
+        taken.add(given.trim());
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('is taken as it is or refused with what to do about it, whatever it is', async () => {
+    const { client } = await server.newOrganisation();
+    const nearly = fc
+      .tuple(name, fc.constantFrom('-', '--', ' ', '_', '.', 'A', 'é', '١', '\0', '\n', 'x'.repeat(64)), name)
+      .chain(([start, odd, end]) => fc.constantFrom(start + odd + end, odd + start, start + odd));
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(anyText, nearly), async (given) => {
+        const { made, error } = await attempt(client, okta({ name: given }));
+        const isName = given.trim().length <= 64 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(given.trim());
+        if (made) expect(made.name).toBe(given.trim());
+        else expectIssue(error, isName ? 'NAME_TAKEN' : 'BAD_USER_INPUT', ['input', 'name']);
+        expect(isName || !made).toBe(true);
+      }),
+      { numRuns: 200, examples: [['a'.repeat(64)], ['a'.repeat(65)], ['a'.repeat(64)], ['']] },
+    );
+  });
+});
+
+describe('a description', () => {
+  const names = (function* () {
+    for (let number = 1; ; number += 1) yield `number-${number}`;
+  })();
+  const nextName = () => String(names.next().value);
+
+  async function stored(client: GraphQLClient, id: string): Promise<string | null> {
+    const { appConnection } = await client.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
+    return appConnection.description;
+  }
+
+  test('of any text without control characters is kept, without the white space around it', async () => {
+    const { client } = await server.newOrganisation();
+    const text = around(anyText)
+      .map((given) => given.toWellFormed().replace(/[^\P{Cc}\t\n\r]/gu, ''))
+      .filter((given) => given.length <= 256);
+    await fc.assert(
+      fc.asyncProperty(text, async (description) => {
+        const { made } = await attempt(client, okta({ name: nextName(), description }));
+        expect(made?.description).toBe(description.trim() || null);
+        expect(await stored(client, made?.id ?? '')).toBe(description.trim() || null);
+      }),
+      // Emoji, to see that characters are counted and not the units that they are made of.
+      { numRuns: 100, examples: [['😀'.repeat(256)]] },
+    );
+  });
+
+  test('is kept as it is or refused with what to do about it, whatever it is', async () => {
+    const { client } = await server.newOrganisation();
+    await fc.assert(
+      fc.asyncProperty(anyText, fc.nat(40), async (text, times) => {
+        const description = text.repeat(times + 1);
+        const { made, error } = await attempt(client, okta({ name: nextName(), description }));
+        if (made) expect(await stored(client, made.id)).toBe(description.trim() || null);
+        else expectIssue(error, 'BAD_USER_INPUT', ['input', 'description']);
+      }),
+      { numRuns: 100, examples: [['nul \0', 0]] },
+    );
+  });
+});
+
+describe('an instance URL', () => {
+  const nowhere = ['localhost', '127.0.0.1', '10.0.0.1', '169.254.169.254', '0.0.0.0', '[::1]', '[fd00::1]'];
+
+  /** Whether a URL leads to no host that exists, or is none. */
+  function leadsNowhere(text: string): boolean {
+    const host = URL.parse(text.trim())?.hostname.replace(/\.$/, '');
+    return host === undefined || host === '' || host.endsWith('.invalid') || nowhere.includes(host);
+  }
+
+  const label = fc.string({ unit: fc.constantFrom(...'aZ0-_é'), minLength: 1, maxLength: 8 });
+  const invalidHost = fc
+    .array(label, { minLength: 1, maxLength: 3 })
+    .map((labels) => [...labels, 'invalid'].join('.'));
+  /** Mostly `usual`, so that a whole of several such parts is often but one step away from being right. */
+  const mostly = (usual: fc.Arbitrary<string>, ...odd: fc.Arbitrary<string>[]) =>
+    fc.oneof({ weight: 5 * odd.length, arbitrary: usual }, ...odd);
+  const shaped = fc
+    .tuple(
+      mostly(fc.constant('https://'), fc.constantFrom('HTTPS://', 'http://', 'https:', 'ftp://', '')),
+      mostly(fc.constant(''), fc.constantFrom('user@', 'user:password@', '@')),
+      mostly(
+        invalidHost,
+        anyText.map((text) => `${text}.invalid`),
+        fc.constantFrom(...nowhere, '0x7f.1', '2130706433', '[::ffff:10.0.0.1]', 'LOCALHOST.', 'a..invalid'),
+      ),
+      mostly(fc.constant(''), fc.constantFrom(':443', ':8443', ':0', ':65536', ':x', ':')),
+      fc.oneof(
+        fc.constantFrom('', '/'),
+        fc.constantFrom('/path', '/../', '?', '?q=1', '#', '#f', '\\'),
+        anyText,
+      ),
+    )
+    .map((parts) => parts.join(''));
+  const instanceUrl = around(fc.oneof(shaped, anyText)).filter(leadsNowhere);
+
+  test('is reduced to its origin or refused with what to do about it, whatever it is', async () => {
+    const { client } = await server.newOrganisation();
+    let number = 0;
+    const create = (instanceUrl: string) => {
+      number += 1;
+      return attempt(
+        client,
+        okta({ name: `number-${number}`, onUnreachable: 'SAVE_UNVERIFIED' }, { instanceUrl }),
+      );
+    };
+    const outcomes = new Set<string>();
+    await fc.assert(
+      fc.asyncProperty(instanceUrl, async (given) => {
+        const { made, error } = await create(given);
+        outcomes.add(made ? made.verification.status : error.extensions.code);
+        if (error?.extensions.code === 'HOST_NOT_ALLOWED') return;
+        if (error) return expectIssue(error, 'BAD_USER_INPUT', ['input', 'credentials', 'instanceUrl']);
+        const origin = made.credentials.instanceUrl;
+        const { pathname, search, hash, username } = new URL(given.trim());
+        expect([pathname, search, hash, username]).toEqual(['/', '', '', '']);
+        expect(made.verification).toMatchObject({ status: 'UNREACHABLE', code: 'UPSTREAM_UNREACHABLE' });
+        expect(origin).toBe(new URL(given.trim()).origin.replace(/\.(?=$|:\d+$)/, ''));
+        const again = await create(origin);
+        expect(again.made?.credentials.instanceUrl).toBe(origin);
+        expect(again.made?.credentialsHash).toBe(made.credentialsHash);
+      }),
+      {
+        numRuns: 300,
+        // So that each outcome is seen in every run.
+        examples: [['https://acme.invalid'], ['https://127.0.0.1:443/'], ['acme.invalid']],
+      },
+    );
+    expect(outcomes).toEqual(new Set(['UNREACHABLE', 'HOST_NOT_ALLOWED', 'BAD_USER_INPUT']));
+  });
+});
+
+describe('the pages of a list', () => {
+  type Node = Listed['appConnections']['nodes'][number];
+  /** A name and whether it is in the project: names repeat, so that ids have to tell rows apart. */
+  const place = fc.record({
+    name: fc
+      .constantFrom('0', '9', 'a', 'a-', 'a-1', 'a1', 'aa', 'b', 'm', 'z', 'z-z')
+      .map((n) => n.replace(/-$/, '')),
+    inProject: fc.boolean(),
+  });
+  const inOrder = (nodes: readonly Node[]) =>
+    [...nodes].sort((a, b) => (a.name === b.name ? (a.id < b.id ? -1 : 1) : a.name < b.name ? -1 : 1));
+
+  test('put together are the whole list, and have what was there from the start once, whatever comes in', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(place, { minLength: 6, maxLength: 16, selector: (p) => `${p.name} ${p.inProject}` }),
+        fc.integer({ min: 4, max: 12 }),
+        fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 5 }) }, fc.integer({ min: 6, max: 100 })),
+        fc.constantFrom(...(['everything', 'everything', 'of the project', 'without a project'] as const)),
+        async (places, fromTheStart, first, filter) => {
+          const { client, projectId } = await server.newOrganisation();
+          const make = async ({ name, inProject }: { name: string; inProject: boolean }) => {
+            const { made } = await attempt(client, okta({ name, ...(inProject && { projectId }) }));
+            return { id: made?.id ?? '', name, projectId: inProject ? projectId : null };
+          };
+          const scope = {
+            everything: {},
+            'of the project': { projectId },
+            'without a project': { projectId: null },
+          };
+          const within = ({ projectId: id }: Node) =>
+            filter === 'everything' || (filter === 'of the project') === (id !== null);
+          const early = await Promise.all(places.slice(0, fromTheStart).map(make));
+          const late = places.slice(fromTheStart);
+
+          const seen: Node[] = [];
+          let after: string | null = null;
+          for (let more = true; more; ) {
+            const page: Listed = await client.request(listQuery, { ...scope[filter], first, after });
+            const { nodes, pageInfo } = page.appConnections;
+            if (pageInfo.hasNextPage) expect(nodes).toHaveLength(first);
+            seen.push(...nodes);
+            after = pageInfo.endCursor;
+            more = pageInfo.hasNextPage;
+            const [next] = late.splice(0, 1);
+            if (next) await make(next);
+          }
+
+          expect(seen).toEqual(inOrder(seen));
+          expect(new Set(seen.map(({ id }) => id)).size).toBe(seen.length);
+          const ids = new Set(early.map(({ id }) => id));
+          expect(seen.filter(({ id }) => ids.has(id))).toEqual(inOrder(early.filter(within)));
+          expect(seen.filter((node) => !within(node))).toEqual([]);
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+});

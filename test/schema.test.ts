@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import {
+  type GraphQLField,
+  type GraphQLNamedType,
+  getNamedType,
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isIntrospectionType,
+  isObjectType,
+  isScalarType,
+  isSpecifiedScalarType,
+  lexicographicSortSchema,
+  printSchema,
+} from 'graphql';
+import { describe, expect, test } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { errorCodes } from '../src/errors.ts';
+import { createSchema } from '../src/graphql/schema.ts';
+
+const apps = createApps({ trustedHosts: new Set() });
+const schema = createSchema(apps);
+const types = Object.values(schema.getTypeMap()).filter(
+  (type) => !isIntrospectionType(type) && !isSpecifiedScalarType(type),
+);
+
+/** A type and all that it is made of, each with where it stands in the schema. */
+function partsOf(type: GraphQLNamedType): { place: string; description: string | null | undefined }[] {
+  const part = (place: string, { description }: { description?: string | null | undefined }) => ({
+    place,
+    description,
+  });
+  const parts = [part(type.name, type)];
+  if (isEnumType(type)) {
+    parts.push(...type.getValues().map((value) => part(`${type.name}.${value.name}`, value)));
+  }
+  if (isInputObjectType(type) || isObjectType(type) || isInterfaceType(type)) {
+    for (const field of Object.values(type.getFields())) {
+      parts.push(part(`${type.name}.${field.name}`, field));
+      for (const arg of 'args' in field ? (field as GraphQLField<unknown, unknown>).args : []) {
+        parts.push(part(`${type.name}.${field.name}(${arg.name}:)`, arg));
+      }
+    }
+  }
+  return parts;
+}
+
+describe('the schema', () => {
+  test('describes every type, field, argument and enum value, in sentences', () => {
+    const parts = types.flatMap(partsOf);
+    const places = parts.map(({ place }) => place);
+    // One of each kind, so that none is passed over.
+    expect(places).toEqual(
+      expect.arrayContaining([
+        'UUID',
+        'AppConnection.id',
+        'AppConnectionCredentials.instanceUrl',
+        'CreateOktaConnectionInput.name',
+        'ErrorCode.NOT_FOUND',
+        'Query.appConnections(first:)',
+      ]),
+    );
+    const undescribed = parts.filter(
+      ({ description }) => !/^\p{Lu}.*[.`]$|^\d.*\.$|^`.*\.$/su.test(description ?? ''),
+    );
+    expect(undescribed).toEqual([]);
+  });
+
+  test.each([
+    ['UUID', /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/],
+    ['DateTime', /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/],
+    ['Secret', /never comes out/],
+  ])('shows what a %s looks like', (name, look) => {
+    const type = schema.getType(name);
+    expect(isScalarType(type) && type.description).toMatch(look);
+  });
+
+  test('is written down in schema.graphql; if this fails, run npm run schema', () => {
+    const written = readFileSync(new URL('../schema.graphql', import.meta.url), 'utf8');
+    expect(written).toBe(`${printSchema(lexicographicSortSchema(schema))}\n`);
+  });
+
+  test('has no output in which a secret could come back', () => {
+    const secrets = apps.flatMap(({ methods }) =>
+      methods.flatMap(({ fields }) => Object.keys(fields).filter((name) => fields[name]?.kind === 'SECRET')),
+    );
+    expect(secrets).toContain('apiToken');
+    const outputs = types.flatMap((type) =>
+      isObjectType(type) || isInterfaceType(type)
+        ? Object.values(type.getFields()).map((field) => ({
+            place: `${type.name}.${field.name}`,
+            name: field.name,
+            type: getNamedType(field.type).name,
+          }))
+        : [],
+    );
+    expect(outputs.map(({ place }) => place)).toContain('OktaCredentials.instanceUrl');
+    expect(outputs.filter(({ name, type }) => type === 'Secret' || secrets.includes(name))).toEqual([]);
+  });
+
+  test('has every error code in enum ErrorCode', () => {
+    const type = schema.getType('ErrorCode');
+    const names = isEnumType(type) ? type.getValues().map(({ name }) => name) : [];
+    expect(names.sort()).toEqual(Object.keys(errorCodes).sort());
+  });
+});

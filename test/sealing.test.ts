@@ -1,0 +1,382 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { generateApiKey } from '../src/access/api-keys.ts';
+import { addOrganisation } from '../src/access/organisations.ts';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
+import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { type SealBinding, SealBroken, type Sealed, type Vault } from '../src/secrets/vault.ts';
+import { startOkta, type TestOkta } from './testkit/okta.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+let oneOkta: TestOkta;
+let otherOkta: TestOkta;
+beforeAll(async () => {
+  oneOkta = await startOkta();
+  otherOkta = await startOkta();
+  const trustedInstanceHosts = new Set([oneOkta.hostPort, otherOkta.hostPort]);
+  server = await startTestServer({ config: { trustedInstanceHosts } });
+});
+afterAll(async () => {
+  await server.close();
+  await Promise.all([oneOkta.close(), otherOkta.close()]);
+});
+
+/** Creates a connection with a token that is found nowhere else. */
+async function make(
+  { client }: TestOrganisation,
+  differing: Record<string, unknown> = {},
+  credentials: Record<string, unknown> = {},
+) {
+  const token = `token-${randomUUID()}`;
+  const { createOktaConnection } = await client.request<Created>(
+    createMutation,
+    okta(differing, { apiToken: token, ...credentials }),
+  );
+  return { ...createOktaConnection.appConnection, token };
+}
+
+/** A row as the database has it: what it says of itself, and what it holds. */
+async function rowOf(id: string): Promise<{ binding: SealBinding; sealed: Sealed }> {
+  const row = await server.database
+    .fork()
+    .findOneOrFail(AppConnection, { id }, { populate: ['sealedCredentials'] });
+  return {
+    binding: {
+      orgId: row.orgId,
+      connectionId: row.id,
+      app: row.app,
+      method: row.method,
+      host: new URL(row.publicCredentials.instanceUrl ?? '').host,
+    },
+    sealed: { text: row.sealedCredentials ?? '', dataKeyId: row.dataKeyId },
+  };
+}
+
+/** Opens what a row holds, as what the row says it is. */
+async function openRow(id: string, vault: Vault = server.vault): Promise<Record<string, string>> {
+  const { binding, sealed } = await rowOf(id);
+  return open(vault, binding, sealed);
+}
+
+async function open(vault: Vault, binding: SealBinding, sealed: Sealed): Promise<Record<string, string>> {
+  const opened = await vault.open(server.database.fork(), binding, sealed);
+  return Object.fromEntries(Object.entries(opened).map(([name, secret]) => [name, secret.reveal()]));
+}
+
+const sql = (statement: string, parameters: string[] = []) =>
+  server.database.fork().execute(statement, parameters);
+
+/** Asserts that a row does not open, as `expectRefusal` does. */
+async function expectRowRefusal(id: string, token: string, vault: Vault = server.vault): Promise<string> {
+  const { binding, sealed } = await rowOf(id);
+  return expectRefusal(vault, binding, sealed, token);
+}
+
+/** Asserts that what is sealed does not open, and that the log says why, and nothing of it or of its token. */
+async function expectRefusal(
+  vault: Vault,
+  binding: SealBinding,
+  sealed: Sealed,
+  token: string,
+): Promise<string> {
+  const before = server.logs().length;
+  await expect(open(vault, binding, sealed)).rejects.toThrow(SealBroken);
+  const logged = server.logs().slice(before);
+  const [line = '{}'] = logged.split('\n').filter((text) => text.includes('sealed credentials do not open'));
+  const { orgId, connectionId } = binding;
+  expect(JSON.parse(line)).toMatchObject({ level: 'error', orgId, connectionId, reason: expect.any(String) });
+  expect(new Secret(token).isIn(logged)).toBe(false);
+  for (const piece of sealed.text.split('.').filter(Boolean)) expect(logged).not.toContain(piece);
+  return String(JSON.parse(line).reason);
+}
+
+describe('sealed credentials', () => {
+  const anyText = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.string({ unit: 'grapheme' }),
+    // Any sequence of UTF-16 code units, so lone surrogates too.
+    fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+  );
+
+  test('open to what was sealed, whatever text that was', async () => {
+    const { orgId } = await server.newOrganisation();
+    await fc.assert(
+      fc.asyncProperty(fc.dictionary(anyText, anyText), anyText, async (secrets, host) => {
+        const binding = { orgId, connectionId: randomUUID(), app: 'okta', method: 'api-token', host };
+        const given = Object.fromEntries(
+          Object.entries(secrets).map(([name, value]) => [name, new Secret(value)]),
+        );
+        const sealed = await server.vault.seal(server.database.fork(), binding, given);
+        expect(Object.entries(await open(server.vault, binding, sealed)).sort()).toEqual(
+          Object.entries(secrets).sort(),
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('are stored as a JWE that is bound to its row and holds no token', async () => {
+    const organisation = await server.newOrganisation();
+    const made = await make(organisation);
+    const { sealed } = await rowOf(made.id);
+    const parts = sealed.text.split('.');
+    expect(parts).toHaveLength(5);
+    expect(JSON.parse(Buffer.from(parts[0] ?? '', 'base64url').toString())).toEqual({
+      alg: 'dir',
+      enc: 'A256GCM',
+      kid: sealed.dataKeyId,
+      org: organisation.orgId,
+      cid: made.id,
+      app: 'okta',
+      method: 'api-token',
+      host: 'example.okta.com',
+    });
+    const decoded = parts.map((part) => Buffer.from(part, 'base64url').toString('latin1')).join('\n');
+    expect(new Secret(made.token).isIn(sealed.text)).toBe(false);
+    expect(new Secret(made.token).isIn(decoded)).toBe(false);
+    expect(await openRow(made.id)).toEqual({ apiToken: made.token });
+  });
+
+  test('are another text each time, also for the same credentials', async () => {
+    const { orgId } = await server.newOrganisation();
+    const binding = { orgId, connectionId: randomUUID(), app: 'okta', method: 'api-token', host: '' };
+    const seal = () =>
+      server.vault.seal(server.database.fork(), binding, { apiToken: new Secret('a-good-token') });
+    const [one, other] = [await seal(), await seal()].map(({ text }) => text.split('.'));
+    for (const part of [2, 3, 4]) expect(one?.[part]).not.toBe(other?.[part]);
+  });
+
+  test('do not open when a single bit was changed, wherever it is', async () => {
+    const organisation = await server.newOrganisation();
+    const { binding, sealed } = await rowOf((await make(organisation)).id);
+    const { text } = sealed;
+    await fc.assert(
+      fc.asyncProperty(fc.nat(text.length - 1), fc.nat(6), async (position, bit) => {
+        const flipped = String.fromCharCode(text.charCodeAt(position) ^ (1 << bit));
+        const changed = text.slice(0, position) + flipped + text.slice(position + 1);
+        await expect(open(server.vault, binding, { ...sealed, text: changed })).rejects.toThrow(SealBroken);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('do not open when the last character of a part was changed, even where that decodes to the same', async () => {
+    const organisation = await server.newOrganisation();
+    const { binding, sealed } = await rowOf((await make(organisation)).id);
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const parts = sealed.text.split('.');
+    const changed = parts.flatMap((part, index) =>
+      [...(part && alphabet)]
+        .filter((character) => !part.endsWith(character))
+        .map((character) => parts.with(index, part.slice(0, -1) + character).join('.')),
+    );
+    const decode = (text: string) =>
+      text.split('.').map((part) => Buffer.from(part, 'base64url').toString('hex'));
+    // The tag is 16 bytes in 22 characters, so this holds for 15 spellings of it at least.
+    const same = changed.filter((text) => `${decode(text)}` === `${decode(sealed.text)}`);
+    expect(same.length).toBeGreaterThanOrEqual(15);
+    for (const text of changed) {
+      await expect(open(server.vault, binding, { ...sealed, text })).rejects.toThrow(SealBroken);
+    }
+  });
+});
+
+describe('sealed credentials do not open, and the log says so without them, when they were moved', () => {
+  test('to another row', async () => {
+    const organisation = await server.newOrganisation();
+    const [from, to] = [await make(organisation), await make(organisation, { name: 'another' })];
+    await sql(
+      `update app_connection set sealed_credentials =
+        (select sealed_credentials from app_connection where id = ?) where id = ?`,
+      [from.id, to.id],
+    );
+    expect(await expectRowRefusal(to.id, from.token)).toContain('another cid');
+    expect(await openRow(from.id)).toEqual({ apiToken: from.token });
+  });
+
+  test('to another organisation, with or without their data key', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const made = await make(mine);
+    await sql('update app_connection set org_id = ? where id = ?', [theirs.orgId, made.id]);
+    expect(await expectRowRefusal(made.id, made.token)).toContain('no such data key');
+
+    const { dataKeyId } = (await rowOf(made.id)).sealed;
+    await sql('update data_key set org_id = ?, retired_at = now() where id = ?', [theirs.orgId, dataKeyId]);
+    // This vault still knows the key from before it was moved.
+    expect(await expectRowRefusal(made.id, made.token)).toContain('another org');
+    await expectRowRefusal(made.id, made.token, server.restartedVault());
+  });
+
+  test.each([
+    ['app', "app = 'slack'", 'another app'],
+    ['method', "method = 'oauth'", 'another method'],
+    ['host', `public_credentials = '{"instanceUrl":"https://evil.example"}'`, 'another host'],
+  ])('to another %s', async (_, change, reason) => {
+    const made = await make(await server.newOrganisation());
+    await sql(`update app_connection set ${change} where id = ?`, [made.id]);
+    expect(await expectRowRefusal(made.id, made.token)).toContain(reason);
+  });
+
+  test('to another port of the same host', async () => {
+    const made = await make(await server.newOrganisation(), {}, { instanceUrl: oneOkta.origin });
+    expect(await openRow(made.id)).toEqual({ apiToken: made.token });
+    const moved = JSON.stringify({ instanceUrl: otherOkta.origin });
+    await sql('update app_connection set public_credentials = ?::jsonb where id = ?', [moved, made.id]);
+    expect(await expectRowRefusal(made.id, made.token)).toContain('another host');
+  });
+});
+
+describe('a wrapped data key', () => {
+  const keyOf = (orgId: string, purpose: DataKey['purpose'] = 'SEAL') =>
+    server.database.fork().findOneOrFail(DataKey, { orgId, purpose });
+
+  test('does not open in the place of another, whatever that is for', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const made = await make(mine);
+    const own = await keyOf(mine.orgId);
+    const others = [await keyOf(theirs.orgId), await keyOf(mine.orgId, 'FINGERPRINT')];
+    // A successor: the same organisation, the same purpose.
+    await sql('update data_key set retired_at = now() where org_id = ?', [mine.orgId]);
+    const em = server.database.fork();
+    await server.vault.addDataKeys(em, mine.orgId);
+    await em.flush();
+    others.push(await em.findOneOrFail(DataKey, { orgId: mine.orgId, purpose: 'SEAL', retiredAt: null }));
+
+    for (const { wrapped } of others) {
+      await sql('update data_key set wrapped = ? where id = ?', [wrapped, own.id]);
+      const reason = await expectRowRefusal(made.id, made.token, server.restartedVault());
+      expect(reason).toContain('data key was sealed for another dk');
+    }
+    await sql('update data_key set wrapped = ? where id = ?', [own.wrapped, own.id]);
+    expect(await openRow(made.id, server.restartedVault())).toEqual({ apiToken: made.token });
+  });
+
+  test('seals nothing for another organisation that it was moved to', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const own = await keyOf(mine.orgId);
+    await sql('update data_key set retired_at = now() where org_id = ?', [theirs.orgId]);
+    await sql('update data_key set org_id = ? where id = ?', [theirs.orgId, own.id]);
+    const binding = {
+      orgId: theirs.orgId,
+      connectionId: randomUUID(),
+      app: 'okta',
+      method: 'api-token',
+      host: '',
+    };
+    const token = new Secret('a-good-token');
+    const sealing = server.restartedVault().seal(server.database.fork(), binding, { apiToken: token });
+    await expect(sealing).rejects.toThrow(SealBroken);
+  });
+
+  test('serves no other purpose than its own', async () => {
+    const { orgId } = await server.newOrganisation();
+    await sql("update data_key set retired_at = now() where org_id = ? and purpose = 'FINGERPRINT'", [orgId]);
+    await sql("update data_key set purpose = 'FINGERPRINT' where org_id = ? and purpose = 'SEAL'", [orgId]);
+    const fingerprint = server.restartedVault().fingerprint(server.database.fork(), orgId, { name: 'value' });
+    await expect(fingerprint).rejects.toThrow('another use');
+  });
+
+  test('does not open when it was changed', async () => {
+    const organisation = await server.newOrganisation();
+    const made = await make(organisation);
+    const { id, wrapped } = await keyOf(organisation.orgId);
+    for (const position of [0, 40, wrapped.lastIndexOf('.') - 2, wrapped.length - 2, wrapped.length - 1]) {
+      const character = wrapped[position] === 'A' ? 'B' : 'A';
+      const changed = wrapped.slice(0, position) + character + wrapped.slice(position + 1);
+      await sql('update data_key set wrapped = ? where id = ?', [changed, id]);
+      await expectRowRefusal(made.id, made.token, server.restartedVault());
+    }
+    await sql('update data_key set wrapped = ? where id = ?', [wrapped, id]);
+    expect(await openRow(made.id, server.restartedVault())).toEqual({ apiToken: made.token });
+  });
+});
+
+describe('root keys', () => {
+  /** An organisation made after a new root key was put in front of the others. */
+  async function rotate() {
+    const rotated = server.restartedVault(`next:${randomBytes(32).toString('base64')}`);
+    const em = server.database.fork();
+    const { orgId } = await addOrganisation(em, rotated, {
+      name: 'Made after the rotation',
+      projectName: 'Project',
+      administratorKey: generateApiKey(),
+    });
+    await em.flush();
+    return { rotated, orgId };
+  }
+
+  const rootKeyIds = async (orgId: string) =>
+    (await server.database.fork().find(DataKey, { orgId })).map(({ purpose, rootKeyId, wrapped }) => [
+      purpose,
+      rootKeyId,
+      JSON.parse(Buffer.from(wrapped.split('.')[0] ?? '', 'base64url').toString()).kid,
+    ]);
+
+  test('all open, and the first one wraps', async () => {
+    const organisation = await server.newOrganisation();
+    const made = await make(organisation);
+    const { rotated, orgId } = await rotate();
+    expect(await openRow(made.id, rotated)).toEqual({ apiToken: made.token });
+    expect((await rootKeyIds(organisation.orgId)).sort()).toEqual([
+      ['FINGERPRINT', 'test', 'test'],
+      ['SEAL', 'test', 'test'],
+    ]);
+    expect((await rootKeyIds(orgId)).sort()).toEqual([
+      ['FINGERPRINT', 'next', 'next'],
+      ['SEAL', 'next', 'next'],
+    ]);
+  });
+
+  test('that are missing leave closed what they wrapped, and the log says so', async () => {
+    const { rotated, orgId } = await rotate();
+    const binding = { orgId, connectionId: randomUUID(), app: 'okta', method: 'api-token', host: '' };
+    const token = `token-${randomUUID()}`;
+    const sealed = await rotated.seal(server.database.fork(), binding, { apiToken: new Secret(token) });
+    expect(await open(rotated, binding, sealed)).toEqual({ apiToken: token });
+    expect(await expectRefusal(server.vault, binding, sealed, token)).toContain(
+      'not among the encryption keys',
+    );
+  });
+});
+
+describe('the hash of credentials', () => {
+  async function hashOf(
+    { client }: TestOrganisation,
+    name: string,
+    credentials: Record<string, unknown> = {},
+  ): Promise<string> {
+    const { createOktaConnection } = await client.request<Created>(
+      createMutation,
+      okta({ name }, credentials),
+    );
+    return createOktaConnection.appConnection.credentialsHash;
+  }
+
+  test('is the same for the same credentials within an organisation, however they are written', async () => {
+    const organisation = await server.newOrganisation();
+    const hash = await hashOf(organisation, 'one');
+    expect(hash).toMatch(/^[0-9a-f]{64}$/);
+    expect(await hashOf(organisation, 'two')).toBe(hash);
+    const written = { instanceUrl: ' https://EXAMPLE.okta.com/ ', apiToken: ' a-good-token ' };
+    expect(await hashOf(organisation, 'three', written)).toBe(hash);
+  });
+
+  test('differs with the token and with the host', async () => {
+    const organisation = await server.newOrganisation();
+    const hashes = [
+      await hashOf(organisation, 'one', { instanceUrl: oneOkta.origin }),
+      await hashOf(organisation, 'two', { instanceUrl: oneOkta.origin, apiToken: 'another-token' }),
+      await hashOf(organisation, 'three', { instanceUrl: otherOkta.origin }),
+    ];
+    expect(new Set(hashes).size).toBe(3);
+  });
+
+  test('is another one in another organisation', async () => {
+    const hash = await hashOf(await server.newOrganisation(), 'one');
+    expect(await hashOf(await server.newOrganisation(), 'one')).not.toBe(hash);
+  });
+});

@@ -1,0 +1,370 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { GraphQLClient, gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { startOkta } from './testkit/okta.ts';
+import {
+  type ConnectionFields,
+  type Created,
+  createMutation,
+  type Listed,
+  listQuery,
+  okta,
+} from './testkit/operations.ts';
+import { closedPort, type ServerProcess, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+
+// Each test starts processes, some of them several, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+const run = promisify(execFile);
+const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
+
+/** What a shell makes of the command that the server printed, to the letter. */
+async function paste(command: string, environment: Record<string, string> = {}) {
+  const { stdout } = await run('sh', ['-c', command], { env: { PATH: process.env.PATH, ...environment } });
+  return JSON.parse(stdout) as { data?: unknown; errors?: unknown };
+}
+
+const commandOf = (welcome: string) => welcome.slice(welcome.indexOf('curl '));
+
+const keyIn = (folder: string) => readFileSync(join(folder, 'api-key'), 'utf8').trim();
+
+function clientOf(url: string, apiKey: string): GraphQLClient {
+  return new GraphQLClient(`${url}/graphql`, { headers: { authorization: `Bearer ${apiKey}` } });
+}
+
+async function stop(server: ServerProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  server.kill(signal);
+  expect(await server.ended()).toEqual({ code: 0, signal: null });
+}
+
+describe('the first start', () => {
+  // One that has an apostrophe in it, which the printed command has to survive.
+  const parent = temporaryFolder();
+  const folder = join(parent.path, "the operator's data");
+  let server: ServerProcess;
+  let url: string;
+  let welcome: string;
+  beforeAll(async () => {
+    server = spawnServer({ DATA_DIR: folder });
+    url = await server.ready();
+    welcome = server.stdout();
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+    parent[Symbol.dispose]();
+  });
+
+  test('says where everything is', () => {
+    expect(welcome).toContain(`GraphiQL   ${url}/graphql`);
+    expect(welcome).toContain(`Data       ${folder}\n`);
+    expect(welcome).toContain('https://example.okta.com is answered by a stand-in');
+    expect(server.stderr()).toBe('');
+  });
+
+  test('prints the API key, which works', async () => {
+    const [key = ''] = /ack_[\w-]+/.exec(welcome) ?? [];
+    expect(key).toBe(keyIn(folder));
+    const list = await clientOf(url, key).request<Listed>(listQuery);
+    expect(list.appConnections.nodes).toEqual(expect.any(Array));
+  });
+
+  test('prints a command that makes a connection when it is pasted as it is', async () => {
+    expect(await paste(commandOf(welcome))).toEqual({
+      data: {
+        createOktaConnection: {
+          appConnection: {
+            id: expect.any(String),
+            name: 'my-okta-connection',
+            credentials: { instanceUrl: 'https://example.okta.com' },
+            verification: { status: 'VERIFIED' },
+          },
+        },
+      },
+    });
+  });
+
+  test('serves GraphiQL to a browser at the address that it prints', async () => {
+    const [, address = ''] = /GraphiQL +(\S+)/.exec(welcome) ?? [];
+    const page = await fetch(address, { headers: { accept: 'text/html' } });
+    expect(page.status).toBe(200);
+    expect(await page.text()).toContain('GraphiQL');
+  });
+
+  test('keeps the data and the keys where nobody else can read them', () => {
+    const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+    expect(mode(folder)).toBe('700');
+    expect(mode(join(folder, 'api-key'))).toBe('600');
+    expect(mode(join(folder, 'encryption-keys'))).toBe('600');
+  });
+
+  test('is alive and ready', async () => {
+    expect((await fetch(`${url}/health/live`)).status).toBe(200);
+    expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+  });
+});
+
+test('a key in BOOTSTRAP_API_KEY is printed nowhere, and the shell fills it into the command', async () => {
+  using folder = temporaryFolder();
+  const key = randomBytes(24).toString('hex');
+  await using server = spawnServer({ DATA_DIR: folder.path, BOOTSTRAP_API_KEY: key });
+  await server.ready();
+  expect(server.stdout()).not.toContain(key);
+  expect(server.stdout()).toContain('BOOTSTRAP_API_KEY');
+  expect(await paste(commandOf(server.stdout()), { BOOTSTRAP_API_KEY: key })).not.toHaveProperty('errors');
+});
+
+describe('the next start', () => {
+  test('keeps the data and the key, and does not print the key again', async () => {
+    using folder = temporaryFolder();
+    const settings = { DATA_DIR: folder.path };
+    await using first = spawnServer(settings);
+    const firstUrl = await first.ready();
+    const key = keyIn(folder.path);
+    await paste(commandOf(first.stdout()));
+    const before = await clientOf(firstUrl, key).request<Listed>(listQuery);
+    expect(before.appConnections.totalCount).toBe(1);
+    await stop(first, 'SIGINT');
+
+    await using second = spawnServer(settings);
+    const url = await second.ready();
+    expect(keyIn(folder.path)).toBe(key);
+    expect(second.stdout()).not.toContain(key);
+    expect(second.stdout()).toContain(join(folder.path, 'api-key'));
+    expect(await clientOf(url, key).request<Listed>(listQuery)).toEqual(before);
+    // What was sealed before still opens: the same credentials in another place get the same hash.
+    const { createOktaConnection } = await clientOf(url, key).request<Created>(
+      createMutation,
+      okta({ name: 'another' }, { apiToken: 'any-token-will-do' }),
+    );
+    const { appConnection } = await clientOf(url, key).request<{
+      appConnection: Pick<ConnectionFields, 'credentialsHash'>;
+    }>(gql`query ($id: UUID!) { appConnection(id: $id) { credentialsHash } }`, {
+      id: before.appConnections.nodes[0]?.id,
+    });
+    expect(createOktaConnection.appConnection.credentialsHash).toBe(appConnection.credentialsHash);
+  });
+
+  test('needs no tidying up after kill -9, and has all that was acknowledged', async () => {
+    using folder = temporaryFolder();
+    const settings = { DATA_DIR: folder.path };
+    await using killed = spawnServer(settings);
+    await killed.ready();
+    await paste(commandOf(killed.stdout()));
+    killed.kill('SIGKILL');
+    await killed.ended();
+
+    await using next = spawnServer(settings);
+    const { appConnections } = await clientOf(await next.ready(), keyIn(folder.path)).request<Listed>(
+      listQuery,
+    );
+    expect(appConnections.nodes.map(({ name }) => name)).toEqual(['my-okta-connection']);
+  });
+});
+
+/** The one line that a server says that cannot start. */
+async function lastWords(environment: Record<string, string>): Promise<string> {
+  await using server = spawnServer(environment);
+  const outcome = await server.ended();
+  expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
+  expect(server.stderr()).not.toMatch(/(^|\s)at (\S+ \()?(file|node|async)/);
+  expect(server.stdout()).toBe('');
+  expect(outcome).toEqual({ code: 1, signal: null });
+  return server.stderr();
+}
+
+// These end before they have done anything that is worth waiting for.
+describe.concurrent('a server whose settings are wrong says so in one line and ends with exit code 1', () => {
+  test.each(['http', '65536', '-1', '4000.5'])('when PORT is %s', async (port) => {
+    expect(await lastWords({ PORT: port })).toContain('PORT must be');
+  });
+
+  test('when DATA_DIR is a file, or under one', async () => {
+    using folder = temporaryFolder();
+    const file = join(folder.path, 'a-file');
+    writeFileSync(file, 'text');
+    for (const place of [file, join(file, 'data')]) {
+      expect(await lastWords({ DATA_DIR: place })).toContain(`DATA_DIR ${place}`);
+    }
+    expect(readFileSync(file, 'utf8')).toBe('text');
+  });
+
+  test('when nothing listens at DATABASE_URL, whose password it keeps to itself', async () => {
+    using folder = temporaryFolder();
+    const line = await lastWords({
+      DATA_DIR: folder.path,
+      DATABASE_URL: `postgresql://someone:hunter2-secret@127.0.0.1:${await closedPort()}/somewhere`,
+    });
+    expect(line).toMatch(/DATABASE_URL.*nothing listens there/);
+    expect(line).not.toContain('hunter2');
+  });
+
+  test.each([
+    ['of another database', 'mysql://someone:hunter2-secret@127.0.0.1/somewhere'],
+    ['without an address', 'postgresql://someone:hunter2-secret@:notaport/somewhere'],
+    ['that is no URL', 'postgresql://some one:hunter2-secret@[127.0.0.1/%zz'],
+  ])('when DATABASE_URL is one %s', async (_, url) => {
+    using folder = temporaryFolder();
+    const line = await lastWords({ DATA_DIR: folder.path, DATABASE_URL: url });
+    expect(line).toContain('DATABASE_URL');
+    expect(line).not.toContain('hunter2');
+  });
+
+  test.runIf(testDatabaseUrl)('when there is no such database or user', async () => {
+    using folder = temporaryFolder();
+    const nowhere = new URL(testDatabaseUrl ?? '');
+    nowhere.pathname = 'no_such_database';
+    expect(await lastWords({ DATA_DIR: folder.path, DATABASE_URL: nowhere.href })).toMatch(
+      /DATABASE_URL.*no such database/,
+    );
+    const nobody = new URL(testDatabaseUrl ?? '');
+    nobody.username = 'no_such_user';
+    nobody.password = 'hunter2-secret';
+    const line = await lastWords({ DATA_DIR: folder.path, DATABASE_URL: nobody.href });
+    expect(line).toContain('DATABASE_URL');
+    expect(line).not.toContain('hunter2');
+  });
+
+  const half = randomBytes(16).toString('base64');
+  const whole = randomBytes(32).toString('base64');
+
+  test.each([
+    ['has an entry without an id', `k1:${whole},${whole}`, 'entry 2 is not of the form id:base64'],
+    ['has an entry that is not base64', `k1:!${whole}`, 'entry 1 is not of the form id:base64'],
+    ['has a key of the wrong length', `k1:${half}`, 'entry 1 holds 16 bytes instead of 32'],
+    ['has an id twice', `k1:${whole},k1:${whole}`, 'entry 2 repeats the id'],
+  ])('when ENCRYPTION_KEYS %s, which it keeps to itself', async (_, keys, reason) => {
+    using folder = temporaryFolder();
+    const line = await lastWords({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
+    expect(line).toContain(`ENCRYPTION_KEYS: ${reason}`);
+    for (const secret of [half, whole]) expect(line).not.toContain(secret.slice(0, 12));
+  });
+
+  test('when the file of generated keys is damaged', async () => {
+    using folder = temporaryFolder();
+    const file = join(folder.path, 'encryption-keys');
+    writeFileSync(file, `k1:${half}\n`);
+    const line = await lastWords({ DATA_DIR: folder.path });
+    expect(line).toContain(`${file}: entry 1`);
+    expect(line).not.toContain(half.slice(0, 12));
+  });
+
+  test('in production, when what it needs is missing: all of it is named at once', async () => {
+    const production = { NODE_ENV: 'production' };
+    expect(await lastWords(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
+    const onlyKeys = await lastWords({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
+    expect(onlyKeys).toMatch(/needs DATABASE_URL$/m);
+    const onlyDatabase = await lastWords({
+      ...production,
+      DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
+    });
+    expect(onlyDatabase).toMatch(/needs ENCRYPTION_KEYS$/m);
+    expect(onlyDatabase).not.toContain('hunter2');
+  });
+
+  test('in production, when the stand-in is asked for', async () => {
+    const keys = rootKey('k1');
+    const line = await lastWords({
+      NODE_ENV: 'production',
+      DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
+      ENCRYPTION_KEYS: keys,
+      OKTA_STAND_IN: 'on',
+    });
+    expect(line).toContain('OKTA_STAND_IN');
+    expect(line).not.toContain('hunter2');
+    expect(line).not.toContain(keys.slice(3, 15));
+  });
+});
+
+describe('a server that cannot have what it needs says so in one line and ends with exit code 1', () => {
+  test('when the port is in use', async () => {
+    using folder = temporaryFolder();
+    const holder = createServer().listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    const address = holder.address();
+    const port = address !== null && typeof address === 'object' ? `${address.port}` : '';
+    expect(await lastWords({ DATA_DIR: folder.path, PORT: port })).toMatch(
+      new RegExp(`PORT ${port} is in use.*set PORT`),
+    );
+    holder.close();
+  });
+
+  test('when the embedded database is damaged', async () => {
+    using folder = temporaryFolder();
+    writeFileSync(join(folder.path, 'database'), 'not a folder');
+    expect(await lastWords({ DATA_DIR: folder.path })).toContain(join(folder.path, 'database'));
+  });
+
+  test('when another server uses the same DATA_DIR, which goes on undisturbed', async () => {
+    using folder = temporaryFolder();
+    await using first = spawnServer({ DATA_DIR: folder.path });
+    const url = await first.ready();
+    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(/DATA_DIR .*another server/);
+    expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+  });
+
+  test('when ENCRYPTION_KEYS are not those of the stored data', async () => {
+    using folder = temporaryFolder();
+    const own = rootKey('own');
+    await using first = spawnServer({ DATA_DIR: folder.path, ENCRYPTION_KEYS: own });
+    await first.ready();
+    await stop(first);
+    for (const wrong of [rootKey('own'), rootKey('another')]) {
+      const line = await lastWords({ DATA_DIR: folder.path, ENCRYPTION_KEYS: wrong });
+      expect(line).toMatch(/ENCRYPTION_KEYS: .*"own"/);
+      for (const keys of [own, wrong]) expect(line).not.toContain(keys.split(':')[1]?.slice(0, 12));
+    }
+    await using again = spawnServer({ DATA_DIR: folder.path, ENCRYPTION_KEYS: `${rootKey('new')},${own}` });
+    await again.ready();
+  });
+});
+
+describe('a server that is told to stop', () => {
+  test('lets a request in flight finish, takes no new ones, and ends with exit code 0', async () => {
+    using folder = temporaryFolder();
+    const arrived = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    await using slow = await startOkta({
+      handler: async (request, response) => {
+        arrived.resolve();
+        await released.promise;
+        handleAsOkta(request, response);
+      },
+    });
+    await using server = spawnServer({ DATA_DIR: folder.path, TRUSTED_INSTANCE_HOSTS: slow.hostPort });
+    const url = await server.ready();
+    const request = clientOf(url, keyIn(folder.path)).rawRequest<Created>(
+      createMutation,
+      okta({}, { instanceUrl: slow.origin }),
+    );
+    await arrived.promise;
+    server.kill('SIGTERM');
+    await until('new connections are refused', async () => (await isRefused(url)) || undefined);
+    released.resolve();
+    const { data, headers } = await request;
+    expect(data.createOktaConnection.appConnection.verification.status).toBe('VERIFIED');
+    // So that the client does not send its next request over the same connection.
+    expect(headers.get('connection')).toBe('close');
+    expect(await server.ended()).toEqual({ code: 0, signal: null });
+    expect(server.stderr()).toBe('');
+  });
+});
+
+async function isRefused(url: string): Promise<boolean> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
+  } finally {
+    socket.destroy();
+  }
+}
