@@ -6,8 +6,13 @@ import { Secret } from './secrets/secret.ts';
 const secret = z.string().transform((text) => new Secret(text));
 const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
 
+/** What an API key looks like that can be given by hand: it goes into a header and into a page. */
+export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
+
 const environment = z.object({
-  NODE_ENV: z.string().optional(),
+  NODE_ENV: z
+    .enum(['development', 'test', 'production'], { error: 'must be development, test or production' })
+    .default('development'),
   PORT: z
     .string()
     .regex(/^\d{1,5}$/, { error: 'must be a port number' })
@@ -24,7 +29,7 @@ const environment = z.object({
   ENCRYPTION_KEYS: secret.optional(),
   BOOTSTRAP_API_KEY: z
     .string()
-    .regex(/^[A-Za-z0-9._~-]{32,512}$/, {
+    .regex(apiKeyPattern, {
       error: 'must be 32 to 512 characters out of A-Z, a-z, 0-9, ".", "_", "~" and "-"',
     })
     .pipe(secret)
@@ -100,7 +105,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   return {
     production,
     port: data.PORT,
-    host: data.HOST ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    host: data.HOST?.toLowerCase() ?? (production ? '0.0.0.0' : '127.0.0.1'),
     databaseUrl: data.DATABASE_URL,
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,

@@ -30,6 +30,10 @@ export const errorCodes = {
     status: 409,
     description: 'The connection has changed since you read it.',
   },
+  IDEMPOTENCY_CONFLICT: {
+    status: 409,
+    description: 'The idempotency key was used for another request.',
+  },
   CREDENTIALS_REJECTED: {
     status: 422,
     description: 'The app says that the credentials are invalid, expired or revoked.',

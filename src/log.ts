@@ -6,6 +6,8 @@ export type { Logger } from 'pino';
 /** What is known of the request being served, for its one log line. */
 export interface RequestRecord {
   readonly id: string;
+  /** Where it came from, as the operating system has it. */
+  readonly address?: string | undefined;
   /** The name of the GraphQL operation, once its document has been parsed. */
   operation?: string;
   /** The id of the caller's API key. */
@@ -49,5 +51,19 @@ export function describeError(error: unknown): Record<string, unknown> {
       .map((line) => line.trim())
       .slice(0, 12),
     ...(error.cause !== undefined && { cause: describeError(error.cause) }),
+  };
+}
+
+/**
+ * Logs what nobody foresaw.
+ *
+ * @returns all that the caller may know of it
+ */
+export function unexpected(log: Logger, error: unknown, where: Record<string, unknown> = {}) {
+  log.error({ error: describeError(error), ...where }, 'unexpected error');
+  return {
+    message: 'Something went wrong on our side.',
+    requestId: currentRequest.getStore()?.id,
+    remedy: 'Try again; if it happens again, tell the operator the request id.',
   };
 }

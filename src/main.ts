@@ -5,69 +5,56 @@ import {
   firstProjectId,
   hasOrganisation,
 } from './access/organisations.ts';
-import { type Config, readConfig } from './config.ts';
-import { DataDir } from './data-dir.ts';
-import { atStart, type Database, openDatabase } from './database/database.ts';
-import { entities } from './entities.ts';
+import { apiKeyPattern, type Config, readConfig } from './config.ts';
+import type { DataDir } from './data-dir.ts';
+import { atStart, type Database } from './database/database.ts';
 import { StartError } from './errors.ts';
 import { createLog, describeError } from './log.ts';
-import { generateRootKey, parseKeyring } from './secrets/keyring.ts';
 import type { Secret } from './secrets/secret.ts';
-import { Vault } from './secrets/vault.ts';
+import type { Vault } from './secrets/vault.ts';
 import { createServer } from './server.ts';
+import { openStores } from './stores.ts';
 import { welcome } from './welcome.ts';
 
-const encryptionKeysFile = 'encryption-keys';
 const apiKeyFile = 'api-key';
 
 async function start(): Promise<void> {
   const config = readConfig();
   const log = createLog(config.logLevel);
-  const dataDir = config.production ? undefined : new DataDir(config.dataDir);
-  const lock = config.databaseUrl ? undefined : dataDir?.lock();
-
-  const vault = new Vault(keyringOf(config, dataDir), log);
-  const database = await openDatabase(
-    config.databaseUrl
-      ? { kind: 'postgresql', url: config.databaseUrl }
-      : { kind: 'embedded', folder: `${config.dataDir}/database` },
-    entities,
-    log,
-  );
-  await vault.checkKeys(database.fork()).catch((error: Error) => {
-    throw new StartError(`ENCRYPTION_KEYS: ${error.message}`);
-  });
+  const { database, vault, dataDir, checkKeys, close } = await openStores(config, log);
   const administrator = await bootstrap(config, database, vault, dataDir);
+  // Only now: another server may have made the first keys a moment ago, with other root keys than ours.
+  await checkKeys();
 
   const server = await createServer(config, { database, vault, log, graphiqlApiKey: administrator.key });
   // Before anybody is told that the server is ready, so that whoever was told can stop it gently.
-  const stop = async (signal: string): Promise<void> => {
-    log.debug({ signal }, 'stopping');
+  const stop = async (): Promise<void> => {
     await server.close();
-    await database.close();
-    lock?.release();
-    process.exit(0);
+    await close();
   };
-  process.once('SIGTERM', stop);
-  process.once('SIGINT', stop);
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    process.once(signal, () => {
+      stop().then(
+        () => process.exit(0),
+        (error: unknown) => {
+          log.error({ error: describeError(error) }, 'could not stop gently');
+          process.exit(1);
+        },
+      );
+    });
+  }
 
   if (!config.production) {
     console.log(welcome(config, server.url, { ...administrator, file: dataDir?.fileOf(apiKeyFile) }));
-  } else if (administrator.isNeeded) {
-    log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
-  } else {
-    log.info({ url: server.url }, 'ready');
+    return;
   }
-}
-
-function keyringOf(config: Config, dataDir: DataDir | undefined) {
-  const keys = config.encryptionKeys ?? dataDir?.readOrMake(encryptionKeysFile, generateRootKey);
-  try {
-    if (!keys) throw new Error('there are none');
-    return parseKeyring(keys);
-  } catch (error) {
-    const place = config.encryptionKeys ? 'ENCRYPTION_KEYS' : dataDir?.fileOf(encryptionKeysFile);
-    throw new StartError(`${place}: ${(error as Error).message}`);
+  log.info({ url: server.url }, 'ready');
+  if (administrator.isNeeded) {
+    log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
+  } else if (config.bootstrapApiKey && !administrator.key) {
+    log.warn(
+      'BOOTSTRAP_API_KEY is no API key of this database, and changes nothing; it only makes the first',
+    );
   }
 }
 
@@ -87,7 +74,7 @@ async function bootstrap(
   dataDir: DataDir | undefined,
 ): Promise<Administrator> {
   return atStart(database.fork(), async (em) => {
-    const known = config.bootstrapApiKey ?? dataDir?.read(apiKeyFile);
+    const known = config.bootstrapApiKey ?? savedKey(dataDir);
     if (await hasOrganisation(em)) return known && (await findApiKey(em, known)) ? { key: known } : {};
     const key = known ?? dataDir?.readOrMake(apiKeyFile, () => generateApiKey().reveal());
     if (!key) return { isNeeded: true };
@@ -100,6 +87,17 @@ async function bootstrap(
     });
     return { key, isNew: true };
   });
+}
+
+/** The key that was generated earlier, as long as its file holds one. */
+function savedKey(dataDir: DataDir | undefined): Secret | undefined {
+  const key = dataDir?.read(apiKeyFile);
+  if (key && !apiKeyPattern.test(key.reveal())) {
+    throw new StartError(
+      `${dataDir?.fileOf(apiKeyFile)} does not hold an API key; put the key back, or remove it`,
+    );
+  }
+  return key;
 }
 
 try {

@@ -6,6 +6,7 @@ import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
 import type { Config } from './config.ts';
+import { forgetRequests } from './connections/idempotency.ts';
 import type { ConnectionParts } from './connections/parts.ts';
 import { purgeExpired } from './connections/remove.ts';
 import type { Database } from './database/database.ts';
@@ -13,6 +14,7 @@ import { StartError } from './errors.ts';
 import { createGraphQL } from './graphql/yoga.ts';
 import { currentRequest, describeError, type Logger, type RequestRecord } from './log.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
+import { createRest } from './rest/rest.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
 
@@ -52,8 +54,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
     ...parts.outbound,
   });
-  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
-  const apiKey = loopback ? parts.graphiqlApiKey?.reveal() : undefined;
+  const apiKey = isLoopback(config.host) ? parts.graphiqlApiKey?.reveal() : undefined;
   const connections: ConnectionParts = {
     apps: parts.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
@@ -61,13 +62,17 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     outbound,
     deletedRetentionDays: config.deletedRetentionDays,
   };
-  const graphql = createGraphQL({
+  const shared = {
     connections,
-    authenticate: (authorization) => authenticate(database.fork(), authorization),
+    authenticate: (authorization: string | null) => authenticate(database.fork(), authorization),
     openIntrospection: !config.production,
-    ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
     log,
+  };
+  const graphql = createGraphQL({
+    ...shared,
+    ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
   });
+  const rest = createRest(shared);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url?.split('?', 1)[0];
@@ -75,9 +80,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       return reply(
         response,
         421,
-        'This server does not go by the name in the Host header; set HOST to use it.',
+        'In development this server answers to localhost and to its HOST only, and the Host header says otherwise.',
       );
     }
+    if (path?.startsWith('/api/')) return rest(request, response);
     switch (path) {
       case '/graphql':
         return graphql(request, response);
@@ -94,7 +100,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const http = createHttpServer((request, response) => {
     unanswered.add(response);
     if (!http.listening) response.setHeader('connection', 'close');
-    const record: RequestRecord = { id: randomUUID() };
+    const record: RequestRecord = { id: randomUUID(), address: request.socket.remoteAddress };
     const start = performance.now();
     response.setHeader('x-request-id', record.id);
     response.setHeader('cache-control', 'no-store');
@@ -123,8 +129,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   }
 
   const purge = () =>
-    purgeExpired(connections).catch((error: unknown) =>
-      log.error({ error: describeError(error) }, 'deleted connections could not be purged'),
+    Promise.all([purgeExpired(connections), forgetRequests(connections)]).catch((error: unknown) =>
+      log.error({ error: describeError(error) }, 'what has expired could not be purged'),
     );
   const purging = setInterval(purge, purgeEveryMs).unref();
   await purge();
@@ -137,8 +143,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       const closed = new Promise((resolve) => http.close(resolve));
       // Else a client would send its next request over a connection that it has reason to think is kept.
       for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');
+      // Whoever still waits for an app by then is told so, and has time left to hear it.
+      const giveUp = setTimeout(() => outbound.close(), drainMs - 2_000);
       const deadline = setTimeout(() => http.closeAllConnections(), drainMs);
       await closed;
+      clearTimeout(giveUp);
       clearTimeout(deadline);
       await graphql.dispose();
       await Promise.all([outbound.close(), standIn?.close()]);
@@ -151,8 +160,15 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
  * this machine and read it. Only the name counts: the port may be another behind a forwarder.
  */
 function isOwnName(header: string | undefined, host: string): boolean {
-  const name = header?.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  return name !== undefined && ['localhost', '127.0.0.1', '::1', host].includes(name.toLowerCase());
+  const name = header
+    ?.toLowerCase()
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '');
+  return name !== undefined && (name === host || isLoopback(name));
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 async function isReady({ database, vault, log }: Parts): Promise<boolean> {

@@ -26,12 +26,16 @@ export function welcome(config: Config, url: string, known: KnownKey): string {
       '  Okta       https://example.okta.com is answered by a stand-in; every other host is the real one',
     );
   }
-  if (known.key) lines.push('', 'Try it:', '', curl(config, url, known));
+  if (known.key) {
+    const hint = config.bootstrapApiKey ? ' (in a shell that has BOOTSTRAP_API_KEY)' : '';
+    lines.push('', `Try it${hint}:`, '', curl(config, url, known));
+  }
   return `${lines.join('\n')}\n`;
 }
 
 function keyText(config: Config, { key, isNew, file }: KnownKey): string {
-  if (!key) return 'one made earlier; nobody here knows it';
+  if (!key && config.bootstrapApiKey) return 'one made earlier; BOOTSTRAP_API_KEY is no key of this database';
+  if (!key) return `one made earlier; it was in ${file}, which is gone`;
   if (config.bootstrapApiKey) return 'the one in BOOTSTRAP_API_KEY';
   return isNew ? `${key.reveal()} (also in ${file})` : `in ${file}`;
 }
@@ -39,12 +43,14 @@ function keyText(config: Config, { key, isNew, file }: KnownKey): string {
 /** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
 function curl(config: Config, url: string, { file }: KnownKey): string {
   const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat '${file?.replaceAll("'", "'\\''")}')`;
+  // The name is made by the shell, so that the command works a second time.
+  const name = `my-okta-connection-'$(date +%s)'`;
   const body = {
     query:
       'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id name credentials { instanceUrl } verification { status } } } }',
     variables: {
       input: {
-        name: 'my-okta-connection',
+        name,
         projectId: firstProjectId,
         credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any-token-will-do' },
       },

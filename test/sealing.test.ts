@@ -276,7 +276,9 @@ describe('a wrapped data key', () => {
     const { orgId } = await server.newOrganisation();
     await sql("update data_key set retired_at = now() where org_id = ? and purpose = 'FINGERPRINT'", [orgId]);
     await sql("update data_key set purpose = 'FINGERPRINT' where org_id = ? and purpose = 'SEAL'", [orgId]);
-    const fingerprint = server.restartedVault().fingerprint(server.database.fork(), orgId, { name: 'value' });
+    const fingerprint = server
+      .restartedVault()
+      .mac(server.database.fork(), orgId, 'FINGERPRINT', { name: 'value' });
     await expect(fingerprint).rejects.toThrow('another use');
   });
 

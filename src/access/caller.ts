@@ -1,7 +1,7 @@
 import { Problem } from '../errors.ts';
 
 /** What an API key may do. */
-export const scopes = ['connections:read', 'connections:write', 'connections:verify'] as const;
+export const scopes = ['connections:read', 'connections:write', 'connections:verify', 'audit:read'] as const;
 
 export type Scope = (typeof scopes)[number];
 

@@ -3,11 +3,19 @@ import { Organisation, Project } from '../access/organisation.entity.ts';
 import type { ErrorCode } from '../errors.ts';
 import { DataKey } from '../secrets/data-key.entity.ts';
 
+/** What can come of asking the app. */
+export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE'] as const;
+
 /** What came of the last time the app was asked. */
-export type VerificationStatus = 'VERIFIED' | 'REJECTED' | 'UNREACHABLE';
+export type VerificationStatus = (typeof verificationStatuses)[number];
 
 /** The unique indexes that keep names apart: one within a project, one for connections without a project. */
 export const nameIndexes = ['app_connection_project_name_unique', 'app_connection_org_name_unique'] as const;
+
+/** An index of the connections that are not deleted. */
+function index<const Properties extends string[]>(name: string, properties: Properties) {
+  return { name: `app_connection_${name}`, properties, where: '"deleted_at" is null' };
+}
 
 const AppConnectionSchema = defineEntity({
   name: 'AppConnection',
@@ -59,8 +67,17 @@ const AppConnectionSchema = defineEntity({
   ],
   indexes: [
     { name: 'app_connection_deleted', properties: ['deletedAt'], where: '"deleted_at" is not null' },
-    { name: 'app_connection_by_name', properties: ['orgId', 'name', 'id'] },
-    { name: 'app_connection_project_by_name', properties: ['orgId', 'projectId', 'name', 'id'] },
+    // Each order that a list can be in, read either way round, for an organisation and for a project.
+    index('by_name', ['orgId', 'name', 'id']),
+    index('by_created', ['orgId', 'createdAt', 'id']),
+    index('by_updated', ['orgId', 'updatedAt', 'id']),
+    index('project_by_name', ['orgId', 'projectId', 'name', 'id']),
+    index('project_by_created', ['orgId', 'projectId', 'createdAt', 'id']),
+    index('project_by_updated', ['orgId', 'projectId', 'updatedAt', 'id']),
+    // What is rare is gathered by these and then sorted; what is not is met soon enough in the order asked for.
+    index('by_app', ['orgId', 'app']),
+    index('by_method', ['orgId', 'method']),
+    index('by_status', ['orgId', 'verificationStatus']),
   ],
 });
 

@@ -2,9 +2,9 @@ import type { App } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { AppConnection } from './app-connection.entity.ts';
-import { connectionName, type UpdateConnection, updateConnectionRule } from './input.ts';
+import { connectionName, idempotencyKey, type UpdateConnection, updateConnectionRule } from './input.ts';
 import { type Deleted, deleteConnection, restoreConnection } from './remove.ts';
-import { type ConnectionTypes, fieldsOf } from './types.graphql.ts';
+import { type ConnectionTypes, fieldsOf, idempotencyKeyDescription } from './types.graphql.ts';
 import { updateConnection } from './update.ts';
 import { verifyConnection } from './verify.ts';
 
@@ -67,9 +67,12 @@ export function defineConnectionChanges(
           description:
             'Really removes it and its secret, with no way back; also one that was deleted before.',
         }),
+        idempotencyKey: t.arg.string({
+          description: idempotencyKeyDescription,
+          validate: { schema: idempotencyKey },
+        }),
       },
-      resolve: (_, { id, version, purge }, context) =>
-        deleteConnection(context.connections, callerOf(context), { id, version }, purge),
+      resolve: (_, target, context) => deleteConnection(context.connections, callerOf(context), target),
     }),
     restoreAppConnection: t.field({
       type: Restored,
@@ -114,6 +117,7 @@ function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionType
         type: CredentialsInput,
         description: `New credentials, which replace the old ones only if ${name} accepts them. A new host needs every secret again.`,
       }),
+      idempotencyKey: t.string({ description: idempotencyKeyDescription }),
       ...(moving && { [moving.flag]: t.boolean({ description: moving.description }) }),
     }),
   });
@@ -138,12 +142,7 @@ function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionType
         input: t.arg({ type: Input, required: true, description: 'What is to change.' }),
       },
       resolve: async (_, { id, input }, context) => ({
-        appConnection: await updateConnection(context.connections, callerOf(context), app.id, id, {
-          ...input,
-          allowDifferentOrganisation: Object.entries(input).some(
-            ([key, on]) => key === moving?.flag && on === true,
-          ),
-        }),
+        appConnection: await updateConnection(context.connections, callerOf(context), app.id, id, input),
       }),
     }),
   );

@@ -1,5 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Caller } from '../access/caller.ts';
+import type { AuditAction } from '../audit/audit-event.entity.ts';
+import { appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import type { ConnectionParts } from './parts.ts';
@@ -8,28 +10,48 @@ import { type FindOptions, findConnection } from './read.ts';
 /** Which connection to change, and what version of it the caller has seen; without one, the last change wins. */
 export interface ChangeTarget {
   id: string;
+  /** The id of an app, where a connection to another app is not found. */
+  app?: string;
   version?: number | null | undefined;
+}
+
+/** A change, and how it is told afterwards. */
+export interface Change {
+  target: ChangeTarget;
+  action: AuditAction;
+  find?: FindOptions;
+  /** Makes the change, and gives the names of the fields that it changed; none, if there was nothing to change. */
+  apply: (connection: AppConnection, em: EntityManager) => string[];
+  /** What is kept for when the request is repeated. */
+  keep?: (em: EntityManager, connection: AppConnection) => Promise<void>;
 }
 
 /**
  * Changes one connection in one transaction, while nobody else can; every change makes the version one more.
  *
- * @param apply makes the change, and says whether there was anything to change
  * @throws Problem `NOT_FOUND`, `VERSION_CONFLICT`
  */
 export async function changeConnection(
-  { database }: ConnectionParts,
+  { database, vault }: ConnectionParts,
   caller: Caller,
-  target: ChangeTarget,
-  apply: (connection: AppConnection, em: EntityManager) => boolean,
-  options: FindOptions = {},
+  { target, action, find, apply, keep }: Change,
 ): Promise<AppConnection> {
+  const { orgId, keyId } = caller;
+  const { id, app } = target;
   return database.fork().transactional(async (em) => {
-    const connection = await findConnection(em, caller, { id: target.id }, { ...options, lock: true });
+    const connection = await findConnection(em, caller, { id, ...(app && { app }) }, { ...find, lock: true });
     assertVersion(connection, target);
-    if (apply(connection, em)) {
+    const fields = apply(connection, em);
+    if (fields.length > 0) {
       connection.version += 1;
       connection.updatedAt = new Date();
+    }
+    await em.flush();
+    await keep?.(em, connection);
+    if (fields.length > 0) {
+      const { name: connectionName } = connection;
+      const event = { orgId, keyId, action, connectionId: id, connectionName, fields };
+      await appendEvent(em, vault, { ...event, outcome: 'OK' });
     }
     return connection;
   });

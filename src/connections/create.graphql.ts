@@ -1,16 +1,14 @@
-import type { App } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { createConnection } from './create.ts';
 import { type CreateConnection, createConnectionRule } from './input.ts';
-import { type ConnectionTypes, fieldsOf } from './types.graphql.ts';
+import { type ConnectionTypes, idempotencyKeyDescription } from './types.graphql.ts';
 
 /** `create…Connection` for every app. */
 export function defineCreateConnection(
   builder: Builder,
-  apps: readonly App[],
-  { Connection, MethodEnum }: ConnectionTypes,
+  { Connection, MethodEnum, ofApps }: ConnectionTypes,
 ): void {
   const OnUnreachable = builder.enumType('OnUnreachable', {
     description: 'What to do when nobody can be asked whether the credentials work.',
@@ -22,21 +20,7 @@ export function defineCreateConnection(
     },
   });
 
-  for (const app of apps) {
-    const CredentialsInput = builder.inputType(`${app.name}CredentialsInput`, {
-      description: `What ${app.name} needs to let us in.`,
-      fields: (t) =>
-        Object.fromEntries(
-          fieldsOf(app).map(({ name, kind, required, help, whereToFind }) => [
-            name,
-            t.field({
-              type: kind === 'SECRET' ? 'Secret' : 'String',
-              required,
-              description: `${help} ${whereToFind}`,
-            }),
-          ]),
-        ),
-    });
+  for (const { app, CredentialsInput } of ofApps) {
     const [onlyMethod, anotherMethod] = app.methods;
     const Input = builder.inputRef<CreateConnection>(`Create${app.name}ConnectionInput`).implement({
       description: `A connection to ${app.name} to be made.`,
@@ -70,6 +54,7 @@ export function defineCreateConnection(
           defaultValue: 'FAIL',
           description: `What to do when ${app.name} cannot be asked.`,
         }),
+        idempotencyKey: t.string({ description: idempotencyKeyDescription }),
       }),
     });
     const Payload = builder

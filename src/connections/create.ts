@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Caller } from '../access/caller.ts';
+import { auditRefusals } from '../audit/audited.ts';
+import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { assertVerified, outcomeColumns, part, sealedColumns } from './credentials.ts';
+import { type Keep, once } from './idempotency.ts';
 import type { CreateConnection } from './input.ts';
 import { appAndMethodOf, type ConnectionParts } from './parts.ts';
 import { assertNameFree, assertProject, keepingNamesApart, type Place } from './place.ts';
+import { recall, snapshot } from './snapshot.ts';
 
 const namePath = ['input', 'name'];
 
@@ -12,7 +16,8 @@ const namePath = ['input', 'name'];
  * Verifies credentials with the app, seals them and keeps the connection.
  *
  * @param appId the id of the app
- * @throws Problem `FORBIDDEN`, `NOT_FOUND` (the project), `NAME_TAKEN`, or what the app's diagnosis says
+ * @throws Problem `FORBIDDEN`, `NOT_FOUND` (the project), `NAME_TAKEN`, `IDEMPOTENCY_CONFLICT`, or what the app's
+ *   diagnosis says
  */
 export async function createConnection(
   parts: ConnectionParts,
@@ -20,9 +25,28 @@ export async function createConnection(
   appId: string,
   input: CreateConnection,
 ): Promise<AppConnection> {
-  caller.assertMay('connections:write');
+  const { idempotencyKey, ...asked } = input;
+  const request = { create: appId, ...asked };
+  return auditRefusals(parts, caller, { action: 'CREATE_CONNECTION', connectionName: input.name }, () => {
+    caller.assertMay('connections:write');
+    return once(
+      parts,
+      caller,
+      { idempotencyKey, request },
+      (keep) => make(parts, caller, appId, input, keep),
+      recall,
+    );
+  });
+}
+
+async function make(
+  parts: ConnectionParts,
+  { orgId, keyId }: Caller,
+  appId: string,
+  input: CreateConnection,
+  keep: Keep,
+): Promise<AppConnection> {
   const em = parts.database.fork();
-  const { orgId } = caller;
   const place: Place = { orgId, projectId: input.projectId ?? null };
   await assertProject(em, place);
   await assertNameFree(em, place, input.name, namePath);
@@ -35,21 +59,39 @@ export async function createConnection(
 
   const id = randomUUID();
   const now = new Date();
-  const connection = em.create(AppConnection, {
-    id,
-    ...place,
-    name: input.name,
-    description: input.description ?? null,
-    app: app.id,
-    method: method.id,
-    version: 1,
-    createdAt: now,
-    updatedAt: now,
-    deletedAt: null,
-    isPlatformManagedCredentials: false,
-    ...(await sealedColumns(parts, em, { app, method, orgId, connectionId: id }, credentials)),
-    ...outcomeColumns(diagnosis, now),
-  });
-  await keepingNamesApart(place, namePath, () => em.flush());
-  return connection;
+  const columns = await sealedColumns(parts, em, { app, method, orgId, connectionId: id }, credentials);
+  return keepingNamesApart(place, namePath, () =>
+    em.transactional(async (tx) => {
+      const connection = tx.create(AppConnection, {
+        id,
+        ...place,
+        name: input.name,
+        description: input.description ?? null,
+        app: app.id,
+        method: method.id,
+        version: 1,
+        createdAt: now,
+        updatedAt: now,
+        deletedAt: null,
+        isPlatformManagedCredentials: false,
+        ...columns,
+        ...outcomeColumns(diagnosis, now),
+      });
+      await tx.flush();
+      await keep(tx, snapshot(connection));
+      await appendEvent(tx, parts.vault, {
+        ...{ orgId, keyId, action: 'CREATE_CONNECTION', outcome: 'OK' },
+        ...{ connectionId: id, connectionName: input.name },
+        fields: fieldsOf(input),
+      });
+      return connection;
+    }),
+  );
+}
+
+/** The names of what was given, the parts of the credentials one by one. */
+function fieldsOf({ credentials, ...input }: CreateConnection): string[] {
+  const names = (values: object, prefix = '') =>
+    Object.entries(values).flatMap(([name, value]) => (value == null ? [] : [prefix + name]));
+  return [...names(input), ...names(credentials, 'credentials.')];
 }

@@ -45,7 +45,7 @@ export async function sealedColumns(
     publicCredentials: credentials.public,
     sealedCredentials: sealed.text,
     dataKeyId: sealed.dataKeyId,
-    credentialsHash: await vault.fingerprint(em, orgId, {
+    credentialsHash: await vault.mac(em, orgId, 'FINGERPRINT', {
       ...credentials.public,
       ...credentials.secret,
       app: app.id,

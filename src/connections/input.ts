@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { App, FieldValue } from '../apps/app.ts';
+import type { App, FieldValue, Method } from '../apps/app.ts';
 import { Secret } from '../secrets/secret.ts';
 
 /** Names are for people and for URLs alike. */
@@ -18,16 +18,26 @@ const description = z
   .refine((text) => [...text].length <= 256, {
     error: (issue) => `A description has at most 256 characters; this one has ${lengthOf(issue.input)}.`,
   })
-  .refine((text) => text.isWellFormed() && !/[^\P{Cc}\t\n\r]/u.test(text), {
+  // Control characters, broken surrogates, and what makes text read in another order than it is written.
+  .refine((text) => text.isWellFormed() && !/[^\P{Cc}\t\n\r]|[\u202a-\u202e\u2066-\u2069]/u.test(text), {
     error: 'A description is plain text, without control characters.',
   })
   .transform((text) => text || null)
   .nullish();
 
-const projectId = z
-  .string()
-  .nullish()
-  .transform((id) => id?.toLowerCase() ?? null);
+/** Ids as callers write them; what is no UUID must not reach PostgreSQL, which would call it an error of ours. */
+export const uuid = z
+  .guid({
+    error: 'An id is hexadecimal digits in five groups, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
+  })
+  .transform((id) => id.toLowerCase());
+
+const projectId = uuid.nullish().transform((id) => id ?? null);
+
+/** The name that a caller gives a request, so that repeating it does not do it twice. */
+export const idempotencyKey = z.string().regex(/^[\x21-\x7e]{1,128}$/, {
+  error: 'An idempotency key has 1 to 128 characters out of the visible ASCII ones, without spaces.',
+});
 
 /** What to do when nobody can be asked whether the credentials work. */
 export const onUnreachable = ['FAIL', 'SAVE_UNVERIFIED'] as const;
@@ -43,29 +53,42 @@ export interface CreateConnection {
   /** By field of the method: `Secret` for secret fields, text for the others. */
   credentials: Record<string, FieldValue>;
   onUnreachable: (typeof onUnreachable)[number];
+  idempotencyKey?: string | null | undefined;
 }
 
 /** The rules of a connection to be made to this app. */
 export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
-  const byMethod = app.methods.map((method) =>
+  return byMethod(app, (method) =>
     z.object({
       name: connectionName,
       description,
       projectId,
-      method: z.literal(method.id),
-      credentials: z.object(
-        Object.fromEntries(Object.entries(method.fields).map(([name, field]) => [name, field.rule])),
-      ),
+      ...credentialsRules(method),
       onUnreachable: z.enum(onUnreachable),
+      idempotencyKey: idempotencyKey.nullish(),
     }),
-  );
-  const [first, ...others] = byMethod;
+  ).superRefine(refuseMisplacedSecrets);
+}
+
+/** Credentials to be judged, checked and normalised. */
+export type ValidateCredentials = Pick<CreateConnection, 'method' | 'credentials'>;
+
+/** The rules of credentials that this app is to judge: those of a connection to be made with them. */
+export function validateCredentialsRule(app: App): z.ZodType<ValidateCredentials> {
+  return byMethod(app, (method) => z.object(credentialsRules(method))).superRefine(refuseMisplacedSecrets);
+}
+
+function credentialsRules(method: Method) {
+  const rules = Object.entries(method.fields).map(([name, { rule }]) => [name, rule] as const);
+  return { method: z.literal(method.id), credentials: z.object(Object.fromEntries(rules)) };
+}
+
+function byMethod<Rule extends z.ZodObject>(app: App, ruleOf: (method: Method) => Rule) {
+  const [first, ...others] = app.methods.map(ruleOf);
   if (!first) throw new TypeError(`The app ${app.id} has no method.`);
-  return z
-    .discriminatedUnion('method', [first, ...others], {
-      error: `${app.name} is not connected by this method.`,
-    })
-    .superRefine(refuseMisplacedSecrets);
+  return z.discriminatedUnion('method', [first, ...others], {
+    error: `${app.name} is not connected by this method.`,
+  });
 }
 
 /** What is to change of a connection: absent leaves as is, null clears what may be empty. */
@@ -78,23 +101,42 @@ export interface UpdateConnection {
   /** By field of the method; absent or null leaves the stored one. */
   credentials?: Record<string, FieldValue> | null | undefined;
   /** Whether the new host may belong to another organisation of the app. */
-  allowDifferentOrganisation?: boolean | undefined;
+  allowDifferentOrganisation?: boolean | null | undefined;
+  idempotencyKey?: string | null | undefined;
 }
 
 /** The rules of a change of a connection to this app. */
 export function updateConnectionRule(app: App) {
   const rules = app.methods.flatMap((method) => Object.entries(method.fields));
-  return z
-    .object({
-      version: z.int().min(1, { error: 'Versions start at 1.' }).nullish(),
-      name: connectionName.optional(),
-      description,
-      credentials: z
-        .object(Object.fromEntries(rules.map(([name, { rule }]) => [name, rule.nullish()])))
-        .nullish(),
-      ...(app.moving && { [app.moving.flag]: z.boolean().nullish() }),
-    })
-    .superRefine(refuseMisplacedSecrets);
+  const flag = app.moving?.flag;
+  return nothingElse({
+    version: z.int().min(1, { error: 'Versions start at 1.' }).nullish(),
+    name: connectionName.optional(),
+    description,
+    credentials: nothingElse(
+      Object.fromEntries(rules.map(([name, { rule }]) => [name, rule.nullish()])),
+    ).nullish(),
+    idempotencyKey: idempotencyKey.nullish(),
+    ...(flag && { [flag]: z.boolean().nullish() }),
+  })
+    .superRefine(refuseMisplacedSecrets)
+    .transform((input): UpdateConnection => {
+      const given: Readonly<Record<string, unknown>> = input;
+      return { ...input, allowDifferentOrganisation: flag !== undefined && given[flag] === true };
+    });
+}
+
+/**
+ * An object with these members only: a misspelt one would be taken for one left out. The message does not say which
+ * it is, because that may be a secret.
+ */
+export function nothingElse<T extends z.ZodRawShape>(shape: T) {
+  return z.strictObject(shape, {
+    error: ({ code }) =>
+      code === 'unrecognized_keys'
+        ? `There is something here that is not known; what is: ${Object.keys(shape).join(', ') || 'nothing'}.`
+        : undefined,
+  });
 }
 
 /** A secret pasted into a field that is public would be shown to everybody who may read. */
@@ -124,11 +166,17 @@ function refuseMisplacedSecrets(
   }
 }
 
+/** A moment that the database can hold. */
+export const moment = z
+  .date()
+  .min(new Date('0001-01-01T00:00:00Z'), { error: 'Give a moment of the year 1 or later.' })
+  .max(new Date('9999-12-31T23:59:59.999Z'), { error: 'Give a moment of the year 9999 or earlier.' });
+
 /** The largest page, and the rules of asking for one. */
 export const pageSize = z
   .int()
   .min(1, { error: 'Ask for at least 1.' })
-  .max(100, { error: 'Ask for at most 100; read on with "after".' });
+  .max(100, { error: 'Ask for at most 100, and read on from there.' });
 
 function lengthOf(input: unknown): number {
   return [...String(input)].length;

@@ -1,43 +1,43 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
 import type { Caller } from '../access/caller.ts';
-import { Problem } from '../errors.ts';
+import { badInput, Problem } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
-import { decodeCursor, encodeCursor } from './cursor.ts';
+import { encodeCursor } from './cursor.ts';
+import { beyond, conditionsOf, orderByOf, upTo } from './find.ts';
+import { type ListConnections, placeOf } from './find-input.ts';
 import type { ConnectionParts } from './parts.ts';
 
-/** Which connections to list. */
-export interface ListConnections {
-  /** A project's; null for those without a project; absent for all of the organisation. */
-  projectId?: string | null | undefined;
-  /** The id of an app; absent for every app. */
-  app?: string | null | undefined;
-  /** 1 to 100. */
-  first: number;
-  /** `endCursor` of the page before. */
-  after?: string | null | undefined;
-}
-
-/** Part of a list, in order of name, then id. */
+/** Part of a list, in the order asked for. */
 export interface ConnectionPage {
   nodes: AppConnection[];
-  hasNextPage: boolean;
+  /** Null on an empty page. */
+  startCursor: string | null;
   endCursor: string | null;
+  /** Whether there are more after this page. */
+  hasNextPage(): Promise<boolean>;
+  /** Whether there are more before this page. */
+  hasPreviousPage(): Promise<boolean>;
   /** How many there are on all pages; a query of its own. */
   count(): Promise<number>;
 }
 
-/** @throws Problem `NOT_FOUND`, `FORBIDDEN` */
+/**
+ * @param app the id of an app, where a connection to another app is not found
+ * @throws Problem `NOT_FOUND`, `FORBIDDEN`
+ */
 export async function getConnection(
   { database }: ConnectionParts,
   caller: Caller,
   id: string,
+  app?: string,
 ): Promise<AppConnection> {
   caller.assertMay('connections:read');
-  return findConnection(database.fork(), caller, { id });
+  return findConnection(database.fork(), caller, { id, ...(app && { app }) });
 }
 
 /**
  * @param projectId null for a connection without a project
+ * @param app the id of an app, where a connection to another app is not found
  * @throws Problem `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnectionByName(
@@ -45,43 +45,50 @@ export async function getConnectionByName(
   caller: Caller,
   name: string,
   projectId: string | null,
+  app?: string,
 ): Promise<AppConnection> {
   caller.assertMay('connections:read');
-  return findConnection(database.fork(), caller, { name, projectId });
+  return findConnection(database.fork(), caller, { name, projectId, ...(app && { app }) });
 }
 
-/** @throws Problem `BAD_USER_INPUT` (the cursor), `FORBIDDEN` */
+/** @throws Problem `BAD_USER_INPUT` (a cursor, or arguments that do not fit each other), `FORBIDDEN` */
 export async function listConnections(
   { database }: ConnectionParts,
   caller: Caller,
-  options: ListConnections,
+  listing: ListConnections,
 ): Promise<ConnectionPage> {
   caller.assertMay('connections:read');
-  const where: FilterQuery<AppConnection> = {
-    orgId: caller.orgId,
-    deletedAt: null,
-    ...(options.projectId !== undefined && { projectId: options.projectId }),
-    ...(options.app && { app: options.app }),
+  const { order, isBackward, size, cursor, issues } = placeOf(listing);
+  if (issues.length > 0) throw badInput(issues);
+  const list = () => conditionsOf(caller.orgId, listing);
+  const found = await database.fork().find(
+    AppConnection,
+    { $and: [...list(), ...(cursor ? [beyond(order, cursor, isBackward)] : [])] },
+    // One more than asked for tells whether there are more.
+    { orderBy: orderByOf(order, isBackward), limit: size + 1 },
+  );
+  const nodes = found.slice(0, size);
+  if (isBackward) nodes.reverse();
+  const [first, last] = [nodes.at(0), nodes.at(-1)];
+  const isMoreAhead = async () => found.length > size;
+  const isMoreBehind = async () => {
+    if (!cursor) return false;
+    const one = await database
+      .fork()
+      .find(
+        AppConnection,
+        { $and: [...list(), upTo(order, cursor, isBackward)] },
+        { fields: ['id'], orderBy: orderByOf(order, !isBackward), limit: 1 },
+      );
+    return one.length > 0;
   };
-  const after = options.after ? decodeCursor(options.after) : null;
-  // "name >= ?" is implied by the rest, but it is what lets the index find the start of the page.
-  const beyond: FilterQuery<AppConnection> = after
-    ? { name: { $gte: after.name }, $or: [{ name: { $gt: after.name } }, { id: { $gt: after.id } }] }
-    : {};
-  const found = await database
-    .fork()
-    .find(
-      AppConnection,
-      { $and: [where, beyond] },
-      { orderBy: { name: 'asc', id: 'asc' }, limit: options.first + 1 },
-    );
-  const nodes = found.slice(0, options.first);
-  const last = nodes.at(-1);
   return {
     nodes,
-    hasNextPage: found.length > options.first,
-    endCursor: last ? encodeCursor(last) : null,
-    count: () => database.fork().count(AppConnection, where),
+    startCursor: first ? encodeCursor(order, first) : null,
+    endCursor: last ? encodeCursor(order, last) : null,
+    hasNextPage: isBackward ? isMoreBehind : isMoreAhead,
+    hasPreviousPage: isBackward ? isMoreAhead : isMoreBehind,
+    count: () => database.fork().count(AppConnection, { $and: list() }),
   };
 }
 

@@ -1,7 +1,10 @@
 import type { Caller } from '../access/caller.ts';
+import { auditRefusals } from '../audit/audited.ts';
+import { appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { type ChangeTarget, changeConnection } from './change.ts';
+import { type Keep, once } from './idempotency.ts';
 import type { ConnectionParts } from './parts.ts';
 import { keepingNamesApart } from './place.ts';
 import { findConnection } from './read.ts';
@@ -18,30 +21,39 @@ export interface Deleted {
 /**
  * Hides a connection at once and frees its name; or, with `purge`, really removes it, also one that is hidden.
  *
- * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`
+ * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`
  */
 export async function deleteConnection(
   parts: ConnectionParts,
   caller: Caller,
-  target: ChangeTarget,
-  purge: boolean,
+  target: ChangeTarget & { purge: boolean; idempotencyKey?: string | null | undefined },
 ): Promise<Deleted> {
-  caller.assertMay('connections:write');
-  const { id } = target;
-  if (purge) {
-    const remove: Parameters<typeof changeConnection>[3] = (connection, em) => {
-      em.remove(connection);
-      return false;
+  const { id, version, purge, idempotencyKey } = target;
+  const action = purge ? 'PURGE_CONNECTION' : 'DELETE_CONNECTION';
+  return auditRefusals(parts, caller, { action, connectionId: id }, () => {
+    caller.assertMay('connections:write');
+    const request = { delete: id, version, purge };
+    const work = async (keep: Keep): Promise<Deleted> => {
+      const deletedAt = new Date();
+      const deleted = { id, restorableUntil: purge ? null : restorableUntil(parts, deletedAt) };
+      await changeConnection(parts, caller, {
+        target,
+        action,
+        find: purge ? { deleted: 'too' } : {},
+        apply: (connection, em) => {
+          if (purge) em.remove(connection);
+          else connection.deletedAt = deletedAt;
+          return ['deletedAt'];
+        },
+        keep: (em) => keep(em, deleted),
+      });
+      return deleted;
     };
-    await changeConnection(parts, caller, target, remove, { deleted: 'too' });
-    return { id, restorableUntil: null };
-  }
-  const deletedAt = new Date();
-  await changeConnection(parts, caller, target, (connection) => {
-    connection.deletedAt = deletedAt;
-    return true;
+    return once(parts, caller, { idempotencyKey, request }, work, ({ restorableUntil: until }) => ({
+      id,
+      restorableUntil: typeof until === 'string' ? new Date(until) : null,
+    }));
   });
-  return { id, restorableUntil: restorableUntil(parts, deletedAt) };
 }
 
 /**
@@ -55,31 +67,49 @@ export async function restoreConnection(
   id: string,
   name: string | null | undefined,
 ): Promise<AppConnection> {
-  caller.assertMay('connections:write');
-  const place = await findConnection(parts.database.fork(), caller, { id }, { deleted: 'only' });
-  return keepingNamesApart(place, ['name'], () =>
-    changeConnection(
-      parts,
-      caller,
-      { id },
-      (connection) => {
-        const until = connection.deletedAt && restorableUntil(parts, connection.deletedAt);
-        if (!until || until <= new Date()) throw tooLate();
-        connection.deletedAt = null;
-        connection.name = name ?? connection.name;
-        return true;
-      },
-      { deleted: 'only' },
-    ),
-  );
+  const action = 'RESTORE_CONNECTION';
+  return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
+    caller.assertMay('connections:write');
+    const place = await findConnection(parts.database.fork(), caller, { id }, { deleted: 'only' });
+    return keepingNamesApart(place, ['name'], () =>
+      changeConnection(parts, caller, {
+        target: { id },
+        action,
+        find: { deleted: 'only' },
+        apply: (connection) => {
+          const until = connection.deletedAt && restorableUntil(parts, connection.deletedAt);
+          if (!until || until <= new Date()) throw tooLate();
+          const isRenamed = name != null && name !== connection.name;
+          connection.deletedAt = null;
+          if (isRenamed) connection.name = name;
+          return isRenamed ? ['deletedAt', 'name'] : ['deletedAt'];
+        },
+      }),
+    );
+  });
 }
 
-/** Really removes every connection whose time to be restored is over. */
-export async function purgeExpired(
-  parts: Pick<ConnectionParts, 'database' | 'deletedRetentionDays'>,
-): Promise<number> {
-  const before = new Date(Date.now() - parts.deletedRetentionDays * dayMs);
-  return parts.database.fork().nativeDelete(AppConnection, { deletedAt: { $lte: before } });
+/** Really removes every connection whose time to be restored is over, each with an event that says so. */
+export async function purgeExpired({
+  database,
+  vault,
+  deletedRetentionDays,
+}: Pick<ConnectionParts, 'database' | 'vault' | 'deletedRetentionDays'>): Promise<void> {
+  const before = new Date(Date.now() - deletedRetentionDays * dayMs);
+  const expired = await database.fork().find(AppConnection, { deletedAt: { $lte: before } });
+  for (const { id, orgId, name: connectionName } of expired) {
+    await database.fork().transactional(async (em) => {
+      const gone = await em.nativeDelete(AppConnection, { id, deletedAt: { $lte: before } });
+      const event = {
+        orgId,
+        keyId: null,
+        action: 'PURGE_CONNECTION',
+        connectionId: id,
+        connectionName,
+      } as const;
+      if (gone > 0) await appendEvent(em, vault, { ...event, outcome: 'OK' });
+    });
+  }
 }
 
 function restorableUntil({ deletedRetentionDays }: ConnectionParts, deletedAt: Date): Date {

@@ -1,6 +1,12 @@
 import type { App } from '../apps/app.ts';
-import { type Builder, defineErrorCode, enumValues } from '../graphql/builder.ts';
+import { type Builder, enumValues } from '../graphql/builder.ts';
 import type { AppConnection } from './app-connection.entity.ts';
+import { defineVerification } from './verification.graphql.ts';
+
+/** What the schema says of every idempotency key. */
+export const idempotencyKeyDescription =
+  'A name for this request, such as a random UUID. The same request under the same name is carried out once: repeated ' +
+  'within 24 hours, it gives the first outcome. What was refused may be tried again.';
 
 /** The types that speak of connections, for the operations to build on. */
 export type ConnectionTypes = ReturnType<typeof defineConnectionTypes>;
@@ -15,8 +21,8 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     description: 'The ways in which apps let us in.',
     values: enumValues(apps.flatMap((app) => app.methods)),
   });
-  const Credentials = defineCredentials(builder, apps);
-  const Verification = defineVerification(builder);
+  const { Credentials, ofApps } = defineCredentials(builder, apps);
+  const { Verification, Status, ErrorCodeEnum } = defineVerification(builder);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
     description:
       'A connection to a third-party product: where it is, how we are let in, and whether that works.',
@@ -61,65 +67,10 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
       }),
     }),
   });
-  return { Connection, AppEnum, MethodEnum };
+  return { Connection, AppEnum, MethodEnum, Status, ErrorCodeEnum, ofApps };
 }
 
-function defineVerification(builder: Builder) {
-  const ErrorCodeEnum = defineErrorCode(builder);
-  const Status = builder.enumType('VerificationStatus', {
-    description: 'What came of asking the app whether the credentials work.',
-    values: {
-      VERIFIED: { description: 'The app accepted them.' },
-      REJECTED: { description: 'The app judged them and said no.' },
-      UNREACHABLE: { description: 'Nobody judged them: the app could not be asked.' },
-    },
-  });
-  return builder.objectRef<AppConnection>('ConnectionVerification').implement({
-    description: 'What came of the last time the app was asked.',
-    fields: (t) => ({
-      status: t.field({
-        type: Status,
-        description: 'The outcome.',
-        resolve: (connection) => connection.verificationStatus,
-      }),
-      checkedAt: t.expose('verificationCheckedAt', {
-        type: 'DateTime',
-        nullable: true,
-        description: 'When the app was asked.',
-      }),
-      lastVerifiedAt: t.expose('lastVerifiedAt', {
-        type: 'DateTime',
-        nullable: true,
-        description: 'When the app last accepted the credentials; null if it never has.',
-      }),
-      failingSince: t.expose('failingSince', {
-        type: 'DateTime',
-        nullable: true,
-        description: 'Since when every check has failed; null while the credentials work.',
-      }),
-      code: t.field({
-        type: ErrorCodeEnum,
-        nullable: true,
-        description: 'What went wrong, for programs; null when nothing did.',
-        resolve: (connection) => connection.verificationCode,
-      }),
-      message: t.exposeString('verificationMessage', {
-        nullable: true,
-        description: 'What went wrong, for people; null when nothing did.',
-      }),
-      remedy: t.exposeString('verificationRemedy', {
-        nullable: true,
-        description: 'What to do about it; null when nothing went wrong.',
-      }),
-      oktaRequestId: t.exposeString('upstreamRequestId', {
-        nullable: true,
-        description: "Okta's own id of the request, for Okta's support.",
-      }),
-    }),
-  });
-}
-
-/** `AppConnectionCredentials`, and for each app the type that implements it. */
+/** `AppConnectionCredentials`, and for each app the type that implements it and the input that it comes from. */
 function defineCredentials(builder: Builder, apps: readonly App[]) {
   const typeName = (app: App) => `${app.name}Credentials`;
   const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
@@ -136,7 +87,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
       }),
     }),
   });
-  for (const app of apps) {
+  const ofApps = apps.map((app) => {
     const { account } = app;
     const Account = account && defineAccount(builder, account);
     builder.objectRef<AppConnection>(typeName(app)).implement({
@@ -165,8 +116,27 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
         }),
       }),
     });
-  }
-  return Credentials;
+    return { app, Account, CredentialsInput: defineCredentialsInput(builder, app) };
+  });
+  return { Credentials, ofApps };
+}
+
+/** `…CredentialsInput`: the fields of all methods of an app. */
+function defineCredentialsInput(builder: Builder, app: App) {
+  return builder.inputType(`${app.name}CredentialsInput`, {
+    description: `What ${app.name} needs to let us in.`,
+    fields: (t) =>
+      Object.fromEntries(
+        fieldsOf(app).map(({ name, kind, required, help, whereToFind }) => [
+          name,
+          t.field({
+            type: kind === 'SECRET' ? 'Secret' : 'String',
+            required,
+            description: `${help} ${whereToFind}`,
+          }),
+        ]),
+      ),
+  });
 }
 
 /** What an app tells about the owner of the credentials. */

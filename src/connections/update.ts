@@ -1,5 +1,6 @@
 import type { Caller } from '../access/caller.ts';
 import type { App, Credentials } from '../apps/app.ts';
+import { auditRefusals } from '../audit/audited.ts';
 import { badInput } from '../errors.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { assertVersion, changeConnection } from './change.ts';
@@ -11,10 +12,12 @@ import {
   part,
   sealedColumns,
 } from './credentials.ts';
+import { type Keep, once } from './idempotency.ts';
 import type { UpdateConnection } from './input.ts';
 import { appAndMethodOf, type ConnectionParts } from './parts.ts';
 import { assertNameFree, keepingNamesApart } from './place.ts';
 import { findConnection } from './read.ts';
+import { recall, snapshot } from './snapshot.ts';
 
 const namePath = ['input', 'name'];
 
@@ -33,10 +36,25 @@ export async function updateConnection(
   id: string,
   input: UpdateConnection,
 ): Promise<AppConnection> {
-  caller.assertMay('connections:write');
+  const { idempotencyKey, ...asked } = input;
+  const request = { update: id, ...asked };
+  return auditRefusals(parts, caller, { action: 'UPDATE_CONNECTION', connectionId: id }, () => {
+    caller.assertMay('connections:write');
+    const work = (keep: Keep) => change(parts, caller, { app: appId, id }, input, keep);
+    return once(parts, caller, { idempotencyKey, request }, work, recall);
+  });
+}
+
+async function change(
+  parts: ConnectionParts,
+  caller: Caller,
+  where: { app: string; id: string },
+  input: UpdateConnection,
+  keep: Keep,
+): Promise<AppConnection> {
   const em = parts.database.fork();
-  const before = await findConnection(em, caller, { id, app: appId }, { withSecrets: true });
-  const target = { id, version: input.version };
+  const before = await findConnection(em, caller, where, { withSecrets: true });
+  const target = { id: where.id, version: input.version };
   assertVersion(before, target);
   const name = input.name ?? before.name;
   if (name !== before.name) await assertNameFree(em, before, name, namePath);
@@ -45,27 +63,41 @@ export async function updateConnection(
   const credentials = await newCredentials(parts, before, input);
   const diagnosis = credentials && (await method.verify(credentials, parts.outbound));
   if (diagnosis) assertVerified(diagnosis);
+  const whose = { app, method, orgId: before.orgId, connectionId: where.id };
   const columns = credentials &&
     diagnosis && {
-      ...(await sealedColumns(
-        parts,
-        em,
-        { app, method, orgId: before.orgId, connectionId: id },
-        credentials,
-      )),
+      ...(await sealedColumns(parts, em, whose, credentials)),
       ...outcomeColumns(diagnosis, new Date()),
     };
 
   return keepingNamesApart(before, namePath, () =>
-    changeConnection(parts, caller, target, (connection) => {
-      const isDescribed = input.description !== undefined && input.description !== connection.description;
-      const isNamed = input.name != null && input.name !== connection.name;
-      Object.assign(connection, columns);
-      if (input.name != null) connection.name = input.name;
-      if (input.description !== undefined) connection.description = input.description;
-      return columns !== undefined || isDescribed || isNamed;
+    changeConnection(parts, caller, {
+      target,
+      action: 'UPDATE_CONNECTION',
+      apply: (connection) => {
+        const isNamed = input.name != null && input.name !== connection.name;
+        const isDescribed = input.description !== undefined && input.description !== connection.description;
+        Object.assign(connection, columns);
+        if (input.name != null) connection.name = input.name;
+        if (input.description !== undefined) connection.description = input.description;
+        return [
+          ...(isNamed ? ['name'] : []),
+          ...(isDescribed ? ['description'] : []),
+          ...(columns ? Object.keys(part(method, input.credentials ?? {}).secret) : []).map(inCredentials),
+          ...(columns ? changedOf(before.publicCredentials, columns.publicCredentials) : []).map(
+            inCredentials,
+          ),
+        ];
+      },
+      keep: (tx, connection) => keep(tx, snapshot(connection)),
     }),
   );
+}
+
+const inCredentials = (name: string) => `credentials.${name}`;
+
+function changedOf(before: Credentials['public'], after: Credentials['public']): string[] {
+  return Object.keys(after).filter((name) => before[name] !== after[name]);
 }
 
 /** The whole of the credentials as they would be, or undefined when they stay as they are. */

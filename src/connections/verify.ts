@@ -1,5 +1,7 @@
 import type { Caller } from '../access/caller.ts';
 import type { Diagnosis, FieldValue } from '../apps/app.ts';
+import { auditRefusals } from '../audit/audited.ts';
+import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { openCredentials, outcomeColumns, part } from './credentials.ts';
 import { appAndMethodOf, type ConnectionParts } from './parts.ts';
@@ -16,16 +18,25 @@ export async function verifyConnection(
   caller: Caller,
   id: string,
 ): Promise<AppConnection> {
-  caller.assertMay('connections:verify');
-  const em = parts.database.fork();
-  const before = await findConnection(em, caller, { id }, { withSecrets: true });
-  const { method } = appAndMethodOf(parts, before);
-  const credentials = await openCredentials(parts, em, before);
-  const diagnosis = await method.verify(credentials, parts.outbound);
-  // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
-  const unchanged = { id, orgId: caller.orgId, credentialsHash: before.credentialsHash };
-  await em.nativeUpdate(AppConnection, unchanged, outcomeColumns(diagnosis, new Date(), before));
-  return findConnection(parts.database.fork(), caller, { id });
+  const action = 'VERIFY_CONNECTION';
+  return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
+    caller.assertMay('connections:verify');
+    const em = parts.database.fork();
+    const before = await findConnection(em, caller, { id }, { withSecrets: true });
+    const { method } = appAndMethodOf(parts, before);
+    const credentials = await openCredentials(parts, em, before);
+    const diagnosis = await method.verify(credentials, parts.outbound);
+    const { orgId, keyId } = caller;
+    const { name: connectionName } = before;
+    await em.transactional(async (tx) => {
+      // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
+      const unchanged = { id, orgId, credentialsHash: before.credentialsHash };
+      await tx.nativeUpdate(AppConnection, unchanged, outcomeColumns(diagnosis, new Date(), before));
+      const outcome = diagnosis.status === 'VERIFIED' ? 'OK' : diagnosis.code;
+      await appendEvent(tx, parts.vault, { orgId, keyId, action, connectionId: id, connectionName, outcome });
+    });
+    return findConnection(parts.database.fork(), caller, { id });
+  });
 }
 
 /**

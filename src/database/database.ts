@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
@@ -62,6 +63,8 @@ export async function openDatabase(
 /** Runs what only one server may do at a time while starting, in one transaction under one lock. */
 export async function atStart<T>(em: EntityManager, work: (em: EntityManager) => Promise<T>): Promise<T> {
   return em.transactional(async (locked) => {
+    // Another server's migrations may take longer than a statement otherwise may.
+    await locked.execute('set local statement_timeout = 0');
     await locked.execute(`select pg_advisory_xact_lock(${startLock})`);
     return work(locked);
   });
@@ -77,6 +80,8 @@ export async function openOrm(
     entities,
     extensions: [Migrator],
     migrations: { migrationsList: migrations, snapshot: false, silent: true },
+    // Triggers are made by migrations; the ORM does not recognise its own when it reads them back.
+    schemaGenerator: { ignoreTriggers: true },
     debug: log.isLevelEnabled('trace') ? ['query'] : false,
     colors: false,
     logger: (message: string) => log.trace(message),
@@ -88,7 +93,13 @@ export async function openOrm(
       ...shared,
       clientUrl: location.url.reveal(),
       ensureDatabase: false,
-      driverOptions: { connectionTimeoutMillis: 5_000 },
+      driverOptions: {
+        // The driver reads the whole URL, sslmode and all; the ORM only host, user and database.
+        connectionString: location.url.reveal(),
+        connectionTimeoutMillis: 5_000,
+        statement_timeout: 30_000,
+        idle_in_transaction_session_timeout: 60_000,
+      },
     });
   }
   return openEmbedded(shared, location.folder);
@@ -101,6 +112,9 @@ async function openEmbedded(shared: Partial<Options>, folder: string | undefined
     setFlagsFromString(flag);
   }
   if (folder !== undefined && !existsSync(folder)) await initialise(folder);
+  if (folder !== undefined && !existsSync(join(folder, 'PG_VERSION'))) {
+    throw new StartError(`DATA_DIR: ${folder} is not a database; put the whole of it back, or move it away`);
+  }
   const [{ MikroORM }, { PGlite }] = await Promise.all([
     import('@mikro-orm/pglite'),
     import('@electric-sql/pglite'),

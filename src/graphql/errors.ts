@@ -9,8 +9,8 @@ import {
   Source,
   TokenKind,
 } from 'graphql';
-import { type ErrorCode, Problem } from '../errors.ts';
-import { currentRequest, describeError, type Logger } from '../log.ts';
+import { type ErrorCode, type Issue, Problem } from '../errors.ts';
+import { type Logger, unexpected } from '../log.ts';
 
 /**
  * Makes the one gateway through which every error leaves: problems as they are, graphql's own complaints without
@@ -25,8 +25,6 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: u
     { nodes, source, positions, path }: Partial<GraphQLError>,
     extensions: Record<string, unknown>,
   ): GraphQLError => {
-    const record = currentRequest.getStore();
-    if (record) record.outcome ??= code;
     const given = Object.entries(extensions).filter(([, value]) => value !== undefined);
     const result = new GraphQLError(message, {
       nodes,
@@ -45,14 +43,13 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: u
     if (cause instanceof Problem) return shaped(cause.code, cause.message, outer, detailsOf(cause));
     // Without a path it is about the request; with one it happened while resolving, which is our fault.
     if (cause instanceof GraphQLError && !cause.path) {
-      return shaped('BAD_USER_INPUT', scrub(cause), cause, { http: httpOf(cause) });
+      const message = scrub(cause);
+      const issues: Issue[] = [{ path: [], message }];
+      const remedy = 'Correct the request and send it again; nothing was changed.';
+      return shaped('BAD_USER_INPUT', message, cause, { issues, remedy, http: httpOf(cause) });
     }
-    const requestId = currentRequest.getStore()?.id;
-    log.error({ error: describeError(cause), path: outer.path }, 'unexpected error');
-    return shaped('INTERNAL_SERVER_ERROR', 'Something went wrong on our side.', outer, {
-      requestId,
-      remedy: 'Try again; if it happens again, tell the operator the request id.',
-    });
+    const { message, ...details } = unexpected(log, cause, { path: outer.path });
+    return shaped('INTERNAL_SERVER_ERROR', message, outer, details);
   };
 }
 
@@ -100,13 +97,15 @@ function withoutValues(message: string): string {
   if (message.startsWith('Syntax Error')) {
     return message.replace(/\b(String|BlockString|Name|Int|Float|Comment) ".*"/s, '$1');
   }
+  if (message.startsWith('Argument ')) return 'An argument has a value that is not of its type.';
   return message.replace(/(: |, found ).*$/s, '.').replace(/\.\.$/, '.');
 }
 
 function namesOf(schema: GraphQLSchema): ReadonlySet<string> {
-  const names = new Set(
-    schema.getDirectives().flatMap(({ name, args }) => [name, ...args.map((arg) => arg.name)]),
-  );
+  const names = new Set([
+    ...['query', 'variables', 'operationName', 'extensions'],
+    ...schema.getDirectives().flatMap(({ name, args }) => [name, ...args.map((arg) => arg.name)]),
+  ]);
   for (const type of Object.values(schema.getTypeMap())) {
     names.add(type.name);
     if (isEnumType(type)) for (const { name } of type.getValues()) names.add(name);
@@ -121,10 +120,15 @@ function namesOf(schema: GraphQLSchema): ReadonlySet<string> {
   return names;
 }
 
+/** A document may have a hundred errors, and is read once for all of them. */
+const valuesBySource = new WeakMap<Source, string[]>();
+
 /** The literal values of a document, as far as it can be read. */
 function valuesIn(source: Source | undefined): string[] {
+  const known = source ? valuesBySource.get(source) : [];
+  if (!source || known) return known ?? [];
   const values: string[] = [];
-  if (!source) return values;
+  valuesBySource.set(source, values);
   const lexer = new Lexer(new Source(source.body));
   try {
     for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {

@@ -38,8 +38,38 @@ const variables = {
   },
 };
 
-/** GraphiQL's page, opening with a mutation and a query that work as they are. */
-export async function renderGraphiQLPage(apiKey: string | undefined): Promise<string> {
+/**
+ * GraphiQL keeps what is typed into it, tokens included, in the browser's storage, and the document in its address.
+ * Here both last as long as the page.
+ */
+const forgetful = `<script>
+  (() => {
+    const kept = new Map();
+    const memory = {
+      getItem: (key) => kept.get(String(key)) ?? null,
+      setItem: (key, value) => void kept.set(String(key), String(value)),
+      removeItem: (key) => void kept.delete(String(key)),
+      clear: () => kept.clear(),
+      key: (index) => [...kept.keys()][index] ?? null,
+      get length() { return kept.size; },
+    };
+    Object.defineProperty(window, 'localStorage', { value: memory });
+    history.replaceState = () => {};
+  })();
+</script>`;
+
+const pages = new Map<string | undefined, Promise<string>>();
+
+/** GraphiQL's page, opening with a mutation and a query that work as they are, and with this key if there is one. */
+export function graphiqlPage(apiKey: string | undefined): Promise<string> {
+  const known = pages.get(apiKey);
+  if (known) return known;
+  const page = render(apiKey);
+  pages.set(apiKey, page);
+  return page;
+}
+
+async function render(apiKey: string | undefined): Promise<string> {
   // Loaded when first looked at: its scripts are several megabytes of text.
   const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
   const options = {
@@ -51,5 +81,5 @@ export async function renderGraphiQLPage(apiKey: string | undefined): Promise<st
     // The API key stays out of the browser's storage.
     shouldPersistHeaders: false,
   } as const;
-  return renderGraphiQL(options);
+  return renderGraphiQL(options).replace('<head>', () => `<head>${forgetful}`);
 }

@@ -80,13 +80,27 @@ export function useShapelyVariables(schema: GraphQLSchema, shape: Shaper): Plugi
   };
 }
 
+/** What Yoga says with a bare status. */
+const unspoken: Readonly<Record<number, string>> = {
+  405: 'GraphQL is asked with POST.',
+  406: 'GraphQL answers with application/graphql-response+json or application/json; the Accept header wants neither.',
+  415: 'GraphQL is asked with Content-Type: application/json.',
+};
+
 /** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
 export function useShapedErrors(shape: Shaper): Plugin<Context> {
   return {
     onResultProcess({ result, setResult }) {
-      if (!Array.isArray(result) && 'errors' in result && result.errors) {
-        setResult({ ...result, errors: result.errors.map(shape) });
-      }
+      if (Array.isArray(result) || !('errors' in result) || !result.errors) return;
+      const errors = result.errors.map(shape);
+      const record = currentRequest.getStore();
+      if (record) record.outcome = String(errors[0]?.extensions.code);
+      setResult({ ...result, errors });
+    },
+    onResponse({ response, setResponse, fetchAPI }) {
+      const text = unspoken[response.status];
+      if (!text || response.body) return;
+      setResponse(new fetchAPI.Response(`${text}\n`, { status: response.status, headers: response.headers }));
     },
   };
 }

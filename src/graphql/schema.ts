@@ -1,9 +1,13 @@
 import type { GraphQLSchema } from 'graphql';
 import type { App } from '../apps/app.ts';
+import { defineAudit } from '../audit/audit.graphql.ts';
 import { defineConnectionChanges } from '../connections/change.graphql.ts';
 import { defineCreateConnection } from '../connections/create.graphql.ts';
+import { defineConnectionFinding } from '../connections/find.graphql.ts';
+import { defineConnectionOptions } from '../connections/options.graphql.ts';
 import { defineConnectionQueries } from '../connections/queries.graphql.ts';
 import { defineConnectionTypes } from '../connections/types.graphql.ts';
+import { defineCredentialsValidation } from '../connections/validate.graphql.ts';
 import { createBuilder } from './builder.ts';
 
 /** The whole schema, for these apps. */
@@ -11,7 +15,11 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   const builder = createBuilder();
   const types = defineConnectionTypes(builder, apps);
   defineConnectionQueries(builder, types);
-  defineCreateConnection(builder, apps, types);
+  defineConnectionFinding(builder, types);
+  defineConnectionOptions(builder, types);
+  defineCreateConnection(builder, types);
   defineConnectionChanges(builder, apps, types);
+  defineAudit(builder);
+  defineCredentialsValidation(builder, types);
   return builder.toSchema();
 }

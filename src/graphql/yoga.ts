@@ -1,10 +1,11 @@
+import { EnvelopArmor } from '@escape.tech/graphql-armor';
 import { createYoga } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import type { Logger } from '../log.ts';
 import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
-import { renderGraphiQLPage } from './graphiql.ts';
+import { graphiqlPage } from './graphiql.ts';
 import { useAuthentication, useShapedErrors, useShapelyVariables } from './plugins.ts';
 import { createSchema } from './schema.ts';
 
@@ -21,6 +22,17 @@ export interface YogaOptions {
 
 const maxBodyBytes = 100_000;
 
+/** What one request may ask for: enough for GraphiQL and for any client we know, too little to hold the server up. */
+const armor = new EnvelopArmor({
+  maxTokens: { n: 2_000 },
+  maxDepth: { n: 12 },
+  maxAliases: { n: 15 },
+  maxDirectives: { n: 20 },
+  costLimit: { maxCost: 5_000 },
+  // A stranger does not get as far as suggestions; the holder of a key may have them.
+  blockFieldSuggestion: { enabled: false },
+});
+
 /** The GraphQL endpoint, and GraphiQL at the same address for browsers. */
 export function createGraphQL(options: YogaOptions) {
   const { log, graphiql } = options;
@@ -30,6 +42,7 @@ export function createGraphQL(options: YogaOptions) {
     schema,
     context: { connections: options.connections },
     plugins: [
+      ...armor.protect().plugins,
       useAuthentication({ ...options, shape }),
       useShapelyVariables(schema, shape),
       useShapedErrors(shape),
@@ -41,8 +54,15 @@ export function createGraphQL(options: YogaOptions) {
     multipart: false,
     maxRequestBodySize: maxBodyBytes,
     disposeOnProcessTerminate: false,
-    graphiql: graphiql !== undefined,
+    // Options are all that the renderer gets: the key is in the headers, unless the request came through a proxy,
+    // behind which anybody may be.
+    graphiql: (request) =>
+      graphiql !== undefined && (isForwarded(request) ? {} : { headers: graphiql.apiKey }),
     // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
-    renderGraphiQL: () => renderGraphiQLPage(graphiql?.apiKey),
+    renderGraphiQL: ({ headers: apiKey }) => graphiqlPage(apiKey),
   });
+}
+
+function isForwarded({ headers }: Request): boolean {
+  return ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'via'].some((name) => headers.has(name));
 }

@@ -1,7 +1,9 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-/** `SEAL` keys encrypt credentials; `FINGERPRINT` keys make `credentialsHash`. */
-export type DataKeyPurpose = 'SEAL' | 'FINGERPRINT';
+/** `SEAL` keys encrypt credentials, `FINGERPRINT` keys make `credentialsHash`, `AUDIT` keys chain events. */
+export const dataKeyPurposes = ['SEAL', 'FINGERPRINT', 'AUDIT'] as const;
+
+export type DataKeyPurpose = (typeof dataKeyPurposes)[number];
 
 const DataKeySchema = defineEntity({
   name: 'DataKey',

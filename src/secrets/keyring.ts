@@ -75,6 +75,7 @@ export function parseKeyring(text: Secret): Keyring {
 
 /** A new root key in the form that `parseKeyring` reads. */
 export function generateRootKey(): string {
-  const id = `k${new Date().toISOString().slice(0, 10).replaceAll('-', '')}`;
+  const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
+  const id = `k${day}-${randomBytes(3).toString('hex')}`;
   return `${id}:${randomBytes(32).toString('base64')}`;
 }

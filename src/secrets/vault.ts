@@ -1,12 +1,15 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Logger } from '../log.ts';
-import { DataKey, type DataKeyPurpose } from './data-key.entity.ts';
+import { DataKey, type DataKeyPurpose, dataKeyPurposes } from './data-key.entity.ts';
 import { openJwe, SealBroken, sealJwe } from './jwe.ts';
 import type { Keyring } from './keyring.ts';
 import { Secret } from './secret.ts';
 
 export { SealBroken } from './jwe.ts';
+
+/** The keys that make hashes. */
+export type MacPurpose = Exclude<DataKeyPurpose, 'SEAL'>;
 
 /** Where a sealed text belongs; it opens nowhere else. */
 export interface SealBinding {
@@ -41,18 +44,11 @@ export class Vault {
 
   /** Makes the first data keys of an organisation; the caller flushes. */
   async addDataKeys(em: EntityManager, orgId: string): Promise<void> {
-    for (const purpose of ['SEAL', 'FINGERPRINT'] as const) {
+    for (const purpose of dataKeyPurposes) {
       const id = randomUUID();
       const wrapped = await this.#keyring.wrap(randomBytes(32), { id, orgId, purpose });
-      em.create(DataKey, {
-        id,
-        orgId,
-        purpose,
-        wrapped,
-        rootKeyId: this.#keyring.primaryId,
-        createdAt: new Date(),
-        retiredAt: null,
-      });
+      const rootKeyId = this.#keyring.primaryId;
+      em.create(DataKey, { id, orgId, purpose, wrapped, rootKeyId, createdAt: new Date(), retiredAt: null });
     }
   }
 
@@ -83,16 +79,12 @@ export class Vault {
   }
 
   /**
-   * A keyed HMAC-SHA-256 over what is given, as 64 hex digits: the same within one organisation for the same
-   * credentials, and another in the next organisation.
+   * A keyed HMAC-SHA-256 over what is given, as 64 hex digits: the same within one organisation for the same values,
+   * in whatever order they are given, and another in the next organisation and for another purpose.
    */
-  async fingerprint(
-    em: EntityManager,
-    orgId: string,
-    credentials: Readonly<Record<string, string | Secret>>,
-  ): Promise<string> {
-    const key = await this.#open(await this.#activeKey(em, orgId, 'FINGERPRINT'));
-    return createHmac('sha256', key).update(canonical(credentials)).digest('hex');
+  async mac(em: EntityManager, orgId: string, purpose: MacPurpose, value: object): Promise<string> {
+    const key = await this.#open(await this.#activeKey(em, orgId, purpose));
+    return createHmac('sha256', key).update(canonical(value)).digest('hex');
   }
 
   /**
@@ -150,11 +142,17 @@ function header(binding: SealBinding): Record<string, string> {
   };
 }
 
-/** JSON with its keys in order: equal for equal values, whatever order they were given in. */
-function canonical(values: Readonly<Record<string, string | Secret>>): string {
-  const plain = Object.entries(values).map(([name, value]): [string, string] => [
-    name,
-    typeof value === 'string' ? value : value.reveal(),
-  ]);
-  return JSON.stringify(Object.fromEntries(plain.sort(([a], [b]) => (a < b ? -1 : 1))));
+/** JSON with its keys in order and its secrets revealed: equal for equal values. */
+function canonical(value: object): string {
+  return JSON.stringify(ordered(value));
+}
+
+function ordered(value: unknown): unknown {
+  if (value instanceof Secret) return value.reveal();
+  if (value instanceof Date || typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(ordered);
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
+  return Object.fromEntries(
+    entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, each]) => [key, ordered(each)]),
+  );
 }

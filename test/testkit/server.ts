@@ -19,6 +19,8 @@ export interface TestServerOptions {
   config?: Partial<Config>;
   outbound?: Parts['outbound'];
   apps?: Parts['apps'];
+  /** A server to share the database and the keys with. */
+  beside?: TestServer;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
   graphiqlApiKey?: Secret;
@@ -42,6 +44,9 @@ export interface TestServer {
   graphqlUrl: string;
   database: Database;
   vault: Vault;
+  location: DatabaseLocation;
+  /** `id:base64`. */
+  rootKey: string;
   /** A vault that remembers nothing, as after a restart; `newKeys` (`id:base64`) come before the root key so far. */
   restartedVault(...newKeys: string[]): Vault;
   /** Every log line so far, at level trace. */
@@ -64,10 +69,11 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       },
     }),
   );
-  const made = options.location ? undefined : await emptyDatabase();
-  const location = options.location ?? made?.location ?? { kind: 'embedded' };
+  const given = options.location ?? options.beside?.location;
+  const made = given ? undefined : await emptyDatabase();
+  const location = given ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
-  const rootKey = `test:${randomBytes(32).toString('base64')}`;
+  const rootKey = options.beside?.rootKey ?? `test:${randomBytes(32).toString('base64')}`;
   const restartedVault = (...newKeys: string[]) =>
     new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);
   const vault = restartedVault();
@@ -89,6 +95,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     graphqlUrl,
     database,
     vault,
+    location,
+    rootKey,
     restartedVault,
     clientFor,
     logs: () => lines.join(''),

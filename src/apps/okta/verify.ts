@@ -1,3 +1,4 @@
+import { Problem } from '../../errors.ts';
 import { type Answer, type Outbound, OutboundError } from '../../outbound/outbound.ts';
 import type { Secret } from '../../secrets/secret.ts';
 import type { Credentials, Diagnosis } from '../app.ts';
@@ -30,6 +31,7 @@ export async function verifyApiToken(
     return { ...diagnose(answer, apiToken), upstreamRequestId: readRequestId(answer, apiToken) };
   } catch (error) {
     if (!(error instanceof OutboundError) || signal?.aborted) throw error;
+    if (error.reason === 'ABORTED') throw stopping();
     return { ...diagnoseFailure(error), upstreamRequestId: null };
   }
 }
@@ -67,6 +69,17 @@ function diagnoseFailure(error: OutboundError): diagnosis.Finding {
         'Check the instance URL and whether this server may connect to that host, then try again.',
       );
   }
+}
+
+/** Nobody gave up but this server, which is about to end: nothing is said of Okta, and nothing may be kept. */
+function stopping(): Problem {
+  return new Problem(
+    'UPSTREAM_UNREACHABLE',
+    'This server is stopping and could not wait for Okta any longer.',
+    {
+      remedy: 'Send the same again in a moment; nothing was changed.',
+    },
+  );
 }
 
 /** Okta's id of the request. A host that hides the token in it is not Okta, and gets none. */

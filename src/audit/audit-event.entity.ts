@@ -1,0 +1,63 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { Organisation } from '../access/organisation.entity.ts';
+import type { ErrorCode } from '../errors.ts';
+
+/** What somebody did, or tried to do. */
+export const auditActions = {
+  CREATE_CONNECTION: 'A connection was to be made.',
+  UPDATE_CONNECTION: 'A connection was to be changed.',
+  VERIFY_CONNECTION: 'The app was to be asked again whether the credentials work.',
+  DELETE_CONNECTION: 'A connection was to be deleted, with a way back.',
+  PURGE_CONNECTION: 'A connection was to be removed for good.',
+  RESTORE_CONNECTION: 'A deleted connection was to be brought back.',
+} as const;
+
+export type AuditAction = keyof typeof auditActions;
+
+const AuditEventSchema = defineEntity({
+  name: 'AuditEvent',
+  tableName: 'audit_event',
+  properties: {
+    orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
+    /** 1 for the organisation's first event, and one more for each after it. */
+    seq: p.integer().primary(),
+    at: p.datetime(3),
+    action: p.text().$type<AuditAction>(),
+    /** The API key that was used; null when the server did it by itself. */
+    keyId: p.uuid().nullable(),
+    connectionId: p.uuid().nullable(),
+    /** The name that the connection had, so that it can be told when it is gone. */
+    connectionName: p.text().nullable(),
+    address: p.text().nullable(),
+    requestId: p.uuid().nullable(),
+    /** `OK`, or the code of the error with which the attempt was refused. */
+    outcome: p.text().$type<'OK' | ErrorCode>(),
+    /** The names of the fields that changed, never their values. */
+    fields: p.array(),
+    /** The hash of the event before; empty for the first. */
+    previousHash: p.text(),
+    /** Keyed hash over all of the above. */
+    hash: p.text(),
+  },
+  indexes: [{ name: 'audit_event_connection', properties: ['orgId', 'connectionId', 'seq'] }],
+});
+
+/** Something that was done or refused. Events are only ever added. */
+export class AuditEvent extends AuditEventSchema.class {}
+AuditEventSchema.setClass(AuditEvent);
+
+const AuditHeadSchema = defineEntity({
+  name: 'AuditHead',
+  tableName: 'audit_head',
+  properties: {
+    orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id').deleteRule('restrict'),
+    /** How many events there are. */
+    seq: p.integer(),
+    /** The hash of the last one; empty while there is none. */
+    hash: p.text(),
+  },
+});
+
+/** The end of an organisation's chain of events; whoever adds one holds its lock. */
+export class AuditHead extends AuditHeadSchema.class {}
+AuditHeadSchema.setClass(AuditHead);

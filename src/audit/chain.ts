@@ -1,0 +1,117 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { currentRequest } from '../log.ts';
+import type { Vault } from '../secrets/vault.ts';
+import { AuditEvent, AuditHead } from './audit-event.entity.ts';
+
+/** What is to be told of something that was done or refused. */
+export interface NewEvent {
+  orgId: string;
+  action: AuditEvent['action'];
+  keyId: string | null;
+  connectionId?: string | null;
+  connectionName?: string | null;
+  outcome: AuditEvent['outcome'];
+  /** The names of the fields that changed. */
+  fields?: string[];
+}
+
+/**
+ * Adds an event to its organisation's chain, in the transaction of `em`. Call it last: until the transaction ends,
+ * nobody else can add to the chain.
+ */
+export async function appendEvent(em: EntityManager, vault: Vault, event: NewEvent): Promise<void> {
+  const { orgId } = event;
+  // Makes the head if it is not there, and in any case locks it and says where it is.
+  const head = await em.execute<{ seq: number; hash: string }>(
+    `insert into audit_head (org_id, seq, hash) values (?, 0, '')
+     on conflict (org_id) do update set seq = audit_head.seq returning seq, hash`,
+    [orgId],
+    'get',
+  );
+  const request = currentRequest.getStore();
+  const complete = {
+    orgId,
+    seq: head.seq + 1,
+    at: new Date(),
+    action: event.action,
+    keyId: event.keyId,
+    connectionId: event.connectionId ?? null,
+    connectionName: event.connectionName ?? null,
+    address: request?.address ?? null,
+    requestId: request?.id ?? null,
+    outcome: event.outcome,
+    fields: event.fields ?? [],
+    previousHash: head.hash,
+  };
+  const hash = await hashOf(em, vault, complete);
+  await em.insert(AuditEvent, { ...complete, hash });
+  await em.nativeUpdate(AuditHead, { orgId }, { seq: complete.seq, hash });
+}
+
+/** What is wrong with a chain, first of all. */
+export interface BrokenChain {
+  seq: number;
+  problem: 'edited' | 'removed' | 'reordered';
+}
+
+const batchSize = 1_000;
+
+/** Reads an organisation's chain from its start, and says how long it is or what is wrong first. */
+export async function verifyChain(
+  fork: () => EntityManager,
+  vault: Vault,
+  orgId: string,
+): Promise<{ events: number } | BrokenChain> {
+  let previous = '';
+  let expected = 1;
+  for (let batch: AuditEvent[] = [], isLast = false; !isLast; isLast = batch.length < batchSize) {
+    const em = fork();
+    batch = await em.find(
+      AuditEvent,
+      { orgId, seq: { $gte: expected } },
+      { orderBy: { seq: 'asc' }, limit: batchSize },
+    );
+    for (const event of batch) {
+      if (event.seq !== expected) return { seq: expected, problem: 'removed' };
+      if (event.hash !== (await hashOf(em, vault, event))) {
+        return { seq: event.seq, problem: await whatHappened(em, vault, event) };
+      }
+      if (event.previousHash !== previous) return { seq: event.seq, problem: 'reordered' };
+      previous = event.hash;
+      expected += 1;
+    }
+  }
+  const head = await fork().findOne(AuditHead, { orgId });
+  if ((head?.seq ?? 0) >= expected) return { seq: expected, problem: 'removed' };
+  if ((head?.hash ?? '') !== previous) return { seq: expected - 1, problem: 'edited' };
+  return { events: expected - 1 };
+}
+
+/** An event that would be whole at another place was moved; any other was edited. */
+async function whatHappened(
+  em: EntityManager,
+  vault: Vault,
+  event: AuditEvent,
+): Promise<BrokenChain['problem']> {
+  const head = await em.findOne(AuditHead, { orgId: event.orgId });
+  for (let seq = 1; seq <= (head?.seq ?? 0); seq += 1) {
+    if (event.hash === (await hashOf(em, vault, event, seq))) return 'reordered';
+  }
+  return 'edited';
+}
+
+/** An event, but for its own hash. */
+type Told = Pick<AuditEvent, 'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'previousHash'> &
+  Partial<Pick<AuditEvent, 'keyId' | 'connectionId' | 'connectionName' | 'address' | 'requestId'>>;
+
+function hashOf(em: EntityManager, vault: Vault, event: Told, seq = event.seq): Promise<string> {
+  const { orgId, at, action, outcome, fields, previousHash } = event;
+  const { keyId, connectionId, connectionName, address, requestId } = event;
+  const known = Object.entries({ keyId, connectionId, connectionName, address, requestId }).filter(
+    ([, value]) => value != null,
+  );
+  return vault.mac(em, orgId, 'AUDIT', {
+    ...{ orgId, seq, at, action, outcome, fields, previousHash },
+    ...Object.fromEntries(known),
+  });
+}

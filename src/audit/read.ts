@@ -1,0 +1,64 @@
+import type { FilterQuery } from '@mikro-orm/postgresql';
+import type { Caller } from '../access/caller.ts';
+import type { Database } from '../database/database.ts';
+import { badInput, type ErrorCode } from '../errors.ts';
+import { type AuditAction, AuditEvent } from './audit-event.entity.ts';
+
+/** Which events to list; what is absent or null does not count. */
+export interface EventFilter {
+  action?: AuditAction | null | undefined;
+  connectionId?: string | null | undefined;
+  keyId?: string | null | undefined;
+  /** `OK`, or an error code. */
+  outcome?: string | null | undefined;
+  /** Inclusive. */
+  from?: Date | null | undefined;
+  /** Exclusive. */
+  to?: Date | null | undefined;
+}
+
+/** Part of the trail, the newest events first. */
+export interface EventPage {
+  nodes: AuditEvent[];
+  hasNextPage: boolean;
+  endCursor: string | null;
+}
+
+/**
+ * The events of the caller's organisation, the newest first.
+ *
+ * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
+ */
+export async function listEvents(
+  database: Database,
+  caller: Caller,
+  options: { filter?: EventFilter | null | undefined; first: number; after?: string | null | undefined },
+): Promise<EventPage> {
+  caller.assertMay('audit:read');
+  const { action, connectionId, keyId, outcome, from, to } = options.filter ?? {};
+  const where: FilterQuery<AuditEvent> = {
+    orgId: caller.orgId,
+    ...(action && { action }),
+    ...(connectionId && { connectionId }),
+    ...(keyId && { keyId }),
+    ...(outcome && { outcome: outcome as 'OK' | ErrorCode }),
+    ...((from || to) && { at: { ...(from && { $gte: from }), ...(to && { $lt: to }) } }),
+    ...(options.after && { seq: { $lt: seqOf(options.after) } }),
+  };
+  const found = await database
+    .fork()
+    .find(AuditEvent, where, { orderBy: { seq: 'desc' }, limit: options.first + 1 });
+  const nodes = found.slice(0, options.first);
+  const last = nodes.at(-1);
+  return {
+    nodes,
+    hasNextPage: found.length > options.first,
+    endCursor: last ? Buffer.from(`event:${last.seq}`).toString('base64url') : null,
+  };
+}
+
+function seqOf(cursor: string): number {
+  const [, seq] = /^event:(\d{1,9})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  if (seq) return Number(seq);
+  throw badInput([{ path: ['after'], message: 'This is not a cursor; use "endCursor" of the page before.' }]);
+}

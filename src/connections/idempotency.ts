@@ -1,0 +1,84 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Caller } from '../access/caller.ts';
+import { Problem } from '../errors.ts';
+import { IdempotentRequest } from './idempotency.entity.ts';
+import type { ConnectionParts } from './parts.ts';
+
+const keptMs = 86_400_000;
+
+/** A request by the name that its caller gave it. */
+export interface Repeatable {
+  /** Absent or null: every request is a new one. */
+  idempotencyKey?: string | null | undefined;
+  /** All that was asked: with another input under the same key, it is another request. */
+  request: object;
+}
+
+/** Keeps the outcome, in the transaction of the change. */
+export type Keep = (em: EntityManager, outcome: object) => Promise<void>;
+
+/**
+ * Does something once: if it was done under this key before, its outcome is given again. Only what succeeded counts
+ * as done; what was refused changed nothing and may be tried again.
+ *
+ * @param work does it, and keeps the outcome in the transaction of the change
+ * @param recall makes the result out of the kept outcome
+ * @throws Problem `IDEMPOTENCY_CONFLICT` when something else was done under this key
+ */
+export async function once<T>(
+  { database, vault }: ConnectionParts,
+  caller: Caller,
+  { idempotencyKey: key, request }: Repeatable,
+  work: (keep: Keep) => Promise<T>,
+  recall: (outcome: Record<string, unknown>) => T,
+): Promise<T> {
+  if (key == null) return work(async () => {});
+  const { orgId, keyId: apiKeyId } = caller;
+  const fingerprint = await vault.mac(database.fork(), orgId, 'FINGERPRINT', request);
+
+  const find = async (): Promise<{ result: T } | undefined> => {
+    const done = await database
+      .fork()
+      .findOne(IdempotentRequest, { apiKeyId, key, createdAt: { $gt: oldest() } });
+    if (!done) return undefined;
+    if (done.fingerprint !== fingerprint) throw conflict();
+    return { result: recall(done.outcome) };
+  };
+  const before = await find();
+  if (before) return before.result;
+  try {
+    return await work(async (em, outcome) => {
+      await em.nativeDelete(IdempotentRequest, { apiKeyId, key, createdAt: { $lte: oldest() } });
+      await em.insert(IdempotentRequest, {
+        apiKeyId,
+        key,
+        orgId,
+        fingerprint,
+        outcome: JSON.parse(JSON.stringify(outcome)),
+        createdAt: new Date(),
+      });
+    });
+  } catch (error) {
+    // The same request at the same moment may have been first, and then this one fails for all manner of reasons.
+    const meanwhile = await find();
+    if (meanwhile) return meanwhile.result;
+    throw error;
+  }
+}
+
+/** Forgets what is older than a day. */
+export async function forgetRequests({ database }: Pick<ConnectionParts, 'database'>): Promise<number> {
+  return database.fork().nativeDelete(IdempotentRequest, { createdAt: { $lte: oldest() } });
+}
+
+function oldest(): Date {
+  return new Date(Date.now() - keptMs);
+}
+
+function conflict(): Problem {
+  const message = 'Something else was asked under this idempotency key.';
+  return new Problem('IDEMPOTENCY_CONFLICT', message, {
+    issues: [{ path: ['idempotencyKey'], message }],
+    remedy: 'Give every new request a key of its own, and repeat a request exactly as it was.',
+  });
+}

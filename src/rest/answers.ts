@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import type { App } from '../apps/app.ts';
+import type { AppConnection } from '../connections/app-connection.entity.ts';
+import { appAndMethodOf, type ConnectionParts } from '../connections/parts.ts';
+import type { Deleted } from '../connections/remove.ts';
+
+const id = z.guid().meta({ description: 'The id, which never changes.' });
+const name = z.string().meta({ description: 'The name, unique in its project or among those without one.' });
+const orgId = z.guid().meta({ description: 'The organisation whose connection this is.' });
+const projectId = z.guid().nullable().meta({ description: 'The project; null for the organisation itself.' });
+
+/** A connection to this app as REST shows it. */
+export function connectionAnswer(app: App) {
+  return z
+    .object({
+      id,
+      name,
+      projectId,
+      description: z.string().nullable().meta({ description: 'A note for people.' }),
+      version: z.int().meta({ description: '1, and one more with every change.' }),
+      orgId,
+      createdAt: z.iso.datetime().meta({ description: 'When it was made.' }),
+      updatedAt: z.iso.datetime().meta({ description: 'When it was last changed.' }),
+      isPlatformManagedCredentials: z
+        .boolean()
+        .meta({ description: 'Whether this server replaces the credentials by itself.' }),
+      credentialsHash: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .meta({
+          description:
+            'A keyed hash of the credentials: equal in an organisation only if the credentials are.',
+        }),
+      app: z.literal(app.id).meta({ description: 'The product.' }),
+      method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'How the app lets us in.' }),
+      credentials: shownCredentials(app),
+    })
+    .meta({ id: `${app.name}Connection`, description: `A connection to ${app.name}.` });
+}
+
+/** A connection in the short form of those that a key may use. */
+export function availableAnswer(app: App) {
+  return z
+    .object({ id, name, app: z.literal(app.id), projectId, orgId })
+    .meta({ id: `Available${app.name}Connection`, description: `A connection to ${app.name} to choose.` });
+}
+
+/** What was deleted, and until when it can be restored. */
+export const deletedAnswer = z
+  .object({
+    id,
+    restorableUntil: z.iso
+      .datetime()
+      .nullable()
+      .meta({ description: 'Until when it can be restored; null when it is gone for good.' }),
+  })
+  .meta({ id: 'DeletedConnection', description: 'What was deleted.' });
+
+/** What a client can choose from. */
+export const optionAnswer = z
+  .object({
+    name: z.string().meta({ description: 'What people call the app.' }),
+    app: z.string().meta({ description: 'What programs call it, also in these paths.' }),
+    methods: z.array(z.string()).meta({ description: 'The ways in which it lets us in.' }),
+  })
+  .meta({ id: 'ConnectionOption', description: 'An app that connections can lead to.' });
+
+/** A connection in the order of the documentation, with the public part of its credentials. */
+export function showConnection(parts: ConnectionParts, connection: AppConnection) {
+  const { method } = appAndMethodOf(parts, connection);
+  const shown = Object.entries(method.fields).flatMap(([name, { kind }]) => {
+    const value = connection.publicCredentials[name];
+    return kind === 'SECRET' || value === undefined ? [] : [[name, value] as const];
+  });
+  return {
+    id: connection.id,
+    name: connection.name,
+    projectId: connection.projectId ?? null,
+    description: connection.description ?? null,
+    version: connection.version,
+    orgId: connection.orgId,
+    createdAt: connection.createdAt.toISOString(),
+    updatedAt: connection.updatedAt.toISOString(),
+    isPlatformManagedCredentials: connection.isPlatformManagedCredentials,
+    credentialsHash: connection.credentialsHash,
+    app: connection.app,
+    method: connection.method,
+    credentials: Object.fromEntries(shown),
+  };
+}
+
+/** The short form, for choosing. */
+export function showAvailable({ id, name, app, projectId, orgId }: AppConnection) {
+  return { id, name, app, projectId: projectId ?? null, orgId };
+}
+
+/** What became of a deleted connection. */
+export function showDeleted({ id, restorableUntil }: Deleted) {
+  return { id, restorableUntil: restorableUntil?.toISOString() ?? null };
+}
+
+function shownCredentials(app: App) {
+  const fields = app.methods.flatMap((method) => Object.entries(method.fields));
+  const shown = fields.flatMap(([name, { kind, help }]) => {
+    const isEverywhere = app.methods.every((method) => method.fields[name]?.required);
+    const value = z.string().meta({ description: help });
+    return kind === 'SECRET' ? [] : [[name, isEverywhere ? value : value.optional()] as const];
+  });
+  return z
+    .object(Object.fromEntries(shown))
+    .meta({ description: 'The public part of the credentials. The secret part never comes back.' });
+}

@@ -1,0 +1,113 @@
+import { z } from 'zod';
+import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
+import type { App, Field } from '../apps/app.ts';
+import { type ErrorCode, errorCodes } from '../errors.ts';
+import { problemAnswer } from './problem.ts';
+import type { Route } from './route.ts';
+
+/** What can happen to every request with a key. */
+const commonCodes: readonly ErrorCode[] = [
+  'BAD_USER_INPUT',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'RATE_LIMITED',
+  'INTERNAL_SERVER_ERROR',
+];
+
+/** The OpenAPI document of these routes, made from the rules by which they check and the shapes of their answers. */
+export function createOpenApi(routes: readonly Route[], apps: readonly App[]) {
+  const fields = new Map<unknown, Field>(
+    apps.flatMap(({ methods }) =>
+      methods.flatMap((method) => Object.values(method.fields).map((field) => [field.rule, field] as const)),
+    ),
+  );
+  const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
+  for (const route of routes) {
+    const path = route.path.replace(/:(\w+)/g, '{$1}');
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route) };
+  }
+  return createDocument(
+    {
+      openapi: '3.1.1',
+      info: {
+        title: 'App Connections',
+        version: '1',
+        description: "Connections to third-party products: the GraphQL server's service over plain HTTP.",
+      },
+      servers: [{ url: '/' }],
+      security: [{ apiKey: [] }],
+      paths,
+      components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
+    },
+    {
+      // A secret's rule takes what JSON does not have, so the library cannot tell how it is written there.
+      allowEmptySchema: { custom: true },
+      override: ({ zodSchema, jsonSchema }) => {
+        const field = fields.get(zodSchema);
+        if (!field) return;
+        jsonSchema.description = `${field.help} ${field.whereToFind}`;
+        if (field.kind === 'SECRET') Object.assign(jsonSchema, { type: 'string', writeOnly: true });
+      },
+    },
+  );
+}
+
+function operationOf({
+  id,
+  summary,
+  rules,
+  answer,
+  isPaged,
+  isOpen,
+  codes,
+}: Route): ZodOpenApiOperationObject {
+  const { path, query, body } = rules;
+  const link = z.string().optional().meta({ description: 'Where the next page is, with rel="next".' });
+  return {
+    operationId: id,
+    summary,
+    ...((path || query) && { requestParams: { ...(path && { path }), ...(query && { query }) } }),
+    ...(body && { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
+    ...(isOpen && { security: [{}, { apiKey: [] }] }),
+    responses: {
+      200: {
+        description: 'It worked.',
+        ...(isPaged && { headers: z.object({ link }) }),
+        content: { 'application/json': { schema: answer } },
+      },
+      ...problems([...commonCodes, ...(codes ?? [])]),
+      ...statuses(body ? bodyStatuses : { 400: 'There is a body, and this takes none.' }),
+    },
+  };
+}
+
+const bodyStatuses = {
+  400: 'The body is not a JSON object.',
+  413: 'The body is too large.',
+  415: 'The body is not said to be JSON.',
+};
+
+/** One response for each status; several codes may share one. */
+function problems(codes: readonly ErrorCode[]): ZodOpenApiResponsesObject {
+  const byStatus = Map.groupBy(codes, (code) => errorCodes[code].status);
+  return statuses(
+    Object.fromEntries(
+      [...byStatus].map(([status, here]) => [
+        status,
+        // In GraphQL, what belongs to an error is in its extensions; here it is beside the rest.
+        here
+          .map((code) => `\`${code}\`: ${errorCodes[code].description.replaceAll('`extensions.', '`')}`)
+          .join('\n\n'),
+      ]),
+    ),
+  );
+}
+
+function statuses(descriptions: Readonly<Record<string, string>>): ZodOpenApiResponsesObject {
+  return Object.fromEntries(
+    Object.entries(descriptions).map(([status, description]) => [
+      status,
+      { description, content: { 'application/problem+json': { schema: problemAnswer } } },
+    ]),
+  );
+}

@@ -1,0 +1,106 @@
+import { STATUS_CODES } from 'node:http';
+import { z } from 'zod';
+import { badInput, type ErrorCode, errorCodes, type Issue, Problem } from '../errors.ts';
+import { currentRequest, type Logger, unexpected } from '../log.ts';
+
+/** A failure that is about HTTP rather than about connections, and so has a status of its own. */
+export class HttpProblem extends Problem {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    code: ErrorCode,
+    message: string,
+    { headers = {}, ...details }: { headers?: Record<string, string>; remedy?: string } = {},
+  ) {
+    super(code, message, details);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+/** `application/problem+json`, as RFC 9457 has it, with what a GraphQL error would say. */
+export const problemAnswer = z
+  .object({
+    type: z.string().meta({ description: 'The kind of problem, as a URI; about:blank if HTTP says it all.' }),
+    title: z.string().meta({ description: 'The kind of problem, in words.' }),
+    status: z.int().min(400).max(599).meta({ description: 'The HTTP status.' }),
+    detail: z.string().meta({ description: 'What went wrong this time.' }),
+    instance: z.string().optional().meta({ description: 'This one request, by its id in the log.' }),
+    code: z
+      .enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]])
+      .meta({ description: 'What went wrong, for programs.' }),
+    issues: z
+      .array(z.object({ path: z.array(z.union([z.string(), z.int()])), message: z.string() }))
+      .optional()
+      .meta({ description: 'Every broken rule: where in the request, and what to do about it.' }),
+    remedy: z.string().optional().meta({ description: 'What to do next.' }),
+    retryAt: z.iso.datetime().optional().meta({ description: 'When trying again makes sense.' }),
+    currentVersion: z.int().optional().meta({ description: 'The version that the connection is at.' }),
+    requestId: z.string().optional().meta({ description: 'What finds our fault in the log.' }),
+  })
+  .meta({ id: 'Problem', description: 'Why a request failed.' });
+
+/** What leaves when a request has failed. */
+export interface ProblemResponse {
+  status: number;
+  headers: Readonly<Record<string, string>>;
+  body: z.input<typeof problemAnswer>;
+}
+
+/** The one gateway of REST's errors: problems as they are, and everything else as `INTERNAL_SERVER_ERROR`. */
+export function describeProblem(error: unknown, log: Logger): ProblemResponse {
+  if (!(error instanceof Problem)) {
+    const { message, ...details } = unexpected(log, error);
+    return shaped('INTERNAL_SERVER_ERROR', message, details);
+  }
+  const issues = error.issues?.map(asInRest);
+  const { remedy, retryAt, currentVersion } = error;
+  const message = error.code === 'BAD_USER_INPUT' && issues ? badInput(issues).message : error.message;
+  const details = { issues, remedy, retryAt: retryAt?.toISOString(), currentVersion };
+  const { status, headers, body } = shaped(error.code, message, details);
+  if (error instanceof HttpProblem) {
+    const title = STATUS_CODES[error.status] ?? body.title;
+    return {
+      status: error.status,
+      headers: error.headers,
+      body: { ...body, type: 'about:blank', title, status: error.status },
+    };
+  }
+  return { status, headers: { ...headers, ...(retryAt && { 'retry-after': secondsUntil(retryAt) }) }, body };
+}
+
+function shaped(
+  code: ErrorCode,
+  detail: string,
+  details: Partial<z.input<typeof problemAnswer>>,
+): ProblemResponse {
+  const record = currentRequest.getStore();
+  if (record) record.outcome ??= code;
+  const { status, description } = errorCodes[code];
+  return {
+    status,
+    headers: code === 'UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer' } : {},
+    body: {
+      type: `urn:app-connections:problem:${code.toLowerCase().replaceAll('_', '-')}`,
+      title: description.replace(/\. .*$/s, '.'),
+      status,
+      detail,
+      ...(record && { instance: `urn:uuid:${record.id}` }),
+      code,
+      ...details,
+    },
+  };
+}
+
+/** GraphQL's argument `input` is the body here, and reading on goes by another name. */
+function asInRest({ path: [first, ...rest], message }: Issue) {
+  if (first === 'input') return { path: rest, message };
+  if (first !== 'after') return { path: first === undefined ? [] : [first, ...rest], message };
+  return { path: ['cursor'], message: 'This is no cursor of this list; follow the Link header of a page.' };
+}
+
+function secondsUntil(time: Date): string {
+  return String(Math.max(1, Math.ceil((time.getTime() - Date.now()) / 1_000)));
+}

@@ -1,0 +1,96 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { z } from 'zod';
+import type { Caller } from '../access/caller.ts';
+import type { ConnectionParts } from '../connections/parts.ts';
+import { currentRequest, type Logger } from '../log.ts';
+import { assertNoBody, readBody } from './body.ts';
+import { noQuery } from './input.ts';
+import { createOpenApi } from './openapi.ts';
+import { describeProblem, HttpProblem } from './problem.ts';
+import { type Answer, findRoute, type Route } from './route.ts';
+import { createRoutes } from './routes.ts';
+
+/** What the REST routes are made of. */
+export interface RestOptions {
+  connections: ConnectionParts;
+  authenticate: (authorization: string | null) => Promise<Caller>;
+  /** Whether the description of the routes may be read without a key. */
+  openIntrospection: boolean;
+  log: Logger;
+}
+
+/** Answers everything under `/api/`: finds the route, finds out who asks, reads the body, and translates. */
+export function createRest(options: RestOptions) {
+  const { connections, log } = options;
+  const routes: Route[] = [...createRoutes(connections)];
+  routes.push(openApiRoute(() => document));
+  const document = createOpenApi(routes, connections.apps);
+
+  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    try {
+      const { body, headers } = await answer(options, routes, request);
+      send(response, 200, { 'content-type': 'application/json', ...headers }, body);
+    } catch (error) {
+      // Who has left before all was said hears no answer, and has not found a fault of ours.
+      if (request.readableAborted) return;
+      const { status, headers, body } = describeProblem(error, log);
+      send(response, status, { 'content-type': 'application/problem+json', ...headers }, body);
+    }
+  };
+}
+
+async function answer(
+  { authenticate, openIntrospection }: RestOptions,
+  routes: readonly Route[],
+  request: IncomingMessage,
+): Promise<Answer<unknown>> {
+  const { method = '', url = '', headers } = request;
+  const [pathname = ''] = url.split('?', 1);
+  const found = findRoute(routes, method, pathname);
+  if (!found) {
+    throw new HttpProblem(404, 'NOT_FOUND', 'There is no such route.', {
+      remedy: 'GET /api/v1/openapi.json describes those there are.',
+    });
+  }
+  const { route, parameters, allowed } = found;
+  if (!route) {
+    throw new HttpProblem(405, 'BAD_USER_INPUT', 'This route has no such method.', {
+      headers: { allow: allowed.join(', ') },
+      remedy: `Use ${allowed.join(' or ')}.`,
+    });
+  }
+
+  const record = currentRequest.getStore();
+  if (record) record.operation = `${route.method} ${route.path}`;
+  const { authorization = null } = headers;
+  const isOpen = route.isOpen && openIntrospection && authorization === null;
+  const caller = isOpen ? undefined : await authenticate(authorization);
+  if (record && caller) record.keyId = caller.keyId;
+
+  const body = route.rules.body ? await readBody(request) : assertNoBody(request);
+  // The header Idempotency-Key comes in here, for routes that change something.
+  const query = Object.fromEntries(new URLSearchParams(url.slice(pathname.length)));
+  return route.run({ path: parameters, query, body }, caller);
+}
+
+function openApiRoute(document: () => object): Route {
+  return {
+    method: 'GET',
+    path: '/api/v1/openapi.json',
+    id: 'describeRoutes',
+    summary: 'Describes the routes, as OpenAPI has it.',
+    rules: { query: noQuery },
+    answer: z.looseObject({ openapi: z.string() }),
+    isOpen: true,
+    run: async () => ({ body: document() }),
+  };
+}
+
+function send(
+  response: ServerResponse,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: unknown,
+): void {
+  response.writeHead(status, headers).end(JSON.stringify(body));
+}

@@ -1,0 +1,105 @@
+import { z } from 'zod';
+import type { Caller } from '../access/caller.ts';
+import { badInput, type ErrorCode, Problem } from '../errors.ts';
+
+/** What came with a request, as it came. */
+export interface Given {
+  path: Readonly<Record<string, string>>;
+  query: Readonly<Record<string, string>>;
+  body: object | undefined;
+}
+
+/** The rules of what may come with a request. */
+export type Rules = { path?: z.ZodObject; query: z.ZodObject; body?: z.ZodType };
+
+/** What a route answers with: a JSON body and perhaps headers of its own. */
+export interface Answer<Body> {
+  body: Body;
+  headers?: Readonly<Record<string, string>>;
+}
+
+/** What is said of a route; requests are checked by it, and the OpenAPI document is made from it. */
+export interface RouteDescription<R extends Rules = Rules, A extends z.ZodType = z.ZodType> {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  /** Segments that start with a colon are parameters. */
+  path: string;
+  /** The name of the operation, for generated clients. */
+  id: string;
+  summary: string;
+  rules: R;
+  answer: A;
+  /** Whether a `Link` header may lead to more. */
+  isPaged?: boolean;
+  /** How it can fail, besides what can happen to all. */
+  codes?: readonly ErrorCode[];
+  /** Whether it needs no key for as long as the GraphQL schema needs none either. */
+  isOpen?: boolean;
+}
+
+/** A route that can be asked. */
+export interface Route extends RouteDescription {
+  /** @throws Problem `BAD_USER_INPUT` with every broken rule, or whatever the service that it calls throws */
+  run(given: Given, caller: Caller | undefined): Promise<Answer<unknown>>;
+}
+
+/** A route that answers callers once the rules of what they gave have been checked. */
+export function route<R extends Rules, A extends z.ZodType>(
+  description: RouteDescription<R, A>,
+  answer: (given: z.output<ReturnType<typeof z.object<R>>>, caller: Caller) => Promise<Answer<z.input<A>>>,
+): Route {
+  const rules = z.object(description.rules);
+  return {
+    ...description,
+    run: async (given, caller) => {
+      if (!caller) throw new Problem('UNAUTHENTICATED', 'This needs an API key.');
+      const { success, data, error } = rules.safeParse(given);
+      if (success) return answer(data, caller);
+      // Which part of the request it was, the name of the field says well enough.
+      throw badInput(error.issues.map(({ path, message }) => ({ path: path.slice(1).map(asName), message })));
+    },
+  };
+}
+
+/** The route for a request: the first whose path fits, so that words are to come before parameters. */
+export function findRoute(
+  routes: readonly Route[],
+  method: string,
+  path: string,
+): { route: Route | undefined; parameters: Given['path']; allowed: string[] } | undefined {
+  for (const { path: pattern } of routes) {
+    const parameters = match(pattern, path);
+    if (!parameters) continue;
+    const here = routes.filter((each) => each.path === pattern);
+    // As everywhere, HEAD is GET without the body.
+    const route = here.find((each) => each.method === (method === 'HEAD' ? 'GET' : method));
+    const allowed = here.flatMap((each) => (each.method === 'GET' ? ['GET', 'HEAD'] : [each.method]));
+    return { route, parameters, allowed };
+  }
+  return undefined;
+}
+
+function match(pattern: string, path: string): Record<string, string> | undefined {
+  const names = pattern.split('/');
+  const segments = path.split('/');
+  if (names.length !== segments.length) return undefined;
+  const parameters: [string, string][] = [];
+  for (const [index, name] of names.entries()) {
+    const segment = segments[index] ?? '';
+    if (name.startsWith(':') && segment !== '') parameters.push([name.slice(1), decoded(segment)]);
+    else if (name !== segment) return undefined;
+  }
+  return Object.fromEntries(parameters);
+}
+
+/** What cannot be decoded breaks the parameter's rule as it is. */
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
+function asName(part: PropertyKey): string | number {
+  return typeof part === 'symbol' ? part.toString() : part;
+}

@@ -1,0 +1,29 @@
+/**
+ * Reads every organisation's audit trail from its start: `npm run audit:verify`. Exit code 1, and the first event that
+ * was edited, removed or moved, when one is not whole.
+ */
+import { Organisation } from './access/organisation.entity.ts';
+import { verifyChain } from './audit/chain.ts';
+import { readConfig } from './config.ts';
+import { StartError } from './errors.ts';
+import { createLog } from './log.ts';
+import { openStores } from './stores.ts';
+
+try {
+  const { database, vault, checkKeys, close } = await openStores(readConfig(), createLog('silent'));
+  await checkKeys();
+  for (const { id } of await database.fork().find(Organisation, {}, { orderBy: { id: 'asc' } })) {
+    const found = await verifyChain(database.fork, vault, id);
+    if ('problem' in found) {
+      console.log(`organisation ${id}: event ${found.seq} was ${found.problem}`);
+      process.exitCode = 1;
+    } else {
+      console.log(`organisation ${id}: ${found.events} events, whole`);
+    }
+  }
+  await close();
+} catch (error) {
+  if (!(error instanceof StartError)) throw error;
+  console.error(`Cannot verify: ${error.message}`);
+  process.exitCode = 1;
+}

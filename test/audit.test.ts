@@ -1,0 +1,227 @@
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { verifyChain } from '../src/audit/chain.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+interface Event {
+  seq: number;
+  action: string;
+  outcome: string;
+  connectionId: string | null;
+  connectionName: string | null;
+  keyId: string | null;
+  address: string | null;
+  requestId: string | null;
+  changedFields: string[];
+}
+
+const eventsQuery = gql`
+  query Events($filter: AuditEventFilter, $first: Int! = 20, $after: String) {
+    auditEvents(filter: $filter, first: $first, after: $after) {
+      nodes { seq action outcome connectionId connectionName keyId address requestId changedFields }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+`;
+
+async function eventsOf({ client }: TestOrganisation, filter = {}): Promise<Event[]> {
+  const { auditEvents } = await client.request<{ auditEvents: { nodes: Event[] } }>(eventsQuery, { filter });
+  return auditEvents.nodes.reverse();
+}
+
+async function make({ client }: TestOrganisation, name = 'my-okta-connection'): Promise<string> {
+  const { createOktaConnection } = await client.request<Created>(createMutation, okta({ name }));
+  return createOktaConnection.appConnection.id;
+}
+
+const update = gql`
+  mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+    updateOktaConnection(id: $id, input: $input) { appConnection { version } }
+  }
+`;
+const remove = gql`mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }`;
+const restore = gql`mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }`;
+const verify = gql`mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }`;
+
+describe('the audit trail', () => {
+  test('tells of every change who did what, from where, and which fields changed', async () => {
+    const organisation = await server.newOrganisation();
+    const { client } = organisation;
+    const id = await make(organisation);
+    await client.request(update, {
+      id,
+      input: { name: 'renamed', credentials: { apiToken: 'a-second-token' } },
+    });
+    await client.request(verify, { id });
+    await client.request(remove, { id });
+    await client.request(restore, { id });
+    await client.request(remove, { id, purge: true });
+    const events = await eventsOf(organisation);
+    expect(
+      events.map(({ seq, action, outcome, connectionName, changedFields }) => [
+        seq,
+        action,
+        outcome,
+        connectionName,
+        changedFields,
+      ]),
+    ).toEqual([
+      [
+        1,
+        'CREATE_CONNECTION',
+        'OK',
+        'my-okta-connection',
+        expect.arrayContaining(['name', 'credentials.apiToken']),
+      ],
+      [2, 'UPDATE_CONNECTION', 'OK', 'renamed', ['name', 'credentials.apiToken']],
+      [3, 'VERIFY_CONNECTION', 'OK', 'renamed', []],
+      [4, 'DELETE_CONNECTION', 'OK', 'renamed', ['deletedAt']],
+      [5, 'RESTORE_CONNECTION', 'OK', 'renamed', ['deletedAt']],
+      [6, 'PURGE_CONNECTION', 'OK', 'renamed', ['deletedAt']],
+    ]);
+    for (const event of events) {
+      expect(event).toMatchObject({
+        connectionId: id,
+        keyId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+        address: '127.0.0.1',
+      });
+      expect(server.logs()).toContain(`"requestId":"${event.requestId}"`);
+    }
+    expect(JSON.stringify(events)).not.toContain('a-second-token');
+  });
+
+  test('tells of every refused attempt, and of nothing that changed nothing', async () => {
+    const organisation = await server.newOrganisation();
+    const { client } = organisation;
+    const id = await make(organisation);
+    const reader = server.clientFor(await organisation.newKey(['connections:read']));
+    await errorsOf(client.request(createMutation, okta()));
+    await errorsOf(client.request(createMutation, okta({ name: 'other' }, { apiToken: 'revoked' })));
+    await errorsOf(client.request(update, { id, input: { version: 9, description: 'x' } }));
+    await errorsOf(reader.request(remove, { id }));
+    await errorsOf(reader.request(createMutation, okta({ name: 'mine' })));
+    await client.request(update, { id, input: {} });
+    await client.request('{ appConnections { totalCount } }');
+    expect((await eventsOf(organisation)).map(({ action, outcome }) => [action, outcome])).toEqual([
+      ['CREATE_CONNECTION', 'OK'],
+      ['CREATE_CONNECTION', 'NAME_TAKEN'],
+      ['CREATE_CONNECTION', 'CREDENTIALS_REJECTED'],
+      ['UPDATE_CONNECTION', 'VERSION_CONFLICT'],
+      ['DELETE_CONNECTION', 'FORBIDDEN'],
+      ['CREATE_CONNECTION', 'FORBIDDEN'],
+    ]);
+  });
+
+  test('is filtered, and read a page at a time, the newest first', async () => {
+    const organisation = await server.newOrganisation();
+    const ids = [
+      await make(organisation, 'one'),
+      await make(organisation, 'two'),
+      await make(organisation, 'three'),
+    ];
+    await organisation.client.request(remove, { id: ids[1] });
+    expect((await eventsOf(organisation, { connectionId: ids[1] })).map(({ action }) => action)).toEqual([
+      'CREATE_CONNECTION',
+      'DELETE_CONNECTION',
+    ]);
+    expect(await eventsOf(organisation, { action: 'DELETE_CONNECTION', outcome: 'OK' })).toHaveLength(1);
+    expect(await eventsOf(organisation, { from: '2999-01-01T00:00:00Z' })).toHaveLength(0);
+    expect(await eventsOf(organisation, { to: '2999-01-01T00:00:00Z' })).toHaveLength(4);
+    const seen: number[] = [];
+    for (let after: string | null = null, more = true; more; ) {
+      const {
+        auditEvents,
+      }: { auditEvents: { nodes: Event[]; pageInfo: { hasNextPage: boolean; endCursor: string } } } =
+        await organisation.client.request(eventsQuery, { first: 3, after });
+      seen.push(...auditEvents.nodes.map(({ seq }) => seq));
+      after = auditEvents.pageInfo.endCursor;
+      more = auditEvents.pageInfo.hasNextPage;
+    }
+    expect(seen).toEqual([4, 3, 2, 1]);
+    const [error] = await errorsOf(organisation.client.request(eventsQuery, { after: 'nonsense' }));
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['after'] }] });
+  });
+
+  test("is the organisation's own, and needs audit:read", async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    await make(theirs);
+    expect(await eventsOf(mine)).toEqual([]);
+    const client = server.clientFor(await mine.newKey(['connections:read', 'connections:write']));
+    const [error] = await errorsOf(client.request(eventsQuery));
+    expect(error?.extensions.code).toBe('FORBIDDEN');
+  });
+
+  test('is not changed by anybody, not even in the database', async () => {
+    const organisation = await server.newOrganisation();
+    await make(organisation);
+    for (const sql of [
+      `update audit_event set outcome = 'x'`,
+      'delete from audit_event',
+      'truncate audit_event',
+    ]) {
+      await expect(server.database.fork().execute(sql)).rejects.toThrow();
+    }
+    expect(await eventsOf(organisation)).toHaveLength(1);
+  });
+});
+
+describe('the chain', () => {
+  const check = (orgId: string) => verifyChain(server.database.fork, server.vault, orgId);
+  const tamper = async (...statements: string[]) => {
+    const em = server.database.fork();
+    await em.execute('alter table audit_event disable trigger all');
+    for (const sql of statements) await em.execute(sql);
+    await em.execute('alter table audit_event enable trigger all');
+  };
+
+  test('is whole after 40 changes at the same moment, one event for each', async () => {
+    const organisation = await server.newOrganisation();
+    await Promise.all(Array.from({ length: 40 }, (_, i) => make(organisation, `c-${i}`)));
+    expect(await check(organisation.orgId)).toEqual({ events: 40 });
+  });
+
+  test.each([
+    [
+      'edited',
+      3,
+      (org: string) => [`update audit_event set outcome = 'NOT_FOUND' where org_id = '${org}' and seq = 3`],
+    ],
+    [
+      'edited',
+      2,
+      (org: string) => [`update audit_event set key_id = null where org_id = '${org}' and seq = 2`],
+    ],
+    ['removed', 3, (org: string) => [`delete from audit_event where org_id = '${org}' and seq = 3`]],
+    ['removed', 5, (org: string) => [`delete from audit_event where org_id = '${org}' and seq = 5`]],
+    [
+      'reordered',
+      3,
+      (org: string) => [
+        `update audit_event set seq = 99 where org_id = '${org}' and seq = 3`,
+        `update audit_event set seq = 3 where org_id = '${org}' and seq = 4`,
+        `update audit_event set seq = 4 where org_id = '${org}' and seq = 99`,
+      ],
+    ],
+    [
+      'reordered',
+      4,
+      (org: string) => [
+        `delete from audit_event where org_id = '${org}' and seq = 4`,
+        `update audit_event set seq = 4 where org_id = '${org}' and seq = 5`,
+      ],
+    ],
+  ])('shows which event was %s first: %i', async (problem, seq, statements) => {
+    const organisation = await server.newOrganisation();
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await make(organisation, name);
+    expect(await check(organisation.orgId)).toEqual({ events: 5 });
+    await tamper(...statements(organisation.orgId));
+    expect(await check(organisation.orgId)).toEqual({ seq, problem });
+  });
+});

@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { startOkta } from './testkit/okta.ts';
+import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const trusted = new Set<string>();
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer({ config: { trustedInstanceHosts: trusted } });
+});
+afterAll(() => server.close());
+
+const update = gql`
+  mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+    updateOktaConnection(id: $id, input: $input) { appConnection { version name description updatedAt } }
+  }
+`;
+const remove = gql`
+  mutation ($id: UUID!, $idempotencyKey: String, $purge: Boolean! = false) {
+    deleteAppConnection(id: $id, idempotencyKey: $idempotencyKey, purge: $purge) { id restorableUntil }
+  }
+`;
+
+async function create({ client }: TestOrganisation, differing: Record<string, unknown>, credentials = {}) {
+  const { createOktaConnection } = await client.request<Created>(
+    createMutation,
+    okta(differing, credentials),
+  );
+  return createOktaConnection.appConnection;
+}
+
+async function countOf({ client }: TestOrganisation): Promise<number> {
+  return (await client.request<Listed>(listQuery)).appConnections.totalCount;
+}
+
+describe('the same request under the same idempotency key', () => {
+  test('creates once, and gives the first outcome again, whatever became of it', async () => {
+    await using upstream = await startOkta();
+    trusted.add(upstream.hostPort);
+    const organisation = await server.newOrganisation();
+    const idempotencyKey = randomUUID();
+    const credentials = { instanceUrl: upstream.origin };
+    const first = await create(organisation, { idempotencyKey, description: 'Once' }, credentials);
+    const asked = upstream.requests.length;
+    await organisation.client.request(update, { id: first.id, input: { name: 'renamed' } });
+    expect(await create(organisation, { idempotencyKey, description: 'Once' }, credentials)).toEqual(first);
+    expect(upstream.requests).toHaveLength(asked);
+    expect(await countOf(organisation)).toBe(1);
+  });
+
+  test('50 at once create one', async () => {
+    const organisation = await server.newOrganisation();
+    const idempotencyKey = randomUUID();
+    const made = await Promise.all(
+      Array.from({ length: 50 }, () => create(organisation, { idempotencyKey })),
+    );
+    expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+    expect(await countOf(organisation)).toBe(1);
+  });
+
+  test('updates once, also 20 at once', async () => {
+    const organisation = await server.newOrganisation();
+    const { id } = await create(organisation, {});
+    const input = { description: 'Changed', idempotencyKey: randomUUID() };
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => organisation.client.request(update, { id, input })),
+    );
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+    const { updateOktaConnection } = await organisation.client.request<{
+      updateOktaConnection: { appConnection: { version: number } };
+    }>(update, { id, input: {} });
+    expect(updateOktaConnection.appConnection.version).toBe(2);
+  });
+
+  test('deletes once, also 20 at once', async () => {
+    const organisation = await server.newOrganisation();
+    for (const purge of [false, true]) {
+      const { id } = await create(organisation, { name: `purge-${purge}` });
+      const variables = { id, purge, idempotencyKey: randomUUID() };
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, () => organisation.client.request(remove, variables)),
+      );
+      for (const answer of answers) expect(answer).toEqual(answers[0]);
+    }
+  });
+
+  test('may be tried again when it was refused', async () => {
+    const organisation = await server.newOrganisation();
+    const idempotencyKey = randomUUID();
+    const input = { name: 'second-try', idempotencyKey };
+    const taken = await create(organisation, { name: 'second-try' });
+    await errorsOf(create(organisation, input));
+    await organisation.client.request(remove, { id: taken.id });
+    expect(await create(organisation, input)).toMatchObject({ name: 'second-try' });
+  });
+});
+
+describe('another request under the same idempotency key', () => {
+  test.each([
+    ['another name', { name: 'other' }, {}],
+    ['another token', {}, { apiToken: 'another-token' }],
+    ['another host', {}, { instanceUrl: 'https://other.example' }],
+    ['a description', { description: 'More' }, {}],
+  ])('is a conflict: %s', async (_, differing, credentials) => {
+    const organisation = await server.newOrganisation();
+    const idempotencyKey = randomUUID();
+    await create(organisation, { idempotencyKey });
+    const [error] = await errorsOf(create(organisation, { idempotencyKey, ...differing }, credentials));
+    expect(error?.extensions).toMatchObject({
+      code: 'IDEMPOTENCY_CONFLICT',
+      issues: [{ path: ['idempotencyKey'] }],
+    });
+    expect(await countOf(organisation)).toBe(1);
+  });
+
+  test('is a conflict for another operation too', async () => {
+    const organisation = await server.newOrganisation();
+    const idempotencyKey = randomUUID();
+    const { id } = await create(organisation, { idempotencyKey });
+    const [error] = await errorsOf(organisation.client.request(remove, { id, idempotencyKey }));
+    expect(error?.extensions.code).toBe('IDEMPOTENCY_CONFLICT');
+  });
+
+  test('is none for another API key, nor a day later', async () => {
+    const organisation = await server.newOrganisation();
+    const idempotencyKey = randomUUID();
+    const { id } = await create(organisation, { name: 'one', idempotencyKey });
+    const another = {
+      ...organisation,
+      client: server.clientFor(await organisation.newKey(['connections:write', 'connections:read'])),
+    };
+    await create(another, { name: 'two', idempotencyKey });
+    await server.database
+      .fork()
+      .execute(`update idempotent_request set created_at = created_at - interval '25 hours' where key = ?`, [
+        idempotencyKey,
+      ]);
+    expect((await create(organisation, { name: 'three', idempotencyKey })).id).not.toBe(id);
+  });
+
+  test.each(['', 'two words', 'x'.repeat(129), 'ünï'])(
+    'a key that cannot be one is refused: %j',
+    async (key) => {
+      const organisation = await server.newOrganisation();
+      const { id } = await create(organisation, {});
+      const [inInput] = await errorsOf(create(organisation, { name: 'b', idempotencyKey: key }));
+      expect(inInput?.extensions).toMatchObject({
+        code: 'BAD_USER_INPUT',
+        issues: [{ path: ['input', 'idempotencyKey'] }],
+      });
+      const [inArgument] = await errorsOf(organisation.client.request(remove, { id, idempotencyKey: key }));
+      expect(inArgument?.extensions).toMatchObject({
+        code: 'BAD_USER_INPUT',
+        issues: [{ path: ['idempotencyKey'] }],
+      });
+    },
+  );
+});
+
+test('what is kept gives away neither token nor credentials', async () => {
+  const organisation = await server.newOrganisation();
+  await create(organisation, { idempotencyKey: 'kept' }, { apiToken: '00planted-planted-planted' });
+  const rows = JSON.stringify(await server.database.fork().execute('select * from idempotent_request'));
+  expect(rows).toContain('kept');
+  expect(rows).not.toMatch(/00planted|sealed|eyJ/);
+});
+
+test.skipIf(!testDatabaseUrl)('two servers on one database carry a request out once', async () => {
+  const second = await startTestServer({ beside: server });
+  const organisation = await server.newOrganisation();
+  const there = { ...organisation, client: second.clientFor(organisation.apiKey) };
+  const idempotencyKey = randomUUID();
+  const made = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => create(i % 2 ? organisation : there, { idempotencyKey })),
+  );
+  expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+  await second.close();
+});

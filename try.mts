@@ -1,0 +1,10 @@
+import { createOpenApi } from './src/rest/openapi.ts';
+import { createRoutes } from './src/rest/routes.ts';
+import { okta } from './src/apps/okta/okta.ts';
+import { createApps } from './src/apps/index.ts';
+const apps = createApps({trustedHosts:new Set()});
+console.time('doc');
+const routes = createRoutes({apps} as any);
+const d = createOpenApi(routes, apps);
+console.timeEnd('doc');
+console.log(JSON.stringify(d,null,1));
