@@ -140,6 +140,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     close: async () => {
       clearInterval(purging);
+      database.changes.close();
       const closed = new Promise((resolve) => http.close(resolve));
       // Else a client would send its next request over a connection that it has reason to think is kept.
       for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');

@@ -81,7 +81,7 @@ describe('the audit trail', () => {
         expect.arrayContaining(['name', 'credentials.apiToken']),
       ],
       [2, 'UPDATE_CONNECTION', 'OK', 'renamed', ['name', 'credentials.apiToken']],
-      [3, 'VERIFY_CONNECTION', 'OK', 'renamed', []],
+      [3, 'VERIFY_CONNECTION', 'OK', 'renamed', ['verification']],
       [4, 'DELETE_CONNECTION', 'OK', 'renamed', ['deletedAt']],
       [5, 'RESTORE_CONNECTION', 'OK', 'renamed', ['deletedAt']],
       [6, 'PURGE_CONNECTION', 'OK', 'renamed', ['deletedAt']],

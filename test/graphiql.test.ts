@@ -48,6 +48,17 @@ test.each(['localhost', 'LOCALHOST:80', '127.0.0.1:4000', '[::1]:4000'])(
   },
 );
 
+test('behind a proxy, where anybody may be, the page does not have the key', async () => {
+  for (const header of ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 'via']) {
+    const response = await fetch(server.graphqlUrl, {
+      headers: { accept: 'text/html', [header]: 'somewhere' },
+    });
+    const page = await response.text();
+    expect(page).toContain('createOktaConnection(input: $input)');
+    expect(page).not.toContain(apiKey);
+  }
+});
+
 test('a server that others on the network can reach does not give them the key', async () => {
   const open0 = await startTestServer({ config: { host: '0.0.0.0' }, graphiqlApiKey: new Secret(apiKey) });
   const { status, page } = await open('localhost', open0);

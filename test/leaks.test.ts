@@ -17,6 +17,7 @@ import {
   tokenRejected,
 } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
+import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 /** Every token that was planted so far. */
@@ -69,7 +70,7 @@ describe('a token is nowhere to be found', () => {
     server = await startTestServer({
       config: { trustedInstanceHosts: trusted },
       outbound: { timeoutMs: 300 },
-      ...(!testDatabaseUrl && { location: { kind: 'embedded', folder } }),
+      ...(!testDatabaseUrl && { location: { kind: 'embedded', folder: join(folder, 'database') } }),
     });
   });
   afterAll(async () => {
@@ -157,7 +158,56 @@ describe('a token is nowhere to be found', () => {
     ];
   }
 
+  /** Bodies, queries and paths of the REST routes with the token in right and wrong places. */
+  async function plantInRest(apiKey: string): Promise<void> {
+    const token = canary();
+    const path = '/api/v1/app-connections/okta';
+    const { input } = okta({ name: 'over-rest' }, { apiToken: token });
+    const made = await restClient(server.url, apiKey)('POST', path, input);
+    expect(made.status).toBe(200);
+    answers += made.text;
+    const id = at(made.body, 'appConnection', 'id');
+    for (const { input: body } of variables())
+      await send(apiKey, { name: 'another', ...Object(body) }, {}, path);
+    await send(apiKey, `{"credentials": {"apiToken": "${token}"`, {}, path);
+    await send(apiKey, token, {}, path);
+    await send(apiKey, [input], {}, path);
+    await send(apiKey, JSON.stringify(token), {}, path);
+    await send(apiKey, { ...input, description: token.repeat(2_000) }, {}, path);
+    await send(apiKey, input, { 'content-type': 'text/plain' }, path);
+    await send(apiKey, input, { 'content-type': `application/json; charset=${token}` }, path);
+    await send(apiKey, `apiToken=${token}`, { 'content-type': 'application/x-www-form-urlencoded' }, path);
+    await send(apiKey, input, { authorization: `SSWS ${token}` }, path);
+    await send(apiKey, input, { authorization: `Bearer ${token}` }, path);
+    await send(apiKey, input, { 'idempotency-key': '1', 'x-request-id': token, cookie: token }, path);
+    await send(apiKey, input, {}, `${path}?apiToken=${token}&${token}=1`);
+    await send(apiKey, input, {}, `${path}/${token}`);
+    const rest = restClient(server.url, apiKey);
+    for (const [method, where, body] of [
+      ['PATCH', `${path}/${id}`, { credentials: { apiToken: canary() } }],
+      ['PATCH', `${path}/${id}`, { credentials: { apiToken: `${token} ${token}` } }],
+      ['PATCH', `${path}/${id}`, { credentials: { [token]: token } }],
+      ['PATCH', `${path}/${id}`, { description: token, credentials: { apiToken: token } }],
+      ['PATCH', `${path}/${id}`, { name: token, [token]: token, version: token }],
+      ['PATCH', `${path}/${token}`, { name: 'x' }],
+      ['DELETE', `${path}/${id}?version=${token}&purge=${token}&${token}=1`],
+      ['DELETE', `${path}/${id}`, { apiToken: token }],
+      ['GET', `${path}/${token}`],
+      ['GET', `${path}/connection-name/-${token}?projectId=${token}`],
+      ['GET', `${path}?cursor=${token}&limit=${token}&projectId=${token}`],
+      ['GET', `${path}?cursor=${Buffer.from(`["${token}"]`).toString('base64url')}`],
+      ['GET', `${path}/available?${token}`],
+      ['GET', `/api/${token}?${token}`],
+      ['PUT', path, input],
+    ] as const) {
+      const answer = await rest(method, where, body);
+      answers += JSON.stringify([...answer.headers]) + answer.text;
+      expect(answer.status, `${method} ${where.slice(0, 40)}`).not.toBe(500);
+    }
+  }
+
   async function plantEverywhere(apiKey: string): Promise<void> {
+    await plantInRest(apiKey);
     for (const each of variables()) await send(apiKey, { query: createMutation, variables: each });
     for (const query of documents()) await send(apiKey, { query });
     const token = canary();
@@ -168,7 +218,6 @@ describe('a token is nowhere to be found', () => {
     await send(apiKey, [{ query: createMutation, variables: okta({}, { apiToken: token }) }]);
     await send(apiKey, `{"query": "mutation", "variables": {"apiToken": "${token}"`);
     await send(apiKey, `${token}`);
-    await send(apiKey, okta({}, { apiToken: token }).input, {}, '/api/v1/app-connections/okta');
     await send(apiKey, okta({}, { apiToken: token }).input);
     await send(apiKey, { query: '{ __typename }' }, { authorization: `SSWS ${token}` });
     await send(apiKey, { query: '{ __typename }' }, { authorization: `Bearer ${token}` });
@@ -245,14 +294,20 @@ describe('a token is nowhere to be found', () => {
     await dying.database.close();
     answers = '';
     const token = canary();
+    const variables = okta({}, { apiToken: token });
     for (const authorization of [`Bearer ${apiKey}`, `Bearer ${token}`]) {
-      const answer = await collect(dying.graphqlUrl, {
-        method: 'POST',
-        headers: { authorization, 'content-type': 'application/json' },
-        body: JSON.stringify({ query: createMutation, variables: okta({}, { apiToken: token }) }),
-      });
-      expect(answer).toContain('INTERNAL_SERVER_ERROR');
-      expect(found(answer)).toEqual([]);
+      for (const [path, body] of [
+        ['/graphql', { query: createMutation, variables }],
+        ['/api/v1/app-connections/okta', variables.input],
+      ] as const) {
+        const answer = await collect(dying.url + path, {
+          method: 'POST',
+          headers: { authorization, 'content-type': 'application/json' },
+          body: JSON.stringify(body),
+        });
+        expect(answer).toContain('INTERNAL_SERVER_ERROR');
+        expect(found(answer)).toEqual([]);
+      }
     }
     expect(found(dying.logs())).toEqual([]);
     await dying.close();

@@ -49,7 +49,7 @@ function block(language: string, holding: string): string {
 }
 
 test("the README's curl command makes a connection, pasted as it is", async () => {
-  const { stdout } = await run('sh', ['-c', block('sh', 'curl ')], { cwd: folder });
+  const { stdout } = await run('sh', ['-c', block('sh', '/graphql')], { cwd: folder });
   expect(JSON.parse(stdout)).toEqual({
     data: {
       createOktaConnection: {
@@ -60,6 +60,19 @@ test("the README's curl command makes a connection, pasted as it is", async () =
         },
       },
     },
+  });
+});
+
+test("the README's curl command for REST makes a connection, pasted as it is", async () => {
+  const { stdout } = await run('sh', ['-c', block('sh', '/api/v1/')], { cwd: folder });
+  expect(JSON.parse(stdout)).toMatchObject({
+    appConnection: { name: 'my-okta-connection', app: 'okta', method: 'api-token', projectId: firstProjectId },
+  });
+});
+
+test('the README tells every REST route', () => {
+  const routes = createRest({
+    apps: createApps({ trustedHosts: new Set() }),
   });
 });
 

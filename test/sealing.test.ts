@@ -324,10 +324,12 @@ describe('root keys', () => {
     const { rotated, orgId } = await rotate();
     expect(await openRow(made.id, rotated)).toEqual({ apiToken: made.token });
     expect((await rootKeyIds(organisation.orgId)).sort()).toEqual([
+      ['AUDIT', 'test', 'test'],
       ['FINGERPRINT', 'test', 'test'],
       ['SEAL', 'test', 'test'],
     ]);
     expect((await rootKeyIds(orgId)).sort()).toEqual([
+      ['AUDIT', 'next', 'next'],
       ['FINGERPRINT', 'next', 'next'],
       ['SEAL', 'next', 'next'],
     ]);

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -82,7 +82,7 @@ describe('the first start', () => {
         createOktaConnection: {
           appConnection: {
             id: expect.any(String),
-            name: 'my-okta-connection',
+            name: expect.stringMatching(/^my-okta-connection-\d+$/),
             credentials: { instanceUrl: 'https://example.okta.com' },
             verification: { status: 'VERIFIED' },
           },
@@ -165,7 +165,9 @@ describe('the next start', () => {
     const { appConnections } = await clientOf(await next.ready(), keyIn(folder.path)).request<Listed>(
       listQuery,
     );
-    expect(appConnections.nodes.map(({ name }) => name)).toEqual(['my-okta-connection']);
+    expect(appConnections.nodes.map(({ name }) => name)).toEqual([
+      expect.stringMatching(/^my-okta-connection-\d+$/),
+    ]);
   });
 });
 
@@ -298,8 +300,37 @@ describe('a server that cannot have what it needs says so in one line and ends w
 
   test('when the embedded database is damaged', async () => {
     using folder = temporaryFolder();
-    writeFileSync(join(folder.path, 'database'), 'not a folder');
-    expect(await lastWords({ DATA_DIR: folder.path })).toContain(join(folder.path, 'database'));
+    writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
+    for (const damage of [
+      () => writeFileSync(join(folder.path, 'database'), 'not a folder'),
+      () => mkdirSync(join(folder.path, 'database')),
+    ]) {
+      rmSync(join(folder.path, 'database'), { force: true });
+      damage();
+      expect(await lastWords({ DATA_DIR: folder.path })).toContain(join(folder.path, 'database'));
+    }
+  });
+
+  test('when the encryption keys of the data are gone, and makes no others in their place', async () => {
+    using folder = temporaryFolder();
+    mkdirSync(join(folder.path, 'database'));
+    const file = join(folder.path, 'encryption-keys');
+    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(new RegExp(`${file} is missing`));
+    expect(existsSync(file)).toBe(false);
+  });
+
+  test.each(['', 'short', 'two words that are long enough to be a key'])(
+    'when the file of the API key holds none: %j',
+    async (text) => {
+      using folder = temporaryFolder();
+      writeFileSync(join(folder.path, 'api-key'), text);
+      expect(await lastWords({ DATA_DIR: folder.path })).toMatch(/api-key does not hold an API key/);
+    },
+  );
+
+  test('when NODE_ENV is misspelt, which would make production a playground', async () => {
+    using folder = temporaryFolder();
+    expect(await lastWords({ DATA_DIR: folder.path, NODE_ENV: 'Production' })).toMatch(/NODE_ENV must be/);
   });
 
   test('when another server uses the same DATA_DIR, which goes on undisturbed', async () => {

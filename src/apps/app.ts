@@ -12,8 +12,9 @@ export interface Field {
   label: string;
   /** `SECRET` fields are sealed and never come back; the others are public. */
   kind: 'TEXT' | 'URL' | 'SECRET';
-  /** Checks and normalises the value. A `SECRET` field takes and gives a `Secret`, the others a string. */
+  /** Checks and normalises a value that is there. A `SECRET` field takes and gives a `Secret`, the others a string. */
   rule: z.ZodType<FieldValue>;
+  /** Whether it may not be left out; what may be, need not be said in `rule`. */
   required: boolean;
   placeholder: string;
   /** What it is, for the person who has to fill it in. */
@@ -53,6 +54,7 @@ export interface Method {
   id: string;
   label: string;
   description: string;
+  /** By name. A field that several methods of an app have is the same in each of them. */
   fields: Readonly<Record<string, Field>>;
   /** Asks the app whether the credentials work. An outage is a diagnosis, not an exception. */
   verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<Diagnosis>;
@@ -60,9 +62,9 @@ export interface Method {
 
 /** A third-party product. One folder in `apps/` holds all there is to say about it. */
 export interface App {
-  /** Stored in the database and used in REST: `okta`. GraphQL has it as `OKTA`. */
+  /** Stored in the database and used in REST: `okta`. GraphQL has it as `OKTA`, and in names as `typeNameOf` makes it. */
   id: string;
-  /** What people call it; also the start of its GraphQL type names: `Okta`. */
+  /** What people call it: `Okta`. */
   name: string;
   description: string;
   methods: readonly Method[];
@@ -87,4 +89,15 @@ export interface App {
     description: string;
     fields: Readonly<Record<string, { description: string; required: boolean }>>;
   };
+}
+
+/** The app in the names of types, fields and operations: `acme-cloud` becomes `AcmeCloud`. */
+export function typeNameOf({ id }: App): string {
+  return id.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** The field in which GraphQL has the app's own id of a request: `oktaRequestId`. */
+export function requestIdFieldOf(app: App): string {
+  const name = typeNameOf(app);
+  return `${name.charAt(0).toLowerCase()}${name.slice(1)}RequestId`;
 }

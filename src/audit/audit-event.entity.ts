@@ -26,6 +26,7 @@ const AuditEventSchema = defineEntity({
     /** The API key that was used; null when the server did it by itself. */
     keyId: p.uuid().nullable(),
     connectionId: p.uuid().nullable(),
+    projectId: p.uuid().nullable(),
     /** The name that the connection had, so that it can be told when it is gone. */
     connectionName: p.text().nullable(),
     address: p.text().nullable(),

@@ -1,8 +1,6 @@
 import type { Caller } from '../access/caller.ts';
-import type { Database } from '../database/database.ts';
 import { Problem } from '../errors.ts';
-import type { Vault } from '../secrets/vault.ts';
-import { appendEvent, type NewEvent } from './chain.ts';
+import { type AuditParts, appendEvent, type NewEvent } from './chain.ts';
 
 /** Who tries to do what. */
 export type Attempt = Pick<NewEvent, 'action' | 'connectionId' | 'connectionName'>;
@@ -12,7 +10,7 @@ export type Attempt = Pick<NewEvent, 'action' | 'connectionId' | 'connectionName
  * transaction of the change.
  */
 export async function auditRefusals<T>(
-  { database, vault }: { database: Database; vault: Vault },
+  parts: AuditParts,
   caller: Caller,
   attempt: Attempt,
   work: () => Promise<T>,
@@ -22,9 +20,9 @@ export async function auditRefusals<T>(
   } catch (error) {
     if (error instanceof Problem) {
       const { orgId, keyId } = caller;
-      const em = database.fork();
+      const em = parts.database.fork();
       await em.transactional((tx) =>
-        appendEvent(tx, vault, { ...attempt, orgId, keyId, outcome: error.code }),
+        appendEvent(tx, parts, { ...attempt, orgId, keyId, outcome: error.code }),
       );
     }
     throw error;

@@ -1,7 +1,14 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Database } from '../database/database.ts';
 import { currentRequest } from '../log.ts';
 import type { Vault } from '../secrets/vault.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
+
+/** What adding an event takes. */
+export interface AuditParts {
+  database: Database;
+  vault: Vault;
+}
 
 /** What is to be told of something that was done or refused. */
 export interface NewEvent {
@@ -10,6 +17,7 @@ export interface NewEvent {
   keyId: string | null;
   connectionId?: string | null;
   connectionName?: string | null;
+  projectId?: string | null | undefined;
   outcome: AuditEvent['outcome'];
   /** The names of the fields that changed. */
   fields?: string[];
@@ -19,7 +27,11 @@ export interface NewEvent {
  * Adds an event to its organisation's chain, in the transaction of `em`. Call it last: until the transaction ends,
  * nobody else can add to the chain.
  */
-export async function appendEvent(em: EntityManager, vault: Vault, event: NewEvent): Promise<void> {
+export async function appendEvent(
+  em: EntityManager,
+  { database, vault }: AuditParts,
+  event: NewEvent,
+): Promise<void> {
   const { orgId } = event;
   // Makes the head if it is not there, and in any case locks it and says where it is.
   const head = await em.execute<{ seq: number; hash: string }>(
@@ -37,6 +49,7 @@ export async function appendEvent(em: EntityManager, vault: Vault, event: NewEve
     keyId: event.keyId,
     connectionId: event.connectionId ?? null,
     connectionName: event.connectionName ?? null,
+    projectId: event.projectId ?? null,
     address: request?.address ?? null,
     requestId: request?.id ?? null,
     outcome: event.outcome,
@@ -46,6 +59,7 @@ export async function appendEvent(em: EntityManager, vault: Vault, event: NewEve
   const hash = await hashOf(em, vault, complete);
   await em.insert(AuditEvent, { ...complete, hash });
   await em.nativeUpdate(AuditHead, { orgId }, { seq: complete.seq, hash });
+  await database.announce(em, orgId);
 }
 
 /** What is wrong with a chain, first of all. */
@@ -102,12 +116,14 @@ async function whatHappened(
 
 /** An event, but for its own hash. */
 type Told = Pick<AuditEvent, 'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'previousHash'> &
-  Partial<Pick<AuditEvent, 'keyId' | 'connectionId' | 'connectionName' | 'address' | 'requestId'>>;
+  Partial<
+    Pick<AuditEvent, 'keyId' | 'connectionId' | 'connectionName' | 'projectId' | 'address' | 'requestId'>
+  >;
 
 function hashOf(em: EntityManager, vault: Vault, event: Told, seq = event.seq): Promise<string> {
   const { orgId, at, action, outcome, fields, previousHash } = event;
-  const { keyId, connectionId, connectionName, address, requestId } = event;
-  const known = Object.entries({ keyId, connectionId, connectionName, address, requestId }).filter(
+  const { keyId, connectionId, connectionName, projectId, address, requestId } = event;
+  const known = Object.entries({ keyId, connectionId, connectionName, projectId, address, requestId }).filter(
     ([, value]) => value != null,
   );
   return vault.mac(em, orgId, 'AUDIT', {

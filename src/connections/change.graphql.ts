@@ -1,4 +1,4 @@
-import type { App } from '../apps/app.ts';
+import { type App, typeNameOf } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { AppConnection } from './app-connection.entity.ts';
@@ -94,7 +94,8 @@ export function defineConnectionChanges(
 
 function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionTypes): void {
   const { name, moving } = app;
-  const CredentialsInput = builder.inputType(`Update${name}CredentialsInput`, {
+  const typeName = typeNameOf(app);
+  const CredentialsInput = builder.inputType(`Update${typeName}CredentialsInput`, {
     description: `What is to change of the credentials for ${name}; what is left out stays.`,
     fields: (t) =>
       Object.fromEntries(
@@ -104,7 +105,7 @@ function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionType
         ]),
       ),
   });
-  const Input = builder.inputRef<UpdateConnection>(`Update${name}ConnectionInput`).implement({
+  const Input = builder.inputRef<UpdateConnection>(`Update${typeName}ConnectionInput`).implement({
     description: `What is to change of a connection to ${name}: what is left out stays, null clears what may be empty.`,
     validate: { schema: updateConnectionRule(app) },
     fields: (t) => ({
@@ -122,7 +123,7 @@ function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionType
     }),
   });
   const Payload = builder
-    .objectRef<{ appConnection: AppConnection }>(`Update${name}ConnectionPayload`)
+    .objectRef<{ appConnection: AppConnection }>(`Update${typeName}ConnectionPayload`)
     .implement({
       description: 'What was changed.',
       fields: (t) => ({
@@ -132,7 +133,7 @@ function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionType
         }),
       }),
     });
-  builder.mutationField(`update${name}Connection`, (t) =>
+  builder.mutationField(`update${typeName}Connection`, (t) =>
     t.field({
       type: Payload,
       nullable: true,

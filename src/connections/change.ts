@@ -32,13 +32,13 @@ export interface Change {
  * @throws Problem `NOT_FOUND`, `VERSION_CONFLICT`
  */
 export async function changeConnection(
-  { database, vault }: ConnectionParts,
+  parts: ConnectionParts,
   caller: Caller,
   { target, action, find, apply, keep }: Change,
 ): Promise<AppConnection> {
   const { orgId, keyId } = caller;
   const { id, app } = target;
-  return database.fork().transactional(async (em) => {
+  return parts.database.fork().transactional(async (em) => {
     const connection = await findConnection(em, caller, { id, ...(app && { app }) }, { ...find, lock: true });
     assertVersion(connection, target);
     const fields = apply(connection, em);
@@ -49,9 +49,9 @@ export async function changeConnection(
     await em.flush();
     await keep?.(em, connection);
     if (fields.length > 0) {
-      const { name: connectionName } = connection;
-      const event = { orgId, keyId, action, connectionId: id, connectionName, fields };
-      await appendEvent(em, vault, { ...event, outcome: 'OK' });
+      const { name: connectionName, projectId } = connection;
+      const event = { orgId, keyId, action, connectionId: id, connectionName, projectId, fields };
+      await appendEvent(em, parts, { ...event, outcome: 'OK' });
     }
     return connection;
   });

@@ -1,3 +1,4 @@
+import { typeNameOf } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { AppConnection } from './app-connection.entity.ts';
@@ -22,7 +23,7 @@ export function defineCreateConnection(
 
   for (const { app, CredentialsInput } of ofApps) {
     const [onlyMethod, anotherMethod] = app.methods;
-    const Input = builder.inputRef<CreateConnection>(`Create${app.name}ConnectionInput`).implement({
+    const Input = builder.inputRef<CreateConnection>(`Create${typeNameOf(app)}ConnectionInput`).implement({
       description: `A connection to ${app.name} to be made.`,
       validate: { schema: createConnectionRule(app) },
       fields: (t) => ({
@@ -58,14 +59,14 @@ export function defineCreateConnection(
       }),
     });
     const Payload = builder
-      .objectRef<{ appConnection: AppConnection }>(`Create${app.name}ConnectionPayload`)
+      .objectRef<{ appConnection: AppConnection }>(`Create${typeNameOf(app)}ConnectionPayload`)
       .implement({
         description: 'What was made.',
         fields: (t) => ({
           appConnection: t.expose('appConnection', { type: Connection, description: 'The new connection.' }),
         }),
       });
-    builder.mutationField(`create${app.name}Connection`, (t) =>
+    builder.mutationField(`create${typeNameOf(app)}Connection`, (t) =>
       t.field({
         type: Payload,
         nullable: true,

@@ -79,9 +79,9 @@ async function make(
       });
       await tx.flush();
       await keep(tx, snapshot(connection));
-      await appendEvent(tx, parts.vault, {
+      await appendEvent(tx, parts, {
         ...{ orgId, keyId, action: 'CREATE_CONNECTION', outcome: 'OK' },
-        ...{ connectionId: id, connectionName: input.name },
+        ...{ connectionId: id, connectionName: input.name, projectId: place.projectId },
         fields: fieldsOf(input),
       });
       return connection;

@@ -59,11 +59,11 @@ export interface CreateConnection {
 /** The rules of a connection to be made to this app. */
 export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
   return byMethod(app, (method) =>
-    z.object({
+    nothingElse({
       name: connectionName,
       description,
       projectId,
-      ...credentialsRules(method),
+      ...credentialsRules(app, method),
       onUnreachable: z.enum(onUnreachable),
       idempotencyKey: idempotencyKey.nullish(),
     }),
@@ -75,12 +75,25 @@ export type ValidateCredentials = Pick<CreateConnection, 'method' | 'credentials
 
 /** The rules of credentials that this app is to judge: those of a connection to be made with them. */
 export function validateCredentialsRule(app: App): z.ZodType<ValidateCredentials> {
-  return byMethod(app, (method) => z.object(credentialsRules(method))).superRefine(refuseMisplacedSecrets);
+  return byMethod(app, (method) => z.object(credentialsRules(app, method))).superRefine(
+    refuseMisplacedSecrets,
+  );
 }
 
-function credentialsRules(method: Method) {
-  const rules = Object.entries(method.fields).map(([name, { rule }]) => [name, rule] as const);
-  return { method: z.literal(method.id), credentials: z.object(Object.fromEntries(rules)) };
+function credentialsRules(app: App, method: Method) {
+  const own = Object.entries(method.fields).map(
+    ([name, { rule, required }]) => [name, required ? rule : rule.nullish()] as const,
+  );
+  const others = app.methods.flatMap(({ fields }) =>
+    Object.keys(fields).map((name) => [name, z.null({ error: notOfMethod(method) }).optional()] as const),
+  );
+  const rules: Record<string, z.ZodType<FieldValue>> = Object.fromEntries([...others, ...own]);
+  return { method: z.literal(method.id), credentials: z.object(rules) };
+}
+
+/** What to say of a field that only another method of the app has. */
+export function notOfMethod({ label }: Method): string {
+  return `Leave this out: it is not part of the method “${label}”.`;
 }
 
 function byMethod<Rule extends z.ZodObject>(app: App, ruleOf: (method: Method) => Rule) {
@@ -98,7 +111,7 @@ export interface UpdateConnection {
   /** Never null: the rules see to that. */
   name?: string | null | undefined;
   description?: string | null | undefined;
-  /** By field of the method; absent or null leaves the stored one. */
+  /** By field of the method; absent leaves the stored one, and so does null unless the field may be left out. */
   credentials?: Record<string, FieldValue> | null | undefined;
   /** Whether the new host may belong to another organisation of the app. */
   allowDifferentOrganisation?: boolean | null | undefined;

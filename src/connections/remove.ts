@@ -1,6 +1,6 @@
 import type { Caller } from '../access/caller.ts';
 import { auditRefusals } from '../audit/audited.ts';
-import { appendEvent } from '../audit/chain.ts';
+import { type AuditParts, appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { type ChangeTarget, changeConnection } from './change.ts';
@@ -90,24 +90,23 @@ export async function restoreConnection(
 }
 
 /** Really removes every connection whose time to be restored is over, each with an event that says so. */
-export async function purgeExpired({
-  database,
-  vault,
-  deletedRetentionDays,
-}: Pick<ConnectionParts, 'database' | 'vault' | 'deletedRetentionDays'>): Promise<void> {
+export async function purgeExpired(
+  parts: AuditParts & Pick<ConnectionParts, 'deletedRetentionDays'>,
+): Promise<void> {
+  const { database, deletedRetentionDays } = parts;
   const before = new Date(Date.now() - deletedRetentionDays * dayMs);
   const expired = await database.fork().find(AppConnection, { deletedAt: { $lte: before } });
-  for (const { id, orgId, name: connectionName } of expired) {
+  for (const { id, orgId, projectId, name: connectionName } of expired) {
     await database.fork().transactional(async (em) => {
-      const gone = await em.nativeDelete(AppConnection, { id, deletedAt: { $lte: before } });
-      const event = {
+      if ((await em.nativeDelete(AppConnection, { id, deletedAt: { $lte: before } })) === 0) return;
+      const what = {
         orgId,
-        keyId: null,
         action: 'PURGE_CONNECTION',
         connectionId: id,
         connectionName,
+        projectId,
       } as const;
-      if (gone > 0) await appendEvent(em, vault, { ...event, outcome: 'OK' });
+      await appendEvent(em, parts, { ...what, keyId: null, outcome: 'OK', fields: ['deletedAt'] });
     });
   }
 }

@@ -1,4 +1,4 @@
-import type { App } from '../apps/app.ts';
+import { type App, typeNameOf } from '../apps/app.ts';
 import { type Builder, enumValues } from '../graphql/builder.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { defineVerification } from './verification.graphql.ts';
@@ -19,10 +19,10 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   });
   const MethodEnum = builder.enumType('AppConnectionMethod', {
     description: 'The ways in which apps let us in.',
-    values: enumValues(apps.flatMap((app) => app.methods)),
+    values: enumValues(methodsOf(apps)),
   });
   const { Credentials, ofApps } = defineCredentials(builder, apps);
-  const { Verification, Status, ErrorCodeEnum } = defineVerification(builder);
+  const { Verification, Status, ErrorCodeEnum } = defineVerification(builder, apps);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
     description:
       'A connection to a third-party product: where it is, how we are let in, and whether that works.',
@@ -70,9 +70,20 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   return { Connection, AppEnum, MethodEnum, Status, ErrorCodeEnum, ofApps };
 }
 
+/** Every method once; one that several apps have is described for each of them. */
+function methodsOf(apps: readonly App[]): { id: string; description: string }[] {
+  const uses = apps.flatMap(({ name, methods }) => methods.map((method) => ({ name, ...method })));
+  return [...Map.groupBy(uses, ({ id }) => id)].map(([id, alike]) => {
+    const descriptions = alike.map(({ name, description }) =>
+      alike.length > 1 ? `${name}: ${description}` : description,
+    );
+    return { id, description: descriptions.join('\n\n') };
+  });
+}
+
 /** `AppConnectionCredentials`, and for each app the type that implements it and the input that it comes from. */
 function defineCredentials(builder: Builder, apps: readonly App[]) {
-  const typeName = (app: App) => `${app.name}Credentials`;
+  const typeName = (app: App) => `${typeNameOf(app)}Credentials`;
   const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
     description: 'The public part of the credentials. The secret part never comes back.',
     resolveType: (connection) => {
@@ -123,7 +134,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
 
 /** `…CredentialsInput`: the fields of all methods of an app. */
 function defineCredentialsInput(builder: Builder, app: App) {
-  return builder.inputType(`${app.name}CredentialsInput`, {
+  return builder.inputType(`${typeNameOf(app)}CredentialsInput`, {
     description: `What ${app.name} needs to let us in.`,
     fields: (t) =>
       Object.fromEntries(

@@ -1,5 +1,5 @@
 import type { Caller } from '../access/caller.ts';
-import type { App, Credentials } from '../apps/app.ts';
+import type { App, Credentials, Method } from '../apps/app.ts';
 import { auditRefusals } from '../audit/audited.ts';
 import { badInput } from '../errors.ts';
 import type { AppConnection } from './app-connection.entity.ts';
@@ -13,7 +13,7 @@ import {
   sealedColumns,
 } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
-import type { UpdateConnection } from './input.ts';
+import { notOfMethod, type UpdateConnection } from './input.ts';
 import { appAndMethodOf, type ConnectionParts } from './parts.ts';
 import { assertNameFree, keepingNamesApart } from './place.ts';
 import { findConnection } from './read.ts';
@@ -60,13 +60,13 @@ async function change(
   if (name !== before.name) await assertNameFree(em, before, name, namePath);
 
   const { app, method } = appAndMethodOf(parts, before);
-  const credentials = await newCredentials(parts, before, input);
-  const diagnosis = credentials && (await method.verify(credentials, parts.outbound));
+  const fresh = await newCredentials(parts, before, input);
+  const diagnosis = fresh && (await method.verify(fresh.credentials, parts.outbound));
   if (diagnosis) assertVerified(diagnosis);
   const whose = { app, method, orgId: before.orgId, connectionId: where.id };
-  const columns = credentials &&
+  const columns = fresh &&
     diagnosis && {
-      ...(await sealedColumns(parts, em, whose, credentials)),
+      ...(await sealedColumns(parts, em, whose, fresh.credentials)),
       ...outcomeColumns(diagnosis, new Date()),
     };
 
@@ -77,16 +77,17 @@ async function change(
       apply: (connection) => {
         const isNamed = input.name != null && input.name !== connection.name;
         const isDescribed = input.description !== undefined && input.description !== connection.description;
+        // Whoever has replaced the credentials meanwhile would find some of the old secrets back in place of theirs.
+        if (fresh?.isMerged && connection.credentialsHash !== before.credentialsHash) {
+          assertVersion(connection, { ...target, version: before.version });
+        }
         Object.assign(connection, columns);
         if (input.name != null) connection.name = input.name;
         if (input.description !== undefined) connection.description = input.description;
         return [
           ...(isNamed ? ['name'] : []),
           ...(isDescribed ? ['description'] : []),
-          ...(columns ? Object.keys(part(method, input.credentials ?? {}).secret) : []).map(inCredentials),
-          ...(columns ? changedOf(before.publicCredentials, columns.publicCredentials) : []).map(
-            inCredentials,
-          ),
+          ...(fresh?.fields ?? []).map((name) => `credentials.${name}`),
         ];
       },
       keep: (tx, connection) => keep(tx, snapshot(connection)),
@@ -94,10 +95,21 @@ async function change(
   );
 }
 
-const inCredentials = (name: string) => `credentials.${name}`;
+const inCredentials = (name: string) => ['input', 'credentials', name];
 
-function changedOf(before: Credentials['public'], after: Credentials['public']): string[] {
-  return Object.keys(after).filter((name) => before[name] !== after[name]);
+/** The names of what is in one and not, or not the same, in the other. */
+function changedOf(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>) {
+  const names = Object.keys({ ...before, ...after });
+  return names.filter((name) => before[name] !== after[name]);
+}
+
+/** Credentials as they would be. */
+interface NewCredentials {
+  credentials: Credentials;
+  /** The names of the fields that change. */
+  fields: string[];
+  /** Whether some of the secrets are the stored ones. */
+  isMerged: boolean;
 }
 
 /** The whole of the credentials as they would be, or undefined when they stay as they are. */
@@ -105,32 +117,52 @@ async function newCredentials(
   parts: ConnectionParts,
   before: AppConnection,
   input: UpdateConnection,
-): Promise<Credentials | undefined> {
+): Promise<NewCredentials | undefined> {
   const { app, method } = appAndMethodOf(parts, before);
+  assertOfMethod(method, input);
   const given = part(method, input.credentials ?? {});
-  const shown = { ...before.publicCredentials, ...given.public };
-  const isAsBefore = Object.entries(shown).every(([name, value]) => before.publicCredentials[name] === value);
-  if (isAsBefore && Object.keys(given.secret).length === 0) return undefined;
+  const kept = <T>(values: Readonly<Record<string, T>>) =>
+    Object.fromEntries(Object.entries(values).filter(([name]) => !isCleared(method, input, name)));
+  const shown = { ...kept(before.publicCredentials), ...given.public };
+  const fields = [...Object.keys(given.secret), ...changedOf(before.publicCredentials, shown)];
 
-  const missing = Object.entries(method.fields).filter(
-    ([name, { kind }]) => kind === 'SECRET' && given.secret[name] === undefined,
-  );
+  const secrets = Object.entries(method.fields).filter(([, { kind }]) => kind === 'SECRET');
+  const missing = secrets.filter(([name]) => given.secret[name] === undefined);
   if (hostOf(method, shown) === hostOf(method, before.publicCredentials)) {
-    if (missing.length === 0) return { public: shown, secret: given.secret };
-    const stored = await openCredentials(parts, parts.database.fork(), before);
-    return { public: shown, secret: { ...stored.secret, ...given.secret } };
+    if (fields.length === 0 && !secrets.some(([name]) => isCleared(method, input, name))) return undefined;
+    if (missing.length === 0) {
+      return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
+    }
+    const { secret: stored } = await openCredentials(parts, parts.database.fork(), before);
+    fields.push(...changedOf(stored, kept(stored)));
+    const secret = { ...kept(stored), ...given.secret };
+    return fields.length > 0 ? { credentials: { public: shown, secret }, fields, isMerged: true } : undefined;
   }
   const needed = missing.filter(([, { required }]) => required);
   if (needed.length > 0) {
     throw badInput(
       needed.map(([name, { label }]) => ({
-        path: ['input', 'credentials', name],
+        path: inCredentials(name),
         message: `${label}: needed again for a new host. What is stored goes to no host that it was not given for.`,
       })),
     );
   }
   if (!input.allowDifferentOrganisation) await assertSameOrganisation(parts, app, before, shown);
-  return { public: shown, secret: given.secret };
+  return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
+}
+
+/** Whether a field is to be emptied; null for one that may not be left out is as good as absent. */
+function isCleared(method: Method, { credentials }: UpdateConnection, name: string): boolean {
+  return credentials?.[name] === null && method.fields[name]?.required === false;
+}
+
+/** @throws Problem `BAD_USER_INPUT` for what only another method of the app has */
+function assertOfMethod(method: Method, { credentials }: UpdateConnection): void {
+  const others = Object.entries(credentials ?? {}).filter(
+    ([name, value]) => value != null && !Object.hasOwn(method.fields, name),
+  );
+  const message = notOfMethod(method);
+  if (others.length > 0) throw badInput(others.map(([name]) => ({ path: inCredentials(name), message })));
 }
 
 async function assertSameOrganisation(

@@ -1,4 +1,4 @@
-import type { App, Diagnosis } from '../apps/app.ts';
+import { type App, type Diagnosis, requestIdFieldOf, typeNameOf } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import { type ValidateCredentials, validateCredentialsRule } from './input.ts';
@@ -10,7 +10,7 @@ export function defineCredentialsValidation(builder: Builder, types: ConnectionT
   for (const { app, Account, CredentialsInput } of types.ofApps) {
     const Payload = definePayload(builder, types, app, Account);
     const [onlyMethod, anotherMethod] = app.methods;
-    builder.mutationField(`validate${app.name}Credentials`, (t) =>
+    builder.mutationField(`validate${typeNameOf(app)}Credentials`, (t) =>
       t.field({
         type: Payload,
         nullable: true,
@@ -44,10 +44,11 @@ type OfApp = ConnectionTypes['ofApps'][number];
 function definePayload(
   builder: Builder,
   { Status, ErrorCodeEnum }: ConnectionTypes,
-  { name, account }: App,
+  app: App,
   Account: OfApp['Account'],
 ) {
-  return builder.objectRef<Diagnosis>(`Validate${name}CredentialsPayload`).implement({
+  const { name, account } = app;
+  return builder.objectRef<Diagnosis>(`Validate${typeNameOf(app)}CredentialsPayload`).implement({
     description: `What came of asking ${name} whether credentials work.`,
     fields: (t) => ({
       status: t.expose('status', { type: Status, description: 'The outcome.' }),
@@ -73,7 +74,7 @@ function definePayload(
         description: 'When asking again makes sense, if that is known.',
         resolve: (diagnosis) => failureOf(diagnosis)?.retryAt,
       }),
-      [`${name.charAt(0).toLowerCase()}${name.slice(1)}RequestId`]: t.exposeString('upstreamRequestId', {
+      [requestIdFieldOf(app)]: t.exposeString('upstreamRequestId', {
         nullable: true,
         description: `The id that ${name} itself gave the request, for the support of ${name}.`,
       }),

@@ -1,8 +1,9 @@
+import { type App, requestIdFieldOf } from '../apps/app.ts';
 import { type Builder, defineErrorCode } from '../graphql/builder.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 
 /** `ConnectionVerification`, and the enums that it speaks in. */
-export function defineVerification(builder: Builder) {
+export function defineVerification(builder: Builder, apps: readonly App[]) {
   const ErrorCodeEnum = defineErrorCode(builder);
   const Status = builder.enumType('VerificationStatus', {
     description: 'What came of asking the app whether the credentials work.',
@@ -49,10 +50,16 @@ export function defineVerification(builder: Builder) {
         nullable: true,
         description: 'What to do about it; null when nothing went wrong.',
       }),
-      oktaRequestId: t.exposeString('upstreamRequestId', {
-        nullable: true,
-        description: "Okta's own id of the request, for Okta's support.",
-      }),
+      ...Object.fromEntries(
+        apps.map((app) => [
+          requestIdFieldOf(app),
+          t.string({
+            nullable: true,
+            description: `${app.name}'s own id of the request, for ${app.name}'s support.`,
+            resolve: (connection) => (connection.app === app.id ? connection.upstreamRequestId : null),
+          }),
+        ]),
+      ),
     }),
   });
   return { Verification, Status, ErrorCodeEnum };

@@ -27,13 +27,14 @@ export async function verifyConnection(
     const credentials = await openCredentials(parts, em, before);
     const diagnosis = await method.verify(credentials, parts.outbound);
     const { orgId, keyId } = caller;
-    const { name: connectionName } = before;
+    const { name: connectionName, projectId } = before;
     await em.transactional(async (tx) => {
       // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
       const unchanged = { id, orgId, credentialsHash: before.credentialsHash };
       await tx.nativeUpdate(AppConnection, unchanged, outcomeColumns(diagnosis, new Date(), before));
       const outcome = diagnosis.status === 'VERIFIED' ? 'OK' : diagnosis.code;
-      await appendEvent(tx, parts.vault, { orgId, keyId, action, connectionId: id, connectionName, outcome });
+      const event = { orgId, keyId, action, connectionId: id, connectionName, projectId } as const;
+      await appendEvent(tx, parts, { ...event, outcome, fields: ['verification'] });
     });
     return findConnection(parts.database.fork(), caller, { id });
   });

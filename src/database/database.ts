@@ -9,6 +9,7 @@ import type { EntityManager, MikroORM, Options } from '@mikro-orm/postgresql';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Secret } from '../secrets/secret.ts';
+import { ChangeFeed, changesChannel, listen } from './changes.ts';
 import { migrations } from './migrations/list.ts';
 
 /** Where the data is. */
@@ -24,6 +25,10 @@ export type Entities = NonNullable<Options['entities']>;
 export interface Database {
   /** A fresh unit of work; make one for each piece of work, never share one between requests. */
   fork(): EntityManager;
+  /** Says, once the transaction of `em` is committed, to all servers that something of the organisation has changed. */
+  announce(em: EntityManager, orgId: string): Promise<void>;
+  /** Hears, from all servers, that something has changed. */
+  changes: ChangeFeed;
   close(): Promise<void>;
 }
 
@@ -54,9 +59,21 @@ export async function openDatabase(
     await orm.close(true);
     throw cannotOpen(error);
   }
+  const changes = new ChangeFeed();
+  const isEmbedded = location.kind === 'embedded';
+  if (!isEmbedded) await listen(orm, changes, log);
   return {
     fork: () => orm.em.fork(),
-    close: () => orm.close(true),
+    announce: async (em, orgId) => {
+      // With one server and one connection, whoever hears of it has to wait for the transaction to look.
+      if (isEmbedded) changes.publish(orgId);
+      else await em.execute('select pg_notify(?, ?)', [changesChannel, orgId]);
+    },
+    changes,
+    close: async () => {
+      changes.close();
+      await orm.close(true);
+    },
   };
 }
 

@@ -44,12 +44,26 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: u
     // Without a path it is about the request; with one it happened while resolving, which is our fault.
     if (cause instanceof GraphQLError && !cause.path) {
       const message = scrub(cause);
-      const issues: Issue[] = [{ path: [], message }];
-      const remedy = 'Correct the request and send it again; nothing was changed.';
-      return shaped('BAD_USER_INPUT', message, cause, { issues, remedy, http: httpOf(cause) });
+      return shaped('BAD_USER_INPUT', message, cause, { ...requestDetails(message), http: httpOf(cause) });
+    }
+    // The stack ran out while the request was read, before any of it was carried out.
+    if (cause instanceof RangeError && !outer.path) {
+      return shaped(
+        'BAD_USER_INPUT',
+        'The request is nested too deeply.',
+        {},
+        requestDetails('The request is nested too deeply.'),
+      );
     }
     const { message, ...details } = unexpected(log, cause, { path: outer.path });
     return shaped('INTERNAL_SERVER_ERROR', message, outer, details);
+  };
+}
+
+function requestDetails(message: string): { issues: Issue[]; remedy: string } {
+  return {
+    issues: [{ path: [], message }],
+    remedy: 'Correct the request and send it again; nothing was changed.',
   };
 }
 

@@ -8,6 +8,7 @@ import { defineConnectionOptions } from '../connections/options.graphql.ts';
 import { defineConnectionQueries } from '../connections/queries.graphql.ts';
 import { defineConnectionTypes } from '../connections/types.graphql.ts';
 import { defineCredentialsValidation } from '../connections/validate.graphql.ts';
+import { defineConnectionWatch } from '../connections/watch.graphql.ts';
 import { createBuilder } from './builder.ts';
 
 /** The whole schema, for these apps. */
@@ -19,6 +20,7 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   defineConnectionOptions(builder, types);
   defineCreateConnection(builder, types);
   defineConnectionChanges(builder, apps, types);
+  defineConnectionWatch(builder, types);
   defineAudit(builder);
   defineCredentialsValidation(builder, types);
   return builder.toSchema();

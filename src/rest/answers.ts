@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { App } from '../apps/app.ts';
+import { type App, typeNameOf } from '../apps/app.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import { appAndMethodOf, type ConnectionParts } from '../connections/parts.ts';
 import type { Deleted } from '../connections/remove.ts';
@@ -35,14 +35,17 @@ export function connectionAnswer(app: App) {
       method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'How the app lets us in.' }),
       credentials: shownCredentials(app),
     })
-    .meta({ id: `${app.name}Connection`, description: `A connection to ${app.name}.` });
+    .meta({ id: `${typeNameOf(app)}Connection`, description: `A connection to ${app.name}.` });
 }
+
+/** The zod schema of such a connection. */
+export type ConnectionAnswer = ReturnType<typeof connectionAnswer>;
 
 /** A connection in the short form of those that a key may use. */
 export function availableAnswer(app: App) {
   return z
     .object({ id, name, app: z.literal(app.id), projectId, orgId })
-    .meta({ id: `Available${app.name}Connection`, description: `A connection to ${app.name} to choose.` });
+    .meta({ id: `Available${typeNameOf(app)}Connection`, description: `A connection to ${app.name} to choose.` });
 }
 
 /** What was deleted, and until when it can be restored. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { App } from '../apps/app.ts';
+import { type App, typeNameOf } from '../apps/app.ts';
 import {
   createConnectionRule,
   nothingElse,
@@ -64,7 +64,7 @@ export function createBody(app: App) {
   return z
     .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), createConnectionRule(app))
     .meta({
-      id: `Create${app.name}Connection`,
+      id: `Create${typeNameOf(app)}Connection`,
       description: `A connection to ${app.name} to be made.`,
       override: ({ jsonSchema }) => {
         for (const each of jsonSchema.oneOf ?? []) {
@@ -80,7 +80,7 @@ export function updateBody(app: App) {
   return z
     .preprocess((body) => withSecrets(app, toObject(body)), updateConnectionRule(app))
     .meta({
-      id: `Update${app.name}Connection`,
+      id: `Update${typeNameOf(app)}Connection`,
       description: 'What is to change: what is left out stays, null clears what may be empty.',
     });
 }

@@ -45,6 +45,8 @@ export interface TestServer {
   database: Database;
   vault: Vault;
   location: DatabaseLocation;
+  /** On PostgreSQL. */
+  databaseName: string | undefined;
   /** `id:base64`. */
   rootKey: string;
   /** A vault that remembers nothing, as after a restart; `newKeys` (`id:base64`) come before the root key so far. */
@@ -96,6 +98,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     database,
     vault,
     location,
+    databaseName:
+      location.kind === 'postgresql' ? new URL(location.url.reveal()).pathname.slice(1) : undefined,
     rootKey,
     restartedVault,
     clientFor,

@@ -16,6 +16,7 @@ export class Audit extends Migration {
         "action" text not null,
         "key_id" uuid null,
         "connection_id" uuid null,
+        "project_id" uuid null,
         "connection_name" text null,
         "address" text null,
         "request_id" uuid null,

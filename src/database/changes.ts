@@ -1,0 +1,100 @@
+import { setTimeout } from 'node:timers/promises';
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { describeError, type Logger } from '../log.ts';
+
+/** The channel on which servers tell each other which organisation has changed. */
+export const changesChannel = 'app_connections_changed';
+
+const reconnectMs = 1_000;
+
+/** Tells listeners that something of an organisation has changed; what it was, they look up themselves. */
+export class ChangeFeed {
+  readonly #listeners = new Map<string, Set<() => void>>();
+  #isClosed = false;
+  #letGo = () => {};
+
+  publish(orgId: string): void {
+    for (const wake of this.#listeners.get(orgId) ?? []) wake();
+  }
+
+  /** For when changes may have been missed. */
+  publishAll(): void {
+    for (const orgId of this.#listeners.keys()) this.publish(orgId);
+  }
+
+  /** What to let go of when this is closed; the last one given counts. */
+  holding(letGo: () => void): void {
+    this.#letGo = letGo;
+    if (this.#isClosed) letGo();
+  }
+
+  /** Ends every wait, and lets nobody wait any more. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#letGo();
+    this.publishAll();
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Starts to listen. Nothing that is published between two calls of `next` is missed. */
+  listen(orgId: string): { next(): Promise<void>; stop(): void } {
+    let isDue = false;
+    let resolve: (() => void) | undefined;
+    const wake = () => {
+      isDue = true;
+      resolve?.();
+    };
+    const listeners = this.#listeners.get(orgId) ?? new Set();
+    this.#listeners.set(orgId, listeners.add(wake));
+    return {
+      next: async () => {
+        if (!isDue && !this.#isClosed) {
+          await new Promise<void>((done) => {
+            resolve = done;
+          });
+        }
+        isDue = false;
+      },
+      stop: () => {
+        listeners.delete(wake);
+        if (listeners.size === 0) this.#listeners.delete(orgId);
+        wake();
+      },
+    };
+  }
+}
+
+/** Listens on a connection of its own, and whenever that is lost, on another one. */
+export async function listen(orm: MikroORM, changes: ChangeFeed, log: Logger): Promise<void> {
+  const pool = await orm.em.getConnection().getNativeClient();
+  const client = await pool.connect();
+  let isHeld = true;
+  const letGo = () => {
+    if (isHeld) client.release(true);
+    isHeld = false;
+  };
+  client.once('end', () => {
+    letGo();
+    void listenAgain(orm, changes, log);
+  });
+  client.on('notification', ({ payload }: { payload?: string }) => payload && changes.publish(payload));
+  await client.query(`listen ${changesChannel}`);
+  changes.holding(letGo);
+  // Whatever changed while nobody listened.
+  changes.publishAll();
+}
+
+async function listenAgain(orm: MikroORM, changes: ChangeFeed, log: Logger): Promise<void> {
+  await setTimeout(reconnectMs, undefined, { ref: false });
+  if (changes.isClosed) return;
+  try {
+    await listen(orm, changes, log);
+  } catch (error) {
+    log.warn({ error: describeError(error) }, 'changes on other servers are not heard of; trying again');
+    await listenAgain(orm, changes, log);
+  }
+}

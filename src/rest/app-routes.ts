@@ -1,0 +1,140 @@
+import { z } from 'zod';
+import { type App, typeNameOf } from '../apps/app.ts';
+import type { AppConnection } from '../connections/app-connection.entity.ts';
+import { createConnection } from '../connections/create.ts';
+import { connectionName } from '../connections/input.ts';
+import type { ConnectionParts } from '../connections/parts.ts';
+import { getConnection, getConnectionByName } from '../connections/read.ts';
+import { deleteConnection } from '../connections/remove.ts';
+import { updateConnection } from '../connections/update.ts';
+import type { ErrorCode } from '../errors.ts';
+import {
+  availableAnswer,
+  type ConnectionAnswer,
+  deletedAnswer,
+  showAvailable,
+  showConnection,
+  showDeleted,
+} from './answers.ts';
+import { createBody, deleteQuery, idPath, listQuery, noQuery, placeQuery, updateBody } from './input.ts';
+import { page } from './page.ts';
+import { type Route, route } from './route.ts';
+
+/** What an app may say about the credentials that it is asked about. */
+const diagnoses: readonly ErrorCode[] = [
+  'CREDENTIALS_REJECTED',
+  'INSUFFICIENT_PERMISSIONS',
+  'NOT_AN_OKTA_ORG',
+  'HOST_NOT_ALLOWED',
+  'UPSTREAM_RATE_LIMITED',
+  'UPSTREAM_UNREACHABLE',
+];
+
+/** The routes about connections to one app, under `path`; of two whose paths fit, the first is meant. */
+export function createAppRoutes(
+  parts: ConnectionParts,
+  app: App,
+  path: string,
+  connection: ConnectionAnswer,
+): Route[] {
+  const one = z.object({ appConnection: connection });
+  const show = (found: AppConnection) => showConnection(parts, found);
+  return [
+    route(
+      {
+        method: 'POST',
+        path,
+        id: `create${typeNameOf(app)}Connection`,
+        summary: `Asks ${app.name} whether the credentials work, seals them and keeps the connection.`,
+        rules: { query: noQuery, body: createBody(app) },
+        answer: one,
+        codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
+      },
+      async ({ body }, caller) => ({
+        body: { appConnection: show(await createConnection(parts, caller, app.id, body)) },
+      }),
+    ),
+    route(
+      {
+        method: 'GET',
+        path,
+        id: `list${typeNameOf(app)}Connections`,
+        summary: `Lists connections to ${app.name}, in order of name.`,
+        rules: { query: listQuery },
+        answer: z.object({ appConnections: z.array(connection) }),
+        isPaged: true,
+      },
+      ({ query }, caller) => page(parts, caller, path, { ...query, app: app.id }, show),
+    ),
+    route(
+      {
+        method: 'GET',
+        path: `${path}/available`,
+        id: `listAvailable${typeNameOf(app)}Connections`,
+        summary: `Lists the connections to ${app.name} that this key may use, in order of name.`,
+        rules: { query: listQuery },
+        answer: z.object({ appConnections: z.array(availableAnswer(app)) }),
+        isPaged: true,
+      },
+      ({ query }, caller) =>
+        page(parts, caller, `${path}/available`, { ...query, app: app.id }, showAvailable),
+    ),
+    route(
+      {
+        method: 'GET',
+        path: `${path}/connection-name/:name`,
+        id: `get${typeNameOf(app)}ConnectionByName`,
+        summary: 'Gives a connection by its name.',
+        rules: { path: z.object({ name: connectionName }), query: placeQuery },
+        answer: one,
+        codes: ['NOT_FOUND'],
+      },
+      async ({ path: { name }, query: { projectId = null } }, caller) => ({
+        body: { appConnection: show(await getConnectionByName(parts, caller, name, projectId, app.id)) },
+      }),
+    ),
+    route(
+      {
+        method: 'GET',
+        path: `${path}/:id`,
+        id: `get${typeNameOf(app)}Connection`,
+        summary: 'Gives a connection by its id.',
+        rules: { path: idPath, query: noQuery },
+        answer: one,
+        codes: ['NOT_FOUND'],
+      },
+      async ({ path: { id } }, caller) => ({
+        body: { appConnection: show(await getConnection(parts, caller, id, app.id)) },
+      }),
+    ),
+    route(
+      {
+        method: 'PATCH',
+        path: `${path}/:id`,
+        id: `update${typeNameOf(app)}Connection`,
+        summary: `Changes a connection. New credentials replace the old ones only if ${app.name} accepts them.`,
+        rules: { path: idPath, query: noQuery, body: updateBody(app) },
+        answer: one,
+        codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
+      },
+      async ({ path: { id }, body }, caller) => ({
+        body: { appConnection: show(await updateConnection(parts, caller, app.id, id, body)) },
+      }),
+    ),
+    route(
+      {
+        method: 'DELETE',
+        path: `${path}/:id`,
+        id: `delete${typeNameOf(app)}Connection`,
+        summary: 'Hides a connection at once and frees its name; or, with `purge`, really removes it.',
+        rules: { path: idPath, query: deleteQuery },
+        answer: z.object({ appConnection: deletedAnswer }),
+        codes: ['NOT_FOUND', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT'],
+      },
+      async ({ path: { id }, query }, caller) => {
+        const deleted = await deleteConnection(parts, caller, { ...query, id, app: app.id });
+        return { body: { appConnection: showDeleted(deleted) } };
+      },
+    ),
+  ];
+}

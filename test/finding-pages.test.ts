@@ -1,0 +1,188 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  day,
+  find,
+  insertRows,
+  namesOf,
+  organisationWith,
+  type Page,
+  type Row,
+  row,
+} from './testkit/find.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+const fields = { NAME: 'name', CREATED_AT: 'createdAt', UPDATED_AT: 'updatedAt' } as const;
+
+interface Reading {
+  orderBy: { field: keyof typeof fields; direction: string };
+  size: number;
+  isBackward: boolean;
+}
+
+const readings: fc.Arbitrary<Reading> = fc.record({
+  orderBy: fc.record({
+    field: fc.constantFrom('NAME', 'CREATED_AT', 'UPDATED_AT'),
+    direction: fc.constantFrom('ASC', 'DESC'),
+  }),
+  size: fc.integer({ min: 1, max: 10 }),
+  isBackward: fc.boolean(),
+});
+
+/** Few names and moments, so that many are equal. */
+const name = fc.stringMatching(/^[ab1](-?[ab1]){0,2}$/);
+const rows = fc.uniqueArray(
+  fc
+    .record({
+      name,
+      projectId: fc.constantFrom(null, 'any'),
+      createdAt: fc.integer({ min: 1, max: 3 }).map(day),
+      updatedAt: fc.integer({ min: 4, max: 6 }).map(day),
+    })
+    .map(row),
+  { maxLength: 25, selector: ({ name, projectId }) => `${projectId} ${name}` },
+);
+
+function inOrder(rows: readonly Row[], { field, direction }: Reading['orderBy']): string[] {
+  const key = (each: Row) => `${each[fields[field]]} ${each.id}`;
+  const sorted = [...rows].sort((a, b) => (key(a) < key(b) ? -1 : 1)).map(({ id }) => id);
+  return direction === 'ASC' ? sorted : sorted.reverse();
+}
+
+const idsOf = (pages: readonly Page[]) => pages.flatMap(({ nodes }) => nodes.map(({ id }) => id));
+
+/** Reads a whole list a page at a time, doing something in between, and gives the pages in the order of the list. */
+async function readAll(
+  organisation: TestOrganisation,
+  { orderBy, size, isBackward }: Reading,
+  between?: () => Promise<void>,
+): Promise<Page[]> {
+  const pages: Page[] = [];
+  for (let cursor: string | null = null, isMore = true; isMore; await between?.()) {
+    const way = isBackward ? { last: size, before: cursor } : { first: size, after: cursor };
+    const page: Page = await find(organisation, { orderBy, ...way });
+    pages.push(page);
+    cursor = isBackward ? page.pageInfo.startCursor : page.pageInfo.endCursor;
+    isMore = isBackward ? page.pageInfo.hasPreviousPage : page.pageInfo.hasNextPage;
+  }
+  return isBackward ? pages.reverse() : pages;
+}
+
+describe('reading a page at a time', () => {
+  test('gives the whole list, in every order, both ways, and says truly what is before and after', async () => {
+    await fc.assert(
+      fc.asyncProperty(rows, readings, async (given, reading) => {
+        const organisation = await organisationWith(server, given);
+        const pages = await readAll(organisation, reading);
+        expect(idsOf(pages)).toEqual(inOrder(organisation.rows, reading.orderBy));
+        for (const [i, { pageInfo, totalCount }] of pages.entries()) {
+          expect(pageInfo.hasPreviousPage).toBe(i > 0);
+          expect(pageInfo.hasNextPage).toBe(i < pages.length - 1);
+          expect(totalCount).toBe(given.length);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('gives what was there all along once each, in order, however much is added meanwhile', async () => {
+    const additions = fc.array(fc.tuple(name, fc.integer({ min: 1, max: 6 })), {
+      minLength: 8,
+      maxLength: 8,
+    });
+    await fc.assert(
+      fc.asyncProperty(rows, readings, additions, async (given, reading, additions) => {
+        const organisation = await organisationWith(server, given);
+        const added = additions.map(([start, d], i) =>
+          row({ name: `${start}-z${i}`, createdAt: day(d), updatedAt: day(d) }),
+        );
+        const waiting = [...added];
+        const pages = await readAll(organisation, reading, () =>
+          insertRows(server, organisation, waiting.splice(0, 1)),
+        );
+        const seen = idsOf(pages);
+        const before = inOrder(organisation.rows, reading.orderBy);
+        expect(seen.filter((id) => before.includes(id))).toEqual(before);
+        const everything = inOrder([...organisation.rows, ...added], reading.orderBy);
+        expect(seen).toEqual(everything.filter((id) => seen.includes(id)));
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe('a page', () => {
+  let organisation: TestOrganisation;
+  beforeAll(async () => {
+    organisation = await organisationWith(
+      server,
+      ['a', 'b', 'c', 'd', 'e'].map((name, i) => row({ name, createdAt: day(9 - i), updatedAt: day(9 + i) })),
+    );
+  });
+
+  test.each<[Record<string, unknown>, string[], [boolean, boolean]]>([
+    [{}, ['a', 'b', 'c', 'd', 'e'], [false, false]],
+    [{ orderBy: null }, ['a', 'b', 'c', 'd', 'e'], [false, false]],
+    [{ orderBy: { field: 'CREATED_AT' } }, ['e', 'd', 'c', 'b', 'a'], [false, false]],
+    [{ orderBy: { field: 'NAME', direction: 'DESC' }, first: 2 }, ['e', 'd'], [false, true]],
+    [{ orderBy: { field: 'UPDATED_AT', direction: 'DESC' }, last: 2 }, ['b', 'a'], [true, false]],
+    [{ first: 2 }, ['a', 'b'], [false, true]],
+    [{ last: 2 }, ['d', 'e'], [true, false]],
+    [{ last: 5 }, ['a', 'b', 'c', 'd', 'e'], [false, false]],
+  ])('asked for with %o is in the order asked for', async (variables, names, [hasPrevious, hasNext]) => {
+    const page = await find(organisation, variables);
+    expect(namesOf(page)).toEqual(names);
+    expect(page.pageInfo).toMatchObject({ hasPreviousPage: hasPrevious, hasNextPage: hasNext });
+  });
+
+  test('goes on from either of its ends', async () => {
+    const { pageInfo } = await find(organisation, { first: 3 });
+    const next = await find(organisation, { after: pageInfo.endCursor });
+    expect(namesOf(next)).toEqual(['d', 'e']);
+    expect(next.pageInfo).toMatchObject({ hasPreviousPage: true, hasNextPage: false });
+    const back = await find(organisation, { before: next.pageInfo.startCursor, last: 2 });
+    expect(namesOf(back)).toEqual(['b', 'c']);
+    expect(back.pageInfo).toMatchObject({ hasPreviousPage: true, hasNextPage: true });
+    expect(namesOf(await find(organisation, { before: back.pageInfo.startCursor }))).toEqual(['a']);
+  });
+
+  test('goes on from where a connection was that is there no more', async () => {
+    const another = await organisationWith(
+      server,
+      ['a', 'b', 'c'].map((name) => row({ name })),
+    );
+    const first = await find(another, { first: 2 });
+    await server.database
+      .fork()
+      .execute(`delete from app_connection where org_id = ? and name < 'c'`, [another.orgId]);
+    const next = await find(another, { first: 2, after: first.pageInfo.endCursor });
+    expect(namesOf(next)).toEqual(['c']);
+    expect(next.pageInfo.hasPreviousPage).toBe(false);
+  });
+
+  test("shows nothing of another organisation's, even with its cursor", async () => {
+    const { pageInfo } = await find(organisation, { first: 1 });
+    const other = await organisationWith(server, [row({ name: 'z' })]);
+    const page = await find(other, { after: pageInfo.endCursor });
+    expect(namesOf(page)).toEqual(['z']);
+    expect(page.pageInfo.hasPreviousPage).toBe(false);
+  });
+
+  test('costs a query for the other side of its cursor only when that is asked for', async () => {
+    const { pageInfo } = await find(organisation, { first: 1 });
+    const queriesOf = async (fields: string) => {
+      const before = server.logs().length;
+      const document = `query ($after: String) { appConnections(after: $after) { ${fields} } }`;
+      await organisation.client.request(document, { after: pageInfo.endCursor });
+      return server.logs().slice(before).split('from \\"app_connection\\"').length - 1;
+    };
+    expect(await queriesOf('nodes { id } pageInfo { hasNextPage startCursor endCursor }')).toBe(1);
+    expect(await queriesOf('nodes { id } pageInfo { hasPreviousPage }')).toBe(2);
+  });
+});

@@ -1,0 +1,147 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { at, checkerOf, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+const path = '/api/v1/openapi.json';
+const okta = '/api/v1/app-connections/okta';
+
+let server: TestServer;
+let document: object;
+beforeAll(async () => {
+  server = await startTestServer();
+  document = Object((await restClient(server.url)('GET', path)).body);
+});
+afterAll(() => server.close());
+
+/** Whether the document allows a body to be sent. */
+function allows(name: string, body: unknown): boolean {
+  const ajv = new Ajv2020({ strict: false, validateFormats: false });
+  ajv.addSchema(document, 'document');
+  return ajv.compile({ $ref: `document#/components/schemas/${name}` })(JSON.parse(JSON.stringify(body)));
+}
+
+describe('the OpenAPI document', () => {
+  test('is OpenAPI', async () => {
+    const { valid, errors } = await new Validator().validate({ ...document });
+    expect(errors).toBeUndefined();
+    expect(valid).toBe(true);
+    expect(at(document, 'openapi')).toMatch(/^3\.1\./);
+  });
+
+  test('has every route, and every route answers as it says', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const client = restClient(server.url, apiKey);
+    const { check, seen } = checkerOf(document);
+    const rest: RestClient = async (method, path, ...others) => {
+      const answer = await client(method, path, ...others);
+      check(method, path, answer);
+      return answer;
+    };
+    const { id } = await createOver(rest);
+    await createOver(rest, { name: 'second', description: 'With a description' });
+    for (const [method, path, body] of [
+      ['GET', '/api/v1/openapi.json'],
+      ['GET', '/api/v1/app-connections?limit=1'],
+      ['GET', '/api/v1/app-connections/options'],
+      ['GET', okta],
+      ['GET', `${okta}/available`],
+      ['GET', `${okta}/connection-name/second`],
+      ['GET', `${okta}/${id}`],
+      ['PATCH', `${okta}/${id}`, { name: 'third' }],
+      ['DELETE', `${okta}/${id}`],
+    ] as const) {
+      expect((await rest(method, path, body)).status, path).toBe(200);
+    }
+    const described = Object.entries(Object(at(document, 'paths'))).flatMap(([pattern, operations]) =>
+      Object.keys(Object(operations)).map((method) => `${method.toUpperCase()} ${pattern} 200`),
+    );
+    expect([...seen].sort()).toEqual(described.sort());
+    expect(described).toHaveLength(10);
+  });
+
+  test('is compared so that what differs is found', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const client = restClient(server.url, apiKey);
+    const { id } = await createOver(client);
+    const answer = await client('GET', `${okta}/${id}`);
+    const { check } = checkerOf(document);
+    const connection = Object(at(answer.body, 'appConnection'));
+    const differing = (changes: object) => () =>
+      check('GET', `${okta}/${id}`, { ...answer, body: { appConnection: { ...connection, ...changes } } });
+    expect(differing({})).not.toThrow();
+    for (const changes of [
+      { extra: 1 },
+      { name: undefined },
+      { version: '1' },
+      { createdAt: '2025-04-23' },
+      { app: 'OKTA' },
+      { credentials: { ...connection.credentials, apiToken: 't' } },
+    ]) {
+      expect(differing(changes), JSON.stringify(changes)).toThrow(/appConnection/);
+    }
+    expect(() => check('GET', `${okta}/${id}`, { ...answer, status: 418 })).toThrow('418');
+    expect(() => check('PUT', `${okta}/${id}`, answer)).toThrow('put');
+  });
+
+  test('allows the bodies that the server takes, and no others', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const client = restClient(server.url, apiKey);
+    const { id } = await createOver(client, { name: 'to-be-changed' });
+    const { method: _, ...withoutMethod } = oktaBody({ name: 'b' });
+    for (const [name, body, isRight] of [
+      ['CreateOktaConnection', oktaBody({ name: 'a', projectId: null, description: 'x' }), true],
+      ['CreateOktaConnection', withoutMethod, true],
+      ['CreateOktaConnection', oktaBody({ name: 'c', onUnreachable: 'SAVE_UNVERIFIED' }), true],
+      ['CreateOktaConnection', oktaBody({ name: 'd', onUnreachable: 'NEVER' }), false],
+      ['CreateOktaConnection', oktaBody({ name: 'D' }), false],
+      ['CreateOktaConnection', oktaBody({ name: undefined }), false],
+      ['CreateOktaConnection', oktaBody({ name: 'e', projectId: 'x' }), false],
+      ['CreateOktaConnection', oktaBody({ name: 'f', extra: 'x' }), false],
+      ['CreateOktaConnection', oktaBody({ name: 'g' }, { apiToken: 7 }), false],
+      ['CreateOktaConnection', oktaBody({ name: 'h' }, { apiToken: undefined }), false],
+      ['UpdateOktaConnection', { name: 'changed', description: null }, true],
+      ['UpdateOktaConnection', { credentials: { apiToken: 'another' }, allowDifferentOktaOrg: null }, true],
+      ['UpdateOktaConnection', { name: null }, false],
+      ['UpdateOktaConnection', { version: 0 }, false],
+      ['UpdateOktaConnection', { credentials: { apitoken: 'x' } }, false],
+    ] as const) {
+      const isCreate = name === 'CreateOktaConnection';
+      const { status } = await client(isCreate ? 'POST' : 'PATCH', isCreate ? okta : `${okta}/${id}`, body);
+      expect([body, allows(name, body), status]).toEqual([body, isRight, isRight ? 200 : 422]);
+    }
+  });
+
+  test('says of each secret that it only goes in', () => {
+    const { schemas } = Object(at(document, 'components'));
+    const token = at(
+      schemas,
+      'CreateOktaConnection',
+      'oneOf',
+      0,
+      'properties',
+      'credentials',
+      'properties',
+      'apiToken',
+    );
+    expect(token).toMatchObject({ type: 'string', writeOnly: true });
+    for (const name of ['OktaConnection', 'AvailableOktaConnection', 'Problem']) {
+      expect(JSON.stringify(at(schemas, name))).not.toContain('apiToken');
+    }
+  });
+
+  test('needs no key in development, and one in production; a wrong one never will do', async () => {
+    const wrong = await restClient(server.url, 'nobody')('GET', path);
+    expect(wrong.status).toBe(401);
+    const production = await startTestServer({ config: { production: true, host: '127.0.0.1' } });
+    const { apiKey } = await production.newOrganisation();
+    const outcomes = [
+      await restClient(production.url)('GET', path),
+      await restClient(production.url, apiKey)('GET', path),
+    ];
+    await production.close();
+    expect(outcomes.map(({ status }) => status)).toEqual([401, 200]);
+    expect(outcomes[1]?.body).toEqual(document);
+  });
+});

@@ -1,0 +1,507 @@
+import {
+  buildClientSchema,
+  getIntrospectionQuery,
+  type IntrospectionQuery,
+  isEnumType,
+  printType,
+} from 'graphql';
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { type Behaviour, startOkta, type TestOkta } from './testkit/okta.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { handleAsDepot, parcelDepot } from './testkit/second-app.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const trusted = new Set<string>();
+let depot: TestOkta;
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  depot = await startOkta({ handler: handleAsDepot });
+  trusted.add(depot.hostPort);
+  server = await startTestServer({
+    config: { trustedInstanceHosts: trusted },
+    apps: [...createApps({ trustedHosts: trusted }), parcelDepot({ origin: depot.origin })],
+  });
+});
+afterAll(async () => {
+  await server.close();
+  await depot.close();
+});
+beforeEach(async () => {
+  organisation = await server.newOrganisation();
+});
+
+interface Depot {
+  id: string;
+  name: string;
+  app: string;
+  method: string;
+  version: number;
+  credentialsHash: string;
+  credentials: Record<string, string | null>;
+  verification: Record<string, string | null>;
+}
+
+const fields = gql`
+  fragment Fields on AppConnection {
+    id name app method version credentialsHash
+    credentials { __typename instanceUrl ... on ParcelDepotCredentials { clientId region } }
+    verification { status code parcelDepotRequestId oktaRequestId }
+  }
+`;
+const createDepot = gql`
+  mutation ($input: CreateParcelDepotConnectionInput!) {
+    createParcelDepotConnection(input: $input) { appConnection { ...Fields } }
+  }
+  ${fields}
+`;
+const updateDepot = gql`
+  mutation ($id: UUID!, $input: UpdateParcelDepotConnectionInput!) {
+    updateParcelDepotConnection(id: $id, input: $input) { appConnection { ...Fields } }
+  }
+  ${fields}
+`;
+const readDepot = gql`
+  query ($id: UUID!) { appConnection(id: $id) { ...Fields } }
+  ${fields}
+`;
+const listDepots = gql`query ($app: App) { appConnections(app: $app) { nodes { name app } } }`;
+const remove = gql`mutation ($id: UUID!) { deleteAppConnection(id: $id) { id } }`;
+const verify = gql`
+  mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { ...Fields } } }
+  ${fields}
+`;
+const restore = gql`
+  mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { ...Fields } } }
+  ${fields}
+`;
+
+const signed = { clientId: 'c-12345', clientSecret: 'the-client-secret', signingKey: 'the-signing-key' };
+
+function signedRequests(credentials: object = {}, differing: object = {}) {
+  return {
+    name: 'my-depot',
+    method: 'SIGNED_REQUESTS',
+    credentials: { ...signed, ...credentials },
+    ...differing,
+  };
+}
+
+function token(credentials: object = {}, differing: object = {}) {
+  return {
+    name: 'my-token',
+    method: 'API_TOKEN',
+    credentials: { instanceUrl: `${depot.origin}/gate`, apiToken: 'the-depot-token', ...credentials },
+    ...differing,
+  };
+}
+
+async function create(input: object): Promise<Depot> {
+  const { createParcelDepotConnection } = await organisation.client.request<{
+    createParcelDepotConnection: { appConnection: Depot };
+  }>(createDepot, { input });
+  return createParcelDepotConnection.appConnection;
+}
+
+async function update(id: string, input: object): Promise<Depot> {
+  const { updateParcelDepotConnection } = await organisation.client.request<{
+    updateParcelDepotConnection: { appConnection: Depot };
+  }>(updateDepot, { id, input });
+  return updateParcelDepotConnection.appConnection;
+}
+
+async function read(id: string): Promise<Depot> {
+  const { appConnection } = await organisation.client.request<{ appConnection: Depot }>(readDepot, { id });
+  return appConnection;
+}
+
+/** What the depot was shown the last time. */
+function shown(): Record<string, string> {
+  return JSON.parse(depot.requests.at(-1)?.headers.authorization ?? '{}');
+}
+
+describe('the schema with a second app', () => {
+  const schemaOf = async ({ graphqlUrl }: TestServer) => {
+    const response = await fetch(graphqlUrl, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query: getIntrospectionQuery() }),
+    });
+    const { data }: { data: IntrospectionQuery } = JSON.parse(await response.text());
+    return buildClientSchema(data);
+  };
+
+  test('says the same of Okta and of everything else as without it, and more', async () => {
+    const alone = await startTestServer();
+    const [before, after] = [await schemaOf(alone), await schemaOf(server)];
+    await alone.close();
+    // What is described for each app that has it, says before that whose description it is.
+    const lines = (text: string) => text.split('\n').map((line) => line.trim().replace(/^Okta: /, ''));
+    for (const type of Object.values(before.getTypeMap())) {
+      const now = after.getType(type.name);
+      if (!now) throw new Error(`${type.name} is gone`);
+      if (['App', 'AppConnectionMethod', 'Mutation', 'ConnectionVerification'].includes(type.name)) {
+        expect(lines(printType(now))).toEqual(expect.arrayContaining(lines(printType(type))));
+      } else expect(printType(now)).toBe(printType(type));
+    }
+    const added = Object.keys(after.getTypeMap()).filter((name) => !before.getType(name));
+    expect(added.sort()).toEqual([
+      'CreateParcelDepotConnectionInput',
+      'CreateParcelDepotConnectionPayload',
+      'ParcelDepotCredentials',
+      'ParcelDepotCredentialsInput',
+      'UpdateParcelDepotConnectionInput',
+      'UpdateParcelDepotConnectionPayload',
+      'UpdateParcelDepotCredentialsInput',
+      'ValidateParcelDepotCredentialsPayload',
+    ]);
+  });
+
+  test('has its app and methods as enum values, and describes a method for every app that has it', async () => {
+    const schema = await schemaOf(server);
+    const valuesOf = (name: string) => {
+      const type = schema.getType(name);
+      return isEnumType(type) ? type.getValues() : [];
+    };
+    expect(valuesOf('App').map(({ name }) => name)).toEqual(['OKTA', 'PARCEL_DEPOT']);
+    expect(valuesOf('AppConnectionMethod').map(({ name }) => name)).toEqual(['API_TOKEN', 'SIGNED_REQUESTS']);
+    const [shared] = valuesOf('AppConnectionMethod');
+    expect(shared?.description).toMatch(/Okta: An API token.*Parcel Depot: A token for one depot/s);
+  });
+
+  test('requires what every method requires, and has what is secret only in inputs', async () => {
+    const schema = await schemaOf(server);
+    const print = (name: string) => {
+      const type = schema.getType(name);
+      return type ? printType(type).replace(/^ *""".*?"""\n/gms, '') : '';
+    };
+    expect(print('ParcelDepotCredentialsInput').match(/\w+: .*/g)).toEqual([
+      ...['apiToken: Secret', 'clientId: String', 'clientSecret: Secret', 'instanceUrl: String'],
+      ...['passphrase: Secret', 'region: String', 'signingKey: Secret'],
+    ]);
+    expect(print('ParcelDepotCredentials')).not.toMatch(/secret|key|passphrase|token/i);
+    // There is no default among several methods.
+    expect(print('CreateParcelDepotConnectionInput')).toMatch(/method: AppConnectionMethod!$/m);
+    expect(print('CreateOktaConnectionInput')).toMatch(/method: AppConnectionMethod! = API_TOKEN$/m);
+    expect(print('UpdateParcelDepotConnectionInput')).not.toMatch(/allow/);
+  });
+
+  test('tells a form what it needs', async () => {
+    const { appConnectionOptions } = await organisation.client.request<{ appConnectionOptions: object[] }>(
+      '{ appConnectionOptions { app name methods { method label fields { name kind required secret } } } }',
+    );
+    expect(appConnectionOptions).toHaveLength(2);
+    expect(appConnectionOptions[1]).toEqual({
+      app: 'PARCEL_DEPOT',
+      name: 'Parcel Depot',
+      methods: [
+        {
+          method: 'SIGNED_REQUESTS',
+          label: 'Signed requests',
+          fields: [
+            { name: 'clientId', kind: 'TEXT', required: true, secret: false },
+            { name: 'clientSecret', kind: 'SECRET', required: true, secret: true },
+            { name: 'signingKey', kind: 'SECRET', required: true, secret: true },
+            { name: 'passphrase', kind: 'SECRET', required: false, secret: true },
+            { name: 'region', kind: 'TEXT', required: false, secret: false },
+          ],
+        },
+        {
+          method: 'API_TOKEN',
+          label: 'Depot token',
+          fields: [
+            { name: 'instanceUrl', kind: 'URL', required: true, secret: false },
+            { name: 'apiToken', kind: 'SECRET', required: true, secret: true },
+            { name: 'region', kind: 'TEXT', required: false, secret: false },
+          ],
+        },
+      ],
+    });
+  });
+});
+
+describe('a connection to a second app', () => {
+  test('is made by either method, normalised, verified and read', async () => {
+    const one = await create(signedRequests({ region: ' EU ' }));
+    expect(one).toEqual({
+      id: expect.any(String),
+      name: 'my-depot',
+      app: 'PARCEL_DEPOT',
+      method: 'SIGNED_REQUESTS',
+      version: 1,
+      credentialsHash: expect.stringMatching(/^[0-9a-f]{64}$/),
+      credentials: {
+        __typename: 'ParcelDepotCredentials',
+        instanceUrl: null,
+        clientId: 'c-12345',
+        region: 'eu',
+      },
+      verification: {
+        status: 'VERIFIED',
+        code: null,
+        parcelDepotRequestId: 'depot-request-1',
+        oktaRequestId: null,
+      },
+    });
+    expect(shown()).toEqual({ ...signed, region: 'eu' });
+    const other = await create(token());
+    expect(other).toMatchObject({
+      method: 'API_TOKEN',
+      credentials: { instanceUrl: depot.origin, clientId: null, region: null },
+    });
+    expect(shown()).toEqual({ instanceUrl: depot.origin, apiToken: 'the-depot-token' });
+    expect(await read(one.id)).toEqual(one);
+    expect(await read(other.id)).toEqual(other);
+  });
+
+  test.each([
+    [
+      'what is missing',
+      () => signedRequests({ clientSecret: undefined, clientId: null }),
+      ['clientId', 'clientSecret'],
+    ],
+    [
+      'what is wrong',
+      () => signedRequests({ clientId: 'x', region: 'eu1', signingKey: '' }),
+      ['clientId', 'signingKey', 'region'],
+    ],
+    [
+      'what is missing for the other method',
+      () => token({ instanceUrl: null, apiToken: null }),
+      ['instanceUrl', 'apiToken'],
+    ],
+    [
+      'what belongs to the other method',
+      () => token({ clientSecret: 'of-no-use', clientId: 'c-1' }),
+      ['clientId', 'clientSecret'],
+    ],
+  ])('is refused with every issue at once: %s', async (_, input, names) => {
+    const asked = depot.requests.length;
+    const [error] = await errorsOf(create({ ...input(), name: 'No Name' }));
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    const paths = error?.extensions.issues?.map(({ path }) => path.join('.')) ?? [];
+    expect(paths.sort()).toEqual([...names.map((name) => `input.credentials.${name}`), 'input.name'].sort());
+    expect(JSON.stringify(error)).not.toContain('of-no-use');
+    expect(depot.requests).toHaveLength(asked);
+  });
+
+  test('is refused with what the app says, and kept nowhere', async () => {
+    const [error] = await errorsOf(create(signedRequests({ signingKey: 'wrong' })));
+    expect(error).toMatchObject({
+      message: 'Parcel Depot does not know these credentials.',
+      extensions: { code: 'CREDENTIALS_REJECTED', remedy: 'Ask at the gate.' },
+    });
+    expect(await organisation.client.request(listDepots)).toEqual({ appConnections: { nodes: [] } });
+  });
+
+  test('has its credentials judged without being made', async () => {
+    const validate = gql`
+      mutation ($method: AppConnectionMethod!, $credentials: ParcelDepotCredentialsInput!) {
+        validateParcelDepotCredentials(method: $method, credentials: $credentials) {
+          status code parcelDepotRequestId
+        }
+      }
+    `;
+    const { method, credentials } = signedRequests({ clientSecret: 'wrong' });
+    expect(await organisation.client.request(validate, { method, credentials })).toEqual({
+      validateParcelDepotCredentials: {
+        status: 'REJECTED',
+        code: 'CREDENTIALS_REJECTED',
+        parcelDepotRequestId: 'depot-request-1',
+      },
+    });
+  });
+
+  test('takes one new secret and keeps the others', async () => {
+    const made = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
+    const changed = await update(made.id, { credentials: { signingKey: 'a-second-key' } });
+    expect(changed).toMatchObject({ version: 2, credentials: { clientId: 'c-12345', region: 'eu' } });
+    expect(changed.credentialsHash).not.toBe(made.credentialsHash);
+    const merged = { ...signed, signingKey: 'a-second-key', passphrase: 'the-passphrase', region: 'eu' };
+    expect(shown()).toEqual(merged);
+
+    const [refused] = await errorsOf(update(made.id, { credentials: { clientSecret: 'wrong' } }));
+    expect(refused?.extensions.code).toBe('CREDENTIALS_REJECTED');
+    expect(shown()).toEqual({ ...merged, clientSecret: 'wrong' });
+    await organisation.client.request(verify, { id: made.id });
+    expect(shown()).toEqual(merged);
+  });
+
+  test('loses with null what it may be without, and nothing else', async () => {
+    const made = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
+    const nothing = { region: null, passphrase: null, clientSecret: null, clientId: null };
+    const changed = await update(made.id, { credentials: nothing });
+    expect(changed).toMatchObject({ version: 2, credentials: { clientId: 'c-12345', region: null } });
+    expect(shown()).toEqual(signed);
+    await organisation.client.request(verify, { id: made.id });
+    expect(shown()).toEqual(signed);
+    const asked = depot.requests.length;
+    expect(await update(made.id, { credentials: nothing })).toMatchObject({ version: 2 });
+    expect(depot.requests).toHaveLength(asked);
+    const { auditEvents } = await organisation.client.request<{
+      auditEvents: { nodes: { changedFields: string[] }[] };
+    }>('{ auditEvents(filter: { action: UPDATE_CONNECTION }) { nodes { changedFields } } }');
+    expect(auditEvents.nodes.map(({ changedFields }) => changedFields.sort())).toEqual([
+      ['credentials.passphrase', 'credentials.region'],
+    ]);
+  });
+
+  test('takes nothing that belongs to the other method', async () => {
+    const made = await create(signedRequests());
+    const asked = depot.requests.length;
+    const [error] = await errorsOf(
+      update(made.id, { credentials: { apiToken: 'of-no-use', instanceUrl: depot.origin, region: 'eu' } }),
+    );
+    expect(error?.extensions).toMatchObject({
+      code: 'BAD_USER_INPUT',
+      issues: [
+        { path: ['input', 'credentials', 'instanceUrl'] },
+        { path: ['input', 'credentials', 'apiToken'] },
+      ],
+    });
+    expect(depot.requests).toHaveLength(asked);
+  });
+
+  test('never mixes the secrets of two changes at the same moment', async () => {
+    const made = await create(signedRequests());
+    const waiting: (() => void)[] = [];
+    const bothAreAsked = new Promise<void>((resolve) => {
+      const hold: Behaviour = (request, response) => {
+        waiting.push(() => handleAsDepot(request, response));
+        if (waiting.length === 2) resolve();
+      };
+      depot.behave(hold);
+    });
+    const changes = Promise.allSettled([
+      update(made.id, { credentials: { clientSecret: 'a-second-secret' } }),
+      update(made.id, { credentials: { signingKey: 'a-second-key' } }),
+    ]);
+    await bothAreAsked;
+    depot.behave(handleAsDepot);
+    for (const answer of waiting) answer();
+    const outcomes = await changes;
+    const refused = outcomes.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    expect(refused).toHaveLength(1);
+    expect(refused[0].response.errors[0].extensions).toMatchObject({
+      code: 'VERSION_CONFLICT',
+      currentVersion: 2,
+    });
+    await organisation.client.request(verify, { id: made.id });
+    const [isFirst] = outcomes.map(({ status }) => status === 'fulfilled');
+    expect(shown()).toEqual({
+      ...signed,
+      ...(isFirst ? { clientSecret: 'a-second-secret' } : { signingKey: 'a-second-key' }),
+    });
+  });
+
+  test('needs its secret again for a new host', async () => {
+    await using elsewhere = await startOkta({ handler: handleAsDepot });
+    trusted.add(elsewhere.hostPort);
+    const made = await create(token());
+    const [error] = await errorsOf(update(made.id, { credentials: { instanceUrl: elsewhere.origin } }));
+    expect(error?.extensions).toMatchObject({
+      code: 'BAD_USER_INPUT',
+      issues: [{ path: ['input', 'credentials', 'apiToken'] }],
+    });
+    expect(elsewhere.requests).toHaveLength(0);
+    const credentials = { instanceUrl: elsewhere.origin, apiToken: 'another-token' };
+    expect(await update(made.id, { credentials })).toMatchObject({
+      version: 2,
+      credentials: { instanceUrl: elsewhere.origin },
+    });
+  });
+
+  test('is verified, deleted, restored, listed by its app, and told of in the audit trail', async () => {
+    const made = await create(signedRequests());
+    const { createOktaConnection } = await organisation.client.request<Created>(createMutation, okta());
+    expect(createOktaConnection.appConnection.verification.oktaRequestId).toMatch(/./);
+    const mixed = gql`query ($id: UUID!) { appConnection(id: $id) { verification { parcelDepotRequestId } } }`;
+    expect(await organisation.client.request(mixed, { id: createOktaConnection.appConnection.id })).toEqual({
+      appConnection: { verification: { parcelDepotRequestId: null } },
+    });
+    for (const [app, name] of [
+      ['OKTA', 'my-okta-connection'],
+      ['PARCEL_DEPOT', 'my-depot'],
+    ]) {
+      expect(await organisation.client.request(listDepots, { app })).toEqual({
+        appConnections: { nodes: [{ name, app }] },
+      });
+    }
+    depot.behave((_, response) => response.writeHead(401).end());
+    expect(await organisation.client.request(verify, { id: made.id })).toMatchObject({
+      verifyAppConnection: {
+        appConnection: { verification: { status: 'REJECTED', code: 'CREDENTIALS_REJECTED' } },
+      },
+    });
+    depot.behave(handleAsDepot);
+    await organisation.client.request(remove, { id: made.id });
+    expect((await errorsOf(read(made.id)))[0]?.extensions.code).toBe('NOT_FOUND');
+    expect(await organisation.client.request(restore, { id: made.id })).toMatchObject({
+      restoreAppConnection: { appConnection: { version: 3, credentials: { clientId: 'c-12345' } } },
+    });
+    const { auditEvents } = await organisation.client.request<{
+      auditEvents: { nodes: { action: string; outcome: string }[] };
+    }>('query ($id: UUID!) { auditEvents(filter: { connectionId: $id }) { nodes { action outcome } } }', {
+      id: made.id,
+    });
+    expect(auditEvents.nodes.map(({ action, outcome }) => [action, outcome]).reverse()).toEqual([
+      ['CREATE_CONNECTION', 'OK'],
+      ['VERIFY_CONNECTION', 'CREDENTIALS_REJECTED'],
+      ['DELETE_CONNECTION', 'OK'],
+      ['RESTORE_CONNECTION', 'OK'],
+    ]);
+  });
+
+  test('is out of reach of the mutations of another app', async () => {
+    const made = await create(signedRequests());
+    const [error] = await errorsOf(
+      organisation.client.request(
+        'mutation ($id: UUID!) { updateOktaConnection(id: $id, input: { name: "x" }) { appConnection { id } } }',
+        { id: made.id },
+      ),
+    );
+    expect(error?.extensions.code).toBe('NOT_FOUND');
+  });
+
+  test('has a place in the REST routes and their description', async () => {
+    const headers = { authorization: `Bearer ${organisation.apiKey}`, 'content-type': 'application/json' };
+    const routes = `${server.url}/api/v1/app-connections/parcel-depot`;
+    const made = await fetch(routes, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({
+        ...signedRequests({ passphrase: 'planted-passphrase' }),
+        method: 'signed-requests',
+      }),
+    });
+    const text = await made.text();
+    expect(JSON.parse(text)).toMatchObject({
+      appConnection: { app: 'parcel-depot', method: 'signed-requests', credentials: { clientId: 'c-12345' } },
+    });
+    expect(text).not.toMatch(/the-client-secret|the-signing-key|planted/);
+    expect(shown()).toEqual({ ...signed, passphrase: 'planted-passphrase' });
+    const openapi = await fetch(`${server.url}/api/v1/openapi.json`, { headers });
+    const { components }: { components: { schemas: object } } = JSON.parse(await openapi.text());
+    const names = Object.keys(components.schemas);
+    expect(names).toContain('ParcelDepotConnection');
+    for (const name of names) expect(name).toMatch(/^[\w.-]+$/);
+  });
+
+  test('leaves none of its secrets in the database or the log', async () => {
+    const planted = { clientSecret: 'planted-one', signingKey: 'planted-two', passphrase: 'planted-three' };
+    const { id } = await create(signedRequests(planted));
+    await create(token({ apiToken: 'planted-four' }));
+    await update(id, { credentials: { signingKey: 'planted-five' }, idempotencyKey: 'once' });
+    const dump = await server.dump();
+    expect(dump).toContain(id);
+    expect(server.logs()).toContain('"msg":"request"');
+    for (const word of ['planted-one', 'planted-two', 'planted-three', 'planted-four', 'planted-five']) {
+      for (const form of ['utf8', 'base64', 'hex', 'base64url'] as const) {
+        expect(dump).not.toContain(Buffer.from(word).toString(form));
+        expect(server.logs()).not.toContain(Buffer.from(word).toString(form));
+      }
+    }
+  });
+});

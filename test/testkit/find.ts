@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto';
+import { gql } from 'graphql-request';
+import type { TestOrganisation, TestServer } from './server.ts';
+
+const findQuery = gql`
+  query Find(
+    $projectId: UUID, $app: App, $filter: AppConnectionFilter, $orderBy: AppConnectionOrder,
+    $first: Int, $after: String, $last: Int, $before: String
+  ) {
+    appConnections(
+      projectId: $projectId, app: $app, filter: $filter, orderBy: $orderBy,
+      first: $first, after: $after, last: $last, before: $before
+    ) {
+      totalCount nodes { id name } pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    }
+  }
+`;
+
+/** A page of what was found. */
+export interface Page {
+  totalCount: number;
+  nodes: { id: string; name: string }[];
+  pageInfo: {
+    hasNextPage: boolean;
+    hasPreviousPage: boolean;
+    startCursor: string | null;
+    endCursor: string | null;
+  };
+}
+
+/** Asks for a page. */
+export async function find(
+  { client }: TestOrganisation,
+  variables: Record<string, unknown> = {},
+): Promise<Page> {
+  return (await client.request<{ appConnections: Page }>(findQuery, variables)).appConnections;
+}
+
+export const namesOf = ({ nodes }: Page) => nodes.map(({ name }) => name);
+
+/** Midnight at the start of a day of January. */
+export const day = (d: number) => new Date(Date.UTC(2026, 0, d)).toISOString();
+
+/** A connection as far as finding it goes. */
+export interface Row {
+  id: string;
+  name: string;
+  projectId: string | null;
+  app: string;
+  method: string;
+  status: string;
+  createdAt: string;
+  updatedAt: string;
+}
+
+/** A row in which only this matters. */
+export function row(differing: Partial<Row> & { name: string }): Row {
+  const createdAt = differing.createdAt ?? day(1);
+  return {
+    id: randomUUID(),
+    projectId: null,
+    app: 'okta',
+    method: 'api-token',
+    status: 'VERIFIED',
+    createdAt,
+    updatedAt: createdAt,
+    ...differing,
+  };
+}
+
+/** Puts connections into the database as they are, with moments that no request could give them. */
+export async function insertRows(
+  { database }: TestServer,
+  { orgId }: TestOrganisation,
+  rows: readonly Row[],
+): Promise<void> {
+  await database.fork().execute(
+    `insert into app_connection (
+      id, org_id, project_id, name, app, method, created_at, updated_at, is_platform_managed_credentials,
+      credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at
+    )
+    select
+      r.id, k.org_id, r."projectId", r.name, r.app, r.method, r."createdAt", r."updatedAt", false,
+      '', '{"instanceUrl":"https://example.okta.com"}', '', k.id, r.status, r."createdAt"
+    from (select id, org_id from data_key where org_id = ? limit 1) k, jsonb_to_recordset(?::jsonb) as r (
+      id uuid, name text, "projectId" uuid, app text, method text, status text,
+      "createdAt" timestamptz, "updatedAt" timestamptz
+    )`,
+    [orgId, JSON.stringify(rows)],
+  );
+}
+
+/** A new organisation with these connections; its project stands in for every other that they say. */
+export async function organisationWith(
+  server: TestServer,
+  rows: readonly Row[],
+): Promise<TestOrganisation & { rows: readonly Row[] }> {
+  const organisation = await server.newOrganisation();
+  const { projectId } = organisation;
+  const mine = rows.map((each) => ({ ...each, id: randomUUID(), projectId: each.projectId && projectId }));
+  await insertRows(server, organisation, mine);
+  return { ...organisation, rows: mine };
+}

@@ -1,0 +1,110 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+
+/** An answer of a REST route. */
+export interface RestAnswer {
+  status: number;
+  headers: Headers;
+  /** The JSON, parsed; undefined where there is none. */
+  body: unknown;
+  text: string;
+}
+
+/** Something of an answer, by the names of the members that lead there. */
+export function at(body: unknown, ...names: (string | number)[]): unknown {
+  return names.reduce<unknown>((value, name) => Object(value)[name], body);
+}
+
+/** A client with one API key, or none. */
+export type RestClient = (
+  method: string,
+  path: string,
+  body?: unknown,
+  headers?: Record<string, string>,
+) => Promise<RestAnswer>;
+
+/** A client of the server at `url`; a string for a body is sent as it is. */
+export function restClient(url: string, apiKey?: string): RestClient {
+  return async (method, path, body, headers = {}) => {
+    const response = await fetch(new URL(path, url), {
+      method,
+      headers: {
+        ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.endsWith('json') && text !== '';
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: isJson ? JSON.parse(text) : undefined,
+    };
+  };
+}
+
+/** Compares answers with the OpenAPI document of the server that gave them. */
+export function checkerOf(document: object) {
+  const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
+  ajv.addSchema(document, 'document');
+  const compiled = new Map<string, ValidateFunction>();
+  /** Which operations were checked with which status. */
+  const seen = new Set<string>();
+  const check = (method: string, path: string, { status, headers, body }: RestAnswer): void => {
+    const pathname = path.replace(/\?.*/s, '');
+    const candidates = Object.keys(Object(at(document, 'paths')));
+    const pattern =
+      candidates.find((each) => each === pathname) ??
+      candidates.find((each) => new RegExp(`^${each.replace(/\{\w+\}/g, '[^/]+')}$`).test(pathname));
+    if (!pattern) throw new Error(`The document has no path ${pathname}.`);
+    const type = headers.get('content-type') ?? 'no type';
+    const steps = [
+      'paths',
+      pattern,
+      method.toLowerCase(),
+      'responses',
+      `${status}`,
+      'content',
+      type,
+      'schema',
+    ];
+    if (!at(document, ...steps)) throw new Error(`The document has no ${steps.join(' ')}.`);
+    const pointer = steps.map((step) => step.replaceAll('~', '~0').replaceAll('/', '~1')).join('/');
+    const validate = compiled.get(pointer) ?? ajv.compile({ $ref: `document#/${encodeURI(pointer)}` });
+    compiled.set(pointer, validate);
+    if (!validate(body)) throw new Error(`${method} ${path} ${status}: ${ajv.errorsText(validate.errors)}`);
+    seen.add(`${method} ${pattern} ${status}`);
+  };
+  return { check, seen };
+}
+
+/** A client whose every answer has to be as the document of its server says. */
+export async function checkedClient(url: string, apiKey: string): Promise<RestClient> {
+  const client = restClient(url, apiKey);
+  const { body } = await client('GET', '/api/v1/openapi.json');
+  const { check } = checkerOf(Object(body));
+  return async (method, path, ...rest) => {
+    const answer = await client(method, path, ...rest);
+    check(method, path, answer);
+    return answer;
+  };
+}
+
+/** A body that the development stand-in accepts, with whatever is to differ. */
+export function oktaBody(differing: Record<string, unknown> = {}, credentials: Record<string, unknown> = {}) {
+  return {
+    name: 'my-okta-connection',
+    method: 'api-token',
+    credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token', ...credentials },
+    ...differing,
+  };
+}
+
+/** Makes a connection with the development stand-in, and gives what the answer shows of it. */
+export async function createOver(rest: RestClient, differing: Record<string, unknown> = {}) {
+  const { status, body, text } = await rest('POST', '/api/v1/app-connections/okta', oktaBody(differing));
+  if (status !== 200) throw new Error(`A connection was to be made: ${text}`);
+  return Object(at(body, 'appConnection'));
+}

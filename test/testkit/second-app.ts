@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import type { App, Credentials, Diagnosis, Field, Method } from '../../src/apps/app.ts';
+import type { Outbound } from '../../src/outbound/outbound.ts';
+import { Secret } from '../../src/secrets/secret.ts';
+import type { Behaviour } from './okta.ts';
+
+/**
+ * An app that nobody has heard of, as unlike Okta as an app may be: its name is two words; one of its two methods has
+ * no URL but several secrets, one of them optional, and shares its id with nobody; the other goes by the id of Okta's.
+ * It says nothing of whose credentials they are, and has no organisations to move between.
+ */
+export function parcelDepot({ origin }: { origin: string }): App {
+  return {
+    id: 'parcel-depot',
+    name: 'Parcel Depot',
+    description: 'Parcel Depot, which keeps parcels.',
+    methods: [signedRequests(origin), apiToken],
+  };
+}
+
+const region: Field = {
+  label: 'Region',
+  kind: 'TEXT',
+  rule: z
+    .string()
+    .trim()
+    .toLowerCase()
+    .regex(/^[a-z]{2}$/, { error: 'A region is two letters, such as eu.' }),
+  required: false,
+  placeholder: 'eu',
+  help: 'Where the parcels are.',
+  whereToFind: 'It is the first part of every shelf number.',
+};
+
+function signedRequests(origin: string): Method {
+  return {
+    id: 'signed-requests',
+    label: 'Signed requests',
+    description: 'A client with a password, and a key that signs what it sends.',
+    fields: {
+      clientId: {
+        label: 'Client id',
+        kind: 'TEXT',
+        rule: z
+          .string({ error: 'Give the client id.' })
+          .regex(/^c-\d+$/, { error: 'A client id is c-12345.' }),
+        required: true,
+        placeholder: 'c-12345',
+        help: 'The id of the client.',
+        whereToFind: 'On the gate pass.',
+      },
+      clientSecret: secretField('Client secret'),
+      signingKey: secretField('Signing key'),
+      passphrase: { ...secretField('Passphrase'), required: false },
+      region,
+    },
+    verify: (credentials, outbound) => ask(new URL('/check', origin), credentials, outbound),
+  };
+}
+
+const apiToken: Method = {
+  id: 'api-token',
+  label: 'Depot token',
+  description: 'A token for one depot.',
+  fields: {
+    instanceUrl: {
+      label: 'Depot',
+      kind: 'URL',
+      rule: z.url({ error: 'Give the address of the depot.' }).transform((url) => new URL(url).origin),
+      required: true,
+      placeholder: 'https://depot.example',
+      help: 'The address of the depot.',
+      whereToFind: 'Over the gate.',
+    },
+    apiToken: secretField('Depot token'),
+    region,
+  },
+  verify: (credentials, outbound) =>
+    ask(new URL('/check', credentials.public.instanceUrl), credentials, outbound),
+};
+
+function secretField(label: string): Field {
+  return {
+    label,
+    kind: 'SECRET',
+    rule: z
+      .instanceof(Secret, { error: `Give the ${label.toLowerCase()}.` })
+      .refine((secret) => secret.reveal().length > 0, { error: `The ${label.toLowerCase()} is empty.` }),
+    required: true,
+    placeholder: '••••',
+    help: `The ${label.toLowerCase()}.`,
+    whereToFind: 'In the safe.',
+  };
+}
+
+/** Shows the depot everything there is: in `authorization` as JSON, so that the other side can say what came. */
+async function ask(url: URL, credentials: Credentials, outbound: Outbound): Promise<Diagnosis> {
+  const secrets = Object.entries(credentials.secret).map(([name, secret]) => [name, secret.reveal()]);
+  const authorization = JSON.stringify({ ...credentials.public, ...Object.fromEntries(secrets) });
+  const { status, headers } = await outbound.get(url, { headers: { authorization } });
+  const upstreamRequestId = headers['x-depot-request'] ?? null;
+  if (status === 200) return { status: 'VERIFIED', account: null, upstreamRequestId };
+  return {
+    status: 'REJECTED',
+    code: 'CREDENTIALS_REJECTED',
+    message: 'Parcel Depot does not know these credentials.',
+    remedy: 'Ask at the gate.',
+    upstreamRequestId,
+  };
+}
+
+/** A depot that lets in whoever shows nothing with "wrong" in it. */
+export const handleAsDepot: Behaviour = (request, response) => {
+  const isWrong = request.headers.authorization?.includes('wrong');
+  response.writeHead(isWrong ? 401 : 200, { 'x-depot-request': 'depot-request-1' }).end('{}');
+};

@@ -1,0 +1,64 @@
+/** A subscription over server-sent events, as an `EventSource` would read it. */
+export interface Subscription extends AsyncDisposable {
+  /** The next answer; waits for it. */
+  next(): Promise<{ data?: Record<string, unknown>; errors?: { extensions: { code: string } }[] }>;
+  /** Fulfilled when the server has ended it. */
+  ended: Promise<void>;
+}
+
+/** Subscribes, and is sure of being heard when this returns. */
+export async function subscribe(
+  graphqlUrl: string,
+  apiKey: string,
+  query: string,
+  variables: Record<string, unknown> = {},
+): Promise<Subscription> {
+  const leaving = new AbortController();
+  const response = await fetch(graphqlUrl, {
+    method: 'POST',
+    signal: leaving.signal,
+    headers: {
+      authorization: `Bearer ${apiKey}`,
+      'content-type': 'application/json',
+      accept: 'text/event-stream',
+    },
+    body: JSON.stringify({ query, variables }),
+  });
+  const messages: string[] = [];
+  let wake = () => {};
+  let isOver = false;
+  const reading = (async () => {
+    let rest = '';
+    for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      const blocks = (rest + text).split('\n\n');
+      rest = blocks.pop() ?? '';
+      for (const block of blocks) {
+        const line = block.split('\n').find((each) => each.startsWith('data: {'));
+        if (line) messages.push(line.slice('data: '.length));
+      }
+      wake();
+    }
+  })();
+  const ended = reading
+    .catch(() => {})
+    .then(() => {
+      isOver = true;
+      wake();
+    });
+  return {
+    ended,
+    async next() {
+      while (messages.length === 0) {
+        if (isOver) throw new Error('The server has ended the subscription.');
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      return JSON.parse(messages.shift() ?? '');
+    },
+    async [Symbol.asyncDispose]() {
+      leaving.abort();
+      await ended;
+    },
+  };
+}

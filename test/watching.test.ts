@@ -1,0 +1,170 @@
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { administer, testDatabaseUrl } from './testkit/database.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { type Subscription, subscribe } from './testkit/watch.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+const watching = gql`
+  subscription Watch($projectId: UUID, $after: String) {
+    appConnectionChanged(projectId: $projectId, after: $after) {
+      eventId kind connectionId appConnection { name version }
+    }
+  }
+`;
+const allWatching = gql`
+  subscription { appConnectionChanged { eventId kind connectionId appConnection { name version } } }
+`;
+
+interface Change {
+  eventId: string;
+  kind: string;
+  connectionId: string;
+  appConnection: { name: string; version: number } | null;
+}
+
+async function nextOf(subscription: Subscription): Promise<Change> {
+  const { data, errors } = await subscription.next();
+  if (!data) throw new Error(JSON.stringify(errors));
+  return data.appConnectionChanged as Change;
+}
+
+async function make({ client }: TestOrganisation, name: string, differing = {}): Promise<string> {
+  const { createOktaConnection } = await client.request<Created>(
+    createMutation,
+    okta({ name, ...differing }),
+  );
+  return createOktaConnection.appConnection.id;
+}
+
+const rename = gql`
+  mutation ($id: UUID!, $name: String!) {
+    updateOktaConnection(id: $id, input: { name: $name }) { appConnection { id } }
+  }
+`;
+const mutation = (name: string) =>
+  `mutation ($id: UUID!) { ${name}(id: $id) { ${name === 'deleteAppConnection' ? 'id' : 'appConnection { id }'} } }`;
+
+describe('watching connections', () => {
+  test('hears of everything that happens to them, in order, and of nothing that was refused', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, apiKey } = organisation;
+    await using changes = await subscribe(server.graphqlUrl, apiKey, allWatching);
+    const id = await make(organisation, 'watched');
+    expect(await nextOf(changes)).toMatchObject({
+      kind: 'CREATED',
+      connectionId: id,
+      appConnection: { name: 'watched', version: 1 },
+    });
+    await errorsOf(make(organisation, 'watched'));
+    await client.request(rename, { id, name: 'renamed' });
+    expect(await nextOf(changes)).toMatchObject({
+      kind: 'UPDATED',
+      appConnection: { name: 'renamed', version: 2 },
+    });
+    await client.request(mutation('verifyAppConnection'), { id });
+    expect(await nextOf(changes)).toMatchObject({ kind: 'VERIFIED' });
+    await client.request(mutation('deleteAppConnection'), { id });
+    expect(await nextOf(changes)).toMatchObject({ kind: 'DELETED', connectionId: id, appConnection: null });
+    await client.request(mutation('restoreAppConnection'), { id });
+    expect(await nextOf(changes)).toMatchObject({ kind: 'RESTORED', appConnection: { name: 'renamed' } });
+  });
+
+  test('misses nothing when it comes back with the last event id', async () => {
+    const organisation = await server.newOrganisation();
+    let last: string;
+    {
+      await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
+      await make(organisation, 'seen');
+      last = (await nextOf(changes)).eventId;
+    }
+    const missed = [];
+    for (let i = 0; i < 5; i += 1) missed.push(await make(organisation, `missed-${i}`));
+    await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, watching, {
+      after: last,
+    });
+    const heard: string[] = [];
+    while (heard.length < 5) heard.push((await nextOf(changes)).connectionId);
+    expect(heard).toEqual(missed);
+    const next = await make(organisation, 'live-again');
+    expect((await nextOf(changes)).connectionId).toBe(next);
+  });
+
+  test('hears each of 40 changes at the same moment exactly once', async () => {
+    const organisation = await server.newOrganisation();
+    await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
+    const made = await Promise.all(Array.from({ length: 40 }, (_, i) => make(organisation, `c-${i}`)));
+    const heard = new Set<string>();
+    for (let i = 0; i < 40; i += 1) heard.add((await nextOf(changes)).connectionId);
+    expect(heard).toEqual(new Set(made));
+  });
+
+  test('keeps to a project, or to what has none, when asked', async () => {
+    const organisation = await server.newOrganisation();
+    const { apiKey, projectId } = organisation;
+    await using ofProject = await subscribe(server.graphqlUrl, apiKey, watching, { projectId });
+    await using ofNone = await subscribe(server.graphqlUrl, apiKey, watching, { projectId: null });
+    await make(organisation, 'of-none');
+    await make(organisation, 'of-project', { projectId });
+    expect(await nextOf(ofProject)).toMatchObject({ appConnection: { name: 'of-project' } });
+    await make(organisation, 'of-none-again');
+    expect(await nextOf(ofNone)).toMatchObject({ appConnection: { name: 'of-none' } });
+    expect(await nextOf(ofNone)).toMatchObject({ appConnection: { name: 'of-none-again' } });
+  });
+
+  test("never hears of another organisation's", async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    await using changes = await subscribe(server.graphqlUrl, mine.apiKey, allWatching);
+    await make(theirs, 'theirs');
+    const id = await make(mine, 'mine');
+    expect((await nextOf(changes)).connectionId).toBe(id);
+  });
+
+  test('needs a key with connections:read, and an event id that is one', async () => {
+    const organisation = await server.newOrganisation();
+    const writer = await organisation.newKey(['connections:write']);
+    for (const [key, variables, code] of [
+      ['nobody', {}, 'UNAUTHENTICATED'],
+      [writer, {}, 'FORBIDDEN'],
+      [organisation.apiKey, { after: 'nonsense' }, 'BAD_USER_INPUT'],
+      [organisation.apiKey, { projectId: 'nonsense' }, 'BAD_USER_INPUT'],
+    ] as const) {
+      await using refused = await subscribe(server.graphqlUrl, key, watching, variables);
+      const { errors } = await refused.next();
+      expect(errors?.[0]?.extensions.code).toBe(code);
+    }
+  });
+
+  test('ends when the server stops, which does not wait for it', async () => {
+    const stopping = await startTestServer();
+    const { apiKey } = await stopping.newOrganisation();
+    await using changes = await subscribe(stopping.graphqlUrl, apiKey, allWatching);
+    await stopping.close();
+    await changes.ended;
+  });
+});
+
+describe.skipIf(!testDatabaseUrl)('with two servers on one database', () => {
+  test('hears of what happens on the other, also after the connection to the database was lost', async () => {
+    const other = await startTestServer({ beside: server });
+    const organisation = await server.newOrganisation();
+    const there = { ...organisation, client: other.clientFor(organisation.apiKey) };
+    await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
+    const first = await make(there, 'made-there');
+    expect((await nextOf(changes)).connectionId).toBe(first);
+    await administer(
+      `select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %' and datname = '${server.databaseName}'`,
+    );
+    const second = await make(there, 'made-while-deaf');
+    expect((await nextOf(changes)).connectionId).toBe(second);
+    const third = await make(there, 'made-after');
+    expect((await nextOf(changes)).connectionId).toBe(third);
+    await other.close();
+  });
+});
