@@ -81,6 +81,7 @@ describe('reading a page at a time', () => {
         const organisation = await organisationWith(server, given);
         const pages = await readAll(organisation, reading);
         expect(idsOf(pages)).toEqual(inOrder(organisation.rows, reading.orderBy));
+        expect(pages).toHaveLength(Math.max(1, Math.ceil(given.length / reading.size)));
         for (const [i, { pageInfo, totalCount }] of pages.entries()) {
           expect(pageInfo.hasPreviousPage).toBe(i > 0);
           expect(pageInfo.hasNextPage).toBe(i < pages.length - 1);

@@ -66,14 +66,22 @@ test("the README's curl command makes a connection, pasted as it is", async () =
 test("the README's curl command for REST makes a connection, pasted as it is", async () => {
   const { stdout } = await run('sh', ['-c', block('sh', '/api/v1/')], { cwd: folder });
   expect(JSON.parse(stdout)).toMatchObject({
-    appConnection: { name: 'my-okta-connection', app: 'okta', method: 'api-token', projectId: firstProjectId },
+    appConnection: {
+      name: 'my-okta-connection',
+      app: 'okta',
+      method: 'api-token',
+      projectId: firstProjectId,
+    },
   });
 });
 
-test('the README tells every REST route', () => {
-  const routes = createRest({
-    apps: createApps({ trustedHosts: new Set() }),
-  });
+test('the README tells every REST route', async () => {
+  const { paths } = (await (await fetch(`${server.url}/api/v1/openapi.json`)).json()) as { paths: object };
+  const routes = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.keys(operations).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
+  );
+  expect(routes).toContain('DELETE /api/v1/app-connections/okta/:id');
+  for (const route of routes) expect(readme).toContain(`| \`${route}\` |`);
 });
 
 test("the README's script makes a connection, and the second time says why not without the token", async () => {

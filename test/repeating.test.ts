@@ -179,3 +179,41 @@ test.skipIf(!testDatabaseUrl)('two servers on one database carry a request out o
   expect(new Set(made.map(({ id }) => id)).size).toBe(1);
   await second.close();
 });
+
+describe('over REST, the header Idempotency-Key', () => {
+  const send = async (apiKey: string, method: string, path: string, key: string, body?: object) => {
+    const response = await fetch(`${server.url}/api/v1/app-connections/okta${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${apiKey}`,
+        'idempotency-key': key,
+        ...(body && { 'content-type': 'application/json' }),
+      },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, body: await response.json() };
+  };
+
+  test('makes, changes and deletes once', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const input = okta({ method: 'api-token' }).input;
+    const made = await send(apiKey, 'POST', '', 'one', input);
+    expect(made.status).toBe(200);
+    expect(await send(apiKey, 'POST', '', 'one', input)).toEqual(made);
+    const path = `/${made.body.appConnection.id}`;
+    const changed = await send(apiKey, 'PATCH', path, 'two', { description: 'Changed' });
+    expect(changed.body.appConnection.version).toBe(2);
+    expect(await send(apiKey, 'PATCH', path, 'two', { description: 'Changed' })).toEqual(changed);
+    const deleted = await send(apiKey, 'DELETE', path, 'three');
+    expect(deleted.status).toBe(200);
+    expect(await send(apiKey, 'DELETE', path, 'three')).toEqual(deleted);
+    const conflict = await send(apiKey, 'POST', '', 'one', { ...input, name: 'other' });
+    expect(conflict).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_CONFLICT' } });
+  });
+
+  test('is refused when it cannot be one', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const refused = await send(apiKey, 'POST', '', 'two words', okta({ method: 'api-token' }).input);
+    expect(refused).toMatchObject({ status: 422, body: { issues: [{ path: ['idempotency-key'] }] } });
+  });
+});

@@ -98,10 +98,11 @@ describe('creating', () => {
       'query ($id: UUID!) { appConnection(id: $id) { description version createdAt credentialsHash verification { status } } }',
       { id: made.id },
     );
-    const { version, createdAt, credentialsHash } = made;
+    const { description, version, createdAt, credentialsHash } = made;
     const verification = { status: 'VERIFIED' };
+    expect(description).toBe('For the sync.');
     expect(appConnection).toEqual({
-      description: 'For the sync.',
+      description,
       version,
       createdAt,
       credentialsHash,
@@ -156,12 +157,15 @@ describe('creating', () => {
 
   test('refuses the token where everybody could read it', async () => {
     const { rest } = await fresh();
-    const { status, body } = await rest(
-      'POST',
-      okta,
-      oktaBody({ description: 'It is 00abcdefghij.' }, { apiToken: '00abcdefghij' }),
-    );
-    expect([status, at(body, 'issues', 0, 'path')]).toEqual([422, ['description']]);
+    const { id } = await createOver(rest);
+    const description = 'It is 00abcdefghij.';
+    const credentials = { apiToken: '00abcdefghij' };
+    for (const { status, body } of [
+      await rest('POST', okta, oktaBody({ name: 'other', description }, credentials)),
+      await rest('PATCH', `${okta}/${id}`, { description, credentials }),
+    ]) {
+      expect([status, at(body, 'issues', 0, 'path')]).toEqual([422, ['description']]);
+    }
   });
 });
 
@@ -253,7 +257,8 @@ describe('problems', () => {
 describe('reading', () => {
   test('gives a connection by its id, in either case, and by its name', async () => {
     const { rest, projectId } = await fresh();
-    const made = await createOver(rest, { projectId });
+    const made = await createOver(rest, { projectId: projectId.toUpperCase() });
+    expect(made.projectId).toBe(projectId);
     for (const path of [
       `${okta}/${made.id}`,
       `${okta}/${made.id.toUpperCase()}`,

@@ -2,9 +2,15 @@ import { type App, typeNameOf } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { AppConnection } from './app-connection.entity.ts';
-import { connectionName, idempotencyKey, type UpdateConnection, updateConnectionRule } from './input.ts';
+import {
+  connectionName,
+  idempotencyKey,
+  idempotencyKeyDescription,
+  type UpdateConnection,
+  updateConnectionRule,
+} from './input.ts';
 import { type Deleted, deleteConnection, restoreConnection } from './remove.ts';
-import { type ConnectionTypes, fieldsOf, idempotencyKeyDescription } from './types.graphql.ts';
+import { type ConnectionTypes, fieldsOf } from './types.graphql.ts';
 import { updateConnection } from './update.ts';
 import { verifyConnection } from './verify.ts';
 

@@ -3,8 +3,8 @@ import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { createConnection } from './create.ts';
-import { type CreateConnection, createConnectionRule } from './input.ts';
-import { type ConnectionTypes, idempotencyKeyDescription } from './types.graphql.ts';
+import { type CreateConnection, createConnectionRule, idempotencyKeyDescription } from './input.ts';
+import type { ConnectionTypes } from './types.graphql.ts';
 
 /** `create…Connection` for every app. */
 export function defineCreateConnection(

@@ -34,6 +34,11 @@ export const uuid = z
 
 const projectId = uuid.nullish().transform((id) => id ?? null);
 
+/** What is said to callers of every idempotency key. */
+export const idempotencyKeyDescription =
+  'A name for this request, such as a random UUID. The same request under the same name is carried out once: repeated ' +
+  'within 24 hours, it gives the first outcome. What was refused may be tried again.';
+
 /** The name that a caller gives a request, so that repeating it does not do it twice. */
 export const idempotencyKey = z.string().regex(/^[\x21-\x7e]{1,128}$/, {
   error: 'An idempotency key has 1 to 128 characters out of the visible ASCII ones, without spaces.',

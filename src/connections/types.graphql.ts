@@ -3,11 +3,6 @@ import { type Builder, enumValues } from '../graphql/builder.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { defineVerification } from './verification.graphql.ts';
 
-/** What the schema says of every idempotency key. */
-export const idempotencyKeyDescription =
-  'A name for this request, such as a random UUID. The same request under the same name is carried out once: repeated ' +
-  'within 24 hours, it gives the first outcome. What was refused may be tried again.';
-
 /** The types that speak of connections, for the operations to build on. */
 export type ConnectionTypes = ReturnType<typeof defineConnectionTypes>;
 

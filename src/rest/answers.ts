@@ -43,9 +43,10 @@ export type ConnectionAnswer = ReturnType<typeof connectionAnswer>;
 
 /** A connection in the short form of those that a key may use. */
 export function availableAnswer(app: App) {
-  return z
-    .object({ id, name, app: z.literal(app.id), projectId, orgId })
-    .meta({ id: `Available${typeNameOf(app)}Connection`, description: `A connection to ${app.name} to choose.` });
+  return z.object({ id, name, app: z.literal(app.id), projectId, orgId }).meta({
+    id: `Available${typeNameOf(app)}Connection`,
+    description: `A connection to ${app.name} to choose.`,
+  });
 }
 
 /** What was deleted, and until when it can be restored. */

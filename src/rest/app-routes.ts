@@ -16,7 +16,16 @@ import {
   showConnection,
   showDeleted,
 } from './answers.ts';
-import { createBody, deleteQuery, idPath, listQuery, noQuery, placeQuery, updateBody } from './input.ts';
+import {
+  createBody,
+  deleteQuery,
+  idPath,
+  listQuery,
+  noQuery,
+  placeQuery,
+  repeatable,
+  updateBody,
+} from './input.ts';
 import { page } from './page.ts';
 import { type Route, route } from './route.ts';
 
@@ -46,13 +55,14 @@ export function createAppRoutes(
         path,
         id: `create${typeNameOf(app)}Connection`,
         summary: `Asks ${app.name} whether the credentials work, seals them and keeps the connection.`,
-        rules: { query: noQuery, body: createBody(app) },
+        rules: { query: noQuery, headers: repeatable, body: createBody(app) },
         answer: one,
         codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
       },
-      async ({ body }, caller) => ({
-        body: { appConnection: show(await createConnection(parts, caller, app.id, body)) },
-      }),
+      async ({ headers, body }, caller) => {
+        const input = { ...body, ...keyOf(headers) };
+        return { body: { appConnection: show(await createConnection(parts, caller, app.id, input)) } };
+      },
     ),
     route(
       {
@@ -113,13 +123,14 @@ export function createAppRoutes(
         path: `${path}/:id`,
         id: `update${typeNameOf(app)}Connection`,
         summary: `Changes a connection. New credentials replace the old ones only if ${app.name} accepts them.`,
-        rules: { path: idPath, query: noQuery, body: updateBody(app) },
+        rules: { path: idPath, query: noQuery, headers: repeatable, body: updateBody(app) },
         answer: one,
         codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
       },
-      async ({ path: { id }, body }, caller) => ({
-        body: { appConnection: show(await updateConnection(parts, caller, app.id, id, body)) },
-      }),
+      async ({ path: { id }, headers, body }, caller) => {
+        const input = { ...body, ...keyOf(headers) };
+        return { body: { appConnection: show(await updateConnection(parts, caller, app.id, id, input)) } };
+      },
     ),
     route(
       {
@@ -127,14 +138,21 @@ export function createAppRoutes(
         path: `${path}/:id`,
         id: `delete${typeNameOf(app)}Connection`,
         summary: 'Hides a connection at once and frees its name; or, with `purge`, really removes it.',
-        rules: { path: idPath, query: deleteQuery },
+        rules: { path: idPath, query: deleteQuery, headers: repeatable },
         answer: z.object({ appConnection: deletedAnswer }),
         codes: ['NOT_FOUND', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT'],
       },
-      async ({ path: { id }, query }, caller) => {
-        const deleted = await deleteConnection(parts, caller, { ...query, id, app: app.id });
+      async ({ path: { id }, query, headers }, caller) => {
+        const target = { ...query, ...keyOf(headers), id, app: app.id };
+        const deleted = await deleteConnection(parts, caller, target);
         return { body: { appConnection: showDeleted(deleted) } };
       },
     ),
   ];
+}
+
+/** The header counts, where there is one. */
+function keyOf(headers: { 'idempotency-key'?: string | undefined }): { idempotencyKey?: string } {
+  const idempotencyKey = headers['idempotency-key'];
+  return idempotencyKey === undefined ? {} : { idempotencyKey };
 }

@@ -2,6 +2,8 @@ import { z } from 'zod';
 import { type App, typeNameOf } from '../apps/app.ts';
 import {
   createConnectionRule,
+  idempotencyKey,
+  idempotencyKeyDescription,
   nothingElse,
   pageSize,
   updateConnectionRule,
@@ -43,6 +45,11 @@ export const listQuery = nothingElse({
     .max(1_000)
     .optional()
     .meta({ description: 'Where to read on: follow the `Link` header.' }),
+});
+
+/** For routes that change something. */
+export const repeatable = z.object({
+  'idempotency-key': idempotencyKey.optional().meta({ description: idempotencyKeyDescription }),
 });
 
 /** How to delete. */

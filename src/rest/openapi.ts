@@ -61,12 +61,12 @@ function operationOf({
   isOpen,
   codes,
 }: Route): ZodOpenApiOperationObject {
-  const { path, query, body } = rules;
+  const { path, query, headers: header, body } = rules;
   const link = z.string().optional().meta({ description: 'Where the next page is, with rel="next".' });
   return {
     operationId: id,
     summary,
-    ...((path || query) && { requestParams: { ...(path && { path }), ...(query && { query }) } }),
+    requestParams: { query, ...(path && { path }), ...(header && { header }) },
     ...(body && { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
     ...(isOpen && { security: [{}, { apiKey: [] }] }),
     responses: {

@@ -68,9 +68,8 @@ async function answer(
   if (record && caller) record.keyId = caller.keyId;
 
   const body = route.rules.body ? await readBody(request) : assertNoBody(request);
-  // The header Idempotency-Key comes in here, for routes that change something.
   const query = Object.fromEntries(new URLSearchParams(url.slice(pathname.length)));
-  return route.run({ path: parameters, query, body }, caller);
+  return route.run({ path: parameters, query, headers, body }, caller);
 }
 
 function openApiRoute(document: () => object): Route {

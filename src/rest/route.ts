@@ -6,11 +6,13 @@ import { badInput, type ErrorCode, Problem } from '../errors.ts';
 export interface Given {
   path: Readonly<Record<string, string>>;
   query: Readonly<Record<string, string>>;
+  /** Names in lower case. */
+  headers: Readonly<Record<string, unknown>>;
   body: object | undefined;
 }
 
 /** The rules of what may come with a request. */
-export type Rules = { path?: z.ZodObject; query: z.ZodObject; body?: z.ZodType };
+export type Rules = { path?: z.ZodObject; query: z.ZodObject; headers?: z.ZodObject; body?: z.ZodType };
 
 /** What a route answers with: a JSON body and perhaps headers of its own. */
 export interface Answer<Body> {

@@ -1,0 +1,349 @@
+import { randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { Life, type Row } from './testkit/life.ts';
+import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import {
+  type Change,
+  graphqlTransport,
+  type Order,
+  type Reading,
+  restTransport,
+} from './testkit/transports.ts';
+
+/** The tokens that Okta does not take, or not any more, besides those that begin with `revoked`. */
+const dead = new Set<string>();
+const isDead = (token: string) => token.startsWith('revoked') || dead.has(token);
+
+const trusted = new Set<string>();
+let upstream: TestOkta;
+let server: TestServer;
+beforeAll(async () => {
+  upstream = await startOkta({
+    handler: (request, response) => {
+      const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
+      return (isDead(token) ? tokenRejected : handleAsOkta)(request, response);
+    },
+  });
+  trusted.add(upstream.hostPort);
+  server = await startTestServer({ config: { trustedInstanceHosts: trusted } });
+});
+afterAll(async () => {
+  await server.close();
+  await upstream.close();
+});
+
+/** The server as one organisation has it. */
+class Real {
+  readonly organisation: TestOrganisation;
+  readonly graphql;
+  readonly rest;
+
+  constructor(organisation: TestOrganisation) {
+    this.organisation = organisation;
+    this.graphql = graphqlTransport(organisation.client, upstream.origin);
+    this.rest = restTransport(restClient(server.url, organisation.apiKey), upstream.origin);
+  }
+
+  by(transport: 'graphql' | 'rest') {
+    return transport === 'rest' ? this.rest : this.graphql;
+  }
+}
+
+/** How often what came of what, over all lives, so that none of it can be missing unnoticed. */
+const met = new Map<string, number>();
+
+function meet(what: string, answer: object): void {
+  const outcome = 'code' in answer ? answer.code : 'OK';
+  met.set(`${what} ${outcome}`, (met.get(`${what} ${outcome}`) ?? 0) + 1);
+}
+
+type Step = fc.AsyncCommand<Life, Real>;
+
+/** A step as fast-check wants it: what it does, when it can be done, and how it reads in a report. */
+function step(
+  description: string,
+  run: (life: Life, real: Real) => Promise<void>,
+  check: (life: Readonly<Life>) => boolean = () => true,
+): Step {
+  return { check, run, toString: () => description };
+}
+
+const transport = fc.constantFrom<('graphql' | 'rest')[]>('graphql', 'rest');
+/** Few names, so that they are often taken; in their order, hyphens come before digits, and digits before letters. */
+const name = fc.constantFrom('a-1', 'a1', 'aa', 'b', 'b-2');
+const token = fc.constantFrom('token-one', 'token-two', 'token-three', 'revoked-token');
+const description = fc.constantFrom('One', 'Two');
+const place = fc.constantFrom<('organisation' | 'project')[]>('organisation', 'organisation', 'project');
+const keyed = fc.boolean();
+/** Which of the connections so far, the gone ones too; it is not known yet how many there will be. */
+const which = fc.nat({ max: 1_000 });
+const seen = fc.constantFrom<('nothing' | 'current' | 'stale')[]>('nothing', 'current', 'stale');
+
+function pick(life: Readonly<Life>, index: number): Row | undefined {
+  return life.rows[index % life.rows.length];
+}
+
+const hasRows = ({ rows }: Readonly<Life>) => rows.length > 0;
+
+function versionOf({ version }: Row, what: 'nothing' | 'current' | 'stale'): number | undefined {
+  if (what === 'nothing') return undefined;
+  if (what === 'current') return version;
+  return version > 1 ? version - 1 : version + 1;
+}
+
+/** Makes a change, under an idempotency key if it is to have one, and compares. */
+async function change(life: Life, real: Real, way: 'graphql' | 'rest', what: Change, key?: string) {
+  const answer = await real.by(way).change(what, key);
+  meet(what.kind === 'delete' && what.purge ? 'purge' : what.kind, answer);
+  life.changed(what, answer);
+  if (key !== undefined) life.named = { change: what, key, ...(!('code' in answer) && { answer }) };
+}
+
+const keyOf = (isKeyed: boolean) => (isKeyed ? randomUUID() : undefined);
+
+const creating = fc
+  .record({
+    transport,
+    name,
+    token,
+    place: fc.oneof(
+      { weight: 9, arbitrary: place },
+      { weight: 1, arbitrary: fc.constant('unknown project') },
+    ),
+    description: fc.option(description, { nil: undefined }),
+    keyed,
+  })
+  .map(({ transport, place, keyed, ...what }) =>
+    step(`create ${JSON.stringify({ transport, place, keyed, ...what })}`, (life, real) => {
+      const projectId =
+        place === 'project' ? real.organisation.projectId : place === 'organisation' ? null : randomUUID();
+      return change(life, real, transport, { kind: 'create', projectId, ...what }, keyOf(keyed));
+    }),
+  );
+
+const updating = fc
+  .record({
+    transport,
+    which,
+    seen,
+    keyed,
+    what: fc.record({ name, description: fc.option(description), token }, { requiredKeys: [] }),
+  })
+  .map(({ transport, which, seen, keyed, what }) =>
+    step(
+      `update ${JSON.stringify({ transport, which, seen, keyed, what })}`,
+      async (life, real) => {
+        const row = pick(life, which);
+        if (!row) return;
+        const version = versionOf(row, seen);
+        const asked: Change = { kind: 'update', id: row.id, ...(version && { version }), ...what };
+        await change(life, real, transport, asked, keyOf(keyed));
+      },
+      hasRows,
+    ),
+  );
+
+const deleting = fc
+  .record({ transport, which, seen, keyed, purge: fc.nat({ max: 3 }).map((n) => n === 0) })
+  .map(({ transport, which, seen, keyed, purge }) =>
+    step(
+      `delete ${JSON.stringify({ transport, which, seen, keyed, purge })}`,
+      async (life, real) => {
+        const row = pick(life, which);
+        if (!row) return;
+        const version = versionOf(row, seen);
+        const asked: Change = { kind: 'delete', id: row.id, ...(version && { version }), purge };
+        await change(life, real, transport, asked, keyOf(keyed));
+      },
+      hasRows,
+    ),
+  );
+
+const restoring = fc.record({ which, name: fc.option(name, { nil: undefined }) }).map(({ which, name }) =>
+  step(
+    `restore ${JSON.stringify({ which, name })}`,
+    async (life, real) => {
+      const deleted = life.rows.filter(({ state }) => state === 'deleted');
+      // Mostly one that can be restored.
+      const row = which % 5 > 0 && deleted.length > 0 ? deleted[which % deleted.length] : pick(life, which);
+      if (!row) return;
+      const answer = await real.graphql.restore(row.id, name);
+      meet('restore', answer);
+      life.restored(row.id, name, answer);
+    },
+    hasRows,
+  ),
+);
+
+const verifying = fc.record({ which }).map(({ which }) =>
+  step(
+    `verify ${which}`,
+    async (life, real) => {
+      const row = pick(life, which);
+      if (!row) return;
+      const answer = await real.graphql.verify(row.id);
+      life.verified(row.id, answer);
+      meet('verify', 'connection' in answer ? { code: answer.connection.status } : answer);
+    },
+    hasRows,
+  ),
+);
+
+const revoking = fc.constantFrom('token-one', 'token-two').map((token) =>
+  step(`Okta revokes or takes back ${token}`, async () => {
+    if (!dead.delete(token)) dead.add(token);
+  }),
+);
+
+const repeating = transport.map((transport) =>
+  step(
+    `repeat the last request with a key over ${transport}`,
+    async (life, real) => {
+      const { named } = life;
+      if (!named) return;
+      if (!named.answer) return change(life, real, transport, named.change, named.key);
+      const answer = await real.by(transport).change(named.change, named.key);
+      meet('repeat', answer);
+      life.repeated(answer);
+    },
+    ({ named }) => named !== undefined,
+  ),
+);
+
+const misnaming = fc.record({ transport, which, name }).map(({ transport, which, name }) =>
+  step(
+    `ask for something else under the last key ${JSON.stringify({ transport, which, name })}`,
+    async (life, real) => {
+      const row = pick(life, which);
+      if (!row || !life.named) return;
+      // Nothing else here has such a description.
+      const asked: Change = { kind: 'update', id: row.id, name, description: 'Something else' };
+      const answer = await real.by(transport).change(asked, life.named.key);
+      meet('misname', answer);
+      life.misnamed(asked, answer);
+    },
+    ({ named }) => named?.answer !== undefined,
+  ),
+);
+
+const reading = fc
+  .record({ transport, which, name, place, by: fc.constantFrom<('by id' | 'by name')[]>('by id', 'by name') })
+  .map(({ transport, which, name, place, by }) =>
+    step(
+      `read ${by} ${JSON.stringify({ transport, which, name, place })}`,
+      async (life, real) => {
+        const row = pick(life, which);
+        if (!row) return;
+        const projectId = place === 'project' ? real.organisation.projectId : null;
+        const asked: Reading = by === 'by id' ? { kind: by, id: row.id } : { kind: by, name, projectId };
+        const answer = await real.by(transport).read(asked);
+        meet(`read ${by}`, answer);
+        life.read(asked, answer);
+      },
+      hasRows,
+    ),
+  );
+
+const placeToList = fc.constantFrom<('everywhere' | 'organisation' | 'project')[]>(
+  'everywhere',
+  'organisation',
+  'project',
+);
+const order = fc.record<Order>({
+  field: fc.constantFrom('NAME', 'CREATED_AT', 'UPDATED_AT'),
+  direction: fc.constantFrom('ASC', 'DESC'),
+});
+
+const listing = fc
+  .record({
+    order: fc.option(order, { nil: undefined }),
+    place: placeToList,
+    pageSize: fc.integer({ min: 1, max: 4 }),
+  })
+  .map(({ order, place, pageSize }) =>
+    step(`list ${JSON.stringify({ order, place, pageSize })}`, async (life, real) => {
+      const { projectId } = real.organisation;
+      const where = { everywhere: undefined, organisation: null, project: projectId };
+      const asked = { kind: 'list', projectId: where[place], pageSize } as const;
+      // Other orders than by name are for GraphQL only; that one is compared on both.
+      const answer = await real.graphql.list(asked, order);
+      life.read(asked, answer, order);
+      if (!order) life.read(asked, await real.rest.read(asked));
+      meet('list', answer);
+    }),
+  );
+
+/** All there is in the end, and everything that is told of it. */
+async function compareAll(life: Life, real: Real): Promise<void> {
+  const everything: Reading = { kind: 'list', pageSize: 100 };
+  life.read(everything, await real.graphql.read(everything));
+  life.read(everything, await real.rest.read(everything));
+  const events = gql`
+    query ($after: String) {
+      auditEvents(first: 100, after: $after) {
+        nodes { action outcome } pageInfo { hasNextPage endCursor }
+      }
+    }
+  `;
+  interface Page {
+    nodes: { action: string; outcome: string }[];
+    pageInfo: { hasNextPage: boolean; endCursor: string | null };
+  }
+  const told: [string, string][] = [];
+  for (let after: string | null = null, isMore = true; isMore; ) {
+    const { auditEvents }: { auditEvents: Page } = await real.organisation.client.request(events, { after });
+    told.push(...auditEvents.nodes.map(({ action, outcome }): [string, string] => [action, outcome]));
+    after = auditEvents.pageInfo.endCursor;
+    isMore = auditEvents.pageInfo.hasNextPage;
+  }
+  expect(told.reverse()).toEqual(life.events);
+}
+
+const steps = fc.commands(
+  [
+    ...[creating, creating, creating, updating, updating, updating, deleting, deleting, restoring, restoring],
+    ...[verifying, verifying, revoking, repeating, misnaming, reading, reading, listing],
+  ],
+  { maxCommands: 100, size: 'max' },
+);
+
+/** Lives out of a seed; of one that goes wrong, fast-check says the seed, the path and the steps that replay it. */
+async function live(parameters: fc.Parameters<unknown>): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(steps, async (steps) => {
+      dead.clear();
+      const organisation = await server.newOrganisation();
+      const life = new Life(new Set([organisation.projectId]), isDead);
+      const real = new Real(organisation);
+      await fc.asyncModelRun(() => ({ model: life, real }), steps);
+      await compareAll(life, real);
+    }),
+    parameters,
+  );
+}
+
+const { MODEL_SEED: seed } = process.env;
+
+test('whatever happens to connections, over GraphQL or REST, every answer is what a plain model says', () =>
+  live({ numRuns: 4, ...(seed && { seed: Number(seed) }) }));
+
+test('in lives that are the same every time, all that can happen does, and is what a plain model says', async () => {
+  met.clear();
+  await live({ numRuns: 6, seed: 3 });
+  expect([...met.keys()]).toEqual(
+    expect.arrayContaining([
+      ...['create OK', 'create NAME_TAKEN', 'create CREDENTIALS_REJECTED', 'create NOT_FOUND'],
+      ...['update OK', 'update NAME_TAKEN', 'update VERSION_CONFLICT', 'update CREDENTIALS_REJECTED'],
+      ...['update NOT_FOUND', 'delete OK', 'delete VERSION_CONFLICT', 'delete NOT_FOUND', 'purge OK'],
+      ...['purge VERSION_CONFLICT', 'purge NOT_FOUND', 'restore OK', 'restore NAME_TAKEN'],
+      ...['restore NOT_FOUND', 'verify VERIFIED', 'verify REJECTED', 'verify NOT_FOUND', 'repeat OK'],
+      ...['misname IDEMPOTENCY_CONFLICT', 'read by id OK', 'read by id NOT_FOUND', 'list OK'],
+      ...['read by name OK', 'read by name NOT_FOUND'],
+    ]),
+  );
+});
