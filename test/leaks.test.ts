@@ -7,7 +7,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { generateApiKey } from '../src/access/api-keys.ts';
 import { Secret } from '../src/secrets/secret.ts';
-import { testDatabaseUrl } from './testkit/database.ts';
+import { administer, testDatabaseUrl } from './testkit/database.ts';
 import {
   echoing,
   echoingAsId,
@@ -211,6 +211,17 @@ describe('a token is nowhere to be found', () => {
     for (const each of variables()) await send(apiKey, { query: createMutation, variables: each });
     for (const query of documents()) await send(apiKey, { query });
     const token = canary();
+    await send(apiKey, {
+      query: 'query ($f: AuditEventFilter) { auditEvents(filter: $f) { nodes { seq } } }',
+      variables: { f: { from: token, keyId: token, outcome: token } },
+    });
+    await send(apiKey, {
+      query: `{ auditEvents(filter: { from: "${token}" }) { nodes { seq } } }`,
+    });
+    await send(apiKey, {
+      query: 'query ($f: AppConnectionFilter) { appConnections(filter: $f) { totalCount } }',
+      variables: { f: { namePrefix: token, createdFrom: token } },
+    });
     await send(apiKey, { query: '{ __typename }', operationName: token });
     await send(apiKey, { query: '{ __typename }', extensions: { token }, [token]: token });
     await send(apiKey, { query: { token } });
@@ -291,7 +302,9 @@ describe('a token is nowhere to be found', () => {
   test('in answers or logs when the database is gone', async () => {
     const dying = await startTestServer();
     const { apiKey } = await dying.newOrganisation();
-    await dying.database.close();
+    // On PostgreSQL, whoever closes a connection is given another; so there the database itself goes.
+    if (dying.databaseName) await administer(`drop database ${dying.databaseName} with (force)`);
+    else await dying.database.close();
     answers = '';
     const token = canary();
     const variables = okta({}, { apiToken: token });

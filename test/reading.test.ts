@@ -79,9 +79,15 @@ describe('reading one connection', () => {
     for (const [error] of answers) expect(error?.extensions.code).toBe('FORBIDDEN');
   });
 
-  test('says that an id is not a UUID, rather than failing', async () => {
+  test.each([
+    'not-a-uuid',
+    '',
+    '7ffbb072-2575-495a-b5b0-127f88caef78}',
+    '{7ffbb072-2575-495a-b5b0-127f88caef78}',
+    '7ffbb0722575495ab5b0127f88caef78',
+  ])('says that %j is no id, rather than failing', async (id) => {
     const { client } = await server.newOrganisation();
-    const [error] = await errorsOf(client.request(byIdQuery, { id: 'not-a-uuid' }));
+    const [error] = await errorsOf(client.request(byIdQuery, { id }));
     expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['id'] }] });
   });
 

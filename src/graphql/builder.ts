@@ -1,10 +1,10 @@
 import SchemaBuilder from '@pothos/core';
 import ZodPlugin from '@pothos/plugin-zod';
-import { GraphQLDateTime, GraphQLUUID } from 'graphql-scalars';
+import { GraphQLDateTime } from 'graphql-scalars';
 import { brokenRules, errorCodes } from '../errors.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { Context } from './context.ts';
-import { SecretScalar } from './scalars.ts';
+import { SecretScalar, UuidScalar } from './scalars.ts';
 
 /** What every part of the schema builds with. */
 export type Builder = ReturnType<typeof createBuilder>;
@@ -25,7 +25,7 @@ export function createBuilder() {
     zod: { validationError: brokenRules },
   });
 
-  builder.addScalarType('UUID', GraphQLUUID, {
+  builder.addScalarType('UUID', UuidScalar, {
     description: 'An id: hexadecimal digits in five groups, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
   });
   builder.addScalarType('DateTime', GraphQLDateTime, {

@@ -105,6 +105,8 @@ export function useShapedErrors(shape: Shaper): Plugin<Context> {
   };
 }
 
+const notOfItsType = 'This is not a value of its type; the schema says what is.';
+
 function misshapen(
   schema: GraphQLSchema,
   operation: OperationDefinitionNode,
@@ -122,8 +124,11 @@ function misshapen(
         issues.push({ path: [name], message: `A value of type ${type} is needed.` });
       continue;
     }
-    coerceInputValue(value, type, (path, _value, error) => {
-      issues.push({ path: [name, ...path], message: scrub(error) });
+    coerceInputValue(value, type, (path, part, error) => {
+      const message = scrub(error);
+      // A scalar words its own refusal, and may put the value into it.
+      const isRepeated = typeof part === 'string' && part !== '' && message.includes(part);
+      issues.push({ path: [name, ...path], message: isRepeated ? notOfItsType : message });
     });
   }
   return issues;

@@ -16,7 +16,7 @@ export async function emptyDatabase(): Promise<
   const url = new URL(testDatabaseUrl);
   url.pathname = name;
   return disposable({ kind: 'postgresql', url: new Secret(url.href) }, () =>
-    administer(`drop database ${name} with (force)`),
+    administer(`drop database if exists ${name} with (force)`),
   );
 }
 
