@@ -7,14 +7,14 @@ import { startTestServer, type TestOrganisation, type TestServer } from './testk
 
 const rows = 100_000;
 
-/** Half of them are of the project, one in ten is deleted, one in a thousand to the other app or rejected. */
+/** One in 50 is of the project, one in ten is deleted, one in a thousand to the other app or rejected. */
 const fill = `
   insert into app_connection (
     id, org_id, project_id, name, app, method, created_at, updated_at, deleted_at, is_platform_managed_credentials,
     credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at
   )
   select
-    gen_random_uuid(), c.org_id, case when i % 2 = 0 then ?::uuid end, md5(i::text) || '-' || i,
+    gen_random_uuid(), c.org_id, case when i % 50 = 0 then ?::uuid end, md5(i::text) || '-' || i,
     case when i % 1000 = 0 then 'parcel-depot' else 'okta' end, case when i % 1000 = 0 then 'signed-requests' else 'api-token' end,
     now() - i * interval '1 minute', now() - abs(hashint4(i)) % ${rows} * interval '1 minute',
     case when i % 10 = 9 then now() end, false,
@@ -108,10 +108,13 @@ test.each(filters)('among 100,000, a page by %s is found without a sequential sc
   execute.mockRestore();
   // In half of the documents a cursor makes a second query of what is on its other side.
   expect(queries).toHaveLength(3 * orders.length * (1 + 2 + 1 + 2));
+  // As PostgreSQL reckons it, where a scan of all costs thousands, and a page off the right index some 15.
+  const mostCost = Object.keys(filter).length === 0 ? 30 : 500;
   for (const { sql, parameters } of queries) {
     const plan: Record<string, string>[] = await em.execute(`explain ${sql}`, parameters);
     const lines = plan.flatMap((line) => Object.values(line)).join('\n');
     expect(lines, sql).toMatch(/Scan .*on app_connection/);
+    expect(Number(/cost=[\d.]+\.\.([\d.]+)/.exec(lines)?.[1]), `${sql}\n${lines}`).toBeLessThan(mostCost);
     expect(lines, sql).not.toMatch(/Seq Scan on app_connection/);
   }
 });
