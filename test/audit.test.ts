@@ -1,6 +1,11 @@
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { verifyChain } from '../src/audit/chain.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -224,4 +229,35 @@ describe('the chain', () => {
     await tamper(...statements(organisation.orgId));
     expect(await check(organisation.orgId)).toEqual({ seq, problem });
   });
+});
+
+test.runIf(testDatabaseUrl)('npm run audit:verify reads every chain and names what is wrong', async () => {
+  const own = await startTestServer();
+  const [whole, broken] = [await own.newOrganisation(), await own.newOrganisation()];
+  for (const organisation of [whole, broken]) await make(organisation);
+  const audit = async () => {
+    const { location } = own;
+    const script = fileURLToPath(new URL('../src/verify-audit.ts', import.meta.url));
+    const env = {
+      DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
+      ENCRYPTION_KEYS: own.rootKey,
+    };
+    const run = promisify(execFile)(process.execPath, [script], { env, cwd: tmpdir() });
+    return run.then(
+      ({ stdout }) => ({ stdout, code: 0 }),
+      ({ stdout, code }: { stdout: string; code: number }) => ({ stdout, code }),
+    );
+  };
+  expect(await audit()).toEqual({
+    code: 0,
+    stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, whole`),
+  });
+  const em = own.database.fork();
+  await em.execute('alter table audit_event disable trigger all');
+  await em.execute(`update audit_event set address = 'elsewhere' where org_id = '${broken.orgId}'`);
+  const found = await audit();
+  expect(found.code).toBe(1);
+  expect(found.stdout).toContain(`organisation ${broken.orgId}: event 1 was edited`);
+  expect(found.stdout).toContain(`organisation ${whole.orgId}: 1 events, whole`);
+  await own.close();
 });
