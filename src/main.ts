@@ -1,10 +1,5 @@
 import { findApiKey, generateApiKey } from './access/api-keys.ts';
-import {
-  addOrganisation,
-  firstOrganisationId,
-  firstProjectId,
-  hasOrganisation,
-} from './access/organisations.ts';
+import { addFirstOrganisation, hasOrganisation } from './access/organisations.ts';
 import { apiKeyPattern, type Config, readConfig } from './config.ts';
 import type { DataDir } from './data-dir.ts';
 import { atStart, type Database } from './database/database.ts';
@@ -78,13 +73,7 @@ async function bootstrap(
     if (await hasOrganisation(em)) return known && (await findApiKey(em, known)) ? { key: known } : {};
     const key = known ?? dataDir?.readOrMake(apiKeyFile, () => generateApiKey().reveal());
     if (!key) return { isNeeded: true };
-    await addOrganisation(em, vault, {
-      id: firstOrganisationId,
-      name: 'First organisation',
-      projectId: firstProjectId,
-      projectName: 'First project',
-      administratorKey: key,
-    });
+    await addFirstOrganisation(em, vault, key);
     return { key, isNew: true };
   });
 }

@@ -56,6 +56,7 @@ describe('without a valid API key there is no data', () => {
       '{ ... { appConnections { totalCount } } }',
       'fragment F on Query { appConnections { totalCount } } { ...F }',
       'mutation { __typename }',
+      'subscription { appConnectionChanged { kind } }',
     ]) {
       const { errors } = await (await post(server, sneaky)).json();
       expect(errors[0].extensions.code).toBe('UNAUTHENTICATED');

@@ -215,6 +215,11 @@ describe('a token is nowhere to be found', () => {
       query: 'query ($f: AuditEventFilter) { auditEvents(filter: $f) { nodes { seq } } }',
       variables: { f: { from: token, keyId: token, outcome: token } },
     });
+    const watch =
+      'subscription ($p: UUID, $a: String) { appConnectionChanged(projectId: $p, after: $a) { kind } }';
+    for (const variables of [{ p: token }, { p: { [token]: token } }, { a: token }, { a: [{ token }] }]) {
+      await send(apiKey, { query: watch, variables });
+    }
     await send(apiKey, {
       query: `{ auditEvents(filter: { from: "${token}" }) { nodes { seq } } }`,
     });

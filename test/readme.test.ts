@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addOrganisation, firstOrganisationId, firstProjectId } from '../src/access/organisations.ts';
+import { addFirstOrganisation, firstProjectId } from '../src/access/organisations.ts';
 import { errorCodes } from '../src/errors.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
@@ -23,13 +23,7 @@ beforeAll(async () => {
   // As the folder looks in which the server was started.
   const key = 'readme-key-readme-key-readme-key-readme-key';
   const em = server.database.fork();
-  await addOrganisation(em, server.vault, {
-    id: firstOrganisationId,
-    name: 'First organisation',
-    projectId: firstProjectId,
-    projectName: 'First project',
-    administratorKey: new Secret(key),
-  });
+  await addFirstOrganisation(em, server.vault, new Secret(key));
   await em.flush();
   await mkdir(join(folder, '.data'));
   await writeFile(join(folder, '.data/api-key'), `${key}\n`);

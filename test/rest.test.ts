@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addOrganisation, firstOrganisationId, firstProjectId } from '../src/access/organisations.ts';
+import { addFirstOrganisation } from '../src/access/organisations.ts';
 import { okta as oktaApp } from '../src/apps/okta/okta.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { rateLimited, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
@@ -73,13 +73,7 @@ describe('creating', () => {
     const seed = await startTestServer();
     const key = 'seed-key-seed-key-seed-key-seed-key-seed';
     const em = seed.database.fork();
-    await addOrganisation(em, seed.vault, {
-      id: firstOrganisationId,
-      name: 'First organisation',
-      projectId: firstProjectId,
-      projectName: 'First project',
-      administratorKey: new Secret(key),
-    });
+    await addFirstOrganisation(em, seed.vault, new Secret(key));
     await em.flush();
     const { status, headers, text } = await restClient(seed.url, key)('POST', okta, seedRequest);
     await seed.close();

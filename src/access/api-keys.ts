@@ -51,7 +51,8 @@ function hashOf(key: Secret): string {
   return createHash('sha256').update(key.reveal()).digest('hex');
 }
 
-function unauthenticated(message: string): Problem {
+/** Nobody may come in like this, and how one may. */
+export function unauthenticated(message: string): Problem {
   return new Problem('UNAUTHENTICATED', message, {
     remedy: 'Send the header "Authorization: Bearer <API key>".',
   });

@@ -26,6 +26,17 @@ export async function addOrganisation(
   return { orgId, projectId };
 }
 
+/** Adds the first organisation, on whose ids the examples are written; the caller flushes. */
+export function addFirstOrganisation(em: EntityManager, vault: Vault, administratorKey: Secret) {
+  return addOrganisation(em, vault, {
+    id: firstOrganisationId,
+    name: 'First organisation',
+    projectId: firstProjectId,
+    projectName: 'First project',
+    administratorKey,
+  });
+}
+
 /** Whether any organisation exists. */
 export async function hasOrganisation(em: EntityManager): Promise<boolean> {
   return (await em.count(Organisation)) > 0;

@@ -3,6 +3,7 @@ import type { Caller } from '../access/caller.ts';
 import type { Database } from '../database/database.ts';
 import { badInput, type ErrorCode } from '../errors.ts';
 import { type AuditAction, AuditEvent } from './audit-event.entity.ts';
+import { decodePlace, encodePlace } from './event-place.ts';
 
 /** Which events to list; what is absent or null does not count. */
 export interface EventFilter {
@@ -53,12 +54,12 @@ export async function listEvents(
   return {
     nodes,
     hasNextPage: found.length > options.first,
-    endCursor: last ? Buffer.from(`event:${last.seq}`).toString('base64url') : null,
+    endCursor: last ? encodePlace('event', last.seq) : null,
   };
 }
 
 function seqOf(cursor: string): number {
-  const [, seq] = /^event:(\d{1,9})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
-  if (seq) return Number(seq);
+  const seq = decodePlace('event', cursor);
+  if (seq !== undefined) return seq;
   throw badInput([{ path: ['after'], message: 'This is not a cursor; use "endCursor" of the page before.' }]);
 }

@@ -21,19 +21,13 @@ export function defineConnectionChanges(
   types: ConnectionTypes,
 ): void {
   for (const app of apps) defineUpdate(builder, app, types);
-  const { Connection } = types;
-  const payload = (name: string, description: string) =>
-    builder.objectRef<{ appConnection: AppConnection }>(name).implement({
-      description,
-      fields: (t) => ({
-        appConnection: t.expose('appConnection', {
-          type: Connection,
-          description: 'The connection as it is now.',
-        }),
-      }),
-    });
-  const Verified = payload('VerifyAppConnectionPayload', 'What came of asking the app.');
-  const Restored = payload('RestoreAppConnectionPayload', 'What was restored.');
+  const Verified = definePayload(
+    builder,
+    types,
+    'VerifyAppConnectionPayload',
+    'What came of asking the app.',
+  );
+  const Restored = definePayload(builder, types, 'RestoreAppConnectionPayload', 'What was restored.');
   const Removed = builder.objectRef<Deleted>('DeleteAppConnectionPayload').implement({
     description: 'What was deleted.',
     fields: (t) => ({
@@ -98,7 +92,20 @@ export function defineConnectionChanges(
   }));
 }
 
-function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionTypes): void {
+/** The answer of a change: the connection. */
+function definePayload(builder: Builder, { Connection }: ConnectionTypes, name: string, description: string) {
+  return builder.objectRef<{ appConnection: AppConnection }>(name).implement({
+    description,
+    fields: (t) => ({
+      appConnection: t.expose('appConnection', {
+        type: Connection,
+        description: 'The connection as it is now.',
+      }),
+    }),
+  });
+}
+
+function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void {
   const { name, moving } = app;
   const typeName = typeNameOf(app);
   const CredentialsInput = builder.inputType(`Update${typeName}CredentialsInput`, {
@@ -128,17 +135,7 @@ function defineUpdate(builder: Builder, app: App, { Connection }: ConnectionType
       ...(moving && { [moving.flag]: t.boolean({ description: moving.description }) }),
     }),
   });
-  const Payload = builder
-    .objectRef<{ appConnection: AppConnection }>(`Update${typeName}ConnectionPayload`)
-    .implement({
-      description: 'What was changed.',
-      fields: (t) => ({
-        appConnection: t.expose('appConnection', {
-          type: Connection,
-          description: 'The connection as it is now.',
-        }),
-      }),
-    });
+  const Payload = definePayload(builder, types, `Update${typeName}ConnectionPayload`, 'What was changed.');
   builder.mutationField(`update${typeName}Connection`, (t) =>
     t.field({
       type: Payload,

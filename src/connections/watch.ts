@@ -1,5 +1,6 @@
 import type { Caller } from '../access/caller.ts';
 import { type AuditAction, AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
+import { decodePlace, encodePlace } from '../audit/event-place.ts';
 import { badInput } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import type { ConnectionParts } from './parts.ts';
@@ -68,7 +69,7 @@ async function* changesSince(
         if (fields.length === 0 || !connectionId) continue;
         if (projectId !== undefined && (place ?? null) !== projectId) continue;
         yield {
-          eventId: eventId(seq),
+          eventId: encodePlace('change', seq),
           kind: changeKinds[action],
           connectionId,
           appConnection: await em.findOne(AppConnection, { id: connectionId, orgId, deletedAt: null }),
@@ -81,13 +82,9 @@ async function* changesSince(
   }
 }
 
-function eventId(seq: number): string {
-  return Buffer.from(`change:${seq}`).toString('base64url');
-}
-
 function seqOf(after: string): number {
-  const [, seq] = /^change:(\d{1,9})$/.exec(Buffer.from(after, 'base64url').toString()) ?? [];
-  if (seq) return Number(seq);
+  const seq = decodePlace('change', after);
+  if (seq !== undefined) return seq;
   throw badInput([
     { path: ['after'], message: 'This is not an event id; use "eventId" of the last change.' },
   ]);

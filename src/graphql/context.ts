@@ -1,6 +1,6 @@
+import { unauthenticated } from '../access/api-keys.ts';
 import type { Caller } from '../access/caller.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
-import { Problem } from '../errors.ts';
 
 /** What resolvers work with. */
 export interface Context {
@@ -12,5 +12,5 @@ export interface Context {
 /** @throws Problem `UNAUTHENTICATED` when the request came without a key */
 export function callerOf(context: Context): Caller {
   if (context.caller) return context.caller;
-  throw new Problem('UNAUTHENTICATED', 'This needs an API key.');
+  throw unauthenticated('This needs an API key.');
 }

@@ -48,12 +48,8 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: u
     }
     // The stack ran out while the request was read, before any of it was carried out.
     if (cause instanceof RangeError && !outer.path) {
-      return shaped(
-        'BAD_USER_INPUT',
-        'The request is nested too deeply.',
-        {},
-        requestDetails('The request is nested too deeply.'),
-      );
+      const message = 'The request is nested too deeply.';
+      return shaped('BAD_USER_INPUT', message, {}, requestDetails(message));
     }
     const { message, ...details } = unexpected(log, cause, { path: outer.path });
     return shaped('INTERNAL_SERVER_ERROR', message, outer, details);
@@ -139,8 +135,9 @@ const valuesBySource = new WeakMap<Source, string[]>();
 
 /** The literal values of a document, as far as it can be read. */
 function valuesIn(source: Source | undefined): string[] {
-  const known = source ? valuesBySource.get(source) : [];
-  if (!source || known) return known ?? [];
+  if (!source) return [];
+  const known = valuesBySource.get(source);
+  if (known) return known;
   const values: string[] = [];
   valuesBySource.set(source, values);
   const lexer = new Lexer(new Source(source.body));

@@ -1,6 +1,8 @@
 import {
   coerceInputValue,
   type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
   type GraphQLError,
   type GraphQLSchema,
   getOperationAST,
@@ -11,8 +13,9 @@ import {
   typeFromAST,
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import { unauthenticated } from '../access/api-keys.ts';
 import type { Caller } from '../access/caller.ts';
-import { badInput, type Issue, Problem } from '../errors.ts';
+import { badInput, type Issue } from '../errors.ts';
 import { currentRequest } from '../log.ts';
 import type { Context } from './context.ts';
 import { createScrubber } from './errors.ts';
@@ -42,13 +45,10 @@ export function useAuthentication(options: {
         setResult({ errors: [shape(error)] });
       }
     },
-    onExecute({ args, setResultAndStopExecution }) {
-      if (args.contextValue.caller || isIntrospection(args.document, args.operationName)) return;
-      const problem = new Problem('UNAUTHENTICATED', 'This needs an API key.', {
-        remedy: 'Send the header "Authorization: Bearer <API key>".',
-      });
-      setResultAndStopExecution({ errors: [shape(problem)] });
-    },
+    ...beforeEither(({ document, operationName, contextValue }) => {
+      if (contextValue.caller || isIntrospection(document, operationName)) return undefined;
+      return shape(unauthenticated('This needs an API key.'));
+    }),
   };
 }
 
@@ -69,15 +69,30 @@ function isIntrospection(document: DocumentNode, operationName: string | null | 
 export function useShapelyVariables(schema: GraphQLSchema, shape: Shaper): Plugin<Context> {
   const scrub = createScrubber(schema);
   return {
-    onExecute({ args, setResultAndStopExecution }) {
-      const operation = getOperationAST(args.document, args.operationName);
-      if (!operation) return;
+    ...beforeEither(({ document, operationName, variableValues }) => {
+      const operation = getOperationAST(document, operationName);
+      if (!operation) return undefined;
       const record = currentRequest.getStore();
       if (record && operation.name) record.operation = operation.name.value.slice(0, 64);
-      const issues = misshapen(schema, operation, args.variableValues ?? {}, scrub);
-      if (issues.length > 0) setResultAndStopExecution({ errors: [shape(badInput(issues))] });
-    },
+      const issues = misshapen(schema, operation, variableValues ?? {}, scrub);
+      return issues.length > 0 ? shape(badInput(issues)) : undefined;
+    }),
   };
+}
+
+/** Looks at queries and mutations and at subscriptions alike, and carries none out for which there is an error. */
+function beforeEither(check: (args: Payload['args']) => GraphQLError | undefined): Plugin<Context> {
+  const hook = ({ args, setResultAndStopExecution }: Payload) => {
+    const error = check(args);
+    if (error) setResultAndStopExecution({ errors: [error] });
+  };
+  return { onExecute: hook, onSubscribe: hook };
+}
+
+/** What the hooks before executing and before subscribing have in common. */
+interface Payload {
+  args: ExecutionArgs & { contextValue: Context };
+  setResultAndStopExecution(result: ExecutionResult): void;
 }
 
 /** What Yoga says with a bare status. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
+import { unauthenticated } from '../access/api-keys.ts';
 import type { Caller } from '../access/caller.ts';
-import { badInput, type ErrorCode, Problem } from '../errors.ts';
+import { badInput, type ErrorCode } from '../errors.ts';
 
 /** What came with a request, as it came. */
 export interface Given {
@@ -53,7 +54,7 @@ export function route<R extends Rules, A extends z.ZodType>(
   return {
     ...description,
     run: async (given, caller) => {
-      if (!caller) throw new Problem('UNAUTHENTICATED', 'This needs an API key.');
+      if (!caller) throw unauthenticated('This needs an API key.');
       const { success, data, error } = rules.safeParse(given);
       if (success) return answer(data, caller);
       // Which part of the request it was, the name of the field says well enough.
