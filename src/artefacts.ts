@@ -10,6 +10,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { lexicographicSortSchema, printSchema } from 'graphql';
 import { createApps } from './apps/index.ts';
 import { openOrm } from './database/database.ts';
+import { asOwner, inSession } from './database/session.ts';
 import { entities } from './entities.ts';
 import { createSchema } from './graphql/schema.ts';
 import { createLog } from './log.ts';
@@ -30,8 +31,10 @@ if (command === 'schema') {
   else writeFileSync(file, printed);
 } else if (command === 'migration') {
   const orm = await openOrm({ kind: 'embedded' }, entities, createLog('silent'));
-  await orm.migrator.up();
-  const difference = await orm.schema.getUpdateSchemaSQL({ safe: false });
+  const difference = await inSession(asOwner, async () => {
+    await orm.migrator.up();
+    return orm.schema.getUpdateSchemaSQL({ safe: false });
+  });
   if (check) inStep('migrations', difference.trim() === '', `run npm run migration:\n${difference}`);
   else console.log(difference);
   await orm.close();

@@ -1,5 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { assertNotMistyped } from './access/api-keys.ts';
+import type { OidcSettings } from './access/oidc.ts';
 import { StartError } from './errors.ts';
 import { Secret } from './secrets/secret.ts';
 
@@ -33,7 +35,17 @@ const environment = z.object({
       error: 'must be 32 to 512 characters out of A-Z, a-z, 0-9, ".", "_", "~" and "-"',
     })
     .pipe(secret)
+    .refine(isWhole, {
+      error: 'starts with ack_ but is not such a key; copy it again, or choose another start',
+    })
     .optional(),
+  OIDC_ISSUER: z
+    .url({ protocol: /^https?$/, error: 'must be the URL of the identity provider, as its tokens name it' })
+    .optional(),
+  OIDC_AUDIENCE: z.string().optional(),
+  OIDC_ORG_CLAIM: z.string().default('org'),
+  OIDC_SCOPE_CLAIM: z.string().default('scope'),
+  OIDC_PROJECTS_CLAIM: z.string().default('projects'),
   TRUSTED_INSTANCE_HOSTS: z
     .string()
     .default('')
@@ -60,6 +72,15 @@ const environment = z.object({
     .default('info'),
 });
 
+function isWhole(key: Secret): boolean {
+  try {
+    assertNotMistyped(key);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** How the server is to run. */
 export interface Config {
   production: boolean;
@@ -73,6 +94,8 @@ export interface Config {
   encryptionKeys: Secret | undefined;
   /** Absent: generated into `dataDir`, except in production. */
   bootstrapApiKey: Secret | undefined;
+  /** Absent: only API keys let anybody in. */
+  oidc: OidcSettings | undefined;
   /** `host:port` that may be http, loopback or private. */
   trustedInstanceHosts: ReadonlySet<string>;
   /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
@@ -110,10 +133,29 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,
     bootstrapApiKey: data.BOOTSTRAP_API_KEY,
+    oidc: oidcOf(data, production),
     trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),
     oktaStandIn: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
+  };
+}
+
+function oidcOf(data: z.output<typeof environment>, production: boolean): OidcSettings | undefined {
+  const { OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience } = data;
+  if (!issuer && !audience) return undefined;
+  if (!issuer || !audience) {
+    throw new StartError('OIDC_ISSUER and OIDC_AUDIENCE are needed together, or neither of them');
+  }
+  if (production && !issuer.startsWith('https:')) {
+    throw new StartError('OIDC_ISSUER must start with https:// when NODE_ENV=production');
+  }
+  return {
+    issuer,
+    audience,
+    orgClaim: data.OIDC_ORG_CLAIM,
+    scopeClaim: data.OIDC_SCOPE_CLAIM,
+    projectsClaim: data.OIDC_PROJECTS_CLAIM,
   };
 }

@@ -12,11 +12,11 @@ export const errorCodes = {
   },
   UNAUTHENTICATED: {
     status: 401,
-    description: 'There is no valid API key. Send `Authorization: Bearer <API key>`.',
+    description: 'There is no valid API key or token. Send `Authorization: Bearer <API key>`.',
   },
   FORBIDDEN: {
     status: 403,
-    description: 'The API key is valid but lacks the scope or the project that this needs.',
+    description: 'The API key or token is valid but lacks the scope or the project that this needs.',
   },
   NOT_FOUND: {
     status: 404,
@@ -24,7 +24,7 @@ export const errorCodes = {
   },
   NAME_TAKEN: {
     status: 409,
-    description: 'Another connection in the same place has this name.',
+    description: 'Another one in the same place has this name.',
   },
   VERSION_CONFLICT: {
     status: 409,
@@ -33,6 +33,10 @@ export const errorCodes = {
   IDEMPOTENCY_CONFLICT: {
     status: 409,
     description: 'The idempotency key was used for another request.',
+  },
+  LAST_ADMINISTRATOR: {
+    status: 409,
+    description: 'Nobody could administer the organisation any more.',
   },
   CREDENTIALS_REJECTED: {
     status: 422,
@@ -53,7 +57,7 @@ export const errorCodes = {
   UPSTREAM_UNREACHABLE: {
     status: 503,
     description:
-      'The app could not be reached or did not work. The credentials were not judged; try again later.',
+      'The app, or the identity provider, could not be reached or did not work. Nothing was judged; try again later.',
   },
   HOST_NOT_ALLOWED: {
     status: 422,

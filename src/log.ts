@@ -10,8 +10,12 @@ export interface RequestRecord {
   readonly address?: string | undefined;
   /** The name of the GraphQL operation, once its document has been parsed. */
   operation?: string;
-  /** The id of the caller's API key. */
-  keyId?: string;
+  /** The caller's organisation. */
+  orgId?: string;
+  /** The id of the caller's API key; null when it was a token. */
+  keyId?: string | null;
+  /** Who the identity provider says the caller is; null when it was an API key. */
+  subject?: string | null;
   /** The first error code of the answer. */
   outcome?: string;
 }

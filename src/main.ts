@@ -1,5 +1,6 @@
-import { findApiKey, generateApiKey } from './access/api-keys.ts';
-import { addFirstOrganisation, hasOrganisation } from './access/organisations.ts';
+import { findApiKey, generateApiKey, isGood } from './access/api-keys.ts';
+import { firstOrganisation, hasOrganisation } from './access/organisations.ts';
+import { makeOrganisation } from './administration/organisations.ts';
 import { apiKeyPattern, type Config, readConfig } from './config.ts';
 import type { DataDir } from './data-dir.ts';
 import { atStart, type Database } from './database/database.ts';
@@ -68,12 +69,15 @@ async function bootstrap(
   vault: Vault,
   dataDir: DataDir | undefined,
 ): Promise<Administrator> {
-  return atStart(database.fork(), async (em) => {
+  return atStart(database.forkAcross(), async (em) => {
     const known = config.bootstrapApiKey ?? savedKey(dataDir);
-    if (await hasOrganisation(em)) return known && (await findApiKey(em, known)) ? { key: known } : {};
+    if (await hasOrganisation(em)) {
+      const stored = known && (await findApiKey(em, known));
+      return stored && isGood(stored) ? { key: known } : {};
+    }
     const key = known ?? dataDir?.readOrMake(apiKeyFile, () => generateApiKey().reveal());
     if (!key) return { isNeeded: true };
-    await addFirstOrganisation(em, vault, key);
+    await makeOrganisation(em, { database, vault }, firstOrganisation(key));
     return { key, isNew: true };
   });
 }

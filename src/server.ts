@@ -1,18 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { authenticate } from './access/api-keys.ts';
+import { Authenticator } from './access/authenticator.ts';
+import { createTokenVerifier } from './access/oidc.ts';
+import { addNobody } from './access/organisations.ts';
 import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
+import { auditSignIns } from './audit/sign-ins.ts';
 import type { Config } from './config.ts';
 import { forgetRequests } from './connections/idempotency.ts';
 import type { ConnectionParts } from './connections/parts.ts';
 import { purgeExpired } from './connections/remove.ts';
-import type { Database } from './database/database.ts';
+import { atStart, type Database } from './database/database.ts';
 import { StartError } from './errors.ts';
 import { createGraphQL } from './graphql/yoga.ts';
 import { currentRequest, describeError, type Logger, type RequestRecord } from './log.ts';
+import { hostPort } from './outbound/address.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
 import { createRest } from './rest/rest.ts';
 import type { Secret } from './secrets/secret.ts';
@@ -62,14 +66,26 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     outbound,
     deletedRetentionDays: config.deletedRetentionDays,
   };
+  await atStart(database.forkAcross(), (em) => addNobody(em, vault));
+  // The operator has named the identity provider, which may well be inside.
+  const provider = config.oidc && {
+    settings: config.oidc,
+    outbound: createOutbound({
+      trustedHosts: new Set([...config.trustedInstanceHosts, hostPort(new URL(config.oidc.issuer))]),
+      timeoutMs: 5_000,
+    }),
+  };
+  const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
+  const authenticator = new Authenticator(database, tokens);
   const shared = {
     connections,
-    authenticate: (authorization: string | null) => authenticate(database.fork(), authorization),
+    authenticate: auditSignIns({ database, vault }, authenticator),
     openIntrospection: !config.production,
     log,
   };
   const graphql = createGraphQL({
     ...shared,
+    administration: { database, vault, authenticator },
     ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
   });
   const rest = createRest(shared);
@@ -124,7 +140,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       http.once('error', reject).listen(config.port, config.host, resolve);
     });
   } catch (error) {
-    await Promise.all([outbound.close(), standIn?.close()]);
+    await Promise.all([outbound.close(), provider?.outbound.close(), standIn?.close()]);
     throw new StartError(whyNotListening(config, error));
   }
 
@@ -151,7 +167,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       clearTimeout(giveUp);
       clearTimeout(deadline);
       await graphql.dispose();
-      await Promise.all([outbound.close(), standIn?.close()]);
+      await Promise.all([outbound.close(), provider?.outbound.close(), standIn?.close()]);
     },
   };
 }
@@ -174,7 +190,7 @@ function isLoopback(host: string): boolean {
 
 async function isReady({ database, vault, log }: Parts): Promise<boolean> {
   try {
-    await vault.checkKeys(database.fork());
+    await vault.checkKeys(database.forkAcross());
     return true;
   } catch (error) {
     log.warn({ error: describeError(error) }, 'not ready');
@@ -187,14 +203,16 @@ function reply(response: ServerResponse, status: number, text: string): void {
 }
 
 function logRequest(log: Logger, record: RequestRecord, response: ServerResponse, start: number): void {
-  const { operation, keyId } = record;
+  const { operation, orgId, keyId, subject } = record;
   log.info(
     {
       requestId: record.id,
       method: response.req.method,
       status: response.statusCode,
       operation,
-      keyId,
+      orgId,
+      keyId: keyId ?? undefined,
+      subject: subject ?? undefined,
       ms: Math.round(performance.now() - start),
       outcome: record.outcome ?? outcomeOf(response),
     },

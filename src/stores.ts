@@ -44,7 +44,7 @@ export async function openStores(config: Config, log: Logger): Promise<Stores> {
     vault,
     dataDir,
     checkKeys: () =>
-      vault.checkKeys(database.fork()).catch((error: Error) => {
+      vault.checkKeys(database.forkAcross()).catch((error: Error) => {
         throw new StartError(`${placeOfKeys(config, dataDir)}: ${error.message}`);
       }),
     close: async () => {

@@ -12,8 +12,8 @@ import { openStores } from './stores.ts';
 try {
   const { database, vault, checkKeys, close } = await openStores(readConfig(), createLog('silent'));
   await checkKeys();
-  for (const { id } of await database.fork().find(Organisation, {}, { orderBy: { id: 'asc' } })) {
-    const found = await verifyChain(database.fork, vault, id);
+  for (const { id } of await database.forkAcross().find(Organisation, {}, { orderBy: { id: 'asc' } })) {
+    const found = await verifyChain(() => database.fork(id), vault, id);
     if ('problem' in found) {
       console.log(`organisation ${id}: event ${found.seq} was ${found.problem}`);
       process.exitCode = 1;

@@ -34,8 +34,10 @@ export function welcome(config: Config, url: string, known: KnownKey): string {
 }
 
 function keyText(config: Config, { key, isNew, file }: KnownKey): string {
-  if (!key && config.bootstrapApiKey) return 'one made earlier; BOOTSTRAP_API_KEY is no key of this database';
-  if (!key) return `one made earlier; it was in ${file}, which is gone`;
+  if (!key) {
+    const where = config.bootstrapApiKey ? 'BOOTSTRAP_API_KEY' : file;
+    return `one made earlier; there is none that works in ${where} ("npm run admin -- help" says how to make another)`;
+  }
   if (config.bootstrapApiKey) return 'the one in BOOTSTRAP_API_KEY';
   return isNew ? `${key.reveal()} (also in ${file})` : `in ${file}`;
 }

@@ -171,16 +171,16 @@ describe('the audit trail', () => {
       'delete from audit_event',
       'truncate audit_event',
     ]) {
-      await expect(server.database.fork().execute(sql)).rejects.toThrow();
+      await expect(server.asOwner().execute(sql)).rejects.toThrow();
     }
     expect(await eventsOf(organisation)).toHaveLength(1);
   });
 });
 
 describe('the chain', () => {
-  const check = (orgId: string) => verifyChain(server.database.fork, server.vault, orgId);
+  const check = (orgId: string) => verifyChain(() => server.database.fork(orgId), server.vault, orgId);
   const tamper = async (...statements: string[]) => {
-    const em = server.database.fork();
+    const em = server.asOwner();
     await em.execute('alter table audit_event disable trigger all');
     for (const sql of statements) await em.execute(sql);
     await em.execute('alter table audit_event enable trigger all');
@@ -252,7 +252,7 @@ test.runIf(testDatabaseUrl)('npm run audit:verify reads every chain and names wh
     code: 0,
     stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, whole`),
   });
-  const em = own.database.fork();
+  const em = own.asOwner();
   await em.execute('alter table audit_event disable trigger all');
   await em.execute(`update audit_event set address = 'elsewhere' where org_id = '${broken.orgId}'`);
   const found = await audit();

@@ -338,7 +338,7 @@ describe('verifying a connection again', () => {
 });
 
 describe('deleting and restoring', () => {
-  const rowsOf = (id: string) => server.database.fork().count(AppConnection, { id });
+  const rowsOf = (id: string) => server.asOwner().count(AppConnection, { id });
   const deletion = gql`
     mutation Delete($id: UUID!, $version: Int, $purge: Boolean! = false) {
       deleteAppConnection(id: $id, version: $version, purge: $purge) { id restorableUntil }
@@ -395,8 +395,8 @@ describe('deleting and restoring', () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     await organisation.client.request(deletion, { id: made.id });
-    await server.database
-      .fork()
+    await server
+      .asOwner()
       .execute(`update app_connection set deleted_at = deleted_at - interval '30 days' where id = ?`, [
         made.id,
       ]);

@@ -49,7 +49,7 @@ beforeAll(async () => {
   });
   organisation = await server.newOrganisation();
   await organisation.client.request(createMutation, okta());
-  const em = server.database.fork();
+  const em = server.asOwner();
   // Sorting once is far quicker than keeping sorted, above all on the embedded database.
   const indexes: { name: string; definition: string }[] = await em.execute(`
     select indexname as name, indexdef as definition from pg_indexes
@@ -91,7 +91,7 @@ test.each(filters)('among 100,000, a page by %s is found without a sequential sc
     inEveryOrder(() => 'last: 10'),
     inEveryOrder((order) => `last: 10, before: "${starts[order]?.pageInfo.startCursor}"`),
   ];
-  const em = server.database.fork();
+  const em = server.asOwner();
   const execute = vi.spyOn(em.getConnection(), 'execute');
   for (const document of documents) {
     for (const scope of [{}, { projectId }, { projectId: null }]) {

@@ -159,8 +159,8 @@ describe('a page', () => {
       ['a', 'b', 'c'].map((name) => row({ name })),
     );
     const first = await find(another, { first: 2 });
-    await server.database
-      .fork()
+    await server
+      .asOwner()
       .execute(`delete from app_connection where org_id = ? and name < 'c'`, [another.orgId]);
     const next = await find(another, { first: 2, after: first.pageInfo.endCursor });
     expect(namesOf(next)).toEqual(['c']);

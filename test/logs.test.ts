@@ -27,7 +27,7 @@ async function send(of: TestServer, apiKey: string, query: string, variables = {
 }
 
 test('a request leaves one line, found by the request id of the answer', async () => {
-  const { apiKey } = await server.newOrganisation();
+  const { apiKey, orgId } = await server.newOrganisation();
   const { requestId } = await send(server, apiKey, createMutation, okta({ description: 'seen-nowhere' }));
   expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
   await expect.poll(() => linesOf(server, requestId)).toHaveLength(1);
@@ -38,6 +38,7 @@ test('a request leaves one line, found by the request id of the answer', async (
     method: 'POST',
     status: 200,
     operation: 'Create',
+    orgId,
     keyId: expect.stringMatching(/^[0-9a-f-]{36}$/),
     ms: expect.any(Number),
     outcome: 'OK',
@@ -56,7 +57,7 @@ test('the line has the code of what went wrong', async () => {
 test('what is our fault says so, tells nothing, and is found in the log by its request id', async () => {
   const broken = await startTestServer();
   const organisation = await broken.newOrganisation();
-  await broken.database.fork().execute('drop table app_connection');
+  await broken.asOwner().execute('drop table app_connection');
   const [error] = await errorsOf(organisation.client.request(createMutation, okta()));
   expect(error).toMatchObject({
     message: 'Something went wrong on our side.',

@@ -195,8 +195,7 @@ describe('validating credentials', () => {
 
   test('keeps nothing', async () => {
     const organisation = await server.newOrganisation();
-    const connections = async () =>
-      server.database.fork().execute('select * from app_connection order by id');
+    const connections = async () => server.asOwner().execute('select * from app_connection order by id');
     const before = await connections();
     const logged = server.logs().length;
     await organisation.client.request(validateMutation, {

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addFirstOrganisation, firstProjectId } from '../src/access/organisations.ts';
+import { addOrganisation, firstOrganisation, firstProjectId } from '../src/access/organisations.ts';
 import { errorCodes } from '../src/errors.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
@@ -22,8 +22,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'app-connections-readme-'));
   // As the folder looks in which the server was started.
   const key = 'readme-key-readme-key-readme-key-readme-key';
-  const em = server.database.fork();
-  await addFirstOrganisation(em, server.vault, new Secret(key));
+  const em = server.asOwner();
+  await addOrganisation(em, server.vault, firstOrganisation(new Secret(key)));
   await em.flush();
   await mkdir(join(folder, '.data'));
   await writeFile(join(folder, '.data/api-key'), `${key}\n`);

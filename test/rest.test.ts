@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addFirstOrganisation } from '../src/access/organisations.ts';
+import { addOrganisation, firstOrganisation } from '../src/access/organisations.ts';
 import { okta as oktaApp } from '../src/apps/okta/okta.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { rateLimited, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
@@ -72,8 +72,8 @@ describe('creating', () => {
   test("answers the documentation's request with its response, member by member and in its order", async () => {
     const seed = await startTestServer();
     const key = 'seed-key-seed-key-seed-key-seed-key-seed';
-    const em = seed.database.fork();
-    await addFirstOrganisation(em, seed.vault, new Secret(key));
+    const em = seed.asOwner();
+    await addOrganisation(em, seed.vault, firstOrganisation(new Secret(key)));
     await em.flush();
     const { status, headers, text } = await restClient(seed.url, key)('POST', okta, seedRequest);
     await seed.close();
@@ -171,7 +171,7 @@ describe('problems', () => {
     expect([status, headers.get('content-type')]).toEqual([409, 'application/problem+json']);
     expect(body).toEqual({
       type: 'urn:app-connections:problem:name-taken',
-      title: 'Another connection in the same place has this name.',
+      title: 'Another one in the same place has this name.',
       status: 409,
       detail: 'Another connection without a project has this name.',
       instance: `urn:uuid:${headers.get('x-request-id')}`,
@@ -222,7 +222,7 @@ describe('problems', () => {
   test('of ours say nothing but how to find them in the log', async () => {
     const broken = await startTestServer();
     const { apiKey } = await broken.newOrganisation();
-    await broken.database.fork().execute('drop table app_connection cascade');
+    await broken.asOwner().execute('drop table app_connection cascade');
     const rest = await checkedClient(broken.url, apiKey);
     const { status, headers, body } = await rest('GET', okta);
     const requestId = headers.get('x-request-id');

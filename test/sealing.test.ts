@@ -41,8 +41,8 @@ async function make(
 
 /** A row as the database has it: what it says of itself, and what it holds. */
 async function rowOf(id: string): Promise<{ binding: SealBinding; sealed: Sealed }> {
-  const row = await server.database
-    .fork()
+  const row = await server
+    .asOwner()
     .findOneOrFail(AppConnection, { id }, { populate: ['sealedCredentials'] });
   return {
     binding: {
@@ -63,12 +63,11 @@ async function openRow(id: string, vault: Vault = server.vault): Promise<Record<
 }
 
 async function open(vault: Vault, binding: SealBinding, sealed: Sealed): Promise<Record<string, string>> {
-  const opened = await vault.open(server.database.fork(), binding, sealed);
+  const opened = await vault.open(server.asOwner(), binding, sealed);
   return Object.fromEntries(Object.entries(opened).map(([name, secret]) => [name, secret.reveal()]));
 }
 
-const sql = (statement: string, parameters: string[] = []) =>
-  server.database.fork().execute(statement, parameters);
+const sql = (statement: string, parameters: string[] = []) => server.asOwner().execute(statement, parameters);
 
 /** Asserts that a row does not open, as `expectRefusal` does. */
 async function expectRowRefusal(id: string, token: string, vault: Vault = server.vault): Promise<string> {
@@ -110,7 +109,7 @@ describe('sealed credentials', () => {
         const given = Object.fromEntries(
           Object.entries(secrets).map(([name, value]) => [name, new Secret(value)]),
         );
-        const sealed = await server.vault.seal(server.database.fork(), binding, given);
+        const sealed = await server.vault.seal(server.asOwner(), binding, given);
         expect(Object.entries(await open(server.vault, binding, sealed)).sort()).toEqual(
           Object.entries(secrets).sort(),
         );
@@ -144,8 +143,7 @@ describe('sealed credentials', () => {
   test('are another text each time, also for the same credentials', async () => {
     const { orgId } = await server.newOrganisation();
     const binding = { orgId, connectionId: randomUUID(), app: 'okta', method: 'api-token', host: '' };
-    const seal = () =>
-      server.vault.seal(server.database.fork(), binding, { apiToken: new Secret('a-good-token') });
+    const seal = () => server.vault.seal(server.asOwner(), binding, { apiToken: new Secret('a-good-token') });
     const [one, other] = [await seal(), await seal()].map(({ text }) => text.split('.'));
     for (const part of [2, 3, 4]) expect(one?.[part]).not.toBe(other?.[part]);
   });
@@ -232,7 +230,7 @@ describe('sealed credentials do not open, and the log says so without them, when
 
 describe('a wrapped data key', () => {
   const keyOf = (orgId: string, purpose: DataKey['purpose'] = 'SEAL') =>
-    server.database.fork().findOneOrFail(DataKey, { orgId, purpose });
+    server.asOwner().findOneOrFail(DataKey, { orgId, purpose });
 
   test('does not open in the place of another, whatever that is for', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
@@ -241,7 +239,7 @@ describe('a wrapped data key', () => {
     const others = [await keyOf(theirs.orgId), await keyOf(mine.orgId, 'FINGERPRINT')];
     // A successor: the same organisation, the same purpose.
     await sql('update data_key set retired_at = now() where org_id = ?', [mine.orgId]);
-    const em = server.database.fork();
+    const em = server.asOwner();
     await server.vault.addDataKeys(em, mine.orgId);
     await em.flush();
     others.push(await em.findOneOrFail(DataKey, { orgId: mine.orgId, purpose: 'SEAL', retiredAt: null }));
@@ -268,7 +266,7 @@ describe('a wrapped data key', () => {
       host: '',
     };
     const token = new Secret('a-good-token');
-    const sealing = server.restartedVault().seal(server.database.fork(), binding, { apiToken: token });
+    const sealing = server.restartedVault().seal(server.asOwner(), binding, { apiToken: token });
     await expect(sealing).rejects.toThrow(SealBroken);
   });
 
@@ -278,7 +276,7 @@ describe('a wrapped data key', () => {
     await sql("update data_key set purpose = 'FINGERPRINT' where org_id = ? and purpose = 'SEAL'", [orgId]);
     const fingerprint = server
       .restartedVault()
-      .mac(server.database.fork(), orgId, 'FINGERPRINT', { name: 'value' });
+      .mac(server.asOwner(), orgId, 'FINGERPRINT', { name: 'value' });
     await expect(fingerprint).rejects.toThrow('another use');
   });
 
@@ -301,7 +299,7 @@ describe('root keys', () => {
   /** An organisation made after a new root key was put in front of the others. */
   async function rotate() {
     const rotated = server.restartedVault(`next:${randomBytes(32).toString('base64')}`);
-    const em = server.database.fork();
+    const em = server.asOwner();
     const { orgId } = await addOrganisation(em, rotated, {
       name: 'Made after the rotation',
       projectName: 'Project',
@@ -312,7 +310,7 @@ describe('root keys', () => {
   }
 
   const rootKeyIds = async (orgId: string) =>
-    (await server.database.fork().find(DataKey, { orgId })).map(({ purpose, rootKeyId, wrapped }) => [
+    (await server.asOwner().find(DataKey, { orgId })).map(({ purpose, rootKeyId, wrapped }) => [
       purpose,
       rootKeyId,
       JSON.parse(Buffer.from(wrapped.split('.')[0] ?? '', 'base64url').toString()).kid,
@@ -339,7 +337,7 @@ describe('root keys', () => {
     const { rotated, orgId } = await rotate();
     const binding = { orgId, connectionId: randomUUID(), app: 'okta', method: 'api-token', host: '' };
     const token = `token-${randomUUID()}`;
-    const sealed = await rotated.seal(server.database.fork(), binding, { apiToken: new Secret(token) });
+    const sealed = await rotated.seal(server.asOwner(), binding, { apiToken: new Secret(token) });
     expect(await open(rotated, binding, sealed)).toEqual({ apiToken: token });
     expect(await expectRefusal(server.vault, binding, sealed, token)).toContain(
       'not among the encryption keys',

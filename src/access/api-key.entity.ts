@@ -1,10 +1,12 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { keptApart } from '../database/policies.ts';
 import type { Scope } from './caller.ts';
 import { Organisation } from './organisation.entity.ts';
 
 const ApiKeySchema = defineEntity({
   name: 'ApiKey',
   tableName: 'api_key',
+  ...keptApart('api_key'),
   properties: {
     id: p.uuid().primary(),
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id').index('api_key_org'),
@@ -12,7 +14,15 @@ const ApiKeySchema = defineEntity({
     /** SHA-256 of the key, in hex. The key itself is not kept. */
     hash: p.text().hidden().unique('api_key_hash_unique'),
     scopes: p.array().$type<Scope[]>(),
+    /** The projects that it is limited to; null for all of the organisation. */
+    projectIds: p.type('uuid[]').$type<string[]>().nullable(),
     createdAt: p.datetime(3),
+    /** From then on it lets nobody in; null for never. */
+    expiresAt: p.datetime(3).nullable(),
+    /** Set once it has been revoked. */
+    revokedAt: p.datetime(3).nullable(),
+    /** When it was last used, to the minute; null if it never was. */
+    lastUsedAt: p.datetime(3).nullable(),
   },
 });
 

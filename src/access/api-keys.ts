@@ -1,59 +1,94 @@
-import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { Problem } from '../errors.ts';
 import { Secret } from '../secrets/secret.ts';
 import { ApiKey } from './api-key.entity.ts';
-import { Caller, type Scope } from './caller.ts';
+import type { Scope } from './caller.ts';
+import { SignInFailure } from './sign-in-failure.ts';
 
-/** A new API key: 32 random bytes behind a prefix that tells what it is. */
+const prefix = 'ack_';
+const randomLength = 43;
+const checksumLength = 6;
+const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+
+/** Before there were checksums, keys were shorter and had other letters. */
+const withoutChecksum = /^ack_[\w-]{43}$/;
+
+/** What a key looks like that this server made, for those who search for leaked ones. */
+export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${randomLength + checksumLength}}$`);
+
+/**
+ * A new API key: a prefix that tells what it is, 256 random bits in letters and digits, and the CRC-32 of all that, so
+ * that a scanner can tell a key from something that looks like one, and a typo is told without a look-up.
+ */
 export function generateApiKey(): Secret {
-  return new Secret(`ack_${randomBytes(32).toString('base64url')}`);
+  const random = inDigits(BigInt(`0x${randomBytes(32).toString('hex')}`), randomLength);
+  const start = `${prefix}${random}`;
+  return new Secret(`${start}${checksumOf(start)}`);
+}
+
+/** @throws SignInFailure when a key cannot be whole; says nothing of keys that were made by hand */
+export function assertNotMistyped(key: Secret): void {
+  const text = key.reveal();
+  if (!text.startsWith(prefix) || withoutChecksum.test(text)) return;
+  if (generatedKeyPattern.test(text)) {
+    if (text.endsWith(checksumOf(text.slice(0, -checksumLength)))) return;
+    throw new SignInFailure('The API key is mistyped: its checksum does not fit. Copy it again.');
+  }
+  throw new SignInFailure('The API key is cut off or mistyped: it is ack_ with 49 letters and digits.');
+}
+
+/** What an API key is to be like. */
+export interface NewApiKey {
+  orgId: string;
+  name: string;
+  key: Secret;
+  scopes: readonly Scope[];
+  /** Absent or null: all projects of the organisation. */
+  projectIds?: readonly string[] | null | undefined;
+  /** Absent or null: never. */
+  expiresAt?: Date | null | undefined;
 }
 
 /** Adds an API key to an organisation, of which only a SHA-256 is stored; the caller flushes. */
-export function addApiKey(
-  em: EntityManager,
-  options: { orgId: string; name: string; key: Secret; scopes: readonly Scope[] },
-): ApiKey {
+export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): ApiKey {
   return em.create(ApiKey, {
     id: randomUUID(),
     orgId: options.orgId,
     name: options.name,
-    hash: hashOf(options.key),
+    hash: hashOf(key),
     scopes: [...options.scopes],
+    projectIds: options.projectIds ? [...options.projectIds] : null,
     createdAt: new Date(),
+    expiresAt: options.expiresAt ?? null,
+    revokedAt: null,
+    lastUsedAt: null,
   });
 }
 
-/**
- * Finds out who asks.
- *
- * @param authorization the `Authorization` header, or null when there is none
- * @throws Problem `UNAUTHENTICATED` when there is no key, or nobody's
- */
-export async function authenticate(em: EntityManager, authorization: string | null): Promise<Caller> {
-  if (!authorization) throw unauthenticated('This needs an API key.');
-  const [, key] = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(authorization) ?? [];
-  if (!key) throw unauthenticated('The Authorization header is not of the form "Bearer <API key>".');
-  const apiKey = await findApiKey(em, new Secret(key));
-  if (!apiKey) throw unauthenticated('No such API key.');
-  return new Caller(apiKey.orgId, apiKey.id, apiKey.scopes);
-}
-
-/** The stored record of a key, or null when it is nobody's. */
+/** The stored record of a key, also of one that lets nobody in any more, or null when it is nobody's. */
 export async function findApiKey(em: EntityManager, key: Secret): Promise<ApiKey | null> {
-  const hash = hashOf(key);
-  const apiKey = await em.findOne(ApiKey, { hash });
-  return apiKey && timingSafeEqual(Buffer.from(apiKey.hash), Buffer.from(hash)) ? apiKey : null;
+  return em.findOne(ApiKey, { hash: hashOf(key) });
 }
 
-function hashOf(key: Secret): string {
+/** Whether a key lets its holder in. */
+export function isGood({ revokedAt, expiresAt }: ApiKey): boolean {
+  return !revokedAt && (!expiresAt || expiresAt > new Date());
+}
+
+/** SHA-256, in hex. What is hashed is random, so it cannot be found by trying. */
+export function hashOf(key: Secret): string {
   return createHash('sha256').update(key.reveal()).digest('hex');
 }
 
-/** Nobody may come in like this, and how one may. */
-export function unauthenticated(message: string): Problem {
-  return new Problem('UNAUTHENTICATED', message, {
-    remedy: 'Send the header "Authorization: Bearer <API key>".',
-  });
+function checksumOf(text: string): string {
+  return inDigits(BigInt(crc32(text)), checksumLength);
+}
+
+function inDigits(value: bigint, length: number): string {
+  const base = BigInt(digits.length);
+  let rest = value;
+  let text = '';
+  for (; text.length < length; rest /= base) text = `${digits[Number(rest % base)]}${text}`;
+  return text;
 }

@@ -1,8 +1,10 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { keptApart } from '../database/policies.ts';
 
 const OrganisationSchema = defineEntity({
   name: 'Organisation',
   tableName: 'organisation',
+  ...keptApart('organisation', 'id'),
   properties: {
     id: p.uuid().primary(),
     name: p.text(),
@@ -14,15 +16,20 @@ const OrganisationSchema = defineEntity({
 export class Organisation extends OrganisationSchema.class {}
 OrganisationSchema.setClass(Organisation);
 
+/** The unique index that keeps the names of an organisation's projects apart. */
+export const projectNameIndex = 'project_name_unique';
+
 const ProjectSchema = defineEntity({
   name: 'Project',
   tableName: 'project',
+  ...keptApart('project'),
   properties: {
     id: p.uuid().primary(),
-    orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id').index('project_org'),
+    orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),
     name: p.text(),
     createdAt: p.datetime(3),
   },
+  uniques: [{ name: projectNameIndex, properties: ['orgId', 'name'] }],
 });
 
 /** A workspace in an organisation. */

@@ -1,5 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { Organisation } from '../access/organisation.entity.ts';
+import { keptApart } from '../database/policies.ts';
 import type { ErrorCode } from '../errors.ts';
 
 /** What somebody did, or tried to do. */
@@ -10,6 +11,17 @@ export const auditActions = {
   DELETE_CONNECTION: 'A connection was to be deleted, with a way back.',
   PURGE_CONNECTION: 'A connection was to be removed for good.',
   RESTORE_CONNECTION: 'A deleted connection was to be brought back.',
+  READ_CONNECTIONS: 'Connections were to be read. Only refusals are kept.',
+  VALIDATE_CREDENTIALS: 'Credentials were to be tried without keeping them. Only refusals are kept.',
+  CREATE_ORGANISATION: 'The organisation was made.',
+  CREATE_PROJECT: 'A project was to be made.',
+  RENAME_PROJECT: 'A project was to be given another name.',
+  READ_PROJECTS: 'Projects were to be read. Only refusals are kept.',
+  CREATE_API_KEY: 'An API key was to be made, with the scopes that `changedFields` names.',
+  REVOKE_API_KEY: 'An API key was to be revoked.',
+  READ_API_KEYS: 'API keys were to be read. Only refusals are kept.',
+  READ_AUDIT_EVENTS: 'The audit trail was to be read. Only refusals are kept.',
+  SIGN_IN: 'A credential was refused. Kept at most once a minute for each credential.',
 } as const;
 
 export type AuditAction = keyof typeof auditActions;
@@ -17,18 +29,25 @@ export type AuditAction = keyof typeof auditActions;
 const AuditEventSchema = defineEntity({
   name: 'AuditEvent',
   tableName: 'audit_event',
+  ...keptApart('audit_event'),
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
     /** 1 for the organisation's first event, and one more for each after it. */
     seq: p.integer().primary(),
     at: p.datetime(3),
     action: p.text().$type<AuditAction>(),
-    /** The API key that was used; null when the server did it by itself. */
+    /** The API key that was used; null when it was none. */
     keyId: p.uuid().nullable(),
+    /** Who the identity provider says it was; null when it was not asked. */
+    subject: p.text().nullable(),
     connectionId: p.uuid().nullable(),
     projectId: p.uuid().nullable(),
     /** The name that the connection had, so that it can be told when it is gone. */
     connectionName: p.text().nullable(),
+    /** The API key that was made or revoked. */
+    apiKeyId: p.uuid().nullable(),
+    /** The name of the API key or the project that this is about. */
+    targetName: p.text().nullable(),
     address: p.text().nullable(),
     requestId: p.uuid().nullable(),
     /** `OK`, or the code of the error with which the attempt was refused. */
@@ -50,6 +69,7 @@ AuditEventSchema.setClass(AuditEvent);
 const AuditHeadSchema = defineEntity({
   name: 'AuditHead',
   tableName: 'audit_head',
+  ...keptApart('audit_head'),
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id').deleteRule('restrict'),
     /** How many events there are. */

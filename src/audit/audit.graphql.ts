@@ -23,7 +23,12 @@ export function defineAudit(builder: Builder): void {
       keyId: t.expose('keyId', {
         type: 'UUID',
         nullable: true,
-        description: 'The id of the API key that was used; null when the server did it by itself.',
+        description:
+          'The id of the API key that was used; null when it was none: a token, the operator or the server itself.',
+      }),
+      subject: t.exposeString('subject', {
+        nullable: true,
+        description: 'Who the identity provider says it was; null when it was no token.',
       }),
       connectionId: t.expose('connectionId', {
         type: 'UUID',
@@ -33,6 +38,20 @@ export function defineAudit(builder: Builder): void {
       connectionName: t.exposeString('connectionName', {
         nullable: true,
         description: 'The name that it had then, or was to have.',
+      }),
+      projectId: t.expose('projectId', {
+        type: 'UUID',
+        nullable: true,
+        description: 'The project that this is about, or that the connection belongs to.',
+      }),
+      apiKeyId: t.expose('apiKeyId', {
+        type: 'UUID',
+        nullable: true,
+        description: 'The API key that was made or revoked.',
+      }),
+      targetName: t.exposeString('targetName', {
+        nullable: true,
+        description: 'The name of the API key or the project that this is about.',
       }),
       address: t.exposeString('address', {
         nullable: true,
@@ -78,7 +97,9 @@ export function defineAudit(builder: Builder): void {
     fields: (t) => ({
       action: t.field({ type: Action, description: 'Only this.' }),
       connectionId: t.field({ type: 'UUID', description: 'Only what concerns this connection.' }),
+      projectId: t.field({ type: 'UUID', description: 'Only what concerns this project.' }),
       keyId: t.field({ type: 'UUID', description: 'Only what was done with this API key.' }),
+      subject: t.string({ description: 'Only what was done with tokens of this subject.' }),
       outcome: t.string({ description: 'Only what ended so: `OK`, or an error code.' }),
       from: t.field({ type: 'DateTime', description: 'Only from this time on.' }),
       to: t.field({ type: 'DateTime', description: 'Only before this time.' }),
@@ -99,7 +120,7 @@ export function defineAudit(builder: Builder): void {
         }),
         after: t.arg.string({ description: '`endCursor` of the page before, to read on.' }),
       },
-      resolve: (_, args, context) => listEvents(context.connections.database, callerOf(context), args),
+      resolve: (_, args, context) => listEvents(context.connections, callerOf(context), args),
     }),
   );
 }

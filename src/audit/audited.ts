@@ -3,7 +3,10 @@ import { Problem } from '../errors.ts';
 import { type AuditParts, appendEvent, type NewEvent } from './chain.ts';
 
 /** Who tries to do what. */
-export type Attempt = Pick<NewEvent, 'action' | 'connectionId' | 'connectionName'>;
+export type Attempt = Pick<
+  NewEvent,
+  'action' | 'connectionId' | 'connectionName' | 'projectId' | 'apiKeyId' | 'targetName'
+>;
 
 /**
  * Does something, and if it is refused, leaves an event that says so. What succeeds leaves its event itself, in the
@@ -18,13 +21,27 @@ export async function auditRefusals<T>(
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Problem) {
-      const { orgId, keyId } = caller;
-      const em = parts.database.fork();
-      await em.transactional((tx) =>
-        appendEvent(tx, parts, { ...attempt, orgId, keyId, outcome: error.code }),
-      );
-    }
+    if (error instanceof Problem) await tell(parts, caller, attempt, error);
     throw error;
   }
+}
+
+/** Reads something, and if the caller may not, leaves an event that says so. */
+export async function auditForbidden<T>(
+  parts: AuditParts,
+  caller: Caller,
+  attempt: Attempt,
+  read: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'FORBIDDEN') await tell(parts, caller, attempt, error);
+    throw error;
+  }
+}
+
+async function tell(parts: AuditParts, caller: Caller, attempt: Attempt, { code }: Problem): Promise<void> {
+  const em = parts.database.fork(caller.orgId);
+  await em.transactional((tx) => appendEvent(tx, parts, { ...attempt, ...caller.actor, outcome: code }));
 }

@@ -14,10 +14,17 @@ export interface AuditParts {
 export interface NewEvent {
   orgId: string;
   action: AuditEvent['action'];
+  /** The API key that was used, or null. */
   keyId: string | null;
+  /** Who the identity provider says it was, or null. */
+  subject: string | null;
   connectionId?: string | null;
   connectionName?: string | null;
   projectId?: string | null | undefined;
+  /** The API key that this is about. */
+  apiKeyId?: string | null;
+  /** The name of the API key or the project that this is about. */
+  targetName?: string | null;
   outcome: AuditEvent['outcome'];
   /** The names of the fields that changed. */
   fields?: string[];
@@ -47,9 +54,12 @@ export async function appendEvent(
     at: new Date(),
     action: event.action,
     keyId: event.keyId,
+    subject: event.subject,
     connectionId: event.connectionId ?? null,
     connectionName: event.connectionName ?? null,
     projectId: event.projectId ?? null,
+    apiKeyId: event.apiKeyId ?? null,
+    targetName: event.targetName ?? null,
     address: request?.address ?? null,
     requestId: request?.id ?? null,
     outcome: event.outcome,
@@ -114,18 +124,26 @@ async function whatHappened(
   return 'edited';
 }
 
+/** What counts in the hash only where it is known, so that an event hashes as it did before there was such a thing. */
+const ifKnown = [
+  'keyId',
+  'subject',
+  'connectionId',
+  'connectionName',
+  'projectId',
+  'apiKeyId',
+  'targetName',
+  'address',
+  'requestId',
+] as const;
+
 /** An event, but for its own hash. */
 type Told = Pick<AuditEvent, 'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'previousHash'> &
-  Partial<
-    Pick<AuditEvent, 'keyId' | 'connectionId' | 'connectionName' | 'projectId' | 'address' | 'requestId'>
-  >;
+  Partial<Pick<AuditEvent, (typeof ifKnown)[number]>>;
 
 function hashOf(em: EntityManager, vault: Vault, event: Told, seq = event.seq): Promise<string> {
   const { orgId, at, action, outcome, fields, previousHash } = event;
-  const { keyId, connectionId, connectionName, projectId, address, requestId } = event;
-  const known = Object.entries({ keyId, connectionId, connectionName, projectId, address, requestId }).filter(
-    ([, value]) => value != null,
-  );
+  const known = ifKnown.flatMap((name) => (event[name] == null ? [] : [[name, event[name]]]));
   return vault.mac(em, orgId, 'AUDIT', {
     ...{ orgId, seq, at, action, outcome, fields, previousHash },
     ...Object.fromEntries(known),

@@ -1,8 +1,9 @@
 import type { FilterQuery } from '@mikro-orm/postgresql';
 import type { Caller } from '../access/caller.ts';
-import type { Database } from '../database/database.ts';
 import { badInput, type ErrorCode } from '../errors.ts';
 import { type AuditAction, AuditEvent } from './audit-event.entity.ts';
+import { auditForbidden } from './audited.ts';
+import type { AuditParts } from './chain.ts';
 import { decodePlace, encodePlace } from './event-place.ts';
 
 /** Which events to list; what is absent or null does not count. */
@@ -10,12 +11,21 @@ export interface EventFilter {
   action?: AuditAction | null | undefined;
   connectionId?: string | null | undefined;
   keyId?: string | null | undefined;
+  subject?: string | null | undefined;
+  projectId?: string | null | undefined;
   /** `OK`, or an error code. */
   outcome?: string | null | undefined;
   /** Inclusive. */
   from?: Date | null | undefined;
   /** Exclusive. */
   to?: Date | null | undefined;
+}
+
+/** What to list. */
+export interface ListEvents {
+  filter?: EventFilter | null | undefined;
+  first: number;
+  after?: string | null | undefined;
 }
 
 /** Part of the trail, the newest events first. */
@@ -26,19 +36,25 @@ export interface EventPage {
 }
 
 /**
- * The events of the caller's organisation, the newest first.
+ * The events of the caller's organisation, or of the projects that the caller is limited to, the newest first.
  *
  * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
-export async function listEvents(
-  database: Database,
-  caller: Caller,
-  options: { filter?: EventFilter | null | undefined; first: number; after?: string | null | undefined },
-): Promise<EventPage> {
-  caller.assertMay('audit:read');
-  const { action, connectionId, keyId, outcome, from, to } = options.filter ?? {};
+export async function listEvents(parts: AuditParts, caller: Caller, options: ListEvents): Promise<EventPage> {
+  return auditForbidden(parts, caller, { action: 'READ_AUDIT_EVENTS' }, async () => {
+    caller.assertMay('audit:read');
+    if (options.filter?.projectId) caller.assertMayUse(options.filter.projectId, ['filter', 'projectId']);
+    return list(parts, caller, options);
+  });
+}
+
+async function list({ database }: AuditParts, caller: Caller, options: ListEvents): Promise<EventPage> {
+  const { action, connectionId, keyId, subject, projectId, outcome, from, to } = options.filter ?? {};
   const where: FilterQuery<AuditEvent> = {
     orgId: caller.orgId,
+    ...caller.inProjects,
+    ...(subject && { subject }),
+    ...(projectId && { projectId }),
     ...(action && { action }),
     ...(connectionId && { connectionId }),
     ...(keyId && { keyId }),
@@ -47,7 +63,7 @@ export async function listEvents(
     ...(options.after && { seq: { $lt: seqOf(options.after) } }),
   };
   const found = await database
-    .fork()
+    .fork(caller.orgId)
     .find(AuditEvent, where, { orderBy: { seq: 'desc' }, limit: options.first + 1 });
   const nodes = found.slice(0, options.first);
   const last = nodes.at(-1);

@@ -1,5 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { Organisation, Project } from '../access/organisation.entity.ts';
+import { keptApart } from '../database/policies.ts';
 import type { ErrorCode } from '../errors.ts';
 import { DataKey } from '../secrets/data-key.entity.ts';
 
@@ -20,6 +21,7 @@ function index<const Properties extends string[]>(name: string, properties: Prop
 const AppConnectionSchema = defineEntity({
   name: 'AppConnection',
   tableName: 'app_connection',
+  ...keptApart('app_connection'),
   properties: {
     id: p.uuid().primary(),
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),

@@ -36,9 +36,8 @@ export async function changeConnection(
   caller: Caller,
   { target, action, find, apply, keep }: Change,
 ): Promise<AppConnection> {
-  const { orgId, keyId } = caller;
   const { id, app } = target;
-  return parts.database.fork().transactional(async (em) => {
+  return parts.database.fork(caller.orgId).transactional(async (em) => {
     const connection = await findConnection(em, caller, { id, ...(app && { app }) }, { ...find, lock: true });
     assertVersion(connection, target);
     const fields = apply(connection, em);
@@ -50,7 +49,7 @@ export async function changeConnection(
     await keep?.(em, connection);
     if (fields.length > 0) {
       const { name: connectionName, projectId } = connection;
-      const event = { orgId, keyId, action, connectionId: id, connectionName, projectId, fields };
+      const event = { ...caller.actor, action, connectionId: id, connectionName, projectId, fields };
       await appendEvent(em, parts, { ...event, outcome: 'OK' });
     }
     return connection;

@@ -27,8 +27,11 @@ export async function createConnection(
 ): Promise<AppConnection> {
   const { idempotencyKey, ...asked } = input;
   const request = { create: appId, ...asked };
-  return auditRefusals(parts, caller, { action: 'CREATE_CONNECTION', connectionName: input.name }, () => {
+  const { name: connectionName, projectId } = input;
+  const attempt = { action: 'CREATE_CONNECTION', connectionName, projectId } as const;
+  return auditRefusals(parts, caller, attempt, () => {
     caller.assertMay('connections:write');
+    caller.assertMayUse(input.projectId ?? null, ['input', 'projectId']);
     return once(
       parts,
       caller,
@@ -41,12 +44,13 @@ export async function createConnection(
 
 async function make(
   parts: ConnectionParts,
-  { orgId, keyId }: Caller,
+  caller: Caller,
   appId: string,
   input: CreateConnection,
   keep: Keep,
 ): Promise<AppConnection> {
-  const em = parts.database.fork();
+  const { orgId } = caller;
+  const em = parts.database.fork(orgId);
   const place: Place = { orgId, projectId: input.projectId ?? null };
   await assertProject(em, place);
   await assertNameFree(em, place, input.name, namePath);
@@ -80,7 +84,7 @@ async function make(
       await tx.flush();
       await keep(tx, snapshot(connection));
       await appendEvent(tx, parts, {
-        ...{ orgId, keyId, action: 'CREATE_CONNECTION', outcome: 'OK' },
+        ...{ ...caller.actor, action: 'CREATE_CONNECTION', outcome: 'OK' },
         ...{ connectionId: id, connectionName: input.name, projectId: place.projectId },
         fields: fieldsOf(input),
       });

@@ -1,4 +1,5 @@
 import { type FilterQuery, raw } from '@mikro-orm/postgresql';
+import type { Caller } from '../access/caller.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import type { ConnectionOrder, Cursor } from './cursor.ts';
 import type { ListConnections } from './find-input.ts';
@@ -6,9 +7,9 @@ import type { ListConnections } from './find-input.ts';
 type Condition = FilterQuery<AppConnection>;
 
 /** What the connections of a list are like, on whichever page. */
-export function conditionsOf(orgId: string, { projectId, app, filter }: ListConnections): Condition[] {
+export function conditionsOf(caller: Caller, { projectId, app, filter }: ListConnections): Condition[] {
   const { namePrefix, nameContains, method, status } = filter ?? {};
-  const conditions: Condition[] = [{ orgId, deletedAt: null }];
+  const conditions: Condition[] = [{ orgId: caller.orgId, deletedAt: null }, caller.inProjects];
   if (projectId !== undefined) conditions.push({ projectId });
   if (app) conditions.push({ app });
   if (filter?.app) conditions.push({ app: filter.app });

@@ -1,15 +1,17 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { ApiKey } from '../access/api-key.entity.ts';
 import { Organisation } from '../access/organisation.entity.ts';
+import { keptApart } from '../database/policies.ts';
 
 const IdempotentRequestSchema = defineEntity({
   name: 'IdempotentRequest',
   tableName: 'idempotent_request',
+  ...keptApart('idempotent_request'),
   properties: {
-    apiKeyId: () => p.manyToOne(ApiKey).mapToPk().primary().fieldName('api_key_id').deleteRule('cascade'),
+    orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
+    /** `Caller.id`. */
+    caller: p.text().primary(),
     /** What the caller called the request. */
     key: p.text().primary(),
-    orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id').index('idempotent_request_org'),
     /** A keyed hash of what was asked, from which nothing can be recovered. */
     fingerprint: p.text(),
     /** What was answered, which holds no secret. */

@@ -33,13 +33,14 @@ export async function once<T>(
   recall: (outcome: Record<string, unknown>) => T,
 ): Promise<T> {
   if (key == null) return work(async () => {});
-  const { orgId, keyId: apiKeyId } = caller;
-  const fingerprint = await vault.mac(database.fork(), orgId, 'FINGERPRINT', request);
+  const { orgId } = caller;
+  const name = { orgId, caller: caller.id, key };
+  const fingerprint = await vault.mac(database.fork(orgId), orgId, 'FINGERPRINT', request);
 
   const find = async (): Promise<{ result: T } | undefined> => {
     const done = await database
-      .fork()
-      .findOne(IdempotentRequest, { apiKeyId, key, createdAt: { $gt: oldest() } });
+      .fork(orgId)
+      .findOne(IdempotentRequest, { ...name, createdAt: { $gt: oldest() } });
     if (!done) return undefined;
     if (done.fingerprint !== fingerprint) throw conflict();
     return { result: recall(done.outcome) };
@@ -48,11 +49,9 @@ export async function once<T>(
   if (before) return before.result;
   try {
     return await work(async (em, outcome) => {
-      await em.nativeDelete(IdempotentRequest, { apiKeyId, key, createdAt: { $lte: oldest() } });
+      await em.nativeDelete(IdempotentRequest, { ...name, createdAt: { $lte: oldest() } });
       await em.insert(IdempotentRequest, {
-        apiKeyId,
-        key,
-        orgId,
+        ...name,
         fingerprint,
         outcome: JSON.parse(JSON.stringify(outcome)),
         createdAt: new Date(),
@@ -68,7 +67,7 @@ export async function once<T>(
 
 /** Forgets what is older than a day. */
 export async function forgetRequests({ database }: Pick<ConnectionParts, 'database'>): Promise<number> {
-  return database.fork().nativeDelete(IdempotentRequest, { createdAt: { $lte: oldest() } });
+  return database.forkAcross().nativeDelete(IdempotentRequest, { createdAt: { $lte: oldest() } });
 }
 
 function oldest(): Date {

@@ -1,11 +1,14 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
 import type { Caller } from '../access/caller.ts';
+import { auditForbidden } from '../audit/audited.ts';
 import { badInput, Problem } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { encodeCursor } from './cursor.ts';
 import { beyond, conditionsOf, orderByOf, upTo } from './find.ts';
 import { type ListConnections, placeOf } from './find-input.ts';
 import type { ConnectionParts } from './parts.ts';
+
+const reading = { action: 'READ_CONNECTIONS' } as const;
 
 /** Part of a list, in the order asked for. */
 export interface ConnectionPage {
@@ -26,13 +29,15 @@ export interface ConnectionPage {
  * @throws Problem `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnection(
-  { database }: ConnectionParts,
+  parts: ConnectionParts,
   caller: Caller,
   id: string,
   app?: string,
 ): Promise<AppConnection> {
-  caller.assertMay('connections:read');
-  return findConnection(database.fork(), caller, { id, ...(app && { app }) });
+  return auditForbidden(parts, caller, { ...reading, connectionId: id }, async () => {
+    caller.assertMay('connections:read');
+    return findConnection(parts.database.fork(caller.orgId), caller, { id, ...(app && { app }) });
+  });
 }
 
 /**
@@ -41,29 +46,46 @@ export async function getConnection(
  * @throws Problem `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnectionByName(
-  { database }: ConnectionParts,
+  parts: ConnectionParts,
   caller: Caller,
   name: string,
   projectId: string | null,
   app?: string,
 ): Promise<AppConnection> {
-  caller.assertMay('connections:read');
-  return findConnection(database.fork(), caller, { name, projectId, ...(app && { app }) });
+  return auditForbidden(parts, caller, { ...reading, projectId }, async () => {
+    caller.assertMay('connections:read');
+    caller.assertMayUse(projectId, ['projectId']);
+    const where = { name, projectId, ...(app && { app }) };
+    return findConnection(parts.database.fork(caller.orgId), caller, where);
+  });
 }
 
 /** @throws Problem `BAD_USER_INPUT` (a cursor, or arguments that do not fit each other), `FORBIDDEN` */
 export async function listConnections(
+  parts: ConnectionParts,
+  caller: Caller,
+  listing: ListConnections,
+): Promise<ConnectionPage> {
+  const { projectId } = listing;
+  return auditForbidden(parts, caller, { ...reading, projectId }, async () => {
+    caller.assertMay('connections:read');
+    if (projectId !== undefined) caller.assertMayUse(projectId, ['projectId']);
+    return list(parts, caller, listing);
+  });
+}
+
+async function list(
   { database }: ConnectionParts,
   caller: Caller,
   listing: ListConnections,
 ): Promise<ConnectionPage> {
-  caller.assertMay('connections:read');
   const { order, isBackward, size, cursor, issues } = placeOf(listing);
   if (issues.length > 0) throw badInput(issues);
-  const list = () => conditionsOf(caller.orgId, listing);
-  const found = await database.fork().find(
+  const conditions = () => conditionsOf(caller, listing);
+  const fork = () => database.fork(caller.orgId);
+  const found = await fork().find(
     AppConnection,
-    { $and: [...list(), ...(cursor ? [beyond(order, cursor, isBackward)] : [])] },
+    { $and: [...conditions(), ...(cursor ? [beyond(order, cursor, isBackward)] : [])] },
     // One more than asked for tells whether there are more.
     { orderBy: orderByOf(order, isBackward), limit: size + 1 },
   );
@@ -73,13 +95,11 @@ export async function listConnections(
   const isMoreAhead = async () => found.length > size;
   const isMoreBehind = async () => {
     if (!cursor) return false;
-    const one = await database
-      .fork()
-      .find(
-        AppConnection,
-        { $and: [...list(), upTo(order, cursor, isBackward)] },
-        { fields: ['id'], orderBy: orderByOf(order, !isBackward), limit: 1 },
-      );
+    const one = await fork().find(
+      AppConnection,
+      { $and: [...conditions(), upTo(order, cursor, isBackward)] },
+      { fields: ['id'], orderBy: orderByOf(order, !isBackward), limit: 1 },
+    );
     return one.length > 0;
   };
   return {
@@ -88,7 +108,7 @@ export async function listConnections(
     endCursor: last ? encodeCursor(order, last) : null,
     hasNextPage: isBackward ? isMoreBehind : isMoreAhead,
     hasPreviousPage: isBackward ? isMoreAhead : isMoreBehind,
-    count: () => database.fork().count(AppConnection, { $and: list() }),
+    count: () => fork().count(AppConnection, { $and: conditions() }),
   };
 }
 
@@ -101,7 +121,7 @@ export interface FindOptions {
 }
 
 /**
- * A connection of the caller's organisation.
+ * A connection of the caller's organisation, in one of the projects that the caller is limited to.
  *
  * @throws Problem `NOT_FOUND`
  */
@@ -115,7 +135,7 @@ export async function findConnection(
     deleted === 'too' ? {} : { deletedAt: deleted === 'only' ? { $ne: null } : null };
   const connection = await em.findOne(
     AppConnection,
-    { $and: [where, { orgId: caller.orgId }, hidden] },
+    { $and: [where, { orgId: caller.orgId, ...caller.inProjects }, hidden] },
     {
       ...(withSecrets && { populate: ['sealedCredentials'] }),
       ...(lock && { lockMode: LockMode.PESSIMISTIC_WRITE }),

@@ -70,7 +70,12 @@ export async function restoreConnection(
   const action = 'RESTORE_CONNECTION';
   return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
     caller.assertMay('connections:write');
-    const place = await findConnection(parts.database.fork(), caller, { id }, { deleted: 'only' });
+    const place = await findConnection(
+      parts.database.fork(caller.orgId),
+      caller,
+      { id },
+      { deleted: 'only' },
+    );
     return keepingNamesApart(place, ['name'], () =>
       changeConnection(parts, caller, {
         target: { id },
@@ -95,10 +100,10 @@ export async function purgeExpired(
 ): Promise<void> {
   const { database, deletedRetentionDays } = parts;
   const before = new Date(Date.now() - deletedRetentionDays * dayMs);
-  const expired = await database.fork().find(AppConnection, { deletedAt: { $lte: before } });
+  const expired = await database.forkAcross().find(AppConnection, { deletedAt: { $lte: before } });
   for (const { id, orgId, projectId, name: connectionName } of expired) {
-    await database.fork().transactional(async (em) => {
-      if ((await em.nativeDelete(AppConnection, { id, deletedAt: { $lte: before } })) === 0) return;
+    await database.fork(orgId).transactional(async (em) => {
+      if ((await em.nativeDelete(AppConnection, { id, orgId, deletedAt: { $lte: before } })) === 0) return;
       const what = {
         orgId,
         action: 'PURGE_CONNECTION',
@@ -106,7 +111,13 @@ export async function purgeExpired(
         connectionName,
         projectId,
       } as const;
-      await appendEvent(em, parts, { ...what, keyId: null, outcome: 'OK', fields: ['deletedAt'] });
+      await appendEvent(em, parts, {
+        ...what,
+        keyId: null,
+        subject: null,
+        outcome: 'OK',
+        fields: ['deletedAt'],
+      });
     });
   }
 }

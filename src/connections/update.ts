@@ -52,7 +52,7 @@ async function change(
   input: UpdateConnection,
   keep: Keep,
 ): Promise<AppConnection> {
-  const em = parts.database.fork();
+  const em = parts.database.fork(caller.orgId);
   const before = await findConnection(em, caller, where, { withSecrets: true });
   const target = { id: where.id, version: input.version };
   assertVersion(before, target);
@@ -133,7 +133,7 @@ async function newCredentials(
     if (missing.length === 0) {
       return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
     }
-    const { secret: stored } = await openCredentials(parts, parts.database.fork(), before);
+    const { secret: stored } = await openCredentials(parts, parts.database.fork(before.orgId), before);
     fields.push(...changedOf(stored, kept(stored)));
     const secret = { ...kept(stored), ...given.secret };
     return fields.length > 0 ? { credentials: { public: shown, secret }, fields, isMerged: true } : undefined;

@@ -1,6 +1,6 @@
 import type { Caller } from '../access/caller.ts';
 import type { Diagnosis, FieldValue } from '../apps/app.ts';
-import { auditRefusals } from '../audit/audited.ts';
+import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { openCredentials, outcomeColumns, part } from './credentials.ts';
@@ -21,22 +21,22 @@ export async function verifyConnection(
   const action = 'VERIFY_CONNECTION';
   return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
     caller.assertMay('connections:verify');
-    const em = parts.database.fork();
+    const { orgId } = caller;
+    const em = parts.database.fork(orgId);
     const before = await findConnection(em, caller, { id }, { withSecrets: true });
     const { method } = appAndMethodOf(parts, before);
     const credentials = await openCredentials(parts, em, before);
     const diagnosis = await method.verify(credentials, parts.outbound);
-    const { orgId, keyId } = caller;
     const { name: connectionName, projectId } = before;
     await em.transactional(async (tx) => {
       // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
       const unchanged = { id, orgId, credentialsHash: before.credentialsHash };
       await tx.nativeUpdate(AppConnection, unchanged, outcomeColumns(diagnosis, new Date(), before));
       const outcome = diagnosis.status === 'VERIFIED' ? 'OK' : diagnosis.code;
-      const event = { orgId, keyId, action, connectionId: id, connectionName, projectId } as const;
+      const event = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
       await appendEvent(tx, parts, { ...event, outcome, fields: ['verification'] });
     });
-    return findConnection(parts.database.fork(), caller, { id });
+    return findConnection(parts.database.fork(orgId), caller, { id });
   });
 }
 
@@ -51,7 +51,9 @@ export async function validateCredentials(
   target: { app: string; method: string },
   credentials: Readonly<Record<string, FieldValue>>,
 ): Promise<Diagnosis> {
-  caller.assertMay('connections:verify');
-  const { method } = appAndMethodOf(parts, target);
-  return method.verify(part(method, credentials), parts.outbound);
+  return auditForbidden(parts, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
+    caller.assertMay('connections:verify');
+    const { method } = appAndMethodOf(parts, target);
+    return method.verify(part(method, credentials), parts.outbound);
+  });
 }

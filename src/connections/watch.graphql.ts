@@ -46,7 +46,10 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
         }),
         after: t.arg.string({ description: 'The last `eventId` that was seen; absent: from now on.' }),
       },
-      subscribe: (_, args, context) => watchConnections(context.connections, callerOf(context), args),
+      subscribe: (_, args, context) => {
+        const { connections, assertSignedIn = async () => callerOf(context) } = context;
+        return watchConnections(connections, callerOf(context), { ...args, assertSignedIn });
+      },
       resolve: (change) => change,
     }),
   );

@@ -1,4 +1,4 @@
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { describeError, type Logger } from '../log.ts';
 
@@ -6,6 +6,13 @@ import { describeError, type Logger } from '../log.ts';
 export const changesChannel = 'app_connections_changed';
 
 const reconnectMs = 1_000;
+
+/** Waits for what is published of one organisation. */
+export interface Listening {
+  /** Waits no longer than this, in milliseconds, and says whether there was anything. */
+  next(withinMs: number): Promise<boolean>;
+  stop(): void;
+}
 
 /** Tells listeners that something of an organisation has changed; what it was, they look up themselves. */
 export class ChangeFeed {
@@ -41,7 +48,7 @@ export class ChangeFeed {
   }
 
   /** Starts to listen. Nothing that is published between two calls of `next` is missed. */
-  listen(orgId: string): { next(): Promise<void>; stop(): void } {
+  listen(orgId: string): Listening {
     let isDue = false;
     let resolve: (() => void) | undefined;
     const wake = () => {
@@ -51,13 +58,17 @@ export class ChangeFeed {
     const listeners = this.#listeners.get(orgId) ?? new Set();
     this.#listeners.set(orgId, listeners.add(wake));
     return {
-      next: async () => {
+      next: async (withinMs) => {
         if (!isDue && !this.#isClosed) {
-          await new Promise<void>((done) => {
-            resolve = done;
-          });
+          const timer = Promise.withResolvers<void>();
+          resolve = timer.resolve;
+          const timeout = setTimeout(timer.resolve, withinMs);
+          await timer.promise;
+          clearTimeout(timeout);
         }
+        const wasDue = isDue;
         isDue = false;
+        return wasDue;
       },
       stop: () => {
         listeners.delete(wake);
@@ -89,7 +100,7 @@ export async function listen(orm: MikroORM, changes: ChangeFeed, log: Logger): P
 }
 
 async function listenAgain(orm: MikroORM, changes: ChangeFeed, log: Logger): Promise<void> {
-  await setTimeout(reconnectMs, undefined, { ref: false });
+  await sleep(reconnectMs, undefined, { ref: false });
   if (changes.isClosed) return;
   try {
     await listen(orm, changes, log);

@@ -11,6 +11,7 @@ import type { Logger } from '../log.ts';
 import type { Secret } from '../secrets/secret.ts';
 import { ChangeFeed, changesChannel, listen } from './changes.ts';
 import { migrations } from './migrations/list.ts';
+import { asOwner, asSystem, asTenant, bound, inSession, settleEmbedded, settlePool } from './session.ts';
 
 /** Where the data is. */
 export type DatabaseLocation =
@@ -23,8 +24,13 @@ export type Entities = NonNullable<Options['entities']>;
 
 /** An open database with all migrations done. */
 export interface Database {
-  /** A fresh unit of work; make one for each piece of work, never share one between requests. */
-  fork(): EntityManager;
+  /**
+   * A fresh unit of work in which PostgreSQL itself shows the rows of this organisation and no others. Make one for each
+   * piece of work, never share one between requests.
+   */
+  fork(orgId: string): EntityManager;
+  /** A fresh unit of work across all organisations, for what is done on behalf of none: signing in, clearing up. */
+  forkAcross(): EntityManager;
   /** Says, once the transaction of `em` is committed, to all servers that something of the organisation has changed. */
   announce(em: EntityManager, orgId: string): Promise<void>;
   /** Hears, from all servers, that something has changed. */
@@ -51,10 +57,12 @@ export async function openDatabase(
     throw cannotOpen(error);
   });
   try {
-    await assertServerVersion(orm);
-    // The embedded database has one connection, which the lock would take from the migrations; and one server.
-    if (location.kind === 'embedded') await orm.migrator.up();
-    else await atStart(orm.em.fork(), () => orm.migrator.up());
+    await inSession(asOwner, async () => {
+      await assertServerVersion(orm);
+      // The embedded database has one connection, which the lock would take from the migrations; and one server.
+      if (location.kind === 'embedded') await orm.migrator.up();
+      else await atStart(orm.em.fork(), () => orm.migrator.up());
+    });
   } catch (error) {
     await orm.close(true);
     throw cannotOpen(error);
@@ -63,7 +71,8 @@ export async function openDatabase(
   const isEmbedded = location.kind === 'embedded';
   if (!isEmbedded) await listen(orm, changes, log);
   return {
-    fork: () => orm.em.fork(),
+    fork: (orgId) => bound(orm.em.fork(), asTenant(orgId)),
+    forkAcross: () => bound(orm.em.fork(), asSystem),
     announce: async (em, orgId) => {
       // With one server and one connection, whoever hears of it has to wait for the transaction to look.
       if (isEmbedded) changes.publish(orgId);
@@ -116,6 +125,7 @@ export async function openOrm(
         connectionTimeoutMillis: 5_000,
         statement_timeout: 30_000,
         idle_in_transaction_session_timeout: 60_000,
+        onPoolCreated: settlePool,
       },
     });
   }
@@ -136,13 +146,15 @@ async function openEmbedded(shared: Partial<Options>, folder: string | undefined
     import('@mikro-orm/pglite'),
     import('@electric-sql/pglite'),
   ]);
-  return MikroORM.init({
+  const orm = await MikroORM.init({
     ...shared,
     dbName: folder ?? 'memory://',
     driverOptions: {
       startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
     },
   });
+  settleEmbedded(await orm.em.getConnection().getNativeClient());
+  return orm;
 }
 
 /**
@@ -191,5 +203,5 @@ const reasons: Readonly<Record<string, string>> = {
   '28P01': 'the password is wrong',
   '28000': 'this user may not connect',
   '3D000': 'there is no such database; create it first',
-  '42501': 'this user may not create tables',
+  '42501': 'this user may not create tables or roles; the README says what an administrator can do for it',
 };

@@ -41,7 +41,7 @@ export function createBuilder() {
 export function enumValues(entries: Iterable<{ id: string; description: string }>) {
   return Object.fromEntries(
     [...entries].map(({ id, description }) => [
-      id.toUpperCase().replaceAll('-', '_'),
+      id.toUpperCase().replaceAll(/[-:]/g, '_'),
       { value: id, description },
     ]),
   );

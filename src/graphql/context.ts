@@ -1,5 +1,6 @@
-import { unauthenticated } from '../access/api-keys.ts';
 import type { Caller } from '../access/caller.ts';
+import { unauthenticated } from '../access/sign-in-failure.ts';
+import type { AdministrationParts } from '../administration/parts.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 
 /** What resolvers work with. */
@@ -7,10 +8,13 @@ export interface Context {
   /** Absent only while a schema is introspected in development. */
   caller?: Caller;
   connections: ConnectionParts;
+  administration: AdministrationParts;
+  /** For what goes on for long: throws once the caller's credential lets nobody in any more; absent as the caller is. */
+  assertSignedIn?: () => Promise<unknown>;
 }
 
 /** @throws Problem `UNAUTHENTICATED` when the request came without a key */
 export function callerOf(context: Context): Caller {
   if (context.caller) return context.caller;
-  throw unauthenticated('This needs an API key.');
+  throw unauthenticated();
 }

@@ -13,8 +13,8 @@ import {
   typeFromAST,
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
-import { unauthenticated } from '../access/api-keys.ts';
 import type { Caller } from '../access/caller.ts';
+import { unauthenticated } from '../access/sign-in-failure.ts';
 import { badInput, type Issue } from '../errors.ts';
 import { currentRequest } from '../log.ts';
 import type { Context } from './context.ts';
@@ -38,16 +38,17 @@ export function useAuthentication(options: {
       if (authorization === null && openIntrospection) return;
       try {
         const caller = await authenticate(authorization);
-        Object.assign(context, { caller } satisfies Partial<Context>);
+        const assertSignedIn = () => authenticate(authorization);
+        Object.assign(context, { caller, assertSignedIn } satisfies Partial<Context>);
         const record = currentRequest.getStore();
-        if (record) record.keyId = caller.keyId;
+        if (record) Object.assign(record, caller.actor);
       } catch (error) {
         setResult({ errors: [shape(error)] });
       }
     },
     ...beforeEither(({ document, operationName, contextValue }) => {
       if (contextValue.caller || isIntrospection(document, operationName)) return undefined;
-      return shape(unauthenticated('This needs an API key.'));
+      return shape(unauthenticated());
     }),
   };
 }

@@ -1,4 +1,8 @@
 import type { GraphQLSchema } from 'graphql';
+import { defineApiKeys } from '../administration/keys.graphql.ts';
+import { defineProjects } from '../administration/projects.graphql.ts';
+import { defineAdministrationTypes } from '../administration/types.graphql.ts';
+import { defineViewer } from '../administration/viewer.graphql.ts';
 import type { App } from '../apps/app.ts';
 import { defineAudit } from '../audit/audit.graphql.ts';
 import { defineConnectionChanges } from '../connections/change.graphql.ts';
@@ -23,5 +27,9 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   defineConnectionWatch(builder, types);
   defineAudit(builder);
   defineCredentialsValidation(builder, types);
+  const administration = defineAdministrationTypes(builder);
+  defineApiKeys(builder, administration);
+  defineProjects(builder, administration);
+  defineViewer(builder, administration);
   return builder.toSchema();
 }

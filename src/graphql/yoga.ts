@@ -1,6 +1,7 @@
 import { EnvelopArmor } from '@escape.tech/graphql-armor';
 import { createYoga } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
+import type { AdministrationParts } from '../administration/parts.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import type { Logger } from '../log.ts';
 import type { Context } from './context.ts';
@@ -12,6 +13,7 @@ import { createSchema } from './schema.ts';
 /** What the GraphQL endpoint is made of. */
 export interface YogaOptions {
   connections: ConnectionParts;
+  administration: AdministrationParts;
   authenticate: (authorization: string | null) => Promise<Caller>;
   /** Whether the schema may be read without a key. */
   openIntrospection: boolean;
@@ -40,7 +42,10 @@ export function createGraphQL(options: YogaOptions) {
   const shape = createErrorShaper(schema, log);
   return createYoga<object, Context>({
     schema,
-    context: { connections: options.connections },
+    context: {
+      connections: options.connections,
+      administration: options.administration,
+    },
     plugins: [
       ...armor.protect().plugins,
       useAuthentication({ ...options, shape }),

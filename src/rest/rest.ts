@@ -65,7 +65,7 @@ async function answer(
   const { authorization = null } = headers;
   const isOpen = route.isOpen && openIntrospection && authorization === null;
   const caller = isOpen ? undefined : await authenticate(authorization);
-  if (record && caller) record.keyId = caller.keyId;
+  if (record && caller) Object.assign(record, caller.actor);
 
   const body = route.rules.body ? await readBody(request) : assertNoBody(request);
   const query = Object.fromEntries(new URLSearchParams(url.slice(pathname.length)));

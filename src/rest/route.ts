@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { unauthenticated } from '../access/api-keys.ts';
 import type { Caller } from '../access/caller.ts';
+import { unauthenticated } from '../access/sign-in-failure.ts';
 import { badInput, type ErrorCode } from '../errors.ts';
 
 /** What came with a request, as it came. */
@@ -54,7 +54,7 @@ export function route<R extends Rules, A extends z.ZodType>(
   return {
     ...description,
     run: async (given, caller) => {
-      if (!caller) throw unauthenticated('This needs an API key.');
+      if (!caller) throw unauthenticated();
       const { success, data, error } = rules.safeParse(given);
       if (success) return answer(data, caller);
       // Which part of the request it was, the name of the field says well enough.

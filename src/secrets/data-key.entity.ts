@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import { keptApart } from '../database/policies.ts';
 
 /** `SEAL` keys encrypt credentials, `FINGERPRINT` keys make `credentialsHash`, `AUDIT` keys chain events. */
 export const dataKeyPurposes = ['SEAL', 'FINGERPRINT', 'AUDIT'] as const;
@@ -8,6 +9,7 @@ export type DataKeyPurpose = (typeof dataKeyPurposes)[number];
 const DataKeySchema = defineEntity({
   name: 'DataKey',
   tableName: 'data_key',
+  ...keptApart('data_key'),
   properties: {
     id: p.uuid().primary(),
     orgId: p.uuid(),

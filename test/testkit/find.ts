@@ -70,11 +70,11 @@ export function row(differing: Partial<Row> & { name: string }): Row {
 
 /** Puts connections into the database as they are, with moments that no request could give them. */
 export async function insertRows(
-  { database }: TestServer,
+  server: TestServer,
   { orgId }: TestOrganisation,
   rows: readonly Row[],
 ): Promise<void> {
-  await database.fork().execute(
+  await server.asOwner().execute(
     `insert into app_connection (
       id, org_id, project_id, name, app, method, created_at, updated_at, is_platform_managed_credentials,
       credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at

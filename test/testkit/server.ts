@@ -1,11 +1,14 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { Writable } from 'node:stream';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { type ClientError, GraphQLClient } from 'graphql-request';
-import { addApiKey, generateApiKey } from '../../src/access/api-keys.ts';
+import { addApiKey, generateApiKey, type NewApiKey } from '../../src/access/api-keys.ts';
 import type { Scope } from '../../src/access/caller.ts';
+import { Project } from '../../src/access/organisation.entity.ts';
 import { addOrganisation } from '../../src/access/organisations.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { type Database, type DatabaseLocation, openDatabase } from '../../src/database/database.ts';
+import { asOwner, bound } from '../../src/database/session.ts';
 import { entities } from '../../src/entities.ts';
 import { createLog } from '../../src/log.ts';
 import { parseKeyring } from '../../src/secrets/keyring.ts';
@@ -35,7 +38,9 @@ export interface TestOrganisation {
   /** graphql-request with the administrator's key. */
   client: GraphQLClient;
   /** An API key of this organisation with only these scopes. */
-  newKey(scopes: readonly Scope[]): Promise<string>;
+  newKey(scopes: readonly Scope[], limits?: Pick<NewApiKey, 'projectIds' | 'expiresAt'>): Promise<string>;
+  /** Another project; gives its id. */
+  newProject(name: string): Promise<string>;
 }
 
 /** A real server on a free port and an empty database. */
@@ -43,6 +48,8 @@ export interface TestServer {
   url: string;
   graphqlUrl: string;
   database: Database;
+  /** A unit of work for which there is no row-level security. */
+  asOwner(): EntityManager;
   vault: Vault;
   location: DatabaseLocation;
   /** On PostgreSQL. */
@@ -75,6 +82,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const made = given ? undefined : await emptyDatabase();
   const location = given ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
+  const owner = () => bound(database.forkAcross().fork(), asOwner);
   const rootKey = options.beside?.rootKey ?? `test:${randomBytes(32).toString('base64')}`;
   const restartedVault = (...newKeys: string[]) =>
     new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);
@@ -96,6 +104,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     url: server.url,
     graphqlUrl,
     database,
+    asOwner: owner,
     vault,
     location,
     databaseName:
@@ -106,7 +115,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     logs: () => lines.join(''),
     newOrganisation: async () => {
       const key = generateApiKey();
-      const em = database.fork();
+      const em = owner();
       const ids = await addOrganisation(em, vault, {
         name: 'Test organisation',
         projectName: 'Test project',
@@ -117,17 +126,22 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         ...ids,
         apiKey: key.reveal(),
         client: clientFor(key.reveal()),
-        newKey: async (scopes) => {
+        newProject: async (name) => {
+          const project = { id: randomUUID(), orgId: ids.orgId, name, createdAt: new Date() };
+          await owner().insert(Project, project);
+          return project.id;
+        },
+        newKey: async (scopes, limits) => {
           const another = generateApiKey();
-          const em = database.fork();
-          addApiKey(em, { orgId: ids.orgId, name: 'Another', key: another, scopes });
+          const em = owner();
+          addApiKey(em, { orgId: ids.orgId, name: 'Another', key: another, scopes, ...limits });
           await em.flush();
           return another.reveal();
         },
       };
     },
     dump: async () => {
-      const em = database.fork();
+      const em = owner();
       const tables: { name: string }[] = await em.execute(
         "select table_name as name from information_schema.tables where table_schema = 'public'",
       );

@@ -2,6 +2,7 @@ import { Start } from './0001-start.ts';
 import { Life } from './0002-life.ts';
 import { Find } from './0003-find.ts';
 import { Audit } from './0004-audit.ts';
+import { Access } from './0005-access.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -9,4 +10,5 @@ export const migrations = [
   { name: '0002-life', class: Life },
   { name: '0003-find', class: Find },
   { name: '0004-audit', class: Audit },
+  { name: '0005-access', class: Access },
 ];

@@ -1,0 +1,132 @@
+/**
+ * What row-level security costs a read by id: `npm run bench:rls`, with DATABASE_URL of an empty PostgreSQL database.
+ *
+ * Two servers in this process on one database, with everything alike except that the second's statements run as the
+ * owner of the tables, whom no policy binds when it is a superuser, and whose session never changes. They are asked in
+ * turns, many short rounds each, and the median of the ratios within a round is what counts.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import { Pool } from 'undici';
+import { generateApiKey } from '../src/access/api-keys.ts';
+import { addOrganisation } from '../src/access/organisations.ts';
+import { readConfig } from '../src/config.ts';
+import { type Database, openDatabase } from '../src/database/database.ts';
+import { asOwner, bound } from '../src/database/session.ts';
+import { entities } from '../src/entities.ts';
+import { createLog } from '../src/log.ts';
+import { parseKeyring } from '../src/secrets/keyring.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { Vault } from '../src/secrets/vault.ts';
+import { createServer } from '../src/server.ts';
+
+const connections = 16;
+const rounds = 12;
+const roundMs = 1_000;
+
+const config = { ...readConfig({ ...process.env, PORT: '0' }), production: true, oktaStandIn: true };
+if (!config.databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');
+const log = createLog('silent');
+const vault = new Vault(parseKeyring(new Secret(`bench:${randomBytes(32).toString('base64')}`)), log);
+const apart = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
+const shared = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
+const free = () => bound(shared.forkAcross().fork(), asOwner);
+const together: Database = { ...shared, fork: free, forkAcross: free };
+const servers = {
+  on: await createServer(config, { database: apart, vault, log }),
+  off: await createServer(config, { database: together, vault, log }),
+};
+const pools = {
+  on: new Pool(servers.on.url, { connections }),
+  off: new Pool(servers.off.url, { connections }),
+};
+type Which = keyof typeof pools;
+
+const organisations: { key: string; id: string }[] = [];
+for (let index = 0; index < 50; index += 1) {
+  const administratorKey = generateApiKey();
+  await apart
+    .forkAcross()
+    .transactional((em) =>
+      addOrganisation(em, vault, { name: `Bench ${index}`, projectName: 'Bench', administratorKey }),
+    );
+  const key = administratorKey.reveal();
+  const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'any' };
+  const { createOktaConnection } = await ask<{ createOktaConnection: { appConnection: { id: string } } }>(
+    'on',
+    key,
+    'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
+    { input: { name: 'bench', credentials } },
+  );
+  organisations.push({ key, id: createOktaConnection.appConnection.id });
+}
+
+for (const count of [1, organisations.length]) {
+  const read = { on: [] as number[], off: [] as number[] };
+  for (let round = 0; round < rounds; round += 1) {
+    for (const which of round % 2 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
+      const reads = await readFor(which, organisations.slice(0, count));
+      read[which].push((reads * 1_000) / roundMs);
+    }
+  }
+  const ratios = read.on.map((each, round) => each / (read.off[round] ?? Number.NaN));
+  console.log(
+    `${String(count).padStart(2)} organisations: ${median(read.on).toFixed(0)} reads a second with, ` +
+      `${median(read.off).toFixed(0)} without, ratio ${median(ratios).toFixed(2)}; ` +
+      `statements a read ${await statementsOf('on', count)} with, ${await statementsOf('off', count)} without`,
+  );
+}
+
+await Promise.all(Object.values(pools).map((pool) => pool.close()));
+await Promise.all(Object.values(servers).map((server) => server.close()));
+await Promise.all([apart.close(), shared.close()]);
+
+/** Reads for a round, each organisation in its turn, and says how often. */
+async function readFor(which: Which, from: typeof organisations): Promise<number> {
+  const end = performance.now() + roundMs;
+  let reads = 0;
+  const worker = async () => {
+    while (performance.now() < end) {
+      const { key, id } = from[reads % from.length] ?? { key: '', id: '' };
+      reads += 1;
+      await ask(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
+    }
+  };
+  await Promise.all(Array.from({ length: connections }, worker));
+  return reads;
+}
+
+/** How many statements a read takes, on average: outside of explicit transactions, each is a transaction. */
+async function statementsOf(which: Which, count: number): Promise<string> {
+  const before = await transactions();
+  const reads = await readFor(which, organisations.slice(0, count));
+  return (((await transactions()) - before) / reads).toFixed(2);
+}
+
+async function transactions(): Promise<number> {
+  // What a connection has done is counted by the time it has been idle for ten seconds.
+  await setTimeout(12_000);
+  const { count } = await free().execute<{ count: string }>(
+    'select xact_commit + xact_rollback as count from pg_stat_database where datname = current_database()',
+    [],
+    'get',
+  );
+  return Number(count);
+}
+
+/** @throws when the answer is not what was asked for: a fast error is no result */
+async function ask<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
+  const { body } = await pools[which].request({
+    path: '/graphql',
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ query, variables }),
+  });
+  const { data, errors } = (await body.json()) as { data: T; errors?: unknown };
+  if (errors) throw new Error(JSON.stringify(errors));
+  return data;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}

@@ -1,0 +1,95 @@
+import type { Database } from '../database/database.ts';
+import { Secret } from '../secrets/secret.ts';
+import { ApiKey } from './api-key.entity.ts';
+import { assertNotMistyped, findApiKey, hashOf } from './api-keys.ts';
+import { Caller } from './caller.ts';
+import { looksLikeToken, type TokenVerifier } from './oidc.ts';
+import { Organisation } from './organisation.entity.ts';
+import { nobodyId } from './organisations.ts';
+import { SignInFailure, unauthenticated } from './sign-in-failure.ts';
+
+/** How long a credential is believed without looking again; a revoked one has to be out within five seconds. */
+const believedMs = 1_500;
+const maxBelieved = 10_000;
+const minuteMs = 60_000;
+
+/** Finds out who asks, by an API key or, where there is an identity provider, by its token. */
+export class Authenticator {
+  readonly #database: Database;
+  readonly #tokens: TokenVerifier | undefined;
+  /** Callers by the hash of their credential. */
+  readonly #believed = new Map<string, { caller: Caller; until: number }>();
+
+  constructor(database: Database, tokens?: TokenVerifier) {
+    this.#database = database;
+    this.#tokens = tokens;
+  }
+
+  /**
+   * @param authorization the `Authorization` header, or null when there is none
+   * @throws Problem `UNAUTHENTICATED` when there is no credential, or a `SignInFailure` when it is not good;
+   *   `UPSTREAM_UNREACHABLE` when the identity provider's keys cannot be had
+   */
+  async authenticate(authorization: string | null): Promise<Caller> {
+    if (!authorization) throw unauthenticated();
+    const [, text] = /^Bearer +([\x21-\x7e]{1,8192})$/i.exec(authorization) ?? [];
+    if (!text) throw new SignInFailure('The Authorization header is not of the form "Bearer <API key>".');
+    const credential = new Secret(text);
+    const hash = hashOf(credential);
+    const known = this.#believed.get(hash);
+    if (known && known.until > Date.now()) return known.caller;
+
+    const tokens = looksLikeToken(text) ? this.#tokens : undefined;
+    const caller = await (tokens ? this.#byToken(tokens, text) : this.#byKey(credential));
+    this.#believe(hash, caller);
+    return caller;
+  }
+
+  /** Believes nobody any more without looking. */
+  forget(): void {
+    this.#believed.clear();
+  }
+
+  async #byKey(key: Secret): Promise<Caller> {
+    assertNotMistyped(key);
+    const em = this.#database.forkAcross();
+    const found = await findApiKey(em, key);
+    if (!found) throw new SignInFailure('No such API key.');
+    const { id: keyId, orgId, scopes, expiresAt } = found;
+    const whose = { suspect: { orgId, keyId } };
+    if (found.revokedAt) throw new SignInFailure('This API key has been revoked.', whose);
+    if (expiresAt && expiresAt <= new Date()) throw new SignInFailure('This API key has expired.', whose);
+
+    const aMinuteAgo = new Date(Date.now() - minuteMs);
+    if (!found.lastUsedAt || found.lastUsedAt <= aMinuteAgo) {
+      const notSince = { $or: [{ lastUsedAt: null }, { lastUsedAt: { $lte: aMinuteAgo } }] };
+      await em.nativeUpdate(ApiKey, { id: keyId, ...notSince }, { lastUsedAt: new Date() });
+    }
+    const projectIds = found.projectIds ?? null;
+    return new Caller({ orgId, keyId, subject: null, scopes, projectIds, expiresAt: expiresAt ?? null });
+  }
+
+  async #byToken(tokens: TokenVerifier, token: string): Promise<Caller> {
+    const isHere = async (orgId: string) =>
+      orgId !== nobodyId && (await this.#database.fork(orgId).count(Organisation, { id: orgId })) > 0;
+    const identity = await tokens.verify(token).catch(async (error: unknown) => {
+      if (!(error instanceof SignInFailure) || !error.suspect || (await isHere(error.suspect.orgId)))
+        throw error;
+      // The trail of an organisation that is not here cannot be told of it.
+      throw new SignInFailure(error.message, { remedy: error.remedy });
+    });
+    if (await isHere(identity.orgId)) return new Caller(identity);
+    throw new SignInFailure('The token is for an organisation that is not here.', {
+      remedy: 'Ask whoever looks after the identity provider to name the right one.',
+    });
+  }
+
+  #believe(hash: string, caller: Caller): void {
+    const [oldest] = this.#believed.keys();
+    if (this.#believed.size >= maxBelieved && oldest) this.#believed.delete(oldest);
+    const until = Math.min(Date.now() + believedMs, caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
+    // Put last, so that the first is always the one that was looked up longest ago.
+    this.#believed.delete(hash);
+    this.#believed.set(hash, { caller, until });
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * What is done about organisations from the shell: `npm run admin -- help`. It works on the database that the server
+ * would; on the embedded one, the server has to be stopped.
+ */
+import { parseArgs } from 'node:util';
+import { generateApiKey } from './access/api-keys.ts';
+import { type Scope, scopes } from './access/caller.ts';
+import { Organisation } from './access/organisation.entity.ts';
+import { nobodyId } from './access/organisations.ts';
+import { grantApiKey, makeOrganisation } from './administration/organisations.ts';
+import { AuditEvent } from './audit/audit-event.entity.ts';
+import { readConfig } from './config.ts';
+import { Problem, StartError } from './errors.ts';
+import { createLog } from './log.ts';
+import { openStores, type Stores } from './stores.ts';
+
+const usage = `npm run admin -- organisations
+    lists the organisations
+npm run admin -- create-organisation --name "Acme" [--project "First project"]
+    makes an organisation with a project and an administrator's API key, which is shown once
+npm run admin -- create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]
+    makes an API key, with every scope unless said; for those who have lost theirs
+npm run admin -- strangers
+    lists the last sign-ins that were refused and are no organisation's, the newest first`;
+
+const options = {
+  name: { type: 'string' },
+  project: { type: 'string', default: 'First project' },
+  org: { type: 'string' },
+  scopes: { type: 'string', default: scopes.join(',') },
+} as const;
+
+type Options = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+
+/** What there is to do; each prints what came of it. */
+const commands: Readonly<Record<string, (stores: Stores, given: Options) => Promise<void>>> = {
+  async organisations({ database }) {
+    const where = { id: { $ne: nobodyId } };
+    const found = await database.forkAcross().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
+    for (const { id, name } of found) console.log(`${id}  ${name}`);
+  },
+
+  async 'create-organisation'(stores, { name, project }) {
+    const administratorKey = generateApiKey();
+    const organisation = { name: named(name), projectName: named(project), administratorKey };
+    const { orgId, projectId } = await stores.database
+      .forkAcross()
+      .transactional((em) => makeOrganisation(em, stores, organisation));
+    console.log(`organisation  ${orgId}`);
+    console.log(`project       ${projectId}`);
+    console.log(`API key       ${administratorKey.reveal()} (not shown again)`);
+  },
+
+  async 'create-key'(stores, { org, name = 'Administrator', scopes: list }) {
+    const grant = { orgId: uuidOf(org), name: named(name), scopes: scopesOf(list) };
+    const { apiKey, key } = await stores.database
+      .forkAcross()
+      .transactional((em) => grantApiKey(em, stores, grant));
+    console.log(`API key id    ${apiKey.id}`);
+    console.log(`API key       ${key.reveal()} (not shown again)`);
+  },
+
+  async strangers({ database }) {
+    const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
+    const events = await database.fork(nobodyId).find(AuditEvent, { orgId: nobodyId }, newest);
+    for (const { at, address } of events) console.log(`${at.toISOString()}  ${address ?? 'unknown address'}`);
+  },
+};
+
+async function run(): Promise<void> {
+  const { command, given } = commandLine();
+  const work = commands[command];
+  if (!work) {
+    console.log(usage);
+    if (command !== 'help') process.exitCode = 2;
+    return;
+  }
+  const stores = await openStores(readConfig(), createLog('silent'));
+  try {
+    await stores.checkKeys();
+    await work(stores, given);
+  } finally {
+    await stores.close();
+  }
+}
+
+function commandLine(): { command: string; given: Options } {
+  try {
+    const { positionals, values } = parseArgs({ options, allowPositionals: true });
+    return { command: positionals.length === 1 ? (positionals[0] ?? '') : '', given: values };
+  } catch {
+    return { command: '', given: { project: '', scopes: '' } };
+  }
+}
+
+function named(name: string | undefined): string {
+  const trimmed = name?.trim() ?? '';
+  if (trimmed.length >= 1 && trimmed.length <= 64) return trimmed;
+  throw new StartError('a name of 1 to 64 characters is needed, as in --name "Acme"');
+}
+
+function uuidOf(id: string | undefined): string {
+  if (id && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return id.toLowerCase();
+  throw new StartError(
+    'the id of an organisation is needed, as in --org 6f03caa1-a5de-43ce-b127-95a145d3464c',
+  );
+}
+
+function scopesOf(list: string | undefined): Scope[] {
+  const names = (list ?? '').split(',').map((name) => name.trim());
+  const known = scopes.filter((scope) => names.includes(scope));
+  if (known.length > 0 && names.every((name) => known.some((scope) => scope === name))) return known;
+  throw new StartError(`--scopes takes these, with commas between: ${scopes.join(',')}`);
+}
+
+try {
+  await run();
+} catch (error) {
+  if (!(error instanceof StartError || error instanceof Problem)) throw error;
+  const remedy = error instanceof Problem && error.remedy ? ` ${error.remedy}` : '';
+  console.error(`Cannot do that: ${error.message}${remedy}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,57 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { ApiKey } from '../access/api-key.entity.ts';
+import { addApiKey, generateApiKey } from '../access/api-keys.ts';
+import { type Scope, scopes } from '../access/caller.ts';
+import { Organisation } from '../access/organisation.entity.ts';
+import { addOrganisation, type NewOrganisation } from '../access/organisations.ts';
+import { type AuditParts, appendEvent } from '../audit/chain.ts';
+import { Problem } from '../errors.ts';
+import type { MadeApiKey } from './keys.ts';
+
+/** What the operator does from the shell is done with no API key and no token. */
+const operator = { keyId: null, subject: null };
+
+/** Makes an organisation with its first project and its first API key, in the transaction of `em`. */
+export async function makeOrganisation(
+  em: EntityManager,
+  parts: AuditParts,
+  organisation: NewOrganisation,
+): Promise<{ orgId: string; projectId: string; apiKey: ApiKey }> {
+  const made = await addOrganisation(em, parts.vault, organisation);
+  await em.flush();
+  const { orgId, projectId, apiKey } = made;
+  await appendEvent(em, parts, {
+    ...{ ...operator, orgId, action: 'CREATE_ORGANISATION', outcome: 'OK' },
+    ...{ projectId, apiKeyId: apiKey.id, targetName: organisation.name },
+    fields: ['name', ...scopes.map((scope) => `scopes.${scope}`)],
+  });
+  return made;
+}
+
+/**
+ * Makes an API key for an organisation, on the word of whoever may start this server: its first one, or one for those
+ * who have lost theirs.
+ *
+ * @throws Problem `NOT_FOUND` when there is no such organisation
+ */
+export async function grantApiKey(
+  em: EntityManager,
+  parts: AuditParts,
+  grant: { orgId: string; name: string; scopes: readonly Scope[] },
+): Promise<MadeApiKey> {
+  const organisation = await em.findOne(Organisation, { id: grant.orgId });
+  if (!organisation) {
+    throw new Problem('NOT_FOUND', 'There is no such organisation.', {
+      remedy: '"npm run admin -- organisations" lists those that there are.',
+    });
+  }
+  const key = generateApiKey();
+  const apiKey = addApiKey(em, { ...grant, key });
+  await em.flush();
+  await appendEvent(em, parts, {
+    ...{ ...operator, orgId: grant.orgId, action: 'CREATE_API_KEY', outcome: 'OK' },
+    ...{ apiKeyId: apiKey.id, targetName: grant.name },
+    fields: ['name', ...grant.scopes.map((scope) => `scopes.${scope}`)],
+  });
+  return { apiKey, key };
+}

@@ -1,0 +1,79 @@
+import type { Project } from '../access/organisation.entity.ts';
+import { pageSize } from '../connections/input.ts';
+import type { Builder } from '../graphql/builder.ts';
+import { callerOf } from '../graphql/context.ts';
+import { createProjectRule, projectName } from './input.ts';
+import { createProject, listProjects, renameProject } from './projects.ts';
+import type { AdministrationTypes } from './types.graphql.ts';
+
+const aboutNames = '1 to 64 characters, unique in the organisation.';
+
+/** Making, renaming and listing projects. */
+export function defineProjects(builder: Builder, types: AdministrationTypes): void {
+  const { ProjectType } = types;
+  const Input = builder.inputType('CreateProjectInput', {
+    description: 'A project to be made.',
+    fields: (t) => ({ name: t.string({ required: true, description: `The name: ${aboutNames}` }) }),
+    validate: { schema: createProjectRule },
+  });
+  const definePayload = (name: string, description: string) =>
+    builder.objectRef<{ project: Project }>(name).implement({
+      description,
+      fields: (t) => ({
+        project: t.expose('project', { type: ProjectType, description: 'The project as it is now.' }),
+      }),
+    });
+  const Created = definePayload('CreateProjectPayload', 'What was made.');
+  const Renamed = definePayload('RenameProjectPayload', 'What was renamed.');
+  const Page = types.definePage<Project>(
+    'ProjectPage',
+    'Part of the projects, in order of name.',
+    ProjectType,
+  );
+
+  builder.mutationFields((t) => ({
+    createProject: t.field({
+      type: Created,
+      nullable: true,
+      description: 'Makes a project. Needs the scope access:admin, not limited to projects.',
+      args: { input: t.arg({ type: Input, required: true, description: 'The project to be made.' }) },
+      resolve: async (_, { input }, context) => ({
+        project: await createProject(context.administration, callerOf(context), input),
+      }),
+    }),
+    renameProject: t.field({
+      type: Renamed,
+      nullable: true,
+      description:
+        'Gives a project another name. Its id and its connections stay. Needs the scope access:admin.',
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the project.' }),
+        name: t.arg.string({
+          required: true,
+          description: `The new name: ${aboutNames}`,
+          validate: { schema: projectName },
+        }),
+      },
+      resolve: async (_, target, context) => ({
+        project: await renameProject(context.administration, callerOf(context), target),
+      }),
+    }),
+  }));
+  builder.queryField('projects', (t) =>
+    t.field({
+      type: Page,
+      description:
+        'The projects that the caller may use, in order of name. Needs the scope connections:read or access:admin.',
+      args: {
+        first: t.arg.int({
+          defaultValue: 20,
+          required: true,
+          description: 'How many to give, 1 to 100.',
+          validate: { schema: pageSize },
+        }),
+        after: t.arg.string({ description: '`endCursor` of the page before, to read on.' }),
+      },
+      resolve: (_, args, context) => listProjects(context.administration, callerOf(context), args),
+    }),
+  );
+}

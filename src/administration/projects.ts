@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import type { Caller } from '../access/caller.ts';
+import { Project, projectNameIndex } from '../access/organisation.entity.ts';
+import { auditForbidden, auditRefusals } from '../audit/audited.ts';
+import { appendEvent } from '../audit/chain.ts';
+import { Problem } from '../errors.ts';
+import { decodeCursor, type Page, type PageOptions, pageOf } from './page.ts';
+import type { AdministrationParts } from './parts.ts';
+
+/** @throws Problem `FORBIDDEN`, `NAME_TAKEN` */
+export async function createProject(
+  parts: AdministrationParts,
+  caller: Caller,
+  { name }: { name: string },
+): Promise<Project> {
+  const attempt = { action: 'CREATE_PROJECT', targetName: name } as const;
+  return auditRefusals(parts, caller, attempt, async () => {
+    caller.assertMay('access:admin');
+    caller.assertUnlimited();
+    const { orgId } = caller;
+    const work = parts.database.fork(orgId).transactional(async (em) => {
+      const project = em.create(Project, { id: randomUUID(), orgId, name, createdAt: new Date() });
+      await em.flush();
+      const event = { ...caller.actor, ...attempt, projectId: project.id, fields: ['name'] };
+      await appendEvent(em, parts, { ...event, outcome: 'OK' });
+      return project;
+    });
+    return keepingNamesApart(['input', 'name'], work);
+  });
+}
+
+/** @throws Problem `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN` */
+export async function renameProject(
+  parts: AdministrationParts,
+  caller: Caller,
+  { id, name }: { id: string; name: string },
+): Promise<Project> {
+  const attempt = { action: 'RENAME_PROJECT', projectId: id, targetName: name } as const;
+  return auditRefusals(parts, caller, attempt, async () => {
+    caller.assertMay('access:admin');
+    const work = parts.database.fork(caller.orgId).transactional(async (em) => {
+      const project = await em.findOne(Project, { $and: [{ id }, visibleTo(caller)] });
+      if (!project) {
+        throw new Problem('NOT_FOUND', 'There is no such project.', {
+          remedy: 'Check the id; `projects` lists the projects that there are.',
+        });
+      }
+      if (project.name === name) return project;
+      project.name = name;
+      await em.flush();
+      await appendEvent(em, parts, { ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
+      return project;
+    });
+    return keepingNamesApart(['name'], work);
+  });
+}
+
+/**
+ * The projects that the caller may use, in order of name.
+ *
+ * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
+ */
+export async function listProjects(
+  parts: AdministrationParts,
+  caller: Caller,
+  { first, after }: PageOptions,
+): Promise<Page<Project>> {
+  return auditForbidden(parts, caller, { action: 'READ_PROJECTS' }, async () => {
+    caller.assertMay('connections:read', 'access:admin');
+    const cursor = after ? decodeCursor(after) : undefined;
+    const beyond = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.place, cursor.id])]: [] } : {};
+    const found = await parts.database
+      .fork(caller.orgId)
+      .find(
+        Project,
+        { $and: [visibleTo(caller), beyond] },
+        { orderBy: { name: 'asc', id: 'asc' }, limit: first + 1 },
+      );
+    return pageOf(found, first, ({ name }) => name);
+  });
+}
+
+/** The projects of the organisation, or those of them that the caller is limited to. */
+export function visibleTo({ orgId, projectIds }: Caller) {
+  return { orgId, ...(projectIds && { id: { $in: [...projectIds] } }) };
+}
+
+async function keepingNamesApart<T>(path: readonly string[], change: Promise<T>): Promise<T> {
+  try {
+    return await change;
+  } catch (error) {
+    const { constraint } = error as { constraint?: unknown };
+    if (!(error instanceof UniqueConstraintViolationException) || constraint !== projectNameIndex)
+      throw error;
+    const message = 'Another project has this name.';
+    throw new Problem('NAME_TAKEN', message, {
+      issues: [{ path, message }],
+      remedy: 'Choose another name.',
+    });
+  }
+}

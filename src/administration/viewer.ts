@@ -1,0 +1,25 @@
+import { ApiKey } from '../access/api-key.entity.ts';
+import type { Caller } from '../access/caller.ts';
+import { Organisation, Project } from '../access/organisation.entity.ts';
+import type { AdministrationParts } from './parts.ts';
+import { visibleTo } from './projects.ts';
+
+/** Who asks, as they may know it. */
+export interface Viewer {
+  caller: Caller;
+  organisation: Organisation;
+  /** Null when it was a token. */
+  apiKey: ApiKey | null;
+  /** Null for all of the organisation. */
+  projects: Project[] | null;
+}
+
+/** What a caller may know of itself; it needs no scope. */
+export async function getViewer({ database }: AdministrationParts, caller: Caller): Promise<Viewer> {
+  const { orgId, keyId, projectIds } = caller;
+  const em = database.fork(orgId);
+  const organisation = await em.findOneOrFail(Organisation, { id: orgId });
+  const apiKey = keyId === null ? null : await em.findOneOrFail(ApiKey, { id: keyId, orgId });
+  const projects = projectIds && (await em.find(Project, visibleTo(caller), { orderBy: { name: 'asc' } }));
+  return { caller, organisation, apiKey, projects };
+}

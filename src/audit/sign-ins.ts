@@ -1,0 +1,44 @@
+import type { Authenticator } from '../access/authenticator.ts';
+import { nobodyId } from '../access/organisations.ts';
+import { SignInFailure } from '../access/sign-in-failure.ts';
+import { currentRequest } from '../log.ts';
+import { type AuditParts, appendEvent } from './chain.ts';
+
+const quietMs = 60_000;
+const maxKnown = 10_000;
+
+/**
+ * Signs callers in, and leaves an event for what is refused: in the trail of the organisation whose credential it was,
+ * or else in the one of nobody. At most one a minute for each credential, or for each address if it is nobody's, so
+ * that whoever is kept out cannot fill the trail.
+ */
+export function auditSignIns(parts: AuditParts, authenticator: Authenticator): Authenticator['authenticate'] {
+  const told = new Map<string, number>();
+  const isToBeTold = (about: string): boolean => {
+    const now = Date.now();
+    if ((told.get(about) ?? 0) > now - quietMs) return false;
+    const [oldest] = told.keys();
+    if (told.size >= maxKnown && oldest !== undefined) told.delete(oldest);
+    told.delete(about);
+    told.set(about, now);
+    return true;
+  };
+  return async (authorization) => {
+    try {
+      return await authenticator.authenticate(authorization);
+    } catch (error) {
+      if (error instanceof SignInFailure) {
+        const { orgId = nobodyId, keyId = null, subject = null } = error.suspect ?? {};
+        const about = keyId ?? subject ?? `address ${currentRequest.getStore()?.address}`;
+        if (isToBeTold(`${orgId} ${about}`)) {
+          await parts.database
+            .fork(orgId)
+            .transactional((em) =>
+              appendEvent(em, parts, { orgId, keyId, subject, action: 'SIGN_IN', outcome: error.code }),
+            );
+        }
+      }
+      throw error;
+    }
+  };
+}

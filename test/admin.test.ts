@@ -1,0 +1,154 @@
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { GraphQLClient } from 'graphql-request';
+import { expect, test, vi } from 'vitest';
+import type { DatabaseLocation } from '../src/database/database.ts';
+import { emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { createMutation, okta } from './testkit/operations.ts';
+import { type ServerProcess, spawnServer, temporaryFolder } from './testkit/process.ts';
+import { errorsOf } from './testkit/server.ts';
+
+// Each test starts several processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const script = fileURLToPath(new URL('../src/admin.ts', import.meta.url));
+const keyPattern = /ack_[0-9A-Za-z]{49}/;
+const uuidPattern = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command of the operator's. */
+async function admin(environment: Record<string, string>, ...args: string[]): Promise<Outcome> {
+  const env = { PATH: process.env.PATH, ...environment };
+  return promisify(execFile)(process.execPath, [script, ...args], { cwd: tmpdir(), env }).then(
+    (output) => ({ code: 0, ...output }),
+    ({ code, stdout, stderr }: Outcome) => ({ code, stdout, stderr }),
+  );
+}
+
+/** Where the operator's data is: a folder, or beside it the PostgreSQL under test. */
+async function dataOf(stack: AsyncDisposableStack): Promise<Record<string, string>> {
+  const folder = stack.use(temporaryFolder());
+  const { location } = stack.use(await emptyDatabase());
+  return { DATA_DIR: folder.path, ...urlOf(location) };
+}
+
+function urlOf(location: DatabaseLocation): Record<string, string> {
+  return location.kind === 'postgresql' ? { DATABASE_URL: location.url.reveal() } : {};
+}
+
+async function clientOf(server: ServerProcess, apiKey: string): Promise<GraphQLClient> {
+  const headers = { authorization: `Bearer ${apiKey}` };
+  return new GraphQLClient(`${await server.ready()}/graphql`, { headers });
+}
+
+const found = (pattern: RegExp, text: string): string => pattern.exec(text)?.[0] ?? 'not found';
+
+test('from the shell, an organisation and its first API key are made, which work', async () => {
+  await using stack = new AsyncDisposableStack();
+  const data = await dataOf(stack);
+  const made = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
+  expect(made).toMatchObject({ code: 0, stderr: '' });
+  const key = found(keyPattern, made.stdout);
+  const orgId = found(uuidPattern, made.stdout);
+  expect((await admin(data, 'organisations')).stdout).toBe(`${orgId}  Acme\n`);
+
+  const server = stack.use(spawnServer(data));
+  const client = await clientOf(server, key);
+  const { viewer, projects } = await client.request<{ viewer: object; projects: object }>(
+    '{ viewer { organisation { id name } scopes projects { id } } projects { nodes { name } } }',
+  );
+  expect(viewer).toEqual({
+    organisation: { id: orgId, name: 'Acme' },
+    scopes: ['CONNECTIONS_READ', 'CONNECTIONS_WRITE', 'CONNECTIONS_VERIFY', 'AUDIT_READ', 'ACCESS_ADMIN'],
+    projects: null,
+  });
+  expect(projects).toEqual({ nodes: [{ name: 'Payroll' }] });
+  await client.request(createMutation, okta());
+});
+
+test('from the shell, whoever has lost every API key gets another, and the trail tells of it', async () => {
+  await using stack = new AsyncDisposableStack();
+  const data = await dataOf(stack);
+  const orgId = found(uuidPattern, (await admin(data, 'create-organisation', '--name', 'Acme')).stdout);
+  const everything = await admin(data, 'create-key', '--org', orgId, '--name', 'Found again');
+  const little = await admin(data, 'create-key', '--org', orgId, '--scopes', 'connections:read,audit:read');
+
+  const server = stack.use(spawnServer(data));
+  const events = '{ auditEvents { nodes { seq action keyId targetName changedFields outcome } } }';
+  const client = await clientOf(server, found(keyPattern, everything.stdout));
+  await client.request(createMutation, okta());
+  const reader = await clientOf(server, found(keyPattern, little.stdout));
+  const [error] = await errorsOf(reader.request(createMutation, okta({ name: 'another' })));
+  expect(error?.extensions.code).toBe('FORBIDDEN');
+  const { auditEvents } = await reader.request<{ auditEvents: { nodes: object[] } }>(events);
+  expect(auditEvents.nodes.slice(-3)).toEqual([
+    {
+      ...{ seq: 3, action: 'CREATE_API_KEY', keyId: null, targetName: 'Administrator', outcome: 'OK' },
+      changedFields: ['name', 'scopes.connections:read', 'scopes.audit:read'],
+    },
+    expect.objectContaining({ seq: 2, action: 'CREATE_API_KEY', keyId: null, targetName: 'Found again' }),
+    expect.objectContaining({ seq: 1, action: 'CREATE_ORGANISATION', keyId: null, targetName: 'Acme' }),
+  ]);
+  expect(JSON.stringify(auditEvents)).not.toMatch(keyPattern);
+});
+
+test('what is asked for wrongly changes nothing and says how to ask', async () => {
+  await using stack = new AsyncDisposableStack();
+  const data = await dataOf(stack);
+  const id = '00000000-0000-4000-8000-000000000000';
+  const cases: [args: string[], code: number, says: string][] = [
+    [['help'], 0, 'npm run admin -- create-organisation'],
+    [[], 2, 'npm run admin -- create-organisation'],
+    [['frobnicate'], 2, 'npm run admin -- create-organisation'],
+    [['organisations', '--bogus'], 2, 'npm run admin -- create-organisation'],
+    [['create-organisation'], 1, 'a name of 1 to 64 characters'],
+    [['create-organisation', '--name', 'x'.repeat(65)], 1, 'a name of 1 to 64 characters'],
+    [['create-key'], 1, 'the id of an organisation is needed'],
+    [['create-key', '--org', 'Acme'], 1, 'the id of an organisation is needed'],
+    [['create-key', '--org', id], 1, 'There is no such organisation.'],
+    [['create-key', '--org', id, '--scopes', 'connections:reed'], 1, '--scopes takes these'],
+  ];
+  for (const [args, code, says] of cases) {
+    const outcome = await admin(data, ...args);
+    expect([args, outcome.code, outcome.stdout + outcome.stderr]).toEqual([
+      args,
+      code,
+      expect.stringContaining(says),
+    ]);
+    expect(outcome.stderr.split('\n').length).toBeLessThanOrEqual(2);
+  }
+  expect((await admin(data, 'organisations')).stdout).toBe('');
+});
+
+test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be stopped first', async () => {
+  await using stack = new AsyncDisposableStack();
+  const data = await dataOf(stack);
+  const server = stack.use(spawnServer(data));
+  await server.ready();
+  const { code, stderr } = await admin(data, 'organisations');
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/^Cannot do that: .*another server is using this folder/),
+  ]);
+});
+
+test.runIf(testDatabaseUrl)('on PostgreSQL, it all works beside servers that are running', async () => {
+  await using stack = new AsyncDisposableStack();
+  const data = await dataOf(stack);
+  const server = stack.use(spawnServer(data));
+  await server.ready();
+  const made = await admin(data, 'create-organisation', '--name', 'Acme');
+  const client = await clientOf(server, found(keyPattern, made.stdout));
+  await client.request(createMutation, okta());
+
+  const stranger = await clientOf(server, 'nobodys-key-nobodys-key-nobodys-key');
+  await errorsOf(stranger.request('{ viewer { scopes } }'));
+  expect((await admin(data, 'strangers')).stdout).toMatch(/^\S+Z {2}127\.0\.0\.1\n$/);
+});
