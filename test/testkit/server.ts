@@ -27,6 +27,8 @@ export interface TestServerOptions {
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
   graphiqlApiKey?: Secret;
+  /** What the server is given for its database. */
+  wrap?: (database: Database) => Database;
 }
 
 /** An organisation made for one test. */
@@ -89,7 +91,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const vault = restartedVault();
   const config = { ...readConfig({ PORT: '0', OKTA_STAND_IN: 'on' }), ...options.config };
   const server = await createServer(config, {
-    database,
+    database: options.wrap?.(database) ?? database,
     vault,
     log,
     graphiqlApiKey: options.graphiqlApiKey,

@@ -1,7 +1,10 @@
 /** A subscription over server-sent events, as an `EventSource` would read it. */
 export interface Subscription extends AsyncDisposable {
   /** The next answer; waits for it. */
-  next(): Promise<{ data?: Record<string, unknown>; errors?: { extensions: { code: string } }[] }>;
+  next(): Promise<{
+    data?: Record<string, unknown>;
+    errors?: { message: string; extensions: { code: string } }[];
+  }>;
   /** Fulfilled when the server has ended it. */
   ended: Promise<void>;
 }

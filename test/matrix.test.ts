@@ -1,0 +1,240 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Scope, scopes } from '../src/access/caller.ts';
+import { createApps } from '../src/apps/index.ts';
+import { createSchema } from '../src/graphql/schema.ts';
+import { type Forgetfulness, forgetful, setRowLevelSecurity } from './testkit/isolation.ts';
+import { type Asking, type Operation, type Outcome, operations, type Target } from './testkit/matrix.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { at, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const forgetting: Forgetfulness = { isOn: false };
+let server: TestServer;
+/** Asks for what is not theirs. */
+let stranger: Asking;
+
+beforeAll(async () => {
+  server = await startTestServer({
+    // As in production, but with an Okta.
+    config: { production: true, graphiql: false, oktaStandIn: true },
+    wrap: (database) => forgetful(database, forgetting),
+  });
+  const { apiKey } = await newTarget();
+  stranger = { url: server.url, apiKey, changes: 3 };
+});
+afterAll(() => server.close());
+
+/** An organisation with something of everything in one project, which has had three changes. */
+async function newTarget(): Promise<Target & TestOrganisation> {
+  const organisation = await server.newOrganisation();
+  const { projectId } = organisation;
+  const make = async (name: string) => {
+    const { createOktaConnection } = await organisation.client.request<Created>(
+      createMutation,
+      okta({ name, projectId }),
+    );
+    return createOktaConnection.appConnection.id;
+  };
+  const connectionName = `target-${randomUUID()}`;
+  const [connectionId, deletedId] = [await make(connectionName), await make(`deleted-${randomUUID()}`)];
+  await restClient(server.url, organisation.apiKey)('DELETE', `/api/v1/app-connections/okta/${deletedId}`);
+  const limited = await organisation.newKey(['audit:read'], { projectIds: [projectId] });
+  const { viewer } = await server
+    .clientFor(limited)
+    .request<{ viewer: { apiKey: { id: string } } }>('{ viewer { apiKey { id } } }');
+  return { ...organisation, connectionId, connectionName, deletedId, apiKeyId: viewer.apiKey.id };
+}
+
+const nothing = (): Target => ({
+  ...{ projectId: randomUUID(), connectionId: randomUUID(), deletedId: randomUUID(), apiKeyId: randomUUID() },
+  connectionName: `nothing-${randomUUID()}`,
+});
+
+/** What of the target is to be read in an answer. */
+function seenIn({ text }: Outcome, { projectId, connectionId, connectionName, deletedId, apiKeyId }: Target) {
+  const marks = { projectId, connectionId, connectionName, deletedId, apiKeyId };
+  return Object.entries(marks).flatMap(([name, mark]) => (text.includes(mark) ? [name] : []));
+}
+
+/** All that there is of an organisation, but for its audit trail and for when its keys were used. */
+async function rowsOf(orgId: string): Promise<unknown> {
+  const rows = (table: string, columns: string): Promise<unknown[]> =>
+    server.asOwner().execute(`select ${columns} from ${table} t where org_id = ? order by id`, [orgId]);
+  const connections = await rows('app_connection', 't::text');
+  const projects = await rows('project', 't::text');
+  const keys = await rows('api_key', 'id, name, scopes, project_ids, expires_at, revoked_at');
+  if (connections.length < 2 || projects.length < 1 || keys.length < 2) throw new Error('Rows are missing.');
+  return { connections, projects, keys };
+}
+
+const cases = Object.entries(operations);
+
+test('the matrix has every operation of the schema and every route', async () => {
+  const schema = createSchema(createApps({ trustedHosts: new Set() }));
+  const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+  const fields = roots.flatMap((type) =>
+    Object.keys(type?.getFields() ?? {}).map((field) => `${type?.name}.${field}`),
+  );
+  const { apiKey } = await server.newOrganisation();
+  const { body } = await restClient(server.url, apiKey)('GET', '/api/v1/openapi.json');
+  const routes = Object.entries(Object(at(body, 'paths'))).flatMap(([path, methods]) =>
+    Object.keys(Object(methods)).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  expect(routes).toContain('DELETE /api/v1/app-connections/okta/{id}');
+  const asked = Object.keys(operations).map((name) => name.replace(/ \(.*\)$/, ''));
+  expect([...new Set(asked)].sort()).toEqual([...fields, ...routes].sort());
+});
+
+describe.each([
+  ['with both walls', { rowLevelSecurity: true, forgetting: false }],
+  ["with the queries' own conditions alone", { rowLevelSecurity: false, forgetting: false }],
+  [
+    'with row-level security alone, under queries that forget whose rows they want',
+    { rowLevelSecurity: true, forgetting: true },
+  ],
+])('%s, another organisation', (_, walls) => {
+  let target: Target & TestOrganisation;
+  beforeAll(async () => {
+    target = await newTarget();
+    await setRowLevelSecurity(server, walls.rowLevelSecurity);
+    forgetting.isOn = walls.forgetting;
+  });
+  afterAll(async () => {
+    forgetting.isOn = false;
+    await setRowLevelSecurity(server, true);
+  });
+
+  test.each(cases.filter(([, { isSilentElsewhere }]) => !isSilentElsewhere))(
+    'sees and changes nothing by %s, and cannot tell it from what is not there',
+    async (_, { ask }) => {
+      const before = await rowsOf(target.orgId);
+      const outcome = await ask(stranger, target);
+      expect([undefined, 'NOT_FOUND']).toContain(outcome.code);
+      expect(seenIn(outcome, target)).toEqual([]);
+      expect(await rowsOf(target.orgId)).toEqual(before);
+      const { status, code, message } = await ask(stranger, nothing());
+      expect({ status, code, message }).toEqual({
+        status: outcome.status,
+        code: outcome.code,
+        message: outcome.message,
+      });
+    },
+  );
+});
+
+describe('with neither wall, so that it is known that the matrix can fail', () => {
+  beforeEach(async () => {
+    await setRowLevelSecurity(server, false);
+  });
+  afterAll(async () => {
+    forgetting.isOn = false;
+    await setRowLevelSecurity(server, true);
+  });
+
+  const reading = /^(GET|Query)(?!.*(viewer|ptions|openapi))/;
+  test.each(cases.filter(([name]) => reading.test(name)))(
+    '%s shows another organisation',
+    async (_, { ask }) => {
+      forgetting.isOn = false;
+      const target = await newTarget();
+      forgetting.isOn = true;
+      expect(seenIn(await ask(stranger, target), target)).not.toEqual([]);
+    },
+  );
+});
+
+describe('within an organisation', () => {
+  let target: Target & TestOrganisation;
+  let elsewhere: Asking;
+  beforeAll(async () => {
+    target = await newTarget();
+    const projectId = await target.newProject('Another');
+    const input = okta({ name: 'elsewhere', projectId });
+    const apiKey = await target.newKey(scopes, { projectIds: [projectId] });
+    await server.clientFor(apiKey).request(createMutation, input);
+    elsewhere = { url: server.url, apiKey, changes: 1 };
+  });
+
+  test.each(cases)('who is limited to another project sees and changes nothing by %s', async (_, { ask }) => {
+    const before = await rowsOf(target.orgId);
+    const outcome = await ask(elsewhere, target);
+    expect([undefined, 'NOT_FOUND', 'FORBIDDEN']).toContain(outcome.code);
+    expect(seenIn(outcome, target)).toEqual([]);
+    expect(await rowsOf(target.orgId)).toEqual(before);
+  });
+
+  test.each(cases.filter(([, { needs }]) => needs.length > 0))(
+    '%s needs its scope',
+    async (_, { needs, ask }) => {
+      const others = scopes.filter((scope) => !needs.includes(scope));
+      const asking = { url: server.url, apiKey: await target.newKey(others), changes: 1 };
+      const before = await rowsOf(target.orgId);
+      const outcome = await ask(asking, target);
+      expect(outcome).toMatchObject({
+        code: 'FORBIDDEN',
+        message: expect.stringContaining(needs.join(' or ')),
+      });
+      expect(seenIn(outcome, target)).toEqual([]);
+      expect(await rowsOf(target.orgId)).toEqual(before);
+    },
+  );
+});
+
+describe('lets nobody in', () => {
+  let target: Target & TestOrganisation;
+  const keys = new Map<string, string | undefined>();
+  beforeAll(async () => {
+    target = await newTarget();
+    keys.set('an expired key', await target.newKey(scopes, { expiresAt: new Date(Date.now() - 1) }));
+    const revoked = await target.newKey(scopes);
+    await server
+      .asOwner()
+      .execute(
+        'update api_key set revoked_at = now() where org_id = ? and project_ids is null and name = ?',
+        [target.orgId, 'Another'],
+      );
+    keys.set('a revoked key', revoked);
+    keys.set('no key', undefined);
+  });
+
+  test.each(
+    cases.flatMap(([name, operation]) =>
+      ['an expired key', 'a revoked key', 'no key'].map((which) => [which, name, operation] as const),
+    ),
+  )('with %s: %s', async (which, _, { ask }) => {
+    const before = await rowsOf(target.orgId);
+    const outcome = await ask({ url: server.url, apiKey: keys.get(which), changes: 1 }, target);
+    expect(outcome.code).toBe('UNAUTHENTICATED');
+    expect(seenIn(outcome, target)).toEqual([]);
+    expect(await rowsOf(target.orgId)).toEqual(before);
+  });
+});
+
+describe('whoever has the scope, and is limited to the project,', () => {
+  const onlyFor = (needs: readonly Scope[]) => needs.slice(0, 1);
+
+  test.each(cases.filter(([, { isForUnlimited }]) => !isForUnlimited))('may do %s', async (_, operation) => {
+    const target = await newTarget();
+    const apiKey = await target.newKey(onlyFor(operation.needs), { projectIds: [target.projectId] });
+    await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
+  });
+
+  test.each(cases.filter(([, { isForUnlimited }]) => isForUnlimited))(
+    'may not do %s, but whoever is not limited may',
+    async (_, operation) => {
+      const target = await newTarget();
+      const limited = await target.newKey(scopes, { projectIds: [target.projectId] });
+      const refused = await operation.ask({ url: server.url, apiKey: limited, changes: 3 }, target);
+      expect(refused.code).toBe('FORBIDDEN');
+      const apiKey = await target.newKey(onlyFor(operation.needs));
+      await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
+    },
+  );
+
+  async function expectToWork({ ask, showsNothing }: Operation, asking: Asking, target: Target) {
+    const outcome = await ask(asking, target);
+    expect([outcome.status, outcome.code, outcome.message]).toEqual([200, undefined, undefined]);
+    expect(seenIn(outcome, target).length > 0).toBe(!showsNothing);
+  }
+});

@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Project } from '../src/access/organisation.entity.ts';
+import { openDatabase } from '../src/database/database.ts';
+import { entities } from '../src/entities.ts';
+import { createLog } from '../src/log.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { tablesOf } from './testkit/isolation.ts';
+import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+let mine: TestOrganisation;
+let theirs: TestOrganisation;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+  for (const { client } of [mine, theirs]) {
+    await client.request(createMutation, okta({ idempotencyKey: 'once' }));
+  }
+});
+afterAll(() => server.close());
+
+/** The organisations whose rows a statement of this organisation's sees in a table. */
+async function seen(table: string, orgId: string, as = server.database.fork(orgId)): Promise<unknown[]> {
+  const column = table === 'organisation' ? 'id' : 'org_id';
+  const rows = await as.execute<{ org: string }[]>(`select distinct ${column} as org from "${table}"`);
+  return rows.map(({ org }) => org).sort();
+}
+
+describe('PostgreSQL itself keeps organisations apart', () => {
+  test('in every table there is, by force', async () => {
+    const tables = await tablesOf(server.asOwner());
+    expect(tables.length).toBeGreaterThan(7);
+    const secured = await server.asOwner().execute(`
+      select relname as name from pg_class
+      where relnamespace = 'public'::regnamespace and relrowsecurity and relforcerowsecurity
+      order by relname`);
+    expect(secured).toEqual(tables);
+  });
+
+  test('whatever a statement forgets to say', async () => {
+    for (const { name } of await tablesOf(server.asOwner())) {
+      const everybody = await seen(name, '', server.asOwner());
+      // So that there is something not to be seen.
+      expect([name, everybody]).toEqual([name, expect.arrayContaining([mine.orgId, theirs.orgId])]);
+      expect([name, await seen(name, mine.orgId)]).toEqual([name, [mine.orgId]]);
+      expect([name, await seen(name, randomUUID())]).toEqual([name, []]);
+    }
+  });
+
+  test('also when something is written', async () => {
+    const em = () => server.database.fork(mine.orgId);
+    const before = await server.asOwner().execute('select id, name from project order by id');
+    const foreign = { id: randomUUID(), orgId: theirs.orgId, name: 'Planted', createdAt: new Date() };
+    await expect(em().insert(Project, foreign)).rejects.toThrow(/row-level security/);
+    await expect(
+      em().execute('update project set org_id = ? where org_id = ?', [theirs.orgId, mine.orgId]),
+    ).rejects.toThrow(/row-level security/);
+    expect(await em().nativeUpdate(Project, { id: theirs.projectId }, { name: 'Taken over' })).toBe(0);
+    expect(
+      await em().execute('delete from app_connection where org_id <> ? returning id', [mine.orgId]),
+    ).toEqual([]);
+    expect(await server.asOwner().execute('select id, name from project order by id')).toEqual(before);
+  });
+
+  test('and lets requests do with each table no more than they need', async () => {
+    const em = () => server.database.fork(mine.orgId);
+    for (const statement of [
+      'delete from organisation',
+      'update organisation set name = name',
+      'insert into organisation (id, name, created_at) select id, name, created_at from organisation',
+      'update data_key set wrapped = wrapped',
+      'delete from data_key',
+      'delete from api_key',
+      'delete from project',
+      'update audit_event set outcome = outcome',
+      'delete from audit_event',
+      'delete from audit_head',
+      'truncate app_connection',
+      'alter table app_connection disable row level security',
+      'drop policy app_connection_tenant on app_connection',
+      'create table mine (id uuid)',
+    ]) {
+      await expect(em().execute(statement), statement).rejects.toThrow(/permission denied|must be owner/);
+    }
+  });
+
+  test('under roles that are no superusers, cannot log in and own nothing', async () => {
+    const roles = await server.asOwner().execute(`
+      select rolname as name, rolsuper or rolbypassrls or rolcanlogin or rolcreaterole or rolcreatedb as is_mighty,
+        exists (select from pg_class where relowner = pg_roles.oid) as is_owner
+      from pg_roles where rolname like 'app\\_connections\\_%' order by rolname`);
+    expect(roles).toEqual([
+      { name: 'app_connections_system', is_mighty: false, is_owner: false },
+      { name: 'app_connections_tenant', is_mighty: false, is_owner: false },
+    ]);
+    const [now] = await server.database.fork(mine.orgId).execute('select current_user as name');
+    expect(now).toEqual({ name: 'app_connections_tenant' });
+  });
+});
+
+describe('connections to the database, which many organisations share,', () => {
+  test('are in the session of who uses them, however they are mixed', async () => {
+    const organisations = [mine, theirs, await server.newOrganisation(), await server.newOrganisation()];
+    const rounds = Array.from({ length: 200 }, (_, index) => organisations[index % 4]?.orgId ?? '');
+    const answers = await Promise.all(rounds.map((orgId) => seen('project', orgId)));
+    expect(answers).toEqual(rounds.map((orgId) => [orgId]));
+  });
+
+  test('are so too after transactions that failed, in their midst and at their end', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const work = server.database.fork(mine.orgId).transactional(async (em) => {
+        expect(await seen('project', mine.orgId, em)).toEqual([mine.orgId]);
+        await em.execute(round % 2 ? 'select 1/0' : "do $$ begin raise 'no' using errcode = '40001'; end $$");
+      });
+      const other = seen('project', theirs.orgId);
+      await expect(work).rejects.toThrow();
+      expect(await other).toEqual([theirs.orgId]);
+      expect(await seen('project', mine.orgId)).toEqual([mine.orgId]);
+    }
+  });
+
+  test('show nothing to whoever does not say for whom', async () => {
+    expect(await seen('project', '')).toEqual([]);
+  });
+});
+
+describe.runIf(testDatabaseUrl)('for a user of PostgreSQL that is no superuser', () => {
+  const user = `app_connections_test_user_${randomUUID().slice(0, 8)}`;
+  afterAll(() => administer(`drop role if exists ${user}`));
+
+  test('everything works, with the roles that an administrator has made', async () => {
+    await administer(`create role ${user} login password 'test'`);
+    await administer(`grant app_connections_tenant, app_connections_system to ${user}`);
+    await using database = await emptyDatabase();
+    if (database.location.kind !== 'postgresql') throw new Error('This is about PostgreSQL.');
+    const url = new URL(database.location.url.reveal());
+    await administer(`alter database ${url.pathname.slice(1)} owner to ${user}`);
+    url.username = user;
+    url.password = 'test';
+    const own = await startTestServer({ location: { kind: 'postgresql', url: new Secret(url.href) } });
+    const [one, other] = [await own.newOrganisation(), await own.newOrganisation()];
+    const { createOktaConnection } = await one.client.request<Created>(createMutation, okta());
+    const { id } = createOktaConnection.appConnection;
+    expect(await one.client.request(byIdQuery, { id })).toMatchObject({ appConnection: { id } });
+    const [error] = await errorsOf(other.client.request(byIdQuery, { id }));
+    expect(error?.extensions.code).toBe('NOT_FOUND');
+    expect(await own.database.fork(other.orgId).execute('select id from app_connection')).toEqual([]);
+    await own.close();
+  });
+
+  test('that has not got them and may not make them, the start says so', async () => {
+    const poor = `${user}_poor`;
+    await administer(`create role ${poor} login password 'test'`);
+    await using database = await emptyDatabase();
+    if (database.location.kind !== 'postgresql') throw new Error('This is about PostgreSQL.');
+    const url = new URL(database.location.url.reveal());
+    await administer(`alter database ${url.pathname.slice(1)} owner to ${poor}`);
+    url.username = poor;
+    url.password = 'test';
+    const location = { kind: 'postgresql', url: new Secret(url.href) } as const;
+    await expect(openDatabase(location, entities, createLog('silent'))).rejects.toThrow(
+      /^DATABASE_URL: this user may not create tables or roles; .*README.* \(42501\)$/,
+    );
+    await database.drop();
+    await administer(`drop role ${poor}`);
+  });
+});

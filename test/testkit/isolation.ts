@@ -1,0 +1,56 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Database } from '../../src/database/database.ts';
+import type { TestServer } from './server.ts';
+
+/** Whether queries forget to say whose rows they want. */
+export interface Forgetfulness {
+  isOn: boolean;
+}
+
+/** The same database, whose users forget to say whose rows they want for as long as `forgetting` is on. */
+export function forgetful(database: Database, forgetting: Forgetfulness): Database {
+  return { ...database, fork: (orgId) => forgetfulManager(database.fork(orgId), forgetting) };
+}
+
+/** What takes conditions, as its second argument. */
+const conditional = new Set(['find', 'findOne', 'findOneOrFail', 'count', 'nativeUpdate', 'nativeDelete']);
+
+function forgetfulManager(em: EntityManager, forgetting: Forgetfulness): EntityManager {
+  return new Proxy(em, {
+    get(target, name) {
+      const member = Reflect.get(target, name, target);
+      if (typeof member !== 'function') return member;
+      return (...given: unknown[]) => {
+        const [first, second, ...rest] = given;
+        if (name === 'transactional' && typeof first === 'function') {
+          return member.call(target, (inner: EntityManager) => first(forgetfulManager(inner, forgetting)));
+        }
+        if (!forgetting.isOn || !conditional.has(String(name))) return member.apply(target, given);
+        return member.call(target, first, withoutOrganisation(second), ...rest);
+      };
+    },
+  });
+}
+
+function withoutOrganisation(where: unknown): unknown {
+  if (Array.isArray(where)) return where.map(withoutOrganisation);
+  if (typeof where !== 'object' || where === null || where instanceof Date) return where;
+  // Reflect.ownKeys, because conditions in raw SQL are keyed by symbols.
+  const names = Reflect.ownKeys(where).filter((name) => name !== 'orgId');
+  return Object.fromEntries(names.map((name) => [name, withoutOrganisation(Reflect.get(where, name))]));
+}
+
+/** Takes row-level security away from every table, or puts it back. */
+export async function setRowLevelSecurity(server: TestServer, isOn: boolean): Promise<void> {
+  const em = server.asOwner();
+  for (const { name } of await tablesOf(em)) {
+    await em.execute(`alter table "${name}" ${isOn ? 'enable' : 'disable'} row level security`);
+  }
+}
+
+/** Every table of the product's own. */
+export async function tablesOf(em: EntityManager): Promise<{ name: string }[]> {
+  return em.execute(`
+    select table_name as name from information_schema.tables
+    where table_schema = 'public' and table_name <> 'mikro_orm_migrations' order by name`);
+}

@@ -1,0 +1,314 @@
+import type { Scope } from '../../src/access/caller.ts';
+import { encodePlace } from '../../src/audit/event-place.ts';
+import { restClient } from './rest.ts';
+import { subscribe } from './watch.ts';
+
+/** What is asked about: things of one organisation, in one project of it. */
+export interface Target {
+  projectId: string;
+  connectionId: string;
+  connectionName: string;
+  /** A connection that was deleted and can be restored. */
+  deletedId: string;
+  /** An API key that is limited to the project. */
+  apiKeyId: string;
+}
+
+/** Who asks, and where. */
+export interface Asking {
+  url: string;
+  /** Absent: nobody. */
+  apiKey?: string | undefined;
+  /** How many changes of connections there are that the caller may hear of. */
+  changes: number;
+}
+
+/** What came of asking. */
+export interface Outcome {
+  status: number;
+  /** Of the first error. */
+  code?: string | undefined;
+  message?: string | undefined;
+  /** All of the answer. */
+  text: string;
+}
+
+/** Something that can be asked of the server. */
+export interface Operation {
+  /** One of these is enough; none: whoever is signed in may. */
+  needs: readonly Scope[];
+  /** Nobody who is limited to projects may do it. */
+  isForUnlimited?: boolean;
+  /** Its answer has nothing of the target in it. */
+  showsNothing?: boolean;
+  /** In another organisation it is silent for ever, which no test can wait for. */
+  isSilentElsewhere?: boolean;
+  /** Asks with what belongs to the target, wherever ids or names of something are taken. */
+  ask(asking: Asking, target: Target): Promise<Outcome>;
+}
+
+const read: Operation['needs'] = ['connections:read'];
+const write: Operation['needs'] = ['connections:write'];
+const verify: Operation['needs'] = ['connections:verify'];
+const audit: Operation['needs'] = ['audit:read'];
+const admin: Operation['needs'] = ['access:admin'];
+
+const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
+let made = 0;
+/** A name that nothing has. */
+const freshName = () => {
+  made += 1;
+  return `fresh-${made}`;
+};
+
+const mutationOfId = (field: string, answer: string, idOf: (target: Target) => string) =>
+  graphql(`mutation ($id: UUID!) { ${field}(id: $id) { ${answer} } }`, (target) => ({ id: idOf(target) }));
+
+/** Every operation of the schema, by its name; in parentheses, where one is asked in more ways than one. */
+export const operations: Readonly<Record<string, Operation>> = {
+  'Query.appConnection': {
+    needs: read,
+    ask: graphql('query ($connectionId: UUID!) { appConnection(id: $connectionId) { id name } }'),
+  },
+  'Query.appConnectionByName': {
+    needs: read,
+    ask: graphql(`query ($connectionName: String!, $projectId: UUID!) {
+      appConnectionByName(name: $connectionName, projectId: $projectId) { id }
+    }`),
+  },
+  'Query.appConnections': {
+    needs: read,
+    ask: graphql('{ appConnections(first: 100) { totalCount nodes { id name projectId } } }'),
+  },
+  'Query.appConnections (of a project)': {
+    needs: read,
+    ask: graphql(`query ($projectId: UUID!) {
+      appConnections(projectId: $projectId) { totalCount nodes { id name } pageInfo { hasNextPage } }
+    }`),
+  },
+  'Query.appConnections (by its name)': {
+    needs: read,
+    ask: graphql(`query ($connectionName: String!) {
+      appConnections(filter: { nameContains: $connectionName }, last: 5) { totalCount nodes { id } }
+    }`),
+  },
+  'Query.appConnectionOptions': {
+    needs: [],
+    showsNothing: true,
+    ask: graphql('{ appConnectionOptions { app } }'),
+  },
+  'Query.auditEvents': {
+    needs: audit,
+    ask: graphql('{ auditEvents(first: 100) { nodes { connectionId connectionName projectId apiKeyId } } }'),
+  },
+  'Query.auditEvents (of a connection)': {
+    needs: audit,
+    ask: graphql(`query ($connectionId: UUID!) {
+      auditEvents(filter: { connectionId: $connectionId }) { nodes { connectionId connectionName } }
+    }`),
+  },
+  'Query.auditEvents (of a project)': {
+    needs: audit,
+    ask: graphql(`query ($projectId: UUID!) {
+      auditEvents(filter: { projectId: $projectId }) { nodes { connectionId connectionName } }
+    }`),
+  },
+  'Query.apiKeys': { needs: admin, ask: graphql('{ apiKeys(first: 100) { nodes { id projectIds } } }') },
+  'Query.projects': {
+    needs: ['connections:read', 'access:admin'],
+    ask: graphql('{ projects(first: 100) { nodes { id } } }'),
+  },
+  'Query.viewer': { needs: [], ask: graphql('{ viewer { organisation { id } projects { id } } }') },
+  'Mutation.createOktaConnection': {
+    needs: write,
+    ask: graphql(
+      `mutation ($input: CreateOktaConnectionInput!) {
+        createOktaConnection(input: $input) { appConnection { projectId } }
+      }`,
+      ({ projectId }) => ({ input: { name: freshName(), projectId, credentials } }),
+    ),
+  },
+  'Mutation.updateOktaConnection': {
+    needs: write,
+    ask: graphql(
+      `mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+        updateOktaConnection(id: $id, input: $input) { appConnection { id name } }
+      }`,
+      ({ connectionId: id }) => ({ id, input: { name: freshName() } }),
+    ),
+  },
+  'Mutation.updateOktaConnection (with a token)': {
+    needs: write,
+    ask: graphql(
+      `mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+        updateOktaConnection(id: $id, input: $input) { appConnection { id } }
+      }`,
+      ({ connectionId: id }) => ({ id, input: { credentials: { apiToken: 'a-second-token' } } }),
+    ),
+  },
+  'Mutation.verifyAppConnection': {
+    needs: verify,
+    ask: mutationOfId('verifyAppConnection', 'appConnection { id }', ({ connectionId }) => connectionId),
+  },
+  'Mutation.validateOktaCredentials': {
+    needs: verify,
+    showsNothing: true,
+    ask: graphql(
+      `mutation ($credentials: OktaCredentialsInput!) {
+        validateOktaCredentials(credentials: $credentials) { __typename }
+      }`,
+      () => ({ credentials }),
+    ),
+  },
+  'Mutation.deleteAppConnection': {
+    needs: write,
+    ask: mutationOfId('deleteAppConnection', 'id', ({ connectionId }) => connectionId),
+  },
+  'Mutation.deleteAppConnection (for good)': {
+    needs: write,
+    ask: graphql('mutation ($deletedId: UUID!) { deleteAppConnection(id: $deletedId, purge: true) { id } }'),
+  },
+  'Mutation.restoreAppConnection': {
+    needs: write,
+    ask: mutationOfId('restoreAppConnection', 'appConnection { id }', ({ deletedId }) => deletedId),
+  },
+  'Mutation.createApiKey': {
+    needs: admin,
+    ask: graphql(
+      'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { projectIds } } }',
+      ({ projectId }) => ({
+        input: { name: freshName(), scopes: ['ACCESS_ADMIN'], projectIds: [projectId] },
+      }),
+    ),
+  },
+  'Mutation.revokeApiKey': {
+    needs: admin,
+    ask: mutationOfId('revokeApiKey', 'apiKey { id }', ({ apiKeyId }) => apiKeyId),
+  },
+  'Mutation.createProject': {
+    needs: admin,
+    isForUnlimited: true,
+    showsNothing: true,
+    ask: graphql(
+      'mutation ($name: String!) { createProject(input: { name: $name }) { project { id } } }',
+      () => ({ name: freshName() }),
+    ),
+  },
+  'Mutation.renameProject': {
+    needs: admin,
+    ask: graphql(
+      'mutation ($id: UUID!, $name: String!) { renameProject(id: $id, name: $name) { project { id } } }',
+      ({ projectId: id }) => ({ id, name: freshName() }),
+    ),
+  },
+  'Subscription.appConnectionChanged': {
+    needs: read,
+    ask: watch('', () => ({})),
+  },
+  'Subscription.appConnectionChanged (of a project)': {
+    needs: read,
+    isSilentElsewhere: true,
+    ask: watch(', projectId: $projectId', ({ projectId }) => ({ projectId })),
+  },
+  'GET /api/v1/app-connections': { needs: read, ask: rest('GET', () => '?limit=100') },
+  'GET /api/v1/app-connections (of a project)': {
+    needs: read,
+    ask: rest('GET', ({ projectId }) => `?projectId=${projectId}`),
+  },
+  'GET /api/v1/app-connections/options': {
+    needs: [],
+    showsNothing: true,
+    ask: rest('GET', () => '/options'),
+  },
+  'GET /api/v1/app-connections/okta': { needs: read, ask: rest('GET', () => '/okta?limit=100') },
+  'GET /api/v1/app-connections/okta/available': {
+    needs: read,
+    ask: rest('GET', ({ projectId }) => `/okta/available?projectId=${projectId}`),
+  },
+  'GET /api/v1/app-connections/okta/{id}': {
+    needs: read,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}`),
+  },
+  'GET /api/v1/app-connections/okta/connection-name/{name}': {
+    needs: read,
+    ask: rest(
+      'GET',
+      ({ connectionName, projectId }) => `/okta/connection-name/${connectionName}?projectId=${projectId}`,
+    ),
+  },
+  'POST /api/v1/app-connections/okta': {
+    needs: write,
+    ask: rest(
+      'POST',
+      () => '/okta',
+      ({ projectId }) => ({
+        ...{ name: freshName(), method: 'api-token', projectId, credentials },
+      }),
+    ),
+  },
+  'PATCH /api/v1/app-connections/okta/{id}': {
+    needs: write,
+    ask: rest(
+      'PATCH',
+      ({ connectionId }) => `/okta/${connectionId}`,
+      () => ({ name: freshName() }),
+    ),
+  },
+  'DELETE /api/v1/app-connections/okta/{id}': {
+    needs: write,
+    ask: rest('DELETE', ({ connectionId }) => `/okta/${connectionId}`),
+  },
+  'GET /api/v1/openapi.json': {
+    needs: [],
+    showsNothing: true,
+    ask: async ({ url, apiKey }) => outcomeOf(await restClient(url, apiKey)('GET', '/api/v1/openapi.json')),
+  },
+};
+
+/** Asks GraphQL; unless said, those of the target's members are variables that the document names. */
+function graphql(
+  query: string,
+  variablesOf: (target: Target) => object = (target) => target,
+): Operation['ask'] {
+  return async ({ url, apiKey }, target) =>
+    outcomeOf(await restClient(url, apiKey)('POST', '/graphql', { query, variables: variablesOf(target) }));
+}
+
+function rest(
+  method: string,
+  pathOf: (target: Target) => string,
+  bodyOf?: (target: Target) => object,
+): Operation['ask'] {
+  return async ({ url, apiKey }, target) =>
+    outcomeOf(
+      await restClient(url, apiKey)(method, `/api/v1/app-connections${pathOf(target)}`, bodyOf?.(target)),
+    );
+}
+
+function outcomeOf({ status, text }: { status: number; text: string }): Outcome {
+  const { errors, code, detail } = JSON.parse(text);
+  const [error] = errors ?? [];
+  return { status, text, code: error?.extensions.code ?? code, message: error?.message ?? detail };
+}
+
+/** Listens to all that has happened, as long as there is something to be heard. */
+function watch(argument: string, variablesOf: (target: Target) => Record<string, unknown>): Operation['ask'] {
+  const declared = argument && '($projectId: UUID!)';
+  const after = encodePlace('change', 0);
+  const query = `subscription ${declared} {
+    appConnectionChanged(after: "${after}"${argument}) { connectionId appConnection { name } }
+  }`;
+  return async ({ url, apiKey = '', changes }, target) => {
+    await using heard = await subscribe(`${url}/graphql`, apiKey, query, variablesOf(target));
+    const answers: string[] = [];
+    while (answers.length < changes) {
+      const { data, errors } = await heard.next();
+      answers.push(JSON.stringify({ data, errors }));
+      const [error] = errors ?? [];
+      if (error) {
+        return { status: 200, text: answers.join('\n'), code: error.extensions.code, message: error.message };
+      }
+    }
+    return { status: 200, text: answers.join('\n') };
+  };
+}
