@@ -33,7 +33,11 @@ export class Authenticator {
   async authenticate(authorization: string | null): Promise<Caller> {
     if (!authorization) throw unauthenticated();
     const [, text] = /^Bearer +([\x21-\x7e]{1,8192})$/i.exec(authorization) ?? [];
-    if (!text) throw new SignInFailure('The Authorization header is not of the form "Bearer <API key>".');
+    if (!text) {
+      throw new SignInFailure(
+        'The Authorization header is not "Bearer" with an API key or a token of at most 8,192 characters.',
+      );
+    }
     const credential = new Secret(text);
     const hash = hashOf(credential);
     const known = this.#believed.get(hash);

@@ -9,7 +9,7 @@ import {
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
 import { type Outbound, OutboundError } from '../outbound/outbound.ts';
-import { type Identity, type Scope, scopes } from './caller.ts';
+import { type Identity, scopes } from './caller.ts';
 import { SignInFailure, type Suspect } from './sign-in-failure.ts';
 
 /** Which identity provider's tokens are accepted, and which of their claims say what. */
@@ -51,7 +51,7 @@ export function looksLikeToken(text: string): boolean {
 /** Makes the verifier; the provider is first asked when the first token comes. */
 export function createTokenVerifier(settings: OidcSettings, outbound: Outbound): TokenVerifier {
   const keys = createKeys(settings.issuer, outbound);
-  const claims = claimsRule(settings);
+  const claims = claimsOf(settings);
   return {
     async verify(token) {
       const payload = await jwtVerify(token, keys, {
@@ -59,19 +59,17 @@ export function createTokenVerifier(settings: OidcSettings, outbound: Outbound):
         audience: settings.audience,
         algorithms,
         clockTolerance: clockSkewSeconds,
-        requiredClaims: ['sub', 'exp'],
       }).then(
         (verified) => verified.payload,
         (error: unknown) => {
           throw whyNot(error, claims);
         },
       );
-      const { success, data, error } = claims.safeParse(payload);
-      if (!success) {
-        const names = new Set(error.issues.map(({ path }) => String(path[0])));
-        throw failure(`The token's claim ${[...names].join(' and ')} is missing or cannot be read.`);
-      }
-      return data;
+      const { success, data, error } = read(payload, claims);
+      if (success) return { ...data, keyId: null };
+      const broken = error.issues.map(({ path }) => path[0]);
+      const names = Object.entries(claims).filter(([part]) => broken.includes(part));
+      throw unreadable(...names.map(([, claim]) => claim));
     },
   };
 }
@@ -79,109 +77,108 @@ export function createTokenVerifier(settings: OidcSettings, outbound: Outbound):
 /** A list as claims have it: an array, or words with spaces between. */
 const list = z.union([z.array(z.string()), z.string().transform((text) => text.split(' ').filter(Boolean))]);
 
-/** `sub` as OpenID Connect Core has it, section 2: at most 255 ASCII characters. */
-const subject = z.string().regex(/^[\x20-\x7e]{1,255}$/);
+/** The last second of the year 9999, beyond which moments cannot be written as others read them. */
+const lastSecond = 253_402_300_799;
 
-/** Who a verified payload lets in. What the provider grants besides our scopes is not for us. */
-function claimsRule({ orgClaim, scopeClaim, projectsClaim }: OidcSettings) {
-  return z
-    .object({
-      sub: subject,
-      exp: z.number(),
-      [orgClaim]: z.guid().toLowerCase(),
-      [scopeClaim]: list.optional(),
-      [projectsClaim]: list.pipe(z.array(z.guid().toLowerCase()).max(1_000)).nullish(),
-    })
-    .transform((given) => {
-      const claims: Readonly<Record<string, unknown>> = given;
-      const granted = new Set(claims[scopeClaim] as string[] | undefined);
-      return {
-        orgId: claims[orgClaim] as string,
-        keyId: null,
-        subject: given.sub as string,
-        scopes: scopes.filter((scope): scope is Scope => granted.has(scope)),
-        projectIds: (claims[projectsClaim] as string[] | null | undefined) ?? null,
-        expiresAt: new Date((given.exp as number) * 1_000),
-      };
-    });
+/** Who a payload lets in, by what its claims mean. */
+const identity = z.object({
+  orgId: z.guid().toLowerCase(),
+  // As OpenID Connect Core has it, section 2: at most 255 ASCII characters.
+  subject: z.string().regex(/^[\x20-\x7e]{1,255}$/),
+  // What the provider grants besides our scopes is not for us.
+  scopes: list.optional().transform((granted) => scopes.filter((scope) => granted?.includes(scope))),
+  // A limit that cannot be read must not become none: only a token without the claim has none.
+  projectIds: list
+    .pipe(z.array(z.guid().toLowerCase()).max(1_000))
+    .optional()
+    .transform((ids) => ids ?? null),
+  expiresAt: z
+    .number()
+    .max(lastSecond)
+    .transform((seconds) => new Date(seconds * 1_000)),
+});
+
+/** The claim for each part of an identity. */
+type Claims = Readonly<Record<keyof typeof identity.shape, string>>;
+
+function claimsOf({ orgClaim, scopeClaim, projectsClaim }: OidcSettings): Claims {
+  return { orgId: orgClaim, subject: 'sub', scopes: scopeClaim, projectIds: projectsClaim, expiresAt: 'exp' };
 }
 
-/** The provider's keys, from where its configuration says they are; both are looked up again when they grow old. */
+function read(payload: JWTPayload, claims: Claims) {
+  const given = Object.entries(claims).map(([part, claim]) => [part, payload[claim]]);
+  return identity.safeParse(Object.fromEntries(given));
+}
+
+/** The provider's keys: asked for anew when they are ten minutes old, and for a key that is not among them. */
 function createKeys(issuer: string, outbound: Outbound): JWTVerifyGetKey {
-  let found: Promise<JWTVerifyGetKey> | undefined;
-  const forget = (error: unknown): never => {
-    found = undefined;
-    throw error;
-  };
-  const discover = async (): Promise<JWTVerifyGetKey> => {
-    const { jwks_uri: url } = await readConfiguration(issuer, outbound);
-    return createRemoteJWKSet(new URL(url), {
-      // Where the keys are may have changed too, once they cannot be had.
-      [customFetch]: async (_, { headers }) => fetchVia(outbound, new URL(url), headers).catch(forget),
-    });
-  };
-  return async (header, token) => {
-    found ??= discover().catch(forget);
-    return (await found)(header, token);
-  };
+  const configuration = new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
+  return createRemoteJWKSet(configuration, {
+    // Where the keys are may have changed as well, so the configuration is read each time.
+    [customFetch]: async () => {
+      const keysUrl = await findKeys(configuration, issuer, outbound);
+      return new Response(await readJson(keysUrl, outbound, 'keys'));
+    },
+  });
 }
 
 /** OpenID Connect Discovery 1.0, section 4. */
-async function readConfiguration(issuer: string, outbound: Outbound): Promise<{ jwks_uri: string }> {
-  const url = new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
-  const { status, body } = await outbound.get(url, { headers: { accept: 'application/json' } });
-  if (status !== 200) throw new OutboundError('PROTOCOL', `its configuration was answered with ${status}`);
+async function findKeys(configuration: URL, issuer: string, outbound: Outbound): Promise<URL> {
+  const body = await readJson(configuration, outbound, 'configuration');
   // Of another issuer, the keys would be another's too.
   const rule = z.object({ issuer: z.literal(issuer), jwks_uri: z.url({ protocol: /^https?$/ }) });
   try {
-    return rule.parse(JSON.parse(body));
+    return new URL(rule.parse(JSON.parse(body)).jwks_uri);
   } catch {
     throw new OutboundError('PROTOCOL', 'its configuration is not that of OIDC_ISSUER');
   }
 }
 
-async function fetchVia(outbound: Outbound, url: URL, headers: Headers): Promise<Response> {
-  const { status, body } = await outbound.get(url, { headers: { accept: headers.get('accept') ?? '*/*' } });
-  if (status !== 200) throw new OutboundError('PROTOCOL', `its keys were answered with ${status}`);
-  return new Response(body);
+async function readJson(url: URL, outbound: Outbound, what: string): Promise<string> {
+  const { status, body } = await outbound.get(url, { headers: { accept: 'application/json' } });
+  if (status === 200) return body;
+  throw new OutboundError('PROTOCOL', `asked for its ${what}, it answered with status ${status}`);
 }
 
 /** Why a token lets nobody in, or why nobody knows. */
-function whyNot(error: unknown, claims: ReturnType<typeof claimsRule>): Problem {
+function whyNot(error: unknown, claims: Claims): Problem {
   if (error instanceof errors.JWTExpired) return failure('The token has expired.', error.payload, claims);
   if (error instanceof errors.JWTClaimValidationFailed) {
-    const { claim, payload } = error;
+    const { claim, reason, payload } = error;
+    if (reason !== 'check_failed') return unreadable(claim);
     if (claim === 'nbf') return failure('The token is not valid yet.', payload, claims);
-    if (claim === 'iss') return failure('The token is of another issuer.');
-    if (claim === 'aud') return failure('The token is for another audience.');
-    return failure(`The token's claim ${claim} is missing or cannot be read.`);
+    return failure(
+      claim === 'iss' ? 'The token is of another issuer.' : 'The token is for another audience.',
+    );
   }
   if (error instanceof errors.JOSEAlgNotAllowed) {
     return failure('The token is signed in a way that is not accepted, or not at all.');
   }
-  if (error instanceof OutboundError || isAboutKeys(error)) return unreachable(error);
-  if (error instanceof errors.JOSEError) {
+  if (error instanceof errors.JWKSMultipleMatchingKeys) {
+    return failure('The token does not name the key that it is signed with (kid), and there are several.');
+  }
+  if (error instanceof errors.JOSEError && !isAboutKeys(error)) {
     return failure('The token is not signed by a key of the identity provider.');
   }
-  throw error;
+  return unreachable(error);
 }
 
 /** What jose says when the keys that it was given are none: it has no class for that. */
-function isAboutKeys(error: unknown): boolean {
+function isAboutKeys(error: errors.JOSEError): boolean {
   return (
     error instanceof errors.JWKSInvalid ||
     error instanceof errors.JWKSTimeout ||
-    (error instanceof errors.JOSEError && error.code === errors.JOSEError.code)
+    error.code === errors.JOSEError.code
   );
 }
 
+function unreadable(...claims: string[]): SignInFailure {
+  return failure(claims.map((claim) => `The token's claim ${claim} is missing or cannot be read.`).join(' '));
+}
+
 /** With a payload: whose it is, is certain, because the provider has signed it for this server. */
-function failure(
-  message: string,
-  payload?: JWTPayload,
-  claims?: ReturnType<typeof claimsRule>,
-): SignInFailure {
-  const known = payload && claims?.safeParse(payload).data;
+function failure(message: string, payload?: JWTPayload, claims?: Claims): SignInFailure {
+  const known = payload && claims && read(payload, claims).data;
   const suspect: Suspect | undefined = known && { orgId: known.orgId, subject: known.subject };
   return new SignInFailure(message, {
     ...(suspect && { suspect }),
@@ -190,8 +187,8 @@ function failure(
 }
 
 function unreachable(error: unknown): Problem {
-  const why = error instanceof OutboundError ? error.message : 'its keys cannot be read';
-  return new Problem('UPSTREAM_UNREACHABLE', `The identity provider cannot be asked for its keys: ${why}.`, {
+  const why = error instanceof OutboundError ? error.message : 'they cannot be read';
+  return new Problem('UPSTREAM_UNREACHABLE', `The identity provider's keys cannot be had: ${why}.`, {
     remedy: 'Try again later, or use an API key; the token was not judged.',
   });
 }

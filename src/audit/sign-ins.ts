@@ -9,8 +9,8 @@ const maxKnown = 10_000;
 
 /**
  * Signs callers in, and leaves an event for what is refused: in the trail of the organisation whose credential it was,
- * or else in the one of nobody. At most one a minute for each credential, or for each address if it is nobody's, so
- * that whoever is kept out cannot fill the trail.
+ * or else in the one of nobody. At most one a minute for each API key or subject of tokens, or for each address if it
+ * is nobody's, so that whoever is kept out cannot fill the trail.
  */
 export function auditSignIns(parts: AuditParts, authenticator: Authenticator): Authenticator['authenticate'] {
   const told = new Map<string, number>();
@@ -29,8 +29,8 @@ export function auditSignIns(parts: AuditParts, authenticator: Authenticator): A
     } catch (error) {
       if (error instanceof SignInFailure) {
         const { orgId = nobodyId, keyId = null, subject = null } = error.suspect ?? {};
-        const about = keyId ?? subject ?? `address ${currentRequest.getStore()?.address}`;
-        if (isToBeTold(`${orgId} ${about}`)) {
+        const address = currentRequest.getStore()?.address;
+        if (isToBeTold(JSON.stringify(error.suspect ?? { address }))) {
           await parts.database
             .fork(orgId)
             .transactional((em) =>
