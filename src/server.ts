@@ -160,14 +160,15 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       const closed = new Promise((resolve) => http.close(resolve));
       // Else a client would send its next request over a connection that it has reason to think is kept.
       for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');
-      // Whoever still waits for an app by then is told so, and has time left to hear it.
-      const giveUp = setTimeout(() => outbound.close(), drainMs - 2_000);
+      // Whoever still waits for an app or the identity provider by then is told so, and has time left to hear it.
+      const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
+      const giveUp = setTimeout(closeOutbound, drainMs - 2_000);
       const deadline = setTimeout(() => http.closeAllConnections(), drainMs);
       await closed;
       clearTimeout(giveUp);
       clearTimeout(deadline);
       await graphql.dispose();
-      await Promise.all([outbound.close(), provider?.outbound.close(), standIn?.close()]);
+      await Promise.all([closeOutbound(), standIn?.close()]);
     },
   };
 }
