@@ -5,12 +5,14 @@ import { type ErrorCode, errorCodes } from '../errors.ts';
 import { problemAnswer } from './problem.ts';
 import type { Route } from './route.ts';
 
-/** What can happen to every request with a key. */
+/** What can happen to every request with a key or a token. */
 const commonCodes: readonly ErrorCode[] = [
   'BAD_USER_INPUT',
   'UNAUTHENTICATED',
   'FORBIDDEN',
   'RATE_LIMITED',
+  // The keys of the identity provider, for a token.
+  'UPSTREAM_UNREACHABLE',
   'INTERNAL_SERVER_ERROR',
 ];
 
@@ -75,7 +77,7 @@ function operationOf({
         ...(isPaged && { headers: z.object({ link }) }),
         content: { 'application/json': { schema: answer } },
       },
-      ...problems([...commonCodes, ...(codes ?? [])]),
+      ...problems(new Set([...commonCodes, ...(codes ?? [])])),
       ...statuses(body ? bodyStatuses : { 400: 'There is a body, and this takes none.' }),
     },
   };
@@ -88,7 +90,7 @@ const bodyStatuses = {
 };
 
 /** One response for each status; several codes may share one. */
-function problems(codes: readonly ErrorCode[]): ZodOpenApiResponsesObject {
+function problems(codes: ReadonlySet<ErrorCode>): ZodOpenApiResponsesObject {
   const byStatus = Map.groupBy(codes, (code) => errorCodes[code].status);
   return statuses(
     Object.fromEntries(
