@@ -41,6 +41,7 @@ const environment = z.object({
     .optional(),
   OIDC_ISSUER: z
     .url({ protocol: /^https?$/, error: 'must be the URL of the identity provider, as its tokens name it' })
+    .refine((url) => !/[?#@]/.test(url), { error: 'must be a URL without a user, a query or a fragment' })
     .optional(),
   OIDC_AUDIENCE: z.string().optional(),
   OIDC_ORG_CLAIM: z.string().default('org'),

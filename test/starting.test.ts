@@ -283,6 +283,39 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(line).not.toContain('hunter2');
     expect(line).not.toContain(keys.slice(3, 15));
   });
+
+  test.each<Record<string, string>>([
+    { OIDC_ISSUER: 'https://identity.example' },
+    { OIDC_ISSUER: 'https://identity.example', OIDC_AUDIENCE: '' },
+    { OIDC_AUDIENCE: 'identity.example' },
+  ])('when of the identity provider only a half is told: %j', async (half) => {
+    const line = await lastWords(half);
+    expect(line).toContain('OIDC_ISSUER and OIDC_AUDIENCE are needed together');
+    expect(line).not.toContain('identity.example');
+  });
+
+  test.each([
+    'identity.example',
+    'ldap://identity.example',
+    'https://u:p@identity.example',
+    'https://identity.example?x',
+  ])('when OIDC_ISSUER is %s', async (issuer) => {
+    const line = await lastWords({ OIDC_ISSUER: issuer, OIDC_AUDIENCE: 'us' });
+    expect(line).toMatch(/^Cannot start: OIDC_ISSUER must be (the|a) URL [^;]*$/m);
+    expect(line).not.toContain('identity.example');
+  });
+
+  test('in production, when the identity provider is asked for its keys without TLS', async () => {
+    const line = await lastWords({
+      NODE_ENV: 'production',
+      DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
+      ENCRYPTION_KEYS: rootKey('k1'),
+      OIDC_ISSUER: 'http://identity.example',
+      OIDC_AUDIENCE: 'us',
+    });
+    expect(line).toContain('OIDC_ISSUER must start with https://');
+    expect(line).not.toContain('identity.example');
+  });
 });
 
 describe('a server that cannot have what it needs says so in one line and ends with exit code 1', () => {
