@@ -1,0 +1,143 @@
+import { randomUUID } from 'node:crypto';
+import { gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { nobodyId } from '../src/access/organisations.ts';
+import { AuditEvent } from '../src/audit/audit-event.entity.ts';
+import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { createMutation, okta } from './testkit/operations.ts';
+import { restClient } from './testkit/rest.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+let provider: TestProvider;
+let server: TestServer;
+beforeAll(async () => {
+  provider = await startProvider();
+  server = await startTestServer({ config: provider.settings() });
+});
+afterAll(async () => {
+  await server.close();
+  await provider.stop();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const eventsQuery = gql`
+  query ($filter: AuditEventFilter) {
+    auditEvents(filter: $filter) { nodes { action outcome subject keyId address requestId } }
+  }
+`;
+
+interface Event {
+  action: string;
+  outcome: string;
+  subject: string | null;
+  keyId: string | null;
+  address: string | null;
+  requestId: string | null;
+}
+
+async function eventsOf(client: ReturnType<TestServer['clientFor']>, filter = {}): Promise<Event[]> {
+  const { auditEvents } = await client.request<{ auditEvents: { nodes: Event[] } }>(eventsQuery, { filter });
+  return auditEvents.nodes.reverse();
+}
+
+describe('the audit trail and the log', () => {
+  test('name the subject of whoever came with a token, and no API key', async () => {
+    const { orgId, client } = await server.newOrganisation();
+    const [writer, stranger] = [
+      await provider.issue('writer', 'connections:write', { org: orgId }),
+      await provider.issue('onlooker', '', { org: orgId }),
+    ];
+    await server.clientFor(writer).request(createMutation, okta());
+    const refused = await restClient(server.url, stranger)('GET', '/api/v1/app-connections');
+    await client.request(createMutation, okta({ name: 'made-with-a-key' }));
+    const events = await eventsOf(client);
+    const [action, byToken] = ['CREATE_CONNECTION', { keyId: null, address: '127.0.0.1' }];
+    expect(events).toMatchObject([
+      { ...byToken, action, outcome: 'OK', subject: 'writer' },
+      { ...byToken, action: 'READ_CONNECTIONS', outcome: 'FORBIDDEN', subject: 'onlooker' },
+      { action, outcome: 'OK', subject: null, keyId: expect.any(String) },
+    ]);
+    expect(await eventsOf(client, { subject: 'writer' })).toEqual([events[0]]);
+    const lines = () =>
+      server
+        .logs()
+        .split('\n')
+        .filter((line) => line.includes('"msg":"request"') && line.includes(orgId))
+        .map((line) => JSON.parse(line));
+    await expect.poll(lines).toContainEqual({
+      level: 'info',
+      time: expect.any(String),
+      requestId: refused.headers.get('x-request-id'),
+      method: 'GET',
+      status: 403,
+      operation: 'GET /api/v1/app-connections',
+      orgId,
+      subject: 'onlooker',
+      ms: expect.any(Number),
+      outcome: 'FORBIDDEN',
+      msg: 'request',
+    });
+    expect(lines()).toContainEqual(
+      expect.objectContaining({ operation: 'Create', subject: 'writer', outcome: 'OK' }),
+    );
+  });
+
+  const seconds = () => Math.floor(Date.now() / 1_000);
+
+  test.each([
+    ['has expired', () => ({ exp: seconds() - 90 })],
+    ['is not valid yet', () => ({ nbf: seconds() + 90 })],
+  ])('tell an organisation whose token it was that %s, once a minute for each subject', async (_, claims) => {
+    const { orgId: org, client } = await server.newOrganisation();
+    vi.setSystemTime(Date.now());
+    const refuse = async (sub: string) =>
+      errorsOf(
+        server.clientFor(await provider.forge({ org, sub, ...claims() })).request('{ viewer { subject } }'),
+      );
+    for (const sub of ['late', 'late', 'later']) await refuse(sub);
+    const event = { action: 'SIGN_IN', outcome: 'UNAUTHENTICATED', keyId: null, address: '127.0.0.1' };
+    const [late, later] = [
+      { ...event, subject: 'late' },
+      { ...event, subject: 'later' },
+    ];
+    expect(await eventsOf(client)).toMatchObject([late, later]);
+    vi.setSystemTime(Date.now() + 60_000);
+    await refuse('late');
+    expect(await eventsOf(client)).toMatchObject([late, later, late]);
+  });
+
+  test('tell nobody else of a token whose organisation is not certain', async () => {
+    const { orgId: org, client } = await server.newOrganisation();
+    const [stranger, genuine] = [await startProvider(), await provider.forge({ org })];
+    const strangers = await server.asOwner().count(AuditEvent, { orgId: nobodyId });
+    const tokens = [
+      await stranger.forge({ org, exp: seconds() - 90 }),
+      genuine.replace(/[^.]+$/, 'AAAA'),
+      await provider.forge({ org, aud: 'https://elsewhere.example', exp: seconds() - 90 }),
+      await provider.forge({ org, iss: stranger.issuer, exp: seconds() - 90 }),
+      await provider.forge({ org, sub: '\u0000', exp: seconds() - 90 }),
+      await provider.forge({ org, projects: 'none', exp: seconds() - 90 }),
+      await provider.forge({ org: randomUUID(), exp: seconds() - 90 }),
+      await provider.forge({ org: nobodyId, exp: seconds() - 90 }),
+      await provider.forge({ org, projects: 'none' }),
+      await provider.forge({ org: randomUUID() }),
+    ];
+    for (const [count, token] of tokens.entries()) {
+      // Of strangers at one address, once a minute is told.
+      vi.setSystemTime(Date.now() + 60_000);
+      expect((await restClient(server.url, token)('GET', '/api/v1/app-connections')).status).toBe(401);
+      const events = await server
+        .asOwner()
+        .find(AuditEvent, { orgId: nobodyId }, { orderBy: { seq: 'asc' }, offset: strangers });
+      expect(events).toHaveLength(count + 1);
+      expect(events.at(-1)).toMatchObject({
+        ...{ action: 'SIGN_IN', outcome: 'UNAUTHENTICATED', address: '127.0.0.1' },
+        ...{ subject: null, keyId: null, targetName: null, fields: [] },
+      });
+    }
+    expect(await eventsOf(client)).toEqual([]);
+    await stranger.stop();
+  });
+});

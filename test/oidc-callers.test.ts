@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto';
+import { gql } from 'graphql-request';
+import { decodeJwt } from 'jose';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { scopes } from '../src/access/caller.ts';
+import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
+import { at, checkedClient, createOver, restClient } from './testkit/rest.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+let provider: TestProvider;
+let server: TestServer;
+beforeAll(async () => {
+  provider = await startProvider();
+  server = await startTestServer({ config: provider.settings() });
+});
+afterAll(async () => {
+  await server.close();
+  await provider.stop();
+});
+
+const everyScope = scopes.join(' ');
+
+const viewerQuery = gql`
+  { viewer { organisation { id } subject scopes projects { id } apiKey { id } expiresAt } }
+`;
+
+test('the caller of a token is shown as its subject, without an API key, until it expires', async () => {
+  const { orgId, projectId } = await server.newOrganisation();
+  const token = await provider.issue('robot-1', 'connections:read email', {
+    org: orgId,
+    projects: [projectId],
+  });
+  expect(await server.clientFor(token).request(viewerQuery)).toEqual({
+    viewer: {
+      organisation: { id: orgId },
+      subject: 'robot-1',
+      scopes: ['CONNECTIONS_READ'],
+      projects: [{ id: projectId }],
+      apiKey: null,
+      expiresAt: new Date(Number(decodeJwt(token).exp) * 1_000).toISOString(),
+    },
+  });
+});
+
+test('the claims may have other names', async () => {
+  const { oidc } = provider.settings({
+    OIDC_ORG_CLAIM: 'https://app-connections.example/organisation',
+    OIDC_SCOPE_CLAIM: 'permissions',
+    OIDC_PROJECTS_CLAIM: 'workspaces',
+  });
+  const renaming = await startTestServer({ config: { oidc } });
+  const { orgId, projectId } = await renaming.newOrganisation();
+  const token = await provider.issue('robot-2', 'access:admin', {
+    'https://app-connections.example/organisation': orgId,
+    permissions: ['audit:read'],
+    workspaces: projectId,
+    org: randomUUID(),
+    projects: 'not-read',
+  });
+  expect(await renaming.clientFor(token).request(viewerQuery)).toMatchObject({
+    viewer: { organisation: { id: orgId }, scopes: ['AUDIT_READ'], projects: [{ id: projectId }] },
+  });
+  await renaming.close();
+});
+
+describe('a token that is limited to projects', () => {
+  test.each([
+    ['an array', (ids: string[]) => ids],
+    ['words, in capitals', (ids: string[]) => ids.join(' ').toUpperCase()],
+  ])('sees these alone, and makes nothing elsewhere: %s', async (_, written) => {
+    const organisation = await server.newOrganisation();
+    const { orgId: org, projectId } = organisation;
+    const another = await organisation.newProject('Another');
+    const admin = restClient(server.url, organisation.apiKey);
+    const [mine, theirs, ofNone] = [
+      await createOver(admin, { projectId, name: 'mine' }),
+      await createOver(admin, { projectId: another, name: 'theirs' }),
+      await createOver(admin, { name: 'of-none' }),
+    ];
+    const elsewhere = (await server.newOrganisation()).projectId;
+    const token = await provider.issue('limited', everyScope, {
+      org,
+      projects: written([projectId, elsewhere]),
+    });
+    const rest = await checkedClient(server.url, token);
+    const { body } = await rest('GET', '/api/v1/app-connections');
+    expect(at(body, 'appConnections')).toMatchObject([{ id: mine.id }]);
+    expect(at(body, 'appConnections', 'length')).toBe(1);
+    for (const { id } of [theirs, ofNone]) {
+      expect((await rest('GET', `/api/v1/app-connections/okta/${id}`)).status).toBe(404);
+    }
+    const client = server.clientFor(token);
+    for (const projectId of [another, elsewhere, null]) {
+      const [error] = await errorsOf(client.request(createMutation, okta({ name: 'new', projectId })));
+      expect(error?.extensions.code).toBe(projectId === elsewhere ? 'NOT_FOUND' : 'FORBIDDEN');
+    }
+    await client.request(createMutation, okta({ name: 'new', projectId }));
+  });
+
+  test.each([[[]], [''], [' ']])('sees nothing if these are none: %j', async (projects) => {
+    const organisation = await server.newOrganisation();
+    const { orgId: org, projectId } = organisation;
+    await organisation.client.request(createMutation, okta({ projectId }));
+    await organisation.client.request(createMutation, okta());
+    const client = server.clientFor(await provider.forge({ org, scope: everyScope, projects }));
+    expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(0);
+    const [error] = await errorsOf(client.request(createMutation, okta({ name: 'new' })));
+    expect(error?.extensions.code).toBe('FORBIDDEN');
+  });
+});
+
+test('a token may make an API key that outlives it, with no more scopes than its own', async () => {
+  const { orgId: org } = await server.newOrganisation();
+  const token = await provider.issue('administrator', 'access:admin audit:read', { org });
+  const make = gql`mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { expiresAt } } }`;
+  const client = server.clientFor(token);
+  expect(await client.request(make, { input: { name: 'lasting', scopes: ['AUDIT_READ'] } })).toEqual({
+    createApiKey: { apiKey: { expiresAt: null } },
+  });
+  const [error] = await errorsOf(
+    client.request(make, { input: { name: 'wider', scopes: ['CONNECTIONS_READ'] } }),
+  );
+  expect(error?.extensions.code).toBe('FORBIDDEN');
+});
+
+test('idempotency keys of two subjects are apart, and from those of API keys', async () => {
+  const { orgId: org, client } = await server.newOrganisation();
+  const asks = (from: typeof client) =>
+    from.request<Created>(createMutation, okta({ idempotencyKey: 'the-same-for-all' }));
+  const clientOf = async (sub: string) =>
+    server.clientFor(await provider.issue(sub, 'connections:write', { org }));
+  const first = await asks(await clientOf('robot-a'));
+  // With another token, but it is the same caller.
+  expect(await asks(await clientOf('robot-a'))).toEqual(first);
+  for (const other of [await clientOf('robot-b'), client]) {
+    const [error] = await errorsOf(asks(other));
+    expect(error?.extensions.code).toBe('NAME_TAKEN');
+  }
+});

@@ -1,0 +1,237 @@
+import type { RequestListener } from 'node:http';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { AuditEvent } from '../src/audit/audit-event.entity.ts';
+import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
+import { type Listed, listQuery } from './testkit/operations.ts';
+import { at, checkerOf, restClient } from './testkit/rest.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let provider: TestProvider;
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  provider = await startProvider();
+  server = await startTestServer({ config: provider.settings() });
+  organisation = await server.newOrganisation();
+});
+afterAll(async () => {
+  await server.close();
+  await provider.stop();
+});
+
+// The clock of this process alone is set forward, so that nobody waits for keys to grow old.
+let clock = Date.now();
+function later(seconds: number): void {
+  clock = Math.max(clock, Date.now()) + seconds * 1_000;
+  vi.setSystemTime(clock);
+}
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const configurationPath = '/.well-known/openid-configuration';
+/** How long keys are believed, and how long a key that is not among them is not asked for again. */
+const [oldAge, cooldown] = [10 * 60, 30];
+
+const aToken = (signing = {}) =>
+  provider.forge({ org: organisation.orgId, scope: 'connections:read' }, signing);
+
+/** The status, and what the answer says went wrong. */
+async function outcomeOf(token: string): Promise<[number, unknown]> {
+  const { status, body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+  return [status, at(body, 'detail')];
+}
+
+const accepted = [200, undefined];
+const notSigned = [401, 'The token is not signed by a key of the identity provider.'];
+
+describe('when the provider changes its keys', () => {
+  test('a new key is accepted without a restart, and the one before no longer', async () => {
+    later(oldAge);
+    const [before] = provider.keys();
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    provider.rotate(await makeKey('RS256'));
+    later(cooldown);
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await outcomeOf(await aToken({ key: before }))).toEqual(notSigned);
+  });
+
+  test('one that was withdrawn lets nobody in after ten minutes', async () => {
+    later(oldAge);
+    const [withdrawn] = provider.keys();
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    provider.rotate(await makeKey('RS256'));
+    later(oldAge);
+    expect(await outcomeOf(await aToken({ key: withdrawn }))).toEqual(notSigned);
+  });
+
+  test('they may be somewhere else from then on', async () => {
+    later(oldAge);
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    provider.rotate(await makeKey('RS256'));
+    const [moved, gone] = [await (await fetch(`${provider.issuer}/jwks`)).text(), answering(404, '')];
+    const configuration = await (await fetch(provider.issuer + configurationPath)).json();
+    provider.answer('/jwks', gone);
+    provider.answer('/moved', answering(200, moved));
+    provider.answer(
+      configurationPath,
+      answering(200, JSON.stringify({ ...configuration, jwks_uri: `${provider.issuer}/moved` })),
+    );
+    later(cooldown);
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    provider.answer('/jwks');
+    provider.answer(configurationPath);
+  });
+
+  test('a token has to name its key while there are several that it could be', async () => {
+    provider.rotate(await makeKey('RS256'), await makeKey('RS256'));
+    later(oldAge);
+    for (const key of provider.keys()) expect(await outcomeOf(await aToken({ key }))).toEqual(accepted);
+    expect(await outcomeOf(await aToken({ header: { kid: undefined } }))).toEqual([
+      401,
+      'The token does not name the key that it is signed with (kid), and there are several.',
+    ]);
+  });
+
+  test('strangers do not make the server ask for them again and again', async () => {
+    later(oldAge);
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    const asked = provider.asked('/jwks');
+    const strange = { key: await makeKey('RS256') };
+    for (let i = 0; i < 5; i += 1) expect(await outcomeOf(await aToken(strange))).toEqual(notSigned);
+    expect(provider.asked('/jwks')).toBe(asked);
+    later(cooldown);
+    for (let i = 0; i < 5; i += 1) expect(await outcomeOf(await aToken(strange))).toEqual(notSigned);
+    expect(provider.asked('/jwks')).toBe(asked + 1);
+  });
+});
+
+describe('while the provider is down', () => {
+  test('no token is judged, API keys work, and all goes on by itself afterwards', async () => {
+    const token = await aToken();
+    const { apiKey, client, orgId } = organisation;
+    const { check } = checkerOf(
+      Object((await restClient(server.url, apiKey)('GET', '/api/v1/openapi.json')).body),
+    );
+    const events = await server.asOwner().count(AuditEvent);
+    later(oldAge);
+    await provider.stop();
+
+    const answer = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+    check('GET', '/api/v1/app-connections', answer);
+    expect(answer.status).toBe(503);
+    const problem = {
+      code: 'UPSTREAM_UNREACHABLE',
+      remedy: 'Try again later, or use an API key; the token was not judged.',
+    };
+    const message = "The identity provider's keys cannot be had: the connection was refused.";
+    expect(answer.body).toMatchObject({ ...problem, detail: message });
+    expect(answer.headers.get('www-authenticate')).toBeNull();
+    const [error] = await errorsOf(server.clientFor(token).request(listQuery));
+    expect(error).toMatchObject({ message, extensions: problem });
+    // What no key could make good is refused all the same.
+    const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${token.split('.')[1]}.`;
+    expect((await outcomeOf(none))[0]).toBe(401);
+    expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(0);
+    expect(await server.asOwner().count(AuditEvent, { orgId, action: 'SIGN_IN' })).toBe(0);
+    expect(await server.asOwner().count(AuditEvent)).toBe(events + 1);
+
+    await provider.start();
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+  });
+
+  test('its keys are believed for as long as they are not ten minutes old', async () => {
+    later(oldAge);
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    await provider.stop();
+    later(oldAge - 1);
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    later(1);
+    expect((await outcomeOf(await aToken()))[0]).toBe(503);
+    await provider.start();
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+  });
+});
+
+function answering(status: number, body: string, headers = {}): RequestListener {
+  return (_, response) => {
+    response.writeHead(status, headers).end(body);
+  };
+}
+
+describe('no token is judged if the provider', () => {
+  const another = 'its configuration is not that of OIDC_ISSUER';
+  const weak = { kty: 'RSA', e: 'AQAB', n: Buffer.alloc(128, 0xc3).toString('base64url') };
+
+  test.each<[string, string, string, (real: string) => RequestListener]>([
+    [
+      "has another issuer's configuration",
+      another,
+      configurationPath,
+      (real) => answering(200, real.replaceAll('127.0.0.1', 'localhost')),
+    ],
+    [
+      'has no keys in its configuration',
+      another,
+      configurationPath,
+      (real) => answering(200, real.replace('jwks_uri', 'jwks')),
+    ],
+    [
+      'has its keys in a file',
+      another,
+      configurationPath,
+      (real) => answering(200, real.replace(/"jwks_uri":"[^"]*"/, '"jwks_uri":"file:///etc/keys.json"')),
+    ],
+    [
+      'has its keys at a private address that is not its own',
+      'only https is allowed for this host',
+      configurationPath,
+      (real) => answering(200, real.replace(/"jwks_uri":"[^"]*"/, '"jwks_uri":"http://127.0.0.1:1/jwks"')),
+    ],
+    ['has a page for a configuration', another, configurationPath, () => answering(200, '<html>')],
+    [
+      'has no configuration',
+      'asked for its configuration, it answered with status 404',
+      configurationPath,
+      () => answering(404, ''),
+    ],
+    [
+      'sends us elsewhere for its configuration',
+      'asked for its configuration, it answered with status 302',
+      configurationPath,
+      () => answering(302, '', { location: `${provider.issuer}/jwks` }),
+    ],
+    ['has trouble', 'asked for its keys, it answered with status 500', '/jwks', () => answering(500, '{}')],
+    ['has a page for keys', 'they cannot be read', '/jwks', () => answering(200, '<html>')],
+    ['has something else for keys', 'they cannot be read', '/jwks', () => answering(200, '{"keys":7}')],
+    [
+      'has a key that is too weak',
+      'they cannot be read',
+      '/jwks',
+      (real) => answering(200, JSON.stringify({ keys: [{ ...weak, kid: JSON.parse(real).keys[0].kid }] })),
+    ],
+    [
+      'has a key that is none',
+      'they cannot be read',
+      '/jwks',
+      (real) => answering(200, real.replaceAll(/"n":"[^"]*"/g, '"n":7')),
+    ],
+    [
+      'hangs up',
+      'the connection was closed before the answer was complete',
+      '/jwks',
+      () => (_, response) => response.destroy(),
+    ],
+  ])('%s, until it does no longer', async (_, why, path, make) => {
+    later(oldAge);
+    const real = await (await fetch(provider.issuer + path)).text();
+    provider.answer(path, make(real));
+    expect(await outcomeOf(await aToken())).toEqual([
+      503,
+      `The identity provider's keys cannot be had: ${why}.`,
+    ]);
+    provider.answer(path);
+    later(oldAge);
+    expect(await outcomeOf(await aToken())).toEqual(accepted);
+  });
+});

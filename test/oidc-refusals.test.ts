@@ -1,0 +1,222 @@
+import { randomUUID } from 'node:crypto';
+import { decodeJwt, SignJWT } from 'jose';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { nobodyId } from '../src/access/organisations.ts';
+import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
+import { restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let provider: TestProvider;
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  provider = await startProvider();
+  server = await startTestServer({ config: provider.settings() });
+  organisation = await server.newOrganisation();
+});
+afterAll(async () => {
+  await server.close();
+  await provider.stop();
+});
+
+/** What a forger has to work with: all that is public, and what must not be repeated to anybody. */
+interface Material {
+  org: string;
+  canary: string;
+  canaryId: string;
+}
+
+const seconds = () => Math.floor(Date.now() / 1_000);
+const encoded = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
+
+/** A genuine token, of which one part is replaced. */
+async function altered(org: string, change: (parts: string[]) => string[]): Promise<string> {
+  return change((await provider.forge({ org })).split('.')).join('.');
+}
+
+/** Signed with HMAC, as if what everybody knows of the provider's key were a secret. */
+async function withHmac({ org }: Material, secret: string): Promise<string> {
+  const claims = decodeJwt(await provider.forge({ org }));
+  const [{ jwk }] = provider.keys();
+  return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: jwk.kid }).sign(Buffer.from(secret));
+}
+
+async function publishedJwk(): Promise<string> {
+  const { keys } = await (await fetch(`${provider.issuer}/jwks`)).json();
+  return JSON.stringify(keys[0]);
+}
+
+const notSigned = 'The token is not signed by a key of the identity provider.';
+const notAccepted = 'The token is signed in a way that is not accepted, or not at all.';
+const notClear = (claim: string) => `The token's claim ${claim} is missing or cannot be read.`;
+const notHere = 'The token is for an organisation that is not here.';
+
+/** Sends a token to GraphQL and to REST; gives the status codes and all that comes back. */
+async function present(token: string) {
+  const graphql = await fetch(server.graphqlUrl, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ query: '{ viewer { subject } }' }),
+  });
+  const text = await graphql.text();
+  const rest = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+  return {
+    statuses: [graphql.status, rest.status],
+    error: JSON.parse(text).errors?.[0],
+    problem: rest.body,
+    everything: [graphql, rest].map(({ headers }) => JSON.stringify([...headers])).join() + text + rest.text,
+  };
+}
+
+describe('a token lets nobody in, and nothing of it is repeated anywhere,', () => {
+  test.each<[string, string, (material: Material) => Promise<string>]>([
+    [
+      'if it has expired',
+      'The token has expired.',
+      ({ org, canary }) => provider.forge({ org, exp: seconds() - 61, jti: canary }),
+    ],
+    [
+      'if it is not valid yet',
+      'The token is not valid yet.',
+      ({ org, canary }) => provider.forge({ org, nbf: seconds() + 90, jti: canary }),
+    ],
+    [
+      'if it is for another audience',
+      'The token is for another audience.',
+      ({ org, canary }) => provider.forge({ org, aud: canary }),
+    ],
+    ['if it is for no audience', notClear('aud'), ({ org }) => provider.forge({ org, aud: undefined })],
+    [
+      'if it names another issuer',
+      'The token is of another issuer.',
+      ({ org, canary }) => provider.forge({ org, iss: canary }),
+    ],
+    ['if it names no issuer', notClear('iss'), ({ org }) => provider.forge({ org, iss: undefined })],
+    [
+      'if another provider has issued it',
+      notSigned,
+      async ({ org }) => {
+        await using another = await startProvider();
+        return await another.issue('robot', 'connections:read', { org });
+      },
+    ],
+    [
+      'if its key is another under the same id',
+      notSigned,
+      async ({ org }) => {
+        const [{ jwk }] = provider.keys();
+        return provider.forge({ org }, { key: await makeKey('RS256'), header: { kid: jwk.kid } });
+      },
+    ],
+    [
+      'if it is signed with a key that it brings along',
+      notSigned,
+      async ({ org }) => {
+        const key = await makeKey('RS256');
+        const { d: _, ...jwk } = key.jwk;
+        return provider.forge({ org }, { key, header: { jwk } });
+      },
+    ],
+    [
+      'if the id of its key is unknown',
+      notSigned,
+      ({ org, canary }) => provider.forge({ org }, { header: { kid: canary } }),
+    ],
+    [
+      'if its algorithm is none',
+      notAccepted,
+      ({ org }) => altered(org, ([, claims = '']) => [encoded({ alg: 'none' }), claims, '']),
+    ],
+    [
+      'if its algorithm is nOnE',
+      notAccepted,
+      ({ org }) =>
+        altered(org, ([, claims = '', signature = '']) => [encoded({ alg: 'nOnE' }), claims, signature]),
+    ],
+    [
+      "if it is signed with HMAC and the provider's public key in PEM",
+      notAccepted,
+      (material) => withHmac(material, provider.keys()[0].publicPem),
+    ],
+    [
+      "if it is signed with HMAC and the provider's public key as a JWK",
+      notAccepted,
+      async (material) => withHmac(material, await publishedJwk()),
+    ],
+    [
+      'if its signature is left out',
+      notSigned,
+      ({ org }) => altered(org, ([header = '', claims = '']) => [header, claims, '']),
+    ],
+    [
+      'if its claims were changed',
+      notSigned,
+      ({ org, canary }) =>
+        altered(org, ([header = '', claims = '', signature = '']) => [
+          header,
+          encoded({ ...decodeJwt(`.${claims}.`), sub: canary }),
+          signature,
+        ]),
+    ],
+    ['if it is no token but looks like one', notSigned, async () => 'eyJub3QganNvbg.eyJub3QganNvbg.eyJ'],
+    ['if it never expires', notClear('exp'), ({ org }) => provider.forge({ org, exp: undefined })],
+    [
+      'if it expires after the year 9999',
+      notClear('exp'),
+      ({ org }) => provider.forge({ org, exp: 253_402_300_800 }),
+    ],
+    ['if it names no organisation', notClear('org'), () => provider.forge({})],
+    ['if its organisation is no id', notClear('org'), ({ canary: org }) => provider.forge({ org })],
+    ['if its organisation is a list', notClear('org'), ({ org }) => provider.forge({ org: [org] })],
+    ['if its organisation is not here', notHere, ({ canaryId: org }) => provider.forge({ org })],
+    ['if its organisation is the one of strangers', notHere, () => provider.forge({ org: nobodyId })],
+    ['if it names no subject', notClear('sub'), ({ org }) => provider.forge({ org, sub: undefined })],
+    ['if its subject is empty', notClear('sub'), ({ org }) => provider.forge({ org, sub: '' })],
+    [
+      'if its subject has a NUL in it',
+      notClear('sub'),
+      ({ org, canary }) => provider.forge({ org, sub: `${canary}\u0000` }),
+    ],
+    [
+      'if its subject has a line break at its end',
+      notClear('sub'),
+      ({ org, canary }) => provider.forge({ org, sub: `${canary}\n` }),
+    ],
+    [
+      'if its subject is longer than 255 characters',
+      notClear('sub'),
+      ({ org, canary }) => provider.forge({ org, sub: canary.padEnd(256, 'x') }),
+    ],
+    [
+      'if its scopes are no list',
+      notClear('scope'),
+      ({ org, canary }) => provider.forge({ org, scope: { [canary]: true } }),
+    ],
+    [
+      'if it has two such faults',
+      `${notClear('org')} ${notClear('sub')}`,
+      ({ canary }) => provider.forge({ sub: `\u0000${canary}`, org: canary }),
+    ],
+    ...[null, 7, true, {}, [7], [null], [[randomUUID()]], 'no-id', [randomUUID(), 'no-id']].map(
+      (projects): [string, string, (material: Material) => Promise<string>] => [
+        `if its projects are ${JSON.stringify(projects).replace(/[0-9a-f-]{36}/, 'id')}`,
+        notClear('projects'),
+        ({ org }) => provider.forge({ org, scope: 'connections:read', projects }),
+      ],
+    ),
+  ])('%s', async (_, message, make) => {
+    const [canary, canaryId] = [`canary-${randomUUID()}`, randomUUID()];
+    const token = await make({ org: organisation.orgId, canary, canaryId });
+    const { statuses, error, problem, everything } = await present(token);
+    expect(statuses).toEqual([401, 401]);
+    expect(error).toMatchObject({
+      message,
+      extensions: { code: 'UNAUTHENTICATED', remedy: expect.any(String) },
+    });
+    expect(problem).toMatchObject({ detail: message, code: 'UNAUTHENTICATED' });
+    const kept = everything + server.logs() + (await server.dump());
+    for (const part of [token, ...token.split('.').filter(({ length }) => length > 12), canary, canaryId]) {
+      expect(kept).not.toContain(part);
+    }
+  });
+});

@@ -1,0 +1,146 @@
+import { gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { at, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { subscribe } from './testkit/watch.ts';
+
+let provider: TestProvider;
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  provider = await startProvider();
+  provider.rotate(...provider.keys(), await makeKey('ES256'), await makeKey('EdDSA'));
+  server = await startTestServer({ config: provider.settings() });
+  organisation = await server.newOrganisation();
+});
+afterAll(async () => {
+  await server.close();
+  await provider.stop();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const viewerQuery = gql`{ viewer { organisation { id } subject scopes } }`;
+
+interface Viewer {
+  organisation: { id: string };
+  subject: string | null;
+  scopes: string[];
+}
+
+async function viewerOf(token: string): Promise<Viewer> {
+  return (await server.clientFor(token).request<{ viewer: Viewer }>(viewerQuery)).viewer;
+}
+
+test('a token that the provider has issued is accepted by GraphQL, by REST and by subscriptions', async () => {
+  const { orgId } = organisation;
+  const token = await provider.issue('robot', 'connections:read connections:write', { org: orgId });
+  await using changes = await subscribe(
+    server.graphqlUrl,
+    token,
+    'subscription { appConnectionChanged { connectionId } }',
+  );
+  const { createOktaConnection } = await server
+    .clientFor(token)
+    .request<Created>(createMutation, okta({ name: 'made-with-a-token' }));
+  const { id } = createOktaConnection.appConnection;
+  expect((await changes.next()).data).toEqual({ appConnectionChanged: { connectionId: id } });
+  const { status, body } = await restClient(server.url, token)('GET', `/api/v1/app-connections/okta/${id}`);
+  expect([status, at(body, 'appConnection', 'name')]).toEqual([200, 'made-with-a-token']);
+});
+
+describe('a token is accepted', () => {
+  test('with each kind of key, and for several audiences', async () => {
+    const { orgId } = organisation;
+    const { audience } = provider.settings().oidc;
+    for (const key of provider.keys()) {
+      const token = await provider.forge(
+        { org: orgId, aud: ['https://elsewhere.example', audience] },
+        { key },
+      );
+      expect(await viewerOf(token)).toMatchObject({ organisation: { id: orgId }, subject: 'robot' });
+    }
+  });
+
+  test('without the id of its key, if there is only one that it can be', async () => {
+    const token = await provider.forge({ org: organisation.orgId }, { header: { kid: undefined } });
+    expect(await viewerOf(token)).toMatchObject({ subject: 'robot' });
+  });
+
+  test.each([
+    ['words', 'connections:read email audit:read no:such'],
+    ['words with spaces around them', '  audit:read   connections:read '],
+    ['an array', ['audit:read', 'connections:read', 'CONNECTIONS:WRITE', 'access:admin ', 'audit:read']],
+  ])('with scopes as %s, of which those that we do not have do not count', async (_, scope) => {
+    const token = await provider.forge({ org: organisation.orgId, scope });
+    expect((await viewerOf(token)).scopes).toEqual(['CONNECTIONS_READ', 'AUDIT_READ']);
+  });
+
+  test.each([
+    ['no scopes', undefined],
+    ['an empty list of scopes', []],
+    ['empty words for scopes', ''],
+    ['scopes that we do not have', 'email openid'],
+  ])('with %s, but may do nothing', async (_, scope) => {
+    const token = await provider.forge({ org: organisation.orgId, scope });
+    expect((await viewerOf(token)).scopes).toEqual([]);
+    const { status, body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+    expect(status).toBe(403);
+    expect(body).toMatchObject({
+      code: 'FORBIDDEN',
+      detail: 'This token lacks the scope connections:read.',
+      remedy: 'Use one that has connections:read.',
+    });
+  });
+
+  test('with an organisation in capitals, and with a subject as long as it may be', async () => {
+    const sub = 'x'.repeat(255);
+    const token = await provider.forge({ org: organisation.orgId.toUpperCase(), sub });
+    expect(await viewerOf(token)).toMatchObject({ organisation: { id: organisation.orgId }, subject: sub });
+  });
+
+  test('if clocks differ by no more than 60 s, to the second', async () => {
+    const now = Math.floor(Date.now() / 1_000);
+    vi.setSystemTime(now * 1_000);
+    const { orgId: org } = organisation;
+    for (const [claims, detail] of [
+      [{ exp: now - 59 }, undefined],
+      [{ exp: now - 60 }, 'The token has expired.'],
+      [{ nbf: now + 60 }, undefined],
+      [{ nbf: now + 61 }, 'The token is not valid yet.'],
+    ] as const) {
+      const token = await provider.forge({ org, scope: 'connections:read', ...claims });
+      const { body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+      expect(at(body, 'detail'), JSON.stringify(claims)).toBe(detail);
+    }
+  });
+});
+
+test('a subscription ends when its token does, by no more than the 60 s that clocks may differ', async () => {
+  const { orgId: org } = await server.newOrganisation();
+  const subscription = 'subscription { appConnectionChanged { kind } }';
+  const expiresAt = Math.floor(Date.now() / 1_000) + 30;
+  const token = await provider.forge({ org, scope: 'connections:read', exp: expiresAt });
+  const lasting = await provider.forge({ org, scope: 'connections:read connections:write' });
+  await using ending = await subscribe(server.graphqlUrl, token, subscription);
+  await using going = await subscribe(server.graphqlUrl, lasting, subscription);
+  vi.setSystemTime((expiresAt + 60) * 1_000);
+  expect((await ending.next()).errors).toMatchObject([
+    { message: 'The token has expired.', extensions: { code: 'UNAUTHENTICATED' } },
+  ]);
+  await ending.ended;
+  await server.clientFor(lasting).request(createMutation, okta());
+  expect((await going.next()).data).toEqual({ appConnectionChanged: { kind: 'CREATED' } });
+});
+
+test('where there is no identity provider, a token is no API key', async () => {
+  const without = await startTestServer();
+  const { orgId } = await without.newOrganisation();
+  const token = await provider.issue('robot', 'connections:read', { org: orgId });
+  const { status, body } = await restClient(without.url, token)('GET', '/api/v1/app-connections');
+  expect([status, at(body, 'detail')]).toEqual([401, 'No such API key.']);
+  await without.close();
+});
