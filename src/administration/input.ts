@@ -1,22 +1,23 @@
 import { z } from 'zod';
 import { scopes } from '../access/caller.ts';
+import { moment } from '../connections/input.ts';
 
 const maxNameLength = 64;
 const maxProjects = 100;
 
-/** What people call an API key or a project. */
-const givenName = z
+/** What people call an organisation, a project or an API key; names that look the same because of accents are the same. */
+export const givenName = z
   .string()
   .trim()
+  .normalize('NFC')
   .min(1, { error: 'A name has at least one character.' })
   .max(maxNameLength, { error: `A name has at most ${maxNameLength} characters.` })
-  .regex(/^\P{C}*$/u, { error: 'A name has no control characters and no line breaks.' });
-
-/** The name of a project. */
-export const projectName = givenName;
+  .regex(/^[^\p{C}\p{Zl}\p{Zp}]*$/u, {
+    error: 'A name has no control characters, no invisible ones and no line breaks.',
+  });
 
 /** A project to be made. */
-export const createProjectRule = z.object({ name: projectName });
+export const createProjectRule = z.object({ name: givenName });
 
 /** An API key to be made. */
 export const createApiKeyRule = z.object({
@@ -24,15 +25,13 @@ export const createApiKeyRule = z.object({
   scopes: z
     .array(z.enum(scopes))
     .min(1, { error: 'An API key needs at least one scope.' })
-    .transform((given) => [...new Set(given)]),
+    .max(scopes.length, { error: `There are ${scopes.length} scopes; name each of them once.` }),
   projectIds: z
     .array(z.string())
     .min(1, { error: 'Name at least one project, or leave this out for all of the organisation.' })
     .max(maxProjects, { error: `An API key is limited to at most ${maxProjects} projects.` })
-    .transform((given) => [...new Set(given)])
     .nullish(),
-  expiresAt: z
-    .date()
+  expiresAt: moment
     .refine((time) => time > new Date(), { error: 'This is over already; give a time to come.' })
     .nullish(),
 });

@@ -42,7 +42,7 @@ export async function createApiKey(
       await em.flush();
       await appendEvent(em, parts, {
         ...{ ...caller.actor, ...attempt, apiKeyId: apiKey.id, outcome: 'OK' },
-        fields: fieldsOf(input),
+        fields: fieldsOf(apiKey),
       });
       return { apiKey, key };
     });
@@ -140,7 +140,8 @@ function assertHeld(caller: Caller, { scopes: granted, projectIds, expiresAt }: 
     issues.push({ path: ['input', 'expiresAt'], message });
   }
   if (issues.length === 0) return;
-  throw new Problem('FORBIDDEN', issues.map(({ message }) => message).join(' '), {
+  const messages = new Set(issues.map(({ message }) => message));
+  throw new Problem('FORBIDDEN', [...messages].join(' '), {
     issues,
     remedy: 'Grant no more than you hold, or let somebody do it who holds more.',
   });
@@ -177,7 +178,7 @@ async function lockAdministrators(em: EntityManager, orgId: string): Promise<Api
 }
 
 /** The names of what was given; of the scopes, which. */
-function fieldsOf({ scopes: granted, projectIds, expiresAt }: CreateApiKey): string[] {
+function fieldsOf({ scopes: granted, projectIds, expiresAt }: ApiKey): string[] {
   return [
     'name',
     ...granted.map((scope) => `scopes.${scope}`),

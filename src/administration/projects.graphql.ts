@@ -2,7 +2,7 @@ import type { Project } from '../access/organisation.entity.ts';
 import { pageSize } from '../connections/input.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
-import { createProjectRule, projectName } from './input.ts';
+import { createProjectRule, givenName } from './input.ts';
 import { createProject, listProjects, renameProject } from './projects.ts';
 import type { AdministrationTypes } from './types.graphql.ts';
 
@@ -51,7 +51,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
         name: t.arg.string({
           required: true,
           description: `The new name: ${aboutNames}`,
-          validate: { schema: projectName },
+          validate: { schema: givenName },
         }),
       },
       resolve: async (_, target, context) => ({
