@@ -1,4 +1,5 @@
 import { type EntityManager, type FilterQuery, LockMode, raw } from '@mikro-orm/postgresql';
+import { z } from 'zod';
 import { ApiKey } from '../access/api-key.entity.ts';
 import { addApiKey, generateApiKey, isGood } from '../access/api-keys.ts';
 import { type Caller, scopes } from '../access/caller.ts';
@@ -6,11 +7,18 @@ import { Project } from '../access/organisation.entity.ts';
 import { SignInFailure } from '../access/sign-in-failure.ts';
 import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
+import { moment } from '../connections/input.ts';
 import { type Issue, Problem } from '../errors.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { CreateApiKey } from './input.ts';
-import { decodeCursor, notACursor, type Page, type PageOptions, pageOf } from './page.ts';
+import { decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
 import type { AdministrationParts } from './parts.ts';
+
+const newestFirst: Order<ApiKey, Date> = {
+  list: 'apiKeys',
+  placeOf: ({ createdAt }) => createdAt,
+  place: z.iso.datetime().pipe(z.coerce.date()).pipe(moment),
+};
 
 /** A key that was made just now, and what is never to be had again. */
 export interface MadeApiKey {
@@ -96,14 +104,18 @@ export async function listApiKeys(
 ): Promise<Page<ApiKey>> {
   return auditForbidden(parts, caller, { action: 'READ_API_KEYS' }, async () => {
     caller.assertMay('access:admin');
-    const found = await parts.database
-      .fork(caller.orgId)
-      .find(
-        ApiKey,
-        { $and: [visibleTo(caller), includeRevoked ? {} : { revokedAt: null }, after ? beyond(after) : {}] },
-        { orderBy: { createdAt: 'desc', id: 'desc' }, limit: first + 1 },
-      );
-    return pageOf(found, first, ({ createdAt }) => createdAt.toISOString());
+    const found = await parts.database.fork(caller.orgId).find(
+      ApiKey,
+      {
+        $and: [
+          visibleTo(caller),
+          includeRevoked ? {} : { revokedAt: null },
+          after == null ? {} : beyond(after),
+        ],
+      },
+      { orderBy: { createdAt: 'desc', id: 'desc' }, limit: first + 1 },
+    );
+    return pageOf(newestFirst, found, first);
   });
 }
 
@@ -112,10 +124,8 @@ function visibleTo({ orgId, projectIds }: Caller): FilterQuery<ApiKey> {
 }
 
 function beyond(cursor: string): FilterQuery<ApiKey> {
-  const { id, place } = decodeCursor(cursor);
-  const createdAt = new Date(place);
-  if (Number.isNaN(createdAt.getTime())) throw notACursor();
-  return { [raw('("created_at", "id") < (?, ?)', [createdAt, id])]: [] };
+  const { id, place } = decodeCursor(newestFirst, cursor);
+  return { [raw('("created_at", "id") < (?, ?)', [place, id])]: [] };
 }
 
 /** Nobody can grant what they do not hold. */

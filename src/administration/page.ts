@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { badInput } from '../errors.ts';
 
 /** Part of a list that is read forward. */
@@ -15,37 +16,40 @@ export interface PageOptions {
   after?: string | null | undefined;
 }
 
-/**
- * @param found what was found, one more than the page has room for if there is more
- * @param placeOf by what the list is in order
- */
-export function pageOf<T extends { id: string }>(
+/** What a list is in order of; what is equal in that is in order of ids. */
+export interface Order<T, Place> {
+  /** The name of the list, so that a cursor of another one is of no use in it. */
+  list: string;
+  placeOf: (node: T) => Place;
+  /** What a place in a cursor has to be like; what the database does not take must not reach it. */
+  place: z.ZodType<Place>;
+}
+
+/** @param found what was found, one more than the page has room for if there is more */
+export function pageOf<T extends { id: string }, Place>(
+  { list, placeOf }: Order<T, Place>,
   found: readonly T[],
   first: number,
-  placeOf: (node: T) => string,
 ): Page<T> {
   const nodes = found.slice(0, first);
   const last = nodes.at(-1);
-  const endCursor = last ? Buffer.from(`${last.id} ${placeOf(last)}`).toString('base64url') : null;
-  return { nodes, hasNextPage: found.length > first, endCursor };
+  const endCursor = last ? Buffer.from(JSON.stringify([list, placeOf(last), last.id])) : null;
+  return { nodes, hasNextPage: found.length > first, endCursor: endCursor?.toString('base64url') ?? null };
 }
-
-const cursorPattern = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (.+)$/;
 
 /**
  * The place and the id of the last one of the page before.
  *
- * @throws Problem `BAD_USER_INPUT`
+ * @throws Problem `BAD_USER_INPUT` for a cursor that this server did not make for this list
  */
-export function decodeCursor(cursor: string): { id: string; place: string } {
-  const [, id, place] = cursorPattern.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
-  if (id && place && !place.includes('\0')) return { id, place };
-  throw notACursor();
-}
-
-/** `BAD_USER_INPUT` for a cursor that this server did not make for this list. */
-export function notACursor() {
-  return badInput([
-    { path: ['after'], message: 'This is not a cursor of this list; use "endCursor" of the page before.' },
-  ]);
+export function decodeCursor<T, Place>(order: Order<T, Place>, cursor: string): { id: string; place: Place } {
+  const rule = z.tuple([z.literal(order.list), order.place, z.guid()]);
+  try {
+    const [, place, id] = rule.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()));
+    return { id, place };
+  } catch {
+    throw badInput([
+      { path: ['after'], message: 'This is not a cursor of this list; use "endCursor" of the page before.' },
+    ]);
+  }
 }

@@ -1,12 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import { Project, projectNameIndex } from '../access/organisation.entity.ts';
 import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
-import { decodeCursor, type Page, type PageOptions, pageOf } from './page.ts';
+import { decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
 import type { AdministrationParts } from './parts.ts';
+
+const byName: Order<Project, string> = {
+  list: 'projects',
+  placeOf: ({ name }) => name,
+  place: z.string().regex(/^[^\0]*$/),
+};
 
 /** @throws Problem `FORBIDDEN`, `NAME_TAKEN` */
 export async function createProject(
@@ -68,7 +75,7 @@ export async function listProjects(
 ): Promise<Page<Project>> {
   return auditForbidden(parts, caller, { action: 'READ_PROJECTS' }, async () => {
     caller.assertMay('connections:read', 'access:admin');
-    const cursor = after ? decodeCursor(after) : undefined;
+    const cursor = after == null ? undefined : decodeCursor(byName, after);
     const beyond = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.place, cursor.id])]: [] } : {};
     const found = await parts.database
       .fork(caller.orgId)
@@ -77,7 +84,7 @@ export async function listProjects(
         { $and: [visibleTo(caller), beyond] },
         { orderBy: { name: 'asc', id: 'asc' }, limit: first + 1 },
       );
-    return pageOf(found, first, ({ name }) => name);
+    return pageOf(byName, found, first);
   });
 }
 
