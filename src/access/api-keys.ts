@@ -76,6 +76,15 @@ export function isGood({ revokedAt, expiresAt }: ApiKey): boolean {
   return !revokedAt && (!expiresAt || expiresAt > new Date());
 }
 
+/** @throws SignInFailure when a key lets nobody in any more */
+export function assertGood(apiKey: ApiKey): void {
+  if (isGood(apiKey)) return;
+  const { id: keyId, orgId, revokedAt } = apiKey;
+  throw new SignInFailure(`This API key has ${revokedAt ? 'been revoked' : 'expired'}.`, {
+    suspect: { orgId, keyId },
+  });
+}
+
 /** SHA-256, in hex. What is hashed is random, so it cannot be found by trying. */
 export function hashOf(key: Secret): string {
   return createHash('sha256').update(key.reveal()).digest('hex');

@@ -1,7 +1,7 @@
 import type { Database } from '../database/database.ts';
 import { Secret } from '../secrets/secret.ts';
 import { ApiKey } from './api-key.entity.ts';
-import { assertNotMistyped, findApiKey, hashOf } from './api-keys.ts';
+import { assertGood, assertNotMistyped, findApiKey, hashOf } from './api-keys.ts';
 import { Caller } from './caller.ts';
 import { looksLikeToken, type TokenVerifier } from './oidc.ts';
 import { Organisation } from './organisation.entity.ts';
@@ -60,9 +60,7 @@ export class Authenticator {
     const found = await findApiKey(em, key);
     if (!found) throw new SignInFailure('No such API key.');
     const { id: keyId, orgId, scopes, expiresAt } = found;
-    const whose = { suspect: { orgId, keyId } };
-    if (found.revokedAt) throw new SignInFailure('This API key has been revoked.', whose);
-    if (expiresAt && expiresAt <= new Date()) throw new SignInFailure('This API key has expired.', whose);
+    assertGood(found);
 
     const aMinuteAgo = new Date(Date.now() - minuteMs);
     if (!found.lastUsedAt || found.lastUsedAt <= aMinuteAgo) {

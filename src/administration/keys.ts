@@ -1,10 +1,9 @@
 import { type EntityManager, type FilterQuery, LockMode, raw } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import { ApiKey } from '../access/api-key.entity.ts';
-import { addApiKey, generateApiKey, isGood } from '../access/api-keys.ts';
+import { addApiKey, assertGood, generateApiKey } from '../access/api-keys.ts';
 import { type Caller, scopes } from '../access/caller.ts';
 import { Project } from '../access/organisation.entity.ts';
-import { SignInFailure } from '../access/sign-in-failure.ts';
 import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { moment } from '../connections/input.ts';
@@ -60,24 +59,20 @@ export async function createApiKey(
 /**
  * Revokes an API key, on every server within five seconds. To revoke it again changes nothing.
  *
- * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR`
+ * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR`, `UNAUTHENTICATED` (the caller's key was revoked
+ *   meanwhile)
  */
 export async function revokeApiKey(parts: AdministrationParts, caller: Caller, id: string): Promise<ApiKey> {
   const attempt = { action: 'REVOKE_API_KEY', apiKeyId: id } as const;
   const revoked = await auditRefusals(parts, caller, attempt, async () => {
     caller.assertMay('access:admin');
     return parts.database.fork(caller.orgId).transactional(async (em) => {
-      const administrators = await lockAdministrators(em, caller.orgId);
-      const apiKey = await em.findOne(
-        ApiKey,
-        { $and: [{ id }, visibleTo(caller)] },
-        { lockMode: LockMode.PESSIMISTIC_WRITE },
-      );
+      const administrators = await lockAdministrators(em, caller, id);
+      await assertStillGood(em, caller);
+      const apiKey = await em.findOne(ApiKey, { $and: [{ id }, visibleTo(caller)] });
       if (!apiKey) throw noSuchKey();
       if (apiKey.revokedAt) return apiKey;
-      if (administrators.every((each) => each.id === id) && administrators.length > 0) {
-        throw lastAdministrator();
-      }
+      if (administrators.length === 1 && administrators[0] === apiKey) throw lastAdministrator();
       apiKey.revokedAt = new Date();
       await em.flush();
       await appendEvent(em, parts, {
@@ -157,12 +152,10 @@ function assertHeld(caller: Caller, { scopes: granted, projectIds, expiresAt }: 
   });
 }
 
-/** Whoever was revoked a moment ago may still be believed, but is not to leave another key behind. */
+/** Whoever was revoked a moment ago may still be believed, but is to leave no key behind and to take none along. */
 async function assertStillGood(em: EntityManager, { orgId, keyId }: Caller): Promise<void> {
   if (keyId === null) return;
-  const own = await em.findOne(ApiKey, { id: keyId, orgId }, { lockMode: LockMode.PESSIMISTIC_READ });
-  if (!own || !isGood(own))
-    throw new SignInFailure('This API key has been revoked.', { suspect: { orgId, keyId } });
+  assertGood(await em.findOneOrFail(ApiKey, { id: keyId, orgId }, { lockMode: LockMode.PESSIMISTIC_READ }));
 }
 
 async function assertProjects(em: EntityManager, orgId: string, ids: readonly string[]): Promise<void> {
@@ -177,14 +170,23 @@ async function assertProjects(em: EntityManager, orgId: string, ids: readonly st
     throw new Problem('NOT_FOUND', message, { issues, remedy: 'Check the project ids.' });
 }
 
-/** Those who can do everything, everywhere and for ever. While they are locked, nobody revokes one of them. */
-async function lockAdministrators(em: EntityManager, orgId: string): Promise<ApiKey[]> {
+/**
+ * The keys that can do everything, everywhere and for ever. Until the transaction ends, nobody else revokes one of them,
+ * nor the caller's own, nor the one with this id: all are locked at once and in one order, so that those who revoke each
+ * other wait in line.
+ */
+async function lockAdministrators(
+  em: EntityManager,
+  { orgId, keyId }: Caller,
+  id: string,
+): Promise<ApiKey[]> {
   const lasting = { revokedAt: null, expiresAt: null, projectIds: null, scopes: { $contains: [...scopes] } };
-  return em.find(
+  await em.find(
     ApiKey,
-    { orgId, ...lasting },
+    { orgId, $or: [lasting, { id: { $in: keyId === null ? [id] : [id, keyId] } }] },
     { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE },
   );
+  return em.find(ApiKey, { orgId, ...lasting });
 }
 
 /** The names of what was given; of the scopes, which. */
