@@ -36,7 +36,8 @@ const environment = z.object({
     })
     .pipe(secret)
     .refine(isWhole, {
-      error: 'starts with ack_ but is not such a key; copy it again, or choose another start',
+      error:
+        'looks like a key that starts with ack_ but is not a whole one; copy it again, or choose another',
     })
     .optional(),
   OIDC_ISSUER: z

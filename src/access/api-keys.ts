@@ -9,13 +9,14 @@ import { SignInFailure } from './sign-in-failure.ts';
 const prefix = 'ack_';
 const randomLength = 43;
 const checksumLength = 6;
+const generatedLength = randomLength + checksumLength;
 const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
 /** Before there were checksums, keys were shorter and had other letters. */
 const withoutChecksum = /^ack_[\w-]{43}$/;
 
 /** What a key looks like that this server made, for those who search for leaked ones. */
-export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${randomLength + checksumLength}}$`);
+export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${generatedLength}}$`);
 
 /**
  * A new API key: a prefix that tells what it is, 256 random bits in letters and digits, and the CRC-32 of all that, so
@@ -27,15 +28,26 @@ export function generateApiKey(): Secret {
   return new Secret(`${start}${checksumOf(start)}`);
 }
 
-/** @throws SignInFailure when a key cannot be whole; says nothing of keys that were made by hand */
+/**
+ * Tells a typo without a look-up. Cut off right before its checksum, a key looks like one of those that had none; and
+ * of keys that were made by hand this says nothing.
+ *
+ * @throws SignInFailure when a key cannot be whole
+ */
 export function assertNotMistyped(key: Secret): void {
   const text = key.reveal();
-  if (!text.startsWith(prefix) || withoutChecksum.test(text)) return;
+  if (withoutChecksum.test(text) || isWhole(text)) return;
   if (generatedKeyPattern.test(text)) {
-    if (text.endsWith(checksumOf(text.slice(0, -checksumLength)))) return;
     throw new SignInFailure('The API key is mistyped: its checksum does not fit. Copy it again.');
   }
-  throw new SignInFailure('The API key is cut off or mistyped: it is ack_ with 49 letters and digits.');
+  // Where only the prefix suffered, all that the checksum needs is still there; "_" may have gone astray in it.
+  if (text.startsWith(prefix) || isWhole(`${prefix}${text.replaceAll('_', '').slice(-generatedLength)}`)) {
+    throw new SignInFailure('The API key is cut off or mistyped: it is ack_ with 49 letters and digits.');
+  }
+}
+
+function isWhole(text: string): boolean {
+  return generatedKeyPattern.test(text) && text.endsWith(checksumOf(text.slice(0, -checksumLength)));
 }
 
 /** What an API key is to be like. */
