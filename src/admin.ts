@@ -7,11 +7,12 @@ import { generateApiKey } from './access/api-keys.ts';
 import { type Scope, scopes } from './access/caller.ts';
 import { Organisation } from './access/organisation.entity.ts';
 import { nobodyId } from './access/organisations.ts';
+import { givenName } from './administration/input.ts';
 import { grantApiKey, makeOrganisation } from './administration/organisations.ts';
 import { AuditEvent } from './audit/audit-event.entity.ts';
 import { readConfig } from './config.ts';
 import { Problem, StartError } from './errors.ts';
-import { createLog } from './log.ts';
+import { createLog, describeError } from './log.ts';
 import { openStores, type Stores } from './stores.ts';
 
 const usage = `npm run admin -- organisations
@@ -23,24 +24,27 @@ npm run admin -- create-key --org ID [--name "Administrator"] [--scopes connecti
 npm run admin -- strangers
     lists the last sign-ins that were refused and are no organisation's, the newest first`;
 
-const options = {
-  name: { type: 'string' },
-  project: { type: 'string', default: 'First project' },
-  org: { type: 'string' },
-  scopes: { type: 'string', default: scopes.join(',') },
-} as const;
-
-type Options = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+/** What can be given to commands; each takes some of it. */
+type Given = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
 
 /** What there is to do; each prints what came of it. */
-const commands: Readonly<Record<string, (stores: Stores, given: Options) => Promise<void>>> = {
-  async organisations({ database }) {
+interface Command {
+  takes: readonly (keyof Given)[];
+  work(stores: Stores, given: Given): Promise<void>;
+}
+
+const organisations: Command = {
+  takes: [],
+  async work({ database }) {
     const where = { id: { $ne: nobodyId } };
     const found = await database.forkAcross().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
     for (const { id, name } of found) console.log(`${id}  ${name}`);
   },
+};
 
-  async 'create-organisation'(stores, { name, project }) {
+const createOrganisation: Command = {
+  takes: ['name', 'project'],
+  async work(stores, { name, project = 'First project' }) {
     const administratorKey = generateApiKey();
     const organisation = { name: named(name), projectName: named(project), administratorKey };
     const { orgId, projectId } = await stores.database
@@ -50,8 +54,11 @@ const commands: Readonly<Record<string, (stores: Stores, given: Options) => Prom
     console.log(`project       ${projectId}`);
     console.log(`API key       ${administratorKey.reveal()} (not shown again)`);
   },
+};
 
-  async 'create-key'(stores, { org, name = 'Administrator', scopes: list }) {
+const createKey: Command = {
+  takes: ['org', 'name', 'scopes'],
+  async work(stores, { org, name = 'Administrator', scopes: list = scopes.join(',') }) {
     const grant = { orgId: uuidOf(org), name: named(name), scopes: scopesOf(list) };
     const { apiKey, key } = await stores.database
       .forkAcross()
@@ -59,44 +66,61 @@ const commands: Readonly<Record<string, (stores: Stores, given: Options) => Prom
     console.log(`API key id    ${apiKey.id}`);
     console.log(`API key       ${key.reveal()} (not shown again)`);
   },
+};
 
-  async strangers({ database }) {
+const strangers: Command = {
+  takes: [],
+  async work({ database }) {
     const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
     const events = await database.fork(nobodyId).find(AuditEvent, { orgId: nobodyId }, newest);
     for (const { at, address } of events) console.log(`${at.toISOString()}  ${address ?? 'unknown address'}`);
   },
 };
 
+const commands: ReadonlyMap<string | undefined, Command> = new Map([
+  ['organisations', organisations],
+  ['create-organisation', createOrganisation],
+  ['create-key', createKey],
+  ['strangers', strangers],
+]);
+
 async function run(): Promise<void> {
-  const { command, given } = commandLine();
-  const work = commands[command];
-  if (!work) {
+  const { name, given } = commandLine();
+  const command = commands.get(name);
+  // An option of another command would be thought to have been heeded.
+  if (!command || Object.keys(given).some((option) => !command.takes.some((each) => each === option))) {
     console.log(usage);
-    if (command !== 'help') process.exitCode = 2;
+    if (name !== 'help') process.exitCode = 2;
     return;
   }
   const stores = await openStores(readConfig(), createLog('silent'));
   try {
     await stores.checkKeys();
-    await work(stores, given);
+    await command.work(stores, given);
   } finally {
     await stores.close();
   }
 }
 
-function commandLine(): { command: string; given: Options } {
+function commandLine(): { name?: string | undefined; given: Given } {
+  const text = { type: 'string' } as const;
   try {
-    const { positionals, values } = parseArgs({ options, allowPositionals: true });
-    return { command: positionals.length === 1 ? (positionals[0] ?? '') : '', given: values };
+    const { positionals, values } = parseArgs({
+      options: { name: text, project: text, org: text, scopes: text },
+      allowPositionals: true,
+    });
+    return { name: positionals.length === 1 ? positionals[0] : undefined, given: values };
   } catch {
-    return { command: '', given: { project: '', scopes: '' } };
+    return { given: {} };
   }
 }
 
 function named(name: string | undefined): string {
-  const trimmed = name?.trim() ?? '';
-  if (trimmed.length >= 1 && trimmed.length <= 64) return trimmed;
-  throw new StartError('a name of 1 to 64 characters is needed, as in --name "Acme"');
+  const { success, data } = givenName.safeParse(name);
+  if (success) return data;
+  throw new StartError(
+    'a name of 1 to 64 characters is needed, none of them invisible or a line break, as in --name "Acme"',
+  );
 }
 
 function uuidOf(id: string | undefined): string {
@@ -106,8 +130,8 @@ function uuidOf(id: string | undefined): string {
   );
 }
 
-function scopesOf(list: string | undefined): Scope[] {
-  const names = (list ?? '').split(',').map((name) => name.trim());
+function scopesOf(list: string): Scope[] {
+  const names = list.split(',').map((name) => name.trim());
   const known = scopes.filter((scope) => names.includes(scope));
   if (known.length > 0 && names.every((name) => known.some((scope) => scope === name))) return known;
   throw new StartError(`--scopes takes these, with commas between: ${scopes.join(',')}`);
@@ -116,8 +140,11 @@ function scopesOf(list: string | undefined): Scope[] {
 try {
   await run();
 } catch (error) {
-  if (!(error instanceof StartError || error instanceof Problem)) throw error;
   const remedy = error instanceof Problem && error.remedy ? ` ${error.remedy}` : '';
-  console.error(`Cannot do that: ${error.message}${remedy}`);
+  if (error instanceof StartError || error instanceof Problem) {
+    console.error(`Cannot do that: ${error.message}${remedy}`);
+  } else {
+    console.error('Cannot do that:', describeError(error));
+  }
   process.exitCode = 1;
 }

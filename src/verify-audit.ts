@@ -6,7 +6,7 @@ import { Organisation } from './access/organisation.entity.ts';
 import { verifyChain } from './audit/chain.ts';
 import { readConfig } from './config.ts';
 import { StartError } from './errors.ts';
-import { createLog } from './log.ts';
+import { createLog, describeError } from './log.ts';
 import { openStores } from './stores.ts';
 
 try {
@@ -23,7 +23,7 @@ try {
   }
   await close();
 } catch (error) {
-  if (!(error instanceof StartError)) throw error;
-  console.error(`Cannot verify: ${error.message}`);
+  if (error instanceof StartError) console.error(`Cannot verify: ${error.message}`);
+  else console.error('Cannot verify:', describeError(error));
   process.exitCode = 1;
 }

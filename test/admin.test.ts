@@ -108,6 +108,12 @@ test('what is asked for wrongly changes nothing and says how to ask', async () =
     [[], 2, 'npm run admin -- create-organisation'],
     [['frobnicate'], 2, 'npm run admin -- create-organisation'],
     [['organisations', '--bogus'], 2, 'npm run admin -- create-organisation'],
+    [['constructor'], 2, 'npm run admin -- create-organisation'],
+    [['organisations', 'organisations'], 2, 'npm run admin -- create-organisation'],
+    // What a command does not take is not passed over: this key would be of all projects.
+    [['create-key', '--org', id, '--project', 'Payroll'], 2, 'npm run admin -- create-organisation'],
+    [['create-organisation', '--name', 'a\u001b[2Jb'], 1, 'a name of 1 to 64 characters'],
+    [['create-organisation', '--name', 'Acme', '--project', 'a\nb'], 1, 'a name of 1 to 64 characters'],
     [['create-organisation'], 1, 'a name of 1 to 64 characters'],
     [['create-organisation', '--name', 'x'.repeat(65)], 1, 'a name of 1 to 64 characters'],
     [['create-key'], 1, 'the id of an organisation is needed'],

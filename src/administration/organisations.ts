@@ -3,7 +3,7 @@ import type { ApiKey } from '../access/api-key.entity.ts';
 import { addApiKey, generateApiKey } from '../access/api-keys.ts';
 import { type Scope, scopes } from '../access/caller.ts';
 import { Organisation } from '../access/organisation.entity.ts';
-import { addOrganisation, type NewOrganisation } from '../access/organisations.ts';
+import { addOrganisation, type NewOrganisation, nobodyId } from '../access/organisations.ts';
 import { type AuditParts, appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
 import type { MadeApiKey } from './keys.ts';
@@ -39,8 +39,8 @@ export async function grantApiKey(
   parts: AuditParts,
   grant: { orgId: string; name: string; scopes: readonly Scope[] },
 ): Promise<MadeApiKey> {
-  const organisation = await em.findOne(Organisation, { id: grant.orgId });
-  if (!organisation) {
+  const isThere = grant.orgId !== nobodyId && (await em.count(Organisation, { id: grant.orgId })) > 0;
+  if (!isThere) {
     throw new Problem('NOT_FOUND', 'There is no such organisation.', {
       remedy: '"npm run admin -- organisations" lists those that there are.',
     });
