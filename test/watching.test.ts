@@ -1,5 +1,10 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Caller, scopes } from '../src/access/caller.ts';
+import { encodePlace } from '../src/audit/event-place.ts';
+import { watchConnections } from '../src/connections/watch.ts';
+import { Problem } from '../src/errors.ts';
+import { createOutbound } from '../src/outbound/outbound.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -139,6 +144,37 @@ describe('watching connections', () => {
       const { errors } = await refused.next();
       expect(errors?.[0]?.extensions.code).toBe(code);
     }
+  });
+
+  test('gives no further change to a key that was revoked, also where many are still to be told', async () => {
+    const organisation = await server.newOrganisation();
+    for (const name of ['one', 'two', 'three']) await make(organisation, name);
+    const { database, vault } = server;
+    let isRevoked = false;
+    const changes = await watchConnections(
+      {
+        apps: [],
+        database,
+        vault,
+        outbound: createOutbound({ trustedHosts: new Set() }),
+        deletedRetentionDays: 1,
+      },
+      new Caller({
+        ...{ orgId: organisation.orgId, keyId: null, subject: 'someone' },
+        scopes,
+        projectIds: null,
+        expiresAt: null,
+      }),
+      {
+        after: encodePlace('change', 0),
+        assertSignedIn: async () => {
+          if (isRevoked) throw new Problem('UNAUTHENTICATED', 'This API key has been revoked.');
+        },
+      },
+    );
+    expect((await changes.next()).value).toMatchObject({ kind: 'CREATED' });
+    isRevoked = true;
+    await expect(changes.next()).rejects.toThrow('This API key has been revoked.');
   });
 
   test('ends when the server stops, which does not wait for it', async () => {

@@ -91,6 +91,8 @@ async function* changesSince(
           if (!kind || !connectionId || fields.length === 0) continue;
           if (projectId !== undefined && place !== projectId) continue;
           if (caller.projectIds && !(place && caller.projectIds.has(place))) continue;
+          // Between two changes a slow reader may take longer than a revoked key may live.
+          await assertSignedIn();
           const appConnection = await em.findOne(AppConnection, { id: connectionId, orgId, deletedAt: null });
           yield { eventId: encodePlace('change', seq), kind, connectionId, appConnection };
         }
