@@ -1,6 +1,8 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, test, vi } from 'vitest';
+import { ApiKey } from '../src/access/api-key.entity.ts';
+import { scopes } from '../src/access/caller.ts';
 import { Organisation } from '../src/access/organisation.entity.ts';
 import { nobodyId } from '../src/access/organisations.ts';
 import { type DatabaseLocation, openOrm } from '../src/database/database.ts';
@@ -38,6 +40,47 @@ test('the migrations make the database that the entities describe', async () => 
     expect(await difference()).toContain('create table "app_connection"');
     await inSession(asOwner, () => orm.migrator.up());
     expect(await difference()).toBe('');
+  } finally {
+    await orm.close(true);
+  }
+});
+
+test('whoever administered an organisation before there was a scope for it may do everything since', async () => {
+  await using database = await emptyDatabase();
+  const orm = await openOrm(database.location, entities, createLog('silent'));
+  try {
+    const em = bound(orm.em.fork(), asOwner);
+    const addKey = (orgId: string, name: string, scopes: string, createdAt: string) =>
+      em.execute(
+        `insert into api_key (id, org_id, name, hash, scopes, created_at)
+          values (gen_random_uuid(), '${orgId}', '${name}', '${orgId} ${name}', '{${scopes}}', '${createdAt}')`,
+      );
+    const addOrganisation = async () => {
+      const orgId = randomUUID();
+      await em.execute(`insert into organisation (id, name, created_at) values ('${orgId}', 'Old', now())`);
+      return orgId;
+    };
+    const [two, four, five] = [
+      'connections:read,connections:write',
+      'connections:verify,audit:read',
+      'access:admin',
+    ];
+    await inSession(asOwner, () => orm.migrator.up({ to: '0001-start' }));
+    const [oldest, older] = [await addOrganisation(), await addOrganisation()];
+    await addKey(oldest, 'second', two, '2026-01-02');
+    await addKey(oldest, 'first', two, '2026-01-01');
+    await addKey(older, 'first', `${two},${four}`, '2026-01-01');
+    await inSession(asOwner, () => orm.migrator.up({ to: '0005-access' }));
+    const young = await addOrganisation();
+    await addKey(young, 'first', two, '2026-01-01');
+    await addKey(young, 'second', `${two},${four},${five}`, '2026-01-02');
+    await inSession(asOwner, () => orm.migrator.up());
+
+    const keys = await em.find(ApiKey, {}, { orderBy: { name: 'asc' } });
+    const scopesOf = (orgId: string) => keys.filter((key) => key.orgId === orgId).map((key) => key.scopes);
+    expect(scopesOf(oldest)).toEqual([scopes, two.split(',')]);
+    expect(scopesOf(older)).toEqual([scopes]);
+    expect(scopesOf(young)).toEqual([two.split(','), scopes]);
   } finally {
     await orm.close(true);
   }
