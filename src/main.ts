@@ -49,7 +49,7 @@ async function start(): Promise<void> {
     log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
   } else if (config.bootstrapApiKey && !administrator.key) {
     log.warn(
-      'BOOTSTRAP_API_KEY is no API key of this database, and changes nothing; it only makes the first',
+      'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
     );
   }
 }
