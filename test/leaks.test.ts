@@ -18,6 +18,7 @@ import {
 } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
+import { foundIn } from './testkit/search.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 /** Every token that was planted so far. */
@@ -30,25 +31,8 @@ function canary(): string {
   return token;
 }
 
-/** The spellings in which a token could hide. Base64 is looked for at each of its three alignments. */
-function spellings(token: string): string[] {
-  const bytes = Buffer.from(token);
-  const aligned = [0, 1, 2].map((shift) =>
-    Buffer.concat([Buffer.alloc(shift), bytes])
-      .toString('base64')
-      .slice(shift === 0 ? 0 : 4, -4),
-  );
-  const escaped = Array.from(bytes, (byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
-  return [token, bytes.toString('hex'), escaped, encodeURIComponent(token), ...aligned].map((form) =>
-    form.toLowerCase(),
-  );
-}
-
 /** Which of the planted tokens can be found in a text. */
-function found(text: string): string[] {
-  const haystack = text.toLowerCase();
-  return planted.filter((token) => spellings(token).some((form) => haystack.includes(form)));
-}
+const found = (text: string) => foundIn(text, planted);
 
 /** Sends a request in any way and collects every byte that comes back. */
 async function collect(url: string, init: RequestInit): Promise<string> {

@@ -1,0 +1,379 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ApiKey } from '../src/access/api-key.entity.ts';
+import { addApiKey, generateApiKey } from '../src/access/api-keys.ts';
+import {
+  createKey,
+  createKeyMutation,
+  everyScope,
+  type KeyFields,
+  keysOf,
+  keysQuery,
+  type Paged,
+  pagesOf,
+  projectsQuery,
+  revokeKey,
+  revokeKeyMutation,
+  viewerOf,
+} from './testkit/access.ts';
+import { until } from './testkit/process.ts';
+import { foundIn } from './testkit/search.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+const inAnHour = () => new Date(Date.now() + 3_600_000);
+
+describe('an API key', () => {
+  test('has the name, the scopes, the projects and the end that it was made with', async () => {
+    const { client, projectId } = await server.newOrganisation();
+    const expiresAt = inAnHour().toISOString();
+    const { key, apiKey } = await createKey(client, {
+      name: '  Nightly import  ',
+      scopes: ['CONNECTIONS_READ', 'AUDIT_READ'],
+      projectIds: [projectId],
+      expiresAt,
+    });
+    expect(apiKey).toEqual({
+      id: expect.any(String),
+      name: 'Nightly import',
+      scopes: ['CONNECTIONS_READ', 'AUDIT_READ'],
+      projectIds: [projectId],
+      createdAt: expect.any(String),
+      expiresAt,
+      revokedAt: null,
+      lastUsedAt: null,
+    });
+    expect(await keysOf(client)).toContainEqual(apiKey);
+    const viewer = await viewerOf(server.clientFor(key));
+    expect(viewer).toMatchObject({
+      scopes: ['CONNECTIONS_READ', 'AUDIT_READ'],
+      projects: [{ id: projectId, name: 'Test project' }],
+      expiresAt,
+      subject: null,
+      apiKey: { ...apiKey, lastUsedAt: expect.any(String) },
+    });
+  });
+
+  test('lets nobody in once it has expired, also while it is in use', async () => {
+    const { client } = await server.newOrganisation();
+    const expiresAt = new Date(Date.now() + 3_000);
+    const { key } = await createKey(client, { expiresAt });
+    const holder = server.clientFor(key);
+    const refusal = await until('it has expired', async () => {
+      const asked = new Date();
+      const outcome = await viewerOf(holder).catch(() => errorsOf(viewerOf(holder)));
+      if (Array.isArray(outcome)) return outcome[0];
+      expect(asked < expiresAt).toBe(true);
+      return undefined;
+    });
+    expect(new Date() >= expiresAt).toBe(true);
+    expect(refusal).toMatchObject({
+      message: 'This API key has expired.',
+      extensions: { code: 'UNAUTHENTICATED' },
+    });
+  });
+
+  test('is shown once, and is in no list, log, trail or row of the database afterwards', async () => {
+    const { client, apiKey: administrator } = await server.newOrganisation();
+    const ask = async (key: string, query: string, variables: object = {}) => {
+      const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+      const body = JSON.stringify({ query, variables });
+      const response = await fetch(server.graphqlUrl, { method: 'POST', headers, body });
+      return JSON.stringify([...response.headers]) + (await response.text());
+    };
+    const made = await ask(administrator, createKeyMutation, {
+      input: { name: 'Planted', scopes: everyScope },
+    });
+    const [key = ''] = /ack_\w+/.exec(made) ?? [];
+    const [planted] = await keysOf(client);
+    // The search finds it where it is: in this one answer, once.
+    expect(foundIn(made, [key])).toEqual([key]);
+    expect(made.split(key)).toHaveLength(2);
+
+    let answers = '';
+    const everything = '{ id name scopes projectIds createdAt expiresAt revokedAt lastUsedAt }';
+    const reading = `{
+      viewer { subject apiKey ${everything} }
+      apiKeys(includeRevoked: true) { nodes ${everything} }
+      auditEvents { nodes { action keyId apiKeyId targetName changedFields address requestId } }
+    }`;
+    for (const holder of [key, administrator]) answers += await ask(holder, reading);
+    answers += await ask(key, '{ nothing }');
+    answers += await ask(`${key}x`, reading);
+    answers += await ask(administrator, revokeKeyMutation, { id: planted?.id });
+    for (const holder of [key, administrator]) answers += await ask(holder, reading);
+    answers += await ask(administrator, `{ apiKeys(after: "${key}") { nodes { id } } }`);
+    answers += await ask(administrator, `mutation { revokeApiKey(id: "${key}") { apiKey { id } } }`);
+    expect(answers).toContain('Planted');
+    expect(foundIn(answers, [key])).toEqual([]);
+    expect(server.logs()).toContain(planted?.id);
+    expect(foundIn(server.logs(), [key])).toEqual([]);
+    const dump = await server.dump();
+    expect(dump).toContain('Planted');
+    expect(foundIn(dump, [key])).toEqual([]);
+  });
+
+  test('is refused with every rule that it would break, each by its place', async () => {
+    const { client } = await server.newOrganisation();
+    const [error] = await errorsOf(
+      createKey(client, { name: ' ', scopes: [], projectIds: [], expiresAt: '2001-01-01T00:00:00Z' }),
+    );
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    expect(error?.extensions.issues?.map(({ path }) => path)).toEqual([
+      ['input', 'name'],
+      ['input', 'scopes'],
+      ['input', 'projectIds'],
+      ['input', 'expiresAt'],
+    ]);
+  });
+
+  test.each([
+    ['a name of 65 characters', { name: 'x'.repeat(65) }, ['input', 'name']],
+    ['a name with a line break', { name: 'a\nb' }, ['input', 'name']],
+    ['a name with a line separator', { name: 'a\u2028b' }, ['input', 'name']],
+    ['a name with a paragraph separator', { name: 'a\u2029b' }, ['input', 'name']],
+    ['a name that is written backwards', { name: 'a\u202eb' }, ['input', 'name']],
+    ['a name with an invisible character', { name: 'a\u200bb' }, ['input', 'name']],
+    ['a name with a NUL', { name: 'a\0b' }, ['input', 'name']],
+    ['a name with half a character', { name: 'a\ud800b' }, ['input', 'name']],
+    ['six scopes', { scopes: [...everyScope, 'AUDIT_READ'] }, ['input', 'scopes']],
+    ['101 projects', { projectIds: Array.from({ length: 101 }, randomUUID) }, ['input', 'projectIds']],
+    ['an end in the year 10000', { expiresAt: '9999-12-31T23:59:59-23:59' }, ['input', 'expiresAt']],
+  ])('is not made with %s', async (_, differing, path) => {
+    const { client } = await server.newOrganisation();
+    const [error, ...others] = await errorsOf(createKey(client, differing));
+    expect(others).toEqual([]);
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path }] });
+    expect(await keysOf(client)).toHaveLength(1);
+  });
+
+  test('may have a name of 64 characters of any script, and scopes and projects named twice', async () => {
+    const { client, projectId } = await server.newOrganisation();
+    for (const name of ['😀'.repeat(64), 'ключ', 'e\u0301'.repeat(64)]) {
+      expect((await createKey(client, { name })).apiKey.name).toBe(name.normalize('NFC'));
+    }
+    const { apiKey } = await createKey(client, {
+      scopes: ['AUDIT_READ', 'AUDIT_READ', 'ACCESS_ADMIN'],
+      projectIds: [projectId, projectId.toUpperCase()],
+    });
+    expect(apiKey).toMatchObject({ scopes: ['AUDIT_READ', 'ACCESS_ADMIN'], projectIds: [projectId] });
+  });
+});
+
+describe('nobody can grant what they do not hold', () => {
+  /** What making a key is refused with, and that it was not made. */
+  async function refusal(organisation: TestOrganisation, key: string, input: Record<string, unknown>) {
+    const before = await keysOf(organisation.client, true);
+    const [error] = await errorsOf(createKey(server.clientFor(key), input));
+    const after = await keysOf(organisation.client, true);
+    expect(after.map(({ id }) => id)).toEqual(before.map(({ id }) => id));
+    return { code: error?.extensions.code, paths: error?.extensions.issues?.map(({ path }) => path) };
+  }
+
+  test('no scope, also where it was named after others and twice', async () => {
+    const organisation = await server.newOrganisation();
+    const key = await organisation.newKey(['access:admin', 'connections:read']);
+    const scopes = ['CONNECTIONS_READ', 'CONNECTIONS_READ', 'AUDIT_READ', 'ACCESS_ADMIN', 'AUDIT_READ'];
+    expect(await refusal(organisation, key, { scopes })).toEqual({
+      code: 'FORBIDDEN',
+      paths: [
+        ['input', 'scopes', 2],
+        ['input', 'scopes', 4],
+      ],
+    });
+  });
+
+  test('no project of others, and not all of them', async () => {
+    const organisation = await server.newOrganisation();
+    const [mine, theirs] = [await organisation.newProject('Mine'), await organisation.newProject('Theirs')];
+    const key = await organisation.newKey(['access:admin'], { projectIds: [mine] });
+    const scopes = ['ACCESS_ADMIN'];
+    // One that is another's looks like one that there is not.
+    const projectIds = [mine, theirs, mine, randomUUID()];
+    expect(await refusal(organisation, key, { scopes, projectIds })).toEqual({
+      code: 'FORBIDDEN',
+      paths: [
+        ['input', 'projectIds', 1],
+        ['input', 'projectIds', 3],
+      ],
+    });
+    for (const everywhere of [{}, { projectIds: null }]) {
+      expect(await refusal(organisation, key, { scopes, ...everywhere })).toEqual({
+        code: 'FORBIDDEN',
+        paths: [['input', 'projectIds']],
+      });
+    }
+  });
+
+  test('no longer life', async () => {
+    const organisation = await server.newOrganisation();
+    const expiresAt = inAnHour();
+    const key = await organisation.newKey(['access:admin'], { expiresAt });
+    const scopes = ['ACCESS_ADMIN'];
+    for (const end of [undefined, null, new Date(expiresAt.getTime() + 1).toISOString()]) {
+      expect(await refusal(organisation, key, { scopes, expiresAt: end })).toEqual({
+        code: 'FORBIDDEN',
+        paths: [['input', 'expiresAt']],
+      });
+    }
+  });
+
+  test('and all of that is said at once', async () => {
+    const organisation = await server.newOrganisation();
+    const { projectId } = organisation;
+    const limits = { projectIds: [projectId], expiresAt: inAnHour() };
+    const key = await organisation.newKey(['access:admin'], limits);
+    expect(await refusal(organisation, key, { scopes: ['AUDIT_READ', 'ACCESS_ADMIN'] })).toEqual({
+      code: 'FORBIDDEN',
+      paths: [
+        ['input', 'scopes', 0],
+        ['input', 'projectIds'],
+        ['input', 'expiresAt'],
+      ],
+    });
+  });
+
+  test('but all that they hold', async () => {
+    const organisation = await server.newOrganisation();
+    const { projectId, newProject } = organisation;
+    const limits = { projectIds: [projectId, await newProject('Second')], expiresAt: inAnHour() };
+    const key = await organisation.newKey(['access:admin', 'audit:read'], limits);
+    const granted = {
+      scopes: ['ACCESS_ADMIN', 'AUDIT_READ'],
+      projectIds: limits.projectIds,
+      expiresAt: limits.expiresAt.toISOString(),
+    };
+    const made = await createKey(server.clientFor(key), granted);
+    expect(made.apiKey).toMatchObject(granted);
+    // And what was granted can be granted on.
+    const less = { ...granted, scopes: ['AUDIT_READ'], projectIds: [projectId] };
+    expect((await createKey(server.clientFor(made.key), less)).apiKey).toMatchObject(less);
+  });
+
+  test('a project that there is not is named by its place', async () => {
+    const organisation = await server.newOrganisation();
+    const { apiKey, projectId } = organisation;
+    const elsewhere = (await server.newOrganisation()).projectId;
+    const projectIds = [projectId, elsewhere, randomUUID()];
+    expect(await refusal(organisation, apiKey, { projectIds })).toEqual({
+      code: 'NOT_FOUND',
+      paths: [
+        ['input', 'projectIds', 1],
+        ['input', 'projectIds', 2],
+      ],
+    });
+  });
+
+  test('and without access:admin nothing at all', async () => {
+    const organisation = await server.newOrganisation();
+    const key = await organisation.newKey(['connections:read', 'audit:read']);
+    const { code } = await refusal(organisation, key, { scopes: ['CONNECTIONS_READ'] });
+    expect(code).toBe('FORBIDDEN');
+    const holder = server.clientFor(key);
+    const [{ id } = { id: '' }] = await keysOf(organisation.client);
+    for (const request of [revokeKey(holder, id), keysOf(holder)]) {
+      expect((await errorsOf(request))[0]?.extensions.code).toBe('FORBIDDEN');
+    }
+  });
+});
+
+describe('the list of API keys', () => {
+  test('is read to its end without gaps or doubles, also where many were made at the same moment', async () => {
+    const { client, orgId } = await server.newOrganisation();
+    const em = server.asOwner();
+    const moments = ['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.001Z'].map((text) => new Date(text));
+    for (let i = 0; i < 24; i += 1) {
+      const scopes = ['connections:read'] as const;
+      const apiKey = addApiKey(em, { orgId, name: `Key ${i}`, key: generateApiKey(), scopes });
+      apiKey.createdAt = moments[i % 3 === 0 ? 1 : 0] ?? new Date();
+      apiKey.revokedAt = i % 4 === 0 ? new Date() : null;
+    }
+    await em.flush();
+    for (const includeRevoked of [true, false]) {
+      for (const first of [1, 7, 8, 25, 100]) {
+        const pages = await pagesOf<KeyFields>(client, keysQuery, { first, includeRevoked });
+        const seen = pages.flat();
+        expect(seen).toHaveLength(includeRevoked ? 25 : 19);
+        expect(new Set(seen.map(({ id }) => id)).size).toBe(seen.length);
+        expect(seen.filter(({ revokedAt }) => revokedAt)).toHaveLength(includeRevoked ? 6 : 0);
+        const inOrder = seen.toSorted((a, b) => {
+          const [one, other] = [a, b].map(({ createdAt, id }) => `${createdAt} ${id}`);
+          return (one ?? '') < (other ?? '') ? 1 : -1;
+        });
+        expect(seen).toEqual(inOrder);
+        expect(pages.slice(0, -1).every(({ length }) => length === first)).toBe(true);
+        expect(pages.at(-1)?.length).toBeGreaterThan(0);
+      }
+    }
+  });
+
+  test('is read on with its own cursors only', async () => {
+    const { client, projectId } = await server.newOrganisation();
+    const cursor = async (query: string) =>
+      (await client.request<Paged<object>>(query)).page.pageInfo.endCursor;
+    const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const [own, ofProjects] = [await cursor(keysQuery), await cursor(projectsQuery)];
+    const cursors = [
+      '',
+      'nonsense',
+      ofProjects,
+      encode(['apiKeys', 'Test project', projectId]),
+      encode(['apiKeys', '2026-01-01', projectId]),
+      encode(['apiKeys', '-100000-01-01T00:00:00.000Z', projectId]),
+      encode(['apiKeys', '+275000-01-01T00:00:00.000Z', projectId]),
+      encode(['apiKeys', '2026-01-01T00:00:00.000Z', "' or true --"]),
+      encode(['projects', '2026-01-01T00:00:00.000Z', projectId]),
+      encode({ list: 'apiKeys' }),
+      Buffer.from(`${projectId} 2026-01-01T00:00:00.000Z`).toString('base64url'),
+    ];
+    for (const after of cursors) {
+      const [error] = await errorsOf(client.request(keysQuery, { after }));
+      expect([after, error?.extensions.code, error?.extensions.issues?.[0]?.path]).toEqual([
+        after,
+        'BAD_USER_INPUT',
+        ['after'],
+      ]);
+    }
+    expect((await client.request<Paged<KeyFields>>(keysQuery, { after: own })).page.nodes).toEqual([]);
+    for (const first of [0, 101, -1]) {
+      const [error] = await errorsOf(client.request(keysQuery, { first }));
+      expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['first'] }] });
+    }
+  });
+
+  test('shows an administrator of some projects the keys of these, and lets them revoke no others', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, newProject } = organisation;
+    const [one, two, three] = [await newProject('One'), await newProject('Two'), await newProject('Three')];
+    const scopes = ['CONNECTIONS_READ'];
+    const make = async (name: string, projectIds?: string[]) =>
+      (await createKey(client, { name, scopes, projectIds })).apiKey.id;
+    const seen = [await make('one', [one]), await make('both', [two, one])];
+    const unseen = [
+      await make('everywhere'),
+      await make('another', [three]),
+      await make('more', [one, three]),
+    ];
+    const limited = await createKey(client, { name: 'limited', projectIds: [one, two] });
+    const administrator = server.clientFor(limited.key);
+    expect((await keysOf(administrator)).map(({ id }) => id).toSorted()).toEqual(
+      [...seen, limited.apiKey.id].toSorted(),
+    );
+    for (const id of unseen) {
+      const [error] = await errorsOf(revokeKey(administrator, id));
+      expect(error?.extensions.code).toBe('NOT_FOUND');
+    }
+    for (const id of seen) expect((await revokeKey(administrator, id)).revokedAt).toEqual(expect.any(String));
+    expect((await keysOf(client)).map(({ name }) => name).toSorted()).toEqual(
+      ['Administrator', 'another', 'everywhere', 'limited', 'more'].toSorted(),
+    );
+    expect(
+      await server.asOwner().count(ApiKey, { orgId: organisation.orgId, revokedAt: { $ne: null } }),
+    ).toBe(2);
+  });
+});
