@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { GraphQLClient } from 'graphql-request';
+import { expect, test, vi } from 'vitest';
+import { createKey, revokeKey, viewerOf } from './testkit/access.ts';
+import { emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { createMutation, okta } from './testkit/operations.ts';
+import { type ServerProcess, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { errorsOf } from './testkit/server.ts';
+
+// Each test starts several processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const clientOf = (url: string, key: string) =>
+  new GraphQLClient(`${url}/graphql`, { headers: { authorization: `Bearer ${key}` } });
+
+/** Makes another administrator's key and revokes the first with it; gives the new one. */
+async function replace(url: string, old: string): Promise<string> {
+  const client = clientOf(url, old);
+  const id = (await viewerOf(client)).apiKey?.id ?? '';
+  const { key } = await createKey(client, { name: 'The new administrator' });
+  await revokeKey(clientOf(url, key), id);
+  await until('the old key lets nobody in', () =>
+    viewerOf(client).then(
+      () => undefined,
+      () => true,
+    ),
+  );
+  await clientOf(url, key).request(createMutation, okta());
+  return key;
+}
+
+async function stop(server: ServerProcess): Promise<void> {
+  server.kill('SIGTERM');
+  expect(await server.ended()).toEqual({ code: 0, signal: null });
+}
+
+test.each([
+  ['that was generated', {}],
+  ['of BOOTSTRAP_API_KEY', { BOOTSTRAP_API_KEY: randomBytes(24).toString('hex') }],
+])(
+  'the first key %s is replaced without a restart, and a restart says what became of it',
+  async (_, given) => {
+    await using stack = new AsyncDisposableStack();
+    const folder = stack.use(temporaryFolder());
+    const { location } = stack.use(await emptyDatabase());
+    const file = join(folder.path, 'api-key');
+    const settings: Record<string, string> = {
+      DATA_DIR: folder.path,
+      ...given,
+      ...(location.kind === 'postgresql' && { DATABASE_URL: location.url.reveal() }),
+    };
+    const first = stack.use(spawnServer(settings));
+    const url = await first.ready();
+    const old = settings.BOOTSTRAP_API_KEY ?? readFileSync(file, 'utf8').trim();
+    const key = await replace(url, old);
+    await stop(first);
+
+    const second = stack.use(spawnServer(settings));
+    const again = await second.ready();
+    const place = settings.BOOTSTRAP_API_KEY ? 'BOOTSTRAP_API_KEY' : file;
+    expect(second.stdout()).toContain(
+      `API key    one made earlier; there is none that works in ${place} ("npm run admin -- help" says how to make another)\n`,
+    );
+    expect(second.stdout()).not.toContain('curl');
+    for (const secret of [old, key]) expect(second.stdout()).not.toContain(secret);
+    expect((await errorsOf(viewerOf(clientOf(again, old))))[0]?.message).toBe(
+      'This API key has been revoked.',
+    );
+    expect((await viewerOf(clientOf(again, key))).apiKey?.name).toBe('The new administrator');
+    // GraphiQL has no key to offer any more, least of all one that does not work.
+    const page = await (await fetch(`${again}/graphql`, { headers: { accept: 'text/html' } })).text();
+    expect(page).toContain('<your API key>');
+    expect(page).not.toContain(old);
+    await stop(second);
+  },
+);
+
+test.runIf(testDatabaseUrl)('in production, the log says that a replaced key changes nothing', async () => {
+  await using database = await emptyDatabase();
+  const { location } = database;
+  const old = randomBytes(24).toString('hex');
+  const settings = {
+    NODE_ENV: 'production',
+    DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
+    ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
+    BOOTSTRAP_API_KEY: old,
+  };
+  await using first = spawnServer(settings);
+  const url = await first.ready();
+  expect(first.stdout()).not.toContain('BOOTSTRAP_API_KEY');
+  const client = clientOf(url, old);
+  const { key } = await createKey(client);
+  await revokeKey(clientOf(url, key), (await viewerOf(client)).apiKey?.id ?? '');
+  await stop(first);
+
+  await using second = spawnServer(settings);
+  const again = await second.ready();
+  await until('it is said', () => second.stdout().includes('BOOTSTRAP_API_KEY') || undefined);
+  expect(second.stdout()).toContain(
+    'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
+  );
+  expect(second.stdout()).not.toContain(old);
+  expect((await errorsOf(viewerOf(clientOf(again, old))))[0]?.extensions.code).toBe('UNAUTHENTICATED');
+  expect((await viewerOf(clientOf(again, key))).apiKey?.name).toBe('Another');
+});
