@@ -86,6 +86,29 @@ describe('in production', () => {
     await expect(client.request(getIntrospectionQuery())).resolves.toHaveProperty('__schema');
   });
 
+  test('and gets suggestions, but nothing back of what they sent', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const sent = 'PlantedPlanted00';
+    for (const [query, suggested] of [
+      [`{ appConection(id: "${sent}") { id } }`, 'appConnection'],
+      [`{ viewer { scops ${sent} } }`, 'scopes'],
+      [`{ viewer(${sent}: "${sent}") { scopes } projcts { nodes { id } } }`, 'projects'],
+      [`mutation { createApiKey(input: { nam: "${sent}", scopes: [ACCESS_ADMIN] }) { key } }`, 'name'],
+      [
+        `mutation { createApiKey(input: { name: "${sent}", scopes: [ACCES_ADMIN] }) { key } }`,
+        'ACCESS_ADMIN',
+      ],
+      [`query ($i: CreateApiKeyInpt!) { apiKeys { nodes { id ${sent} } } }`, 'CreateApiKeyInput'],
+      [`{ ... on Viewr { ${sent} } }`, 'Viewer'],
+    ] as const) {
+      const text = await (await post(server, query, { authorization: `Bearer ${apiKey}` })).text();
+      expect(text).toMatch(new RegExp(`Did you mean [^?]*\\\\"${suggested}\\\\"`));
+      expect(text).not.toContain(sent);
+      const stranger = await (await post(server, query, { authorization: `Bearer ${apiKey}x` })).text();
+      expect(stranger).not.toMatch(/Did you mean|appConnection|viewer|createApiKey/);
+    }
+  });
+
   test('there is no GraphiQL', async () => {
     const response = await fetch(server.graphqlUrl, { headers: { accept: 'text/html' } });
     expect(await response.text()).not.toContain('GraphiQL');

@@ -1,0 +1,303 @@
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { type GraphQLClient, gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { generateApiKey } from '../src/access/api-keys.ts';
+import { nobodyId } from '../src/access/organisations.ts';
+import { AuditEvent } from '../src/audit/audit-event.entity.ts';
+import {
+  checkChain,
+  createKey,
+  eventsOf,
+  keysOf,
+  projectsOf,
+  revokeKey,
+  viewerOf,
+} from './testkit/access.ts';
+import { emptyDatabase } from './testkit/database.ts';
+import { byIdQuery, byNameQuery, listQuery } from './testkit/operations.ts';
+import { temporaryFolder } from './testkit/process.ts';
+import { restClient } from './testkit/rest.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+import { subscribe } from './testkit/watch.ts';
+
+// Some of these start processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+const create = gql`mutation ($name: String!) { createProject(input: { name: $name }) { project { id } } }`;
+const rename = gql`mutation ($id: UUID!, $name: String!) { renameProject(id: $id, name: $name) { project { id } } }`;
+
+/** The events of nobody's trail, or of an organisation's, that tell of a refused credential. */
+async function signInsOf(each: TestServer, orgId: string): Promise<AuditEvent[]> {
+  return each.asOwner().find(AuditEvent, { orgId, action: 'SIGN_IN' }, { orderBy: { seq: 'asc' } });
+}
+
+describe('the audit trail', () => {
+  test('tells of every grant, revocation, change of a project and refused attempt, in one whole chain', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, projectId, orgId } = organisation;
+    const administrator = (await viewerOf(client)).apiKey?.id ?? '';
+    const weak = await createKey(client, { name: 'Weak', scopes: ['CONNECTIONS_VERIFY'] });
+    const some = await createKey(client, {
+      ...{ name: 'Some', scopes: ['ACCESS_ADMIN'] },
+      ...{ projectIds: [projectId], expiresAt: '2999-01-01T00:00:00Z' },
+    });
+    const [weakClient, someClient] = [server.clientFor(weak.key), server.clientFor(some.key)];
+    const made = await client.request<{ createProject: { project: { id: string } } }>(create, {
+      name: 'New',
+    });
+    const { id } = made.createProject.project;
+    await client.request(rename, { id, name: 'Renamed' });
+    await revokeKey(client, (await createKey(client, { name: 'Short-lived' })).apiKey.id);
+    const before = (await eventsOf(client)).map(({ action, outcome, keyId, targetName, changedFields }) => {
+      expect([outcome, keyId]).toEqual(['OK', administrator]);
+      return [action, targetName, changedFields];
+    });
+    const everything = [
+      'connections:read',
+      'connections:write',
+      'connections:verify',
+      'audit:read',
+      'access:admin',
+    ];
+    expect(before).toEqual([
+      ['CREATE_API_KEY', 'Weak', ['name', 'scopes.connections:verify']],
+      ['CREATE_API_KEY', 'Some', ['name', 'scopes.access:admin', 'projectIds', 'expiresAt']],
+      ['CREATE_PROJECT', 'New', ['name']],
+      ['RENAME_PROJECT', 'Renamed', ['name']],
+      ['CREATE_API_KEY', 'Short-lived', ['name', ...everything.map((scope) => `scopes.${scope}`)]],
+      ['REVOKE_API_KEY', 'Short-lived', ['revokedAt']],
+    ]);
+
+    const elsewhere = randomUUID();
+    const rest = restClient(server.url, weak.key);
+    const list = async () => expect((await rest('GET', '/api/v1/app-connections')).status).toBe(403);
+    const listen = async () => {
+      const watching = 'subscription { appConnectionChanged { kind } }';
+      await using changes = await subscribe(server.graphqlUrl, weak.key, watching);
+      expect((await changes.next()).errors?.[0]?.extensions.code).toBe('FORBIDDEN');
+    };
+    const audit = (each: GraphQLClient) => each.request('{ auditEvents { nodes { seq } } }');
+    const refused: [() => Promise<unknown>, code: string, told: object][] = [
+      [() => keysOf(weakClient), 'FORBIDDEN', { action: 'READ_API_KEYS' }],
+      [() => projectsOf(weakClient), 'FORBIDDEN', { action: 'READ_PROJECTS' }],
+      [() => audit(weakClient), 'FORBIDDEN', { action: 'READ_AUDIT_EVENTS' }],
+      [() => weakClient.request(listQuery), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
+      [() => weakClient.request(byIdQuery, { id }), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
+      [() => weakClient.request(byNameQuery, { name: 'x' }), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
+      [list, 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
+      [listen, 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
+      [() => createKey(weakClient), 'FORBIDDEN', { action: 'CREATE_API_KEY', targetName: 'Another' }],
+      [() => createKey(someClient), 'FORBIDDEN', { action: 'CREATE_API_KEY', targetName: 'Another' }],
+      [
+        () => createKey(client, { name: 'Nowhere', projectIds: [elsewhere] }),
+        'NOT_FOUND',
+        { action: 'CREATE_API_KEY', targetName: 'Nowhere', apiKeyId: null },
+      ],
+      [
+        () => revokeKey(weakClient, administrator),
+        'FORBIDDEN',
+        { action: 'REVOKE_API_KEY', apiKeyId: administrator },
+      ],
+      [() => revokeKey(client, elsewhere), 'NOT_FOUND', { action: 'REVOKE_API_KEY', apiKeyId: elsewhere }],
+      [
+        () => revokeKey(client, administrator),
+        'LAST_ADMINISTRATOR',
+        { action: 'REVOKE_API_KEY', apiKeyId: administrator },
+      ],
+      [
+        () => someClient.request(create, { name: 'Mine' }),
+        'FORBIDDEN',
+        { action: 'CREATE_PROJECT', targetName: 'Mine', projectId: null },
+      ],
+      [
+        () => client.request(create, { name: 'Renamed' }),
+        'NAME_TAKEN',
+        { action: 'CREATE_PROJECT', targetName: 'Renamed' },
+      ],
+      [
+        () => weakClient.request(rename, { id, name: 'Theirs' }),
+        'FORBIDDEN',
+        { action: 'RENAME_PROJECT', projectId: id, targetName: 'Theirs' },
+      ],
+      [() => someClient.request(rename, { id, name: 'Theirs' }), 'NOT_FOUND', { action: 'RENAME_PROJECT' }],
+      [
+        () => client.request(rename, { id: projectId, name: 'Renamed' }),
+        'NAME_TAKEN',
+        { action: 'RENAME_PROJECT', projectId },
+      ],
+    ];
+    for (const [attempt, outcome, told] of refused) {
+      const length = (await eventsOf(client)).length;
+      if (attempt !== list && attempt !== listen) {
+        expect((await errorsOf(attempt()))[0]?.extensions.code).toBe(outcome);
+      } else await attempt();
+      const events = await eventsOf(client);
+      expect(events.slice(length)).toEqual([
+        expect.objectContaining({ outcome, changedFields: [], ...told }),
+      ]);
+    }
+    // What breaks a rule of the input's shape, and what needs no scope, leaves nothing.
+    await errorsOf(createKey(client, { name: ' ' }));
+    await errorsOf(client.request(create, { name: ' ' }));
+    await viewerOf(weakClient);
+    expect(await checkChain(server, orgId)).toEqual({ events: before.length + refused.length });
+  });
+});
+
+describe('a refused sign-in', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** Tries a key in every way there is, many times at once. */
+  async function tryHard(key: string): Promise<void> {
+    const rest = restClient(server.url, key);
+    await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        await errorsOf(viewerOf(server.clientFor(key)));
+        expect((await rest('GET', '/api/v1/app-connections')).status).toBe(401);
+        const watching = 'subscription { appConnectionChanged { kind } }';
+        await using changes = await subscribe(server.graphqlUrl, key, watching);
+        expect((await changes.next()).errors?.[0]?.extensions.code).toBe('UNAUTHENTICATED');
+      }),
+    );
+  }
+
+  test('with a key that was good once is told to its organisation, once a minute for each key', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, orgId, newKey } = organisation;
+    const { key, apiKey } = await createKey(client);
+    await revokeKey(client, apiKey.id);
+    const expired = await newKey(['connections:read'], { expiresAt: new Date(Date.now() - 1) });
+    const strangers = (await signInsOf(server, nobodyId)).length;
+    await tryHard(key);
+    await tryHard(expired);
+    await tryHard(key);
+    const told = await signInsOf(server, orgId);
+    const expiredId = (await keysOf(client)).find(({ name }) => name === 'Another')?.id;
+    expect(told.map(({ keyId, outcome, subject, address }) => [keyId, outcome, subject, address])).toEqual([
+      [apiKey.id, 'UNAUTHENTICATED', null, '127.0.0.1'],
+      [expiredId, 'UNAUTHENTICATED', null, '127.0.0.1'],
+    ]);
+    expect(await signInsOf(server, nobodyId)).toHaveLength(strangers);
+
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 61_000 });
+    await tryHard(key);
+    expect(await signInsOf(server, orgId)).toHaveLength(3);
+    vi.useRealTimers();
+    expect(await checkChain(server, orgId)).toHaveProperty('events');
+  });
+
+  test('is told again when it could not be told before', async () => {
+    const { client, orgId } = await server.newOrganisation();
+    const { key, apiKey } = await createKey(client);
+    await revokeKey(client, apiKey.id);
+    const owner = server.asOwner();
+    await owner.execute('revoke insert on audit_event from app_connections_tenant');
+    const codes = await Promise.all(
+      [1, 2].map(async () => (await errorsOf(viewerOf(server.clientFor(key))))[0]?.extensions.code),
+    );
+    await owner.execute('grant insert on audit_event to app_connections_tenant');
+    expect(codes).toContain('INTERNAL_SERVER_ERROR');
+    expect(await signInsOf(server, orgId)).toEqual([]);
+    await errorsOf(viewerOf(server.clientFor(key)));
+    expect(await signInsOf(server, orgId)).toHaveLength(1);
+  });
+
+  test('of which nobody knows whose it was is told to no organisation, once a minute for each address', async () => {
+    await using stack = new AsyncDisposableStack();
+    const folder = stack.use(temporaryFolder());
+    const made = stack.use(await emptyDatabase());
+    const isEmbedded = made.location.kind === 'embedded';
+    const location = isEmbedded
+      ? ({ kind: 'embedded', folder: join(folder.path, 'database') } as const)
+      : made.location;
+    const own = await startTestServer({ location });
+    const organisation = await own.newOrganisation();
+    const good = organisation.apiKey;
+    const { orgId, client } = organisation;
+    const credentials = [
+      `Bearer ${generateApiKey().reveal()}`,
+      `Bearer ${good}x`,
+      `Bearer ${good.slice(0, -1)}`,
+      `Bearer ${good.slice(0, 20)}`,
+      'Bearer a-key-made-by-hand-that-nobody-has-made',
+      'Bearer eyJhbGciOiJub25lIn0.e30.',
+      `Basic ${good}`,
+      good,
+      'Bearer',
+    ];
+    for (const from of ['127.0.0.1', '127.0.0.2', '127.0.0.3']) {
+      for (const authorization of credentials)
+        expect(await statusFrom(from, own.url, authorization)).toBe(401);
+    }
+    // No credential at all is no failure: that is how browsers and probes come.
+    expect(await statusFrom('127.0.0.4', own.url)).toBe(401);
+    expect((await eventsOf(client)).filter(({ action }) => action === 'SIGN_IN')).toEqual([]);
+    const told = await signInsOf(own, nobodyId);
+    expect(told.map(({ address }) => address)).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3']);
+    expect(told.every(({ keyId, subject }) => keyId === null && subject === null)).toBe(true);
+    expect(await checkChain(own, nobodyId)).toEqual({ events: 3 });
+    await own.close();
+
+    const environment = {
+      ...{ PATH: process.env.PATH, DATA_DIR: folder.path, ENCRYPTION_KEYS: own.rootKey },
+      ...(location.kind === 'postgresql' && { DATABASE_URL: location.url.reveal() }),
+    };
+    const admin = async (...args: string[]) => {
+      const script = fileURLToPath(new URL('../src/admin.ts', import.meta.url));
+      return (await promisify(execFile)(process.execPath, [script, ...args], { env: environment })).stdout;
+    };
+    const lines = (await admin('strangers')).trimEnd().split('\n');
+    expect(lines).toEqual(told.toReversed().map(({ at, address }) => `${at.toISOString()}  ${address}`));
+    expect(await admin('organisations')).toBe(`${orgId}  Test organisation\n`);
+    await expect(admin('create-key', '--org', nobodyId)).rejects.toMatchObject({
+      stderr: expect.stringContaining('There is no such organisation.'),
+    });
+  });
+
+  test('is told of no more than 100 strangers a minute, however many addresses they have', async () => {
+    const own = await startTestServer();
+    const { client, orgId } = await own.newOrganisation();
+    const { key, apiKey } = await createKey(client);
+    await revokeKey(client, apiKey.id);
+    const stranger = `Bearer ${generateApiKey().reveal()}`;
+    const statuses = await Promise.all(
+      Array.from({ length: 130 }, (_, i) => statusFrom(`127.0.1.${i + 1}`, own.url, stranger)),
+    );
+    expect(new Set(statuses)).toEqual(new Set([401]));
+    expect(await signInsOf(own, nobodyId)).toHaveLength(100);
+    // Whoever is known is told of all the same.
+    await errorsOf(viewerOf(own.clientFor(key)));
+    expect(await signInsOf(own, orgId)).toHaveLength(1);
+
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 61_000 });
+    expect(await statusFrom('127.0.2.1', own.url, stranger)).toBe(401);
+    expect(await signInsOf(own, nobodyId)).toHaveLength(101);
+    vi.useRealTimers();
+    await own.close();
+  });
+});
+
+/** The status of a request for the connections that comes from another address of this machine. */
+async function statusFrom(localAddress: string, url: string, authorization?: string): Promise<number> {
+  const headers = authorization === undefined ? {} : { authorization };
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  request(new URL('/api/v1/app-connections', url), { localAddress, headers, agent: false }, (response) => {
+    response.resume().once('end', () => resolve(response.statusCode ?? 0));
+  })
+    .once('error', reject)
+    .end();
+  return promise;
+}
