@@ -10,9 +10,9 @@ const maxStrangers = 100;
 
 /**
  * Signs callers in, and leaves an event for what is refused: in the trail of the organisation whose credential it was,
- * or else in the one of nobody. At most one a minute for each API key or subject of tokens, or for each address if it is nobody's, and no
- * more than 100 a minute of strangers in all, so that whoever is kept out cannot fill the trail, however many addresses
- * they have.
+ * or else in the one of nobody. At most one a minute for each API key or subject of tokens, or for each address if it
+ * is nobody's, and no more than 100 a minute of strangers in all, so that whoever is kept out cannot fill the trail,
+ * however many addresses they have.
  */
 export function auditSignIns(parts: AuditParts, authenticator: Authenticator): Authenticator['authenticate'] {
   const told = new Map<string, number>();
