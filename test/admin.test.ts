@@ -1,47 +1,19 @@
-import { execFile } from 'node:child_process';
-import { tmpdir } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { GraphQLClient } from 'graphql-request';
 import { expect, test, vi } from 'vitest';
-import type { DatabaseLocation } from '../src/database/database.ts';
-import { emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { emptyData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
-import { type ServerProcess, spawnServer, temporaryFolder } from './testkit/process.ts';
+import { runScript, type ServerProcess, spawnServer } from './testkit/process.ts';
 import { errorsOf } from './testkit/server.ts';
 
 // Each test starts several processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
-const script = fileURLToPath(new URL('../src/admin.ts', import.meta.url));
 const keyPattern = /ack_[0-9A-Za-z]{49}/;
 const uuidPattern = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
-interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
 /** Runs a command of the operator's. */
-async function admin(environment: Record<string, string>, ...args: string[]): Promise<Outcome> {
-  const env = { PATH: process.env.PATH, ...environment };
-  return promisify(execFile)(process.execPath, [script, ...args], { cwd: tmpdir(), env }).then(
-    (output) => ({ code: 0, ...output }),
-    ({ code, stdout, stderr }: Outcome) => ({ code, stdout, stderr }),
-  );
-}
-
-/** Where the operator's data is: a folder, or beside it the PostgreSQL under test. */
-async function dataOf(stack: AsyncDisposableStack): Promise<Record<string, string>> {
-  const folder = stack.use(temporaryFolder());
-  const { location } = stack.use(await emptyDatabase());
-  return { DATA_DIR: folder.path, ...urlOf(location) };
-}
-
-function urlOf(location: DatabaseLocation): Record<string, string> {
-  return location.kind === 'postgresql' ? { DATABASE_URL: location.url.reveal() } : {};
-}
+const admin = (environment: Record<string, string>, ...args: string[]) =>
+  runScript('admin.ts', environment, ...args);
 
 async function clientOf(server: ServerProcess, apiKey: string): Promise<GraphQLClient> {
   const headers = { authorization: `Bearer ${apiKey}` };
@@ -52,7 +24,7 @@ const found = (pattern: RegExp, text: string): string => pattern.exec(text)?.[0]
 
 test('from the shell, an organisation and its first API key are made, which work', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await dataOf(stack);
+  const data = await emptyData(stack);
   const made = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
   expect(made).toMatchObject({ code: 0, stderr: '' });
   const key = found(keyPattern, made.stdout);
@@ -75,7 +47,7 @@ test('from the shell, an organisation and its first API key are made, which work
 
 test('from the shell, whoever has lost every API key gets another, and the trail tells of it', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await dataOf(stack);
+  const data = await emptyData(stack);
   const orgId = found(uuidPattern, (await admin(data, 'create-organisation', '--name', 'Acme')).stdout);
   const everything = await admin(data, 'create-key', '--org', orgId, '--name', 'Found again');
   const little = await admin(data, 'create-key', '--org', orgId, '--scopes', 'connections:read,audit:read');
@@ -101,7 +73,7 @@ test('from the shell, whoever has lost every API key gets another, and the trail
 
 test('what is asked for wrongly changes nothing and says how to ask', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await dataOf(stack);
+  const data = await emptyData(stack);
   const id = '00000000-0000-4000-8000-000000000000';
   const cases: [args: string[], code: number, says: string][] = [
     [['help'], 0, 'npm run admin -- create-organisation'],
@@ -135,7 +107,7 @@ test('what is asked for wrongly changes nothing and says how to ask', async () =
 
 test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be stopped first', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await dataOf(stack);
+  const data = await emptyData(stack);
   const server = stack.use(spawnServer(data));
   await server.ready();
   const { code, stderr } = await admin(data, 'organisations');
@@ -147,7 +119,7 @@ test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be s
 
 test.runIf(testDatabaseUrl)('on PostgreSQL, it all works beside servers that are running', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await dataOf(stack);
+  const data = await emptyData(stack);
   const server = stack.use(spawnServer(data));
   await server.ready();
   const made = await admin(data, 'create-organisation', '--name', 'Acme');

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { MikroORM } from '@mikro-orm/postgresql';
 import type { DatabaseLocation } from '../../src/database/database.ts';
 import { Secret } from '../../src/secrets/secret.ts';
+import { temporaryFolder } from './process.ts';
 
 /** A PostgreSQL on which databases may be made; without it, tests run on the embedded database. */
 export const testDatabaseUrl = process.env.TEST_DATABASE_URL;
@@ -18,6 +19,19 @@ export async function emptyDatabase(): Promise<
   return disposable({ kind: 'postgresql', url: new Secret(url.href) }, () =>
     administer(`drop database if exists ${name} with (force)`),
   );
+}
+
+/**
+ * What a process has to have in its environment to keep its data in a folder of its own, or beside it in an empty
+ * database of the PostgreSQL under test.
+ */
+export async function emptyData(stack: AsyncDisposableStack): Promise<Record<string, string>> {
+  const folder = stack.use(temporaryFolder());
+  const { location } = stack.use(await emptyDatabase());
+  return {
+    DATA_DIR: folder.path,
+    ...(location.kind === 'postgresql' && { DATABASE_URL: location.url.reveal() }),
+  };
 }
 
 function disposable(location: DatabaseLocation, drop: () => Promise<void>) {

@@ -6,25 +6,32 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-
-/** `src/main.ts` in a process of its own. Disposing of it kills it. */
-export interface ServerProcess extends AsyncDisposable {
+/** A script of `src/` in a process of its own. Disposing of it kills it. */
+export interface ScriptProcess extends AsyncDisposable {
   /** What it has printed so far. */
   stdout(): string;
   stderr(): string;
-  /** Its address once it has said that it is ready; throws with its last words if it ends before. */
-  ready(): Promise<string>;
   /** How it ended, once it has. */
   ended(): Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   kill(signal: NodeJS.Signals): void;
 }
 
-/** Starts a server on a free port with nothing in its environment but what is given. */
-export function spawnServer(environment: Readonly<Record<string, string>>): ServerProcess {
-  const child = spawn(process.execPath, [main], {
+/** A server in a process of its own. */
+export interface ServerProcess extends ScriptProcess {
+  /** Its address once it has said that it is ready; throws with its last words if it ends before. */
+  ready(): Promise<string>;
+}
+
+/** Starts a script with nothing in its environment but what is given. */
+export function spawnScript(
+  name: string,
+  environment: Readonly<Record<string, string>>,
+  ...args: string[]
+): ScriptProcess {
+  const script = fileURLToPath(new URL(`../../src/${name}`, import.meta.url));
+  const child = spawn(process.execPath, [script, ...args], {
     cwd: tmpdir(),
-    env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', ...environment },
+    env: { PATH: process.env.PATH, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';
@@ -37,25 +44,49 @@ export function spawnServer(environment: Readonly<Record<string, string>>): Serv
   });
   // Both streams have been read to their ends by then.
   const closed = once(child, 'close');
-  let outcome: { code: number | null; signal: NodeJS.Signals | null } | undefined;
-  child.once('close', (code, signal) => {
-    outcome = { code, signal };
-  });
-
   return {
     stdout: () => stdout,
     stderr: () => stderr,
-    ready: () =>
-      until('the server is ready', () => {
-        if (outcome) throw new Error(`The server ended with ${JSON.stringify(outcome)}: ${stdout}${stderr}`);
-        return /(http:\/\/127\.0\.0\.1:\d+)["/]/.exec(stdout)?.[1];
-      }),
-    ended: () => until('the server has ended', () => outcome),
+    ended: async () => {
+      const [code, signal] = await closed;
+      return { code, signal };
+    },
     kill: (signal) => void child.kill(signal),
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGKILL');
       await closed;
     },
+  };
+}
+
+/** Runs a script to its end. */
+export async function runScript(
+  ...given: Parameters<typeof spawnScript>
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  await using script = spawnScript(...given);
+  const { code } = await script.ended();
+  return { code, stdout: script.stdout(), stderr: script.stderr() };
+}
+
+/** Starts a server on a free port with nothing in its environment but what is given. */
+export function spawnServer(environment: Readonly<Record<string, string>>): ServerProcess {
+  const server = spawnScript('main.ts', { HOST: '127.0.0.1', PORT: '0', ...environment });
+  let outcome: Awaited<ReturnType<ScriptProcess['ended']>> | undefined;
+  void server.ended().then((ended) => {
+    outcome = ended;
+  });
+  return {
+    ...server,
+    ended: () => until('the server has ended', () => outcome),
+    ready: () =>
+      until('the server is ready', () => {
+        if (outcome) {
+          throw new Error(
+            `The server ended with ${JSON.stringify(outcome)}: ${server.stdout()}${server.stderr()}`,
+          );
+        }
+        return /(http:\/\/127\.0\.0\.1:\d+)["/]/.exec(server.stdout())?.[1];
+      }),
   };
 }
 
@@ -76,9 +107,13 @@ export async function closedPort(): Promise<number> {
   return address.port;
 }
 
-/** Asks again and again until there is an answer; gives up after 40 s. */
-export async function until<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  const deadline = Date.now() + 40_000;
+/** Asks again and again until there is an answer; gives up after 40 s, unless said. */
+export async function until<T>(
+  what: string,
+  ask: () => T | undefined | Promise<T | undefined>,
+  withinMs = 40_000,
+): Promise<T> {
+  const deadline = Date.now() + withinMs;
   while (Date.now() < deadline) {
     const answer = await ask();
     if (answer !== undefined) return answer;

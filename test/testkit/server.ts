@@ -29,6 +29,8 @@ export interface TestServerOptions {
   graphiqlApiKey?: Secret;
   /** What the server is given for its database. */
   wrap?: (database: Database) => Database;
+  /** As in ENCRYPTION_KEYS; otherwise there is one of its own. */
+  rootKeys?: string;
 }
 
 /** An organisation made for one test. */
@@ -56,7 +58,7 @@ export interface TestServer {
   location: DatabaseLocation;
   /** On PostgreSQL. */
   databaseName: string | undefined;
-  /** `id:base64`. */
+  /** As in ENCRYPTION_KEYS. */
   rootKey: string;
   /** A vault that remembers nothing, as after a restart; `newKeys` (`id:base64`) come before the root key so far. */
   restartedVault(...newKeys: string[]): Vault;
@@ -85,7 +87,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const location = given ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
   const owner = () => bound(database.forkAcross().fork(), asOwner);
-  const rootKey = options.beside?.rootKey ?? `test:${randomBytes(32).toString('base64')}`;
+  const rootKey = options.rootKeys ?? options.beside?.rootKey ?? `test:${randomBytes(32).toString('base64')}`;
   const restartedVault = (...newKeys: string[]) =>
     new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);
   const vault = restartedVault();
