@@ -29,6 +29,10 @@ const environment = z.object({
     .optional(),
   DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
   ENCRYPTION_KEYS: secret.optional(),
+  ENCRYPTION_KEYS_FILE: z
+    .string()
+    .transform((path) => resolve(path))
+    .optional(),
   BOOTSTRAP_API_KEY: z
     .string()
     .regex(apiKeyPattern, {
@@ -92,8 +96,10 @@ export interface Config {
   databaseUrl: Secret | undefined;
   /** Absolute. */
   dataDir: string;
-  /** Absent: generated into `dataDir`. */
+  /** Absent: in the file, or else generated into `dataDir`. */
   encryptionKeys: Secret | undefined;
+  /** Absolute. */
+  encryptionKeysFile: string | undefined;
   /** Absent: generated into `dataDir`, except in production. */
   bootstrapApiKey: Secret | undefined;
   /** Absent: only API keys let anybody in. */
@@ -120,9 +126,15 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   if (!success) {
     throw new StartError(error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '));
   }
+  if (data.ENCRYPTION_KEYS && data.ENCRYPTION_KEYS_FILE) {
+    throw new StartError('ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set one of them');
+  }
   const production = data.NODE_ENV === 'production';
   if (production) {
-    const missing = (['DATABASE_URL', 'ENCRYPTION_KEYS'] as const).filter((name) => !data[name]);
+    const missing = [
+      ...(data.DATABASE_URL ? [] : ['DATABASE_URL']),
+      ...(data.ENCRYPTION_KEYS || data.ENCRYPTION_KEYS_FILE ? [] : ['ENCRYPTION_KEYS']),
+    ];
     if (missing.length > 0) throw new StartError(`NODE_ENV=production needs ${missing.join(' and ')}`);
     if (data.OKTA_STAND_IN === 'on')
       throw new StartError('OKTA_STAND_IN=on is refused when NODE_ENV=production');
@@ -134,6 +146,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     databaseUrl: data.DATABASE_URL,
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,
+    encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,
     bootstrapApiKey: data.BOOTSTRAP_API_KEY,
     oidc: oidcOf(data, production),
     trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),

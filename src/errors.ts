@@ -57,7 +57,7 @@ export const errorCodes = {
   UPSTREAM_UNREACHABLE: {
     status: 503,
     description:
-      'The app, or the identity provider, could not be reached or did not work. Nothing was judged; try again later.',
+      'The app, the identity provider or the key service could not be reached or did not work. Nothing was judged; try again later.',
   },
   HOST_NOT_ALLOWED: {
     status: 422,

@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty';
 import { findApiKey, generateApiKey, isGood } from './access/api-keys.ts';
 import { firstOrganisation, hasOrganisation } from './access/organisations.ts';
 import { makeOrganisation } from './administration/organisations.ts';
@@ -5,19 +6,22 @@ import { apiKeyPattern, type Config, readConfig } from './config.ts';
 import type { DataDir } from './data-dir.ts';
 import { atStart, type Database } from './database/database.ts';
 import { StartError } from './errors.ts';
-import { createLog, describeError } from './log.ts';
+import { createLog, describeError, type Logger } from './log.ts';
+import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
 import { createServer } from './server.ts';
-import { openStores } from './stores.ts';
+import { openStores, type Stores } from './stores.ts';
 import { welcome } from './welcome.ts';
 
 const apiKeyFile = 'api-key';
+const stdoutDescriptor = 1;
 
 async function start(): Promise<void> {
   const config = readConfig();
   const log = createLog(config.logLevel);
-  const { database, vault, dataDir, checkKeys, close } = await openStores(config, log);
+  const stores = await openStores(config, log);
+  const { database, vault, dataDir, checkKeys, close } = stores;
   const administrator = await bootstrap(config, database, vault, dataDir);
   // Only now: another server may have made the first keys a moment ago, with other root keys than ours.
   await checkKeys();
@@ -39,6 +43,13 @@ async function start(): Promise<void> {
       );
     });
   }
+  const hadTerminal = isatty(stdoutDescriptor);
+  let reloading = Promise.resolve();
+  process.on('SIGHUP', () => {
+    // The same signal says that the terminal was closed.
+    if (hadTerminal && !isatty(stdoutDescriptor)) process.kill(process.pid, 'SIGTERM');
+    else reloading = reloading.then(() => reloadKeys(stores, log));
+  });
 
   if (!config.production) {
     console.log(welcome(config, server.url, { ...administrator, file: dataDir?.fileOf(apiKeyFile) }));
@@ -51,6 +62,18 @@ async function start(): Promise<void> {
     log.warn(
       'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
     );
+  }
+}
+
+/** Puts the root keys in force that are there now, or leaves those so far in force; the log says which and why. */
+async function reloadKeys(stores: Stores, log: Logger): Promise<void> {
+  const inForce = () => ({ rootKeyIds: stores.vault.keyring.ids });
+  try {
+    await stores.reloadKeys();
+    log.info(inForce(), 'the encryption keys were read again; the first of these seals');
+  } catch (error) {
+    const why = error instanceof StartError ? { reason: error.message } : { error: describeError(error) };
+    log.error({ ...why, ...inForce() }, 'the encryption keys stay as they were');
   }
 }
 
@@ -98,6 +121,7 @@ try {
 } catch (error) {
   // Written straight to the descriptor, because the process ends before a stream would have.
   if (error instanceof StartError) console.error(`Cannot start: ${error.message}`);
+  else if (error instanceof KeyServiceFailure) console.error(`Cannot start: ${error.reason}`);
   else console.error('Cannot start:', describeError(error));
   process.exit(1);
 }

@@ -19,6 +19,7 @@ import { currentRequest, describeError, type Logger, type RequestRecord } from '
 import { hostPort } from './outbound/address.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
 import { createRest } from './rest/rest.ts';
+import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
 
@@ -194,6 +195,8 @@ async function isReady({ database, vault, log }: Parts): Promise<boolean> {
     await vault.checkKeys(database.forkAcross());
     return true;
   } catch (error) {
+    // What is open already goes on working, which it would not if every server were out of service.
+    if (error instanceof KeyServiceFailure) return true;
     log.warn({ error: describeError(error) }, 'not ready');
     return false;
   }

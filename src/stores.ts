@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from './config.ts';
 import { DataDir } from './data-dir.ts';
@@ -6,11 +5,11 @@ import { type Database, openDatabase } from './database/database.ts';
 import { entities } from './entities.ts';
 import { StartError } from './errors.ts';
 import type { Logger } from './log.ts';
-import { generateRootKey, type Keyring, parseKeyring } from './secrets/keyring.ts';
+import { rootKeySource } from './root-key-source.ts';
+import { type Keyring, KeysUnfit, parseKeyring } from './secrets/keyring.ts';
+import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import { Vault } from './secrets/vault.ts';
-
-const encryptionKeysFile = 'encryption-keys';
 
 /** The data and the keys to it, open. */
 export interface Stores {
@@ -18,8 +17,14 @@ export interface Stores {
   vault: Vault;
   /** Absent in production, where nothing is generated. */
   dataDir: DataDir | undefined;
-  /** @throws StartError when the keys do not open what is stored */
+  /** @throws StartError when the keys do not open what is stored, or the first of them cannot wrap */
   checkKeys(): Promise<void>;
+  /**
+   * Reads the root keys again and puts them in force.
+   *
+   * @throws StartError when they cannot be used; then those so far stay in force
+   */
+  reloadKeys(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -31,22 +36,32 @@ export interface Stores {
 export async function openStores(config: Config, log: Logger): Promise<Stores> {
   const dataDir = config.production ? undefined : new DataDir(config.dataDir);
   const lock = config.databaseUrl ? undefined : dataDir?.lock();
-  const vault = new Vault(keyringOf(config, dataDir), log);
+  const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
+  const source = rootKeySource(config, dataDir, folder);
+  const parse = (keys: Secret) => naming(source.place, async () => parseKeyring(keys));
+  const vault = new Vault(await parse(source.read()), log);
   const database = await openDatabase(
     config.databaseUrl
       ? { kind: 'postgresql', url: config.databaseUrl }
-      : { kind: 'embedded', folder: databaseFolder(config) },
+      : { kind: 'embedded', ...(folder && { folder }) },
     entities,
     log,
   );
+  const check = (keyring: Keyring, isNew: boolean) =>
+    naming(source.place, async () => {
+      await keyring.tryOut();
+      await vault.checkKeys(database.forkAcross(), isNew ? keyring : undefined);
+    });
   return {
     database,
     vault,
     dataDir,
-    checkKeys: () =>
-      vault.checkKeys(database.forkAcross()).catch((error: Error) => {
-        throw new StartError(`${placeOfKeys(config, dataDir)}: ${error.message}`);
-      }),
+    checkKeys: () => check(vault.keyring, false),
+    reloadKeys: async () => {
+      const keyring = await parse(source.readAgain());
+      await check(keyring, true);
+      vault.keyring = keyring;
+    },
     close: async () => {
       await database.close();
       lock?.release();
@@ -54,29 +69,13 @@ export async function openStores(config: Config, log: Logger): Promise<Stores> {
   };
 }
 
-function keyringOf(config: Config, dataDir: DataDir | undefined): Keyring {
-  const keys = config.encryptionKeys ?? generatedKeys(config, dataDir);
+/** Does something with the root keys, and names their place when they are at fault. */
+async function naming<T>(place: string, work: () => Promise<T>): Promise<T> {
   try {
-    if (!keys) throw new Error('there are none');
-    return parseKeyring(keys);
+    return await work();
   } catch (error) {
-    throw new StartError(`${placeOfKeys(config, dataDir)}: ${(error as Error).message}`);
+    if (error instanceof KeysUnfit) throw new StartError(`${place}: ${error.message}`);
+    if (error instanceof KeyServiceFailure) throw new StartError(`${place}: ${error.reason}`);
+    throw error;
   }
-}
-
-/** A new key would open nothing of a database that is there already, so none is made for one. */
-function generatedKeys(config: Config, dataDir: DataDir | undefined): Secret | undefined {
-  const file = dataDir?.fileOf(encryptionKeysFile);
-  if (!config.databaseUrl && existsSync(databaseFolder(config)) && file && !existsSync(file)) {
-    throw new StartError(`${file} is missing, and without it the data cannot be opened; put it back`);
-  }
-  return dataDir?.readOrMake(encryptionKeysFile, generateRootKey);
-}
-
-function placeOfKeys(config: Config, dataDir: DataDir | undefined): string {
-  return config.encryptionKeys || !dataDir ? 'ENCRYPTION_KEYS' : dataDir.fileOf(encryptionKeysFile);
-}
-
-function databaseFolder(config: Config): string {
-  return join(config.dataDir, 'database');
 }

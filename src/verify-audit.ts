@@ -5,7 +5,7 @@
 import { Organisation } from './access/organisation.entity.ts';
 import { verifyChain } from './audit/chain.ts';
 import { readConfig } from './config.ts';
-import { StartError } from './errors.ts';
+import { Problem, StartError } from './errors.ts';
 import { createLog, describeError } from './log.ts';
 import { openStores } from './stores.ts';
 
@@ -23,7 +23,8 @@ try {
   }
   await close();
 } catch (error) {
-  if (error instanceof StartError) console.error(`Cannot verify: ${error.message}`);
+  if (error instanceof StartError || error instanceof Problem)
+    console.error(`Cannot verify: ${error.message}`);
   else console.error('Cannot verify:', describeError(error));
   process.exitCode = 1;
 }

@@ -9,7 +9,7 @@ import { Problem } from '../errors.ts';
 import type { MadeApiKey } from './keys.ts';
 
 /** What the operator does from the shell is done with no API key and no token. */
-const operator = { keyId: null, subject: null };
+export const operator = { keyId: null, subject: null };
 
 /** Makes an organisation with its first project and its first API key, in the transaction of `em`. */
 export async function makeOrganisation(

@@ -14,6 +14,8 @@ export const auditActions = {
   READ_CONNECTIONS: 'Connections were to be read. Only refusals are kept.',
   VALIDATE_CREDENTIALS: 'Credentials were to be tried without keeping them. Only refusals are kept.',
   CREATE_ORGANISATION: 'The organisation was made.',
+  ROTATE_KEYS:
+    'The operator rotated keys: `rootKey`, the one that wraps the keys of the organisation, or `sealKey`, the one that seals credentials.',
   CREATE_PROJECT: 'A project was to be made.',
   RENAME_PROJECT: 'A project was to be given another name.',
   READ_PROJECTS: 'Projects were to be read. Only refusals are kept.',

@@ -43,7 +43,7 @@ const AppConnectionSchema = defineEntity({
     account: p.json<Record<string, string | null>>().nullable(),
     // Read only where credentials are used: never selected unless asked for, never serialised.
     sealedCredentials: p.text().hidden().lazy(),
-    dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id').index('app_connection_data_key'),
+    dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id'),
     verificationStatus: p.text().$type<VerificationStatus>(),
     verificationCheckedAt: p.datetime(3),
     /** When the app last accepted the credentials. */
@@ -68,6 +68,8 @@ const AppConnectionSchema = defineEntity({
     },
   ],
   indexes: [
+    // In the order in which they are sealed again under another data key.
+    { name: 'app_connection_data_key', properties: ['dataKeyId', 'id'] },
     { name: 'app_connection_deleted', properties: ['deletedAt'], where: '"deleted_at" is not null' },
     // Each order that a list can be in, read either way round, for an organisation and for a project.
     index('by_name', ['orgId', 'name', 'id']),

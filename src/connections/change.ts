@@ -22,7 +22,7 @@ export interface Change {
   find?: FindOptions;
   /** Makes the change, and gives the names of the fields that it changed; none, if there was nothing to change. */
   apply: (connection: AppConnection, em: EntityManager) => string[];
-  /** What is kept for when the request is repeated. */
+  /** What else belongs to the change once it is stored: what is kept for when the request is repeated. */
   keep?: (em: EntityManager, connection: AppConnection) => Promise<void>;
 }
 

@@ -3,7 +3,7 @@ import type { Caller } from '../access/caller.ts';
 import { auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
-import { assertVerified, outcomeColumns, part, sealedColumns } from './credentials.ts';
+import { assertVerified, outcomeColumns, part, sealedColumns, sealUnderActiveKey } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import type { CreateConnection } from './input.ts';
 import { appAndMethodOf, type ConnectionParts } from './parts.ts';
@@ -82,6 +82,7 @@ async function make(
         ...outcomeColumns(diagnosis, now),
       });
       await tx.flush();
+      await sealUnderActiveKey(parts, tx, connection, credentials);
       await keep(tx, snapshot(connection));
       await appendEvent(tx, parts, {
         ...{ ...caller.actor, action: 'CREATE_CONNECTION', outcome: 'OK' },

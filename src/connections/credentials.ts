@@ -32,14 +32,8 @@ export async function sealedColumns(
   whose: { app: App; method: Method; orgId: string; connectionId: string },
   credentials: Credentials,
 ) {
-  const { app, method, orgId, connectionId } = whose;
-  const binding: SealBinding = {
-    orgId,
-    connectionId,
-    app: app.id,
-    method: method.id,
-    host: hostOf(method, credentials.public),
-  };
+  const { app, method, orgId, connectionId: id } = whose;
+  const binding = bindingOf({ id, orgId, app: app.id, publicCredentials: credentials.public }, method);
   const sealed = await vault.seal(em, binding, credentials.secret);
   return {
     publicCredentials: credentials.public,
@@ -55,21 +49,47 @@ export async function sealedColumns(
 }
 
 /**
+ * Seals again what the transaction of `em` has just stored, if its data key was retired before that. Call it once it is
+ * stored: as the row then refers to its data key, whoever seals again what is left under a retired key (see reseal.ts)
+ * waits for this transaction to end, unless it sees here that the key is retired.
+ */
+export async function sealUnderActiveKey(
+  parts: ConnectionParts,
+  em: EntityManager,
+  connection: AppConnection,
+  { secret }: Credentials,
+): Promise<void> {
+  const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
+  while (await parts.vault.isRetired(em, connection.dataKeyId)) {
+    const { text, dataKeyId } = await parts.vault.seal(em, binding, secret);
+    Object.assign(connection, { sealedCredentials: text, dataKeyId });
+    await em.flush();
+  }
+}
+
+/**
  * The credentials of a stored connection, secrets included; its sealed column has to be loaded.
  *
  * @throws SealBroken when they do not open
  */
 export async function openCredentials(
-  parts: ConnectionParts,
+  parts: Pick<ConnectionParts, 'apps' | 'vault'>,
   em: EntityManager,
   connection: AppConnection,
 ): Promise<Credentials> {
-  const { method } = appAndMethodOf(parts, connection);
-  const { id, orgId, app, publicCredentials, sealedCredentials, dataKeyId } = connection;
-  const host = hostOf(method, publicCredentials);
-  const binding: SealBinding = { orgId, connectionId: id, app, method: method.id, host };
+  const { publicCredentials, sealedCredentials, dataKeyId } = connection;
+  const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
   const secret = await parts.vault.open(em, binding, { text: sealedCredentials, dataKeyId });
   return { public: publicCredentials, secret };
+}
+
+/** Where the credentials of a connection belong. */
+export function bindingOf(
+  connection: Pick<AppConnection, 'id' | 'orgId' | 'app' | 'publicCredentials'>,
+  method: Method,
+): SealBinding {
+  const { id: connectionId, orgId, app, publicCredentials } = connection;
+  return { orgId, connectionId, app, method: method.id, host: hostOf(method, publicCredentials) };
 }
 
 /** What a connection keeps of a diagnosis; `before` is what it kept until then of the same credentials. */

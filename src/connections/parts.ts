@@ -15,7 +15,7 @@ export interface ConnectionParts {
 
 /** The app and the method of a stored connection. */
 export function appAndMethodOf(
-  { apps }: ConnectionParts,
+  { apps }: Pick<ConnectionParts, 'apps'>,
   connection: { app: string; method: string },
 ): { app: App; method: Method } {
   const app = apps.find(({ id }) => id === connection.app);

@@ -11,6 +11,7 @@ import {
   outcomeColumns,
   part,
   sealedColumns,
+  sealUnderActiveKey,
 } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import { notOfMethod, type UpdateConnection } from './input.ts';
@@ -90,7 +91,10 @@ async function change(
           ...(fresh?.fields ?? []).map((name) => `credentials.${name}`),
         ];
       },
-      keep: (tx, connection) => keep(tx, snapshot(connection)),
+      keep: async (tx, connection) => {
+        if (fresh) await sealUnderActiveKey(parts, tx, connection, fresh.credentials);
+        await keep(tx, snapshot(connection));
+      },
     }),
   );
 }

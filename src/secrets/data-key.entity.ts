@@ -14,9 +14,11 @@ const DataKeySchema = defineEntity({
     id: p.uuid().primary(),
     orgId: p.uuid(),
     purpose: p.text().$type<DataKeyPurpose>(),
-    /** The key itself as a compact JWE under the root key `rootKeyId`. */
+    /** The key itself, wrapped by the root key `rootKeyId`. */
     wrapped: p.text().hidden(),
     rootKeyId: p.text(),
+    /** The root key that wrapped it at first. Whoever has had that one may know this key, whatever wraps it now. */
+    madeUnder: p.text(),
     createdAt: p.datetime(3),
     /** Set once another key has taken over; a retired key only opens. */
     retiredAt: p.datetime(3).nullable(),

@@ -1,12 +1,19 @@
-import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
-import { openJwe, SealBroken, sealJwe } from './jwe.ts';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { SealBroken } from './jwe.ts';
+import { KmsRootKey } from './kms-root-key.ts';
+import { LocalRootKey } from './local-root-key.ts';
+import type { DataKeyBinding, RootKey } from './root-key.ts';
 import type { Secret } from './secret.ts';
 
-/** What a data key is for and whose it is; a wrapped key opens for nothing else. */
-export interface DataKeyBinding {
-  id: string;
-  orgId: string;
-  purpose: string;
+/** A data key under the root key that wrapped it. */
+export interface Wrapped {
+  wrapped: string;
+  rootKeyId: string;
+}
+
+/** The root keys cannot be used. The message is one sentence that says why, and holds none of them. */
+export class KeysUnfit extends Error {
+  override readonly name = 'KeysUnfit';
 }
 
 /**
@@ -14,63 +21,95 @@ export interface DataKeyBinding {
  * The first one wraps; every one unwraps, so that keys can be rotated.
  */
 export class Keyring {
-  readonly #keys: ReadonlyMap<string, KeyObject>;
+  readonly #keys: ReadonlyMap<string, RootKey>;
+  readonly #primary: RootKey;
   /** The id of the root key that wraps. */
   readonly primaryId: string;
 
-  constructor(keys: ReadonlyMap<string, KeyObject>) {
-    const [primaryId] = keys.keys();
-    if (primaryId === undefined) throw new TypeError('A keyring needs at least one key.');
+  constructor(keys: ReadonlyMap<string, RootKey>) {
+    const [first] = keys;
+    if (!first) throw new TypeError('A keyring needs at least one key.');
     this.#keys = keys;
-    this.primaryId = primaryId;
+    [this.primaryId, this.#primary] = first;
+  }
+
+  /** In order, the one that wraps first. */
+  get ids(): string[] {
+    return [...this.#keys.keys()];
   }
 
   has(rootKeyId: string): boolean {
     return this.#keys.has(rootKeyId);
   }
 
-  /** Wraps a data key under the primary root key, as a compact JWE that is bound to `binding`. */
-  wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
-    return sealJwe(dataKey, this.#key(this.primaryId), this.primaryId, header(binding));
+  /**
+   * Wraps a data key under the primary root key, for `binding` alone.
+   *
+   * @throws KeyServiceFailure
+   */
+  async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<Wrapped> {
+    return { wrapped: await this.#primary.wrap(dataKey, binding), rootKeyId: this.primaryId };
   }
 
-  /** @throws SealBroken when the root key is not here, the JWE is not whole, or it was wrapped for another binding */
-  unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
-    return openJwe(wrapped, {
-      what: 'The data key',
-      keyOf: (id) => this.#key(id),
-      binding: header(binding),
-    });
-  }
-
-  #key(id: string): KeyObject {
-    const key = this.#keys.get(id);
+  /**
+   * @throws SealBroken when the root key is not here, or what is stored is not whole or was wrapped for another binding
+   * @throws KeyServiceFailure
+   */
+  async unwrap(stored: Wrapped & DataKeyBinding): Promise<Uint8Array> {
+    const key = this.#keys.get(stored.rootKeyId);
     if (!key) throw new SealBroken('The root key that wraps the data key is not among the encryption keys.');
-    return key;
+    return key.unwrap(stored.wrapped, stored);
+  }
+
+  /**
+   * Wraps and unwraps something, before there is anything to lose.
+   *
+   * @throws KeyServiceFailure when the primary root key cannot be used
+   */
+  async tryOut(): Promise<void> {
+    const nothing = { id: randomUUID(), orgId: randomUUID(), purpose: 'TRIAL' };
+    await this.unwrap({ ...nothing, ...(await this.wrap(randomBytes(32), nothing)) });
   }
 }
 
-function header(binding: DataKeyBinding): Record<string, string> {
-  return { dk: binding.id, org: binding.orgId, use: binding.purpose };
-}
+const entryPattern = /^([A-Za-z0-9._-]{1,64}):(.+)$/;
+const arnPattern = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[A-Za-z0-9-]+$/;
+const base64Pattern = /^[A-Za-z0-9+/]+={0,2}$/;
 
 /**
- * Reads `id:base64,id:base64…`, 32 bytes each.
+ * Reads the root keys, with commas or line breaks between: `id:base64` for one of 32 bytes, or `id:arn:aws:kms:…:key/…`
+ * for one in AWS KMS.
  *
- * @throws Error with one sentence that says which entry is wrong, and never what it holds
+ * @throws KeysUnfit with one sentence that says which entry is wrong, and never what it holds
  */
 export function parseKeyring(text: Secret): Keyring {
-  const keys = new Map<string, KeyObject>();
-  for (const [index, entry] of text.reveal().split(',').entries()) {
+  const keys = new Map<string, RootKey>();
+  for (const [index, entry] of text
+    .reveal()
+    .trim()
+    .split(/\s*[,\n]\s*/)
+    .entries()) {
     const where = `entry ${index + 1}`;
-    const [, id, base64] = /^\s*([A-Za-z0-9._-]{1,64}):([A-Za-z0-9+/]+={0,2})\s*$/.exec(entry) ?? [];
-    if (!id || !base64) throw new Error(`${where} is not of the form id:base64`);
-    const bytes = Buffer.from(base64, 'base64');
-    if (bytes.length !== 32) throw new Error(`${where} holds ${bytes.length} bytes instead of 32`);
-    if (keys.has(id)) throw new Error(`${where} repeats the id of an earlier entry`);
-    keys.set(id, createSecretKey(bytes));
+    const [, id = '', value = ''] = entryPattern.exec(entry) ?? [];
+    const key = rootKeyOf(where, id, value);
+    if (keys.has(id)) throw new KeysUnfit(`${where} repeats the id of an earlier entry`);
+    keys.set(id, key);
   }
   return new Keyring(keys);
+}
+
+function rootKeyOf(where: string, id: string, value: string): RootKey {
+  const [arn, region] = arnPattern.exec(value) ?? [];
+  if (arn && region) return new KmsRootKey(id, { arn, region });
+  if (value.startsWith('arn:')) {
+    throw new KeysUnfit(`${where} does not name a key as AWS KMS does: id:arn:aws:kms:…:key/… (no alias)`);
+  }
+  if (!base64Pattern.test(value)) {
+    throw new KeysUnfit(`${where} is not of the form id:base64 or id:arn:aws:kms:…:key/…`);
+  }
+  const bytes = Buffer.from(value, 'base64');
+  if (bytes.length !== 32) throw new KeysUnfit(`${where} holds ${bytes.length} bytes instead of 32`);
+  return new LocalRootKey(id, bytes);
 }
 
 /** A new root key in the form that `parseKeyring` reads. */

@@ -1,9 +1,11 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Logger } from '../log.ts';
+import { canonical } from './canonical.ts';
 import { DataKey, type DataKeyPurpose, dataKeyPurposes } from './data-key.entity.ts';
 import { openJwe, SealBroken, sealJwe } from './jwe.ts';
-import type { Keyring } from './keyring.ts';
+import { type Keyring, KeysUnfit, type Wrapped } from './keyring.ts';
+import { KeyServiceFailure } from './root-key.ts';
 import { Secret } from './secret.ts';
 
 export { SealBroken } from './jwe.ts';
@@ -32,26 +34,52 @@ const maxOpenedKeys = 1_000;
 
 /** Seals and opens credentials under the data keys of organisations, and fingerprints them. */
 export class Vault {
-  readonly #keyring: Keyring;
   readonly #log: Logger;
-  /** Unwrapped data keys by id: unwrapping may cost a call to a key service. */
-  readonly #opened = new Map<string, KeyObject>();
+  /** Unwrapped data keys by id, also while they are being unwrapped: that may cost a call to a key service. */
+  readonly #opened = new Map<string, Promise<KeyObject>>();
+  /** The root keys in force. Under others, a data key is still what it was, so what was opened stays open. */
+  keyring: Keyring;
 
   constructor(keyring: Keyring, log: Logger) {
-    this.#keyring = keyring;
+    this.keyring = keyring;
     this.#log = log;
   }
 
-  /** Makes the first data keys of an organisation; the caller flushes. */
+  /**
+   * Makes the first data keys of an organisation; the caller flushes.
+   *
+   * @throws KeyServiceFailure
+   */
   async addDataKeys(em: EntityManager, orgId: string): Promise<void> {
-    for (const purpose of dataKeyPurposes) {
-      const id = randomUUID();
-      const wrapped = await this.#keyring.wrap(randomBytes(32), { id, orgId, purpose });
-      const rootKeyId = this.#keyring.primaryId;
-      em.create(DataKey, { id, orgId, purpose, wrapped, rootKeyId, createdAt: new Date(), retiredAt: null });
-    }
+    for (const purpose of dataKeyPurposes) em.create(DataKey, await this.makeDataKey(orgId, purpose));
   }
 
+  /**
+   * A new data key, to be stored.
+   *
+   * @throws KeyServiceFailure
+   */
+  async makeDataKey(orgId: string, purpose: DataKeyPurpose) {
+    const binding = { id: randomUUID(), orgId, purpose };
+    const key = await this.#telling(() => this.keyring.wrap(randomBytes(32), binding));
+    return { ...binding, ...key, madeUnder: key.rootKeyId, createdAt: new Date(), retiredAt: null };
+  }
+
+  /**
+   * The same data key under the root key that wraps now.
+   *
+   * @throws SealBroken, KeyServiceFailure
+   */
+  async rewrap(dataKey: DataKey): Promise<Wrapped> {
+    const key = await this.#open(dataKey);
+    return this.#telling(() => this.keyring.wrap(key.export(), dataKey));
+  }
+
+  /**
+   * Seals under the organisation's data key. It may be retired before the sealed text is stored: see `isRetired`.
+   *
+   * @throws SealBroken, KeyServiceFailure
+   */
   async seal(
     em: EntityManager,
     binding: SealBinding,
@@ -63,7 +91,15 @@ export class Vault {
     return { text, dataKeyId: dataKey.id };
   }
 
-  /** @throws SealBroken, whose message says what does not fit and nothing of the content; so does the log */
+  /** Whether another data key has taken over, as the database has it at this moment. */
+  async isRetired(em: EntityManager, dataKeyId: string): Promise<boolean> {
+    return (await em.count(DataKey, { id: dataKeyId, retiredAt: { $ne: null } })) > 0;
+  }
+
+  /**
+   * @throws SealBroken, whose message says what does not fit and nothing of the content; so does the log
+   * @throws KeyServiceFailure
+   */
   async open(em: EntityManager, binding: SealBinding, sealed: Sealed): Promise<Record<string, Secret>> {
     try {
       const dataKey = await em.findOne(DataKey, { id: sealed.dataKeyId, orgId: binding.orgId });
@@ -88,21 +124,29 @@ export class Vault {
   }
 
   /**
-   * Opens one data key of each root key in use.
+   * Opens one data key of each root key in use. One that is open already costs no call to a key service.
    *
-   * @throws Error with one sentence that names the root key that is missing or does not fit
+   * @param keyring other root keys, to be tried before they are in force
+   * @throws KeysUnfit with one sentence that names the root key that is missing or does not fit
+   * @throws KeyServiceFailure
    */
-  async checkKeys(em: EntityManager): Promise<void> {
+  async checkKeys(em: EntityManager, keyring?: Keyring): Promise<void> {
     const samples: { root_key_id: string; id: string }[] = await em.execute(
       'select distinct on (root_key_id) root_key_id, id from data_key order by root_key_id, id',
     );
+    const missing = samples.find(({ root_key_id: id }) => !(keyring ?? this.keyring).has(id));
+    if (missing) {
+      throw new KeysUnfit(
+        `there are stored data keys that are wrapped by "${missing.root_key_id}", which is not among them`,
+      );
+    }
     for (const { root_key_id: rootKeyId, id } of samples) {
-      if (!this.#keyring.has(rootKeyId)) {
-        throw new Error(`the stored data keys are wrapped by "${rootKeyId}", which is not among them`);
-      }
-      const dataKey = await em.findOneOrFail(DataKey, { id });
-      await this.#keyring.unwrap(dataKey.wrapped, dataKey).catch(() => {
-        throw new Error(`"${rootKeyId}" is not the key that wrapped the stored data keys`);
+      const dataKey = await em.findOne(DataKey, { id, rootKeyId });
+      // It may have been wrapped anew a moment ago.
+      if (!dataKey) continue;
+      await (keyring ? keyring.unwrap(dataKey) : this.#open(dataKey)).catch((error: unknown) => {
+        if (error instanceof KeyServiceFailure) throw error;
+        throw new KeysUnfit(`"${rootKeyId}" is not the key that wrapped the stored data keys`);
       });
     }
   }
@@ -111,14 +155,25 @@ export class Vault {
     return em.findOneOrFail(DataKey, { orgId, purpose, retiredAt: null });
   }
 
-  async #open(dataKey: DataKey): Promise<KeyObject> {
+  #open(dataKey: DataKey): Promise<KeyObject> {
     const known = this.#opened.get(dataKey.id);
     if (known) return known;
-    const key = createSecretKey(await this.#keyring.unwrap(dataKey.wrapped, dataKey));
+    const opening = this.#telling(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
     const [oldest] = this.#opened.keys();
     if (this.#opened.size >= maxOpenedKeys && oldest) this.#opened.delete(oldest);
-    this.#opened.set(dataKey.id, key);
-    return key;
+    this.#opened.set(dataKey.id, opening);
+    opening.catch(() => this.#opened.get(dataKey.id) === opening && this.#opened.delete(dataKey.id));
+    return opening;
+  }
+
+  /** Does something with a root key, and if its service fails, tells the log why. */
+  async #telling<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof KeyServiceFailure) this.#log.error({ reason: error.reason }, 'no key service');
+      throw error;
+    }
   }
 }
 
@@ -140,19 +195,4 @@ function header(binding: SealBinding): Record<string, string> {
     method: binding.method,
     host: binding.host,
   };
-}
-
-/** JSON with its keys in order and its secrets revealed: equal for equal values. */
-function canonical(value: object): string {
-  return JSON.stringify(ordered(value));
-}
-
-function ordered(value: unknown): unknown {
-  if (value instanceof Secret) return value.reveal();
-  if (value instanceof Date || typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(ordered);
-  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
-  return Object.fromEntries(
-    entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, each]) => [key, ordered(each)]),
-  );
 }

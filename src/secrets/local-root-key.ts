@@ -1,0 +1,29 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
+import { openJwe, SealBroken, sealJwe } from './jwe.ts';
+import { type DataKeyBinding, namesOf, type RootKey } from './root-key.ts';
+
+/** A root key of 32 bytes in the memory of this process. It wraps a data key as a compact JWE. */
+export class LocalRootKey implements RootKey {
+  readonly #id: string;
+  readonly #key: KeyObject;
+
+  constructor(id: string, bytes: Uint8Array) {
+    this.#id = id;
+    this.#key = createSecretKey(bytes);
+  }
+
+  wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
+    return sealJwe(dataKey, this.#key, this.#id, namesOf(binding));
+  }
+
+  unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
+    return openJwe(wrapped, {
+      what: 'The data key',
+      keyOf: (id) => {
+        if (id !== this.#id) throw new SealBroken('The data key was wrapped by another root key.');
+        return this.#key;
+      },
+      binding: namesOf(binding),
+    });
+  }
+}

@@ -1,0 +1,261 @@
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { GraphQLClient } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { SealBroken } from '../src/secrets/vault.ts';
+import { emptyData, testDatabaseUrl } from './testkit/database.ts';
+import { denied, hangsUp, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
+import {
+  byIdQuery,
+  type ConnectionFields,
+  type Created,
+  createMutation,
+  type Listed,
+  listQuery,
+  okta,
+} from './testkit/operations.ts';
+import { runScript, spawnServer, until } from './testkit/process.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+// Some of these start processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
+
+let kms: TestKms;
+beforeAll(async () => {
+  kms = await startKms();
+  // The SDK looks for these itself.
+  for (const [name, value] of Object.entries(kms.environment)) vi.stubEnv(name, value);
+});
+afterEach(() => kms.behave());
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await kms.close();
+});
+
+const verifyMutation =
+  'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
+
+/** Asserts that nobody is told a data key or a credential. */
+function expectNoSecretIn(text: string): void {
+  expect(kms.plaintexts.size).toBeGreaterThan(0);
+  for (const secret of [...kms.plaintexts, ...kms.credentials]) expect(text).not.toContain(secret);
+}
+
+async function isReady(url: string): Promise<boolean> {
+  return (await fetch(`${url}/health/ready`)).status === 200;
+}
+
+describe('with a root key in AWS KMS', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startTestServer({ rootKeys: `k2:${kms.newKey()}` });
+  });
+  afterAll(() => server.close());
+
+  const dataKeysOf = (orgId: string) => server.asOwner().find(DataKey, { orgId });
+  const sealKeyOf = (orgId: string) => server.asOwner().findOneOrFail(DataKey, { orgId, purpose: 'SEAL' });
+
+  test('KMS wraps each data key, with what it is for as encryption context', async () => {
+    const { orgId, client } = await server.newOrganisation();
+    await client.request(createMutation, okta());
+    const stored = await dataKeysOf(orgId);
+    expect(stored.map(({ rootKeyId }) => rootKeyId)).toEqual(['k2', 'k2', 'k2']);
+    const wrapping = kms.requests.filter(
+      ({ action, EncryptionContext: { org } }) => action === 'Encrypt' && org === orgId,
+    );
+    expect(wrapping.map(({ EncryptionContext }) => EncryptionContext)).toEqual(
+      expect.arrayContaining(stored.map(({ id, purpose }) => ({ dk: id, org: orgId, use: purpose }))),
+    );
+    expect(wrapping).toHaveLength(3);
+    expectNoSecretIn(await server.dump());
+    expectNoSecretIn(server.logs());
+  });
+
+  test('a data key that was moved does not open, because KMS is told another context', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const [own, other] = [await sealKeyOf(mine.orgId), await sealKeyOf(theirs.orgId)];
+    const whose = { orgId: mine.orgId, connectionId: mine.projectId };
+    const binding = { ...whose, app: 'okta', method: 'api-token', host: '' };
+    const seal = () => server.restartedVault().seal(server.asOwner(), binding, {});
+    await server.asOwner().nativeUpdate(DataKey, { id: own.id }, { wrapped: other.wrapped });
+    await expect(seal()).rejects.toThrow(SealBroken);
+    await server.asOwner().nativeUpdate(DataKey, { id: own.id }, { wrapped: own.wrapped });
+    await seal();
+  });
+
+  test('KMS is asked for nothing that was opened before', async () => {
+    const { orgId, client } = await server.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    const { id } = createOktaConnection.appConnection;
+    const before = kms.requests.length;
+    await client.request(byIdQuery, { id });
+    await client.request(listQuery);
+    await client.request(createMutation, okta({ name: 'another' }));
+    await client.request(verifyMutation, { id });
+    expect(await isReady(server.url)).toBe(true);
+    const asked = kms.requests.slice(before);
+    expect(asked.filter(({ EncryptionContext: { org } }) => org === orgId)).toEqual([]);
+  });
+
+  test('after a restart, reads still ask KMS for nothing, and many writes at once for each data key once', async () => {
+    const { orgId, apiKey, client } = await server.newOrganisation();
+    await client.request(createMutation, okta());
+    const restarted = await startTestServer({ beside: server });
+    const again = restarted.clientFor(apiKey);
+    const before = kms.requests.length;
+    const asked = () =>
+      kms.requests
+        .slice(before)
+        .filter(({ EncryptionContext: { org } }) => org === orgId)
+        .map(({ action, EncryptionContext: { use } }) => `${action} ${use}`);
+    expect((await again.request<Listed>(listQuery)).appConnections.totalCount).toBe(1);
+    expect(asked()).toEqual([]);
+    const creates = Array.from({ length: 20 }, (_, index) => okta({ name: `at-once-${index}` }));
+    await Promise.all(creates.map((variables) => again.request(createMutation, variables)));
+    expect(asked().sort()).toEqual(['Decrypt AUDIT', 'Decrypt FINGERPRINT', 'Decrypt SEAL']);
+    await restarted.close();
+  });
+
+  test.each([
+    ['denies', denied, 'refused the credentials, or they may not use this key (AccessDeniedException)'],
+    ['asks to slow down', throttled, 'asks to slow down (ThrottlingException)'],
+    ['hangs up', hangsUp, 'could not be reached (ECONNRESET)'],
+    ['does not answer', silent, 'did not answer within 5 s (AbortError)'],
+    ['fails', () => ({ status: 500, error: 'KMSInternalException' }), 'failed (KMSInternalException)'],
+  ])(
+    'when KMS %s, a seal is refused with a clear error and nothing else is lost',
+    async (_, behaviour, why) => {
+      const { apiKey, client } = await server.newOrganisation();
+      const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+      const { id } = createOktaConnection.appConnection;
+      const restarted = await startTestServer({ beside: server });
+      const again = restarted.clientFor(apiKey);
+      expect(await isReady(restarted.url)).toBe(true);
+
+      kms.behave(behaviour);
+      const variables = okta({ name: 'another' }, { apiToken: 'planted-planted-planted' });
+      const [error] = await errorsOf(again.request(createMutation, variables));
+      expect(error).toMatchObject({
+        message: "The service that holds this server's keys did not do its part.",
+        extensions: { code: 'UPSTREAM_UNREACHABLE', remedy: expect.stringContaining('try again later') },
+      });
+      const { appConnection } = await again.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
+      expect(appConnection.name).toBe('my-okta-connection');
+      expect(await isReady(restarted.url)).toBe(true);
+      // Where it was opened before, nothing has changed at all.
+      await client.request(verifyMutation, { id });
+
+      expect(restarted.logs()).toContain(`the root key \\"k2\\" cannot be used: AWS KMS ${why}`);
+      expectNoSecretIn(JSON.stringify(error) + restarted.logs());
+      expect(restarted.logs()).not.toContain('planted');
+
+      kms.behave();
+      await again.request(createMutation, variables);
+      await again.request(verifyMutation, { id });
+      expect((await again.request<Listed>(listQuery)).appConnections.totalCount).toBe(2);
+      await restarted.close();
+    },
+  );
+});
+
+test('a server that starts while KMS is away says so in one line, and when KMS is back has everything', async () => {
+  await using stack = new AsyncDisposableStack();
+  const settings = {
+    ...(await emptyData(stack)),
+    ...kms.environment,
+    ENCRYPTION_KEYS: `k2:${kms.newKey()}`,
+    BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
+  };
+  const lastWords = async () => {
+    await using server = spawnServer(settings);
+    expect(await server.ended()).toEqual({ code: 1, signal: null });
+    expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
+    expectNoSecretIn(server.stdout() + server.stderr());
+    return server.stderr();
+  };
+  const why = 'the root key "k2" cannot be used: AWS KMS refused the credentials';
+  kms.behave(denied);
+  expect(await lastWords()).toContain(why);
+
+  kms.behave();
+  const headers = { authorization: `Bearer ${settings.BOOTSTRAP_API_KEY}` };
+  const first = stack.use(spawnServer(settings));
+  const client = new GraphQLClient(`${await first.ready()}/graphql`, { headers });
+  const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+  const { id } = createOktaConnection.appConnection;
+  first.kill('SIGTERM');
+  await first.ended();
+
+  kms.behave(denied);
+  expect(await lastWords()).toContain(`ENCRYPTION_KEYS: ${why}`);
+  expect((await runScript('keys.ts', settings, 'rotate')).stderr).toContain(`ENCRYPTION_KEYS: ${why}`);
+  // What is only counted takes no key.
+  expect((await runScript('keys.ts', settings, 'status')).stdout).toMatch(/^k2 +6 +1 /m);
+
+  kms.behave();
+  const next = stack.use(spawnServer(settings));
+  const again = new GraphQLClient(`${await next.ready()}/graphql`, { headers });
+  expect(await again.request(verifyMutation, { id })).toEqual({
+    verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } },
+  });
+  expectNoSecretIn(next.stdout() + next.stderr());
+});
+
+test('one rotates from a local root key to one in KMS, and back', async () => {
+  await using stack = new AsyncDisposableStack();
+  const data = await emptyData(stack);
+  const file = join(data.DATA_DIR ?? '', 'keys');
+  const [local, remote] = [`k1:${randomBytes(32).toString('base64')}`, `k2:${kms.newKey()}`];
+  const settings = { ...data, ...kms.environment, ENCRYPTION_KEYS_FILE: file };
+  const apiKey = randomBytes(24).toString('hex');
+  const headers = { authorization: `Bearer ${apiKey}` };
+  let id = '';
+  // On the embedded database, the server has to be stopped for the rotation.
+  const serve = async (keys: string, work: (client: GraphQLClient) => Promise<unknown>) => {
+    writeFileSync(file, keys);
+    await using server = spawnServer({ ...settings, BOOTSTRAP_API_KEY: apiKey });
+    await work(new GraphQLClient(`${await server.ready()}/graphql`, { headers }));
+    server.kill('SIGTERM');
+    await server.ended();
+  };
+  const rotate = async (keys: string) => {
+    writeFileSync(file, keys);
+    expect(await runScript('keys.ts', settings, 'rotate', '--reseal')).toMatchObject({ code: 0, stderr: '' });
+  };
+  const verify = (client: GraphQLClient) => client.request(verifyMutation, { id });
+
+  await serve(local, async (client) => {
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    id = createOktaConnection.appConnection.id;
+  });
+  await rotate(`${remote},${local}`);
+  await serve(remote, verify);
+  const before = kms.requests.length;
+  await rotate(`${local},${remote}`);
+  expect(kms.requests.length).toBeGreaterThan(before);
+  await serve(local, verify);
+});
+
+test.runIf(testDatabaseUrl)(
+  'a root key in KMS that does not work is not put in force in a running server',
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const data = await emptyData(stack);
+    const file = join(data.DATA_DIR ?? '', 'keys');
+    const local = `k1:${randomBytes(32).toString('base64')}`;
+    writeFileSync(file, local);
+    const server = stack.use(spawnServer({ ...data, ...kms.environment, ENCRYPTION_KEYS_FILE: file }));
+    await server.ready();
+    writeFileSync(file, `k2:${kms.newKey()},${local}`);
+    kms.behave(denied);
+    server.kill('SIGHUP');
+    await until('it refuses', () => server.stdout().includes('stay as they were') || undefined);
+    expect(server.stdout()).toMatch(/\\"k2\\" cannot be used: AWS KMS refused.*"rootKeyIds":\["k1"\]/);
+    kms.behave();
+    server.kill('SIGHUP');
+    await until('it does not', () => server.stdout().includes('"rootKeyIds":["k2","k1"]') || undefined);
+    expectNoSecretIn(server.stdout() + server.stderr());
+  },
+);

@@ -1,0 +1,128 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test, vi } from 'vitest';
+import { readConfig } from '../src/config.ts';
+import { createLog } from '../src/log.ts';
+import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { openStores } from '../src/stores.ts';
+import { emptyData } from './testkit/database.ts';
+import { type ServerProcess, spawnServer, until } from './testkit/process.ts';
+import { startTestServer } from './testkit/server.ts';
+
+// Most of these start processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
+
+describe('a running server reads its root keys again on SIGHUP', () => {
+  async function start(stack: AsyncDisposableStack, fileName: string, settings: Record<string, string> = {}) {
+    const data = await emptyData(stack);
+    const file = join(data.DATA_DIR ?? '', fileName);
+    const old = rootKey('old');
+    writeFileSync(file, old);
+    const environment = Object.fromEntries(
+      Object.entries(settings).map(([name, value]) => [name, value === 'FILE' ? file : value]),
+    );
+    const server = stack.use(spawnServer({ ...data, ...environment }));
+    const url = await server.ready();
+    return { server, url, file, old, data };
+  }
+
+  /** What the log says of the next reading. */
+  async function reload(
+    server: ServerProcess,
+  ): Promise<{ level: string; rootKeyIds: string[]; reason?: string }> {
+    const before = server.stdout().length;
+    server.kill('SIGHUP');
+    const line = await until('the server has read its keys', () =>
+      server
+        .stdout()
+        .slice(before)
+        .split('\n')
+        .find((text) => text.includes('"rootKeyIds"') && text.endsWith('}')),
+    );
+    return JSON.parse(line);
+  }
+
+  test.each([
+    ['from the file of ENCRYPTION_KEYS_FILE', 'keys', { ENCRYPTION_KEYS_FILE: 'FILE' }],
+    ['from the generated file in DATA_DIR', 'encryption-keys', {}],
+  ])('%s, and the first of them wraps', async (_, name, settings) => {
+    await using stack = new AsyncDisposableStack();
+    const { server, url, file, old } = await start(stack, name, settings);
+    writeFileSync(file, `${rootKey('next')}\n${old}\n`);
+    expect(await reload(server)).toMatchObject({ level: 'info', rootKeyIds: ['next', 'old'] });
+    expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+  });
+
+  test('but keeps those that it has when the new ones cannot be used, and says why without any of them', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, url, file, old } = await start(stack, 'keys', { ENCRYPTION_KEYS_FILE: 'FILE' });
+    const [next, another] = [rootKey('next'), rootKey('old')];
+    for (const [text, why] of [
+      [`${next},old:${old.slice(4, 20)}`, 'entry 2 holds 12 bytes instead of 32'],
+      [next, 'are wrapped by "old", which is not among them'],
+      [`${next},${another}`, '"old" is not the key that wrapped the stored data keys'],
+    ] as const) {
+      writeFileSync(file, text);
+      expect(await reload(server)).toMatchObject({
+        level: 'error',
+        rootKeyIds: ['old'],
+        reason: expect.stringContaining(`ENCRYPTION_KEYS_FILE ${file}: `),
+      });
+      expect(server.stdout()).toContain(JSON.stringify(why).slice(1, -1));
+      expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+    }
+    for (const key of [old, next, another]) expect(server.stdout()).not.toContain(key.slice(6, 18));
+    writeFileSync(file, `${next},${old}`);
+    expect(await reload(server)).toMatchObject({ rootKeyIds: ['next', 'old'] });
+  });
+
+  test('and says that the environment of a running process does not change', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server } = await start(stack, 'keys', { ENCRYPTION_KEYS: rootKey('k1') });
+    expect(await reload(server)).toMatchObject({
+      level: 'error',
+      rootKeyIds: ['k1'],
+      reason: expect.stringContaining('use ENCRYPTION_KEYS_FILE'),
+    });
+  });
+});
+
+test('after they were read again, the first of the root keys wraps what is new, and all unwrap', async () => {
+  await using stack = new AsyncDisposableStack();
+  const data = await emptyData(stack);
+  const file = join(data.DATA_DIR ?? '', 'keys');
+  const [old, next] = [rootKey('old'), rootKey('next')];
+  writeFileSync(file, old);
+  const stores = await openStores(readConfig({ ...data, ENCRYPTION_KEYS_FILE: file }), createLog('silent'));
+  stack.defer(() => stores.close());
+  const { database, vault } = stores;
+  const rootKeyOf = async (orgId: string) => {
+    const em = database.forkAcross();
+    await vault.addDataKeys(em, orgId);
+    await em.flush();
+    const { rootKeyId } = await database.forkAcross().findOneOrFail(DataKey, { orgId, purpose: 'AUDIT' });
+    return rootKeyId;
+  };
+  const [before, after] = [randomUUID(), randomUUID()];
+  expect(await rootKeyOf(before)).toBe('old');
+  writeFileSync(file, `${next},${old}`);
+  await stores.reloadKeys();
+  expect(await rootKeyOf(after)).toBe('next');
+  const em = database.forkAcross();
+  for (const orgId of [before, after]) await vault.mac(em, orgId, 'AUDIT', { any: 'thing' });
+});
+
+test('a server that lacks a root key in use is not ready', async () => {
+  const server = await startTestServer();
+  const isReady = async () => (await fetch(`${server.url}/health/ready`)).status;
+  expect(await isReady()).toBe(200);
+  const em = server.asOwner();
+  await server.restartedVault(rootKey('next')).addDataKeys(em, randomUUID());
+  await em.flush();
+  expect(await isReady()).toBe(503);
+  expect(server.logs()).toContain('not ready');
+  await server.close();
+});

@@ -1,0 +1,159 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { text } from 'node:stream/consumers';
+
+/** A request of KMS's API, as far as it matters here. */
+export interface KmsRequest {
+  action: 'Encrypt' | 'Decrypt';
+  KeyId: string;
+  EncryptionContext: Record<string, string>;
+  Plaintext?: string;
+  CiphertextBlob?: string;
+  /** The `Authorization` header. */
+  authorization: string;
+}
+
+/** What KMS would answer instead of doing what it is asked for: an error by its name, nothing at all, or nothing yet. */
+export type KmsBehaviour = (
+  request: KmsRequest,
+) => undefined | { status: number; error: string } | 'hang up' | Promise<undefined>;
+
+/** An AWS KMS on 127.0.0.1 that really encrypts, and does as it is told. */
+export interface TestKms extends AsyncDisposable {
+  /** What the SDK has to have in its environment to find it. */
+  environment: Record<string, string>;
+  /** The access key that is in there, which must show up nowhere. */
+  credentials: readonly string[];
+  /** Every request so far, the oldest first. */
+  requests: readonly KmsRequest[];
+  /** Every data key that was there in the clear, in base64. */
+  plaintexts: ReadonlySet<string>;
+  /** The ARN of a new key. */
+  newKey(): string;
+  /** From now on, answers like this; without one, as it should. */
+  behave(behaviour?: KmsBehaviour): void;
+  close(): Promise<void>;
+}
+
+const region = 'eu-west-1';
+
+/** Refuses, as for want of a right. */
+export const denied: KmsBehaviour = () => ({ status: 400, error: 'AccessDeniedException' });
+
+/** Asks to slow down. */
+export const throttled: KmsBehaviour = () => ({ status: 400, error: 'ThrottlingException' });
+
+/** Takes the request and never answers. */
+export const silent: KmsBehaviour = () => new Promise(() => {});
+
+/** Closes the connection instead of answering. */
+export const hangsUp: KmsBehaviour = () => 'hang up';
+
+export async function startKms(): Promise<TestKms> {
+  const keys = new Map<string, Buffer>();
+  const requests: KmsRequest[] = [];
+  const plaintexts = new Set<string>();
+  const credentials = [
+    `AKIA${randomBytes(8).toString('hex').toUpperCase()}`,
+    randomBytes(30).toString('hex'),
+  ];
+  const [accessKeyId = '', secretAccessKey = ''] = credentials;
+  let behaviour: KmsBehaviour = () => undefined;
+
+  const server = createServer(async (request, response) => {
+    const asked = await parse(request);
+    requests.push(asked);
+    if (asked.Plaintext) plaintexts.add(asked.Plaintext);
+    const instead = await behaviour(asked);
+    if (instead === 'hang up') request.socket.destroy();
+    // A careless message, so that whoever repeats it is found out.
+    else if (instead) send(response, instead.status, { __type: instead.error, message: secretAccessKey });
+    else send(response, ...answer(asked));
+  });
+
+  function answer(asked: KmsRequest): [status: number, body: object] {
+    const { action, KeyId, Plaintext = '', CiphertextBlob = '', authorization } = asked;
+    const isSigned = authorization.includes(`Credential=${accessKeyId}/`);
+    if (!isSigned || !authorization.includes(`/${region}/kms/`)) {
+      return [400, { __type: 'UnrecognizedClientException' }];
+    }
+    const key = keys.get(KeyId);
+    if (!key) return [400, { __type: 'NotFoundException' }];
+    if (action === 'Encrypt') {
+      const blob = encrypt(key, asked, Buffer.from(Plaintext, 'base64'));
+      return [200, { CiphertextBlob: blob.toString('base64'), KeyId }];
+    }
+    try {
+      const plain = decrypt(key, asked, Buffer.from(CiphertextBlob, 'base64')).toString('base64');
+      plaintexts.add(plain);
+      return [200, { Plaintext: plain, KeyId }];
+    } catch {
+      return [400, { __type: 'InvalidCiphertextException' }];
+    }
+  }
+
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the test KMS has no port');
+  const close = async () => {
+    if (!server.listening) return;
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  };
+  return {
+    environment: {
+      AWS_ENDPOINT_URL_KMS: `http://127.0.0.1:${address.port}`,
+      AWS_ACCESS_KEY_ID: accessKeyId,
+      AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    },
+    credentials,
+    requests,
+    plaintexts,
+    newKey: () => {
+      const id = randomBytes(16)
+        .toString('hex')
+        .replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+      const arn = `arn:aws:kms:${region}:123456789012:key/${id}`;
+      keys.set(arn, randomBytes(32));
+      return arn;
+    },
+    behave: (next = () => undefined) => {
+      behaviour = next;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+async function parse(request: IncomingMessage): Promise<KmsRequest> {
+  const [, action] = /^TrentService\.(Encrypt|Decrypt)$/.exec(String(request.headers['x-amz-target'])) ?? [];
+  if (action !== 'Encrypt' && action !== 'Decrypt') throw new Error('the test KMS only wraps and unwraps');
+  const { authorization = '' } = request.headers;
+  return { ...JSON.parse(await text(request)), action, authorization };
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/x-amz-json-1.1' }).end(JSON.stringify(body));
+}
+
+/** The context is authenticated, whatever order its names come in. */
+function contextOf({ EncryptionContext = {} }: KmsRequest): Buffer {
+  return Buffer.from(JSON.stringify(Object.entries(EncryptionContext).sort()));
+}
+
+function encrypt(key: Buffer, asked: KmsRequest, plain: Buffer): Buffer {
+  const iv = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(contextOf(asked));
+  return Buffer.concat([iv, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+}
+
+function decrypt(key: Buffer, asked: KmsRequest, blob: Buffer): Buffer {
+  const decipher = createDecipheriv('aes-256-gcm', key, blob.subarray(0, 12))
+    .setAAD(contextOf(asked))
+    .setAuthTag(blob.subarray(-16));
+  return Buffer.concat([decipher.update(blob.subarray(12, -16)), decipher.final()]);
+}
