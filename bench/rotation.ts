@@ -1,0 +1,17 @@
+/**
+ * Proves that keys are rotated with the doors open: `npm run prove:rotation`, with DATABASE_URL of an empty PostgreSQL
+ * database. 10,000 connections, two servers at work, and `rotate --reseal`, which is killed twice on the way; then a
+ * server without the old root key. Exit code 1 when anything did not go as it should.
+ */
+import { readConfig } from '../src/config.ts';
+import { proveRotation } from '../test/testkit/rotation.ts';
+
+const { databaseUrl } = readConfig();
+if (!databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');
+const size = { databaseUrl, connections: 10_000, organisations: 8, workers: 8, sample: 500 };
+const { requests, failures, ...seen } = await proveRotation(size, console.log);
+const asked = Object.values(requests).reduce((sum, count) => sum + count, 0);
+console.log({ ...seen, requests, asked, failed: failures.length });
+for (const failure of failures.slice(0, 20)) console.log(failure);
+const { dataKeysOnOldRoot, onRetiredDataKeys, onKeysOfOldRoot } = seen.left;
+if (failures.length + dataKeysOnOldRoot + onRetiredDataKeys + onKeysOfOldRoot > 0) process.exitCode = 1;

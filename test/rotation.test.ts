@@ -1,0 +1,371 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { GraphQLClient, gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { ApiKey } from '../src/access/api-key.entity.ts';
+import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
+import { openOrm } from '../src/database/database.ts';
+import { asOwner, bound, inSession } from '../src/database/session.ts';
+import { entities } from '../src/entities.ts';
+import { createLog } from '../src/log.ts';
+import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { emptyData, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { type KmsBehaviour, startKms, type TestKms } from './testkit/kms.ts';
+import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { runScript, spawnScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { proveRotation } from './testkit/rotation.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+// Most of these start processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 });
+
+const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
+
+const verifyMutation = gql`
+  mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }
+`;
+const updateMutation = gql`
+  mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+    updateOktaConnection(id: $id, input: $input) { appConnection { id version } }
+  }
+`;
+
+const verified = { verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } } };
+
+/** An Okta that takes one token and no other. */
+async function oktaOf(token: () => string): Promise<TestOkta> {
+  return startOkta({
+    handler: (request, response) =>
+      (request.headers.authorization === `SSWS ${token()}` ? handleAsOkta : tokenRejected)(request, response),
+  });
+}
+
+describe('keys are rotated', () => {
+  const everything = gql`
+    {
+      appConnections(first: 10) {
+        nodes { id name description version createdAt updatedAt credentialsHash verification { status checkedAt } }
+      }
+    }
+  `;
+
+  test('with every connection, deleted ones too, and nothing else of them changes', async () => {
+    await using stack = new AsyncDisposableStack();
+    const data = await emptyData(stack);
+    const token = randomBytes(20).toString('hex');
+    const strict = stack.use(await oktaOf(() => token));
+    const [old, next] = [rootKey('old'), rootKey('next')];
+    const apiKey = randomBytes(24).toString('hex');
+    const settings = { ...data, BOOTSTRAP_API_KEY: apiKey, TRUSTED_INSTANCE_HOSTS: strict.hostPort };
+    const headers = { authorization: `Bearer ${apiKey}` };
+    const serve = async (keys: string, work: (client: GraphQLClient) => Promise<void>) => {
+      await using server = spawnServer({ ...settings, ENCRYPTION_KEYS: keys });
+      await work(new GraphQLClient(`${await server.ready()}/graphql`, { headers }));
+      server.kill('SIGTERM');
+      await server.ended();
+    };
+    const input = (name: string) => okta({ name }, { instanceUrl: strict.origin, apiToken: token });
+
+    const ids: string[] = [];
+    let before: unknown;
+    let hash = '';
+    await serve(old, async (client) => {
+      for (const name of ['one', 'two', 'deleted']) {
+        const { createOktaConnection } = await client.request<Created>(createMutation, input(name));
+        ids.push(createOktaConnection.appConnection.id);
+        hash = createOktaConnection.appConnection.credentialsHash;
+      }
+      await client.request(updateMutation, { id: ids[1], input: { description: 'changed once' } });
+      await client.request('mutation ($id: UUID!) { deleteAppConnection(id: $id) { id } }', { id: ids[2] });
+      before = await client.request(everything);
+    });
+
+    const rotated = await runScript(
+      'keys.ts',
+      { ...settings, ENCRYPTION_KEYS: `${next},${old}` },
+      'rotate',
+      '--reseal',
+    );
+    expect(rotated).toMatchObject({ code: 0, stderr: '' });
+    expect(rotated.stdout).toContain('3 connections sealed again');
+
+    await serve(next, async (client) => {
+      expect(await client.request(everything)).toEqual(before);
+      await client.request(
+        'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }',
+        {
+          id: ids[2],
+        },
+      );
+      for (const id of ids) expect(await client.request(verifyMutation, { id })).toEqual(verified);
+      // The key that makes hashes is the same.
+      const { createOktaConnection } = await client.request<Created>(createMutation, input('again'));
+      expect(createOktaConnection.appConnection.credentialsHash).toBe(hash);
+      const { auditEvents } = await client.request<{ auditEvents: { nodes: { action: string }[] } }>(
+        '{ auditEvents(first: 50) { nodes { action keyId changedFields outcome connectionId } } }',
+      );
+      expect(auditEvents.nodes.filter(({ action }) => action === 'ROTATE_KEYS')).toEqual([
+        {
+          ...{ action: 'ROTATE_KEYS', keyId: null, outcome: 'OK', connectionId: null },
+          changedFields: ['rootKey', 'sealKey'],
+        },
+      ]);
+      expect(auditEvents.nodes.filter(({ action }) => action === 'UPDATE_CONNECTION')).toHaveLength(1);
+    });
+    const audit = await runScript('verify-audit.ts', { ...settings, ENCRYPTION_KEYS: next });
+    expect(audit).toMatchObject({ code: 0, stderr: '' });
+  });
+});
+
+test('data keys of before are known to have been made under the root key that wrapped them', async () => {
+  await using database = await emptyDatabase();
+  const orm = await openOrm(database.location, entities, createLog('silent'));
+  await inSession(asOwner, () => orm.migrator.up({ to: '0005-access' }));
+  const em = bound(orm.em.fork(), asOwner);
+  await em.execute(
+    `insert into data_key (id, org_id, purpose, wrapped, root_key_id, created_at) values (?, ?, 'SEAL', '', 'k1', now())`,
+    [randomUUID(), randomUUID()],
+  );
+  await inSession(asOwner, () => orm.migrator.up());
+  expect(await em.execute('select root_key_id, made_under from data_key')).toEqual([
+    { root_key_id: 'k1', made_under: 'k1' },
+  ]);
+  await orm.close(true);
+});
+
+describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
+  let kms: TestKms;
+  beforeAll(async () => {
+    kms = await startKms();
+    for (const [name, value] of Object.entries(kms.environment)) vi.stubEnv(name, value);
+  });
+  afterAll(async () => {
+    vi.unstubAllEnvs();
+    await kms.close();
+  });
+
+  /** A server that has `old` in front, and what a rotation needs to know that has `next` there. */
+  async function start(stack: AsyncDisposableStack, old = rootKey('old')) {
+    const next = rootKey('next');
+    const folder = stack.use(temporaryFolder());
+    const trusted = stack.use(await startOkta());
+    const config = { trustedInstanceHosts: new Set([trusted.hostPort]) };
+    const server = await startTestServer({ rootKeys: `${old},${next}`, config });
+    stack.defer(() => server.close());
+    const { location } = server;
+    const environment = {
+      ...kms.environment,
+      DATA_DIR: folder.path,
+      DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
+      ENCRYPTION_KEYS: `${next},${old}`,
+    };
+    const rotate = () => spawnScript('keys.ts', environment, 'rotate', '--reseal');
+    return { server, environment, old, next, rotate };
+  }
+
+  /** Under what a connection is sealed now. */
+  async function sealKeyOf(
+    server: TestServer,
+    id: string,
+  ): Promise<Pick<DataKey, 'madeUnder' | 'retiredAt'>> {
+    const { dataKeyId } = await server.asOwner().findOneOrFail(AppConnection, { id });
+    const { madeUnder, retiredAt } = await server.asOwner().findOneOrFail(DataKey, { id: dataKeyId });
+    return { madeUnder, retiredAt };
+  }
+
+  const isNew = { madeUnder: 'next', retiredAt: null };
+
+  /** How many statements wait for a lock. */
+  async function waiting(server: TestServer): Promise<number> {
+    const { count } = await server.asOwner().execute<{ count: number }>(
+      `select count(*)::int as count from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'`,
+      [],
+      'get',
+    );
+    return count;
+  }
+
+  /** Holds up the first who wants a key that makes hashes: credentials are sealed by then, and not stored yet. */
+  function holdAfterSealing() {
+    const [held, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let isFirst = true;
+    const behaviour: KmsBehaviour = ({ action, EncryptionContext: { use } }) => {
+      if (!isFirst || action !== 'Decrypt' || use !== 'FINGERPRINT') return undefined;
+      isFirst = false;
+      held.resolve();
+      return released.promise.then(() => undefined);
+    };
+    kms.behave(behaviour);
+    return { held: held.promise, release: released.resolve };
+  }
+
+  test('what was sealed before its key was retired, and is stored afterwards, is sealed under the new one', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, rotate } = await start(stack, `old:${kms.newKey()}`);
+    const { client } = await server.newOrganisation();
+    const hold = holdAfterSealing();
+    const creating = client.request<Created>(createMutation, okta());
+    await hold.held;
+    await using rotation = rotate();
+    expect(await rotation.ended()).toEqual({ code: 0, signal: null });
+    hold.release();
+    const { id } = (await creating).createOktaConnection.appConnection;
+    expect(await sealKeyOf(server, id)).toEqual(isNew);
+    expect(await client.request(verifyMutation, { id })).toEqual(verified);
+  });
+
+  test('so is what replaces credentials that were sealed again meanwhile', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, rotate } = await start(stack, `old:${kms.newKey()}`);
+    const { apiKey, client } = await server.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    const { id } = createOktaConnection.appConnection;
+    const restarted = await startTestServer({ beside: server });
+    stack.defer(() => restarted.close());
+    const hold = holdAfterSealing();
+    const input = { credentials: { apiToken: 'another-good-token' } };
+    const updating = restarted.clientFor(apiKey).request(updateMutation, { id, input });
+    await hold.held;
+    await using rotation = rotate();
+    expect(await rotation.ended()).toEqual({ code: 0, signal: null });
+    expect(rotation.stdout()).toContain('1 connections sealed again');
+    hold.release();
+    expect(await updating).toMatchObject({ updateOktaConnection: { appConnection: { version: 2 } } });
+    expect(await sealKeyOf(server, id)).toEqual(isNew);
+    const vault = server.restartedVault();
+    const row = await server
+      .asOwner()
+      .findOneOrFail(AppConnection, { id }, { populate: ['sealedCredentials'] });
+    const whose = { orgId: row.orgId, connectionId: id, app: 'okta', method: 'api-token' };
+    const binding = { ...whose, host: 'example.okta.com' };
+    const sealed = { text: row.sealedCredentials ?? '', dataKeyId: row.dataKeyId };
+    const { apiToken } = await vault.open(server.asOwner(), binding, sealed);
+    expect(apiToken?.reveal()).toBe('another-good-token');
+  });
+
+  test('a rotation waits for whoever has stored something and not committed yet, and seals it again', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, rotate } = await start(stack);
+    const { orgId, client } = await server.newOrganisation();
+    const { id: keyId } = await server.asOwner().findOneOrFail(ApiKey, { orgId });
+    // What a request is known by is stored after the connection; another one by the same name holds it up there.
+    const obstacle = server.asOwner();
+    await obstacle.begin();
+    await obstacle.execute(
+      `insert into idempotent_request (org_id, caller, key, fingerprint, outcome, created_at)
+        values (?, ?, 'once', '', '{}', now())`,
+      [orgId, `key:${keyId}`],
+    );
+    const creating = client.request<Created>(createMutation, okta({ idempotencyKey: 'once' }));
+    await until('the create waits', async () => (await waiting(server)) === 1 || undefined);
+    await using rotation = rotate();
+    let hasEnded = false;
+    void rotation.ended().then(() => {
+      hasEnded = true;
+    });
+    await until('the rotation waits too', async () => hasEnded || (await waiting(server)) === 2 || undefined);
+    expect(hasEnded).toBe(false);
+    await obstacle.rollback();
+    const { id } = (await creating).createOktaConnection.appConnection;
+    expect(await rotation.ended()).toEqual({ code: 0, signal: null });
+    expect(await sealKeyOf(server, id)).toEqual(isNew);
+  });
+
+  test('credentials that are replaced while they are being sealed again stay what they were replaced with', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, rotate } = await start(stack);
+    const { orgId, client } = await server.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    const { id } = createOktaConnection.appConnection;
+    const stored = () =>
+      server.asOwner().findOneOrFail(AppConnection, { id }, { populate: ['sealedCredentials'] });
+    const { sealedCredentials: before, dataKeyId } = await stored();
+    const whose = { orgId, connectionId: id, app: 'okta', method: 'api-token', host: 'example.okta.com' };
+    // Whoever updates it has the row, and commits once the rotation has sealed what was there before.
+    const another = { apiToken: new Secret('another-good-token') };
+    const { text } = await server.vault.seal(server.asOwner(), whose, another);
+    const update = server.asOwner();
+    await update.begin();
+    await update.execute('update app_connection set sealed_credentials = ? where id = ?', [text, id]);
+    await using rotation = rotate();
+    await until('the rotation waits', async () => (await waiting(server)) === 1 || undefined);
+    await update.commit();
+    expect(await rotation.ended()).toEqual({ code: 0, signal: null });
+    const after = await stored();
+    expect(after.sealedCredentials).not.toBe(before);
+    expect(after.dataKeyId).not.toBe(dataKeyId);
+    const sealed = { text: after.sealedCredentials ?? '', dataKeyId: after.dataKeyId };
+    const { apiToken } = await server.vault.open(server.asOwner(), whose, sealed);
+    expect(apiToken?.reveal()).toBe('another-good-token');
+    expect(await sealKeyOf(server, id)).toEqual(isNew);
+  });
+
+  test('an organisation that is made meanwhile with the old root key in front is rotated too', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, environment, old, next, rotate } = await start(stack);
+    const { client } = await server.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    const { id } = createOktaConnection.appConnection;
+    const holder = server.asOwner();
+    await holder.begin();
+    await holder.execute('select from app_connection where id = ? for update', [id]);
+    await using rotation = rotate();
+    await until('the rotation waits', async () => (await waiting(server)) === 1 || undefined);
+    const behind = { ...environment, ENCRYPTION_KEYS: `${old},${next}` };
+    expect(await runScript('admin.ts', behind, 'create-organisation', '--name', 'Late')).toMatchObject({
+      code: 0,
+    });
+    expect(await server.asOwner().count(DataKey, { rootKeyId: 'old' })).toBe(3);
+    await holder.commit();
+    expect(await rotation.ended()).toEqual({ code: 0, signal: null });
+    expect(await server.asOwner().count(DataKey, { rootKeyId: 'old' })).toBe(0);
+    expect(
+      await server.asOwner().count(DataKey, { purpose: 'SEAL', retiredAt: null, madeUnder: 'old' }),
+    ).toBe(0);
+  });
+
+  test('what does not open is told and left, and all else is rotated', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, rotate } = await start(stack);
+    const [one, other] = [await server.newOrganisation(), await server.newOrganisation()];
+    const ids: string[] = [];
+    for (const { client } of [one, one, other]) {
+      const name = `n-${ids.length}`;
+      const { createOktaConnection } = await client.request<Created>(createMutation, okta({ name }));
+      ids.push(createOktaConnection.appConnection.id);
+    }
+    await server.asOwner().execute(
+      `update app_connection set sealed_credentials = (select sealed_credentials from app_connection where id = ?)
+        where id = ?`,
+      [ids[1] ?? '', ids[0] ?? ''],
+    );
+    const fingerprint = { orgId: other.orgId, purpose: 'FINGERPRINT' } as const;
+    await server.asOwner().nativeUpdate(DataKey, fingerprint, { wrapped: 'broken' });
+    const { id: brokenKey } = await server.asOwner().findOneOrFail(DataKey, fingerprint);
+    await using rotation = rotate();
+    expect(await rotation.ended()).toEqual({ code: 1, signal: null });
+    expect(rotation.stderr()).toMatch(/^Cannot do that: this was left as it is: [^\n]+\n$/);
+    expect(rotation.stderr()).toContain(`data key ${brokenKey} of organisation ${other.orgId}`);
+    expect(rotation.stderr()).toContain(`connection ${ids[0]} of organisation ${one.orgId}`);
+    expect(await server.asOwner().count(DataKey, { rootKeyId: 'old' })).toBe(1);
+    expect(await sealKeyOf(server, ids[0] ?? '')).toMatchObject({ madeUnder: 'old' });
+    for (const id of ids.slice(1)) expect(await sealKeyOf(server, id)).toEqual(isNew);
+  });
+
+  test('hundreds of connections, killed twice on the way, and no request fails', async () => {
+    await using database = await emptyDatabase();
+    const { location } = database;
+    if (location.kind !== 'postgresql') throw new Error('this needs a PostgreSQL');
+    const size = { connections: 300, organisations: 2, workers: 4, sample: 25 };
+    const proof = await proveRotation({ ...size, databaseUrl: location.url }, () => {});
+    expect(proof.failures).toEqual([]);
+    expect(proof.left).toEqual({ dataKeysOnOldRoot: 0, onRetiredDataKeys: 0, onKeysOfOldRoot: 0 });
+    expect(proof.opened).toBeGreaterThanOrEqual(size.connections);
+    expect(proof.verified).toBe(size.sample);
+    expect(proof.leftWhenKilled.every((left) => left > 0)).toBe(true);
+    for (const count of Object.values(proof.requests)) expect(count).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { handleAsOkta } from '../../src/apps/okta/stand-in.ts';
+import { AppConnection } from '../../src/connections/app-connection.entity.ts';
+import { type Database, openDatabase } from '../../src/database/database.ts';
+import { asOwner, bound } from '../../src/database/session.ts';
+import { entities } from '../../src/entities.ts';
+import { createLog } from '../../src/log.ts';
+import { parseKeyring } from '../../src/secrets/keyring.ts';
+import { Secret } from '../../src/secrets/secret.ts';
+import { Vault } from '../../src/secrets/vault.ts';
+import { startOkta, tokenRejected } from './okta.ts';
+import {
+  runScript,
+  type ServerProcess,
+  spawnScript,
+  spawnServer,
+  temporaryFolder,
+  until,
+} from './process.ts';
+import { inParallel, Traffic } from './traffic.ts';
+
+/** How large the proof is to be. */
+export interface ProofSize {
+  /** An empty database of PostgreSQL. */
+  databaseUrl: Secret;
+  connections: number;
+  organisations: number;
+  /** How many ask at once while keys are rotated. */
+  workers: number;
+  /** How many connections are verified through the API at the end. */
+  sample: number;
+}
+
+/** What was seen. */
+export interface Proof {
+  /** Requests during the rotation, by what they asked. */
+  requests: Record<string, number>;
+  /** What did not go as it should have. Empty, if all went well. */
+  failures: string[];
+  /** How many connections were left to seal again when the rotation was killed, each time. */
+  leftWhenKilled: number[];
+  rotationSeconds: number;
+  /** On what root key data keys are at the end, and on what data keys connections. */
+  left: { dataKeysOnOldRoot: number; onRetiredDataKeys: number; onKeysOfOldRoot: number };
+  /** Opened with the new root key alone, and found to be what was last stored. */
+  opened: number;
+  /** Verified through a server with the new root key alone, by an Okta that checks the token. */
+  verified: number;
+}
+
+const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
+
+/**
+ * Rotates from one root key to another with `rotate --reseal`, which is killed twice and at the end runs twice at once,
+ * while two servers are asked for all that touches credentials; then starts a server without the old root key.
+ */
+export async function proveRotation(size: ProofSize, tell: (line: string) => void): Promise<Proof> {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(temporaryFolder());
+  const database = await openDatabase(
+    { kind: 'postgresql', url: size.databaseUrl },
+    entities,
+    createLog('silent'),
+  );
+  stack.defer(() => database.close());
+  const valid = new Set<string>();
+  const upstream = stack.use(
+    await startOkta({
+      handler: (request, response) => {
+        const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
+        (valid.has(token) ? handleAsOkta : tokenRejected)(request, response);
+      },
+    }),
+  );
+  const [old, next] = [rootKey('old'), rootKey('next')];
+  const keysFile = join(folder.path, 'keys');
+  const settings = {
+    DATABASE_URL: size.databaseUrl.reveal(),
+    DATA_DIR: folder.path,
+    ENCRYPTION_KEYS_FILE: keysFile,
+    TRUSTED_INSTANCE_HOSTS: upstream.hostPort,
+  };
+  writeFileSync(keysFile, old);
+  const servers = [stack.use(spawnServer(settings)), stack.use(spawnServer(settings))];
+  const urls = await Promise.all(servers.map((server) => server.ready()));
+
+  const orgKeys: string[] = [];
+  for (let index = 1; index <= size.organisations; index += 1) {
+    const { stdout } = await runScript(
+      'admin.ts',
+      settings,
+      'create-organisation',
+      '--name',
+      `Acme ${index}`,
+    );
+    orgKeys.push(/ack_\w+/.exec(stdout)?.[0] ?? '');
+  }
+  const traffic = new Traffic(urls, orgKeys, upstream.origin, valid);
+  await inParallel(16, size.connections, (index) => traffic.make(index, `kept-${index}`));
+  const removed = traffic.kept.filter((_, index) => index % 20 === 0);
+  for (const kept of removed) await traffic.remove(kept);
+  tell(`${traffic.kept.length} connections made, ${removed.length} of them deleted with a way back`);
+
+  // First every server gets to know the new root key, and only then does any of them wrap with it.
+  for (const keys of [`${old}\n${next}`, `${next}\n${old}`]) {
+    writeFileSync(keysFile, keys);
+    await Promise.all(servers.map((server) => reload(server, keys)));
+  }
+  traffic.isCounting = true;
+  const working = traffic.work(size.workers);
+  const start = performance.now();
+  const leftWhenKilled: number[] = [];
+  for (const share of [2 / 3, 1 / 3]) {
+    leftWhenKilled.push(await rotateAndKill(database, settings, traffic.kept.length * share));
+    tell(`killed with ${leftWhenKilled.at(-1)} connections left to seal again`);
+  }
+  const last = [1, 2].map(() => runScript('keys.ts', settings, 'rotate', '--reseal'));
+  for (const { code, stdout, stderr } of await Promise.all(last)) {
+    if (code !== 0) traffic.failures.push(`rotate ended with ${code}: ${stdout}${stderr}`);
+    tell(stdout.trim());
+  }
+  const rotationSeconds = (performance.now() - start) / 1_000;
+  // Also afterwards, all goes on as before.
+  await sleep(1_000);
+  traffic.stop();
+  await working;
+  traffic.isCounting = false;
+
+  for (const server of servers) server.kill('SIGTERM');
+  await Promise.all(servers.map((server) => server.ended()));
+  writeFileSync(keysFile, next);
+  const server = stack.use(spawnServer(settings));
+  traffic.urls = [await server.ready()];
+  const left = await countLeft(database);
+  const opened = await openAll(database, next, traffic);
+  let verified = 0;
+  for (const kept of sampleOf(traffic.kept, size.sample)) {
+    if (kept.isDeleted) await traffic.restore(kept);
+    const isGood = await traffic.verify(kept);
+    const token = upstream.requests.at(-1)?.headers.authorization;
+    if (isGood && token === `SSWS ${kept.token}`) verified += 1;
+  }
+  await assertTold(database, traffic);
+  const audit = await runScript('verify-audit.ts', settings);
+  if (audit.code !== 0) traffic.failures.push(`the audit trail is not whole: ${audit.stdout}${audit.stderr}`);
+  const { requests, failures } = traffic;
+  return { requests, failures, leftWhenKilled, rotationSeconds, left, opened, verified };
+}
+
+/** Tells a server to read its root keys again, and waits until it says that it has. */
+async function reload(server: ServerProcess, keys: string): Promise<void> {
+  const ids = keys.split('\n').map((key) => key.split(':')[0]);
+  server.kill('SIGHUP');
+  await until('the server has read its keys', () =>
+    server.stdout().includes(`"rootKeyIds":${JSON.stringify(ids)}`) ? true : undefined,
+  );
+}
+
+/** Starts a rotation and kills it when no more than this many are left; gives how many were. */
+async function rotateAndKill(
+  database: Database,
+  settings: Record<string, string>,
+  when: number,
+): Promise<number> {
+  await using rotation = spawnScript('keys.ts', settings, 'rotate', '--reseal');
+  const left = await until(
+    'half of it is done',
+    async () => {
+      const { onKeysOfOldRoot } = await countLeft(database);
+      return onKeysOfOldRoot <= when ? onKeysOfOldRoot : undefined;
+    },
+    600_000,
+  );
+  rotation.kill('SIGKILL');
+  const { signal } = await rotation.ended();
+  if (signal !== 'SIGKILL') throw new Error(`The rotation had ended before: ${rotation.stderr()}`);
+  return left;
+}
+
+async function countLeft(database: Database): Promise<Proof['left']> {
+  return bound(database.forkAcross(), asOwner).execute(
+    `select (select count(*)::int from data_key where root_key_id <> 'next') as "dataKeysOnOldRoot",
+      (select count(*)::int from app_connection join data_key k on k.id = data_key_id
+        where retired_at is not null) as "onRetiredDataKeys",
+      (select count(*)::int from app_connection join data_key k on k.id = data_key_id
+        where made_under <> 'next') as "onKeysOfOldRoot"`,
+    [],
+    'get',
+  );
+}
+
+/** Opens what each row holds, with this root key alone, and compares it with what was last stored. */
+async function openAll(database: Database, key: string, { kept, failures }: Traffic): Promise<number> {
+  const vault = new Vault(parseKeyring(new Secret(key)), createLog('silent'));
+  const em = bound(database.forkAcross(), asOwner);
+  const rows = await em.find(AppConnection, {}, { populate: ['sealedCredentials'] });
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  if (rows.length !== kept.length) failures.push(`${rows.length} rows, but ${kept.length} were kept`);
+  let opened = 0;
+  for (const { id, token, made } of kept) {
+    const row = byId.get(id);
+    if (!row) {
+      failures.push(`${id} is gone`);
+      continue;
+    }
+    const { orgId, app, method, publicCredentials, sealedCredentials, dataKeyId } = row;
+    const host = new URL(publicCredentials.instanceUrl ?? '').host;
+    const binding = { orgId, connectionId: id, app, method, host };
+    const sealed = { text: sealedCredentials ?? '', dataKeyId };
+    const secrets = await vault.open(em, binding, sealed).catch(() => undefined);
+    if (secrets?.apiToken?.reveal() === token) opened += 1;
+    else failures.push(`${id} does not open to what was stored`);
+    if (
+      made &&
+      (row.version !== made.version ||
+        row.credentialsHash !== made.credentialsHash ||
+        row.updatedAt.getTime() !== new Date(made.updatedAt).getTime())
+    ) {
+      failures.push(`${id} was changed by the rotation`);
+    }
+  }
+  return opened;
+}
+
+/** Each organisation's trail tells once of the rotation, however often it was begun. */
+async function assertTold(database: Database, { failures }: Traffic): Promise<void> {
+  const told: { count: number }[] = await bound(database.forkAcross(), asOwner).execute(
+    `select count(e.seq)::int as count from organisation o
+      left join audit_event e on e.org_id = o.id and e.action = 'ROTATE_KEYS' group by o.id`,
+  );
+  if (told.some(({ count }) => count !== 1)) failures.push(`events: ${told.map(({ count }) => count)}`);
+}
+
+function sampleOf<T>(all: readonly T[], size: number): T[] {
+  const step = Math.max(1, Math.floor(all.length / size));
+  return all.filter((_, index) => index % step === 0).slice(0, size);
+}
