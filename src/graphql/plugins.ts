@@ -3,7 +3,7 @@ import {
   type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
-  type GraphQLError,
+  GraphQLError,
   type GraphQLSchema,
   getOperationAST,
   isInputType,
@@ -106,6 +106,22 @@ const unspoken: Readonly<Record<number, string>> = {
 /** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
 export function useShapedErrors(shape: Shaper): Plugin<Context> {
   return {
+    onRequestParse({ requestParser, setRequestParser }) {
+      if (!requestParser) return;
+      setRequestParser(async (request) => {
+        try {
+          return await requestParser(request);
+        } catch (error) {
+          // The variables and extensions of a GET are parsed as they come, and what the parser says repeats them.
+          if (error instanceof SyntaxError)
+            throw badRequest('The variables and extensions are JSON objects.');
+          // Whoever has left before all was said hears no answer, and has not found a fault of ours.
+          if ((error as NodeJS.ErrnoException).code === 'ECONNRESET')
+            throw badRequest('The request was cut off.');
+          throw error;
+        }
+      });
+    },
     onResultProcess({ result, setResult }) {
       if (Array.isArray(result) || !('errors' in result) || !result.errors) return;
       const errors = result.errors.map(shape);
@@ -119,6 +135,10 @@ export function useShapedErrors(shape: Shaper): Plugin<Context> {
       setResponse(new fetchAPI.Response(`${text}\n`, { status: response.status, headers: response.headers }));
     },
   };
+}
+
+function badRequest(message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code: 'BAD_REQUEST', http: { status: 400 } } });
 }
 
 const notOfItsType = 'This is not a value of its type; the schema says what is.';

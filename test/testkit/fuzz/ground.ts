@@ -1,0 +1,28 @@
+import { randomUUID } from 'node:crypto';
+import type { Lookup } from '../../../src/outbound/outbound.ts';
+import { createOver, restClient } from '../rest.ts';
+import type { Ground } from './values.ts';
+
+/** Finds no host at all, so that nothing leaves this machine. */
+export const nowhere: Lookup = async () => {
+  throw Object.assign(new Error('There are no hosts.'), { code: 'ENOTFOUND' });
+};
+
+/** Makes a few connections, and gives all that hostile requests are made with. */
+export async function prepareGround(url: string, apiKey: string, projectId: string): Promise<Ground> {
+  const rest = restClient(url, apiKey);
+  const names = ['ground-one', 'ground-two', 'ground-three'];
+  const ids = [randomUUID(), projectId];
+  for (const name of names) {
+    const { id, orgId } = await createOver(rest, { name, projectId });
+    ids.push(id, orgId);
+  }
+  await rest('DELETE', `/api/v1/app-connections/okta/${ids[2]}`);
+  return {
+    apiKey,
+    projectId,
+    ids: [...new Set(ids)],
+    names,
+    planted: '00planted7Hk2mQx9fV4tLw8sRz3bN6cJ1dYpA5gE0uTi',
+  };
+}

@@ -1,0 +1,116 @@
+import { connect } from 'node:net';
+import type { GraphQLSchema } from 'graphql';
+import { type HostileRequest, hostileRequest } from './requests.ts';
+import type { Ground } from './values.ts';
+
+/** Which requests to send, and where. */
+export interface FuzzOptions {
+  url: string;
+  ground: Ground;
+  schema: GraphQLSchema;
+  seed: number;
+  /** The numbers of the first request, and of the one after the last. */
+  from: number;
+  to: number;
+}
+
+/** Something that an answer must not be. */
+export interface Violation {
+  number: number;
+  kind: string;
+  what: string;
+  answer: string;
+}
+
+/** What came of it. */
+export interface FuzzReport {
+  /** How many answers there were of each status, or `none`. */
+  statuses: Record<string, number>;
+  /** And of each error code. */
+  codes: Record<string, number>;
+  violations: Violation[];
+}
+
+const concurrency = 8;
+const patienceMs = 20_000;
+
+/** Sends hostile requests, several at a time, and looks at every answer. */
+export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
+  const { ground, schema, seed, to, url } = options;
+  const report: FuzzReport = { statuses: {}, codes: {}, violations: [] };
+  let next = options.from;
+  const worker = async () => {
+    for (let number = next++; number < to; number = next++) {
+      const request = hostileRequest(seed, number, ground, schema);
+      const { kind } = request;
+      const answer = await send(new URL(url), request);
+      const status = answer === undefined ? 'too late' : (/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 'none');
+      count(report.statuses, status);
+      for (const [, code] of (answer ?? '').matchAll(/"code":"([A-Z_]+)"/g)) count(report.codes, `${code}`);
+      const what = answer === undefined ? 'no answer in time' : wrongWith(answer, ground);
+      if (what) report.violations.push({ number, kind, what, answer: (answer ?? '').slice(0, 2_000) });
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, worker));
+  return report;
+}
+
+function count(counts: Record<string, number>, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1;
+}
+
+const forbidden: Readonly<Record<string, RegExp>> = {
+  'a fault of ours': /"code":"INTERNAL_SERVER_ERROR"/,
+  'a stack': /\n\s+at |node:internal|\.[tj]s:\d+|node_modules/,
+  SQL: /\brelation "|violates|syntax error at|\bapp_connection\b|audit_head|api_key_|DriverException|\bpg_/,
+  'a path': /\/(home|root|tmp|usr|var|work)\//,
+};
+
+/** What is wrong with an answer, or undefined. */
+export function wrongWith(answer: string, { planted }: Ground): string | undefined {
+  const [, status = '', body = ''] = /^HTTP\/1\.1 (\d{3}).*?\r\n\r\n(.*)$/s.exec(answer) ?? [];
+  if (status.startsWith('5') && !(status === '503' && /"code":"UPSTREAM_/.test(body)))
+    return `status ${status}`;
+  if (isIn(planted, answer)) return 'the planted token';
+  // GraphiQL's page, with all of its scripts.
+  if (/^content-type: text\/html/im.test(answer)) return undefined;
+  return Object.entries(forbidden).find(([, pattern]) => pattern.test(answer))?.[0];
+}
+
+/** Whether a text has the token in it, as it is or in hexadecimal, URL encoding or base64. */
+export function isIn(token: string, haystack: string): boolean {
+  const bytes = Buffer.from(token);
+  // Base64 looks different at each of its three alignments; what is looked for is the part that all texts share.
+  const aligned = [0, 1, 2].map((shift) =>
+    Buffer.concat([Buffer.alloc(shift), bytes])
+      .toString('base64')
+      .slice(shift === 0 ? 0 : 4, -4),
+  );
+  return [token, bytes.toString('hex'), ...aligned].some((form) => haystack.includes(form));
+}
+
+/** Sends bytes and gives what comes back, to the end or to where a stream of events begins; undefined if nothing ends. */
+function send(url: URL, { bytes, isWhole }: HostileRequest): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    const socket = connect({ host: url.hostname, port: Number(url.port) }, () => {
+      // Node's server takes the end of what is sent for the end of all interest in the answer.
+      if (isWhole) socket.write(bytes);
+      else socket.end(bytes);
+    });
+    const done = (answer: string | undefined) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => done(undefined), patienceMs);
+    const all = () => Buffer.concat(chunks).toString('latin1');
+    socket.on('data', (chunk) => {
+      chunks.push(chunk);
+      // A stream may be silent for long, and Yoga keeps its connection even when it is over.
+      if (/content-type: (text\/event-stream|multipart\/mixed)/i.test(all())) setTimeout(() => done(all()), 100);
+    });
+    socket.once('close', () => done(all()));
+    socket.on('error', () => done(all()));
+  });
+}
