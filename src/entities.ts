@@ -3,6 +3,7 @@ import { Organisation, Project } from './access/organisation.entity.ts';
 import { AuditEvent, AuditHead } from './audit/audit-event.entity.ts';
 import { AppConnection } from './connections/app-connection.entity.ts';
 import { IdempotentRequest } from './connections/idempotency.entity.ts';
+import { RateLimit } from './limits/rate-limit.entity.ts';
 import { DataKey } from './secrets/data-key.entity.ts';
 
 /** Everything that is stored. */
@@ -15,4 +16,5 @@ export const entities = [
   IdempotentRequest,
   Organisation,
   Project,
+  RateLimit,
 ];

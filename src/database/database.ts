@@ -11,7 +11,18 @@ import type { Logger } from '../log.ts';
 import type { Secret } from '../secrets/secret.ts';
 import { ChangeFeed, changesChannel, listen } from './changes.ts';
 import { migrations } from './migrations/list.ts';
-import { asOwner, asSystem, asTenant, bound, inSession, settleEmbedded, settlePool } from './session.ts';
+import {
+  asOwner,
+  asSystem,
+  asTenant,
+  bound,
+  inSession,
+  queryPool,
+  type Statement,
+  settleEmbedded,
+  settlePool,
+  statementTimeoutMs,
+} from './session.ts';
 
 /** Where the data is. */
 export type DatabaseLocation =
@@ -35,6 +46,11 @@ export interface Database {
   announce(em: EntityManager, orgId: string): Promise<void>;
   /** Hears, from all servers, that something has changed. */
   changes: ChangeFeed;
+  /**
+   * For libraries that bring their own SQL: their statements are the system's. Absent on the embedded database, which
+   * no two servers share.
+   */
+  shared?: { query(statement: Statement): Promise<unknown> };
   close(): Promise<void>;
 }
 
@@ -79,6 +95,12 @@ export async function openDatabase(
       else await em.execute('select pg_notify(?, ?)', [changesChannel, orgId]);
     },
     changes,
+    ...(!isEmbedded && {
+      shared: {
+        query: async (statement: Statement) =>
+          queryPool(await orm.em.getConnection().getNativeClient(), asSystem, statement),
+      },
+    }),
     close: async () => {
       changes.close();
       await orm.close(true);
@@ -123,7 +145,7 @@ export async function openOrm(
         // The driver reads the whole URL, sslmode and all; the ORM only host, user and database.
         connectionString: location.url.reveal(),
         connectionTimeoutMillis: 5_000,
-        statement_timeout: 30_000,
+        statement_timeout: statementTimeoutMs,
         idle_in_transaction_session_timeout: 60_000,
         onPoolCreated: settlePool,
       },

@@ -14,7 +14,16 @@ export function keptApart(table: string, column = 'org_id') {
   const own = `${column} = ${organisation}`;
   const policies: PolicyDef[] = [
     { name: `${table}_tenant`, roles: [roles.tenant], using: own, check: own },
-    { name: `${table}_system`, roles: [roles.system], using: 'true', check: 'true' },
+    forSystem(table),
   ];
   return { rowLevelSecurity: 'force' as const, policies };
+}
+
+/** Row-level security for a table that is of no organisation: those who serve one see nothing of it. */
+export function ofNobody(table: string) {
+  return { rowLevelSecurity: 'force' as const, policies: [forSystem(table)] };
+}
+
+function forSystem(table: string): PolicyDef {
+  return { name: `${table}_system`, roles: [roles.system], using: 'true', check: 'true' };
 }

@@ -56,7 +56,16 @@ export function bound(em: EntityManager, session: Session): EntityManager {
   });
 }
 
-const settleSql = `select set_config('role', $1, false), set_config('${organisationSetting}', $2, false)`;
+/** How long PostgreSQL works on a statement, or waits for a lock on its behalf, before it gives up. */
+export const statementTimeoutMs = 10_000;
+
+const settleSql = `select set_config('role', $1, false), set_config('${organisationSetting}', $2, false),
+  set_config('statement_timeout', $3, false)`;
+
+function settings({ role, orgId }: Session): string[] {
+  // The owner migrates, and what that takes nobody knows beforehand.
+  return [role, orgId, role === 'none' ? '0' : `${statementTimeoutMs}`];
+}
 
 /** What of the driver's pool is used here. */
 interface Pool {
@@ -65,7 +74,28 @@ interface Pool {
 
 interface Client {
   query(sql: string, values: string[]): Promise<unknown>;
+  query(statement: Statement): Promise<unknown>;
   release(isBroken?: boolean): void;
+}
+
+/** A statement as the driver takes it, with `$1` for its first value; prepared, if it has a name. */
+export interface Statement {
+  name?: string;
+  text: string;
+  values?: readonly unknown[];
+}
+
+/** Runs a statement of somebody else's making on a connection of the pool. */
+export async function queryPool(pool: Pool, session: Session, statement: Statement): Promise<unknown> {
+  const client = await inSession(session, () => pool.connect());
+  try {
+    const result = await client.query(statement);
+    client.release();
+    return result;
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
 }
 
 /**
@@ -81,7 +111,7 @@ export function settlePool(pool: Pool): void {
     if (settled.get(client) === keyOf(session)) return client;
     try {
       settled.delete(client);
-      await client.query(settleSql, [session.role, session.orgId]);
+      await client.query(settleSql, settings(session));
       settled.set(client, keyOf(session));
       return client;
     } catch (error) {
@@ -100,7 +130,7 @@ export function settleEmbedded(database: PGlite): void {
     const session = sessions.getStore() ?? asNobody;
     if (settled === keyOf(session)) return;
     settled = undefined;
-    await query(settleSql, [session.role, session.orgId]);
+    await query(settleSql, settings(session));
     settled = keyOf(session);
   };
   database.query = async (...given) => {

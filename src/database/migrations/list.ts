@@ -4,6 +4,7 @@ import { Find } from './0003-find.ts';
 import { Audit } from './0004-audit.ts';
 import { Access } from './0005-access.ts';
 import { Rotation } from './0006-rotation.ts';
+import { RateLimits } from './0007-rate-limits.ts';
 import { Administrators } from './0008-administrators.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -14,5 +15,6 @@ export const migrations = [
   { name: '0004-audit', class: Audit },
   { name: '0005-access', class: Access },
   { name: '0006-rotation', class: Rotation },
+  { name: '0007-rate-limits', class: RateLimits },
   { name: '0008-administrators', class: Administrators },
 ];

@@ -1,0 +1,45 @@
+/** How often something may be done in a window. */
+export interface Rate {
+  points: number;
+  /**
+   * How many of the points a server takes at a time, to hand them out without asking again. What one server holds,
+   * another cannot hand out: a caller who asks several may be told to wait so many points too early for each of them.
+   */
+  block: number;
+}
+
+/** Every limit on how often. */
+export interface Rates {
+  /** How long a window is. It starts with the first point that is taken of it, and is one for all servers. */
+  windowSeconds: number;
+  /** Requests of an API key, or of a subject of the identity provider. */
+  caller: Rate;
+  /** Requests of an address that come without a credential that has been good before. */
+  stranger: Rate;
+  /** Credentials that let nobody in, by address. */
+  failedSignIn: Rate;
+  /** Calls to a host that the caller names, by API key or subject. */
+  outbound: Rate;
+  /** The same for all callers of an organisation together. */
+  outboundOfOrganisation: Rate;
+  /** How many subscriptions an API key or a subject may hold open on one server. */
+  subscriptions: number;
+}
+
+/** What is usual. */
+export const rates: Rates = {
+  windowSeconds: 60,
+  // 50 a second: a front end that serves many people with one key does not get there, and nor does a script that waits
+  // for its answers. It is a tenth of what one server with a small PostgreSQL answers, so no caller takes it all.
+  caller: { points: 3_000, block: 100 },
+  // An office behind one address signs in anew with some hundred credentials a minute, and not with more.
+  stranger: { points: 600, block: 30 },
+  // Whoever has mistyped a key tries a few times, and a script that has an old one tries once.
+  failedSignIn: { points: 20, block: 1 },
+  // A connection a second is more than people make, and what a move of some hundreds takes is minutes; looking for open
+  // ports in this way takes days. These are counted one by one: each goes with a call that takes far longer.
+  outbound: { points: 60, block: 1 },
+  outboundOfOrganisation: { points: 240, block: 1 },
+  // Each holds a socket and looks after its key every two seconds.
+  subscriptions: 50,
+};

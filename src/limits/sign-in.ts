@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import type { Authenticator } from '../access/authenticator.ts';
+import { SignInFailure } from '../access/sign-in-failure.ts';
+import { currentRequest } from '../log.ts';
+import type { RateLimits } from './rate-limits.ts';
+
+const maxKnown = 10_000;
+
+/**
+ * Signs callers in, and counts: requests for the caller, and before it is known who that is, for the address. A
+ * credential that this server has let in before is not counted for the address, so that nobody is kept out by neighbours
+ * behind the same address; and nobody is kept out by credentials of others that are refused.
+ */
+export function limitSignIns(
+  limits: RateLimits,
+  authenticate: Authenticator['authenticate'],
+): Authenticator['authenticate'] {
+  /** Hashes of credentials, those that were good last at the end. */
+  const known = new Set<string>();
+  return async (authorization) => {
+    const address = currentRequest.getStore()?.address;
+    const hash = createHash('sha256')
+      .update(authorization ?? '')
+      .digest('base64');
+    if (!known.has(hash)) await limits.ofStranger(address);
+    try {
+      const caller = await authenticate(authorization);
+      known.delete(hash);
+      known.add(hash);
+      const [oldest] = known;
+      if (known.size > maxKnown && oldest !== undefined) known.delete(oldest);
+      await limits.ofCaller(caller);
+      return caller;
+    } catch (error) {
+      if (error instanceof SignInFailure) {
+        known.delete(hash);
+        await limits.ofFailedSignIn(address);
+      }
+      throw error;
+    }
+  };
+}
