@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { assertNotMistyped } from './access/api-keys.ts';
 import type { OidcSettings } from './access/oidc.ts';
 import { StartError } from './errors.ts';
+import { type AddressRange, parseRange } from './http/address.ts';
 import { Secret } from './secrets/secret.ts';
 
 const secret = z.string().transform((text) => new Secret(text));
@@ -66,6 +67,20 @@ const environment = z.object({
     }),
   OKTA_STAND_IN: onOff.optional(),
   GRAPHIQL: onOff.optional(),
+  RATE_LIMITS: onOff.optional(),
+  TRUSTED_PROXIES: z
+    .string()
+    .default('')
+    .transform((list) =>
+      list
+        .split(',')
+        .map((entry) => entry.trim())
+        .filter(Boolean)
+        .map(parseRange),
+    )
+    .refine((ranges): ranges is AddressRange[] => !ranges.includes(undefined), {
+      error: 'must be addresses or networks: 10.0.0.7,10.1.0.0/16,fd00::/8',
+    }),
   DELETED_RETENTION_DAYS: z
     .string()
     .regex(/^\d{1,4}$/, { error: 'must be a number of days' })
@@ -109,6 +124,10 @@ export interface Config {
   /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
   oktaStandIn: boolean;
   graphiql: boolean;
+  /** Whether callers may be told that they ask too fast. */
+  rateLimits: boolean;
+  /** The proxies that are believed when they say whom they ask for. */
+  trustedProxies: readonly AddressRange[];
   /** How long a deleted connection can be restored. */
   deletedRetentionDays: number;
   logLevel: string;
@@ -152,6 +171,8 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),
     oktaStandIn: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
+    rateLimits: data.RATE_LIMITS ? data.RATE_LIMITS === 'on' : production,
+    trustedProxies: data.TRUSTED_PROXIES,
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
   };

@@ -65,7 +65,11 @@ export const errorCodes = {
   },
   RATE_LIMITED: {
     status: 429,
-    description: 'This caller asks too fast.',
+    description: 'This caller asks too fast. `extensions.retryAt` says when there is room again.',
+  },
+  SERVICE_UNAVAILABLE: {
+    status: 503,
+    description: 'Our database does not answer, or not in time. Try again later.',
   },
   INTERNAL_SERVER_ERROR: {
     status: 500,
@@ -137,6 +141,11 @@ export function badInput(issues: readonly Issue[]): Problem {
     issues.map(({ path, message }) => (path.length ? `${path.join('.')}: ${message}` : message)).join(' '),
     { issues, remedy: 'Correct the input and send it again; nothing was changed.' },
   );
+}
+
+/** `Retry-After` of HTTP: whole seconds, at least 1. */
+export function secondsUntil(time: Date): string {
+  return String(Math.max(1, Math.ceil((time.getTime() - Date.now()) / 1_000)));
 }
 
 /** The server cannot start. Its message is the one line that the operator sees. */

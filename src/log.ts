@@ -6,7 +6,7 @@ export type { Logger } from 'pino';
 /** What is known of the request being served, for its one log line. */
 export interface RequestRecord {
   readonly id: string;
-  /** Where it came from, as the operating system has it. */
+  /** Where it came from: as the operating system has it, or as a trusted proxy says. */
   readonly address?: string | undefined;
   /** The name of the GraphQL operation, once its document has been parsed. */
   operation?: string;

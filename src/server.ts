@@ -15,6 +15,11 @@ import { purgeExpired } from './connections/remove.ts';
 import { atStart, type Database } from './database/database.ts';
 import { StartError } from './errors.ts';
 import { createGraphQL } from './graphql/yoga.ts';
+import { addressOf } from './http/address.ts';
+import { httpLimits } from './http/limits.ts';
+import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
+import { type Rates, rates } from './limits/rates.ts';
+import { limitSignIns } from './limits/sign-in.ts';
 import { currentRequest, describeError, type Logger, type RequestRecord } from './log.ts';
 import { hostPort } from './outbound/address.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
@@ -34,6 +39,8 @@ export interface Parts {
   graphiqlApiKey?: Secret | undefined;
   /** How names are resolved and how long others may take to answer, where that is not to be as usual. */
   outbound?: Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
+  /** How often something may be done, where that is not to be as usual. */
+  rates?: Partial<Rates> | undefined;
 }
 
 /** A server that is listening. */
@@ -59,12 +66,14 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
     ...parts.outbound,
   });
+  const limits = config.rateLimits ? createRateLimits(parts, { ...rates, ...parts.rates }) : unlimited;
   const apiKey = isLoopback(config.host) ? parts.graphiqlApiKey?.reveal() : undefined;
   const connections: ConnectionParts = {
     apps: parts.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
     vault,
     outbound,
+    limits,
     deletedRetentionDays: config.deletedRetentionDays,
   };
   await atStart(database.forkAcross(), (em) => addNobody(em, vault));
@@ -78,14 +87,16 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
   const authenticator = new Authenticator(database, tokens);
+  const authenticate = auditSignIns({ database, vault }, authenticator);
   const shared = {
     connections,
-    authenticate: auditSignIns({ database, vault }, authenticator),
+    signIn: config.rateLimits ? limitSignIns(limits, authenticate) : authenticate,
     openIntrospection: !config.production,
     log,
   };
   const graphql = createGraphQL({
     ...shared,
+    authenticate,
     administration: { database, vault, authenticator },
     ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
   });
@@ -114,10 +125,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   };
 
   const unanswered = new Set<ServerResponse>();
-  const http = createHttpServer((request, response) => {
+  const http = createHttpServer(httpLimits, (request, response) => {
     unanswered.add(response);
     if (!http.listening) response.setHeader('connection', 'close');
-    const record: RequestRecord = { id: randomUUID(), address: request.socket.remoteAddress };
+    const record: RequestRecord = { id: randomUUID(), address: addressOf(request, config.trustedProxies) };
     const start = performance.now();
     response.setHeader('x-request-id', record.id);
     response.setHeader('cache-control', 'no-store');
@@ -126,6 +137,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     currentRequest.run(record, () => {
       response.once('close', () => {
         unanswered.delete(response);
+        // What was answered at length cannot have said that the connection is to be closed.
+        if (!http.listening) http.closeIdleConnections();
         logRequest(log, record, response, start);
       });
       answer(request, response).catch((error: unknown) => {
@@ -146,8 +159,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   }
 
   const purge = () =>
-    Promise.all([purgeExpired(connections), forgetRequests(connections)]).catch((error: unknown) =>
-      log.error({ error: describeError(error) }, 'what has expired could not be purged'),
+    Promise.all([purgeExpired(connections), forgetRequests(connections), forgetWindows(connections)]).catch(
+      (error: unknown) => log.error({ error: describeError(error) }, 'what has expired could not be purged'),
     );
   const purging = setInterval(purge, purgeEveryMs).unref();
   await purge();
@@ -207,10 +220,11 @@ function reply(response: ServerResponse, status: number, text: string): void {
 }
 
 function logRequest(log: Logger, record: RequestRecord, response: ServerResponse, start: number): void {
-  const { operation, orgId, keyId, subject } = record;
+  const { address, operation, orgId, keyId, subject } = record;
   log.info(
     {
       requestId: record.id,
+      address,
       method: response.req.method,
       status: response.statusCode,
       operation,

@@ -1,6 +1,6 @@
 import { getIntrospectionQuery } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+import { errorsOf, startTestServer, type TestServer, type WireError } from './testkit/server.ts';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -33,13 +33,26 @@ describe('one request cannot ask for more than any honest one does', () => {
     });
   });
 
-  test('bytes', async () => {
+  test.each([
+    ['in one piece', (body: string) => body],
+    [
+      'of a length that was not told before',
+      (body: string) =>
+        new ReadableStream({
+          start(controller) {
+            controller.enqueue(new TextEncoder().encode(body));
+            controller.close();
+          },
+        }),
+    ],
+  ])('bytes, %s', async (_, send) => {
     const { apiKey } = await server.newOrganisation();
     const response = await fetch(server.graphqlUrl, {
       method: 'POST',
       headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ query: `{ __typename } #${'x'.repeat(200_000)}` }),
-    });
+      body: send(JSON.stringify({ query: `{ __typename } #${'x'.repeat(200_000)}` })),
+      duplex: 'half',
+    } as RequestInit);
     expect(response.status).toBe(413);
   });
 
@@ -64,3 +77,102 @@ test.each([
   expect(response.status).toBe(status);
   expect(await response.text()).toMatch(text);
 });
+
+/** Sends as much of something as one request may have, and then a little more; gives the one error of that. */
+async function justTooMuch(
+  most: number,
+  requestOf: (count: number) => { query: string; variables?: Record<string, unknown> },
+): Promise<WireError | undefined> {
+  const { client } = await server.newOrganisation();
+  const send = (count: number) => {
+    const { query, variables } = requestOf(count);
+    return client.request(query, variables);
+  };
+  await expect(send(most)).resolves.toBeDefined();
+  const errors = await errorsOf(send(most + 1));
+  expect(errors.map(({ extensions }) => extensions.code)).toEqual(['BAD_USER_INPUT']);
+  return errors[0];
+}
+
+const some = (count: number, one: (index: number) => string) =>
+  Array.from({ length: count }, (_, index) => one(index)).join(' ');
+
+describe('one request may have this much and no more:', () => {
+  test.each<[string, number, (count: number) => string, RegExp]>([
+    ['15 aliases', 15, (count) => `{ ${some(count, (i) => `a${i}: __typename`)} }`, /15/],
+    [
+      '8 directives',
+      8,
+      (count) => `{ ${some(count, (i) => `... @skip(if: ${i > 0}) { __typename }`)} }`,
+      /Directives limit of 8/,
+    ],
+    // Four each, and two around them.
+    ['2,000 tokens', 499, (count) => `{ ${some(count, () => '... { __typename }')} }`, /limit of 2000/],
+    [
+      '12 levels',
+      10,
+      (count) =>
+        `{ __type(name: "Query") { ${some(count, () => 'ofType {')} name ${some(count, () => '}')} } }`,
+      /depth limit of 12/,
+    ],
+    ['10 of the same', 10, (count) => `{ ${some(count, () => '__typename')} }`, /more than 10 times/],
+    ['2 pages of 100 with everything in them', 2, (count) => `{ ${some(count, pageOfAll)} }`, /Cost limit/],
+  ])('%s', async (_, most, query, message) => {
+    const error = await justTooMuch(most, (count) => ({ query: query(count) }));
+    expect(error?.message).toMatch(message);
+  });
+
+  test('100 on a page', async () => {
+    for (const list of ['appConnections', 'auditEvents', 'apiKeys', 'projects']) {
+      const error = await justTooMuch(100, (first) => ({
+        query: `query ($first: Int!) { ${list}(first: $first) { pageInfo { endCursor } } }`,
+        variables: { first },
+      }));
+      expect(error?.message).toContain('at most 100');
+    }
+  });
+
+  test('100 items of a list in the input, as a variable and in the document', async () => {
+    const scopes = (count: number) => Array.from({ length: count }, () => 'CONNECTIONS_READ');
+    const error = await justTooMuch(100, (count) => ({
+      query: 'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } } }',
+      variables: { input: { name: 'any', scopes: scopes(count) } },
+    }));
+    expect(error?.extensions.issues).toEqual([{ path: ['input'], message: 'A list has at most 100 items.' }]);
+    await justTooMuch(100, (count) => ({
+      query: `mutation { createApiKey(input: { name: "any", scopes: [${scopes(count)}] }) { apiKey { id } } }`,
+    }));
+  });
+});
+
+test('however much is wrong with a request, the answer is not many times as long', async () => {
+  const { apiKey } = await server.newOrganisation();
+  const members = Array.from({ length: 9_000 }, (_, index) => [`k${index}`, 1]);
+  const body = JSON.stringify({
+    query:
+      'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
+    variables: { input: Object.fromEntries(members) },
+  });
+  const response = await fetch(server.graphqlUrl, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    body,
+  });
+  const text = await response.text();
+  expect(JSON.parse(text).errors[0].extensions.issues).toHaveLength(100);
+  expect(text.length).toBeLessThan(body.length);
+});
+
+/** All that there is to be known of a hundred connections. */
+function pageOfAll(index: number): string {
+  return `page${index}: appConnections(first: 100) {
+    totalCount
+    nodes {
+      id name description app method orgId projectId version createdAt updatedAt
+      isPlatformManagedCredentials credentialsHash
+      credentials { instanceUrl ... on OktaCredentials { tokenOwner { id login status } } }
+      verification { status checkedAt lastVerifiedAt failingSince code message remedy oktaRequestId }
+    }
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+  }`;
+}

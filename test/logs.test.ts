@@ -35,6 +35,7 @@ test('a request leaves one line, found by the request id of the answer', async (
     level: 'info',
     time: expect.any(String),
     requestId,
+    address: '127.0.0.1',
     method: 'POST',
     status: 200,
     operation: 'Create',

@@ -21,7 +21,8 @@ export async function auditRefusals<T>(
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Problem) await tell(parts, caller, attempt, error);
+    // Whoever is too fast could fill the trail. The log has a line of each request that was too many.
+    if (error instanceof Problem && error.code !== 'RATE_LIMITED') await tell(parts, caller, attempt, error);
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import { AppConnection } from './app-connection.entity.ts';
 import { assertVerified, outcomeColumns, part, sealedColumns, sealUnderActiveKey } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import type { CreateConnection } from './input.ts';
-import { appAndMethodOf, type ConnectionParts } from './parts.ts';
+import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
 import { assertNameFree, assertProject, keepingNamesApart, type Place } from './place.ts';
 import { recall, snapshot } from './snapshot.ts';
 
@@ -57,7 +57,7 @@ async function make(
 
   const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
   const credentials = part(method, input.credentials);
-  const diagnosis = await method.verify(credentials, parts.outbound);
+  const diagnosis = await method.verify(credentials, await outboundFor(parts, caller));
   const isKeptAnyway = diagnosis.status === 'UNREACHABLE' && input.onUnreachable === 'SAVE_UNVERIFIED';
   if (!isKeptAnyway) assertVerified(diagnosis);
 

@@ -1,5 +1,7 @@
+import type { Caller } from '../access/caller.ts';
 import type { App, Method } from '../apps/app.ts';
 import type { Database } from '../database/database.ts';
+import type { RateLimits } from '../limits/rate-limits.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { Vault } from '../secrets/vault.ts';
 
@@ -8,9 +10,22 @@ export interface ConnectionParts {
   apps: readonly App[];
   database: Database;
   vault: Vault;
+  /** Not to be used but through `outboundFor`. */
   outbound: Outbound;
+  limits: RateLimits;
   /** How long a deleted connection can be restored, in days. */
   deletedRetentionDays: number;
+}
+
+/**
+ * The way to a host that the caller has named. Ask for it each time: it is limited how often, so that nobody looks for
+ * open ports with this server.
+ *
+ * @throws Problem `RATE_LIMITED`
+ */
+export async function outboundFor({ outbound, limits }: ConnectionParts, caller: Caller): Promise<Outbound> {
+  await limits.ofOutbound(caller);
+  return outbound;
 }
 
 /** The app and the method of a stored connection. */

@@ -2,6 +2,7 @@ import type { Caller } from '../access/caller.ts';
 import type { App, Credentials, Method } from '../apps/app.ts';
 import { auditRefusals } from '../audit/audited.ts';
 import { badInput } from '../errors.ts';
+import type { Outbound } from '../outbound/outbound.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { assertVersion, changeConnection } from './change.ts';
 import {
@@ -15,7 +16,7 @@ import {
 } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import { notOfMethod, type UpdateConnection } from './input.ts';
-import { appAndMethodOf, type ConnectionParts } from './parts.ts';
+import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
 import { assertNameFree, keepingNamesApart } from './place.ts';
 import { findConnection } from './read.ts';
 import { recall, snapshot } from './snapshot.ts';
@@ -61,8 +62,8 @@ async function change(
   if (name !== before.name) await assertNameFree(em, before, name, namePath);
 
   const { app, method } = appAndMethodOf(parts, before);
-  const fresh = await newCredentials(parts, before, input);
-  const diagnosis = fresh && (await method.verify(fresh.credentials, parts.outbound));
+  const fresh = await newCredentials(parts, caller, before, input);
+  const diagnosis = fresh && (await method.verify(fresh.credentials, await outboundFor(parts, caller)));
   if (diagnosis) assertVerified(diagnosis);
   const whose = { app, method, orgId: before.orgId, connectionId: where.id };
   const columns = fresh &&
@@ -119,6 +120,7 @@ interface NewCredentials {
 /** The whole of the credentials as they would be, or undefined when they stay as they are. */
 async function newCredentials(
   parts: ConnectionParts,
+  caller: Caller,
   before: AppConnection,
   input: UpdateConnection,
 ): Promise<NewCredentials | undefined> {
@@ -151,7 +153,9 @@ async function newCredentials(
       })),
     );
   }
-  if (!input.allowDifferentOrganisation) await assertSameOrganisation(parts, app, before, shown);
+  if (!input.allowDifferentOrganisation) {
+    await assertSameOrganisation(await outboundFor(parts, caller), app, before, shown);
+  }
   return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
 }
 
@@ -170,7 +174,7 @@ function assertOfMethod(method: Method, { credentials }: UpdateConnection): void
 }
 
 async function assertSameOrganisation(
-  { outbound }: ConnectionParts,
+  outbound: Outbound,
   { name, moving }: App,
   before: AppConnection,
   shown: Credentials['public'],

@@ -4,7 +4,7 @@ import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { openCredentials, outcomeColumns, part } from './credentials.ts';
-import { appAndMethodOf, type ConnectionParts } from './parts.ts';
+import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
 import { findConnection } from './read.ts';
 
 /**
@@ -26,7 +26,7 @@ export async function verifyConnection(
     const before = await findConnection(em, caller, { id }, { withSecrets: true });
     const { method } = appAndMethodOf(parts, before);
     const credentials = await openCredentials(parts, em, before);
-    const diagnosis = await method.verify(credentials, parts.outbound);
+    const diagnosis = await method.verify(credentials, await outboundFor(parts, caller));
     const { name: connectionName, projectId } = before;
     await em.transactional(async (tx) => {
       // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
@@ -54,6 +54,6 @@ export async function validateCredentials(
   return auditForbidden(parts, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
     caller.assertMay('connections:verify');
     const { method } = appAndMethodOf(parts, target);
-    return method.verify(part(method, credentials), parts.outbound);
+    return method.verify(part(method, credentials), await outboundFor(parts, caller));
   });
 }

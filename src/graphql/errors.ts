@@ -9,7 +9,8 @@ import {
   Source,
   TokenKind,
 } from 'graphql';
-import { type ErrorCode, type Issue, Problem } from '../errors.ts';
+import { outageOf } from '../database/outage.ts';
+import { type ErrorCode, errorCodes, type Issue, Problem, secondsUntil } from '../errors.ts';
 import { type Logger, unexpected } from '../log.ts';
 
 /**
@@ -38,7 +39,8 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: u
   };
   return (error) => {
     if (error instanceof GraphQLError && done.has(error)) return error;
-    const cause = originOf(error);
+    const origin = originOf(error);
+    const cause = outageOf(origin, log) ?? origin;
     const outer: Partial<GraphQLError> = error instanceof GraphQLError ? error : {};
     if (cause instanceof Problem) return shaped(cause.code, cause.message, outer, detailsOf(cause));
     // Without a path it is about the request; with one it happened while resolving, which is our fault.
@@ -70,15 +72,28 @@ function detailsOf(problem: Problem): Record<string, unknown> {
     remedy,
     retryAt: retryAt?.toISOString(),
     currentVersion,
-    // Not being let in is about the whole request, so HTTP may say so too; the rest is about one field of it.
-    http: problem.code === 'UNAUTHENTICATED' ? unauthenticatedHttp : undefined,
+    http: httpOfProblem(problem),
   };
 }
 
-const unauthenticatedHttp = { status: 401, headers: { 'www-authenticate': 'Bearer' } };
+/** What is about the whole request, or whatever of it there is to come, HTTP may say too; the rest is about one field. */
+function httpOfProblem({ code, retryAt }: Problem) {
+  const { status } = errorCodes[code];
+  switch (code) {
+    case 'UNAUTHENTICATED':
+      return { status, headers: { 'www-authenticate': 'Bearer' } };
+    case 'RATE_LIMITED':
+    case 'SERVICE_UNAVAILABLE':
+      return { status, headers: retryAt && { 'retry-after': secondsUntil(retryAt) } };
+    default:
+      return undefined;
+  }
+}
 
 /** What is no GraphQL request at all is a 400 for everybody; with `spec`, clients of `application/json` get 200. */
 function httpOf({ extensions: { code, http } }: GraphQLError) {
+  // The rest of the body is not read any more, and would stand in the way of the next request.
+  if (code === 'REQUEST_ENTITY_TOO_LARGE') return { ...http, headers: { connection: 'close' } };
   return http && code === 'BAD_REQUEST' ? { ...http, spec: false } : http;
 }
 

@@ -1,3 +1,4 @@
+import { finished } from 'node:stream';
 import {
   coerceInputValue,
   type DocumentNode,
@@ -15,10 +16,11 @@ import {
 import type { Plugin } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
 import { unauthenticated } from '../access/sign-in-failure.ts';
-import { badInput, type Issue } from '../errors.ts';
+import { badInput, type Issue, Problem } from '../errors.ts';
 import { currentRequest } from '../log.ts';
-import type { Context } from './context.ts';
+import { type Context, callerOf } from './context.ts';
 import { createScrubber } from './errors.ts';
+import { hasLongList, tooLong } from './limits.ts';
 
 type Shaper = (error: unknown) => GraphQLError;
 
@@ -27,22 +29,24 @@ type Shaper = (error: unknown) => GraphQLError;
  * in production a stranger does not even get to see which fields are misspelt.
  */
 export function useAuthentication(options: {
+  signIn: (authorization: string | null) => Promise<Caller>;
   authenticate: (authorization: string | null) => Promise<Caller>;
   openIntrospection: boolean;
   shape: Shaper;
 }): Plugin<Context> {
-  const { authenticate, openIntrospection, shape } = options;
+  const { signIn, authenticate, openIntrospection, shape } = options;
   return {
     async onParams({ request, context, setResult }) {
       const authorization = request.headers.get('authorization');
-      if (authorization === null && openIntrospection) return;
       try {
-        const caller = await authenticate(authorization);
+        const caller = await signIn(authorization);
         const assertSignedIn = () => authenticate(authorization);
         Object.assign(context, { caller, assertSignedIn } satisfies Partial<Context>);
         const record = currentRequest.getStore();
         if (record) Object.assign(record, caller.actor);
       } catch (error) {
+        const isOpen = authorization === null && openIntrospection;
+        if (isOpen && error instanceof Problem && error.code === 'UNAUTHENTICATED') return;
         setResult({ errors: [shape(error)] });
       }
     },
@@ -75,7 +79,12 @@ export function useShapelyVariables(schema: GraphQLSchema, shape: Shaper): Plugi
       if (!operation) return undefined;
       const record = currentRequest.getStore();
       if (record && operation.name) record.operation = operation.name.value.slice(0, 64);
-      const issues = misshapen(schema, operation, variableValues ?? {}, scrub);
+      const issues: Issue[] = [];
+      try {
+        findMisshapen(schema, operation, variableValues ?? {}, scrub, issues);
+      } catch (error) {
+        if (error !== enough) throw error;
+      }
       return issues.length > 0 ? shape(badInput(issues)) : undefined;
     }),
   };
@@ -125,6 +134,9 @@ export function useShapedErrors(shape: Shaper): Plugin<Context> {
     onResultProcess({ result, setResult }) {
       if (Array.isArray(result) || !('errors' in result) || !result.errors) return;
       const errors = result.errors.map(shape);
+      // Whoever repeats the request on reading the status would do again what has been done.
+      const isPartial = Object.values(result.data ?? {}).some((value) => value !== null);
+      if (isPartial) for (const { extensions } of errors) delete extensions.http;
       const record = currentRequest.getStore();
       if (record) record.outcome = String(errors[0]?.extensions.code);
       setResult({ ...result, errors });
@@ -141,15 +153,36 @@ function badRequest(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: 'BAD_REQUEST', http: { status: 400 } } });
 }
 
-const notOfItsType = 'This is not a value of its type; the schema says what is.';
+/**
+ * Counts a subscription as open until its answer ends, however it ends, and refuses one that is too many. It has been
+ * counted as a request like any other.
+ */
+export function useBoundedSubscriptions(shape: Shaper): Plugin<Context> {
+  return {
+    onSubscribe({ args, setResultAndStopExecution }) {
+      const { connections, res } = args.contextValue;
+      try {
+        finished(res, connections.limits.openSubscription(callerOf(args.contextValue)));
+      } catch (error) {
+        setResultAndStopExecution({ errors: [shape(error)] });
+      }
+    },
+  };
+}
 
-function misshapen(
+const notOfItsType = 'This is not a value of its type; the schema says what is.';
+/** As many broken rules as this are told of: an answer is not to be many times as long as what it answers. */
+const maxIssues = 100;
+const enough = new Error(`There are ${maxIssues} broken rules.`);
+
+/** @throws `enough`, when that many have been found */
+function findMisshapen(
   schema: GraphQLSchema,
   operation: OperationDefinitionNode,
   values: Readonly<Record<string, unknown>>,
   scrub: (error: GraphQLError) => string,
-): Issue[] {
-  const issues: Issue[] = [];
+  issues: Issue[],
+): void {
   for (const { variable, type: typeNode, defaultValue } of operation.variableDefinitions ?? []) {
     const name = variable.name.value;
     const type = typeFromAST(schema, typeNode);
@@ -160,12 +193,16 @@ function misshapen(
         issues.push({ path: [name], message: `A value of type ${type} is needed.` });
       continue;
     }
+    if (hasLongList(value)) {
+      issues.push({ path: [name], message: tooLong });
+      continue;
+    }
     coerceInputValue(value, type, (path, part, error) => {
+      if (issues.length >= maxIssues) throw enough;
       const message = scrub(error);
       // A scalar words its own refusal, and may put the value into it.
       const isRepeated = typeof part === 'string' && part !== '' && message.includes(part);
       issues.push({ path: [name, ...path], message: isRepeated ? notOfItsType : message });
     });
   }
-  return issues;
 }

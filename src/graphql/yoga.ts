@@ -1,4 +1,3 @@
-import { EnvelopArmor } from '@escape.tech/graphql-armor';
 import { createYoga } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
 import type { AdministrationParts } from '../administration/parts.ts';
@@ -7,13 +6,22 @@ import type { Logger } from '../log.ts';
 import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
 import { graphiqlPage } from './graphiql.ts';
-import { useAuthentication, useShapedErrors, useShapelyVariables } from './plugins.ts';
+import { armor, maxBodyBytes, useFrugalDocuments, useJsonOnly } from './limits.ts';
+import {
+  useAuthentication,
+  useBoundedSubscriptions,
+  useShapedErrors,
+  useShapelyVariables,
+} from './plugins.ts';
 import { createSchema } from './schema.ts';
 
 /** What the GraphQL endpoint is made of. */
 export interface YogaOptions {
   connections: ConnectionParts;
   administration: AdministrationParts;
+  /** Finds out who asks, for a request that counts. */
+  signIn: (authorization: string | null) => Promise<Caller>;
+  /** Finds out whether whoever has asked is still let in. */
   authenticate: (authorization: string | null) => Promise<Caller>;
   /** Whether the schema may be read without a key. */
   openIntrospection: boolean;
@@ -22,34 +30,25 @@ export interface YogaOptions {
   log: Logger;
 }
 
-const maxBodyBytes = 100_000;
-
-/** What one request may ask for: enough for GraphiQL and for any client we know, too little to hold the server up. */
-const armor = new EnvelopArmor({
-  maxTokens: { n: 2_000 },
-  maxDepth: { n: 12 },
-  maxAliases: { n: 15 },
-  maxDirectives: { n: 20 },
-  costLimit: { maxCost: 5_000 },
-  // A stranger does not get as far as suggestions; the holder of a key may have them.
-  blockFieldSuggestion: { enabled: false },
-});
-
 /** The GraphQL endpoint, and GraphiQL at the same address for browsers. */
 export function createGraphQL(options: YogaOptions) {
   const { log, graphiql } = options;
   const schema = createSchema(options.connections.apps);
   const shape = createErrorShaper(schema, log);
-  return createYoga<object, Context>({
+  return createYoga<Pick<Context, 'res'>, Context>({
     schema,
-    context: {
+    context: ({ res }) => ({
+      res,
       connections: options.connections,
       administration: options.administration,
-    },
+    }),
     plugins: [
+      useJsonOnly(),
       ...armor.protect().plugins,
+      useFrugalDocuments(),
       useAuthentication({ ...options, shape }),
       useShapelyVariables(schema, shape),
+      useBoundedSubscriptions(shape),
       useShapedErrors(shape),
     ],
     maskedErrors: { maskError: (error) => shape(error) },

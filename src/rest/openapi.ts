@@ -13,6 +13,7 @@ const commonCodes: readonly ErrorCode[] = [
   'RATE_LIMITED',
   // The keys of the identity provider, for a token.
   'UPSTREAM_UNREACHABLE',
+  'SERVICE_UNAVAILABLE',
   'INTERNAL_SERVER_ERROR',
 ];
 
@@ -89,6 +90,13 @@ const bodyStatuses = {
   415: 'The body is not said to be JSON.',
 };
 
+/** The statuses after which the same may work later. */
+const retriable = new Set(['429', '503']);
+const retryAfter = z
+  .string()
+  .optional()
+  .meta({ description: 'In how many seconds trying again makes sense, if that is known.' });
+
 /** One response for each status; several codes may share one. */
 function problems(codes: ReadonlySet<ErrorCode>): ZodOpenApiResponsesObject {
   const byStatus = Map.groupBy(codes, (code) => errorCodes[code].status);
@@ -109,7 +117,11 @@ function statuses(descriptions: Readonly<Record<string, string>>): ZodOpenApiRes
   return Object.fromEntries(
     Object.entries(descriptions).map(([status, description]) => [
       status,
-      { description, content: { 'application/problem+json': { schema: problemAnswer } } },
+      {
+        description,
+        ...(retriable.has(status) && { headers: z.object({ 'retry-after': retryAfter }) }),
+        content: { 'application/problem+json': { schema: problemAnswer } },
+      },
     ]),
   );
 }

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
-import { badInput, type ErrorCode, errorCodes, type Issue, Problem } from '../errors.ts';
+import { outageOf } from '../database/outage.ts';
+import { badInput, type ErrorCode, errorCodes, type Issue, Problem, secondsUntil } from '../errors.ts';
 import { currentRequest, type Logger, unexpected } from '../log.ts';
 
 /** A failure that is about HTTP rather than about connections, and so has a status of its own. */
@@ -50,7 +51,8 @@ export interface ProblemResponse {
 }
 
 /** The one gateway of REST's errors: problems as they are, and everything else as `INTERNAL_SERVER_ERROR`. */
-export function describeProblem(error: unknown, log: Logger): ProblemResponse {
+export function describeProblem(thrown: unknown, log: Logger): ProblemResponse {
+  const error = outageOf(thrown, log) ?? thrown;
   if (!(error instanceof Problem)) {
     const { message, ...details } = unexpected(log, error);
     return shaped('INTERNAL_SERVER_ERROR', message, details);
@@ -99,8 +101,4 @@ function asInRest({ path: [first, ...rest], message }: Issue) {
   if (first === 'input') return { path: rest, message };
   if (first !== 'after') return { path: first === undefined ? [] : [first, ...rest], message };
   return { path: ['cursor'], message: 'This is no cursor of this list; follow the Link header of a page.' };
-}
-
-function secondsUntil(time: Date): string {
-  return String(Math.max(1, Math.ceil((time.getTime() - Date.now()) / 1_000)));
 }

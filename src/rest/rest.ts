@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
+import { Problem } from '../errors.ts';
 import { currentRequest, type Logger } from '../log.ts';
 import { assertNoBody, readBody } from './body.ts';
 import { noQuery } from './input.ts';
@@ -13,7 +14,8 @@ import { createRoutes } from './routes.ts';
 /** What the REST routes are made of. */
 export interface RestOptions {
   connections: ConnectionParts;
-  authenticate: (authorization: string | null) => Promise<Caller>;
+  /** Finds out who asks, for a request that counts. */
+  signIn: (authorization: string | null) => Promise<Caller>;
   /** Whether the description of the routes may be read without a key. */
   openIntrospection: boolean;
   log: Logger;
@@ -40,7 +42,7 @@ export function createRest(options: RestOptions) {
 }
 
 async function answer(
-  { authenticate, openIntrospection }: RestOptions,
+  { signIn, openIntrospection }: RestOptions,
   routes: readonly Route[],
   request: IncomingMessage,
 ): Promise<Answer<unknown>> {
@@ -63,8 +65,11 @@ async function answer(
   const record = currentRequest.getStore();
   if (record) record.operation = `${route.method} ${route.path}`;
   const { authorization = null } = headers;
-  const isOpen = route.isOpen && openIntrospection && authorization === null;
-  const caller = isOpen ? undefined : await authenticate(authorization);
+  const caller = await signIn(authorization).catch((error: unknown) => {
+    const isOpen = route.isOpen && openIntrospection && authorization === null;
+    if (isOpen && error instanceof Problem && error.code === 'UNAUTHENTICATED') return undefined;
+    throw error;
+  });
   if (record && caller) Object.assign(record, caller.actor);
 
   const body = route.rules.body ? await readBody(request) : assertNoBody(request);

@@ -22,6 +22,7 @@ export interface TestServerOptions {
   config?: Partial<Config>;
   outbound?: Parts['outbound'];
   apps?: Parts['apps'];
+  rates?: Parts['rates'];
   /** A server to share the database and the keys with. */
   beside?: TestServer;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
@@ -99,6 +100,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     graphiqlApiKey: options.graphiqlApiKey,
     outbound: options.outbound,
     apps: options.apps,
+    rates: options.rates,
   });
   const graphqlUrl = `${server.url}/graphql`;
   const clientFor = (apiKey: string) =>

@@ -1,0 +1,168 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { RateLimit } from '../src/limits/rate-limit.entity.ts';
+import { forgetWindows } from '../src/limits/rate-limits.ts';
+import { rates } from '../src/limits/rates.ts';
+import { administer, testDatabaseUrl } from './testkit/database.ts';
+import { createMutation, okta } from './testkit/operations.ts';
+import { askGraphQL, askRest, codesOf, startLimited } from './testkit/rates.ts';
+import type { TestServer } from './testkit/server.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const limits = {
+  caller: { points: 40, block: 10 },
+  stranger: { points: 12, block: 4 },
+  failedSignIn: { points: 5, block: 1 },
+  outbound: { points: 4, block: 1 },
+};
+
+describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
+  let one: TestServer;
+  let other: TestServer;
+  beforeAll(async () => {
+    one = await startLimited(limits);
+    other = await startLimited(limits, { beside: one });
+  });
+  afterAll(async () => {
+    await other.close();
+    await one.close();
+  });
+
+  let addresses = 0;
+  /** A new caller at an address of its own. */
+  const newCaller = async () => {
+    const { apiKey } = await one.newOrganisation();
+    addresses += 1;
+    return { apiKey, address: `198.51.100.${addresses}` };
+  };
+  const either = (index: number) => (index % 2 ? other : one);
+  const letThrough = (codes: readonly string[]) => codes.filter((code) => code !== 'RATE_LIMITED').length;
+
+  describe('two servers', () => {
+    test('share what a caller may ask, but for a block that the one may have and the other wants', async () => {
+      const caller = await newCaller();
+      const codes = await codesOf(60, (index) => askGraphQL(either(index), caller));
+      expect(letThrough(codes)).toBeLessThanOrEqual(40);
+      expect(letThrough(codes)).toBeGreaterThanOrEqual(30);
+    });
+
+    test('never let more through, also when all of it comes at once', async () => {
+      const caller = await newCaller();
+      const asked = Array.from({ length: 120 }, (_, index) => askGraphQL(either(index), caller));
+      const codes = (await Promise.all(asked)).map(({ code }) => code ?? 'OK');
+      expect(letThrough(codes)).toBeLessThanOrEqual(40);
+      expect(letThrough(codes)).toBeGreaterThanOrEqual(30);
+    });
+
+    test('share what an address may ask without a good credential, and how often it may be wrong', async () => {
+      const asker = { address: '192.0.2.77' };
+      const anonymous = await codesOf(20, (index) => askRest(either(index), asker));
+      expect(letThrough(anonymous)).toBeLessThanOrEqual(12);
+      expect(letThrough(anonymous)).toBeGreaterThanOrEqual(8);
+      const wrong = { address: '192.0.2.78', apiKey: 'nobody-has-this-key-nobody-has-this-key' };
+      expect(letThrough(await codesOf(10, (index) => askRest(either(index), wrong)))).toBe(5);
+    });
+
+    test('share how often credentials may be tried, to the last of them', async () => {
+      const caller = await newCaller();
+      const make = (index: number) =>
+        askGraphQL(either(index), caller, createMutation, okta({ name: `c-${index}` }));
+      expect(await codesOf(6, make)).toEqual(['OK', 'OK', 'OK', 'OK', 'RATE_LIMITED', 'RATE_LIMITED']);
+    });
+
+    test('begin anew together when the window is over', async () => {
+      const caller = await newCaller();
+      await codesOf(60, () => askGraphQL(one, caller));
+      expect((await askGraphQL(one, caller)).code).toBe('RATE_LIMITED');
+      // As if a minute had gone by, for the server that has not asked yet.
+      await one.asOwner().execute('update rate_limit set expire = 0');
+      const codes = await codesOf(60, () => askGraphQL(other, caller));
+      expect(letThrough(codes)).toBe(40);
+    });
+  });
+
+  test('reads do not ask the database how many there have been', async () => {
+    // Every statement that writes there, of whichever server, counted by the database itself.
+    for (const statement of [
+      'create sequence counted',
+      'grant usage on sequence counted to app_connections_system',
+      `create function count_statement() returns trigger language plpgsql as
+        $$ begin perform nextval('counted'); return null; end $$`,
+      'create trigger counting before insert on rate_limit for each statement execute function count_statement()',
+    ]) {
+      await one.asOwner().execute(statement);
+    }
+    const counted = async () => {
+      const { count } = await one
+        .asOwner()
+        .execute<{ count: number }>(
+          'select (last_value - 1 + is_called::int)::int as count from counted',
+          [],
+          'get',
+        );
+      return count;
+    };
+    const usual = await startLimited({ caller: rates.caller }, { beside: one });
+    const caller = await newCaller();
+    // The first takes a block, for the key and for the address that the key is new from.
+    await askGraphQL(usual, caller);
+    const before = await counted();
+    expect(before).toBe(2);
+    const half = rates.caller.block / 2;
+    await codesOf(half - 2, () => askGraphQL(usual, caller));
+    expect(await counted()).toBe(before);
+    const reads = 300;
+    await Promise.all(Array.from({ length: reads }, () => askGraphQL(usual, caller)));
+    await expect.poll(counted).toBeGreaterThan(before);
+    expect(await counted()).toBeLessThanOrEqual(before + Math.ceil((reads + half) / half));
+    await usual.close();
+  });
+
+  test('what was counted in windows that are over is forgotten, and nothing else', async () => {
+    const past = { key: 'caller:over', points: 3, expire: Date.now() - 1 };
+    const present = { key: 'caller:not-over', points: 3, expire: Date.now() + 600_000 };
+    for (const row of [past, present]) await one.asOwner().insert(RateLimit, row);
+    expect(await forgetWindows(one)).toBeGreaterThanOrEqual(1);
+    const left = await one.asOwner().find(RateLimit, { key: { $in: [past.key, present.key] } });
+    expect(left.map(({ key }) => key)).toEqual([present.key]);
+  });
+
+  test('a server that starts forgets them by itself', async () => {
+    await one.asOwner().insert(RateLimit, { key: 'caller:of-yesterday', points: 3, expire: 1 });
+    const next = await startLimited({}, { beside: one });
+    expect(await one.asOwner().count(RateLimit, { key: 'caller:of-yesterday' })).toBe(0);
+    await next.close();
+  });
+
+  test('while the counts are locked, each server counts for itself and answers', async () => {
+    const holder = one.asOwner();
+    await holder.begin();
+    await holder.execute('lock table rate_limit in access exclusive mode');
+    const caller = await newCaller();
+    const codes = await codesOf(45, () => askGraphQL(one, caller));
+    await holder.rollback();
+    expect(letThrough(codes)).toBe(40);
+    expect(one.logs()).toContain('rates are counted by this server alone');
+  });
+});
+
+describe.runIf(testDatabaseUrl)('while PostgreSQL is away', () => {
+  test('each server counts for itself: strangers are neither let in nor let loose', async () => {
+    const server = await startLimited(limits, { config: { production: true, graphiql: false } });
+    const name = server.databaseName;
+    await administer(`alter database ${name} with allow_connections false`);
+    await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+    const asker = { address: '192.0.2.80' };
+    const codes = await codesOf(14, () => askGraphQL(server, asker));
+    expect(codes.slice(0, 12)).toEqual(Array.from({ length: 12 }, () => 'UNAUTHENTICATED'));
+    expect(codes.slice(12)).toEqual(['RATE_LIMITED', 'RATE_LIMITED']);
+    const key = { address: '192.0.2.81', apiKey: 'any-key-will-do-any-key-will-do-any-key' };
+    expect(await askGraphQL(server, key)).toMatchObject({ status: 503, code: 'SERVICE_UNAVAILABLE' });
+
+    await administer(`alter database ${name} with allow_connections true`);
+    await expect
+      .poll(async () => (await askGraphQL(server, key)).code, { timeout: 20_000 })
+      .toBe('UNAUTHENTICATED');
+    await server.close();
+  });
+});

@@ -1,0 +1,346 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { nobodyId } from '../src/access/organisations.ts';
+import { readConfig } from '../src/config.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { askGraphQL, askRest, codesOf, type Limited, startLimited } from './testkit/rates.ts';
+import { oktaBody, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+// Some of these start servers, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const times = <T>(count: number, what: T): T[] => Array.from({ length: count }, () => what);
+
+/** What has to be in every answer that says that it was too often. */
+function expectTooFast(answer: Limited): void {
+  expect(answer).toMatchObject({
+    status: 429,
+    code: 'RATE_LIMITED',
+    remedy: expect.stringContaining('retryAt'),
+  });
+  const seconds = (Date.parse(answer.retryAt ?? '') - Date.now()) / 1_000;
+  expect(Number(answer.retryAfter)).toBeGreaterThanOrEqual(1);
+  // The one was rounded up, and the other is a moment old.
+  expect(Math.abs(Number(answer.retryAfter) - seconds)).toBeLessThan(2);
+}
+
+const watching = 'subscription ($after: String) { appConnectionChanged(after: $after) { kind } }';
+
+/** Opens a subscription, and says whether it may stay open. */
+async function open(server: TestServer, apiKey: string, variables = {}, leaving = new AbortController()) {
+  const { status } = await fetch(server.graphqlUrl, {
+    method: 'POST',
+    signal: leaving.signal,
+    headers: {
+      authorization: `Bearer ${apiKey}`,
+      'content-type': 'application/json',
+      accept: 'text/event-stream',
+    },
+    body: JSON.stringify({ query: watching, variables }),
+  });
+  return { status, leave: () => leaving.abort() };
+}
+
+describe('a caller', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startLimited({ caller: { points: 7, block: 3 } });
+  });
+  afterAll(() => server.close());
+
+  test('is answered as often as the limit says, over GraphQL and REST together, and then told when again', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const ask = (index: number) => (index % 2 ? askRest : askGraphQL)(server, { apiKey });
+    expect(await codesOf(9, ask)).toEqual([...times(7, 'OK'), ...times(2, 'RATE_LIMITED')]);
+    expectTooFast(await askGraphQL(server, { apiKey }));
+    expectTooFast(await askRest(server, { apiKey }));
+  });
+
+  test('is answered so often also if all of that comes at once', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const answers = await Promise.all(times(30, apiKey).map((apiKey) => askGraphQL(server, { apiKey })));
+    expect(answers.filter(({ code }) => code === undefined)).toHaveLength(7);
+  });
+
+  test('has a count of its own, and whoever changes the address has not another', async () => {
+    const organisation = await server.newOrganisation();
+    const another = await organisation.newKey(['connections:read']);
+    const from = (apiKey: string) => (index: number) =>
+      askGraphQL(server, { apiKey, address: `198.51.100.${index}` });
+    expect(await codesOf(8, from(organisation.apiKey))).toEqual([...times(7, 'OK'), 'RATE_LIMITED']);
+    expect(await codesOf(7, from(another))).toEqual(times(7, 'OK'));
+  });
+
+  test('who subscribes is counted once, however long that lasts', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const { status, leave } = await open(server, apiKey);
+    expect(status).toBe(200);
+    // Every two seconds it is looked whether the key is still good.
+    const looks = () => server.logs().match(/select .*api_key/g)?.length ?? 0;
+    const before = looks();
+    await expect.poll(looks, { timeout: 20_000 }).toBeGreaterThanOrEqual(before + 2);
+    expect(await codesOf(7, () => askGraphQL(server, { apiKey }))).toEqual([
+      ...times(6, 'OK'),
+      'RATE_LIMITED',
+    ]);
+    expect((await open(server, apiKey)).status).toBe(429);
+    leave();
+  });
+
+  test('who was too fast leaves a line in the log, and nothing in the audit trail', async () => {
+    const { apiKey, orgId } = await server.newOrganisation();
+    await codesOf(7, () => askGraphQL(server, { apiKey }));
+    const { requestId, code } = await askGraphQL(server, { apiKey, address: '203.0.113.9' });
+    expect(code).toBe('RATE_LIMITED');
+    const line = () =>
+      server
+        .logs()
+        .split('\n')
+        .filter((each) => each.includes(`${requestId}`) && each.includes('"msg":"request"'))
+        .map((each) => JSON.parse(each));
+    await expect.poll(line).toMatchObject([{ outcome: 'RATE_LIMITED', address: '203.0.113.9', status: 429 }]);
+    const events = 'select count(*)::int as count from audit_event where org_id = ?';
+    expect(await server.asOwner().execute(events, [orgId], 'get')).toEqual({ count: 0 });
+  });
+});
+
+test('when the window is over, a caller is answered again', async () => {
+  const server = await startLimited({ caller: { points: 2, block: 1 }, windowSeconds: 2 });
+  const { apiKey } = await server.newOrganisation();
+  const code = async () => (await askGraphQL(server, { apiKey })).code ?? 'OK';
+  for (const next of ['OK', 'RATE_LIMITED', 'OK', 'RATE_LIMITED']) {
+    await expect.poll(code, { timeout: 20_000 }).toBe(next);
+  }
+  await server.close();
+});
+
+describe('an address', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startLimited({
+      stranger: { points: 6, block: 2 },
+      failedSignIn: { points: 3, block: 1 },
+    });
+  });
+  afterAll(() => server.close());
+
+  test('from which nobody says who they are is told so only so often, over GraphQL and REST', async () => {
+    const production = await startLimited(
+      { stranger: { points: 5, block: 2 } },
+      { config: { production: true, graphiql: false, trustedProxies: [] } },
+    );
+    // What it says of itself, nobody believes.
+    const ask = (index: number) =>
+      (index % 2 ? askRest : askGraphQL)(production, { address: `192.0.2.${index}` });
+    expect(await codesOf(6, ask)).toEqual([...times(5, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
+    expectTooFast(await askGraphQL(production, {}));
+    expectTooFast(await askRest(production, {}));
+    await production.close();
+  });
+
+  test('reads the schema so often without a key in development', async () => {
+    const asker = { address: '192.0.2.3' };
+    const ask = () => askGraphQL(server, asker, '{ __schema { queryType { name } } }');
+    expect(await codesOf(7, ask)).toEqual([...times(6, 'OK'), 'RATE_LIMITED']);
+  });
+
+  test('of IPv6 is as good as every other of its network', async () => {
+    const ask = (index: number) => askRest(server, { address: `2001:db8:1:2:${index}::7` });
+    expect(await codesOf(7, ask)).toEqual([...times(6, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
+    expect((await askRest(server, { address: '2001:db8:1:3::7' })).code).toBe('UNAUTHENTICATED');
+  });
+
+  test('from which credentials are tried that let nobody in is told so only so often', async () => {
+    const asker = { address: '192.0.2.4', apiKey: 'nobody-has-this-key-nobody-has-this-key' };
+    const ask = () => askGraphQL(server, asker);
+    expect(await codesOf(4, ask)).toEqual([...times(3, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
+    expectTooFast(await askGraphQL(server, asker));
+    const told = server
+      .asOwner()
+      .execute(
+        "select count(*)::int as count from audit_event where org_id = ? and address = '192.0.2.4'",
+        [nobodyId],
+        'get',
+      );
+    expect(await told).toEqual({ count: 1 });
+  });
+
+  test('is no worse for a good key because bad ones come from there, be it new or not', async () => {
+    const organisation = await server.newOrganisation();
+    const [used, fresh] = [organisation.apiKey, await organisation.newKey(['connections:read'])];
+    const address = '192.0.2.5';
+    expect((await askGraphQL(server, { apiKey: used, address })).code).toBeUndefined();
+    const bad = () => askGraphQL(server, { apiKey: randomUUID().repeat(2), address });
+    expect(await codesOf(4, bad)).toEqual([...times(3, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
+    for (const apiKey of [used, fresh]) {
+      expect((await askGraphQL(server, { apiKey, address })).code).toBeUndefined();
+    }
+  });
+
+  test('from which too many strangers come keeps nobody out who has been let in before', async () => {
+    const organisation = await server.newOrganisation();
+    const [used, fresh] = [organisation.apiKey, await organisation.newKey(['connections:read'])];
+    const address = '192.0.2.6';
+    await askGraphQL(server, { apiKey: used, address });
+    await codesOf(6, () => askRest(server, { address }));
+    expect((await askRest(server, { address })).code).toBe('RATE_LIMITED');
+    expectTooFast(await askGraphQL(server, { apiKey: fresh, address }));
+    expect(await codesOf(10, () => askGraphQL(server, { apiKey: used, address }))).toEqual(times(10, 'OK'));
+  });
+});
+
+describe('having credentials tried', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startLimited({
+      outbound: { points: 4, block: 1 },
+      outboundOfOrganisation: { points: 6, block: 1 },
+    });
+  });
+  afterAll(() => server.close());
+
+  const make = ({ apiKey }: TestOrganisation, name: string, key = apiKey) =>
+    askGraphQL(server, { apiKey: key }, createMutation, okta({ name }));
+  const update =
+    'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { updateOktaConnection(id: $id, input: $input) { appConnection { id } } }';
+  const verify = 'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }';
+  const validate =
+    'mutation { validateOktaCredentials(credentials: { instanceUrl: "https://example.okta.com", apiToken: "any" }) { status } }';
+
+  test('is counted whichever way it is done, and what tries none is not', async () => {
+    const organisation = await server.newOrganisation();
+    const { apiKey } = organisation;
+    const made = (await make(organisation, 'first')).data as Created;
+    const { id } = made.createOktaConnection.appConnection;
+    const ask = (query: string, variables = {}) =>
+      askGraphQL(server, { apiKey }, query, { id, ...variables });
+    const renamed = await ask(update, { input: { name: 'renamed' } });
+    expect(renamed.code).toBeUndefined();
+    expect((await make(organisation, 'renamed')).code).toBe('NAME_TAKEN');
+    expect((await ask(update, { input: { credentials: { apiToken: 'new' } } })).code).toBeUndefined();
+    expect((await ask(verify)).code).toBeUndefined();
+    expect((await ask(validate)).code).toBeUndefined();
+
+    const refused = [
+      await make(organisation, 'second'),
+      await ask(update, { input: { credentials: { apiToken: 'newer' } } }),
+      await ask(update, {
+        input: { credentials: { instanceUrl: 'https://other.example.org', apiToken: 'newer' } },
+      }),
+      await ask(verify),
+      await ask(validate),
+    ];
+    for (const answer of refused) expectTooFast(answer);
+    const rest = restClient(server.url, apiKey);
+    const over = await rest('POST', '/api/v1/app-connections/okta', oktaBody({ name: 'third' }));
+    expect(over).toMatchObject({ status: 429, body: { code: 'RATE_LIMITED', retryAt: expect.any(String) } });
+    expect(Number(over.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    expect((await ask(update, { input: { name: 'renamed-again' } })).code).toBeUndefined();
+    expect((await askGraphQL(server, { apiKey })).code).toBeUndefined();
+    const trail = await server
+      .asOwner()
+      .execute('select distinct outcome from audit_event where org_id = ? order by outcome', [
+        organisation.orgId,
+      ]);
+    expect(trail).toEqual([{ outcome: 'NAME_TAKEN' }, { outcome: 'OK' }]);
+  });
+
+  test('is counted for the organisation too, however many keys it makes, and for no other', async () => {
+    const organisation = await server.newOrganisation();
+    const keys = [organisation.apiKey];
+    for (let index = 0; index < 3; index += 1) {
+      keys.push(await organisation.newKey(['connections:read', 'connections:write']));
+    }
+    const codes = await codesOf(8, (index) => make(organisation, `c-${index}`, keys[index % 4]));
+    expect(codes).toEqual([...times(6, 'OK'), ...times(2, 'RATE_LIMITED')]);
+    expect((await make(await server.newOrganisation(), 'mine')).code).toBeUndefined();
+  });
+
+  test('of which a part was too much is no failure of the whole request, which nobody is to repeat', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const validation = validate.slice(validate.indexOf('{') + 1, -1);
+    const five = `mutation { ${['a', 'b', 'c', 'd', 'e'].map((alias) => `${alias}: ${validation}`).join(' ')} }`;
+    const { status, code, data, retryAfter } = await askGraphQL(server, { apiKey }, five);
+    const ok = { status: 'VERIFIED' };
+    expect({ status, code, data, retryAfter }).toEqual({
+      status: 200,
+      code: 'RATE_LIMITED',
+      data: { a: ok, b: ok, c: ok, d: ok, e: null },
+      retryAfter: null,
+    });
+  });
+});
+
+describe('a subscription', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startLimited({ subscriptions: 2 });
+  });
+  afterAll(() => server.close());
+
+  test('may be held open so many times by one caller on one server, and again when one has ended', async () => {
+    const organisation = await server.newOrganisation();
+    const another = await organisation.newKey(['connections:read']);
+    const again = () => open(server, organisation.apiKey);
+    const first = await again();
+    const second = await again();
+    expect([first.status, second.status]).toEqual([200, 200]);
+    expect((await again()).status).toBe(429);
+    const other = await open(server, another);
+    expect(other.status).toBe(200);
+    // What fails at once holds nothing open.
+    for (let index = 0; index < 3; index += 1) {
+      expect((await open(server, another, { after: 'nonsense' })).status).toBe(200);
+    }
+    first.leave();
+    const third = { leave: () => {} };
+    await expect
+      .poll(async () => {
+        const { status, leave } = await again();
+        if (status === 200) third.leave = leave;
+        return status;
+      })
+      .toBe(200);
+    expect((await again()).status).toBe(429);
+    for (const { leave } of [second, third, other]) leave();
+  });
+
+  test('that nobody waits for any more by the time it could begin holds nothing open', async () => {
+    const { apiKey } = await server.newOrganisation();
+    await Promise.allSettled(
+      Array.from({ length: 20 }, (_, index) => {
+        const leaving = new AbortController();
+        setTimeout(() => leaving.abort(), index);
+        return open(server, apiKey, {}, leaving);
+      }),
+    );
+    await expect
+      .poll(async () => {
+        const both = [await open(server, apiKey), await open(server, apiKey)];
+        for (const { leave } of both) leave();
+        return both.map(({ status }) => status);
+      })
+      .toEqual([200, 200]);
+  });
+});
+
+test('nobody is too fast in development unless RATE_LIMITS=on', async () => {
+  const server = await startTestServer({ rates: { caller: { points: 1, block: 1 }, subscriptions: 0 } });
+  const { apiKey } = await server.newOrganisation();
+  expect(await codesOf(5, () => askGraphQL(server, { apiKey }))).toEqual(times(5, 'OK'));
+  await server.close();
+});
+
+test('RATE_LIMITS is on in production and off in development unless said, and is one or the other', () => {
+  const production = {
+    NODE_ENV: 'production',
+    DATABASE_URL: 'postgresql://127.0.0.1/any',
+    ENCRYPTION_KEYS: 'k1:any',
+  };
+  expect(readConfig({}).rateLimits).toBe(false);
+  expect(readConfig({ RATE_LIMITS: 'on' }).rateLimits).toBe(true);
+  expect(readConfig(production).rateLimits).toBe(true);
+  expect(readConfig({ ...production, RATE_LIMITS: 'off' }).rateLimits).toBe(false);
+  expect(() => readConfig({ RATE_LIMITS: 'yes' })).toThrow(/^RATE_LIMITS must be "on" or "off"$/);
+});

@@ -1,0 +1,88 @@
+import { parseRange } from '../../src/http/address.ts';
+import type { Rates } from '../../src/limits/rates.ts';
+import { startTestServer, type TestServer, type TestServerOptions, type WireError } from './server.ts';
+
+/** So much that it is no limit. */
+const plenty = { points: 100_000, block: 1_000 };
+
+/** No limit but those that are given, in windows of a minute unless told. */
+export function only(given: Partial<Rates>): Partial<Rates> {
+  const all = {
+    ...{ caller: plenty, stranger: plenty, failedSignIn: plenty },
+    ...{ outbound: plenty, outboundOfOrganisation: plenty, subscriptions: 1_000 },
+  };
+  return { ...all, ...given };
+}
+
+/** A server with these limits and no others; it believes who asks when they say where they are, as a proxy would. */
+export async function startLimited(
+  given: Partial<Rates>,
+  options: TestServerOptions = {},
+): Promise<TestServer> {
+  const loopback = ['127.0.0.1', '::1']
+    .map((text) => parseRange(text))
+    .filter((range) => range !== undefined);
+  const config = { rateLimits: true, trustedProxies: loopback, ...options.config };
+  return startTestServer({ ...options, config, rates: only(given) });
+}
+
+/** An answer, as far as limits show in it. */
+export interface Limited {
+  status: number;
+  /** Seconds. */
+  retryAfter: string | null;
+  code: string | undefined;
+  retryAt: string | undefined;
+  remedy: string | undefined;
+  data: unknown;
+  requestId: string | null;
+}
+
+/** Who asks, from where. */
+export interface Asker {
+  apiKey?: string | undefined;
+  address?: string | undefined;
+}
+
+const headersOf = ({ apiKey, address }: Asker) => ({
+  ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
+  ...(address !== undefined && { 'x-forwarded-for': address }),
+});
+
+/** Asks over GraphQL, for as little as there is unless told. */
+export async function askGraphQL(
+  { graphqlUrl }: TestServer,
+  asker: Asker,
+  query = '{ appConnections(first: 1) { pageInfo { endCursor } } }',
+  variables: Record<string, unknown> = {},
+): Promise<Limited> {
+  const response = await fetch(graphqlUrl, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headersOf(asker) },
+    body: JSON.stringify({ query, variables }),
+  });
+  const { data, errors } = (await response.json()) as { data?: unknown; errors?: WireError[] };
+  return { ...outcomeOf(response), ...pick(errors?.[0]?.extensions), data };
+}
+
+/** The same over REST. */
+export async function askRest({ url }: TestServer, asker: Asker): Promise<Limited> {
+  const response = await fetch(`${url}/api/v1/app-connections?limit=1`, { headers: headersOf(asker) });
+  const body = (await response.json()) as Record<string, string>;
+  return { ...outcomeOf(response), ...pick(body), data: body };
+}
+
+/** Asks one after another, and gives the codes. */
+export async function codesOf(count: number, ask: (index: number) => Promise<Limited>): Promise<string[]> {
+  const codes: string[] = [];
+  for (let index = 0; index < count; index += 1) codes.push((await ask(index)).code ?? 'OK');
+  return codes;
+}
+
+function outcomeOf({ status, headers }: Response) {
+  return { status, retryAfter: headers.get('retry-after'), requestId: headers.get('x-request-id') };
+}
+
+function pick(details: { code?: string; retryAt?: string; remedy?: string } = {}) {
+  return { code: details.code, retryAt: details.retryAt, remedy: details.remedy };
+}
