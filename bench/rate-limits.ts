@@ -1,0 +1,141 @@
+/**
+ * What rate limits cost a read by id: `npm run bench:rate`, with DATABASE_URL of an empty PostgreSQL database.
+ *
+ * Two servers in this process on one database, with everything alike except that the first counts, in blocks as usual but
+ * without an end to them. They are asked in turns, many short rounds each, and the median of the ratios within a round is
+ * what counts: of reads a second, and of the processor's time for a read (the client's included), which says more on a
+ * machine that others use too.
+ */
+import { randomBytes } from 'node:crypto';
+import { Pool } from 'undici';
+import { generateApiKey } from '../src/access/api-keys.ts';
+import { addOrganisation } from '../src/access/organisations.ts';
+import { readConfig } from '../src/config.ts';
+import { type Database, openDatabase } from '../src/database/database.ts';
+import { entities } from '../src/entities.ts';
+import { rates } from '../src/limits/rates.ts';
+import { createLog } from '../src/log.ts';
+import { parseKeyring } from '../src/secrets/keyring.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { Vault } from '../src/secrets/vault.ts';
+import { createServer } from '../src/server.ts';
+
+const connections = 16;
+const rounds = 20;
+const roundMs = 1_000;
+
+const config = { ...readConfig({ ...process.env, PORT: '0' }), production: true, oktaStandIn: true };
+if (!config.databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');
+const log = createLog('silent');
+const vault = new Vault(parseKeyring(new Secret(`bench:${randomBytes(32).toString('base64')}`)), log);
+const database = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
+let counted = 0;
+const counting: Database = {
+  ...database,
+  shared: {
+    query: async (statement) => {
+      counted += 1;
+      return database.shared?.query(statement);
+    },
+  },
+};
+const endless = { caller: { ...rates.caller, points: 1_000_000_000 } };
+const servers = {
+  on: await createServer({ ...config, rateLimits: true }, { database: counting, vault, log, rates: endless }),
+  off: await createServer({ ...config, rateLimits: false }, { database, vault, log }),
+};
+const pools = {
+  on: new Pool(servers.on.url, { connections }),
+  off: new Pool(servers.off.url, { connections }),
+};
+type Which = keyof typeof pools;
+
+const organisations: { key: string; id: string }[] = [];
+for (let index = 0; index < 50; index += 1) {
+  const administratorKey = generateApiKey();
+  await database
+    .forkAcross()
+    .transactional((em) =>
+      addOrganisation(em, vault, { name: `Bench ${index}`, projectName: 'Bench', administratorKey }),
+    );
+  const key = administratorKey.reveal();
+  const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'any' };
+  const { createOktaConnection } = await ask<{ createOktaConnection: { appConnection: { id: string } } }>(
+    'off',
+    key,
+    'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
+    { input: { name: 'bench', credentials } },
+  );
+  organisations.push({ key, id: createOktaConnection.appConnection.id });
+}
+
+for (const count of [1, organisations.length]) {
+  const read = { on: [] as Round[], off: [] as Round[] };
+  const before = counted;
+  for (let round = 0; round < rounds; round += 1) {
+    for (const which of round % 2 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
+      read[which].push(await readFor(which, organisations.slice(0, count)));
+    }
+  }
+  const compare = (what: keyof Round) => {
+    const ratios = read.on.map((each, round) => each[what] / (read.off[round]?.[what] ?? Number.NaN));
+    const [on, off] = [read.on, read.off].map((all) => median(all.map((each) => each[what])).toFixed(0));
+    const [low, high] = [0.25, 0.75].map((share) => quantile(ratios, share).toFixed(2));
+    return `${on} with, ${off} without, ratio ${median(ratios).toFixed(2)} (quartiles ${low}, ${high})`;
+  };
+  console.log(`${count} keys`);
+  console.log(`  reads a second: ${compare('perSecond')}`);
+  console.log(`  microseconds of processor a read: ${compare('cpuMicroseconds')}`);
+  const reads = read.on.reduce((sum, each) => sum + each.reads, 0);
+  console.log(`  ${counted - before} statements counted ${reads} reads`);
+}
+
+await Promise.all(Object.values(pools).map((pool) => pool.close()));
+await Promise.all(Object.values(servers).map((server) => server.close()));
+await database.close();
+
+interface Round {
+  reads: number;
+  perSecond: number;
+  cpuMicroseconds: number;
+}
+
+/** Reads for a round, with each key in its turn. */
+async function readFor(which: Which, from: typeof organisations): Promise<Round> {
+  const before = process.cpuUsage();
+  const start = performance.now();
+  const end = start + roundMs;
+  let reads = 0;
+  const worker = async () => {
+    while (performance.now() < end) {
+      const { key, id } = from[reads % from.length] ?? { key: '', id: '' };
+      reads += 1;
+      await ask(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
+    }
+  };
+  await Promise.all(Array.from({ length: connections }, worker));
+  const { user, system } = process.cpuUsage(before);
+  const seconds = (performance.now() - start) / 1_000;
+  return { reads, perSecond: reads / seconds, cpuMicroseconds: (user + system) / reads };
+}
+
+/** @throws when the answer is not what was asked for: a fast error is no result */
+async function ask<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
+  const { body } = await pools[which].request({
+    path: '/graphql',
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ query, variables }),
+  });
+  const { data, errors } = (await body.json()) as { data: T; errors?: unknown };
+  if (errors) throw new Error(JSON.stringify(errors));
+  return data;
+}
+
+function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+function quantile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
+}
