@@ -4,6 +4,7 @@ import { Caller, scopes } from '../src/access/caller.ts';
 import { encodePlace } from '../src/audit/event-place.ts';
 import { watchConnections } from '../src/connections/watch.ts';
 import { Problem } from '../src/errors.ts';
+import { unlimited } from '../src/limits/rate-limits.ts';
 import { createOutbound } from '../src/outbound/outbound.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
@@ -157,6 +158,7 @@ describe('watching connections', () => {
         database,
         vault,
         outbound: createOutbound({ trustedHosts: new Set() }),
+        limits: unlimited,
         deletedRetentionDays: 1,
       },
       new Caller({

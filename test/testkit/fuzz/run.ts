@@ -108,7 +108,8 @@ function send(url: URL, { bytes, isWhole }: HostileRequest): Promise<string | un
     socket.on('data', (chunk) => {
       chunks.push(chunk);
       // A stream may be silent for long, and Yoga keeps its connection even when it is over.
-      if (/content-type: (text\/event-stream|multipart\/mixed)/i.test(all())) setTimeout(() => done(all()), 100);
+      if (/content-type: (text\/event-stream|multipart\/mixed)/i.test(all()))
+        setTimeout(() => done(all()), 100);
     });
     socket.once('close', () => done(all()));
     socket.on('error', () => done(all()));
