@@ -7,10 +7,23 @@ import { verifyChain } from './audit/chain.ts';
 import { readConfig } from './config.ts';
 import { Problem, StartError } from './errors.ts';
 import { createLog, describeError } from './log.ts';
-import { openStores } from './stores.ts';
+import { openStores, type Stores } from './stores.ts';
 
 try {
-  const { database, vault, checkKeys, close } = await openStores(readConfig(), createLog('silent'));
+  const stores = await openStores(readConfig(), createLog('silent'));
+  try {
+    await verify(stores);
+  } finally {
+    await stores.close();
+  }
+} catch (error) {
+  if (error instanceof StartError || error instanceof Problem)
+    console.error(`Cannot verify: ${error.message}`);
+  else console.error('Cannot verify:', describeError(error));
+  process.exitCode = 1;
+}
+
+async function verify({ database, vault, checkKeys }: Stores): Promise<void> {
   await checkKeys();
   for (const { id } of await database.forkAcross().find(Organisation, {}, { orderBy: { id: 'asc' } })) {
     const found = await verifyChain(() => database.fork(id), vault, id);
@@ -21,10 +34,4 @@ try {
       console.log(`organisation ${id}: ${found.events} events, whole`);
     }
   }
-  await close();
-} catch (error) {
-  if (error instanceof StartError || error instanceof Problem)
-    console.error(`Cannot verify: ${error.message}`);
-  else console.error('Cannot verify:', describeError(error));
-  process.exitCode = 1;
 }

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -235,22 +236,29 @@ test.runIf(testDatabaseUrl)('npm run audit:verify reads every chain and names wh
   const own = await startTestServer();
   const [whole, broken] = [await own.newOrganisation(), await own.newOrganisation()];
   for (const organisation of [whole, broken]) await make(organisation);
-  const audit = async () => {
+  const audit = async (rootKey = own.rootKey) => {
     const { location } = own;
     const script = fileURLToPath(new URL('../src/verify-audit.ts', import.meta.url));
     const env = {
       DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
-      ENCRYPTION_KEYS: own.rootKey,
+      ENCRYPTION_KEYS: rootKey,
     };
     const run = promisify(execFile)(process.execPath, [script], { env, cwd: tmpdir() });
     return run.then(
       ({ stdout }) => ({ stdout, code: 0 }),
-      ({ stdout, code }: { stdout: string; code: number }) => ({ stdout, code }),
+      ({ stdout, stderr, code }: { stdout: string; stderr: string; code: number }) => ({
+        stdout: stdout + stderr,
+        code,
+      }),
     );
   };
   expect(await audit()).toEqual({
     code: 0,
     stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, whole`),
+  });
+  expect(await audit(`test:${randomBytes(32).toString('base64')}`)).toEqual({
+    code: 1,
+    stdout: expect.stringMatching(/^Cannot verify: ENCRYPTION_KEYS: "test" is not the key [^\n]*\n$/),
   });
   const em = own.asOwner();
   await em.execute('alter table audit_event disable trigger all');
