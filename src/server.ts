@@ -1,6 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Authenticator } from './access/authenticator.ts';
 import { createTokenVerifier } from './access/oidc.ts';
 import { addNobody } from './access/organisations.ts';
@@ -13,14 +11,12 @@ import { forgetRequests } from './connections/idempotency.ts';
 import type { ConnectionParts } from './connections/parts.ts';
 import { purgeExpired } from './connections/remove.ts';
 import { atStart, type Database } from './database/database.ts';
-import { StartError } from './errors.ts';
 import { createGraphQL } from './graphql/yoga.ts';
-import { addressOf } from './http/address.ts';
-import { httpLimits } from './http/limits.ts';
+import { listen, reply } from './http/listener.ts';
 import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
 import { type Rates, rates } from './limits/rates.ts';
 import { limitSignIns } from './limits/sign-in.ts';
-import { currentRequest, describeError, type Logger, type RequestRecord } from './log.ts';
+import { describeError, type Logger } from './log.ts';
 import { hostPort } from './outbound/address.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
 import { createRest } from './rest/rest.ts';
@@ -124,39 +120,13 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     }
   };
 
-  const unanswered = new Set<ServerResponse>();
-  const http = createHttpServer(httpLimits, (request, response) => {
-    unanswered.add(response);
-    if (!http.listening) response.setHeader('connection', 'close');
-    const record: RequestRecord = { id: randomUUID(), address: addressOf(request, config.trustedProxies) };
-    const start = performance.now();
-    response.setHeader('x-request-id', record.id);
-    response.setHeader('cache-control', 'no-store');
-    response.setHeader('x-content-type-options', 'nosniff');
-    response.setHeader('x-frame-options', 'DENY');
-    currentRequest.run(record, () => {
-      response.once('close', () => {
-        unanswered.delete(response);
-        // What was answered at length cannot have said that the connection is to be closed.
-        if (!http.listening) http.closeIdleConnections();
-        logRequest(log, record, response, start);
-      });
-      answer(request, response).catch((error: unknown) => {
-        log.error({ error: describeError(error) }, 'unexpected error');
-        if (!response.headersSent) reply(response, 500, `Something went wrong on our side: ${record.id}`);
-        else response.destroy();
-      });
-    });
+  const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
+  const letGo = () => Promise.all([closeOutbound(), standIn?.close()]);
+  const { host, port, trustedProxies } = config;
+  const listener = await listen({ host, port, trustedProxies, log, answer }).catch(async (error) => {
+    await letGo();
+    throw error;
   });
-
-  try {
-    await new Promise<void>((resolve, reject) => {
-      http.once('error', reject).listen(config.port, config.host, resolve);
-    });
-  } catch (error) {
-    await Promise.all([outbound.close(), provider?.outbound.close(), standIn?.close()]);
-    throw new StartError(whyNotListening(config, error));
-  }
 
   const purge = () =>
     Promise.all([purgeExpired(connections), forgetRequests(connections), forgetWindows(connections)]).catch(
@@ -165,24 +135,17 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const purging = setInterval(purge, purgeEveryMs).unref();
   await purge();
 
-  const { port } = http.address() as AddressInfo;
   return {
-    url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    url: listener.url,
     close: async () => {
       clearInterval(purging);
       database.changes.close();
-      const closed = new Promise((resolve) => http.close(resolve));
-      // Else a client would send its next request over a connection that it has reason to think is kept.
-      for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');
       // Whoever still waits for an app or the identity provider by then is told so, and has time left to hear it.
-      const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
       const giveUp = setTimeout(closeOutbound, drainMs - 2_000);
-      const deadline = setTimeout(() => http.closeAllConnections(), drainMs);
-      await closed;
+      await listener.close(drainMs);
       clearTimeout(giveUp);
-      clearTimeout(deadline);
       await graphql.dispose();
-      await Promise.all([closeOutbound(), standIn?.close()]);
+      await letGo();
     },
   };
 }
@@ -213,40 +176,4 @@ async function isReady({ database, vault, log }: Parts): Promise<boolean> {
     log.warn({ error: describeError(error) }, 'not ready');
     return false;
   }
-}
-
-function reply(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
-}
-
-function logRequest(log: Logger, record: RequestRecord, response: ServerResponse, start: number): void {
-  const { address, operation, orgId, keyId, subject } = record;
-  log.info(
-    {
-      requestId: record.id,
-      address,
-      method: response.req.method,
-      status: response.statusCode,
-      operation,
-      orgId,
-      keyId: keyId ?? undefined,
-      subject: subject ?? undefined,
-      ms: Math.round(performance.now() - start),
-      outcome: record.outcome ?? outcomeOf(response),
-    },
-    'request',
-  );
-}
-
-/** For answers that no error code speaks of. */
-function outcomeOf({ writableFinished, statusCode }: ServerResponse): string {
-  if (!writableFinished) return 'ABORTED';
-  return statusCode < 400 ? 'OK' : `HTTP_${statusCode}`;
-}
-
-function whyNotListening(config: Config, error: unknown): string {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE') return `PORT ${config.port} is in use on ${config.host}; set PORT to another`;
-  if (code === 'EACCES') return `PORT ${config.port} may not be used by this user; set PORT to another`;
-  return `HOST ${config.host}: cannot listen there (${code ?? 'unknown error'})`;
 }

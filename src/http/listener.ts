@@ -1,0 +1,120 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { StartError } from '../errors.ts';
+import { currentRequest, describeError, type Logger, type RequestRecord } from '../log.ts';
+import { type AddressRange, addressOf } from './address.ts';
+import { httpLimits } from './limits.ts';
+
+/** Where to listen, and what answers. */
+export interface ListenerOptions {
+  host: string;
+  port: number;
+  /** The proxies that are believed when they say whom they ask for. */
+  trustedProxies: readonly AddressRange[];
+  log: Logger;
+  answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+}
+
+/** A port on which requests are answered. */
+export interface Listener {
+  url: string;
+  /** Takes no more requests, and finishes those in flight, for which it waits `drainMs` milliseconds at most. */
+  close(drainMs: number): Promise<void>;
+}
+
+/**
+ * Listens. Every answer has its request's id and the headers that all have; every request leaves one line in the log.
+ *
+ * @throws StartError when the port cannot be had
+ */
+export async function listen({
+  host,
+  port,
+  trustedProxies,
+  log,
+  answer,
+}: ListenerOptions): Promise<Listener> {
+  const unanswered = new Set<ServerResponse>();
+  const http = createServer(httpLimits, (request, response) => {
+    unanswered.add(response);
+    if (!http.listening) response.setHeader('connection', 'close');
+    const record: RequestRecord = { id: randomUUID(), address: addressOf(request, trustedProxies) };
+    const start = performance.now();
+    response.setHeader('x-request-id', record.id);
+    response.setHeader('cache-control', 'no-store');
+    response.setHeader('x-content-type-options', 'nosniff');
+    response.setHeader('x-frame-options', 'DENY');
+    currentRequest.run(record, () => {
+      response.once('close', () => {
+        unanswered.delete(response);
+        // What was answered at length cannot have said that the connection is to be closed.
+        if (!http.listening) http.closeIdleConnections();
+        logRequest(log, record, response, start);
+      });
+      answer(request, response).catch((error: unknown) => {
+        log.error({ error: describeError(error) }, 'unexpected error');
+        if (!response.headersSent) reply(response, 500, `Something went wrong on our side: ${record.id}`);
+        else response.destroy();
+      });
+    });
+  });
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      http.once('error', reject).listen(port, host, resolve);
+    });
+  } catch (error) {
+    throw new StartError(whyNotListening(host, port, error));
+  }
+
+  const bound = http.address() as AddressInfo;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
+    close: async (drainMs) => {
+      const closed = new Promise((resolve) => http.close(resolve));
+      // Else a client would send its next request over a connection that it has reason to think is kept.
+      for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');
+      const deadline = setTimeout(() => http.closeAllConnections(), drainMs);
+      await closed;
+      clearTimeout(deadline);
+    },
+  };
+}
+
+/** Answers with a line of text. */
+export function reply(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
+}
+
+function logRequest(log: Logger, record: RequestRecord, response: ServerResponse, start: number): void {
+  const { address, operation, orgId, keyId, subject } = record;
+  log.info(
+    {
+      requestId: record.id,
+      address,
+      method: response.req.method,
+      status: response.statusCode,
+      operation,
+      orgId,
+      keyId: keyId ?? undefined,
+      subject: subject ?? undefined,
+      ms: Math.round(performance.now() - start),
+      outcome: record.outcome ?? outcomeOf(response),
+    },
+    'request',
+  );
+}
+
+/** For answers that no error code speaks of. */
+function outcomeOf({ writableFinished, statusCode }: ServerResponse): string {
+  if (!writableFinished) return 'ABORTED';
+  return statusCode < 400 ? 'OK' : `HTTP_${statusCode}`;
+}
+
+function whyNotListening(host: string, port: number, error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return `PORT ${port} is in use on ${host}; set PORT to another`;
+  if (code === 'EACCES') return `PORT ${port} may not be used by this user; set PORT to another`;
+  return `HOST ${host}: cannot listen there (${code ?? 'unknown error'})`;
+}
