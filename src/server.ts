@@ -13,6 +13,7 @@ import { purgeExpired } from './connections/remove.ts';
 import { atStart, type Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
 import { listen, reply } from './http/listener.ts';
+import { isLoopback, isOwnName } from './http/own-name.ts';
 import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
 import { type Rates, rates } from './limits/rates.ts';
 import { limitSignIns } from './limits/sign-in.ts';
@@ -100,6 +101,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url?.split('?', 1)[0];
+    // The answer may hold the API key, so a page elsewhere must not be able to point its own name here and read it.
     if (!config.production && !isOwnName(request.headers.host, config.host)) {
       return reply(
         response,
@@ -112,9 +114,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       case '/graphql':
         return graphql(request, response);
       case '/health/live':
-        return reply(response, 200, 'live');
       case '/health/ready':
-        return (await isReady(parts)) ? reply(response, 200, 'ready') : reply(response, 503, 'not ready');
+        return answerHealth(parts, request, response);
       default:
         return reply(response, 404, 'Nothing is here; GraphQL is at /graphql.');
     }
@@ -123,7 +124,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
   const letGo = () => Promise.all([closeOutbound(), standIn?.close()]);
   const { host, port, trustedProxies } = config;
-  const listener = await listen({ host, port, trustedProxies, log, answer }).catch(async (error) => {
+  const listener = await listen({
+    ...{ host, port, trustedProxies, log, answer },
+    // By way of a proxy that ends TLS.
+    isOverTls: config.production,
+  }).catch(async (error) => {
     await letGo();
     throw error;
   });
@@ -150,20 +155,17 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   };
 }
 
-/**
- * In development the answer may hold the API key, so a page elsewhere must not be able to point its own name at
- * this machine and read it. Only the name counts: the port may be another behind a forwarder.
- */
-function isOwnName(header: string | undefined, host: string): boolean {
-  const name = header
-    ?.toLowerCase()
-    .replace(/:\d+$/, '')
-    .replace(/^\[|\]$/g, '');
-  return name !== undefined && (name === host || isLoopback(name));
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+async function answerHealth(parts: Parts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    reply(response, 405, 'Health is asked for with GET.');
+  } else if (request.url?.startsWith('/health/live')) {
+    reply(response, 200, 'live');
+  } else if (await isReady(parts)) {
+    reply(response, 200, 'ready');
+  } else {
+    reply(response, 503, 'not ready');
+  }
 }
 
 async function isReady({ database, vault, log }: Parts): Promise<boolean> {

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import type { Plugin } from 'graphql-yoga';
 import { firstProjectId } from '../access/organisations.ts';
 
 const document = `# The pink button runs either of these two.
@@ -58,10 +60,41 @@ const forgetful = `<script>
   })();
 </script>`;
 
-const pages = new Map<string | undefined, Promise<string>>();
+/** GraphiQL's page, and what it may do in a browser. */
+interface Page {
+  html: string;
+  /** As `Content-Security-Policy` has it. */
+  policy: string;
+}
 
-/** GraphiQL's page, opening with a mutation and a query that work as they are, and with this key if there is one. */
-export function graphiqlPage(apiKey: string | undefined): Promise<string> {
+const pages = new Map<string | undefined, Promise<Page>>();
+
+/**
+ * Answers browsers with GraphiQL, opening with a mutation and a query that work as they are, and with this key if
+ * there is one: in the headers pane, unless the request came through a proxy, behind which anybody may be, or from a
+ * script of a page elsewhere, which may read answers but is not to have the key.
+ */
+export function useGraphiQL({ apiKey }: { apiKey?: string }): Plugin {
+  return {
+    async onRequest({ request: { method, headers }, endResponse, fetchAPI }) {
+      if (method !== 'GET' || !headers.get('accept')?.includes('text/html')) return;
+      const { html, policy } = await graphiqlPage(isFromElsewhere(headers) ? undefined : apiKey);
+      endResponse(
+        new fetchAPI.Response(html, {
+          headers: { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy },
+        }),
+      );
+    },
+  };
+}
+
+function isFromElsewhere(headers: Headers): boolean {
+  return ['origin', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'via'].some((name) =>
+    headers.has(name),
+  );
+}
+
+function graphiqlPage(apiKey: string | undefined): Promise<Page> {
   const known = pages.get(apiKey);
   if (known) return known;
   const page = render(apiKey);
@@ -69,7 +102,7 @@ export function graphiqlPage(apiKey: string | undefined): Promise<string> {
   return page;
 }
 
-async function render(apiKey: string | undefined): Promise<string> {
+async function render(apiKey: string | undefined): Promise<Page> {
   // Loaded when first looked at: its scripts are several megabytes of text.
   const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
   const options = {
@@ -81,5 +114,28 @@ async function render(apiKey: string | undefined): Promise<string> {
     // The API key stays out of the browser's storage.
     shouldPersistHeaders: false,
   } as const;
-  return renderGraphiQL(options).replace('<head>', () => `<head>${forgetful}`);
+  const html = renderGraphiQL(options).replace('<head>', () => `<head>${forgetful}`);
+  return { html, policy: policyOf(html) };
+}
+
+/**
+ * The page runs its own scripts, known by their hashes, and theirs alone; it talks to this server and to nobody else.
+ */
+function policyOf(html: string): string {
+  const scripts = [...html.matchAll(/<script>(.*?)<\/script>/gs)].map(
+    ([, script = '']) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`,
+  );
+  return [
+    "default-src 'none'",
+    `script-src ${scripts.join(' ')}`,
+    // Made by its editor as it goes along.
+    "style-src 'unsafe-inline'",
+    'worker-src blob:',
+    'font-src data:',
+    'img-src data:',
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
 }

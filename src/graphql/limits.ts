@@ -24,20 +24,6 @@ export const armor = new EnvelopArmor({
   blockFieldSuggestion: { enabled: false },
 });
 
-/**
- * A page elsewhere can make a browser post forms and plain text without asking, and JSON only if it is let; so nothing but
- * JSON is read.
- */
-export function useJsonOnly(): Plugin<Context> {
-  return {
-    onRequest({ request, endResponse, fetchAPI }) {
-      if (request.method !== 'POST') return;
-      if (/^application\/json *(;|$)/i.test(request.headers.get('content-type') ?? '')) return;
-      endResponse(new fetchAPI.Response(null, { status: 415, headers: { accept: 'application/json' } }));
-    },
-  };
-}
-
 /** Refuses what costs far more to check than to write, before the rules that it costs are run. */
 export function useFrugalDocuments(): Plugin<Context> {
   const rule = (): ASTVisitor => ({

@@ -4,7 +4,7 @@ import {
   type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
-  GraphQLError,
+  type GraphQLError,
   type GraphQLSchema,
   getOperationAST,
   isInputType,
@@ -115,22 +115,6 @@ const unspoken: Readonly<Record<number, string>> = {
 /** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
 export function useShapedErrors(shape: Shaper): Plugin<Context> {
   return {
-    onRequestParse({ requestParser, setRequestParser }) {
-      if (!requestParser) return;
-      setRequestParser(async (request) => {
-        try {
-          return await requestParser(request);
-        } catch (error) {
-          // The variables and extensions of a GET are parsed as they come, and what the parser says repeats them.
-          if (error instanceof SyntaxError)
-            throw badRequest('The variables and extensions are JSON objects.');
-          // Whoever has left before all was said hears no answer, and has not found a fault of ours.
-          if ((error as NodeJS.ErrnoException).code === 'ECONNRESET')
-            throw badRequest('The request was cut off.');
-          throw error;
-        }
-      });
-    },
     onResultProcess({ result, setResult }) {
       if (Array.isArray(result) || !('errors' in result) || !result.errors) return;
       const errors = result.errors.map(shape);
@@ -142,15 +126,13 @@ export function useShapedErrors(shape: Shaper): Plugin<Context> {
       setResult({ ...result, errors });
     },
     onResponse({ response, setResponse, fetchAPI }) {
+      // Whether answers may be kept is said in one place for all of them, and Yoga says otherwise of some.
+      response.headers.delete('cache-control');
       const text = unspoken[response.status];
       if (!text || response.body) return;
       setResponse(new fetchAPI.Response(`${text}\n`, { status: response.status, headers: response.headers }));
     },
   };
-}
-
-function badRequest(message: string): GraphQLError {
-  return new GraphQLError(message, { extensions: { code: 'BAD_REQUEST', http: { status: 400 } } });
 }
 
 /**

@@ -5,14 +5,15 @@ import type { ConnectionParts } from '../connections/parts.ts';
 import type { Logger } from '../log.ts';
 import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
-import { graphiqlPage } from './graphiql.ts';
-import { armor, maxBodyBytes, useFrugalDocuments, useJsonOnly } from './limits.ts';
+import { useGraphiQL } from './graphiql.ts';
+import { armor, maxBodyBytes, useFrugalDocuments } from './limits.ts';
 import {
   useAuthentication,
   useBoundedSubscriptions,
   useShapedErrors,
   useShapelyVariables,
 } from './plugins.ts';
+import { useStrictRequests } from './request.ts';
 import { createSchema } from './schema.ts';
 
 /** What the GraphQL endpoint is made of. */
@@ -43,7 +44,9 @@ export function createGraphQL(options: YogaOptions) {
       administration: options.administration,
     }),
     plugins: [
-      useJsonOnly(),
+      // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
+      ...(graphiql ? [useGraphiQL(graphiql)] : []),
+      useStrictRequests(),
       ...armor.protect().plugins,
       useFrugalDocuments(),
       useAuthentication({ ...options, shape }),
@@ -58,15 +61,6 @@ export function createGraphQL(options: YogaOptions) {
     multipart: false,
     maxRequestBodySize: maxBodyBytes,
     disposeOnProcessTerminate: false,
-    // Options are all that the renderer gets: the key is in the headers, unless the request came through a proxy,
-    // behind which anybody may be.
-    graphiql: (request) =>
-      graphiql !== undefined && (isForwarded(request) ? {} : { headers: graphiql.apiKey }),
-    // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
-    renderGraphiQL: ({ headers: apiKey }) => graphiqlPage(apiKey),
+    graphiql: false,
   });
-}
-
-function isForwarded({ headers }: Request): boolean {
-  return ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'via'].some((name) => headers.has(name));
 }

@@ -4,7 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { StartError } from '../errors.ts';
 import { currentRequest, describeError, type Logger, type RequestRecord } from '../log.ts';
 import { type AddressRange, addressOf } from './address.ts';
+import { commonHeaders } from './headers.ts';
 import { httpLimits } from './limits.ts';
+import { hostFlaw, refuseMalformed } from './malformed.ts';
 
 /** Where to listen, and what answers. */
 export interface ListenerOptions {
@@ -12,6 +14,8 @@ export interface ListenerOptions {
   port: number;
   /** The proxies that are believed when they say whom they ask for. */
   trustedProxies: readonly AddressRange[];
+  /** Whether whoever asks does so over TLS, be it that of a proxy. */
+  isOverTls: boolean;
   log: Logger;
   answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
@@ -28,23 +32,16 @@ export interface Listener {
  *
  * @throws StartError when the port cannot be had
  */
-export async function listen({
-  host,
-  port,
-  trustedProxies,
-  log,
-  answer,
-}: ListenerOptions): Promise<Listener> {
+export async function listen(options: ListenerOptions): Promise<Listener> {
+  const { host, port, trustedProxies, log, answer } = options;
+  const headers = commonHeaders(options);
   const unanswered = new Set<ServerResponse>();
-  const http = createServer(httpLimits, (request, response) => {
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
     unanswered.add(response);
     if (!http.listening) response.setHeader('connection', 'close');
     const record: RequestRecord = { id: randomUUID(), address: addressOf(request, trustedProxies) };
     const start = performance.now();
-    response.setHeader('x-request-id', record.id);
-    response.setHeader('cache-control', 'no-store');
-    response.setHeader('x-content-type-options', 'nosniff');
-    response.setHeader('x-frame-options', 'DENY');
+    response.setHeaders(new Map(Object.entries({ ...headers, 'x-request-id': record.id })));
     currentRequest.run(record, () => {
       response.once('close', () => {
         unanswered.delete(response);
@@ -52,12 +49,23 @@ export async function listen({
         if (!http.listening) http.closeIdleConnections();
         logRequest(log, record, response, start);
       });
+      const flaw = hostFlaw(request);
+      if (flaw) return reply(response, 400, flaw);
       answer(request, response).catch((error: unknown) => {
         log.error({ error: describeError(error) }, 'unexpected error');
         if (!response.headersSent) reply(response, 500, `Something went wrong on our side: ${record.id}`);
         else response.destroy();
       });
     });
+  };
+  const http = createServer({ ...httpLimits, requireHostHeader: false }, serve);
+  // Node would answer these itself, without our headers. What is expected beyond 100-continue may be left unheeded.
+  http.on('checkExpectation', serve);
+  http.on('clientError', (error, socket) => {
+    const requestId = randomUUID();
+    const pending = [...unanswered].find((response) => response.socket === socket);
+    const status = refuseMalformed(error, socket, { ...headers, 'x-request-id': requestId }, pending);
+    if (status) log.info({ requestId, status, outcome: `HTTP_${status}` }, 'request');
   });
 
   try {

@@ -5,6 +5,8 @@ export interface Subscription extends AsyncDisposable {
     data?: Record<string, unknown>;
     errors?: { message: string; extensions: { code: string } }[];
   }>;
+  /** Of the answer. */
+  headers: Headers;
   /** Fulfilled when the server has ended it. */
   ended: Promise<void>;
 }
@@ -15,6 +17,7 @@ export async function subscribe(
   apiKey: string,
   query: string,
   variables: Record<string, unknown> = {},
+  headers: Record<string, string> = {},
 ): Promise<Subscription> {
   const leaving = new AbortController();
   const response = await fetch(graphqlUrl, {
@@ -24,6 +27,7 @@ export async function subscribe(
       authorization: `Bearer ${apiKey}`,
       'content-type': 'application/json',
       accept: 'text/event-stream',
+      ...headers,
     },
     body: JSON.stringify({ query, variables }),
   });
@@ -49,6 +53,7 @@ export async function subscribe(
       wake();
     });
   return {
+    headers: response.headers,
     ended,
     async next() {
       while (messages.length === 0) {

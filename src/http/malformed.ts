@@ -1,0 +1,64 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/**
+ * What is wrong with how a request names the server, if anything is: whoever reads it after us, or before, must not
+ * be able to take it for a request to somebody else.
+ */
+export function hostFlaw({ headersDistinct, httpVersion }: IncomingMessage): string | undefined {
+  const [host, ...others] = headersDistinct.host ?? [];
+  if (others.length > 0) return 'There is more than one Host header.';
+  // As load balancers ask that have not been told a name.
+  if (host === undefined) return httpVersion === '1.0' ? undefined : 'There is no Host header.';
+  return isHost(host) ? undefined : 'The Host header is not a name or an address, perhaps with a port.';
+}
+
+function isHost(text: string): boolean {
+  return /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i.test(text) && URL.canParse(`http://${text}`);
+}
+
+/**
+ * Answers what Node's parser does not take for HTTP, and ends the connection: nobody knows where a next request
+ * would begin.
+ *
+ * @param pending the request on this connection whose answer has not ended, if there is one
+ * @returns the status that was answered, if any was
+ */
+export function refuseMalformed(
+  error: NodeJS.ErrnoException,
+  socket: Duplex,
+  headers: Readonly<Record<string, string>>,
+  pending: ServerResponse | undefined,
+): number | undefined {
+  const status = statusOf(error.code);
+  // An answer here would be taken for that to the request before, or for a part of it.
+  const isExpected = !pending || (!pending.headersSent && !pending.req.complete);
+  if (!status || !isExpected || !socket.writable) {
+    socket.destroy();
+    return undefined;
+  }
+  const lines = Object.entries({ ...headers, connection: 'close', 'content-length': '0' });
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      ...lines.map(([name, value]) => `${name}: ${value}`),
+      '\r\n',
+    ].join('\r\n'),
+    () => socket.destroy(),
+  );
+  return status;
+}
+
+function statusOf(code = ''): number | undefined {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return 431;
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return 413;
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 408;
+    default:
+      // What is wrong with the connection itself cannot be answered over it.
+      return code.startsWith('HPE_') ? 400 : undefined;
+  }
+}

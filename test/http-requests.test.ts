@@ -1,0 +1,292 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Secret } from '../src/secrets/secret.ts';
+import { sendRaw } from './testkit/raw.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+const graphiqlApiKey = new Secret('the-key-that-is-shown-in-the-headers-pane');
+const query = '{"query":"{ __typename }"}';
+const okta = '/api/v1/app-connections/okta';
+
+/** A request as text, which closes its connection; its host is this machine unless the lines say otherwise. */
+function request(
+  line: string,
+  { headers = [], body = '', host = ['Host: localhost'] } = {} as Lines,
+): string {
+  return [`${line} HTTP/1.1`, ...host, 'Connection: close', ...headers, '', body].join('\r\n');
+}
+
+interface Lines {
+  headers?: string[];
+  body?: string;
+  host?: string[];
+}
+
+describe.each([
+  ['in development', {}],
+  ['in production', { production: true, oktaStandIn: false }],
+])('%s', (_, config) => {
+  let server: TestServer;
+  let authorization: string;
+  beforeAll(async () => {
+    server = await startTestServer({ config, graphiqlApiKey });
+    authorization = `Authorization: Bearer ${(await server.newOrganisation()).apiKey}`;
+  });
+  afterAll(async () => {
+    // Whatever was sent: nothing of it was our fault, and the server goes on.
+    expect(server.logs()).not.toContain('"level":"error"');
+    expect((await fetch(`${server.url}/health/ready`)).status).toBe(200);
+    await server.close();
+  });
+
+  const post = (
+    path: string,
+    body: string,
+    headers: string[] = [`Content-Length: ${Buffer.byteLength(body)}`],
+  ) =>
+    request(`POST ${path}`, { headers: [authorization, 'Content-Type: application/json', ...headers], body });
+
+  describe.each(['/graphql', okta])('what two readers could read differently is refused: %s', (path) => {
+    test.each<[string, () => string]>([
+      ['two lengths', () => post(path, query, ['Content-Length: 3', `Content-Length: ${query.length}`])],
+      ['a list of lengths', () => post(path, query, [`Content-Length: ${query.length}, ${query.length}`])],
+      ['a signed length', () => post(path, query, [`Content-Length: +${query.length}`])],
+      [
+        'a length and chunks',
+        () => post(path, '0\r\n\r\n', ['Content-Length: 5', 'Transfer-Encoding: chunked']),
+      ],
+      [
+        'chunks and a length',
+        () => post(path, '0\r\n\r\n', ['Transfer-Encoding: chunked', 'Content-Length: 5']),
+      ],
+      [
+        'chunks that are not the last encoding',
+        () => post(path, '', ['Transfer-Encoding: chunked, identity']),
+      ],
+      ['another encoding', () => post(path, '', ['Transfer-Encoding: xchunked'])],
+      ['a chunk of no size', () => post(path, 'zz\r\n', ['Transfer-Encoding: chunked'])],
+      [
+        'a chunk that is longer than it says',
+        () => post(path, `1\r\n${query}\r\n0\r\n\r\n`, ['Transfer-Encoding: chunked']),
+      ],
+      ['a folded header', () => post(path, query, ['X-Folded: a', ' b', `Content-Length: ${query.length}`])],
+      ['a space before a colon', () => post(path, query, [`Content-Length : ${query.length}`])],
+      ['a bare line feed', () => post(path, query).replaceAll('\r\n', '\n')],
+      ['a bare carriage return', () => post(path, query, ['X: a\rContent-Length: 5', 'Content-Length: 0'])],
+      ['a null byte', () => post(path, query, ['X: a\0b', `Content-Length: ${query.length}`])],
+      ['two hosts', () => request(`POST ${path}`, { host: ['Host: localhost', 'Host: localhost'] })],
+      ['no host', () => request(`POST ${path}`, { host: [] })],
+      ['an empty host', () => request(`POST ${path}`, { host: ['Host:'] })],
+      ...[
+        'a b',
+        '[',
+        '^',
+        'localhost:99999',
+        'localhost/graphql',
+        'me@localhost',
+        'localhost, localhost',
+      ].map((host): [string, () => string] => [
+        `the host ${host}`,
+        () => request(`POST ${path}`, { host: [`Host: ${host}`] }),
+      ]),
+    ])('%s', async (_, bytes) => {
+      const { status, text } = await sendRaw(server.url, bytes());
+      expect(status).toBe(400);
+      expectNoStack(text);
+      // One answer, and nothing after it: no second request was read out of the first.
+      expect(text.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
+    });
+  });
+
+  test('what is too long is refused, as an address and as a header', async () => {
+    for (const bytes of [
+      request(`GET /${'a'.repeat(20_000)}`),
+      request('GET /health/live', { headers: [`X: ${'a'.repeat(20_000)}`] }),
+      request('GET /health/live', { headers: Array.from({ length: 5_000 }, (_, i) => `X-${i}: a`) }),
+    ]) {
+      expect((await sendRaw(server.url, bytes)).status).toBe(431);
+    }
+  });
+
+  test.each([
+    '//graphql',
+    '/graphql/',
+    '/./graphql',
+    '/%2e/graphql',
+    '/%67raphql',
+    '/graphql%00',
+    '/GRAPHQL',
+    '/graphql;a=b',
+    '/health/../graphql',
+    '/health/live/',
+    '/api/../graphql',
+    '/api/v1/../v1/openapi.json',
+    '/api/v1/openapi.json/',
+    'http://localhost/graphql',
+    'http://evil.example/graphql',
+    '*',
+  ])('nothing is at %s', async (target) => {
+    for (const method of ['GET', 'OPTIONS']) {
+      const bytes = request(`${method} ${target}`, { headers: [authorization, 'Accept: text/html'] });
+      const { status, text } = await sendRaw(server.url, bytes);
+      expect(status).toBe(404);
+      expect(text).not.toContain('GraphiQL');
+    }
+  });
+
+  test.each(['TRACE', 'PUT', 'PATCH', 'OPTIONS', 'PROPFIND'])('%s is no way to ask', async (method) => {
+    for (const path of ['/graphql', '/api/v1/openapi.json', '/health/live', '/health/ready']) {
+      const { status, headers, text } = await sendRaw(
+        server.url,
+        request(`${method} ${path}`, { headers: [authorization, 'X-Planted: planted'] }),
+      );
+      expect([path, status]).toEqual([path, 405]);
+      expect(headers.get('allow')).toMatch(/^GET, /);
+      expect(text).not.toContain('planted');
+    }
+  });
+
+  test('CONNECT leads nowhere', async () => {
+    const { text } = await sendRaw(
+      server.url,
+      'CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n',
+    );
+    expect(text).not.toMatch(/^HTTP\/1\.1 2/);
+  });
+
+  test('no other protocol is spoken: WebSockets are refused, HTTP/2 is left unheeded', async () => {
+    const socket = [
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+    ];
+    const refused = await sendRaw(
+      server.url,
+      request('GET /graphql', { headers: [authorization, 'Connection: Upgrade', ...socket] }),
+    );
+    expect(refused.status).toBe(400);
+    // As Java's client asks whomever it does not know yet.
+    const asked = post('/graphql', query, [
+      'Connection: Upgrade, HTTP2-Settings',
+      'Upgrade: h2c',
+      'HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA',
+      `Content-Length: ${query.length}`,
+    ]);
+    expect((await sendRaw(server.url, asked)).text).toMatch(/^HTTP\/1\.1 200 .*"Query"/s);
+    expect((await sendRaw(server.url, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')).status).toBe(400);
+  });
+
+  describe('a body that is no JSON object in UTF-8 is refused', () => {
+    test.each<[string, Buffer]>([
+      ['half of an object', Buffer.from('{"query":')],
+      ['bytes that are no UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0xc3, 0x28, 0x22])],
+      [
+        'such bytes in a string',
+        Buffer.from([...Buffer.from('{"query":"'), 0xff, ...Buffer.from('{ a }"}')]),
+      ],
+      ['UTF-16', Buffer.from(query, 'utf16le')],
+      ['nothing', Buffer.alloc(0)],
+      ['null', Buffer.from('null')],
+      ['a number', Buffer.from('1234')],
+      ['a list', Buffer.from(`[${query}]`)],
+      ['brackets', Buffer.from('['.repeat(90_000))],
+    ])('%s', async (_, body) => {
+      for (const path of ['/graphql', okta]) {
+        const head = post(path, '', [`Content-Length: ${body.length}`]);
+        const { status, text } = await sendRaw(server.url, Buffer.concat([Buffer.from(head), body]));
+        expect([path, status]).toEqual([path, 400]);
+        expect(text).toContain('BAD_USER_INPUT');
+        expectNoStack(text);
+      }
+    });
+  });
+
+  test.each([
+    ['Content-Type: text/plain', 'what a page elsewhere may send without asking'],
+    ['Content-Type: application/x-www-form-urlencoded', 'the same, from a form'],
+    ['Content-Type: multipart/form-data; boundary=x', 'the same, with files'],
+    ['Content-Type: application/graphql', 'a bare document'],
+    ['Content-Type: application/json; charset=utf-16', 'another charset'],
+    ['Content-Type: application/json\r\nContent-Encoding: gzip', 'something compressed'],
+    ['X-Content-Type: none', 'something unnamed'],
+  ])('%s is refused: %s', async (type) => {
+    for (const path of ['/graphql', okta]) {
+      const headers = [authorization, type, `Content-Length: ${query.length}`];
+      const { status } = await sendRaw(server.url, request(`POST ${path}`, { headers, body: query }));
+      expect([path, status]).toEqual([path, 415]);
+    }
+  });
+
+  test('parameters that are no JSON are refused', async () => {
+    for (const parameter of ['variables=%5B', 'extensions=nonsense', 'variables=%FF', 'variables=1']) {
+      const target = `/graphql?query=%7B__typename%7D&${parameter}`;
+      const { status, text } = await sendRaw(
+        server.url,
+        request(`GET ${target}`, { headers: [authorization] }),
+      );
+      expect(status).toBe(400);
+      expect(text).toContain('BAD_USER_INPUT');
+      expectNoStack(text);
+    }
+  });
+
+  test('whoever leaves in the middle of a body has found no fault of ours', async () => {
+    for (const path of ['/graphql', okta]) {
+      const before = server.logs().length;
+      const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+      socket.write(post(path, '{"query":', ['Content-Length: 1000']));
+      await once(socket, 'connect');
+      await expect.poll(() => socket.bytesWritten).toBeGreaterThan(100);
+      socket.end();
+      await expect.poll(() => server.logs().slice(before)).toMatch(/"msg":"request"/);
+      await sendRaw(server.url, request('GET /health/live'));
+      expect(server.logs().slice(before)).not.toContain('unexpected error');
+    }
+  });
+
+  test('an answer that is on its way is not taken for that to what is not HTTP', async () => {
+    const pipelined = request('GET /api/v1/app-connections', { headers: [authorization] });
+    const { text } = await sendRaw(
+      server.url,
+      `${pipelined.replace('Connection: close\r\n', '')}nonsense\r\n\r\n`,
+    );
+    // The connection ends, with the first answer or without, and the first has no other.
+    expect(text).not.toMatch(/^HTTP\/1\.1 400/);
+  });
+
+  test('whatever is sent, the server says what is wrong with it, or nothing, and goes on', async () => {
+    const anything = fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes));
+    const word = fc.string({ unit: 'binary-ascii', maxLength: 30 });
+    const almostHttp = fc
+      .tuple(fc.constantFrom('GET', 'POST', 'OPTIONS', 'QUERY'), word, fc.array(fc.tuple(word, word)), word)
+      .map(([method, path, headers, body]) =>
+        Buffer.from(
+          request(`${method} /${path}`, {
+            headers: headers.map(([name, value]) => `${name}: ${value}`),
+            body,
+          }),
+        ),
+      );
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(anything, almostHttp), async (bytes) => {
+        const { status, text } = await sendRaw(server.url, bytes, { isAll: true });
+        expect(status ?? 400).toBeGreaterThanOrEqual(400);
+        expect(status ?? 400).toBeLessThan(500);
+        expectNoStack(text);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+function expectNoStack(text: string): void {
+  expect(text).not.toMatch(/\bat (\S+ \()?(file|node|async)|node_modules|\.ts:\d/);
+}
+
+test('in production, a load balancer may ask after health as HTTP/1.0 has it, without a name', async () => {
+  const server = await startTestServer({ config: { production: true, oktaStandIn: false } });
+  expect((await sendRaw(server.url, 'GET /health/ready HTTP/1.0\r\n\r\n')).text).toMatch(/200 OK.*ready\n$/s);
+  await server.close();
+});
