@@ -4,9 +4,15 @@ import { assertNotMistyped } from './access/api-keys.ts';
 import type { OidcSettings } from './access/oidc.ts';
 import { StartError } from './errors.ts';
 import { type AddressRange, parseRange } from './http/address.ts';
+import { isLoopback } from './http/own-name.ts';
 import { Secret } from './secrets/secret.ts';
 
 const secret = z.string().transform((text) => new Secret(text));
+const entries = (list: string) =>
+  list
+    .split(',')
+    .map((entry) => entry.trim().toLowerCase())
+    .filter(Boolean);
 const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
 
 /** What an API key looks like that can be given by hand: it goes into a header and into a page. */
@@ -23,6 +29,17 @@ const environment = z.object({
     .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
     .default(4000),
   HOST: z.string().min(1, { error: 'must be an address or a host name' }).optional(),
+  CORS_ORIGINS: z
+    .string()
+    .default('')
+    .transform(entries)
+    .refine((origins) => !origins.some((origin) => origin.includes('*')), {
+      error: 'must name every origin; "*" would let in pages that nobody has named',
+      abort: true,
+    })
+    .refine((origins) => origins.every(isOrigin), {
+      error: 'must be origins as browsers send them, without a path: https://app.example,https://…',
+    }),
   DATABASE_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\/./, { error: 'must start with postgresql://' })
@@ -56,13 +73,8 @@ const environment = z.object({
   TRUSTED_INSTANCE_HOSTS: z
     .string()
     .default('')
-    .transform((list) =>
-      list
-        .split(',')
-        .map((entry) => entry.trim().toLowerCase())
-        .filter(Boolean),
-    )
-    .refine((entries) => entries.every((entry) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+):\d{1,5}$/.test(entry)), {
+    .transform(entries)
+    .refine((hosts) => hosts.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+):\d{1,5}$/.test(host)), {
       error: 'must be host:port,host:port…',
     }),
   OKTA_STAND_IN: onOff.optional(),
@@ -102,11 +114,17 @@ function isWhole(key: Secret): boolean {
   }
 }
 
+function isOrigin(text: string): boolean {
+  return /^https?:/.test(text) && URL.parse(text)?.origin === text;
+}
+
 /** How the server is to run. */
 export interface Config {
   production: boolean;
   port: number;
   host: string;
+  /** The origins of pages elsewhere that may use this server. */
+  corsOrigins: ReadonlySet<string>;
   /** Absent: the embedded database in `dataDir`. */
   databaseUrl: Secret | undefined;
   /** Absolute. */
@@ -162,6 +180,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     production,
     port: data.PORT,
     host: data.HOST?.toLowerCase() ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    corsOrigins: corsOriginsOf(data, production),
     databaseUrl: data.DATABASE_URL,
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,
@@ -176,6 +195,23 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
   };
+}
+
+/** Whoever is between a page that came without TLS and its browser can make it ask for anything. */
+function corsOriginsOf(
+  { CORS_ORIGINS: origins }: z.output<typeof environment>,
+  production: boolean,
+): ReadonlySet<string> {
+  const isSafe = (origin: string) => {
+    const { protocol, hostname } = new URL(origin);
+    return protocol === 'https:' || isLoopback(hostname.replace(/^\[|\]$/g, ''));
+  };
+  if (production && !origins.every(isSafe)) {
+    throw new StartError(
+      'CORS_ORIGINS must start with https:// when NODE_ENV=production, except for pages of this machine',
+    );
+  }
+  return new Set(origins);
 }
 
 function oidcOf(data: z.output<typeof environment>, production: boolean): OidcSettings | undefined {

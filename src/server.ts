@@ -12,6 +12,7 @@ import type { ConnectionParts } from './connections/parts.ts';
 import { purgeExpired } from './connections/remove.ts';
 import { atStart, type Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
+import { createCors } from './http/cors.ts';
 import { listen, reply } from './http/listener.ts';
 import { isLoopback, isOwnName } from './http/own-name.ts';
 import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
@@ -98,9 +99,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
   });
   const rest = createRest(shared);
+  const cors = createCors(config.corsOrigins);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url?.split('?', 1)[0];
+    cors.allow(request, response);
     // The answer may hold the API key, so a page elsewhere must not be able to point its own name here and read it.
     if (!config.production && !isOwnName(request.headers.host, config.host)) {
       return reply(
@@ -109,9 +112,13 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
         'In development this server answers to localhost and to its HOST only, and the Host header says otherwise.',
       );
     }
-    if (path?.startsWith('/api/')) return rest(request, response);
+    if (path?.startsWith('/api/')) {
+      if (cors.answerPreflight(request, response, ['GET', 'POST', 'PATCH', 'DELETE'])) return;
+      return rest(request, response);
+    }
     switch (path) {
       case '/graphql':
+        if (cors.answerPreflight(request, response, ['GET', 'POST'])) return;
         return graphql(request, response);
       case '/health/live':
       case '/health/ready':

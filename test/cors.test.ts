@@ -1,0 +1,248 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readConfig } from '../src/config.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { createMutation, okta as oktaInput } from './testkit/operations.ts';
+import { sendRaw } from './testkit/raw.ts';
+import { createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { subscribe } from './testkit/watch.ts';
+
+const origin = 'https://app.example';
+const another = 'http://localhost:5173';
+const okta = '/api/v1/app-connections/okta';
+
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  server = await startTestServer({
+    config: { corsOrigins: new Set([origin, another]) },
+    graphiqlApiKey: new Secret('the-key-that-is-shown-in-the-headers-pane'),
+  });
+  organisation = await server.newOrganisation();
+});
+afterAll(() => server.close());
+
+/** The headers of an answer that are about other origins. */
+function corsOf(headers: Headers): Record<string, string> {
+  return Object.fromEntries([...headers].filter(([name]) => /^(access-control-|vary$)/.test(name)));
+}
+
+const readable = (by: string) => ({
+  vary: 'Origin',
+  'access-control-allow-origin': by,
+  'access-control-expose-headers': 'Link, Retry-After, X-Request-Id',
+});
+const nobody = { vary: 'Origin' };
+
+function ask(path: string, init: RequestInit & { headers?: Record<string, string> } = {}, from = origin) {
+  const authorization = `Bearer ${organisation.apiKey}`;
+  const headers = { authorization, 'content-type': 'application/json', origin: from, ...init.headers };
+  return fetch(new URL(path, server.url), { ...init, headers });
+}
+
+const preflight = (path: string, from: string, method = 'POST') =>
+  ask(path, { method: 'OPTIONS', headers: { 'access-control-request-method': method } }, from);
+
+const graphql = (query: string, headers: Record<string, string> = {}, from = origin) =>
+  ask('/graphql', { method: 'POST', body: JSON.stringify({ query }), headers }, from);
+
+describe('a browser that asks beforehand whether a page may', () => {
+  test.each([
+    ['/graphql', 'GET, POST'],
+    [okta, 'GET, POST, PATCH, DELETE'],
+    [`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`, 'GET, POST, PATCH, DELETE'],
+  ])('is told what a page of a named origin may do at %s', async (path, methods) => {
+    for (const from of [origin, another]) {
+      const response = await preflight(path, from);
+      expect(response.status).toBe(204);
+      expect(await response.text()).toBe('');
+      expect(corsOf(response.headers)).toEqual({
+        ...readable(from),
+        'access-control-allow-methods': methods,
+        'access-control-allow-headers': 'Accept, Authorization, Content-Type, Idempotency-Key',
+        'access-control-max-age': '7200',
+      });
+    }
+  });
+
+  test.each([
+    'https://evil.example',
+    'https://app.example.evil.example',
+    'https://evil.app.example',
+    'https://app.example:8443',
+    'http://app.example',
+    'https://app.example/',
+    'HTTPS://APP.EXAMPLE',
+    'https://app.example, https://evil.example',
+    'null',
+    '*',
+  ])('is told nothing for a page of %s', async (from) => {
+    for (const path of ['/graphql', okta]) {
+      const response = await preflight(path, from);
+      expect(response.status).toBe(405);
+      expect(corsOf(response.headers)).toEqual(nobody);
+    }
+  });
+
+  test('is told nothing of addresses where there is nothing to ask', async () => {
+    for (const path of ['/', '/health/ready', '/graphql/']) {
+      const { status, headers } = await preflight(path, origin);
+      expect([404, 405]).toContain(status);
+      expect(headers.has('access-control-allow-methods')).toBe(false);
+    }
+  });
+});
+
+describe('a page of a named origin may read', () => {
+  test('what it asked for, over GraphQL and REST', async () => {
+    const created = await ask(okta, { method: 'POST', body: JSON.stringify(oktaBody()) });
+    expect(created.status).toBe(200);
+    expect(corsOf(created.headers)).toEqual(readable(origin));
+    const listed = await graphql('{ appConnections { totalCount } }', {}, another);
+    expect(await listed.json()).toEqual({ data: { appConnections: { totalCount: 1 } } });
+    expect(corsOf(listed.headers)).toEqual(readable(another));
+  });
+
+  test.each<[number, () => Promise<Response>]>([
+    [400, () => ask('/graphql', { method: 'POST', body: '{' })],
+    [401, () => graphql('{ viewer { __typename } }', { authorization: 'Bearer nobody' })],
+    [401, () => ask(okta, { headers: { authorization: 'Bearer nobody' } })],
+    [404, () => ask(`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`)],
+    [404, () => ask('/graphql/')],
+    [405, () => ask('/graphql', { method: 'DELETE' })],
+    [405, () => ask(okta, { method: 'PUT' })],
+    [413, () => graphql('x'.repeat(200_000))],
+    [413, () => ask(okta, { method: 'POST', body: JSON.stringify({ name: 'x'.repeat(200_000) }) })],
+    [415, () => graphql('{ __typename }', { 'content-type': 'text/plain' })],
+    [422, () => ask(okta, { method: 'POST', body: '{}' })],
+    [
+      503,
+      () =>
+        ask(okta, {
+          method: 'POST',
+          body: JSON.stringify(oktaBody({ name: 'limited' }, { apiToken: 'limited' })),
+        }),
+    ],
+  ])('why it failed: %i', async (status, send) => {
+    const response = await send();
+    expect(response.status).toBe(status);
+    expect(corsOf(response.headers)).toEqual(readable(origin));
+    expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test('that it is our fault', async () => {
+    const broken = await startTestServer({ config: { corsOrigins: new Set([origin]) } });
+    const { apiKey } = await broken.newOrganisation();
+    await broken.asOwner().execute('drop table app_connection cascade');
+    const { status, headers } = await restClient(broken.url, apiKey)('GET', okta, undefined, { origin });
+    expect(status).toBe(500);
+    expect(corsOf(headers)).toEqual(readable(origin));
+    await broken.close();
+  });
+
+  test('changes as they happen', async () => {
+    await using subscription = await subscribe(
+      server.graphqlUrl,
+      organisation.apiKey,
+      'subscription { appConnectionChanged { kind } }',
+      {},
+      { origin },
+    );
+    expect(corsOf(subscription.headers)).toEqual(readable(origin));
+    await createOver(restClient(server.url, organisation.apiKey), { name: 'while-watching' });
+    expect(await subscription.next()).toEqual({ data: { appConnectionChanged: { kind: 'CREATED' } } });
+  });
+
+  test('that it used a name that is not of this machine, and nothing else under that name', async () => {
+    const lines = [`Origin: ${origin}`, 'Host: evil.example', 'Connection: close'];
+    for (const line of ['GET /graphql', 'OPTIONS /graphql']) {
+      const more = ['Accept: text/html', 'Access-Control-Request-Method: POST', '', ''];
+      const bytes = [`${line} HTTP/1.1`, ...lines, ...more].join('\r\n');
+      const { status, headers } = await sendRaw(server.url, bytes);
+      expect(status).toBe(421);
+      expect(corsOf(headers)).toEqual(readable(origin));
+    }
+  });
+
+  test("GraphiQL's page, but not the key that it has for whoever sits at this machine", async () => {
+    const response = await ask('/graphql', { headers: { accept: 'text/html' } });
+    const page = await response.text();
+    expect(page).toContain('createOktaConnection(input: $input)');
+    expect(page).not.toContain('the-key-that-is-shown-in-the-headers-pane');
+  });
+});
+
+describe('a page of any other origin may read nothing', () => {
+  test('and as no credentials come by themselves, what it sends is answered like anybody', async () => {
+    const from = 'https://evil.example';
+    const response = await ask(
+      '/graphql',
+      {
+        method: 'POST',
+        body: JSON.stringify({ query: createMutation, variables: oktaInput({ name: 'from-elsewhere' }) }),
+      },
+      from,
+    );
+    expect(await response.json()).toHaveProperty('data.createOktaConnection.appConnection.id');
+    expect(corsOf(response.headers)).toEqual(nobody);
+    const failed = await graphql('{ viewer { __typename } }', { authorization: '', cookie: 'key=a' }, from);
+    expect(failed.status).toBe(401);
+    expect(corsOf(failed.headers)).toEqual(nobody);
+  });
+
+  test('and where none is named, there is no word of origins at all', async () => {
+    const closed = await startTestServer();
+    for (const method of ['OPTIONS', 'POST']) {
+      const response = await fetch(closed.graphqlUrl, {
+        method,
+        headers: { origin, 'access-control-request-method': 'POST' },
+      });
+      expect(corsOf(response.headers)).toEqual({});
+    }
+    await closed.close();
+  });
+});
+
+describe('CORS_ORIGINS', () => {
+  const production = {
+    NODE_ENV: 'production',
+    DATABASE_URL: 'postgresql://127.0.0.1/somewhere',
+    ENCRYPTION_KEYS: 'k1:none',
+  };
+  const origins = (list: string, environment = {}) =>
+    readConfig({ ...environment, CORS_ORIGINS: list }).corsOrigins;
+
+  test('names origins, one after the other', () => {
+    expect([...readConfig({}).corsOrigins]).toEqual([]);
+    expect([...origins('https://app.example, http://localhost:5173,https://APP.example:8443')]).toEqual([
+      'https://app.example',
+      'http://localhost:5173',
+      'https://app.example:8443',
+    ]);
+    const local = 'http://localhost:5173,http://127.0.0.1:3000,http://[::1]:3000';
+    expect([...origins(`${local},https://app.example`, production)]).toHaveLength(4);
+  });
+
+  test.each([
+    ['*', /^CORS_ORIGINS must name every origin; "\*"/],
+    ['https://app.example,*', /^CORS_ORIGINS must name every origin; "\*"/],
+    ['null', /^CORS_ORIGINS must be origins/],
+    ['app.example', /^CORS_ORIGINS must be origins/],
+    ['https://app.example/', /^CORS_ORIGINS must be origins/],
+    ['https://app.example/path', /^CORS_ORIGINS must be origins/],
+    ['https://app.example:443', /^CORS_ORIGINS must be origins/],
+    ['https://*.app.example', /^CORS_ORIGINS must name every origin; "\*"/],
+    ['https://me:secret@app.example', /^CORS_ORIGINS must be origins/],
+    ['file:///home', /^CORS_ORIGINS must be origins/],
+    ['https://app.example https://b.example', /^CORS_ORIGINS must be origins/],
+  ])('is refused as %s, wherever it runs', (list, message) => {
+    for (const environment of [{}, production]) {
+      expect(() => origins(list, environment)).toThrow(message);
+    }
+  });
+
+  test('is refused without TLS in production, but not while developing', () => {
+    expect([...origins('http://app.example')]).toEqual(['http://app.example']);
+    expect(() => origins('http://app.example', production)).toThrow(/^CORS_ORIGINS must start with https:/);
+  });
+});
