@@ -5,6 +5,7 @@ import type { OidcSettings } from './access/oidc.ts';
 import { StartError } from './errors.ts';
 import { type AddressRange, parseRange } from './http/address.ts';
 import { isLoopback } from './http/own-name.ts';
+import type { TlsFiles } from './http/tls.ts';
 import { Secret } from './secrets/secret.ts';
 
 const secret = z.string().transform((text) => new Secret(text));
@@ -29,6 +30,8 @@ const environment = z.object({
     .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
     .default(4000),
   HOST: z.string().min(1, { error: 'must be an address or a host name' }).optional(),
+  TLS_CERT: z.string().optional(),
+  TLS_KEY: z.string().optional(),
   CORS_ORIGINS: z
     .string()
     .default('')
@@ -123,6 +126,8 @@ export interface Config {
   production: boolean;
   port: number;
   host: string;
+  /** Absolute; absent: HTTP without TLS. */
+  tls: TlsFiles | undefined;
   /** The origins of pages elsewhere that may use this server. */
   corsOrigins: ReadonlySet<string>;
   /** Absent: the embedded database in `dataDir`. */
@@ -180,6 +185,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     production,
     port: data.PORT,
     host: data.HOST?.toLowerCase() ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    tls: tlsOf(data),
     corsOrigins: corsOriginsOf(data, production),
     databaseUrl: data.DATABASE_URL,
     dataDir: resolve(data.DATA_DIR),
@@ -195,6 +201,12 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
   };
+}
+
+function tlsOf({ TLS_CERT: cert, TLS_KEY: key }: z.output<typeof environment>): TlsFiles | undefined {
+  if (!cert && !key) return undefined;
+  if (!cert || !key) throw new StartError('TLS_CERT and TLS_KEY are needed together, or neither of them');
+  return { cert: resolve(cert), key: resolve(key) };
 }
 
 /** Whoever is between a page that came without TLS and its browser can make it ask for anything. */

@@ -133,8 +133,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const { host, port, trustedProxies } = config;
   const listener = await listen({
     ...{ host, port, trustedProxies, log, answer },
-    // By way of a proxy that ends TLS.
-    isOverTls: config.production,
+    tls: config.tls,
+    // Behind a proxy that ends TLS, the header is for whoever asks the proxy. On a developer's machine, it would send
+    // browsers to look for TLS on every port of localhost.
+    isOverTls: config.production || (config.tls !== undefined && !isLoopback(host)),
   }).catch(async (error) => {
     await letGo();
     throw error;

@@ -43,8 +43,10 @@ function keyText(config: Config, { key, isNew, file }: KnownKey): string {
 }
 
 /** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
-function curl(config: Config, url: string, { file }: KnownKey): string {
-  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat '${file?.replaceAll("'", "'\\''")}')`;
+function curl(config: Config, url: string, { file = '' }: KnownKey): string {
+  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat ${quoted(file)})`;
+  // On a developer's machine, it is likely to be one that no authority has signed.
+  const trust = config.tls ? `--cacert ${quoted(config.tls.cert)} ` : '';
   // The name is made by the shell, so that the command works a second time.
   const name = `my-okta-connection-'$(date +%s)'`;
   const body = {
@@ -59,9 +61,13 @@ function curl(config: Config, url: string, { file }: KnownKey): string {
     },
   };
   return [
-    `curl ${url}/graphql \\`,
+    `curl ${trust}${url}/graphql \\`,
     `  -H "Authorization: Bearer ${key}" \\`,
     `  -H 'Content-Type: application/json' \\`,
     `  -d '${JSON.stringify(body)}'`,
   ].join('\n');
+}
+
+function quoted(path: string): string {
+  return `'${path.replaceAll("'", "'\\''")}'`;
 }

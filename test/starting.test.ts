@@ -18,7 +18,14 @@ import {
   listQuery,
   okta,
 } from './testkit/operations.ts';
-import { closedPort, type ServerProcess, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import {
+  closedPort,
+  lastWords,
+  type ServerProcess,
+  spawnServer,
+  temporaryFolder,
+  until,
+} from './testkit/process.ts';
 
 // Each test starts processes, some of them several, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -170,17 +177,6 @@ describe('the next start', () => {
     ]);
   });
 });
-
-/** The one line that a server says that cannot start. */
-async function lastWords(environment: Record<string, string>): Promise<string> {
-  await using server = spawnServer(environment);
-  const outcome = await server.ended();
-  expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
-  expect(server.stderr()).not.toMatch(/(^|\s)at (\S+ \()?(file|node|async)/);
-  expect(server.stdout()).toBe('');
-  expect(outcome).toEqual({ code: 1, signal: null });
-  return server.stderr();
-}
 
 // These end before they have done anything that is worth waiting for.
 describe.concurrent('a server whose settings are wrong says so in one line and ends with exit code 1', () => {

@@ -7,11 +7,14 @@ import { type AddressRange, addressOf } from './address.ts';
 import { commonHeaders } from './headers.ts';
 import { httpLimits } from './limits.ts';
 import { hostFlaw, refuseMalformed } from './malformed.ts';
+import { createTlsServer, type TlsFiles } from './tls.ts';
 
 /** Where to listen, and what answers. */
 export interface ListenerOptions {
   host: string;
   port: number;
+  /** Absent: HTTP without TLS. */
+  tls?: TlsFiles | undefined;
   /** The proxies that are believed when they say whom they ask for. */
   trustedProxies: readonly AddressRange[];
   /** Whether whoever asks does so over TLS, be it that of a proxy. */
@@ -30,10 +33,10 @@ export interface Listener {
 /**
  * Listens. Every answer has its request's id and the headers that all have; every request leaves one line in the log.
  *
- * @throws StartError when the port cannot be had
+ * @throws StartError when the port cannot be had, or the certificate cannot be used
  */
 export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { host, port, trustedProxies, log, answer } = options;
+  const { host, port, tls, trustedProxies, log, answer } = options;
   const headers = commonHeaders(options);
   const unanswered = new Set<ServerResponse>();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
@@ -58,7 +61,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       });
     });
   };
-  const http = createServer({ ...httpLimits, requireHostHeader: false }, serve);
+  const settings = { ...httpLimits, requireHostHeader: false };
+  const http = tls ? createTlsServer(tls, settings, log, serve) : createServer(settings, serve);
   // Node would answer these itself, without our headers. What is expected beyond 100-continue may be left unheeded.
   http.on('checkExpectation', serve);
   http.on('clientError', (error, socket) => {
@@ -78,7 +82,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 
   const bound = http.address() as AddressInfo;
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
+    url: `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
     close: async (drainMs) => {
       const closed = new Promise((resolve) => http.close(resolve));
       // Else a client would send its next request over a connection that it has reason to think is kept.

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import tls from 'node:tls';
 import { generate } from 'selfsigned';
 
@@ -28,7 +29,8 @@ const here = [
 
 /** Makes them all afresh; it takes some milliseconds. */
 export async function makeCertificates(): Promise<Certificates> {
-  const ca = await make('Test authority', { isAuthority: true });
+  // By its name alone, nothing could tell it from another that is trusted as well.
+  const ca = await make(`Test authority ${randomUUID()}`, { isAuthority: true });
   const [good, expired, wrongHost, selfSigned] = await Promise.all([
     make('localhost', { ca, names: here }),
     make('localhost', { ca, names: here, notAfter: daysFromNow(-1) }),

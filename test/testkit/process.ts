@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
 
 /** A script of `src/` in a process of its own. Disposing of it kills it. */
 export interface ScriptProcess extends AsyncDisposable {
@@ -85,9 +86,20 @@ export function spawnServer(environment: Readonly<Record<string, string>>): Serv
             `The server ended with ${JSON.stringify(outcome)}: ${server.stdout()}${server.stderr()}`,
           );
         }
-        return /(http:\/\/127\.0\.0\.1:\d+)["/]/.exec(server.stdout())?.[1];
+        return /(https?:\/\/127\.0\.0\.1:\d+)["/]/.exec(server.stdout())?.[1];
       }),
   };
+}
+
+/** The one line that a server says that cannot start. */
+export async function lastWords(environment: Record<string, string>): Promise<string> {
+  await using server = spawnServer(environment);
+  const outcome = await server.ended();
+  expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
+  expect(server.stderr()).not.toMatch(/(^|\s)at (\S+ \()?(file|node|async)/);
+  expect(server.stdout()).toBe('');
+  expect(outcome).toEqual({ code: 1, signal: null });
+  return server.stderr();
 }
 
 /** A folder that goes away when disposed of. */
