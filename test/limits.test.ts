@@ -138,7 +138,9 @@ describe('one request may have this much and no more:', () => {
       query: 'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } } }',
       variables: { input: { name: 'any', scopes: scopes(count) } },
     }));
-    expect(error?.extensions.issues).toEqual([{ path: ['input'], message: 'A list has at most 100 items.' }]);
+    expect(error?.extensions.issues).toEqual([
+      { path: ['input', 'scopes'], message: 'A list has at most 100 items.' },
+    ]);
     await justTooMuch(100, (count) => ({
       query: `mutation { createApiKey(input: { name: "any", scopes: [${scopes(count)}] }) { apiKey { id } } }`,
     }));

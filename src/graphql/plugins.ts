@@ -5,8 +5,11 @@ import {
   type ExecutionArgs,
   type ExecutionResult,
   type GraphQLError,
+  type GraphQLInputType,
   type GraphQLSchema,
+  getNullableType,
   getOperationAST,
+  isInputObjectType,
   isInputType,
   isNonNullType,
   Kind,
@@ -176,7 +179,7 @@ function findMisshapen(
       continue;
     }
     if (hasLongList(value)) {
-      issues.push({ path: [name], message: tooLong });
+      issues.push({ path: [name, ...fieldWithLongList(type, value)], message: tooLong });
       continue;
     }
     coerceInputValue(value, type, (path, part, error) => {
@@ -187,4 +190,13 @@ function findMisshapen(
       issues.push({ path: [name, ...path], message: isRepeated ? notOfItsType : message });
     });
   }
+}
+
+/** The field of an input that a long list is in. Names are taken from the schema: those in the value may be anything. */
+function fieldWithLongList(type: GraphQLInputType, value: unknown): string[] {
+  const named = getNullableType(type);
+  if (!isInputObjectType(named)) return [];
+  return Object.keys(named.getFields())
+    .filter((field) => hasLongList(Object(value)[field]))
+    .slice(0, 1);
 }
