@@ -81,11 +81,11 @@ test.each([
 /** Sends as much of something as one request may have, and then a little more; gives the one error of that. */
 async function justTooMuch(
   most: number,
-  requestOf: (count: number) => { query: string; variables?: Record<string, unknown> },
+  requestOf: (count: number, projectId: string) => { query: string; variables?: Record<string, unknown> },
 ): Promise<WireError | undefined> {
-  const { client } = await server.newOrganisation();
+  const { client, projectId } = await server.newOrganisation();
   const send = (count: number) => {
-    const { query, variables } = requestOf(count);
+    const { query, variables } = requestOf(count, projectId);
     return client.request(query, variables);
   };
   await expect(send(most)).resolves.toBeDefined();
@@ -133,16 +133,20 @@ describe('one request may have this much and no more:', () => {
   });
 
   test('100 items of a list in the input, as a variable and in the document', async () => {
-    const scopes = (count: number) => Array.from({ length: count }, () => 'CONNECTIONS_READ');
-    const error = await justTooMuch(100, (count) => ({
+    const many = (count: number, projectId: string) => Array.from({ length: count }, () => projectId);
+    const error = await justTooMuch(100, (count, projectId) => ({
       query: 'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } } }',
-      variables: { input: { name: 'any', scopes: scopes(count) } },
+      variables: { input: { name: 'any', scopes: ['AUDIT_READ'], projectIds: many(count, projectId) } },
     }));
     expect(error?.extensions.issues).toEqual([
-      { path: ['input', 'scopes'], message: 'A list has at most 100 items.' },
+      { path: ['input', 'projectIds'], message: 'A list has at most 100 items.' },
     ]);
-    await justTooMuch(100, (count) => ({
-      query: `mutation { createApiKey(input: { name: "any", scopes: [${scopes(count)}] }) { apiKey { id } } }`,
+    await justTooMuch(100, (count, projectId) => ({
+      query: `mutation {
+        createApiKey(
+          input: { name: "any", scopes: [AUDIT_READ], projectIds: ${JSON.stringify(many(count, projectId))} }
+        ) { apiKey { id } }
+      }`,
     }));
   });
 });

@@ -70,6 +70,7 @@ describe('the audit trail and the log', () => {
       level: 'info',
       time: expect.any(String),
       requestId: refused.headers.get('x-request-id'),
+      address: '127.0.0.1',
       method: 'GET',
       status: 403,
       operation: 'GET /api/v1/app-connections',
