@@ -19,7 +19,7 @@ import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits
 import { type Rates, rates } from './limits/rates.ts';
 import { limitSignIns } from './limits/sign-in.ts';
 import { describeError, type Logger } from './log.ts';
-import { hostPort } from './outbound/address.ts';
+import { hostPort } from './outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
 import { createRest } from './rest/rest.ts';
 import { KeyServiceFailure } from './secrets/root-key.ts';

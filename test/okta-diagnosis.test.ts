@@ -2,12 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { startOktaStandIn } from '../src/apps/okta/stand-in.ts';
-import {
-  createOutbound,
-  type Lookup,
-  OutboundError,
-  type OutboundSettings,
-} from '../src/outbound/outbound.ts';
+import { createOutbound, type Lookup, type OutboundSettings } from '../src/outbound/outbound.ts';
+import { OutboundError } from '../src/outbound/outbound-error.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { makeCertificates, trust } from './testkit/certificates.ts';
 import * as okta from './testkit/okta.ts';

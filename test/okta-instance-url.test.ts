@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { okta } from '../src/apps/okta/okta.ts';
-import { hostPort } from '../src/outbound/address.ts';
+import { hostPort } from '../src/outbound/host-port.ts';
 import { Secret } from '../src/secrets/secret.ts';
 
 const trustedHosts = new Set(['127.0.0.1:8080', 'okta_mock:80', 'localhost:9443', '[::1]:8080']);

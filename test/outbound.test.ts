@@ -2,12 +2,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { isPublicAddress } from '../src/outbound/address.ts';
-import {
-  createOutbound,
-  type Lookup,
-  OutboundError,
-  type OutboundSettings,
-} from '../src/outbound/outbound.ts';
+import { createOutbound, type Lookup, type OutboundSettings } from '../src/outbound/outbound.ts';
+import { OutboundError } from '../src/outbound/outbound-error.ts';
 import { type Certificates, type KeyPair, makeCertificates, trust } from './testkit/certificates.ts';
 import { countConnectionAttempts } from './testkit/connection-attempts.ts';
 import * as okta from './testkit/okta.ts';

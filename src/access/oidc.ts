@@ -8,7 +8,8 @@ import {
 } from 'jose';
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
-import { type Outbound, OutboundError } from '../outbound/outbound.ts';
+import type { Outbound } from '../outbound/outbound.ts';
+import { OutboundError } from '../outbound/outbound-error.ts';
 import { type Identity, scopes } from './caller.ts';
 import { SignInFailure, type Suspect } from './sign-in-failure.ts';
 

@@ -60,6 +60,12 @@ export interface Method {
   verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<Diagnosis>;
 }
 
+/** What an app has to know of the server that it is part of. */
+export interface AppSettings {
+  /** The `host:port` that may also be http. */
+  trustedHosts: Pick<ReadonlySet<string>, 'has'>;
+}
+
 /** A third-party product. One folder in `apps/` holds all there is to say about it. */
 export interface App {
   /** Stored in the database and used in REST: `okta`. GraphQL has it as `OKTA`, and in names as `typeNameOf` makes it. */

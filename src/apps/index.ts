@@ -1,7 +1,11 @@
-import type { App } from './app.ts';
+import type { App, AppSettings } from './app.ts';
 import { okta } from './okta/okta.ts';
 
-/** Every app there is. A new one is a folder beside this file and a line in this list. */
-export function createApps(settings: { trustedHosts: ReadonlySet<string> }): readonly App[] {
+/**
+ * Every app there is. A new one is a folder beside this file and a line in this list.
+ *
+ * The dashboard has the rules of its forms from here, so nothing of an app may need Node.
+ */
+export function createApps(settings: AppSettings): readonly App[] {
   return [okta(settings)];
 }

@@ -33,11 +33,6 @@ export function isAllowedHost(hostname: string): boolean {
   return host !== 'localhost' && !host.endsWith('.localhost');
 }
 
-/** The `host:port` of a URL, lower case, with the port also where the URL leaves it to the scheme. */
-export function hostPort({ protocol, hostname, port }: Pick<URL, 'protocol' | 'hostname' | 'port'>): string {
-  return `${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`;
-}
-
 /** A URL's host without the brackets of IPv6 and without the dots that may end a name. */
 function bareHost(hostname: string): string {
   return hostname

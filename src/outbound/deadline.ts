@@ -1,4 +1,4 @@
-import { OutboundError } from './failure.ts';
+import { OutboundError } from './outbound-error.ts';
 
 /** A time limit on promises that cannot all be aborted: undici cannot abort while it connects. */
 export interface Deadline extends Disposable {

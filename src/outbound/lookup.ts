@@ -1,7 +1,8 @@
 import dns from 'node:dns/promises';
 import type { LookupFunction } from 'node:net';
 import { isPublicAddress } from './address.ts';
-import { explainLookup, OutboundError } from './failure.ts';
+import { explainLookup } from './failure.ts';
+import { OutboundError } from './outbound-error.ts';
 
 /** All addresses of a host name. Rejects with a `code` as Node's resolver does: `ENOTFOUND`, `EAI_AGAIN`. */
 export type Lookup = (hostname: string) => Promise<{ address: string; family: 4 | 6 }[]>;

@@ -1,10 +1,11 @@
 import { Agent, type Dispatcher } from 'undici';
-import { hostPort, isAllowedHost } from './address.ts';
+import { isAllowedHost } from './address.ts';
 import { startDeadline } from './deadline.ts';
-import { explain, OutboundError } from './failure.ts';
+import { explain } from './failure.ts';
+import { hostPort } from './host-port.ts';
 import { type Lookup, socketLookup, systemLookup } from './lookup.ts';
+import { OutboundError } from './outbound-error.ts';
 
-export { OutboundError } from './failure.ts';
 export type { Lookup } from './lookup.ts';
 
 /** Where the client may go and how much it takes. */

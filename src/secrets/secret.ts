@@ -1,6 +1,7 @@
-import { inspect } from 'node:util';
-
 const shown = '[secret]';
+
+/** What `node:util` calls `inspect.custom`, under a name that browsers have too. */
+const inspected = Symbol.for('nodejs.util.inspect.custom');
 
 /**
  * A string that must not be seen. It prints as `[secret]` in logs, templates, JSON and `util.inspect`;
@@ -24,12 +25,13 @@ export class Secret {
    */
   isIn(text: string): boolean {
     if (this.#value.length < 8) return false;
-    const bytes = Buffer.from(this.#value);
+    const bytes = [...new TextEncoder().encode(this.#value)];
+    const base64 = btoa(bytes.map((byte) => String.fromCharCode(byte)).join('')).replace(/=+$/, '');
     return [
       this.#value,
-      bytes.toString('base64').replace(/=+$/, ''),
-      bytes.toString('base64url'),
-      bytes.toString('hex'),
+      base64,
+      base64.replaceAll('+', '-').replaceAll('/', '_'),
+      bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(''),
       encodeURIComponent(this.#value),
     ].some((form) => text.toLowerCase().includes(form.toLowerCase()));
   }
@@ -46,7 +48,7 @@ export class Secret {
     return shown;
   }
 
-  [inspect.custom](): string {
+  [inspected](): string {
     return shown;
   }
 }

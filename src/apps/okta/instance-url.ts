@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { hostPort } from '../../outbound/address.ts';
+import { hostPort } from '../../outbound/host-port.ts';
+import type { AppSettings } from '../app.ts';
 
 const example = 'https://example.okta.com';
 
@@ -14,7 +15,7 @@ const oktaDomain =
  * Messages repeat no more of the input than a host name under one of Okta's own domains: people paste tokens into
  * the wrong field.
  */
-export function instanceUrlRule(trustedHosts: ReadonlySet<string>) {
+export function instanceUrlRule(trustedHosts: AppSettings['trustedHosts']) {
   return z
     .string({ error: `Give the address of your Okta organisation, such as ${example}.` })
     .transform((input, context) => {
@@ -27,7 +28,7 @@ export function instanceUrlRule(trustedHosts: ReadonlySet<string>) {
 
 type Outcome = { origin: string } | { messages: readonly string[] };
 
-function parseInstanceUrl(input: string, trustedHosts: ReadonlySet<string>): Outcome {
+function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts']): Outcome {
   const text = input.trim();
   if (text === '')
     return refuse(

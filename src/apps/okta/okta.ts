@@ -1,11 +1,11 @@
-import type { App } from '../app.ts';
+import type { App, AppSettings } from '../app.ts';
 import { apiTokenRule } from './api-token.ts';
 import { instanceUrlRule } from './instance-url.ts';
 import { isSameOktaOrganisation } from './organisation.ts';
 import { verifyApiToken } from './verify.ts';
 
-/** Okta, an identity provider. `trustedHosts` are the `host:port` that may also be http. */
-export function okta(settings: { trustedHosts: ReadonlySet<string> }): App {
+/** Okta, an identity provider. */
+export function okta(settings: AppSettings): App {
   return {
     id: 'okta',
     name: 'Okta',

@@ -1,5 +1,6 @@
 import { Problem } from '../../errors.ts';
-import { type Answer, type Outbound, OutboundError } from '../../outbound/outbound.ts';
+import type { Answer, Outbound } from '../../outbound/outbound.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Secret } from '../../secrets/secret.ts';
 import type { Credentials, Diagnosis } from '../app.ts';
 import { isOktaError, readTokenOwner } from './answer.ts';
