@@ -1,14 +1,23 @@
 /**
  * Keeps what is generated from the code in step with it:
  *
- *     node src/artefacts.ts schema [--check]        schema.graphql, from the GraphQL types
+ *     node src/artefacts.ts schema [--check]        schema.graphql, from the GraphQL types; the dashboard's types, from it
+ *     node src/artefacts.ts operations              checks what the dashboard asks against schema.graphql
  *     node src/artefacts.ts migration [--check]     a new migration, from the entities
  *
  * With `--check` nothing is written and the exit code says whether all is in step.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { lexicographicSortSchema, printSchema } from 'graphql';
+import {
+  buildSchema,
+  type DocumentNode,
+  introspectionFromSchema,
+  lexicographicSortSchema,
+  printSchema,
+  validate,
+} from 'graphql';
 import { createApps } from './apps/index.ts';
+import * as operations from './dashboard/operations.ts';
 import { openOrm } from './database/database.ts';
 import { asOwner, inSession } from './database/session.ts';
 import { entities } from './entities.ts';
@@ -24,11 +33,25 @@ function inStep(what: string, ok: boolean, remedy: string): void {
 }
 
 if (command === 'schema') {
-  const file = new URL('../schema.graphql', import.meta.url);
   const apps = createApps({ trustedHosts: new Set() });
-  const printed = `${printSchema(lexicographicSortSchema(createSchema(apps)))}\n`;
-  if (check) inStep('schema.graphql', readFileSync(file, 'utf8') === printed, 'run npm run schema');
-  else writeFileSync(file, printed);
+  const schema = lexicographicSortSchema(createSchema(apps));
+  // gql.tada reads types, not SDL.
+  const described = introspectionFromSchema(schema, { descriptions: false, specifiedByUrl: false });
+  const printed = {
+    'schema.graphql': `${printSchema(schema)}\n`,
+    'src/dashboard/schema.d.ts': `export type introspection = ${JSON.stringify(described)};\n`,
+  };
+  for (const [name, text] of Object.entries(printed)) {
+    const file = new URL(`../${name}`, import.meta.url);
+    if (check) inStep(name, readFileSync(file, 'utf8') === text, 'run npm run schema');
+    else writeFileSync(file, text);
+  }
+} else if (command === 'operations') {
+  const schema = buildSchema(readFileSync(new URL('../schema.graphql', import.meta.url), 'utf8'));
+  const documents: Record<string, DocumentNode> = { ...operations };
+  for (const [name, document] of Object.entries(documents)) {
+    for (const { message } of validate(schema, document)) inStep(`operations.ts: ${name}`, false, message);
+  }
 } else if (command === 'migration') {
   const orm = await openOrm({ kind: 'embedded' }, entities, createLog('silent'));
   const difference = await inSession(asOwner, async () => {
@@ -39,6 +62,6 @@ if (command === 'schema') {
   else console.log(difference);
   await orm.close();
 } else {
-  console.error('usage: node src/artefacts.ts schema|migration [--check]');
+  console.error('usage: node src/artefacts.ts operations | schema|migration [--check]');
   process.exitCode = 2;
 }

@@ -3,6 +3,7 @@ import { findApiKey, generateApiKey, isGood } from './access/api-keys.ts';
 import { firstOrganisation, hasOrganisation } from './access/organisations.ts';
 import { makeOrganisation } from './administration/organisations.ts';
 import { apiKeyPattern, type Config, readConfig } from './config.ts';
+import { isBuilt, notBuilt } from './dashboard-files.ts';
 import type { DataDir } from './data-dir.ts';
 import { atStart, type Database } from './database/database.ts';
 import { StartError } from './errors.ts';
@@ -56,6 +57,7 @@ async function start(): Promise<void> {
     return;
   }
   log.info({ url: server.url }, 'ready');
+  if (!isBuilt()) log.warn(`the dashboard is ${notBuilt}`);
   if (administrator.isNeeded) {
     log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
   } else if (config.bootstrapApiKey && !administrator.key) {

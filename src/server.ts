@@ -10,11 +10,12 @@ import type { Config } from './config.ts';
 import { forgetRequests } from './connections/idempotency.ts';
 import type { ConnectionParts } from './connections/parts.ts';
 import { purgeExpired } from './connections/remove.ts';
+import { readDashboard } from './dashboard-files.ts';
 import { atStart, type Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
 import { createCors } from './http/cors.ts';
 import { listen, reply } from './http/listener.ts';
-import { isLoopback, isOwnName } from './http/own-name.ts';
+import { isFromElsewhere, isLoopback, isOwnName } from './http/own-name.ts';
 import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
 import { type Rates, rates } from './limits/rates.ts';
 import { limitSignIns } from './limits/sign-in.ts';
@@ -33,8 +34,10 @@ export interface Parts {
   log: Logger;
   /** The apps there are, where they are not to be as usual. */
   apps?: readonly App[] | undefined;
-  /** Shown in GraphiQL's headers pane in development, to those on this machine. */
+  /** Shown in GraphiQL's headers pane and signed in with at the dashboard in development, by those on this machine. */
   graphiqlApiKey?: Secret | undefined;
+  /** The folder of the built dashboard, where that is not the usual one. */
+  dashboardFolder?: string | undefined;
   /** How names are resolved and how long others may take to answer, where that is not to be as usual. */
   outbound?: Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
   /** How often something may be done, where that is not to be as usual. */
@@ -100,6 +103,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   });
   const rest = createRest(shared);
   const cors = createCors(config.corsOrigins);
+  const dashboard = readDashboard(parts.dashboardFolder);
+  const dashboardSettings = (request: IncomingMessage) => ({
+    apiKey: config.graphiql && !config.production && !isFromElsewhere(request.headers) ? apiKey : undefined,
+  });
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url?.split('?', 1)[0];
@@ -124,7 +131,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       case '/health/ready':
         return answerHealth(parts, request, response);
       default:
-        return reply(response, 404, 'Nothing is here; GraphQL is at /graphql.');
+        if (dashboard.answer(request, response, dashboardSettings)) return;
+        return reply(response, 404, 'Nothing is here; the dashboard is at / and GraphQL at /graphql.');
     }
   };
 

@@ -1,5 +1,6 @@
 import { firstProjectId } from './access/organisations.ts';
 import type { Config } from './config.ts';
+import { isBuilt, notBuilt } from './dashboard-files.ts';
 import type { Secret } from './secrets/secret.ts';
 
 /** What is known of the administrator's key when the server has started. */
@@ -17,7 +18,8 @@ export function welcome(config: Config, url: string, known: KnownKey): string {
   const lines = [
     'App Connections is ready.',
     '',
-    `  GraphiQL   ${config.graphiql ? `${url}/graphql (open it in a browser)` : 'off'}`,
+    `  Dashboard  ${isBuilt() ? `${url}/ (open it in a browser)` : notBuilt}`,
+    `  GraphiQL   ${config.graphiql ? `${url}/graphql` : 'off'}`,
     `  Data       ${config.databaseUrl ? 'the PostgreSQL of DATABASE_URL' : config.dataDir}`,
     `  API key    ${keyText(config, known)}`,
   ];

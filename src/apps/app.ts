@@ -54,6 +54,8 @@ export interface Method {
   id: string;
   label: string;
   description: string;
+  /** How to get in the app what has to be filled in, one sentence or two a step; none if there is nothing to say. */
+  steps?: readonly string[];
   /** By name. A field that several methods of an app have is the same in each of them. */
   fields: Readonly<Record<string, Field>>;
   /** Asks the app whether the credentials work. An outage is a diagnosis, not an exception. */

@@ -40,6 +40,10 @@ function defineMethod(builder: Builder, { MethodEnum }: ConnectionTypes) {
       method: t.field({ type: MethodEnum, description: 'The method.', resolve: ({ id }) => id }),
       label: t.exposeString('label', { description: 'What a form calls it.' }),
       description: t.exposeString('description', { description: 'What it is, and what to know about it.' }),
+      steps: t.stringList({
+        description: 'How to get in the app what has to be filled in, step by step; may be empty.',
+        resolve: ({ steps }) => [...(steps ?? [])],
+      }),
       fields: t.field({
         type: [CredentialsField],
         description: 'What has to be filled in, in the order in which a form asks for it.',

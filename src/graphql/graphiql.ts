@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Plugin } from 'graphql-yoga';
 import { firstProjectId } from '../access/organisations.ts';
+import { isFromElsewhere } from '../http/own-name.ts';
 
 const document = `# The pink button runs either of these two.
 mutation CreateConnection($input: CreateOktaConnectionInput!) {
@@ -78,7 +79,9 @@ export function useGraphiQL({ apiKey }: { apiKey?: string }): Plugin {
   return {
     async onRequest({ request: { method, headers }, endResponse, fetchAPI }) {
       if (method !== 'GET' || !headers.get('accept')?.includes('text/html')) return;
-      const { html, policy } = await graphiqlPage(isFromElsewhere(headers) ? undefined : apiKey);
+      const { html, policy } = await graphiqlPage(
+        isFromElsewhere(Object.fromEntries(headers)) ? undefined : apiKey,
+      );
       endResponse(
         new fetchAPI.Response(html, {
           headers: { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy },
@@ -86,12 +89,6 @@ export function useGraphiQL({ apiKey }: { apiKey?: string }): Plugin {
       );
     },
   };
-}
-
-function isFromElsewhere(headers: Headers): boolean {
-  return ['origin', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'via'].some((name) =>
-    headers.has(name),
-  );
 }
 
 function graphiqlPage(apiKey: string | undefined): Promise<Page> {

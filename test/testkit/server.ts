@@ -28,6 +28,7 @@ export interface TestServerOptions {
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
   graphiqlApiKey?: Secret;
+  dashboardFolder?: string;
   /** What the server is given for its database. */
   wrap?: (database: Database) => Database;
   /** As in ENCRYPTION_KEYS; otherwise there is one of its own. */
@@ -98,6 +99,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     vault,
     log,
     graphiqlApiKey: options.graphiqlApiKey,
+    dashboardFolder: options.dashboardFolder,
     outbound: options.outbound,
     apps: options.apps,
     rates: options.rates,

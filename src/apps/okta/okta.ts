@@ -17,6 +17,12 @@ export function okta(settings: AppSettings): App {
         description:
           'An API token that an Okta administrator creates. It may do what that administrator may do, and expires ' +
           'when it is not used for 30 days.',
+        steps: [
+          'Sign in to the Okta Admin Console, go to Security > API > Tokens, and click Create token.',
+          'Give the token a name that says what it is for, choose “Any IP” under where it may be used from, and click ' +
+            'Create token again.',
+          'Copy the token and paste it into this form. Okta shows it this once; if it is lost, make another.',
+        ],
         fields: {
           instanceUrl: {
             label: 'Instance URL',

@@ -1,0 +1,85 @@
+import { Anchor, Card, Group, SimpleGrid, Text, TextInput, Title, UnstyledButton } from '@mantine/core';
+import { useState } from 'react';
+import { Link } from 'wouter';
+import { AppIcon } from '../list/app-icon.tsx';
+import { type AppOption, useOptions } from '../list/use-options.ts';
+import type { Connection } from '../operations.ts';
+import { connectionsPath, type Place } from '../place.ts';
+import { ProblemAlert } from '../problem-alert.tsx';
+import { useTitle } from '../use-title.ts';
+import { ConnectionForm } from './connection-form.tsx';
+import { Created } from './created.tsx';
+
+interface AddScreenProps {
+  place: Place;
+  /** The app that was chosen; absent: to be chosen. */
+  app: string | undefined;
+}
+
+/** Making a connection: which app, what it needs, and what was made. */
+export default function AddScreen({ place, app }: AddScreenProps) {
+  const { options, problem, reload } = useOptions();
+  const [created, setCreated] = useState<Connection>();
+  const option = options?.find((option) => option.app.toLowerCase() === app);
+  const list = connectionsPath(place);
+  return (
+    <>
+      <Anchor component={Link} href={list} size="sm">
+        ← All connections
+      </Anchor>
+      {problem && <ProblemAlert problem={problem} onRetry={() => reload()} />}
+      {created && option ? (
+        <Created
+          connection={created}
+          option={option}
+          onAnother={() => setCreated(undefined)}
+          listPath={list}
+        />
+      ) : option ? (
+        <ConnectionForm key={option.app} place={place} option={option} onCreated={setCreated} />
+      ) : (
+        <ChooseApp options={options ?? []} path={`${list}/add`} />
+      )}
+    </>
+  );
+}
+
+function ChooseApp({ options, path }: { options: readonly AppOption[]; path: string }) {
+  useTitle('Add Connection');
+  const [search, setSearch] = useState('');
+  const found = options.filter(({ name }) => name.toLowerCase().includes(search.trim().toLowerCase()));
+  return (
+    <>
+      <Title order={1} size="h2" mt="xs" mb="md">
+        Add Connection
+      </Title>
+      {options.length > 6 && (
+        <TextInput
+          type="search"
+          label="Search"
+          mb="md"
+          value={search}
+          onChange={(event) => setSearch(event.currentTarget.value)}
+        />
+      )}
+      <Text mb="md">Which app do you want to connect?</Text>
+      <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }} component="ul" p={0} m={0}>
+        {found.map(({ app, name, description }) => (
+          <Card withBorder key={app} component="li" p={0}>
+            <UnstyledButton component={Link} href={`${path}/${app.toLowerCase()}`} p="md">
+              <Group wrap="nowrap" align="start">
+                <AppIcon name={name} />
+                <div>
+                  <Text fw={600}>{name}</Text>
+                  <Text size="sm" c="dimmed">
+                    {description}
+                  </Text>
+                </div>
+              </Group>
+            </UnstyledButton>
+          </Card>
+        ))}
+      </SimpleGrid>
+    </>
+  );
+}

@@ -1,0 +1,173 @@
+import {
+  Alert,
+  Button,
+  Checkbox,
+  Grid,
+  Group,
+  Loader,
+  NativeSelect,
+  Stack,
+  Text,
+  Textarea,
+  TextInput,
+  Title,
+} from '@mantine/core';
+import { type FormEvent, useEffect, useRef, useState } from 'react';
+import { useClient } from 'urql';
+import {
+  CredentialField,
+  clearSecrets,
+  errorsByField,
+  type FieldErrors,
+  focusFirstError,
+  valuesOf,
+} from '../fields.tsx';
+import type { AppOption } from '../list/use-options.ts';
+import { createMutationOf } from '../of-app.ts';
+import type { Connection } from '../operations.ts';
+import type { Place } from '../place.ts';
+import type { Problem } from '../problem.ts';
+import { ProblemAlert } from '../problem-alert.tsx';
+import { issuesOfNew, typeNameOf } from '../rules.ts';
+import { send } from '../send.ts';
+import { useTitle } from '../use-title.ts';
+import { Guide } from './guide.tsx';
+
+interface ConnectionFormProps {
+  place: Place;
+  option: AppOption;
+  onCreated(connection: Connection): void;
+}
+
+/** The form of a connection to any app, drawn from what the server says of the app. */
+export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps) {
+  useTitle(`Add ${option.name} Connection`);
+  const client = useClient();
+  const [methodName, setMethodName] = useState<string>();
+  const [errors, setErrors] = useState<FieldErrors>({});
+  const [problem, setProblem] = useState<Problem>();
+  const [isCancelled, setIsCancelled] = useState(false);
+  const [asking, setAsking] = useState<AbortController>();
+  const heading = useRef<HTMLHeadingElement>(null);
+  const method = option.methods.find(({ method }) => method === methodName) ?? option.methods[0];
+  useEffect(() => heading.current?.focus(), []);
+  if (!method) return null;
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const values = valuesOf(form);
+    const refuse = (broken: FieldErrors) => {
+      setErrors(broken);
+      focusFirstError(form, broken);
+    };
+    setProblem(undefined);
+    setIsCancelled(false);
+    const broken = errorsByField(issuesOfNew(option, method.method, values, method.fields));
+    if (Object.keys(broken).length > 0) return refuse(broken);
+
+    setErrors({});
+    const controller = new AbortController();
+    setAsking(controller);
+    clearSecrets(form);
+    const given = method.fields.filter(({ name }) => values[name]);
+    const input = {
+      name: values.name ?? '',
+      description: values.description || null,
+      projectId: place,
+      method: method.method,
+      credentials: Object.fromEntries(given.map(({ name }) => [name, values[name] ?? ''])),
+      onUnreachable: values.keep ? 'SAVE_UNVERIFIED' : 'FAIL',
+    } as const;
+    const outcome = await send(client, createMutationOf(typeNameOf(option)), { input }, controller.signal);
+    setAsking(undefined);
+    if (!outcome) return setIsCancelled(true);
+    if (outcome.data?.outcome) return onCreated(outcome.data.outcome.appConnection);
+    if (!outcome.problem) return;
+    setProblem(outcome.problem);
+    refuse(errorsByField(outcome.problem.issues));
+  };
+
+  return (
+    <>
+      <Title order={1} size="h2" mt="xs" mb="md" ref={heading} tabIndex={-1}>
+        {option.name} Connection
+      </Title>
+      <Grid gap="xl">
+        <Grid.Col span={{ base: 12, md: 7 }}>
+          <form onSubmit={submit} noValidate autoComplete="off">
+            <Stack>
+              <TextInput
+                name="name"
+                label="Name"
+                description="Lower-case letters, digits and single hyphens between them."
+                placeholder={`my-${option.app.toLowerCase()}-connection`}
+                withAsterisk
+                aria-required
+                spellCheck={false}
+                autoCapitalize="off"
+                error={errors.name}
+              />
+              <Textarea
+                name="description"
+                label="Description"
+                description="For those who wonder later what it is for."
+                autosize
+                minRows={2}
+                error={errors.description}
+              />
+              {option.methods.length > 1 && (
+                <NativeSelect
+                  label="Method"
+                  description={method.description}
+                  data={option.methods.map(({ method, label }) => ({ value: method, label }))}
+                  value={method.method}
+                  onChange={(event) => setMethodName(event.currentTarget.value)}
+                />
+              )}
+              {method.fields.map((field) => (
+                <CredentialField
+                  key={`${method.method}-${field.name}`}
+                  field={field}
+                  error={errors[field.name]}
+                />
+              ))}
+              <Checkbox
+                name="keep"
+                label={`Create it also if ${option.name} cannot be reached`}
+                description="It is then kept unchecked. What is rejected is never kept."
+              />
+              {problem && <ProblemAlert problem={problem} />}
+              {problem && (
+                <Text size="sm" c="dimmed">
+                  What is secret is not kept in this page: paste it again.
+                </Text>
+              )}
+              {isCancelled && (
+                <Alert color="gray" role="status">
+                  Cancelled. Nothing was created.
+                </Alert>
+              )}
+              <Group role="status" mih={36}>
+                {asking ? (
+                  <>
+                    <Loader size="sm" aria-hidden />
+                    <Text>Asking {option.name} whether this works…</Text>
+                    <Button variant="default" onClick={() => asking.abort()}>
+                      Cancel
+                    </Button>
+                  </>
+                ) : (
+                  <Button type="submit">Create</Button>
+                )}
+              </Group>
+            </Stack>
+          </form>
+        </Grid.Col>
+        <Grid.Col span={{ base: 12, md: 5 }}>
+          <Guide option={option} method={method} />
+        </Grid.Col>
+      </Grid>
+    </>
+  );
+}

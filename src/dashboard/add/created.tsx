@@ -1,0 +1,113 @@
+import { Alert, Button, Code, CopyButton, Group, Paper, Stack, Tabs, Text, Title } from '@mantine/core';
+import { useEffect, useRef } from 'react';
+import { Link } from 'wouter';
+import type { AppOption } from '../list/use-options.ts';
+import type { Connection } from '../operations.ts';
+import classes from '../table.module.css';
+import { useTitle } from '../use-title.ts';
+import { asCurl, asGraphQL } from './as-script.ts';
+
+interface CreatedProps {
+  connection: Connection;
+  option: AppOption;
+  onAnother(): void;
+  listPath: string;
+}
+
+/** What was made, and how a script would have made it. */
+export function Created({ connection, option, onAnother, listPath }: CreatedProps) {
+  useTitle('Connection created');
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
+  const { id, name, description, credentials, verification } = connection;
+  const { login, id: ownerId, status } = credentials.tokenOwner ?? {};
+  const rows = [
+    ['Name', name],
+    ['Description', description],
+    ['App', option.name],
+    ['Instance URL', credentials.instanceUrl],
+    [
+      `Token owner in ${option.name}`,
+      ownerId && `${login ?? ownerId}${status ? ` (${status.toLowerCase()})` : ''}`,
+    ],
+    ['Id', id],
+  ].filter(([, value]) => value);
+  return (
+    <Stack>
+      <Title order={1} size="h2" mt="xs" ref={heading} tabIndex={-1}>
+        Connection created
+      </Title>
+      {verification.status === 'VERIFIED' ? (
+        <Alert color="green" role="status">
+          {option.name} has accepted the credentials, and {name} is ready to use.
+        </Alert>
+      ) : (
+        <Alert color="yellow" role="status" title={`${name} is kept, but ${option.name} could not be asked`}>
+          <Text size="sm">{verification.message}</Text>
+          <Text size="sm" mt="xs">
+            {verification.remedy}
+          </Text>
+        </Alert>
+      )}
+      <Paper withBorder p="md">
+        <table className={classes.table}>
+          <tbody>
+            {rows.map(([label, value]) => (
+              <tr key={label}>
+                <th scope="row">{label}</th>
+                <td style={{ overflowWrap: 'anywhere' }}>{value}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Paper>
+      <Group>
+        <Copy text={id} label="Copy ID" />
+        <Button component={Link} href={listPath}>
+          All connections
+        </Button>
+        <Button variant="default" onClick={onAnother}>
+          Add another
+        </Button>
+      </Group>
+      <Title order={2} size="h4" mt="md">
+        The same from a script
+      </Title>
+      <Tabs defaultValue="graphql" keepMounted={false}>
+        <Tabs.List aria-label="Ways to write it">
+          <Tabs.Tab value="graphql">GraphQL</Tabs.Tab>
+          <Tabs.Tab value="curl">curl</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="graphql" pt="md">
+          <Script text={asGraphQL(connection, option)} label="GraphQL" />
+        </Tabs.Panel>
+        <Tabs.Panel value="curl" pt="md">
+          <Script text={asCurl(connection, option)} label="curl" />
+        </Tabs.Panel>
+      </Tabs>
+    </Stack>
+  );
+}
+
+function Script({ text, label }: { text: string; label: string }) {
+  return (
+    <Stack gap="xs" align="start">
+      <Code block tabIndex={0} aria-label={`The same with ${label}`} role="region" w="100%">
+        {text}
+      </Code>
+      <Copy text={text} label={`Copy ${label}`} />
+    </Stack>
+  );
+}
+
+function Copy({ text, label }: { text: string; label: string }) {
+  return (
+    <CopyButton value={text}>
+      {({ copied, copy }) => (
+        <Button variant="default" onClick={copy}>
+          {copied ? 'Copied' : label}
+        </Button>
+      )}
+    </CopyButton>
+  );
+}

@@ -1,0 +1,39 @@
+// Builds the dashboard into dist/dashboard, or into the folder that is named. JavaScript that any Node runs: npm runs
+// it at install, also where neither Vite nor the Node 24 of node_modules has been installed.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+
+const root = dirname(fileURLToPath(import.meta.url));
+const folder = resolve(process.argv[2] ?? join(root, '../../dist/dashboard'));
+
+// Else a test's NODE_ENV would be that of the page too.
+process.env.NODE_ENV = 'production';
+
+try {
+  const { build } = await import('vite');
+  await build({
+    root,
+    configFile: false,
+    // Vite warns of every "use client" of the component library, which says nothing to a browser.
+    logLevel: 'error',
+    build: {
+      outDir: folder,
+      emptyOutDir: true,
+      // What is inlined as data: would need a place in the Content-Security-Policy.
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      target: 'es2024',
+    },
+  });
+  const assets = join(folder, 'assets');
+  for (const name of readdirSync(assets)) {
+    const body = readFileSync(join(assets, name));
+    writeFileSync(join(assets, `${name}.br`), brotliCompressSync(body));
+    writeFileSync(join(assets, `${name}.gz`), gzipSync(body, { level: 9 }));
+  }
+} catch (error) {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+  console.log('The dashboard is not built, because its tools are not installed: npm install --include=dev');
+}

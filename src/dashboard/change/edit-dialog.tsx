@@ -1,0 +1,44 @@
+import { Modal, Textarea, TextInput } from '@mantine/core';
+import { type ChangeDialogProps, ChangeForm } from './change-form.tsx';
+
+/** Name and description; the app is not asked about these. */
+export default function EditDialog({ connection, onClose, onDone }: ChangeDialogProps) {
+  const { name, description } = connection;
+  return (
+    <Modal opened onClose={onClose} title={`Edit ${name}`} closeButtonProps={{ 'aria-label': 'Close' }}>
+      <ChangeForm
+        connection={connection}
+        fields={[]}
+        changeOf={(values) => ({ name: values.name, description: values.description || null })}
+        done={`Saved the details of ${name}.`}
+        busy="Saving…"
+        onClose={onClose}
+        onDone={onDone}
+      >
+        {(errors) => (
+          <>
+            <TextInput
+              name="name"
+              label="Name"
+              description="Lower-case letters, digits and single hyphens between them."
+              defaultValue={name}
+              withAsterisk
+              aria-required
+              spellCheck={false}
+              error={errors.name}
+              data-autofocus
+            />
+            <Textarea
+              name="description"
+              label="Description"
+              defaultValue={description ?? ''}
+              autosize
+              minRows={2}
+              error={errors.description}
+            />
+          </>
+        )}
+      </ChangeForm>
+    </Modal>
+  );
+}

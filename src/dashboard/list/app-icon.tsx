@@ -1,0 +1,10 @@
+import { Avatar } from '@mantine/core';
+
+/** The sign of an app: its initials, so that an app needs no picture to be told from others. */
+export function AppIcon({ name }: { name: string }) {
+  return (
+    <Avatar name={name} variant="filled" color="blue.8" radius="md" size={36} alt="" aria-hidden>
+      {name.slice(0, 1)}
+    </Avatar>
+  );
+}

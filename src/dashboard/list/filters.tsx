@@ -1,0 +1,90 @@
+import { Group, NativeSelect, TextInput } from '@mantine/core';
+import { useDebouncedCallback } from '@mantine/hooks';
+import type { VariablesOf } from 'gql.tada';
+import type { listQuery } from '../operations.ts';
+import type { AppOption } from './use-options.ts';
+
+type Variables = VariablesOf<typeof listQuery>;
+type Filter = NonNullable<Variables['filter']>;
+type Order = NonNullable<Variables['orderBy']>;
+
+/** What the server is to find, and in what order. */
+export interface Wanted {
+  filter: Filter;
+  orderBy: Order;
+}
+
+const orders: Readonly<Record<string, Order>> = {
+  'Name, A to Z': { field: 'NAME', direction: 'ASC' },
+  'Name, Z to A': { field: 'NAME', direction: 'DESC' },
+  'Last updated first': { field: 'UPDATED_AT', direction: 'DESC' },
+  'Last updated last': { field: 'UPDATED_AT', direction: 'ASC' },
+  'Newest first': { field: 'CREATED_AT', direction: 'DESC' },
+  'Oldest first': { field: 'CREATED_AT', direction: 'ASC' },
+};
+
+const byName: Order = { field: 'NAME', direction: 'ASC' };
+
+/** Everything, by name. */
+export const everything: Wanted = { filter: {}, orderBy: byName };
+
+interface FiltersProps {
+  wanted: Wanted;
+  onChange(wanted: Wanted): void;
+  options: readonly AppOption[];
+}
+
+/** Search, filters and order. */
+export function Filters({ wanted, onChange, options }: FiltersProps) {
+  const { filter, orderBy } = wanted;
+  const narrow = (more: Filter) => onChange({ ...wanted, filter: { ...filter, ...more } });
+  const search = useDebouncedCallback((text: string) => narrow({ nameContains: text.trim() || null }), 250);
+  const order = Object.keys(orders).find(
+    (label) => orders[label]?.field === orderBy.field && orders[label]?.direction === orderBy.direction,
+  );
+  return (
+    <Group component="search" align="end" gap="sm" mb="md">
+      <TextInput
+        type="search"
+        label="Search"
+        placeholder="Part of a name"
+        maxLength={64}
+        flex="1 1 200px"
+        onChange={(event) => search(event.currentTarget.value)}
+      />
+      <NativeSelect
+        label="App"
+        flex="1 1 120px"
+        data={[
+          { value: '', label: 'Every app' },
+          ...options.map(({ app, name }) => ({ value: app, label: name })),
+        ]}
+        onChange={(event) =>
+          narrow({ app: options.find(({ app }) => app === event.currentTarget.value)?.app })
+        }
+      />
+      <NativeSelect
+        label="Status"
+        flex="1 1 120px"
+        data={[
+          { value: '', label: 'Every status' },
+          { value: 'VERIFIED', label: 'Verified' },
+          { value: 'REJECTED', label: 'Rejected' },
+          { value: 'UNREACHABLE', label: 'Not reached' },
+        ]}
+        onChange={(event) => narrow({ status: statusOf(event.currentTarget.value) })}
+      />
+      <NativeSelect
+        label="Order"
+        flex="1 1 150px"
+        data={Object.keys(orders)}
+        value={order}
+        onChange={(event) => onChange({ ...wanted, orderBy: orders[event.currentTarget.value] ?? byName })}
+      />
+    </Group>
+  );
+}
+
+function statusOf(value: string): Filter['status'] {
+  return value === 'VERIFIED' || value === 'REJECTED' || value === 'UNREACHABLE' ? value : null;
+}

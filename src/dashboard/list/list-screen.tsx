@@ -1,0 +1,122 @@
+import { Button, Group, Paper, Skeleton, Stack, Text, Title } from '@mantine/core';
+import type { VariablesOf } from 'gql.tada';
+import { useCallback, useState } from 'react';
+import { useQuery } from 'urql';
+import { Link } from 'wouter';
+import { listQuery } from '../operations.ts';
+import { connectionsPath, type Place } from '../place.ts';
+import { problemOf } from '../problem.ts';
+import { ProblemAlert } from '../problem-alert.tsx';
+import { useSession } from '../session/session.ts';
+import { useTitle } from '../use-title.ts';
+import { everything, Filters } from './filters.tsx';
+import { ConnectionsTable } from './table.tsx';
+import { useActions } from './use-actions.tsx';
+import { useChanges } from './use-changes.ts';
+import { useOptions } from './use-options.ts';
+
+const pageSize = 20;
+const start = { first: pageSize };
+
+/** The connections of a project, or of none, as they are on the server. */
+export function ListScreen({ place }: { place: Place }) {
+  useTitle('App Connections');
+  const { scopes } = useSession().viewer;
+  const [wanted, setWanted] = useState(everything);
+  const [page, setPage] =
+    useState<Pick<VariablesOf<typeof listQuery>, 'first' | 'after' | 'last' | 'before'>>(start);
+  const [{ data, error }, ask] = useQuery({
+    query: listQuery,
+    variables: { projectId: place, ...wanted, ...page },
+    requestPolicy: 'cache-and-network',
+  });
+  const { options = [] } = useOptions();
+  const reload = useCallback(() => ask({ requestPolicy: 'network-only' }), [ask]);
+  const isLive = useChanges(place, reload);
+  const { checking, act, dialogs, outcome } = useActions(options);
+
+  const list = data?.appConnections;
+  const isFiltered = Object.values(wanted.filter).some(Boolean);
+  const mayAdd = scopes.includes('CONNECTIONS_WRITE');
+  const add = (
+    <Button component={Link} href={`${connectionsPath(place)}/add`}>
+      Add Connection
+    </Button>
+  );
+  // The last connection of the last page may have been deleted.
+  if (list?.nodes.length === 0 && list.totalCount > 0 && page !== start) setPage(start);
+  return (
+    <>
+      <Group justify="space-between" mb="md">
+        <div>
+          <Title order={1} size="h2">
+            App Connections
+          </Title>
+          <Text size="sm" c="dimmed" role="status">
+            {isLive ? 'Changes appear by themselves.' : 'Not up to date: connecting…'}
+          </Text>
+        </div>
+        {mayAdd && add}
+      </Group>
+      {outcome}
+      <Filters
+        wanted={wanted}
+        options={options}
+        onChange={(next) => {
+          setWanted(next);
+          setPage(start);
+        }}
+      />
+      {error && <ProblemAlert problem={problemOf(error)} onRetry={reload} />}
+      {!list && !error && (
+        <Stack role="status" aria-label="Loading">
+          <Skeleton h={48} />
+          <Skeleton h={48} />
+          <Skeleton h={48} />
+        </Stack>
+      )}
+      {list && list.nodes.length > 0 && (
+        <>
+          <ConnectionsTable connections={list.nodes} options={options} checking={checking} onAction={act} />
+          <Group justify="space-between" mt="md">
+            <Text size="sm" c="dimmed" role="status">
+              {list.totalCount === 1 ? '1 connection' : `${list.totalCount} connections`}
+            </Text>
+            {(list.pageInfo.hasPreviousPage || list.pageInfo.hasNextPage) && (
+              <Group component="nav" aria-label="Pages">
+                <Button
+                  variant="default"
+                  disabled={!list.pageInfo.hasPreviousPage}
+                  onClick={() => setPage({ last: pageSize, before: list.pageInfo.startCursor })}
+                >
+                  Previous
+                </Button>
+                <Button
+                  variant="default"
+                  disabled={!list.pageInfo.hasNextPage}
+                  onClick={() => setPage({ first: pageSize, after: list.pageInfo.endCursor })}
+                >
+                  Next
+                </Button>
+              </Group>
+            )}
+          </Group>
+        </>
+      )}
+      {list?.totalCount === 0 && (
+        <Paper withBorder p="xl" ta="center" role="status">
+          <Title order={2} size="h4">
+            {isFiltered ? 'No connection is like this' : 'No connections yet'}
+          </Title>
+          <Text c="dimmed" mt="xs" mb={mayAdd && !isFiltered ? 'md' : 0}>
+            {isFiltered
+              ? 'Change what you search for, or the filters.'
+              : 'A connection lets this product work with another one, such as Okta, on behalf of your organisation.'}
+          </Text>
+          {mayAdd && !isFiltered && add}
+        </Paper>
+      )}
+      {dialogs}
+    </>
+  );
+}

@@ -1,0 +1,62 @@
+import { Badge, Button, Group, Popover, Text } from '@mantine/core';
+import { Ago } from '../ago.tsx';
+import type { Connection } from '../operations.ts';
+
+const looks = {
+  VERIFIED: { label: 'Verified', color: 'green' },
+  REJECTED: { label: 'Rejected', color: 'red' },
+  UNREACHABLE: { label: 'Not reached', color: 'yellow' },
+} as const;
+
+/** Whether the credentials work, when that was last found out, and what to do if they do not. */
+export function Status({ name, verification }: Pick<Connection, 'name' | 'verification'>) {
+  const { status, checkedAt, failingSince, message, remedy, oktaRequestId } = verification;
+  const { label, color } = looks[status];
+  return (
+    <>
+      <Group gap="xs" wrap="nowrap">
+        <Badge color={color} variant="default" leftSection={<Dot color={color} />} tt="none" fw={600}>
+          {label}
+        </Badge>
+        {message && (
+          <Popover width={300} position="bottom-start" withinPortal trapFocus returnFocus withRoles>
+            <Popover.Target>
+              <Button variant="subtle" size="compact-xs" aria-label={`Why ${name} is not verified`}>
+                Why?
+              </Button>
+            </Popover.Target>
+            <Popover.Dropdown aria-label="Why it is not verified" tabIndex={-1}>
+              <Text size="sm">{message}</Text>
+              <Text size="sm" mt="xs">
+                {remedy}
+              </Text>
+              {failingSince && (
+                <Text size="sm" mt="xs" c="dimmed">
+                  Failing since <Ago at={failingSince} />.
+                </Text>
+              )}
+              {oktaRequestId && (
+                <Text size="sm" mt="xs" c="dimmed">
+                  Okta's id of the request: {oktaRequestId}
+                </Text>
+              )}
+            </Popover.Dropdown>
+          </Popover>
+        )}
+      </Group>
+      {checkedAt && (
+        <Text size="xs" c="dimmed" mt={4}>
+          checked <Ago at={checkedAt} />
+        </Text>
+      )}
+    </>
+  );
+}
+
+function Dot({ color }: { color: string }) {
+  return (
+    <Text span c={`${color}.6`} aria-hidden>
+      ●
+    </Text>
+  );
+}

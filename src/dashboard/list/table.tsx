@@ -1,0 +1,102 @@
+import { Box, Group, Loader, Text, VisuallyHidden } from '@mantine/core';
+import { Ago } from '../ago.tsx';
+import type { Connection } from '../operations.ts';
+import classes from '../table.module.css';
+import { AppIcon } from './app-icon.tsx';
+import { type Action, RowMenu } from './row-menu.tsx';
+import { Status } from './status.tsx';
+import type { AppOption } from './use-options.ts';
+
+interface ConnectionsTableProps {
+  connections: readonly Connection[];
+  options: readonly AppOption[];
+  /** The ids of those that are being checked. */
+  checking: ReadonlySet<string>;
+  onAction(action: Action, connection: Connection): void;
+}
+
+/** The connections of a page. On narrow screens what is in the columns stands below the name. */
+export function ConnectionsTable({ connections, options, checking, onAction }: ConnectionsTableProps) {
+  return (
+    <table className={classes.table} aria-label="App connections">
+      <thead>
+        <tr>
+          <Box component="th" visibleFrom="md">
+            App
+          </Box>
+          <th>Name</th>
+          <Box component="th" visibleFrom="md">
+            Method
+          </Box>
+          <Box component="th" visibleFrom="sm">
+            Status
+          </Box>
+          <Box component="th" visibleFrom="md">
+            Updated
+          </Box>
+          <th>
+            <VisuallyHidden>Actions</VisuallyHidden>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {connections.map((connection) => {
+          const { id, name, description, updatedAt, verification } = connection;
+          const { appName, methodLabel } = labelsOf(connection, options);
+          const status = checking.has(id) ? (
+            <Group gap="xs">
+              <Loader size="xs" aria-hidden />
+              <Text size="sm">Asking {appName}…</Text>
+            </Group>
+          ) : (
+            <Status name={name} verification={verification} />
+          );
+          return (
+            <tr key={id}>
+              <Box component="td" visibleFrom="md">
+                <Group gap="sm" wrap="nowrap">
+                  <AppIcon name={appName} />
+                  {appName}
+                </Group>
+              </Box>
+              <th scope="row">
+                <Text fw={600} style={{ overflowWrap: 'anywhere' }}>
+                  {name}
+                </Text>
+                {description && (
+                  <Text size="sm" c="dimmed" fw={400} lineClamp={3} style={{ overflowWrap: 'anywhere' }}>
+                    {description}
+                  </Text>
+                )}
+                <Text size="sm" fw={400} hiddenFrom="md">
+                  {appName}, {methodLabel}, updated <Ago at={updatedAt} />
+                </Text>
+                <Box hiddenFrom="sm" fw={400} mt={4}>
+                  {status}
+                </Box>
+              </th>
+              <Box component="td" visibleFrom="md">
+                {methodLabel}
+              </Box>
+              <Box component="td" visibleFrom="sm">
+                {status}
+              </Box>
+              <Box component="td" visibleFrom="md">
+                <Ago at={updatedAt} />
+              </Box>
+              <td>
+                <RowMenu connection={connection} onAction={onAction} />
+              </td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
+
+function labelsOf({ app, method }: Connection, options: readonly AppOption[]) {
+  const option = options.find((option) => option.app === app);
+  const label = option?.methods.find((option) => option.method === method)?.label;
+  return { appName: option?.name ?? app, methodLabel: label ?? method };
+}

@@ -1,0 +1,118 @@
+import { Alert, Center, Loader, Text } from '@mantine/core';
+import { lazy, type ReactNode, Suspense, useState } from 'react';
+import { useClient } from 'urql';
+import { type Connection, verifyMutation } from '../operations.ts';
+import { ProblemAlert } from '../problem-alert.tsx';
+import { send } from '../send.ts';
+import type { Action } from './row-menu.tsx';
+import type { AppOption } from './use-options.ts';
+
+const EditDialog = lazy(() => import('../change/edit-dialog.tsx'));
+const ReplaceDialog = lazy(() => import('../change/replace-dialog.tsx'));
+const DeleteDialog = lazy(() => import('../change/delete-dialog.tsx'));
+const Undo = lazy(() => import('../change/undo.tsx'));
+const AuditDialog = lazy(() => import('../change/audit-dialog.tsx'));
+
+/** What the actions of the rows do: the dialog that is open, and what came of the last action. */
+export function useActions(options: readonly AppOption[]) {
+  const client = useClient();
+  const [open, setOpen] = useState<{ action: Action; connection: Connection }>();
+  const [checking, setChecking] = useState<ReadonlySet<string>>(new Set());
+  const [outcome, setOutcome] = useState<ReactNode>();
+
+  const close = () => setOpen(undefined);
+  const say = (text: string) =>
+    setOutcome(
+      <Alert
+        key={Math.random()}
+        color="green"
+        mb="md"
+        role="status"
+        withCloseButton
+        closeButtonLabel="Close"
+        onClose={() => setOutcome(null)}
+      >
+        {text}
+      </Alert>,
+    );
+
+  const check = async ({ id, name }: Connection) => {
+    setChecking((ids) => new Set([...ids, id]));
+    const result = await send(client, verifyMutation, { id });
+    setChecking((ids) => new Set([...ids].filter((other) => other !== id)));
+    if (!result) return;
+    const { data, problem } = result;
+    if (problem) return setOutcome(<ProblemAlert problem={problem} />);
+    const { status, message, remedy } = data.outcome?.appConnection.verification ?? {};
+    if (status === 'VERIFIED') return say(`${name} works: the credentials were accepted just now.`);
+    setOutcome(
+      <Alert
+        key={Math.random()}
+        color="red"
+        mb="md"
+        role="alert"
+        title={`${name} was checked, and is not verified`}
+        withCloseButton
+        closeButtonLabel="Close"
+        onClose={() => setOutcome(null)}
+      >
+        <Text size="sm">{message}</Text>
+        <Text size="sm" mt="xs">
+          {remedy}
+        </Text>
+      </Alert>,
+    );
+  };
+
+  const act = (action: Action, connection: Connection) => {
+    setOutcome(null);
+    if (action === 'check') return check(connection);
+    if (action === 'copy') {
+      return navigator.clipboard.writeText(connection.id).then(
+        () => say(`Copied the id of ${connection.name}.`),
+        () => say(`The id of ${connection.name} is ${connection.id}`),
+      );
+    }
+    setOpen({ action, connection });
+  };
+
+  const done = (text: string) => {
+    close();
+    say(text);
+  };
+  const dialogs = open && (
+    <Suspense
+      fallback={
+        <Center>
+          <Loader aria-label="Loading" />
+        </Center>
+      }
+    >
+      {open.action === 'edit' && (
+        <EditDialog connection={open.connection} options={options} onClose={close} onDone={done} />
+      )}
+      {open.action === 'replace' && (
+        <ReplaceDialog connection={open.connection} options={options} onClose={close} onDone={done} />
+      )}
+      {open.action === 'audit' && <AuditDialog connection={open.connection} onClose={close} />}
+      {open.action === 'delete' && (
+        <DeleteDialog
+          connection={open.connection}
+          onClose={close}
+          onDeleted={(restorableUntil) => {
+            close();
+            setOutcome(
+              <Undo
+                connection={open.connection}
+                restorableUntil={restorableUntil}
+                onDone={say}
+                onClose={() => setOutcome(null)}
+              />,
+            );
+          }}
+        />
+      )}
+    </Suspense>
+  );
+  return { checking, act, dialogs, outcome: <Suspense>{outcome}</Suspense> };
+}

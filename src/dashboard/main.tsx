@@ -1,0 +1,34 @@
+import '@mantine/core/styles.css';
+import { MantineProvider } from '@mantine/core';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { Router } from 'wouter';
+import { useHashLocation } from 'wouter/use-hash-location';
+import { App } from './app.tsx';
+import { SignedIn } from './session/signed-in.tsx';
+import { takeSettings } from './settings.ts';
+import { readableColors, theme } from './theme.ts';
+
+const settings = takeSettings();
+// Where get-nonce looks, which the lock of scrolling under dialogs goes by.
+Object.assign(globalThis, { __webpack_nonce__: settings.nonce });
+
+const root = document.getElementById('root');
+if (root) {
+  createRoot(root).render(
+    <StrictMode>
+      <MantineProvider
+        theme={theme}
+        defaultColorScheme="auto"
+        cssVariablesResolver={readableColors}
+        getStyleNonce={() => settings.nonce}
+      >
+        <SignedIn settings={settings}>
+          <Router hook={useHashLocation}>
+            <App />
+          </Router>
+        </SignedIn>
+      </MantineProvider>
+    </StrictMode>,
+  );
+}

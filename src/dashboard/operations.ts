@@ -1,0 +1,173 @@
+import type { FragmentOf } from 'gql.tada';
+import { graphql } from './graphql.ts';
+
+const connectionFields = graphql(`
+  fragment Connection on AppConnection @_unmask {
+    id
+    name
+    description
+    app
+    method
+    projectId
+    version
+    updatedAt
+    credentials {
+      instanceUrl
+      ... on OktaCredentials {
+        tokenOwner { id login status }
+      }
+    }
+    verification {
+      status
+      checkedAt
+      failingSince
+      message
+      remedy
+      oktaRequestId
+    }
+  }
+`);
+
+/** A connection as the screens show it. */
+export type Connection = FragmentOf<typeof connectionFields>;
+
+/** Who is signed in, and what they may do. */
+export const viewerQuery = graphql(`
+  query Viewer {
+    viewer {
+      organisation { name }
+      scopes
+      projects { id }
+    }
+  }
+`);
+
+export const projectsQuery = graphql(`
+  query Projects($after: String) {
+    projects(first: 100, after: $after) {
+      nodes { id name }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+`);
+
+/** All that the forms are drawn from. */
+export const optionsQuery = graphql(`
+  query Options {
+    appConnectionOptions {
+      app
+      name
+      description
+      methods {
+        method
+        label
+        description
+        steps
+        fields { name label kind required secret placeholder help whereToFind }
+      }
+    }
+  }
+`);
+
+/** `projectId` null: those without a project. */
+export const listQuery = graphql(
+  `
+    query Connections(
+      $projectId: UUID
+      $filter: AppConnectionFilter
+      $orderBy: AppConnectionOrder
+      $first: Int
+      $after: String
+      $last: Int
+      $before: String
+    ) {
+      appConnections(
+        projectId: $projectId
+        filter: $filter
+        orderBy: $orderBy
+        first: $first
+        after: $after
+        last: $last
+        before: $before
+      ) {
+        totalCount
+        nodes { ...Connection }
+        pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+      }
+    }
+  `,
+  [connectionFields],
+);
+
+export const changesSubscription = graphql(`
+  subscription Changes($projectId: UUID, $after: String) {
+    appConnectionChanged(projectId: $projectId, after: $after) {
+      eventId
+      kind
+      connectionId
+    }
+  }
+`);
+
+/** Written for Okta, which the schema checks; `ofApp` makes it another app's. */
+export const createMutation = graphql(
+  `
+    mutation Create($input: CreateOktaConnectionInput!) {
+      outcome: createOktaConnection(input: $input) {
+        appConnection { ...Connection }
+      }
+    }
+  `,
+  [connectionFields],
+);
+
+/** As `createMutation`. */
+export const updateMutation = graphql(
+  `
+    mutation Update($id: UUID!, $input: UpdateOktaConnectionInput!) {
+      outcome: updateOktaConnection(id: $id, input: $input) {
+        appConnection { ...Connection }
+      }
+    }
+  `,
+  [connectionFields],
+);
+
+export const verifyMutation = graphql(
+  `
+    mutation Verify($id: UUID!) {
+      outcome: verifyAppConnection(id: $id) {
+        appConnection { ...Connection }
+      }
+    }
+  `,
+  [connectionFields],
+);
+
+export const deleteMutation = graphql(`
+  mutation Delete($id: UUID!, $version: Int) {
+    outcome: deleteAppConnection(id: $id, version: $version) {
+      restorableUntil
+    }
+  }
+`);
+
+export const restoreMutation = graphql(
+  `
+    mutation Restore($id: UUID!, $name: String) {
+      outcome: restoreAppConnection(id: $id, name: $name) {
+        appConnection { ...Connection }
+      }
+    }
+  `,
+  [connectionFields],
+);
+
+export const auditQuery = graphql(`
+  query Audit($connectionId: UUID, $after: String) {
+    auditEvents(filter: { connectionId: $connectionId }, first: 20, after: $after) {
+      nodes { seq at action outcome keyId subject address changedFields }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+`);

@@ -1,0 +1,28 @@
+import { type AnyVariables, type Client, createRequest, type DocumentInput } from 'urql';
+import { type Problem, problemOf } from './problem.ts';
+
+/** What came of a mutation. */
+export type Outcome<Data> = { data: Data; problem?: never } | { data?: never; problem: Problem };
+
+/**
+ * Sends a mutation.
+ *
+ * @returns undefined when `signal` aborted it
+ */
+export function send<Data, Variables extends AnyVariables>(
+  client: Client,
+  mutation: DocumentInput<Data, Variables>,
+  variables: Variables,
+  signal?: AbortSignal,
+): Promise<Outcome<Data> | undefined> {
+  return new Promise((resolve) => {
+    const sent = client.executeMutation(createRequest(mutation, variables)).subscribe(({ data, error }) => {
+      if (error) resolve({ problem: problemOf(error) });
+      else if (data) resolve({ data });
+    });
+    signal?.addEventListener('abort', () => {
+      sent.unsubscribe();
+      resolve(undefined);
+    });
+  });
+}

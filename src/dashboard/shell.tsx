@@ -1,0 +1,112 @@
+import {
+  ActionIcon,
+  Box,
+  Burger,
+  Button,
+  Group,
+  NativeSelect,
+  NavLink,
+  Text,
+  useComputedColorScheme,
+  useMantineColorScheme,
+} from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import type { ReactNode } from 'react';
+import { Link, useLocation } from 'wouter';
+import { connectionsPath, type Place } from './place.ts';
+import { useSession } from './session/session.ts';
+import classes from './shell.module.css';
+
+interface ShellProps {
+  place: Place;
+  projects: readonly { id: string; name: string }[];
+  mayLeaveProjects: boolean;
+  children: ReactNode;
+}
+
+/** What is around every screen: which project it is about, where else to go, and the way out. */
+export function Shell({ place, projects, mayLeaveProjects, children }: ShellProps) {
+  const { viewer, signOut } = useSession();
+  const [, navigate] = useLocation();
+  const [isOpen, { toggle, close }] = useDisclosure();
+  const places = [
+    ...projects.map(({ id, name }) => ({ value: id, label: name })),
+    ...(mayLeaveProjects ? [{ value: '', label: 'Without a project' }] : []),
+  ];
+  return (
+    <>
+      <Box component="header" className={classes.header}>
+        <Group h="100%" px="md" justify="space-between" wrap="nowrap">
+          <Group wrap="nowrap" gap="sm" miw={0}>
+            <Burger
+              opened={isOpen}
+              onClick={toggle}
+              hiddenFrom="sm"
+              size="sm"
+              aria-label="Navigation"
+              aria-expanded={isOpen}
+              aria-controls="navigation"
+            />
+            <Text fw={700} truncate>
+              App Connections
+            </Text>
+          </Group>
+          <Group wrap="nowrap" gap="xs">
+            <Text size="sm" c="dimmed" visibleFrom="sm">
+              {viewer.organisation.name}
+            </Text>
+            <ColorSchemeButton />
+            <Button variant="default" size="xs" onClick={signOut}>
+              Sign out
+            </Button>
+          </Group>
+        </Group>
+      </Box>
+      <div className={classes.body}>
+        <Box
+          component="nav"
+          aria-label="Main"
+          id="navigation"
+          p="md"
+          className={classes.nav}
+          data-open={isOpen}
+        >
+          <NativeSelect
+            label="Project"
+            mb="md"
+            data={places}
+            value={place ?? ''}
+            onChange={(event) => navigate(connectionsPath(event.currentTarget.value || null))}
+          />
+          <NavLink component="button" label="Integrations" defaultOpened childrenOffset="md">
+            <NavLink
+              component={Link}
+              href={connectionsPath(place)}
+              label="App Connections"
+              active
+              aria-current="page"
+              onClick={close}
+            />
+          </NavLink>
+        </Box>
+        <Box component="main" p="md" className={classes.main}>
+          {children}
+        </Box>
+      </div>
+    </>
+  );
+}
+
+function ColorSchemeButton() {
+  const { setColorScheme } = useMantineColorScheme();
+  const isDark = useComputedColorScheme('light') === 'dark';
+  return (
+    <ActionIcon
+      variant="default"
+      aria-label={isDark ? 'Use light colours' : 'Use dark colours'}
+      onClick={() => setColorScheme(isDark ? 'light' : 'dark')}
+    >
+      <span aria-hidden="true">{isDark ? '☀' : '☾'}</span>
+    </ActionIcon>
+  );
+}

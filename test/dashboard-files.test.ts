@@ -1,0 +1,172 @@
+import { request as httpRequest } from 'node:http';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Secret } from '../src/secrets/secret.ts';
+import { buildDashboard } from './testkit/dashboard.ts';
+import { temporaryFolder } from './testkit/process.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+const apiKey = 'the-key-that-the-page-is-signed-in-with';
+let folder: Awaited<ReturnType<typeof buildDashboard>>;
+let server: TestServer;
+beforeAll(async () => {
+  folder = await buildDashboard();
+  server = await startTestServer({ dashboardFolder: folder.path, graphiqlApiKey: new Secret(apiKey) });
+});
+afterAll(async () => {
+  await server.close();
+  folder[Symbol.dispose]();
+});
+
+interface Answer {
+  status: number;
+  headers: Readonly<Record<string, unknown>>;
+  body: Buffer;
+}
+
+/** As it goes over the wire: fetch would tidy the path and undo the compression. */
+function get(
+  path: string,
+  headers: Record<string, string> = {},
+  { of = server, method = 'GET' } = {},
+): Promise<Answer> {
+  const { hostname, port } = new URL(of.url);
+  return new Promise((resolve, reject) => {
+    httpRequest(
+      { hostname, port, path, method, headers: { host: `localhost:${port}`, ...headers } },
+      async (response) => {
+        const body = Buffer.concat(await response.toArray());
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body });
+      },
+    )
+      .on('error', reject)
+      .end();
+  });
+}
+
+async function scriptPath(): Promise<string> {
+  const page = (await get('/')).body.toString();
+  return /<script[^>]+src="(\/assets\/[^"]+\.js)"/.exec(page)?.[1] ?? '';
+}
+
+test('the page comes with a policy that lets nothing in but its own files', async () => {
+  const { status, headers, body } = await get('/');
+  expect(status).toBe(200);
+  const policy = String(headers['content-security-policy']);
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).toContain("script-src 'self';");
+  expect(policy).not.toMatch(/unsafe|\*|https?:/);
+  expect(headers['cache-control']).toBe('no-store');
+  expect(headers['x-frame-options']).toBe('DENY');
+  const page = body.toString();
+  expect(page).not.toMatch(/(src|href)="(https?:)?\/\//);
+  expect(page).not.toMatch(/ style=|<style| on\w+=/);
+});
+
+test('no two pages have the same nonce', async () => {
+  const nonceOf = ({ headers }: Answer) =>
+    /'nonce-([^']+)'/.exec(String(headers['content-security-policy']))?.[1];
+  const nonces = (await Promise.all([get('/'), get('/')])).map(nonceOf);
+  expect(nonces[0]).toMatch(/^[\w+/]{24}$/);
+  expect(nonces[0]).not.toBe(nonces[1]);
+});
+
+test('a file is sent in the smallest encoding that is wanted, and again only when it has changed', async () => {
+  const path = await scriptPath();
+  const plain = await get(path);
+  const brotli = await get(path, { 'accept-encoding': 'gzip, deflate, br' });
+  const gzip = await get(path, { 'accept-encoding': 'gzip, br;q=0' });
+  expect(plain.headers['content-encoding']).toBeUndefined();
+  expect(brotli.headers['content-encoding']).toBe('br');
+  expect(gzip.headers['content-encoding']).toBe('gzip');
+  expect(brotliDecompressSync(brotli.body).equals(plain.body)).toBe(true);
+  expect(gunzipSync(gzip.body).equals(plain.body)).toBe(true);
+  expect(plain.headers['cache-control']).toBe('public, max-age=31536000, immutable');
+  expect(plain.headers['content-type']).toBe('text/javascript; charset=utf-8');
+  const again = await get(path, { 'accept-encoding': 'br', 'if-none-match': String(brotli.headers.etag) });
+  expect([again.status, again.body.length]).toEqual([304, 0]);
+  const other = await get(path, { 'if-none-match': String(brotli.headers.etag) });
+  expect(other.status).toBe(200);
+});
+
+test('the script of the first load is under 150 kB, compressed with gzip', async () => {
+  const page = (await get('/')).body.toString();
+  const paths = [...page.matchAll(/"(\/assets\/[^"]+\.js)"/g)].map(([, path]) => path ?? '');
+  const sizes = await Promise.all(
+    paths.map(async (path) => (await get(path, { 'accept-encoding': 'gzip' })).body.length),
+  );
+  expect(sizes.length).toBeGreaterThan(0);
+  expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(150_000);
+});
+
+test.each([
+  '/assets/../index.html',
+  '/assets/..%2findex.html',
+  '/../package.json',
+  '/assets/',
+  '/index.html',
+  '/assets/nothing.js',
+  '/assets/__proto__',
+])('%s is not there', async (path) => {
+  expect((await get(path)).status).toBe(404);
+});
+
+test('files are only read', async () => {
+  const { status, headers } = await get('/', {}, { method: 'POST' });
+  expect([status, headers.allow]).toEqual([405, 'GET, HEAD']);
+});
+
+test('in development the page is signed in for those on this machine', async () => {
+  expect((await get('/')).body.toString()).toContain(apiKey);
+});
+
+test.each(['evil.example', '127.0.0.1.evil.example'])(
+  'a page elsewhere that points its name at this machine (%s) sees nothing',
+  async (host) => {
+    const { status, body } = await get('/', { host });
+    expect(status).toBe(421);
+    expect(body.toString()).not.toContain(apiKey);
+  },
+);
+
+test('behind a proxy, where anybody may be, the page is not signed in', async () => {
+  for (const header of ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 'via']) {
+    expect((await get('/', { [header]: 'somewhere' })).body.toString()).not.toContain(apiKey);
+  }
+});
+
+test.each([
+  ['that others on the network can reach', { host: '0.0.0.0' }],
+  ['in production', { production: true }],
+  ['without GraphiQL', { graphiql: false }],
+])(
+  'the page of a server %s is not signed in',
+  async (_, config) => {
+    const other = await startTestServer({
+      dashboardFolder: folder.path,
+      graphiqlApiKey: new Secret(apiKey),
+      config,
+    });
+    const { status, body } = await get('/', {}, { of: other });
+    await other.close();
+    expect(status).toBe(200);
+    expect(body.toString()).not.toContain(apiKey);
+  },
+  60_000,
+);
+
+test('without the dashboard built, the server says how to build it, and the API works', async () => {
+  using empty = temporaryFolder();
+  const bare = await startTestServer({ dashboardFolder: empty.path });
+  const { status, body } = await get('/', {}, { of: bare });
+  expect(status).toBe(503);
+  expect(body.toString()).toMatch(
+    /^The dashboard is not built; "npm install --include=dev" builds it\..*\n$/,
+  );
+  expect((await get('/assets/index.js', {}, { of: bare })).status).toBe(404);
+  const { client } = await bare.newOrganisation();
+  expect(await client.request('{ appConnections { totalCount } }')).toEqual({
+    appConnections: { totalCount: 0 },
+  });
+  await bare.close();
+}, 60_000);

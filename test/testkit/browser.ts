@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
+
+const executablePath = '/usr/bin/chromium';
+
+/** Why the tests of the dashboard cannot run here; undefined when they can. */
+const noBrowser = existsSync(executablePath)
+  ? undefined
+  : `Skipped: there is no ${executablePath}; "apt-get install chromium" brings it.`;
+
+/** Whether there is a browser to test with; says so when there is none. */
+export function hasBrowser(): boolean {
+  if (noBrowser) console.warn(noBrowser);
+  return noBrowser === undefined;
+}
+
+/** Starts Debian's Chromium with nothing of anybody's in it, and without asking the network for anything. */
+export function startBrowser(): Promise<Browser> {
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+/** A page, and everything that can be seen of it from outside. */
+export interface Watched {
+  page: Page;
+  /** Every line of its console, and every error that nobody caught. */
+  console(): string;
+  /** Every address that it asked for. */
+  urls(): readonly string[];
+}
+
+/** Opens a page in a context of its own: what is stored in one is unknown to the others. */
+export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<Watched> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(15_000);
+  const page = await context.newPage();
+  const lines: string[] = [];
+  const urls: string[] = [];
+  page.on('console', (message) => void lines.push(`${message.type()}: ${message.text()}`));
+  page.on('pageerror', (error) => void lines.push(`uncaught: ${error.stack ?? error.message}`));
+  page.on('request', (request) => void urls.push(request.url()));
+  return { page, console: () => lines.join('\n'), urls: () => urls };
+}
+
+/** Looks for a secret everywhere where a page could leave one. */
+export async function expectNowhere({ page, console, urls }: Watched, secret: string): Promise<void> {
+  const kept = await page.evaluate(`JSON.stringify([
+    document.documentElement.outerHTML,
+    [...document.querySelectorAll('input, textarea')].map(({ value }) => value),
+    location.href, history.state, document.cookie, document.title,
+    { ...localStorage }, { ...sessionStorage },
+  ])`);
+  expect(String(kept)).not.toContain(secret);
+  expect(console()).not.toContain(secret);
+  expect(urls().join('\n')).not.toContain(encodeURIComponent(secret));
+  expect(await page.context().cookies()).toEqual([]);
+}

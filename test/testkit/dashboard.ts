@@ -1,0 +1,66 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { Browser, BrowserContextOptions } from 'playwright-core';
+import { generateApiKey } from '../../src/access/api-keys.ts';
+import { addOrganisation, firstOrganisation } from '../../src/access/organisations.ts';
+import type { Secret } from '../../src/secrets/secret.ts';
+import { openPage, startBrowser, type Watched } from './browser.ts';
+import { startOkta, type TestOkta } from './okta.ts';
+import { temporaryFolder } from './process.ts';
+import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
+
+const build = fileURLToPath(new URL('../../src/dashboard/build.js', import.meta.url));
+
+/** Builds the dashboard as it is now into a folder that goes away when disposed of. */
+export async function buildDashboard(): Promise<ReturnType<typeof temporaryFolder>> {
+  const folder = temporaryFolder();
+  await promisify(execFile)(process.execPath, [build, folder.path]);
+  return folder;
+}
+
+/** A server with the dashboard, an Okta that does as it is told, and a browser. */
+export interface TestDashboard {
+  server: TestServer;
+  okta: TestOkta;
+  browser: Browser;
+  /** The key that pages are signed in with. */
+  apiKey: string;
+  /** Opens the list of connections of the first project. */
+  open(options?: BrowserContextOptions): Promise<Watched>;
+  close(): Promise<void>;
+}
+
+export async function startDashboard(options: TestServerOptions = {}): Promise<TestDashboard> {
+  const folder = await buildDashboard();
+  const okta = await startOkta();
+  const key: Secret = generateApiKey();
+  const server = await startTestServer({
+    ...options,
+    dashboardFolder: folder.path,
+    graphiqlApiKey: key,
+    config: { trustedInstanceHosts: new Set([okta.hostPort]), ...options.config },
+  });
+  const em = server.asOwner();
+  await addOrganisation(em, server.vault, firstOrganisation(key));
+  await em.flush();
+  const browser = await startBrowser();
+  return {
+    server,
+    okta,
+    browser,
+    apiKey: key.reveal(),
+    open: async (pageOptions) => {
+      const watched = await openPage(browser, pageOptions);
+      await watched.page.goto(server.url);
+      await watched.page.getByText('Changes appear by themselves.').waitFor();
+      return watched;
+    },
+    close: async () => {
+      await browser.close();
+      await server.close();
+      await okta.close();
+      folder[Symbol.dispose]();
+    },
+  };
+}
