@@ -10,7 +10,8 @@ const token = '00planted-in-the-dashboard-planted';
 describe.skipIf(!hasBrowser())('the dashboard', () => {
   let dashboard: TestDashboard;
   beforeAll(async () => {
-    dashboard = await startDashboard();
+    // Longer than any test waits: what ends an exchange before is not the deadline.
+    dashboard = await startDashboard({ outbound: { timeoutMs: 120_000 } });
   });
   afterAll(() => dashboard?.close());
 
@@ -103,6 +104,24 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
       await expectNowhere(watched, token);
     },
   );
+
+  test('whoever cancels while Okta is asked finds nothing made', async () => {
+    const { page } = await openForm();
+    dashboard.okta.behave(okta.slowHeaders);
+    const before = dashboard.okta.requests.length;
+    await fillIn(page, { name: 'cancelled', url: dashboard.okta.origin, token });
+    await page.getByRole('button', { name: 'Create' }).click();
+    await page.getByText('Asking Okta whether this works…').waitFor();
+    await expect.poll(() => dashboard.okta.requests.length).toBe(before + 1);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByText('Cancelled. Nothing was created.').waitFor();
+    await dashboard.okta.requests.at(-1)?.disconnected;
+    const client = dashboard.server.clientFor(dashboard.apiKey);
+    const event = () => client.request(`{ auditEvents(first: 1) { nodes { connectionName outcome } } }`);
+    await expect.poll(event).toEqual({
+      auditEvents: { nodes: [{ connectionName: 'cancelled', outcome: 'UPSTREAM_UNREACHABLE' }] },
+    });
+  });
 
   test('a host that may not be connected to is told with its remedy', async () => {
     const { page } = await openForm();

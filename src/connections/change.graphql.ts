@@ -145,9 +145,18 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
         input: t.arg({ type: Input, required: true, description: 'What is to change.' }),
       },
-      resolve: async (_, { id, input }, context) => ({
-        appConnection: await updateConnection(context.connections, callerOf(context), app.id, id, input),
-      }),
+      resolve: async (_, { id, input }, context) => {
+        const { connections, request } = context;
+        const appConnection = await updateConnection(
+          connections,
+          callerOf(context),
+          app.id,
+          id,
+          input,
+          request.signal,
+        );
+        return { appConnection };
+      },
     }),
   );
 }

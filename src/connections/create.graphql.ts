@@ -72,9 +72,17 @@ export function defineCreateConnection(
         nullable: true,
         description: `Asks ${app.name} whether the credentials work, seals them and keeps the connection.`,
         args: { input: t.arg({ type: Input, required: true, description: 'The connection to be made.' }) },
-        resolve: async (_, { input }, context) => ({
-          appConnection: await createConnection(context.connections, callerOf(context), app.id, input),
-        }),
+        resolve: async (_, { input }, context) => {
+          const { connections, request } = context;
+          const appConnection = await createConnection(
+            connections,
+            callerOf(context),
+            app.id,
+            input,
+            request.signal,
+          );
+          return { appConnection };
+        },
       }),
     );
   }

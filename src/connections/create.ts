@@ -3,7 +3,14 @@ import type { Caller } from '../access/caller.ts';
 import { auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
-import { assertVerified, outcomeColumns, part, sealedColumns, sealUnderActiveKey } from './credentials.ts';
+import {
+  assertVerified,
+  judge,
+  outcomeColumns,
+  part,
+  sealedColumns,
+  sealUnderActiveKey,
+} from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import type { CreateConnection } from './input.ts';
 import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
@@ -16,6 +23,7 @@ const namePath = ['input', 'name'];
  * Verifies credentials with the app, seals them and keeps the connection.
  *
  * @param appId the id of the app
+ * @param signal aborts when the caller hangs up, who then finds nothing made
  * @throws Problem `FORBIDDEN`, `NOT_FOUND` (the project), `NAME_TAKEN`, `IDEMPOTENCY_CONFLICT`, or what the app's
  *   diagnosis says
  */
@@ -24,6 +32,7 @@ export async function createConnection(
   caller: Caller,
   appId: string,
   input: CreateConnection,
+  signal?: AbortSignal,
 ): Promise<AppConnection> {
   const { idempotencyKey, ...asked } = input;
   const request = { create: appId, ...asked };
@@ -36,7 +45,7 @@ export async function createConnection(
       parts,
       caller,
       { idempotencyKey, request },
-      (keep) => make(parts, caller, appId, input, keep),
+      (keep) => make(parts, caller, appId, input, keep, signal),
       recall,
     );
   });
@@ -48,6 +57,7 @@ async function make(
   appId: string,
   input: CreateConnection,
   keep: Keep,
+  signal: AbortSignal | undefined,
 ): Promise<AppConnection> {
   const { orgId } = caller;
   const em = parts.database.fork(orgId);
@@ -57,7 +67,7 @@ async function make(
 
   const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
   const credentials = part(method, input.credentials);
-  const diagnosis = await method.verify(credentials, await outboundFor(parts, caller));
+  const diagnosis = await judge(await outboundFor(parts, caller), { app, method }, credentials, signal);
   const isKeptAnyway = diagnosis.status === 'UNREACHABLE' && input.onUnreachable === 'SAVE_UNVERIFIED';
   if (!isKeptAnyway) assertVerified(diagnosis);
 

@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { App, Credentials, Diagnosis, FieldValue, Method } from '../apps/app.ts';
 import { Problem } from '../errors.ts';
+import type { Outbound } from '../outbound/outbound.ts';
 import { Secret } from '../secrets/secret.ts';
 import type { SealBinding } from '../secrets/vault.ts';
 import type { AppConnection } from './app-connection.entity.ts';
@@ -111,6 +112,30 @@ export function outcomeColumns(
     failingSince: isGood ? null : (before?.failingSince ?? checkedAt),
     account: isGood ? diagnosis.account : (before?.account ?? null),
   };
+}
+
+/**
+ * Asks the app whether credentials work that are to be kept.
+ *
+ * @param signal aborts when the caller hangs up, who is not to find something changed that they gave up
+ * @throws Problem `UPSTREAM_UNREACHABLE` when it has; only the audit trail hears of it
+ */
+export async function judge(
+  outbound: Outbound,
+  { app, method }: { app: App; method: Method },
+  credentials: Credentials,
+  signal: AbortSignal | undefined,
+): Promise<Diagnosis> {
+  const givenUp = new Problem(
+    'UPSTREAM_UNREACHABLE',
+    `The request was given up before ${app.name} had answered.`,
+    { remedy: 'Send it again; nothing was changed.' },
+  );
+  const diagnosis = await method.verify(credentials, outbound, signal).catch((error: unknown) => {
+    throw signal?.aborted ? givenUp : error;
+  });
+  if (signal?.aborted) throw givenUp;
+  return diagnosis;
 }
 
 /** @throws Problem with what the app, or the lack of its answer, says about the credentials */

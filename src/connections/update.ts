@@ -8,6 +8,7 @@ import { assertVersion, changeConnection } from './change.ts';
 import {
   assertVerified,
   hostOf,
+  judge,
   openCredentials,
   outcomeColumns,
   part,
@@ -28,6 +29,7 @@ const namePath = ['input', 'name'];
  * the app accepts them; a stored secret is never sent to a host that it was not given for.
  *
  * @param appId the id of the app; a connection to another app is not found
+ * @param signal aborts when the caller hangs up, who then finds nothing changed that the app was asked about
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `NAME_TAKEN`, `BAD_USER_INPUT` (a secret is missing, or
  *   the app's organisation would be another), or what the app's diagnosis says
  */
@@ -37,12 +39,13 @@ export async function updateConnection(
   appId: string,
   id: string,
   input: UpdateConnection,
+  signal?: AbortSignal,
 ): Promise<AppConnection> {
   const { idempotencyKey, ...asked } = input;
   const request = { update: id, ...asked };
   return auditRefusals(parts, caller, { action: 'UPDATE_CONNECTION', connectionId: id }, () => {
     caller.assertMay('connections:write');
-    const work = (keep: Keep) => change(parts, caller, { app: appId, id }, input, keep);
+    const work = (keep: Keep) => change(parts, caller, { app: appId, id }, input, keep, signal);
     return once(parts, caller, { idempotencyKey, request }, work, recall);
   });
 }
@@ -53,6 +56,7 @@ async function change(
   where: { app: string; id: string },
   input: UpdateConnection,
   keep: Keep,
+  signal: AbortSignal | undefined,
 ): Promise<AppConnection> {
   const em = parts.database.fork(caller.orgId);
   const before = await findConnection(em, caller, where, { withSecrets: true });
@@ -63,7 +67,8 @@ async function change(
 
   const { app, method } = appAndMethodOf(parts, before);
   const fresh = await newCredentials(parts, caller, before, input);
-  const diagnosis = fresh && (await method.verify(fresh.credentials, await outboundFor(parts, caller)));
+  const diagnosis =
+    fresh && (await judge(await outboundFor(parts, caller), { app, method }, fresh.credentials, signal));
   if (diagnosis) assertVerified(diagnosis);
   const whose = { app, method, orgId: before.orgId, connectionId: where.id };
   const columns = fresh &&

@@ -15,8 +15,13 @@ export function send<Data, Variables extends AnyVariables>(
   variables: Variables,
   signal?: AbortSignal,
 ): Promise<Outcome<Data> | undefined> {
+  const operation = client.createRequestOperation('mutation', createRequest(mutation, variables));
+  const { fetch: ask = fetch } = operation.context;
+  // urql itself ends what is being queried, but never a mutation.
+  const abortable: typeof fetch = (input, init) => ask(input, { ...init, signal: signal ?? init?.signal });
+  const context = { ...operation.context, fetch: abortable };
   return new Promise((resolve) => {
-    const sent = client.executeMutation(createRequest(mutation, variables)).subscribe(({ data, error }) => {
+    const sent = client.executeRequestOperation({ ...operation, context }).subscribe(({ data, error }) => {
       if (error) resolve({ problem: problemOf(error) });
       else if (data) resolve({ data });
     });

@@ -12,6 +12,8 @@ export interface Context {
   res: ServerResponse;
   connections: ConnectionParts;
   administration: AdministrationParts;
+  /** The request that is answered; its signal aborts when whoever asked hangs up. */
+  request: Pick<Request, 'signal'>;
   /** For what goes on for long: throws once the caller's credential lets nobody in any more; absent as the caller is. */
   assertSignedIn?: () => Promise<unknown>;
 }

@@ -36,7 +36,7 @@ export function createGraphQL(options: YogaOptions) {
   const { log, graphiql } = options;
   const schema = createSchema(options.connections.apps);
   const shape = createErrorShaper(schema, log);
-  return createYoga<Pick<Context, 'res'>, Context>({
+  return createYoga<Pick<Context, 'res'>, Omit<Context, 'request'>>({
     schema,
     context: ({ res }) => ({
       res,

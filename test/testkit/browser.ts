@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 
 const executablePath = '/usr/bin/chromium';
 
@@ -41,9 +41,10 @@ export interface Watched {
   urls(): readonly string[];
 }
 
-/** Opens a page in a context of its own: what is stored in one is unknown to the others. */
+/** Opens a page in a context of its own, which ends with the test: what is stored in one is unknown to the others. */
 export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<Watched> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  onTestFinished(() => context.close());
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const lines: string[] = [];

@@ -39,7 +39,10 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
     ...options,
     dashboardFolder: folder.path,
     graphiqlApiKey: key,
-    config: { trustedInstanceHosts: new Set([okta.hostPort]), ...options.config },
+    config: {
+      ...options.config,
+      trustedInstanceHosts: new Set([okta.hostPort, ...(options.config?.trustedInstanceHosts ?? [])]),
+    },
   });
   const em = server.asOwner();
   await addOrganisation(em, server.vault, firstOrganisation(key));

@@ -6,7 +6,7 @@ export function Guide({ option, method }: { option: AppOption; method: MethodOpt
   return (
     <Paper component="aside" withBorder p="md" aria-labelledby="guide">
       <Title order={2} size="h4" mb="sm" id="guide">
-        Get it from {option.name}
+        What you need from {option.name}
       </Title>
       {method.steps.length > 0 && (
         <List type="ordered" spacing="sm" size="sm">

@@ -15,12 +15,12 @@ export function RowMenu({ connection, onAction }: RowMenuProps) {
   const { scopes } = useSession().viewer;
   const mayWrite = scopes.includes('CONNECTIONS_WRITE');
   const item = (action: Action, label: string, isAllowed = true, color?: string) => (
-    <Menu.Item color={color} disabled={!isAllowed} onClick={() => onAction(action, connection)}>
+    <Menu.Item c={color} disabled={!isAllowed} onClick={() => onAction(action, connection)}>
       {label}
     </Menu.Item>
   );
   return (
-    <Menu position="bottom-end" withinPortal>
+    <Menu position="bottom-end" withinPortal withInitialFocusPlaceholder={false}>
       <Menu.Target>
         <ActionIcon variant="subtle" color="gray" size="lg" aria-label={`Actions for ${connection.name}`}>
           <span aria-hidden="true">⋮</span>
@@ -33,7 +33,7 @@ export function RowMenu({ connection, onAction }: RowMenuProps) {
         {item('check', 'Check now', scopes.includes('CONNECTIONS_VERIFY'))}
         {item('audit', 'Audit trail', scopes.includes('AUDIT_READ'))}
         <Menu.Divider />
-        {item('delete', 'Delete', mayWrite, 'red')}
+        {item('delete', 'Delete', mayWrite, 'var(--mantine-color-error)')}
       </Menu.Dropdown>
     </Menu>
   );

@@ -15,13 +15,20 @@ export function Status({ name, verification }: Pick<Connection, 'name' | 'verifi
   return (
     <>
       <Group gap="xs" wrap="nowrap">
-        <Badge color={color} variant="default" leftSection={<Dot color={color} />} tt="none" fw={600}>
+        <Badge
+          color={color}
+          miw="fit-content"
+          variant="default"
+          leftSection={<Dot color={color} />}
+          tt="none"
+          fw={600}
+        >
           {label}
         </Badge>
         {message && (
           <Popover width={300} position="bottom-start" withinPortal trapFocus returnFocus withRoles>
             <Popover.Target>
-              <Button variant="subtle" size="compact-xs" aria-label={`Why ${name} is not verified`}>
+              <Button variant="default" size="compact-xs" aria-label={`Why ${name} is not verified`}>
                 Why?
               </Button>
             </Popover.Target>

@@ -53,7 +53,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
           );
           return (
             <tr key={id}>
-              <Box component="td" visibleFrom="md">
+              <Box component="td" className={classes.short} visibleFrom="md">
                 <Group gap="sm" wrap="nowrap">
                   <AppIcon name={appName} />
                   {appName}
@@ -68,20 +68,23 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
                     {description}
                   </Text>
                 )}
-                <Text size="sm" fw={400} hiddenFrom="md">
-                  {appName}, {methodLabel}, updated <Ago at={updatedAt} />
-                </Text>
+                <Group gap="xs" wrap="nowrap" mt={4} hiddenFrom="md">
+                  <AppIcon name={appName} size={24} />
+                  <Text size="sm" fw={400}>
+                    {appName}, {methodLabel}, updated <Ago at={updatedAt} />
+                  </Text>
+                </Group>
                 <Box hiddenFrom="sm" fw={400} mt={4}>
                   {status}
                 </Box>
               </th>
-              <Box component="td" visibleFrom="md">
+              <Box component="td" className={classes.short} visibleFrom="md">
                 {methodLabel}
               </Box>
-              <Box component="td" visibleFrom="sm">
+              <Box component="td" className={classes.short} visibleFrom="sm">
                 {status}
               </Box>
-              <Box component="td" visibleFrom="md">
+              <Box component="td" className={classes.short} visibleFrom="md">
                 <Ago at={updatedAt} />
               </Box>
               <td>

@@ -1,0 +1,208 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import type { Locator, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { firstProjectId } from '../src/access/organisations.ts';
+import { createApps } from '../src/apps/index.ts';
+import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { hasBrowser } from './testkit/browser.ts';
+import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
+import { slowHeaders, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { createMutation, okta } from './testkit/operations.ts';
+import { handleAsDepot, parcelDepot } from './testkit/second-app.ts';
+
+/** What axe says of a page. */
+interface Findings {
+  violations: { id: string; impact: string; nodes: { target: string[] }[] }[];
+}
+
+describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
+  let dashboard: TestDashboard;
+  let depot: TestOkta;
+  let axe: string;
+  beforeAll(async () => {
+    axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+    depot = await startOkta({ handler: handleAsDepot });
+    dashboard = await startDashboard({
+      apps: [...createApps({ trustedHosts: { has: () => true } }), parcelDepot(depot)],
+      config: { trustedInstanceHosts: new Set([depot.hostPort]) },
+      outbound: { timeoutMs: 120_000 },
+    });
+    const { okta: ownOkta, server, apiKey } = dashboard;
+    ownOkta.behave(handleAsOkta);
+    const input = okta({ name: 'looked-at', projectId: firstProjectId });
+    await server.clientFor(apiKey).request(createMutation, input);
+  });
+  afterAll(async () => {
+    await dashboard?.close();
+    await depot?.close();
+  });
+
+  /** Nothing that axe calls serious or worse, and nothing that has to be scrolled sideways. */
+  async function expectFit(page: Page, screen: string): Promise<void> {
+    // Half-way through a transition, colours are not yet what they will be.
+    await expect
+      .poll(() =>
+        page.evaluate(
+          'document.getAnimations().every(({ effect }) => effect.getTiming().iterations === Infinity)',
+        ),
+      )
+      .toBe(true);
+    const { violations } = await page.evaluate<Findings>('axe.run()');
+    const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    expect(
+      bad.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`),
+      screen,
+    ).toEqual([]);
+    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), screen).toBe(true);
+  }
+
+  const looks = [
+    ['light', 360],
+    ['dark', 360],
+    ['light', 1440],
+    ['dark', 1440],
+  ] as const;
+  test.each(looks)(
+    'axe finds nothing serious on any screen, %s and %i pixels wide',
+    async (colorScheme, width) => {
+      const { page } = await dashboard.open({ colorScheme, viewport: { width, height: 800 } });
+      await page.context().addInitScript(axe);
+      await page.reload();
+      const open = async (action: string) => {
+        await page.getByRole('button', { name: 'Actions for looked-at' }).click();
+        await page.getByRole('menuitem', { name: action }).click();
+        await page.getByRole('dialog').waitFor();
+      };
+      await page.getByText('Changes appear by themselves.').waitFor();
+      await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
+      await expectFit(page, 'list');
+      await page.getByRole('button', { name: 'Actions for looked-at' }).click();
+      await page.getByRole('menuitem', { name: 'Delete' }).waitFor();
+      await expectFit(page, 'menu');
+      await page.keyboard.press('Escape');
+      for (const action of ['Edit details', 'Replace token', 'Audit trail', 'Delete']) {
+        await open(action);
+        await expectFit(page, action);
+        await page.keyboard.press('Escape');
+        await page.getByRole('dialog').waitFor({ state: 'detached' });
+      }
+      await page.getByRole('searchbox').fill('nothing-is-called-so');
+      await page.getByText('No connection is like this').waitFor();
+      await expectFit(page, 'nothing found');
+
+      await page.getByRole('link', { name: 'Add Connection' }).click();
+      await page.getByRole('link', { name: /Okta/ }).waitFor();
+      await expectFit(page, 'choose');
+      await page.getByRole('link', { name: /Okta/ }).click();
+      await page.getByRole('button', { name: 'Create' }).click();
+      await page.getByText('Give the connection a name.').waitFor();
+      await expectFit(page, 'broken rules');
+      const fillIn = async () => {
+        await page.getByRole('textbox', { name: 'Name' }).fill(`seen-${colorScheme}-${width}`);
+        await page.getByRole('textbox', { name: 'Instance URL' }).fill(dashboard.okta.origin);
+        await page.getByRole('textbox', { name: 'API token' }).fill('00-good-enough');
+        await page.getByRole('button', { name: 'Create' }).click();
+      };
+      dashboard.okta.behave(tokenRejected);
+      await fillIn();
+      await page.getByRole('alert').waitFor();
+      await expectFit(page, 'diagnosis');
+      dashboard.okta.behave(slowHeaders);
+      await fillIn();
+      await page.getByRole('button', { name: 'Cancel' }).waitFor();
+      await expectFit(page, 'asking');
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      dashboard.okta.behave(handleAsOkta);
+      await fillIn();
+      await page.getByRole('heading', { name: 'Connection created' }).waitFor();
+      await expectFit(page, 'created');
+      await page.getByRole('button', { name: 'Sign out' }).click();
+      await page.getByRole('textbox', { name: 'API key' }).waitFor();
+      await expectFit(page, 'sign in');
+    },
+    90_000,
+  );
+
+  /** Presses Tab until this has the focus. */
+  async function tabTo(page: Page, wanted: Locator): Promise<void> {
+    for (let presses = 0; presses < 60; presses += 1) {
+      await page.keyboard.press('Tab');
+      if ((await wanted.and(page.locator(':focus')).count()) > 0) return;
+    }
+    throw new Error(`Tab does not lead to ${wanted}.`);
+  }
+
+  test('a connection is made, edited, deleted and brought back with the keyboard alone', async () => {
+    dashboard.okta.behave(handleAsOkta);
+    const { page } = await dashboard.open();
+    await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
+    await tabTo(page, page.getByRole('link', { name: 'Add Connection' }));
+    await page.keyboard.press('Enter');
+    await page.getByRole('link', { name: /Okta/ }).waitFor();
+    await tabTo(page, page.getByRole('link', { name: /Okta/ }));
+    await page.keyboard.press('Enter');
+    await page.getByRole('textbox', { name: 'Name' }).waitFor();
+    await tabTo(page, page.getByRole('textbox', { name: 'Name' }));
+    await page.keyboard.type('made-by-keyboard');
+    await tabTo(page, page.getByRole('textbox', { name: 'Instance URL' }));
+    await page.keyboard.type('https://example.okta.com');
+    await tabTo(page, page.getByRole('textbox', { name: 'API token' }));
+    await page.keyboard.type('00-by-keyboard');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Connection created' }).and(page.locator(':focus')).waitFor();
+    await tabTo(page, page.getByRole('link', { name: 'All connections', exact: true }));
+    await page.keyboard.press('Enter');
+
+    const menu = page.getByRole('button', { name: 'Actions for made-by-keyboard' });
+    const pick = async (name: string) => {
+      await menu.waitFor();
+      await tabTo(page, menu);
+      await page.keyboard.press('Enter');
+      const item = page.getByRole('menuitem', { name });
+      await page.getByRole('menuitem').and(page.locator(':focus')).waitFor();
+      for (let presses = 0; (await item.and(page.locator(':focus')).count()) === 0; presses += 1) {
+        expect(presses).toBeLessThan(10);
+        await page.keyboard.press('ArrowDown');
+      }
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').getByRole('textbox').first().and(page.locator(':focus')).waitFor();
+    };
+    await pick('Edit details');
+    await tabTo(page, page.getByRole('dialog').getByRole('textbox', { name: 'Description' }));
+    await page.keyboard.type('Typed.');
+    await tabTo(page, page.getByRole('button', { name: 'Save' }));
+    await page.keyboard.press('Enter');
+    await page.getByText('Saved the details').waitFor();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await pick('Delete');
+    await page.keyboard.type('made-by-keyboard');
+    await page.keyboard.press('Enter');
+    await page.getByText('Deleted made-by-keyboard.').waitFor();
+    await tabTo(page, page.getByRole('button', { name: 'Undo' }));
+    await page.keyboard.press('Enter');
+    await menu.waitFor();
+  });
+
+  test('an app that the page has never heard of has a form too', async () => {
+    const { page } = await dashboard.open();
+    await page.getByRole('link', { name: 'Add Connection' }).click();
+    await page.getByRole('link', { name: /Parcel Depot/ }).click();
+    await page.getByRole('textbox', { name: 'Name' }).fill('first-depot');
+    await page.getByRole('textbox', { name: 'Client id' }).fill('not-a-client');
+    await page.getByRole('button', { name: 'Create' }).click();
+    await page.getByText('Client secret: this is needed.').waitFor();
+    const fillInSecrets = async () => {
+      await page.getByRole('textbox', { name: 'Client secret' }).fill('open-sesame');
+      await page.getByRole('textbox', { name: 'Signing key' }).fill('a-key-that-signs');
+      await page.getByRole('button', { name: 'Create' }).click();
+    };
+    await fillInSecrets();
+    // The server knows the rule.
+    await page.getByText('A client id is c-12345.', { exact: true }).waitFor();
+    await page.getByRole('textbox', { name: 'Client id' }).fill('c-12345');
+    await fillInSecrets();
+    await page.getByRole('heading', { name: 'Connection created' }).waitFor();
+    expect(await page.getByRole('main').textContent()).toContain('"signingKey": "<YOUR-SIGNING-KEY>"');
+  });
+});

@@ -1,0 +1,248 @@
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { firstProjectId } from '../src/access/organisations.ts';
+import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
+import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
+import { tokenRejected } from './testkit/okta.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+
+const token = '00planted-in-a-dialog-planted';
+
+describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
+  let dashboard: TestDashboard;
+  beforeAll(async () => {
+    dashboard = await startDashboard();
+  });
+  afterAll(() => dashboard?.close());
+
+  async function make(name: string) {
+    const { okta: ownOkta, server, apiKey } = dashboard;
+    ownOkta.behave(handleAsOkta);
+    const { createOktaConnection } = await server
+      .clientFor(apiKey)
+      .request<Created>(
+        createMutation,
+        okta({ name, projectId: firstProjectId }, { instanceUrl: ownOkta.origin }),
+      );
+    return createOktaConnection.appConnection;
+  }
+
+  const rowOf = (page: Page, name: string) => page.getByRole('row', { name: new RegExp(`\\b${name}\\b`) });
+
+  async function choose(page: Page, name: string, action: string) {
+    await page.getByRole('button', { name: `Actions for ${name}`, exact: true }).click();
+    await page.getByRole('menuitem', { name: action }).click();
+  }
+
+  test('its name and description are edited, and what breaks a rule is said at its field', async () => {
+    await make('to-be-edited');
+    const { page } = await dashboard.open();
+    await choose(page, 'to-be-edited', 'Edit details');
+    const dialog = page.getByRole('dialog', { name: 'Edit to-be-edited' });
+    await dialog.getByRole('textbox', { name: 'Name' }).fill('No Name');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText('A name is lower-case letters and digits').waitFor();
+    await dialog.getByRole('textbox', { name: 'Name' }).fill('edited');
+    await dialog.getByRole('textbox', { name: 'Description' }).fill('It has a new name.');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await rowOf(page, 'edited').getByText('It has a new name.').waitFor();
+    await dialog.waitFor({ state: 'detached' });
+  });
+
+  test('an edit over somebody else’s change is refused', async () => {
+    const { id } = await make('raced-for');
+    const { page } = await dashboard.open();
+    await choose(page, 'raced-for', 'Edit details');
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('textbox', { name: 'Description' }).fill('Mine.');
+    await dashboard.server
+      .clientFor(dashboard.apiKey)
+      .request(
+        'mutation ($id: UUID!) { updateOktaConnection(id: $id, input: { description: "Theirs." }) { __typename } }',
+        { id },
+      );
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByRole('alert').getByText('Somebody else was faster').waitFor();
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await rowOf(page, 'raced-for').getByText('Theirs.').waitFor();
+  });
+
+  test('its token is replaced once Okta accepts the new one, which stays nowhere', async () => {
+    await make('to-be-renewed');
+    const watched = await dashboard.open();
+    const { page } = watched;
+    await choose(page, 'to-be-renewed', 'Replace token');
+    const dialog = page.getByRole('dialog');
+    dashboard.okta.behave(tokenRejected);
+    await dialog.getByRole('textbox', { name: 'API token' }).fill(token);
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByRole('alert').getByText('create a new token and use that one').waitFor();
+    await expectNowhere(watched, token);
+    dashboard.okta.behave(handleAsOkta);
+    await dialog.getByRole('textbox', { name: 'API token' }).fill(token);
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('to-be-renewed has a new token').waitFor();
+    expect(dashboard.okta.requests.at(-1)?.headers.authorization).toBe(`SSWS ${token}`);
+    await expectNowhere(watched, token);
+  });
+
+  test('it is checked now, and a failure is told with its remedy, also later', async () => {
+    await make('to-be-checked');
+    const { page } = await dashboard.open();
+    await choose(page, 'to-be-checked', 'Check now');
+    await page.getByText('to-be-checked works').waitFor();
+    dashboard.okta.behave(tokenRejected);
+    await choose(page, 'to-be-checked', 'Check now');
+    await page.getByRole('alert').getByText('create a new token and use that one').waitFor();
+    const row = rowOf(page, 'to-be-checked');
+    await row.getByText('Rejected').filter({ visible: true }).waitFor();
+    await page.reload();
+    await row.getByRole('button', { name: 'Why to-be-checked is not verified' }).click();
+    await page.getByRole('dialog').getByText('create a new token and use that one').waitFor();
+  });
+
+  test('its audit trail says what was done', async () => {
+    await make('looked-into');
+    const { page } = await dashboard.open();
+    await choose(page, 'looked-into', 'Audit trail');
+    const dialog = page.getByRole('dialog', { name: 'Audit trail of looked-into' });
+    await dialog.getByRole('cell', { name: 'Create connection' }).waitFor();
+  });
+
+  test('it is deleted by typing its name, and comes back with Undo', async () => {
+    await make('to-be-deleted');
+    const { page } = await dashboard.open();
+    await choose(page, 'to-be-deleted', 'Delete');
+    const dialog = page.getByRole('dialog', { name: 'Delete to-be-deleted?' });
+    const button = dialog.getByRole('button', { name: 'Delete' });
+    await dialog.getByRole('textbox').fill('to-be-delete');
+    expect(await button.isDisabled()).toBe(true);
+    await dialog.getByRole('textbox').fill('to-be-deleted');
+    await button.click();
+    await rowOf(page, 'to-be-deleted').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await rowOf(page, 'to-be-deleted').waitFor();
+    await page.getByText('to-be-deleted is back.').waitFor();
+  });
+
+  test('whose name was taken meanwhile comes back under another', async () => {
+    await make('wanted-twice');
+    const { page } = await dashboard.open();
+    await choose(page, 'wanted-twice', 'Delete');
+    await page.getByRole('dialog').getByRole('textbox').fill('wanted-twice');
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await page.getByText('Deleted wanted-twice.').waitFor();
+    await make('wanted-twice');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await page.getByRole('textbox', { name: 'Another name' }).fill('wanted-again');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await rowOf(page, 'wanted-again').waitFor();
+  });
+
+  test('what is done in one browser is seen in the other', async () => {
+    const [one, other] = [await dashboard.open(), await dashboard.open()];
+    await make('seen-by-both');
+    await rowOf(one.page, 'seen-by-both').waitFor();
+    await rowOf(other.page, 'seen-by-both').waitFor();
+    await choose(one.page, 'seen-by-both', 'Edit details');
+    await one.page.getByRole('dialog').getByRole('textbox', { name: 'Description' }).fill('Said over there.');
+    await one.page.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
+    await rowOf(other.page, 'seen-by-both').getByText('Said over there.').waitFor();
+  });
+
+  test('a browser that was offline hears of what it has missed', async () => {
+    const { page } = await dashboard.open();
+    await page.context().setOffline(true);
+    await page.getByText('Not up to date: connecting…').waitFor();
+    await make('made-meanwhile');
+    await page.context().setOffline(false);
+    await rowOf(page, 'made-meanwhile').waitFor();
+    await page.getByText('Changes appear by themselves.').waitFor();
+  });
+
+  test('the server finds, filters, orders and pages', async () => {
+    const { server, apiKey } = dashboard;
+    const project = await server
+      .clientFor(apiKey)
+      .request<{ createProject: { project: { id: string } } }>(
+        'mutation { createProject(input: { name: "Many" }) { project { id } } }',
+      );
+    const projectId = project.createProject.project.id;
+    for (let number = 10; number < 35; number += 1) {
+      await server
+        .clientFor(apiKey)
+        .request(createMutation, okta({ name: `one-of-many-${number}`, projectId }));
+    }
+    const { page } = await dashboard.open();
+    await page.getByRole('combobox', { name: 'Project' }).selectOption('Many');
+    await page.getByText('25 connections').waitFor();
+    await page.getByRole('button', { name: 'Next' }).click();
+    await rowOf(page, 'one-of-many-34').waitFor();
+    expect(await page.getByRole('row').count()).toBe(1 + 5);
+    await page.getByRole('button', { name: 'Previous' }).click();
+    await rowOf(page, 'one-of-many-10').waitFor();
+    await page.getByRole('combobox', { name: 'Order' }).selectOption('Name, Z to A');
+    await rowOf(page, 'one-of-many-34').waitFor();
+    expect(await page.getByRole('row').nth(1).textContent()).toContain('one-of-many-34');
+    await page.getByRole('searchbox', { name: 'Search' }).fill('many-12');
+    await page.getByText('1 connection', { exact: true }).waitFor();
+    await page.getByRole('combobox', { name: 'Status' }).selectOption('Rejected');
+    await page.getByText('No connection is like this').waitFor();
+  });
+});
+
+describe.skipIf(!hasBrowser())('signing in', () => {
+  let dashboard: TestDashboard;
+  beforeAll(async () => {
+    dashboard = await startDashboard({ config: { graphiql: false } });
+  });
+  afterAll(() => dashboard?.close());
+
+  async function signIn(page: Page, key: string) {
+    await page.getByRole('textbox', { name: 'API key' }).fill(key);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+  }
+
+  test('needs a key that works, which is forgotten with the page', async () => {
+    const watched = await openPage(dashboard.browser);
+    const { page } = watched;
+    await page.goto(dashboard.server.url);
+    await signIn(page, 'no-such-key-no-such-key-no-such-key');
+    await page.getByRole('alert').waitFor();
+    await signIn(page, dashboard.apiKey);
+    await page.getByText('Changes appear by themselves.').waitFor();
+    await expectNowhere(watched, dashboard.apiKey);
+    await page.reload();
+    await page.getByRole('textbox', { name: 'API key' }).waitFor();
+  });
+
+  test('lasts as long as the tab if asked, until signing out', async () => {
+    const { page } = await openPage(dashboard.browser);
+    await page.goto(dashboard.server.url);
+    await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
+    await signIn(page, dashboard.apiKey);
+    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.reload();
+    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('textbox', { name: 'API key' }).waitFor();
+    expect(await page.evaluate('sessionStorage.length + localStorage.length')).toBe(0);
+  });
+
+  test('a key that is revoked signs the page out, which says why', async () => {
+    const { server, apiKey, browser } = dashboard;
+    const client = server.clientFor(apiKey);
+    const { createApiKey } = await client.request<{ createApiKey: { key: string; apiKey: { id: string } } }>(
+      'mutation { createApiKey(input: { name: "Short", scopes: [CONNECTIONS_READ] }) { key apiKey { id } } }',
+    );
+    const { page } = await openPage(browser);
+    await page.goto(server.url);
+    await signIn(page, createApiKey.key);
+    await page.getByText('Changes appear by themselves.').waitFor();
+    expect(await page.getByRole('link', { name: 'Add Connection' }).count()).toBe(0);
+    const { id } = createApiKey.apiKey;
+    await client.request('mutation ($id: UUID!) { revokeApiKey(id: $id) { __typename } }', { id });
+    await page.getByText('Your API key lets nobody in any more').waitFor();
+  });
+});
