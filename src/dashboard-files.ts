@@ -8,8 +8,6 @@ import { fileURLToPath } from 'node:url';
 export interface DashboardSettings {
   /** Signs in whoever opens the page, so only give one where no stranger can look. */
   apiKey?: string | undefined;
-  /** The identity provider to sign in with. */
-  oidc?: { issuer: string; clientId: string } | undefined;
 }
 
 /** The built dashboard. */
@@ -125,13 +123,12 @@ function sendPage(response: ServerResponse, page: string, settings: DashboardSet
     '</head>',
     () => `<script type="application/json" id="settings">${json}</script></head>`,
   );
-  const provider = settings.oidc ? ` ${new URL(settings.oidc.issuer).origin}` : '';
   const policy = [
     "default-src 'none'",
     "script-src 'self'",
     `style-src 'self' 'nonce-${nonce}'`,
     "img-src 'self'",
-    `connect-src 'self'${provider}`,
+    "connect-src 'self'",
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",

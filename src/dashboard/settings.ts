@@ -4,8 +4,6 @@ export interface Settings {
   nonce: string;
   /** Signs in by itself. */
   apiKey?: string;
-  /** The identity provider to sign in with. */
-  oidc?: { issuer: string; clientId: string };
 }
 
 /** Reads the settings out of the page, and leaves none there: they may hold a key. */
