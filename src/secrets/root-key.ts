@@ -28,7 +28,6 @@ export function namesOf({ id, orgId, purpose }: DataKeyBinding): Record<string, 
 
 /** The service that has a root key did not do its part. Nothing is said about what is stored. */
 export class KeyServiceFailure extends Problem {
-  readonly rootKeyId: string;
   /** One sentence for the operator. */
   readonly reason: string;
 
@@ -37,7 +36,6 @@ export class KeyServiceFailure extends Problem {
     super('UPSTREAM_UNREACHABLE', "The service that holds this server's keys did not do its part.", {
       remedy: 'Nothing was changed; try again later. If it goes on, tell the operator.',
     });
-    this.rootKeyId = rootKeyId;
     this.reason = `the root key "${rootKeyId}" cannot be used: ${why}`;
   }
 }
