@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { domainToASCII } from 'node:url';
 import { z } from 'zod';
 import { assertNotMistyped } from './access/api-keys.ts';
 import type { OidcSettings } from './access/oidc.ts';
@@ -6,6 +7,7 @@ import { StartError } from './errors.ts';
 import { type AddressRange, parseRange } from './http/address.ts';
 import { isLoopback } from './http/own-name.ts';
 import type { TlsFiles } from './http/tls.ts';
+import { type HttpProxy, parseProxy } from './outbound/proxy.ts';
 import { Secret } from './secrets/secret.ts';
 
 const secret = z.string().transform((text) => new Secret(text));
@@ -80,6 +82,27 @@ const environment = z.object({
     .refine((hosts) => hosts.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+):\d{1,5}$/.test(host)), {
       error: 'must be host:port,host:port…',
     }),
+  ALLOWED_INSTANCE_HOSTS: z
+    .string()
+    .transform((list) => list.split(',').map((entry) => domainToASCII(entry.trim())))
+    // The last part of a name has a letter in it: without one, it would be the end of an address.
+    .refine((names) => names.every((name) => /^([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*$/.test(name)), {
+      error: 'must be host names without https://, port and *, such as okta.com,oktapreview.com',
+    })
+    .optional(),
+  OUTBOUND_PROXY: z
+    .string()
+    .transform((text, context) => {
+      const proxy = parseProxy(text);
+      if (proxy) return proxy;
+      context.addIssue({
+        code: 'custom',
+        message:
+          'must be http://host:port or http://user:password@host:port, with %-encoding in user and password',
+      });
+      return z.NEVER;
+    })
+    .optional(),
   OKTA_STAND_IN: onOff.optional(),
   GRAPHIQL: onOff.optional(),
   RATE_LIMITS: onOff.optional(),
@@ -144,6 +167,10 @@ export interface Config {
   oidc: OidcSettings | undefined;
   /** `host:port` that may be http, loopback or private. */
   trustedInstanceHosts: ReadonlySet<string>;
+  /** Names under which every other instance has to be. Absent: any public host. */
+  allowedInstanceHosts: readonly string[] | undefined;
+  /** Through which everything goes that leaves this machine. Absent: nothing is between. */
+  outboundProxy: HttpProxy | undefined;
   /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
   oktaStandIn: boolean;
   graphiql: boolean;
@@ -194,6 +221,8 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     bootstrapApiKey: data.BOOTSTRAP_API_KEY,
     oidc: oidcOf(data, production),
     trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),
+    allowedInstanceHosts: data.ALLOWED_INSTANCE_HOSTS,
+    outboundProxy: data.OUTBOUND_PROXY,
     oktaStandIn: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
     rateLimits: data.RATE_LIMITS ? data.RATE_LIMITS === 'on' : production,

@@ -61,7 +61,9 @@ export const errorCodes = {
   },
   HOST_NOT_ALLOWED: {
     status: 422,
-    description: 'The instance URL leads to a private, loopback, link-local or otherwise forbidden address.',
+    description:
+      'The instance URL leads to a private, loopback, link-local or otherwise forbidden address, or is none of the ' +
+      'hosts that this server connects to.',
   },
   RATE_LIMITED: {
     status: 429,
@@ -122,6 +124,12 @@ export class Problem extends Error {
     this.currentVersion = details.currentVersion;
   }
 }
+
+/**
+ * There was no room for the request, and nothing of it was tried. It leaves no event: who is turned away by the hundred
+ * must cost next to nothing.
+ */
+export class Overload extends Problem {}
 
 /** Every broken rule as one `BAD_USER_INPUT`. */
 export function brokenRules(error: z.ZodError): Problem {

@@ -64,6 +64,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const standIn = config.oktaStandIn ? await startOktaStandIn() : undefined;
   const outbound = createOutbound({
     trustedHosts: config.trustedInstanceHosts,
+    allowedHosts: config.allowedInstanceHosts,
+    proxy: config.outboundProxy,
     ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
     ...parts.outbound,
   });
@@ -83,6 +85,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     settings: config.oidc,
     outbound: createOutbound({
       trustedHosts: new Set([...config.trustedInstanceHosts, hostPort(new URL(config.oidc.issuer))]),
+      proxy: config.outboundProxy,
       timeoutMs: 5_000,
     }),
   };

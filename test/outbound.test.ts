@@ -6,27 +6,8 @@ import { createOutbound, type Lookup, type OutboundSettings } from '../src/outbo
 import { OutboundError } from '../src/outbound/outbound-error.ts';
 import { type Certificates, type KeyPair, makeCertificates, trust } from './testkit/certificates.ts';
 import { countConnectionAttempts } from './testkit/connection-attempts.ts';
+import { brokenHosts, disguisedHosts, forbiddenAddresses } from './testkit/forbidden-hosts.ts';
 import * as okta from './testkit/okta.ts';
-
-/** Private, special, reserved, or carrying another address. */
-const forbidden = words(`
-  0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16 169.254.0.1
-  169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1
-  198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
-  :: ::1 ::2 ::7f00:1 ::ffff:127.0.0.1 ::ffff:0:127.0.0.1 64:ff9b::7f00:1 64:ff9b:1::1 100::1 2001::1 2001:2::1
-  2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1:: 3fff::1 5f00::1 4000::1 8000::1 fc00::1 fd00:ec2::254 fe80::1
-  fec0::1 ff02::1 ff0e::1
-`);
-
-/** Hosts that the URL parser or the resolver takes for one of the addresses above. */
-const disguised = words(`
-  localhost LOCALHOST localhost. okta.localhost a.b.localhost. 127.1 127.0.0.1. 0x7f.1 0177.0.0.1 2130706433
-  0x7f000001 0 １２７.0.0.1 127。0。0。1 [::ffff:7f00:1]
-`);
-
-function words(text: string): string[] {
-  return text.trim().split(/\s+/);
-}
 
 /** An address that is public by the rules, and that nobody has: IANA has given out nothing in 3000::/4. */
 const nobody = { address: '3000::1', family: 6 } as const;
@@ -82,27 +63,39 @@ function at(address: string) {
   return { address, family: net.isIPv6(address) ? 6 : 4 } as const;
 }
 
-describe('addresses that are not public', () => {
-  test.each(forbidden)('%s is refused as the host of a URL, and no connection is tried', async (address) => {
+/** Nothing listens there, and nothing is to find out. */
+const proxy = { host: '127.0.0.1', port: 9 };
+
+describe.each([
+  ['directly', undefined],
+  ['through a proxy', proxy],
+])('addresses that are not public, %s', (_, proxy) => {
+  test.each(forbiddenAddresses)(
+    '%s is refused as the host of a URL, and no connection is tried',
+    async (address) => {
+      using attempts = countConnectionAttempts();
+      const lookup = resolving([nobody]);
+      const error = await failure(
+        { lookup, proxy },
+        `https://${net.isIPv6(address) ? `[${address}]` : address}/`,
+      );
+      expect(error.reason).toBe('HOST_NOT_ALLOWED');
+      expect(lookup.calls).toEqual([]);
+      expect(attempts.count).toBe(0);
+    },
+  );
+
+  test.each(disguisedHosts)('%s is refused as the host of a URL, whatever it resolves to', async (host) => {
     using attempts = countConnectionAttempts();
-    const lookup = resolving([nobody]);
-    const error = await failure({ lookup }, `https://${net.isIPv6(address) ? `[${address}]` : address}/`);
+    const error = await failure({ lookup: resolving([nobody]), proxy }, `https://${host}/`);
     expect(error.reason).toBe('HOST_NOT_ALLOWED');
-    expect(lookup.calls).toEqual([]);
     expect(attempts.count).toBe(0);
   });
 
-  test.each(disguised)('%s is refused as the host of a URL, whatever it resolves to', async (host) => {
-    using attempts = countConnectionAttempts();
-    const error = await failure({ lookup: resolving([nobody]) }, `https://${host}/`);
-    expect(error.reason).toBe('HOST_NOT_ALLOWED');
-    expect(attempts.count).toBe(0);
-  });
-
-  test.each(forbidden)('%s is refused when a name resolves to it', async (address) => {
+  test.each(forbiddenAddresses)('%s is refused when a name resolves to it', async (address) => {
     using attempts = countConnectionAttempts();
     const lookup = resolving([at(address)]);
-    const error = await failure({ lookup }, 'https://acme.okta.test/');
+    const error = await failure({ lookup, proxy }, 'https://acme.okta.test/');
     expect(error).toMatchObject({
       reason: 'HOST_NOT_ALLOWED',
       message: 'the host name leads to a private or reserved address',
@@ -115,7 +108,7 @@ describe('addresses that are not public', () => {
     'a name that is also public is refused: %j',
     async (addresses) => {
       using attempts = countConnectionAttempts();
-      const error = await failure({ lookup: resolving(addresses) }, 'https://acme.okta.test/');
+      const error = await failure({ lookup: resolving(addresses), proxy }, 'https://acme.okta.test/');
       expect(error.reason).toBe('HOST_NOT_ALLOWED');
       expect(attempts.count).toBe(0);
     },
@@ -123,30 +116,27 @@ describe('addresses that are not public', () => {
 
   test('what a resolver gives has to be an address', async () => {
     const lookup = resolving([{ address: 'localhost', family: 4 }]);
-    expect(await failure({ lookup }, 'https://acme.okta.test/')).toMatchObject({
+    expect(await failure({ lookup, proxy }, 'https://acme.okta.test/')).toMatchObject({
       reason: 'HOST_NOT_ALLOWED',
     });
   });
+});
 
-  test('public addresses are public, and forms that carry one are not', () => {
-    const addresses = [
-      '1.1.1.1',
-      '8.8.8.8',
-      '52.1.2.3',
-      '2606:4700::1111',
-      '2a00:1450:4001::1',
-      nobody.address,
-    ];
-    expect(addresses.filter((address) => !isPublicAddress(address))).toEqual([]);
-    const carriers = [
-      '::808:808',
-      '::ffff:8.8.8.8',
-      '::ffff:0:8.8.8.8',
-      '64:ff9b::808:808',
-      '2002:808:808::1',
-    ];
-    expect([...forbidden, ...carriers].filter(isPublicAddress)).toEqual([]);
-  });
+test('public addresses are public, and what only looks like a host is none', () => {
+  const addresses = [
+    '1.1.1.1',
+    '8.8.8.8',
+    '52.1.2.3',
+    '100.63.255.255',
+    '172.32.0.1',
+    '2606:4700::1111',
+    '2606:4700::5eff:a00:1',
+    '2a00:1450:4001::1',
+    nobody.address,
+  ];
+  expect(addresses.filter((address) => !isPublicAddress(address))).toEqual([]);
+  expect(`${nobody.address}%lo`).not.toSatisfy(isPublicAddress);
+  expect(brokenHosts.filter((host) => URL.canParse(`https://${host}`))).toEqual([]);
 });
 
 describe('a name that resolves to a public address first and to this machine afterwards', () => {

@@ -1,5 +1,5 @@
 import type { Caller } from '../access/caller.ts';
-import { Problem } from '../errors.ts';
+import { Overload, Problem } from '../errors.ts';
 import { type AuditParts, appendEvent, type NewEvent } from './chain.ts';
 
 /** Who tries to do what. */
@@ -22,7 +22,9 @@ export async function auditRefusals<T>(
     return await work();
   } catch (error) {
     // Whoever is too fast could fill the trail. The log has a line of each request that was too many.
-    if (error instanceof Problem && error.code !== 'RATE_LIMITED') await tell(parts, caller, attempt, error);
+    const isTooFast =
+      error instanceof Overload || (error instanceof Problem && error.code === 'RATE_LIMITED');
+    if (error instanceof Problem && !isTooFast) await tell(parts, caller, attempt, error);
     throw error;
   }
 }

@@ -4,6 +4,7 @@ import { auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import {
+  assertCanAsk,
   assertVerified,
   judge,
   outcomeColumns,
@@ -18,6 +19,7 @@ import { assertNameFree, assertProject, keepingNamesApart, type Place } from './
 import { recall, snapshot } from './snapshot.ts';
 
 const namePath = ['input', 'name'];
+const credentialsPath = ['input', 'credentials'];
 
 /**
  * Verifies credentials with the app, seals them and keeps the connection.
@@ -62,14 +64,15 @@ async function make(
   const { orgId } = caller;
   const em = parts.database.fork(orgId);
   const place: Place = { orgId, projectId: input.projectId ?? null };
+  const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
+  const credentials = part(method, input.credentials);
+  assertCanAsk(parts, { app, method }, credentials.public, credentialsPath);
   await assertProject(em, place);
   await assertNameFree(em, place, input.name, namePath);
 
-  const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
-  const credentials = part(method, input.credentials);
   const diagnosis = await judge(await outboundFor(parts, caller), { app, method }, credentials, signal);
   const isKeptAnyway = diagnosis.status === 'UNREACHABLE' && input.onUnreachable === 'SAVE_UNVERIFIED';
-  if (!isKeptAnyway) assertVerified(diagnosis);
+  if (!isKeptAnyway) assertVerified(diagnosis, method, credentialsPath);
 
   const id = randomUUID();
   const now = new Date();

@@ -1,7 +1,9 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { App, Credentials, Diagnosis, FieldValue, Method } from '../apps/app.ts';
-import { Problem } from '../errors.ts';
+import { hostRefusal, ownFailure } from '../apps/outbound-failure.ts';
+import { type ErrorCode, Problem } from '../errors.ts';
 import type { Outbound } from '../outbound/outbound.ts';
+import { OutboundError } from '../outbound/outbound-error.ts';
 import { Secret } from '../secrets/secret.ts';
 import type { SealBinding } from '../secrets/vault.ts';
 import type { AppConnection } from './app-connection.entity.ts';
@@ -19,11 +21,38 @@ export function part(method: Method, given: Readonly<Record<string, FieldValue>>
   return { public: shown, secret };
 }
 
+/** The name of the field that says where the app is, if the method has one. */
+function urlFieldOf({ fields }: Method): string | undefined {
+  return Object.keys(fields).find((name) => fields[name]?.kind === 'URL');
+}
+
 /** The host that the credentials are for: that of the method's URL field, or empty. */
 export function hostOf(method: Method, shown: Credentials['public']): string {
-  const [name] = Object.entries(method.fields).find(([, field]) => field.kind === 'URL') ?? [];
-  const url = name && shown[name];
+  const url = shown[urlFieldOf(method) ?? ''];
   return url ? new URL(url).host : '';
+}
+
+/**
+ * Refuses what the app could not be asked at this moment, before anything is looked up, here or in the database.
+ *
+ * @param path of the credentials in the input
+ * @throws Problem `HOST_NOT_ALLOWED`, or `UPSTREAM_UNREACHABLE` when too many are waiting already
+ */
+export function assertCanAsk(
+  { outbound }: ConnectionParts,
+  { app, method }: { app: App; method: Method },
+  shown: Credentials['public'],
+  path: readonly string[],
+): void {
+  const url = shown[urlFieldOf(method) ?? ''];
+  if (!url) return;
+  try {
+    outbound.assertCanGet(new URL(url));
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    const refusal = hostRefusal(error);
+    throw refusal ? problemOf(refusal, method, path) : (ownFailure(error, app.name) ?? error);
+  }
 }
 
 /** The columns in which a connection keeps its credentials. */
@@ -138,9 +167,24 @@ export async function judge(
   return diagnosis;
 }
 
-/** @throws Problem with what the app, or the lack of its answer, says about the credentials */
-export function assertVerified(diagnosis: Diagnosis): void {
-  if (diagnosis.status === 'VERIFIED') return;
-  const { code, message, remedy, retryAt } = diagnosis;
-  throw new Problem(code, message, { remedy, ...(retryAt && { retryAt }) });
+/**
+ * @param path of the credentials in the input
+ * @throws Problem with what the app, or the lack of its answer, says about the credentials
+ */
+export function assertVerified(diagnosis: Diagnosis, method: Method, path: readonly string[]): void {
+  if (diagnosis.status !== 'VERIFIED') throw problemOf(diagnosis, method, path);
+}
+
+/** A host that is not allowed is the fault of one field, which is named. */
+function problemOf(
+  { code, message, remedy, retryAt }: { code: ErrorCode; message: string; remedy: string; retryAt?: Date },
+  method: Method,
+  path: readonly string[],
+): Problem {
+  const field = code === 'HOST_NOT_ALLOWED' && urlFieldOf(method);
+  return new Problem(code, message, {
+    remedy,
+    ...(field && { issues: [{ path: [...path, field], message }] }),
+    ...(retryAt && { retryAt }),
+  });
 }

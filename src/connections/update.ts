@@ -6,6 +6,7 @@ import type { Outbound } from '../outbound/outbound.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { assertVersion, changeConnection } from './change.ts';
 import {
+  assertCanAsk,
   assertVerified,
   hostOf,
   judge,
@@ -23,6 +24,7 @@ import { findConnection } from './read.ts';
 import { recall, snapshot } from './snapshot.ts';
 
 const namePath = ['input', 'name'];
+const credentialsPath = ['input', 'credentials'];
 
 /**
  * Changes what is given and leaves the rest. New credentials are verified first, and replace the old ones only if
@@ -69,7 +71,7 @@ async function change(
   const fresh = await newCredentials(parts, caller, before, input);
   const diagnosis =
     fresh && (await judge(await outboundFor(parts, caller), { app, method }, fresh.credentials, signal));
-  if (diagnosis) assertVerified(diagnosis);
+  if (diagnosis) assertVerified(diagnosis, method, credentialsPath);
   const whose = { app, method, orgId: before.orgId, connectionId: where.id };
   const columns = fresh &&
     diagnosis && {
@@ -105,7 +107,7 @@ async function change(
   );
 }
 
-const inCredentials = (name: string) => ['input', 'credentials', name];
+const inCredentials = (name: string) => [...credentialsPath, name];
 
 /** The names of what is in one and not, or not the same, in the other. */
 function changedOf(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>) {
@@ -149,6 +151,7 @@ async function newCredentials(
     const secret = { ...kept(stored), ...given.secret };
     return fields.length > 0 ? { credentials: { public: shown, secret }, fields, isMerged: true } : undefined;
   }
+  assertCanAsk(parts, { app, method }, shown, credentialsPath);
   const needed = missing.filter(([, { required }]) => required);
   if (needed.length > 0) {
     throw badInput(

@@ -3,7 +3,7 @@ import type { Diagnosis, FieldValue } from '../apps/app.ts';
 import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { AppConnection } from './app-connection.entity.ts';
-import { openCredentials, outcomeColumns, part } from './credentials.ts';
+import { assertCanAsk, openCredentials, outcomeColumns, part } from './credentials.ts';
 import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
 import { findConnection } from './read.ts';
 
@@ -43,7 +43,7 @@ export async function verifyConnection(
 /**
  * Asks the app whether credentials work, and keeps nothing.
  *
- * @throws Problem `FORBIDDEN`
+ * @throws Problem `FORBIDDEN`, `HOST_NOT_ALLOWED`
  */
 export async function validateCredentials(
   parts: ConnectionParts,
@@ -53,7 +53,9 @@ export async function validateCredentials(
 ): Promise<Diagnosis> {
   return auditForbidden(parts, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
     caller.assertMay('connections:verify');
-    const { method } = appAndMethodOf(parts, target);
-    return method.verify(part(method, credentials), await outboundFor(parts, caller));
+    const { app, method } = appAndMethodOf(parts, target);
+    const given = part(method, credentials);
+    assertCanAsk(parts, { app, method }, given.public, ['credentials']);
+    return method.verify(given, await outboundFor(parts, caller));
   });
 }

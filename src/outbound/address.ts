@@ -13,14 +13,26 @@ const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
 /**
  * Whether an address (`203.0.113.7`, `2001:db8::1`; no brackets) is one on the public internet.
  *
- * IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) are never public: what they
- * lead to depends on the network that this server is in. Text that is no address is not public either.
+ * IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo, ISATAP) are never public: what they
+ * lead to depends on the network that this server is in. Neither is one with a zone, which is about a network card,
+ * nor text that is no address.
  */
 export function isPublicAddress(address: string): boolean {
   if (isIP(address) === 0 || inside.has(address)) return false;
   const parsed = ipaddr.parse(address);
   if (parsed.range() !== 'unicast') return false;
-  return parsed instanceof ipaddr.IPv4 || parsed.match(globalUnicast);
+  if (parsed instanceof ipaddr.IPv4) return true;
+  return parsed.zoneId === undefined && parsed.match(globalUnicast) && !isIsatap(parsed);
+}
+
+/** RFC 5214, section 6.1: under any prefix, an interface of `0:5efe` or `200:5efe` and the IPv4 address behind it. */
+function isIsatap({ parts: [, , , , flags = 0, marker] }: ipaddr.IPv6): boolean {
+  return (flags === 0 || flags === 0x200) && marker === 0x5efe;
+}
+
+/** Whether an address is this machine's own, so that what is sent there does not leave it. */
+export function isLoopback(address: string): boolean {
+  return isIP(address) !== 0 && ipaddr.process(address).range() === 'loopback';
 }
 
 /**
@@ -33,8 +45,14 @@ export function isAllowedHost(hostname: string): boolean {
   return host !== 'localhost' && !host.endsWith('.localhost');
 }
 
-/** A URL's host without the brackets of IPv6 and without the dots that may end a name. */
-function bareHost(hostname: string): string {
+/** Whether a URL's host is one of these names (`okta.com`) or under one of them. An address is under no name. */
+export function isUnder(hostname: string, names: readonly string[]): boolean {
+  const host = bareHost(hostname);
+  return isIP(host) === 0 && names.some((name) => host === name || host.endsWith(`.${name}`));
+}
+
+/** A URL's host in lower case, without the brackets of IPv6 and without the dots that may end a name. */
+export function bareHost(hostname: string): string {
   return hostname
     .toLowerCase()
     .replace(/^\[|\]$/g, '')

@@ -3,6 +3,7 @@ import { OutboundError, type OutboundReason } from './outbound-error.ts';
 
 const untrusted = 'the certificate is not signed by an authority that this server trusts';
 const closed = 'the connection was closed before the answer was complete';
+const longHeaders = 'the headers of the answer are too large';
 const noRoute = 'there is no way from this server to the host';
 const timedOut = 'the connection was not made in time';
 
@@ -24,7 +25,8 @@ const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
   UND_ERR_ABORTED: ['ABORTED', 'the request was given up'],
   UND_ERR_DESTROYED: ['ABORTED', 'the request was given up'],
   UND_ERR_CLOSED: ['ABORTED', 'the request was given up'],
-  UND_ERR_HEADERS_OVERFLOW: ['TOO_LARGE', 'the headers of the answer are too large'],
+  UND_ERR_HEADERS_OVERFLOW: ['TOO_LARGE', longHeaders],
+  HPE_HEADER_OVERFLOW: ['TOO_LARGE', longHeaders],
   UND_ERR_INVALID_ARG: ['PROTOCOL', 'the request cannot be written as HTTP'],
   CERT_HAS_EXPIRED: ['TLS', 'the certificate has expired'],
   CERT_NOT_YET_VALID: ['TLS', 'the certificate is not valid yet'],
@@ -47,20 +49,29 @@ export function explain(error: unknown): OutboundError {
   const code = codeOf(error);
   if (code === undefined) return new OutboundError('UNREACHABLE', 'the host could not be reached');
   const [reason, clause] = known[code] ?? byKind(code);
-  return new OutboundError(reason, clause, code);
+  return new OutboundError(reason, clause, { code });
 }
 
 /** The resolver failed: only some of its codes say that the name does not exist. */
 export function explainLookup(error: unknown): OutboundError {
   const code = codeOf(error);
   if (code === 'ENOTFOUND' || code === 'ENODATA') return explain(error);
-  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', code);
+  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', { code });
+}
+
+/** Something went wrong between this server and its proxy, and nothing is known of what lies behind. */
+export function explainProxy(error: unknown): OutboundError {
+  const explained = explain(error);
+  const { reason, message, code } = explained;
+  if (reason === 'ABORTED' || reason === 'PROXY') return explained;
+  return new OutboundError('PROXY', `the proxy of this server cannot be used: ${message}`, { code });
 }
 
 function byKind(code: string): readonly [OutboundReason, string] {
   if (/^(CERT_|UNABLE_TO_|ERROR_IN_|INVALID_|PATH_LENGTH_)/.test(code)) {
     return ['TLS', 'the certificate could not be verified'];
   }
+  if (code.startsWith('HPE_')) return ['PROTOCOL', 'the answer is not HTTP'];
   if (/^(ERR_SSL_|ERR_TLS_|EPROTO)/.test(code)) return ['TLS', 'the two sides could not agree on TLS'];
   return ['UNREACHABLE', 'the host could not be reached'];
 }

@@ -4,13 +4,30 @@ import { isPublicAddress } from './address.ts';
 import { explainLookup } from './failure.ts';
 import { OutboundError } from './outbound-error.ts';
 
-/** All addresses of a host name. Rejects with a `code` as Node's resolver does: `ENOTFOUND`, `EAI_AGAIN`. */
-export type Lookup = (hostname: string) => Promise<{ address: string; family: 4 | 6 }[]>;
+/** An address as a resolver gives it. */
+export interface Address {
+  address: string;
+  family: 4 | 6;
+}
 
-/** Asks the operating system, as every other program on the machine does. */
-export const systemLookup: Lookup = async (hostname) => {
-  const found = await dns.lookup(hostname, { all: true });
-  return found.map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 }));
+/** All addresses of a host name. Rejects with a `code` as Node's resolver does: `ENOTFOUND`, `EAI_AGAIN`. */
+export type Lookup = (hostname: string) => Promise<Address[]>;
+
+const underWay = new Map<string, Promise<Address[]>>();
+
+/**
+ * Asks the operating system, as every other program on the machine does. That takes one of few threads for as long as
+ * a name server pleases, so whoever asks for a name that is being looked up waits for the same answer.
+ */
+export const systemLookup: Lookup = (hostname) => {
+  const known = underWay.get(hostname);
+  if (known) return known;
+  const asked = dns
+    .lookup(hostname, { all: true })
+    .then((found) => found.map(({ address, family }): Address => ({ address, family: family === 6 ? 6 : 4 })))
+    .finally(() => underWay.delete(hostname));
+  underWay.set(hostname, asked);
+  return asked;
 };
 
 /**
@@ -22,18 +39,31 @@ export const systemLookup: Lookup = async (hostname) => {
 export function socketLookup(lookup: Lookup, guarded: boolean): LookupFunction {
   return (hostname, options, callback) => {
     resolve(lookup, hostname, guarded).then(
-      ([first, ...others]) => {
-        if (options.all) callback(null, [first, ...others]);
-        else callback(null, first.address, first.family);
-      },
+      (addresses) => giving(addresses)(hostname, options, callback),
       (error: OutboundError) => callback(error, ''),
     );
   };
 }
 
-type Address = Awaited<ReturnType<Lookup>>[number];
+/** What a socket calls to find addresses that are known already. */
+export function giving([first, ...others]: readonly [Address, ...Address[]]): LookupFunction {
+  return (_, options, callback) => {
+    if (options.all) callback(null, [first, ...others]);
+    else callback(null, first.address, first.family);
+  };
+}
 
-async function resolve(lookup: Lookup, hostname: string, guarded: boolean): Promise<[Address, ...Address[]]> {
+/**
+ * All addresses of a host name, after the one look-up there is.
+ *
+ * @param guarded whether one forbidden address refuses the whole name
+ * @throws OutboundError
+ */
+export async function resolve(
+  lookup: Lookup,
+  hostname: string,
+  guarded: boolean,
+): Promise<[Address, ...Address[]]> {
   const found = await lookup(hostname).catch((error: unknown) => {
     throw explainLookup(error);
   });

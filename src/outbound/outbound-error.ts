@@ -2,6 +2,12 @@
 export type OutboundReason =
   /** A private, loopback or otherwise forbidden address, or plain http; nothing was sent. */
   | 'HOST_NOT_ALLOWED'
+  /** The operator has said which hosts are allowed, and this is none of them; nothing was sent. */
+  | 'HOST_NOT_LISTED'
+  /** Too many exchanges are under way; nothing was sent. */
+  | 'BUSY'
+  /** The operator's own proxy made no connection. */
+  | 'PROXY'
   /** The host name does not exist. */
   | 'UNKNOWN_HOST'
   /** Nobody listens on the port. */
@@ -32,10 +38,13 @@ export class OutboundError extends Error {
   readonly reason: OutboundReason;
   /** The code of the error underneath, for logs: `ECONNREFUSED`. */
   readonly code: string | undefined;
+  /** When trying again makes sense, if that is known. */
+  readonly retryAt: Date | undefined;
 
-  constructor(reason: OutboundReason, message: string, code?: string) {
+  constructor(reason: OutboundReason, message: string, details: { code?: string; retryAt?: Date } = {}) {
     super(message);
     this.reason = reason;
-    this.code = code;
+    this.code = details.code;
+    this.retryAt = details.retryAt;
   }
 }

@@ -1,10 +1,13 @@
 import { Agent, type Dispatcher } from 'undici';
-import { isAllowedHost } from './address.ts';
+import { bareHost, isAllowedHost, isUnder } from './address.ts';
+import { type ConnectorSettings, createConnector } from './connector.ts';
 import { startDeadline } from './deadline.ts';
 import { explain } from './failure.ts';
 import { hostPort } from './host-port.ts';
-import { type Lookup, socketLookup, systemLookup } from './lookup.ts';
+import { type Lookup, systemLookup } from './lookup.ts';
 import { OutboundError } from './outbound-error.ts';
+import type { HttpProxy } from './proxy.ts';
+import { Slots } from './slots.ts';
 
 export type { Lookup } from './lookup.ts';
 
@@ -12,8 +15,12 @@ export type { Lookup } from './lookup.ts';
 export interface OutboundSettings {
   /** `host:port`, lower case and always with the port, that may be http, loopback or private. */
   trustedHosts: ReadonlySet<string>;
+  /** Names under which every host that is not trusted has to be: `okta.com`. Absent: any public host. */
+  allowedHosts?: readonly string[] | undefined;
   /** Origins that a stand-in answers for: `https://example.okta.com` → `http://127.0.0.1:12345`. */
   standIns?: ReadonlyMap<string, string>;
+  /** Through which everything goes that leaves this machine. Absent: nothing is between. */
+  proxy?: HttpProxy | undefined;
   /** Milliseconds for the whole exchange: name, connection, TLS, headers and body. 10,000 if absent. */
   timeoutMs?: number;
   /** The most bytes of body that are read. 1 MiB if absent. */
@@ -38,6 +45,12 @@ export interface Outbound {
    * @throws OutboundError whatever goes wrong, with nothing of the headers or the body in it
    */
   get(url: URL, options: { headers: Record<string, string>; signal?: AbortSignal }): Promise<Answer>;
+  /**
+   * Refuses what `get` would refuse at once, without looking anything up.
+   *
+   * @throws OutboundError `HOST_NOT_ALLOWED`, `HOST_NOT_LISTED` or `BUSY`
+   */
+  assertCanGet(url: URL): void;
   /** Ends every connection; exchanges still under way end as `ABORTED`. */
   close(): Promise<void>;
 }
@@ -48,14 +61,19 @@ export function createOutbound(settings: OutboundSettings): Outbound {
   const maxBytes = settings.maxBytes ?? 1024 * 1024;
   const lookup = settings.lookup ?? systemLookup;
   const closing = new AbortController();
-  const guarded = createAgent(lookup, true, timeoutMs, closing.signal);
-  const trusted = createAgent(lookup, false, timeoutMs, closing.signal);
+  const shared = { lookup, proxy: settings.proxy, timeoutMs, closing: closing.signal };
+  const guarded = createAgent({ ...shared, isGuarded: true });
+  const trusted = createAgent({ ...shared, isGuarded: false });
+  const slots = new Slots(timeoutMs);
 
   /** Who answers for a URL, and over which agent. Addresses are checked here: sockets look up names only. */
-  function route(url: URL): { agent: Agent; origin: string } {
+  function route(url: URL): { agent: Agent; origin: string; isStandIn?: boolean } {
     const standIn = settings.standIns?.get(url.origin);
-    if (standIn !== undefined) return { agent: trusted, origin: standIn };
+    if (standIn !== undefined) return { agent: trusted, origin: standIn, isStandIn: true };
     if (settings.trustedHosts.has(hostPort(url))) return { agent: trusted, origin: url.origin };
+    if (settings.allowedHosts && !isUnder(url.hostname, settings.allowedHosts)) {
+      throw new OutboundError('HOST_NOT_LISTED', 'it is none of the hosts that this server connects to');
+    }
     if (url.protocol !== 'https:') {
       throw new OutboundError('HOST_NOT_ALLOWED', 'only https is allowed for this host');
     }
@@ -65,9 +83,15 @@ export function createOutbound(settings: OutboundSettings): Outbound {
     return { agent: guarded, origin: url.origin };
   }
 
+  /** A stand-in is of this server, and keeps nobody waiting. */
+  function placeFor(url: URL, isStandIn = false): Disposable | undefined {
+    return isStandIn ? undefined : slots.take(bareHost(url.hostname));
+  }
+
   return {
     async get(url, { headers, signal }) {
-      const { agent, origin } = route(url);
+      const { agent, origin, isStandIn } = route(url);
+      using _ = placeFor(url, isStandIn);
       using deadline = startDeadline(timeoutMs, [signal, closing.signal]);
       try {
         deadline.signal.throwIfAborted();
@@ -88,6 +112,10 @@ export function createOutbound(settings: OutboundSettings): Outbound {
       }
     },
 
+    assertCanGet(url) {
+      using _ = placeFor(url, route(url).isStandIn);
+    },
+
     async close() {
       closing.abort(new OutboundError('ABORTED', 'the request was given up'));
       await Promise.all([guarded.destroy(), trusted.destroy()]);
@@ -95,23 +123,15 @@ export function createOutbound(settings: OutboundSettings): Outbound {
   };
 }
 
-function createAgent(lookup: Lookup, isGuarded: boolean, timeoutMs: number, closing: AbortSignal): Agent {
+function createAgent(settings: ConnectorSettings): Agent {
   return new Agent({
     allowH2: false,
-    // A resumed session is not verified again, and undici keeps sessions by name without the port.
-    maxCachedSessions: 0,
     // The deadline of the exchange covers both.
     headersTimeout: 0,
     bodyTimeout: 0,
     // The other side may ask for longer, but not for ten minutes.
     keepAliveMaxTimeout: 60_000,
-    connect: {
-      lookup: socketLookup(lookup, isGuarded),
-      timeout: timeoutMs,
-      // Said aloud, because NODE_TLS_REJECT_UNAUTHORIZED would otherwise decide.
-      rejectUnauthorized: true,
-      signal: closing,
-    },
+    connect: createConnector(settings),
   });
 }
 

@@ -20,6 +20,8 @@ export interface Certificates {
   wrongHost: KeyPair;
   /** For localhost and 127.0.0.1, signed by itself. */
   selfSigned: KeyPair;
+  /** By the authority, for hosts that are elsewhere: acme.okta.test, and 3000::1, which nobody has. */
+  elsewhere: KeyPair;
 }
 
 const here = [
@@ -31,13 +33,20 @@ const here = [
 export async function makeCertificates(): Promise<Certificates> {
   // By its name alone, nothing could tell it from another that is trusted as well.
   const ca = await make(`Test authority ${randomUUID()}`, { isAuthority: true });
-  const [good, expired, wrongHost, selfSigned] = await Promise.all([
+  const [good, expired, wrongHost, selfSigned, elsewhere] = await Promise.all([
     make('localhost', { ca, names: here }),
     make('localhost', { ca, names: here, notAfter: daysFromNow(-1) }),
     make('elsewhere.example', { ca, names: [{ type: 2, value: 'elsewhere.example' }] }),
     make('localhost', { names: here }),
+    make('acme.okta.test', {
+      ca,
+      names: [
+        { type: 2, value: 'acme.okta.test' },
+        { type: 7, ip: '3000::1' },
+      ],
+    }),
   ]);
-  return { ca, good, expired, wrongHost, selfSigned };
+  return { ca, good, expired, wrongHost, selfSigned, elsewhere };
 }
 
 /** Makes this process trust an authority, as an operator would with NODE_EXTRA_CA_CERTS, until it is disposed of. */

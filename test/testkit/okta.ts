@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { handleAsOkta, send } from '../../src/apps/okta/stand-in.ts';
 import { answerAsOkta, oktaError } from '../../src/apps/okta/stand-in-answer.ts';
 import type { KeyPair } from './certificates.ts';
@@ -14,6 +15,8 @@ export interface Received {
   method: string;
   path: string;
   headers: IncomingHttpHeaders;
+  /** What the client called the host in the handshake, over TLS. */
+  servername: string | undefined;
   /** Fulfilled when the connection that it came over is gone. */
   disconnected: Promise<void>;
 }
@@ -41,7 +44,8 @@ export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } 
   let connections = 0;
   const listener: Behaviour = (request, response) => {
     const { method = '', url: path = '', headers, socket } = request;
-    requests.push({ method, path, headers, disconnected: gone(socket) });
+    const servername = socket instanceof TLSSocket ? socket.servername : undefined;
+    requests.push({ method, path, headers, servername: servername || undefined, disconnected: gone(socket) });
     behaviour(request, response);
   };
   const server = options.tls

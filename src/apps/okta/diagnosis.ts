@@ -72,15 +72,3 @@ export function notOkta(clause: string): Finding {
       'https://example.okta.com.',
   };
 }
-
-/** The outbound client refused to connect. `clause` says why. */
-export function hostNotAllowed(clause: string): Finding {
-  return {
-    status: 'REJECTED',
-    code: 'HOST_NOT_ALLOWED',
-    message: `This server does not connect to the instance URL: ${clause}.`,
-    remedy:
-      'Use the public address of your Okta organisation, such as https://example.okta.com. A host in a private ' +
-      'network works only after whoever runs this server has added it to TRUSTED_INSTANCE_HOSTS.',
-  };
-}

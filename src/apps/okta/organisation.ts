@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { Outbound } from '../../outbound/outbound.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Credentials } from '../app.ts';
+import { ownFailure } from '../outbound-failure.ts';
 
 /** The part of the organisation's metadata that tells one from another. */
 const metadata = z.object({ id: z.string().min(1) });
@@ -8,6 +10,8 @@ const metadata = z.object({ id: z.string().min(1) });
 /**
  * Whether two instance URLs are certainly of one Okta organisation: its own domain and a custom one, for example.
  * Both are asked for `/.well-known/okta-organization`, which needs no token; no answer is not the same organisation.
+ *
+ * @throws Problem if this server could not ask
  */
 export async function isSameOktaOrganisation(
   from: Credentials['public'],
@@ -26,7 +30,9 @@ async function organisationId(
     const url = new URL('/.well-known/okta-organization', instanceUrl);
     const { body } = await outbound.get(url, { headers: { accept: 'application/json' } });
     return metadata.parse(JSON.parse(body)).id;
-  } catch {
+  } catch (error) {
+    const own = error instanceof OutboundError && ownFailure(error, 'Okta');
+    if (own) throw own;
     return undefined;
   }
 }

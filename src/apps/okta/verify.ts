@@ -1,8 +1,8 @@
-import { Problem } from '../../errors.ts';
 import type { Answer, Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Secret } from '../../secrets/secret.ts';
 import type { Credentials, Diagnosis } from '../app.ts';
+import { hostRefusal, ownFailure } from '../outbound-failure.ts';
 import { isOktaError, readTokenOwner } from './answer.ts';
 import * as diagnosis from './diagnosis.ts';
 import { readRetryAt } from './retry-at.ts';
@@ -14,6 +14,7 @@ import { readRetryAt } from './retry-at.ts';
  * address.
  *
  * @throws OutboundError if `signal` aborts: whoever gave up does not want a diagnosis that could be kept
+ * @throws Problem if this server could not ask
  */
 export async function verifyApiToken(
   credentials: Credentials,
@@ -32,7 +33,8 @@ export async function verifyApiToken(
     return { ...diagnose(answer, apiToken), upstreamRequestId: readRequestId(answer, apiToken) };
   } catch (error) {
     if (!(error instanceof OutboundError) || signal?.aborted) throw error;
-    if (error.reason === 'ABORTED') throw stopping();
+    const own = ownFailure(error, 'Okta');
+    if (own) throw own;
     return { ...diagnoseFailure(error), upstreamRequestId: null };
   }
 }
@@ -51,14 +53,20 @@ function diagnose({ status, headers, body }: Answer, token: Secret): diagnosis.F
 }
 
 function diagnoseFailure(error: OutboundError): diagnosis.Finding {
+  const refusal = hostRefusal(error);
+  if (refusal) return { status: 'REJECTED', ...refusal };
   switch (error.reason) {
-    case 'HOST_NOT_ALLOWED':
-      return diagnosis.hostNotAllowed(error.message);
     case 'TOO_LARGE':
     case 'PROTOCOL':
       return diagnosis.notOkta(error.message);
     case 'UNKNOWN_HOST':
       return diagnosis.unreachable(error.message, 'Check the spelling of the instance URL.');
+    case 'PROXY':
+      return diagnosis.unreachable(
+        error.message,
+        'Check the spelling of the instance URL. If it is right, whoever runs this server has to see to its proxy, ' +
+          'OUTBOUND_PROXY.',
+      );
     case 'TLS':
       return diagnosis.unreachable(
         error.message,
@@ -70,17 +78,6 @@ function diagnoseFailure(error: OutboundError): diagnosis.Finding {
         'Check the instance URL and whether this server may connect to that host, then try again.',
       );
   }
-}
-
-/** Nobody gave up but this server, which is about to end: nothing is said of Okta, and nothing may be kept. */
-function stopping(): Problem {
-  return new Problem(
-    'UPSTREAM_UNREACHABLE',
-    'This server is stopping and could not wait for Okta any longer.',
-    {
-      remedy: 'Send the same again in a moment; nothing was changed.',
-    },
-  );
 }
 
 /** Okta's id of the request. A host that hides the token in it is not Okta, and gets none. */

@@ -1,0 +1,133 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import type { Socket } from 'node:net';
+import { Secret } from '../secrets/secret.ts';
+import { bareHost } from './address.ts';
+import { explainProxy } from './failure.ts';
+import type { Address } from './lookup.ts';
+import { OutboundError } from './outbound-error.ts';
+
+/** The operator's HTTP proxy, which makes connections for us when asked with CONNECT. */
+export interface HttpProxy {
+  /** A name or an address, without brackets. */
+  host: string;
+  port: number;
+  /** What it wants to see in `Proxy-Authorization`, if anything. */
+  authorization?: Secret;
+}
+
+/**
+ * Reads `http://host:port` or `http://user:password@host:port`, where user and password are percent-encoded.
+ *
+ * @returns undefined if it is anything else
+ */
+export function parseProxy(text: string): HttpProxy | undefined {
+  const url = URL.parse(text);
+  // `URL` leaves a port of 80 out, and takes away the empty path, query and fragment.
+  if (!url || !/^http:\/\/[^/?#]+:\d+\/?$/i.test(text)) return undefined;
+  const host = bareHost(url.hostname);
+  const place = { host, port: Number(url.port || 80) };
+  if (place.port === 0) return undefined;
+  if (url.username === '' && url.password === '') return place;
+  const user = decode(url.username);
+  const password = decode(url.password);
+  // RFC 7617: the first colon is where the password starts.
+  if (user === undefined || password === undefined || user.includes(':')) return undefined;
+  const credentials = Buffer.from(`${user}:${password}`).toString('base64');
+  return { ...place, authorization: new Secret(`Basic ${credentials}`) };
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A name may have hundreds of addresses, and the proxy may take seconds over each that is dead. */
+const maxAddresses = 4;
+
+/**
+ * A connection through the proxy to the first of these addresses that it reaches. The proxy is told an address and
+ * never a name: it would look the name up again, and might find what was not checked.
+ *
+ * @param signal aborts with an OutboundError: that the time is over, or that somebody has given up
+ * @throws OutboundError `PROXY`, or `ABORTED`
+ */
+export async function openTunnel(
+  proxy: HttpProxy,
+  { addresses, port }: { addresses: readonly Address[]; port: number },
+  signal: AbortSignal,
+): Promise<Socket> {
+  // Whatever proxy reaches IPv6 reaches IPv4 too, and not the other way about.
+  const tried = addresses.toSorted((a, b) => a.family - b.family).slice(0, maxAddresses);
+  let status = 0;
+  for (const address of tried) {
+    const answer = await connect(proxy, hostPortOf(address, port), signal);
+    status = answer.status;
+    if (answer.socket) return answer.socket;
+    // Only these say that the fault is with the address.
+    if (![502, 503, 504].includes(status)) break;
+  }
+  throw new OutboundError('PROXY', meaningOf(status));
+}
+
+/** Asks the proxy once. There is a socket only if it agreed. */
+async function connect(
+  { host, port, authorization }: HttpProxy,
+  target: string,
+  signal: AbortSignal,
+): Promise<{ status: number; socket?: Socket }> {
+  const asking = request({
+    // Node's own agent may have been told of another proxy by the environment.
+    agent: false,
+    host,
+    port,
+    method: 'CONNECT',
+    path: target,
+    headers: {
+      host: target,
+      'user-agent': 'app-connections',
+      ...(authorization && { 'proxy-authorization': authorization.reveal() }),
+    },
+  });
+  asking.on('error', () => undefined);
+  try {
+    const answer = await once(asking.end(), 'connect', { signal });
+    const [{ statusCode: status = 0 }, socket, early] = answer as [IncomingMessage, Socket, Buffer];
+    socket.on('error', () => undefined);
+    if (status < 200 || status >= 300) {
+      socket.destroy();
+      return { status };
+    }
+    // Nobody behind it has been asked anything yet, so these would be the proxy's own words.
+    if (early.length > 0) {
+      socket.destroy();
+      throw new OutboundError('PROXY', 'the proxy of this server speaks for the host');
+    }
+    return { status, socket };
+  } catch (error) {
+    asking.destroy();
+    throw explainProxy(signal.aborted ? signal.reason : error);
+  }
+}
+
+function hostPortOf({ address, family }: Address, port: number): string {
+  return `${family === 6 ? `[${address}]` : address}:${port}`;
+}
+
+function meaningOf(status: number): string {
+  switch (status) {
+    case 407:
+      return 'the proxy of this server wants another user name or password (status 407)';
+    case 403:
+      return 'the proxy of this server does not allow the connection (status 403)';
+    case 502:
+    case 503:
+    case 504:
+      return `the proxy of this server could not connect to the host (status ${status})`;
+    default:
+      return `the proxy of this server made no connection (status ${status})`;
+  }
+}

@@ -1,0 +1,207 @@
+import { createHook } from 'node:async_hooks';
+import { gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { systemLookup } from '../src/outbound/lookup.ts';
+import { createOutbound, type OutboundSettings } from '../src/outbound/outbound.ts';
+import { maxInAll, maxPerHost } from '../src/outbound/slots.ts';
+import { failureIn, namingsOf } from './testkit/naming.ts';
+import { slowHeaders, startOkta, type TestOkta } from './testkit/okta.ts';
+import { until } from './testkit/process.ts';
+import { at, createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+const routes = '/api/v1/app-connections/okta';
+const many = (count: number) => Array.from({ length: count }, (_, index) => index);
+
+describe('a client', () => {
+  async function start(settings: Partial<OutboundSettings> = {}) {
+    const slow = await startOkta({ handler: slowHeaders });
+    const fast = await startOkta();
+    const hosts = many(maxInAll / maxPerHost + 1).map((index) => `slow-${index}.test:${slow.port}`);
+    const outbound = createOutbound({
+      trustedHosts: new Set([...hosts, slow.hostPort, fast.hostPort, `fast.test:${fast.port}`]),
+      standIns: new Map([['https://example.okta.com', fast.origin]]),
+      lookup: async () => [{ address: '127.0.0.1', family: 4 }],
+      timeoutMs: 60_000,
+      ...settings,
+    });
+    onTestFinished(async () => {
+      await Promise.all([outbound.close(), slow.close(), fast.close()]);
+    });
+    const get = (origin: string) => outbound.get(new URL(origin), { headers: {} });
+    /** Asks a host so often at once that nobody else may. */
+    const fill = (host: string) => many(maxPerHost).map(() => get(`http://${host}`).catch((error) => error));
+    return { slow, fast, hosts, outbound, get, fill };
+  }
+
+  test('asks one host so often at a time, and whoever comes then is told at once when to come again', async () => {
+    const { slow, fast, get, fill } = await start();
+    fill(slow.hostPort);
+    await expect.poll(() => slow.requests.length).toBe(maxPerHost);
+    const asked = Date.now();
+    const error = await get(slow.origin).catch((reason) => reason);
+    expect(error).toMatchObject({ reason: 'BUSY', message: '64 other requests are waiting for this host' });
+    expect(error.retryAt.getTime()).toBeGreaterThanOrEqual(asked + 60_000);
+    expect(slow.requests).toHaveLength(maxPerHost);
+    expect(await get(fast.origin.replace('127.0.0.1', 'fast.test'))).toHaveProperty('status', 404);
+  });
+
+  test('asks all hosts so often at a time; a stand-in, which is of this server, always', async () => {
+    const { slow, fast, hosts, get, fill } = await start();
+    const [last, ...others] = hosts;
+    others.map(fill);
+    await expect.poll(() => slow.requests.length, { timeout: 20_000 }).toBe(maxInAll);
+    for (const host of [last, fast.hostPort]) {
+      await expect(get(`http://${host}`)).rejects.toMatchObject({
+        reason: 'BUSY',
+        message: '256 other requests are waiting for other hosts',
+      });
+    }
+    expect(await get('https://example.okta.com')).toHaveProperty('status', 404);
+  });
+
+  test('has room again however an exchange ends', async () => {
+    const { slow, outbound, get, fill } = await start({ timeoutMs: 500 });
+    for (const _ of [1, 2]) {
+      const ends = await Promise.all(fill(slow.hostPort));
+      expect(new Set(ends.map(({ reason }) => reason))).toEqual(new Set(['TIMEOUT']));
+    }
+    slow.behave(handleAsOkta);
+    for (const _ of many(maxPerHost + 1)) {
+      expect(await get(slow.origin)).toHaveProperty('status', 404);
+      const inside = outbound.get(new URL('https://inside.test'), { headers: {} });
+      await expect(inside).rejects.toHaveProperty('reason', 'HOST_NOT_ALLOWED');
+      const aborted = outbound.get(new URL(slow.origin), { headers: {}, signal: AbortSignal.abort() });
+      await expect(aborted).rejects.toHaveProperty('reason', 'ABORTED');
+    }
+  });
+
+  test('looks a name up once for all who ask at the same time', async () => {
+    let lookups = 0;
+    const hook = createHook({
+      init(_id, type) {
+        if (type === 'GETADDRINFOREQWRAP') lookups += 1;
+      },
+    }).enable();
+    const answers = await Promise.all(many(20).map(() => systemLookup('localhost')));
+    expect(lookups).toBe(1);
+    expect(new Set(answers.map(([first]) => first?.address)).size).toBe(1);
+    await systemLookup('localhost');
+    hook.disable();
+    expect(lookups).toBe(2);
+  });
+});
+
+describe('while an Okta does not answer', () => {
+  const trusted = new Set<string>();
+  let upstream: TestOkta;
+  let server: TestServer;
+  /** Answers of the upstream that have yet to be given. */
+  const held: (() => void)[] = [];
+  const release = () => {
+    upstream.behave(handleAsOkta);
+    for (const answer of held.splice(0)) answer();
+  };
+  const hold = () =>
+    upstream.behave((request, response) => void held.push(() => handleAsOkta(request, response)));
+
+  beforeAll(async () => {
+    upstream = await startOkta();
+    trusted.add(upstream.hostPort);
+    server = await startTestServer({
+      config: { trustedInstanceHosts: trusted },
+      outbound: { timeoutMs: 60_000 },
+    });
+  });
+  afterEach(release);
+  afterAll(async () => {
+    await server.close();
+    await upstream.close();
+  });
+
+  async function fresh() {
+    const { apiKey } = await server.newOrganisation();
+    const rest = restClient(server.url, apiKey);
+    const body = (name: string) => oktaBody({ name }, { instanceUrl: upstream.origin });
+    return { rest, body, create: (name: string) => rest('POST', routes, body(name)) };
+  }
+
+  const verify = gql`
+    mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status failingSince } } } }
+  `;
+
+  test('creates, updates and verifications hold no connection to the database, and reads are answered', async () => {
+    const { rest, body, create } = await fresh();
+    const ids: string[] = [];
+    for (const index of many(8)) {
+      ids.push((await createOver(rest, body(`before-${index}`))).id);
+    }
+    hold();
+    // Far more than the pool has connections.
+    const waiting = [
+      ...many(maxPerHost - 2 * ids.length).map((index) => create(`meanwhile-${index}`)),
+      ...ids.map((id) => rest('PATCH', `${routes}/${id}`, { credentials: { apiToken: 'another' } })),
+      ...ids.map((id) => rest('POST', '/graphql', { query: verify, variables: { id } })),
+    ];
+    await until('all of them wait for Okta', () => held.length === waiting.length || undefined);
+
+    const busy = await server
+      .asOwner()
+      .execute(
+        "select state, query from pg_stat_activity where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()",
+      );
+    expect(busy).toEqual([]);
+    for (const id of ids) expect((await rest('GET', `${routes}/${id}`)).status).toBe(200);
+    expect((await rest('POST', routes, oktaBody({ name: 'at-another-okta' }))).status).toBe(200);
+    expect(held).toHaveLength(waiting.length);
+
+    release();
+    const answers = await Promise.all(waiting);
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(answers.filter(({ text }) => text.includes('errors'))).toEqual([]);
+  });
+
+  test('whoever comes too many is told at once, with when to come again, and nothing is kept', async () => {
+    const { rest, body, create } = await fresh();
+    const { id } = await createOver(rest, body('stored'));
+    hold();
+    const waiting = many(maxPerHost).map((index) => create(`waiting-${index}`));
+    await until('all of them wait for Okta', () => held.length === waiting.length || undefined);
+
+    const refused = [
+      ...Object.values(namingsOf(rest, (await createOver(rest, { name: 'elsewhere' })).id, 'any')).map(
+        (send) => send(upstream.origin),
+      ),
+      rest('POST', '/graphql', { query: verify, variables: { id } }),
+    ];
+    for (const answer of await Promise.all(refused)) {
+      expect(failureIn(answer)).toEqual({
+        code: 'UPSTREAM_UNREACHABLE',
+        message: 'Okta was not asked: 64 other requests are waiting for this host.',
+        remedy: expect.stringMatching(/^Send the same again after \S+Z; nothing was changed\.$/),
+        retryAt: expect.stringMatching(/Z$/),
+        fields: [],
+      });
+    }
+    // Whether it is the same organisation cannot be asked either, which is no reason to call it another.
+    const { headers, ...moved } = await rest('PATCH', `${routes}/${id}`, {
+      credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any' },
+    });
+    expect(failureIn({ headers, ...moved }).message).toMatch(/^Okta was not asked/);
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(30);
+
+    release();
+    expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual(waiting.map(() => 200));
+    const { body: list } = await rest('GET', `${routes}?limit=100`);
+    expect(at(list, 'appConnections', 'length')).toBe(waiting.length + 2);
+    const { text } = await rest('POST', '/graphql', {
+      query: 'query ($id: UUID!) { appConnection(id: $id) { version verification { status failingSince } } }',
+      variables: { id },
+    });
+    expect(at(JSON.parse(text), 'data', 'appConnection')).toEqual({
+      version: 1,
+      verification: { status: 'VERIFIED', failingSince: null },
+    });
+  });
+});

@@ -1,0 +1,115 @@
+import { isIPv6 } from 'node:net';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { Lookup } from '../src/outbound/outbound.ts';
+import { type ConnectionAttempts, countConnectionAttempts } from './testkit/connection-attempts.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { brokenHosts, disguisedHosts, forbiddenAddresses } from './testkit/forbidden-hosts.ts';
+import { failureIn, namingsOf } from './testkit/naming.ts';
+import { redirect, startOkta, type TestOkta } from './testkit/okta.ts';
+import { at, createOver, type RestClient, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+const apiToken = '00planted-planted-planted';
+
+const trusted = new Set<string>();
+const lookups: string[] = [];
+/** How host names are resolved; tests set theirs. */
+let resolve: Lookup;
+let server: TestServer;
+let redirecting: TestOkta;
+let rest: RestClient;
+let stored: { id: string };
+let ways: ReturnType<typeof namingsOf>;
+/** Where this process may connect to while it plays both the server and its callers. */
+let allowed: string[];
+
+beforeAll(async () => {
+  redirecting = await startOkta();
+  trusted.add(redirecting.hostPort);
+  server = await startTestServer({
+    config: { trustedInstanceHosts: trusted },
+    outbound: {
+      timeoutMs: 2_000,
+      lookup: async (name) => {
+        lookups.push(name);
+        return resolve(name);
+      },
+    },
+  });
+  rest = restClient(server.url, (await server.newOrganisation()).apiKey);
+  stored = await createOver(rest, { name: 'stored' });
+  ways = namingsOf(rest, stored.id, apiToken);
+  allowed = [server.url, ...(testDatabaseUrl ? [testDatabaseUrl] : [])].map((url) => new URL(url).port);
+});
+afterAll(async () => {
+  await server.close();
+  await redirecting.close();
+});
+
+/** Names an instance in every way, and gives the codes of the answers, which repeat nothing of `unsaid`. */
+async function codesFor(instanceUrl: string, unsaid: readonly string[]): Promise<Set<string>> {
+  using attempts = countConnectionAttempts();
+  const answers = await Promise.all(Object.values(ways).map((send) => send(instanceUrl)));
+  for (const { text } of answers) {
+    for (const part of [apiToken, ...unsaid]) if (part.length > 4) expect(text).not.toContain(part);
+  }
+  expect(strangersOf(attempts)).toEqual([]);
+  return new Set(answers.map((answer) => failureIn(answer).code));
+}
+
+function strangersOf(attempts: ConnectionAttempts): string[] {
+  return attempts.targets().filter((target) => !allowed.some((port) => target.endsWith(`:${port}`)));
+}
+
+const inBrackets = (address: string) => (isIPv6(address) ? `[${address}]` : address);
+
+describe('nobody is connected to, nothing is looked up and nothing is repeated', () => {
+  test.each([...forbiddenAddresses.map(inBrackets), ...disguisedHosts])('for https://%s', async (host) => {
+    lookups.length = 0;
+    const url = `https://${host}`;
+    const { pathname, username, search, hash, hostname } = new URL(url);
+    const codes = await codesFor(url, [host, hostname]);
+    const isBare =
+      pathname === '/' && username === '' && search === '' && hash === '' && !host.includes('\\');
+    expect(codes).toEqual(new Set([isBare ? 'HOST_NOT_ALLOWED' : 'BAD_USER_INPUT']));
+    expect(lookups).toEqual([]);
+  });
+
+  test.each(brokenHosts)('for https://%s, which is no URL', async (host) => {
+    lookups.length = 0;
+    expect(await codesFor(`https://${host}`, [host])).toEqual(new Set(['BAD_USER_INPUT']));
+    expect(lookups).toEqual([]);
+  });
+});
+
+describe('nobody is connected to and nothing is repeated for a name that leads', () => {
+  const nobody = { address: '3000::1', family: 6 } as const;
+  const found = (address: string) => ({ address, family: isIPv6(address) ? 6 : 4 }) as const;
+
+  test.each(forbiddenAddresses)('to %s, alone or among others', async (address) => {
+    for (const answer of [[found(address)], [nobody, found(address)], [found(address), nobody]]) {
+      resolve = async () => answer;
+      const codes = await codesFor('https://hidden.okta.test', ['hidden.okta', address]);
+      expect(codes).toEqual(new Set(['HOST_NOT_ALLOWED']));
+    }
+  });
+});
+
+test('no redirect to any of these is followed', async () => {
+  allowed.push(`${redirecting.port}`);
+  onTestFinished(() => void allowed.pop());
+  resolve = () => Promise.reject(new Error('nothing was to be looked up'));
+  for (const host of [...forbiddenAddresses.map(inBrackets), ...disguisedHosts]) {
+    // Headers are ASCII; what a redirect says is as the URL parser has it.
+    redirecting.behave(redirect(`https://${new URL(`https://${host}`).host}/`));
+    using attempts = countConnectionAttempts();
+    const answer = await ways.validateOktaCredentials(redirecting.origin);
+    expect(failureIn(answer).code).toBe('NOT_AN_OKTA_ORG');
+    expect(strangersOf(attempts)).toEqual([]);
+  }
+});
+
+test('and nothing of all that was kept', async () => {
+  const { body } = await rest('GET', '/api/v1/app-connections/okta');
+  expect(at(body, 'appConnections')).toMatchObject([{ id: stored.id, version: 1 }]);
+});

@@ -1,0 +1,194 @@
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { readConfig } from '../src/config.ts';
+import type { Lookup } from '../src/outbound/outbound.ts';
+import { failureIn, namingsOf } from './testkit/naming.ts';
+import { startOkta, type TestOkta } from './testkit/okta.ts';
+import { at, createOver, type RestClient, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+// The stand-in's host is not among them.
+const allowedInstanceHosts = ['oktapreview.com', 'login.acme.example', 'localhost'];
+const apiToken = '00planted-planted-planted';
+
+const trusted = new Set<string>();
+const lookups: string[] = [];
+/** How host names are resolved; tests set theirs. */
+let resolve: Lookup;
+const noSuchHost: Lookup = () =>
+  Promise.reject(Object.assign(new Error('no such host'), { code: 'ENOTFOUND' }));
+let upstream: TestOkta;
+let server: TestServer;
+let rest: RestClient;
+let ways: ReturnType<typeof namingsOf>;
+let stored: { id: string };
+beforeAll(async () => {
+  upstream = await startOkta();
+  trusted.add(upstream.hostPort);
+  server = await startTestServer({
+    config: { allowedInstanceHosts, trustedInstanceHosts: trusted },
+    outbound: {
+      lookup: async (name) => {
+        lookups.push(name);
+        return resolve(name);
+      },
+    },
+  });
+});
+beforeEach(async () => {
+  rest = restClient(server.url, (await server.newOrganisation()).apiKey);
+  stored = await createOver(rest, { name: 'stored' });
+  ways = namingsOf(rest, stored.id, apiToken);
+  lookups.length = 0;
+  resolve = noSuchHost;
+});
+afterAll(async () => {
+  await server.close();
+  await upstream.close();
+});
+
+describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
+  test.each([
+    'https://acme.oktapreview.com',
+    'https://oktapreview.com',
+    'https://a.b.oktapreview.com:8443',
+    'https://ACME.OktaPreview.COM.',
+    'https://login.acme.example',
+  ])('may be %s', async (instanceUrl) => {
+    const answer = await ways.validateOktaCredentials(instanceUrl);
+    expect(failureIn(answer).code).toBe('UPSTREAM_UNREACHABLE');
+    expect(lookups).toEqual([new URL(instanceUrl).hostname.replace(/\.$/, '')]);
+  });
+
+  test.each([
+    'https://eviloktapreview.com',
+    'https://acme.okta.com',
+    'https://oktapreview.com.evil.example',
+    'https://oktapreview.comx',
+    'https://oktapreviewxcom',
+    'https://com',
+    'https://acme.example',
+    'https://xlogin.acme.example',
+    'https://оktapreview.com',
+    'https://8.8.8.8',
+    'https://[2606:4700::1111]',
+  ])('is not %s: told before anything is looked up, with the field and what to do', async (instanceUrl) => {
+    const { hostname } = new URL(instanceUrl);
+    for (const [name, send] of Object.entries(ways)) {
+      const answer = await send(instanceUrl);
+      expect(failureIn(answer), name).toMatchObject({
+        code: 'HOST_NOT_ALLOWED',
+        message: expect.stringContaining('none of the hosts'),
+        remedy: expect.stringContaining('ALLOWED_INSTANCE_HOSTS'),
+        fields: ['credentials.instanceUrl'],
+      });
+      // Other organisations may have hosts of their own on the list, and this one may hold what was pasted.
+      for (const unsaid of [hostname, ...allowedInstanceHosts, apiToken]) {
+        expect(answer.text).not.toContain(unsaid);
+      }
+    }
+    expect(lookups).toEqual([]);
+  });
+
+  test('on the list is still not on this machine or in the private network', async () => {
+    resolve = async () => [{ address: '10.0.0.1', family: 4 }];
+    for (const instanceUrl of ['https://acme.oktapreview.com', 'https://localhost']) {
+      expect(failureIn(await ways['POST to REST'](instanceUrl))).toMatchObject({
+        code: 'HOST_NOT_ALLOWED',
+        remedy: expect.stringContaining('TRUSTED_INSTANCE_HOSTS'),
+        fields: ['credentials.instanceUrl'],
+      });
+    }
+  });
+
+  test('may be a trusted host, or the stand-in, without being on the list', async () => {
+    for (const instanceUrl of [upstream.origin, 'https://example.okta.com']) {
+      expect((await ways['PATCH to REST'](instanceUrl)).status).toBe(200);
+    }
+  });
+
+  test('that is another one is told of before anybody is asked whose it is', async () => {
+    await ways['PATCH to REST'](upstream.origin);
+    const asked = upstream.requests.length;
+    const moved = await rest('PATCH', `/api/v1/app-connections/okta/${stored.id}`, {
+      credentials: { instanceUrl: 'https://eviloktapreview.com', apiToken },
+    });
+    expect(failureIn(moved)).toMatchObject({
+      code: 'HOST_NOT_ALLOWED',
+      fields: ['credentials.instanceUrl'],
+    });
+    expect(upstream.requests).toHaveLength(asked);
+  });
+
+  test('that is refused leaves an event', async () => {
+    await ways.createOktaConnection('https://eviloktapreview.com');
+    const { text } = await rest('POST', '/graphql', {
+      query: '{ auditEvents(first: 1) { nodes { action outcome } } }',
+    });
+    expect(at(JSON.parse(text), 'data', 'auditEvents', 'nodes')).toEqual([
+      { action: 'CREATE_CONNECTION', outcome: 'HOST_NOT_ALLOWED' },
+    ]);
+  });
+});
+
+test('a stored connection to a host that is no longer allowed can be read, and is asked no more', async () => {
+  await ways['PATCH to REST'](upstream.origin);
+  trusted.delete(upstream.hostPort);
+  onTestFinished(() => void trusted.add(upstream.hostPort));
+  const asked = upstream.requests.length;
+
+  const query = gql`
+    mutation ($id: UUID!) {
+      verifyAppConnection(id: $id) { appConnection { verification { status code remedy } } }
+    }
+  `;
+  const { text } = await rest('POST', '/graphql', { query, variables: { id: stored.id } });
+  expect(at(JSON.parse(text), 'data', 'verifyAppConnection', 'appConnection', 'verification')).toEqual({
+    status: 'REJECTED',
+    code: 'HOST_NOT_ALLOWED',
+    remedy: expect.stringContaining('ALLOWED_INSTANCE_HOSTS'),
+  });
+  const path = `/api/v1/app-connections/okta/${stored.id}`;
+  expect(failureIn(await rest('PATCH', path, { credentials: { apiToken: 'another' } }))).toMatchObject({
+    code: 'HOST_NOT_ALLOWED',
+    fields: ['credentials.instanceUrl'],
+  });
+  expect(at((await rest('GET', path)).body, 'appConnection', 'credentials')).toEqual({
+    instanceUrl: upstream.origin,
+  });
+  expect(upstream.requests).toHaveLength(asked);
+});
+
+describe('ALLOWED_INSTANCE_HOSTS', () => {
+  test.each([
+    ['okta.com', ['okta.com']],
+    [
+      ' OKTA.com, oktapreview.com ,b\u00fccher.example',
+      ['okta.com', 'oktapreview.com', 'xn--bcher-kva.example'],
+    ],
+    ['com', ['com']],
+    ['', undefined],
+  ])('may be %j', (text, hosts) => {
+    expect(readConfig({ ALLOWED_INSTANCE_HOSTS: text }).allowedInstanceHosts).toEqual(hosts);
+  });
+
+  // Whoever means "nobody" by an empty list would get "everybody".
+  test.each([
+    ...[
+      ',',
+      'okta.com,',
+      '*.okta.com',
+      '.okta.com',
+      'okta.com.',
+      'https://okta.com',
+      'okta.com:443',
+      'a b.com',
+    ],
+    ...['10.0.0.1', '0.0.1', '1', '0x7f.1', '[::1]', 'a..b', 'me@okta.com', 'planted!.com'],
+  ])('cannot be %j, which is said without repeating it', (text) => {
+    const read = () => readConfig({ ALLOWED_INSTANCE_HOSTS: text });
+    expect(read).toThrow(
+      /^ALLOWED_INSTANCE_HOSTS must be host names without https:\/\/, port and \*, such as okta\.com,oktapreview\.com$/,
+    );
+  });
+});

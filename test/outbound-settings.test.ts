@@ -1,0 +1,223 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { readConfig } from '../src/config.ts';
+import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
+import { failureIn, namingsOf } from './testkit/naming.ts';
+import { startOkta, type TestOkta } from './testkit/okta.ts';
+import { spawnServer, temporaryFolder } from './testkit/process.ts';
+import { leadingTo, refusing, startProxy, type TestProxy } from './testkit/proxy.ts';
+import { at, oktaBody, restClient } from './testkit/rest.ts';
+import { startTestServer } from './testkit/server.ts';
+
+// Some tests start processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const password = 'planted-planted-planted';
+const nobody = { address: '3000::1', family: 6 } as const;
+
+let certificates: Certificates;
+/** Has a certificate for acme.okta.test and 3000::1, and is where the proxy leads to. */
+let elsewhere: TestOkta;
+let proxy: TestProxy;
+/** Where the environment says that proxies are, for programs that heed it. */
+let decoy: TestProxy;
+beforeAll(async () => {
+  certificates = await makeCertificates();
+  elsewhere = await startOkta({ tls: certificates.elsewhere });
+  proxy = await startProxy(leadingTo(elsewhere.port));
+  decoy = await startProxy(leadingTo(elsewhere.port));
+});
+afterAll(async () => {
+  await Promise.all([proxy[Symbol.asyncDispose](), decoy[Symbol.asyncDispose](), elsewhere.close()]);
+});
+
+describe('OUTBOUND_PROXY', () => {
+  test.each([
+    ['http://proxy.test:3128', { host: 'proxy.test', port: 3128 }],
+    ['http://PROXY.test:80/', { host: 'proxy.test', port: 80 }],
+    ['http://[fd00::1]:8080', { host: 'fd00::1', port: 8080 }],
+    ['', undefined],
+  ])('may be %j', (text, outboundProxy) => {
+    expect(readConfig({ OUTBOUND_PROXY: text }).outboundProxy).toEqual(outboundProxy);
+  });
+
+  test('may have a password, which is not printed', () => {
+    const { outboundProxy } = readConfig({ OUTBOUND_PROXY: `http://us%40er:${password}%2F@proxy.test:3128` });
+    const basic = Buffer.from(`us@er:${password}/`).toString('base64');
+    expect(outboundProxy?.authorization?.reveal()).toBe(`Basic ${basic}`);
+    expect(JSON.stringify(outboundProxy)).toBe(
+      '{"host":"proxy.test","port":3128,"authorization":"[secret]"}',
+    );
+  });
+
+  test.each([
+    ...[
+      'planted.test',
+      'planted.test:3128',
+      'http://planted.test',
+      'http://planted.test:0',
+      'http://planted:65536',
+    ],
+    ...[
+      'https://planted.test:443',
+      'socks5://planted.test:1080',
+      'http://planted.test:80/path',
+      'http://:3128',
+    ],
+    ...[
+      'http://planted.test:80?q',
+      'http://planted.test:80#f',
+      'http://planted@planted.test',
+      'http://pla nted:80',
+    ],
+    ...['http://planted:%zz@planted.test:80', 'http://plan%3Ated:planted@planted.test:80'],
+  ])('cannot be %j, which is said without repeating it', (text) => {
+    expect(() => readConfig({ OUTBOUND_PROXY: text })).toThrow(
+      /^OUTBOUND_PROXY must be http:\/\/host:port or http:\/\/user:password@host:port, with %-encoding in user and password$/,
+    );
+  });
+});
+
+describe('a server with OUTBOUND_PROXY', () => {
+  test('asks Okta through it, and says so when it is the proxy that fails, whose password it keeps', async () => {
+    using _ = trust(certificates.ca);
+    const { outboundProxy } = readConfig({
+      OUTBOUND_PROXY: `http://someone:${password}@127.0.0.1:${proxy.port}`,
+    });
+    const server = await startTestServer({
+      config: { outboundProxy },
+      outbound: { lookup: async () => [nobody] },
+    });
+    const rest = restClient(server.url, (await server.newOrganisation()).apiKey);
+    const body = oktaBody({}, { instanceUrl: 'https://acme.okta.test' });
+    const made = await rest('POST', '/api/v1/app-connections/okta', body);
+    expect(made.status).toBe(200);
+    expect(proxy.asked.at(-1)?.target).toBe('[3000::1]:443');
+
+    proxy.behave(refusing(407));
+    const id = `${at(made.body, 'appConnection', 'id')}`;
+    const refused = await namingsOf(rest, id, 'any')['PATCH to REST']('https://other.okta.test');
+    proxy.behave(leadingTo(elsewhere.port));
+    expect(refused.status).toBe(503);
+    expect(failureIn(refused)).toMatchObject({
+      code: 'UPSTREAM_UNREACHABLE',
+      message:
+        'Okta could not be reached: the proxy of this server wants another user name or password (status 407). ' +
+        'The API token was not judged.',
+      remedy: expect.stringContaining('OUTBOUND_PROXY'),
+    });
+    const secret = outboundProxy?.authorization?.reveal().replace('Basic ', '') ?? '';
+    for (const text of [refused.text, server.logs(), await server.dump()]) {
+      expect(text).not.toContain(password);
+      expect(text).not.toContain(secret);
+      expect(text).not.toContain('proxy-planted');
+    }
+    await server.close();
+  });
+
+  test('asks the identity provider through it, whatever hosts instances may have', async () => {
+    using _ = trust(certificates.ca);
+    const { publicKey, privateKey } = await generateKeyPair('ES256');
+    const issuer = 'https://[3000::1]';
+    await using provider = await startOkta({
+      tls: certificates.elsewhere,
+      handler: (request, response) => {
+        const answers: Record<string, Promise<object> | object> = {
+          '/.well-known/openid-configuration': { issuer, jwks_uri: `${issuer}/keys` },
+          '/keys': exportJWK(publicKey).then((key) => ({ keys: [{ ...key, kid: 'one', alg: 'ES256' }] })),
+        };
+        Promise.resolve(answers[request.url ?? '']).then((answer) => response.end(JSON.stringify(answer)));
+      },
+    });
+    await using way = await startProxy(leadingTo(provider.port));
+    const server = await startTestServer({
+      config: {
+        outboundProxy: { host: way.host, port: way.port },
+        allowedInstanceHosts: ['okta.com'],
+        oidc: { issuer, audience: 'us', orgClaim: 'org', scopeClaim: 'scope', projectsClaim: 'projects' },
+      },
+    });
+    const { orgId } = await server.newOrganisation();
+    const token = await new SignJWT({ org: orgId, scope: 'connections:read' })
+      .setProtectedHeader({ alg: 'ES256', kid: 'one' })
+      .setIssuer(issuer)
+      .setAudience('us')
+      .setSubject('ada')
+      .setExpirationTime('5m')
+      .sign(privateKey);
+    expect((await restClient(server.url, token)('GET', '/api/v1/app-connections')).status).toBe(200);
+    expect(new Set(way.asked.map(({ target }) => target))).toEqual(new Set(['[3000::1]:443']));
+    expect(provider.requests.map(({ path }) => path)).toContain('/keys');
+    await server.close();
+  });
+});
+
+describe('in a process of its own, a server', () => {
+  const apiKey = 'planted-key-planted-key-planted-key';
+  /** What other programs take for proxies and for leave to trust anybody. */
+  const misleading = () => {
+    const url = `http://127.0.0.1:${decoy.port}`;
+    return {
+      ...{ HTTP_PROXY: url, HTTPS_PROXY: url, ALL_PROXY: url, NODE_USE_ENV_PROXY: '1' },
+      ...{ http_proxy: url, https_proxy: url, all_proxy: url, NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+    };
+  };
+
+  async function create(url: string, instanceUrl: string) {
+    const name = `at-${instanceUrl.replace(/[^a-z0-9]+/g, '-')}`.replace(/-$/, '');
+    const rest = restClient(url, apiKey);
+    const answer = await rest('POST', '/api/v1/app-connections/okta', oktaBody({ name }, { instanceUrl }));
+    return { status: answer.status, ...failureIn(answer) };
+  }
+
+  test('goes through OUTBOUND_PROXY alone, and trusts the authorities of NODE_EXTRA_CA_CERTS', async () => {
+    using folder = temporaryFolder();
+    const authority = join(folder.path, 'authority.pem');
+    writeFileSync(authority, certificates.ca.cert);
+    await using inside = await startOkta({ tls: certificates.good });
+    await using server = spawnServer({
+      ...misleading(),
+      DATA_DIR: join(folder.path, 'data'),
+      BOOTSTRAP_API_KEY: apiKey,
+      NODE_EXTRA_CA_CERTS: authority,
+      OUTBOUND_PROXY: `http://someone:${password}@127.0.0.1:${proxy.port}`,
+      TRUSTED_INSTANCE_HOSTS: inside.hostPort,
+    });
+    const url = await server.ready();
+    const before = proxy.asked.length;
+    expect(await create(url, 'https://[3000::1]:8443')).toHaveProperty('status', 200);
+    expect(proxy.asked.slice(before)).toMatchObject([
+      {
+        target: '[3000::1]:8443',
+        headers: {
+          'proxy-authorization': `Basic ${Buffer.from(`someone:${password}`).toString('base64')}`,
+        },
+      },
+    ]);
+    expect(await create(url, inside.origin)).toHaveProperty('status', 200);
+    expect(proxy.asked).toHaveLength(before + 1);
+    expect(decoy.connections()).toBe(0);
+    expect(server.stdout() + server.stderr()).not.toContain(password);
+  });
+
+  test('without them goes directly, and trusts nobody else, whatever the environment says', async () => {
+    using folder = temporaryFolder();
+    await using inside = await startOkta({ tls: certificates.good });
+    await using server = spawnServer({
+      ...misleading(),
+      DATA_DIR: join(folder.path, 'data'),
+      BOOTSTRAP_API_KEY: apiKey,
+      TRUSTED_INSTANCE_HOSTS: inside.hostPort,
+    });
+    const url = await server.ready();
+    expect(await create(url, inside.origin)).toMatchObject({
+      code: 'UPSTREAM_UNREACHABLE',
+      message: expect.stringContaining('not signed by an authority that this server trusts'),
+    });
+    expect(inside.requests).toEqual([]);
+    expect(await create(url, 'https://[3000::1]')).toHaveProperty('code', 'UPSTREAM_UNREACHABLE');
+    expect(decoy.connections()).toBe(0);
+  });
+});

@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import net, { type Socket } from 'node:net';
+
+/** What a proxy does with a CONNECT. */
+export type ProxyBehaviour = (request: IncomingMessage, socket: Socket) => void;
+
+/** An HTTP proxy on 127.0.0.1 that does as it is told. */
+export interface TestProxy extends AsyncDisposable {
+  host: string;
+  port: number;
+  /** Every CONNECT so far, the oldest first: where to, and with what headers. */
+  asked: readonly { target: string; headers: IncomingHttpHeaders }[];
+  /** How many connections were made so far, also those that came to no request. */
+  connections(): number;
+  /** From now on, does this. */
+  behave(behaviour: ProxyBehaviour): void;
+}
+
+/** Starts one. */
+export async function startProxy(behaviour: ProxyBehaviour): Promise<TestProxy> {
+  const asked: { target: string; headers: IncomingHttpHeaders }[] = [];
+  const sockets = new Set<Socket>();
+  let current = behaviour;
+  let connections = 0;
+  const server = http.createServer((request, response) => {
+    // Nothing but CONNECT is to come; whatever else does is told of too.
+    asked.push({ target: `${request.method} ${request.url}`, headers: request.headers });
+    response.writeHead(501).end();
+  });
+  server.on('connection', (socket) => {
+    connections += 1;
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('connect', (request: IncomingMessage, socket: Socket) => {
+    asked.push({ target: request.url ?? '', headers: request.headers });
+    current(request, socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+  return {
+    host: '127.0.0.1',
+    port: address.port,
+    asked,
+    connections: () => connections,
+    behave(next) {
+      current = next;
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** Makes every connection, wherever it is to go, to a port of this machine. */
+export function leadingTo(port: number): ProxyBehaviour {
+  return (_, socket) => {
+    const there = net.connect(port, '127.0.0.1');
+    there.on('error', () => socket.destroy());
+    there.once('connect', () => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      socket.pipe(there).pipe(socket);
+    });
+    socket.once('close', () => there.destroy());
+  };
+}
+
+/** Says these bytes, and hangs up. */
+export function saying(bytes: string): ProxyBehaviour {
+  return (_, socket) => void socket.end(bytes);
+}
+
+/** Refuses with a status. */
+export function refusing(status: number): ProxyBehaviour {
+  return saying(`HTTP/1.1 ${status} No\r\ncontent-length: 14\r\n\r\nproxy-planted\n`);
+}
+
+/** Takes the request and never answers. */
+export const silent: ProxyBehaviour = () => undefined;
