@@ -10,7 +10,8 @@ export function useStrictRequests(): Plugin {
     onRequestParse({ request, requestParser, setRequestParser, endResponse, fetchAPI }) {
       if (request.method === 'POST') {
         if (isPlainJson(request.headers)) setRequestParser(readBody);
-        else endResponse(new fetchAPI.Response(null, { status: 415 }));
+        else
+          endResponse(new fetchAPI.Response(null, { status: 415, headers: { accept: 'application/json' } }));
       } else if (requestParser) {
         setRequestParser(async (given) => {
           try {
