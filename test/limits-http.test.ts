@@ -16,8 +16,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** Sends a beginning and then a little now and then, and gives what is answered before the server hangs up. */
-async function dawdle(beginning: string, little: string): Promise<string> {
+/** Sends a beginning and then a little now and then, telling how often; gives what is answered before the server hangs up. */
+async function dawdle(beginning: string, little: string, told = (_sent: number) => {}): Promise<string> {
   const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
   let answer = '';
   socket.setEncoding('utf8').on('data', (text: string) => {
@@ -26,7 +26,12 @@ async function dawdle(beginning: string, little: string): Promise<string> {
   // Whoever is hung up on while sending may hear nothing of the answer.
   socket.on('error', () => {});
   socket.write(beginning);
-  const drip = setInterval(() => little && socket.write(little), 200);
+  let sent = 0;
+  const drip = setInterval(() => {
+    if (little) socket.write(little);
+    sent += 1;
+    told(sent);
+  }, 200);
   await new Promise((resolve) => socket.once('close', resolve));
   clearInterval(drip);
   return answer;
@@ -38,10 +43,18 @@ const head = (path: string, apiKey: string) =>
   `POST ${path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${apiKey}\r\ncontent-type: application/json\r\n`;
 
 describe.concurrent('a connection is not held for nothing', () => {
-  test('by who sends headers little by little', async () => {
-    expect(await dawdle('GET /health/live HTTP/1.1\r\nhost: localhost\r\n', 'x-more: x\r\n')).toMatch(
-      toldOrNot,
-    );
+  test('by who sends headers little by little, for which there is less time than for a body', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const begun = Promise.withResolvers<void>();
+    const body = dawdle(`${head('/graphql', apiKey)}content-length: 90000\r\n\r\n{`, ' ', (sent) => {
+      if (sent === 10) begun.resolve();
+    });
+    await begun.promise;
+    const headers = dawdle('GET /health/live HTTP/1.1\r\nhost: localhost\r\n', 'x-more: x\r\n');
+    const first = await Promise.race([body.then(() => 'body'), headers.then(() => 'headers')]);
+    expect(first).toBe('headers');
+    expect(await headers).toMatch(toldOrNot);
+    await body;
   });
 
   test('by who sends nothing', async () => {
