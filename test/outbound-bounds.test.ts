@@ -162,7 +162,7 @@ describe('while an Okta does not answer', () => {
     expect(answers.filter(({ text }) => text.includes('errors'))).toEqual([]);
   });
 
-  test('whoever comes too many is told at once, with when to come again, and nothing is kept', async () => {
+  test('whoever comes too many is told at once, with when to come again, and nothing is kept or written', async () => {
     const { rest, body, create } = await fresh();
     const { id } = await createOver(rest, body('stored'));
     hold();
@@ -195,6 +195,11 @@ describe('while an Okta does not answer', () => {
     expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual(waiting.map(() => 200));
     const { body: list } = await rest('GET', `${routes}?limit=100`);
     expect(at(list, 'appConnections', 'length')).toBe(waiting.length + 2);
+    const events = await rest('POST', '/graphql', {
+      query: '{ auditEvents(first: 100) { nodes { outcome } } }',
+    });
+    expect(events.text).toContain('"outcome":"OK"');
+    expect(events.text).not.toContain('UPSTREAM_UNREACHABLE');
     const { text } = await rest('POST', '/graphql', {
       query: 'query ($id: UUID!) { appConnection(id: $id) { version verification { status failingSince } } }',
       variables: { id },
