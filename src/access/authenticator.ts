@@ -1,4 +1,5 @@
 import type { Database } from '../database/database.ts';
+import { isOutage } from '../database/outage.ts';
 import { Secret } from '../secrets/secret.ts';
 import { ApiKey } from './api-key.entity.ts';
 import { assertGood, assertNotMistyped, findApiKey, hashOf } from './api-keys.ts';
@@ -65,7 +66,12 @@ export class Authenticator {
     const aMinuteAgo = new Date(Date.now() - minuteMs);
     if (!found.lastUsedAt || found.lastUsedAt <= aMinuteAgo) {
       const notSince = { $or: [{ lastUsedAt: null }, { lastUsedAt: { $lte: aMinuteAgo } }] };
-      await em.nativeUpdate(ApiKey, { id: keyId, ...notSince }, { lastUsedAt: new Date() });
+      await em
+        .nativeUpdate(ApiKey, { id: keyId, ...notSince }, { lastUsedAt: new Date() })
+        // With a disk that is full, what is there can still be read.
+        .catch((error: unknown) => {
+          if (!isOutage(error)) throw error;
+        });
     }
     const projectIds = found.projectIds ?? null;
     return new Caller({ orgId, keyId, subject: null, scopes, projectIds, expiresAt: expiresAt ?? null });

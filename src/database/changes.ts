@@ -6,6 +6,7 @@ import { describeError, type Logger } from '../log.ts';
 export const changesChannel = 'app_connections_changed';
 
 const reconnectMs = 1_000;
+const heartbeatMs = 15_000;
 
 /** Waits for what is published of one organisation. */
 export interface Listening {
@@ -81,31 +82,48 @@ export class ChangeFeed {
 
 /** Listens on a connection of its own, and whenever that is lost, on another one. */
 export async function listen(orm: MikroORM, changes: ChangeFeed, log: Logger): Promise<void> {
+  const { lost } = await listenOnce(orm, changes);
+  void lost.then(() => listenAgain(orm, changes, log));
+}
+
+/** Fulfilled once it listens; `lost` is fulfilled once it does not any more. */
+async function listenOnce(orm: MikroORM, changes: ChangeFeed): Promise<{ lost: Promise<void> }> {
   const pool = await orm.em.getConnection().getNativeClient();
   const client = await pool.connect();
-  let isHeld = true;
-  const letGo = () => {
-    if (isHeld) client.release(true);
-    isHeld = false;
-  };
-  client.once('end', () => {
-    letGo();
-    void listenAgain(orm, changes, log);
-  });
+  const lost = Promise.withResolvers<void>();
+  client.once('end', lost.resolve);
+  const letGo = once(() => client.release(true));
+  void lost.promise.then(letGo);
   client.on('notification', ({ payload }: { payload?: string }) => payload && changes.publish(payload));
-  await client.query(`listen ${changesChannel}`);
+  await client.query(`listen ${changesChannel}`).catch((error: unknown) => {
+    letGo();
+    throw error;
+  });
   changes.holding(letGo);
+  // Over a network that went without a word nothing would be heard, and nothing would say so.
+  const asking = setInterval(() => client.query('select 1').catch(lost.resolve), heartbeatMs).unref();
+  void lost.promise.then(() => clearInterval(asking));
   // Whatever changed while nobody listened.
   changes.publishAll();
+  return { lost: lost.promise };
 }
 
 async function listenAgain(orm: MikroORM, changes: ChangeFeed, log: Logger): Promise<void> {
-  await sleep(reconnectMs, undefined, { ref: false });
-  if (changes.isClosed) return;
-  try {
-    await listen(orm, changes, log);
-  } catch (error) {
-    log.warn({ error: describeError(error) }, 'changes on other servers are not heard of; trying again');
-    await listenAgain(orm, changes, log);
+  while (!changes.isClosed) {
+    await sleep(reconnectMs, undefined, { ref: false });
+    if (changes.isClosed) return;
+    try {
+      return await listen(orm, changes, log);
+    } catch (error) {
+      log.warn({ error: describeError(error) }, 'changes on other servers are not heard of; trying again');
+    }
   }
+}
+
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
 }

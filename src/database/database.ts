@@ -1,28 +1,13 @@
-import { execFile } from 'node:child_process';
-import { existsSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
 import { Migrator } from '@mikro-orm/migrations';
 import type { EntityManager, MikroORM, Options } from '@mikro-orm/postgresql';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Secret } from '../secrets/secret.ts';
 import { ChangeFeed, changesChannel, listen } from './changes.ts';
+import { openEmbedded } from './embedded.ts';
 import { migrations } from './migrations/list.ts';
-import {
-  asOwner,
-  asSystem,
-  asTenant,
-  bound,
-  inSession,
-  queryPool,
-  type Statement,
-  settleEmbedded,
-  settlePool,
-  statementTimeoutMs,
-} from './session.ts';
+import { queryPool, type Statement, settlePool, unhurried } from './pool.ts';
+import { asOwner, asSystem, asTenant, bound, inSession, statementTimeoutMs } from './session.ts';
 
 /** Where the data is. */
 export type DatabaseLocation =
@@ -73,12 +58,7 @@ export async function openDatabase(
     throw cannotOpen(error);
   });
   try {
-    await inSession(asOwner, async () => {
-      await assertServerVersion(orm);
-      // The embedded database has one connection, which the lock would take from the migrations; and one server.
-      if (location.kind === 'embedded') await orm.migrator.up();
-      else await atStart(orm.em.fork(), () => orm.migrator.up());
-    });
+    await unhurried(() => inSession(asOwner, () => migrate(orm, location)));
   } catch (error) {
     await orm.close(true);
     throw cannotOpen(error);
@@ -108,14 +88,22 @@ export async function openDatabase(
   };
 }
 
+async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void> {
+  await assertServerVersion(orm);
+  // The embedded database has one connection, which the lock would take from the migrations; and one server.
+  if (location.kind === 'embedded') await orm.migrator.up();
+  else await atStart(orm.em.fork(), () => orm.migrator.up());
+}
+
 /** Runs what only one server may do at a time while starting, in one transaction under one lock. */
 export async function atStart<T>(em: EntityManager, work: (em: EntityManager) => Promise<T>): Promise<T> {
-  return em.transactional(async (locked) => {
+  const locking = async (locked: EntityManager) => {
     // Another server's migrations may take longer than a statement otherwise may.
     await locked.execute('set local statement_timeout = 0');
     await locked.execute(`select pg_advisory_xact_lock(${startLock})`);
     return work(locked);
-  });
+  };
+  return unhurried(() => em.transactional(locking));
 }
 
 /** Connects without migrating. */
@@ -152,43 +140,6 @@ export async function openOrm(
     });
   }
   return openEmbedded(shared, location.folder);
-}
-
-async function openEmbedded(shared: Partial<Options>, folder: string | undefined): Promise<MikroORM> {
-  // Optimising PostgreSQL's WebAssembly takes half a gigabyte at its peak and gains nothing at our load, and the
-  // heap may grow slowly: whoever needs more speed has a PostgreSQL.
-  for (const flag of ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering', '--optimize-for-size']) {
-    setFlagsFromString(flag);
-  }
-  if (folder !== undefined && !existsSync(folder)) await initialise(folder);
-  if (folder !== undefined && !existsSync(join(folder, 'PG_VERSION'))) {
-    throw new StartError(`DATA_DIR: ${folder} is not a database; put the whole of it back, or move it away`);
-  }
-  const [{ MikroORM }, { PGlite }] = await Promise.all([
-    import('@mikro-orm/pglite'),
-    import('@electric-sql/pglite'),
-  ]);
-  const orm = await MikroORM.init({
-    ...shared,
-    dbName: folder ?? 'memory://',
-    driverOptions: {
-      startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
-    },
-  });
-  settleEmbedded(await orm.em.getConnection().getNativeClient());
-  return orm;
-}
-
-/**
- * Makes an empty database, aside and then renamed, so that a start that is cut off leaves no half of one; and in a
- * process of its own, which gives back the hundreds of megabytes that it takes when it ends.
- */
-async function initialise(folder: string): Promise<void> {
-  const aside = `${folder}.new`;
-  rmSync(aside, { recursive: true, force: true });
-  const script = fileURLToPath(new URL('./initialise-embedded.ts', import.meta.url));
-  await promisify(execFile)(process.execPath, [script, aside]);
-  renameSync(aside, folder);
 }
 
 async function assertServerVersion(orm: MikroORM): Promise<void> {

@@ -1,25 +1,39 @@
 import { Problem } from '../errors.ts';
 import { describeError, type Logger } from '../log.ts';
 
-/** A statement or a lock that took too long, and what the operating system says when nobody is there. */
+/** What PostgreSQL says when there is no room on its disk. */
+export const diskFullCode = '53100';
+
+/**
+ * A statement or a lock that took too long; no room on the disk or in memory; a standby, which writes nothing; and what
+ * the operating system says when nobody is there.
+ */
 const codes = new Set([
-  ...['57014', '55P03'],
+  ...['57014', '55P03', diskFullCode, '53200', '25006'],
   ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
 ]);
 
 /** What the driver says without a code: no connection was free, or one was lost. */
-const messages = /^(timeout exceeded when trying to connect|Connection terminated)/;
+const messages =
+  /^(timeout exceeded when trying to connect|Connection terminated|Client (has encountered|was closed))/;
 
-/**
- * What callers are told when it is the database that does not answer, or not in time; undefined for every other error.
- * It goes into the log too.
- */
-export function outageOf(error: unknown, log: Logger): Problem | undefined {
-  if (!(error instanceof Error) || error instanceof Problem) return undefined;
+/** Whether it is the database that does not answer, or not in time, or has no room. */
+export function isOutage(error: unknown): error is Error {
+  if (!(error instanceof Error) || error instanceof Problem) return false;
   // Whatever PostgreSQL says with FATAL, it hangs up: it is stopping, starting, full, or lets nobody in.
   const { code, severity } = error as { code?: unknown; severity?: unknown };
-  const isOutage = codes.has(String(code)) || severity === 'FATAL' || messages.test(error.message);
-  if (!isOutage) return undefined;
+  return codes.has(String(code)) || severity === 'FATAL' || messages.test(error.message);
+}
+
+/** What callers are told of an outage; undefined for every other error. It goes into the log too. */
+export function outageOf(error: unknown, log: Logger): Problem | undefined {
+  if (!isOutage(error)) return undefined;
+  if ((error as { code?: unknown }).code === diskFullCode) {
+    log.error({ error: describeError(error) }, 'the disk of the database is full; nothing can be changed');
+    return new Problem('SERVICE_UNAVAILABLE', 'The disk of our database is full. Nothing was changed.', {
+      remedy: 'Tell the operator; what is there can be read meanwhile.',
+    });
+  }
   log.warn({ error: describeError(error) }, 'the database does not answer in time');
   return new Problem('SERVICE_UNAVAILABLE', 'Our database does not answer, or not in time.', {
     remedy: 'Try again in a while; a change that has an idempotency key is not made twice.',

@@ -20,6 +20,7 @@ import {
   temporaryFolder,
   until,
 } from './process.ts';
+import { tokenOf } from './sealed.ts';
 import { inParallel, Traffic } from './traffic.ts';
 
 /** How large the proof is to be. */
@@ -206,12 +207,7 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
       failures.push(`${id} is gone`);
       continue;
     }
-    const { orgId, app, method, publicCredentials, sealedCredentials, dataKeyId } = row;
-    const host = new URL(publicCredentials.instanceUrl ?? '').host;
-    const binding = { orgId, connectionId: id, app, method, host };
-    const sealed = { text: sealedCredentials ?? '', dataKeyId };
-    const secrets = await vault.open(em, binding, sealed).catch(() => undefined);
-    if (secrets?.apiToken?.reveal() === token) opened += 1;
+    if ((await tokenOf(row, em, vault)) === token) opened += 1;
     else failures.push(`${id} does not open to what was stored`);
     if (
       made &&

@@ -1,0 +1,73 @@
+/**
+ * Proves that nothing acknowledged is lost: `npm run faults`, with PostgreSQL installed, of which it makes clusters of
+ * its own. Kills 200 servers and 50 times PostgreSQL under load, and 50 servers with an embedded database; takes
+ * PostgreSQL away for 30 s; fills the disk (as root, who may mount one). Exit code 1 when anything did not go as it should.
+ *
+ * `npm run faults -- --times 0.1` does a tenth of it; `--only servers` one part: servers, embedded, stopped, frozen,
+ * disk, or control, which has to lose something, since PostgreSQL is told to acknowledge what it has not yet written.
+ */
+import { parseArgs } from 'node:util';
+import { goAway } from '../test/testkit/faults/away.ts';
+import type { Findings } from '../test/testkit/faults/check.ts';
+import {
+  lazyCommits,
+  type Seen,
+  surviveEmbedded,
+  surviveOnPostgreSQL,
+} from '../test/testkit/faults/proof.ts';
+import { canMount, fillDisk } from '../test/testkit/faults/small-disk.ts';
+
+const { values } = parseArgs({
+  options: { times: { type: 'string', default: '1' }, only: { type: 'string' } },
+});
+const times = (count: number) => Math.ceil(count * Number(values.times));
+const awayMs = 30_000;
+
+const sum = (findings: Findings) => Object.values(findings).reduce((total, count) => total + count, 0);
+const isWhole = ({ findings, wrongAnswers }: Seen) => sum(findings) + wrongAnswers.length === 0;
+
+/** Each tells what it saw, and says whether that is as it should be. */
+const parts: Record<string, () => Promise<boolean>> = {
+  servers: async () => {
+    const seen = await surviveOnPostgreSQL({ servers: times(200), databases: times(50) });
+    return tell(seen, isWhole(seen));
+  },
+  embedded: async () => {
+    const seen = await surviveEmbedded({ servers: times(50) });
+    return tell(seen, isWhole(seen));
+  },
+  control: async () => {
+    const seen = await surviveOnPostgreSQL({ servers: 0, databases: times(10) }, ...lazyCommits);
+    return tell(seen, seen.findings.lost > 0);
+  },
+  stopped: () => away('stopped'),
+  frozen: () => away('frozen'),
+  disk: async () => {
+    if (!canMount) return tell('skipped: no file system may be mounted here', true);
+    const seen = await fillDisk();
+    const codes = seen.change?.errors?.map(({ extensions }) => extensions.code);
+    return tell(seen, sum(seen.findings) === 0 && codes?.[0] === 'SERVICE_UNAVAILABLE' && !!seen.read?.data);
+  },
+};
+
+async function away(how: 'stopped' | 'frozen'): Promise<boolean> {
+  const seen = await goAway(how, awayMs * Math.min(1, Number(values.times)));
+  const isRight = seen.acknowledged === 0 && seen.backAfterMs < 5_000 && sum(seen.findings) === 0;
+  return tell(
+    seen,
+    isRight && Object.keys(seen.codes).every((code) => ['SERVICE_UNAVAILABLE', 'data'].includes(code)),
+  );
+}
+
+function tell(seen: unknown, isRight: boolean): boolean {
+  console.dir(seen, { depth: 5 });
+  return isRight;
+}
+
+for (const [name, run] of Object.entries(parts)) {
+  if (values.only !== undefined && values.only !== name) continue;
+  console.log(`== ${name}`);
+  const isRight = await run();
+  console.log(isRight ? 'as it should be' : 'NOT as it should be');
+  if (!isRight) process.exitCode = 1;
+}

@@ -1,0 +1,116 @@
+import { execFile } from 'node:child_process';
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import type { PGlite, Transaction } from '@electric-sql/pglite';
+import type { MikroORM, Options } from '@mikro-orm/postgresql';
+import { StartError } from '../errors.ts';
+import { diskFullCode } from './outage.ts';
+import { currentSession, settingsOf, settleSql } from './session.ts';
+
+/** Its log grows by files of 16 MiB; besides those, tables and indexes grow. */
+const spareBytes = 40 * 2 ** 20;
+
+/**
+ * Opens the embedded PostgreSQL (PGlite).
+ *
+ * @param folder where the data is; without one it is in memory
+ * @throws StartError
+ */
+export async function openEmbedded(shared: Partial<Options>, folder: string | undefined): Promise<MikroORM> {
+  // Optimising PostgreSQL's WebAssembly takes half a gigabyte at its peak and gains nothing at our load, and the
+  // heap may grow slowly: whoever needs more speed has a PostgreSQL.
+  for (const flag of ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering', '--optimize-for-size']) {
+    setFlagsFromString(flag);
+  }
+  if (folder !== undefined) await prepare(folder);
+  const [{ MikroORM }, { PGlite }] = await Promise.all([
+    import('@mikro-orm/pglite'),
+    import('@electric-sql/pglite'),
+  ]);
+  const orm = await MikroORM.init({
+    ...shared,
+    dbName: folder ?? 'memory://',
+    driverOptions: {
+      startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
+    },
+  });
+  settle(await orm.em.getConnection().getNativeClient(), folder);
+  return orm;
+}
+
+async function prepare(folder: string): Promise<void> {
+  // Recovery writes too, whatever state the data was left in.
+  if (!(await hasRoom(dirname(folder)))) {
+    throw new StartError(
+      `DATA_DIR: the disk of ${dirname(folder)} is full; the embedded database needs 40 MiB free`,
+    );
+  }
+  if (!existsSync(folder)) await initialise(folder);
+  if (!existsSync(join(folder, 'PG_VERSION'))) {
+    throw new StartError(`DATA_DIR: ${folder} is not a database; put the whole of it back, or move it away`);
+  }
+}
+
+/**
+ * Makes an empty database, aside and then renamed, so that a start that is cut off leaves no half of one; and in a
+ * process of its own, which gives back the hundreds of megabytes that it takes when it ends.
+ */
+async function initialise(folder: string): Promise<void> {
+  const aside = `${folder}.new`;
+  rmSync(aside, { recursive: true, force: true });
+  const script = fileURLToPath(new URL('./initialise-embedded.ts', import.meta.url));
+  await promisify(execFile)(process.execPath, [script, aside]);
+  renameSync(aside, folder);
+}
+
+/**
+ * Puts the one connection, which is lent for one statement or transaction at a time, into the session of its borrower;
+ * and lets nobody write while the disk is about to be full: PGlite would try for ever.
+ */
+function settle(database: PGlite, folder: string | undefined): void {
+  const query = database.query.bind(database);
+  const transaction = database.transaction.bind(database);
+  let settled: string | undefined;
+  const ready = async (isWrite: boolean) => {
+    if (isWrite && folder !== undefined && !(await hasRoom(folder))) throw new DiskFull();
+    const settings = settingsOf(currentSession());
+    if (settled === settings.join()) return;
+    settled = undefined;
+    await query(settleSql, settings);
+    settled = settings.join();
+  };
+  database.query = async (...given) => {
+    await ready(isWrite(given[0]));
+    return query(...given);
+  };
+  database.transaction = async (work) => {
+    // Whoever has begun a transaction waits for it to have begun, and only then hears of its statements.
+    const refusal = await ready(true).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    return transaction((tx) => work(refusal === undefined ? tx : refusing(tx, refusal)));
+  };
+}
+
+function isWrite(sql: string): boolean {
+  return !/^\s*select\b/i.test(sql);
+}
+
+function refusing(transaction: Transaction, refusal: unknown): Transaction {
+  return { ...transaction, query: () => Promise.reject(refusal), exec: () => Promise.reject(refusal) };
+}
+
+async function hasRoom(folder: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize >= spareBytes;
+}
+
+/** As PostgreSQL would say it, if it could. */
+class DiskFull extends Error {
+  readonly code = diskFullCode;
+}

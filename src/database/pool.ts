@@ -1,0 +1,99 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import {
+  currentSession,
+  inSession,
+  type Session,
+  settingsOf,
+  settleSql,
+  statementTimeoutMs,
+} from './session.ts';
+
+/** Longer than PostgreSQL works on a statement, which says so itself as long as it can be heard. */
+const patienceMs = statementTimeoutMs + 2_000;
+
+const unhurriedWork = new AsyncLocalStorage<true>();
+
+/** Runs work whose statements may take any time: what migrating takes, nobody knows beforehand. */
+export function unhurried<T>(work: () => T): T {
+  return unhurriedWork.run(true, work);
+}
+
+/** What of the driver's pool is used here. */
+export interface Pool {
+  connect(): Promise<Client>;
+  on(event: 'connect', listener: (client: Client) => void): unknown;
+}
+
+interface Client {
+  query(sql: string, values: string[]): Promise<unknown>;
+  query(statement: Statement): Promise<unknown>;
+  release(isBroken?: boolean): void;
+  readonly connection: { readonly stream: { destroy(error: Error): void } };
+}
+
+/** A statement as the driver takes it, with `$1` for its first value; prepared, if it has a name. */
+export interface Statement {
+  name?: string;
+  text: string;
+  values?: readonly unknown[];
+}
+
+/** Runs a statement of somebody else's making on a connection of the pool. */
+export async function queryPool(pool: Pool, session: Session, statement: Statement): Promise<unknown> {
+  const client = await inSession(session, () => pool.connect());
+  try {
+    const result = await client.query(statement);
+    client.release();
+    return result;
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
+}
+
+/**
+ * Lends no connection that is in another session than its borrower's, and gives up those over which nothing is heard.
+ * The former costs one statement, and none when the connection was in this session already; MikroORM's own ways cost
+ * three for every statement, or a transaction.
+ */
+export function settlePool(pool: Pool): void {
+  pool.on('connect', giveUpInTime);
+  const connect = pool.connect.bind(pool);
+  const settled = new WeakMap<Client, string>();
+  pool.connect = async () => {
+    const settings = settingsOf(currentSession());
+    const client = await connect();
+    if (settled.get(client) === settings.join()) return client;
+    try {
+      settled.delete(client);
+      await client.query(settleSql, settings);
+      settled.set(client, settings.join());
+      return client;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  };
+}
+
+/**
+ * Cuts a connection whose server says nothing for too long: it may be frozen, or the network between gone without a
+ * word. The statement fails, and the pool makes a new connection; the driver's own time-out would lend this one again.
+ */
+function giveUpInTime(client: Client): void {
+  const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+  client.query = (...given: unknown[]) => {
+    const result = query(...given);
+    if (unhurriedWork.getStore() || !(result instanceof Promise)) return result as Promise<unknown>;
+    const timer = setTimeout(
+      () => client.connection.stream.destroy(new SilentDatabase('nothing was heard for too long')),
+      patienceMs,
+    );
+    return result.finally(() => clearTimeout(timer));
+  };
+}
+
+/** As the operating system would have it, had it waited. */
+class SilentDatabase extends Error {
+  readonly code = 'ETIMEDOUT';
+}

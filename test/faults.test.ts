@@ -1,0 +1,125 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { goAway } from './testkit/faults/away.ts';
+import { check } from './testkit/faults/check.ts';
+import { canMakeCluster } from './testkit/faults/cluster.ts';
+import { Journal } from './testkit/faults/journal.ts';
+import { Load } from './testkit/faults/load.ts';
+import { lazyCommits, surviveEmbedded, surviveOnPostgreSQL } from './testkit/faults/proof.ts';
+import { canMount, fillDisk } from './testkit/faults/small-disk.ts';
+import { until } from './testkit/process.ts';
+import { startTestServer } from './testkit/server.ts';
+
+const nothing = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
+// On a machine that is busy, each start takes seconds.
+const timeout = 180_000;
+
+describe.runIf(testDatabaseUrl && canMakeCluster)('with PostgreSQL', () => {
+  test('nothing acknowledged is lost when servers and PostgreSQL are killed under load', {
+    timeout,
+  }, async () => {
+    const { findings, wrongAnswers, changes } = await surviveOnPostgreSQL({ servers: 3, databases: 3 });
+    expect(wrongAnswers).toEqual([]);
+    expect(findings).toEqual(nothing);
+    expect(changes.acknowledged).toBeGreaterThan(0);
+  });
+
+  test('which would be noticed: a PostgreSQL that acknowledges before it writes loses', {
+    timeout,
+  }, async () => {
+    const { findings } = await surviveOnPostgreSQL({ servers: 0, databases: 3 }, ...lazyCommits);
+    expect(findings.lost).toBeGreaterThan(0);
+  });
+
+  test('while it is stopped, everybody is told so, and all goes on by itself when it is back', {
+    timeout,
+  }, async () => {
+    const { codes, acknowledged, findings } = await goAway('stopped', 2_000);
+    expect(Object.keys(codes)).toEqual(['SERVICE_UNAVAILABLE']);
+    expect(acknowledged).toBe(0);
+    expect(findings).toEqual(nothing);
+  });
+
+  test('when it says nothing any more, nobody waits for ever, nor is told what is not so', {
+    timeout,
+  }, async () => {
+    const { codes, acknowledged, findings } = await goAway('frozen', 14_000);
+    expect(codes).toMatchObject({ SERVICE_UNAVAILABLE: expect.any(Number) });
+    // Whoever asked shortly before it was back may still have been answered.
+    expect(Object.keys({ data: 0, ...codes }).toSorted()).toEqual(['SERVICE_UNAVAILABLE', 'data']);
+    expect(acknowledged).toBe(0);
+    expect(findings).toEqual(nothing);
+  });
+});
+
+describe.runIf(!testDatabaseUrl)('with the embedded database', () => {
+  test('nothing acknowledged is lost when the server is killed under load', { timeout }, async () => {
+    const { findings, wrongAnswers, changes } = await surviveEmbedded({ servers: 3 });
+    expect(wrongAnswers).toEqual([]);
+    expect(findings).toEqual(nothing);
+    expect(changes.acknowledged).toBeGreaterThan(0);
+  });
+
+  test.runIf(canMount)(
+    'a full disk stops changes but not reading, and costs no data',
+    { timeout },
+    async () => {
+      const { change, read, lastWords, afterwards, findings } = await fillDisk();
+      expect(change?.errors?.[0]).toMatchObject({
+        message: 'The disk of our database is full. Nothing was changed.',
+        extensions: { code: 'SERVICE_UNAVAILABLE', remedy: expect.stringContaining('operator') },
+      });
+      expect(read?.data).toEqual({ appConnections: { totalCount: expect.any(Number) } });
+      expect(lastWords).toMatch(/DATA_DIR: the disk of \S+ is full/);
+      expect(afterwards?.data?.change?.appConnection.version).toBe(1);
+      expect(findings).toEqual(nothing);
+    },
+  );
+});
+
+describe('what is looked for after a kill is found', () => {
+  test.each([
+    ['a connection that is gone', { lost: 1, wronglyTold: 1 }, 'delete from app_connection where id = ?'],
+    [
+      'a change that is gone',
+      { lost: 1, wronglyTold: 1 },
+      "update app_connection set version = version - 1, description = 'before' where id = ?",
+    ],
+    [
+      'a change that was made twice',
+      { duplicated: 1, wronglyTold: 1 },
+      'update app_connection set version = version + 1 where id = ?',
+    ],
+    [
+      'credentials that do not open',
+      { unopenable: 1 },
+      `update app_connection set sealed_credentials = overlay(sealed_credentials placing '${randomBytes(4).toString('hex')}' from 300) where id = ?`,
+    ],
+    [
+      'a change that the audit trail does not tell of',
+      { wronglyTold: 1, brokenChains: 1 },
+      'delete from audit_event where connection_id = ? and seq = (select max(seq) from audit_event where connection_id = ?)',
+    ],
+  ])('%s', async (_, findings, damage) => {
+    const server = await startTestServer();
+    try {
+      const { apiKey } = await server.newOrganisation();
+      const journal = new Journal();
+      const load = new Load(journal, apiKey, () => [server.url]);
+      load.start(2);
+      await until('a connection was changed', () => (journal.counts.acknowledged > 8 ? true : undefined));
+      await load.stop();
+      expect(await check(journal, server.database, server.vault)).toEqual(nothing);
+
+      const em = server.asOwner();
+      const changed = await em.findOneOrFail(AppConnection, { version: { $gt: 1 } });
+      await em.execute('alter table audit_event disable trigger user');
+      await em.execute(damage, Array(damage.split('?').length - 1).fill(changed.id));
+      expect(await check(journal, server.database, server.vault)).toEqual({ ...nothing, ...findings });
+    } finally {
+      await server.close();
+    }
+  });
+});

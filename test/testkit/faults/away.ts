@@ -1,0 +1,84 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Secret } from '../../../src/secrets/secret.ts';
+import { temporaryFolder, until } from '../process.ts';
+import type { Findings } from './check.ts';
+import { makeCluster } from './cluster.ts';
+import { Fleet } from './fleet.ts';
+import { Entry, Journal } from './journal.ts';
+import { type Answer, ask, tryToMake } from './load.ts';
+import { lookInto } from './proof.ts';
+
+/** What callers saw of a server whose PostgreSQL was away. */
+export interface Away {
+  /** How often each code was answered to whoever wanted to change or read something; `data` is none. */
+  codes: Record<string, number>;
+  /** Of those answers, those that a request to change something got. */
+  acknowledged: number;
+  /** The longest that anybody waited for one of these answers, in milliseconds. */
+  slowestMs: number;
+  /** From the return of PostgreSQL until the server said that it is ready and made a connection, in milliseconds. */
+  backAfterMs: number;
+  findings: Findings;
+}
+
+/**
+ * Takes PostgreSQL away from a server that is asked for things, and gives it back.
+ *
+ * @param how `stopped`: connections are refused; `frozen`: they stay open, and nothing is answered
+ */
+export async function goAway(how: 'stopped' | 'frozen', ms: number): Promise<Away> {
+  await using cluster = await makeCluster();
+  using folder = temporaryFolder();
+  const keys = `first:${randomBytes(32).toString('base64')}`;
+  const settings = { DATABASE_URL: cluster.url, DATA_DIR: folder.path, ENCRYPTION_KEYS: keys };
+  await using fleet = new Fleet(settings);
+  await fleet.start(1);
+  const [url = ''] = fleet.urls();
+  const journal = new Journal();
+  const make = () => {
+    const entry = new Entry(`away-${randomUUID()}`);
+    journal.entries.push(entry);
+    return tryToMake(url, fleet.apiKey, entry);
+  };
+  const first = await make();
+  if (!first?.data?.change) throw new Error(`There was nothing to begin with: ${JSON.stringify(first)}`);
+
+  await (how === 'stopped' ? cluster.kill() : cluster.freeze());
+  const seen: { answer: Answer | undefined; waitedMs: number; isChange: boolean }[] = [];
+  const asking: Promise<void>[] = [];
+  const timed = async (isChange: boolean) => {
+    const start = performance.now();
+    const answer = await (isChange ? make() : ask(url, fleet.apiKey, '{ appConnections { totalCount } }'));
+    seen.push({ answer, waitedMs: performance.now() - start, isChange });
+  };
+  const end = performance.now() + ms;
+  while (performance.now() < end) {
+    asking.push(timed(true), timed(false));
+    await sleep(250);
+  }
+  const whileAway = seen.length;
+  await (how === 'stopped' ? cluster.start() : cluster.thaw());
+  const back = performance.now();
+  await until('the server is ready again and makes connections', async () => {
+    const health = await fetch(`${url}/health/ready`);
+    return health.ok && (await make())?.data?.change ? true : undefined;
+  });
+  const backAfterMs = performance.now() - back;
+  await Promise.all(asking);
+  await fleet.stop();
+
+  const codes: Record<string, number> = {};
+  for (const { answer } of seen) {
+    const code = answer?.errors?.[0]?.extensions.code ?? (answer ? 'data' : 'no answer');
+    codes[code] = (codes[code] ?? 0) + 1;
+  }
+  return {
+    codes,
+    acknowledged: seen.slice(0, whileAway).filter(({ answer, isChange }) => isChange && answer?.data?.change)
+      .length,
+    slowestMs: Math.max(...seen.map(({ waitedMs }) => waitedMs)),
+    backAfterMs,
+    findings: await lookInto(journal, { kind: 'postgresql', url: new Secret(cluster.url) }, keys),
+  };
+}

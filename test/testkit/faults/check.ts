@@ -1,0 +1,66 @@
+import { Organisation } from '../../../src/access/organisation.entity.ts';
+import { AuditEvent } from '../../../src/audit/audit-event.entity.ts';
+import { verifyChain } from '../../../src/audit/chain.ts';
+import { AppConnection } from '../../../src/connections/app-connection.entity.ts';
+import type { Database } from '../../../src/database/database.ts';
+import { asOwner, bound } from '../../../src/database/session.ts';
+import type { Vault } from '../../../src/secrets/vault.ts';
+import { tokenOf } from '../sealed.ts';
+import type { Entry, Journal, State } from './journal.ts';
+
+/** What is not as the journal has it; every number is to be 0. */
+export interface Findings {
+  /** Acknowledged, and not there, or only as it was before. */
+  lost: number;
+  /** There twice, or changed more often than was asked. */
+  duplicated: number;
+  /** Whose credentials do not open, or are others than were given. */
+  unopenable: number;
+  /** Whose events of the audit trail are not one for each change. */
+  wronglyTold: number;
+  /** Organisations whose chain is not whole. */
+  brokenChains: number;
+}
+
+/** What there is in the database, held against what the clients know. */
+export async function check(journal: Journal, database: Database, vault: Vault): Promise<Findings> {
+  const owner = () => bound(database.forkAcross(), asOwner);
+  const findings: Findings = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
+  const rows = await owner().find(AppConnection, {}, { populate: ['sealedCredentials'] });
+  const byName = Map.groupBy(rows, ({ name }) => name);
+  const events = await owner().find(AuditEvent, { outcome: 'OK', connectionId: { $ne: null } });
+  const told = Map.groupBy(events, ({ connectionId }) => connectionId);
+
+  for (const entry of journal.entries) {
+    const found = byName.get(entry.name) ?? [];
+    byName.delete(entry.name);
+    if (found.length > 1) findings.duplicated += 1;
+    const [row] = found;
+    const state = row && entry.possible.find((possible) => possible?.version === row.version);
+    if (!row || !state || state.description !== row.description || (entry.id && entry.id !== row.id)) {
+      if (!row && entry.possible.includes(undefined)) continue;
+      findings[row && row.version > newest(entry) ? 'duplicated' : 'lost'] += 1;
+      continue;
+    }
+    if ((await tokenOf(row, owner(), vault)) !== state.token) findings.unopenable += 1;
+    const actions = told.get(row.id)?.map(({ action }) => action) ?? [];
+    const isRight =
+      actions.length === row.version &&
+      actions.filter((action) => action === 'CREATE_CONNECTION').length === 1 &&
+      actions.filter((action) => action === 'UPDATE_CONNECTION').length === row.version - 1;
+    if (!isRight) findings.wronglyTold += 1;
+    told.delete(row.id);
+  }
+  // What nobody has asked for, and what is told of that is not there.
+  findings.duplicated += byName.size;
+  findings.wronglyTold += told.size;
+  for (const { id } of await owner().find(Organisation, {})) {
+    const chain = await verifyChain(() => database.fork(id), vault, id);
+    if ('problem' in chain) findings.brokenChains += 1;
+  }
+  return findings;
+}
+
+function newest({ possible }: Entry): number {
+  return Math.max(...possible.map((state: State | undefined) => state?.version ?? 0));
+}

@@ -1,0 +1,121 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chownSync, globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { closedPort, temporaryFolder, until } from '../process.ts';
+
+/** A PostgreSQL of one's own, to be treated badly. */
+export interface Cluster extends AsyncDisposable {
+  /** Of its database `postgres`. */
+  url: string;
+  /** Ends every process of it at once, as a power cut would. */
+  kill(): Promise<void>;
+  /** Fulfilled once it takes connections, after what recovery it needs. */
+  start(): Promise<void>;
+  /** Every process of it stops where it is: connections stay open, and nothing is answered. */
+  freeze(): void;
+  thaw(): void;
+}
+
+const binaries = globSync('/usr/lib/postgresql/*/bin').toSorted(byVersion).at(-1);
+
+/** Whether PostgreSQL is installed here, so that a cluster can be made. */
+export const canMakeCluster = binaries !== undefined;
+
+/**
+ * Makes an empty cluster and starts it.
+ *
+ * @param settings such as `synchronous_commit=off`
+ */
+export async function makeCluster(...settings: string[]): Promise<Cluster> {
+  if (binaries === undefined) throw new Error('PostgreSQL is not installed here');
+  const folder = temporaryFolder();
+  const owner = ownerOfProcesses();
+  if (owner.uid !== undefined) chownSync(folder.path, owner.uid, owner.gid ?? owner.uid);
+  const data = join(folder.path, 'data');
+  const run = (name: string, ...args: string[]) =>
+    execFileSync(join(binaries, name), args, { ...owner, cwd: folder.path, stdio: 'pipe' });
+  run('initdb', '--pgdata', data, '--username', 'postgres', '--auth', 'trust', '--no-sync');
+  const port = await closedPort();
+  const given = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings];
+  let main: ReturnType<typeof spawn> | undefined;
+
+  /** The postmaster, and behind it all those that it has started. */
+  const processes = (): number[] => {
+    if (main?.pid === undefined) return [];
+    return [main.pid, ...childrenOf(main.pid)];
+  };
+  const cluster: Cluster = {
+    url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
+    async start() {
+      main = spawn(
+        join(binaries, 'postgres'),
+        ['-D', data, '-p', `${port}`, ...given.flatMap((setting) => ['-c', setting])],
+        { ...owner, cwd: folder.path, stdio: 'ignore' },
+      );
+      await until('PostgreSQL takes connections', () => {
+        try {
+          return run('pg_isready', '--host', '127.0.0.1', '--port', `${port}`);
+        } catch {
+          return undefined;
+        }
+      });
+    },
+    async kill() {
+      if (!main || main.exitCode !== null || main.signalCode !== null) return;
+      const ended = once(main, 'exit');
+      // So that it starts none while they are counted.
+      main.kill('SIGSTOP');
+      const all = processes();
+      for (const pid of all) signal(pid, 'SIGKILL');
+      await ended;
+      await until('all of PostgreSQL is gone', () => (all.some(isThere) ? undefined : true));
+    },
+    freeze() {
+      main?.kill('SIGSTOP');
+      for (const pid of processes()) signal(pid, 'SIGSTOP');
+    },
+    thaw() {
+      for (const pid of processes()) signal(pid, 'SIGCONT');
+    },
+    async [Symbol.asyncDispose]() {
+      await cluster.kill();
+      folder[Symbol.dispose]();
+    },
+  };
+  await cluster.start();
+  return cluster;
+}
+
+/** PostgreSQL refuses to run as root. */
+function ownerOfProcesses(): { uid?: number; gid?: number } {
+  if (process.getuid?.() !== 0) return {};
+  const [, uid, gid] = /^postgres:[^:]*:(\d+):(\d+)/m.exec(readFileSync('/etc/passwd', 'utf8')) ?? [];
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+function isThere(pid: number): boolean {
+  try {
+    // One that has ended and that nobody has asked for yet holds on to nothing any more.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+function byVersion(a: string, b: string): number {
+  const version = (path: string) => Number(/\/(\d+)\//.exec(path)?.[1]);
+  return version(a) - version(b);
+}

@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto';
+import { type ServerProcess, spawnServer } from '../process.ts';
+
+/** Servers on one database, each killed and started again as often as asked. */
+export class Fleet implements AsyncDisposable {
+  readonly apiKey = randomBytes(24).toString('hex');
+  readonly #settings: Record<string, string>;
+  readonly #running = new Map<number, { server: ServerProcess; url: string }>();
+  /** How often a server was killed. */
+  kills = 0;
+
+  /** @param settings of every server: its database and its keys */
+  constructor(settings: Record<string, string>) {
+    this.#settings = { ...settings, BOOTSTRAP_API_KEY: this.apiKey, LOG_LEVEL: 'warn' };
+  }
+
+  /** The servers that are up. */
+  urls(): string[] {
+    return [...this.#running.values()].map(({ url }) => url);
+  }
+
+  /** Starts a server under a number of its own. */
+  async start(number: number): Promise<void> {
+    const server = spawnServer(this.#settings);
+    try {
+      this.#running.set(number, { server, url: await server.ready() });
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** kill -9, with whatever it is about. */
+  async kill(number: number): Promise<void> {
+    const running = this.#running.get(number);
+    if (!running) return;
+    running.server.kill('SIGKILL');
+    this.#running.delete(number);
+    await running.server.ended();
+    this.kills += 1;
+  }
+
+  /** Kills one server and starts it again, whenever it is time, until it is enough. */
+  async killOften(number: number, isTime: () => Promise<unknown>, isEnough: () => boolean): Promise<void> {
+    while (!isEnough()) {
+      await isTime();
+      await this.kill(number);
+      await this.start(number);
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const { server } of this.#running.values()) {
+      server.kill('SIGTERM');
+      await server.ended();
+    }
+    this.#running.clear();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { server } of this.#running.values()) await server[Symbol.asyncDispose]();
+  }
+}

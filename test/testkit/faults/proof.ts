@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type DatabaseLocation, openDatabase } from '../../../src/database/database.ts';
+import { entities } from '../../../src/entities.ts';
+import { createLog } from '../../../src/log.ts';
+import { parseKeyring } from '../../../src/secrets/keyring.ts';
+import { Secret } from '../../../src/secrets/secret.ts';
+import { Vault } from '../../../src/secrets/vault.ts';
+import { temporaryFolder, until } from '../process.ts';
+import { check, type Findings } from './check.ts';
+import { makeCluster } from './cluster.ts';
+import { Fleet } from './fleet.ts';
+import { Journal } from './journal.ts';
+import { Load } from './load.ts';
+
+/** How often to kill what. */
+export interface Kills {
+  servers: number;
+  /** Of PostgreSQL; none on the embedded database. */
+  databases?: number;
+}
+
+/** What was done, and what was seen afterwards. */
+export interface Seen {
+  kills: Kills;
+  seconds: number;
+  /** Changes by what clients were told of them. */
+  changes: Journal['counts'];
+  connections: number;
+  wrongAnswers: string[];
+  findings: Findings;
+}
+
+/** With these, PostgreSQL says that something is written before it is. */
+export const lazyCommits = ['synchronous_commit=off', 'wal_writer_delay=10s'];
+
+const workers = 8;
+const firstRootKey = () => `first:${randomBytes(32).toString('base64')}`;
+
+/** Kills servers and their PostgreSQL under load, and looks what is left. */
+export async function surviveOnPostgreSQL(kills: Kills, ...settings: string[]): Promise<Seen> {
+  await using cluster = await makeCluster(...settings);
+  using folder = temporaryFolder();
+  const keys = firstRootKey();
+  await using fleet = new Fleet({
+    DATABASE_URL: cluster.url,
+    DATA_DIR: folder.path,
+    ENCRYPTION_KEYS: keys,
+  });
+  await Promise.all([fleet.start(1), fleet.start(2)]);
+  const location = { kind: 'postgresql', url: new Secret(cluster.url) } as const;
+  return await survive(fleet, keys, location, kills, async (afterSome) => {
+    const isEnough = () => fleet.kills >= kills.servers;
+    await Promise.all([1, 2].map((number) => fleet.killOften(number, afterSome, isEnough)));
+    for (let count = 0; count < (kills.databases ?? 0); count += 1) {
+      await afterSome();
+      await cluster.kill();
+      await cluster.start();
+    }
+  });
+}
+
+/** Kills a server with an embedded database under load, and looks what is left. */
+export async function surviveEmbedded(kills: Kills): Promise<Seen> {
+  using folder = temporaryFolder();
+  const keys = firstRootKey();
+  await using fleet = new Fleet({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
+  await fleet.start(1);
+  const location = { kind: 'embedded', folder: join(folder.path, 'database') } as const;
+  return await survive(fleet, keys, location, kills, (afterSome) =>
+    fleet.killOften(1, afterSome, () => fleet.kills >= kills.servers),
+  );
+}
+
+async function survive(
+  fleet: Fleet,
+  keys: string,
+  location: DatabaseLocation,
+  kills: Kills,
+  killing: (afterSome: () => Promise<unknown>) => Promise<void>,
+): Promise<Seen> {
+  const journal = new Journal();
+  const load = new Load(journal, fleet.apiKey, () => fleet.urls());
+  const start = performance.now();
+  load.start(workers);
+  // Nobody foresees how many changes it will be until the next kill, or how far the next change has come by then.
+  await killing(async () => {
+    const enough = journal.counts.acknowledged + 1 + Math.random() * 20;
+    await until('changes are made', () => (journal.counts.acknowledged >= enough ? true : undefined));
+    await sleep(Math.random() * 20);
+  });
+  await load.stop();
+  const seconds = (performance.now() - start) / 1_000;
+  await fleet.stop();
+  const findings = await lookInto(journal, location, keys);
+  const { counts: changes, wrongAnswers, entries } = journal;
+  return { kills, seconds, changes, connections: entries.length, wrongAnswers, findings };
+}
+
+/** Opens the database itself, once no server does. */
+export async function lookInto(
+  journal: Journal,
+  location: DatabaseLocation,
+  keys: string,
+): Promise<Findings> {
+  const log = createLog('silent');
+  const database = await openDatabase(location, entities, log);
+  try {
+    return await check(journal, database, new Vault(parseKeyring(new Secret(keys)), log));
+  } finally {
+    await database.close();
+  }
+}

@@ -1,0 +1,17 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { AppConnection } from '../../src/connections/app-connection.entity.ts';
+import type { Vault } from '../../src/secrets/vault.ts';
+
+/** The API token that a row holds, read together with its `sealedCredentials`; undefined when it does not open. */
+export async function tokenOf(
+  row: AppConnection,
+  em: EntityManager,
+  vault: Vault,
+): Promise<string | undefined> {
+  const { id: connectionId, orgId, app, method, publicCredentials, sealedCredentials, dataKeyId } = row;
+  const host = new URL(publicCredentials.instanceUrl ?? '').host;
+  const binding = { connectionId, orgId, app, method, host };
+  const sealed = { text: sealedCredentials ?? '', dataKeyId };
+  const secrets = await vault.open(em, binding, sealed).catch(() => undefined);
+  return secrets?.apiToken?.reveal();
+}
