@@ -5,7 +5,7 @@ export default defineConfig({
   resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/testkit/announce.ts'],
+    globalSetup: ['test/testkit/prepare.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

@@ -4,16 +4,13 @@ import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Secret } from '../secrets/secret.ts';
 import { ChangeFeed, changesChannel, listen } from './changes.ts';
-import { openEmbedded } from './embedded.ts';
+import { type EmbeddedLocation, openEmbedded } from './embedded.ts';
 import { migrations } from './migrations/list.ts';
 import { queryPool, type Statement, settlePool, unhurried } from './pool.ts';
 import { asOwner, asSystem, asTenant, bound, inSession, statementTimeoutMs } from './session.ts';
 
 /** Where the data is. */
-export type DatabaseLocation =
-  | { kind: 'postgresql'; url: Secret }
-  /** The embedded PostgreSQL (PGlite); without a folder it lives in memory and dies with the process. */
-  | { kind: 'embedded'; folder?: string };
+export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLocation;
 
 /** The entity classes to map. */
 export type Entities = NonNullable<Options['entities']>;
@@ -139,7 +136,7 @@ export async function openOrm(
       },
     });
   }
-  return openEmbedded(shared, location.folder);
+  return openEmbedded(shared, location);
 }
 
 async function assertServerVersion(orm: MikroORM): Promise<void> {

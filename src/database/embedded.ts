@@ -14,13 +14,20 @@ import { currentSession, settingsOf, settleSql } from './session.ts';
 /** Its log grows by files of 16 MiB; besides those, tables and indexes grow. */
 const spareBytes = 40 * 2 ** 20;
 
-/**
- * Opens the embedded PostgreSQL (PGlite).
- *
- * @param folder where the data is; without one it is in memory
- * @throws StartError
- */
-export async function openEmbedded(shared: Partial<Options>, folder: string | undefined): Promise<MikroORM> {
+/** The embedded PostgreSQL (PGlite). */
+export interface EmbeddedLocation {
+  kind: 'embedded';
+  /** Without one it lives in memory and dies with the process. */
+  folder?: string;
+  /** What it begins with in memory, where it is not to be empty: reads a tarball of such a folder. */
+  copyOf?: () => Promise<ArrayBuffer>;
+}
+
+/** @throws StartError */
+export async function openEmbedded(
+  shared: Partial<Options>,
+  { folder, copyOf }: EmbeddedLocation,
+): Promise<MikroORM> {
   // Optimising PostgreSQL's WebAssembly takes half a gigabyte at its peak and gains nothing at our load, and the
   // heap may grow slowly: whoever needs more speed has a PostgreSQL.
   for (const flag of ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering', '--optimize-for-size']) {
@@ -35,6 +42,8 @@ export async function openEmbedded(shared: Partial<Options>, folder: string | un
     ...shared,
     dbName: folder ?? 'memory://',
     driverOptions: {
+      // MikroORM copies what it is given, and a copy of a Blob is none; of one, no more than this is looked at.
+      ...(copyOf && { loadDataDir: { type: 'application/x-tar', arrayBuffer: copyOf } as Blob }),
       startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
     },
   });

@@ -15,7 +15,7 @@ import { parseKeyring } from '../../src/secrets/keyring.ts';
 import { Secret } from '../../src/secrets/secret.ts';
 import { Vault } from '../../src/secrets/vault.ts';
 import { createServer, type Parts } from '../../src/server.ts';
-import { emptyDatabase } from './database.ts';
+import { freshDatabase } from './database.ts';
 
 /** How a server under test differs from a development server on a free port. */
 export interface TestServerOptions {
@@ -85,7 +85,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     }),
   );
   const given = options.location ?? options.beside?.location;
-  const made = given ? undefined : await emptyDatabase();
+  const made = given ? undefined : await freshDatabase();
   const location = given ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
   const owner = () => bound(database.forkAcross().fork(), asOwner);
