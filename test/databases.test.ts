@@ -89,7 +89,7 @@ test('whoever administered an organisation before there was a scope for it may d
 test.runIf(!testDatabaseUrl)(
   'an embedded database that is gone takes the server out of service and does not end it',
   async () => {
-    const server = await startTestServer();
+    const server = await startTestServer({ location: { kind: 'embedded' } });
     expect(await health(server.url)).toEqual({ live: 200, ready: 200 });
     await server.database.close();
     expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
