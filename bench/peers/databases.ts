@@ -27,6 +27,11 @@ export async function makeDatabases(): Promise<Databases> {
     url.pathname = database;
     return url.href;
   };
+  const dropAll = async () => {
+    for (const database of made) await admin.query(`drop database if exists ${database} with (force)`);
+    await admin.end();
+  };
+  process.once('SIGINT', () => void dropAll().finally(() => process.exit(130)));
   const first = await make('first');
   return {
     first,
@@ -52,10 +57,7 @@ export async function makeDatabases(): Promise<Databases> {
       }
       return url;
     },
-    async [Symbol.asyncDispose]() {
-      for (const database of made) await admin.query(`drop database if exists ${database} with (force)`);
-      await admin.end();
-    },
+    [Symbol.asyncDispose]: dropAll,
   };
 }
 
