@@ -1,0 +1,111 @@
+import { z } from 'zod';
+
+/** What is asked of every server. */
+export const operationNames = ['read', 'list', 'create'] as const;
+export type OperationName = (typeof operationNames)[number];
+
+/** A request, but for where it goes and who asks. */
+export interface Asked {
+  method: 'GET' | 'POST';
+  path: string;
+  body?: string;
+}
+
+/** How one server is asked, and where its answers have what was asked for. */
+export interface Dialect {
+  read(id: string): Asked;
+  list(): Asked;
+  create(input: NewConnection): Asked;
+  answerOf(operation: OperationName, body: string): unknown;
+}
+
+/** A connection to be made. */
+export interface NewConnection {
+  name: string;
+  description: string;
+  credentials: { instanceUrl: string; apiToken: string };
+}
+
+/** Several connections are one page, of this size. */
+export const pageSize = 20;
+
+const fields = `id name description app method orgId projectId version createdAt updatedAt credentialsHash
+  credentials { instanceUrl } verification { status checkedAt }`;
+
+/** The product's schema, which Mercurius and Apollo Server are given too. */
+export const graphql: Dialect = graphqlDialect({
+  read: `query Read($id: UUID!) { answer: appConnection(id: $id) { ${fields} } }`,
+  list: `query List($first: Int!) {
+    answer: appConnections(first: $first) { nodes { ${fields} } pageInfo { hasNextPage endCursor } }
+  }`,
+  create: `mutation Create($input: CreateOktaConnectionInput!) {
+    answer: createOktaConnection(input: $input) { appConnection { ${fields} } }
+  }`,
+});
+
+const fieldsOfPostGraphile = fields.replace(/^id/, 'id: rowId');
+
+/** PostGraphile's schema, whose types are made from the tables. */
+export const postgraphile: Dialect = graphqlDialect({
+  read: `query Read($id: UUID!) { answer: connectionOfCaller(id: $id) { ${fieldsOfPostGraphile} } }`,
+  list: `query List($first: Int!) {
+    answer: connectionsOfCaller(first: $first) {
+      nodes { ${fieldsOfPostGraphile} } pageInfo { hasNextPage endCursor }
+    }
+  }`,
+  create: `mutation Create($input: CreateOktaConnectionInput!) {
+    answer: createOktaConnection(input: $input) { appConnection { ${fieldsOfPostGraphile} } }
+  }`,
+});
+
+/** Plain routes. */
+export const rest: Dialect = {
+  read: (id) => ({ method: 'GET', path: `/connections/${id}` }),
+  list: () => ({ method: 'GET', path: '/connections' }),
+  create: (input) => ({ method: 'POST', path: '/connections', body: JSON.stringify(input) }),
+  answerOf: (_, body) => JSON.parse(body),
+};
+
+function graphqlDialect(documents: Record<OperationName, string>): Dialect {
+  const ask = (operation: OperationName, variables: object): Asked => ({
+    method: 'POST',
+    path: '/graphql',
+    body: JSON.stringify({ query: documents[operation].replaceAll(/\s+/g, ' '), variables }),
+  });
+  return {
+    read: (id) => ask('read', { id }),
+    list: () => ask('list', { first: pageSize }),
+    create: (input) => ask('create', { input }),
+    answerOf: (operation, body) => {
+      const { answer } = JSON.parse(body).data;
+      return operation === 'create' ? answer.appConnection : answer;
+    },
+  };
+}
+
+/** Dates and ids of apps as every server might write them, made alike. */
+const moment = z.string().transform((text) => new Date(text).toISOString());
+const enumValue = z.string().transform((text) => text.toUpperCase().replaceAll('-', '_'));
+
+/** A connection in an answer: all that was asked for, and nothing else. */
+export const connection = z.strictObject({
+  id: z.guid(),
+  name: z.string(),
+  description: z.string().nullable(),
+  app: enumValue,
+  method: enumValue,
+  orgId: z.guid(),
+  projectId: z.guid().nullable(),
+  version: z.int(),
+  createdAt: moment,
+  updatedAt: moment,
+  credentialsHash: z.string(),
+  credentials: z.strictObject({ instanceUrl: z.url() }),
+  verification: z.strictObject({ status: z.string(), checkedAt: moment }),
+});
+
+/** A page in an answer; every server writes cursors in its own way. */
+export const page = z.strictObject({
+  nodes: z.array(connection).length(pageSize),
+  pageInfo: z.strictObject({ hasNextPage: z.boolean(), endCursor: z.string().transform(() => 'a cursor') }),
+});

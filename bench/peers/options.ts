@@ -1,0 +1,49 @@
+import { parseArgs } from 'node:util';
+import { type OperationName, operationNames } from './operations.ts';
+import { type ServerName, serverNames } from './servers.ts';
+
+/** What to measure, and for how long. */
+export interface Options {
+  operations: OperationName[];
+  servers: ServerName[];
+  rounds: number;
+  seconds: number;
+}
+
+/** Reads the command line; ends the process where that makes no sense. */
+export function readOptions(): Options {
+  try {
+    const { values } = parseArgs({
+      options: {
+        only: { type: 'string', default: operationNames.join(',') },
+        servers: { type: 'string', default: serverNames.join(',') },
+        rounds: { type: 'string', default: '8' },
+        seconds: { type: 'string', default: '3' },
+      },
+    });
+    return {
+      operations: chosen('--only', values.only, operationNames),
+      servers: chosen('--servers', values.servers, serverNames),
+      rounds: positive('--rounds', values.rounds),
+      seconds: positive('--seconds', values.seconds),
+    };
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  }
+}
+
+function chosen<Name extends string>(option: string, list: string, names: readonly Name[]): Name[] {
+  const given = list.split(',').map((name) => name.trim());
+  const unknown = given.find((name) => !names.some((known) => known === name));
+  if (unknown !== undefined) {
+    throw new Error(`${option}: there is no "${unknown}"; choose from ${names.join(',')}`);
+  }
+  return names.filter((name) => given.includes(name));
+}
+
+function positive(option: string, text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number > 0) return number;
+  throw new Error(`${option} is a whole number from 1 on, such as ${option} 3`);
+}

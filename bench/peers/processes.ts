@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** A server in a process of its own, and what it has used so far. */
+export interface Started {
+  url: string;
+  /** Of the processor, in seconds, by the process and its children. */
+  cpuSeconds(): number;
+  residentMiB(): number;
+  stop(): Promise<void>;
+}
+
+/** What `/proc/PID/stat` counts in; Linux has had 100 a second for ages. */
+const ticksPerSecond = 100;
+
+/** Starts one of `servers/`, with nothing in its environment but what is given, and waits until it answers. */
+export async function start(script: string, environment: Record<string, string> = {}): Promise<Started> {
+  const file = fileURLToPath(new URL(`servers/${script}`, import.meta.url));
+  const child = spawn(process.execPath, [...process.execArgv, file], {
+    env: { PATH: process.env.PATH, NODE_ENV: 'production', ...environment },
+    // What is logged is written, as it would be in production, and goes nowhere.
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  let lastWords = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    lastWords = (lastWords + text).slice(-2_000);
+  });
+  const url = await new Promise<string>((resolve, reject) => {
+    child.once('message', (message) => resolve(String(message)));
+    child.once('close', () => reject(new Error(`${script} ended before it answered: ${lastWords}`)));
+  });
+  const all = () => withChildren(pidOf(child));
+  return {
+    url,
+    cpuSeconds: () => all().reduce((sum, pid) => sum + cpuSecondsOf(pid), 0),
+    residentMiB: () => all().reduce((sum, pid) => sum + residentMiBOf(pid), 0),
+    stop: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = once(child, 'exit');
+      child.kill();
+      await ended;
+    },
+  };
+}
+
+function pidOf({ pid }: ChildProcess): number {
+  if (pid === undefined) throw new Error('the process did not start');
+  return pid;
+}
+
+function withChildren(pid: number): number[] {
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+  );
+  return [pid, ...children.flatMap(withChildren)];
+}
+
+function cpuSecondsOf(pid: number): number {
+  // The name in parentheses may have anything in it.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  const [user, system, userOfEnded, systemOfEnded] = fields.slice(11, 15).map(Number);
+  return (
+    [user, system, userOfEnded, systemOfEnded].reduce<number>((sum, ticks) => sum + (ticks ?? 0), 0) /
+    ticksPerSecond
+  );
+}
+
+function residentMiBOf(pid: number): number {
+  const kib = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kib) / 1_024;
+}

@@ -1,0 +1,39 @@
+/**
+ * The product as production runs it, but for its limits on how often, which count as usual and have no end: those that
+ * are usual would refuse the load after seconds.
+ */
+import { firstOrganisation, hasOrganisation } from '../../../src/access/organisations.ts';
+import { makeOrganisation } from '../../../src/administration/organisations.ts';
+import { readConfig } from '../../../src/config.ts';
+import { atStart } from '../../../src/database/database.ts';
+import { type Rate, rates } from '../../../src/limits/rates.ts';
+import { createLog } from '../../../src/log.ts';
+import { createServer } from '../../../src/server.ts';
+import { openStores } from '../../../src/stores.ts';
+import { announce } from './work/announce.ts';
+
+const config = readConfig();
+const log = createLog(config.logLevel);
+const { database, vault, checkKeys, close } = await openStores(config, log);
+await atStart(database.forkAcross(), async (em) => {
+  if (!config.bootstrapApiKey || (await hasOrganisation(em))) return;
+  await makeOrganisation(em, { database, vault }, firstOrganisation(config.bootstrapApiKey));
+});
+await checkKeys();
+const endless = ({ block }: Rate): Rate => ({ points: 1_000_000_000, block });
+const server = await createServer(config, {
+  ...{ database, vault, log },
+  rates: {
+    caller: endless(rates.caller),
+    stranger: endless(rates.stranger),
+    failedSignIn: endless(rates.failedSignIn),
+    outbound: endless(rates.outbound),
+    outboundOfOrganisation: endless(rates.outboundOfOrganisation),
+  },
+});
+process.once('SIGTERM', async () => {
+  await server.close();
+  await close();
+  process.exit(0);
+});
+announce(server.url);

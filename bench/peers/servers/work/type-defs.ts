@@ -1,0 +1,50 @@
+/** The schema of the peers that are given one: the part of the product's that is asked for here. */
+export const typeDefs = /* GraphQL */ `
+  scalar UUID
+  scalar DateTime
+  enum App { OKTA }
+  enum AppConnectionMethod { API_TOKEN }
+  enum VerificationStatus { VERIFIED REJECTED UNREACHABLE }
+  type AppConnectionCredentials { instanceUrl: String }
+  type ConnectionVerification { status: VerificationStatus! checkedAt: DateTime }
+  type AppConnection {
+    id: UUID!
+    name: String!
+    description: String
+    app: App!
+    method: AppConnectionMethod!
+    orgId: UUID!
+    projectId: UUID
+    version: Int!
+    createdAt: DateTime!
+    updatedAt: DateTime!
+    credentialsHash: String!
+    credentials: AppConnectionCredentials!
+    verification: ConnectionVerification!
+  }
+  type PageInfo { hasNextPage: Boolean! endCursor: String }
+  type AppConnectionPage { nodes: [AppConnection!]! pageInfo: PageInfo! }
+  type Query {
+    appConnection(id: UUID!): AppConnection
+    appConnections(first: Int! = 20): AppConnectionPage!
+  }
+  input OktaCredentialsInput { instanceUrl: String! apiToken: String! }
+  input CreateOktaConnectionInput {
+    name: String!
+    description: String
+    projectId: UUID
+    credentials: OktaCredentialsInput!
+  }
+  type CreateOktaConnectionPayload { appConnection: AppConnection! }
+  type Mutation {
+    createOktaConnection(input: CreateOktaConnectionInput!): CreateOktaConnectionPayload
+  }
+`;
+
+/** Who asks. */
+export interface Context {
+  orgId: string;
+}
+
+/** How many a page may have. */
+export const maxPage = 100;
