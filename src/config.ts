@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { scopes } from './access/caller.ts';
 import type { OidcSettings } from './access/oidc.ts';
 import { type Environment, environment } from './environment.ts';
 import { StartError } from './errors.ts';
@@ -7,6 +8,9 @@ import { isLoopback } from './http/own-name.ts';
 import type { TlsFiles } from './http/tls.ts';
 import type { HttpProxy } from './outbound/proxy.ts';
 import type { Secret } from './secrets/secret.ts';
+
+/** What the dashboard can use: it makes no API keys. */
+const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access:admin')];
 
 /** How the server is to run. */
 export interface Config {
@@ -117,7 +121,9 @@ function corsOriginsOf({ CORS_ORIGINS: origins }: Environment, production: boole
 }
 
 function oidcOf(data: Environment, production: boolean): OidcSettings | undefined {
-  const { OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience } = data;
+  const { OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience, OIDC_CLIENT_ID: id } = data;
+  if (data.OIDC_SCOPES && !id) throw new StartError('OIDC_SCOPES needs OIDC_CLIENT_ID');
+  if (id && !(issuer && audience)) throw new StartError('OIDC_CLIENT_ID needs OIDC_ISSUER and OIDC_AUDIENCE');
   if (!issuer && !audience) return undefined;
   if (!issuer || !audience) {
     throw new StartError('OIDC_ISSUER and OIDC_AUDIENCE are needed together, or neither of them');
@@ -131,5 +137,6 @@ function oidcOf(data: Environment, production: boolean): OidcSettings | undefine
     orgClaim: data.OIDC_ORG_CLAIM,
     scopeClaim: data.OIDC_SCOPE_CLAIM,
     projectsClaim: data.OIDC_PROJECTS_CLAIM,
+    client: id ? { id, scopes: (data.OIDC_SCOPES ?? dashboardScopes).join(' ') } : undefined,
   };
 }

@@ -72,6 +72,17 @@ export const environment = z.object({
   OIDC_ORG_CLAIM: z.string().default('org'),
   OIDC_SCOPE_CLAIM: z.string().default('scope'),
   OIDC_PROJECTS_CLAIM: z.string().default('projects'),
+  OIDC_CLIENT_ID: z
+    .string()
+    .regex(/^[\x20-\x7e]+$/, { error: 'must be the id that the identity provider has given the dashboard' })
+    .optional(),
+  OIDC_SCOPES: z
+    .string()
+    .transform((list) => list.split(/[\s,]+/).filter(Boolean))
+    .refine((names) => names.includes('openid'), {
+      error: 'must be scopes with spaces between, and openid among them',
+    })
+    .optional(),
   TRUSTED_INSTANCE_HOSTS: z
     .string()
     .default('')
