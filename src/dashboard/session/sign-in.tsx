@@ -71,8 +71,7 @@ export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInPr
               description="Otherwise until the page is loaded again."
             />
             <Text size="sm" c="dimmed">
-              {provider ? 'Keys and tokens stay in this tab.' : 'The key stays in this tab.'} Nothing of it is
-              in a cookie or in an address.
+              {provider ? 'Keys and tokens stay' : 'The key stays'} in this tab, and in no cookie or address.
             </Text>
           </Stack>
         </form>
