@@ -100,7 +100,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     throw new Error(`Tab does not lead to ${wanted}.`);
   }
 
-  test('a connection is made, edited, deleted and brought back with the keyboard alone', async () => {
+  test('a connection is made, edited, given a new token, deleted and brought back with the keyboard alone', async () => {
     dashboard.okta.behave(handleAsOkta);
     const { page } = await dashboard.open();
     await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
@@ -133,7 +133,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
         await page.keyboard.press('ArrowDown');
       }
       await page.keyboard.press('Enter');
-      await page.getByRole('dialog').getByRole('textbox').first().and(page.locator(':focus')).waitFor();
+      await page.getByRole('dialog').getByRole('textbox').and(page.locator(':focus')).waitFor();
     };
     await pick('Edit details');
     await tabTo(page, page.getByRole('dialog').getByRole('textbox', { name: 'Description' }));
@@ -141,6 +141,11 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     await tabTo(page, page.getByRole('button', { name: 'Save' }));
     await page.keyboard.press('Enter');
     await page.getByText('Saved the details').waitFor();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await pick('Replace token');
+    await page.keyboard.type('00-by-keyboard-again');
+    await page.keyboard.press('Enter');
+    await page.getByText('made-by-keyboard has a new token').waitFor();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await pick('Delete');
     await page.keyboard.type('made-by-keyboard');
