@@ -122,6 +122,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     onTestFinished(() => dashboard.provider.start());
     vi.setSystemTime(Date.now() + anHourMs);
     const { page } = await dashboard.visit();
+    await page.reload();
     await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
     await page.getByRole('textbox', { name: 'API key' }).fill(dashboard.apiKey);
     await page.getByRole('button', { name: 'Sign in', exact: true }).click();
