@@ -3,11 +3,14 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { SignInOffer } from './access/sign-in-offer.ts';
 
 /** What the page is told by the server; see `src/dashboard/settings.ts`. */
 export interface DashboardSettings {
   /** Signs in whoever opens the page, so only give one where no stranger can look. */
   apiKey?: string | undefined;
+  /** How to sign in with the identity provider, where there is one. */
+  oidc?: SignInOffer | undefined;
 }
 
 /** The built dashboard. */
@@ -16,8 +19,8 @@ export interface Dashboard {
   answer(
     request: IncomingMessage,
     response: ServerResponse,
-    settings: (request: IncomingMessage) => DashboardSettings,
-  ): boolean;
+    settings: (request: IncomingMessage) => Promise<DashboardSettings>,
+  ): Promise<boolean>;
 }
 
 const builtFolder = fileURLToPath(new URL('../dist/dashboard', import.meta.url));
@@ -54,7 +57,7 @@ export function readDashboard(folder = builtFolder): Dashboard {
   const page = isBuilt(folder) ? readFileSync(join(folder, 'index.html'), 'utf8') : undefined;
   const assets = page ? readAssets(join(folder, 'assets')) : new Map<string, Asset>();
   return {
-    answer(request, response, settings) {
+    async answer(request, response, settings) {
       const path = request.url?.split('?', 1)[0] ?? '';
       const asset = assets.get(path);
       if (path !== '/' && !asset) return false;
@@ -63,7 +66,7 @@ export function readDashboard(folder = builtFolder): Dashboard {
       } else if (asset) {
         sendAsset(request, response, asset);
       } else if (page) {
-        sendPage(response, page, settings(request));
+        sendPage(response, page, await settings(request));
       } else {
         const text = `The dashboard is ${notBuilt}. The API at /graphql works without it.\n`;
         response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(text);
@@ -128,7 +131,7 @@ function sendPage(response: ServerResponse, page: string, settings: DashboardSet
     "script-src 'self'",
     `style-src 'self' 'nonce-${nonce}'`,
     "img-src 'self'",
-    "connect-src 'self'",
+    `connect-src ${["'self'", ...tokenOrigins(settings)].join(' ')}`,
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
@@ -137,4 +140,9 @@ function sendPage(response: ServerResponse, page: string, settings: DashboardSet
   response.setHeader('referrer-policy', 'no-referrer');
   response.setHeader('cross-origin-opener-policy', 'same-origin');
   response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(told);
+}
+
+/** Where the page asks for tokens. All else of the provider is gone to, which no policy is about. */
+function tokenOrigins({ oidc }: DashboardSettings): string[] {
+  return oidc?.provider ? [new URL(oidc.provider.token_endpoint).origin] : [];
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Authenticator } from './access/authenticator.ts';
 import { createTokenVerifier } from './access/oidc.ts';
 import { addNobody } from './access/organisations.ts';
+import { createSignInOffer } from './access/sign-in-offer.ts';
 import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
@@ -107,8 +108,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const rest = createRest(shared);
   const cors = createCors(config.corsOrigins);
   const dashboard = readDashboard(parts.dashboardFolder);
-  const dashboardSettings = (request: IncomingMessage) => ({
+  const signInOffer = provider && createSignInOffer(provider.settings, provider.outbound, log);
+  const dashboardSettings = async (request: IncomingMessage) => ({
     apiKey: config.graphiql && !config.production && !isFromElsewhere(request.headers) ? apiKey : undefined,
+    oidc: await signInOffer?.(),
   });
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -134,7 +137,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       case '/health/ready':
         return answerHealth(parts, request, response);
       default:
-        if (dashboard.answer(request, response, dashboardSettings)) return;
+        if (await dashboard.answer(request, response, dashboardSettings)) return;
         return reply(response, 404, 'Nothing is here; the dashboard is at / and GraphQL at /graphql.');
     }
   };

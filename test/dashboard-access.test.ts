@@ -1,27 +1,19 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { firstProjectId } from '../src/access/organisations.ts';
 import { createApps } from '../src/apps/index.ts';
 import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { bringAxe, expectFit, looks } from './testkit/axe.ts';
 import { hasBrowser } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { slowHeaders, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { handleAsDepot, parcelDepot } from './testkit/second-app.ts';
 
-/** What axe says of a page. */
-interface Findings {
-  violations: { id: string; impact: string; nodes: { target: string[] }[] }[];
-}
-
 describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
   let dashboard: TestDashboard;
   let depot: TestOkta;
-  let axe: string;
   beforeAll(async () => {
-    axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     depot = await startOkta({ handler: handleAsDepot });
     dashboard = await startDashboard({
       apps: [...createApps({ trustedHosts: { has: () => true } }), parcelDepot(depot)],
@@ -38,36 +30,11 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     await depot?.close();
   });
 
-  /** Nothing that axe calls serious or worse, and nothing that has to be scrolled sideways. */
-  async function expectFit(page: Page, screen: string): Promise<void> {
-    // Half-way through a transition, colours are not yet what they will be.
-    await expect
-      .poll(() =>
-        page.evaluate(
-          'document.getAnimations().every(({ effect }) => effect.getTiming().iterations === Infinity)',
-        ),
-      )
-      .toBe(true);
-    const { violations } = await page.evaluate<Findings>('axe.run()');
-    const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-    expect(
-      bad.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`),
-      screen,
-    ).toEqual([]);
-    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), screen).toBe(true);
-  }
-
-  const looks = [
-    ['light', 360],
-    ['dark', 360],
-    ['light', 1440],
-    ['dark', 1440],
-  ] as const;
   test.each(looks)(
     'axe finds nothing serious on any screen, %s and %i pixels wide',
     async (colorScheme, width) => {
       const { page } = await dashboard.open({ colorScheme, viewport: { width, height: 800 } });
-      await page.context().addInitScript(axe);
+      await bringAxe(page);
       await page.reload();
       const open = async (action: string) => {
         await page.getByRole('button', { name: 'Actions for looked-at' }).click();
@@ -133,7 +100,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     throw new Error(`Tab does not lead to ${wanted}.`);
   }
 
-  test('a connection is made, edited, deleted and brought back with the keyboard alone', async () => {
+  test('a connection is made, edited, given a new token, deleted and brought back with the keyboard alone', async () => {
     dashboard.okta.behave(handleAsOkta);
     const { page } = await dashboard.open();
     await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
@@ -166,7 +133,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
         await page.keyboard.press('ArrowDown');
       }
       await page.keyboard.press('Enter');
-      await page.getByRole('dialog').getByRole('textbox').first().and(page.locator(':focus')).waitFor();
+      await page.getByRole('dialog').getByRole('textbox').and(page.locator(':focus')).waitFor();
     };
     await pick('Edit details');
     await tabTo(page, page.getByRole('dialog').getByRole('textbox', { name: 'Description' }));
@@ -174,6 +141,11 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     await tabTo(page, page.getByRole('button', { name: 'Save' }));
     await page.keyboard.press('Enter');
     await page.getByText('Saved the details').waitFor();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await pick('Replace token');
+    await page.keyboard.type('00-by-keyboard-again');
+    await page.keyboard.press('Enter');
+    await page.getByText('made-by-keyboard has a new token').waitFor();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await pick('Delete');
     await page.keyboard.type('made-by-keyboard');

@@ -1,8 +1,9 @@
 import { request as httpRequest } from 'node:http';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Secret } from '../src/secrets/secret.ts';
 import { buildDashboard } from './testkit/dashboard.ts';
+import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { temporaryFolder } from './testkit/process.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -61,6 +62,68 @@ test('the page comes with a policy that lets nothing in but its own files', asyn
   const page = body.toString();
   expect(page).not.toMatch(/(src|href)="(https?:)?\/\//);
   expect(page).not.toMatch(/ style=|<style| on\w+=/);
+});
+
+describe('where there is an identity provider to sign in with, the page', () => {
+  let provider: TestProvider;
+  beforeAll(async () => {
+    provider = await startProvider();
+  });
+  afterAll(() => provider.stop());
+
+  async function start(differing: Record<`OIDC_${string}`, string> = {}): Promise<TestServer> {
+    const { oidc } = provider.settings({ OIDC_CLIENT_ID: 'the-dashboard', ...differing });
+    const other = await startTestServer({ dashboardFolder: folder.path, beside: server, config: { oidc } });
+    onTestFinished(() => other.close());
+    return other;
+  }
+
+  async function pageOf(other: TestServer) {
+    const { status, headers, body } = await get('/', {}, { of: other });
+    const settings = /<script type="application\/json" id="settings">(.*?)<\/script>/.exec(
+      body.toString(),
+    )?.[1];
+    expect(status).toBe(200);
+    return { policy: String(headers['content-security-policy']), told: JSON.parse(settings ?? '').oidc };
+  }
+
+  test('may ask the origin that gives tokens, and no other', async () => {
+    const { policy, told } = await pageOf(await start());
+    expect(policy).toContain(`connect-src 'self' ${provider.issuer};`);
+    expect(policy.match(/https?:/g)).toHaveLength(1);
+    expect(told).toMatchObject({
+      clientId: 'the-dashboard',
+      scopes: 'openid connections:read connections:write connections:verify audit:read',
+      provider: { token_endpoint: `${provider.issuer}/token` },
+    });
+    const { told: other } = await pageOf(await start({ OIDC_SCOPES: 'openid, offline_access' }));
+    expect(other.scopes).toBe('openid offline_access');
+  });
+
+  test('comes all the same and asks nobody while the provider cannot be asked, or says what cannot be used', async () => {
+    const other = await start();
+    onTestFinished(() => provider.answer('/.well-known/openid-configuration'));
+    const { issuer } = provider;
+    const usual = { issuer, authorization_endpoint: `${issuer}/auth`, token_endpoint: `${issuer}/token` };
+    for (const differing of [
+      undefined,
+      { issuer: 'https://another.example' },
+      { authorization_endpoint: undefined },
+      { end_session_endpoint: 'javascript:alert()' },
+      { token_endpoint: 'https://a;script-src.example' },
+    ]) {
+      provider.answer('/.well-known/openid-configuration', (request, response) => {
+        if (differing) response.end(JSON.stringify({ ...usual, ...differing }));
+        else request.socket.destroy();
+      });
+      const { policy, told } = await pageOf(other);
+      expect(policy).toContain("connect-src 'self';");
+      expect(told).toMatchObject({ clientId: 'the-dashboard' });
+      expect(told.provider).toBeUndefined();
+    }
+    provider.answer('/.well-known/openid-configuration');
+    expect((await pageOf(other)).told.provider).toBeDefined();
+  });
 });
 
 test('no two pages have the same nonce', async () => {

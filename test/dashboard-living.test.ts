@@ -107,7 +107,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     const { page } = await dashboard.open();
     await choose(page, 'looked-into', 'Audit trail');
     const dialog = page.getByRole('dialog', { name: 'Audit trail of looked-into' });
-    await dialog.getByRole('cell', { name: 'Create connection' }).waitFor();
+    await dialog.getByRole('listitem').getByText('Create connection: done').waitFor();
   });
 
   test('it is deleted by typing its name, and comes back with Undo', async () => {

@@ -30,7 +30,7 @@ afterAll(() => Promise.all([server.close(), depot.close()]));
 describe('the options for connecting', () => {
   const optionsQuery = gql`{
     appConnectionOptions {
-      app name description
+      app name description icon
       methods {
         method label description
         fields { name label kind required secret placeholder help whereToFind }
@@ -54,6 +54,7 @@ describe('the options for connecting', () => {
       app: 'OKTA',
       name: 'Okta',
       description: text,
+      icon: expect.stringMatching(/^M[\d\sa-zA-Z.-]+Z$/),
       methods: [
         {
           method: 'API_TOKEN',
@@ -89,6 +90,7 @@ describe('the options for connecting', () => {
     expect(appConnectionOptions[1]).toMatchObject({
       app: 'PARCEL_DEPOT',
       name: 'Parcel Depot',
+      icon: null,
       methods: [
         {
           method: 'SIGNED_REQUESTS',

@@ -96,7 +96,7 @@ test('the README tells every error code', () => {
 });
 
 test('the README tells every variable of the configuration', async () => {
-  const config = await readFile(join(root, 'src/config.ts'), 'utf8');
+  const config = await readFile(join(root, 'src/environment.ts'), 'utf8');
   const names = [...config.matchAll(/^ {2}([A-Z_]{4,}): /gm)].map(([, name]) => name);
   expect(names).toContain('DATABASE_URL');
   for (const name of names) expect(readme).toContain(`\`${name}`);

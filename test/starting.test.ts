@@ -290,6 +290,17 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(line).not.toContain('identity.example');
   });
 
+  test.each<[Record<string, string>, string]>([
+    [{ OIDC_CLIENT_ID: 'dashboard' }, 'OIDC_CLIENT_ID needs OIDC_ISSUER and OIDC_AUDIENCE'],
+    [{ OIDC_SCOPES: 'openid' }, 'OIDC_SCOPES needs OIDC_CLIENT_ID'],
+    [
+      { OIDC_SCOPES: 'connections:read' },
+      'OIDC_SCOPES must be scopes with spaces between, and openid among them',
+    ],
+  ])('when the dashboard is to sign in and %j is all that is told', async (part, words) => {
+    expect(await lastWords(part)).toMatch(new RegExp(`^Cannot start: ${words}$`, 'm'));
+  });
+
   test.each([
     'identity.example',
     'ldap://identity.example',

@@ -11,6 +11,7 @@ import { Problem } from '../errors.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import { type Identity, scopes } from './caller.ts';
+import { configurationUrl, discover, notOfIssuer, readJson } from './discovery.ts';
 import { SignInFailure, type Suspect } from './sign-in-failure.ts';
 
 /** Which identity provider's tokens are accepted, and which of their claims say what. */
@@ -22,6 +23,8 @@ export interface OidcSettings {
   orgClaim: string;
   scopeClaim: string;
   projectsClaim: string;
+  /** As whom the dashboard asks the provider for a token, and for which scopes. Absent: it does not. */
+  client?: { id: string; scopes: string } | undefined;
 }
 
 /** Verifies tokens, and says who they let in. */
@@ -113,32 +116,20 @@ function read(payload: JWTPayload, claims: Claims) {
 
 /** The provider's keys: asked for anew when they are ten minutes old, and for a key that is not among them. */
 function createKeys(issuer: string, outbound: Outbound): JWTVerifyGetKey {
-  const configuration = new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
-  return createRemoteJWKSet(configuration, {
+  return createRemoteJWKSet(configurationUrl(issuer), {
     // Where the keys are may have changed as well, so the configuration is read each time.
     [customFetch]: async () => {
-      const keysUrl = await findKeys(configuration, issuer, outbound);
+      const keysUrl = await findKeys(issuer, outbound);
       return new Response(await readJson(keysUrl, outbound, 'keys'));
     },
   });
 }
 
-/** OpenID Connect Discovery 1.0, section 4. */
-async function findKeys(configuration: URL, issuer: string, outbound: Outbound): Promise<URL> {
-  const body = await readJson(configuration, outbound, 'configuration');
-  // Of another issuer, the keys would be another's too.
-  const rule = z.object({ issuer: z.literal(issuer), jwks_uri: z.url({ protocol: /^https?$/ }) });
-  try {
-    return new URL(rule.parse(JSON.parse(body)).jwks_uri);
-  } catch {
-    throw new OutboundError('PROTOCOL', 'its configuration is not that of OIDC_ISSUER');
-  }
-}
-
-async function readJson(url: URL, outbound: Outbound, what: string): Promise<string> {
-  const { status, body } = await outbound.get(url, { headers: { accept: 'application/json' } });
-  if (status === 200) return body;
-  throw new OutboundError('PROTOCOL', `asked for its ${what}, it answered with status ${status}`);
+async function findKeys(issuer: string, outbound: Outbound): Promise<URL> {
+  const { jwks_uri: keys } = await discover(issuer, outbound);
+  const { success, data } = z.url({ protocol: /^https?$/ }).safeParse(keys);
+  if (!success) throw notOfIssuer();
+  return new URL(data);
 }
 
 /** Why a token lets nobody in, or why nobody knows. */

@@ -75,6 +75,8 @@ export interface App {
   /** What people call it: `Okta`. */
   name: string;
   description: string;
+  /** A drawing of it: the path of an SVG of 24 by 24, filled by the even-odd rule. Absent: its initial has to do. */
+  icon?: string;
   methods: readonly Method[];
   /** For an app with many organisations at hosts of their own: how to tell whether two hosts are one's. */
   moving?: {

@@ -13,6 +13,12 @@ export function defineConnectionOptions(builder: Builder, types: ConnectionTypes
       app: t.field({ type: AppEnum, description: 'The app.', resolve: ({ id }) => id }),
       name: t.exposeString('name', { description: 'What people call it.' }),
       description: t.exposeString('description', { description: 'What it is.' }),
+      icon: t.string({
+        nullable: true,
+        description:
+          'A drawing of it: the path of an SVG of 24 by 24, filled by the even-odd rule. Null if there is none.',
+        resolve: ({ icon }) => icon,
+      }),
       methods: t.field({
         type: [Method],
         description: 'The ways in which it lets us in, the preferred one first.',

@@ -25,6 +25,12 @@ try {
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       target: 'es2024',
+      rolldownOptions: {
+        output: {
+          // In one piece, what the first load needs compresses best, however what is loaded later shares it.
+          codeSplitting: { groups: [{ name: 'initial', tags: ['$initial'] }] },
+        },
+      },
     },
   });
   const assets = join(folder, 'assets');

@@ -40,12 +40,14 @@ interface CredentialFieldProps {
   field: FieldOption;
   error: string | undefined;
   defaultValue?: string | undefined;
+  /** Whether a dialog starts with it. */
+  isFirst?: boolean;
 }
 
 /**
  * A field of an app's credentials. React is not told what is typed into it: it would write that into an attribute.
  */
-export function CredentialField({ field, error, defaultValue }: CredentialFieldProps) {
+export function CredentialField({ field, error, defaultValue, isFirst }: CredentialFieldProps) {
   const { name, label, kind, required, secret, placeholder, help } = field;
   return (
     <TextInput
@@ -62,6 +64,7 @@ export function CredentialField({ field, error, defaultValue }: CredentialFieldP
       autoCapitalize="off"
       spellCheck={false}
       error={error}
+      data-autofocus={isFirst || undefined}
     />
   );
 }

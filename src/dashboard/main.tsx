@@ -5,11 +5,14 @@ import { createRoot } from 'react-dom/client';
 import { Router } from 'wouter';
 import { useHashLocation } from 'wouter/use-hash-location';
 import { App } from './app.tsx';
+import { takeArrival } from './session/journey.ts';
 import { SignedIn } from './session/signed-in.tsx';
 import { takeSettings } from './settings.ts';
 import { readableColors, theme } from './theme.ts';
 
 const settings = takeSettings();
+// At once, and before the router reads the address.
+const arrival = takeArrival();
 // Where get-nonce looks, which the lock of scrolling under dialogs goes by.
 Object.assign(globalThis, { __webpack_nonce__: settings.nonce });
 
@@ -23,7 +26,7 @@ if (root) {
         cssVariablesResolver={readableColors}
         getStyleNonce={() => settings.nonce}
       >
-        <SignedIn settings={settings}>
+        <SignedIn settings={settings} arrival={arrival}>
           <Router hook={useHashLocation}>
             <App />
           </Router>

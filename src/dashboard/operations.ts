@@ -58,6 +58,7 @@ export const optionsQuery = graphql(`
       app
       name
       description
+      icon
       methods {
         method
         label

@@ -4,6 +4,7 @@ import type { Problem } from './problem.ts';
 const titles: Readonly<Partial<Record<Problem['code'], string>>> = {
   OFFLINE: 'No connection',
   BAD_USER_INPUT: 'Something is to be corrected',
+  UNAUTHENTICATED: 'Not signed in',
   FORBIDDEN: 'Not allowed',
   NOT_FOUND: 'Not there',
   NAME_TAKEN: 'The name is taken',

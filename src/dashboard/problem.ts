@@ -11,7 +11,8 @@ export interface Problem {
   requestId: string | undefined;
 }
 
-const offline: Problem = {
+/** Nothing was to be heard of the server. */
+export const offline: Problem = {
   code: 'OFFLINE',
   message: 'The server cannot be reached.',
   issues: [],

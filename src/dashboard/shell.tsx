@@ -76,7 +76,10 @@ export function Shell({ place, projects, mayLeaveProjects, children }: ShellProp
             mb="md"
             data={places}
             value={place ?? ''}
-            onChange={(event) => navigate(connectionsPath(event.currentTarget.value || null))}
+            onChange={(event) => {
+              navigate(connectionsPath(event.currentTarget.value || null));
+              close();
+            }}
           />
           <NavLink component="button" label="Integrations" defaultOpened childrenOffset="md">
             <NavLink

@@ -66,5 +66,5 @@ export async function expectNowhere({ page, console, urls }: Watched, secret: st
   expect(String(kept)).not.toContain(secret);
   expect(console()).not.toContain(secret);
   expect(urls().join('\n')).not.toContain(encodeURIComponent(secret));
-  expect(await page.context().cookies()).toEqual([]);
+  expect(await page.context().cookies(page.url())).toEqual([]);
 }

@@ -24,6 +24,8 @@ export interface TestDashboard {
   server: TestServer;
   okta: TestOkta;
   browser: Browser;
+  /** Of the built dashboard. */
+  folder: string;
   /** The key that pages are signed in with. */
   apiKey: string;
   /** Opens the list of connections of the first project. */
@@ -52,6 +54,7 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
     server,
     okta,
     browser,
+    folder: folder.path,
     apiKey: key.reveal(),
     open: async (pageOptions) => {
       const watched = await openPage(browser, pageOptions);

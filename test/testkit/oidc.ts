@@ -14,6 +14,16 @@ import { Provider } from 'oidc-provider';
 import { scopes } from '../../src/access/caller.ts';
 import type { OidcSettings } from '../../src/access/oidc.ts';
 import { readConfig } from '../../src/config.ts';
+import {
+  askPeople,
+  askWhetherToSignOut,
+  configurationFor,
+  createMemory,
+  dashboardClient,
+  dashboardOf,
+  nobody,
+  type People,
+} from './oidc-people.ts';
 
 const audience = 'https://app-connections.example';
 const clientSecret = 'a-secret-of-every-client-of-the-provider';
@@ -44,6 +54,8 @@ export interface TestProvider extends AsyncDisposable {
   forge(claims: JWTPayload, signing?: Signing): Promise<string>;
   /** The keys that it signs with, the usual one first. */
   keys(): readonly [SigningKey, ...SigningKey[]];
+  /** From now on people who come to it are given this; what is left out stays as it was. */
+  receive(people: Partial<People>): void;
   /** From now on it signs with these, and publishes no others. */
   rotate(...keys: [SigningKey, ...SigningKey[]]): void;
   /** From now on it answers one path like this; without a listener, as usual. */
@@ -65,11 +77,14 @@ export async function startProvider(): Promise<TestProvider> {
   ];
   let keys: readonly [SigningKey, ...SigningKey[]] = [firstKey];
   let callback: RequestListener;
+  let people = nobody;
+  let ask: RequestListener;
+  const memory = createMemory((id) => (id === dashboardClient ? dashboardOf(people) : clientOf(id)));
   const instead = new Map<string, RequestListener>();
   const server = createServer((request, response) => {
     const { url: path = '' } = request;
     asked.set(path, (asked.get(path) ?? 0) + 1);
-    (instead.get(path) ?? callback)(request, response);
+    (instead.get(path) ?? (path.startsWith('/interaction/') ? ask : callback))(request, response);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -79,7 +94,13 @@ export async function startProvider(): Promise<TestProvider> {
 
   const configure = () => {
     const jwks = { keys: keys.map(({ jwk }) => ({ ...jwk, use: 'sig' })) };
-    callback = new Provider(issuer, configurationOf(jwks, claimsOf)).callback();
+    const provider = new Provider(issuer, {
+      ...configurationFor(() => people),
+      ...configurationOf(jwks, claimsOf, () => people),
+      adapter: memory,
+    });
+    callback = provider.callback();
+    ask = askPeople(provider);
   };
   configure();
 
@@ -122,6 +143,9 @@ export async function startProvider(): Promise<TestProvider> {
         .setProtectedHeader({ alg, typ: 'at+jwt', kid, ...header })
         .sign(await importJWK(key.jwk, alg));
     },
+    receive: (given) => {
+      people = { ...people, ...given };
+    },
     keys: () => keys,
     rotate(...next) {
       keys = next;
@@ -149,16 +173,18 @@ export async function makeKey(alg: string): Promise<SigningKey> {
 }
 
 /** Any client may have a token for any resource, with our scopes and with `email`, which is none of ours. */
-function configurationOf(jwks: { keys: JWK[] }, claimsOf: ReadonlyMap<string, JWTPayload>): object {
+function configurationOf(
+  jwks: { keys: JWK[] },
+  claimsOf: ReadonlyMap<string, JWTPayload>,
+  people: () => People,
+): object {
   return {
     jwks,
-    ttl: { ClientCredentials: 300 },
-    adapter: (kind: string) => ({
-      find: async (id: string) => (kind === 'Client' ? clientOf(id) : undefined),
-    }),
+    ttl: { ClientCredentials: 300, AccessToken: () => people().lastsSeconds },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      rpInitiatedLogout: { enabled: true, logoutSource: askWhetherToSignOut },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: async (_: object, resource: string) => ({
@@ -168,7 +194,8 @@ function configurationOf(jwks: { keys: JWK[] }, claimsOf: ReadonlyMap<string, JW
         }),
       },
     },
-    extraTokenClaims: async (_: object, { clientId }: { clientId: string }) => claimsOf.get(clientId),
+    extraTokenClaims: async (_: object, { clientId }: { clientId: string }) =>
+      clientId === dashboardClient ? people().claims : claimsOf.get(clientId),
   };
 }
 

@@ -10,6 +10,7 @@ export function okta(settings: AppSettings): App {
     id: 'okta',
     name: 'Okta',
     description: 'Okta, the identity provider: users, groups and applications of an Okta organisation.',
+    icon: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18Zm0 4.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9Z',
     methods: [
       {
         id: 'api-token',

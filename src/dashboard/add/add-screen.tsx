@@ -1,4 +1,15 @@
-import { Anchor, Card, Group, SimpleGrid, Text, TextInput, Title, UnstyledButton } from '@mantine/core';
+import {
+  Anchor,
+  Card,
+  Center,
+  Group,
+  Loader,
+  SimpleGrid,
+  Text,
+  TextInput,
+  Title,
+  UnstyledButton,
+} from '@mantine/core';
 import { useState } from 'react';
 import { Link } from 'wouter';
 import { AppIcon } from '../list/app-icon.tsx';
@@ -38,7 +49,12 @@ export default function AddScreen({ place, app }: AddScreenProps) {
       ) : option ? (
         <ConnectionForm key={option.app} place={place} option={option} onCreated={setCreated} />
       ) : (
-        <ChooseApp options={options ?? []} path={`${list}/add`} />
+        options && <ChooseApp options={options} path={`${list}/add`} />
+      )}
+      {!options && !problem && (
+        <Center p="xl">
+          <Loader aria-label="Loading" />
+        </Center>
       )}
     </>
   );
@@ -64,11 +80,11 @@ function ChooseApp({ options, path }: { options: readonly AppOption[]; path: str
       )}
       <Text mb="md">Which app do you want to connect?</Text>
       <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }} component="ul" p={0} m={0}>
-        {found.map(({ app, name, description }) => (
+        {found.map(({ app, name, description, icon }) => (
           <Card withBorder key={app} component="li" p={0}>
             <UnstyledButton component={Link} href={`${path}/${app.toLowerCase()}`} p="md">
               <Group wrap="nowrap" align="start">
-                <AppIcon name={name} />
+                <AppIcon name={name} icon={icon} />
                 <div>
                   <Text fw={600}>{name}</Text>
                   <Text size="sm" c="dimmed">

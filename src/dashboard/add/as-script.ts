@@ -9,7 +9,7 @@ export function asGraphQL(connection: Connection, option: AppOption): string {
 
 /** The same as a command for a shell, with placeholders for what is secret. */
 export function asCurl(connection: Connection, option: AppOption): string {
-  const body = { query: mutation(option), variables: variables(connection, option) };
+  const body = { query: mutation(option).replace(/\s+/g, ' '), variables: variables(connection, option) };
   const quoted = JSON.stringify(body, null, 2).replaceAll("'", "'\\''");
   return [
     `curl ${location.origin}/graphql \\`,

@@ -92,7 +92,14 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
 function Script({ text, label }: { text: string; label: string }) {
   return (
     <Stack gap="xs" align="start">
-      <Code block tabIndex={0} aria-label={`The same with ${label}`} role="region" w="100%">
+      <Code
+        block
+        tabIndex={0}
+        aria-label={`The same with ${label}`}
+        role="region"
+        w="100%"
+        className={classes.code}
+      >
         {text}
       </Code>
       <Copy text={text} label={`Copy ${label}`} />

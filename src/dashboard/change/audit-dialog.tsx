@@ -1,4 +1,4 @@
-import { Button, Loader, Modal, Stack, Table, Text } from '@mantine/core';
+import { Button, Group, Loader, Modal, Stack, Text } from '@mantine/core';
 import type { ResultOf } from 'gql.tada';
 import { useEffect, useState } from 'react';
 import { useClient } from 'urql';
@@ -6,6 +6,7 @@ import { Ago } from '../ago.tsx';
 import { auditQuery, type Connection } from '../operations.ts';
 import { type Problem, problemOf } from '../problem.ts';
 import { ProblemAlert } from '../problem-alert.tsx';
+import classes from '../table.module.css';
 
 type Event = ResultOf<typeof auditQuery>['auditEvents']['nodes'][number];
 
@@ -38,49 +39,31 @@ export default function AuditDialog({ connection, onClose }: { connection: Conne
     <Modal
       opened
       onClose={onClose}
-      size="xl"
+      size="lg"
       title={`Audit trail of ${name}`}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       {problem && <ProblemAlert problem={problem} />}
       {!problem && next === undefined && <Loader aria-label="Loading" />}
-      <Table.ScrollContainer minWidth={520} type="native" tabIndex={0} role="region" aria-label="Events">
-        <Table>
-          <Table.Thead>
-            <Table.Tr>
-              <Table.Th>When</Table.Th>
-              <Table.Th>What</Table.Th>
-              <Table.Th>Outcome</Table.Th>
-              <Table.Th>Changed</Table.Th>
-              <Table.Th>By</Table.Th>
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {events.map(({ seq, at, action, outcome, changedFields, subject, keyId, address }) => (
-              <Table.Tr key={seq}>
-                <Table.Td>
-                  <Ago at={at} />
-                </Table.Td>
-                <Table.Td>{inWords(action)}</Table.Td>
-                <Table.Td>{outcome === 'OK' ? 'Done' : inWords(outcome)}</Table.Td>
-                <Table.Td>{changedFields.join(', ')}</Table.Td>
-                <Table.Td>
-                  <Stack gap={0}>
-                    <Text size="sm" style={{ overflowWrap: 'anywhere' }}>
-                      {subject ?? (keyId ? `API key ${keyId}` : 'the server')}
-                    </Text>
-                    {address && (
-                      <Text size="xs" c="dimmed">
-                        from {address}
-                      </Text>
-                    )}
-                  </Stack>
-                </Table.Td>
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      </Table.ScrollContainer>
+      <Stack component="ul" p={0} m={0} gap="md" className={classes.plain} aria-label="Events">
+        {events.map(({ seq, at, action, outcome, changedFields, subject, keyId, address }) => (
+          <li key={seq}>
+            <Group justify="space-between" gap="xs">
+              <Text fw={600}>
+                {inWords(action)}: {outcome === 'OK' ? 'done' : inWords(outcome).toLowerCase()}
+              </Text>
+              <Text size="sm" c="dimmed">
+                <Ago at={at} />
+              </Text>
+            </Group>
+            {changedFields.length > 0 && <Text size="sm">Changed: {changedFields.join(', ')}</Text>}
+            <Text size="sm" c="dimmed" style={{ overflowWrap: 'anywhere' }}>
+              By {subject ?? (keyId ? `API key ${keyId}` : 'the server')}
+              {address && `, from ${address}`}
+            </Text>
+          </li>
+        ))}
+      </Stack>
       {next && (
         <Button variant="default" mt="md" onClick={() => setAfter(next)}>
           Show more

@@ -7,6 +7,7 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
   const { name, app, method, credentials } = connection;
   const option = options.find((option) => option.app === app);
   const fields = option?.methods.find((option) => option.method === method)?.fields ?? [];
+  const firstSecret = fields.find(({ secret }) => secret);
   const shown: Readonly<Record<string, string | null>> = { instanceUrl: credentials.instanceUrl };
   return (
     <Modal
@@ -38,6 +39,7 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
               field={field}
               defaultValue={shown[field.name] ?? undefined}
               error={errors[field.name]}
+              isFirst={field === firstSecret}
             />
           ))
         }

@@ -14,7 +14,7 @@ interface UndoProps {
   onClose(): void;
 }
 
-const day = new Intl.DateTimeFormat('en', { dateStyle: 'long' });
+const day = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long' });
 
 /** Says that a connection is deleted, and brings it back: under another name, if its own has been taken. */
 export default function Undo({ connection, restorableUntil, onDone, onClose }: UndoProps) {
@@ -37,7 +37,7 @@ export default function Undo({ connection, restorableUntil, onDone, onClose }: U
   return (
     <Alert color="gray" mb="md" withCloseButton closeButtonLabel="Close" onClose={onClose}>
       <form onSubmit={submit}>
-        <Group align="end">
+        <Group align={isTaken ? 'end' : 'center'}>
           <Text size="sm" role="status">
             Deleted {name}.
             {restorableUntil && ` It can be brought back until ${day.format(new Date(restorableUntil))}.`}

@@ -42,7 +42,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
       <tbody>
         {connections.map((connection) => {
           const { id, name, description, updatedAt, verification } = connection;
-          const { appName, methodLabel } = labelsOf(connection, options);
+          const { appName, icon, methodLabel } = labelsOf(connection, options);
           const status = checking.has(id) ? (
             <Group gap="xs">
               <Loader size="xs" aria-hidden />
@@ -55,7 +55,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
             <tr key={id}>
               <Box component="td" className={classes.short} visibleFrom="md">
                 <Group gap="sm" wrap="nowrap">
-                  <AppIcon name={appName} />
+                  <AppIcon name={appName} icon={icon} />
                   {appName}
                 </Group>
               </Box>
@@ -69,7 +69,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
                   </Text>
                 )}
                 <Group gap="xs" wrap="nowrap" mt={4} hiddenFrom="md">
-                  <AppIcon name={appName} size={24} />
+                  <AppIcon name={appName} icon={icon} size={24} />
                   <Text size="sm" fw={400}>
                     {appName}, {methodLabel}, updated <Ago at={updatedAt} />
                   </Text>
@@ -101,5 +101,5 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
 function labelsOf({ app, method }: Connection, options: readonly AppOption[]) {
   const option = options.find((option) => option.app === app);
   const label = option?.methods.find((option) => option.method === method)?.label;
-  return { appName: option?.name ?? app, methodLabel: label ?? method };
+  return { appName: option?.name ?? app, icon: option?.icon, methodLabel: label ?? method };
 }

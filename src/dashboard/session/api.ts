@@ -8,27 +8,29 @@ export interface Api {
   events: SseClient;
 }
 
-/** @param onRefused called when the server no longer lets the credential in */
-export function createApi(credential: string, onRefused: () => void): Api {
+/**
+ * @param secret what to send with a request that is sent now
+ * @param onRefused called when the server no longer lets the credential in
+ */
+export function createApi(secret: () => Promise<string>, onRefused: () => void): Api {
   const asked: typeof fetch = async (input, init) => {
-    const response = await fetch(input, { ...init, credentials: 'omit', redirect: 'error' });
+    const headers = new Headers(init?.headers);
+    headers.set('authorization', `Bearer ${await secret()}`);
+    const response = await fetch(input, { ...init, headers, credentials: 'omit', redirect: 'error' });
     if (response.status === 401) onRefused();
     return response;
   };
-  const headers = { authorization: `Bearer ${credential}` };
   return {
     client: new Client({
       url: '/graphql',
       exchanges: [cacheExchange, fetchExchange],
       fetch: asked,
-      fetchOptions: { headers },
       // What is asked stays out of addresses.
       preferGetMethod: false,
     }),
     events: createClient({
       url: '/graphql',
       fetchFn: asked,
-      headers,
       retryAttempts: Number.POSITIVE_INFINITY,
       retry: waitForNetwork,
     }),

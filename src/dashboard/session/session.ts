@@ -20,12 +20,3 @@ export function useSession(): Session {
   if (!session) throw new Error('Nobody is signed in.');
   return session;
 }
-
-const kept = 'app-connections.api-key';
-
-/** The API key that this tab was asked to keep. Other tabs do not see it, and it goes when the tab is closed. */
-export const keptKey = {
-  read: () => sessionStorage.getItem(kept),
-  write: (key: string) => sessionStorage.setItem(kept, key),
-  clear: () => sessionStorage.removeItem(kept),
-};

@@ -1,5 +1,5 @@
-import { Button, Checkbox, Container, Paper, Stack, Text, TextInput, Title } from '@mantine/core';
-import type { FormEvent } from 'react';
+import { Button, Checkbox, Container, Divider, Paper, Stack, Text, TextInput, Title } from '@mantine/core';
+import { type FormEvent, useRef } from 'react';
 import type { Problem } from '../problem.ts';
 import { ProblemAlert } from '../problem-alert.tsx';
 import { useTitle } from '../use-title.ts';
@@ -7,16 +7,27 @@ import { useTitle } from '../use-title.ts';
 interface SignInProps {
   problem: Problem | undefined;
   isBusy: boolean;
-  onSignIn(credential: string, keep: boolean): void;
+  /** Absent: there is no identity provider. */
+  provider: { isThere: boolean; onLeave(keep: boolean): void } | undefined;
+  onSignIn(key: string, keep: boolean): void;
 }
 
-/** Asks for an API key. */
-export default function SignIn({ problem, isBusy, onSignIn }: SignInProps) {
+const away: Problem = {
+  code: 'UPSTREAM_UNREACHABLE',
+  message: 'The server cannot reach your identity provider.',
+  issues: [],
+  remedy: 'Try again later, or use an API key.',
+  requestId: undefined,
+};
+
+/** Sends people to the identity provider, where there is one, or asks for an API key. */
+export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInProps) {
   useTitle('Sign in');
+  const form = useRef<HTMLFormElement>(null);
+  const isToBeKept = () => form.current !== null && new FormData(form.current).has('keep');
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    onSignIn(String(form.get('key')).trim(), form.has('keep'));
+    onSignIn(String(new FormData(event.currentTarget).get('key')).trim(), isToBeKept());
   };
   return (
     <Container component="main" size={460} py={{ base: 'xl', sm: 80 }}>
@@ -24,12 +35,23 @@ export default function SignIn({ problem, isBusy, onSignIn }: SignInProps) {
         App Connections
       </Title>
       <Paper withBorder p="lg" radius="md">
-        <form onSubmit={submit}>
+        <form onSubmit={submit} ref={form}>
           <Stack>
             <Title order={2} size="h4">
               Sign in
             </Title>
             {problem && <ProblemAlert problem={problem} />}
+            {provider && !provider.isThere && (
+              <ProblemAlert problem={away} onRetry={() => location.reload()} />
+            )}
+            {provider?.isThere && (
+              <>
+                <Button onClick={() => provider.onLeave(isToBeKept())} loading={isBusy}>
+                  Sign in with your identity provider
+                </Button>
+                <Divider label="or with an API key" />
+              </>
+            )}
             <TextInput
               name="key"
               type="password"
@@ -39,16 +61,17 @@ export default function SignIn({ problem, isBusy, onSignIn }: SignInProps) {
               spellCheck={false}
               required
             />
+            <Button type="submit" variant={provider?.isThere ? 'default' : 'filled'} loading={isBusy}>
+              Sign in
+            </Button>
+            {provider && <Divider />}
             <Checkbox
               name="keep"
               label="Keep me signed in until I close this tab"
               description="Otherwise until the page is loaded again."
             />
-            <Button type="submit" loading={isBusy}>
-              Sign in
-            </Button>
             <Text size="sm" c="dimmed">
-              The key stays in this tab. It is in no cookie and in no address.
+              {provider ? 'Keys and tokens stay' : 'The key stays'} in this tab, and in no cookie or address.
             </Text>
           </Stack>
         </form>

@@ -2,59 +2,105 @@ import { Center, Loader } from '@mantine/core';
 import { lazy, type ReactNode, Suspense, useEffect, useMemo, useRef, useState } from 'react';
 import { Provider } from 'urql';
 import { viewerQuery } from '../operations.ts';
-import { type Problem, problemOf } from '../problem.ts';
+import { offline, type Problem, problemOf } from '../problem.ts';
 import type { Settings } from '../settings.ts';
 import { createApi } from './api.ts';
-import { keptKey, type Session, SessionContext } from './session.ts';
+import { type Credential, keptCredential, lasting } from './credential.ts';
+import { type Arrival, goToSignOut, offerOf } from './journey.ts';
+import { ended, refused } from './refusal.ts';
+import { type Session, SessionContext } from './session.ts';
 
 const SignIn = lazy(() => import('./sign-in.tsx'));
 
-const expired: Problem = {
-  code: 'UNAUTHENTICATED',
-  message: 'Your API key lets nobody in any more: it was revoked, or its time is over.',
-  issues: [],
-  remedy: 'Sign in with another one.',
-  requestId: undefined,
-};
+interface SignedInProps {
+  settings: Settings;
+  /** Absent: nobody comes from the identity provider. */
+  arrival: Arrival | undefined;
+  children: ReactNode;
+}
 
 /** Shows its children to those who are signed in, and to all others how to sign in. */
-export function SignedIn({ settings, children }: { settings: Settings; children: ReactNode }) {
+export function SignedIn({ settings, arrival, children }: SignedInProps) {
+  const offer = offerOf(settings);
   const [session, setSession] = useState<Session>();
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setIsBusy] = useState(false);
+  const [isSigningInAlone, setIsSigningInAlone] = useState(() =>
+    Boolean((arrival && offer) || settings.apiKey || keptCredential.read()),
+  );
 
-  const signIn = useMemo(() => {
-    const signOut = (why?: Problem) => {
-      keptKey.clear();
+  const { signIn, leave, arrive } = useMemo(() => {
+    const stayOut = (why?: Problem) => {
+      keptCredential.clear();
       setSession((last) => {
         last?.events.dispose();
         return undefined;
       });
+      setIsBusy(false);
+      setIsSigningInAlone(false);
       setProblem(why);
     };
-    return async (credential: string, keep: boolean) => {
+
+    const signIn = async (credential: Credential, keep: boolean) => {
       setIsBusy(true);
       let isIn = false;
-      const api = createApi(credential, () => isIn && signOut(expired));
+      const secret = async () => {
+        const current = await credential.current();
+        // It may have been renewed.
+        if (isIn && keep) keptCredential.write(current, credential.isToken);
+        return current;
+      };
+      const signOut = (why?: Problem) => {
+        isIn = false;
+        stayOut(why);
+      };
+      const api = createApi(secret, () => isIn && signOut(ended(credential)));
       const { data, error } = await api.client.query(viewerQuery, {});
-      setIsBusy(false);
-      if (error) return signOut(problemOf(error));
+      if (error) return stayOut(refused(problemOf(error), credential));
       if (!data) return;
       isIn = true;
-      if (keep) keptKey.write(credential);
+      await secret();
+      setIsBusy(false);
       setProblem(undefined);
-      setSession({ ...api, viewer: data.viewer, signOut: () => signOut() });
+      setSession({
+        ...api,
+        viewer: data.viewer,
+        signOut: () => {
+          signOut();
+          if (credential.isToken && offer) goToSignOut(offer);
+        },
+      });
     };
-  }, []);
+
+    // Only those who sign in with the provider load what that takes.
+    const loadOidc = () => import('./oidc.ts').catch(() => stayOut(offline));
+
+    return {
+      signIn,
+      leave: async (keep: boolean) => {
+        if (!offer) return;
+        setIsBusy(true);
+        const why = await (await loadOidc())?.leave(offer, keep);
+        if (why) stayOut(why);
+      },
+      arrive: async (from: Arrival) => {
+        if (!offer) return;
+        const outcome = await (await loadOidc())?.arrive(offer, from);
+        if (outcome?.problem) stayOut(outcome.problem);
+        else if (outcome) await signIn(outcome.data, from.journey?.keep ?? false);
+      },
+    };
+  }, [offer]);
 
   const isStarted = useRef(false);
   useEffect(() => {
     if (isStarted.current) return;
     isStarted.current = true;
-    const key = keptKey.read();
-    if (key) signIn(key, true);
-    else if (settings.apiKey) signIn(settings.apiKey, false);
-  }, [settings, signIn]);
+    const kept = keptCredential.read();
+    if (arrival && offer) arrive(arrival);
+    else if (kept) signIn(kept, true);
+    else if (settings.apiKey) signIn(lasting(settings.apiKey, false), false);
+  }, [arrival, arrive, offer, settings, signIn]);
 
   if (session) {
     return (
@@ -63,7 +109,6 @@ export function SignedIn({ settings, children }: { settings: Settings; children:
       </SessionContext>
     );
   }
-  const isSigningInAlone = isBusy && !problem && (settings.apiKey || keptKey.read());
   const waiting = (
     <Center h="100dvh">
       <Loader aria-label="Signing in" />
@@ -72,7 +117,12 @@ export function SignedIn({ settings, children }: { settings: Settings; children:
   if (isSigningInAlone) return waiting;
   return (
     <Suspense fallback={waiting}>
-      <SignIn problem={problem} isBusy={isBusy} onSignIn={signIn} />
+      <SignIn
+        problem={problem}
+        isBusy={isBusy}
+        provider={settings.oidc && { isThere: offer !== undefined, onLeave: leave }}
+        onSignIn={(key, keep) => signIn(lasting(key, false), keep)}
+      />
     </Suspense>
   );
 }

@@ -1,0 +1,153 @@
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { firstOrganisationId } from '../src/access/organisations.ts';
+import { hasBrowser, openPage } from './testkit/browser.ts';
+import {
+  goOn,
+  leave,
+  type OidcDashboard,
+  seeTable,
+  startOidcDashboard,
+  stored,
+} from './testkit/dashboard-oidc.ts';
+import { startProvider } from './testkit/oidc.ts';
+import { dashboardClient } from './testkit/oidc-people.ts';
+import { startTestServer } from './testkit/server.ts';
+
+const anHourMs = 3_600_000;
+
+describe.skipIf(!hasBrowser())('where signing in with an identity provider fails', () => {
+  let dashboard: OidcDashboard;
+  beforeAll(async () => {
+    dashboard = await startOidcDashboard();
+  });
+  afterAll(() => dashboard?.close());
+  afterEach(() => {
+    vi.useRealTimers();
+    dashboard.provider.answer('/token');
+  });
+
+  test.each([
+    ['another tab', false],
+    ['another sign-in', true],
+  ])('an answer to %s is refused, and its code is not used', async (_, isUnderWay) => {
+    const { page } = await dashboard.visit();
+    if (isUnderWay) {
+      await leave(page);
+      await goOn(page).waitFor();
+    }
+    const before = dashboard.provider.asked('/token');
+    await page.goto(
+      `${dashboard.home}/?code=an-attackers&state=an-attackers&iss=${encodeURIComponent(dashboard.provider.issuer)}`,
+    );
+    await page.getByRole('alert').getByText('answers no sign-in that was begun in this tab').waitFor();
+    expect(page.url()).toBe(`${dashboard.home}/`);
+    expect(dashboard.provider.asked('/token')).toBe(before);
+    expect(await stored(page)).toBe(0);
+  });
+
+  test('whoever turns back at the provider can sign in as before', async () => {
+    const { page } = await dashboard.visit();
+    await leave(page);
+    await goOn(page).waitFor();
+    await page.goBack();
+    await page.getByRole('textbox', { name: 'API key' }).waitFor();
+    expect(await stored(page)).toBe(0);
+    await leave(page);
+    await goOn(page).click();
+    await seeTable(page);
+  });
+
+  test('a refusal at the provider is told, and does not keep one from trying again', async () => {
+    const { page } = await dashboard.visit();
+    await leave(page);
+    await page.getByRole('button', { name: 'Refuse' }).click();
+    const alert = page.getByRole('alert');
+    await alert.getByText('has not let you in: Ada has refused (access_denied).').waitFor();
+    await alert.getByText('Sign in again and allow it').waitFor();
+    expect(page.url()).toBe(`${dashboard.home}/`);
+    await leave(page);
+    await goOn(page).click();
+    await seeTable(page);
+  });
+
+  test.each([
+    ['with another nonce is not trusted', { nonce: 'of-another-sign-in' }, undefined, 'cannot be trusted'],
+    ['for another client is not trusted', { aud: 'another' }, undefined, 'cannot be trusted'],
+    ['that is no JWT is told with a remedy', {}, 'opaque', 'is not one for this server (no JWT)'],
+  ])('a token %s', async (_, differing, opaque, words) => {
+    const { page } = await dashboard.visit();
+    const asked = page.waitForRequest((request) =>
+      request.url().startsWith(`${dashboard.provider.issuer}/auth?`),
+    );
+    await leave(page);
+    const nonce = new URL((await asked).url()).searchParams.get('nonce');
+    await goOn(page).waitFor();
+    const claims = { aud: dashboardClient, nonce, ...differing };
+    const [token, idToken] = await Promise.all([
+      dashboard.provider.forge({ org: firstOrganisationId }),
+      dashboard.provider.forge(claims, { header: { typ: 'JWT' } }),
+    ]);
+    dashboard.provider.answer('/token', (_request, response) => {
+      response
+        .setHeader('content-type', 'application/json')
+        .setHeader('access-control-allow-origin', dashboard.home);
+      const answer = { access_token: opaque ?? token, token_type: 'bearer', id_token: idToken };
+      response.end(JSON.stringify(answer));
+    });
+    await goOn(page).click();
+    await page.getByRole('alert').getByText(words).waitFor();
+  });
+
+  test('a provider that does not answer the page is told with a remedy', async () => {
+    const { page } = await dashboard.visit();
+    await leave(page);
+    dashboard.provider.answer('/token', (request) => void request.socket.destroy());
+    await goOn(page).click();
+    await page.getByRole('alert').getByText('does not answer this page').waitFor();
+    await page.getByText('Check your network, then sign in again.').waitFor();
+  });
+
+  test('a token that the server refuses is told with a remedy', async () => {
+    const { page } = await dashboard.visit('', { claims: {} });
+    await leave(page);
+    await goOn(page).click();
+    const alert = page.getByRole('alert');
+    await alert.getByText("The token's claim org is missing or cannot be read.").waitFor();
+    await alert.getByText('tell your administrator').waitFor();
+  });
+
+  test('goes on with what was known while the provider is down, and an API key needs no provider', async () => {
+    await dashboard.visit();
+    await dashboard.provider.stop();
+    onTestFinished(() => dashboard.provider.start());
+    vi.setSystemTime(Date.now() + anHourMs);
+    const { page } = await dashboard.visit();
+    await page.reload();
+    await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
+    await page.getByRole('textbox', { name: 'API key' }).fill(dashboard.apiKey);
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+    await seeTable(page);
+  });
+
+  test('is offered as soon as a provider can be reached that could not', async () => {
+    const another = await startProvider();
+    const { oidc } = another.settings({ OIDC_CLIENT_ID: dashboardClient });
+    await another.stop();
+    const server = await startTestServer({
+      beside: dashboard.server,
+      dashboardFolder: dashboard.folder,
+      config: { graphiql: false, oidc },
+    });
+    onTestFinished(async () => {
+      await server.close();
+      await another.stop();
+    });
+    const { page } = await openPage(dashboard.browser);
+    await page.goto(server.url);
+    await page.getByRole('alert').getByText('The server cannot reach your identity provider.').waitFor();
+    await page.getByRole('textbox', { name: 'API key' }).waitFor();
+    await another.start();
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
+  });
+});

@@ -1,0 +1,142 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { firstProjectId } from '../src/access/organisations.ts';
+import { bringAxe, expectFit, looks } from './testkit/axe.ts';
+import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
+import {
+  goOn,
+  leave,
+  type OidcDashboard,
+  seeTable,
+  startOidcDashboard,
+  stored,
+} from './testkit/dashboard-oidc.ts';
+
+const anHourMs = 3_600_000;
+
+describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity provider', () => {
+  let dashboard: OidcDashboard;
+  beforeAll(async () => {
+    dashboard = await startOidcDashboard();
+  });
+  afterAll(() => dashboard?.close());
+  afterEach(() => void vi.useRealTimers());
+
+  test('leads from a cold page to the connections, and leaves no token anywhere', async () => {
+    const visited = await dashboard.visit();
+    const { page } = visited;
+    await leave(page);
+    await goOn(page).click();
+    await seeTable(page);
+    expect(page.url()).toBe(`${dashboard.home}/#/projects/${firstProjectId}/integrations/app-connections`);
+    expect(await stored(page)).toBe(0);
+    const [token, ...others] = await visited.tokens();
+    expect(token).toMatch(/^eyJ/);
+    for (const each of [token ?? '', ...others]) await expectNowhere(visited, each);
+    expect(visited.console()).toBe('');
+    // The code was used up, so going back must not lead to it.
+    await page.goBack();
+    expect(page.url()).not.toContain('code=');
+    expect(dashboard.server.logs()).not.toContain('code=');
+    const elsewhere = visited
+      .urls()
+      .filter((url) => !url.startsWith(dashboard.home) && !url.startsWith(dashboard.provider.issuer));
+    expect(elsewhere).toEqual([]);
+  });
+
+  test('works with the keyboard alone, and comes back to where one wanted to go', async () => {
+    const place = `#/projects/${firstProjectId}/integrations/app-connections/add/okta`;
+    const { page } = await dashboard.visit(place);
+    await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await goOn(page).click();
+    await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
+    expect(page.url()).toBe(`${dashboard.home}/${place}`);
+  });
+
+  test('asks for what the server accepts, with a challenge, and from the one origin that the policy names', async () => {
+    const { page } = await dashboard.visit();
+    const policy = (await page.reload())?.headers()['content-security-policy'];
+    expect(policy).toContain(`connect-src 'self' ${dashboard.provider.issuer};`);
+    const asked = page.waitForRequest((request) =>
+      request.url().startsWith(`${dashboard.provider.issuer}/auth?`),
+    );
+    await leave(page);
+    const parameters = Object.fromEntries(new URL((await asked).url()).searchParams);
+    expect(parameters).toMatchObject({
+      response_type: 'code',
+      code_challenge_method: 'S256',
+      resource: dashboard.provider.settings().oidc.audience,
+      scope: 'openid connections:read connections:write connections:verify audit:read',
+    });
+    for (const name of ['state', 'nonce', 'code_challenge']) expect(parameters[name]).toMatch(/^[\w-]{43}$/);
+  });
+
+  test('who has expired is asked to sign in again, and is back in the same place', async () => {
+    const { page } = await dashboard.visit();
+    await leave(page);
+    await goOn(page).click();
+    await seeTable(page);
+    await page.getByRole('link', { name: 'Add Connection' }).first().click();
+    await page.getByRole('link', { name: /Okta/ }).click();
+    await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
+    const place = page.url();
+    vi.setSystemTime(Date.now() + anHourMs);
+    await page.getByRole('textbox', { name: 'Name' }).fill('too-late');
+    await page.getByRole('textbox', { name: 'Instance URL' }).fill('https://example.okta.com');
+    await page.getByRole('textbox', { name: 'API token' }).fill('00-too-late');
+    await page.getByRole('button', { name: 'Create' }).click();
+    await page.getByRole('alert').getByText('Your sign-in has expired').waitFor();
+    vi.useRealTimers();
+    await leave(page);
+    // The provider still knows who it is.
+    await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
+    expect(page.url()).toBe(place);
+  });
+
+  test('is renewed before its end where the provider grants that, and nobody notices', async () => {
+    const visited = await dashboard.visit('', { lastsSeconds: 20, mayRenew: true });
+    const { page } = visited;
+    await leave(page);
+    await goOn(page).click();
+    await seeTable(page);
+    const before = dashboard.provider.asked('/token');
+    // Less than half a minute before its end, every request is one shortly before.
+    await page.getByRole('searchbox', { name: 'Search' }).fill('nothing-is-called-so');
+    await page.getByText('No connection is like this').waitFor();
+    expect(dashboard.provider.asked('/token')).toBeGreaterThan(before);
+    expect(visited.console()).toBe('');
+    for (const token of await visited.tokens()) await expectNowhere(visited, token);
+  });
+
+  test('lasts as long as the tab if asked, until one signs out, here and at the provider', async () => {
+    const visited = await dashboard.visit();
+    const { page } = visited;
+    await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
+    await leave(page);
+    await goOn(page).click();
+    await seeTable(page);
+    await page.reload();
+    await seeTable(page);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign out of the provider' }).click();
+    await page.getByRole('textbox', { name: 'API key' }).waitFor();
+    expect(page.url()).toBe(`${dashboard.home}/`);
+    expect(await stored(page)).toBe(0);
+    for (const token of await visited.tokens()) await expectNowhere(visited, token);
+    await leave(page);
+    await goOn(page).waitFor();
+  });
+
+  test.each(looks)('axe finds nothing serious, %s and %i pixels wide', async (colorScheme, width) => {
+    dashboard.provider.receive({ dashboard: dashboard.home });
+    const { page } = await openPage(dashboard.browser, { colorScheme, viewport: { width, height: 900 } });
+    await bringAxe(page);
+    await page.goto(dashboard.home);
+    await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
+    await expectFit(page, 'sign in');
+    await page.goto(`${dashboard.home}/?error=server_error&state=none`);
+    await page.getByRole('alert').waitFor();
+    await expectFit(page, 'refused');
+  });
+});

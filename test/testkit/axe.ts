@@ -1,0 +1,42 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import type { Page } from 'playwright-core';
+import { expect } from 'vitest';
+
+/** What axe says of a page. */
+interface Findings {
+  violations: { id: string; impact: string; nodes: { target: string[] }[] }[];
+}
+
+/** Colour schemes and widths in which every screen has to be usable. */
+export const looks = [
+  ['light', 360],
+  ['dark', 360],
+  ['light', 1440],
+  ['dark', 1440],
+] as const;
+
+/** Has every page of this page's context bring axe along, from when it is next loaded on. */
+export async function bringAxe(page: Page): Promise<void> {
+  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  await page.context().addInitScript(axe);
+}
+
+/** Nothing that axe calls serious or worse, and nothing that has to be scrolled sideways. */
+export async function expectFit(page: Page, screen: string): Promise<void> {
+  // Half-way through a transition, colours are not yet what they will be.
+  await expect
+    .poll(() =>
+      page.evaluate(
+        'document.getAnimations().every(({ effect }) => effect.getTiming().iterations === Infinity)',
+      ),
+    )
+    .toBe(true);
+  const { violations } = await page.evaluate<Findings>('axe.run()');
+  const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  expect(
+    bad.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`),
+    screen,
+  ).toEqual([]);
+  expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), screen).toBe(true);
+}
