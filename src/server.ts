@@ -132,7 +132,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     switch (path) {
       case '/graphql':
         if (cors.answerPreflight(request, response, ['GET', 'POST'])) return;
-        return graphql(request, response);
+        return graphql.answer(request, response);
       case '/health/live':
       case '/health/ready':
         return answerHealth(parts, request, response);

@@ -1,10 +1,11 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
 import type { Caller } from '../access/caller.ts';
 import { auditForbidden } from '../audit/audited.ts';
+import { allOf, type Sql, sql } from '../database/sql.ts';
 import { badInput, Problem } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { encodeCursor } from './cursor.ts';
-import { beyond, conditionsOf, orderByOf, upTo } from './find.ts';
+import { beyond, conditionsOf, inOrder, inProject, upTo, visibleTo } from './find.ts';
 import { type ListConnections, placeOf } from './find-input.ts';
 import type { ConnectionParts } from './parts.ts';
 
@@ -36,7 +37,7 @@ export async function getConnection(
 ): Promise<AppConnection> {
   return auditForbidden(parts, caller, { ...reading, connectionId: id }, async () => {
     caller.assertMay('connections:read');
-    return findConnection(parts.database.fork(caller.orgId), caller, { id, ...(app && { app }) });
+    return readConnection(parts, caller, [sql`id = ${id}`, ...ofApp(app)]);
   });
 }
 
@@ -55,8 +56,7 @@ export async function getConnectionByName(
   return auditForbidden(parts, caller, { ...reading, projectId }, async () => {
     caller.assertMay('connections:read');
     caller.assertMayUse(projectId, ['projectId']);
-    const where = { name, projectId, ...(app && { app }) };
-    return findConnection(parts.database.fork(caller.orgId), caller, where);
+    return readConnection(parts, caller, [sql`name = ${name}`, inProject(projectId), ...ofApp(app)]);
   });
 }
 
@@ -81,13 +81,14 @@ async function list(
 ): Promise<ConnectionPage> {
   const { order, isBackward, size, cursor, issues } = placeOf(listing);
   if (issues.length > 0) throw badInput(issues);
-  const conditions = () => conditionsOf(caller, listing);
-  const fork = () => database.fork(caller.orgId);
-  const found = await fork().find(
+  const { orgId } = caller;
+  const conditions = conditionsOf(caller, listing);
+  const onPage = cursor ? [beyond(order, cursor, isBackward)] : [];
+  const found = await database.select(
     AppConnection,
-    { $and: [...conditions(), ...(cursor ? [beyond(order, cursor, isBackward)] : [])] },
+    orgId,
     // One more than asked for tells whether there are more.
-    { orderBy: orderByOf(order, isBackward), limit: size + 1 },
+    sql`where ${allOf([...conditions, ...onPage])} ${inOrder(order, isBackward)} limit ${size + 1}`,
   );
   const nodes = found.slice(0, size);
   if (isBackward) nodes.reverse();
@@ -95,10 +96,11 @@ async function list(
   const isMoreAhead = async () => found.length > size;
   const isMoreBehind = async () => {
     if (!cursor) return false;
-    const one = await fork().find(
+    const near = allOf([...conditions, upTo(order, cursor, isBackward)]);
+    const one = await database.select(
       AppConnection,
-      { $and: [...conditions(), upTo(order, cursor, isBackward)] },
-      { fields: ['id'], orderBy: orderByOf(order, !isBackward), limit: 1 },
+      orgId,
+      sql`where ${near} ${inOrder(order, !isBackward)} limit 1`,
     );
     return one.length > 0;
   };
@@ -108,8 +110,28 @@ async function list(
     endCursor: last ? encodeCursor(order, last) : null,
     hasNextPage: isBackward ? isMoreBehind : isMoreAhead,
     hasPreviousPage: isBackward ? isMoreAhead : isMoreBehind,
-    count: () => fork().count(AppConnection, { $and: conditions() }),
+    count: () => database.count(AppConnection, orgId, sql`where ${allOf(conditions)}`),
   };
+}
+
+/**
+ * A connection as it is now, for showing it.
+ *
+ * @throws Problem `NOT_FOUND`
+ */
+export async function readConnection(
+  { database }: ConnectionParts,
+  caller: Caller,
+  where: Sql[],
+): Promise<AppConnection> {
+  const conditions = allOf([...visibleTo(caller), ...where]);
+  const [connection] = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
+  if (connection) return connection;
+  throw notFound();
+}
+
+function ofApp(app: string | undefined): Sql[] {
+  return app ? [sql`app = ${app}`] : [];
 }
 
 /** How to find a connection: `lock` keeps others from changing it until the transaction ends. */
@@ -121,7 +143,7 @@ export interface FindOptions {
 }
 
 /**
- * A connection of the caller's organisation, in one of the projects that the caller is limited to.
+ * A connection to be worked with, of the caller's organisation, in one of the projects that the caller is limited to.
  *
  * @throws Problem `NOT_FOUND`
  */
@@ -142,7 +164,11 @@ export async function findConnection(
     },
   );
   if (connection) return connection;
-  throw new Problem('NOT_FOUND', 'There is no such connection.', {
+  throw notFound();
+}
+
+function notFound(): Problem {
+  return new Problem('NOT_FOUND', 'There is no such connection.', {
     remedy: 'Check the id or the name, and that the API key belongs to the right organisation.',
   });
 }

@@ -7,6 +7,7 @@ import { ChangeFeed, changesChannel, listen } from './changes.ts';
 import { type EmbeddedLocation, openEmbedded } from './embedded.ts';
 import { migrations } from './migrations/list.ts';
 import { queryPool, type Statement, settlePool, unhurried } from './pool.ts';
+import { type Rows, rowsOf } from './rows.ts';
 import { asOwner, asSystem, asTenant, bound, inSession, statementTimeoutMs } from './session.ts';
 
 /** Where the data is. */
@@ -16,7 +17,7 @@ export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLoc
 export type Entities = NonNullable<Options['entities']>;
 
 /** An open database with all migrations done. */
-export interface Database {
+export interface Database extends Rows {
   /**
    * A fresh unit of work in which PostgreSQL itself shows the rows of this organisation and no others. Make one for each
    * piece of work, never share one between requests.
@@ -64,6 +65,7 @@ export async function openDatabase(
   const isEmbedded = location.kind === 'embedded';
   if (!isEmbedded) await listen(orm, changes, log);
   return {
+    ...rowsOf(orm, isEmbedded, log),
     fork: (orgId) => bound(orm.em.fork(), asTenant(orgId)),
     forkAcross: () => bound(orm.em.fork(), asSystem),
     announce: async (em, orgId) => {

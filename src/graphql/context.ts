@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../access/caller.ts';
 import { unauthenticated } from '../access/sign-in-failure.ts';
 import type { AdministrationParts } from '../administration/parts.ts';
@@ -8,6 +8,8 @@ import type { ConnectionParts } from '../connections/parts.ts';
 export interface Context {
   /** Absent only while a schema is introspected in development. */
   caller?: Caller;
+  /** What the question came in by. */
+  req: IncomingMessage;
   /** What the answer goes out by. */
   res: ServerResponse;
   connections: ConnectionParts;

@@ -115,25 +115,35 @@ const unspoken: Readonly<Record<number, string>> = {
   415: 'GraphQL is asked with Content-Type: application/json.',
 };
 
+/** What people read in an answer that would have a status and nothing else. */
+export function textOf(status: number): string | undefined {
+  return unspoken[status] && `${unspoken[status]}\n`;
+}
+
+/** Shapes the errors of a result, if it has any, and notes the first of them for the log. */
+export function shapeErrors(result: ExecutionResult, shape: Shaper): ExecutionResult {
+  if (!result.errors) return result;
+  const errors = result.errors.map(shape);
+  // Whoever repeats the request on reading the status would do again what has been done.
+  const isPartial = Object.values(result.data ?? {}).some((value) => value !== null);
+  if (isPartial) for (const { extensions } of errors) delete extensions.http;
+  const record = currentRequest.getStore();
+  if (record) record.outcome = String(errors[0]?.extensions.code);
+  return { ...result, errors };
+}
+
 /** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
 export function useShapedErrors(shape: Shaper): Plugin<Context> {
   return {
     onResultProcess({ result, setResult }) {
-      if (Array.isArray(result) || !('errors' in result) || !result.errors) return;
-      const errors = result.errors.map(shape);
-      // Whoever repeats the request on reading the status would do again what has been done.
-      const isPartial = Object.values(result.data ?? {}).some((value) => value !== null);
-      if (isPartial) for (const { extensions } of errors) delete extensions.http;
-      const record = currentRequest.getStore();
-      if (record) record.outcome = String(errors[0]?.extensions.code);
-      setResult({ ...result, errors });
+      if (!Array.isArray(result) && 'errors' in result) setResult(shapeErrors(result, shape));
     },
     onResponse({ response, setResponse, fetchAPI }) {
       // Whether answers may be kept is said in one place for all of them, and Yoga says otherwise of some.
       response.headers.delete('cache-control');
-      const text = unspoken[response.status];
+      const text = textOf(response.status);
       if (!text || response.body) return;
-      setResponse(new fetchAPI.Response(`${text}\n`, { status: response.status, headers: response.headers }));
+      setResponse(new fetchAPI.Response(text, { status: response.status, headers: response.headers }));
     },
   };
 }

@@ -1,15 +1,17 @@
+import type { IncomingMessage } from 'node:http';
 import { GraphQLError } from 'graphql';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
+import { maxBodyBytes } from './limits.ts';
 
 /**
  * Takes bodies of plain JSON in UTF-8 and no others: forms and plain text are what pages elsewhere can send without
  * asking first. What cannot be read is refused, and nothing of it is in any message.
  */
-export function useStrictRequests(): Plugin {
+export function useStrictRequests(): Plugin<object, { req: IncomingMessage }> {
   return {
-    onRequestParse({ request, requestParser, setRequestParser, endResponse, fetchAPI }) {
+    onRequestParse({ request, serverContext, requestParser, setRequestParser, endResponse, fetchAPI }) {
       if (request.method === 'POST') {
-        if (isPlainJson(request.headers)) setRequestParser(readBody);
+        if (isPlainJson(request.headers)) setRequestParser(() => readBody(serverContext.req));
         else
           endResponse(new fetchAPI.Response(null, { status: 415, headers: { accept: 'application/json' } }));
       } else if (requestParser) {
@@ -25,23 +27,36 @@ export function useStrictRequests(): Plugin {
   };
 }
 
-function isPlainJson(headers: Headers): boolean {
+/** Whether the body of a request is said to be JSON in UTF-8, and nothing beside. */
+export function isPlainJson(headers: Pick<Headers, 'get'>): boolean {
   const type = headers.get('content-type') ?? '';
   const encoding = headers.get('content-encoding') ?? 'identity';
   return /^application\/json *(; *charset="?utf-8"? *)?$/i.test(type) && encoding === 'identity';
 }
 
-async function readBody(request: Request): Promise<GraphQLParams> {
-  const bytes = await request.arrayBuffer().catch((error: unknown) => {
-    // It is too large, or whoever sends it has left.
-    throw error instanceof GraphQLError ? error : unreadable('The body has no end.');
-  });
-  const value = parse(bytes);
+/** @throws GraphQLError when the body is too large, or is not one JSON object, or does not come to an end */
+export async function readBody(request: IncomingMessage): Promise<GraphQLParams> {
+  const value = parse(await bytesOf(request));
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   throw unreadable('The body has to be one JSON object.');
 }
 
-function parse(bytes: ArrayBuffer): unknown {
+async function bytesOf(request: IncomingMessage): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge();
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.byteLength;
+      if (length <= maxBodyBytes) chunks.push(chunk);
+      else reject(tooLarge());
+    });
+    request.once('end', () => resolve(Buffer.concat(chunks)));
+    request.once('close', () => reject(unreadable('The body has no end.')));
+  });
+}
+
+function parse(bytes: Buffer): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
@@ -51,4 +66,10 @@ function parse(bytes: ArrayBuffer): unknown {
 
 function unreadable(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: 'BAD_REQUEST', http: { status: 400 } } });
+}
+
+function tooLarge(): GraphQLError {
+  return new GraphQLError(`The body has more than ${maxBodyBytes} bytes.`, {
+    extensions: { code: 'REQUEST_ENTITY_TOO_LARGE', http: { status: 413 } },
+  });
 }

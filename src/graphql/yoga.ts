@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createYoga } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
 import type { AdministrationParts } from '../administration/parts.ts';
@@ -6,8 +7,10 @@ import type { Logger } from '../log.ts';
 import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
-import { armor, maxBodyBytes, useFrugalDocuments } from './limits.ts';
+import { armor, useFrugalDocuments } from './limits.ts';
 import {
+  shapeErrors,
+  textOf,
   useAuthentication,
   useBoundedSubscriptions,
   useShapedErrors,
@@ -15,6 +18,7 @@ import {
 } from './plugins.ts';
 import { useStrictRequests } from './request.ts';
 import { createSchema } from './schema.ts';
+import { createShortRoad } from './short-road.ts';
 
 /** What the GraphQL endpoint is made of. */
 export interface YogaOptions {
@@ -32,14 +36,20 @@ export interface YogaOptions {
 }
 
 /** The GraphQL endpoint, and GraphiQL at the same address for browsers. */
-export function createGraphQL(options: YogaOptions) {
+export interface GraphQLEndpoint {
+  answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** Makes the endpoint out of the schema and what goes with each request. */
+export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
   const { log, graphiql } = options;
   const schema = createSchema(options.connections.apps);
   const shape = createErrorShaper(schema, log);
-  return createYoga<Pick<Context, 'res'>, Omit<Context, 'request'>>({
+  const yoga = createYoga<Pick<Context, 'req' | 'res'>, Omit<Context, 'request'>>({
     schema,
-    context: ({ res }) => ({
-      res,
+    context: ({ req, res }) => ({
+      ...{ req, res },
       connections: options.connections,
       administration: options.administration,
     }),
@@ -59,8 +69,16 @@ export function createGraphQL(options: YogaOptions) {
     landingPage: false,
     cors: false,
     multipart: false,
-    maxRequestBodySize: maxBodyBytes,
+    // Ours are counted as they are read, which takes no stream of streams.
+    maxRequestBodySize: false,
     disposeOnProcessTerminate: false,
     graphiql: false,
   });
+  const shortRoad = createShortRoad({ yoga, shapeErrors: (result) => shapeErrors(result, shape), textOf });
+  return {
+    answer: async (request, response) => {
+      await (shortRoad(request, response) ?? yoga(request, response));
+    },
+    dispose: async () => yoga.dispose(),
+  };
 }

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Database } from '../../src/database/database.ts';
+import { Sql } from '../../src/database/sql.ts';
 import type { TestServer } from './server.ts';
 
 /** Whether queries forget to say whose rows they want. */
@@ -9,7 +10,21 @@ export interface Forgetfulness {
 
 /** The same database, whose users forget to say whose rows they want for as long as `forgetting` is on. */
 export function forgetful(database: Database, forgetting: Forgetfulness): Database {
-  return { ...database, fork: (orgId) => forgetfulManager(database.fork(orgId), forgetting) };
+  const forget = (rest: Sql) => (forgetting.isOn ? ofAnyOrganisation(rest) : rest);
+  return {
+    ...database,
+    fork: (orgId) => forgetfulManager(database.fork(orgId), forgetting),
+    select: (entity, orgId, rest) => database.select(entity, orgId, forget(rest)),
+    count: (entity, orgId, rest) => database.count(entity, orgId, forget(rest)),
+  };
+}
+
+/** The same SQL, in which every organisation is as good as another. */
+function ofAnyOrganisation({ parts, values }: Sql): Sql {
+  return new Sql(
+    parts.map((part) => part.replace(/\borg_id = $/, "'' <> ")),
+    values,
+  );
 }
 
 /** What takes conditions, as its second argument. */

@@ -1,0 +1,96 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ExecutionResult } from 'graphql';
+import { isAsyncIterable, processRegularResult, type YogaServerInstance } from 'graphql-yoga';
+import type { Context } from './context.ts';
+import { isPlainJson, readBody } from './request.ts';
+
+type Yoga = YogaServerInstance<Pick<Context, 'req' | 'res'>, Omit<Context, 'request'>>;
+
+/** What the short road makes use of, beside Yoga itself. */
+export interface ShortRoadOptions {
+  yoga: Yoga;
+  /** The last gate of every answer with errors. */
+  shapeErrors(result: ExecutionResult): ExecutionResult;
+  /** What is said with a status that Yoga answers with nothing. */
+  textOf(status: number): string | undefined;
+}
+
+/**
+ * A shorter way into Yoga and out of it for what nearly all clients send: a POST of plain JSON that wants plain JSON
+ * back. Parsing, validation, limits, authentication, masking and logging are Yoga's plugins on both ways; what is left
+ * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these.
+ *
+ * @returns undefined for a request that has to take the long way; nothing of it has been read then
+ */
+export function createShortRoad({ yoga, shapeErrors, textOf }: ShortRoadOptions) {
+  const answer = async (request: IncomingMessage, response: ServerResponse, mediaType: string) => {
+    const given = asYogaSees(request, response);
+    const result = await readBody(request)
+      .then((params) => yoga.getResultForParams({ params, request: given }, { req: request, res: response }))
+      .catch((error: unknown) => ({ errors: [error] }) as ExecutionResult);
+    if (isAsyncIterable(result)) await result[Symbol.asyncIterator]().return?.();
+    else if (result && !result.errors) {
+      const body = Buffer.from(JSON.stringify(result));
+      response.writeHead(200, {
+        'content-type': `${mediaType}; charset=utf-8`,
+        'content-length': body.byteLength,
+      });
+      response.end(body);
+      return;
+    }
+    const shaped = isAsyncIterable(result) ? result : shapeErrors(result as ExecutionResult);
+    const processed = processRegularResult(shaped as never, yoga.fetchAPI, mediaType);
+    const { status, headers } = processed;
+    const text = (await processed.text()) || textOf(status);
+    response.writeHead(status, Object.fromEntries(headers)).end(text);
+  };
+  return (request: IncomingMessage, response: ServerResponse): Promise<void> | undefined => {
+    const mediaType = request.method === 'POST' && isPlainJson(headersOf(request)) && wanted(request);
+    return mediaType ? answer(request, response, mediaType) : undefined;
+  };
+}
+
+/** What an answer is to be, if it is to be nothing but JSON at once; the first of the two that is named. */
+function wanted({ headers: { accept = '*/*' } }: IncomingMessage): string | undefined {
+  const types = accept.split(',').map((type) => type.trim().toLowerCase());
+  const known = types.map((type) => mediaTypes.get(type));
+  return known.includes(undefined) ? undefined : known[0];
+}
+
+const mediaTypes = new Map([
+  ['application/graphql-response+json', 'application/graphql-response+json'],
+  ['application/graphql-response+json; charset=utf-8', 'application/graphql-response+json'],
+  ['application/json', 'application/json'],
+  ['application/json; charset=utf-8', 'application/json'],
+  ['*/*', 'application/json'],
+]);
+
+function headersOf({ headers }: IncomingMessage): Pick<Headers, 'get'> {
+  return {
+    get: (name) => {
+      const value = headers[name.toLowerCase()];
+      return Array.isArray(value) ? value.join(', ') : (value ?? null);
+    },
+  };
+}
+
+/** As much of a Request as plugins and resolvers look at. */
+function asYogaSees(request: IncomingMessage, response: ServerResponse): Request {
+  let hangUp: AbortController | undefined;
+  const seen = {
+    method: 'POST',
+    url: request.url ?? '',
+    headers: headersOf(request),
+    /** Aborts when whoever asked hangs up. Few look at it, so it is made only for these. */
+    get signal(): AbortSignal {
+      if (!hangUp) {
+        const controller = new AbortController();
+        hangUp = controller;
+        if (response.destroyed) controller.abort();
+        response.once('close', () => response.writableFinished || controller.abort());
+      }
+      return hangUp.signal;
+    },
+  };
+  return seen as unknown as Request;
+}
