@@ -52,7 +52,7 @@ async function bytesOf(request: IncomingMessage): Promise<Buffer> {
       else reject(tooLarge());
     });
     request.once('end', () => resolve(Buffer.concat(chunks)));
-    request.once('close', () => reject(unreadable('The body has no end.')));
+    request.once('close', () => request.complete || reject(unreadable('The body has no end.')));
   });
 }
 

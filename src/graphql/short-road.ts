@@ -30,10 +30,10 @@ export function createShortRoad({ yoga, shapeErrors, textOf }: ShortRoadOptions)
       .catch((error: unknown) => ({ errors: [error] }) as ExecutionResult);
     if (isAsyncIterable(result)) await result[Symbol.asyncIterator]().return?.();
     else if (result && !result.errors) {
-      const body = Buffer.from(JSON.stringify(result));
+      const body = JSON.stringify(result);
       response.writeHead(200, {
         'content-type': `${mediaType}; charset=utf-8`,
-        'content-length': body.byteLength,
+        'content-length': Buffer.byteLength(body),
       });
       response.end(body);
       return;
