@@ -34,9 +34,21 @@ export function isPlainJson(headers: Pick<Headers, 'get'>): boolean {
   return /^application\/json *(; *charset="?utf-8"? *)?$/i.test(type) && encoding === 'identity';
 }
 
-/** @throws GraphQLError when the body is too large, or is not one JSON object, or does not come to an end */
-export async function readBody(request: IncomingMessage): Promise<GraphQLParams> {
-  const value = parse(await bytesOf(request));
+const read = new WeakMap<IncomingMessage, Promise<GraphQLParams>>();
+
+/**
+ * What is asked. It may be asked for again.
+ *
+ * @throws GraphQLError when the body is too large, or is not one JSON object, or does not come to an end
+ */
+export function readBody(request: IncomingMessage): Promise<GraphQLParams> {
+  const params = read.get(request) ?? bytesOf(request).then(objectIn);
+  read.set(request, params);
+  return params;
+}
+
+function objectIn(bytes: Buffer): GraphQLParams {
+  const value = parse(bytes);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   throw unreadable('The body has to be one JSON object.');
 }

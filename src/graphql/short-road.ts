@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ExecutionResult } from 'graphql';
-import { isAsyncIterable, processRegularResult, type YogaServerInstance } from 'graphql-yoga';
+import type { ExecutionResult, GraphQLError } from 'graphql';
+import { processRegularResult, type YogaServerInstance } from 'graphql-yoga';
 import type { Context } from './context.ts';
 import { isPlainJson, readBody } from './request.ts';
 
@@ -18,36 +18,45 @@ export interface ShortRoadOptions {
 /**
  * A shorter way into Yoga and out of it for what nearly all clients send: a POST of plain JSON that wants plain JSON
  * back. Parsing, validation, limits, authentication, masking and logging are Yoga's plugins on both ways; what is left
- * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these.
- *
- * @returns undefined for a request that has to take the long way; nothing of it has been read then
+ * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these. Subscriptions
+ * and everything else take the long way.
  */
 export function createShortRoad({ yoga, shapeErrors, textOf }: ShortRoadOptions) {
+  const resultOf = async (request: IncomingMessage, response: ServerResponse): Promise<ExecutionResult> => {
+    try {
+      const params = await readBody(request);
+      const context = { req: request, res: response };
+      const seen = asYogaSees(request, response);
+      // Only subscriptions come as one result after another.
+      return (await yoga.getResultForParams({ params, request: seen }, context)) as ExecutionResult;
+    } catch (error) {
+      return { errors: [error as GraphQLError] };
+    }
+  };
   const answer = async (request: IncomingMessage, response: ServerResponse, mediaType: string) => {
-    const given = asYogaSees(request, response);
-    const result = await readBody(request)
-      .then((params) => yoga.getResultForParams({ params, request: given }, { req: request, res: response }))
-      .catch((error: unknown) => ({ errors: [error] }) as ExecutionResult);
-    if (isAsyncIterable(result)) await result[Symbol.asyncIterator]().return?.();
-    else if (result && !result.errors) {
+    const result = await resultOf(request, response);
+    if (!result.errors) {
       const body = JSON.stringify(result);
-      response.writeHead(200, {
-        'content-type': `${mediaType}; charset=utf-8`,
-        'content-length': Buffer.byteLength(body),
-      });
+      const length = Buffer.byteLength(body);
+      response.writeHead(200, { 'content-type': `${mediaType}; charset=utf-8`, 'content-length': length });
       response.end(body);
       return;
     }
-    const shaped = isAsyncIterable(result) ? result : shapeErrors(result as ExecutionResult);
-    const processed = processRegularResult(shaped as never, yoga.fetchAPI, mediaType);
-    const { status, headers } = processed;
-    const text = (await processed.text()) || textOf(status);
-    response.writeHead(status, Object.fromEntries(headers)).end(text);
+    const processed = processRegularResult(shapeErrors(result), yoga.fetchAPI, mediaType);
+    const text = (await processed.text()) || textOf(processed.status);
+    response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };
-  return (request: IncomingMessage, response: ServerResponse): Promise<void> | undefined => {
+  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const mediaType = request.method === 'POST' && isPlainJson(headersOf(request)) && wanted(request);
-    return mediaType ? answer(request, response, mediaType) : undefined;
+    if (mediaType && !(await maySubscribe(request))) await answer(request, response, mediaType);
+    else await yoga(request, response);
   };
+}
+
+/** Whether the word is anywhere in the document; what cannot be read does not. */
+async function maySubscribe(request: IncomingMessage): Promise<boolean> {
+  const params = await readBody(request).catch(() => undefined);
+  return /\bsubscription\b/.test(String(params?.query));
 }
 
 /** What an answer is to be, if it is to be nothing but JSON at once; the first of the two that is named. */

@@ -74,11 +74,8 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     disposeOnProcessTerminate: false,
     graphiql: false,
   });
-  const shortRoad = createShortRoad({ yoga, shapeErrors: (result) => shapeErrors(result, shape), textOf });
   return {
-    answer: async (request, response) => {
-      await (shortRoad(request, response) ?? yoga(request, response));
-    },
+    answer: createShortRoad({ yoga, shapeErrors: (result) => shapeErrors(result, shape), textOf }),
     dispose: async () => yoga.dispose(),
   };
 }
