@@ -29,7 +29,10 @@ export const templateFile = 'TEST_EMBEDDED_TEMPLATE';
 export async function freshDatabase(): ReturnType<typeof emptyDatabase> {
   const template = process.env[templateFile];
   if (testDatabaseUrl || !template) return emptyDatabase();
-  return disposable({ kind: 'embedded', copyOf: async () => (await readFile(template)).buffer }, async () => {});
+  return disposable(
+    { kind: 'embedded', copyOf: async () => (await readFile(template)).buffer },
+    async () => {},
+  );
 }
 
 /**
