@@ -9,23 +9,49 @@ import {
 } from '@mikro-orm/core';
 import type { AbstractSqlConnection, AbstractSqlDriver, AbstractSqlPlatform } from '@mikro-orm/postgresql';
 
-/** A statement as PostgreSQL takes it: the text has `$1` for the first value. */
-export interface BoundStatement {
-  text: string;
-  values: unknown[];
-}
+/**
+ * The driver with a connection that binds values. MikroORM's own writes them into the text of each statement, which
+ * PostgreSQL by default keeps in its log when the statement fails.
+ */
+export function binding<Driver extends Constructor<AbstractSqlDriver>>(
+  Driver: Driver,
+  Connection: Constructor<AbstractSqlConnection>,
+): Driver {
+  class BindingConnection extends Connection {
+    // Only the types do not know that `Connection` has it.
+    declare createKyselyDialect: AbstractSqlConnection['createKyselyDialect'];
 
-type Query = Parameters<AbstractSqlConnection['execute']>[0];
+    override execute: AbstractSqlConnection['execute'] = async (
+      query,
+      params = [],
+      method,
+      ctx,
+      loggerContext,
+    ) => {
+      const fragment = fragmentOf(query, params);
+      const { text, values } = bindValues(this.platform, fragment.sql, fragment.params);
+      // What runs the statement is given it without its values, and here they are put back.
+      const withValues = {
+        executeQuery: (statement: object, options: unknown) =>
+          (ctx ?? this.getClient()).executeQuery({ ...statement, parameters: values }, options),
+      };
+      return super.execute(text, [], method, withValues, loggerContext);
+    };
+  }
+  return class extends Driver {
+    protected override readonly connection = new BindingConnection(this.config);
+  };
+}
 
 /**
  * Makes of MikroORM's `?` and parameters what `formatQuery` makes of them, but for the values, which stay out of the
- * text. Nulls are keywords, and each item of an array is a value of its own, as in `in (?)`.
+ * text: it has `$1` for the first. Nulls are keywords, and each item of an array is a value of its own, as in `in (?)`.
  */
-export function bindValues(
+function bindValues(
   platform: AbstractSqlPlatform,
   sql: string,
   params: readonly unknown[],
-): BoundStatement {
+): { text: string; values: unknown[] } {
   const values: unknown[] = [];
   const textOf = (sql: string, params: readonly unknown[]): string => {
     if (params.length === 0) return sql;
@@ -50,36 +76,8 @@ export function bindValues(
   return { text: textOf(sql, params), values };
 }
 
-/**
- * The driver with a connection that binds values. MikroORM's own writes them into the text of each statement, which
- * PostgreSQL by default keeps in its log when the statement fails.
- */
-export function binding<Driver extends Constructor<AbstractSqlDriver>>(
-  Driver: Driver,
-  Connection: Constructor<AbstractSqlConnection>,
-): Driver {
-  class BindingConnection extends Connection {
-    // Only the types do not know that `Connection` has it.
-    declare createKyselyDialect: AbstractSqlConnection['createKyselyDialect'];
-
-    override execute: AbstractSqlConnection['execute'] = (query, params = [], method, ctx, loggerContext) => {
-      const fragment = fragmentOf(query, params);
-      const { text, values } = bindValues(this.platform, fragment.sql, fragment.params);
-      // What runs the statement is given it without its values, and here they are put back.
-      const withValues = {
-        executeQuery: (statement: object, options: unknown) =>
-          (ctx ?? this.getClient()).executeQuery({ ...statement, parameters: values }, options),
-      };
-      return super.execute(text, [], method, withValues, loggerContext);
-    };
-  }
-  return class extends Driver {
-    protected override readonly connection = new BindingConnection(this.config);
-  };
-}
-
 function fragmentOf(
-  query: Query,
+  query: Parameters<AbstractSqlConnection['execute']>[0],
   params: readonly unknown[] | Dictionary,
 ): { sql: string; params: readonly unknown[] } {
   if (typeof query !== 'string') return 'toRaw' in query ? query.toRaw() : query;
