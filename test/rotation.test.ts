@@ -343,8 +343,9 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
       [ids[1] ?? '', ids[0] ?? ''],
     );
     const fingerprint = { orgId: other.orgId, purpose: 'FINGERPRINT' } as const;
-    await server.asOwner().nativeUpdate(DataKey, fingerprint, { wrapped: 'broken' });
-    const { id: brokenKey } = await server.asOwner().findOneOrFail(DataKey, fingerprint);
+    // The first of all is opened before anything is rotated, and this is not to be the first.
+    const brokenKey = 'ffffffff-ffff-4fff-bfff-ffffffffffff';
+    await server.asOwner().nativeUpdate(DataKey, fingerprint, { id: brokenKey, wrapped: 'broken' });
     await using rotation = rotate();
     expect(await rotation.ended()).toEqual({ code: 1, signal: null });
     expect(rotation.stderr()).toMatch(/^Cannot do that: this was left as it is: [^\n]+\n$/);

@@ -3,6 +3,7 @@ import type { EntityManager, MikroORM, Options } from '@mikro-orm/postgresql';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Secret } from '../secrets/secret.ts';
+import { binding } from './binding.ts';
 import { ChangeFeed, changesChannel, listen } from './changes.ts';
 import { type EmbeddedLocation, openEmbedded } from './embedded.ts';
 import { migrations } from './migrations/list.ts';
@@ -123,9 +124,10 @@ export async function openOrm(
   } satisfies Partial<Options>;
 
   if (location.kind === 'postgresql') {
-    const { MikroORM } = await import('@mikro-orm/postgresql');
+    const { MikroORM, PostgreSqlConnection, PostgreSqlDriver } = await import('@mikro-orm/postgresql');
     return MikroORM.init({
       ...shared,
+      driver: binding(PostgreSqlDriver, PostgreSqlConnection),
       clientUrl: location.url.reveal(),
       ensureDatabase: false,
       driverOptions: {

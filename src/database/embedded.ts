@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import type { PGlite, Transaction } from '@electric-sql/pglite';
-import type { MikroORM, Options } from '@mikro-orm/postgresql';
+import type { MikroORM, Options, PostgreSqlDriver } from '@mikro-orm/postgresql';
 import { StartError } from '../errors.ts';
+import { binding } from './binding.ts';
 import { diskFullCode } from './outage.ts';
 import { currentSession, settingsOf, settleSql } from './session.ts';
 
@@ -34,12 +35,14 @@ export async function openEmbedded(
     setFlagsFromString(flag);
   }
   if (folder !== undefined) await prepare(folder);
-  const [{ MikroORM }, { PGlite }] = await Promise.all([
+  const [{ MikroORM, PgliteConnection, PgliteDriver }, { PGlite }] = await Promise.all([
     import('@mikro-orm/pglite'),
     import('@electric-sql/pglite'),
   ]);
   const orm = await MikroORM.init({
     ...shared,
+    // To the types, as to all who use it, it is a PostgreSQL.
+    driver: binding(PgliteDriver, PgliteConnection) as unknown as typeof PostgreSqlDriver,
     dbName: folder ?? 'memory://',
     driverOptions: {
       // MikroORM copies what it is given, and a copy of a Blob is none; of one, no more than this is looked at.

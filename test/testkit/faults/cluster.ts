@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, globSync, readFileSync } from 'node:fs';
+import { chownSync, closeSync, globSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { closedPort, temporaryFolder, until } from '../process.ts';
 
@@ -15,6 +15,8 @@ export interface Cluster extends AsyncDisposable {
   /** Every process of it stops where it is: connections stay open, and nothing is answered. */
   freeze(): void;
   thaw(): void;
+  /** All that it has logged. What a client has been told of is in it. */
+  log(): string;
 }
 
 const binaries = globSync('/usr/lib/postgresql/*/bin').toSorted(byVersion).at(-1);
@@ -33,6 +35,7 @@ export async function makeCluster(...settings: string[]): Promise<Cluster> {
   const owner = ownerOfProcesses();
   if (owner.uid !== undefined) chownSync(folder.path, owner.uid, owner.gid ?? owner.uid);
   const data = join(folder.path, 'data');
+  const logFile = join(folder.path, 'log');
   const run = (name: string, ...args: string[]) =>
     execFileSync(join(binaries, name), args, { ...owner, cwd: folder.path, stdio: 'pipe' });
   run('initdb', '--pgdata', data, '--username', 'postgres', '--auth', 'trust', '--no-sync');
@@ -48,11 +51,13 @@ export async function makeCluster(...settings: string[]): Promise<Cluster> {
   const cluster: Cluster = {
     url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
     async start() {
+      const log = openSync(logFile, 'a');
       main = spawn(
         join(binaries, 'postgres'),
         ['-D', data, '-p', `${port}`, ...given.flatMap((setting) => ['-c', setting])],
-        { ...owner, cwd: folder.path, stdio: 'ignore' },
+        { ...owner, cwd: folder.path, stdio: ['ignore', 'ignore', log] },
       );
+      closeSync(log);
       await until('PostgreSQL takes connections', () => {
         try {
           return run('pg_isready', '--host', '127.0.0.1', '--port', `${port}`);
@@ -78,6 +83,7 @@ export async function makeCluster(...settings: string[]): Promise<Cluster> {
     thaw() {
       for (const pid of processes()) signal(pid, 'SIGCONT');
     },
+    log: () => readFileSync(logFile, 'utf8'),
     async [Symbol.asyncDispose]() {
       await cluster.kill();
       folder[Symbol.dispose]();
