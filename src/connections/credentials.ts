@@ -6,7 +6,7 @@ import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import { Secret } from '../secrets/secret.ts';
 import type { SealBinding } from '../secrets/vault.ts';
-import type { AppConnection } from './app-connection.entity.ts';
+import { AppConnection } from './app-connection.entity.ts';
 import { appAndMethodOf, type ConnectionParts } from './parts.ts';
 
 /** Parts credentials into what may be shown and what may not. */
@@ -93,8 +93,9 @@ export async function sealUnderActiveKey(
   while (await parts.vault.isRetired(em, connection.dataKeyId)) {
     parts.vault.forgetSealKey(connection.orgId);
     const { text, dataKeyId } = await parts.vault.seal(em, binding, secret);
-    Object.assign(connection, { sealedCredentials: text, dataKeyId });
-    await em.flush();
+    const columns = { sealedCredentials: text, dataKeyId };
+    await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
+    Object.assign(connection, columns);
   }
 }
 

@@ -113,7 +113,12 @@ export class Vault {
 
   /** Whether another data key has taken over, as the database has it at this moment. */
   async isRetired(em: EntityManager, dataKeyId: string): Promise<boolean> {
-    return (await em.count(DataKey, { id: dataKeyId, retiredAt: { $ne: null } })) > 0;
+    const { isRetired } = await em.execute<{ isRetired: boolean }>(
+      'select exists (select from data_key where id = ? and retired_at is not null) as "isRetired"',
+      [dataKeyId],
+      'get',
+    );
+    return isRetired;
   }
 
   /**
