@@ -1,10 +1,13 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { generateApiKey } from '../src/access/api-keys.ts';
+import { makeOrganisation } from '../src/administration/organisations.ts';
 import { verifyChain } from '../src/audit/chain.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
@@ -191,6 +194,23 @@ describe('the chain', () => {
     const organisation = await server.newOrganisation();
     await Promise.all(Array.from({ length: 40 }, (_, i) => make(organisation, `c-${i}`)));
     expect(await check(organisation.orgId)).toEqual({ events: 40 });
+  });
+
+  test('of an organisation whose making was broken off at first is whole, also after a restart', async () => {
+    const id = randomUUID();
+    const { database, vault } = server;
+    const administratorKey = generateApiKey();
+    const organisation = { id, name: 'Acme', projectName: 'First project', administratorKey };
+    const making = (tx: EntityManager) => makeOrganisation(tx, { database, vault }, organisation);
+    const brokenOff = database.forkAcross().transactional(async (tx) => {
+      await making(tx);
+      throw new Error('broken off');
+    });
+    await expect(brokenOff).rejects.toThrow('broken off');
+    await database.forkAcross().transactional(making);
+    await server.clientFor(administratorKey.reveal()).request(createMutation, okta());
+    const restarted = server.restartedVault();
+    expect(await verifyChain(() => database.fork(id), restarted, id)).toEqual({ events: 2 });
   });
 
   test.each([

@@ -2,6 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ApiKey } from '../src/access/api-key.entity.ts';
+import { rotateKeys } from '../src/administration/rotation.ts';
+import { createApps } from '../src/apps/index.ts';
 import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { openOrm } from '../src/database/database.ts';
@@ -9,7 +11,9 @@ import { asOwner, bound, inSession } from '../src/database/session.ts';
 import { entities } from '../src/entities.ts';
 import { createLog } from '../src/log.ts';
 import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { parseKeyring } from '../src/secrets/keyring.ts';
 import { Secret } from '../src/secrets/secret.ts';
+import { Vault } from '../src/secrets/vault.ts';
 import { emptyData, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
 import { type KmsBehaviour, startKms, type TestKms } from './testkit/kms.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
@@ -117,6 +121,36 @@ describe('keys are rotated', () => {
     const audit = await runScript('verify-audit.ts', { ...settings, ENCRYPTION_KEYS: next });
     expect(audit).toMatchObject({ code: 0, stderr: '' });
   });
+
+  test.each(['by another process', 'by a process that has sealed under the old key itself'])(
+    'and %s, so that nothing is left under the old one and nothing comes back to it',
+    async (by) => {
+      await using stack = new AsyncDisposableStack();
+      const [old, next] = [rootKey('old'), rootKey('next')];
+      const server = await startTestServer({ rootKeys: `${old},${next}` });
+      stack.defer(() => server.close());
+      const { orgId, client } = await server.newOrganisation();
+      const make = async (name: string) =>
+        (await client.request<Created>(createMutation, okta({ name }))).createOktaConnection.appConnection.id;
+      const ids = [await make('before')];
+
+      const first = parseKeyring(new Secret(`${next},${old}`));
+      const vault = by === 'by another process' ? new Vault(first, createLog('silent')) : server.vault;
+      vault.keyring = first;
+      const { database } = server;
+      const apps = createApps({ trustedHosts: new Set() });
+      const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, tell: () => {} });
+      expect(rotated).toMatchObject({ broken: [] });
+      expect(rotated.sealKeys).toBeGreaterThan(0);
+      ids.push(await make('after'));
+
+      const active = { orgId, purpose: 'SEAL', retiredAt: null } as const;
+      const { id: dataKeyId } = await server.asOwner().findOneOrFail(DataKey, active);
+      const rows = await server.asOwner().find(AppConnection, { orgId });
+      expect(rows.map((row) => row.dataKeyId)).toEqual(ids.map(() => dataKeyId));
+      for (const id of ids) expect(await client.request(verifyMutation, { id })).toEqual(verified);
+    },
+  );
 });
 
 test('data keys of before are known to have been made under the root key that wrapped them', async () => {

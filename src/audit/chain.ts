@@ -67,9 +67,16 @@ export async function appendEvent(
     previousHash: head.hash,
   };
   const hash = await hashOf(em, vault, complete);
-  await em.insert(AuditEvent, { ...complete, hash });
-  await em.nativeUpdate(AuditHead, { orgId }, { seq: complete.seq, hash });
-  await database.announce(em, orgId);
+  await database.announce(em, orgId, [
+    em
+      .createQueryBuilder(AuditEvent)
+      .insert({ ...complete, hash })
+      .toQuery(),
+    {
+      sql: 'update audit_head set seq = ?, hash = ? where org_id = ?',
+      params: [complete.seq, hash, orgId],
+    },
+  ]);
 }
 
 /** What is wrong with a chain, first of all. */

@@ -79,7 +79,7 @@ async function make(
   const columns = await sealedColumns(parts, em, { app, method, orgId, connectionId: id }, credentials);
   return keepingNamesApart(place, namePath, () =>
     em.transactional(async (tx) => {
-      const connection = tx.create(AppConnection, {
+      const made = {
         id,
         ...place,
         name: input.name,
@@ -93,8 +93,9 @@ async function make(
         isPlatformManagedCredentials: false,
         ...columns,
         ...outcomeColumns(diagnosis, now),
-      });
-      await tx.flush();
+      };
+      const connection = tx.create(AppConnection, made, { persist: false });
+      await tx.insert(connection);
       await sealUnderActiveKey(parts, tx, connection, credentials);
       await keep(tx, snapshot(connection));
       await appendEvent(tx, parts, {

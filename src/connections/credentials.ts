@@ -6,7 +6,7 @@ import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import { Secret } from '../secrets/secret.ts';
 import type { SealBinding } from '../secrets/vault.ts';
-import type { AppConnection } from './app-connection.entity.ts';
+import { AppConnection } from './app-connection.entity.ts';
 import { appAndMethodOf, type ConnectionParts } from './parts.ts';
 
 /** Parts credentials into what may be shown and what may not. */
@@ -91,9 +91,11 @@ export async function sealUnderActiveKey(
 ): Promise<void> {
   const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
   while (await parts.vault.isRetired(em, connection.dataKeyId)) {
+    parts.vault.forgetSealKey(connection.orgId);
     const { text, dataKeyId } = await parts.vault.seal(em, binding, secret);
-    Object.assign(connection, { sealedCredentials: text, dataKeyId });
-    await em.flush();
+    const columns = { sealedCredentials: text, dataKeyId };
+    await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
+    Object.assign(connection, columns);
   }
 }
 
@@ -155,16 +157,17 @@ export async function judge(
   credentials: Credentials,
   signal: AbortSignal | undefined,
 ): Promise<Diagnosis> {
-  const givenUp = new Problem(
-    'UPSTREAM_UNREACHABLE',
-    `The request was given up before ${app.name} had answered.`,
-    { remedy: 'Send it again; nothing was changed.' },
-  );
   const diagnosis = await method.verify(credentials, outbound, signal).catch((error: unknown) => {
-    throw signal?.aborted ? givenUp : error;
+    throw signal?.aborted ? givenUp(app) : error;
   });
-  if (signal?.aborted) throw givenUp;
+  if (signal?.aborted) throw givenUp(app);
   return diagnosis;
+}
+
+function givenUp({ name }: App): Problem {
+  return new Problem('UPSTREAM_UNREACHABLE', `The request was given up before ${name} had answered.`, {
+    remedy: 'Send it again; nothing was changed.',
+  });
 }
 
 /**

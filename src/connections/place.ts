@@ -1,7 +1,7 @@
 import { type EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { Project } from '../access/organisation.entity.ts';
 import { Problem } from '../errors.ts';
-import { AppConnection, nameIndexes } from './app-connection.entity.ts';
+import { nameIndexes } from './app-connection.entity.ts';
 
 /** Where a name must be unique: a project, or the organisation's connections without a project. */
 export interface Place {
@@ -31,8 +31,13 @@ export async function assertNameFree(
   path: readonly string[],
 ): Promise<void> {
   const { orgId, projectId = null } = place;
-  const taken = await em.count(AppConnection, { orgId, projectId, name, deletedAt: null });
-  if (taken > 0) throw nameTaken(place, path);
+  const { isTaken } = await em.execute<{ isTaken: boolean }>(
+    `select exists (select from app_connection where org_id = ? and name = ? and deleted_at is null
+      and project_id ${projectId === null ? 'is null' : '= ?'}) as "isTaken"`,
+    projectId === null ? [orgId, name] : [orgId, name, projectId],
+    'get',
+  );
+  if (isTaken) throw nameTaken(place, path);
 }
 
 /** Runs a change that may give a name a second time, which is `NAME_TAKEN`. */

@@ -67,6 +67,8 @@ async function reseal(parts: ResealParts, connection: AppConnection): Promise<Ou
   try {
     const { secret } = await openCredentials(parts, em, connection);
     const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
+    // Nobody looks afterwards whether this one has been retired too.
+    parts.vault.forgetSealKey(connection.orgId);
     const sealed = await parts.vault.seal(em, binding, secret);
     const unchanged = { id, dataKeyId, sealedCredentials };
     const columns = { sealedCredentials: sealed.text, dataKeyId: sealed.dataKeyId };

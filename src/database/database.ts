@@ -17,6 +17,12 @@ export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLoc
 /** The entity classes to map. */
 export type Entities = NonNullable<Options['entities']>;
 
+/** An `insert`, `update` or `delete`, with `?` for each value. */
+export interface SqlChange {
+  sql: string;
+  params: readonly unknown[];
+}
+
 /** An open database with all migrations done. */
 export interface Database extends Rows {
   /**
@@ -26,8 +32,11 @@ export interface Database extends Rows {
   fork(orgId: string): EntityManager;
   /** A fresh unit of work across all organisations, for what is done on behalf of none: signing in, clearing up. */
   forkAcross(): EntityManager;
-  /** Says, once the transaction of `em` is committed, to all servers that something of the organisation has changed. */
-  announce(em: EntityManager, orgId: string): Promise<void>;
+  /**
+   * Makes changes, in one statement that does them all, and says to all servers, once the transaction of `em` is
+   * committed, that something of the organisation has changed. None of the changes sees what another one does.
+   */
+  announce(em: EntityManager, orgId: string, changes: readonly SqlChange[]): Promise<void>;
   /** Hears, from all servers, that something has changed. */
   changes: ChangeFeed;
   /**
@@ -69,10 +78,14 @@ export async function openDatabase(
     ...rowsOf(orm, isEmbedded, log),
     fork: (orgId) => bound(orm.em.fork(), asTenant(orgId)),
     forkAcross: () => bound(orm.em.fork(), asSystem),
-    announce: async (em, orgId) => {
+    announce: async (em, orgId, made) => {
+      const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`);
+      await em.execute(`with ${parts.join(', ')} select pg_notify(?, ?)`, [
+        ...made.flatMap(({ params }) => params),
+        ...[changesChannel, orgId],
+      ]);
       // With one server and one connection, whoever hears of it has to wait for the transaction to look.
       if (isEmbedded) changes.publish(orgId);
-      else await em.execute('select pg_notify(?, ?)', [changesChannel, orgId]);
     },
     changes,
     ...(!isEmbedded && {

@@ -30,13 +30,26 @@ export interface Sealed {
   dataKeyId: string;
 }
 
-const maxOpenedKeys = 1_000;
+/** A data key that is open. */
+interface OpenKey {
+  id: string;
+  key: KeyObject;
+}
+
+const maxKeys = 1_000;
 
 /** Seals and opens credentials under the data keys of organisations, and fingerprints them. */
 export class Vault {
   readonly #log: Logger;
-  /** Unwrapped data keys by id, also while they are being unwrapped: that may cost a call to a key service. */
+  /**
+   * Unwrapped data keys by organisation and id, also while they are being unwrapped: that may cost a call to a key
+   * service.
+   */
   readonly #opened = new Map<string, Promise<KeyObject>>();
+  /** The data keys that seal and make hashes, by organisation and purpose. Only `SEAL` keys are ever retired. */
+  readonly #active = new Map<string, OpenKey>();
+  /** Data keys that were made here and may be rolled back. */
+  readonly #made = new WeakSet<DataKey>();
   /** The root keys in force. Under others, a data key is still what it was, so what was opened stays open. */
   keyring: Keyring;
 
@@ -51,7 +64,9 @@ export class Vault {
    * @throws KeyServiceFailure
    */
   async addDataKeys(em: EntityManager, orgId: string): Promise<void> {
-    for (const purpose of dataKeyPurposes) em.create(DataKey, await this.makeDataKey(orgId, purpose));
+    for (const purpose of dataKeyPurposes) {
+      this.#made.add(em.create(DataKey, await this.makeDataKey(orgId, purpose)));
+    }
   }
 
   /**
@@ -76,7 +91,8 @@ export class Vault {
   }
 
   /**
-   * Seals under the organisation's data key. It may be retired before the sealed text is stored: see `isRetired`.
+   * Seals under the organisation's data key, as far as is known here. It may be retired before the sealed text is
+   * stored: whoever stores it has to look with `isRetired`, or to call `forgetSealKey` just before this.
    *
    * @throws SealBroken, KeyServiceFailure
    */
@@ -85,15 +101,24 @@ export class Vault {
     binding: SealBinding,
     secrets: Readonly<Record<string, Secret>>,
   ): Promise<Sealed> {
-    const dataKey = await this.#activeKey(em, binding.orgId, 'SEAL');
+    const { id, key } = await this.#activeKey(em, binding.orgId, 'SEAL');
     const content = new TextEncoder().encode(canonical(secrets));
-    const text = await sealJwe(content, await this.#open(dataKey), dataKey.id, header(binding));
-    return { text, dataKeyId: dataKey.id };
+    return { text: await sealJwe(content, key, id, header(binding)), dataKeyId: id };
+  }
+
+  /** Has the next `seal` ask the database which data key the organisation seals under. */
+  forgetSealKey(orgId: string): void {
+    this.#active.delete(activeName(orgId, 'SEAL'));
   }
 
   /** Whether another data key has taken over, as the database has it at this moment. */
   async isRetired(em: EntityManager, dataKeyId: string): Promise<boolean> {
-    return (await em.count(DataKey, { id: dataKeyId, retiredAt: { $ne: null } })) > 0;
+    const { isRetired } = await em.execute<{ isRetired: boolean }>(
+      'select exists (select from data_key where id = ? and retired_at is not null) as "isRetired"',
+      [dataKeyId],
+      'get',
+    );
+    return isRetired;
   }
 
   /**
@@ -102,9 +127,8 @@ export class Vault {
    */
   async open(em: EntityManager, binding: SealBinding, sealed: Sealed): Promise<Record<string, Secret>> {
     try {
-      const dataKey = await em.findOne(DataKey, { id: sealed.dataKeyId, orgId: binding.orgId });
-      if (!dataKey) throw new SealBroken('The organisation has no such data key.');
-      return await unseal(sealed.text, await this.#open(dataKey), binding);
+      const key = await this.#keyOf(em, { id: sealed.dataKeyId, orgId: binding.orgId });
+      return await unseal(sealed.text, key, binding);
     } catch (error) {
       if (error instanceof SealBroken) {
         const { orgId, connectionId } = binding;
@@ -119,7 +143,7 @@ export class Vault {
    * in whatever order they are given, and another in the next organisation and for another purpose.
    */
   async mac(em: EntityManager, orgId: string, purpose: MacPurpose, value: object): Promise<string> {
-    const key = await this.#open(await this.#activeKey(em, orgId, purpose));
+    const { key } = await this.#activeKey(em, orgId, purpose);
     return createHmac('sha256', key).update(canonical(value)).digest('hex');
   }
 
@@ -151,18 +175,31 @@ export class Vault {
     }
   }
 
-  async #activeKey(em: EntityManager, orgId: string, purpose: DataKeyPurpose): Promise<DataKey> {
-    return em.findOneOrFail(DataKey, { orgId, purpose, retiredAt: null });
+  async #activeKey(em: EntityManager, orgId: string, purpose: DataKeyPurpose): Promise<OpenKey> {
+    const name = activeName(orgId, purpose);
+    const known = this.#active.get(name);
+    if (known) return known;
+    const dataKey = await em.findOneOrFail(DataKey, { orgId, purpose, retiredAt: null });
+    const active = { id: dataKey.id, key: await this.#open(dataKey) };
+    if (!this.#made.has(dataKey)) remember(this.#active, name, active);
+    return active;
+  }
+
+  async #keyOf(em: EntityManager, whose: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject> {
+    const known = this.#opened.get(openedName(whose));
+    if (known) return known;
+    const dataKey = await em.findOne(DataKey, whose);
+    if (!dataKey) throw new SealBroken('The organisation has no such data key.');
+    return this.#open(dataKey);
   }
 
   #open(dataKey: DataKey): Promise<KeyObject> {
-    const known = this.#opened.get(dataKey.id);
+    const name = openedName(dataKey);
+    const known = this.#opened.get(name);
     if (known) return known;
     const opening = this.#telling(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
-    const [oldest] = this.#opened.keys();
-    if (this.#opened.size >= maxOpenedKeys && oldest) this.#opened.delete(oldest);
-    this.#opened.set(dataKey.id, opening);
-    opening.catch(() => this.#opened.get(dataKey.id) === opening && this.#opened.delete(dataKey.id));
+    remember(this.#opened, name, opening);
+    opening.catch(() => this.#opened.get(name) === opening && this.#opened.delete(name));
     return opening;
   }
 
@@ -175,6 +212,21 @@ export class Vault {
       throw error;
     }
   }
+}
+
+function activeName(orgId: string, purpose: DataKeyPurpose): string {
+  return `${orgId} ${purpose}`;
+}
+
+function openedName({ orgId, id }: Pick<DataKey, 'id' | 'orgId'>): string {
+  return `${orgId} ${id}`;
+}
+
+/** Forgets the oldest where there would be too many. */
+function remember<T>(keys: Map<string, T>, name: string, key: T): void {
+  const [oldest] = keys.keys();
+  if (keys.size >= maxKeys && oldest !== undefined) keys.delete(oldest);
+  keys.set(name, key);
 }
 
 async function unseal(text: string, key: KeyObject, binding: SealBinding): Promise<Record<string, Secret>> {
