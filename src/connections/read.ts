@@ -83,12 +83,15 @@ async function list(
   if (issues.length > 0) throw badInput(issues);
   const { orgId } = caller;
   const conditions = conditionsOf(caller, listing);
+  // What is rare is found by other indexes than what is common.
+  const isFiltered = Boolean(listing.filter || listing.app);
   const onPage = cursor ? [beyond(order, cursor, isBackward)] : [];
   const found = await database.select(
     AppConnection,
     orgId,
     // One more than asked for tells whether there are more.
     sql`where ${allOf([...conditions, ...onPage])} ${inOrder(order, isBackward)} limit ${size + 1}`,
+    isFiltered,
   );
   const nodes = found.slice(0, size);
   if (isBackward) nodes.reverse();
@@ -101,6 +104,7 @@ async function list(
       AppConnection,
       orgId,
       sql`where ${near} ${inOrder(order, !isBackward)} limit 1`,
+      isFiltered,
     );
     return one.length > 0;
   };

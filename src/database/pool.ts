@@ -28,6 +28,7 @@ interface Client {
   query(sql: string, values: string[]): Promise<unknown>;
   query(statement: Statement): Promise<unknown>;
   release(isBroken?: boolean): void;
+  once(event: 'end', listener: () => void): unknown;
   readonly connection: { readonly stream: { destroy(error: Error): void } };
 }
 
@@ -82,15 +83,27 @@ export function settlePool(pool: Pool): void {
  */
 function giveUpInTime(client: Client): void {
   const query = client.query.bind(client) as (...given: unknown[]) => unknown;
-  client.query = (...given: unknown[]) => {
-    const result = query(...given);
-    if (unhurriedWork.getStore() || !(result instanceof Promise)) return result as Promise<unknown>;
-    const timer = setTimeout(
-      () => client.connection.stream.destroy(new SilentDatabase('nothing was heard for too long')),
-      patienceMs,
-    );
-    return result.finally(() => clearTimeout(timer));
+  /** Since when nothing was heard of the statements that are out; undefined while there are none. */
+  let since: number | undefined;
+  let out = 0;
+  const heard = () => {
+    out -= 1;
+    since = out > 0 ? performance.now() : undefined;
   };
+  client.query = (...given: unknown[]) => {
+    const result = query(...given) as Promise<unknown>;
+    if (unhurriedWork.getStore() || !(result instanceof Promise)) return result;
+    since ??= performance.now();
+    out += 1;
+    result.then(heard, heard);
+    return result;
+  };
+  // One timer a connection, because one a statement costs every one of them.
+  const watch = setInterval(() => {
+    if (since === undefined || performance.now() - since < patienceMs) return;
+    client.connection.stream.destroy(new SilentDatabase('nothing was heard for too long'));
+  }, 1_000).unref();
+  client.once('end', () => clearInterval(watch));
 }
 
 /** As the operating system would have it, had it waited. */

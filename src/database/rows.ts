@@ -14,8 +14,16 @@ export type RowClass<Entity> = new () => Entity;
  * organisation and no others.
  */
 export interface Rows {
-  /** @param rest all that comes after the table: `where …` and so on, by the names of columns */
-  select<Entity extends object>(entity: RowClass<Entity>, orgId: string, rest: Sql): Promise<Entity[]>;
+  /**
+   * @param rest all that comes after the table: `where …` and so on, by the names of columns
+   * @param isPlannedAnew for when the best plan depends on the values: PostgreSQL may keep one for what is prepared
+   */
+  select<Entity extends object>(
+    entity: RowClass<Entity>,
+    orgId: string,
+    rest: Sql,
+    isPlannedAnew?: boolean,
+  ): Promise<Entity[]>;
   count(entity: RowClass<object>, orgId: string, rest: Sql): Promise<number>;
 }
 
@@ -29,7 +37,7 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
     if (!names.has(text) && names.size < maxPrepared) names.set(text, `read_${names.size}`);
     return names.get(text);
   };
-  const run = async (orgId: string, { text, values }: Sql) => {
+  const run = async (orgId: string, { text, values }: Sql, isPlannedAnew?: boolean) => {
     log.trace(text);
     const connection = orm.em.getConnection();
     if (isEmbedded) {
@@ -38,7 +46,7 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
       return rows as Record<string, unknown>[];
     }
     const pool: Pool = await connection.getNativeClient();
-    const name = nameOf(text);
+    const name = isPlannedAnew ? undefined : nameOf(text);
     const { rows } = (await queryPool(pool, asTenant(orgId), { ...(name && { name }), text, values })) as {
       rows: Record<string, unknown>[];
     };
@@ -51,16 +59,17 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
     return known;
   };
   return {
-    async select(entity, orgId, rest) {
+    async select(entity, orgId, rest, isPlannedAnew) {
       const { columns, name, dates } = tableOf(entity);
-      const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`);
+      const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, isPlannedAnew);
       for (const row of rows) {
         for (const date of dates) if (row[date] !== null) row[date] = new Date(String(row[date]));
       }
       return rows as never;
     },
     async count(entity, orgId, rest) {
-      const [row] = await run(orgId, sql`select count(*)::int as count from ${tableOf(entity).name} ${rest}`);
+      const { name } = tableOf(entity);
+      const [row] = await run(orgId, sql`select count(*)::int as count from ${name} ${rest}`, true);
       return Number(row?.count);
     },
   };

@@ -38,13 +38,15 @@ export interface Listener {
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { host, port, tls, trustedProxies, log, answer } = options;
   const headers = commonHeaders(options);
+  const common = Object.entries(headers);
   const unanswered = new Set<ServerResponse>();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     unanswered.add(response);
     if (!http.listening) response.setHeader('connection', 'close');
     const record: RequestRecord = { id: randomUUID(), address: addressOf(request, trustedProxies) };
     const start = performance.now();
-    response.setHeaders(new Map(Object.entries({ ...headers, 'x-request-id': record.id })));
+    for (const [name, value] of common) response.setHeader(name, value);
+    response.setHeader('x-request-id', record.id);
     currentRequest.run(record, () => {
       response.once('close', () => {
         unanswered.delete(response);

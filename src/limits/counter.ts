@@ -13,8 +13,6 @@ const patienceMs = 1_000;
 /** For how long it is left alone when it could not be had, so that those who wait for it do not take every connection. */
 const leaveAloneMs = 5_000;
 const maxLeases = 10_000;
-/** Two ends of one window may be told with so much between them, because servers tell the time by their own clocks. */
-const sameWindowMs = 100;
 
 /** What a server has taken of a window, to hand out by itself. */
 interface Lease {
@@ -120,13 +118,14 @@ export class Counter {
   }
 
   async #ask(key: string, lease: Lease): Promise<void> {
-    const { points, block } = this.#rate;
+    const { points, block, windowSeconds } = this.#rate;
     const wanted = block - lease.left;
     const { consumedPoints, msBeforeNext } = await this.#count(key, wanted);
     const granted = Math.min(Math.max(points - (consumedPoints - wanted), 0), wanted);
     const until = Date.now() + msBeforeNext;
-    // What is left of another window has no place in this one.
-    if (Math.abs(until - lease.until) > sameWindowMs) lease.left = 0;
+    // What is left of another window has no place in this one. The ends of two windows are a window or more apart; what
+    // is told of one end differs by what the answers took, and the clocks of servers.
+    if (until - lease.until > windowSeconds * 500) lease.left = 0;
     lease.left += granted;
     lease.until = until;
     lease.isLast = granted < wanted;

@@ -14,7 +14,7 @@ export function forgetful(database: Database, forgetting: Forgetfulness): Databa
   return {
     ...database,
     fork: (orgId) => forgetfulManager(database.fork(orgId), forgetting),
-    select: (entity, orgId, rest) => database.select(entity, orgId, forget(rest)),
+    select: (entity, orgId, rest, ...how) => database.select(entity, orgId, forget(rest), ...how),
     count: (entity, orgId, rest) => database.count(entity, orgId, forget(rest)),
   };
 }
