@@ -61,7 +61,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
 
     await page.getByRole('link', { name: 'All connections', exact: true }).click();
     const row = page.getByRole('row', { name: /my-okta-connection/ });
-    expect(await row.locator('svg path:visible').count()).toBe(1);
+    await expect.poll(() => row.locator('svg path:visible').count()).toBe(1);
     expect(await row.textContent()).toMatch(
       /Okta[\s\S]*Ada's users[\s\S]*API token[\s\S]*Verified[\s\S]*checked just now/,
     );
