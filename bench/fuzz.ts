@@ -92,7 +92,8 @@ await once(child, 'exit');
 if (isIn(ground.planted, log)) wrong.push('the planted token is in the log');
 const faults = log.split('\n').filter((line) => line.includes('unexpected error'));
 if (faults.length > 0) wrong.push(`${faults.length} unexpected errors in the log, such as ${faults[0]}`);
-if (isIn(ground.planted, await dump())) wrong.push('the planted token is in the database');
+for (const place of await placesOf(ground.planted))
+  wrong.push(`the planted token is in the database: ${place}`);
 const [half = 0, end = 0] = [memory[Math.floor(memory.length / 2)], memory.at(-1)];
 if (memory.length >= parts && end > half * 1.25)
   wrong.push(`the memory grew from ${half} to ${end} MiB in the last half`);
@@ -102,17 +103,24 @@ for (const each of wrong) console.log(`WRONG: ${each}`);
 console.log(wrong.length === 0 ? 'nothing was wrong' : `${wrong.length} things were wrong`);
 process.exitCode = wrong.length === 0 ? 0 : 1;
 
-/** Every row of every table, as text. */
-async function dump(): Promise<string> {
+/** Where in the database a token is: the columns of tables, each with the first value that has it. */
+async function placesOf(token: string): Promise<string[]> {
   const { database, close } = await openStores(readConfig(environment), createLog('silent'));
   const em = bound(database.forkAcross().fork(), asOwner);
   const tables: { name: string }[] = await em.execute(
     "select table_name as name from information_schema.tables where table_schema = 'public'",
   );
-  const rows = [];
-  for (const { name } of tables) rows.push(await em.execute(`select t::text as row from "${name}" t`));
+  const places = new Map<string, string>();
+  for (const { name } of tables) {
+    for (const row of await em.execute<Record<string, unknown>[]>(`select * from "${name}"`)) {
+      for (const [column, value] of Object.entries(row)) {
+        const text = JSON.stringify(value) ?? '';
+        if (isIn(token, text)) places.set(`${name}.${column}`, text);
+      }
+    }
+  }
   await close();
-  return JSON.stringify(rows);
+  return [...places].map(([place, text]) => `${place}: ${text}`);
 }
 
 function residentMiB(pid: number | undefined): number {

@@ -21,7 +21,8 @@ export function unhurried<T>(work: () => T): T {
 /** What of the driver's pool is used here. */
 export interface Pool {
   connect(): Promise<Client>;
-  on(event: 'connect', listener: (client: Client) => void): unknown;
+  on(event: 'connect' | 'acquire', listener: (client: Client) => void): unknown;
+  on(event: 'release', listener: (error: unknown, client: Client) => void): unknown;
 }
 
 interface Client {
@@ -59,6 +60,7 @@ export async function queryPool(pool: Pool, session: Session, statement: Stateme
  */
 export function settlePool(pool: Pool): void {
   pool.on('connect', giveUpInTime);
+  takeBackTheDead(pool);
   const connect = pool.connect.bind(pool);
   const settled = new WeakMap<Client, string>();
   pool.connect = async () => {
@@ -104,6 +106,24 @@ function giveUpInTime(client: Client): void {
     client.connection.stream.destroy(new SilentDatabase('nothing was heard for too long'));
   }, 1_000).unref();
   client.once('end', () => clearInterval(watch));
+}
+
+/**
+ * Takes back a connection that has ended while it was lent. Whoever could neither commit nor roll back over it does not
+ * give it back, and each one that is missing leaves one connection less, until there is none.
+ */
+function takeBackTheDead(pool: Pool): void {
+  const lent = new WeakSet<Client>();
+  pool.on('acquire', (client) => lent.add(client));
+  pool.on('release', (_, client) => lent.delete(client));
+  pool.on('connect', (client) =>
+    client.once('end', () => {
+      if (!lent.has(client)) return;
+      client.release(true);
+      // It is in nobody's hands any more, whoever still thinks so.
+      client.release = () => undefined;
+    }),
+  );
 }
 
 /** As the operating system would have it, had it waited. */

@@ -56,7 +56,7 @@ export function createShortRoad({ yoga, shapeErrors, textOf }: ShortRoadOptions)
 /** Whether the word is anywhere in the document; what cannot be read does not. */
 async function maySubscribe(request: IncomingMessage): Promise<boolean> {
   const params = await readBody(request).catch(() => undefined);
-  return /\bsubscription\b/.test(String(params?.query));
+  return typeof params?.query === 'string' && /\bsubscription\b/.test(params.query);
 }
 
 /** What an answer is to be, if it is to be nothing but JSON at once; the first of the two that is named. */
