@@ -214,6 +214,9 @@ describe('a token is nowhere to be found', () => {
     await send(apiKey, { query: '{ __typename }', operationName: token });
     await send(apiKey, { query: '{ __typename }', extensions: { token }, [token]: token });
     await send(apiKey, { query: { token } });
+    const carriedOut = okta({ name: 'called-by-a-token', idempotencyKey: token });
+    await send(apiKey, { query: createMutation, variables: carriedOut });
+    expect(answers).toContain('called-by-a-token');
     await send(apiKey, { query: createMutation, variables: token });
     await send(apiKey, [{ query: createMutation, variables: okta({}, { apiToken: token }) }]);
     await send(apiKey, `{"query": "mutation", "variables": {"apiToken": "${token}"`);

@@ -135,9 +135,10 @@ describe('another request under the same idempotency key', () => {
     await create(another, { name: 'two', idempotencyKey });
     await server
       .asOwner()
-      .execute(`update idempotent_request set created_at = created_at - interval '25 hours' where key = ?`, [
-        idempotencyKey,
-      ]);
+      .execute(
+        `update idempotent_request set created_at = created_at - interval '25 hours' where org_id = ?`,
+        [organisation.orgId],
+      );
     expect((await create(organisation, { name: 'three', idempotencyKey })).id).not.toBe(id);
   });
 
@@ -160,9 +161,13 @@ describe('another request under the same idempotency key', () => {
   );
 });
 
-test('what is kept gives away neither token nor credentials', async () => {
+test('what is kept gives away neither token nor credentials, nor what the request was called', async () => {
   const organisation = await server.newOrganisation();
-  await create(organisation, { idempotencyKey: 'kept' }, { apiToken: '00planted-planted-planted' });
+  await create(
+    organisation,
+    { name: 'kept', idempotencyKey: '00planted-as-key' },
+    { apiToken: '00planted-planted-planted' },
+  );
   const rows = JSON.stringify(await server.asOwner().execute('select * from idempotent_request'));
   expect(rows).toContain('kept');
   expect(rows).not.toMatch(/00planted|sealed|eyJ/);

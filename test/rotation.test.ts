@@ -290,8 +290,12 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     await obstacle.begin();
     await obstacle.execute(
       `insert into idempotent_request (org_id, caller, key, fingerprint, outcome, created_at)
-        values (?, ?, 'once', '', '{}', now())`,
-      [orgId, `key:${keyId}`],
+        values (?, ?, ?, '', '{}', now())`,
+      [
+        orgId,
+        `key:${keyId}`,
+        await server.vault.mac(obstacle, orgId, 'FINGERPRINT', { idempotencyKey: 'once' }),
+      ],
     );
     const creating = client.request<Created>(createMutation, okta({ idempotencyKey: 'once' }));
     await until('the create waits', async () => (await waiting(server)) === 1 || undefined);

@@ -10,7 +10,7 @@ const IdempotentRequestSchema = defineEntity({
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
     /** `Caller.id`. */
     caller: p.text().primary(),
-    /** What the caller called the request. */
+    /** A keyed hash of what the caller called the request. */
     key: p.text().primary(),
     /** A keyed hash of what was asked, from which nothing can be recovered. */
     fingerprint: p.text(),

@@ -34,8 +34,10 @@ export async function once<T>(
 ): Promise<T> {
   if (key == null) return work(async () => {});
   const { orgId } = caller;
-  const name = { orgId, caller: caller.id, key };
-  const fingerprint = await vault.mac(database.fork(orgId), orgId, 'FINGERPRINT', request);
+  const fingerprintOf = (value: object) => vault.mac(database.fork(orgId), orgId, 'FINGERPRINT', value);
+  // Whoever has put a token where the key belongs finds it nowhere, as everywhere else.
+  const name = { orgId, caller: caller.id, key: await fingerprintOf({ idempotencyKey: key }) };
+  const fingerprint = await fingerprintOf(request);
 
   const find = async (): Promise<{ result: T } | undefined> => {
     const done = await database

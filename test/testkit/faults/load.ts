@@ -7,7 +7,9 @@ import { Entry, type Journal, type State } from './journal.ts';
 type Outcome =
   | { kind: 'acknowledged'; id: string; version: number }
   /** No answer, or one that says that nobody knows. */
-  | { kind: 'in doubt' };
+  | { kind: 'in doubt' }
+  /** As none of these is while nothing is lost. */
+  | { kind: 'refused' };
 
 const createQuery =
   'mutation ($input: CreateOktaConnectionInput!) { change: createOktaConnection(input: $input) { appConnection { id version } } }';
@@ -82,6 +84,7 @@ export class Load {
         entry.possible = [next];
         return;
       }
+      if (outcome.kind === 'refused') return;
       if (!isRepeatable) {
         this.#journal.counts.inDoubt += 1;
         return;
@@ -102,10 +105,9 @@ export class Load {
     const { data, errors = [] } = answer;
     if (data?.change) return { kind: 'acknowledged', ...data.change.appConnection };
     const [error] = errors;
-    if (error?.extensions.code !== 'SERVICE_UNAVAILABLE') {
-      this.#journal.wrongAnswers.push(JSON.stringify(errors));
-    }
-    return { kind: 'in doubt' };
+    if (error?.extensions.code === 'SERVICE_UNAVAILABLE') return { kind: 'in doubt' };
+    this.#journal.wrongAnswers.push(JSON.stringify(errors));
+    return { kind: 'refused' };
   }
 }
 
