@@ -6,7 +6,6 @@
  * what counts: of reads a second, and of the processor's time for a read (the client's included), which says more on a
  * machine that others use too.
  */
-import { randomBytes } from 'node:crypto';
 import { Pool } from 'undici';
 import { generateApiKey } from '../src/access/api-keys.ts';
 import { addOrganisation } from '../src/access/organisations.ts';
@@ -19,6 +18,7 @@ import { parseKeyring } from '../src/secrets/keyring.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { Vault } from '../src/secrets/vault.ts';
 import { createServer } from '../src/server.ts';
+import { rootKey } from '../test/testkit/root-key.ts';
 
 const connections = 16;
 const rounds = 20;
@@ -27,7 +27,7 @@ const roundMs = 1_000;
 const config = { ...readConfig({ ...process.env, PORT: '0' }), production: true, oktaStandIn: true };
 if (!config.databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');
 const log = createLog('silent');
-const vault = new Vault(parseKeyring(new Secret(`bench:${randomBytes(32).toString('base64')}`)), log);
+const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const database = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 let counted = 0;
 const counting: Database = {

@@ -5,7 +5,6 @@
  * owner of the tables, whom no policy binds when it is a superuser, and whose session never changes. They are asked in
  * turns, many short rounds each, and the median of the ratios within a round is what counts.
  */
-import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { Pool } from 'undici';
 import { generateApiKey } from '../src/access/api-keys.ts';
@@ -19,6 +18,7 @@ import { parseKeyring } from '../src/secrets/keyring.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { Vault } from '../src/secrets/vault.ts';
 import { createServer } from '../src/server.ts';
+import { rootKey } from '../test/testkit/root-key.ts';
 
 const connections = 16;
 const rounds = 12;
@@ -27,7 +27,7 @@ const roundMs = 1_000;
 const config = { ...readConfig({ ...process.env, PORT: '0' }), production: true, oktaStandIn: true };
 if (!config.databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');
 const log = createLog('silent');
-const vault = new Vault(parseKeyring(new Secret(`bench:${randomBytes(32).toString('base64')}`)), log);
+const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const apart = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 const shared = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 const free = () => bound(shared.forkAcross().fork(), asOwner);

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -11,6 +11,7 @@ import { makeOrganisation } from '../src/administration/organisations.ts';
 import { verifyChain } from '../src/audit/chain.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
@@ -276,7 +277,7 @@ test.runIf(testDatabaseUrl)('npm run audit:verify reads every chain and names wh
     code: 0,
     stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, whole`),
   });
-  expect(await audit(`test:${randomBytes(32).toString('base64')}`)).toEqual({
+  expect(await audit(rootKey('test'))).toEqual({
     code: 1,
     stdout: expect.stringMatching(/^Cannot verify: ENCRYPTION_KEYS: "test" is not the key [^\n]*\n$/),
   });

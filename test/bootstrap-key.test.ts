@@ -7,6 +7,7 @@ import { createKey, revokeKey, viewerOf } from './testkit/access.ts';
 import { emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { type ServerProcess, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { errorsOf } from './testkit/server.ts';
 
 // Each test starts several processes, and the machine may be busy.
@@ -84,7 +85,7 @@ test.runIf(testDatabaseUrl)('in production, the log says that a replaced key cha
   const settings = {
     NODE_ENV: 'production',
     DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
-    ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
+    ENCRYPTION_KEYS: rootKey('k1'),
     BOOTSTRAP_API_KEY: old,
   };
   await using first = spawnServer(settings);

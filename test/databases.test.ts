@@ -21,6 +21,7 @@ import {
   okta,
 } from './testkit/operations.ts';
 import { spawnServer, until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { startTestServer } from './testkit/server.ts';
 
 // Some of these start processes, and the machine may be busy.
@@ -102,7 +103,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
   const productionSettings = (location: DatabaseLocation) => ({
     NODE_ENV: 'production',
     DATABASE_URL: urlOf(location),
-    ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
+    ENCRYPTION_KEYS: rootKey('k1'),
     BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
   });
 

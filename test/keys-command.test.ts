@@ -6,11 +6,10 @@ import { expect, test, vi } from 'vitest';
 import { emptyData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript, spawnServer } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
 
 // Each test starts several processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 180_000 });
-
-const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
 
 /** Runs a command of the operator's. */
 const keys = (environment: Record<string, string>, ...args: string[]) =>

@@ -17,6 +17,7 @@ import {
   okta,
 } from './testkit/operations.ts';
 import { closedPort, runScript, spawnServer, until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 // Some of these start processes, and the machine may be busy.
@@ -211,7 +212,7 @@ test('one rotates from a local root key to one in KMS, and back', async () => {
   await using stack = new AsyncDisposableStack();
   const data = await emptyData(stack);
   const file = join(data.DATA_DIR ?? '', 'keys');
-  const [local, remote] = [`k1:${randomBytes(32).toString('base64')}`, `k2:${kms.newKey()}`];
+  const [local, remote] = [rootKey('k1'), `k2:${kms.newKey()}`];
   const settings = { ...data, ...kms.environment, ENCRYPTION_KEYS_FILE: file };
   const apiKey = randomBytes(24).toString('hex');
   const headers = { authorization: `Bearer ${apiKey}` };
@@ -248,7 +249,7 @@ test.runIf(testDatabaseUrl)(
     await using stack = new AsyncDisposableStack();
     const data = await emptyData(stack);
     const file = join(data.DATA_DIR ?? '', 'keys');
-    const local = `k1:${randomBytes(32).toString('base64')}`;
+    const local = rootKey('k1');
     writeFileSync(file, local);
     const server = stack.use(spawnServer({ ...data, ...kms.environment, ENCRYPTION_KEYS_FILE: file }));
     await server.ready();

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
@@ -8,12 +8,11 @@ import { DataKey } from '../src/secrets/data-key.entity.ts';
 import { openStores } from '../src/stores.ts';
 import { emptyData } from './testkit/database.ts';
 import { type ServerProcess, spawnServer, until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { startTestServer } from './testkit/server.ts';
 
 // Most of these start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
-
-const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
 
 describe('a running server reads its root keys again on SIGHUP', () => {
   async function start(stack: AsyncDisposableStack, fileName: string, settings: Record<string, string> = {}) {

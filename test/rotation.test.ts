@@ -19,13 +19,12 @@ import { type KmsBehaviour, startKms, type TestKms } from './testkit/kms.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { runScript, spawnScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { proveRotation } from './testkit/rotation.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 // Most of these start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 });
-
-const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
 
 const verifyMutation = gql`
   mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }

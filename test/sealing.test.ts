@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { generateApiKey } from '../src/access/api-keys.ts';
@@ -9,6 +9,7 @@ import { Secret } from '../src/secrets/secret.ts';
 import { type SealBinding, SealBroken, type Sealed, type Vault } from '../src/secrets/vault.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
@@ -298,7 +299,7 @@ describe('a wrapped data key', () => {
 describe('root keys', () => {
   /** An organisation made after a new root key was put in front of the others. */
   async function rotate() {
-    const rotated = server.restartedVault(`next:${randomBytes(32).toString('base64')}`);
+    const rotated = server.restartedVault(rootKey('next'));
     const em = server.asOwner();
     const { orgId } = await addOrganisation(em, rotated, {
       name: 'Made after the rotation',

@@ -26,12 +26,12 @@ import {
   temporaryFolder,
   until,
 } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
 
 // Each test starts processes, some of them several, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const run = promisify(execFile);
-const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
 
 /** What a shell makes of the command that the server printed, to the letter. */
 async function paste(command: string, environment: Record<string, string> = {}) {

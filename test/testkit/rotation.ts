@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,6 +19,7 @@ import {
   temporaryFolder,
   until,
 } from './process.ts';
+import { rootKey } from './root-key.ts';
 import { tokenOf } from './sealed.ts';
 import { inParallel, Traffic } from './traffic.ts';
 
@@ -51,8 +51,6 @@ export interface Proof {
   /** Verified through a server with the new root key alone, by an Okta that checks the token. */
   verified: number;
 }
-
-const rootKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
 
 /**
  * Rotates from one root key to another with `rotate --reseal`, which is killed twice and at the end runs twice at once,

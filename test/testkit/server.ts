@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { Writable } from 'node:stream';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type ClientError, GraphQLClient } from 'graphql-request';
@@ -16,6 +16,7 @@ import { Secret } from '../../src/secrets/secret.ts';
 import { Vault } from '../../src/secrets/vault.ts';
 import { createServer, type Parts } from '../../src/server.ts';
 import { freshDatabase } from './database.ts';
+import { rootKey as newRootKey } from './root-key.ts';
 
 /** How a server under test differs from a development server on a free port. */
 export interface TestServerOptions {
@@ -89,7 +90,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const location = given ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
   const owner = () => bound(database.forkAcross().fork(), asOwner);
-  const rootKey = options.rootKeys ?? options.beside?.rootKey ?? `test:${randomBytes(32).toString('base64')}`;
+  const rootKey = options.rootKeys ?? options.beside?.rootKey ?? newRootKey('test');
   const restartedVault = (...newKeys: string[]) =>
     new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);
   const vault = restartedVault();

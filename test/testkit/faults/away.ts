@@ -1,7 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '../../../src/secrets/secret.ts';
 import { temporaryFolder, until } from '../process.ts';
+import { rootKey } from '../root-key.ts';
 import type { Findings } from './check.ts';
 import { makeCluster } from './cluster.ts';
 import { Fleet } from './fleet.ts';
@@ -30,7 +31,7 @@ export interface Away {
 export async function goAway(how: 'stopped' | 'frozen', ms: number): Promise<Away> {
   await using cluster = await makeCluster();
   using folder = temporaryFolder();
-  const keys = `first:${randomBytes(32).toString('base64')}`;
+  const keys = rootKey('first');
   const settings = { DATABASE_URL: cluster.url, DATA_DIR: folder.path, ENCRYPTION_KEYS: keys };
   await using fleet = new Fleet(settings);
   await fleet.start(1);

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DatabaseLocation, openDatabase } from '../../../src/database/database.ts';
@@ -8,6 +7,7 @@ import { parseKeyring } from '../../../src/secrets/keyring.ts';
 import { Secret } from '../../../src/secrets/secret.ts';
 import { Vault } from '../../../src/secrets/vault.ts';
 import { temporaryFolder, until } from '../process.ts';
+import { rootKey } from '../root-key.ts';
 import { check, type Findings } from './check.ts';
 import { makeCluster } from './cluster.ts';
 import { Fleet } from './fleet.ts';
@@ -36,13 +36,12 @@ export interface Seen {
 export const lazyCommits = ['synchronous_commit=off', 'wal_writer_delay=10s'];
 
 const workers = 8;
-const firstRootKey = () => `first:${randomBytes(32).toString('base64')}`;
 
 /** Kills servers and their PostgreSQL under load, and looks what is left. */
 export async function surviveOnPostgreSQL(kills: Kills, ...settings: string[]): Promise<Seen> {
   await using cluster = await makeCluster(...settings);
   using folder = temporaryFolder();
-  const keys = firstRootKey();
+  const keys = rootKey('first');
   await using fleet = new Fleet({
     DATABASE_URL: cluster.url,
     DATA_DIR: folder.path,
@@ -64,7 +63,7 @@ export async function surviveOnPostgreSQL(kills: Kills, ...settings: string[]): 
 /** Kills a server with an embedded database under load, and looks what is left. */
 export async function surviveEmbedded(kills: Kills): Promise<Seen> {
   using folder = temporaryFolder();
-  const keys = firstRootKey();
+  const keys = rootKey('first');
   await using fleet = new Fleet({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
   await fleet.start(1);
   const location = { kind: 'embedded', folder: join(folder.path, 'database') } as const;

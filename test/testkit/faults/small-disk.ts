@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../process.ts';
+import { rootKey } from '../root-key.ts';
 import type { Findings } from './check.ts';
 import { Fleet } from './fleet.ts';
 import { Entry, Journal } from './journal.ts';
@@ -62,7 +63,7 @@ export interface DiskFull {
 /** Fills the disk under a server that is at work, kills it, and gives the room back. */
 export async function fillDisk(): Promise<DiskFull> {
   using disk = smallDisk(256 * 2 ** 20);
-  const keys = `first:${randomBytes(32).toString('base64')}`;
+  const keys = rootKey('first');
   await using fleet = new Fleet({ DATA_DIR: join(disk.path, 'data'), ENCRYPTION_KEYS: keys });
   const journal = new Journal();
   const make = () => {
