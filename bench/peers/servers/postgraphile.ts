@@ -16,6 +16,7 @@ import { createKeyCheck } from './work/access.ts';
 import { announce } from './work/announce.ts';
 import { makeConnection, type NewConnection } from './work/make.ts';
 import { openTable } from './work/sql.ts';
+import { inputs } from './work/type-defs.ts';
 
 declare global {
   namespace Grafast {
@@ -48,13 +49,7 @@ const operations = extendSchema((build) => {
         connectionOfCaller(id: UUID!): AppConnection
         connectionsOfCaller: AppConnectionConnection
       }
-      input OktaCredentialsInput { instanceUrl: String! apiToken: String! }
-      input CreateOktaConnectionInput {
-        name: String!
-        description: String
-        projectId: UUID
-        credentials: OktaCredentialsInput!
-      }
+      ${inputs}
       type CreateOktaConnectionPayload { appConnection: AppConnection }
       extend type Mutation { createOktaConnection(input: CreateOktaConnectionInput!): CreateOktaConnectionPayload }
     `,

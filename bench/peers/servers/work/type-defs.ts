@@ -1,3 +1,14 @@
+/** What a create is given, for all peers. */
+export const inputs = /* GraphQL */ `
+  input OktaCredentialsInput { instanceUrl: String! apiToken: String! }
+  input CreateOktaConnectionInput {
+    name: String!
+    description: String
+    projectId: UUID
+    credentials: OktaCredentialsInput!
+  }
+`;
+
 /** The schema of the peers that are given one: the part of the product's that is asked for here. */
 export const typeDefs = /* GraphQL */ `
   scalar UUID
@@ -28,13 +39,7 @@ export const typeDefs = /* GraphQL */ `
     appConnection(id: UUID!): AppConnection
     appConnections(first: Int! = 20): AppConnectionPage!
   }
-  input OktaCredentialsInput { instanceUrl: String! apiToken: String! }
-  input CreateOktaConnectionInput {
-    name: String!
-    description: String
-    projectId: UUID
-    credentials: OktaCredentialsInput!
-  }
+  ${inputs}
   type CreateOktaConnectionPayload { appConnection: AppConnection! }
   type Mutation {
     createOktaConnection(input: CreateOktaConnectionInput!): CreateOktaConnectionPayload
