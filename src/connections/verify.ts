@@ -2,10 +2,11 @@ import type { Caller } from '../access/caller.ts';
 import type { Diagnosis, FieldValue } from '../apps/app.ts';
 import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
+import { sql } from '../database/sql.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { assertCanAsk, openCredentials, outcomeColumns, part } from './credentials.ts';
 import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
-import { findConnection } from './read.ts';
+import { findConnection, readConnection } from './read.ts';
 
 /**
  * Asks the app again whether the stored credentials work, and keeps the outcome. That is no change of the connection:
@@ -36,7 +37,7 @@ export async function verifyConnection(
       const event = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
       await appendEvent(tx, parts, { ...event, outcome, fields: ['verification'] });
     });
-    return findConnection(parts.database.fork(orgId), caller, { id });
+    return readConnection(parts, caller, [sql`id = ${id}`]);
   });
 }
 

@@ -90,10 +90,11 @@ function settle(database: PGlite, folder: string | undefined): void {
   const ready = async (isWrite: boolean) => {
     if (isWrite && folder !== undefined && !(await hasRoom(folder))) throw new DiskFull();
     const settings = settingsOf(currentSession());
-    if (settled === settings.join()) return;
+    const session = settings.join();
+    if (settled === session) return;
     settled = undefined;
     await query(settleSql, settings);
-    settled = settings.join();
+    settled = session;
   };
   database.query = async (...given) => {
     await ready(isWrite(given[0]));

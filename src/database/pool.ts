@@ -65,12 +65,13 @@ export function settlePool(pool: Pool): void {
   const settled = new WeakMap<Client, string>();
   pool.connect = async () => {
     const settings = settingsOf(currentSession());
+    const session = settings.join();
     const client = await connect();
-    if (settled.get(client) === settings.join()) return client;
+    if (settled.get(client) === session) return client;
     try {
       settled.delete(client);
       await client.query(settleSql, settings);
-      settled.set(client, settings.join());
+      settled.set(client, session);
       return client;
     } catch (error) {
       client.release(true);

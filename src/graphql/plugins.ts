@@ -25,7 +25,8 @@ import { type Context, callerOf } from './context.ts';
 import { createScrubber } from './errors.ts';
 import { hasLongList, tooLong } from './limits.ts';
 
-type Shaper = (error: unknown) => GraphQLError;
+/** The gateway of errors that `createErrorShaper` makes. */
+export type Shaper = (error: unknown) => GraphQLError;
 
 /**
  * Lets nobody in without a key. `openIntrospection` lets tools read the schema, and nothing else, without one:
@@ -121,7 +122,10 @@ export function textOf(status: number): string | undefined {
 }
 
 /** Shapes the errors of a result, if it has any, and notes the first of them for the log. */
-export function shapeErrors(result: ExecutionResult, shape: Shaper): ExecutionResult {
+export function shapeErrors<Result extends Pick<ExecutionResult, 'data' | 'errors'>>(
+  result: Result,
+  shape: Shaper,
+): Result {
   if (!result.errors) return result;
   const errors = result.errors.map(shape);
   // Whoever repeats the request on reading the status would do again what has been done.

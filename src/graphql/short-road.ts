@@ -2,18 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ExecutionResult, GraphQLError } from 'graphql';
 import { processRegularResult, type YogaServerInstance } from 'graphql-yoga';
 import type { Context } from './context.ts';
+import { type Shaper, shapeErrors, textOf } from './plugins.ts';
 import { isPlainJson, readBody } from './request.ts';
 
 type Yoga = YogaServerInstance<Pick<Context, 'req' | 'res'>, Omit<Context, 'request'>>;
-
-/** What the short road makes use of, beside Yoga itself. */
-export interface ShortRoadOptions {
-  yoga: Yoga;
-  /** The last gate of every answer with errors. */
-  shapeErrors(result: ExecutionResult): ExecutionResult;
-  /** What is said with a status that Yoga answers with nothing. */
-  textOf(status: number): string | undefined;
-}
 
 /**
  * A shorter way into Yoga and out of it for what nearly all clients send: a POST of plain JSON that wants plain JSON
@@ -21,7 +13,7 @@ export interface ShortRoadOptions {
  * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these. Subscriptions
  * and everything else take the long way.
  */
-export function createShortRoad({ yoga, shapeErrors, textOf }: ShortRoadOptions) {
+export function createShortRoad(yoga: Yoga, shape: Shaper) {
   const resultOf = async (request: IncomingMessage, response: ServerResponse): Promise<ExecutionResult> => {
     try {
       const params = await readBody(request);
@@ -42,7 +34,7 @@ export function createShortRoad({ yoga, shapeErrors, textOf }: ShortRoadOptions)
       response.end(body);
       return;
     }
-    const processed = processRegularResult(shapeErrors(result), yoga.fetchAPI, mediaType);
+    const processed = processRegularResult(shapeErrors(result, shape), yoga.fetchAPI, mediaType);
     const text = (await processed.text()) || textOf(processed.status);
     response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };

@@ -9,8 +9,6 @@ import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
 import { armor, useFrugalDocuments } from './limits.ts';
 import {
-  shapeErrors,
-  textOf,
   useAuthentication,
   useBoundedSubscriptions,
   useShapedErrors,
@@ -75,7 +73,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     graphiql: false,
   });
   return {
-    answer: createShortRoad({ yoga, shapeErrors: (result) => shapeErrors(result, shape), textOf }),
+    answer: createShortRoad(yoga, shape),
     dispose: async () => yoga.dispose(),
   };
 }
