@@ -78,20 +78,111 @@ describe('both ways lead to the same answer', () => {
     return { status: response.status, headers: Object.fromEntries(kept), text };
   }
 
+  const schema = createSchema(createApps({ trustedHosts: new Set() }));
+  let ground: Awaited<ReturnType<typeof prepareGround>>;
+  beforeAll(async () => {
+    ground = await prepareGround(server.url, apiKey, projectId);
+  });
+  const hostileBody = (seed: number) =>
+    JSON.stringify(graphqlBody(new Random(seed), ground, schema)) ?? 'null';
+
   const accepts = ['*/*', 'application/json', 'application/graphql-response+json, application/json'];
 
   test('to 200 hostile documents and variables', async () => {
-    const ground = await prepareGround(server.url, apiKey, projectId);
-    const schema = createSchema(createApps({ trustedHosts: new Set() }));
     const statuses = new Set<number>();
     for (let seed = 1; seed <= 200; seed += 1) {
-      const body = JSON.stringify(graphqlBody(new Random(seed), ground, schema)) ?? 'null';
+      const body = hostileBody(seed);
       const accept = accepts[seed % accepts.length] ?? '';
       const short = await answer('short', accept, body);
       expect(short).toEqual(await answer('long', accept, body));
       statuses.add(short.status);
     }
     expect([...statuses].toSorted()).toEqual([200, 400, 406]);
+  });
+
+  /** As often as it takes for a document to be compiled. */
+  async function wearIn(body: string) {
+    for (let use = 1; use <= 10; use += 1) await answer('long', '*/*', body);
+  }
+
+  test('to 50 hostile documents that are sent again and again', async () => {
+    for (let seed = 201; seed <= 250; seed += 1) {
+      const body = hostileBody(seed);
+      await wearIn(body);
+      expect(await answer('short', '*/*', body)).toEqual(await answer('long', '*/*', body));
+    }
+  });
+
+  const id = 'ab33fbf7-5da7-4ef1-9d61-0f9b3bbe8b39';
+  const name = 'a-name';
+  const [url, hidden] = ['https://example.okta.com', `token-${randomBytes(12).toString('hex')}`];
+  const create = 'mutation Create($input: CreateOktaConnectionInput!)';
+  const parts = 'id name app method createdAt credentials { __typename instanceUrl } verification { status }';
+  test.each<[string, string, object[]]>([
+    ['a read', `query Read($id: UUID!) { appConnection(id: $id) { ${parts} } }`, [{ id }, { id: 'no' }, {}]],
+    [
+      'a page',
+      `query ($first: Int, $after: String) {
+        appConnections(first: $first, after: $after) { nodes { ${parts} } pageInfo { hasNextPage } totalCount }
+      }`,
+      [{}, { first: 1 }, { first: 0 }, { first: 'one' }, { after: 'nowhere' }, { after: null, other: 1 }],
+    ],
+    [
+      'an order with a default',
+      'query ($by: AppConnectionOrder) { appConnections(orderBy: $by) { nodes { name } } }',
+      [
+        {},
+        { by: { field: 'NAME' } },
+        { by: { field: 'NAME', direction: null } },
+        { by: { direction: 'ASC' } },
+      ],
+    ],
+    [
+      'fragments and conditions',
+      `query ($id: UUID!, $no: Boolean = false, $yes: Boolean!) {
+        constructor: appConnection(id: $id) @skip(if: $no) { ...these toString: name }
+        viewer { scopes @include(if: $yes) ...on Viewer { __typename } }
+      }
+      fragment these on AppConnection { id updatedAt }`,
+      [{ id, yes: true }, { id, yes: false, no: true }, { id }, { id, yes: 'yes' }],
+    ],
+    [
+      'a name that JavaScript has its own ideas about',
+      'query ($id: UUID!) { __proto__: appConnection(id: $id) { __proto__: name } }',
+      [{ id }],
+    ],
+    ['what only others may do', '{ projects { totalCount } auditEvents { nodes { seq } } }', [{}]],
+    [
+      'a change that is not allowed',
+      `${create} { createOktaConnection(input: $input) { appConnection { id } } }`,
+      [
+        { input: { name, credentials: { instanceUrl: url, apiToken: hidden } } },
+        { input: { name, credentials: { instanceUrl: url, apiToken: 1 } } },
+        { input: { name, credentials: { instanceUrl: url }, onUnreachable: 'PERHAPS' } },
+        { input: { Name: hidden, credentials: hidden } },
+        { input: hidden },
+      ],
+    ],
+  ])('to %s that is sent again and again', async (_, query, inputs) => {
+    const use = JSON.stringify({ query, variables: inputs[0] });
+    await wearIn(use);
+    for (const variables of inputs) {
+      for (const operationName of [undefined, 'Read', 'Another']) {
+        const body = JSON.stringify({ query, variables, operationName });
+        const short = await answer('short', 'application/json', body);
+        expect(short).toEqual(await answer('long', 'application/json', body));
+        expect(short.text).not.toContain(hidden);
+      }
+    }
+    for (const more of [{ variables: [] }, { variables: 'x' }, { extensions: 1 }, { id }, { query: 1 }]) {
+      const body = JSON.stringify({ query, variables: inputs[0], ...more });
+      expect(await answer('short', '*/*', body)).toEqual(await answer('long', '*/*', body));
+    }
+    for (const authorization of ['Bearer nobody', '']) {
+      expect(await answer('short', '*/*', use, { authorization })).toEqual(
+        await answer('long', '*/*', use, { authorization }),
+      );
+    }
   });
 
   test.each<[string, string | Buffer<ArrayBuffer>, object?]>([

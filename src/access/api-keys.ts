@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { hash, randomBytes, randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { Secret } from '../secrets/secret.ts';
@@ -99,7 +99,7 @@ export function assertGood(apiKey: ApiKey): void {
 
 /** SHA-256, in hex. What is hashed is random, so it cannot be found by trying. */
 export function hashOf(key: Secret): string {
-  return createHash('sha256').update(key.reveal()).digest('hex');
+  return hash('sha256', key.reveal(), 'hex');
 }
 
 function checksumOf(text: string): string {

@@ -1,4 +1,5 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
+import DataLoader from 'dataloader';
 import type { Caller } from '../access/caller.ts';
 import { auditForbidden } from '../audit/audited.ts';
 import { allOf, type Sql, sql } from '../database/sql.ts';
@@ -37,7 +38,9 @@ export async function getConnection(
 ): Promise<AppConnection> {
   return auditForbidden(parts, caller, { ...reading, connectionId: id }, async () => {
     caller.assertMay('connections:read');
-    return readConnection(parts, caller, [sql`id = ${id}`, ...ofApp(app)]);
+    const connection = await loaderOf(parts, caller).load(id);
+    if (connection && (!app || connection.app === app)) return connection;
+    throw notFound();
   });
 }
 
@@ -116,6 +119,28 @@ async function list(
     hasPreviousPage: isBackward ? isMoreAhead : isMoreBehind,
     count: () => database.count(AppConnection, orgId, sql`where ${allOf(conditions)}`),
   };
+}
+
+const loaders = new WeakMap<Caller, DataLoader<string, AppConnection | undefined>>();
+
+/**
+ * Reads connections by their ids for one caller. Those that are asked for at the same moment, by whichever requests, are
+ * read in one statement, once the events of that moment have been seen; nothing is kept for the next moment.
+ */
+function loaderOf({ database }: ConnectionParts, caller: Caller) {
+  const known = loaders.get(caller);
+  if (known) return known;
+  const loader = new DataLoader<string, AppConnection | undefined>(
+    async (ids) => {
+      const conditions = allOf([...visibleTo(caller), sql`id = any(${ids}::uuid[])`]);
+      const found = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
+      const byId = new Map(found.map((connection) => [connection.id, connection]));
+      return ids.map((id) => byId.get(id));
+    },
+    { cache: false, batchScheduleFn: (dispatch) => setImmediate(dispatch), maxBatchSize: 100 },
+  );
+  loaders.set(caller, loader);
+  return loader;
 }
 
 /**

@@ -13,11 +13,14 @@ import { outageOf } from '../database/outage.ts';
 import { type ErrorCode, errorCodes, type Issue, Problem, secondsUntil } from '../errors.ts';
 import { type Logger, unexpected } from '../log.ts';
 
+/** The gateway of errors that `createErrorShaper` makes. */
+export type Shaper = (error: unknown) => GraphQLError;
+
 /**
  * Makes the one gateway through which every error leaves: problems as they are, graphql's own complaints without
  * the values they quote, and everything else as `INTERNAL_SERVER_ERROR` with nothing in it but the request id.
  */
-export function createErrorShaper(schema: GraphQLSchema, log: Logger): (error: unknown) => GraphQLError {
+export function createErrorShaper(schema: GraphQLSchema, log: Logger): Shaper {
   const scrub = createScrubber(schema);
   const done = new WeakSet<GraphQLError>();
   const shaped = (

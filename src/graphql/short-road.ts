@@ -1,32 +1,60 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ExecutionResult, GraphQLError } from 'graphql';
-import { processRegularResult, type YogaServerInstance } from 'graphql-yoga';
+import { type GraphQLParams, processRegularResult, type YogaServerInstance } from 'graphql-yoga';
+import type { Admission } from './admission.ts';
+import type { Compiled, CompiledDocuments } from './compiled.ts';
 import type { Context } from './context.ts';
-import { type Shaper, shapeErrors, textOf } from './plugins.ts';
+import type { Shaper } from './errors.ts';
+import { shapeErrors, textOf } from './plugins.ts';
 import { isPlainJson, readBody } from './request.ts';
 
-type Yoga = YogaServerInstance<Pick<Context, 'req' | 'res'>, Omit<Context, 'request'>>;
+type ServerContext = Pick<Context, 'req' | 'res'>;
+type Yoga = YogaServerInstance<ServerContext, Omit<Context, 'request'>>;
+
+/** What the short road is made of. */
+export interface ShortRoadParts {
+  yoga: Yoga;
+  /** The context that resolvers get, but for who asks. */
+  contextOf(server: ServerContext): Omit<Context, 'request'>;
+  admission: Admission;
+  documents: CompiledDocuments;
+  shape: Shaper;
+}
 
 /**
  * A shorter way into Yoga and out of it for what nearly all clients send: a POST of plain JSON that wants plain JSON
  * back. Parsing, validation, limits, authentication, masking and logging are Yoga's plugins on both ways; what is left
- * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these. Subscriptions
- * and everything else take the long way.
+ * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these. Documents that
+ * Yoga has let through often are not parsed and validated again, but all else is done for them too. Subscriptions and
+ * everything else take the long way.
  */
-export function createShortRoad(yoga: Yoga, shape: Shaper) {
-  const resultOf = async (request: IncomingMessage, response: ServerResponse): Promise<ExecutionResult> => {
+export function createShortRoad({ yoga, contextOf, admission, documents, shape }: ShortRoadParts) {
+  /** What comes of a request that Yoga would carry out as it stands. */
+  const execute = async (
+    { document, execute, operationName }: Compiled,
+    { variables }: GraphQLParams,
+    request: Request,
+    server: ServerContext,
+  ): Promise<ExecutionResult> => {
+    const context: Context = { ...contextOf(server), request };
+    const variableValues = variables ?? {};
+    const error =
+      (await admission.signIn(request.headers.get('authorization'), context)) ??
+      admission.check({ document, operationName, variableValues }, context);
+    return error ? { errors: [error] } : execute(context, variableValues);
+  };
+  const resultOf = async (params: GraphQLParams, server: ServerContext): Promise<ExecutionResult> => {
+    const request = asYogaSees(server);
     try {
-      const params = await readBody(request);
-      const context = { req: request, res: response };
-      const seen = asYogaSees(request, response);
+      const compiled = typeof params.query === 'string' ? documents.find(params.query) : undefined;
+      if (compiled && isWhole(params, compiled)) return await execute(compiled, params, request, server);
       // Only subscriptions come as one result after another.
-      return (await yoga.getResultForParams({ params, request: seen }, context)) as ExecutionResult;
+      return (await yoga.getResultForParams({ params, request }, server)) as ExecutionResult;
     } catch (error) {
       return { errors: [error as GraphQLError] };
     }
   };
-  const answer = async (request: IncomingMessage, response: ServerResponse, mediaType: string) => {
-    const result = await resultOf(request, response);
+  const send = async (result: ExecutionResult, response: ServerResponse, mediaType: string) => {
     if (!result.errors) {
       const body = JSON.stringify(result);
       const length = Buffer.byteLength(body);
@@ -38,17 +66,37 @@ export function createShortRoad(yoga: Yoga, shape: Shaper) {
     const text = (await processed.text()) || textOf(processed.status);
     response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };
-  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const mediaType = request.method === 'POST' && isPlainJson(headersOf(request)) && wanted(request);
-    if (mediaType && !(await maySubscribe(request))) await answer(request, response, mediaType);
-    else await yoga(request, response);
+  return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    const mediaType = req.method === 'POST' && isPlainJson(headersOf(req)) && wanted(req);
+    if (!mediaType) return yoga(req, res) as Promise<void>;
+    let params: GraphQLParams;
+    try {
+      params = await readBody(req);
+    } catch (error) {
+      return send({ errors: [error as GraphQLError] }, res, mediaType);
+    }
+    if (maySubscribe(params)) return yoga(req, res) as Promise<void>;
+    return send(await resultOf(params, { req, res }), res, mediaType);
   };
 }
 
-/** Whether the word is anywhere in the document; what cannot be read does not. */
-async function maySubscribe(request: IncomingMessage): Promise<boolean> {
-  const params = await readBody(request).catch(() => undefined);
-  return typeof params?.query === 'string' && /\bsubscription\b/.test(params.query);
+/** Whether the word is anywhere in the document. */
+function maySubscribe({ query }: GraphQLParams): boolean {
+  return typeof query === 'string' && /\bsubscription\b/.test(query);
+}
+
+/** Whether there is nothing about a request that Yoga would have to say something about. */
+function isWhole({ query, variables, operationName, extensions, ...others }: GraphQLParams, known: Compiled) {
+  return (
+    isObjectOrNothing(variables) &&
+    isObjectOrNothing(extensions) &&
+    (operationName == null || operationName === known.operationName) &&
+    Object.keys(others).length === 0
+  );
+}
+
+function isObjectOrNothing(value: unknown): boolean {
+  return value == null || (typeof value === 'object' && !Array.isArray(value));
 }
 
 /** What an answer is to be, if it is to be nothing but JSON at once; the first of the two that is named. */
@@ -76,19 +124,19 @@ function headersOf({ headers }: IncomingMessage): Pick<Headers, 'get'> {
 }
 
 /** As much of a Request as plugins and resolvers look at. */
-function asYogaSees(request: IncomingMessage, response: ServerResponse): Request {
+function asYogaSees({ req, res }: ServerContext): Request {
   let hangUp: AbortController | undefined;
   const seen = {
     method: 'POST',
-    url: request.url ?? '',
-    headers: headersOf(request),
+    url: req.url ?? '',
+    headers: headersOf(req),
     /** Aborts when whoever asked hangs up. Few look at it, so it is made only for these. */
     get signal(): AbortSignal {
       if (!hangUp) {
         const controller = new AbortController();
         hangUp = controller;
-        if (response.destroyed) controller.abort();
-        response.once('close', () => response.writableFinished || controller.abort());
+        if (res.destroyed) controller.abort();
+        res.once('close', () => res.writableFinished || controller.abort());
       }
       return hangUp.signal;
     },

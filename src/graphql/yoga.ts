@@ -1,33 +1,23 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createYoga } from 'graphql-yoga';
-import type { Caller } from '../access/caller.ts';
 import type { AdministrationParts } from '../administration/parts.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import type { Logger } from '../log.ts';
+import { type AdmissionOptions, createAdmission, useAdmission } from './admission.ts';
+import { CompiledDocuments, useCompiling } from './compiled.ts';
 import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
 import { armor, useFrugalDocuments } from './limits.ts';
-import {
-  useAuthentication,
-  useBoundedSubscriptions,
-  useShapedErrors,
-  useShapelyVariables,
-} from './plugins.ts';
+import { useBoundedSubscriptions, useShapedErrors } from './plugins.ts';
 import { useStrictRequests } from './request.ts';
 import { createSchema } from './schema.ts';
 import { createShortRoad } from './short-road.ts';
 
 /** What the GraphQL endpoint is made of. */
-export interface YogaOptions {
+export interface YogaOptions extends Omit<AdmissionOptions, 'shape'> {
   connections: ConnectionParts;
   administration: AdministrationParts;
-  /** Finds out who asks, for a request that counts. */
-  signIn: (authorization: string | null) => Promise<Caller>;
-  /** Finds out whether whoever has asked is still let in. */
-  authenticate: (authorization: string | null) => Promise<Caller>;
-  /** Whether the schema may be read without a key. */
-  openIntrospection: boolean;
   /** Absent: no GraphiQL. `apiKey` is put into its headers pane, so only give one where no stranger can look. */
   graphiql?: { apiKey?: string };
   log: Logger;
@@ -44,21 +34,24 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
   const { log, graphiql } = options;
   const schema = createSchema(options.connections.apps);
   const shape = createErrorShaper(schema, log);
+  const admission = createAdmission(schema, { ...options, shape });
+  const documents = new CompiledDocuments(schema);
+  const contextOf = ({ req, res }: Pick<Context, 'req' | 'res'>) => ({
+    ...{ req, res },
+    connections: options.connections,
+    administration: options.administration,
+  });
   const yoga = createYoga<Pick<Context, 'req' | 'res'>, Omit<Context, 'request'>>({
     schema,
-    context: ({ req, res }) => ({
-      ...{ req, res },
-      connections: options.connections,
-      administration: options.administration,
-    }),
+    context: contextOf,
     plugins: [
       // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
       ...(graphiql ? [useGraphiQL(graphiql)] : []),
       useStrictRequests(),
       ...armor.protect().plugins,
       useFrugalDocuments(),
-      useAuthentication({ ...options, shape }),
-      useShapelyVariables(schema, shape),
+      useAdmission(admission),
+      useCompiling(documents),
       useBoundedSubscriptions(shape),
       useShapedErrors(shape),
     ],
@@ -73,7 +66,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     graphiql: false,
   });
   return {
-    answer: createShortRoad(yoga, shape),
+    answer: createShortRoad({ yoga, contextOf, admission, documents, shape }),
     dispose: async () => yoga.dispose(),
   };
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Authenticator } from '../access/authenticator.ts';
 import { SignInFailure } from '../access/sign-in-failure.ts';
 import { currentRequest } from '../log.ts';
@@ -19,21 +19,19 @@ export function limitSignIns(
   const known = new Set<string>();
   return async (authorization) => {
     const address = currentRequest.getStore()?.address;
-    const hash = createHash('sha256')
-      .update(authorization ?? '')
-      .digest('base64');
-    if (!known.has(hash)) await limits.ofStranger(address);
+    const name = hash('sha256', authorization ?? '', 'base64');
+    if (!known.has(name)) await limits.ofStranger(address);
     try {
       const caller = await authenticate(authorization);
-      known.delete(hash);
-      known.add(hash);
+      known.delete(name);
+      known.add(name);
       const [oldest] = known;
       if (known.size > maxKnown && oldest !== undefined) known.delete(oldest);
       await limits.ofCaller(caller);
       return caller;
     } catch (error) {
       if (error instanceof SignInFailure) {
-        known.delete(hash);
+        known.delete(name);
         await limits.ofFailedSignIn(address);
       }
       throw error;

@@ -1,0 +1,167 @@
+import {
+  coerceInputValue,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type GraphQLError,
+  type GraphQLInputType,
+  type GraphQLSchema,
+  getNullableType,
+  getOperationAST,
+  isInputObjectType,
+  isInputType,
+  isNonNullType,
+  Kind,
+  type OperationDefinitionNode,
+  typeFromAST,
+} from 'graphql';
+import type { Plugin } from 'graphql-yoga';
+import type { Caller } from '../access/caller.ts';
+import { unauthenticated } from '../access/sign-in-failure.ts';
+import { badInput, type Issue, Problem } from '../errors.ts';
+import { currentRequest } from '../log.ts';
+import type { Context } from './context.ts';
+import { createScrubber, type Shaper } from './errors.ts';
+import { hasLongList, tooLong } from './limits.ts';
+
+/** What a request has to pass, by whichever way it comes. */
+export interface Admission {
+  /** Signs in whoever asks and puts them into the context; gives the error to answer with, where that fails. */
+  signIn(authorization: string | null, context: Partial<Context>): Promise<GraphQLError | undefined>;
+  /** The error to answer with instead of carrying out an operation, if there is one. */
+  check(
+    args: Pick<ExecutionArgs, 'document' | 'operationName' | 'variableValues'>,
+    context: Partial<Context>,
+  ): GraphQLError | undefined;
+}
+
+/** What admission takes. */
+export interface AdmissionOptions {
+  /** Finds out who asks, for a request that counts. */
+  signIn: (authorization: string | null) => Promise<Caller>;
+  /** Finds out whether whoever has asked is still let in. */
+  authenticate: (authorization: string | null) => Promise<Caller>;
+  /** Whether the schema may be read without a key. */
+  openIntrospection: boolean;
+  shape: Shaper;
+}
+
+/**
+ * Lets nobody in without a key. `openIntrospection` lets tools read the schema, and nothing else, without one:
+ * in production a stranger does not even get to see which fields are misspelt.
+ *
+ * Checks the variables before graphql does: graphql's own message repeats the whole value, tokens included.
+ * Every misshapen part is reported at once, with its path.
+ */
+export function createAdmission(
+  schema: GraphQLSchema,
+  { signIn, authenticate, openIntrospection, shape }: AdmissionOptions,
+): Admission {
+  const scrub = createScrubber(schema);
+  return {
+    async signIn(authorization, context) {
+      try {
+        const caller = await signIn(authorization);
+        context.caller = caller;
+        context.assertSignedIn = () => authenticate(authorization);
+        const record = currentRequest.getStore();
+        if (record) Object.assign(record, caller.actor);
+        return undefined;
+      } catch (error) {
+        const isOpen = authorization === null && openIntrospection;
+        if (isOpen && error instanceof Problem && error.code === 'UNAUTHENTICATED') return undefined;
+        return shape(error);
+      }
+    },
+    check({ document, operationName, variableValues }, { caller }) {
+      const operation = getOperationAST(document, operationName);
+      if (!caller && !isIntrospection(operation)) return shape(unauthenticated());
+      if (!operation) return undefined;
+      const record = currentRequest.getStore();
+      if (record && operation.name) record.operation = operation.name.value.slice(0, 64);
+      const issues: Issue[] = [];
+      try {
+        findMisshapen(schema, operation, variableValues ?? {}, scrub, issues);
+      } catch (error) {
+        if (error !== enough) throw error;
+      }
+      return issues.length > 0 ? shape(badInput(issues)) : undefined;
+    },
+  };
+}
+
+/** Admission on Yoga's own way, for queries and mutations and for subscriptions alike. */
+export function useAdmission({ signIn, check }: Admission): Plugin<Context> {
+  const hook = ({ args, setResultAndStopExecution }: Payload) => {
+    const error = check(args, args.contextValue);
+    if (error) setResultAndStopExecution({ errors: [error] });
+  };
+  return {
+    async onParams({ request, context, setResult }) {
+      const error = await signIn(request.headers.get('authorization'), context as Partial<Context>);
+      if (error) setResult({ errors: [error] });
+    },
+    onExecute: hook,
+    onSubscribe: hook,
+  };
+}
+
+/** What the hooks before executing and before subscribing have in common. */
+interface Payload {
+  args: ExecutionArgs & { contextValue: Context };
+  setResultAndStopExecution(result: ExecutionResult): void;
+}
+
+function isIntrospection(operation: OperationDefinitionNode | null | undefined): boolean {
+  return (
+    operation?.operation === 'query' &&
+    operation.selectionSet.selections.every(
+      (selection) => selection.kind === Kind.FIELD && selection.name.value.startsWith('__'),
+    )
+  );
+}
+
+const notOfItsType = 'This is not a value of its type; the schema says what is.';
+/** As many broken rules as this are told of: an answer is not to be many times as long as what it answers. */
+const maxIssues = 100;
+const enough = new Error(`There are ${maxIssues} broken rules.`);
+
+/** @throws `enough`, when that many have been found */
+function findMisshapen(
+  schema: GraphQLSchema,
+  operation: OperationDefinitionNode,
+  values: Readonly<Record<string, unknown>>,
+  scrub: (error: GraphQLError) => string,
+  issues: Issue[],
+): void {
+  for (const { variable, type: typeNode, defaultValue } of operation.variableDefinitions ?? []) {
+    const name = variable.name.value;
+    const type = typeFromAST(schema, typeNode);
+    if (!isInputType(type)) continue;
+    const value = Object.hasOwn(values, name) ? values[name] : undefined;
+    if (value === undefined) {
+      if (isNonNullType(type) && !defaultValue)
+        issues.push({ path: [name], message: `A value of type ${type} is needed.` });
+      continue;
+    }
+    if (hasLongList(value)) {
+      issues.push({ path: [name, ...fieldWithLongList(type, value)], message: tooLong });
+      continue;
+    }
+    coerceInputValue(value, type, (path, part, error) => {
+      if (issues.length >= maxIssues) throw enough;
+      const message = scrub(error);
+      // A scalar words its own refusal, and may put the value into it.
+      const isRepeated = typeof part === 'string' && part !== '' && message.includes(part);
+      issues.push({ path: [name, ...path], message: isRepeated ? notOfItsType : message });
+    });
+  }
+}
+
+/** The field of an input that a long list is in. Names are taken from the schema: those in the value may be anything. */
+function fieldWithLongList(type: GraphQLInputType, value: unknown): string[] {
+  const named = getNullableType(type);
+  if (!isInputObjectType(named)) return [];
+  return Object.keys(named.getFields())
+    .filter((field) => hasLongList(Object(value)[field]))
+    .slice(0, 1);
+}
