@@ -8,8 +8,10 @@ export interface Databases extends AsyncDisposable {
   first: string;
   /** Puts what is there in order, so that every copy begins alike, and says under which data key to seal. */
   settle(): Promise<{ dataKeyId: string }>;
-  /** A copy of the first database for one server. A peer has no roles to keep organisations apart by. */
-  copy(name: string, isPeer: boolean): Promise<string>;
+  /** An empty database. */
+  empty(name: string): Promise<string>;
+  /** A copy of the first database, with or without row-level security: peers have no roles that it could bind. */
+  copy(name: string, isKeptApart?: boolean): Promise<string>;
 }
 
 /** Makes databases on the PostgreSQL of DATABASE_URL, and drops them when disposed of. */
@@ -20,7 +22,7 @@ export async function makeDatabases(): Promise<Databases> {
   const run = randomBytes(4).toString('hex');
   const made: string[] = [];
   const make = async (name: string, template = '') => {
-    const database = `bench_peers_${run}_${name}`;
+    const database = `bench_${run}_${name}`;
     await admin.query(`create database ${database} ${template}`);
     made.push(database);
     const url = new URL(server);
@@ -31,7 +33,9 @@ export async function makeDatabases(): Promise<Databases> {
     for (const database of made) await admin.query(`drop database if exists ${database} with (force)`);
     await admin.end();
   };
-  process.once('SIGINT', () => void dropAll().finally(() => process.exit(130)));
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.once(signal, () => void dropAll().finally(() => process.exit(130)));
+  }
   const first = await make('first');
   return {
     first,
@@ -44,13 +48,17 @@ export async function makeDatabases(): Promise<Databases> {
         if (!rows[0]) throw new Error('there is no connection yet');
         return rows[0];
       }),
-    copy: async (name, isPeer) => {
-      const url = await make(name, `template bench_peers_${run}_first`);
-      if (isPeer) {
+    empty: (name) => make(name),
+    copy: async (name, isKeptApart = true) => {
+      const url = await make(name, `template bench_${run}_first`);
+      if (!isKeptApart) {
         await within(url, async (client) => {
-          for (const table of ['app_connection', 'api_key']) {
+          const { rows } = await client.query<{ name: string }>(
+            'select oid::regclass::text as name from pg_class where relrowsecurity',
+          );
+          for (const table of rows) {
             await client.query(
-              `alter table ${table} disable row level security, no force row level security`,
+              `alter table ${table.name} disable row level security, no force row level security`,
             );
           }
         });
@@ -61,7 +69,8 @@ export async function makeDatabases(): Promise<Databases> {
   };
 }
 
-async function within<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+/** Does something over one connection to a database. */
+export async function within<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {

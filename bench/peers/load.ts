@@ -6,7 +6,7 @@ export const connections = 16;
 
 /** What came of asking for some time. */
 export interface Load {
-  /** Answers within the time. */
+  /** Answers within the time, if there was one. */
   perSecond: number;
   /** In milliseconds, of the answers within the time. */
   latencies: number[];
@@ -16,23 +16,27 @@ export interface Load {
   failures: number;
 }
 
+/** How long to ask, or how often. */
+export type Extent = { seconds: number } | { amount: number };
+
 /** Asks one server over and over, each connection going through the requests in turn. */
 export async function load(
   url: string,
-  seconds: number,
+  extent: Extent,
   headers: Record<string, string>,
   requests: (Asked | (() => Asked))[],
 ): Promise<Load> {
   const latencies: number[] = [];
   let answers = 0;
   const start = performance.now();
-  const end = start + seconds * 1_000;
+  const seconds = 'seconds' in extent ? extent.seconds : undefined;
+  const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1_000;
   const { errors, non2xx, mismatches } = await new Promise<autocannon.Result>((resolve, reject) => {
     const run = autocannon(
       {
         url,
         connections,
-        duration: seconds,
+        ...('seconds' in extent ? { duration: extent.seconds } : extent),
         // How soon it notices that the time is up.
         sampleInt: 50,
         headers,
@@ -49,7 +53,7 @@ export async function load(
     });
   });
   return {
-    perSecond: latencies.length / seconds,
+    perSecond: latencies.length / (seconds ?? (performance.now() - start) / 1_000),
     latencies,
     answers,
     failures: errors + non2xx + mismatches,

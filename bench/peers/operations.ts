@@ -29,7 +29,8 @@ export interface NewConnection {
 /** Several connections are one page, of this size. */
 export const pageSize = 20;
 
-const fields = `id name description app method orgId projectId version createdAt updatedAt credentialsHash
+/** What is asked of each connection. */
+export const fields = `id name description app method orgId projectId version createdAt updatedAt credentialsHash
   credentials { instanceUrl } verification { status checkedAt }`;
 
 /** The product's schema, which Mercurius and Apollo Server are given too. */

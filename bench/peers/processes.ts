@@ -4,20 +4,22 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** A server in a process of its own, and what it has used so far. */
-export interface Started {
+export interface Started extends AsyncDisposable {
   url: string;
   /** Of the processor, in seconds, by the process and its children. */
   cpuSeconds(): number;
   residentMiB(): number;
-  stop(): Promise<void>;
 }
 
 /** What `/proc/PID/stat` counts in; Linux has had 100 a second for ages. */
 const ticksPerSecond = 100;
 
-/** Starts one of `servers/`, with nothing in its environment but what is given, and waits until it answers. */
-export async function start(script: string, environment: Record<string, string> = {}): Promise<Started> {
-  const file = fileURLToPath(new URL(`servers/${script}`, import.meta.url));
+/** Starts one of `servers/`, or a script elsewhere, with nothing in its environment but what is given, and waits until it answers. */
+export async function start(
+  script: string | URL,
+  environment: Record<string, string> = {},
+): Promise<Started> {
+  const file = fileURLToPath(new URL(script, new URL('servers/', import.meta.url)));
   const child = spawn(process.execPath, [...process.execArgv, file], {
     env: { PATH: process.env.PATH, NODE_ENV: 'production', ...environment },
     // What is logged is written, as it would be in production, and goes nowhere.
@@ -32,16 +34,17 @@ export async function start(script: string, environment: Record<string, string> 
     child.once('close', () => reject(new Error(`${script} ended before it answered: ${lastWords}`)));
   });
   const all = () => withChildren(pidOf(child));
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill();
+    await ended;
+  };
   return {
     url,
     cpuSeconds: () => all().reduce((sum, pid) => sum + cpuSecondsOf(pid), 0),
     residentMiB: () => all().reduce((sum, pid) => sum + residentMiBOf(pid), 0),
-    stop: async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, 'exit');
-      child.kill();
-      await ended;
-    },
+    [Symbol.asyncDispose]: stop,
   };
 }
 

@@ -4,23 +4,19 @@
  * Every server has a copy of the same database on one PostgreSQL, and all are up all the time. They are asked in turns,
  * many short rounds each, and the median of the ratios within a round is what counts: the machine may do other things too.
  */
-import { availableParallelism, cpus, loadavg } from 'node:os';
 import { check } from './check.ts';
 import { connections } from './load.ts';
 import { readOptions } from './options.ts';
 import { report, reportMemory } from './report.ts';
 import { measure } from './rounds.ts';
 import { setUp } from './stage.ts';
+import { machine, machineLoad } from './summary.ts';
 
 const options = readOptions();
-const load = () =>
-  loadavg()
-    .map((each) => each.toFixed(1))
-    .join(', ');
 const started = performance.now();
 console.log(
-  `${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${availableParallelism()} × ${cpus()[0]?.model}; ` +
-    `${connections} connections, ${options.rounds} rounds of ${options.seconds} s; load before: ${load()}`,
+  `${machine()}; ${connections} connections, ${options.rounds} rounds of ${options.seconds} s; ` +
+    `load before: ${machineLoad()}`,
 );
 
 await using stage = await setUp(options.servers);
@@ -40,4 +36,4 @@ console.log(
     ),
   ),
 );
-console.log(`\n${Math.round((performance.now() - started) / 1_000)} s in all; load after: ${load()}`);
+console.log(`\n${Math.round((performance.now() - started) / 1_000)} s in all; load after: ${machineLoad()}`);

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { ask, type Client } from './client.ts';
-import { makeDatabases } from './databases.ts';
+import { type Databases, makeDatabases } from './databases.ts';
+import { type Dialect, graphql } from './operations.ts';
 import { type Started, start } from './processes.ts';
 import { type ServerName, servers } from './servers.ts';
 
 /** A server that is up, with the same thousand connections as all others. */
-export type Running = Started & Client & { name: ServerName };
+export type Running<Name extends string = ServerName> = Started & Client & { name: Name };
 
 /** All servers that are compared, up, and the ids of what they have. */
 export interface Stage extends AsyncDisposable {
@@ -15,14 +16,34 @@ export interface Stage extends AsyncDisposable {
   oktaUrl: string;
 }
 
+/** A database with a thousand connections, and what it takes to start servers on copies of it. */
+export interface Ground extends AsyncDisposable {
+  databases: Databases;
+  ids: string[];
+  oktaUrl: string;
+  /** The data key under which all is sealed. */
+  dataKeyId: string;
+  /** What the product is told by its environment. */
+  settings: Record<string, string>;
+  /** Starts a server: the product, unless it is said otherwise. */
+  serve<Name extends string>(name: Name, databaseUrl: string, how?: How): Promise<Running<Name>>;
+}
+
+/** How a server is not like the product. */
+export interface How {
+  script?: string | URL;
+  dialect?: Dialect;
+  environment?: Record<string, string>;
+}
+
 const seeds = 1_000;
 const atOnce = 8;
 
-/** Has the product make a thousand connections, and starts every server on a copy of the database. */
-export async function setUp(names: ServerName[]): Promise<Stage> {
+/** Has the product make a thousand connections. */
+export async function prepare(): Promise<Ground> {
   await using stack = new AsyncDisposableStack();
   const databases = stack.use(await makeDatabases());
-  const okta = stack.adopt(await start('okta.ts'), ({ stop }) => stop());
+  const okta = stack.use(await start('okta.ts'));
   const key = `bench_${randomBytes(24).toString('hex')}`;
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
   const settings = {
@@ -34,26 +55,42 @@ export async function setUp(names: ServerName[]): Promise<Stage> {
     LOG_LEVEL: 'info',
     TRUSTED_INSTANCE_HOSTS: new URL(okta.url).host,
   };
+  const serve: Ground['serve'] = async (name, DATABASE_URL, how = {}) => {
+    const { script = 'product.ts', dialect = graphql, environment = settings } = how;
+    return { ...(await start(script, { DATABASE_URL, ...environment })), headers, dialect, name };
+  };
 
-  const first = await start('product.ts', { ...settings, DATABASE_URL: databases.first });
-  const ids = await seed({ url: first.url, headers, dialect: servers.product.dialect }, okta.url).finally(
-    first.stop,
-  );
+  const ids: string[] = [];
+  {
+    await using first = await serve('first', databases.first);
+    ids.push(...(await seed(first, okta.url)));
+  }
   const { dataKeyId } = await databases.settle();
+  const all = stack.move();
+  return {
+    ...{ databases, ids, oktaUrl: okta.url, dataKeyId, settings, serve },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
 
+/** Starts every server on a copy of a database with a thousand connections. */
+export async function setUp(names: ServerName[]): Promise<Stage> {
+  await using stack = new AsyncDisposableStack();
+  const { databases, ids, oktaUrl, dataKeyId, serve } = stack.use(await prepare());
   const running: Running[] = [];
   for (const name of names) {
-    const { script, dialect } = servers[name];
     const isPeer = name !== 'product';
-    const DATABASE_URL = await databases.copy(name, isPeer);
-    const given = isPeer
-      ? { SEAL_KEY: randomBytes(32).toString('base64'), DATA_KEY_ID: dataKeyId, GRAPHILE_ENV: 'production' }
-      : settings;
-    const started = stack.adopt(await start(script, { DATABASE_URL, ...given }), ({ stop }) => stop());
-    running.push({ ...started, headers, dialect, name });
+    const given = {
+      SEAL_KEY: randomBytes(32).toString('base64'),
+      DATA_KEY_ID: dataKeyId,
+      GRAPHILE_ENV: 'production',
+    };
+    const database = await databases.copy(name, !isPeer);
+    const server = await serve(name, database, { ...servers[name], ...(isPeer && { environment: given }) });
+    running.push(stack.use(server));
   }
   const all = stack.move();
-  return { running, ids, oktaUrl: okta.url, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  return { running, ids, oktaUrl, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
 async function seed(client: Client, instanceUrl: string): Promise<string[]> {

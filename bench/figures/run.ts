@@ -1,0 +1,37 @@
+/**
+ * What the product does by itself: `npm run bench`, see bench/README.md.
+ *
+ * Each part prints tables. What is compared is asked in turns, many short rounds each, and the ratios within a round are
+ * what counts: the machine may do other things too, and the client and PostgreSQL are on it.
+ */
+import { connections } from '../peers/load.ts';
+import { prepare } from '../peers/stage.ts';
+import { machine, machineLoad } from '../peers/summary.ts';
+import { measureFeatures } from './features.ts';
+import { measureGrowth } from './growth.ts';
+import { measureMemory } from './memory.ts';
+import { readOptions } from './options.ts';
+import { measureServers } from './servers.ts';
+import { measureStart } from './start.ts';
+import { measureTail } from './tail.ts';
+
+const parts = {
+  start: measureStart,
+  growth: measureGrowth,
+  memory: measureMemory,
+  tail: measureTail,
+  servers: measureServers,
+  features: measureFeatures,
+};
+
+const options = readOptions();
+console.log(
+  `${machine()}; ${connections} connections, ${options.rounds} rounds of ${options.seconds} s; ` +
+    `load before: ${machineLoad()}`,
+);
+await using ground = await prepare();
+for (const name of options.parts) {
+  const started = performance.now();
+  console.log(`\n## ${name}\n\n${await parts[name](ground, options)}\n`);
+  console.log(`${Math.round((performance.now() - started) / 1_000)} s; load after: ${machineLoad()}`);
+}

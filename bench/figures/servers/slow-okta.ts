@@ -1,0 +1,13 @@
+/** An Okta that answers as the product's stand-in does, and takes its time. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { handleAsOkta } from '../../../src/apps/okta/stand-in.ts';
+import { announce } from '../../peers/servers/work/announce.ts';
+import { delayMs } from './delay.ts';
+
+const server = createServer((request, response) => {
+  setTimeout(handleAsOkta, delayMs, request, response);
+}).listen(0, '127.0.0.1');
+await once(server, 'listening');
+announce(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);

@@ -1,0 +1,10 @@
+import type { Plugin } from 'graphql-yoga';
+import type { Context } from '../../../../src/graphql/context.ts';
+
+export * from '../../../../src/graphql/limits.ts';
+
+/** Limits nothing. */
+export const armor = { protect: () => ({ plugins: [] }) };
+
+/** Refuses nothing. */
+export const useFrugalDocuments = (): Plugin<Context> => ({});

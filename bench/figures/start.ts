@@ -1,0 +1,87 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Ground } from '../peers/stage.ts';
+import { median, table } from '../peers/summary.ts';
+import type { Options } from './options.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+/** What is written when the server answers: for people in development, a line of the log in production. */
+const ready = /App Connections is ready|"msg":"ready"/;
+const patienceMs = 60_000;
+
+/** How long `src/main.ts` takes until it answers, at first and when it was there before. */
+export async function measureStart(
+  { databases, settings }: Ground,
+  { starts }: Pick<Options, 'starts'>,
+): Promise<string> {
+  const seen = {
+    embedded: { first: [] as number[], second: [] as number[], target: 2_000 },
+    PostgreSQL: { first: [] as number[], second: [] as number[], target: 1_500 },
+  };
+  for (let index = 0; index < starts; index += 1) {
+    const folder = mkdtempSync(join(tmpdir(), 'app-connections-bench-'));
+    try {
+      const environment = { DATA_DIR: folder, PORT: '0' };
+      seen.embedded.first.push(await startOnce(environment));
+      seen.embedded.second.push(await startOnce(environment));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    const DATABASE_URL = await databases.empty(`start_${index}`);
+    const environment = { ...settings, NODE_ENV: 'production', DATABASE_URL };
+    seen.PostgreSQL.first.push(await startOnce(environment));
+    seen.PostgreSQL.second.push(await startOnce(environment));
+  }
+  const range = (values: number[]) =>
+    `${inSeconds(median(values))} (${inSeconds(Math.min(...values))} to ${inSeconds(Math.max(...values))})`;
+  return table(
+    [`start to ready, s, median of ${starts} (range)`, 'first', 'second', 'target of the second'],
+    Object.entries(seen).map(([name, { first, second, target }]) => [
+      name,
+      range(first),
+      range(second),
+      `< ${inSeconds(target)}`,
+    ]),
+  );
+}
+
+/** Starts a server until it says that it is ready, sees that this is so, and stops it. */
+async function startOnce(environment: Record<string, string>): Promise<number> {
+  const started = performance.now();
+  const server = spawn(process.execPath, ['src/main.ts'], {
+    cwd: root,
+    env: { PATH: process.env.PATH, ...environment },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = once(server, 'exit');
+  const kill = () => server.kill();
+  // Also when this process ends by a signal.
+  process.once('exit', kill);
+  try {
+    const { text, ms } = await new Promise<{ text: string; ms: number }>((resolve, reject) => {
+      let text = '';
+      server.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        if (ready.test(text)) resolve({ text, ms: performance.now() - started });
+      });
+      server.once('exit', () => reject(new Error(`the server did not start: ${text}`)));
+      setTimeout(() => reject(new Error(`the server is not ready yet: ${text}`)), patienceMs).unref();
+    });
+    const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(text) ?? [];
+    const { status } = await fetch(`${url}/health/ready`);
+    if (status !== 200) throw new Error(`a server that says it is ready answers ${status}`);
+    return ms;
+  } finally {
+    kill();
+    await ended;
+    process.off('exit', kill);
+  }
+}
+
+function inSeconds(ms: number): string {
+  return (ms / 1_000).toFixed(2);
+}
