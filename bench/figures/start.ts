@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,11 +9,12 @@ import { median, table } from '../peers/summary.ts';
 import type { Options } from './options.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 /** What is written when the server answers: for people in development, a line of the log in production. */
 const ready = /App Connections is ready|"msg":"ready"/;
 const patienceMs = 60_000;
 
-/** How long `src/main.ts` takes until it answers, at first and when it was there before. */
+/** How long `npm start` takes until it answers, at first and when it was there before. */
 export async function measureStart(
   { databases, settings }: Ground,
   { starts }: Pick<Options, 'starts'>,
@@ -52,9 +53,9 @@ export async function measureStart(
 /** Starts a server until it says that it is ready, sees that this is so, and stops it. */
 async function startOnce(environment: Record<string, string>): Promise<number> {
   const started = performance.now();
-  const server = spawn(process.execPath, ['src/main.ts'], {
+  const server = spawn('sh', ['-c', scripts.start], {
     cwd: root,
-    env: { PATH: process.env.PATH, ...environment },
+    env: { PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}`, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(server, 'exit');

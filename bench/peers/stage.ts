@@ -1,9 +1,14 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { ask, type Client } from './client.ts';
 import { type Databases, makeDatabases } from './databases.ts';
 import { type Dialect, graphql } from './operations.ts';
 import { type Started, start } from './processes.ts';
 import { type ServerName, servers } from './servers.ts';
+
+/** How the product is started, as its package says. */
+const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+const flagsOfStart = scripts.start.match(/--\S+/g).join(' ');
 
 /** A server that is up, with the same thousand connections as all others. */
 export type Running<Name extends string = ServerName> = Started & Client & { name: Name };
@@ -47,6 +52,7 @@ export async function prepare(): Promise<Ground> {
   const key = `bench_${randomBytes(24).toString('hex')}`;
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
   const settings = {
+    NODE_OPTIONS: flagsOfStart,
     ENCRYPTION_KEYS: `bench:${randomBytes(32).toString('base64')}`,
     BOOTSTRAP_API_KEY: key,
     HOST: '127.0.0.1',

@@ -30,16 +30,33 @@ export interface NewEvent {
   fields?: string[];
 }
 
+/** An event, and the request that it came with. */
+export interface ToldEvent extends NewEvent {
+  address: string | null;
+  requestId: string | null;
+}
+
+/** An event of the request that is being served. */
+export function tell(event: NewEvent): ToldEvent {
+  const request = currentRequest.getStore();
+  return { ...event, address: request?.address ?? null, requestId: request?.id ?? null };
+}
+
 /**
  * Adds an event to its organisation's chain, in the transaction of `em`. Call it last: until the transaction ends,
  * nobody else can add to the chain.
  */
-export async function appendEvent(
+export async function appendEvent(em: EntityManager, parts: AuditParts, event: NewEvent): Promise<void> {
+  await appendEvents(em, parts, event.orgId, [tell(event)]);
+}
+
+/** Adds events of one organisation, as `appendEvent` adds one. */
+export async function appendEvents(
   em: EntityManager,
   { database, vault }: AuditParts,
-  event: NewEvent,
+  orgId: string,
+  events: readonly ToldEvent[],
 ): Promise<void> {
-  const { orgId } = event;
   // Makes the head if it is not there, and in any case locks it and says where it is.
   const head = await em.execute<{ seq: number; hash: string }>(
     `insert into audit_head (org_id, seq, hash) values (?, 0, '')
@@ -47,35 +64,34 @@ export async function appendEvent(
     [orgId],
     'get',
   );
-  const request = currentRequest.getStore();
-  const complete = {
-    orgId,
-    seq: head.seq + 1,
-    at: new Date(),
-    action: event.action,
-    keyId: event.keyId,
-    subject: event.subject,
-    connectionId: event.connectionId ?? null,
-    connectionName: event.connectionName ?? null,
-    projectId: event.projectId ?? null,
-    apiKeyId: event.apiKeyId ?? null,
-    targetName: event.targetName ?? null,
-    address: request?.address ?? null,
-    requestId: request?.id ?? null,
-    outcome: event.outcome,
-    fields: event.fields ?? [],
-    previousHash: head.hash,
-  };
-  const hash = await hashOf(em, vault, complete);
+  const rows = [];
+  let { seq, hash } = head;
+  for (const event of events) {
+    seq += 1;
+    const complete = {
+      orgId,
+      seq,
+      at: new Date(),
+      action: event.action,
+      keyId: event.keyId,
+      subject: event.subject,
+      connectionId: event.connectionId ?? null,
+      connectionName: event.connectionName ?? null,
+      projectId: event.projectId ?? null,
+      apiKeyId: event.apiKeyId ?? null,
+      targetName: event.targetName ?? null,
+      address: event.address,
+      requestId: event.requestId,
+      outcome: event.outcome,
+      fields: event.fields ?? [],
+      previousHash: hash,
+    };
+    hash = await hashOf(em, vault, complete);
+    rows.push({ ...complete, hash });
+  }
   await database.announce(em, orgId, [
-    em
-      .createQueryBuilder(AuditEvent)
-      .insert({ ...complete, hash })
-      .toQuery(),
-    {
-      sql: 'update audit_head set seq = ?, hash = ? where org_id = ?',
-      params: [complete.seq, hash, orgId],
-    },
+    em.createQueryBuilder(AuditEvent).insert(rows).toQuery(),
+    { sql: 'update audit_head set seq = ?, hash = ? where org_id = ?', params: [seq, hash, orgId] },
   ]);
 }
 

@@ -1,22 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Caller } from '../access/caller.ts';
 import { auditRefusals } from '../audit/audited.ts';
-import { appendEvent } from '../audit/chain.ts';
-import { AppConnection } from './app-connection.entity.ts';
-import {
-  assertCanAsk,
-  assertVerified,
-  judge,
-  outcomeColumns,
-  part,
-  sealedColumns,
-  sealUnderActiveKey,
-} from './credentials.ts';
+import { tell } from '../audit/chain.ts';
+import type { AppConnection } from './app-connection.entity.ts';
+import { assertCanAsk, assertVerified, judge, outcomeColumns, part, sealedColumns } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import type { CreateConnection } from './input.ts';
 import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
 import { assertNameFree, assertProject, keepingNamesApart, type Place } from './place.ts';
-import { recall, snapshot } from './snapshot.ts';
+import { recall } from './snapshot.ts';
+import { storeConnection } from './store.ts';
 
 const namePath = ['input', 'name'];
 const credentialsPath = ['input', 'credentials'];
@@ -67,8 +60,8 @@ async function make(
   const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
   const credentials = part(method, input.credentials);
   assertCanAsk(parts, { app, method }, credentials.public, credentialsPath);
-  await assertProject(em, place);
-  await assertNameFree(em, place, input.name, namePath);
+  await assertProject(parts.database, place);
+  await assertNameFree(parts.database, place, input.name, namePath);
 
   const diagnosis = await judge(await outboundFor(parts, caller), { app, method }, credentials, signal);
   const isKeptAnyway = diagnosis.status === 'UNREACHABLE' && input.onUnreachable === 'SAVE_UNVERIFIED';
@@ -77,35 +70,31 @@ async function make(
   const id = randomUUID();
   const now = new Date();
   const columns = await sealedColumns(parts, em, { app, method, orgId, connectionId: id }, credentials);
-  return keepingNamesApart(place, namePath, () =>
-    em.transactional(async (tx) => {
-      const made = {
-        id,
-        ...place,
-        name: input.name,
-        description: input.description ?? null,
-        app: app.id,
-        method: method.id,
-        version: 1,
-        createdAt: now,
-        updatedAt: now,
-        deletedAt: null,
-        isPlatformManagedCredentials: false,
-        ...columns,
-        ...outcomeColumns(diagnosis, now),
-      };
-      const connection = tx.create(AppConnection, made, { persist: false });
-      await tx.insert(connection);
-      await sealUnderActiveKey(parts, tx, connection, credentials);
-      await keep(tx, snapshot(connection));
-      await appendEvent(tx, parts, {
-        ...{ ...caller.actor, action: 'CREATE_CONNECTION', outcome: 'OK' },
-        ...{ connectionId: id, connectionName: input.name, projectId: place.projectId },
-        fields: fieldsOf(input),
-      });
-      return connection;
+  const made = {
+    values: {
+      id,
+      ...place,
+      name: input.name,
+      description: input.description ?? null,
+      app: app.id,
+      method: method.id,
+      version: 1,
+      createdAt: now,
+      updatedAt: now,
+      deletedAt: null,
+      isPlatformManagedCredentials: false,
+      ...columns,
+      ...outcomeColumns(diagnosis, now),
+    },
+    credentials,
+    event: tell({
+      ...{ ...caller.actor, action: 'CREATE_CONNECTION', outcome: 'OK' },
+      ...{ connectionId: id, connectionName: input.name, projectId: place.projectId },
+      fields: fieldsOf(input),
     }),
-  );
+    keep,
+  };
+  return keepingNamesApart(place, namePath, () => storeConnection(parts, made));
 }
 
 /** The names of what was given, the parts of the credentials one by one. */

@@ -86,16 +86,20 @@ export async function sealedColumns(
 export async function sealUnderActiveKey(
   parts: ConnectionParts,
   em: EntityManager,
-  connection: AppConnection,
-  { secret }: Credentials,
+  stored: readonly { connection: AppConnection; credentials: Credentials }[],
 ): Promise<void> {
-  const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
-  while (await parts.vault.isRetired(em, connection.dataKeyId)) {
-    parts.vault.forgetSealKey(connection.orgId);
-    const { text, dataKeyId } = await parts.vault.seal(em, binding, secret);
-    const columns = { sealedCredentials: text, dataKeyId };
-    await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
-    Object.assign(connection, columns);
+  for (let left = stored; left.length > 0; ) {
+    const ids = left.map(({ connection }) => connection.dataKeyId);
+    const retired = await parts.vault.retiredAmong(em, ids);
+    left = left.filter(({ connection }) => retired.has(connection.dataKeyId));
+    for (const { connection, credentials } of left) {
+      parts.vault.forgetSealKey(connection.orgId);
+      const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
+      const { text, dataKeyId } = await parts.vault.seal(em, binding, credentials.secret);
+      const columns = { sealedCredentials: text, dataKeyId };
+      await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
+      Object.assign(connection, columns);
+    }
   }
 }
 

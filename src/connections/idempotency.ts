@@ -14,8 +14,8 @@ export interface Repeatable {
   request: object;
 }
 
-/** Keeps the outcome, in the transaction of the change. */
-export type Keep = (em: EntityManager, outcome: object) => Promise<void>;
+/** Keeps the outcome, in the transaction of the change; it is not asked for where nobody gave the request a name. */
+export type Keep = (em: EntityManager, outcome: () => object) => Promise<void>;
 
 /**
  * Does something once: if it was done under this key before, its outcome is given again. Only what succeeded counts
@@ -55,7 +55,7 @@ export async function once<T>(
       await em.insert(IdempotentRequest, {
         ...name,
         fingerprint,
-        outcome: JSON.parse(JSON.stringify(outcome)),
+        outcome: JSON.parse(JSON.stringify(outcome())),
         createdAt: new Date(),
       });
     });

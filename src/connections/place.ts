@@ -1,7 +1,11 @@
-import { type EntityManager, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { Project } from '../access/organisation.entity.ts';
+import type { Rows } from '../database/rows.ts';
+import { allOf, sql } from '../database/sql.ts';
+import { lookUpTogether } from '../database/together.ts';
 import { Problem } from '../errors.ts';
-import { nameIndexes } from './app-connection.entity.ts';
+import { AppConnection, nameIndexes } from './app-connection.entity.ts';
+import { inProject } from './find.ts';
 
 /** Where a name must be unique: a project, or the organisation's connections without a project. */
 export interface Place {
@@ -10,8 +14,9 @@ export interface Place {
 }
 
 /** @throws Problem `NOT_FOUND` when the organisation has no such project */
-export async function assertProject(em: EntityManager, { orgId, projectId }: Place): Promise<void> {
-  if (projectId == null || (await em.count(Project, { id: projectId, orgId })) > 0) return;
+export async function assertProject(database: Rows, { orgId, projectId }: Place): Promise<void> {
+  if (projectId == null) return;
+  if (await database.exists(Project, orgId, sql`where org_id = ${orgId} and id = ${projectId}`)) return;
   const message = 'There is no such project.';
   throw new Problem('NOT_FOUND', message, {
     issues: [{ path: ['input', 'projectId'], message }],
@@ -25,19 +30,37 @@ export async function assertProject(em: EntityManager, { orgId, projectId }: Pla
  * @throws Problem `NAME_TAKEN`
  */
 export async function assertNameFree(
-  em: EntityManager,
+  database: Rows,
   place: Place,
   name: string,
   path: readonly string[],
 ): Promise<void> {
-  const { orgId, projectId = null } = place;
-  const { isTaken } = await em.execute<{ isTaken: boolean }>(
-    `select exists (select from app_connection where org_id = ? and name = ? and deleted_at is null
-      and project_id ${projectId === null ? 'is null' : '= ?'}) as "isTaken"`,
-    projectId === null ? [orgId, name] : [orgId, name, projectId],
-    'get',
-  );
-  if (isTaken) throw nameTaken(place, path);
+  if (await isTaken(database, place)(name)) throw nameTaken(place, path);
+}
+
+const taken = new WeakMap<Rows, Map<string, (name: string) => Promise<boolean>>>();
+const maxPlaces = 1_000;
+
+/** Looks up names in one place, those of one moment in one statement. */
+function isTaken(database: Rows, { orgId, projectId = null }: Place) {
+  const places = taken.get(database) ?? new Map();
+  taken.set(database, places);
+  const place = `${orgId} ${projectId}`;
+  const known = places.get(place);
+  if (known) return known;
+  const find = lookUpTogether(async (names) => {
+    const named = allOf([
+      ...[sql`org_id = ${orgId}`, sql`name = any(${names})`, sql`deleted_at is null`],
+      inProject(projectId),
+    ]);
+    const found = await database.select(AppConnection, orgId, sql`where ${named}`);
+    const inUse = new Set(found.map(({ name }) => name));
+    return names.map((name) => inUse.has(name));
+  });
+  const [oldest] = places.keys();
+  if (places.size >= maxPlaces && oldest !== undefined) places.delete(oldest);
+  places.set(place, find);
+  return find;
 }
 
 /** Runs a change that may give a name a second time, which is `NAME_TAKEN`. */

@@ -1,8 +1,8 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
-import DataLoader from 'dataloader';
 import type { Caller } from '../access/caller.ts';
 import { auditForbidden } from '../audit/audited.ts';
 import { allOf, type Sql, sql } from '../database/sql.ts';
+import { lookUpTogether } from '../database/together.ts';
 import { badInput, Problem } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { encodeCursor } from './cursor.ts';
@@ -38,7 +38,7 @@ export async function getConnection(
 ): Promise<AppConnection> {
   return auditForbidden(parts, caller, { ...reading, connectionId: id }, async () => {
     caller.assertMay('connections:read');
-    const connection = await loaderOf(parts, caller).load(id);
+    const connection = await readTogether(parts, caller)(id);
     if (connection && (!app || connection.app === app)) return connection;
     throw notFound();
   });
@@ -121,26 +121,20 @@ async function list(
   };
 }
 
-const loaders = new WeakMap<Caller, DataLoader<string, AppConnection | undefined>>();
+const byId = new WeakMap<Caller, (id: string) => Promise<AppConnection | undefined>>();
 
-/**
- * Reads connections by their ids for one caller. Those that are asked for at the same moment, by whichever requests, are
- * read in one statement, once the events of that moment have been seen; nothing is kept for the next moment.
- */
-function loaderOf({ database }: ConnectionParts, caller: Caller) {
-  const known = loaders.get(caller);
+/** Reads connections by their ids for one caller, those of one moment in one statement. */
+function readTogether({ database }: ConnectionParts, caller: Caller) {
+  const known = byId.get(caller);
   if (known) return known;
-  const loader = new DataLoader<string, AppConnection | undefined>(
-    async (ids) => {
-      const conditions = allOf([...visibleTo(caller), sql`id = any(${ids}::uuid[])`]);
-      const found = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
-      const byId = new Map(found.map((connection) => [connection.id, connection]));
-      return ids.map((id) => byId.get(id));
-    },
-    { cache: false, batchScheduleFn: (dispatch) => setImmediate(dispatch), maxBatchSize: 100 },
-  );
-  loaders.set(caller, loader);
-  return loader;
+  const read = lookUpTogether(async (ids) => {
+    const conditions = allOf([...visibleTo(caller), sql`id = any(${ids}::uuid[])`]);
+    const found = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
+    const connections = new Map(found.map((connection) => [connection.id, connection]));
+    return ids.map((id) => connections.get(id));
+  });
+  byId.set(caller, read);
+  return read;
 }
 
 /**

@@ -45,7 +45,7 @@ export async function deleteConnection(
           else connection.deletedAt = deletedAt;
           return ['deletedAt'];
         },
-        keep: (em) => keep(em, deleted),
+        keep: (em) => keep(em, () => deleted),
       });
       return deleted;
     };

@@ -65,7 +65,7 @@ async function change(
   const target = { id: where.id, version: input.version };
   assertVersion(before, target);
   const name = input.name ?? before.name;
-  if (name !== before.name) await assertNameFree(em, before, name, namePath);
+  if (name !== before.name) await assertNameFree(parts.database, before, name, namePath);
 
   const { app, method } = appAndMethodOf(parts, before);
   const fresh = await newCredentials(parts, caller, before, input);
@@ -100,8 +100,8 @@ async function change(
         ];
       },
       keep: async (tx, connection) => {
-        if (fresh) await sealUnderActiveKey(parts, tx, connection, fresh.credentials);
-        await keep(tx, snapshot(connection));
+        if (fresh) await sealUnderActiveKey(parts, tx, [{ connection, credentials: fresh.credentials }]);
+        await keep(tx, () => snapshot(connection));
       },
     }),
   );

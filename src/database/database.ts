@@ -7,7 +7,7 @@ import { binding } from './binding.ts';
 import { ChangeFeed, changesChannel, listen } from './changes.ts';
 import { type EmbeddedLocation, openEmbedded } from './embedded.ts';
 import { migrations } from './migrations/list.ts';
-import { queryPool, type Statement, settlePool, unhurried } from './pool.ts';
+import { keepConnection, type Statement, settlePool, unhurried } from './pool.ts';
 import { type Rows, rowsOf } from './rows.ts';
 import { asOwner, asSystem, asTenant, bound, inSession, statementTimeoutMs } from './session.ts';
 
@@ -74,6 +74,10 @@ export async function openDatabase(
   const changes = new ChangeFeed();
   const isEmbedded = location.kind === 'embedded';
   if (!isEmbedded) await listen(orm, changes, log);
+  // Else each of their statements would take a connection out of the session in which the next one is to run.
+  const shared = isEmbedded
+    ? undefined
+    : keepConnection(() => orm.em.getConnection().getNativeClient(), asSystem);
   return {
     ...rowsOf(orm, isEmbedded, log),
     fork: (orgId) => bound(orm.em.fork(), asTenant(orgId)),
@@ -88,14 +92,10 @@ export async function openDatabase(
       if (isEmbedded) changes.publish(orgId);
     },
     changes,
-    ...(!isEmbedded && {
-      shared: {
-        query: async (statement: Statement) =>
-          queryPool(await orm.em.getConnection().getNativeClient(), asSystem, statement),
-      },
-    }),
+    ...(shared && { shared }),
     close: async () => {
       changes.close();
+      await shared?.release();
       await orm.close(true);
     },
   };

@@ -53,6 +53,44 @@ export async function queryPool(pool: Pool, session: Session, statement: Stateme
   }
 }
 
+/** A connection that is kept for statements of one session, which run one after the other. */
+export interface KeptConnection {
+  query(statement: Statement): Promise<unknown>;
+  /** Gives it back; ask nothing after that. */
+  release(): Promise<void>;
+}
+
+/** Keeps a connection as soon as it is needed, and another one whenever it is lost. */
+export function keepConnection(pool: () => Promise<Pool>, session: Session): KeptConnection {
+  let kept: Promise<Client> | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+  const take = async (): Promise<Client> => {
+    const client = await inSession(session, async () => (await pool()).connect());
+    client.once('end', () => {
+      kept = undefined;
+    });
+    return client;
+  };
+  const ask = async (statement: Statement) => {
+    kept ??= take().catch((error: unknown) => {
+      kept = undefined;
+      throw error;
+    });
+    return (await kept).query(statement);
+  };
+  return {
+    query(statement) {
+      const result = last.then(() => ask(statement));
+      last = result.catch(() => undefined);
+      return result;
+    },
+    async release() {
+      const client = await kept?.catch(() => undefined);
+      client?.release(true);
+    },
+  };
+}
+
 /**
  * Lends no connection that is in another session than its borrower's, and gives up those over which nothing is heard.
  * The former costs one statement, and none when the connection was in this session already; MikroORM's own ways cost

@@ -37,9 +37,9 @@ export const rates: Rates = {
   // Whoever has mistyped a key tries a few times, and a script that has an old one tries once.
   failedSignIn: { points: 20, block: 1 },
   // A connection a second is more than people make, and what a move of some hundreds takes is minutes; looking for open
-  // ports in this way takes days. These are counted one by one: each goes with a call that takes far longer.
-  outbound: { points: 60, block: 1 },
-  outboundOfOrganisation: { points: 240, block: 1 },
+  // ports in this way takes days.
+  outbound: { points: 60, block: 6 },
+  outboundOfOrganisation: { points: 240, block: 12 },
   // Each holds a socket and looks after its key every two seconds.
   subscriptions: 50,
 };

@@ -1,21 +1,31 @@
-import type { KeyObject } from 'node:crypto';
-import { CompactEncrypt, compactDecrypt } from 'jose';
+import { createCipheriv, type KeyObject, randomBytes } from 'node:crypto';
+import { compactDecrypt } from 'jose';
 
 /** What is sealed did not open: it was changed, moved, or its key is not here. The message says nothing of it. */
 export class SealBroken extends Error {
   override readonly name = 'SealBroken';
 }
 
-/** Encrypts as a compact JWE (`dir`, `A256GCM`) whose protected header names the key and where the text belongs. */
+/**
+ * Encrypts as a compact JWE (`dir`, `A256GCM`) whose protected header names the key and where the text belongs; RFC 7516,
+ * section 7.1. jose would make the same, by way of four other threads, and opens it.
+ */
 export function sealJwe(
   content: Uint8Array,
   key: KeyObject,
   kid: string,
   binding: Readonly<Record<string, string>>,
-): Promise<string> {
-  return new CompactEncrypt(content)
-    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid, ...binding })
-    .encrypt(key);
+): string {
+  const header = Buffer.from(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid, ...binding })).toString(
+    'base64url',
+  );
+  // Random ones of 96 bits, as NIST SP 800-38D has it, are good for 2³² texts under one key.
+  const iv = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(header, 'ascii'));
+  const ciphertext = Buffer.concat([cipher.update(content), cipher.final()]);
+  // With `dir`, the second part, the key in encrypted form, is empty.
+  const parts = [iv, ciphertext, cipher.getAuthTag()].map((part) => part.toString('base64url'));
+  return [header, '', ...parts].join('.');
 }
 
 /**

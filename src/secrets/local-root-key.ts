@@ -12,7 +12,7 @@ export class LocalRootKey implements RootKey {
     this.#key = createSecretKey(bytes);
   }
 
-  wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
+  async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
     return sealJwe(dataKey, this.#key, this.#id, namesOf(binding));
   }
 

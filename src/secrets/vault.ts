@@ -92,7 +92,7 @@ export class Vault {
 
   /**
    * Seals under the organisation's data key, as far as is known here. It may be retired before the sealed text is
-   * stored: whoever stores it has to look with `isRetired`, or to call `forgetSealKey` just before this.
+   * stored: whoever stores it has to look with `retiredAmong`, or to call `forgetSealKey` just before this.
    *
    * @throws SealBroken, KeyServiceFailure
    */
@@ -103,7 +103,7 @@ export class Vault {
   ): Promise<Sealed> {
     const { id, key } = await this.#activeKey(em, binding.orgId, 'SEAL');
     const content = new TextEncoder().encode(canonical(secrets));
-    return { text: await sealJwe(content, key, id, header(binding)), dataKeyId: id };
+    return { text: sealJwe(content, key, id, header(binding)), dataKeyId: id };
   }
 
   /** Has the next `seal` ask the database which data key the organisation seals under. */
@@ -111,14 +111,13 @@ export class Vault {
     this.#active.delete(activeName(orgId, 'SEAL'));
   }
 
-  /** Whether another data key has taken over, as the database has it at this moment. */
-  async isRetired(em: EntityManager, dataKeyId: string): Promise<boolean> {
-    const { isRetired } = await em.execute<{ isRetired: boolean }>(
-      'select exists (select from data_key where id = ? and retired_at is not null) as "isRetired"',
-      [dataKeyId],
-      'get',
+  /** Those of the data keys that others have taken over from, as the database has it at this moment. */
+  async retiredAmong(em: EntityManager, dataKeyIds: readonly string[]): Promise<Set<string>> {
+    const retired: { id: string }[] = await em.execute(
+      'select id from data_key where id in (?) and retired_at is not null',
+      [[...new Set(dataKeyIds)]],
     );
-    return isRetired;
+    return new Set(retired.map(({ id }) => id));
   }
 
   /**
