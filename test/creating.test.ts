@@ -1,4 +1,6 @@
+import type { ClientError } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { eventsOf } from './testkit/access.ts';
 import { type ConnectionFields, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -178,6 +180,30 @@ describe('creating an Okta connection', () => {
         new Set(['NAME_TAKEN']),
       );
     }
+  });
+
+  test('of creates at the same moment, lets none suffer for what is wrong with another', async () => {
+    const { client } = await server.newOrganisation();
+    // The second of each pair finds the name free, and taken only as it is stored.
+    const names = Array.from({ length: 12 }, (_, index) => [
+      `alone-${index}`,
+      `pair-${index}`,
+      `pair-${index}`,
+    ]);
+    const done = await Promise.allSettled(
+      names.flat().map((name) => client.request<Created>(createMutation, okta({ name }))),
+    );
+    const made = done.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    const refused = done.flatMap((each) => (each.status === 'rejected' ? [each.reason as ClientError] : []));
+    expect(made.map(({ createOktaConnection: { appConnection } }) => appConnection.name).toSorted()).toEqual(
+      [...new Set(names.flat())].toSorted(),
+    );
+    expect(refused.map(({ response }) => response.errors?.[0]?.extensions.code)).toEqual(
+      names.map(() => 'NAME_TAKEN'),
+    );
+    const outcomes = (await eventsOf(client)).map(({ outcome }) => outcome);
+    expect(outcomes.filter((outcome) => outcome === 'OK')).toHaveLength(24);
+    expect(outcomes.filter((outcome) => outcome === 'NAME_TAKEN')).toHaveLength(12);
   });
 
   test("does not find another organisation's project", async () => {
