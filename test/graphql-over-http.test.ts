@@ -105,8 +105,8 @@ describe('both ways lead to the same answer', () => {
     for (let use = 1; use <= 10; use += 1) await answer('long', '*/*', body);
   }
 
-  test('to 50 hostile documents that are sent again and again', async () => {
-    for (let seed = 201; seed <= 250; seed += 1) {
+  test('to 20 hostile documents that are sent again and again', async () => {
+    for (let seed = 201; seed <= 220; seed += 1) {
       const body = hostileBody(seed);
       await wearIn(body);
       expect(await answer('short', '*/*', body)).toEqual(await answer('long', '*/*', body));

@@ -23,7 +23,9 @@ export interface ServerProcess extends ScriptProcess {
   ready(): Promise<string>;
 }
 
-/** Starts a script with nothing in its environment but what is given. */
+const compileCache = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
+
+/** Starts a script with nothing in its environment but what is given, and what `npm start` gives each. */
 export function spawnScript(
   name: string,
   environment: Readonly<Record<string, string>>,
@@ -32,7 +34,7 @@ export function spawnScript(
   const script = fileURLToPath(new URL(`../../src/${name}`, import.meta.url));
   const child = spawn(process.execPath, [script, ...args], {
     cwd: tmpdir(),
-    env: { PATH: process.env.PATH, ...environment },
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: compileCache, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';
