@@ -16,7 +16,7 @@ export interface Place {
 /** @throws Problem `NOT_FOUND` when the organisation has no such project */
 export async function assertProject(database: Rows, { orgId, projectId }: Place): Promise<void> {
   if (projectId == null) return;
-  if (await database.exists(Project, orgId, sql`where org_id = ${orgId} and id = ${projectId}`)) return;
+  if ((await database.count(Project, orgId, sql`where org_id = ${orgId} and id = ${projectId}`)) > 0) return;
   const message = 'There is no such project.';
   throw new Problem('NOT_FOUND', message, {
     issues: [{ path: ['input', 'projectId'], message }],

@@ -25,7 +25,6 @@ export interface Rows {
     isPlannedAnew?: boolean,
   ): Promise<Entity[]>;
   count(entity: RowClass<object>, orgId: string, rest: Sql): Promise<number>;
-  exists(entity: RowClass<object>, orgId: string, rest: Sql): Promise<boolean>;
 }
 
 /** PostgreSQL keeps what is prepared as long as the connection, so what callers can vary must not be without end. */
@@ -72,11 +71,6 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
       const { name } = tableOf(entity);
       const [row] = await run(orgId, sql`select count(*)::int as count from ${name} ${rest}`, true);
       return Number(row?.count);
-    },
-    async exists(entity, orgId, rest) {
-      const { name } = tableOf(entity);
-      const [row] = await run(orgId, sql`select exists (select from ${name} ${rest}) as "exists"`);
-      return row?.exists === true;
     },
   };
 }
