@@ -4,6 +4,7 @@ import type { Rows } from '../database/rows.ts';
 import { allOf, sql } from '../database/sql.ts';
 import { lookUpTogether } from '../database/together.ts';
 import { Problem } from '../errors.ts';
+import { remember } from '../remember.ts';
 import { AppConnection, nameIndexes } from './app-connection.entity.ts';
 import { inProject } from './find.ts';
 
@@ -57,9 +58,7 @@ function isTaken(database: Rows, { orgId, projectId = null }: Place) {
     const inUse = new Set(found.map(({ name }) => name));
     return names.map((name) => inUse.has(name));
   });
-  const [oldest] = places.keys();
-  if (places.size >= maxPlaces && oldest !== undefined) places.delete(oldest);
-  places.set(place, find);
+  remember(places, place, find, maxPlaces);
   return find;
 }
 

@@ -12,6 +12,7 @@ import {
 } from 'graphql';
 import { compileQuery, isCompiledQuery } from 'graphql-jit';
 import type { Plugin } from 'graphql-yoga';
+import { remember } from '../remember.ts';
 import type { Context } from './context.ts';
 
 /** A document that Yoga has let through before, and a function made of it. */
@@ -54,8 +55,7 @@ export class CompiledDocuments {
   find(text: string): Compiled | undefined {
     const known = this.#known.get(text);
     if (!known?.compiled) return undefined;
-    this.#known.delete(text);
-    this.#known.set(text, known);
+    remember(this.#known, text, known, maxDocuments);
     return known.compiled;
   }
 
@@ -66,10 +66,7 @@ export class CompiledDocuments {
     const known = this.#known.get(text) ?? { document, uses: 0, compiled: undefined };
     known.uses += 1;
     if (known.uses >= compiledAtUse && known.compiled === undefined) known.compiled = this.#compile(document);
-    this.#known.delete(text);
-    this.#known.set(text, known);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > maxDocuments && oldest !== undefined) this.#known.delete(oldest);
+    remember(this.#known, text, known, maxDocuments);
   }
 
   #compile(document: DocumentNode): Compiled | null {

@@ -1,6 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Logger } from '../log.ts';
+import { remember } from '../remember.ts';
 import { canonical } from './canonical.ts';
 import { DataKey, type DataKeyPurpose, dataKeyPurposes } from './data-key.entity.ts';
 import { openJwe, SealBroken, sealJwe } from './jwe.ts';
@@ -180,7 +181,7 @@ export class Vault {
     if (known) return known;
     const dataKey = await em.findOneOrFail(DataKey, { orgId, purpose, retiredAt: null });
     const active = { id: dataKey.id, key: await this.#open(dataKey) };
-    if (!this.#made.has(dataKey)) remember(this.#active, name, active);
+    if (!this.#made.has(dataKey)) remember(this.#active, name, active, maxKeys);
     return active;
   }
 
@@ -197,7 +198,7 @@ export class Vault {
     const known = this.#opened.get(name);
     if (known) return known;
     const opening = this.#telling(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
-    remember(this.#opened, name, opening);
+    remember(this.#opened, name, opening, maxKeys);
     opening.catch(() => this.#opened.get(name) === opening && this.#opened.delete(name));
     return opening;
   }
@@ -219,13 +220,6 @@ function activeName(orgId: string, purpose: DataKeyPurpose): string {
 
 function openedName({ orgId, id }: Pick<DataKey, 'id' | 'orgId'>): string {
   return `${orgId} ${id}`;
-}
-
-/** Forgets the oldest where there would be too many. */
-function remember<T>(keys: Map<string, T>, name: string, key: T): void {
-  const [oldest] = keys.keys();
-  if (keys.size >= maxKeys && oldest !== undefined) keys.delete(oldest);
-  keys.set(name, key);
 }
 
 async function unseal(text: string, key: KeyObject, binding: SealBinding): Promise<Record<string, Secret>> {
