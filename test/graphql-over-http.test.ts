@@ -78,6 +78,27 @@ describe('both ways lead to the same answer', () => {
     return { status: response.status, headers: Object.fromEntries(kept), text };
   }
 
+  /** The errors of an answer in which they have left no data at all; else undefined. */
+  function fatalErrors({ text }: Awaited<ReturnType<typeof answer>>): string[] | undefined {
+    if (!text.startsWith('{')) return undefined;
+    const { data, errors } = JSON.parse(text);
+    return data === null ? errors.map((error: unknown) => JSON.stringify(error)) : undefined;
+  }
+
+  /**
+   * Without data, the specification lets an answer leave out the errors of fields that came later than the fatal one,
+   * and which those are depends on how long each took: there, one error has to be in both answers.
+   */
+  function expectAlike(one: Awaited<ReturnType<typeof answer>>, other: typeof one): void {
+    const [errors, others] = [fatalErrors(one), fatalErrors(other)];
+    if (!errors || !others) {
+      expect(one).toEqual(other);
+      return;
+    }
+    expect({ ...one, text: '' }).toEqual({ ...other, text: '' });
+    expect(errors).toSatisfy(() => errors.some((error) => others.includes(error)));
+  }
+
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   let ground: Awaited<ReturnType<typeof prepareGround>>;
   beforeAll(async () => {
@@ -94,7 +115,8 @@ describe('both ways lead to the same answer', () => {
       const body = hostileBody(seed);
       const accept = accepts[seed % accepts.length] ?? '';
       const short = await answer('short', accept, body);
-      expect(short).toEqual(await answer('long', accept, body));
+      const long = await answer('long', accept, body);
+      expectAlike(short, long);
       statuses.add(short.status);
     }
     expect([...statuses].toSorted()).toEqual([200, 400, 406]);
@@ -109,7 +131,8 @@ describe('both ways lead to the same answer', () => {
     for (let seed = 201; seed <= 220; seed += 1) {
       const body = hostileBody(seed);
       await wearIn(body);
-      expect(await answer('short', '*/*', body)).toEqual(await answer('long', '*/*', body));
+      const [short, long] = [await answer('short', '*/*', body), await answer('long', '*/*', body)];
+      expectAlike(short, long);
     }
   });
 
