@@ -97,6 +97,7 @@ export function keepConnection(pool: () => Promise<Pool>, session: Session): Kep
  * three for every statement, or a transaction.
  */
 export function settlePool(pool: Pool): void {
+  pool.on('connect', answerByCallback);
   pool.on('connect', giveUpInTime);
   takeBackTheDead(pool);
   const connect = pool.connect.bind(pool);
@@ -119,11 +120,27 @@ export function settlePool(pool: Pool): void {
 }
 
 /**
+ * Has a client tell what comes of a statement by its callbacks. Its own promises keep the rows that they gave alive until
+ * the next full collection of garbage, and there would be one every few hundred statements.
+ */
+function answerByCallback(client: Client): void {
+  const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+  client.query = (...given: unknown[]) =>
+    new Promise((resolve, reject) => {
+      query(...given, (error: unknown, result: unknown) => (error ? reject(error) : resolve(result)));
+    }).catch((error: Error) => {
+      // From here on, its trace leads to whoever has asked, and not to the socket.
+      Error.captureStackTrace(error);
+      throw error;
+    });
+}
+
+/**
  * Cuts a connection whose server says nothing for too long: it may be frozen, or the network between gone without a
  * word. The statement fails, and the pool makes a new connection; the driver's own time-out would lend this one again.
  */
 function giveUpInTime(client: Client): void {
-  const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+  const query = client.query.bind(client) as (...given: unknown[]) => Promise<unknown>;
   /** Since when nothing was heard of the statements that are out; undefined while there are none. */
   let since: number | undefined;
   let out = 0;
@@ -132,12 +149,10 @@ function giveUpInTime(client: Client): void {
     since = out > 0 ? performance.now() : undefined;
   };
   client.query = (...given: unknown[]) => {
-    const result = query(...given) as Promise<unknown>;
-    if (unhurriedWork.getStore() || !(result instanceof Promise)) return result;
+    if (unhurriedWork.getStore()) return query(...given) as Promise<unknown>;
     since ??= performance.now();
     out += 1;
-    result.then(heard, heard);
-    return result;
+    return query(...given).finally(heard);
   };
   // One timer a connection, because one a statement costs every one of them.
   const watch = setInterval(() => {
