@@ -24,7 +24,7 @@ export interface RequestRecord {
 export const currentRequest = new AsyncLocalStorage<RequestRecord>();
 
 /** A pino logger that adds the request's id to each line. Writes to stdout unless told otherwise. */
-export function createLog(level: string, destination?: DestinationStream): Logger {
+export function createLog(level: string, destination: DestinationStream = writingTogether()): Logger {
   const options = {
     level,
     base: null,
@@ -35,7 +35,26 @@ export function createLog(level: string, destination?: DestinationStream): Logge
       return id ? { requestId: id } : {};
     },
   };
-  return destination ? pino(options, destination) : pino(options);
+  return pino(options, destination);
+}
+
+/** Standard output, to which the lines of one moment are written at its end: each write costs as much as a small answer. */
+function writingTogether(): DestinationStream {
+  const stdout = pino.destination(1);
+  let lines = '';
+  const writeAll = () => {
+    const all = lines;
+    lines = '';
+    if (all) stdout.write(all);
+  };
+  // Whatever ends the process, short of a signal that it cannot hear, the last lines say why.
+  process.once('exit', writeAll);
+  return {
+    write(line) {
+      if (!lines) setImmediate(writeAll);
+      lines += line;
+    },
+  };
 }
 
 /**
