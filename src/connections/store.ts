@@ -34,12 +34,14 @@ function storeAll(
   all: readonly NewConnection[],
 ): Promise<AppConnection[]> {
   return parts.database.fork(orgId).transactional(async (em) => {
+    await em.insertMany(
+      AppConnection,
+      all.map(({ values }) => values),
+    );
     const stored = all.map(({ values, ...rest }) => ({
       ...rest,
-      connection: em.create(AppConnection, values, { persist: false }),
+      connection: Object.assign(new AppConnection(), values),
     }));
-    const connections = stored.map(({ connection }) => connection);
-    await em.insertMany(connections);
     await sealUnderActiveKey(parts, em, stored);
     for (const { keep, connection } of stored) await keep(em, () => snapshot(connection));
     await appendEvents(
@@ -48,6 +50,6 @@ function storeAll(
       orgId,
       stored.map(({ event }) => event),
     );
-    return connections;
+    return stored.map(({ connection }) => connection);
   });
 }
