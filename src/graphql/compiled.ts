@@ -43,7 +43,7 @@ const maxLength = 10_000;
 export class CompiledDocuments {
   readonly #schema: GraphQLSchema;
   readonly #schemaToCompile: GraphQLSchema;
-  /** By their text; those used last at the end. */
+  /** By their text; those that came last by Yoga's way at the end. */
   readonly #known = new Map<string, Known>();
 
   constructor(schema: GraphQLSchema) {
@@ -53,10 +53,7 @@ export class CompiledDocuments {
   }
 
   find(text: string): Compiled | undefined {
-    const known = this.#known.get(text);
-    if (!known?.compiled) return undefined;
-    remember(this.#known, text, known, maxDocuments);
-    return known.compiled;
+    return this.#known.get(text)?.compiled ?? undefined;
   }
 
   /** Takes note of a document that is about to be carried out. */

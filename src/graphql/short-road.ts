@@ -44,7 +44,7 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
     return error ? { errors: [error] } : execute(context, variableValues);
   };
   const resultOf = async (params: GraphQLParams, server: ServerContext): Promise<ExecutionResult> => {
-    const request = asYogaSees(server);
+    const request = new PlainRequest(server) as unknown as Request;
     try {
       const compiled = typeof params.query === 'string' ? documents.find(params.query) : undefined;
       if (compiled && isWhole(params, compiled)) return await execute(compiled, params, request, server);
@@ -59,7 +59,8 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
       const body = JSON.stringify(result);
       const length = Buffer.byteLength(body);
       response.writeHead(200, { 'content-type': `${mediaType}; charset=utf-8`, 'content-length': length });
-      response.end(body);
+      // Of ASCII it is the same bytes, and much faster.
+      response.end(body, length === body.length ? 'latin1' : 'utf8');
       return;
     }
     const processed = processRegularResult(shapeErrors(result, shape), yoga.fetchAPI, mediaType);
@@ -123,23 +124,32 @@ function headersOf({ headers }: IncomingMessage): Pick<Headers, 'get'> {
   };
 }
 
-/** As much of a Request as plugins and resolvers look at. */
-function asYogaSees({ req, res }: ServerContext): Request {
-  let hangUp: AbortController | undefined;
-  const seen = {
-    method: 'POST',
-    url: req.url ?? '',
-    headers: headersOf(req),
-    /** Aborts when whoever asked hangs up. Few look at it, so it is made only for these. */
-    get signal(): AbortSignal {
-      if (!hangUp) {
-        const controller = new AbortController();
-        hangUp = controller;
-        if (res.destroyed) controller.abort();
-        res.once('close', () => res.writableFinished || controller.abort());
-      }
-      return hangUp.signal;
-    },
-  };
-  return seen as unknown as Request;
+/**
+ * As much of a Request as plugins and resolvers look at. It is a class, because an object with a getter of its own has a
+ * shape of its own, which with all that the getter sees is kept until the next full collection of garbage.
+ */
+class PlainRequest implements Pick<Request, 'method' | 'url' | 'signal'> {
+  readonly method = 'POST';
+  readonly url: string;
+  readonly headers: Pick<Headers, 'get'>;
+  readonly #response: ServerResponse;
+  #hangUp: AbortController | undefined;
+
+  constructor({ req, res }: ServerContext) {
+    this.url = req.url ?? '';
+    this.headers = headersOf(req);
+    this.#response = res;
+  }
+
+  /** Aborts when whoever asked hangs up. Few look at it, so it is made only for these. */
+  get signal(): AbortSignal {
+    if (!this.#hangUp) {
+      const controller = new AbortController();
+      this.#hangUp = controller;
+      const response = this.#response;
+      if (response.destroyed) controller.abort();
+      response.once('close', () => response.writableFinished || controller.abort());
+    }
+    return this.#hangUp.signal;
+  }
 }

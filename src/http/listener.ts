@@ -39,7 +39,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const { host, port, tls, trustedProxies, log, answer } = options;
   const headers = commonHeaders(options);
   const common = Object.entries(headers);
-  const unanswered = new Set<ServerResponse>();
+  const unanswered = new Unanswered();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     unanswered.add(response);
     if (!http.listening) response.setHeader('connection', 'close');
@@ -69,7 +69,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   http.on('checkExpectation', serve);
   http.on('clientError', (error, socket) => {
     const requestId = randomUUID();
-    const pending = [...unanswered].find((response) => response.socket === socket);
+    const pending = unanswered.all().filter((response) => response.socket === socket);
     const status = refuseMalformed(error, socket, { ...headers, 'x-request-id': requestId }, pending);
     if (status) log.info({ requestId, status, outcome: `HTTP_${status}` }, 'request');
   });
@@ -88,12 +88,37 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     close: async (drainMs) => {
       const closed = new Promise((resolve) => http.close(resolve));
       // Else a client would send its next request over a connection that it has reason to think is kept.
-      for (const response of unanswered) if (!response.headersSent) response.setHeader('connection', 'close');
+      for (const response of unanswered.all())
+        if (!response.headersSent) response.setHeader('connection', 'close');
       const deadline = setTimeout(() => http.closeAllConnections(), drainMs);
       await closed;
       clearTimeout(deadline);
     },
   };
+}
+
+/**
+ * The answers that have not ended. A `Set` that things come into and go out of all the time is made anew every few of
+ * them, and those that it was before keep alive what was in them until the next full collection of garbage: every request
+ * would take part in one.
+ */
+class Unanswered {
+  readonly #responses: ServerResponse[] = [];
+
+  add(response: ServerResponse): void {
+    this.#responses.push(response);
+  }
+
+  delete(response: ServerResponse): void {
+    // What came last is mostly through first.
+    const place = this.#responses.lastIndexOf(response);
+    const last = this.#responses.pop();
+    if (last && last !== response) this.#responses[place] = last;
+  }
+
+  all(): readonly ServerResponse[] {
+    return this.#responses;
+  }
 }
 
 /** Answers with a line of text. */

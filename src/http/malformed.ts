@@ -21,18 +21,18 @@ function isHost(text: string): boolean {
  * Answers what Node's parser does not take for HTTP, and ends the connection: nobody knows where a next request
  * would begin.
  *
- * @param pending the request on this connection whose answer has not ended, if there is one
+ * @param pending the requests on this connection whose answers have not ended
  * @returns the status that was answered, if any was
  */
 export function refuseMalformed(
   error: NodeJS.ErrnoException,
   socket: Duplex,
   headers: Readonly<Record<string, string>>,
-  pending: ServerResponse | undefined,
+  pending: readonly ServerResponse[],
 ): number | undefined {
   const status = statusOf(error.code);
   // An answer here would be taken for that to the request before, or for a part of it.
-  const isExpected = !pending || (!pending.headersSent && !pending.req.complete);
+  const isExpected = pending.every(({ headersSent, req }) => !headersSent && !req.complete);
   if (!status || !isExpected || !socket.writable) {
     socket.destroy();
     return undefined;

@@ -15,7 +15,7 @@ export function limitSignIns(
   limits: RateLimits,
   authenticate: Authenticator['authenticate'],
 ): Authenticator['authenticate'] {
-  /** Hashes of credentials, those that were good last at the end. */
+  /** Hashes of credentials that were good, those that came first at the start. */
   const known = new Set<string>();
   return async (authorization) => {
     const address = currentRequest.getStore()?.address;
@@ -23,10 +23,9 @@ export function limitSignIns(
     if (!known.has(name)) await limits.ofStranger(address);
     try {
       const caller = await authenticate(authorization);
-      known.delete(name);
       known.add(name);
-      const [oldest] = known;
-      if (known.size > maxKnown && oldest !== undefined) known.delete(oldest);
+      const [oldest] = known.size > maxKnown ? known : [];
+      if (oldest !== undefined) known.delete(oldest);
       await limits.ofCaller(caller);
       return caller;
     } catch (error) {
