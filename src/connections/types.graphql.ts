@@ -28,12 +28,8 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
           'The name, unique among the connections of one project, or among those without a project.',
       }),
       description: t.exposeString('description', { nullable: true, description: 'A note for people.' }),
-      app: t.field({ type: AppEnum, description: 'The product.', resolve: (connection) => connection.app }),
-      method: t.field({
-        type: MethodEnum,
-        description: 'How the app lets us in.',
-        resolve: (connection) => connection.method,
-      }),
+      app: t.expose('app', { type: AppEnum, description: 'The product.' }),
+      method: t.expose('method', { type: MethodEnum, description: 'How the app lets us in.' }),
       orgId: t.expose('orgId', { type: 'UUID', description: 'The organisation whose connection this is.' }),
       projectId: t.expose('projectId', {
         type: 'UUID',
@@ -78,13 +74,10 @@ function methodsOf(apps: readonly App[]): { id: string; description: string }[] 
 
 /** `AppConnectionCredentials`, and for each app the type that implements it and the input that it comes from. */
 function defineCredentials(builder: Builder, apps: readonly App[]) {
-  const typeName = (app: App) => `${typeNameOf(app)}Credentials`;
+  const typeNames = new Map(apps.map((app) => [app.id, `${typeNameOf(app)}Credentials`]));
   const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
     description: 'The public part of the credentials. The secret part never comes back.',
-    resolveType: (connection) => {
-      const app = apps.find(({ id }) => id === connection.app);
-      return app && typeName(app);
-    },
+    resolveType: ({ app }) => typeNames.get(app),
     fields: (t) => ({
       instanceUrl: t.string({
         nullable: true,
@@ -96,7 +89,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
   const ofApps = apps.map((app) => {
     const { account } = app;
     const Account = account && defineAccount(builder, account);
-    builder.objectRef<AppConnection>(typeName(app)).implement({
+    builder.objectRef<AppConnection>(`${typeNameOf(app)}Credentials`).implement({
       description: `The public part of the credentials for ${app.name}.`,
       interfaces: [Credentials],
       fields: (t) => ({

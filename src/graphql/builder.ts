@@ -1,10 +1,9 @@
 import SchemaBuilder from '@pothos/core';
 import ZodPlugin from '@pothos/plugin-zod';
-import { GraphQLDateTime } from 'graphql-scalars';
 import { brokenRules, errorCodes } from '../errors.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { Context } from './context.ts';
-import { SecretScalar, UuidScalar } from './scalars.ts';
+import { DateTimeScalar, SecretScalar, UuidScalar } from './scalars.ts';
 
 /** What every part of the schema builds with. */
 export type Builder = ReturnType<typeof createBuilder>;
@@ -28,7 +27,7 @@ export function createBuilder() {
   builder.addScalarType('UUID', UuidScalar, {
     description: 'An id: hexadecimal digits in five groups, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
   });
-  builder.addScalarType('DateTime', GraphQLDateTime, {
+  builder.addScalarType('DateTime', DateTimeScalar, {
     description: 'A moment, in UTC and to the millisecond: 2007-12-03T10:15:30.125Z, as RFC 3339 has it.',
   });
   builder.addScalarType('Secret', SecretScalar);

@@ -1,4 +1,5 @@
 import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
+import { GraphQLDateTime } from 'graphql-scalars';
 import { Secret } from '../secrets/secret.ts';
 
 /**
@@ -34,6 +35,14 @@ export const UuidScalar = new GraphQLScalarType<string, string>({
   serialize: String,
   parseValue: uuidOf,
   parseLiteral: (node) => uuidOf(node.kind === Kind.STRING ? node.value : undefined),
+});
+
+/**
+ * That of graphql-scalars, which answers with a `Date`. An answer with text in its place is written as JSON twice as fast.
+ */
+export const DateTimeScalar = new GraphQLScalarType<Date, string>({
+  ...GraphQLDateTime.toConfig(),
+  serialize: (moment) => GraphQLDateTime.serialize(moment).toISOString(),
 });
 
 function uuidOf(value: unknown): string {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import ipaddr, { type IPv4, type IPv6 } from 'ipaddr.js';
 
 /** An address, or a network and how many bits of it count. */
@@ -23,7 +24,7 @@ export function addressOf(
   { socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>,
   trusted: readonly AddressRange[],
 ): string | undefined {
-  let address = parse(socket.remoteAddress ?? '');
+  let address = peerOf(socket);
   const isProxy = (of: IPv4 | IPv6) =>
     trusted.some(([network, bits]) => of.kind() === network.kind() && of.match(network, bits));
   const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
@@ -33,6 +34,14 @@ export function addressOf(
     address = next;
   }
   return address?.toString();
+}
+
+const peers = new WeakMap<Socket, IPv4 | IPv6 | undefined>();
+
+/** Who is at the other end: the same for all requests of a connection. */
+function peerOf(socket: Socket): IPv4 | IPv6 | undefined {
+  if (!peers.has(socket)) peers.set(socket, parse(socket.remoteAddress ?? ''));
+  return peers.get(socket);
 }
 
 /** IPv4 in the clothes of IPv6 is IPv4. Some proxies add the port. */
