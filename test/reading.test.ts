@@ -1,5 +1,14 @@
+import {
+  type GraphQLOutputType,
+  getNamedType,
+  isCompositeType,
+  isInterfaceType,
+  isObjectType,
+} from 'graphql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { createSchema } from '../src/graphql/schema.ts';
 import {
   byIdQuery,
   byNameQuery,
@@ -199,5 +208,39 @@ describe('listing connections', () => {
     const queries = server.logs().slice(before);
     expect(queries).toContain('credentials_hash');
     expect(queries).not.toContain('sealed_credentials');
+  });
+
+  /** Every way to ask for one thing of a connection, and nothing else. */
+  function waysToAsk(type: GraphQLOutputType): string[] {
+    const named = getNamedType(type);
+    if (!isCompositeType(named)) return [''];
+    const shown = isInterfaceType(named) ? schema.getPossibleTypes(named) : [named];
+    return shown.flatMap((each) =>
+      Object.values(isObjectType(each) ? each.getFields() : {}).flatMap((field) =>
+        waysToAsk(field.type).map((way) => ` { ... on ${each.name} { ${field.name}${way} } }`),
+      ),
+    );
+  }
+  const schema = createSchema(createApps({ trustedHosts: new Set() }));
+  const ways = waysToAsk(schema.getType('AppConnection') as GraphQLOutputType);
+
+  test(`gives each of the ${ways.length} things there are to know of a connection, asked for alone`, async () => {
+    const organisation = await server.newOrganisation();
+    const { client, orgId, projectId } = organisation;
+    await make(organisation, { projectId, description: 'All of it' });
+    await server.asOwner().execute(
+      `update app_connection set is_platform_managed_credentials = true, failing_since = now(),
+        verification_code = 'CREDENTIALS_REJECTED', verification_message = 'What', verification_remedy = 'So'
+        where org_id = ?`,
+      [orgId],
+    );
+    for (const way of ways) {
+      const { appConnections } = await client.request<{ appConnections: { nodes: unknown[] } }>(
+        `{ appConnections { nodes${way} } }`,
+      );
+      const leaf = (value: unknown): unknown =>
+        typeof value === 'object' && value !== null ? Object.values(value).flatMap(leaf)[0] : value;
+      expect([way, leaf(appConnections.nodes)]).toEqual([way, expect.toSatisfy((value) => value != null)]);
+    }
   });
 });

@@ -88,3 +88,17 @@ const AppConnectionSchema = defineEntity({
 /** A connection to a third-party product. */
 export class AppConnection extends AppConnectionSchema.class {}
 AppConnectionSchema.setClass(AppConnection);
+
+/** What is left out of a list in which nobody asks for any of it: it is as much to read as all the rest. */
+export const connectionDetails = [
+  'isPlatformManagedCredentials',
+  'account',
+  'dataKeyId',
+  'deletedAt',
+  'lastVerifiedAt',
+  'failingSince',
+  'verificationCode',
+  'verificationMessage',
+  'verificationRemedy',
+  'upstreamRequestId',
+] as const satisfies readonly (keyof AppConnection)[];

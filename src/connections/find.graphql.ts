@@ -1,3 +1,4 @@
+import { asksForAny } from '../graphql/asked.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import type { ConnectionOrder } from './cursor.ts';
@@ -7,7 +8,7 @@ import type { ConnectionTypes } from './types.graphql.ts';
 
 /** Finding connections: filtered, in an order, a page at a time. */
 export function defineConnectionFinding(builder: Builder, types: ConnectionTypes): void {
-  const { AppEnum } = types;
+  const { AppEnum, detailFields } = types;
   const Filter = defineFilter(builder, types);
   const Order = defineOrder(builder);
   const Page = definePage(builder, types);
@@ -45,7 +46,10 @@ export function defineConnectionFinding(builder: Builder, types: ConnectionTypes
         }),
       },
       validate: { schema: listRule },
-      resolve: (_, args, context) => listConnections(context.connections, callerOf(context), args),
+      resolve: (_, args, context, info) =>
+        listConnections(context.connections, callerOf(context), args, {
+          isBrief: !asksForAny(info, detailFields),
+        }),
     }),
   );
 }

@@ -4,7 +4,7 @@ import { auditForbidden } from '../audit/audited.ts';
 import { allOf, type Sql, sql } from '../database/sql.ts';
 import { lookUpTogether } from '../database/together.ts';
 import { badInput, Problem } from '../errors.ts';
-import { AppConnection } from './app-connection.entity.ts';
+import { AppConnection, connectionDetails } from './app-connection.entity.ts';
 import { encodeCursor } from './cursor.ts';
 import { beyond, conditionsOf, inOrder, inProject, upTo, visibleTo } from './find.ts';
 import { type ListConnections, placeOf } from './find-input.ts';
@@ -63,17 +63,24 @@ export async function getConnectionByName(
   });
 }
 
+/** How much of each connection a list has. */
+export interface ListOptions {
+  /** Without `connectionDetails`. */
+  isBrief?: boolean;
+}
+
 /** @throws Problem `BAD_USER_INPUT` (a cursor, or arguments that do not fit each other), `FORBIDDEN` */
 export async function listConnections(
   parts: ConnectionParts,
   caller: Caller,
   listing: ListConnections,
+  options: ListOptions = {},
 ): Promise<ConnectionPage> {
   const { projectId } = listing;
   return auditForbidden(parts, caller, { ...reading, projectId }, async () => {
     caller.assertMay('connections:read');
     if (projectId !== undefined) caller.assertMayUse(projectId, ['projectId']);
-    return list(parts, caller, listing);
+    return list(parts, caller, listing, options);
   });
 }
 
@@ -81,20 +88,24 @@ async function list(
   { database }: ConnectionParts,
   caller: Caller,
   listing: ListConnections,
+  { isBrief }: ListOptions,
 ): Promise<ConnectionPage> {
   const { order, isBackward, size, cursor, issues } = placeOf(listing);
   if (issues.length > 0) throw badInput(issues);
   const { orgId } = caller;
   const conditions = conditionsOf(caller, listing);
-  // What is rare is found by other indexes than what is common.
-  const isFiltered = Boolean(listing.filter || listing.app);
+  const how = {
+    // What is rare is found by other indexes than what is common.
+    isPlannedAnew: Boolean(listing.filter || listing.app),
+    ...(isBrief && { without: connectionDetails }),
+  };
   const onPage = cursor ? [beyond(order, cursor, isBackward)] : [];
   const found = await database.select(
     AppConnection,
     orgId,
     // One more than asked for tells whether there are more.
     sql`where ${allOf([...conditions, ...onPage])} ${inOrder(order, isBackward)} limit ${size + 1}`,
-    isFiltered,
+    how,
   );
   const nodes = found.slice(0, size);
   if (isBackward) nodes.reverse();
@@ -107,7 +118,7 @@ async function list(
       AppConnection,
       orgId,
       sql`where ${near} ${inOrder(order, !isBackward)} limit 1`,
-      isFiltered,
+      how,
     );
     return one.length > 0;
   };

@@ -1,4 +1,4 @@
-import { type App, typeNameOf } from '../apps/app.ts';
+import { type App, requestIdFieldOf, typeNameOf } from '../apps/app.ts';
 import { type Builder, enumValues } from '../graphql/builder.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { defineVerification } from './verification.graphql.ts';
@@ -58,7 +58,23 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
       }),
     }),
   });
-  return { Connection, AppEnum, MethodEnum, Status, ErrorCodeEnum, ofApps };
+  return {
+    Connection,
+    AppEnum,
+    MethodEnum,
+    Status,
+    ErrorCodeEnum,
+    ofApps,
+    detailFields: detailFieldsOf(apps),
+  };
+}
+
+/** The fields that show `connectionDetails`. */
+function detailFieldsOf(apps: readonly App[]): ReadonlySet<string> {
+  return new Set([
+    ...['isPlatformManagedCredentials', 'lastVerifiedAt', 'failingSince', 'code', 'message', 'remedy'],
+    ...apps.flatMap((app) => [requestIdFieldOf(app), ...(app.account ? [app.account.field] : [])]),
+  ]);
 }
 
 /** Every method once; one that several apps have is described for each of them. */

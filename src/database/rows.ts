@@ -14,17 +14,22 @@ export type RowClass<Entity> = new () => Entity;
  * organisation and no others.
  */
 export interface Rows {
-  /**
-   * @param rest all that comes after the table: `where …` and so on, by the names of columns
-   * @param isPlannedAnew for when the best plan depends on the values: PostgreSQL may keep one for what is prepared
-   */
+  /** @param rest all that comes after the table: `where …` and so on, by the names of columns */
   select<Entity extends object>(
     entity: RowClass<Entity>,
     orgId: string,
     rest: Sql,
-    isPlannedAnew?: boolean,
+    how?: HowToRead<Entity>,
   ): Promise<Entity[]>;
   count(entity: RowClass<object>, orgId: string, rest: Sql): Promise<number>;
+}
+
+/** How rows are read, where that is not to be as usual. */
+export interface HowToRead<Entity> {
+  /** For when the best plan depends on the values: PostgreSQL may keep one for what is prepared. */
+  isPlannedAnew?: boolean;
+  /** Properties that nobody will look at; always the same list. */
+  without?: readonly (keyof Entity)[];
 }
 
 /** PostgreSQL keeps what is prepared as long as the connection, so what callers can vary must not be without end. */
@@ -52,15 +57,17 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
     };
     return rows;
   };
-  const tables = new Map<RowClass<object>, Table>();
-  const tableOf = (entity: RowClass<object>) => {
-    const known = tables.get(entity) ?? describe(orm, entity);
-    tables.set(entity, known);
+  const tables = new Map<RowClass<object>, Map<readonly PropertyKey[], Table>>();
+  const tableOf = (entity: RowClass<object>, without: readonly PropertyKey[] = nothing) => {
+    const kinds = tables.get(entity) ?? new Map<readonly PropertyKey[], Table>();
+    tables.set(entity, kinds);
+    const known = kinds.get(without) ?? describe(orm, entity, without);
+    kinds.set(without, known);
     return known;
   };
   return {
-    async select(entity, orgId, rest, isPlannedAnew) {
-      const { columns, name, dates } = tableOf(entity);
+    async select(entity, orgId, rest, { isPlannedAnew, without } = {}) {
+      const { columns, name, dates } = tableOf(entity, without);
       const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, isPlannedAnew);
       for (const row of rows) {
         for (const date of dates) if (row[date] !== null) row[date] = new Date(String(row[date]));
@@ -82,9 +89,13 @@ interface Table {
   dates: string[];
 }
 
-function describe(orm: MikroORM, entity: RowClass<object>): Table {
+const nothing: readonly PropertyKey[] = [];
+
+function describe(orm: MikroORM, entity: RowClass<object>, without: readonly PropertyKey[]): Table {
   const { tableName, props } = orm.getMetadata().get(entity);
-  const read = props.filter(({ lazy, persist }) => !lazy && persist !== false);
+  const read = props.filter(
+    ({ lazy, persist, name }) => !lazy && persist !== false && !without.includes(name),
+  );
   const column = ({ fieldNames, name }: EntityProperty) => `"${fieldNames[0]}" as "${name}"`;
   return {
     name: verbatim(`"${tableName}"`),
