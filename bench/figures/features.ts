@@ -29,6 +29,12 @@ const features: Feature[] = [
     environment: { WITHOUT: 'audit-trail' },
     operations: ['create'],
   },
+  {
+    title: 'all of these',
+    script: without,
+    environment: { WITHOUT: 'document-limits,audit-trail', RATE_LIMITS: 'off', LOG_LEVEL: 'silent' },
+    isKeptApart: false,
+  },
 ];
 
 /** What each thing costs that the product does besides: with everything, and with one thing taken out at a time. */
