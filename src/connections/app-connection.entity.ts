@@ -89,16 +89,9 @@ const AppConnectionSchema = defineEntity({
 export class AppConnection extends AppConnectionSchema.class {}
 AppConnectionSchema.setClass(AppConnection);
 
-/** What is left out of a list in which nobody asks for any of it: it is as much to read as all the rest. */
-export const connectionDetails = [
-  'isPlatformManagedCredentials',
-  'account',
-  'dataKeyId',
-  'deletedAt',
-  'lastVerifiedAt',
-  'failingSince',
-  'verificationCode',
-  'verificationMessage',
-  'verificationRemedy',
-  'upstreamRequestId',
+/** What is read for a list in which nobody asks for more, which is as much again. */
+export const connectionBasics = [
+  ...(['id', 'orgId', 'projectId', 'name', 'description', 'app', 'method', 'version'] as const),
+  ...(['createdAt', 'updatedAt', 'credentialsHash', 'publicCredentials'] as const),
+  ...(['verificationStatus', 'verificationCheckedAt'] as const),
 ] as const satisfies readonly (keyof AppConnection)[];

@@ -41,6 +41,7 @@ export async function assertNameFree(
 
 const taken = new WeakMap<Rows, Map<string, (name: string) => Promise<boolean>>>();
 const maxPlaces = 1_000;
+const nameOnly = ['name'] as const;
 
 /** Looks up names in one place, those of one moment in one statement. */
 function isTaken(database: Rows, { orgId, projectId = null }: Place) {
@@ -54,7 +55,7 @@ function isTaken(database: Rows, { orgId, projectId = null }: Place) {
       ...[sql`org_id = ${orgId}`, sql`name = any(${names})`, sql`deleted_at is null`],
       inProject(projectId),
     ]);
-    const found = await database.select(AppConnection, orgId, sql`where ${named}`);
+    const found = await database.select(AppConnection, orgId, sql`where ${named}`, { only: nameOnly });
     const inUse = new Set(found.map(({ name }) => name));
     return names.map((name) => inUse.has(name));
   });

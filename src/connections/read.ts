@@ -4,7 +4,7 @@ import { auditForbidden } from '../audit/audited.ts';
 import { allOf, type Sql, sql } from '../database/sql.ts';
 import { lookUpTogether } from '../database/together.ts';
 import { badInput, Problem } from '../errors.ts';
-import { AppConnection, connectionDetails } from './app-connection.entity.ts';
+import { AppConnection, connectionBasics } from './app-connection.entity.ts';
 import { encodeCursor } from './cursor.ts';
 import { beyond, conditionsOf, inOrder, inProject, upTo, visibleTo } from './find.ts';
 import { type ListConnections, placeOf } from './find-input.ts';
@@ -65,7 +65,7 @@ export async function getConnectionByName(
 
 /** How much of each connection a list has. */
 export interface ListOptions {
-  /** Without `connectionDetails`. */
+  /** Only `connectionBasics`. */
   isBrief?: boolean;
 }
 
@@ -97,7 +97,7 @@ async function list(
   const how = {
     // What is rare is found by other indexes than what is common.
     isPlannedAnew: Boolean(listing.filter || listing.app),
-    ...(isBrief && { without: connectionDetails }),
+    ...(isBrief && { only: connectionBasics }),
   };
   const onPage = cursor ? [beyond(order, cursor, isBackward)] : [];
   const found = await database.select(

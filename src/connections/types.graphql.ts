@@ -69,7 +69,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   };
 }
 
-/** The fields that show `connectionDetails`. */
+/** The fields that show more than `connectionBasics`. */
 function detailFieldsOf(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
     ...['isPlatformManagedCredentials', 'lastVerifiedAt', 'failingSince', 'code', 'message', 'remedy'],

@@ -28,8 +28,8 @@ export interface Rows {
 export interface HowToRead<Entity> {
   /** For when the best plan depends on the values: PostgreSQL may keep one for what is prepared. */
   isPlannedAnew?: boolean;
-  /** Properties that nobody will look at; always the same list. */
-  without?: readonly (keyof Entity)[];
+  /** The properties that will be looked at, in the same list each time; all that are not lazy unless said. */
+  only?: readonly (keyof Entity)[];
 }
 
 /** PostgreSQL keeps what is prepared as long as the connection, so what callers can vary must not be without end. */
@@ -57,17 +57,15 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
     };
     return rows;
   };
-  const tables = new Map<RowClass<object>, Map<readonly PropertyKey[], Table>>();
-  const tableOf = (entity: RowClass<object>, without: readonly PropertyKey[] = nothing) => {
-    const kinds = tables.get(entity) ?? new Map<readonly PropertyKey[], Table>();
-    tables.set(entity, kinds);
-    const known = kinds.get(without) ?? describe(orm, entity, without);
-    kinds.set(without, known);
+  const tables = new Map<RowClass<object> | Only, Table>();
+  const tableOf = (entity: RowClass<object>, only?: Only) => {
+    const known = tables.get(only ?? entity) ?? describe(orm, entity, only);
+    tables.set(only ?? entity, known);
     return known;
   };
   return {
-    async select(entity, orgId, rest, { isPlannedAnew, without } = {}) {
-      const { columns, name, dates } = tableOf(entity, without);
+    async select(entity, orgId, rest, { isPlannedAnew, only } = {}) {
+      const { columns, name, dates } = tableOf(entity, only);
       const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, isPlannedAnew);
       for (const row of rows) {
         for (const date of dates) if (row[date] !== null) row[date] = new Date(String(row[date]));
@@ -89,12 +87,13 @@ interface Table {
   dates: string[];
 }
 
-const nothing: readonly PropertyKey[] = [];
+/** Some properties of one entity. */
+type Only = readonly PropertyKey[];
 
-function describe(orm: MikroORM, entity: RowClass<object>, without: readonly PropertyKey[]): Table {
+function describe(orm: MikroORM, entity: RowClass<object>, only?: Only): Table {
   const { tableName, props } = orm.getMetadata().get(entity);
   const read = props.filter(
-    ({ lazy, persist, name }) => !lazy && persist !== false && !without.includes(name),
+    ({ lazy, persist, name }) => !lazy && persist !== false && (only?.includes(name) ?? true),
   );
   const column = ({ fieldNames, name }: EntityProperty) => `"${fieldNames[0]}" as "${name}"`;
   return {

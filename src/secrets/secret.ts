@@ -9,6 +9,8 @@ const inspected = Symbol.for('nodejs.util.inspect.custom');
  */
 export class Secret {
   readonly #value: string;
+  /** What `isIn` looks for. */
+  #forms: string[] | undefined;
 
   constructor(value: string) {
     this.#value = value;
@@ -25,15 +27,9 @@ export class Secret {
    */
   isIn(text: string): boolean {
     if (this.#value.length < 8) return false;
-    const bytes = [...new TextEncoder().encode(this.#value)];
-    const base64 = btoa(bytes.map((byte) => String.fromCharCode(byte)).join('')).replace(/=+$/, '');
-    return [
-      this.#value,
-      base64,
-      base64.replaceAll('+', '-').replaceAll('/', '_'),
-      bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(''),
-      encodeURIComponent(this.#value),
-    ].some((form) => text.toLowerCase().includes(form.toLowerCase()));
+    this.#forms ??= formsOf(this.#value);
+    const searched = text.toLowerCase();
+    return this.#forms.some((form) => searched.includes(form));
   }
 
   toString(): string {
@@ -51,4 +47,17 @@ export class Secret {
   [inspected](): string {
     return shown;
   }
+}
+
+/** A text as it is and in the encodings that are usual, in lower case. */
+function formsOf(text: string): string[] {
+  const bytes = [...new TextEncoder().encode(text)];
+  const base64 = btoa(bytes.map((byte) => String.fromCharCode(byte)).join('')).replace(/=+$/, '');
+  return [
+    text,
+    base64,
+    base64.replaceAll('+', '-').replaceAll('/', '_'),
+    bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(''),
+    encodeURIComponent(text),
+  ].map((form) => form.toLowerCase());
 }
