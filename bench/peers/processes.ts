@@ -18,9 +18,10 @@ const ticksPerSecond = 100;
 export async function start(
   script: string | URL,
   environment: Record<string, string> = {},
+  flags: readonly string[] = [],
 ): Promise<Started> {
   const file = fileURLToPath(new URL(script, new URL('servers/', import.meta.url)));
-  const child = spawn(process.execPath, [...process.execArgv, file], {
+  const child = spawn(process.execPath, [...process.execArgv, ...flags, file], {
     env: { PATH: process.env.PATH, NODE_ENV: 'production', ...environment },
     // What is logged is written, as it would be in production, and goes nowhere.
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

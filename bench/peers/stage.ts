@@ -8,7 +8,7 @@ import { type ServerName, servers } from './servers.ts';
 
 /** How the product is started, as its package says. */
 const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-const flagsOfStart = scripts.start.match(/--\S+/g).join(' ');
+const flagsOfStart: string[] = scripts.start.match(/--\S+/g);
 
 /** A server that is up, with the same thousand connections as all others. */
 export type Running<Name extends string = ServerName> = Started & Client & { name: Name };
@@ -39,6 +39,8 @@ export interface How {
   script?: string | URL;
   dialect?: Dialect;
   environment?: Record<string, string>;
+  /** What Node is told; what the product's start tells it, unless said. */
+  flags?: string[];
 }
 
 const seeds = 1_000;
@@ -52,7 +54,6 @@ export async function prepare(): Promise<Ground> {
   const key = `bench_${randomBytes(24).toString('hex')}`;
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
   const settings = {
-    NODE_OPTIONS: flagsOfStart,
     ENCRYPTION_KEYS: `bench:${randomBytes(32).toString('base64')}`,
     BOOTSTRAP_API_KEY: key,
     HOST: '127.0.0.1',
@@ -62,8 +63,8 @@ export async function prepare(): Promise<Ground> {
     TRUSTED_INSTANCE_HOSTS: new URL(okta.url).host,
   };
   const serve: Ground['serve'] = async (name, DATABASE_URL, how = {}) => {
-    const { script = 'product.ts', dialect = graphql, environment = settings } = how;
-    return { ...(await start(script, { DATABASE_URL, ...environment })), headers, dialect, name };
+    const { script = 'product.ts', dialect = graphql, environment = settings, flags = flagsOfStart } = how;
+    return { ...(await start(script, { DATABASE_URL, ...environment }, flags)), headers, dialect, name };
   };
 
   const ids: string[] = [];
@@ -92,7 +93,10 @@ export async function setUp(names: ServerName[]): Promise<Stage> {
       GRAPHILE_ENV: 'production',
     };
     const database = await databases.copy(name, !isPeer);
-    const server = await serve(name, database, { ...servers[name], ...(isPeer && { environment: given }) });
+    const server = await serve(name, database, {
+      ...servers[name],
+      ...(isPeer && { environment: given, flags: [] }),
+    });
     running.push(stack.use(server));
   }
   const all = stack.move();

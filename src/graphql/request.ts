@@ -1,17 +1,25 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GraphQLError } from 'graphql';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
 import { maxBodyBytes } from './limits.ts';
+
+/** A request, what its answer goes out by, and what is asked if that has been read already. */
+export interface Received {
+  req: IncomingMessage;
+  res: ServerResponse;
+  params?: GraphQLParams;
+}
 
 /**
  * Takes bodies of plain JSON in UTF-8 and no others: forms and plain text are what pages elsewhere can send without
  * asking first. What cannot be read is refused, and nothing of it is in any message.
  */
-export function useStrictRequests(): Plugin<object, { req: IncomingMessage }> {
+export function useStrictRequests(): Plugin<object, Received> {
   return {
     onRequestParse({ request, serverContext, requestParser, setRequestParser, endResponse, fetchAPI }) {
       if (request.method === 'POST') {
-        if (isPlainJson(request.headers)) setRequestParser(() => readBody(serverContext.req));
+        const { req, params } = serverContext;
+        if (isPlainJson(request.headers)) setRequestParser(async () => params ?? readBody(req));
         else
           endResponse(new fetchAPI.Response(null, { status: 415, headers: { accept: 'application/json' } }));
       } else if (requestParser) {
@@ -34,17 +42,13 @@ export function isPlainJson(headers: Pick<Headers, 'get'>): boolean {
   return /^application\/json *(; *charset="?utf-8"? *)?$/i.test(type) && encoding === 'identity';
 }
 
-const read = new WeakMap<IncomingMessage, Promise<GraphQLParams>>();
-
 /**
- * What is asked. It may be asked for again.
+ * What is asked.
  *
  * @throws GraphQLError when the body is too large, or is not one JSON object, or does not come to an end
  */
-export function readBody(request: IncomingMessage): Promise<GraphQLParams> {
-  const params = read.get(request) ?? bytesOf(request).then(objectIn);
-  read.set(request, params);
-  return params;
+export async function readBody(request: IncomingMessage): Promise<GraphQLParams> {
+  return objectIn(await bytesOf(request));
 }
 
 function objectIn(bytes: Buffer): GraphQLParams {

@@ -6,16 +6,15 @@ import type { Compiled, CompiledDocuments } from './compiled.ts';
 import type { Context } from './context.ts';
 import type { Shaper } from './errors.ts';
 import { shapeErrors, textOf } from './plugins.ts';
-import { isPlainJson, readBody } from './request.ts';
+import { isPlainJson, type Received, readBody } from './request.ts';
 
-type ServerContext = Pick<Context, 'req' | 'res'>;
-type Yoga = YogaServerInstance<ServerContext, Omit<Context, 'request'>>;
+type Yoga = YogaServerInstance<Received, Omit<Context, 'request'>>;
 
 /** What the short road is made of. */
 export interface ShortRoadParts {
   yoga: Yoga;
   /** The context that resolvers get, but for who asks. */
-  contextOf(server: ServerContext): Omit<Context, 'request'>;
+  contextOf(server: Received): Omit<Context, 'request'>;
   admission: Admission;
   documents: CompiledDocuments;
   shape: Shaper;
@@ -34,7 +33,7 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
     { document, execute, operationName }: Compiled,
     { variables }: GraphQLParams,
     request: Request,
-    server: ServerContext,
+    server: Received,
   ): Promise<ExecutionResult> => {
     const context: Context = { ...contextOf(server), request };
     const variableValues = variables ?? {};
@@ -43,7 +42,7 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
       admission.check({ document, operationName, variableValues }, context);
     return error ? { errors: [error] } : execute(context, variableValues);
   };
-  const resultOf = async (params: GraphQLParams, server: ServerContext): Promise<ExecutionResult> => {
+  const resultOf = async (params: GraphQLParams, server: Received): Promise<ExecutionResult> => {
     const request = new PlainRequest(server) as unknown as Request;
     try {
       const compiled = typeof params.query === 'string' ? documents.find(params.query) : undefined;
@@ -76,7 +75,7 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
     } catch (error) {
       return send({ errors: [error as GraphQLError] }, res, mediaType);
     }
-    if (maySubscribe(params)) return yoga(req, res) as Promise<void>;
+    if (maySubscribe(params)) return yoga(req, res, { params }) as Promise<void>;
     return send(await resultOf(params, { req, res }), res, mediaType);
   };
 }
@@ -135,7 +134,7 @@ class PlainRequest implements Pick<Request, 'method' | 'url' | 'signal'> {
   readonly #response: ServerResponse;
   #hangUp: AbortController | undefined;
 
-  constructor({ req, res }: ServerContext) {
+  constructor({ req, res }: Received) {
     this.url = req.url ?? '';
     this.headers = headersOf(req);
     this.#response = res;

@@ -10,7 +10,7 @@ import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
 import { armor, useFrugalDocuments } from './limits.ts';
 import { useBoundedSubscriptions, useShapedErrors } from './plugins.ts';
-import { useStrictRequests } from './request.ts';
+import { type Received, useStrictRequests } from './request.ts';
 import { createSchema } from './schema.ts';
 import { createShortRoad } from './short-road.ts';
 
@@ -41,7 +41,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     connections: options.connections,
     administration: options.administration,
   });
-  const yoga = createYoga<Pick<Context, 'req' | 'res'>, Omit<Context, 'request'>>({
+  const yoga = createYoga<Received, Omit<Context, 'request'>>({
     schema,
     context: contextOf,
     plugins: [
