@@ -90,7 +90,8 @@ function methodsOf(apps: readonly App[]): { id: string; description: string }[] 
 
 /** `AppConnectionCredentials`, and for each app the type that implements it and the input that it comes from. */
 function defineCredentials(builder: Builder, apps: readonly App[]) {
-  const typeNames = new Map(apps.map((app) => [app.id, `${typeNameOf(app)}Credentials`]));
+  const typeName = (app: App) => `${typeNameOf(app)}Credentials`;
+  const typeNames = new Map(apps.map((app) => [app.id, typeName(app)]));
   const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
     description: 'The public part of the credentials. The secret part never comes back.',
     resolveType: ({ app }) => typeNames.get(app),
@@ -105,7 +106,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
   const ofApps = apps.map((app) => {
     const { account } = app;
     const Account = account && defineAccount(builder, account);
-    builder.objectRef<AppConnection>(`${typeNameOf(app)}Credentials`).implement({
+    builder.objectRef<AppConnection>(typeName(app)).implement({
       description: `The public part of the credentials for ${app.name}.`,
       interfaces: [Credentials],
       fields: (t) => ({

@@ -120,8 +120,8 @@ export function settlePool(pool: Pool): void {
 }
 
 /**
- * Has a client tell what comes of a statement by its callbacks. Its own promises keep the rows that they gave alive until
- * the next full collection of garbage, and there would be one every few hundred statements.
+ * Has a client tell what comes of a statement by its callbacks. With its own promises, rows were seen to outlive their
+ * requests until a full collection of garbage (bench/README.md has what that cost).
  */
 function answerByCallback(client: Client): void {
   const query = client.query.bind(client) as (...given: unknown[]) => unknown;

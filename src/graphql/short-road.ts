@@ -32,7 +32,7 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
   const execute = async (
     { document, execute, operationName }: Compiled,
     { variables }: GraphQLParams,
-    request: Request,
+    request: PlainRequest,
     server: Received,
   ): Promise<ExecutionResult> => {
     const context: Context = { ...contextOf(server), request };
@@ -43,12 +43,13 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
     return error ? { errors: [error] } : execute(context, variableValues);
   };
   const resultOf = async (params: GraphQLParams, server: Received): Promise<ExecutionResult> => {
-    const request = new PlainRequest(server) as unknown as Request;
+    const request = new PlainRequest(server);
     try {
       const compiled = typeof params.query === 'string' ? documents.find(params.query) : undefined;
       if (compiled && isWhole(params, compiled)) return await execute(compiled, params, request, server);
+      const asked = { params, request: request as unknown as Request };
       // Only subscriptions come as one result after another.
-      return (await yoga.getResultForParams({ params, request }, server)) as ExecutionResult;
+      return (await yoga.getResultForParams(asked, server)) as ExecutionResult;
     } catch (error) {
       return { errors: [error as GraphQLError] };
     }
