@@ -106,7 +106,7 @@ process.exitCode = wrong.length === 0 ? 0 : 1;
 /** Where in the database a token is: the columns of tables, each with the first value that has it. */
 async function placesOf(token: string): Promise<string[]> {
   const { database, close } = await openStores(readConfig(environment), createLog('silent'));
-  const em = bound(database.forkAcross().fork(), asOwner);
+  const em = bound(() => database.forkAcross().fork(), asOwner);
   const tables: { name: string }[] = await em.execute(
     "select table_name as name from information_schema.tables where table_schema = 'public'",
   );

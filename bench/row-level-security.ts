@@ -30,7 +30,7 @@ const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const apart = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 const shared = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
-const free = () => bound(shared.forkAcross().fork(), asOwner);
+const free = () => bound(() => shared.forkAcross().fork(), asOwner);
 const together: Database = { ...shared, fork: free, forkAcross: free };
 const servers = {
   on: await createServer(config, { database: apart, vault, log }),

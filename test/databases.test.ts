@@ -50,7 +50,7 @@ test('whoever administered an organisation before there was a scope for it may d
   await using database = await emptyDatabase();
   const orm = await openOrm(database.location, entities, createLog('silent'));
   try {
-    const em = bound(orm.em.fork(), asOwner);
+    const em = bound(() => orm.em.fork(), asOwner);
     const addKey = (orgId: string, name: string, scopes: string, createdAt: string) =>
       em.execute(
         `insert into api_key (id, org_id, name, hash, scopes, created_at)
@@ -145,7 +145,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     stack.defer(() => orm.close(true));
     if (isMigrated) await inSession(asOwner, () => orm.migrator.up());
 
-    const em = bound(orm.em.fork(), asOwner);
+    const em = bound(() => orm.em.fork(), asOwner);
     await em.begin();
     await em.execute(obstacle);
     const servers = [1, 2, 3].map(() => stack.use(spawnServer(settings)));
@@ -193,7 +193,7 @@ function urlOf(location: DatabaseLocation): string {
 async function countOrganisations(location: DatabaseLocation): Promise<number> {
   const orm = await openOrm(location, entities, createLog('silent'));
   try {
-    return await bound(orm.em.fork(), asOwner).count(Organisation, { id: { $ne: nobodyId } });
+    return await bound(() => orm.em.fork(), asOwner).count(Organisation, { id: { $ne: nobodyId } });
   } finally {
     await orm.close(true);
   }

@@ -156,7 +156,7 @@ test('data keys of before are known to have been made under the root key that wr
   await using database = await emptyDatabase();
   const orm = await openOrm(database.location, entities, createLog('silent'));
   await inSession(asOwner, () => orm.migrator.up({ to: '0005-access' }));
-  const em = bound(orm.em.fork(), asOwner);
+  const em = bound(() => orm.em.fork(), asOwner);
   await em.execute(
     `insert into data_key (id, org_id, purpose, wrapped, root_key_id, created_at) values (?, ?, 'SEAL', '', 'k1', now())`,
     [randomUUID(), randomUUID()],

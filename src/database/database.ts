@@ -80,8 +80,8 @@ export async function openDatabase(
     : keepConnection(() => orm.em.getConnection().getNativeClient(), asSystem);
   return {
     ...rowsOf(orm, isEmbedded, log),
-    fork: (orgId) => bound(orm.em.fork(), asTenant(orgId)),
-    forkAcross: () => bound(orm.em.fork(), asSystem),
+    fork: (orgId) => bound(() => orm.em.fork(), asTenant(orgId)),
+    forkAcross: () => bound(() => orm.em.fork(), asSystem),
     announce: async (em, orgId, made) => {
       const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`);
       await em.execute(`with ${parts.join(', ')} select pg_notify(?, ?)`, [

@@ -49,13 +49,19 @@ export function inSession<T>(session: Session, work: () => T): T {
   return sessions.run(session, work);
 }
 
-/** The same unit of work, with every statement of it in this session. */
-export function bound(em: EntityManager, session: Session): EntityManager {
-  return new Proxy(em, {
-    get(target, name) {
-      const member = Reflect.get(target, name, target);
+/**
+ * A unit of work, with every statement of it in this session. It is made when it is used: many are at hand only for what
+ * may have to be looked up.
+ */
+export function bound(make: () => EntityManager, session: Session): EntityManager {
+  let made: EntityManager | undefined;
+  return new Proxy({} as EntityManager, {
+    get(_, name) {
+      made ??= make();
+      const em = made;
+      const member = Reflect.get(em, name, em);
       if (typeof member !== 'function') return member;
-      return (...given: unknown[]) => inSession(session, () => member.apply(target, given));
+      return (...given: unknown[]) => inSession(session, () => member.apply(em, given));
     },
   });
 }

@@ -180,7 +180,7 @@ async function rotateAndKill(
 }
 
 async function countLeft(database: Database): Promise<Proof['left']> {
-  return bound(database.forkAcross(), asOwner).execute(
+  return bound(() => database.forkAcross(), asOwner).execute(
     `select (select count(*)::int from data_key where root_key_id <> 'next') as "dataKeysOnOldRoot",
       (select count(*)::int from app_connection join data_key k on k.id = data_key_id
         where retired_at is not null) as "onRetiredDataKeys",
@@ -194,7 +194,7 @@ async function countLeft(database: Database): Promise<Proof['left']> {
 /** Opens what each row holds, with this root key alone, and compares it with what was last stored. */
 async function openAll(database: Database, key: string, { kept, failures }: Traffic): Promise<number> {
   const vault = new Vault(parseKeyring(new Secret(key)), createLog('silent'));
-  const em = bound(database.forkAcross(), asOwner);
+  const em = bound(() => database.forkAcross(), asOwner);
   const rows = await em.find(AppConnection, {}, { populate: ['sealedCredentials'] });
   const byId = new Map(rows.map((row) => [row.id, row]));
   if (rows.length !== kept.length) failures.push(`${rows.length} rows, but ${kept.length} were kept`);
@@ -221,7 +221,7 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
 
 /** Each organisation's trail tells once of the rotation, however often it was begun. */
 async function assertTold(database: Database, { failures }: Traffic): Promise<void> {
-  const told: { count: number }[] = await bound(database.forkAcross(), asOwner).execute(
+  const told: { count: number }[] = await bound(() => database.forkAcross(), asOwner).execute(
     `select count(e.seq)::int as count from organisation o
       left join audit_event e on e.org_id = o.id and e.action = 'ROTATE_KEYS' group by o.id`,
   );

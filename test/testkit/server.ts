@@ -89,7 +89,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const made = given ? undefined : await freshDatabase();
   const location = given ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
-  const owner = () => bound(database.forkAcross().fork(), asOwner);
+  const owner = () => bound(() => database.forkAcross().fork(), asOwner);
   const rootKey = options.rootKeys ?? options.beside?.rootKey ?? newRootKey('test');
   const restartedVault = (...newKeys: string[]) =>
     new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);

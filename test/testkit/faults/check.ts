@@ -24,7 +24,7 @@ export interface Findings {
 
 /** What there is in the database, held against what the clients know. */
 export async function check(journal: Journal, database: Database, vault: Vault): Promise<Findings> {
-  const owner = () => bound(database.forkAcross(), asOwner);
+  const owner = () => bound(() => database.forkAcross(), asOwner);
   const findings: Findings = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
   const rows = await owner().find(AppConnection, {}, { populate: ['sealedCredentials'] });
   const byName = Map.groupBy(rows, ({ name }) => name);
