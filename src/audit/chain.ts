@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Database } from '../database/database.ts';
+import { insertOf } from '../database/insert.ts';
 import { currentRequest } from '../log.ts';
 import type { Vault } from '../secrets/vault.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
@@ -90,7 +91,7 @@ export async function appendEvents(
     rows.push({ ...complete, hash });
   }
   await database.announce(em, orgId, [
-    em.createQueryBuilder(AuditEvent).insert(rows).toQuery(),
+    insertOf(em, AuditEvent, rows),
     { sql: 'update audit_head set seq = ?, hash = ? where org_id = ?', params: [seq, hash, orgId] },
   ]);
 }

@@ -56,7 +56,7 @@ async function make(
 ): Promise<AppConnection> {
   const { orgId } = caller;
   const em = parts.database.fork(orgId);
-  const place: Place = { orgId, projectId: input.projectId ?? null };
+  const place = { orgId, projectId: input.projectId ?? null } satisfies Place;
   const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
   const credentials = part(method, input.credentials);
   assertCanAsk(parts, { app, method }, credentials.public, credentialsPath);
@@ -71,7 +71,7 @@ async function make(
   const now = new Date();
   const columns = await sealedColumns(parts, em, { app, method, orgId, connectionId: id }, credentials);
   const made = {
-    values: {
+    connection: {
       id,
       ...place,
       name: input.name,

@@ -1,6 +1,6 @@
-import type { RequiredEntityData } from '@mikro-orm/postgresql';
 import type { Credentials } from '../apps/app.ts';
 import { appendEvents, type ToldEvent } from '../audit/chain.ts';
+import { insert } from '../database/insert.ts';
 import { Together } from '../database/together.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { sealUnderActiveKey } from './credentials.ts';
@@ -10,7 +10,8 @@ import { snapshot } from './snapshot.ts';
 
 /** A connection to be stored, and all that is stored with it. */
 export interface NewConnection {
-  values: RequiredEntityData<AppConnection> & { orgId: string };
+  /** Need be no more than a plain object. */
+  connection: AppConnection;
   credentials: Credentials;
   event: ToldEvent;
   keep: Keep;
@@ -25,7 +26,7 @@ const stores = new WeakMap<ConnectionParts, Together<NewConnection, AppConnectio
 export function storeConnection(parts: ConnectionParts, made: NewConnection): Promise<AppConnection> {
   const store = stores.get(parts) ?? new Together((orgId, all) => storeAll(parts, orgId, all));
   stores.set(parts, store);
-  return store.do(made.values.orgId, made);
+  return store.do(made.connection.orgId, made);
 }
 
 function storeAll(
@@ -34,22 +35,18 @@ function storeAll(
   all: readonly NewConnection[],
 ): Promise<AppConnection[]> {
   return parts.database.fork(orgId).transactional(async (em) => {
-    await em.insertMany(
-      AppConnection,
-      all.map(({ values }) => values),
-    );
-    const stored = all.map(({ values, ...rest }) => ({
-      ...rest,
-      connection: Object.assign(new AppConnection(), values),
-    }));
-    await sealUnderActiveKey(parts, em, stored);
-    for (const { keep, connection } of stored) await keep(em, () => snapshot(connection));
+    const connections = all.map(({ connection }) => connection);
+    await insert(em, AppConnection, connections);
+    await sealUnderActiveKey(parts, em, all);
+    for (const { keep, connection } of all) {
+      await keep(em, () => snapshot(Object.assign(new AppConnection(), connection)));
+    }
     await appendEvents(
       em,
       parts,
       orgId,
-      stored.map(({ event }) => event),
+      all.map(({ event }) => event),
     );
-    return stored.map(({ connection }) => connection);
+    return connections;
   });
 }
