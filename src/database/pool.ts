@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { remember } from '../remember.ts';
 import {
   currentSession,
   inSession,
@@ -26,11 +27,15 @@ export interface Pool {
 }
 
 interface Client {
-  query(sql: string, values: string[]): Promise<unknown>;
-  query(statement: Statement): Promise<unknown>;
+  query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
   readonly connection: { readonly stream: { destroy(error: Error): void } };
+}
+
+/** What comes of a statement. */
+interface Result {
+  rows: object[];
 }
 
 /** A statement as the driver takes it, with `$1` for its first value; prepared, if it has a name. */
@@ -41,10 +46,15 @@ export interface Statement {
 }
 
 /** Runs a statement of somebody else's making on a connection of the pool. */
-export async function queryPool(pool: Pool, session: Session, statement: Statement): Promise<unknown> {
+export async function queryPool(
+  pool: Pool,
+  session: Session,
+  statement: string | Statement,
+  values?: readonly unknown[],
+): Promise<Result> {
   const client = await inSession(session, () => pool.connect());
   try {
-    const result = await client.query(statement);
+    const result = await client.query(statement, values);
     client.release();
     return result;
   } catch (error) {
@@ -97,8 +107,7 @@ export function keepConnection(pool: () => Promise<Pool>, session: Session): Kep
  * three for every statement, or a transaction.
  */
 export function settlePool(pool: Pool): void {
-  pool.on('connect', answerByCallback);
-  pool.on('connect', giveUpInTime);
+  pool.on('connect', attend);
   takeBackTheDead(pool);
   const connect = pool.connect.bind(pool);
   const settled = new WeakMap<Client, string>();
@@ -119,40 +128,62 @@ export function settlePool(pool: Pool): void {
   };
 }
 
+const preparedAtUse = 5;
+/** They are kept as long as a connection, so there must not be any number of them. */
+const maxPrepared = 200;
+const maxCounted = 1_000;
+
+/** How often texts have come that are not prepared yet. */
+const uses = new Map<string, number>();
+const names = new Map<string, string>();
+
 /**
- * Has a client tell what comes of a statement by its callbacks. With its own promises, rows were seen to outlive their
+ * Gives a name to what comes again and again, under which each connection keeps what PostgreSQL has made of the text.
+ * Neither MikroORM nor Kysely does; JDBC's driver does it in the same way.
+ */
+function preparing(text: string, values: readonly unknown[]): Statement {
+  const known = names.get(text);
+  if (known) return { name: known, text, values };
+  const count = (uses.get(text) ?? 0) + 1;
+  if (count >= preparedAtUse && names.size < maxPrepared) names.set(text, `kept_${names.size}`);
+  else remember(uses, text, count, maxCounted);
+  return { text, values };
+}
+
+/**
+ * Prepares what comes often, and cuts a connection whose server says nothing for too long: it may be frozen, or the
+ * network between gone without a word. The statement fails, and the pool makes a new connection; the driver's own
+ * time-out would lend this one again.
+ *
+ * The driver tells what comes of a statement by its callback. With its own promises, rows were seen to outlive their
  * requests until a full collection of garbage (bench/README.md has what that cost).
  */
-function answerByCallback(client: Client): void {
-  const query = client.query.bind(client) as (...given: unknown[]) => unknown;
-  client.query = (...given: unknown[]) =>
-    new Promise((resolve, reject) => {
-      query(...given, (error: unknown, result: unknown) => (error ? reject(error) : resolve(result)));
+function attend(client: Client): void {
+  const query = client.query.bind(client) as unknown as Ask;
+  /** Since when nothing was heard of the statements that are out; undefined while there are none. */
+  let since: number | undefined;
+  let out = 0;
+  client.query = (given, values) => {
+    const statement = typeof given === 'string' && values?.length ? preparing(given, values) : given;
+    const isHurried = !unhurriedWork.getStore();
+    if (isHurried) {
+      since ??= performance.now();
+      out += 1;
+    }
+    return new Promise<Result>((resolve, reject) => {
+      query(statement, (error, result) => {
+        if (isHurried) {
+          out -= 1;
+          since = out > 0 ? performance.now() : undefined;
+        }
+        if (error) reject(error);
+        else resolve(result);
+      });
     }).catch((error: Error) => {
       // From here on, its trace leads to whoever has asked, and not to the socket.
       Error.captureStackTrace(error);
       throw error;
     });
-}
-
-/**
- * Cuts a connection whose server says nothing for too long: it may be frozen, or the network between gone without a
- * word. The statement fails, and the pool makes a new connection; the driver's own time-out would lend this one again.
- */
-function giveUpInTime(client: Client): void {
-  const query = client.query.bind(client) as (...given: unknown[]) => Promise<unknown>;
-  /** Since when nothing was heard of the statements that are out; undefined while there are none. */
-  let since: number | undefined;
-  let out = 0;
-  const heard = () => {
-    out -= 1;
-    since = out > 0 ? performance.now() : undefined;
-  };
-  client.query = (...given: unknown[]) => {
-    if (unhurriedWork.getStore()) return query(...given) as Promise<unknown>;
-    since ??= performance.now();
-    out += 1;
-    return query(...given).finally(heard);
   };
   // One timer a connection, because one a statement costs every one of them.
   const watch = setInterval(() => {
@@ -161,6 +192,8 @@ function giveUpInTime(client: Client): void {
   }, 1_000).unref();
   client.once('end', () => clearInterval(watch));
 }
+
+type Ask = (statement: string | Statement, done: (error: Error | null, result: Result) => void) => void;
 
 /**
  * Takes back a connection that has ended while it was lent. Whoever could neither commit nor roll back over it does not

@@ -32,16 +32,8 @@ export interface HowToRead<Entity> {
   only?: readonly (keyof Entity)[];
 }
 
-/** PostgreSQL keeps what is prepared as long as the connection, so what callers can vary must not be without end. */
-const maxPrepared = 100;
-
 /** Rows of the database that `orm` is connected to. */
 export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
-  const names = new Map<string, string>();
-  const nameOf = (text: string) => {
-    if (!names.has(text) && names.size < maxPrepared) names.set(text, `read_${names.size}`);
-    return names.get(text);
-  };
   const run = async (orgId: string, { text, values }: Sql, isPlannedAnew?: boolean) => {
     log.trace(text);
     const connection = orm.em.getConnection();
@@ -51,11 +43,9 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
       return rows as Record<string, unknown>[];
     }
     const pool: Pool = await connection.getNativeClient();
-    const name = isPlannedAnew ? undefined : nameOf(text);
-    const { rows } = (await queryPool(pool, asTenant(orgId), { ...(name && { name }), text, values })) as {
-      rows: Record<string, unknown>[];
-    };
-    return rows;
+    const statement = isPlannedAnew ? { text, values } : text;
+    const { rows } = await queryPool(pool, asTenant(orgId), statement, values);
+    return rows as Record<string, unknown>[];
   };
   const tables = new Map<RowClass<object> | Only, Table>();
   const tableOf = (entity: RowClass<object>, only?: Only) => {
