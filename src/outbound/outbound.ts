@@ -1,8 +1,7 @@
-import { Agent, type Dispatcher } from 'undici';
+import { Agent } from 'undici';
 import { bareHost, isAllowedHost, isUnder } from './address.ts';
 import { type ConnectorSettings, createConnector } from './connector.ts';
-import { startDeadline } from './deadline.ts';
-import { explain } from './failure.ts';
+import { Exchange } from './exchange.ts';
 import { hostPort } from './host-port.ts';
 import { type Lookup, systemLookup } from './lookup.ts';
 import { OutboundError } from './outbound-error.ts';
@@ -92,24 +91,14 @@ export function createOutbound(settings: OutboundSettings): Outbound {
     async get(url, { headers, signal }) {
       const { agent, origin, isStandIn } = route(url);
       using _ = placeFor(url, isStandIn);
-      using deadline = startDeadline(timeoutMs, [signal, closing.signal]);
-      try {
-        deadline.signal.throwIfAborted();
-        const response = await deadline.within(
-          agent.request({
-            origin,
-            path: url.pathname + url.search,
-            method: 'GET',
-            headers: { ...headers, 'user-agent': 'app-connections' },
-            signal: deadline.signal,
-          }),
-        );
-        deadline.message = `the answer was not complete within ${timeoutMs / 1000} s`;
-        const body = await readText(response.body, maxBytes);
-        return { status: response.statusCode, headers: flatten(response.headers), body };
-      } catch (error) {
-        throw explain(error);
-      }
+      const exchange = new Exchange({ timeoutMs, maxBytes, signals: [signal, closing.signal] });
+      exchange.begin(agent, {
+        origin,
+        path: url.pathname + url.search,
+        method: 'GET',
+        headers: { ...headers, 'user-agent': 'app-connections' },
+      });
+      return await exchange.answer;
     },
 
     assertCanGet(url) {
@@ -133,24 +122,4 @@ function createAgent(settings: ConnectorSettings): Agent {
     keepAliveMaxTimeout: 60_000,
     connect: createConnector(settings),
   });
-}
-
-/** Reads the body as UTF-8. Leaving the loop early destroys the connection. */
-async function readText(body: Dispatcher.ResponseData['body'], maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > maxBytes) throw new OutboundError('TOO_LARGE', `the answer is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return new TextDecoder().decode(Buffer.concat(chunks));
-}
-
-function flatten(headers: Dispatcher.ResponseData['headers']): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value]],
-    ),
-  );
 }
