@@ -5,12 +5,16 @@ export function canonical(value: object): string {
   return JSON.stringify(ordered(value));
 }
 
+// By a loop: of functions that are made anew each time, V8 forgets what it has compiled with every full collection of
+// garbage.
 function ordered(value: unknown): unknown {
   if (value instanceof Secret) return value.reveal();
   if (value instanceof Date || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map(ordered);
-  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
-  return Object.fromEntries(
-    entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, each]) => [key, ordered(each)]),
-  );
+  const result: Record<string, unknown> = {};
+  for (const key of Object.keys(value).sort()) {
+    const each = (value as Record<string, unknown>)[key];
+    if (each !== undefined) result[key] = ordered(each);
+  }
+  return result;
 }
