@@ -42,7 +42,7 @@ export interface Counted extends Rate {
 
 /**
  * Counts how often each does something, in windows that all servers share. A server takes points in blocks, and asks for
- * the next in the background while it hands out the last half of one, so that hardly anybody waits for the database.
+ * the next in the background while it hands out the last quarter of one, so that hardly anybody waits for the database.
  * All servers together never hand out more than there is.
  *
  * While PostgreSQL cannot be asked, each server counts for itself.
@@ -90,7 +90,7 @@ export class Counter {
       }
       if (lease.left > 0) {
         lease.left -= 1;
-        if (lease.left <= this.#rate.block / 2 && lease.left > 0) void this.#refill(key, lease);
+        if (lease.left <= this.#rate.block / 4 && lease.left > 0) void this.#refill(key, lease);
         return undefined;
       }
       if (lease.isLast) return new Date(lease.until);
