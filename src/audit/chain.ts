@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { Database } from '../database/database.ts';
+import type { Database, SqlStatement } from '../database/database.ts';
 import { insertOf } from '../database/insert.ts';
 import { currentRequest } from '../log.ts';
 import type { Vault } from '../secrets/vault.ts';
@@ -51,18 +51,36 @@ export async function appendEvent(em: EntityManager, parts: AuditParts, event: N
   await appendEvents(em, parts, event.orgId, [tell(event)]);
 }
 
-/** Adds events of one organisation, as `appendEvent` adds one. */
+/** What is done by the statements that add events, as each statement is a way to PostgreSQL and back. */
+export interface Alongside {
+  /** What the events tell of, to be done before the chain is locked. */
+  change?: SqlStatement;
+  /** What to look up after that. */
+  look?: SqlStatement;
+}
+
+/**
+ * Adds events of one organisation, as `appendEvent` adds one.
+ *
+ * @returns the rows that were looked up
+ */
 export async function appendEvents(
   em: EntityManager,
   { database, vault }: AuditParts,
   orgId: string,
   events: readonly ToldEvent[],
-): Promise<void> {
+  { change, look }: Alongside = {},
+): Promise<object[]> {
+  // Whoever changes something else has made the change before waiting for the chain, and so must this, or each could wait
+  // for the other: the condition has the change done first.
+  const [first, condition] = change
+    ? [`with made as (${change.sql} returning 1)`, 'where (select count(*) from made) > 0']
+    : ['', ''];
   // Makes the head if it is not there, and in any case locks it and says where it is.
   const head = await em.execute<{ seq: number; hash: string }>(
-    `insert into audit_head (org_id, seq, hash) values (?, 0, '')
+    `${first} insert into audit_head (org_id, seq, hash) select ?::uuid, 0, '' ${condition}
      on conflict (org_id) do update set seq = audit_head.seq returning seq, hash`,
-    [orgId],
+    [...(change?.params ?? []), orgId],
     'get',
   );
   const rows = [];
@@ -90,10 +108,11 @@ export async function appendEvents(
     hash = await hashOf(em, vault, complete);
     rows.push({ ...complete, hash });
   }
-  await database.announce(em, orgId, [
-    insertOf(em, AuditEvent, rows),
-    { sql: 'update audit_head set seq = ?, hash = ? where org_id = ?', params: [seq, hash, orgId] },
-  ]);
+  const move = {
+    sql: 'update audit_head set seq = ?, hash = ? where org_id = ?',
+    params: [seq, hash, orgId],
+  };
+  return database.announce(em, orgId, [insertOf(em, AuditEvent, rows), move], look);
 }
 
 /** What is wrong with a chain, first of all. */

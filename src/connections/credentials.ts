@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { App, Credentials, Diagnosis, FieldValue, Method } from '../apps/app.ts';
 import { hostRefusal, ownFailure } from '../apps/outbound-failure.ts';
+import type { SqlStatement } from '../database/database.ts';
 import { type ErrorCode, Problem } from '../errors.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
@@ -78,19 +79,31 @@ export async function sealedColumns(
   };
 }
 
+/** What a transaction has stored, with the secrets that are sealed in it. */
+type Stored = readonly { connection: AppConnection; credentials: Credentials }[];
+
+/** What finds those of the data keys under which something is stored that are retired. */
+export function retiredKeysOf({ vault }: ConnectionParts, stored: Stored): SqlStatement {
+  return vault.retiredAmong(stored.map(({ connection }) => connection.dataKeyId));
+}
+
 /**
  * Seals again what the transaction of `em` has just stored, if its data key was retired before that. Call it once it is
  * stored: as the row then refers to its data key, whoever seals again what is left under a retired key (see reseal.ts)
  * waits for this transaction to end, unless it sees here that the key is retired.
+ *
+ * @param found what `retiredKeysOf` has found by a later statement than the one that stored it, if it was run already
  */
 export async function sealUnderActiveKey(
   parts: ConnectionParts,
   em: EntityManager,
-  stored: readonly { connection: AppConnection; credentials: Credentials }[],
+  stored: Stored,
+  found?: readonly object[],
 ): Promise<void> {
-  for (let left = stored; left.length > 0; ) {
-    const ids = left.map(({ connection }) => connection.dataKeyId);
-    const retired = await parts.vault.retiredAmong(em, ids);
+  for (let left = stored, rows = found; left.length > 0; rows = undefined) {
+    const { sql, params } = retiredKeysOf(parts, left);
+    rows ??= await em.execute<object[]>(sql, [...params]);
+    const retired = new Set((rows as { id: string }[]).map(({ id }) => id));
     left = left.filter(({ connection }) => retired.has(connection.dataKeyId));
     for (const { connection, credentials } of left) {
       parts.vault.forgetSealKey(connection.orgId);

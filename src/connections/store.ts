@@ -1,9 +1,9 @@
 import type { Credentials } from '../apps/app.ts';
 import { appendEvents, type ToldEvent } from '../audit/chain.ts';
-import { insert } from '../database/insert.ts';
+import { insertOf } from '../database/insert.ts';
 import { Together } from '../database/together.ts';
 import { AppConnection } from './app-connection.entity.ts';
-import { sealUnderActiveKey } from './credentials.ts';
+import { retiredKeysOf, sealUnderActiveKey } from './credentials.ts';
 import type { Keep } from './idempotency.ts';
 import type { ConnectionParts } from './parts.ts';
 import { snapshot } from './snapshot.ts';
@@ -36,17 +36,15 @@ function storeAll(
 ): Promise<AppConnection[]> {
   return parts.database.fork(orgId).transactional(async (em) => {
     const connections = all.map(({ connection }) => connection);
-    await insert(em, AppConnection, connections);
-    await sealUnderActiveKey(parts, em, all);
     for (const { keep, connection } of all) {
       await keep(em, () => snapshot(Object.assign(new AppConnection(), connection)));
     }
-    await appendEvents(
-      em,
-      parts,
-      orgId,
-      all.map(({ event }) => event),
-    );
+    const events = all.map(({ event }) => event);
+    const retired = await appendEvents(em, parts, orgId, events, {
+      change: insertOf(em, AppConnection, connections),
+      look: retiredKeysOf(parts, all),
+    });
+    await sealUnderActiveKey(parts, em, all, retired);
     return connections;
   });
 }

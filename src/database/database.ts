@@ -17,8 +17,8 @@ export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLoc
 /** The entity classes to map. */
 export type Entities = NonNullable<Options['entities']>;
 
-/** An `insert`, `update` or `delete`, with `?` for each value. */
-export interface SqlChange {
+/** A statement with `?` for each value. */
+export interface SqlStatement {
   sql: string;
   params: readonly unknown[];
 }
@@ -35,8 +35,16 @@ export interface Database extends Rows {
   /**
    * Makes changes, in one statement that does them all, and says to all servers, once the transaction of `em` is
    * committed, that something of the organisation has changed. None of the changes sees what another one does.
+   *
+   * @param look what to look up in the same statement; it does not see the changes either
+   * @returns the rows that were found
    */
-  announce(em: EntityManager, orgId: string, changes: readonly SqlChange[]): Promise<void>;
+  announce(
+    em: EntityManager,
+    orgId: string,
+    changes: readonly SqlStatement[],
+    look?: SqlStatement,
+  ): Promise<object[]>;
   /** Hears, from all servers, that something has changed. */
   changes: ChangeFeed;
   /**
@@ -82,14 +90,16 @@ export async function openDatabase(
     ...rowsOf(orm, isEmbedded, log),
     fork: (orgId) => bound(() => orm.em.fork(), asTenant(orgId)),
     forkAcross: () => bound(() => orm.em.fork(), asSystem),
-    announce: async (em, orgId, made) => {
+    announce: async (em, orgId, made, look) => {
       const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`);
-      await em.execute(`with ${parts.join(', ')} select pg_notify(?, ?)`, [
-        ...made.flatMap(({ params }) => params),
-        ...[changesChannel, orgId],
-      ]);
+      const seen = look ? `(select json_agg(seen) from (${look.sql}) seen)` : 'null';
+      const [row]: { seen: object[] | null }[] = await em.execute(
+        `with ${parts.join(', ')} select pg_notify(?, ?), ${seen} as seen`,
+        [...made.flatMap(({ params }) => params), changesChannel, orgId, ...(look?.params ?? [])],
+      );
       // With one server and one connection, whoever hears of it has to wait for the transaction to look.
       if (isEmbedded) changes.publish(orgId);
+      return row?.seen ?? [];
     },
     changes,
     ...(shared && { shared }),

@@ -1,5 +1,5 @@
 import type { EntityManager, EntityMetadata } from '@mikro-orm/postgresql';
-import type { SqlChange } from './database.ts';
+import type { SqlStatement } from './database.ts';
 
 const texts = new WeakMap<EntityMetadata, string>();
 
@@ -13,21 +13,11 @@ export function insertOf<Entity extends object>(
   em: EntityManager,
   entity: new () => Entity,
   rows: readonly Entity[],
-): SqlChange {
+): SqlStatement {
   const meta = em.getMetadata(entity);
   const sql = texts.get(meta) ?? textOf(meta);
   texts.set(meta, sql);
   return { sql, params: [JSON.stringify(rows)] };
-}
-
-/** Inserts rows, as `insertOf` has it. */
-export async function insert<Entity extends object>(
-  em: EntityManager,
-  entity: new () => Entity,
-  rows: readonly Entity[],
-): Promise<void> {
-  const { sql, params } = insertOf(em, entity, rows);
-  await em.execute(sql, [...params]);
 }
 
 function textOf({ tableName, props }: EntityMetadata): string {

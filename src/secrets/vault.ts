@@ -1,5 +1,6 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
+import type { SqlStatement } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import { remember } from '../remember.ts';
 import { canonical } from './canonical.ts';
@@ -112,13 +113,10 @@ export class Vault {
     this.#active.delete(activeName(orgId, 'SEAL'));
   }
 
-  /** Those of the data keys that others have taken over from, as the database has it at this moment. */
-  async retiredAmong(em: EntityManager, dataKeyIds: readonly string[]): Promise<Set<string>> {
-    const retired: { id: string }[] = await em.execute(
-      'select id from data_key where id in (?) and retired_at is not null',
-      [[...new Set(dataKeyIds)]],
-    );
-    return new Set(retired.map(({ id }) => id));
+  /** What finds the ids of those of the data keys that others have taken over from. */
+  retiredAmong(dataKeyIds: readonly string[]): SqlStatement {
+    const sql = 'select id from data_key where id in (?) and retired_at is not null';
+    return { sql, params: [[...new Set(dataKeyIds)]] };
   }
 
   /**
