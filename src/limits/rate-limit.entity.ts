@@ -16,6 +16,6 @@ const RateLimitSchema = defineEntity({
   },
 });
 
-/** What all servers together have counted in one window. */
+/** What all servers together have counted in one window. PostgreSQL does not log it, and so forgets it in a crash. */
 export class RateLimit extends RateLimitSchema.class {}
 RateLimitSchema.setClass(RateLimit);

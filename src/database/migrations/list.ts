@@ -6,6 +6,7 @@ import { Access } from './0005-access.ts';
 import { Rotation } from './0006-rotation.ts';
 import { RateLimits } from './0007-rate-limits.ts';
 import { Administrators } from './0008-administrators.ts';
+import { UnloggedRates } from './0009-unlogged-rates.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -17,4 +18,5 @@ export const migrations = [
   { name: '0006-rotation', class: Rotation },
   { name: '0007-rate-limits', class: RateLimits },
   { name: '0008-administrators', class: Administrators },
+  { name: '0009-unlogged-rates', class: UnloggedRates },
 ];
