@@ -25,7 +25,7 @@ export interface Measured {
 
 /** Reads go through as many connections as this in turn. */
 const readInTurn = 100;
-const warmUpSeconds = 3;
+const warmUpSeconds = 12;
 
 /** Asks all servers for one operation, in turns. */
 export async function measure(stage: Stage, operation: OperationName, options: Rounds): Promise<Measured> {

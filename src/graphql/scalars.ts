@@ -42,8 +42,16 @@ export const UuidScalar = new GraphQLScalarType<string, string>({
  */
 export const DateTimeScalar = new GraphQLScalarType<Date, string>({
   ...GraphQLDateTime.toConfig(),
-  serialize: (moment) => GraphQLDateTime.serialize(moment).toISOString(),
+  serialize: (value) => {
+    const moment = GraphQLDateTime.serialize(value);
+    const time = moment.getTime();
+    if (time !== last.time) last = { time, text: moment.toISOString() };
+    return last.text;
+  },
 });
+
+/** The moments of one thing are often one and the same: when it was made, changed and checked. */
+let last = { time: Number.NaN, text: '' };
 
 function uuidOf(value: unknown): string {
   if (typeof value === 'string' && uuidPattern.test(value)) return value.toLowerCase();
