@@ -130,7 +130,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('what PostgreSQL logs', () => 
 
     const texts = statementsIn(cluster.log()).join('\n');
     for (const start of [
-      'insert into "app_connection"',
+      'with made as \\(insert into "app_connection"',
       'update "app_connection"',
       'delete from "app_connection"',
     ]) {

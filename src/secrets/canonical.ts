@@ -11,10 +11,10 @@ function ordered(value: unknown): unknown {
   if (value instanceof Secret) return value.reveal();
   if (value instanceof Date || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map(ordered);
-  const result: Record<string, unknown> = {};
+  const entries: [string, unknown][] = [];
   for (const key of Object.keys(value).sort()) {
     const each = (value as Record<string, unknown>)[key];
-    if (each !== undefined) result[key] = ordered(each);
+    if (each !== undefined) entries.push([key, ordered(each)]);
   }
-  return result;
+  return Object.fromEntries(entries);
 }
