@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { remember } from '../remember.ts';
+import { beginLate, type Messages } from './begin.ts';
 import {
   currentSession,
   inSession,
@@ -30,11 +31,11 @@ interface Client {
   query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
-  readonly connection: { readonly stream: { destroy(error: Error): void } };
+  readonly connection: Messages & { readonly stream: { destroy(error: Error): void } };
 }
 
 /** What comes of a statement. */
-interface Result {
+export interface Result {
   rows: object[];
 }
 
@@ -159,7 +160,7 @@ function preparing(text: string, values: readonly unknown[]): Statement {
  * requests until a full collection of garbage (bench/README.md has what that cost).
  */
 function attend(client: Client): void {
-  const query = client.query.bind(client) as unknown as Ask;
+  const query = beginLate(client.connection, client.query.bind(client) as unknown as Ask);
   /** Since when nothing was heard of the statements that are out; undefined while there are none. */
   let since: number | undefined;
   let out = 0;
@@ -193,7 +194,11 @@ function attend(client: Client): void {
   client.once('end', () => clearInterval(watch));
 }
 
-type Ask = (statement: string | Statement, done: (error: Error | null, result: Result) => void) => void;
+/** Asks, as the driver does it with a callback. */
+export type Ask = (
+  statement: string | Statement,
+  done: (error: Error | null, result: Result) => void,
+) => void;
 
 /**
  * Takes back a connection that has ended while it was lent. Whoever could neither commit nor roll back over it does not

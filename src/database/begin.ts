@@ -1,0 +1,54 @@
+import type { Ask, Statement } from './pool.ts';
+
+/** What of a connection of the driver's is used here: the messages that it sends (PostgreSQL, "Extended Query"). */
+export interface Messages {
+  bind(what: { statement: string }): void;
+  execute(what: object): void;
+  readonly stream: { cork(): void; uncork(): void };
+}
+
+/** What comes of a statement that is not sent. */
+const nothing = { rows: [] };
+
+/**
+ * Sends `begin` along with the first statement of its transaction, and not at all if there is none: a transaction takes a
+ * round trip less. Both are what PostgreSQL does or skips together: if `begin` fails, the statement is not carried out.
+ */
+export function beginLate(connection: Messages, ask: Ask): Ask {
+  const begin = { name: 'begin', text: 'begin' };
+  let isPrepared = false;
+  let isHeld = false;
+  return (statement, done) => {
+    if (statement === begin.text && isPrepared) {
+      isHeld = true;
+      done(null, nothing);
+    } else if (statement === begin.text) {
+      ask(begin, (error, result) => {
+        isPrepared = !error;
+        done(error, result);
+      });
+    } else if (!isHeld) {
+      ask(statement, done);
+    } else {
+      isHeld = false;
+      if (statement === 'commit' || statement === 'rollback') done(null, nothing);
+      else if (isBound(statement)) askAfterBegin(statement, done);
+      // It is of the simple protocol, in which it may be several statements, and these cannot go along.
+      else ask(begin, (error, result) => (error ? done(error, result) : ask(statement, done)));
+    }
+  };
+
+  function askAfterBegin(statement: Statement, done: Parameters<Ask>[1]): void {
+    connection.stream.cork();
+    connection.bind({ statement: begin.name });
+    connection.execute({});
+    // The driver gives what comes of each of the two.
+    ask(statement, (error, results) => done(error, Array.isArray(results) ? results.at(-1) : results));
+    connection.stream.uncork();
+  }
+}
+
+/** Whether the driver sends it in messages of their own for its text and its values. */
+function isBound(statement: string | Statement): statement is Statement {
+  return typeof statement !== 'string' && (statement.name !== undefined || !!statement.values?.length);
+}
