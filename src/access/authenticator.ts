@@ -1,5 +1,6 @@
 import type { Database } from '../database/database.ts';
 import { isOutage } from '../database/outage.ts';
+import { remember } from '../remember.ts';
 import { Secret } from '../secrets/secret.ts';
 import { ApiKey } from './api-key.entity.ts';
 import { assertGood, assertNotMistyped, findApiKey, hashOf } from './api-keys.ts';
@@ -93,11 +94,7 @@ export class Authenticator {
   }
 
   #believe(hash: string, caller: Caller): void {
-    const [oldest] = this.#believed.keys();
-    if (this.#believed.size >= maxBelieved && oldest) this.#believed.delete(oldest);
     const until = Math.min(Date.now() + believedMs, caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
-    // Put last, so that the first is always the one that was looked up longest ago.
-    this.#believed.delete(hash);
-    this.#believed.set(hash, { caller, until });
+    remember(this.#believed, hash, { caller, until }, maxBelieved);
   }
 }

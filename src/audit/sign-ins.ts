@@ -2,6 +2,7 @@ import type { Authenticator } from '../access/authenticator.ts';
 import { nobodyId } from '../access/organisations.ts';
 import { SignInFailure } from '../access/sign-in-failure.ts';
 import { currentRequest } from '../log.ts';
+import { remember } from '../remember.ts';
 import { type AuditParts, appendEvent } from './chain.ts';
 
 const quietMs = 60_000;
@@ -25,10 +26,7 @@ export function auditSignIns(parts: AuditParts, authenticator: Authenticator): A
       if (strangers.length >= maxStrangers) return false;
       strangers.push(now);
     }
-    const [oldest] = told.keys();
-    if (told.size >= maxKnown && oldest !== undefined) told.delete(oldest);
-    told.delete(about);
-    told.set(about, now);
+    remember(told, about, now, maxKnown);
     return true;
   };
   return async (authorization) => {

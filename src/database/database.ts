@@ -33,7 +33,7 @@ export interface Database extends Rows {
   /** A fresh unit of work across all organisations, for what is done on behalf of none: signing in, clearing up. */
   forkAcross(): EntityManager;
   /**
-   * Makes changes, in one statement that does them all, and says to all servers, once the transaction of `em` is
+   * Makes changes, if any, in one statement that does them all, and says to all servers, once the transaction of `em` is
    * committed, that something of the organisation has changed. None of the changes sees what another one does.
    *
    * @param look what to look up in the same statement; it does not see the changes either
@@ -91,10 +91,10 @@ export async function openDatabase(
     fork: (orgId) => bound(() => orm.em.fork(), asTenant(orgId)),
     forkAcross: () => bound(() => orm.em.fork(), asSystem),
     announce: async (em, orgId, made, look) => {
-      const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`);
+      const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
       const seen = look ? `(select json_agg(seen) from (${look.sql}) seen)` : 'null';
       const [row]: { seen: object[] | null }[] = await em.execute(
-        `with ${parts.join(', ')} select pg_notify(?, ?), ${seen} as seen`,
+        `${parts && `with ${parts}`} select pg_notify(?, ?), ${seen} as seen`,
         [...made.flatMap(({ params }) => params), changesChannel, orgId, ...(look?.params ?? [])],
       );
       // With one server and one connection, whoever hears of it has to wait for the transaction to look.

@@ -6,6 +6,7 @@ import {
 } from 'rate-limiter-flexible';
 import type { Database } from '../database/database.ts';
 import { describeError, type Logger } from '../log.ts';
+import { remember } from '../remember.ts';
 import type { Rate } from './rates.ts';
 
 /** For how long the shared count is waited for. */
@@ -101,10 +102,8 @@ export class Counter {
   #leaseOf(key: string): Lease {
     const known = this.#leases.get(key);
     if (known) return known;
-    const [oldest] = this.#leases.keys();
-    if (this.#leases.size >= maxLeases && oldest !== undefined) this.#leases.delete(oldest);
     const lease: Lease = { left: 0, until: 0, isLast: false, refill: undefined };
-    this.#leases.set(key, lease);
+    remember(this.#leases, key, lease, maxLeases);
     return lease;
   }
 
