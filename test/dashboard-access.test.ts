@@ -91,6 +91,29 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     90_000,
   );
 
+  test('axe finds nothing serious while something is loaded either', async () => {
+    const { page } = await dashboard.open();
+    await bringAxe(page);
+    await page.reload();
+    const { promise: hasBeenSeen, resolve: answer } = Promise.withResolvers<void>();
+    await page.route('**/graphql', async (route) => {
+      if (/query (Audit|Options)/.test(route.request().postData() ?? '')) await hasBeenSeen;
+      await route.continue();
+    });
+    await page.getByRole('button', { name: 'Actions for looked-at' }).click();
+    await page.getByRole('menuitem', { name: 'Audit trail' }).click();
+    const loading = { name: 'Loading' };
+    await page.getByRole('dialog').getByRole('status', loading).waitFor();
+    await expectFit(page, 'audit trail');
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.getByRole('link', { name: 'Add Connection' }).click();
+    await page.getByRole('status', loading).waitFor();
+    await expectFit(page, 'choose');
+    answer();
+    await page.getByRole('link', { name: /Okta/ }).waitFor();
+  });
+
   /** Presses Tab until this has the focus. */
   async function tabTo(page: Page, wanted: Locator): Promise<void> {
     for (let presses = 0; presses < 60; presses += 1) {

@@ -11,7 +11,7 @@ const AddScreen = lazy(() => import('./add/add-screen.tsx'));
 
 const waiting = (
   <Center p="xl">
-    <Loader aria-label="Loading" />
+    <Loader role="status" aria-label="Loading" />
   </Center>
 );
 

@@ -53,7 +53,7 @@ export default function AddScreen({ place, app }: AddScreenProps) {
       )}
       {!options && !problem && (
         <Center p="xl">
-          <Loader aria-label="Loading" />
+          <Loader role="status" aria-label="Loading" />
         </Center>
       )}
     </>

@@ -44,7 +44,7 @@ export default function AuditDialog({ connection, onClose }: { connection: Conne
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       {problem && <ProblemAlert problem={problem} />}
-      {!problem && next === undefined && <Loader aria-label="Loading" />}
+      {!problem && next === undefined && <Loader role="status" aria-label="Loading" />}
       <Stack component="ul" p={0} m={0} gap="md" className={classes.plain} aria-label="Events">
         {events.map(({ seq, at, action, outcome, changedFields, subject, keyId, address }) => (
           <li key={seq}>

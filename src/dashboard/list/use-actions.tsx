@@ -84,7 +84,7 @@ export function useActions(options: readonly AppOption[]) {
     <Suspense
       fallback={
         <Center>
-          <Loader aria-label="Loading" />
+          <Loader role="status" aria-label="Loading" />
         </Center>
       }
     >

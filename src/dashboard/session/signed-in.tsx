@@ -111,7 +111,7 @@ export function SignedIn({ settings, arrival, children }: SignedInProps) {
   }
   const waiting = (
     <Center h="100dvh">
-      <Loader aria-label="Signing in" />
+      <Loader role="status" aria-label="Signing in" />
     </Center>
   );
   if (isSigningInAlone) return waiting;
