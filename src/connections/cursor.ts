@@ -14,11 +14,20 @@ export interface Cursor {
   id: string;
 }
 
-const values = {
-  name: connectionName,
-  createdAt: z.iso.datetime().pipe(z.coerce.date()).pipe(moment),
-  updatedAt: z.iso.datetime().pipe(z.coerce.date()).pipe(moment),
-} satisfies Record<ConnectionOrder['field'], z.ZodType<string | Date>>;
+const storedMoment = z.iso.datetime().pipe(z.coerce.date()).pipe(moment);
+
+// Made once: making one takes ten times as long as using it.
+const rules = {
+  name: rulesOf('name', connectionName),
+  createdAt: rulesOf('createdAt', storedMoment),
+  updatedAt: rulesOf('updatedAt', storedMoment),
+} satisfies Record<ConnectionOrder['field'], unknown>;
+
+function rulesOf(field: ConnectionOrder['field'], value: z.ZodType<Cursor['value']>) {
+  const ruleOf = (direction: ConnectionOrder['direction']) =>
+    z.tuple([z.literal(field), z.literal(direction), value, z.uuid()]);
+  return { asc: ruleOf('asc'), desc: ruleOf('desc') };
+}
 
 /** The opaque form of a connection's place, that callers hand back to read on from it in the same order. */
 export function encodeCursor({ field, direction }: ConnectionOrder, connection: AppConnection): string {
@@ -28,9 +37,10 @@ export function encodeCursor({ field, direction }: ConnectionOrder, connection: 
 
 /** The place that a cursor is of, or undefined when this server did not make it for a list in this order. */
 export function decodeCursor({ field, direction }: ConnectionOrder, text: string): Cursor | undefined {
-  const rule = z.tuple([z.literal(field), z.literal(direction), values[field], z.uuid()]);
   try {
-    const [, , value, id] = rule.parse(JSON.parse(Buffer.from(text, 'base64url').toString()));
+    const [, , value, id] = rules[field][direction].parse(
+      JSON.parse(Buffer.from(text, 'base64url').toString()),
+    );
     return { value, id };
   } catch {
     return undefined;
