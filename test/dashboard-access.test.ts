@@ -94,12 +94,12 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
   test('axe finds nothing serious while something is loaded either', async () => {
     const { page } = await dashboard.open();
     await bringAxe(page);
-    await page.reload();
     const { promise: hasBeenSeen, resolve: answer } = Promise.withResolvers<void>();
     await page.route('**/graphql', async (route) => {
       if (/query (Audit|Options)/.test(route.request().postData() ?? '')) await hasBeenSeen;
       await route.continue();
     });
+    await page.reload();
     await page.getByRole('button', { name: 'Actions for looked-at' }).click();
     await page.getByRole('menuitem', { name: 'Audit trail' }).click();
     const loading = { name: 'Loading' };
