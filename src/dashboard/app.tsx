@@ -1,4 +1,4 @@
-import { Center, Container, Loader, Text } from '@mantine/core';
+import { Center, Container, Text } from '@mantine/core';
 import { lazy, Suspense, useEffect } from 'react';
 import { Redirect, Route, Switch, useLocation } from 'wouter';
 import { ListScreen } from './list/list-screen.tsx';
@@ -6,12 +6,13 @@ import { connectionsPath, type Place, placeOf } from './place.ts';
 import { ProblemAlert } from './problem-alert.tsx';
 import { Shell } from './shell.tsx';
 import { useProjects } from './use-projects.ts';
+import { Waiting } from './waiting.tsx';
 
 const AddScreen = lazy(() => import('./add/add-screen.tsx'));
 
 const waiting = (
   <Center p="xl">
-    <Loader role="status" aria-label="Loading" />
+    <Waiting />
   </Center>
 );
 

@@ -3,7 +3,6 @@ import {
   Card,
   Center,
   Group,
-  Loader,
   SimpleGrid,
   Text,
   TextInput,
@@ -18,6 +17,7 @@ import type { Connection } from '../operations.ts';
 import { connectionsPath, type Place } from '../place.ts';
 import { ProblemAlert } from '../problem-alert.tsx';
 import { useTitle } from '../use-title.ts';
+import { Waiting } from '../waiting.tsx';
 import { ConnectionForm } from './connection-form.tsx';
 import { Created } from './created.tsx';
 
@@ -53,7 +53,7 @@ export default function AddScreen({ place, app }: AddScreenProps) {
       )}
       {!options && !problem && (
         <Center p="xl">
-          <Loader role="status" aria-label="Loading" />
+          <Waiting />
         </Center>
       )}
     </>

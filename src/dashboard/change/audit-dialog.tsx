@@ -1,4 +1,4 @@
-import { Button, Group, Loader, Modal, Stack, Text } from '@mantine/core';
+import { Button, Group, Modal, Stack, Text } from '@mantine/core';
 import type { ResultOf } from 'gql.tada';
 import { useEffect, useState } from 'react';
 import { useClient } from 'urql';
@@ -7,6 +7,7 @@ import { auditQuery, type Connection } from '../operations.ts';
 import { type Problem, problemOf } from '../problem.ts';
 import { ProblemAlert } from '../problem-alert.tsx';
 import classes from '../table.module.css';
+import { Waiting } from '../waiting.tsx';
 
 type Event = ResultOf<typeof auditQuery>['auditEvents']['nodes'][number];
 
@@ -44,7 +45,7 @@ export default function AuditDialog({ connection, onClose }: { connection: Conne
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       {problem && <ProblemAlert problem={problem} />}
-      {!problem && next === undefined && <Loader role="status" aria-label="Loading" />}
+      {!problem && next === undefined && <Waiting />}
       <Stack component="ul" p={0} m={0} gap="md" className={classes.plain} aria-label="Events">
         {events.map(({ seq, at, action, outcome, changedFields, subject, keyId, address }) => (
           <li key={seq}>

@@ -1,9 +1,10 @@
-import { Alert, Center, Loader, Text } from '@mantine/core';
+import { Alert, Center, Text } from '@mantine/core';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { useClient } from 'urql';
 import { type Connection, verifyMutation } from '../operations.ts';
 import { ProblemAlert } from '../problem-alert.tsx';
 import { send } from '../send.ts';
+import { Waiting } from '../waiting.tsx';
 import type { Action } from './row-menu.tsx';
 import type { AppOption } from './use-options.ts';
 
@@ -84,7 +85,7 @@ export function useActions(options: readonly AppOption[]) {
     <Suspense
       fallback={
         <Center>
-          <Loader role="status" aria-label="Loading" />
+          <Waiting />
         </Center>
       }
     >

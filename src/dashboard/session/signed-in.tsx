@@ -1,9 +1,10 @@
-import { Center, Loader } from '@mantine/core';
+import { Center } from '@mantine/core';
 import { lazy, type ReactNode, Suspense, useEffect, useMemo, useRef, useState } from 'react';
 import { Provider } from 'urql';
 import { viewerQuery } from '../operations.ts';
 import { offline, type Problem, problemOf } from '../problem.ts';
 import type { Settings } from '../settings.ts';
+import { Waiting } from '../waiting.tsx';
 import { createApi } from './api.ts';
 import { type Credential, keptCredential, lasting } from './credential.ts';
 import { type Arrival, goToSignOut, offerOf } from './journey.ts';
@@ -111,7 +112,7 @@ export function SignedIn({ settings, arrival, children }: SignedInProps) {
   }
   const waiting = (
     <Center h="100dvh">
-      <Loader role="status" aria-label="Signing in" />
+      <Waiting what="Signing in" />
     </Center>
   );
   if (isSigningInAlone) return waiting;
