@@ -19,24 +19,32 @@ export function beginLate(connection: Messages, ask: Ask): Ask {
   let isPrepared = false;
   let isHeld = false;
   return (statement, done) => {
-    if (statement === begin.text && isPrepared) {
+    if (statement === begin.text) {
       isHeld = true;
       done(null, nothing);
-    } else if (statement === begin.text) {
-      ask(begin, (error, result) => {
-        isPrepared = !error;
-        done(error, result);
-      });
-    } else if (!isHeld) {
-      ask(statement, done);
-    } else {
-      isHeld = false;
-      if (statement === 'commit' || statement === 'rollback') done(null, nothing);
-      else if (isBound(statement)) askAfterBegin(statement, done);
-      // It is of the simple protocol, in which it may be several statements, and these cannot go along.
-      else ask(begin, (error, result) => (error ? done(error, result) : ask(statement, done)));
+      return;
     }
+    if (!isHeld) {
+      ask(statement, done);
+      return;
+    }
+    isHeld = false;
+    if (statement === 'commit' || statement === 'rollback') done(null, nothing);
+    else if (isPrepared && isBound(statement)) askAfterBegin(statement, done);
+    else askBegin(statement, done);
   };
+
+  /** By itself: it is to be prepared, or the statement is of the simple protocol, in which it may be several. */
+  function askBegin(...[statement, done]: Parameters<Ask>): void {
+    ask(begin, (error, result) => {
+      if (error) {
+        done(error, result);
+        return;
+      }
+      isPrepared = true;
+      ask(statement, done);
+    });
+  }
 
   function askAfterBegin(statement: Statement, done: Parameters<Ask>[1]): void {
     connection.stream.cork();

@@ -23,7 +23,8 @@ export function unhurried<T>(work: () => T): T {
 /** What of the driver's pool is used here. */
 export interface Pool {
   connect(): Promise<Client>;
-  on(event: 'connect' | 'acquire', listener: (client: Client) => void): unknown;
+  on(event: 'connect', listener: (client: NewClient) => void): unknown;
+  on(event: 'acquire', listener: (client: Client) => void): unknown;
   on(event: 'release', listener: (error: unknown, client: Client) => void): unknown;
 }
 
@@ -34,8 +35,13 @@ interface Client {
   readonly connection: Messages & { readonly stream: { destroy(error: Error): void } };
 }
 
+/** As the driver makes it, with `query` as it is told by callback. */
+interface NewClient extends Omit<Client, 'query'> {
+  query: Ask;
+}
+
 /** What comes of a statement. */
-export interface Result {
+interface Result {
   rows: object[];
 }
 
@@ -159,12 +165,12 @@ function preparing(text: string, values: readonly unknown[]): Statement {
  * The driver tells what comes of a statement by its callback. With its own promises, rows were seen to outlive their
  * requests until a full collection of garbage (bench/README.md has what that cost).
  */
-function attend(client: Client): void {
-  const query = beginLate(client.connection, client.query.bind(client) as unknown as Ask);
+function attend(client: NewClient): void {
+  const ask = beginLate(client.connection, client.query.bind(client));
   /** Since when nothing was heard of the statements that are out; undefined while there are none. */
   let since: number | undefined;
   let out = 0;
-  client.query = (given, values) => {
+  const query: Client['query'] = (given, values) => {
     const statement = typeof given === 'string' && values?.length ? preparing(given, values) : given;
     const isHurried = !unhurriedWork.getStore();
     if (isHurried) {
@@ -172,7 +178,7 @@ function attend(client: Client): void {
       out += 1;
     }
     return new Promise<Result>((resolve, reject) => {
-      query(statement, (error, result) => {
+      ask(statement, (error, result) => {
         if (isHurried) {
           out -= 1;
           since = out > 0 ? performance.now() : undefined;
@@ -186,6 +192,7 @@ function attend(client: Client): void {
       throw error;
     });
   };
+  Object.assign(client, { query });
   // One timer a connection, because one a statement costs every one of them.
   const watch = setInterval(() => {
     if (since === undefined || performance.now() - since < patienceMs) return;
@@ -205,7 +212,7 @@ export type Ask = (
  * give it back, and each one that is missing leaves one connection less, until there is none.
  */
 function takeBackTheDead(pool: Pool): void {
-  const lent = new WeakSet<Client>();
+  const lent = new WeakSet<object>();
   pool.on('acquire', (client) => lent.add(client));
   pool.on('release', (_, client) => lent.delete(client));
   pool.on('connect', (client) =>
