@@ -125,6 +125,24 @@ export class Problem extends Error {
   }
 }
 
+/** A failure that is about HTTP and so has an HTTP status of its own, over GraphQL as over REST. */
+export class HttpProblem extends Problem {
+  readonly status: number;
+  /** Response headers, by their names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    code: ErrorCode,
+    message: string,
+    { headers = {}, ...details }: { headers?: Record<string, string>; remedy?: string } = {},
+  ) {
+    super(code, message, details);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
 /**
  * There was no room for the request, and nothing of it was tried. It leaves no event: who is turned away by the hundred
  * must cost next to nothing.

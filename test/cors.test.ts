@@ -58,12 +58,45 @@ describe('a browser that asks beforehand whether a page may', () => {
       expect(await response.text()).toBe('');
       expect(corsOf(response.headers)).toEqual({
         ...readable(from),
+        vary: 'Origin, Access-Control-Request-Headers',
         'access-control-allow-methods': methods,
         'access-control-allow-headers': 'Accept, Authorization, Content-Type, Idempotency-Key',
         'access-control-max-age': '7200',
       });
     }
   });
+
+  test.each([
+    'traceparent',
+    'baggage,sentry-trace',
+    'authorization,content-type,traceparent,tracestate,baggage',
+    'apollographql-client-name,apollographql-client-version,apollo-require-preflight,x-apollo-operation-name',
+    'idempotency-key, X-Datadog-Trace-Id, x-b3-traceid',
+  ])('is told that it may send %s', async (asked) => {
+    for (const path of ['/graphql', okta]) {
+      const { status, headers } = await ask(path, {
+        method: 'OPTIONS',
+        headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': asked },
+      });
+      expect(status).toBe(204);
+      const allowed = (headers.get('access-control-allow-headers') ?? '').toLowerCase().split(/ *, */);
+      expect(allowed).toEqual(expect.arrayContaining(asked.toLowerCase().split(/ *, */)));
+      expect(allowed).toEqual(expect.arrayContaining(['authorization', 'content-type']));
+    }
+  });
+
+  test.each(['a b', 'x:y', 'x,,y', '"x"', 'x;y', '<script>'])(
+    'is told nothing of %s, which is no list of header names',
+    async (asked) => {
+      const { headers } = await ask('/graphql', {
+        method: 'OPTIONS',
+        headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': asked },
+      });
+      expect(headers.get('access-control-allow-headers')).toBe(
+        'Accept, Authorization, Content-Type, Idempotency-Key',
+      );
+    },
+  );
 
   test.each([
     'https://evil.example',

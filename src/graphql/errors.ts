@@ -10,7 +10,7 @@ import {
   TokenKind,
 } from 'graphql';
 import { outageOf } from '../database/outage.ts';
-import { type ErrorCode, errorCodes, type Issue, Problem, secondsUntil } from '../errors.ts';
+import { type ErrorCode, errorCodes, HttpProblem, type Issue, Problem, secondsUntil } from '../errors.ts';
 import { type Logger, unexpected } from '../log.ts';
 
 /** The gateway of errors that `createErrorShaper` makes. */
@@ -69,7 +69,8 @@ function requestDetails(message: string): { issues: Issue[]; remedy: string } {
 }
 
 function detailsOf(problem: Problem): Record<string, unknown> {
-  const { issues, remedy, retryAt, currentVersion } = problem;
+  const { message, remedy, retryAt, currentVersion } = problem;
+  const issues = problem instanceof HttpProblem ? [{ path: [], message }] : problem.issues;
   return {
     issues,
     remedy,
@@ -80,7 +81,9 @@ function detailsOf(problem: Problem): Record<string, unknown> {
 }
 
 /** What is about the whole request, or whatever of it there is to come, HTTP may say too; the rest is about one field. */
-function httpOfProblem({ code, retryAt }: Problem) {
+function httpOfProblem(problem: Problem) {
+  if (problem instanceof HttpProblem) return { status: problem.status, headers: problem.headers };
+  const { code, retryAt } = problem;
   const { status } = errorCodes[code];
   switch (code) {
     case 'UNAUTHENTICATED':
@@ -95,8 +98,6 @@ function httpOfProblem({ code, retryAt }: Problem) {
 
 /** What is no GraphQL request at all is a 400 for everybody; with `spec`, clients of `application/json` get 200. */
 function httpOf({ extensions: { code, http } }: GraphQLError) {
-  // The rest of the body is not read any more, and would stand in the way of the next request.
-  if (code === 'REQUEST_ENTITY_TOO_LARGE') return { ...http, headers: { connection: 'close' } };
   return http && code === 'BAD_REQUEST' ? { ...http, spec: false } : http;
 }
 

@@ -3,8 +3,6 @@ import { type ASTVisitor, GraphQLError, type ListValueNode, type SelectionSetNod
 import type { Plugin } from 'graphql-yoga';
 import type { Context } from './context.ts';
 
-/** How many bytes the body of a request may have. */
-export const maxBodyBytes = 100_000;
 const maxListLength = 100;
 const maxRepeats = 10;
 

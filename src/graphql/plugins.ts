@@ -1,6 +1,7 @@
 import { finished } from 'node:stream';
 import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import { HttpProblem } from '../errors.ts';
 import { currentRequest } from '../log.ts';
 import { type Context, callerOf } from './context.ts';
 import type { Shaper } from './errors.ts';
@@ -8,9 +9,14 @@ import type { Shaper } from './errors.ts';
 /** What Yoga says with a bare status. */
 const unspoken: Readonly<Record<number, string>> = {
   405: 'GraphQL is asked with POST.',
-  406: 'GraphQL answers with application/graphql-response+json or application/json; the Accept header wants neither.',
-  415: 'GraphQL is asked with Content-Type: application/json.',
+  406: 'GraphQL answers with application/graphql-response+json or application/json, and a subscription with text/event-stream; the Accept header wants none of them.',
 };
+
+/** Without these, nginx keeps events until it has a buffer full of them, and others compress them, with the same effect. */
+const unbuffered = [
+  ['cache-control', 'no-store, no-transform'],
+  ['x-accel-buffering', 'no'],
+] as const;
 
 /** What people read in an answer that would have a status and nothing else. */
 export function textOf(status: number): string | undefined {
@@ -41,9 +47,30 @@ export function useShapedErrors(shape: Shaper): Plugin<Context> {
     onResponse({ response, setResponse, fetchAPI }) {
       // Whether answers may be kept is said in one place for all of them, and Yoga says otherwise of some.
       response.headers.delete('cache-control');
+      if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
+        for (const [name, value] of unbuffered) response.headers.set(name, value);
+      }
       const text = textOf(response.status);
       if (!text || response.body) return;
       setResponse(new fetchAPI.Response(text, { status: response.status, headers: response.headers }));
+    },
+  };
+}
+
+/** Refuses a subscription whose answer is to be something else than a stream of events. */
+export function useEventStreams(shape: Shaper): Plugin<Context> {
+  return {
+    onSubscribe({ args, setResultAndStopExecution }) {
+      const { accept = '*/*' } = args.contextValue.req.headers;
+      const types = accept.split(',').map((type) => type.split(';', 1)[0]?.trim().toLowerCase() ?? '');
+      if (types.some((type) => ['text/event-stream', 'text/*', '*/*'].includes(type))) return;
+      const problem = new HttpProblem(
+        406,
+        'BAD_USER_INPUT',
+        'A subscription is answered with text/event-stream alone, which the Accept header does not want.',
+        { remedy: 'Send the header "Accept: text/event-stream", as graphql-sse and urql do.' },
+      );
+      setResultAndStopExecution({ errors: [shape(problem)] });
     },
   };
 }

@@ -6,7 +6,7 @@ import type { Compiled, CompiledDocuments } from './compiled.ts';
 import type { Context } from './context.ts';
 import type { Shaper } from './errors.ts';
 import { shapeErrors, textOf } from './plugins.ts';
-import { isPlainJson, type Received, readBody } from './request.ts';
+import { type Received, readParams } from './request.ts';
 
 type Yoga = YogaServerInstance<Received, Omit<Context, 'request'>>;
 
@@ -68,11 +68,11 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
     response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const mediaType = req.method === 'POST' && isPlainJson(headersOf(req)) && wanted(req);
+    const mediaType = req.method === 'POST' && wanted(req);
     if (!mediaType) return yoga(req, res) as Promise<void>;
     let params: GraphQLParams;
     try {
-      params = await readBody(req);
+      params = await readParams(req);
     } catch (error) {
       return send({ errors: [error as GraphQLError] }, res, mediaType);
     }

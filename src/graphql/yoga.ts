@@ -9,7 +9,7 @@ import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
 import { armor, useFrugalDocuments } from './limits.ts';
-import { useBoundedSubscriptions, useShapedErrors } from './plugins.ts';
+import { useBoundedSubscriptions, useEventStreams, useShapedErrors } from './plugins.ts';
 import { type Received, useStrictRequests } from './request.ts';
 import { createSchema } from './schema.ts';
 import { createShortRoad } from './short-road.ts';
@@ -52,6 +52,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
       useFrugalDocuments(),
       useAdmission(admission),
       useCompiling(documents),
+      useEventStreams(shape),
       useBoundedSubscriptions(shape),
       useShapedErrors(shape),
     ],

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-const allowedHeaders = 'Accept, Authorization, Content-Type, Idempotency-Key';
+const ownHeaders = 'Accept, Authorization, Content-Type, Idempotency-Key';
 const exposedHeaders = 'Link, Retry-After, X-Request-Id';
 /** As long as browsers keep to at most, in seconds. */
 const maxAge = '7200';
@@ -40,7 +40,9 @@ export function createCors(origins: ReadonlySet<string>): Cors {
       response
         .writeHead(204, {
           'access-control-allow-methods': methods.join(', '),
-          'access-control-allow-headers': allowedHeaders,
+          // What it says depends on what is asked, which a cache between must not overlook.
+          vary: 'Origin, Access-Control-Request-Headers',
+          'access-control-allow-headers': allowedHeaders(request),
           'access-control-max-age': maxAge,
         })
         .end();
@@ -48,3 +50,15 @@ export function createCors(origins: ReadonlySet<string>): Cors {
     },
   };
 }
+
+/**
+ * Whichever headers a page asks for: no header but Authorization lets anybody do anything here, and what browsers send
+ * for tracing and telemetry (`traceparent`, `sentry-trace`, `x-datadog-…`) is more than a list could keep up with.
+ */
+function allowedHeaders({ headers }: IncomingMessage): string {
+  const asked = headers['access-control-request-headers'] ?? '';
+  return isHeaderList.test(asked) ? `${ownHeaders}, ${asked}` : ownHeaders;
+}
+
+/** Names as RFC 9110 has them, with commas between. */
+const isHeaderList = /^[\w!#$%&'*+.^`|~-]+( *, *[\w!#$%&'*+.^`|~-]+)*$/;

@@ -1,25 +1,16 @@
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
 import { outageOf } from '../database/outage.ts';
-import { badInput, type ErrorCode, errorCodes, type Issue, Problem, secondsUntil } from '../errors.ts';
+import {
+  badInput,
+  type ErrorCode,
+  errorCodes,
+  HttpProblem,
+  type Issue,
+  Problem,
+  secondsUntil,
+} from '../errors.ts';
 import { currentRequest, type Logger, unexpected } from '../log.ts';
-
-/** A failure that is about HTTP rather than about connections, and so has a status of its own. */
-export class HttpProblem extends Problem {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-
-  constructor(
-    status: number,
-    code: ErrorCode,
-    message: string,
-    { headers = {}, ...details }: { headers?: Record<string, string>; remedy?: string } = {},
-  ) {
-    super(code, message, details);
-    this.status = status;
-    this.headers = headers;
-  }
-}
 
 /** `application/problem+json`, as RFC 9457 has it, with what a GraphQL error would say. */
 export const problemAnswer = z

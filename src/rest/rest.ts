@@ -2,12 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
-import { Problem } from '../errors.ts';
+import { HttpProblem, Problem } from '../errors.ts';
+import { assertNoBody, readJsonBody } from '../http/json-body.ts';
 import { currentRequest, type Logger } from '../log.ts';
-import { assertNoBody, readBody } from './body.ts';
 import { noQuery } from './input.ts';
 import { createOpenApi } from './openapi.ts';
-import { describeProblem, HttpProblem } from './problem.ts';
+import { describeProblem } from './problem.ts';
 import { type Answer, findRoute, type Route } from './route.ts';
 import { createRoutes } from './routes.ts';
 
@@ -72,7 +72,7 @@ async function answer(
   });
   if (record && caller) Object.assign(record, caller.actor);
 
-  const body = route.rules.body ? await readBody(request) : assertNoBody(request);
+  const body = route.rules.body ? await readJsonBody(request) : assertNoBody(request);
   const query = Object.fromEntries(new URLSearchParams(url.slice(pathname.length)));
   return route.run({ path: parameters, query, headers, body }, caller);
 }

@@ -1,0 +1,101 @@
+import type { IncomingMessage } from 'node:http';
+import { HttpProblem } from '../errors.ts';
+
+/** How many bytes the body of a request may have. */
+export const maxBodyBytes = 100_000;
+
+/** @throws HttpProblem (400) when there is a body */
+export function assertNoBody({ headers }: IncomingMessage): undefined {
+  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return;
+  throw new HttpProblem(400, 'BAD_USER_INPUT', 'This route takes no body.', { remedy: 'Leave it out.' });
+}
+
+/**
+ * The JSON object that the body of a request holds. The messages repeat nothing of the request.
+ *
+ * @throws HttpProblem (415, 413, 400) when the body is not declared as plain JSON in UTF-8, has more than `maxBodyBytes`
+ *   bytes, is no JSON object, or is cut off
+ */
+export async function readJsonBody(request: IncomingMessage): Promise<object> {
+  assertJson(request);
+  const value = parseJson(await readBytes(request));
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw unreadable('The body has to be one JSON object.', 'Send a JSON object: { … }.');
+}
+
+const asJson = 'Send JSON in UTF-8 with the header "Content-Type: application/json", and not compressed.';
+const knownCodings = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd', 'compress']);
+
+function assertJson({ headers }: IncomingMessage): void {
+  const { 'content-type': contentType = '', 'content-encoding': encoding = '' } = headers;
+  const [type = '', ...parameters] = contentType.split(';').map((part) => part.trim().toLowerCase());
+  if (type === '') throw unsupported('The request has no Content-Type.');
+  if (type !== 'application/json') throw unsupported('The Content-Type is not application/json.');
+  for (const parameter of parameters.filter(Boolean)) {
+    const [, charset] = /^charset *= *"?([^"]*)"?$/.exec(parameter) ?? [];
+    if (charset === undefined) throw unsupported('The Content-Type has a parameter other than charset.');
+    // The WHATWG Encoding Standard has it as another label of UTF-8.
+    if (charset !== 'utf-8' && charset !== 'utf8') {
+      throw unsupported('The Content-Type names a charset other than UTF-8.');
+    }
+  }
+  const coding = encoding.trim().toLowerCase();
+  if (coding === '' || coding === 'identity') return;
+  const named = knownCodings.has(coding) ? ` (Content-Encoding: ${coding})` : '';
+  throw new HttpProblem(
+    415,
+    'BAD_USER_INPUT',
+    `The body is compressed${named}; this server reads none that is.`,
+    {
+      // RFC 9110, 15.5.16: how a client learns that the coding is at fault, and not the type.
+      headers: { 'accept-encoding': 'identity' },
+      remedy: 'Send the body uncompressed, without the header Content-Encoding.',
+    },
+  );
+}
+
+function unsupported(message: string): HttpProblem {
+  return new HttpProblem(415, 'BAD_USER_INPUT', message, {
+    headers: { accept: 'application/json' },
+    remedy: asJson,
+  });
+}
+
+async function readBytes(request: IncomingMessage): Promise<Buffer> {
+  if (Number(request.headers['content-length']) > maxBodyBytes) throw tooLarge();
+  // Not `for await`, which would destroy the connection on leaving early, and the answer with it.
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.byteLength;
+      if (length <= maxBodyBytes) chunks.push(chunk);
+      else reject(tooLarge());
+    });
+    request.once('end', () => resolve(Buffer.concat(chunks)));
+    request.once('close', () => request.complete || reject(unreadable('The body is cut off.', asJson)));
+  });
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(utf8.decode(bytes));
+  } catch {
+    const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
+    throw unreadable(isGzip ? 'The body is compressed with gzip.' : 'The body is not JSON in UTF-8.', asJson);
+  }
+}
+
+function unreadable(message: string, remedy: string): HttpProblem {
+  return new HttpProblem(400, 'BAD_USER_INPUT', message, { remedy });
+}
+
+function tooLarge(): HttpProblem {
+  return new HttpProblem(413, 'BAD_USER_INPUT', `The body has more than ${maxBodyBytes} bytes.`, {
+    // What is left of the body stands in the way of another request.
+    headers: { connection: 'close' },
+    remedy: `Send at most ${maxBodyBytes} bytes.`,
+  });
+}
