@@ -219,7 +219,7 @@ describe('the list of projects', () => {
 });
 
 describe('an administrator of some projects', () => {
-  test('sees these alone, renames these alone, and makes none', async () => {
+  test('sees these alone, and makes and renames none', async () => {
     const organisation = await server.newOrganisation();
     const { client, newProject } = organisation;
     const [one, two, three] = [await newProject('One'), await newProject('Two'), await newProject('Three')];
@@ -231,15 +231,50 @@ describe('an administrator of some projects', () => {
       { id: one, name: 'One' },
       { id: two, name: 'Two' },
     ]);
-    expect((await rename(limited, two, 'Second')).name).toBe('Second');
-    expect(await refusal(rename(limited, three, 'Third'))).toMatchObject({ code: 'NOT_FOUND' });
     expect(await refusal(create(limited, 'Four'))).toMatchObject({ code: 'FORBIDDEN' });
     expect((await projectsOf(client)).map(({ name }) => name)).toEqual([
       'One',
-      'Second',
       'Test project',
       'Three',
+      'Two',
     ]);
+    expect(await refusal(rename(limited, three, 'Third'))).toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  test('cannot find out what hidden projects are called, and whether there are any', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, newProject } = organisation;
+    const [mine, hidden] = [await newProject('Mine'), await newProject('Hidden')];
+    const { key } = await createKey(client, { projectIds: [mine] });
+    const limited = server.clientFor(key);
+    const answers = [
+      // A name that a hidden project has, one that none has, and its own.
+      rename(limited, mine, 'Hidden'),
+      rename(limited, mine, 'Free'),
+      rename(limited, mine, 'Mine'),
+      // A project that is hidden, and one that is nowhere.
+      rename(limited, hidden, 'Free'),
+      rename(limited, randomUUID(), 'Free'),
+      create(limited, 'Hidden'),
+      create(limited, 'Free'),
+    ];
+    const refusals = await Promise.all(answers.map(refusal));
+    for (const each of refusals) expect(each).toEqual(refusals[0]);
+    expect(refusals[0]).toMatchObject({ code: 'FORBIDDEN' });
+    const granting = [hidden, randomUUID()].map((id) => createKey(limited, { projectIds: [id] }));
+    const [one, two] = await Promise.all(granting.map(refusal));
+    expect(one).toEqual(two);
+    // Nor by what an administrator of everything has tried in this project.
+    await refusal(rename(client, mine, 'Hidden'));
+    const { auditEvents } = await limited.request<{ auditEvents: { nodes: object[] } }>(
+      '{ auditEvents { nodes { action outcome targetName } } }',
+    );
+    expect(auditEvents.nodes[0]).toEqual({
+      action: 'RENAME_PROJECT',
+      outcome: 'NAME_TAKEN',
+      targetName: null,
+    });
+    expect((await eventsOf(client)).at(-1)).toMatchObject({ targetName: 'Hidden' });
   });
 
   test('and without access:admin nobody makes or renames any', async () => {

@@ -130,7 +130,7 @@ describe('the audit trail', () => {
         'FORBIDDEN',
         { action: 'RENAME_PROJECT', projectId: id, targetName: 'Theirs' },
       ],
-      [() => someClient.request(rename, { id, name: 'Theirs' }), 'NOT_FOUND', { action: 'RENAME_PROJECT' }],
+      [() => someClient.request(rename, { id, name: 'Theirs' }), 'FORBIDDEN', { action: 'RENAME_PROJECT' }],
       [
         () => client.request(rename, { id: projectId, name: 'Renamed' }),
         'NAME_TAKEN',

@@ -63,7 +63,7 @@ export class Caller {
   assertMay(...oneOf: [Scope, ...Scope[]]): void {
     if (oneOf.some((scope) => this.scopes.has(scope))) return;
     const names = oneOf.join(' or ');
-    throw new Problem('FORBIDDEN', `This ${this.#credential} lacks the scope ${names}.`, {
+    throw new Problem('FORBIDDEN', `This ${this.credentialKind} lacks the scope ${names}.`, {
       remedy: `Use one that has ${names}.`,
     });
   }
@@ -78,8 +78,8 @@ export class Caller {
     if (projectId !== null && this.projectIds.has(projectId)) return;
     const message =
       projectId === null
-        ? `This ${this.#credential} is limited to projects, and this is outside of all of them.`
-        : `This ${this.#credential} is limited to other projects.`;
+        ? `This ${this.credentialKind} is limited to projects, and this is outside of all of them.`
+        : `This ${this.credentialKind} is limited to other projects.`;
     throw new Problem('FORBIDDEN', message, {
       issues: [{ path, message }],
       remedy: 'Name one of the projects that `viewer` lists, or use a credential that is not limited.',
@@ -89,12 +89,13 @@ export class Caller {
   /** @throws Problem `FORBIDDEN` when the caller is limited to some projects */
   assertUnlimited(): void {
     if (!this.projectIds) return;
-    throw new Problem('FORBIDDEN', `This ${this.#credential} is limited to projects.`, {
+    throw new Problem('FORBIDDEN', `This ${this.credentialKind} is limited to projects.`, {
       remedy: 'Use one that is not limited to projects.',
     });
   }
 
-  get #credential(): string {
+  /** What the caller signed in with, in the words of messages. */
+  get credentialKind(): string {
     return this.keyId === null ? 'token' : 'API key';
   }
 }

@@ -45,7 +45,8 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
       type: Renamed,
       nullable: true,
       description:
-        'Gives a project another name. Its id and its connections stay. Needs the scope access:admin.',
+        'Gives a project another name. Its id and its connections stay. Needs the scope access:admin, not limited to ' +
+        'projects.',
       args: {
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the project.' }),
         name: t.arg.string({

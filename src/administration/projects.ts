@@ -46,6 +46,8 @@ export async function renameProject(
   const attempt = { action: 'RENAME_PROJECT', projectId: id, targetName: name } as const;
   return auditRefusals(parts, caller, attempt, async () => {
     caller.assertMay('access:admin');
+    // Names are unique in the organisation, so whether one is free tells the names of projects that are hidden.
+    caller.assertUnlimited();
     const work = parts.database.fork(caller.orgId).transactional(async (em) => {
       const project = await em.findOne(Project, { $and: [{ id }, visibleTo(caller)] });
       if (!project) {

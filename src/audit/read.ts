@@ -66,12 +66,18 @@ async function list({ database }: AuditParts, caller: Caller, options: ListEvent
     .fork(caller.orgId)
     .find(AuditEvent, where, { orderBy: { seq: 'desc' }, limit: options.first + 1 });
   const nodes = found.slice(0, options.first);
+  if (caller.projectIds) nodes.forEach(hideOtherProjects);
   const last = nodes.at(-1);
   return {
     nodes,
     hasNextPage: found.length > options.first,
     endCursor: last ? encodePlace('event', last.seq) : null,
   };
+}
+
+/** A name that a project could not have is that of another project, which may be hidden from who reads. */
+function hideOtherProjects(event: AuditEvent): void {
+  if (event.action === 'RENAME_PROJECT' && event.outcome === 'NAME_TAKEN') event.targetName = null;
 }
 
 function seqOf(cursor: string): number {

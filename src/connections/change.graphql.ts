@@ -1,6 +1,7 @@
 import { type App, typeNameOf } from '../apps/app.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
+import { selectedPaths } from '../graphql/selection.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import {
   connectionName,
@@ -25,9 +26,14 @@ export function defineConnectionChanges(
     builder,
     types,
     'VerifyAppConnectionPayload',
-    'What came of asking the app.',
+    'What came of asking the app. Without `connections:read` it shows `id` and `verification`.',
   );
-  const Restored = definePayload(builder, types, 'RestoreAppConnectionPayload', 'What was restored.');
+  const Restored = definePayload(
+    builder,
+    types,
+    'RestoreAppConnectionPayload',
+    'What was restored. Without `connections:read` it shows `id`, `version` and a new name.',
+  );
   const Removed = builder.objectRef<Deleted>('DeleteAppConnectionPayload').implement({
     description: 'What was deleted.',
     fields: (t) => ({
@@ -48,8 +54,13 @@ export function defineConnectionChanges(
         'Asks the app again whether the credentials work, and keeps the outcome in `verification`. An app that ' +
         'cannot be asked is an outcome, not an error.',
       args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
-      resolve: async (_, { id }, context) => ({
-        appConnection: await verifyConnection(context.connections, callerOf(context), id),
+      resolve: async (_, { id }, context, info) => ({
+        appConnection: await verifyConnection(
+          context.connections,
+          callerOf(context),
+          id,
+          selectedPaths(info, 'appConnection'),
+        ),
       }),
     }),
     deleteAppConnection: t.field({
@@ -85,8 +96,14 @@ export function defineConnectionChanges(
           validate: { schema: connectionName },
         }),
       },
-      resolve: async (_, { id, name }, context) => ({
-        appConnection: await restoreConnection(context.connections, callerOf(context), id, name),
+      resolve: async (_, { id, name }, context, info) => ({
+        appConnection: await restoreConnection(
+          context.connections,
+          callerOf(context),
+          id,
+          name,
+          selectedPaths(info, 'appConnection'),
+        ),
       }),
     }),
   }));
@@ -135,7 +152,12 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       ...(moving && { [moving.flag]: t.boolean({ description: moving.description }) }),
     }),
   });
-  const Payload = definePayload(builder, types, `Update${typeName}ConnectionPayload`, 'What was changed.');
+  const Payload = definePayload(
+    builder,
+    types,
+    `Update${typeName}ConnectionPayload`,
+    'What was changed. Without `connections:read` it shows `id`, `version`, and what was sent.',
+  );
   builder.mutationField(`update${typeName}Connection`, (t) =>
     t.field({
       type: Payload,
@@ -145,7 +167,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
         input: t.arg({ type: Input, required: true, description: 'What is to change.' }),
       },
-      resolve: async (_, { id, input }, context) => {
+      resolve: async (_, { id, input }, context, info) => {
         const { connections, request } = context;
         const appConnection = await updateConnection(
           connections,
@@ -154,6 +176,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
           id,
           input,
           request.signal,
+          selectedPaths(info, 'appConnection'),
         );
         return { appConnection };
       },

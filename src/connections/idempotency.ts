@@ -1,8 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Caller } from '../access/caller.ts';
 import { Problem } from '../errors.ts';
+import { AppConnection } from './app-connection.entity.ts';
 import { IdempotentRequest } from './idempotency.entity.ts';
 import type { ConnectionParts } from './parts.ts';
+import { connectionNotFound } from './read.ts';
 
 const keptMs = 86_400_000;
 
@@ -23,7 +25,8 @@ export type Keep = (em: EntityManager, outcome: () => object) => Promise<void>;
  *
  * @param work does it, and keeps the outcome in the transaction of the change
  * @param recall makes the result out of the kept outcome
- * @throws Problem `IDEMPOTENCY_CONFLICT` when something else was done under this key
+ * @throws Problem `IDEMPOTENCY_CONFLICT` when something else was done under this key; `NOT_FOUND` when it was done to a
+ *   connection that the caller may not see any more
  */
 export async function once<T>(
   { database, vault }: ConnectionParts,
@@ -45,6 +48,7 @@ export async function once<T>(
       .findOne(IdempotentRequest, { ...name, createdAt: { $gt: oldest() } });
     if (!done) return undefined;
     if (done.fingerprint !== fingerprint) throw conflict();
+    await assertStillVisible(database.fork(orgId), caller, done.outcome);
     return { result: recall(done.outcome) };
   };
   const before = await find();
@@ -65,6 +69,18 @@ export async function once<T>(
     if (meanwhile) return meanwhile.result;
     throw error;
   }
+}
+
+/** The projects of a caller may be others than when the request was carried out, and so may that of the connection. */
+async function assertStillVisible(
+  em: EntityManager,
+  { orgId, projectIds }: Caller,
+  { id, projectId }: Record<string, unknown>,
+): Promise<void> {
+  if (!projectIds) return;
+  const connection = await em.findOne(AppConnection, { id: String(id), orgId }, { fields: ['projectId'] });
+  const place = connection ? connection.projectId : projectId;
+  if (typeof place !== 'string' || !projectIds.has(place)) throw connectionNotFound();
 }
 
 /** Forgets what is older than a day. */

@@ -28,6 +28,13 @@ export async function outboundFor({ outbound, limits }: ConnectionParts, caller:
   return outbound;
 }
 
+/** The app of this id, which is one of those that there are. */
+export function appById({ apps }: Pick<ConnectionParts, 'apps'>, id: string): App {
+  const app = apps.find((each) => each.id === id);
+  if (!app) throw new TypeError(`There is no app ${id}.`);
+  return app;
+}
+
 /** The app and the method of a stored connection. */
 export function appAndMethodOf(
   { apps }: Pick<ConnectionParts, 'apps'>,

@@ -40,7 +40,7 @@ export async function getConnection(
     caller.assertMay('connections:read');
     const connection = await readTogether(parts, caller)(id);
     if (connection && (!app || connection.app === app)) return connection;
-    throw notFound();
+    throw connectionNotFound();
   });
 }
 
@@ -161,7 +161,7 @@ export async function readConnection(
   const conditions = allOf([...visibleTo(caller), ...where]);
   const [connection] = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
   if (connection) return connection;
-  throw notFound();
+  throw connectionNotFound();
 }
 
 function ofApp(app: string | undefined): Sql[] {
@@ -198,10 +198,11 @@ export async function findConnection(
     },
   );
   if (connection) return connection;
-  throw notFound();
+  throw connectionNotFound();
 }
 
-function notFound(): Problem {
+/** What is said of a connection that is not there for this caller, for whatever reason. */
+export function connectionNotFound(): Problem {
   return new Problem('NOT_FOUND', 'There is no such connection.', {
     remedy: 'Check the id or the name, and that the API key belongs to the right organisation.',
   });

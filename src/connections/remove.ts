@@ -6,6 +6,7 @@ import { AppConnection } from './app-connection.entity.ts';
 import { type ChangeTarget, changeConnection } from './change.ts';
 import { type Keep, once } from './idempotency.ts';
 import type { ConnectionParts } from './parts.ts';
+import { assertMaySelect, type FieldPaths, restorePayloadFields } from './payload.ts';
 import { keepingNamesApart } from './place.ts';
 import { findConnection } from './read.ts';
 
@@ -45,7 +46,7 @@ export async function deleteConnection(
           else connection.deletedAt = deletedAt;
           return ['deletedAt'];
         },
-        keep: (em) => keep(em, () => deleted),
+        keep: (em, { projectId }) => keep(em, () => ({ ...deleted, projectId })),
       });
       return deleted;
     };
@@ -59,6 +60,7 @@ export async function deleteConnection(
 /**
  * Brings a deleted connection back, under its old name or another.
  *
+ * @param selected the fields that the caller wants to be shown, by their paths
  * @throws Problem `FORBIDDEN`, `NOT_FOUND` (also when it is too late), `NAME_TAKEN`
  */
 export async function restoreConnection(
@@ -66,10 +68,12 @@ export async function restoreConnection(
   caller: Caller,
   id: string,
   name: string | null | undefined,
+  selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const action = 'RESTORE_CONNECTION';
   return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
     caller.assertMay('connections:write');
+    assertMaySelect(caller, restorePayloadFields(name), selected);
     const place = await findConnection(
       parts.database.fork(caller.orgId),
       caller,

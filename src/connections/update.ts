@@ -18,7 +18,8 @@ import {
 } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import { notOfMethod, type UpdateConnection } from './input.ts';
-import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
+import { appAndMethodOf, appById, type ConnectionParts, outboundFor } from './parts.ts';
+import { assertMaySelect, type FieldPaths, updatePayloadFields } from './payload.ts';
 import { assertNameFree, keepingNamesApart } from './place.ts';
 import { findConnection } from './read.ts';
 import { recall, snapshot } from './snapshot.ts';
@@ -32,6 +33,7 @@ const credentialsPath = ['input', 'credentials'];
  *
  * @param appId the id of the app; a connection to another app is not found
  * @param signal aborts when the caller hangs up, who then finds nothing changed that the app was asked about
+ * @param selected the fields that the caller wants to be shown, by their paths
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `NAME_TAKEN`, `BAD_USER_INPUT` (a secret is missing, or
  *   the app's organisation would be another), or what the app's diagnosis says
  */
@@ -42,11 +44,13 @@ export async function updateConnection(
   id: string,
   input: UpdateConnection,
   signal?: AbortSignal,
+  selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const { idempotencyKey, ...asked } = input;
   const request = { update: id, ...asked };
   return auditRefusals(parts, caller, { action: 'UPDATE_CONNECTION', connectionId: id }, () => {
     caller.assertMay('connections:write');
+    assertMaySelect(caller, updatePayloadFields(appById(parts, appId), input), selected);
     const work = (keep: Keep) => change(parts, caller, { app: appId, id }, input, keep, signal);
     return once(parts, caller, { idempotencyKey, request }, work, recall);
   });

@@ -6,22 +6,26 @@ import { sql } from '../database/sql.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { assertCanAsk, openCredentials, outcomeColumns, part } from './credentials.ts';
 import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
+import { assertMaySelect, type FieldPaths, verifyPayloadFields } from './payload.ts';
 import { findConnection, readConnection } from './read.ts';
 
 /**
  * Asks the app again whether the stored credentials work, and keeps the outcome. That is no change of the connection:
  * its version stays.
  *
+ * @param selected the fields that the caller wants to be shown, by their paths
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`
  */
 export async function verifyConnection(
   parts: ConnectionParts,
   caller: Caller,
   id: string,
+  selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const action = 'VERIFY_CONNECTION';
   return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
     caller.assertMay('connections:verify');
+    assertMaySelect(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
     const em = parts.database.fork(orgId);
     const before = await findConnection(em, caller, { id }, { withSecrets: true });

@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import type { Caller } from '../access/caller.ts';
 import { type App, typeNameOf } from '../apps/app.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import { appAndMethodOf, type ConnectionParts } from '../connections/parts.ts';
+import { type FieldPaths, isCovered, readScope } from '../connections/payload.ts';
 import type { Deleted } from '../connections/remove.ts';
 
 const id = z.guid().meta({ description: 'The id, which never changes.' });
@@ -36,6 +38,17 @@ export function connectionAnswer(app: App) {
       credentials: shownCredentials(app),
     })
     .meta({ id: `${typeNameOf(app)}Connection`, description: `A connection to ${app.name}.` });
+}
+
+/** What the answer to a change shows: without `connections:read` only what was sent and what the change produced. */
+export function changedAnswer(app: App, connection: ConnectionAnswer) {
+  const part = connection.partial().required({ id: true, version: true });
+  return z.union([connection, part]).meta({
+    id: `Changed${typeNameOf(app)}Connection`,
+    description:
+      `A connection to ${app.name} as it is now. To a key without \`connections:read\` only its id, its version and ` +
+      'what the request itself has.',
+  });
 }
 
 /** The zod schema of such a connection. */
@@ -90,6 +103,30 @@ export function showConnection(parts: ConnectionParts, connection: AppConnection
     app: connection.app,
     method: connection.method,
     credentials: Object.fromEntries(shown),
+  };
+}
+
+/**
+ * A connection that a caller has changed.
+ *
+ * @param fields what is shown without `connections:read`
+ */
+export function showChanged(
+  parts: ConnectionParts,
+  caller: Caller,
+  connection: AppConnection,
+  fields: FieldPaths,
+) {
+  const shown = showConnection(parts, connection);
+  if (caller.scopes.has(readScope)) return shown;
+  const credentials = Object.entries(shown.credentials).filter(([name]) =>
+    isCovered(fields, `credentials.${name}`),
+  );
+  const { id, version } = shown;
+  return {
+    ...{ id, version },
+    ...Object.fromEntries(Object.entries(shown).filter(([name]) => isCovered(fields, name))),
+    ...(credentials.length > 0 && { credentials: Object.fromEntries(credentials) }),
   };
 }
 

@@ -4,6 +4,7 @@ import type { AppConnection } from '../connections/app-connection.entity.ts';
 import { createConnection } from '../connections/create.ts';
 import { connectionName } from '../connections/input.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
+import { updatePayloadFields } from '../connections/payload.ts';
 import { getConnection, getConnectionByName } from '../connections/read.ts';
 import { deleteConnection } from '../connections/remove.ts';
 import { updateConnection } from '../connections/update.ts';
@@ -11,8 +12,10 @@ import type { ErrorCode } from '../errors.ts';
 import {
   availableAnswer,
   type ConnectionAnswer,
+  changedAnswer,
   deletedAnswer,
   showAvailable,
+  showChanged,
   showConnection,
   showDeleted,
 } from './answers.ts';
@@ -47,6 +50,7 @@ export function createAppRoutes(
   connection: ConnectionAnswer,
 ): Route[] {
   const one = z.object({ appConnection: connection });
+  const changed = changedAnswer(app, connection);
   const show = (found: AppConnection) => showConnection(parts, found);
   return [
     route(
@@ -124,12 +128,14 @@ export function createAppRoutes(
         id: `update${typeNameOf(app)}Connection`,
         summary: `Changes a connection. New credentials replace the old ones only if ${app.name} accepts them.`,
         rules: { path: idPath, query: noQuery, headers: repeatable, body: updateBody(app) },
-        answer: one,
+        answer: z.object({ appConnection: changed }),
         codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
       },
       async ({ path: { id }, headers, body }, caller) => {
         const input = { ...body, ...keyOf(headers) };
-        return { body: { appConnection: show(await updateConnection(parts, caller, app.id, id, input)) } };
+        const connection = await updateConnection(parts, caller, app.id, id, input);
+        const fields = updatePayloadFields(app, input);
+        return { body: { appConnection: showChanged(parts, caller, connection, fields) } };
       },
     ),
     route(

@@ -146,6 +146,15 @@ export const operations: Readonly<Record<string, Operation>> = {
       ({ connectionId: id }) => ({ id, input: { credentials: { apiToken: 'a-second-token' } } }),
     ),
   },
+  'Mutation.updateOktaConnection (with nothing)': {
+    needs: write,
+    ask: graphql(
+      `mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+        updateOktaConnection(id: $id, input: $input) { appConnection { id version } }
+      }`,
+      ({ connectionId: id }) => ({ id, input: {} }),
+    ),
+  },
   'Mutation.verifyAppConnection': {
     needs: verify,
     ask: mutationOfId('verifyAppConnection', 'appConnection { id }', ({ connectionId }) => connectionId),
@@ -196,6 +205,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   'Mutation.renameProject': {
     needs: admin,
+    isForUnlimited: true,
     ask: graphql(
       'mutation ($id: UUID!, $name: String!) { renameProject(id: $id, name: $name) { project { id } } }',
       ({ projectId: id }) => ({ id, name: freshName() }),

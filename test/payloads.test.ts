@@ -1,0 +1,281 @@
+import { randomUUID } from 'node:crypto';
+import { type GraphQLOutputType, getNamedType, isInterfaceType, isObjectType } from 'graphql';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Scope, scopes } from '../src/access/caller.ts';
+import { createApps } from '../src/apps/index.ts';
+import { createSchema } from '../src/graphql/schema.ts';
+import { eventsOf } from './testkit/access.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { at, oktaBody, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  server = await startTestServer();
+  organisation = await server.newOrganisation();
+});
+afterAll(() => server.close());
+
+const schema = createSchema(createApps({ trustedHosts: new Set() }));
+
+/** Every leaf below a type by its path, so that a field that is new to the schema is asked for too. */
+function leavesOf(type: GraphQLOutputType, path: readonly string[] = []): string[] {
+  const named = getNamedType(type);
+  if (isInterfaceType(named)) {
+    const paths = schema.getPossibleTypes(named).flatMap((possible) => leavesOf(possible, path));
+    return [...new Set(paths)];
+  }
+  if (!isObjectType(named)) return [path.join('.')];
+  return Object.values(named.getFields()).flatMap((field) => leavesOf(field.type, [...path, field.name]));
+}
+
+const connectionType = schema.getType('AppConnection');
+if (!isObjectType(connectionType)) throw new Error('The schema has no connections.');
+const everything = leavesOf(connectionType);
+const verification = everything.filter((path) => path.startsWith('verification.'));
+const tokenOwner = everything.filter((path) => path.startsWith('credentials.tokenOwner.'));
+
+/** The selection of one leaf. */
+function select(path: string): string {
+  const [first = '', ...rest] = path.split('.');
+  if (rest.length === 0) return first;
+  const below = select(rest.join('.'));
+  return first === 'credentials' && rest[0] !== 'instanceUrl'
+    ? `credentials { ... on OktaCredentials { ${below} } }`
+    : `${first} { ${below} }`;
+}
+
+async function newConnection(differing: Record<string, unknown> = {}) {
+  const input = okta({ name: `c-${randomUUID()}`, description: 'Not for everybody', ...differing });
+  const made = await organisation.client.request<Created>(createMutation, input);
+  return made.createOktaConnection.appConnection;
+}
+
+/** Sends an operation whose payload has one connection, and gives the connection or the error. */
+async function ask(apiKey: string, field: string, args: string, variables: object, selection: string) {
+  const declared = { id: '$id: UUID!', input: '$input: ', name: '$name: String' };
+  const types: Record<string, string> = {
+    createOktaConnection: 'CreateOktaConnectionInput!',
+    updateOktaConnection: 'UpdateOktaConnectionInput!',
+  };
+  const names = Object.keys(variables) as (keyof typeof declared)[];
+  const definitions = names.map((name) =>
+    name === 'input' ? `${declared.input}${types[field]}` : declared[name],
+  );
+  const query = `mutation (${definitions}) { ${field}(${args}) { appConnection { ${selection} } } }`;
+  const { text } = await restClient(server.url, apiKey)('POST', '/graphql', { query, variables });
+  const body = JSON.parse(text);
+  return { connection: at(body, 'data', field, 'appConnection'), error: at(body, 'errors', 0) };
+}
+
+const update = (input: object) => ({
+  field: 'updateOktaConnection',
+  args: 'id: $id, input: $input',
+  variables: async () => ({ id: (await newConnection()).id, input }),
+});
+const restore = (name: () => object) => ({
+  field: 'restoreAppConnection',
+  args: 'id: $id, name: $name',
+  variables: async () => {
+    const { id } = await newConnection();
+    await restClient(server.url, organisation.apiKey)('DELETE', `/api/v1/app-connections/okta/${id}`);
+    return { id, name: null, ...name() };
+  },
+});
+
+/** Each change, the scope that it needs, and what its payload shows to those who have that scope alone. */
+const changes: [
+  string,
+  Scope,
+  { field: string; args: string; variables: () => Promise<object> },
+  string[],
+][] = [
+  [
+    'create',
+    'connections:write',
+    {
+      field: 'createOktaConnection',
+      args: 'input: $input',
+      variables: async () => okta({ name: `c-${randomUUID()}` }),
+    },
+    everything,
+  ],
+  ['an empty update', 'connections:write', update({}), ['id', 'version']],
+  [
+    'a new name',
+    'connections:write',
+    update({
+      get name() {
+        return `c-${randomUUID()}`;
+      },
+    }),
+    ['id', 'version', 'name'],
+  ],
+  [
+    'a new description',
+    'connections:write',
+    update({ description: 'New' }),
+    ['id', 'version', 'description'],
+  ],
+  ['no description', 'connections:write', update({ description: null }), ['id', 'version', 'description']],
+  [
+    'the same host again',
+    'connections:write',
+    update({ credentials: { instanceUrl: 'https://example.okta.com' } }),
+    ['id', 'version', 'credentials.instanceUrl'],
+  ],
+  [
+    'a new token',
+    'connections:write',
+    update({ credentials: { apiToken: 'a-second-token' } }),
+    ['id', 'version', ...verification, ...tokenOwner],
+  ],
+  [
+    'verify',
+    'connections:verify',
+    {
+      field: 'verifyAppConnection',
+      args: 'id: $id',
+      variables: async () => ({ id: (await newConnection()).id }),
+    },
+    ['id', ...verification],
+  ],
+  ['restore', 'connections:write', restore(() => ({})), ['id', 'version']],
+  [
+    'restore under a new name',
+    'connections:write',
+    restore(() => ({ name: `c-${randomUUID()}` })),
+    ['id', 'version', 'name'],
+  ],
+];
+
+describe('without connections:read, the payload of a change shows what was sent and what the change produced', () => {
+  test.each(changes)('%s', async (_, scope, { field, args, variables }, shown) => {
+    const apiKey = await organisation.newKey([scope]);
+    const seen: string[] = [];
+    for (const path of everything) {
+      const { connection, error } = await ask(apiKey, field, args, await variables(), select(path));
+      if (error === undefined && at(connection, ...path.split('.')) !== undefined) seen.push(path);
+      else {
+        expect(connection).toBeUndefined();
+        expect(error).toMatchObject({
+          message: expect.stringContaining(path),
+          extensions: { code: 'FORBIDDEN', remedy: expect.stringContaining('connections:read') },
+        });
+      }
+    }
+    expect(seen.sort()).toEqual([...shown].sort());
+  });
+
+  test.each(changes)('with it, everything: %s', async (_, scope, { field, args, variables }) => {
+    const apiKey = await organisation.newKey([scope, 'connections:read']);
+    const selection = everything.map(select).join(' ');
+    const { connection, error } = await ask(apiKey, field, args, await variables(), selection);
+    expect(error).toBeUndefined();
+    for (const path of everything) expect(at(connection, ...path.split('.')), path).toBeDefined();
+  });
+});
+
+describe('who lacks connections:read is refused before anything is done', () => {
+  test('when the payload is to show more, which leaves an event', async () => {
+    const { id, version } = await newConnection();
+    const apiKey = await organisation.newKey(['connections:write', 'connections:verify']);
+    const before = await server.asOwner().execute('select * from app_connection where id = ?', [id]);
+    const input = { description: 'New' };
+    await ask(apiKey, 'updateOktaConnection', 'id: $id, input: $input', { id, input }, 'name');
+    await ask(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'version');
+    expect(version).toBe(1);
+    expect(await server.asOwner().execute('select * from app_connection where id = ?', [id])).toEqual(before);
+    const events = (await eventsOf(organisation.client)).slice(-2);
+    expect(events.map(({ action, outcome }) => [action, outcome])).toEqual([
+      ['UPDATE_CONNECTION', 'FORBIDDEN'],
+      ['VERIFY_CONNECTION', 'FORBIDDEN'],
+    ]);
+  });
+
+  test.each([
+    ['under an alias', 'id: name'],
+    ['in a fragment on the type', '... on AppConnection { ... on AppConnection { name } }'],
+    ['of the credentials', 'credentials { ... on OktaCredentials { address: instanceUrl } }'],
+    ['with a condition that holds', 'name @include(if: true)'],
+    ['with another that does not hold', 'name @skip(if: false)'],
+    ['in two places, of which one is left out', 'name @skip(if: true) ... @include(if: true) { name }'],
+  ])('when a field is selected %s', async (_, selection) => {
+    const { id, name } = await newConnection();
+    const apiKey = await organisation.newKey(['connections:write']);
+    const variables = { id, input: {} };
+    // Over and over, because what is asked often may be carried out in another way.
+    for (let time = 0; time < 12; time += 1) {
+      const args = 'id: $id, input: $input';
+      const { connection, error } = await ask(apiKey, 'updateOktaConnection', args, variables, selection);
+      expect(JSON.stringify([connection, error])).not.toContain(name);
+      expect(error).toMatchObject({ extensions: { code: 'FORBIDDEN' } });
+    }
+  });
+
+  test('but not for what a condition leaves out', async () => {
+    const { id } = await newConnection();
+    const apiKey = await organisation.newKey(['connections:write']);
+    const query = `mutation ($id: UUID!, $mayRead: Boolean!) {
+      renamed: updateOktaConnection(id: $id, input: {}) { appConnection { id ...More @include(if: $mayRead) } }
+    }
+    fragment More on AppConnection { name description }`;
+    const rest = restClient(server.url, apiKey);
+    for (let time = 0; time < 12; time += 1) {
+      const allowed = await rest('POST', '/graphql', { query, variables: { id, mayRead: false } });
+      expect(JSON.parse(allowed.text)).toEqual({ data: { renamed: { appConnection: { id } } } });
+      const refused = await rest('POST', '/graphql', { query, variables: { id, mayRead: true } });
+      expect(at(JSON.parse(refused.text), 'errors', 0, 'extensions', 'code')).toBe('FORBIDDEN');
+    }
+  });
+});
+
+describe('over REST, without connections:read', () => {
+  const path = '/api/v1/app-connections/okta';
+
+  test.each<[string, object, string[]]>([
+    ['an empty change', {}, []],
+    ['a version', { version: 1 }, []],
+    ['a description', { description: 'New' }, ['description']],
+    ['the same host', { credentials: { instanceUrl: 'https://example.okta.com' } }, ['credentials']],
+    ['a new token', { credentials: { apiToken: 'a-second-token' } }, []],
+  ])('a change answers with the id, the version and what was sent: %s', async (_, body, shown) => {
+    const { id } = await newConnection();
+    const answer = await restClient(server.url, await organisation.newKey(['connections:write']))(
+      'PATCH',
+      `${path}/${id}`,
+      body,
+    );
+    expect(answer.status).toBe(200);
+    expect(Object.keys(Object(at(answer.body, 'appConnection')))).toEqual(['id', 'version', ...shown]);
+    const full = await restClient(server.url, organisation.apiKey)('PATCH', `${path}/${id}`, body);
+    expect(Object.keys(Object(at(full.body, 'appConnection')))).toHaveLength(13);
+  });
+
+  test('a create shows all that was sent', async () => {
+    const rest = restClient(server.url, await organisation.newKey(['connections:write']));
+    const { body } = await rest('POST', path, oktaBody({ name: `c-${randomUUID()}` }));
+    expect(Object.keys(Object(at(body, 'appConnection')))).toHaveLength(13);
+  });
+});
+
+test('a scope set of every scope but connections:read reads no connection by any change', async () => {
+  const { id, name, credentialsHash } = await newConnection();
+  const apiKey = await organisation.newKey(scopes.filter((scope) => scope !== 'connections:read'));
+  const rest = restClient(server.url, apiKey);
+  const path = `/api/v1/app-connections/okta/${id}`;
+  const texts = [
+    (await rest('PATCH', path, {})).text,
+    (await rest('PATCH', path, { description: 'New' })).text,
+    (await rest('DELETE', path)).text,
+    JSON.stringify(await ask(apiKey, 'restoreAppConnection', 'id: $id', { id }, 'id version')),
+    JSON.stringify(await ask(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'id verification { status }')),
+  ];
+  for (const text of texts) {
+    expect(text).toContain(id);
+    expect(text).not.toContain(name);
+    expect(text).not.toContain(credentialsHash);
+    expect(text).not.toContain('example.okta.com');
+  }
+});

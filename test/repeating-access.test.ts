@@ -1,0 +1,153 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { at, createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const path = '/api/v1/app-connections/okta';
+
+let provider: TestProvider;
+let server: TestServer;
+let organisation: TestOrganisation;
+let otherProjectId: string;
+beforeAll(async () => {
+  provider = await startProvider();
+  server = await startTestServer({ config: provider.settings() });
+  organisation = await server.newOrganisation();
+  otherProjectId = await organisation.newProject('Other');
+});
+afterAll(async () => {
+  await server.close();
+  await provider.stop();
+});
+
+/** A client with a token of one person, whose scopes and projects are as the provider says at the moment. */
+async function personWith(claims: { projects?: string[]; scope?: string }, sub = 'ada') {
+  const scope = 'connections:read connections:write';
+  return restClient(server.url, await provider.forge({ org: organisation.orgId, sub, scope, ...claims }));
+}
+
+const newName = () => `c-${randomUUID()}`;
+
+/** A connection in the project, and a client that may change it. */
+async function newConnection() {
+  const { projectId } = organisation;
+  const before = await personWith({ projects: [projectId] });
+  const connection = await createOver(before, { name: newName(), projectId });
+  return { before, connection };
+}
+
+const graphqlUpdate = `mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+  updateOktaConnection(id: $id, input: $input) { appConnection { name credentialsHash } }
+}`;
+const graphqlDelete = `mutation ($id: UUID!, $key: String) {
+  deleteAppConnection(id: $id, idempotencyKey: $key) { restorableUntil }
+}`;
+
+test.each<
+  [string, (id: string, key: string) => [string, string, object | undefined, Record<string, string>]]
+>([
+  ['update over REST', (id, key) => ['PATCH', `${path}/${id}`, {}, { 'idempotency-key': key }]],
+  ['delete over REST', (id, key) => ['DELETE', `${path}/${id}`, undefined, { 'idempotency-key': key }]],
+  [
+    'purge over REST',
+    (id, key) => ['DELETE', `${path}/${id}?purge=true`, undefined, { 'idempotency-key': key }],
+  ],
+  [
+    'update over GraphQL',
+    (id, key) => [
+      'POST',
+      '/graphql',
+      { query: graphqlUpdate, variables: { id, input: { description: 'New', idempotencyKey: key } } },
+      {},
+    ],
+  ],
+  [
+    'delete over GraphQL',
+    (id, key) => ['POST', '/graphql', { query: graphqlDelete, variables: { id, key } }, {}],
+  ],
+])(
+  '%s, repeated by somebody who may not see its project any more, finds no connection',
+  async (_, request) => {
+    const { before, connection } = await newConnection();
+    const sent = request(connection.id, randomUUID());
+    const first = await before(...sent);
+    expect(first.status).toBe(200);
+    expect((await before(...sent)).text).toBe(first.text);
+
+    for (const projects of [[otherProjectId], []]) {
+      const after = await personWith({ projects });
+      const repeated = await after(...sent);
+      expect(repeated.text).toContain('NOT_FOUND');
+      expect(repeated.text).not.toContain(connection.name);
+      expect(repeated.text).not.toContain(connection.credentialsHash);
+      expect(repeated.text).not.toContain('restorableUntil');
+    }
+    const again = await personWith({ projects: [otherProjectId, organisation.projectId] });
+    expect((await again(...sent)).text).toBe(first.text);
+    expect((await (await personWith({}))(...sent)).text).toBe(first.text);
+  },
+);
+
+test('a create, repeated by somebody who may not use its project any more, is FORBIDDEN', async () => {
+  const { projectId } = organisation;
+  const before = await personWith({ projects: [projectId] });
+  const [body, headers] = [oktaBody({ name: newName(), projectId }), { 'idempotency-key': randomUUID() }];
+  expect((await before('POST', path, body, headers)).status).toBe(200);
+  const repeated = await (await personWith({ projects: [otherProjectId] }))('POST', path, body, headers);
+  expect([repeated.status, at(repeated.body, 'code')]).toEqual([403, 'FORBIDDEN']);
+});
+
+test('what counts is the project that the connection is in now, not the one it was in then', async () => {
+  const { projectId } = organisation;
+  const limited = restClient(
+    server.url,
+    await organisation.newKey(['connections:read', 'connections:write'], { projectIds: [projectId] }),
+  );
+  const headers = { 'idempotency-key': randomUUID() };
+  const body = oktaBody({ name: newName(), projectId });
+  const made = await limited('POST', path, body, headers);
+  const id = at(made.body, 'appConnection', 'id');
+  const change = ['PATCH', `${path}/${id}`, { description: 'New' }, { 'idempotency-key': 'moved' }] as const;
+  expect((await limited(...change)).status).toBe(200);
+  const move = (to: string | null) =>
+    server.asOwner().execute('update app_connection set project_id = ? where id = ?', [to, id]);
+  for (const to of [otherProjectId, null]) {
+    await move(to);
+    expect((await limited(...change)).status).toBe(404);
+    expect((await limited('POST', path, body, headers)).status).toBe(404);
+  }
+  await move(projectId);
+  expect((await limited(...change)).status).toBe(200);
+});
+
+test('what counts are the scopes of the one who repeats, not those of then', async () => {
+  const { before, connection } = await newConnection();
+  const change = [
+    'PATCH',
+    `${path}/${connection.id}`,
+    { description: 'New' },
+    { 'idempotency-key': randomUUID() },
+  ] as const;
+  expect(at((await before(...change)).body, 'appConnection', 'name')).toBe(connection.name);
+  const writer = await (await personWith({ scope: 'connections:write' }))(...change);
+  expect(at(writer.body, 'appConnection')).toEqual({ id: connection.id, version: 2, description: 'New' });
+  const reader = await (await personWith({ scope: 'connections:read' }))(...change);
+  expect(reader.status).toBe(403);
+  expect(reader.text).not.toContain(connection.name);
+});
+
+test('a key that somebody else has used names another request', async () => {
+  const { before, connection } = await newConnection();
+  const change = [
+    'PATCH',
+    `${path}/${connection.id}`,
+    { description: 'New' },
+    { 'idempotency-key': randomUUID() },
+  ] as const;
+  await before(...change);
+  const stranger = await (await personWith({ projects: [otherProjectId] }, 'eve'))(...change);
+  expect(stranger.status).toBe(404);
+  const colleague = await (await personWith({}, 'grace'))(...change);
+  expect(at(colleague.body, 'appConnection', 'version')).toBe(2);
+});
