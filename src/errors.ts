@@ -69,6 +69,10 @@ export const errorCodes = {
     status: 429,
     description: 'This caller asks too fast. `extensions.retryAt` says when there is room again.',
   },
+  PERSISTED_QUERY_NOT_FOUND: {
+    status: 404,
+    description: 'This server does not know the document of this hash. Send it beside the hash.',
+  },
   SERVICE_UNAVAILABLE: {
     status: 503,
     description: 'Our database does not answer, or not in time. Try again later.',

@@ -1,6 +1,7 @@
 import { asksForAny } from '../graphql/asked.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
+import type { AppConnection } from './app-connection.entity.ts';
 import type { ConnectionOrder } from './cursor.ts';
 import { type ConnectionFilter, listRule } from './find-input.ts';
 import { type ConnectionPage, listConnections } from './read.ts';
@@ -134,12 +135,32 @@ function definePage(builder: Builder, { Connection }: ConnectionTypes) {
       }),
     }),
   });
+  const Edge = builder
+    .objectRef<{ page: ConnectionPage; node: AppConnection }>('AppConnectionEdge')
+    .implement({
+      description: 'A connection and its cursor.',
+      fields: (t) => ({
+        cursor: t.string({
+          description:
+            'Give this as `after` to read on from this connection, or as `before` to read backward.',
+          resolve: ({ page, node }) => page.cursorOf(node),
+        }),
+        node: t.expose('node', { type: Connection, description: 'The connection.' }),
+      }),
+    });
   return builder.objectRef<ConnectionPage>('AppConnectionPage').implement({
-    description: 'Part of a list of connections.',
+    description:
+      'Part of a list of connections, with `edges` as in the GraphQL Cursor Connections Specification.',
     fields: (t) => ({
       nodes: t.expose('nodes', {
         type: [Connection],
         description: 'The connections of this page, in the order asked for, whichever way it was read.',
+      }),
+      edges: t.field({
+        type: [Edge],
+        description:
+          'The same connections, each with its cursor: for the pagination helpers of Relay, Apollo and urql.',
+        resolve: (page) => page.nodes.map((node) => ({ page, node })),
       }),
       pageInfo: t.field({
         type: PageInfo,

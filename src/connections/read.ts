@@ -18,6 +18,8 @@ export interface ConnectionPage {
   /** Null on an empty page. */
   startCursor: string | null;
   endCursor: string | null;
+  /** The cursor of one of `nodes`. */
+  cursorOf(node: AppConnection): string;
   /** Whether there are more after this page. */
   hasNextPage(): Promise<boolean>;
   /** Whether there are more before this page. */
@@ -122,10 +124,12 @@ async function list(
     );
     return one.length > 0;
   };
+  const cursorOf = (node: AppConnection) => encodeCursor(order, node);
   return {
     nodes,
-    startCursor: first ? encodeCursor(order, first) : null,
-    endCursor: last ? encodeCursor(order, last) : null,
+    startCursor: first ? cursorOf(first) : null,
+    endCursor: last ? cursorOf(last) : null,
+    cursorOf,
     hasNextPage: isBackward ? isMoreBehind : isMoreAhead,
     hasPreviousPage: isBackward ? isMoreAhead : isMoreBehind,
     count: () => database.count(AppConnection, orgId, sql`where ${allOf(conditions)}`),

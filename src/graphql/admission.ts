@@ -96,9 +96,10 @@ export function useAdmission({ signIn, check }: Admission): Plugin<Context> {
     if (error) setResultAndStopExecution({ errors: [error] });
   };
   return {
-    async onParams({ request, context, setResult }) {
+    async onParams({ request, context }) {
       const error = await signIn(request.headers.get('authorization'), context as Partial<Context>);
-      if (error) setResult({ errors: [error] });
+      // Thrown, so that nothing else looks at the request.
+      if (error) throw error;
     },
     onExecute: hook,
     onSubscribe: hook,

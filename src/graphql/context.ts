@@ -18,6 +18,8 @@ export interface Context {
   request: Pick<Request, 'signal'>;
   /** For what goes on for long: throws once the caller's credential lets nobody in any more; absent as the caller is. */
   assertSignedIn?: () => Promise<unknown>;
+  /** The document and its SHA-256, where the client wants to name it by that from now on. */
+  persistedQuery?: { hash: string; document: string };
 }
 
 /** @throws Problem `UNAUTHENTICATED` when the request came without a key */

@@ -88,6 +88,9 @@ function httpOfProblem(problem: Problem) {
   switch (code) {
     case 'UNAUTHENTICATED':
       return { status, headers: { 'www-authenticate': 'Bearer' } };
+    case 'PERSISTED_QUERY_NOT_FOUND':
+      // As Apollo Server has it: not all clients read the errors of an answer that failed.
+      return { status: 200 };
     case 'RATE_LIMITED':
     case 'SERVICE_UNAVAILABLE':
       return { status, headers: retryAt && { 'retry-after': secondsUntil(retryAt) } };

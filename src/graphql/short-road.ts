@@ -81,9 +81,9 @@ export function createShortRoad({ yoga, contextOf, admission, documents, shape }
   };
 }
 
-/** Whether the word is anywhere in the document. */
+/** Whether the word is anywhere in the document, or the document is not there to be looked at. */
 function maySubscribe({ query }: GraphQLParams): boolean {
-  return typeof query === 'string' && /\bsubscription\b/.test(query);
+  return !query || (typeof query === 'string' && /\bsubscription\b/.test(query));
 }
 
 /** Whether there is nothing about a request that Yoga would have to say something about. */
@@ -91,6 +91,7 @@ function isWhole({ query, variables, operationName, extensions, ...others }: Gra
   return (
     isObjectOrNothing(variables) &&
     isObjectOrNothing(extensions) &&
+    Object(extensions).persistedQuery == null &&
     (operationName == null || operationName === known.operationName) &&
     Object.keys(others).length === 0
   );

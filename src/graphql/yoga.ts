@@ -9,6 +9,7 @@ import type { Context } from './context.ts';
 import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
 import { armor, useFrugalDocuments } from './limits.ts';
+import { usePersistedQueries } from './persisted-queries.ts';
 import { useBoundedSubscriptions, useEventStreams, useShapedErrors } from './plugins.ts';
 import { type Received, useStrictRequests } from './request.ts';
 import { createSchema } from './schema.ts';
@@ -51,6 +52,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
       ...armor.protect().plugins,
       useFrugalDocuments(),
       useAdmission(admission),
+      usePersistedQueries(),
       useCompiling(documents),
       useEventStreams(shape),
       useBoundedSubscriptions(shape),
