@@ -122,10 +122,8 @@ describe('both ways lead to the same answer', () => {
     expect([...statuses].toSorted()).toEqual([200, 400, 406]);
   });
 
-  /** As often as it takes for a document to be compiled. */
-  async function wearIn(body: string) {
-    for (let use = 1; use <= 10; use += 1) await answer('long', '*/*', body);
-  }
+  /** Has the document cached, so that the short way executes it by itself. */
+  const wearIn = (body: string) => answer('long', '*/*', body);
 
   test('to 20 hostile documents that are sent again and again', async () => {
     for (let seed = 201; seed <= 220; seed += 1) {

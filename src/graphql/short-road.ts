@@ -1,9 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ExecutionResult, GraphQLError } from 'graphql';
+import {
+  type DocumentNode,
+  type ExecutionResult,
+  execute,
+  type GraphQLError,
+  type GraphQLSchema,
+  Kind,
+} from 'graphql';
 import { type GraphQLParams, processRegularResult, type YogaServerInstance } from 'graphql-yoga';
 import type { Admission } from './admission.ts';
-import type { Compiled, CompiledDocuments } from './compiled.ts';
 import type { Context } from './context.ts';
+import type { DocumentCache } from './document-cache.ts';
 import type { Shaper } from './errors.ts';
 import { shapeErrors, textOf } from './plugins.ts';
 import { type Received, readParams } from './request.ts';
@@ -13,40 +20,41 @@ type Yoga = YogaServerInstance<Received, Omit<Context, 'request'>>;
 /** What the short road is made of. */
 export interface ShortRoadParts {
   yoga: Yoga;
+  schema: GraphQLSchema;
   /** The context that resolvers get, but for who asks. */
   contextOf(server: Received): Omit<Context, 'request'>;
   admission: Admission;
-  documents: CompiledDocuments;
+  documents: DocumentCache;
   shape: Shaper;
 }
 
 /**
  * A shorter way into Yoga and out of it for what nearly all clients send: a POST of plain JSON that wants plain JSON
  * back. Parsing, validation, limits, authentication, masking and logging are Yoga's plugins on both ways; what is left
- * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these. Documents that
- * Yoga has let through often are not parsed and validated again, but all else is done for them too. Subscriptions and
+ * out are the Fetch API's objects and streams between Node and Yoga, which take longer than all of these. Documents in
+ * the cache are not parsed and validated again, but all else is done for them too. Subscriptions and
  * everything else take the long way.
  */
-export function createShortRoad({ yoga, contextOf, admission, documents, shape }: ShortRoadParts) {
-  /** What comes of a request that Yoga would carry out as it stands. */
-  const execute = async (
-    { document, execute, operationName }: Compiled,
-    { variables }: GraphQLParams,
+export function createShortRoad({ yoga, schema, contextOf, admission, documents, shape }: ShortRoadParts) {
+  /** Carries out a cached document as Yoga would. */
+  const run = async (
+    document: DocumentNode,
+    { variables, operationName }: GraphQLParams,
     request: PlainRequest,
     server: Received,
   ): Promise<ExecutionResult> => {
     const context: Context = { ...contextOf(server), request };
-    const variableValues = variables ?? {};
+    const args = { document, operationName, variableValues: variables ?? {} };
     const error =
       (await admission.signIn(request.headers.get('authorization'), context)) ??
-      admission.check({ document, operationName, variableValues }, context);
-    return error ? { errors: [error] } : execute(context, variableValues);
+      admission.check(args, context);
+    return error ? { errors: [error] } : execute({ ...args, schema, contextValue: context });
   };
   const resultOf = async (params: GraphQLParams, server: Received): Promise<ExecutionResult> => {
     const request = new PlainRequest(server);
     try {
-      const compiled = typeof params.query === 'string' ? documents.find(params.query) : undefined;
-      if (compiled && isWhole(params, compiled)) return await execute(compiled, params, request, server);
+      const document = typeof params.query === 'string' ? documents.get(params.query) : undefined;
+      if (document && isWhole(params, document)) return await run(document, params, request, server);
       const asked = { params, request: request as unknown as Request };
       // Only subscriptions come as one result after another.
       return (await yoga.getResultForParams(asked, server)) as ExecutionResult;
@@ -87,12 +95,17 @@ function maySubscribe({ query }: GraphQLParams): boolean {
 }
 
 /** Whether there is nothing about a request that Yoga would have to say something about. */
-function isWhole({ query, variables, operationName, extensions, ...others }: GraphQLParams, known: Compiled) {
+function isWhole(
+  { query, variables, operationName, extensions, ...others }: GraphQLParams,
+  { definitions }: DocumentNode,
+): boolean {
+  const operations = definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
   return (
     isObjectOrNothing(variables) &&
     isObjectOrNothing(extensions) &&
     Object(extensions).persistedQuery == null &&
-    (operationName == null || operationName === known.operationName) &&
+    operations.length === 1 &&
+    (operationName == null || operationName === operations[0]?.name?.value) &&
     Object.keys(others).length === 0
   );
 }

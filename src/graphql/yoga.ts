@@ -4,8 +4,8 @@ import type { AdministrationParts } from '../administration/parts.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import type { Logger } from '../log.ts';
 import { type AdmissionOptions, createAdmission, useAdmission } from './admission.ts';
-import { CompiledDocuments, useCompiling } from './compiled.ts';
 import type { Context } from './context.ts';
+import { DocumentCache, useDocumentCache } from './document-cache.ts';
 import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
 import { armor, useFrugalDocuments } from './limits.ts';
@@ -36,7 +36,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
   const schema = createSchema(options.connections.apps);
   const shape = createErrorShaper(schema, log);
   const admission = createAdmission(schema, { ...options, shape });
-  const documents = new CompiledDocuments(schema);
+  const documents = new DocumentCache();
   const contextOf = ({ req, res }: Pick<Context, 'req' | 'res'>) => ({
     ...{ req, res },
     connections: options.connections,
@@ -49,16 +49,18 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
       // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
       ...(graphiql ? [useGraphiQL(graphiql)] : []),
       useStrictRequests(),
+      useDocumentCache(documents),
       ...armor.protect().plugins,
       useFrugalDocuments(),
       useAdmission(admission),
       usePersistedQueries(),
-      useCompiling(documents),
       useEventStreams(shape),
       useBoundedSubscriptions(shape),
       useShapedErrors(shape),
     ],
     maskedErrors: { maskError: (error) => shape(error) },
+    // Ours is bounded by bytes, and keeps nothing that failed.
+    parserAndValidationCache: false,
     logging: false,
     landingPage: false,
     cors: false,
@@ -69,7 +71,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     graphiql: false,
   });
   return {
-    answer: createShortRoad({ yoga, contextOf, admission, documents, shape }),
+    answer: createShortRoad({ yoga, schema, contextOf, admission, documents, shape }),
     dispose: async () => yoga.dispose(),
   };
 }

@@ -114,7 +114,7 @@ function someValue(
 }
 
 /** The name of an enum's value, which is written without quotes in a document and with them in JSON. */
-class EnumName {
+export class EnumName {
   readonly name: string;
 
   constructor(name: string) {
@@ -126,7 +126,7 @@ class EnumName {
   }
 }
 
-function literalOf(value: unknown): string {
+export function literalOf(value: unknown): string {
   if (value instanceof EnumName) return value.name;
   if (Array.isArray(value)) return `[${value.map(literalOf).join(', ')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);

@@ -1,0 +1,122 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { execute, parse } from 'graphql';
+import { Authenticator } from '../../../src/access/authenticator.ts';
+import { createApps } from '../../../src/apps/index.ts';
+import type { Context } from '../../../src/graphql/context.ts';
+import { createErrorShaper } from '../../../src/graphql/errors.ts';
+import { shapeErrors } from '../../../src/graphql/plugins.ts';
+import { createSchema } from '../../../src/graphql/schema.ts';
+import { unlimited } from '../../../src/limits/rate-limits.ts';
+import { createLog } from '../../../src/log.ts';
+import { createOutbound } from '../../../src/outbound/outbound.ts';
+import type { TestServer } from '../server.ts';
+import { nowhere } from './ground.ts';
+import { Random } from './random.ts';
+import { type ValidRequest, validRequest } from './valid-document.ts';
+import type { Examples } from './valid-values.ts';
+
+/** A request that the server answers otherwise than graphql-js. */
+export interface Difference extends ValidRequest {
+  number: number;
+  expected: string;
+  actual: string;
+}
+
+/** What comparing has found. */
+export interface DifferenceReport {
+  differences: Difference[];
+  /** How many documents a limit on documents refused; they were not compared. */
+  refused: number;
+  /** How many answers had data, and how many errors. */
+  withData: number;
+  withErrors: number;
+}
+
+/** Compares a server with graphql-js over the same resolvers and data. */
+export interface Comparison {
+  /** Queries are sent with a key that may read everything. */
+  readKey: string;
+  /** Mutations are sent with a key without scopes, so that they change nothing. */
+  powerlessKey: string;
+  examples: Examples;
+  seed: number;
+  from: number;
+  to: number;
+}
+
+/** Once without a cache, and then out of it. */
+const uses = 3;
+
+/**
+ * Sends each of the random documents several times, so that the later ones find it in every cache, and compares each
+ * answer, byte for byte, with what graphql-js makes of the document in one call.
+ */
+export async function compareWithGraphQLJs(
+  server: TestServer,
+  { readKey, powerlessKey, examples, seed, from, to }: Comparison,
+): Promise<DifferenceReport> {
+  const { schema, answer } = await reference(server);
+  const report: DifferenceReport = { differences: [], refused: 0, withData: 0, withErrors: 0 };
+  for (let number = from; number < to; number += 1) {
+    const random = new Random(Math.imul(seed, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b));
+    const kind = random.isTrue(0.85) ? 'query' : 'mutation';
+    const request = validRequest(random, schema, examples, kind);
+    const apiKey = kind === 'query' ? readKey : powerlessKey;
+    for (let use = 0; use < uses; use += 1) {
+      const actual = await send(server.graphqlUrl, apiKey, request);
+      if (isRefused(actual)) {
+        report.refused += 1;
+        break;
+      }
+      const expected = await answer(apiKey, request);
+      if (actual !== expected) report.differences.push({ number, ...request, expected, actual });
+      if (use > 0) continue;
+      if (/"data":\{/.test(expected)) report.withData += 1;
+      if (/"errors":/.test(expected)) report.withErrors += 1;
+    }
+  }
+  return report;
+}
+
+/** graphql-js over the resolvers and the data of a server. */
+async function reference({ database, vault }: TestServer) {
+  const log = createLog('silent');
+  const apps = createApps({ trustedHosts: new Set() });
+  const schema = createSchema(apps);
+  const shape = createErrorShaper(schema, log);
+  const authenticator = new Authenticator(database);
+  const outbound = createOutbound({ trustedHosts: new Set(), lookup: nowhere });
+  const connections = { apps, database, vault, outbound, limits: unlimited, deletedRetentionDays: 30 };
+  return {
+    schema,
+    answer: async (apiKey: string, { query, variables }: ValidRequest): Promise<string> => {
+      const contextValue: Context = {
+        caller: await authenticator.authenticate(`Bearer ${apiKey}`),
+        req: {} as IncomingMessage,
+        res: {} as ServerResponse,
+        connections,
+        administration: { database, vault, authenticator },
+        request: { signal: new AbortController().signal },
+      };
+      // As a client's variables arrive.
+      const variableValues = JSON.parse(JSON.stringify(variables));
+      const result = await execute({ schema, document: parse(query), contextValue, variableValues });
+      const { errors, data } = shapeErrors(result, shape);
+      for (const { extensions } of errors ?? []) delete extensions.http;
+      return JSON.stringify({ ...(errors && { errors }), ...(data !== undefined && { data }) });
+    },
+  };
+}
+
+async function send(url: string, apiKey: string, request: ValidRequest): Promise<string> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify(request),
+  });
+  return response.text();
+}
+
+function isRefused(answer: string): boolean {
+  return /^\{"errors":\[\{"message":"(Syntax Error: )?[^"]*(limit of|more than 10 times)/i.test(answer);
+}
