@@ -10,9 +10,11 @@ import { nobodyId } from './access/organisations.ts';
 import { givenName } from './administration/input.ts';
 import { grantApiKey, makeOrganisation } from './administration/organisations.ts';
 import { AuditEvent } from './audit/audit-event.entity.ts';
-import { readConfig } from './config.ts';
+import { type Config, readConfig } from './config.ts';
+import { DataDir } from './data-dir.ts';
 import { Problem, StartError } from './errors.ts';
 import { createLog, describeError } from './log.ts';
+import { makeSignInLink } from './sign-in-link.ts';
 import { openStores, type Stores } from './stores.ts';
 
 const usage = `npm run admin -- organisations
@@ -21,6 +23,8 @@ npm run admin -- create-organisation --name "Acme" [--project "First project"]
     makes an organisation with a project and an administrator's API key, which is shown once
 npm run admin -- create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]
     makes an API key, with every scope unless said; for those who have lost theirs
+npm run admin -- sign-in-link
+    prints an address that signs a browser in, once, at the development server that runs with these settings
 npm run admin -- strangers
     lists the last sign-ins that were refused and are no organisation's, the newest first`;
 
@@ -30,7 +34,9 @@ type Given = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
 /** What there is to do; each prints what came of it. */
 interface Command {
   takes: readonly (keyof Given)[];
-  work(stores: Stores, given: Given): Promise<void>;
+  work?(stores: Stores, given: Given): Promise<void>;
+  /** Instead, for what needs no database, which a server that runs may hold. */
+  print?(config: Config): string;
 }
 
 const organisations: Command = {
@@ -77,11 +83,17 @@ const strangers: Command = {
   },
 };
 
+const signInLink: Command = {
+  takes: [],
+  print: (config) => makeSignInLink(config, new DataDir(config.dataDir)),
+};
+
 const commands: ReadonlyMap<string | undefined, Command> = new Map([
   ['organisations', organisations],
   ['create-organisation', createOrganisation],
   ['create-key', createKey],
   ['strangers', strangers],
+  ['sign-in-link', signInLink],
 ]);
 
 async function run(): Promise<void> {
@@ -93,10 +105,15 @@ async function run(): Promise<void> {
     if (name !== 'help') process.exitCode = 2;
     return;
   }
-  const stores = await openStores(readConfig(), createLog('silent'));
+  const config = readConfig();
+  if (command.print) {
+    console.log(command.print(config));
+    return;
+  }
+  const stores = await openStores(config, createLog('silent'));
   try {
     await stores.checkKeys();
-    await command.work(stores, given);
+    await command.work?.(stores, given);
   } finally {
     await stores.close();
   }

@@ -7,19 +7,17 @@ import type { SignInOffer } from './access/sign-in-offer.ts';
 
 /** What the page is told by the server; see `src/dashboard/settings.ts`. */
 export interface DashboardSettings {
-  /** Signs in whoever opens the page, so only give one where no stranger can look. */
-  apiKey?: string | undefined;
   /** How to sign in with the identity provider, where there is one. */
   oidc?: SignInOffer | undefined;
 }
 
 /** The built dashboard. */
 export interface Dashboard {
-  /** Answers a request for one of its files with what `settings` says of the request; false for anything else. */
+  /** Answers a request for one of its files with what `settings` says; false for anything else. */
   answer(
     request: IncomingMessage,
     response: ServerResponse,
-    settings: (request: IncomingMessage) => Promise<DashboardSettings>,
+    settings: () => Promise<DashboardSettings>,
   ): Promise<boolean>;
 }
 
@@ -66,7 +64,7 @@ export function readDashboard(folder = builtFolder): Dashboard {
       } else if (asset) {
         sendAsset(request, response, asset);
       } else if (page) {
-        sendPage(response, page, await settings(request));
+        sendPage(response, page, await settings());
       } else {
         const text = `The dashboard is ${notBuilt}. The API at /graphql works without it.\n`;
         response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(text);

@@ -1,4 +1,12 @@
-import { existsSync, linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StartError } from './errors.ts';
@@ -44,6 +52,28 @@ export class DataDir {
       });
     }
     return new Secret(guarded(file, () => readFileSync(file, 'utf8')).trim());
+  }
+
+  /** Writes the file, readable by nobody else, in one step. */
+  replace(name: string, text: string): void {
+    const aside = `${this.fileOf(name)}.${process.pid}`;
+    guarded(this.path, () => {
+      writeFileSync(aside, `${text}\n`, { mode: 0o600 });
+      renameSync(aside, this.fileOf(name));
+    });
+  }
+
+  /** @returns whether there was such a file; of two that remove it at once, one hears so */
+  remove(name: string): boolean {
+    return guarded(this.path, () => {
+      try {
+        unlinkSync(this.fileOf(name));
+        return true;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+        throw error;
+      }
+    });
   }
 
   /**

@@ -9,10 +9,12 @@ import { atStart, type Database } from './database/database.ts';
 import { apiKeyPattern } from './environment.ts';
 import { StartError } from './errors.ts';
 import { createLog, describeError, type Logger } from './log.ts';
+import { openBrowser } from './open-browser.ts';
 import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
 import { createServer } from './server.ts';
+import { codeShelf } from './sign-in-link.ts';
 import { openStores, type Stores } from './stores.ts';
 import { welcome } from './welcome.ts';
 
@@ -21,6 +23,7 @@ const stdoutDescriptor = 1;
 
 async function start(): Promise<void> {
   const config = readConfig();
+  const isToOpen = readArguments(config);
   const log = createLog(config.logLevel);
   const stores = await openStores(config, log);
   const { database, vault, dataDir, checkKeys, close } = stores;
@@ -28,7 +31,11 @@ async function start(): Promise<void> {
   // Only now: another server may have made the first keys a moment ago, with other root keys than ours.
   await checkKeys();
 
-  const server = await createServer(config, { database, vault, log, graphiqlApiKey: administrator.key });
+  const server = await createServer(config, {
+    ...{ database, vault, log },
+    signInKey: administrator.key,
+    ...(dataDir && { signInCodes: { shelf: codeShelf(dataDir) } }),
+  });
   // Before anybody is told that the server is ready, so that whoever was told can stop it gently.
   const stop = async (): Promise<void> => {
     await server.close();
@@ -54,7 +61,10 @@ async function start(): Promise<void> {
   });
 
   if (!config.production) {
-    console.log(welcome(config, server.url, { ...administrator, file: dataDir?.fileOf(apiKeyFile) }));
+    const signInLink = server.createSignInLink?.();
+    const known = { ...administrator, file: dataDir?.fileOf(apiKeyFile) };
+    console.log(welcome(config, server.url, { ...known, signInLink }));
+    if (isToOpen) openBrowser(signInLink ?? server.url);
     return;
   }
   log.info({ url: server.url }, 'ready');
@@ -66,6 +76,19 @@ async function start(): Promise<void> {
       'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
     );
   }
+}
+
+/**
+ * Whether `--open` was given.
+ *
+ * @throws StartError when anything else was
+ */
+function readArguments({ production }: Config): boolean {
+  const given = process.argv.slice(2);
+  if (given.some((argument) => argument !== '--open'))
+    throw new StartError('npm start takes --open and nothing else');
+  if (production && given.length > 0) throw new StartError('--open is refused when NODE_ENV=production');
+  return given.length > 0;
 }
 
 /** Puts the root keys in force that are there now, or leaves those so far in force; the log says which and why. */

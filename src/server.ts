@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Authenticator } from './access/authenticator.ts';
 import { createTokenVerifier } from './access/oidc.ts';
 import { addNobody } from './access/organisations.ts';
+import { SignInCodes, signInUrl } from './access/sign-in-codes.ts';
+import { answerExchange, exchangePath } from './access/sign-in-exchange.ts';
 import { createSignInOffer } from './access/sign-in-offer.ts';
 import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
@@ -15,8 +17,9 @@ import { readDashboard } from './dashboard-files.ts';
 import { atStart, type Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
 import { createCors } from './http/cors.ts';
+import { isCrossSite, isNavigation } from './http/cross-site.ts';
 import { listen, reply } from './http/listener.ts';
-import { isFromElsewhere, isLoopback, isOwnName } from './http/own-name.ts';
+import { isLoopback, isOwnName } from './http/own-name.ts';
 import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
 import { type Rates, rates } from './limits/rates.ts';
 import { limitSignIns } from './limits/sign-in.ts';
@@ -27,6 +30,7 @@ import { createRest } from './rest/rest.ts';
 import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
+import { signInPath } from './sign-in-link.ts';
 
 /** What a server is made of besides its configuration. */
 export interface Parts {
@@ -35,8 +39,9 @@ export interface Parts {
   log: Logger;
   /** The apps there are, where they are not to be as usual. */
   apps?: readonly App[] | undefined;
-  /** Shown in GraphiQL's headers pane and signed in with at the dashboard in development, by those on this machine. */
-  graphiqlApiKey?: Secret | undefined;
+  /** What one-time codes are exchanged for, in development on a loopback address; elsewhere there are no codes. */
+  signInKey?: Secret | undefined;
+  signInCodes?: ConstructorParameters<typeof SignInCodes>[1];
   /** The folder of the built dashboard, where that is not the usual one. */
   dashboardFolder?: string | undefined;
   /** How names are resolved and how long others may take to answer, where that is not to be as usual. */
@@ -48,6 +53,8 @@ export interface Parts {
 /** A server that is listening. */
 export interface Server {
   url: string;
+  /** An address that signs a browser in, once; absent where there are no one-time codes or no page to sign in to. */
+  createSignInLink?: (() => string) | undefined;
   /** Takes no more requests, finishes those in flight (within 8 s), and lets go of everything it made. */
   close(): Promise<void>;
 }
@@ -71,7 +78,6 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     ...parts.outbound,
   });
   const limits = config.rateLimits ? createRateLimits(parts, { ...rates, ...parts.rates }) : unlimited;
-  const apiKey = isLoopback(config.host) ? parts.graphiqlApiKey?.reveal() : undefined;
   const connections: ConnectionParts = {
     apps: parts.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
@@ -103,21 +109,23 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     ...shared,
     authenticate,
     administration: { database, vault, authenticator },
-    ...(config.graphiql && { graphiql: apiKey ? { apiKey } : {} }),
+    graphiql: config.graphiql,
   });
   const rest = createRest(shared);
   const cors = createCors(config.corsOrigins);
   const dashboard = readDashboard(parts.dashboardFolder);
   const signInOffer = provider && createSignInOffer(provider.settings, provider.outbound, log);
-  const dashboardSettings = async (request: IncomingMessage) => ({
-    apiKey: config.graphiql && !config.production && !isFromElsewhere(request.headers) ? apiKey : undefined,
-    oidc: await signInOffer?.(),
-  });
+  const dashboardSettings = async () => ({ oidc: await signInOffer?.() });
+  const codes =
+    parts.signInKey && !config.production && isLoopback(config.host)
+      ? new SignInCodes(parts.signInKey, parts.signInCodes)
+      : undefined;
+  const signInPage = signInPath(config, parts.dashboardFolder);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const path = request.url?.split('?', 1)[0];
+    const path = request.url?.split('?', 1)[0] ?? '';
     cors.allow(request, response);
-    // The answer may hold the API key, so a page elsewhere must not be able to point its own name here and read it.
+    // A page elsewhere could point its own name at this machine, and would then be of the same origin.
     if (!config.production && !isOwnName(request.headers.host, config.host)) {
       return reply(
         response,
@@ -125,7 +133,15 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
         'In development this server answers to localhost and to its HOST only, and the Host header says otherwise.',
       );
     }
-    if (path?.startsWith('/api/')) {
+    const isPage = !path.startsWith('/api/') && (path !== '/graphql' || config.graphiql);
+    if (isCrossSite(request) && !cors.isAllowed(request) && !(isPage && isNavigation(request))) {
+      return reply(
+        response,
+        403,
+        'This comes from a page of another origin, and CORS_ORIGINS does not name it.',
+      );
+    }
+    if (path.startsWith('/api/')) {
       if (cors.answerPreflight(request, response, ['GET', 'POST', 'PATCH', 'DELETE'])) return;
       return rest(request, response);
     }
@@ -137,6 +153,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       case '/health/ready':
         return answerHealth(parts, request, response);
       default:
+        if (codes && path === `/${exchangePath}`) return answerExchange(codes, request, response);
         if (await dashboard.answer(request, response, dashboardSettings)) return;
         return reply(response, 404, 'Nothing is here; the dashboard is at / and GraphQL at /graphql.');
     }
@@ -165,6 +182,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
 
   return {
     url: listener.url,
+    createSignInLink:
+      codes && signInPage ? () => signInUrl(listener.url + signInPage, codes.issue()) : undefined,
     close: async () => {
       clearInterval(purging);
       database.changes.close();

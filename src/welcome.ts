@@ -1,4 +1,5 @@
 import { firstProjectId } from './access/organisations.ts';
+import { codeLifetimeMinutes } from './access/sign-in-codes.ts';
 import type { Config } from './config.ts';
 import { isBuilt, notBuilt } from './dashboard-files.ts';
 import type { Secret } from './secrets/secret.ts';
@@ -11,6 +12,8 @@ export interface KnownKey {
   isNew?: boolean;
   /** Where generated keys are kept. */
   file: string | undefined;
+  /** Signs a browser in, once. Absent: people have to give a key. */
+  signInLink: string | undefined;
 }
 
 /** What the operator reads once a development server is up: where things are, and a command to try. */
@@ -18,8 +21,9 @@ export function welcome(config: Config, url: string, known: KnownKey): string {
   const lines = [
     'App Connections is ready.',
     '',
-    `  Dashboard  ${isBuilt() ? `${url}/ (open it in a browser)` : notBuilt}`,
-    `  GraphiQL   ${config.graphiql ? `${url}/graphql` : 'off'}`,
+    ...(known.signInLink ? signIn(known.signInLink) : []),
+    `  Dashboard  ${isBuilt() ? `${url}/` : notBuilt}`,
+    `  GraphiQL   ${config.graphiql ? `${url}/graphql${known.signInLink ? ' (in the same tab, signed in too)' : ''}` : 'off'}`,
     `  Data       ${config.databaseUrl ? 'the PostgreSQL of DATABASE_URL' : config.dataDir}`,
     `  API key    ${keyText(config, known)}`,
   ];
@@ -33,6 +37,17 @@ export function welcome(config: Config, url: string, known: KnownKey): string {
     lines.push('', `Try it${hint}:`, '', curl(config, url, known));
   }
   return `${lines.join('\n')}\n`;
+}
+
+function signIn(link: string): string[] {
+  return [
+    'Open this to sign in:',
+    '',
+    `  ${link}`,
+    '',
+    `It works once, within ${codeLifetimeMinutes} minutes. "npm run admin -- sign-in-link" prints another; the API key works always.`,
+    '',
+  ];
 }
 
 function keyText(config: Config, { key, isNew, file }: KnownKey): string {

@@ -5,6 +5,7 @@ import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { sendRaw } from './testkit/raw.ts';
 import { createOver, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { ask as request } from './testkit/sign-in.ts';
 import { subscribe } from './testkit/watch.ts';
 
 const origin = 'https://app.example';
@@ -16,7 +17,7 @@ let organisation: TestOrganisation;
 beforeAll(async () => {
   server = await startTestServer({
     config: { corsOrigins: new Set([origin, another]) },
-    graphiqlApiKey: new Secret('the-key-that-is-shown-in-the-headers-pane'),
+    signInKey: new Secret('the-key-of-one-time-codes-is-in-no-page'),
   });
   organisation = await server.newOrganisation();
 });
@@ -197,16 +198,73 @@ describe('a page of a named origin may read', () => {
     }
   });
 
-  test("GraphiQL's page, but not the key that it has for whoever sits at this machine", async () => {
+  test("GraphiQL's page, which has no key", async () => {
     const response = await ask('/graphql', { headers: { accept: 'text/html' } });
     const page = await response.text();
     expect(page).toContain('createOktaConnection(input: $input)');
-    expect(page).not.toContain('the-key-that-is-shown-in-the-headers-pane');
+    expect(page).not.toContain('the-key-of-one-time-codes-is-in-no-page');
+  });
+});
+
+describe('what a browser sends for a page of another site, by its own account,', () => {
+  const from = (site: string, mode: string, dest: string) => ({
+    'sec-fetch-site': site,
+    'sec-fetch-mode': mode,
+    'sec-fetch-dest': dest,
+  });
+  const navigation = from('cross-site', 'navigate', 'document');
+  const evil = { origin: 'https://evil.example' };
+
+  test.each<[string, string, string, Record<string, string>]>([
+    ['a query', 'POST', '/graphql', { ...from('cross-site', 'cors', 'empty'), ...evil }],
+    ['a query in an address', 'GET', '/graphql?query={__typename}', from('cross-site', 'no-cors', 'image')],
+    ['a page in a frame', 'GET', '/', from('cross-site', 'navigate', 'iframe')],
+    ['a form', 'POST', '/', { ...navigation, ...evil }],
+    ['a link to REST', 'GET', '/api/v1/openapi.json', navigation],
+    ['a script', 'GET', '/assets/index.js', from('cross-site', 'no-cors', 'script')],
+    ['health', 'GET', '/health/ready', from('same-site', 'no-cors', 'empty')],
+    ['a query of another port', 'POST', '/graphql', { ...from('same-site', 'cors', 'empty'), ...evil }],
+    ['a question beforehand', 'OPTIONS', '/graphql', { ...from('cross-site', 'cors', 'empty'), ...evil }],
+    ['what the standard does not know', 'POST', '/graphql', from('from-afar', 'cors', 'empty')],
+  ])('is refused: %s', async (_, method, path, headers) => {
+    const authorization = `Bearer ${organisation.apiKey}`;
+    const response = await request(server.url + path, { method, headers: { authorization, ...headers } });
+    expect(response.status).toBe(403);
+    expect(response.text).toMatch(/CORS_ORIGINS/);
+    expect(response.headers['access-control-allow-origin']).toBeUndefined();
+  });
+
+  test('is answered when somebody follows a link to a page', async () => {
+    const headers = { ...navigation, accept: 'text/html' };
+    expect((await request(`${server.url}/graphql`, { headers })).text).toContain('GraphiQL');
+    expect((await request(server.url, { headers })).status).not.toBe(403);
+    const bare = await startTestServer({ beside: server, config: { graphiql: false } });
+    const asked = await request(`${bare.url}/graphql?query={__typename}`, { headers });
+    await bare.close();
+    expect(asked.status).toBe(403);
+  });
+
+  test('is answered when CORS_ORIGINS names the origin of the page', async () => {
+    const headers = {
+      ...from('cross-site', 'cors', 'empty'),
+      authorization: `Bearer ${organisation.apiKey}`,
+    };
+    for (const path of [okta, '/graphql?query={__typename}']) {
+      const { status } = await request(server.url + path, { headers: { ...headers, origin } });
+      expect(status).toBe(200);
+    }
+  });
+
+  test('is answered when it comes from a page of the server, or of no page', async () => {
+    for (const site of ['same-origin', 'none']) {
+      const headers = { ...from(site, 'cors', 'empty'), authorization: `Bearer ${organisation.apiKey}` };
+      expect((await request(server.url + okta, { headers })).status).toBe(200);
+    }
   });
 });
 
 describe('a page of any other origin may read nothing', () => {
-  test('and as no credentials come by themselves, what it sends is answered like anybody', async () => {
+  test('and as no credentials come by themselves, a client that says nothing of sites is answered like anybody', async () => {
     const from = 'https://evil.example';
     const response = await ask(
       '/graphql',

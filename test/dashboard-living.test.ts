@@ -2,10 +2,11 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { firstProjectId } from '../src/access/organisations.ts';
 import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
-import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
+import { expectNowhere, hasBrowser, openPage, placesOf } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { codeIn } from './testkit/sign-in.ts';
 
 const token = '00planted-in-a-dialog-planted';
 
@@ -195,7 +196,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
 describe.skipIf(!hasBrowser())('signing in', () => {
   let dashboard: TestDashboard;
   beforeAll(async () => {
-    dashboard = await startDashboard({ config: { graphiql: false } });
+    dashboard = await startDashboard();
   });
   afterAll(() => dashboard?.close());
 
@@ -228,6 +229,68 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('textbox', { name: 'API key' }).waitFor();
     expect(await page.evaluate('sessionStorage.length + localStorage.length')).toBe(0);
+  });
+
+  const statusOf = (page: Page) => page.getByRole('status').getByText('Signed in with an API key');
+  test('takes an address with a one-time code, which then signs nobody in, and GraphiQL in the same tab', async () => {
+    const { server, apiKey, browser } = dashboard;
+    const link = server.signInLink() ?? '';
+    const watched = await openPage(browser);
+    const { page } = watched;
+    await page.goto(link);
+    await page.getByText('Changes appear by themselves.').waitFor();
+    expect(await placesOf(page, codeIn(link))).toEqual([]);
+    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
+    await page.reload();
+    await page.getByText('Changes appear by themselves.').waitFor();
+
+    await page.goto(server.graphqlUrl);
+    await statusOf(page).waitFor();
+    await page.getByRole('button', { name: /Execute/ }).click();
+    await page.getByRole('menuitem', { name: 'Connections', exact: true }).click();
+    await page.getByText('totalCount').nth(1).waitFor();
+    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
+    expect(watched.urls().filter((url) => url.includes(codeIn(link)))).toEqual([]);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('textbox', { name: 'API key' }).waitFor();
+    expect(await page.evaluate('sessionStorage.length')).toBe(0);
+
+    const other = await openPage(browser);
+    await other.page.goto(link);
+    await other.page.getByRole('alert').getByText('signs nobody in any more').waitFor();
+    await signIn(other.page, apiKey);
+    await other.page.getByText('Changes appear by themselves.').waitFor();
+  });
+
+  test('at GraphiQL takes a key that works, which is forgotten with the page unless asked', async () => {
+    const { server, apiKey, browser } = dashboard;
+    const { page } = await openPage(browser);
+    await page.goto(server.graphqlUrl);
+    await signIn(page, 'no-such-key-no-such-key-no-such-key');
+    await page.getByRole('alert').waitFor();
+    await signIn(page, apiKey);
+    await statusOf(page).waitFor();
+    expect(await placesOf(page, apiKey)).toEqual([]);
+    await page.reload();
+    await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
+    await signIn(page, apiKey);
+    await statusOf(page).waitFor();
+    await page.goto(server.url);
+    await page.getByText('Changes appear by themselves.').waitFor();
+    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
+  });
+
+  test('at GraphiQL takes a one-time code too', async () => {
+    const { server, apiKey, browser } = dashboard;
+    const { page } = await openPage(browser);
+    const link = `${server.graphqlUrl}#code=${codeIn(server.signInLink())}`;
+    await page.goto(link);
+    await statusOf(page).waitFor();
+    expect(await placesOf(page, codeIn(link))).toEqual([]);
+    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
+    await page.goto(`${server.url}/health/live`);
+    await page.goto(link);
+    await page.getByRole('alert').getByText('The address was used').waitFor();
   });
 
   test('a key that is revoked signs the page out, which says why', async () => {

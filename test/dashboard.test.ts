@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { firstProjectId } from '../src/access/organisations.ts';
-import { expectNowhere, hasBrowser } from './testkit/browser.ts';
+import { expectNowhere, hasBrowser, placesOf } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import * as okta from './testkit/okta.ts';
 
@@ -57,7 +57,8 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
       "--header 'Authorization: Bearer <YOUR-API-KEY>'",
     );
     await expectNowhere(watched, token);
-    await expectNowhere(watched, dashboard.apiKey);
+    // It was signed in by an address, and keeps what GraphiQL and a reload go by.
+    expect(await placesOf(watched.page, dashboard.apiKey)).toEqual(['sessionStorage']);
 
     await page.getByRole('link', { name: 'All connections', exact: true }).click();
     const row = page.getByRole('row', { name: /my-okta-connection/ });

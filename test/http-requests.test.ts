@@ -6,7 +6,7 @@ import { Secret } from '../src/secrets/secret.ts';
 import { sendRaw } from './testkit/raw.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
-const graphiqlApiKey = new Secret('the-key-that-is-shown-in-the-headers-pane');
+const signInKey = new Secret('the-key-of-one-time-codes-is-in-no-page');
 const query = '{"query":"{ __typename }"}';
 const okta = '/api/v1/app-connections/okta';
 
@@ -31,7 +31,7 @@ describe.each([
   let server: TestServer;
   let authorization: string;
   beforeAll(async () => {
-    server = await startTestServer({ config, graphiqlApiKey });
+    server = await startTestServer({ config, signInKey });
     authorization = `Authorization: Bearer ${(await server.newOrganisation()).apiKey}`;
   });
   afterAll(async () => {

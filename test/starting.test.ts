@@ -21,12 +21,14 @@ import {
 import {
   closedPort,
   lastWords,
+  runScript,
   type ServerProcess,
   spawnServer,
   temporaryFolder,
   until,
 } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
+import { codeIn, exchange } from './testkit/sign-in.ts';
 
 // Each test starts processes, some of them several, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -84,6 +86,37 @@ onEmbedded('the first start', () => {
     expect(key).toBe(keyIn(folder));
     const list = await clientOf(url, key).request<Listed>(listQuery);
     expect(list.appConnections.nodes).toEqual(expect.any(Array));
+  });
+
+  test('prints an address that signs in once, and so does the shell while the server runs', async () => {
+    const [printed = ''] = /http\S+#code=\S+/.exec(welcome) ?? [];
+    const { port } = new URL(url);
+    const another = await runScript('admin.ts', { DATA_DIR: folder, PORT: port }, 'sign-in-link');
+    expect(another.stdout).toMatch(new RegExp(`^${url}/(graphql)?#code=[\\w-]{43}\n$`));
+    expect(statSync(join(folder, 'sign-in-code')).mode & 0o777).toBe(0o600);
+    for (const link of [printed, another.stdout.trim()]) {
+      const both = await Promise.all([exchange(url, codeIn(link)), exchange(url, codeIn(link))]);
+      const [taken, refused] = both.sort((a, b) => a.status - b.status);
+      expect(JSON.parse(taken?.text ?? '')).toEqual({ apiKey: keyIn(folder) });
+      expect(refused?.status).toBe(403);
+    }
+    expect(existsSync(join(folder, 'sign-in-code'))).toBe(false);
+  });
+
+  test.each([
+    [
+      'in production',
+      { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere', ENCRYPTION_KEYS: rootKey('k') },
+    ],
+    ['for a server that others reach', { HOST: '0.0.0.0' }],
+  ])('the shell prints no address %s', async (_, environment) => {
+    const { code, stdout, stderr } = await runScript(
+      'admin.ts',
+      { DATA_DIR: folder, ...environment },
+      'sign-in-link',
+    );
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/^Cannot do that: only a development server on a loopback address .*\n$/);
   });
 
   test('prints a command that makes a connection when it is pasted as it is', async () => {

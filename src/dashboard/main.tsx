@@ -6,6 +6,7 @@ import { Router } from 'wouter';
 import { useHashLocation } from 'wouter/use-hash-location';
 import { App } from './app.tsx';
 import { takeArrival } from './session/journey.ts';
+import { takeSignInCode } from './session/sign-in-code.ts';
 import { SignedIn } from './session/signed-in.tsx';
 import { takeSettings } from './settings.ts';
 import { readableColors, theme } from './theme.ts';
@@ -13,6 +14,7 @@ import { readableColors, theme } from './theme.ts';
 const settings = takeSettings();
 // At once, and before the router reads the address.
 const arrival = takeArrival();
+const signInCode = takeSignInCode();
 // Where get-nonce looks, which the lock of scrolling under dialogs goes by.
 Object.assign(globalThis, { __webpack_nonce__: settings.nonce });
 
@@ -26,7 +28,7 @@ if (root) {
         cssVariablesResolver={readableColors}
         getStyleNonce={() => settings.nonce}
       >
-        <SignedIn settings={settings} arrival={arrival}>
+        <SignedIn settings={settings} arrival={arrival} signInCode={signInCode}>
           <Router hook={useHashLocation}>
             <App />
           </Router>

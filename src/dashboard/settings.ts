@@ -2,8 +2,6 @@
 export interface Settings {
   /** Lets style elements through the Content-Security-Policy. */
   nonce: string;
-  /** Signs in by itself. */
-  apiKey?: string;
   /** How to sign in with the identity provider, where there is one. */
   oidc?: SignInOffer;
 }
@@ -28,7 +26,7 @@ export interface ProviderEndpoints {
   authorization_response_iss_parameter_supported?: boolean;
 }
 
-/** Reads the settings out of the page, and leaves none there: they may hold a key. */
+/** Reads the settings out of the page, and leaves none there. */
 export function takeSettings(): Settings {
   const element = document.getElementById('settings');
   element?.remove();

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Plugin } from 'graphql-yoga';
 import { firstProjectId } from '../access/organisations.ts';
-import { isFromElsewhere } from '../http/own-name.ts';
+import { signInMarkup, signInScript } from './graphiql-sign-in.ts';
 
 const document = `# The pink button runs either of these two.
 mutation CreateConnection($input: CreateOktaConnectionInput!) {
@@ -45,7 +45,7 @@ const variables = {
  * GraphiQL keeps what is typed into it, tokens included, in the browser's storage, and the document in its address.
  * Here both last as long as the page.
  */
-const forgetful = `<script>
+const forgetful = `
   (() => {
     const kept = new Map();
     const memory = {
@@ -58,8 +58,7 @@ const forgetful = `<script>
     };
     Object.defineProperty(window, 'localStorage', { value: memory });
     history.replaceState = () => {};
-  })();
-</script>`;
+  })();`;
 
 /** GraphiQL's page, and what it may do in a browser. */
 interface Page {
@@ -68,20 +67,15 @@ interface Page {
   policy: string;
 }
 
-const pages = new Map<string | undefined, Promise<Page>>();
+let page: Promise<Page> | undefined;
 
-/**
- * Answers browsers with GraphiQL, opening with a mutation and a query that work as they are, and with this key if
- * there is one: in the headers pane, unless the request came through a proxy, behind which anybody may be, or from a
- * script of a page elsewhere, which may read answers but is not to have the key.
- */
-export function useGraphiQL({ apiKey }: { apiKey?: string }): Plugin {
+/** Answers browsers with GraphiQL, which opens with a mutation and a query that work as they are. */
+export function useGraphiQL(): Plugin {
   return {
     async onRequest({ request: { method, headers }, endResponse, fetchAPI }) {
       if (method !== 'GET' || !headers.get('accept')?.includes('text/html')) return;
-      const { html, policy } = await graphiqlPage(
-        isFromElsewhere(Object.fromEntries(headers)) ? undefined : apiKey,
-      );
+      page ??= render();
+      const { html, policy } = await page;
       endResponse(
         new fetchAPI.Response(html, {
           headers: { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy },
@@ -91,27 +85,24 @@ export function useGraphiQL({ apiKey }: { apiKey?: string }): Plugin {
   };
 }
 
-function graphiqlPage(apiKey: string | undefined): Promise<Page> {
-  const known = pages.get(apiKey);
-  if (known) return known;
-  const page = render(apiKey);
-  pages.set(apiKey, page);
-  return page;
-}
-
-async function render(apiKey: string | undefined): Promise<Page> {
+async function render(): Promise<Page> {
   // Loaded when first looked at: its scripts are several megabytes of text.
   const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
   const options = {
     title: 'App Connections',
     query: document,
     variables: JSON.stringify(variables, null, 2),
-    headers: JSON.stringify({ Authorization: `Bearer ${apiKey ?? '<your API key>'}` }, null, 2),
-    defaultEditorToolsVisibility: 'variables',
-    // The API key stays out of the browser's storage.
+    // What somebody writes under Headers stays out of the browser's storage.
     shouldPersistHeaders: false,
   } as const;
-  const html = renderGraphiQL(options).replace('<head>', () => `<head>${forgetful}`);
+  const rendered = renderGraphiQL(options);
+  // The library renders at once; ours has to have a key first.
+  const start = rendered.lastIndexOf('YogaGraphiQL.renderYogaGraphiQL(');
+  if (start < 0)
+    throw new Error('The page of @graphql-yoga/render-graphiql is not as this version of ours expects it.');
+  const html = `${rendered.slice(0, start)}startGraphiQL(${JSON.stringify(options)});</script></body></html>`
+    .replace('<head>', () => `<head><script>${signInScript}${forgetful}</script>`)
+    .replace('<div id="root">', () => `${signInMarkup}<div id="root">`);
   return { html, policy: policyOf(html) };
 }
 

@@ -19,8 +19,8 @@ import { createShortRoad } from './short-road.ts';
 export interface YogaOptions extends Omit<AdmissionOptions, 'shape'> {
   connections: ConnectionParts;
   administration: AdministrationParts;
-  /** Absent: no GraphiQL. `apiKey` is put into its headers pane, so only give one where no stranger can look. */
-  graphiql?: { apiKey?: string };
+  /** Whether browsers get GraphiQL. */
+  graphiql: boolean;
   log: Logger;
 }
 
@@ -47,7 +47,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     context: contextOf,
     plugins: [
       // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
-      ...(graphiql ? [useGraphiQL(graphiql)] : []),
+      ...(graphiql ? [useGraphiQL()] : []),
       useStrictRequests(),
       useDocumentCache(documents),
       ...armor.protect().plugins,

@@ -7,6 +7,8 @@ const maxAge = '7200';
 
 /** What pages of other origins may do; of all others, browsers keep every answer to themselves. */
 export interface Cors {
+  /** Whether the request comes from a page of one of those origins. */
+  isAllowed(request: IncomingMessage): boolean;
   /** Lets the page that asks read the answer, whatever it will be, if its origin is one of those. */
   allow(request: IncomingMessage, response: ServerResponse): void;
   /**
@@ -20,13 +22,14 @@ export interface Cors {
 
 /**
  * Nothing here has to do with cookies or other credentials that browsers add by themselves: there are none, so a page
- * elsewhere has nothing to misuse, and what it sends is answered like anybody's.
+ * elsewhere has nothing to misuse.
  *
  * @param origins as browsers send them, `https://app.example`
  */
 export function createCors(origins: ReadonlySet<string>): Cors {
   const isAllowed = ({ headers: { origin } }: IncomingMessage) => origin !== undefined && origins.has(origin);
   return {
+    isAllowed,
     allow(request, response) {
       if (origins.size > 0) response.setHeader('vary', 'Origin');
       if (!isAllowed(request)) return;

@@ -16,14 +16,3 @@ export function isOwnName(header: string | undefined, host: string): boolean {
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
-
-/**
- * Whether a request came through a proxy, behind which anybody may be, or from a page elsewhere.
- *
- * @param headers by their lower-case names
- */
-export function isFromElsewhere(headers: Readonly<Record<string, unknown>>): boolean {
-  return ['origin', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'via'].some(
-    (name) => name in headers,
-  );
-}

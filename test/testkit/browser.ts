@@ -68,3 +68,16 @@ export async function expectNowhere({ page, console, urls }: Watched, secret: st
   expect(urls().join('\n')).not.toContain(encodeURIComponent(secret));
   expect(await page.context().cookies(page.url())).toEqual([]);
 }
+
+/** In which places of a page, of those that outlive a function, a text is. */
+export function placesOf(page: Page, text: string): Promise<unknown> {
+  return page.evaluate(`(() => {
+    const places = {
+      document: document.documentElement.outerHTML + [...document.querySelectorAll('input')].map(({ value }) => value),
+      address: location.href + JSON.stringify(history.state) + document.cookie,
+      localStorage: JSON.stringify({ ...localStorage }),
+      sessionStorage: JSON.stringify({ ...sessionStorage }),
+    };
+    return Object.keys(places).filter((place) => places[place].includes(${JSON.stringify(text)}));
+  })()`);
+}

@@ -40,7 +40,7 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
   const server = await startTestServer({
     ...options,
     dashboardFolder: folder.path,
-    graphiqlApiKey: key,
+    signInKey: key,
     config: {
       ...options.config,
       trustedInstanceHosts: new Set([okta.hostPort, ...(options.config?.trustedInstanceHosts ?? [])]),
@@ -58,7 +58,7 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
     apiKey: key.reveal(),
     open: async (pageOptions) => {
       const watched = await openPage(browser, pageOptions);
-      await watched.page.goto(server.url);
+      await watched.page.goto(server.signInLink() ?? '');
       await watched.page.getByText('Changes appear by themselves.').waitFor();
       return watched;
     },

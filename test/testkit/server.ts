@@ -28,7 +28,9 @@ export interface TestServerOptions {
   beside?: TestServer;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
-  graphiqlApiKey?: Secret;
+  /** What one-time codes are exchanged for. */
+  signInKey?: Secret;
+  signInCodes?: Parts['signInCodes'];
   dashboardFolder?: string;
   /** What the server is given for its database. */
   wrap?: (database: Database) => Database;
@@ -68,6 +70,8 @@ export interface TestServer {
   /** Every log line so far, at level trace. */
   logs(): string;
   newOrganisation(): Promise<TestOrganisation>;
+  /** An address that signs a browser in once, if the server has such addresses. */
+  signInLink(): string | undefined;
   clientFor(apiKey: string): GraphQLClient;
   /** Every row of every table, as text. */
   dump(): Promise<string>;
@@ -99,7 +103,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     database: options.wrap?.(database) ?? database,
     vault,
     log,
-    graphiqlApiKey: options.graphiqlApiKey,
+    signInKey: options.signInKey,
+    signInCodes: options.signInCodes,
     dashboardFolder: options.dashboardFolder,
     outbound: options.outbound,
     apps: options.apps,
@@ -121,6 +126,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     rootKey,
     restartedVault,
     clientFor,
+    signInLink: () => server.createSignInLink?.(),
     logs: () => lines.join(''),
     newOrganisation: async () => {
       const key = generateApiKey();

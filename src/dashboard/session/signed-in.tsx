@@ -10,6 +10,7 @@ import { type Credential, keptCredential, lasting } from './credential.ts';
 import { type Arrival, goToSignOut, offerOf } from './journey.ts';
 import { ended, refused } from './refusal.ts';
 import { type Session, SessionContext } from './session.ts';
+import { exchangeSignInCode } from './sign-in-code.ts';
 
 const SignIn = lazy(() => import('./sign-in.tsx'));
 
@@ -17,20 +18,22 @@ interface SignedInProps {
   settings: Settings;
   /** Absent: nobody comes from the identity provider. */
   arrival: Arrival | undefined;
+  /** The one-time code that the page was opened with. */
+  signInCode: string | undefined;
   children: ReactNode;
 }
 
 /** Shows its children to those who are signed in, and to all others how to sign in. */
-export function SignedIn({ settings, arrival, children }: SignedInProps) {
+export function SignedIn({ settings, arrival, signInCode, children }: SignedInProps) {
   const offer = offerOf(settings);
   const [session, setSession] = useState<Session>();
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setIsBusy] = useState(false);
   const [isSigningInAlone, setIsSigningInAlone] = useState(() =>
-    Boolean((arrival && offer) || settings.apiKey || keptCredential.read()),
+    Boolean((arrival && offer) || signInCode || keptCredential.read()),
   );
 
-  const { signIn, leave, arrive } = useMemo(() => {
+  const { signIn, leave, arrive, redeem } = useMemo(() => {
     const stayOut = (why?: Problem) => {
       keptCredential.clear();
       setSession((last) => {
@@ -90,6 +93,12 @@ export function SignedIn({ settings, arrival, children }: SignedInProps) {
         if (outcome?.problem) stayOut(outcome.problem);
         else if (outcome) await signIn(outcome.data, from.journey?.keep ?? false);
       },
+      redeem: async (code: string) => {
+        const { data, problem } = await exchangeSignInCode(code);
+        // Kept, because the address cannot be opened again, and for GraphiQL in the same tab.
+        if (data) await signIn(data, true);
+        else stayOut(problem);
+      },
     };
   }, [offer]);
 
@@ -99,9 +108,9 @@ export function SignedIn({ settings, arrival, children }: SignedInProps) {
     isStarted.current = true;
     const kept = keptCredential.read();
     if (arrival && offer) arrive(arrival);
+    else if (signInCode) redeem(signInCode);
     else if (kept) signIn(kept, true);
-    else if (settings.apiKey) signIn(lasting(settings.apiKey, false), false);
-  }, [arrival, arrive, offer, settings, signIn]);
+  }, [arrival, arrive, offer, redeem, signIn, signInCode]);
 
   if (session) {
     return (

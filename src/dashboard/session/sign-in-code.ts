@@ -1,0 +1,38 @@
+import { offline } from '../problem.ts';
+import type { Outcome } from '../send.ts';
+import { type Credential, lasting } from './credential.ts';
+import { notSignedIn } from './refusal.ts';
+
+/** As `src/access/sign-in-exchange.ts` has them. Relative, so that it works under whatever path the dashboard is. */
+const exchangePath = 'sign-in/exchange';
+const codeMediaType = 'application/vnd.app-connections.sign-in-code+json';
+
+const noLonger = notSignedIn(
+  'The address that you have opened signs nobody in any more: it was used, has expired, or is of a server that was stopped.',
+  'Use the API key. The terminal of the server says where it is, and how to get another address.',
+);
+
+/** The one-time code in the address, which is taken out of the address and of the history. */
+export function takeSignInCode(): string | undefined {
+  const [, code] = /^#code=(.*)$/.exec(location.hash) ?? [];
+  if (code !== undefined) history.replaceState(null, '', location.pathname + location.search);
+  return code;
+}
+
+/** Exchanges a one-time code for the API key. */
+export async function exchangeSignInCode(code: string): Promise<Outcome<Credential>> {
+  try {
+    const response = await fetch(exchangePath, {
+      method: 'POST',
+      headers: { 'content-type': codeMediaType },
+      body: JSON.stringify({ code }),
+      credentials: 'omit',
+      redirect: 'error',
+    });
+    if (!response.ok) return { problem: noLonger };
+    const { apiKey } = (await response.json()) as { apiKey: string };
+    return { data: lasting(apiKey, false) };
+  } catch {
+    return { problem: offline };
+  }
+}
