@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Authenticator } from './access/authenticator.ts';
+import { maxProviderBytes } from './access/discovery.ts';
 import { createTokenVerifier } from './access/oidc.ts';
 import { addNobody } from './access/organisations.ts';
 import { SignInCodes, signInUrl } from './access/sign-in-codes.ts';
@@ -94,6 +95,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       trustedHosts: new Set([...config.trustedInstanceHosts, hostPort(new URL(config.oidc.issuer))]),
       proxy: config.outboundProxy,
       timeoutMs: 5_000,
+      maxBytes: maxProviderBytes,
     }),
   };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);

@@ -267,7 +267,7 @@ describe('other people’s servers', () => {
     ['404', okta.notOkta(404), 'status 404'],
     ['204', okta.notOkta(204), 'status 204'],
     ['a redirect', okta.redirect('https://acme.okta.com/login'), 'it sends us elsewhere (status 302)'],
-    ['an endless body', okta.endlessBody, 'larger than 1048576 bytes'],
+    ['an endless body', okta.endlessBody, 'larger than 65536 bytes'],
     ['no HTTP', okta.garbage, 'the answer is not HTTP'],
   ])('%s', async (_, handler, message) => {
     expect(await verifyAgainst(handler)).toMatchObject(notOkta(message));

@@ -3,8 +3,14 @@ import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
 import { systemLookup } from '../src/outbound/lookup.ts';
-import { createOutbound, type OutboundSettings } from '../src/outbound/outbound.ts';
-import { maxInAll, maxPerHost } from '../src/outbound/slots.ts';
+import { createOutbound, type Outbound, type OutboundSettings } from '../src/outbound/outbound.ts';
+import {
+  maxInAll,
+  maxPerCaller,
+  maxPerHost,
+  maxPerOrganisation,
+  maxPerOrganisationAndHost,
+} from '../src/outbound/slots.ts';
 import { failureIn, namingsOf } from './testkit/naming.ts';
 import { slowHeaders, startOkta, type TestOkta } from './testkit/okta.ts';
 import { until } from './testkit/process.ts';
@@ -77,6 +83,87 @@ describe('a client', () => {
     }
   });
 
+  test('gives one caller 32 slots, one organisation 64 and 48 at one host, and the others theirs', async () => {
+    const { slow, hosts, outbound } = await start();
+    const [first = '', second = '', third = ''] = hosts;
+    const ask = (client: Outbound, host: string) => client.get(new URL(`http://${host}`), { headers: {} });
+    /** Sends requests that are not answered, until one is refused. */
+    const fill = async (client: Outbound, host: string): Promise<unknown> => {
+      for (;;) {
+        const before = slow.requests.length;
+        const refusal = Promise.withResolvers<unknown>();
+        ask(client, host).catch(refusal.resolve);
+        const arrival = until('it arrives', () => slow.requests.length > before || undefined);
+        const error = await Promise.race([arrival.then(() => undefined), refusal.promise]);
+        if (error !== undefined) return error;
+      }
+    };
+    const [one, two, three, other] = [
+      { orgId: 'a', callerId: 'a 1' },
+      { orgId: 'a', callerId: 'a 2' },
+      { orgId: 'a', callerId: 'a 3' },
+      { orgId: 'b', callerId: 'b 1' },
+    ].map((requester) => outbound.onBehalfOf(requester));
+    if (!one || !two || !three || !other) throw new Error('there are four callers');
+
+    expect(await fill(one, first)).toMatchObject({
+      reason: 'BUSY',
+      message: '32 other requests of this API key or token are waiting for their hosts',
+    });
+    expect(slow.requests).toHaveLength(maxPerCaller);
+    expect(await fill(two, first)).toMatchObject({
+      message: '48 other requests of this organisation are waiting for this host',
+    });
+    expect(slow.requests).toHaveLength(maxPerOrganisationAndHost);
+    expect(await fill(three, second)).toMatchObject({
+      message: '64 other requests of this organisation are waiting for their hosts',
+    });
+    expect(slow.requests).toHaveLength(maxPerOrganisation);
+    expect(() => two.assertCanGet(new URL(`http://${third}`))).toThrow('64 other requests of this');
+
+    // The other organisation gets to the same host, and to another.
+    expect(await fill(other, first)).toMatchObject({
+      message: '64 other requests are waiting for this host',
+    });
+    expect(await fill(other, third)).toMatchObject({ message: expect.stringContaining('32 other requests') });
+    expect(slow.requests).toHaveLength(maxPerOrganisation + maxPerCaller);
+  });
+
+  test('counts a connection that is being made, also when its caller has hung up', async () => {
+    const names = many(maxPerCaller + 1).map((index) => `silent-${index}.test:80`);
+    let lookups = 0;
+    const found = Promise.withResolvers<[]>();
+    const { outbound } = await start({
+      trustedHosts: new Set(names),
+      lookup: () => {
+        lookups += 1;
+        return found.promise;
+      },
+    });
+    const client = outbound.onBehalfOf({ orgId: 'a', callerId: 'a 1' });
+    const other = outbound.onBehalfOf({ orgId: 'b', callerId: 'b 1' });
+    const hangUp = async (name: string) => {
+      const hanging = new AbortController();
+      const ending = client.get(new URL(`http://${name}`), { headers: {}, signal: hanging.signal });
+      hanging.abort();
+      return ending.catch(({ reason }) => reason);
+    };
+    const ends = [];
+    for (const name of names) ends.push(await hangUp(name));
+    expect(ends).toEqual([...many(maxPerCaller).map(() => 'ABORTED'), 'BUSY']);
+    expect(lookups).toBe(maxPerCaller);
+    expect(() => other.assertCanGet(new URL(`http://${names[0]}`))).not.toThrow();
+    found.resolve([]);
+    await until('the look-ups have ended', () => {
+      try {
+        client.assertCanGet(new URL(`http://${names[0]}`));
+        return true;
+      } catch {
+        return undefined;
+      }
+    });
+  });
+
   test('looks a name up once for all who ask at the same time', async () => {
     let lookups = 0;
     const hook = createHook({
@@ -140,7 +227,7 @@ describe('while an Okta does not answer', () => {
     hold();
     // Far more than the pool has connections.
     const waiting = [
-      ...many(maxPerHost - 2 * ids.length).map((index) => create(`meanwhile-${index}`)),
+      ...many(maxPerCaller - 2 * ids.length).map((index) => create(`meanwhile-${index}`)),
       ...ids.map((id) => rest('PATCH', `${routes}/${id}`, { credentials: { apiToken: 'another' } })),
       ...ids.map((id) => rest('POST', '/graphql', { query: verify, variables: { id } })),
     ];
@@ -166,7 +253,7 @@ describe('while an Okta does not answer', () => {
     const { rest, body, create } = await fresh();
     const { id } = await createOver(rest, body('stored'));
     hold();
-    const waiting = many(maxPerHost).map((index) => create(`waiting-${index}`));
+    const waiting = many(maxPerCaller).map((index) => create(`waiting-${index}`));
     await until('all of them wait for Okta', () => held.length === waiting.length || undefined);
 
     const refused = [
@@ -178,7 +265,8 @@ describe('while an Okta does not answer', () => {
     for (const answer of await Promise.all(refused)) {
       expect(failureIn(answer)).toEqual({
         code: 'UPSTREAM_UNREACHABLE',
-        message: 'Okta was not asked: 64 other requests are waiting for this host.',
+        message:
+          'Okta was not asked: 32 other requests of this API key or token are waiting for their hosts.',
         remedy: expect.stringMatching(/^Send the same again after \S+Z; nothing was changed\.$/),
         retryAt: expect.stringMatching(/Z$/),
         fields: [],

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseJson } from '../outbound/json.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 
@@ -11,13 +12,11 @@ export type ProviderConfiguration = Readonly<Record<string, unknown>> & { issuer
  * @throws OutboundError when it cannot be asked, or what it says is of another issuer
  */
 export async function discover(issuer: string, outbound: Outbound): Promise<ProviderConfiguration> {
-  const body = await readJson(configurationUrl(issuer), outbound, 'configuration');
-  try {
-    // Of another issuer, the keys would be another's too.
-    return z.looseObject({ issuer: z.literal(issuer) }).parse(JSON.parse(body));
-  } catch {
-    throw notOfIssuer();
-  }
+  const configuration = await fetchJson(configurationUrl(issuer), outbound, 'configuration');
+  // Of another issuer, the keys would be another's too.
+  const { success, data } = z.looseObject({ issuer: z.literal(issuer) }).safeParse(configuration);
+  if (!success) throw notOfIssuer();
+  return data;
 }
 
 /** Where a provider says what it says of itself. */
@@ -29,9 +28,15 @@ export function notOfIssuer(): OutboundError {
   return new OutboundError('PROTOCOL', 'its configuration is not that of OIDC_ISSUER');
 }
 
-/** @param what the provider is asked for, in the error */
-export async function readJson(url: URL, outbound: Outbound, what: string): Promise<string> {
+/** The most bytes that a provider may answer with: sets of keys with certificates in them are large. */
+export const maxProviderBytes = 256 * 1024;
+
+/**
+ * @param what the provider is asked for, in the error
+ * @returns undefined when the answer is no JSON, or JSON with too much structure
+ */
+export async function fetchJson(url: URL, outbound: Outbound, what: string): Promise<unknown> {
   const { status, body } = await outbound.get(url, { headers: { accept: 'application/json' } });
-  if (status === 200) return body;
+  if (status === 200) return parseJson(body);
   throw new OutboundError('PROTOCOL', `asked for its ${what}, it answered with status ${status}`);
 }

@@ -11,7 +11,7 @@ import { Problem } from '../errors.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import { type Identity, scopes } from './caller.ts';
-import { configurationUrl, discover, notOfIssuer, readJson } from './discovery.ts';
+import { configurationUrl, discover, fetchJson, notOfIssuer } from './discovery.ts';
 import { SignInFailure, type Suspect } from './sign-in-failure.ts';
 
 /** Which identity provider's tokens are accepted, and which of their claims say what. */
@@ -120,7 +120,7 @@ function createKeys(issuer: string, outbound: Outbound): JWTVerifyGetKey {
     // Where the keys are may have changed as well, so the configuration is read each time.
     [customFetch]: async () => {
       const keysUrl = await findKeys(issuer, outbound);
-      return new Response(await readJson(keysUrl, outbound, 'keys'));
+      return Response.json((await fetchJson(keysUrl, outbound, 'keys')) ?? null);
     },
   });
 }

@@ -6,7 +6,7 @@ import type { AppConnection } from './app-connection.entity.ts';
 import { assertCanAsk, assertVerified, judge, outcomeColumns, part, sealedColumns } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import type { CreateConnection } from './input.ts';
-import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
+import { appAndMethodOf, type ConnectionParts, outboundFor, uncountedOutboundFor } from './parts.ts';
 import { assertNameFree, assertProject, keepingNamesApart, type Place } from './place.ts';
 import { recall } from './snapshot.ts';
 import { storeConnection } from './store.ts';
@@ -59,7 +59,7 @@ async function make(
   const place = { orgId, projectId: input.projectId ?? null } satisfies Place;
   const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
   const credentials = part(method, input.credentials);
-  assertCanAsk(parts, { app, method }, credentials.public, credentialsPath);
+  assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, credentials.public, credentialsPath);
   await assertProject(parts.database, place);
   await assertNameFree(parts.database, place, input.name, namePath);
 

@@ -40,7 +40,7 @@ export function hostOf(method: Method, shown: Credentials['public']): string {
  * @throws Problem `HOST_NOT_ALLOWED`, or `UPSTREAM_UNREACHABLE` when too many are waiting already
  */
 export function assertCanAsk(
-  { outbound }: ConnectionParts,
+  outbound: Outbound,
   { app, method }: { app: App; method: Method },
   shown: Credentials['public'],
   path: readonly string[],

@@ -2,7 +2,7 @@ import type { Caller } from '../access/caller.ts';
 import type { App, Method } from '../apps/app.ts';
 import type { Database } from '../database/database.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
-import type { Outbound } from '../outbound/outbound.ts';
+import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
 import type { Vault } from '../secrets/vault.ts';
 
 /** What working with connections takes. */
@@ -10,8 +10,8 @@ export interface ConnectionParts {
   apps: readonly App[];
   database: Database;
   vault: Vault;
-  /** Not to be used but through `outboundFor`. */
-  outbound: Outbound;
+  /** Used through `outboundFor` alone, which counts. */
+  outbound: OutboundClient;
   limits: RateLimits;
   /** How long a deleted connection can be restored, in days. */
   deletedRetentionDays: number;
@@ -23,9 +23,17 @@ export interface ConnectionParts {
  *
  * @throws Problem `RATE_LIMITED`
  */
-export async function outboundFor({ outbound, limits }: ConnectionParts, caller: Caller): Promise<Outbound> {
-  await limits.ofOutbound(caller);
-  return outbound;
+export async function outboundFor(parts: ConnectionParts, caller: Caller): Promise<Outbound> {
+  await parts.limits.ofOutbound(caller);
+  return uncountedOutboundFor(parts, caller);
+}
+
+/** The same for what sends nothing, and so is not limited how often. */
+export function uncountedOutboundFor(
+  { outbound }: Pick<ConnectionParts, 'outbound'>,
+  { orgId, id }: Caller,
+): Outbound {
+  return outbound.onBehalfOf({ orgId, callerId: `${orgId} ${id}` });
 }
 
 /** The app of this id, which is one of those that there are. */

@@ -18,7 +18,7 @@ import {
 } from './credentials.ts';
 import { type Keep, once } from './idempotency.ts';
 import { notOfMethod, type UpdateConnection } from './input.ts';
-import { appAndMethodOf, appById, type ConnectionParts, outboundFor } from './parts.ts';
+import { appAndMethodOf, appById, type ConnectionParts, outboundFor, uncountedOutboundFor } from './parts.ts';
 import { assertMaySelect, type FieldPaths, updatePayloadFields } from './payload.ts';
 import { assertNameFree, keepingNamesApart } from './place.ts';
 import { findConnection } from './read.ts';
@@ -155,7 +155,7 @@ async function newCredentials(
     const secret = { ...kept(stored), ...given.secret };
     return fields.length > 0 ? { credentials: { public: shown, secret }, fields, isMerged: true } : undefined;
   }
-  assertCanAsk(parts, { app, method }, shown, credentialsPath);
+  assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, shown, credentialsPath);
   const needed = missing.filter(([, { required }]) => required);
   if (needed.length > 0) {
     throw badInput(

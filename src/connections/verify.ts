@@ -5,7 +5,7 @@ import { appendEvent } from '../audit/chain.ts';
 import { sql } from '../database/sql.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { assertCanAsk, openCredentials, outcomeColumns, part } from './credentials.ts';
-import { appAndMethodOf, type ConnectionParts, outboundFor } from './parts.ts';
+import { appAndMethodOf, type ConnectionParts, outboundFor, uncountedOutboundFor } from './parts.ts';
 import { assertMaySelect, type FieldPaths, verifyPayloadFields } from './payload.ts';
 import { findConnection, readConnection } from './read.ts';
 
@@ -60,7 +60,7 @@ export async function validateCredentials(
     caller.assertMay('connections:verify');
     const { app, method } = appAndMethodOf(parts, target);
     const given = part(method, credentials);
-    assertCanAsk(parts, { app, method }, given.public, ['credentials']);
+    assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, given.public, ['credentials']);
     return method.verify(given, await outboundFor(parts, caller));
   });
 }

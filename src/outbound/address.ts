@@ -7,19 +7,26 @@ import ipaddr from 'ipaddr.js';
  */
 const inside: ReadonlySet<string> = new Set(['168.63.129.16']);
 
+/** RFC 6052, section 2.1: the network's own translator leads from here to the IPv4 address in the last 32 bits. */
+const nat64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96');
+
 /** All of IPv6 that is handed out to the public; what lies outside is special or embeds another address. */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
 
 /**
  * Whether an address (`203.0.113.7`, `2001:db8::1`; no brackets) is one on the public internet.
  *
- * IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo, ISATAP) are never public: what they
- * lead to depends on the network that this server is in. Neither is one with a zone, which is about a network card,
- * nor text that is no address.
+ * Of IPv6 forms that carry an IPv4 address, one of NAT64's well-known prefix is as public as what it carries: in
+ * networks without IPv4, names lead there. All others (mapped, compatible, NAT64's local prefix, 6to4, Teredo, ISATAP)
+ * are never public: what they lead to depends on the network that this server is in. Neither is one with a zone, which
+ * is about a network card, nor text that is no address.
  */
 export function isPublicAddress(address: string): boolean {
   if (isIP(address) === 0 || inside.has(address)) return false;
   const parsed = ipaddr.parse(address);
+  if (parsed instanceof ipaddr.IPv6 && parsed.zoneId === undefined && parsed.match(nat64)) {
+    return isPublicAddress(parsed.toByteArray().slice(12).join('.'));
+  }
   if (parsed.range() !== 'unicast') return false;
   if (parsed instanceof ipaddr.IPv4) return true;
   return parsed.zoneId === undefined && parsed.match(globalUnicast) && !isIsatap(parsed);
@@ -42,7 +49,13 @@ export function isLoopback(address: string): boolean {
 export function isAllowedHost(hostname: string): boolean {
   const host = bareHost(hostname);
   if (isIP(host) !== 0) return isPublicAddress(host);
-  return host !== 'localhost' && !host.endsWith('.localhost');
+  return !isLoopbackName(host);
+}
+
+/** Whether a name is one of this machine's own, as RFC 6761 has it. */
+export function isLoopbackName(hostname: string): boolean {
+  const host = bareHost(hostname);
+  return host === 'localhost' || host.endsWith('.localhost');
 }
 
 /** Whether a URL's host is one of these names (`okta.com`) or under one of them. An address is under no name. */

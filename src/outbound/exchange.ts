@@ -2,6 +2,13 @@ import type { Dispatcher } from 'undici';
 import { explain } from './failure.ts';
 import type { Answer } from './outbound.ts';
 import { OutboundError } from './outbound-error.ts';
+import { ResponseBody } from './response-body.ts';
+
+/** The most headers of an answer. Okta sends about 30. */
+const maxHeaders = 200;
+
+/** The most interim responses (status 1xx) before the final one. A host could send them without end. */
+const maxInterimResponses = 8;
 
 /** How much one exchange may take, and who may end it. */
 export interface Bounds {
@@ -13,8 +20,6 @@ export interface Bounds {
 
 type GivenHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
-const utf8 = new TextDecoder();
-
 /**
  * One request, and what comes of it. It takes from undici what that has read, without a stream for a body that has to be
  * whole before anybody looks at it.
@@ -25,8 +30,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #bounds: Bounds;
   readonly #settle = Promise.withResolvers<Answer>();
   readonly #timer: NodeJS.Timeout;
-  readonly #chunks: Buffer[] = [];
-  #size = 0;
+  readonly #body: ResponseBody;
+  #interimResponses = 0;
   #status = 0;
   #headers: GivenHeaders = {};
   #controller: Dispatcher.DispatchController | undefined;
@@ -34,6 +39,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   constructor(bounds: Bounds) {
     this.#bounds = bounds;
+    this.#body = new ResponseBody(bounds.maxBytes);
     this.answer = this.#settle.promise;
     this.#timer = setTimeout(this.#timeOut, bounds.timeoutMs);
     for (const signal of bounds.signals) {
@@ -60,22 +66,33 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseStart(_: unknown, status: number, headers: GivenHeaders): void {
     this.#status = status;
     this.#headers = headers;
+    if (status < 200) this.#interimResponses += 1;
+    if (this.#interimResponses > maxInterimResponses) {
+      this.#fail(new OutboundError('TOO_LARGE', `more than ${maxInterimResponses} interim responses came`));
+    } else if (countHeaders(headers) > maxHeaders) {
+      this.#fail(new OutboundError('TOO_LARGE', `the answer has more than ${maxHeaders} headers`));
+    }
   }
 
-  onResponseData(_: unknown, chunk: Buffer): void {
-    this.#size += chunk.length;
-    const { maxBytes } = this.#bounds;
-    if (this.#size <= maxBytes) this.#chunks.push(chunk);
-    else this.#fail(new OutboundError('TOO_LARGE', `the answer is larger than ${maxBytes} bytes`));
+  onResponseData(_: unknown, piece: Buffer): void {
+    if (this.#failure) return;
+    try {
+      this.#body.add(piece);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   onResponseEnd(): void {
-    this.#end();
-    this.#settle.resolve({
-      status: this.#status,
-      headers: flatten(this.#headers),
-      body: utf8.decode(Buffer.concat(this.#chunks)),
-    });
+    if (this.#failure) return;
+    try {
+      const headers = flatten(this.#headers);
+      const body = this.#body.text(headers['content-encoding']);
+      this.#end();
+      this.#settle.resolve({ status: this.#status, headers, body });
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   onResponseError(_: unknown, error: Error): void {
@@ -102,6 +119,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#timer);
     for (const signal of this.#bounds.signals) signal?.removeEventListener('abort', this.#giveUp);
   }
+}
+
+function countHeaders(headers: GivenHeaders): number {
+  return Object.values(headers).reduce(
+    (count, value) => count + (Array.isArray(value) ? value.length : 1),
+    0,
+  );
 }
 
 /** A header that came several times is joined with commas. */

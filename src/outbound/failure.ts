@@ -10,6 +10,7 @@ const timedOut = 'the connection was not made in time';
 /** What the codes of Node's and undici's errors mean to a person. */
 const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
   ENOTFOUND: ['UNKNOWN_HOST', 'the host name does not exist'],
+  EBADNAME: ['UNKNOWN_HOST', 'the host name does not exist'],
   ENODATA: ['UNKNOWN_HOST', 'the host name has no address'],
   ECONNREFUSED: ['REFUSED', 'the connection was refused'],
   ECONNRESET: ['RESET', closed],
@@ -54,9 +55,8 @@ export function explain(error: unknown): OutboundError {
 
 /** The resolver failed: only some of its codes say that the name does not exist. */
 export function explainLookup(error: unknown): OutboundError {
-  const code = codeOf(error);
-  if (code === 'ENOTFOUND' || code === 'ENODATA') return explain(error);
-  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', { code });
+  if (hasCode(error, ['ENOTFOUND', 'ENODATA', 'EBADNAME'])) return explain(error);
+  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', { code: codeOf(error) });
 }
 
 /** Something went wrong between this server and its proxy, and nothing is known of what lies behind. */
@@ -74,6 +74,11 @@ function byKind(code: string): readonly [OutboundReason, string] {
   if (code.startsWith('HPE_')) return ['PROTOCOL', 'the answer is not HTTP'];
   if (/^(ERR_SSL_|ERR_TLS_|EPROTO)/.test(code)) return ['TLS', 'the two sides could not agree on TLS'];
   return ['UNREACHABLE', 'the host could not be reached'];
+}
+
+/** Whether an error of Node's has one of these codes. */
+export function hasCode(error: unknown, codes: readonly string[]): boolean {
+  return codes.includes(codeOf(error) ?? '');
 }
 
 /** The code of an error; of the first one when several addresses were tried. */

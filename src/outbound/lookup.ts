@@ -1,7 +1,7 @@
 import dns from 'node:dns/promises';
 import type { LookupFunction } from 'node:net';
 import { isPublicAddress } from './address.ts';
-import { explainLookup } from './failure.ts';
+import { explainLookup, hasCode } from './failure.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /** An address as a resolver gives it. */
@@ -13,32 +13,43 @@ export interface Address {
 /** All addresses of a host name. Rejects with a `code` as Node's resolver does: `ENOTFOUND`, `EAI_AGAIN`. */
 export type Lookup = (hostname: string) => Promise<Address[]>;
 
-const underWay = new Map<string, Promise<Address[]>>();
+/** Gives those who ask for a name that is being looked up the same answer. */
+export function oncePerName(lookup: Lookup): Lookup {
+  const underWay = new Map<string, Promise<Address[]>>();
+  return (hostname) => {
+    const known = underWay.get(hostname);
+    if (known) return known;
+    const asked = lookup(hostname).finally(() => underWay.delete(hostname));
+    underWay.set(hostname, asked);
+    return asked;
+  };
+}
 
 /**
- * Asks the operating system, as every other program on the machine does. That takes one of few threads for as long as
- * a name server pleases, so whoever asks for a name that is being looked up waits for the same answer.
+ * Asks the operating system, as other programs on the machine do. That takes one of few threads for as long as a name
+ * server pleases, so it is for names that the operator has chosen, and never for names that callers choose.
  */
-export const systemLookup: Lookup = (hostname) => {
-  const known = underWay.get(hostname);
-  if (known) return known;
-  const asked = dns
-    .lookup(hostname, { all: true })
-    .then((found) => found.map(({ address, family }): Address => ({ address, family: family === 6 ? 6 : 4 })))
-    .finally(() => underWay.delete(hostname));
-  underWay.set(hostname, asked);
-  return asked;
-};
+export const systemLookup: Lookup = oncePerName(async (hostname) => {
+  const found = await dns.lookup(hostname, { all: true });
+  return found.map(({ address, family }): Address => ({ address, family: family === 6 ? 6 : 4 }));
+});
 
 /**
- * What a socket calls to find its addresses, once per connection. It connects to nothing but what this gives, so
- * an answer that changes between the check and the connection (DNS rebinding) has no moment to do so.
- *
- * With `guarded`, one forbidden address refuses the whole name: a name that is half public is a trick.
+ * Has the operating system asked for names that `lookup` does not find: it knows search domains, multicast DNS and
+ * other sources. For names that the operator has chosen.
  */
-export function socketLookup(lookup: Lookup, guarded: boolean): LookupFunction {
+export function withSystemLookup(lookup: Lookup): Lookup {
+  return (hostname) =>
+    lookup(hostname).catch((error: unknown) => {
+      if (hasCode(error, ['ENOTFOUND', 'ENODATA'])) return systemLookup(hostname);
+      throw error;
+    });
+}
+
+/** What a socket calls to find the addresses of a name, whatever they are. */
+export function socketLookup(lookup: Lookup): LookupFunction {
   return (hostname, options, callback) => {
-    resolve(lookup, hostname, guarded).then(
+    resolve(lookup, hostname, false).then(
       (addresses) => giving(addresses)(hostname, options, callback),
       (error: OutboundError) => callback(error, ''),
     );
@@ -53,8 +64,11 @@ export function giving([first, ...others]: readonly [Address, ...Address[]]): Lo
   };
 }
 
+/** A name may have thousands of addresses, and each would be connected to until one answers. */
+const maxAddressesPerFamily = 4;
+
 /**
- * All addresses of a host name, after the one look-up there is.
+ * The addresses of a host name, after the one look-up there is: no more than four of each family.
  *
  * @param guarded whether one forbidden address refuses the whole name
  * @throws OutboundError
@@ -67,10 +81,12 @@ export async function resolve(
   const found = await lookup(hostname).catch((error: unknown) => {
     throw explainLookup(error);
   });
-  const [first, ...others] = found;
-  if (first === undefined) throw new OutboundError('UNKNOWN_HOST', 'the host name has no address');
   if (guarded && !found.every(({ address }) => isPublicAddress(address))) {
     throw new OutboundError('HOST_NOT_ALLOWED', 'the host name leads to a private or reserved address');
   }
+  const [first, ...others] = [4, 6].flatMap((family) =>
+    found.filter((address) => address.family === family).slice(0, maxAddressesPerFamily),
+  );
+  if (first === undefined) throw new OutboundError('UNKNOWN_HOST', 'the host name has no address');
   return [first, ...others];
 }

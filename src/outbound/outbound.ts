@@ -1,12 +1,13 @@
 import { Agent } from 'undici';
 import { bareHost, isAllowedHost, isUnder } from './address.ts';
 import { type ConnectorSettings, createConnector } from './connector.ts';
+import { createDnsLookup } from './dns-lookup.ts';
 import { Exchange } from './exchange.ts';
 import { hostPort } from './host-port.ts';
-import { type Lookup, systemLookup } from './lookup.ts';
+import { type Lookup, withSystemLookup } from './lookup.ts';
 import { OutboundError } from './outbound-error.ts';
 import type { HttpProxy } from './proxy.ts';
-import { Slots } from './slots.ts';
+import { type Requester, type Slot, Slots } from './slots.ts';
 
 export type { Lookup } from './lookup.ts';
 
@@ -20,12 +21,22 @@ export interface OutboundSettings {
   standIns?: ReadonlyMap<string, string>;
   /** Through which everything goes that leaves this machine. Absent: nothing is between. */
   proxy?: HttpProxy | undefined;
+  /** Whether the proxy looks names up, and this server does not. Off if absent. */
+  proxyResolves?: boolean;
   /** Milliseconds for the whole exchange: name, connection, TLS, headers and body. 10,000 if absent. */
   timeoutMs?: number;
-  /** The most bytes of body that are read. 1 MiB if absent. */
+  /** The most bytes of body that any request may ask for. 64 KiB if absent. */
   maxBytes?: number;
-  /** Finds the addresses of a host name; the operating system's way if absent. */
+  /** Finds the addresses of a host name; in the hosts file and the DNS if absent. */
   lookup?: Lookup;
+}
+
+/** What to send, and how much may come back. */
+export interface OutboundRequest {
+  headers: Record<string, string>;
+  /** The most bytes of body, also once it is decompressed. The most that the client allows if absent. */
+  maxBytes?: number;
+  signal?: AbortSignal | undefined;
 }
 
 /** What the other host answered, whatever the status; redirects are not followed. */
@@ -39,30 +50,49 @@ export interface Answer {
 /** The one HTTP client that talks to other people's hosts. */
 export interface Outbound {
   /**
-   * Asks once, with our own `User-Agent` added to `headers`.
+   * Asks once, with our own `User-Agent` and `Accept-Encoding` added to the headers.
    *
    * @throws OutboundError whatever goes wrong, with nothing of the headers or the body in it
    */
-  get(url: URL, options: { headers: Record<string, string>; signal?: AbortSignal }): Promise<Answer>;
+  get(url: URL, request: OutboundRequest): Promise<Answer>;
   /**
    * Refuses what `get` would refuse at once, without looking anything up.
    *
    * @throws OutboundError `HOST_NOT_ALLOWED`, `HOST_NOT_LISTED` or `BUSY`
    */
   assertCanGet(url: URL): void;
+}
+
+/** A client, and the clients for those who have requests sent. */
+export interface OutboundClient extends Outbound {
+  /** The same client for one caller, who may hold a share of its slots. */
+  onBehalfOf(requester: Requester): Outbound;
   /** Ends every connection; exchanges still under way end as `ABORTED`. */
   close(): Promise<void>;
 }
 
 /** Makes the client. Certificates are always verified; there is no setting for that. */
-export function createOutbound(settings: OutboundSettings): Outbound {
+export function createOutbound(settings: OutboundSettings): OutboundClient {
   const timeoutMs = settings.timeoutMs ?? 10_000;
-  const maxBytes = settings.maxBytes ?? 1024 * 1024;
-  const lookup = settings.lookup ?? systemLookup;
+  const maxBytes = settings.maxBytes ?? 64 * 1024;
+  const lookup = settings.lookup ?? createDnsLookup();
+  // The operator has named the trusted hosts and the proxy, so the operating system may be asked for them too.
+  const operatorLookup = settings.lookup ?? withSystemLookup(lookup);
   const closing = new AbortController();
-  const shared = { lookup, proxy: settings.proxy, timeoutMs, closing: closing.signal };
-  const guarded = createAgent({ ...shared, isGuarded: true });
-  const trusted = createAgent({ ...shared, isGuarded: false });
+  /** The slot of the request that is being dispatched: undici starts to connect for it before that returns. */
+  let dispatching: Slot | undefined;
+  const shared = {
+    proxy: settings.proxy,
+    proxyLookup: operatorLookup,
+    proxyResolves: settings.proxyResolves ?? false,
+    timeoutMs,
+    // Chunks, headers and TLS may double a body, and an answer without one still has headers.
+    maxWireBytes: 2 * maxBytes + 32 * 1024,
+    closing: closing.signal,
+    holdSlot: () => dispatching?.hold(),
+  };
+  const guarded = createAgent({ ...shared, lookup, isGuarded: true });
+  const trusted = createAgent({ ...shared, lookup: operatorLookup, isGuarded: false });
   const slots = new Slots(timeoutMs);
 
   /** Who answers for a URL, and over which agent. Addresses are checked here: sockets look up names only. */
@@ -83,28 +113,36 @@ export function createOutbound(settings: OutboundSettings): Outbound {
   }
 
   /** A stand-in is of this server, and keeps nobody waiting. */
-  function placeFor(url: URL, isStandIn = false): Disposable | undefined {
-    return isStandIn ? undefined : slots.take(bareHost(url.hostname));
+  function takeSlot(url: URL, isStandIn: boolean | undefined, requester: Requester | undefined) {
+    return isStandIn ? undefined : slots.take(bareHost(url.hostname), requester);
+  }
+
+  function clientFor(requester?: Requester): Outbound {
+    return {
+      async get(url, { headers, maxBytes: most = maxBytes, signal }) {
+        const { agent, origin, isStandIn } = route(url);
+        using slot = takeSlot(url, isStandIn, requester);
+        const exchange = new Exchange({ timeoutMs, maxBytes: most, signals: [signal, closing.signal] });
+        dispatching = slot;
+        exchange.begin(agent, {
+          origin,
+          path: url.pathname + url.search,
+          method: 'GET',
+          headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': 'app-connections' },
+        });
+        dispatching = undefined;
+        return await exchange.answer;
+      },
+
+      assertCanGet(url) {
+        using _ = takeSlot(url, route(url).isStandIn, requester);
+      },
+    };
   }
 
   return {
-    async get(url, { headers, signal }) {
-      const { agent, origin, isStandIn } = route(url);
-      using _ = placeFor(url, isStandIn);
-      const exchange = new Exchange({ timeoutMs, maxBytes, signals: [signal, closing.signal] });
-      exchange.begin(agent, {
-        origin,
-        path: url.pathname + url.search,
-        method: 'GET',
-        headers: { ...headers, 'user-agent': 'app-connections' },
-      });
-      return await exchange.answer;
-    },
-
-    assertCanGet(url) {
-      using _ = placeFor(url, route(url).isStandIn);
-    },
-
+    ...clientFor(),
+    onBehalfOf: clientFor,
     async close() {
       closing.abort(new OutboundError('ABORTED', 'the request was given up'));
       await Promise.all([guarded.destroy(), trusted.destroy()]);
@@ -118,6 +156,7 @@ function createAgent(settings: ConnectorSettings): Agent {
     // The deadline of the exchange covers both.
     headersTimeout: 0,
     bodyTimeout: 0,
+    maxHeaderSize: 16 * 1024,
     // The other side may ask for longer, but not for ten minutes.
     keepAliveMaxTimeout: 60_000,
     connect: createConnector(settings),

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { Secret } from '../secrets/secret.ts';
 import { bareHost } from './address.ts';
 import { explainProxy } from './failure.ts';
-import type { Address } from './lookup.ts';
+import { type Lookup, socketLookup } from './lookup.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /** The operator's HTTP proxy, which makes connections for us when asked with CONNECT. */
@@ -45,26 +45,33 @@ function decode(text: string): string | undefined {
   }
 }
 
-/** A name may have hundreds of addresses, and the proxy may take seconds over each that is dead. */
-const maxAddresses = 4;
+/** A name may have several addresses, and the proxy may take seconds over each that is dead. */
+const maxHosts = 4;
+
+/** Where a tunnel leads. */
+export interface TunnelTarget {
+  /** Addresses, of which the first that the proxy reaches is taken; or one name, for the proxy to look up. */
+  hosts: readonly string[];
+  port: number;
+  /** Finds the addresses of the proxy itself. */
+  lookup: Lookup;
+}
 
 /**
- * A connection through the proxy to the first of these addresses that it reaches. The proxy is told an address and
- * never a name: it would look the name up again, and might find what was not checked.
+ * A connection through the proxy to the first of these hosts that it reaches. Unless it looks names up itself, the
+ * proxy is told addresses and never a name: it would look the name up again, and might find what was not checked.
  *
  * @param signal aborts with an OutboundError: that the time is over, or that somebody has given up
  * @throws OutboundError `PROXY`, or `ABORTED`
  */
 export async function openTunnel(
   proxy: HttpProxy,
-  { addresses, port }: { addresses: readonly Address[]; port: number },
+  { hosts, port, lookup }: TunnelTarget,
   signal: AbortSignal,
 ): Promise<Socket> {
-  // Whatever proxy reaches IPv6 reaches IPv4 too, and not the other way about.
-  const tried = addresses.toSorted((a, b) => a.family - b.family).slice(0, maxAddresses);
   let status = 0;
-  for (const address of tried) {
-    const answer = await connect(proxy, hostPortOf(address, port), signal);
+  for (const host of hosts.slice(0, maxHosts)) {
+    const answer = await connect(proxy, { target: `${host}:${port}`, lookup }, signal);
     status = answer.status;
     if (answer.socket) return answer.socket;
     // Only these say that the fault is with the address.
@@ -76,7 +83,7 @@ export async function openTunnel(
 /** Asks the proxy once. There is a socket only if it agreed. */
 async function connect(
   { host, port, authorization }: HttpProxy,
-  target: string,
+  { target, lookup }: { target: string; lookup: Lookup },
   signal: AbortSignal,
 ): Promise<{ status: number; socket?: Socket }> {
   const asking = request({
@@ -84,6 +91,7 @@ async function connect(
     agent: false,
     host,
     port,
+    lookup: socketLookup(lookup),
     method: 'CONNECT',
     path: target,
     headers: {
@@ -111,10 +119,6 @@ async function connect(
     asking.destroy();
     throw explainProxy(signal.aborted ? signal.reason : error);
   }
-}
-
-function hostPortOf({ address, family }: Address, port: number): string {
-  return `${family === 6 ? `[${address}]` : address}:${port}`;
 }
 
 function meaningOf(status: number): string {

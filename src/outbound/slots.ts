@@ -1,48 +1,125 @@
 import { OutboundError } from './outbound-error.ts';
 
+/** Who has a request sent. */
+export interface Requester {
+  orgId: string;
+  /** Tells the caller from all others, also from those of other organisations. */
+  callerId: string;
+}
+
 /**
- * The most exchanges with one host at a time. At the third of a second that a good answer takes, that is 190 a second,
+ * The most requests at a time. Each may hold 128 kB of answer while it is decompressed, so all of them hold 32 MB at
+ * the very most.
+ */
+export const maxInAll = 256;
+
+/** The most requests of one organisation at a time: a quarter, so that it takes four to fill all slots. */
+export const maxPerOrganisation = 64;
+
+/** The most requests of one caller at a time: half of its organisation's. */
+export const maxPerCaller = 32;
+
+/**
+ * The most requests to one host at a time. At the third of a second that a good answer takes, that is 190 a second,
  * more than Okta lets one of its organisations ask; a host that never answers can hold no more than these.
  */
 export const maxPerHost = 64;
 
-/** The most exchanges at a time. Each may hold 1 MiB of answer, so all of them hold 256 MiB at the very most. */
-export const maxInAll = 256;
+/** The most requests of one organisation to one host at a time, so that it cannot keep the others from theirs. */
+export const maxPerOrganisationAndHost = 48;
 
-/** The exchanges of one client that are under way. */
+/** A place among the requests that are under way, kept until each of its holders is disposed of. */
+export interface Slot extends Disposable {
+  /** Keeps the slot for longer: for a connection that goes on being made after its request has been given up. */
+  hold(): Disposable;
+}
+
+interface Bound {
+  key: string;
+  most: number;
+  /** Why there is no slot. */
+  clause: string;
+}
+
+/** The requests of one client that are under way. */
 export class Slots {
   readonly #timeoutMs: number;
-  readonly #byHost = new Map<string, number>();
-  #inAll = 0;
+  readonly #taken = new Map<string, number>();
 
-  /** @param timeoutMs how long an exchange may take */
+  /** @param timeoutMs how long a request may take */
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
   }
 
   /**
-   * Takes a place until it is disposed of. Nobody waits for one: where all are taken, most are held by hosts that do
-   * not answer, and those who wait would be held up in their turn.
+   * Takes a slot. Nobody waits for one: where all are taken, most are held by hosts that do not answer, and those who
+   * wait would be held up in their turn.
    *
+   * @param requester absent: the server itself
    * @throws OutboundError `BUSY`, with when all that is under way now will be over
    */
-  take(host: string): Disposable {
-    const taken = this.#byHost.get(host) ?? 0;
-    if (taken >= maxPerHost) throw this.#busy(`${maxPerHost} other requests are waiting for this host`);
-    if (this.#inAll >= maxInAll) throw this.#busy(`${maxInAll} other requests are waiting for other hosts`);
-    this.#inAll += 1;
-    this.#byHost.set(host, taken + 1);
-    return {
-      [Symbol.dispose]: () => {
-        this.#inAll -= 1;
-        const left = (this.#byHost.get(host) ?? 0) - 1;
-        if (left > 0) this.#byHost.set(host, left);
-        else this.#byHost.delete(host);
-      },
+  take(host: string, requester?: Requester): Slot {
+    const bounds = boundsFor(host, requester);
+    const full = bounds.find(({ key, most }) => (this.#taken.get(key) ?? 0) >= most);
+    if (full) {
+      const retryAt = new Date(Date.now() + this.#timeoutMs);
+      throw new OutboundError('BUSY', full.clause, { retryAt });
+    }
+    let holders = 0;
+    const release = () => {
+      holders -= 1;
+      if (holders === 0) this.#count(bounds, -1);
     };
+    const hold = (): Disposable => {
+      if (holders === 0) this.#count(bounds, 1);
+      holders += 1;
+      let isHeld = true;
+      return {
+        [Symbol.dispose]: () => {
+          if (isHeld) release();
+          isHeld = false;
+        },
+      };
+    };
+    return { hold, ...hold() };
   }
 
-  #busy(clause: string): OutboundError {
-    return new OutboundError('BUSY', clause, { retryAt: new Date(Date.now() + this.#timeoutMs) });
+  #count(bounds: readonly Bound[], change: 1 | -1): void {
+    for (const { key } of bounds) {
+      const count = (this.#taken.get(key) ?? 0) + change;
+      if (count > 0) this.#taken.set(key, count);
+      else this.#taken.delete(key);
+    }
   }
+}
+
+function boundsFor(host: string, requester: Requester | undefined): readonly Bound[] {
+  const bounds = [
+    {
+      key: `host ${host}`,
+      most: maxPerHost,
+      clause: `${maxPerHost} other requests are waiting for this host`,
+    },
+    { key: 'all', most: maxInAll, clause: `${maxInAll} other requests are waiting for other hosts` },
+  ];
+  if (!requester) return bounds;
+  const { orgId, callerId } = requester;
+  return [
+    {
+      key: `caller ${callerId}`,
+      most: maxPerCaller,
+      clause: `${maxPerCaller} other requests of this API key or token are waiting for their hosts`,
+    },
+    {
+      key: `organisation ${orgId} ${host}`,
+      most: maxPerOrganisationAndHost,
+      clause: `${maxPerOrganisationAndHost} other requests of this organisation are waiting for this host`,
+    },
+    {
+      key: `organisation ${orgId}`,
+      most: maxPerOrganisation,
+      clause: `${maxPerOrganisation} other requests of this organisation are waiting for their hosts`,
+    },
+    ...bounds,
+  ];
 }

@@ -1,4 +1,5 @@
 import type { KMS } from '@aws-sdk/client-kms';
+import { operatorSocketLookup } from '../outbound/dns-lookup.ts';
 import { SealBroken } from './jwe.ts';
 import { type DataKeyBinding, KeyServiceFailure, namesOf, type RootKey } from './root-key.ts';
 
@@ -69,7 +70,9 @@ export class KmsRootKey implements RootKey {
 /** Only where KMS is used is its client loaded. */
 async function connect(region: string): Promise<KMS> {
   const { KMS } = await import('@aws-sdk/client-kms');
-  return new KMS({ region });
+  // Node's own look-ups would take the threads of the process for as long as a name server is silent.
+  const agent = { keepAlive: true, lookup: operatorSocketLookup };
+  return new KMS({ region, requestHandler: { httpAgent: agent, httpsAgent: agent } });
 }
 
 /** What a failure is called: by the operating system, or by AWS. */

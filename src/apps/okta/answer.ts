@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseJson } from '../../outbound/json.ts';
 import type { Secret } from '../../secrets/secret.ts';
 
 /** The part of `Error` in Okta's API description by which an answer of Okta's is recognised. */
@@ -45,12 +46,4 @@ function clean(text: string | null | undefined, token: Secret): string | null {
 
 function strip(text: string): string {
   return text.replace(/[\p{Cc}\p{Cs}]/gu, '');
-}
-
-function parseJson(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseJson } from '../../outbound/json.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Credentials } from '../app.ts';
@@ -28,8 +29,11 @@ async function organisationId(
 ): Promise<string | undefined> {
   try {
     const url = new URL('/.well-known/okta-organization', instanceUrl);
-    const { body } = await outbound.get(url, { headers: { accept: 'application/json' } });
-    return metadata.parse(JSON.parse(body)).id;
+    const { body } = await outbound.get(url, {
+      headers: { accept: 'application/json' },
+      maxBytes: 16 * 1024,
+    });
+    return metadata.parse(parseJson(body)).id;
   } catch (error) {
     const own = error instanceof OutboundError && ownFailure(error, 'Okta');
     if (own) throw own;

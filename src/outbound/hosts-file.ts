@@ -1,0 +1,45 @@
+import { readFile, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import type { Address } from './lookup.ts';
+
+/** Where the operating system keeps its hosts file. */
+export const systemHostsFile =
+  process.platform === 'win32' ? 'C:\\Windows\\System32\\drivers\\etc\\hosts' : '/etc/hosts';
+
+/** Addresses by name, in lower case. */
+type Hosts = ReadonlyMap<string, readonly Address[]>;
+
+/** Finds names in a hosts file (hosts(5)), which is read again when it has changed. */
+export class HostsFile {
+  readonly #path: string;
+  #version = '';
+  #hosts: Promise<Hosts> = Promise.resolve(new Map());
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** All addresses of a name; none if the file does not have it, or cannot be read. */
+  async find(name: string): Promise<readonly Address[]> {
+    const file = await stat(this.#path).catch(() => undefined);
+    const version = file ? `${file.mtimeMs} ${file.size} ${file.ino}` : '';
+    if (version !== this.#version) {
+      this.#version = version;
+      this.#hosts = readFile(this.#path, 'utf8').then(parseHosts, () => new Map());
+    }
+    return (await this.#hosts).get(name) ?? [];
+  }
+}
+
+function parseHosts(text: string): Hosts {
+  const hosts = new Map<string, Address[]>();
+  for (const line of text.split('\n')) {
+    const [address = '', ...names] = line.replace(/#.*/, '').trim().split(/\s+/);
+    const family = isIP(address);
+    if (family === 0) continue;
+    for (const name of names.map((given) => given.toLowerCase())) {
+      hosts.set(name, [...(hosts.get(name) ?? []), { address, family: family === 6 ? 6 : 4 }]);
+    }
+  }
+  return hosts;
+}

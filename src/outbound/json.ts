@@ -1,0 +1,43 @@
+/** How much structure a JSON text of another host may have. The time and the memory of `JSON.parse` grow with it. */
+const maxDepth = 32;
+const maxTokens = 20_000;
+
+/**
+ * Parses JSON of another host.
+ *
+ * @returns undefined when it is not JSON, is nested more than 32 levels deep, or has more than 20,000 brackets,
+ * commas and colons
+ */
+export function parseJson(text: string): unknown {
+  if (hasTooMuchStructure(text)) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function hasTooMuchStructure(text: string): boolean {
+  let depth = 0;
+  let tokens = 0;
+  let isInString = false;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charCodeAt(index);
+    if (character === quote) isInString = !isInString;
+    else if (isInString) index += character === backslash ? 1 : 0;
+    else if (structure.has(character)) {
+      tokens += 1;
+      if (opening.has(character)) depth += 1;
+      else if (closing.has(character)) depth -= 1;
+      if (depth > maxDepth || tokens > maxTokens) return true;
+    }
+  }
+  return false;
+}
+
+const codes = (characters: string) => new Set([...characters].map((character) => character.charCodeAt(0)));
+const opening = codes('[{');
+const closing = codes(']}');
+const structure = codes('[]{},:');
+const quote = '"'.charCodeAt(0);
+const backslash = '\\'.charCodeAt(0);

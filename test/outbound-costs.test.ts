@@ -1,0 +1,303 @@
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { createOutbound, type OutboundSettings } from '../src/outbound/outbound.ts';
+import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
+import { countConnectionAttempts } from './testkit/connection-attempts.ts';
+import { failureIn, namingsOf } from './testkit/naming.ts';
+import { startOkta } from './testkit/okta.ts';
+import { closedPort } from './testkit/process.ts';
+import { leadingTo, saying, startProxy } from './testkit/proxy.ts';
+import { endlessly, type Pieces, startRawHost } from './testkit/raw-host.ts';
+import { createOver, type RestClient, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+let certificates: Certificates;
+let trusting: Disposable;
+beforeAll(async () => {
+  certificates = await makeCertificates();
+  trusting = trust(certificates.ca);
+});
+afterAll(() => trusting[Symbol.dispose]());
+
+const kilobyte = (text: string) => text.repeat(1_024 / text.length);
+const user = JSON.stringify({ id: '00ub0oNGTSWTBKOLGLNR', profile: { login: 'ada@example.com' } });
+const head = (...headers: string[]) => ['HTTP/1.1 200 OK', ...headers, '', ''].join('\r\n');
+const chunked = head('transfer-encoding: chunked');
+const withBody = (body: string | Buffer, ...headers: string[]): Pieces => {
+  const bytes = Buffer.from(body);
+  return () => [Buffer.concat([Buffer.from(head(`content-length: ${bytes.length}`, ...headers)), bytes])];
+};
+
+async function startHost(pieces: Pieces, isOverTls = false) {
+  const host = await startRawHost(pieces, isOverTls ? certificates.good : undefined);
+  onTestFinished(host.close);
+  return host;
+}
+
+function client(settings: Partial<OutboundSettings>) {
+  const outbound = createOutbound({ trustedHosts: new Set(), timeoutMs: 60_000, ...settings });
+  onTestFinished(() => outbound.close());
+  return outbound;
+}
+
+/** Answers that cost more than they say, and what the client says of them. */
+const costly: [string, Pieces, string][] = [
+  [
+    'a small body in chunks of one byte',
+    () => [chunked, '1\r\nx\r\n'.repeat(2_000), '0\r\n\r\n'],
+    'the answer comes in more than 1000 pieces',
+  ],
+  [
+    'a body without end, in chunks of one byte',
+    () => endlessly(chunked, '1\r\nx\r\n'.repeat(500)),
+    'the answer comes in more than 1000 pieces',
+  ],
+  [
+    'a body that says that it is too large',
+    withBody('x'.repeat(65_537)),
+    'the answer is larger than 65536 bytes',
+  ],
+  [
+    'chunk extensions without end',
+    () => endlessly(`${chunked}1;`, kilobyte('x')),
+    'the answer takes more than 163840 bytes on the wire',
+  ],
+  [
+    'white space before a header’s value without end',
+    () => endlessly('HTTP/1.1 200 OK\r\nx:', kilobyte(' ')),
+    'the answer takes more than 163840 bytes on the wire',
+  ],
+  [
+    'a status text without end',
+    () => endlessly('HTTP/1.1 200 ', kilobyte('x')),
+    'the answer takes more than 163840 bytes on the wire',
+  ],
+  [
+    'empty lines before the answer without end',
+    () => endlessly('\r\n', kilobyte('\r\n')),
+    'the answer takes more than 163840 bytes on the wire',
+  ],
+  [
+    'interim responses without end',
+    () => endlessly('', 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(100)),
+    'more than 8 interim responses came',
+  ],
+  [
+    'interim responses with large headers',
+    () => endlessly('', `HTTP/1.1 102 Processing\r\nx: ${'y'.repeat(2_000)}\r\n\r\n`),
+    'more than 8 interim responses came',
+  ],
+  [
+    'very many small headers',
+    () => [head(...Array.from({ length: 300 }, (_, index) => `x${index}: y`), 'content-length: 0')],
+    'the answer has more than 200 headers',
+  ],
+  [
+    'one header very many times',
+    () => [head(...Array.from({ length: 300 }, () => 'set-cookie: a=b'), 'content-length: 0')],
+    'the answer has more than 200 headers',
+  ],
+  [
+    'headers without end',
+    () => endlessly('HTTP/1.1 200 OK\r\n', 'x: y\r\n'.repeat(1_000)),
+    'the headers of the answer are too large',
+  ],
+  [
+    'trailers without end',
+    () => endlessly(`${chunked}0\r\n`, 'x: y\r\n'.repeat(1_000)),
+    'the headers of the answer are too large',
+  ],
+];
+
+describe('an answer that costs more than one may is cut off, and so is its connection:', () => {
+  test.each(costly)('%s', async (_, pieces, message) => {
+    const host = await startHost(pieces);
+    const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+    const exchange = outbound.get(new URL(host.origin), { headers: {} });
+    await expect(exchange).rejects.toMatchObject({ reason: 'TOO_LARGE', message });
+    await host.disconnected;
+  });
+
+  test.each(costly)('over TLS, %s', async (_, pieces, message) => {
+    const host = await startHost(pieces, true);
+    const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+    const exchange = outbound.get(new URL(host.origin), { headers: {} });
+    await expect(exchange).rejects.toMatchObject({ reason: 'TOO_LARGE', message });
+    await host.disconnected;
+  });
+
+  test.each(costly)('through a proxy, %s', async (_, pieces, message) => {
+    const host = await startHost(pieces);
+    const proxy = await startProxy(leadingTo(host.port));
+    onTestFinished(() => proxy[Symbol.asyncDispose]());
+    const outbound = client({
+      proxy,
+      lookup: async () => [{ address: '10.0.0.1', family: 4 }],
+      trustedHosts: new Set(['okta.internal:80']),
+    });
+    const exchange = outbound.get(new URL('http://okta.internal'), { headers: {} });
+    await expect(exchange).rejects.toMatchObject({ reason: 'TOO_LARGE', message });
+    await host.disconnected;
+  });
+
+  test('the interim responses of a proxy, of which the first is its answer', async () => {
+    const proxy = await startProxy(saying('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1_000)));
+    onTestFinished(() => proxy[Symbol.asyncDispose]());
+    const outbound = client({ proxy, lookup: async () => [{ address: '3000::1', family: 6 }] });
+    await expect(outbound.get(new URL('https://acme.okta.test'), { headers: {} })).rejects.toMatchObject({
+      reason: 'PROXY',
+      message: 'the proxy of this server made no connection (status 103)',
+    });
+  });
+});
+
+describe('what an answer costs is counted', () => {
+  test('for each answer anew, when a connection is used again', async () => {
+    const okta = await startOkta({ handler: (_, response) => void response.end('x'.repeat(60_000)) });
+    onTestFinished(okta.close);
+    const outbound = client({ trustedHosts: new Set([okta.hostPort]) });
+    for (const _ of [1, 2, 3, 4, 5, 6]) {
+      const { body } = await outbound.get(new URL(okta.origin), { headers: {} });
+      expect(body).toHaveLength(60_000);
+    }
+    expect(okta.connections()).toBeLessThan(3);
+  });
+
+  test('with less than the most, where less is asked for', async () => {
+    const host = await startHost(withBody('x'.repeat(1_001)));
+    const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+    const exchange = outbound.get(new URL(host.origin), { headers: {}, maxBytes: 1_000 });
+    await expect(exchange).rejects.toMatchObject({ message: 'the answer is larger than 1000 bytes' });
+  });
+
+  test('and an answer of 64 kB in large pieces, with interim responses and trailers, is taken', async () => {
+    const piece = `1000\r\n${'é'.repeat(0x1000 / 2)}\r\n`;
+    const host = await startHost(() => [
+      'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n',
+      chunked,
+      ...Array.from({ length: 16 }, () => piece),
+      '0\r\nx-trailer: y\r\n\r\n',
+    ]);
+    const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+    const answer = await outbound.get(new URL(host.origin), { headers: {} });
+    expect(answer).toMatchObject({ status: 200, body: 'é'.repeat(32_768) });
+  });
+});
+
+describe('a compressed answer, which is not asked for,', () => {
+  const get = async (pieces: Pieces) => {
+    const host = await startHost(pieces);
+    return client({ trustedHosts: new Set([host.hostPort]) }).get(new URL(host.origin), { headers: {} });
+  };
+
+  test.each([
+    ['gzip', gzipSync(user)],
+    ['GZIP', gzipSync(user)],
+    ['x-gzip', gzipSync(user)],
+    ['deflate', deflateSync(user)],
+    ['deflate', deflateRawSync(user)],
+    ['br', brotliCompressSync(user)],
+    ['identity', Buffer.from(user)],
+    ['gzip', Buffer.alloc(0)],
+  ])('is read all the same: %s', async (encoding, body) => {
+    const answer = await get(withBody(body, `content-encoding: ${encoding}`));
+    expect(answer.body).toBe(body.length === 0 ? '' : user);
+  });
+
+  test.each([
+    ['gzip', gzipSync(Buffer.alloc(10_000_000))],
+    ['deflate', deflateSync(Buffer.alloc(10_000_000))],
+    ['deflate', deflateRawSync(Buffer.alloc(10_000_000))],
+    ['br', brotliCompressSync(Buffer.alloc(10_000_000))],
+    ['gzip', Buffer.concat(Array.from({ length: 200 }, () => gzipSync(Buffer.alloc(1_000))))],
+  ])('may not be larger than 64 kB once it is read: %s', async (encoding, body) => {
+    expect(body.length).toBeLessThan(65_536);
+    await expect(get(withBody(body, `content-encoding: ${encoding}`))).rejects.toMatchObject({
+      reason: 'TOO_LARGE',
+      message: 'the answer is larger than 65536 bytes',
+    });
+  });
+
+  test.each([
+    ['gzip', Buffer.from(user), 'the answer is not compressed as it says'],
+    ['gzip', gzipSync(user).subarray(0, -9), 'the answer is not compressed as it says'],
+    ['br', gzipSync(user), 'the answer is not compressed as it says'],
+    ['zstd', zstdCompressSync(user), 'the answer is compressed in a way that is not known'],
+    ['gzip, gzip', gzipSync(gzipSync(user)), 'the answer is compressed in a way that is not known'],
+  ])('that cannot be read is no answer: %s', async (encoding, body, message) => {
+    await expect(get(withBody(body, `content-encoding: ${encoding}`))).rejects.toMatchObject({
+      reason: 'PROTOCOL',
+      message,
+    });
+  });
+});
+
+test('of the addresses of a name, four of a family are tried', async () => {
+  const port = await closedPort();
+  using attempts = countConnectionAttempts();
+  const outbound = client({
+    trustedHosts: new Set([`many.test:${port}`]),
+    lookup: async () =>
+      Array.from({ length: 2_000 }, (_, index) => ({
+        address: `127.0.${index >> 8}.${index & 255}`,
+        family: 4,
+      })),
+  });
+  const exchange = outbound.get(new URL(`http://many.test:${port}`), { headers: {} });
+  await expect(exchange).rejects.toHaveProperty('reason', 'REFUSED');
+  expect(attempts.count).toBe(4);
+});
+
+describe('through the API', () => {
+  const trusted = new Set<string>();
+  let server: TestServer;
+  let rest: RestClient;
+  let ways: ReturnType<typeof namingsOf>;
+  beforeAll(async () => {
+    server = await startTestServer({ config: { trustedInstanceHosts: trusted } });
+    rest = restClient(server.url, (await server.newOrganisation()).apiKey);
+    ways = namingsOf(rest, (await createOver(rest, { name: 'stored' })).id, '00planted-planted-planted');
+  });
+  afterAll(() => server.close());
+
+  async function answersTo(pieces: Pieces, times = 1) {
+    const host = await startHost(pieces);
+    trusted.add(host.hostPort);
+    const calls = Array.from({ length: times }, () => ways.validateOktaCredentials(host.origin));
+    return (await Promise.all(calls)).map(failureIn);
+  }
+
+  const notOkta = (clause: string) => ({
+    code: 'NOT_AN_OKTA_ORG',
+    message: `What answers at the instance URL is not the API of an Okta organisation: ${clause}.`,
+  });
+
+  test('30 calls at once for a host that sends a mebibyte in chunks of one byte are told so', async () => {
+    const chunks = '1\r\nx\r\n'.repeat(1_024);
+    const answers = await answersTo(() => [chunked, ...Array.from({ length: 1_024 }, () => chunks)], 30);
+    expect(answers).toMatchObject(answers.map(() => notOkta('the answer comes in more than 1000 pieces')));
+  });
+
+  test.each([
+    ['only opening brackets', '['.repeat(65_536)],
+    ['a good answer with 40 levels of arrays', user.replace('{', `{"x":${'['.repeat(40)}${']'.repeat(40)},`)],
+    [
+      'a good answer with 40 levels of objects',
+      user.replace('{', `{"x":${'{"y":'.repeat(40)}1${'}'.repeat(40)},`),
+    ],
+    ['a good answer with 25,000 numbers', user.replace('{', `{"x":[${'0,'.repeat(25_000)}0],`)],
+    ['a good answer with 7,000 members', user.replace('{', `{${'"":0,'.repeat(12_000)}`)],
+  ])('%s is not parsed', async (_, body) => {
+    expect(body.length).toBeLessThanOrEqual(65_536);
+    const [failure] = await answersTo(withBody(body));
+    expect(failure).toMatchObject(notOkta('the answer is not JSON'));
+  });
+
+  test('a good answer with many brackets, commas and escapes in its strings is taken', async () => {
+    const body = user.replace('{', `{"x":${JSON.stringify('[{"\\,:'.repeat(5_000))},`);
+    const host = await startHost(withBody(body));
+    trusted.add(host.hostPort);
+    const { text } = await ways.validateOktaCredentials(host.origin);
+    expect(text).toBe('{"data":{"answer":{"code":null,"message":null,"remedy":null}}}');
+  });
+});

@@ -1,0 +1,178 @@
+import { createHook } from 'node:async_hooks';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createDnsLookup } from '../src/outbound/dns-lookup.ts';
+import { withSystemLookup } from '../src/outbound/lookup.ts';
+import { maxPerCaller, maxPerOrganisation } from '../src/outbound/slots.ts';
+import { startDns, type TestDns, type Zone } from './testkit/dns.ts';
+import { failureIn, namingsOf } from './testkit/naming.ts';
+import { startOkta, type TestOkta } from './testkit/okta.ts';
+import { temporaryFolder, until } from './testkit/process.ts';
+import { restClient } from './testkit/rest.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+/** Counts how often the operating system is asked, which takes one of few threads. */
+function countSystemLookups() {
+  let count = 0;
+  const hook = createHook({
+    init(_id, type) {
+      if (type === 'GETADDRINFOREQWRAP') count += 1;
+    },
+  }).enable();
+  return {
+    get count() {
+      return count;
+    },
+    [Symbol.dispose]: () => void hook.disable(),
+  };
+}
+
+const zone: Zone = (name) => {
+  if (name.startsWith('silent')) return 'silent';
+  if (name.startsWith('broken')) return 'broken';
+  if (name === 'both.test') return { A: ['192.0.2.1', '192.0.2.2'], AAAA: ['2001:db8::1'] };
+  if (name === 'four.test') return { A: ['192.0.2.1'], AAAA: [] };
+  if (name === 'six.test') return { A: [], AAAA: ['2001:db8::1'] };
+  if (name === 'none.test') return { A: [], AAAA: [] };
+  if (name === 'half-silent.test') return { A: ['192.0.2.1'] };
+  if (name === 'okta.test') return { A: ['127.0.0.1'], AAAA: [] };
+  return 'unknown';
+};
+
+let dns: TestDns;
+let folder: ReturnType<typeof temporaryFolder>;
+beforeAll(async () => {
+  dns = await startDns(zone);
+  folder = temporaryFolder();
+});
+afterAll(async () => {
+  await dns.close();
+  folder[Symbol.dispose]();
+});
+
+const four = (address: string) => ({ address, family: 4 });
+const six = (address: string) => ({ address, family: 6 });
+
+describe('a name', () => {
+  const lookUp = (name: string) => createDnsLookup({ servers: [dns.server], hostsFile: '/nowhere' })(name);
+
+  test.each([
+    ['both.test', [four('192.0.2.1'), four('192.0.2.2'), six('2001:db8::1')]],
+    ['BOTH.test.', [four('192.0.2.1'), four('192.0.2.2'), six('2001:db8::1')]],
+    ['four.test', [four('192.0.2.1')]],
+    ['six.test', [six('2001:db8::1')]],
+    ['half-silent.test', [four('192.0.2.1')]],
+    ['localhost', [four('127.0.0.1'), six('::1')]],
+    ['okta.localhost', [four('127.0.0.1'), six('::1')]],
+  ])('%s is looked up without the operating system’s threads', async (name, addresses) => {
+    using system = countSystemLookups();
+    expect(await lookUp(name)).toEqual(addresses);
+    expect(system.count).toBe(0);
+  });
+
+  test.each([
+    ['unknown.test', /^ENOTFOUND$/],
+    ['none.test', /^ENODATA$/],
+    ['broken.test', /^ESERVFAIL$/],
+    ['silent.test', /^(ETIMEOUT|ECANCELLED)$/],
+    [`${'x'.repeat(64)}.test`, /^EBADNAME$/],
+  ])('%s is not found', async (name, code) => {
+    await expect(lookUp(name)).rejects.toHaveProperty('code', expect.stringMatching(code));
+  });
+
+  test('is asked for once while it is looked up, however many wait', async () => {
+    const before = dns.queries.length;
+    const lookup = createDnsLookup({ servers: [dns.server], hostsFile: '/nowhere' });
+    await Promise.all(Array.from({ length: 20 }, () => lookup('both.test')));
+    expect(dns.queries.slice(before).sort()).toEqual(['A both.test', 'AAAA both.test']);
+  });
+
+  test('that only the operating system knows is found where the operator has chosen it', async () => {
+    using system = countSystemLookups();
+    const lookup = withSystemLookup(async (name) => {
+      throw Object.assign(new Error(name), { code: name.startsWith('silent') ? 'ETIMEOUT' : 'ENOTFOUND' });
+    });
+    expect(await lookup('localhost')).toContainEqual(four('127.0.0.1'));
+    expect(system.count).toBe(1);
+    await expect(lookup('silent.test')).rejects.toHaveProperty('code', 'ETIMEOUT');
+    expect(system.count).toBe(1);
+  });
+});
+
+describe('a hosts file', () => {
+  const path = () => join(folder.path, 'hosts');
+  const write = (...lines: string[]) => writeFileSync(path(), lines.join('\n'));
+
+  test('comes before the DNS, with every address of a name, and is read again when it changes', async () => {
+    write(
+      '# 192.0.2.9 both.test',
+      '192.0.2.7\tacme.okta.test  Alias.okta.test # here',
+      '::1 acme.okta.test',
+      'fe80::1%lo acme.okta.test',
+      'not-an-address acme.okta.test both.test',
+      '192.0.2.8 __proto__ constructor',
+    );
+    const lookup = createDnsLookup({ servers: [dns.server], hostsFile: path() });
+    const before = dns.queries.length;
+    expect(await lookup('acme.okta.test')).toEqual([four('192.0.2.7'), six('::1'), six('fe80::1%lo')]);
+    expect(await lookup('ALIAS.okta.test.')).toEqual([four('192.0.2.7')]);
+    expect(await lookup('constructor')).toEqual([four('192.0.2.8')]);
+    expect(dns.queries.length).toBe(before);
+    expect(await lookup('both.test')).toHaveLength(3);
+
+    write('192.0.2.77 acme.okta.test', '192.0.2.78 both.test', '');
+    expect(await lookup('acme.okta.test')).toEqual([four('192.0.2.77')]);
+    expect(await lookup('both.test')).toEqual([four('192.0.2.78')]);
+    await expect(lookup('alias.okta.test')).rejects.toHaveProperty('code', 'ENOTFOUND');
+  });
+});
+
+describe('while name servers are silent about the hosts that one organisation names', () => {
+  let upstream: TestOkta;
+  let server: TestServer;
+  beforeAll(async () => {
+    upstream = await startOkta();
+    server = await startTestServer({
+      config: { trustedInstanceHosts: new Set([`okta.test:${upstream.port}`]) },
+      outbound: { lookup: createDnsLookup({ servers: [dns.server], hostsFile: '/nowhere' }) },
+    });
+  });
+  afterAll(async () => {
+    await server.close();
+    await upstream.close();
+  });
+  const waysOf = (apiKey: string) =>
+    namingsOf(restClient(server.url, apiKey), 'any', '00planted-planted-planted');
+
+  test('its look-ups are bounded, others are answered, and no thread of the process waits', async () => {
+    using system = countSystemLookups();
+    const { apiKey, newKey } = await server.newOrganisation();
+    const other = await server.newOrganisation();
+    const keys = [apiKey, await newKey(['connections:verify']), await newKey(['connections:verify'])];
+    const attackers = keys.map(waysOf);
+    const neighbour = waysOf(other.apiKey);
+    const before = dns.queries.length;
+    const asked = () =>
+      new Set(dns.queries.slice(before).filter((query) => query.startsWith('A silent'))).size;
+    const hanging = attackers.flatMap((ways, caller) =>
+      Array.from({ length: 60 }, (_, index) =>
+        ways.validateOktaCredentials(`https://silent-${caller}-${index}.test`),
+      ),
+    );
+    await until('as many names are looked up as may be', () => asked() >= maxPerOrganisation || undefined);
+    expect((await neighbour.validateOktaCredentials(`http://okta.test:${upstream.port}`)).text).toBe(
+      '{"data":{"answer":{"code":null,"message":null,"remedy":null}}}',
+    );
+    const failures = (await Promise.all(hanging)).map(failureIn);
+    expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(['UPSTREAM_UNREACHABLE']));
+    const busy = failures.filter(({ message }) => message.startsWith('Okta was not asked'));
+    expect(failures.length - busy.length).toBe(maxPerOrganisation);
+    expect(maxPerCaller).toBeLessThan(60);
+    expect(asked()).toBe(maxPerOrganisation);
+    expect(failures.find((failure) => !busy.includes(failure))?.message).toBe(
+      'Okta could not be reached: the host name could not be looked up. The API token was not judged.',
+    );
+    expect(system.count).toBe(0);
+  });
+});

@@ -1,0 +1,66 @@
+import { once } from 'node:events';
+import net, { type Socket } from 'node:net';
+import tls from 'node:tls';
+import type { KeyPair } from './certificates.ts';
+
+/** A host on 127.0.0.1 that answers each request with bytes of the test's own, well-formed or not. */
+export interface RawHost {
+  origin: string;
+  /** `127.0.0.1:12345`, for the trusted hosts. */
+  hostPort: string;
+  port: number;
+  /** Fulfilled when the client has ended the connection of the first request. */
+  disconnected: Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What comes in answer to a request, in the pieces in which it is written. */
+export type Pieces = () => Iterable<string | Buffer>;
+
+/** Starts one; it takes a request to be whole when its first bytes are there. */
+export async function startRawHost(pieces: Pieces, keys?: KeyPair): Promise<RawHost> {
+  const sockets = new Set<Socket>();
+  const gone = Promise.withResolvers<void>();
+  const serve = (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.once('close', () => sockets.delete(socket));
+    socket.once('data', () => {
+      socket.once('close', () => gone.resolve());
+      pour(socket, pieces());
+    });
+  };
+  const server = keys ? tls.createServer({ cert: keys.cert, key: keys.key }, serve) : net.createServer(serve);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the host has no port');
+  const hostPort = `127.0.0.1:${address.port}`;
+  return {
+    origin: `${keys ? 'https' : 'http'}://${hostPort}`,
+    hostPort,
+    port: address.port,
+    disconnected: gone.promise,
+    close: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** Writes as fast as the other side takes it, and leaves the connection open. */
+async function pour(socket: Socket, pieces: Iterable<string | Buffer>): Promise<void> {
+  for (const piece of pieces) {
+    if (socket.destroyed) return;
+    if (!socket.write(piece)) {
+      await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => undefined);
+    }
+  }
+}
+
+/** These pieces first, and then one without end. */
+export function* endlessly(first: string, repeated: string): Generator<string> {
+  yield first;
+  for (;;) yield repeated;
+}
