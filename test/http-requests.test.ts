@@ -77,6 +77,20 @@ describe.each([
       ['a bare carriage return', () => post(path, query, ['X: a\rContent-Length: 5', 'Content-Length: 0'])],
       ['a null byte', () => post(path, query, ['X: a\0b', `Content-Length: ${query.length}`])],
       ['two hosts', () => request(`POST ${path}`, { host: ['Host: localhost', 'Host: localhost'] })],
+      ...[
+        'Authorization: Bearer another',
+        'authorization: Basic YTpi',
+        'Authorization:',
+        'Content-Type: application/json',
+        'Content-Type: text/plain',
+        'Content-Encoding: identity\r\nContent-Encoding: gzip',
+        'Idempotency-Key: one\r\nIdempotency-Key: one',
+        'Origin: https://a.example\r\nOrigin: https://b.example',
+        'Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site',
+      ].map((lines): [string, () => string] => [
+        `two of a header that may be there once: ${lines.replace('\r\n', ', ')}`,
+        () => post(path, query, [lines, `Content-Length: ${query.length}`]),
+      ]),
       ['no host', () => request(`POST ${path}`, { host: [] })],
       ['an empty host', () => request(`POST ${path}`, { host: ['Host:'] })],
       ...[
@@ -99,6 +113,47 @@ describe.each([
       expect(text.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
     });
   });
+
+  test('a header that is there twice is named, whatever the request is for', async () => {
+    for (const line of [
+      'GET /graphql?query={__typename}',
+      'GET /api/v1/app-connections',
+      'GET /health/live',
+    ]) {
+      const headers = [authorization, 'Authorization: Bearer another'];
+      const { status, text } = await sendRaw(server.url, request(line, { headers }));
+      expect([line, status]).toEqual([line, 400]);
+      expect(text).toContain('There is more than one Authorization header. Send one.');
+    }
+  });
+
+  test('a header that may be there several times, may', async () => {
+    const headers = [authorization, 'Accept: application/json', 'Accept: */*', 'X-Forwarded-For: 1.2.3.4'];
+    const line = 'GET /api/v1/app-connections';
+    const sent = request(line, { headers: [...headers, 'X-Forwarded-For: 5.6.7.8'] });
+    expect((await sendRaw(server.url, sent)).status).toBe(200);
+  });
+
+  test.each([
+    'GET /graphql?query={__typename}&query={viewer{subject}}',
+    'GET /graphql?query={__typename}&operationName=a&operationName=b',
+    'GET /graphql?query={__typename}&variables={}&variables={}',
+  ])('a parameter that is there twice is refused: %s', async (line) => {
+    const { status, text } = await sendRaw(server.url, request(line, { headers: [authorization] }));
+    expect(status).toBe(400);
+    expect(text).toContain('several times');
+  });
+
+  test.each(['limit=1&limit=2', 'projectId=null&projectId=null', 'cursor=a&limit=5&cursor=b'])(
+    'so it is over REST, by its name: %s',
+    async (parameters) => {
+      const line = `GET /api/v1/app-connections?${parameters}`;
+      const { status, text } = await sendRaw(server.url, request(line, { headers: [authorization] }));
+      expect(status).toBe(422);
+      const name = parameters.slice(0, parameters.indexOf('='));
+      expect(text).toContain(`{"path":["${name}"],"message":"Give this once."}`);
+    },
+  );
 
   test('what is too long is refused, as an address and as a header', async () => {
     for (const bytes of [

@@ -3,7 +3,7 @@ import { pageSize } from '../connections/input.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import { createApiKeyRule } from './input.ts';
-import { createApiKey, listApiKeys, revokeApiKey } from './keys.ts';
+import { apiKeyCursor, createApiKey, listApiKeys, revokeApiKey } from './keys.ts';
 import type { AdministrationTypes } from './types.graphql.ts';
 
 /** Making, listing and revoking API keys. */
@@ -79,7 +79,10 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
           description: 'How many to give, 1 to 100.',
           validate: { schema: pageSize },
         }),
-        after: t.arg.string({ description: '`endCursor` of the page before, to read on.' }),
+        after: t.arg.string({
+          description: '`endCursor` of the page before, to read on.',
+          validate: { schema: apiKeyCursor },
+        }),
         includeRevoked: t.arg.boolean({
           required: true,
           defaultValue: false,

@@ -10,7 +10,7 @@ import { moment } from '../connections/input.ts';
 import { type Issue, Problem } from '../errors.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { CreateApiKey } from './input.ts';
-import { decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
+import { cursorRule, decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
 import type { AdministrationParts } from './parts.ts';
 
 const newestFirst: Order<ApiKey, Date> = {
@@ -18,6 +18,9 @@ const newestFirst: Order<ApiKey, Date> = {
   placeOf: ({ createdAt }) => createdAt,
   place: z.iso.datetime().pipe(z.coerce.date()).pipe(moment),
 };
+
+/** The rule of a cursor of such a list. */
+export const apiKeyCursor = cursorRule(newestFirst);
 
 /** A key that was made just now, and what is never to be had again. */
 export interface MadeApiKey {

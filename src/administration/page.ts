@@ -37,19 +37,33 @@ export function pageOf<T extends { id: string }, Place>(
   return { nodes, hasNextPage: found.length > first, endCursor: endCursor?.toString('base64url') ?? null };
 }
 
+/** The rule of a cursor of a list. */
+export function cursorRule<T, Place>(order: Order<T, Place>) {
+  return z.string().refine((text) => parseCursor(order, text) !== undefined, { error: notACursor });
+}
+
+const notACursor = 'This is not a cursor of this list; use "endCursor" of the page before.';
+
 /**
  * The place and the id of the last one of the page before.
  *
  * @throws Problem `BAD_USER_INPUT` for a cursor that this server did not make for this list
  */
 export function decodeCursor<T, Place>(order: Order<T, Place>, cursor: string): { id: string; place: Place } {
+  const parsed = parseCursor(order, cursor);
+  if (!parsed) throw badInput([{ path: ['after'], message: notACursor }]);
+  return parsed;
+}
+
+function parseCursor<T, Place>(
+  order: Order<T, Place>,
+  cursor: string,
+): { id: string; place: Place } | undefined {
   const rule = z.tuple([z.literal(order.list), order.place, z.guid()]);
   try {
     const [, place, id] = rule.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()));
     return { id, place };
   } catch {
-    throw badInput([
-      { path: ['after'], message: 'This is not a cursor of this list; use "endCursor" of the page before.' },
-    ]);
+    return undefined;
   }
 }

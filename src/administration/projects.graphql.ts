@@ -3,7 +3,7 @@ import { pageSize } from '../connections/input.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import { createProjectRule, givenName } from './input.ts';
-import { createProject, listProjects, renameProject } from './projects.ts';
+import { createProject, listProjects, projectCursor, renameProject } from './projects.ts';
 import type { AdministrationTypes } from './types.graphql.ts';
 
 const aboutNames = '1 to 64 characters, unique in the organisation.';
@@ -72,7 +72,10 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
           description: 'How many to give, 1 to 100.',
           validate: { schema: pageSize },
         }),
-        after: t.arg.string({ description: '`endCursor` of the page before, to read on.' }),
+        after: t.arg.string({
+          description: '`endCursor` of the page before, to read on.',
+          validate: { schema: projectCursor },
+        }),
       },
       resolve: (_, args, context) => listProjects(context.administration, callerOf(context), args),
     }),

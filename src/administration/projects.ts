@@ -1,19 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
-import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import { Project, projectNameIndex } from '../access/organisation.entity.ts';
 import { auditForbidden, auditRefusals } from '../audit/audited.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
-import { decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
+import { storableText } from '../text.ts';
+import { cursorRule, decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
 import type { AdministrationParts } from './parts.ts';
 
 const byName: Order<Project, string> = {
   list: 'projects',
   placeOf: ({ name }) => name,
-  place: z.string().regex(/^[^\0]*$/),
+  place: storableText,
 };
+
+/** The rule of a cursor of such a list. */
+export const projectCursor = cursorRule(byName);
 
 /** @throws Problem `FORBIDDEN`, `NAME_TAKEN` */
 export async function createProject(

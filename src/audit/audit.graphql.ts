@@ -1,8 +1,9 @@
 import { pageSize } from '../connections/input.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
+import { storableText } from '../text.ts';
 import { type AuditAction, type AuditEvent, auditActions } from './audit-event.entity.ts';
-import { type EventFilter, type EventPage, listEvents } from './read.ts';
+import { type EventFilter, type EventPage, eventCursor, listEvents } from './read.ts';
 
 /** Reading what was done and what was refused. */
 export function defineAudit(builder: Builder): void {
@@ -99,8 +100,14 @@ export function defineAudit(builder: Builder): void {
       connectionId: t.field({ type: 'UUID', description: 'Only what concerns this connection.' }),
       projectId: t.field({ type: 'UUID', description: 'Only what concerns this project.' }),
       keyId: t.field({ type: 'UUID', description: 'Only what was done with this API key.' }),
-      subject: t.string({ description: 'Only what was done with tokens of this subject.' }),
-      outcome: t.string({ description: 'Only what ended so: `OK`, or an error code.' }),
+      subject: t.string({
+        description: 'Only what was done with tokens of this subject.',
+        validate: { schema: storableText },
+      }),
+      outcome: t.string({
+        description: 'Only what ended so: `OK`, or an error code.',
+        validate: { schema: storableText },
+      }),
       from: t.field({ type: 'DateTime', description: 'Only from this time on.' }),
       to: t.field({ type: 'DateTime', description: 'Only before this time.' }),
     }),
@@ -118,7 +125,10 @@ export function defineAudit(builder: Builder): void {
           description: 'How many to give, 1 to 100.',
           validate: { schema: pageSize },
         }),
-        after: t.arg.string({ description: '`endCursor` of the page before, to read on.' }),
+        after: t.arg.string({
+          description: '`endCursor` of the page before, to read on.',
+          validate: { schema: eventCursor },
+        }),
       },
       resolve: (_, args, context) => listEvents(context.connections, callerOf(context), args),
     }),

@@ -1,4 +1,5 @@
 import type { FilterQuery } from '@mikro-orm/postgresql';
+import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import { badInput, type ErrorCode } from '../errors.ts';
 import { type AuditAction, AuditEvent } from './audit-event.entity.ts';
@@ -75,6 +76,13 @@ async function list({ database }: AuditParts, caller: Caller, options: ListEvent
   };
 }
 
+const notACursor = 'This is not a cursor; use "endCursor" of the page before.';
+
+/** The rule of a cursor of the trail. */
+export const eventCursor = z
+  .string()
+  .refine((text) => decodePlace('event', text) !== undefined, { error: notACursor });
+
 /** A name that a project could not have is that of another project, which may be hidden from who reads. */
 function hideOtherProjects(event: AuditEvent): void {
   if (event.action === 'RENAME_PROJECT' && event.outcome === 'NAME_TAKEN') event.targetName = null;
@@ -83,5 +91,5 @@ function hideOtherProjects(event: AuditEvent): void {
 function seqOf(cursor: string): number {
   const seq = decodePlace('event', cursor);
   if (seq !== undefined) return seq;
-  throw badInput([{ path: ['after'], message: 'This is not a cursor; use "endCursor" of the page before.' }]);
+  throw badInput([{ path: ['after'], message: notACursor }]);
 }

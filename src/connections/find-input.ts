@@ -48,7 +48,7 @@ const part = z
   .toLowerCase()
   .min(1, { error: 'Give at least one character, or leave it out.' })
   .max(64, { error: 'Names have at most 64 characters, so none has this in it.' })
-  .regex(/^\P{Cc}*$/u, { error: 'Leave out the control characters.' })
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, { error: 'Leave out control characters and halves of surrogate pairs.' })
   .nullish();
 
 const filter = z

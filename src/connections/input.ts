@@ -63,16 +63,13 @@ export interface CreateConnection {
 
 /** The rules of a connection to be made to this app. */
 export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
-  return byMethod(app, (method) =>
-    nothingElse({
-      name: connectionName,
-      description,
-      projectId,
-      ...credentialsRules(app, method),
-      onUnreachable: z.enum(onUnreachable),
-      idempotencyKey: idempotencyKey.nullish(),
-    }),
-  ).superRefine(refuseMisplacedSecrets);
+  return byMethod(app, {
+    name: connectionName,
+    description,
+    projectId,
+    onUnreachable: z.enum(onUnreachable),
+    idempotencyKey: idempotencyKey.nullish(),
+  });
 }
 
 /** Credentials to be judged, checked and normalised. */
@@ -80,9 +77,7 @@ export type ValidateCredentials = Pick<CreateConnection, 'method' | 'credentials
 
 /** The rules of credentials that this app is to judge: those of a connection to be made with them. */
 export function validateCredentialsRule(app: App): z.ZodType<ValidateCredentials> {
-  return byMethod(app, (method) => z.object(credentialsRules(app, method))).superRefine(
-    refuseMisplacedSecrets,
-  );
+  return byMethod(app, {});
 }
 
 function credentialsRules(app: App, method: Method) {
@@ -93,7 +88,17 @@ function credentialsRules(app: App, method: Method) {
     Object.keys(fields).map((name) => [name, z.null({ error: notOfMethod(method) }).optional()] as const),
   );
   const rules: Record<string, z.ZodType<FieldValue>> = Object.fromEntries([...others, ...own]);
-  return { method: z.literal(method.id), credentials: z.object(rules) };
+  return { method: z.literal(method.id), credentials: nothingElse(rules) };
+}
+
+/** What holds for the credentials whichever method they are for. A field that several methods have is the same in each. */
+function commonCredentialsRules({ methods }: App) {
+  const fields = methods.flatMap((method) => Object.entries(method.fields));
+  const rules = fields.map(([name, { rule }]) => {
+    const isRequired = methods.every((method) => method.fields[name]?.required);
+    return [name, isRequired ? rule : rule.nullish()] as const;
+  });
+  return { method: z.unknown().optional(), credentials: nothingElse(Object.fromEntries(rules)) };
 }
 
 /** What to say of a field that only another method of the app has. */
@@ -101,12 +106,46 @@ export function notOfMethod({ label }: Method): string {
   return `Leave this out: it is not part of the method “${label}”.`;
 }
 
-function byMethod<Rule extends z.ZodObject>(app: App, ruleOf: (method: Method) => Rule) {
-  const [first, ...others] = app.methods.map(ruleOf);
+/** These rules beside those of the method and of its credentials; of an unknown method, those that all methods share. */
+function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
+  const [first, ...others] = app.methods.map((method) =>
+    nothingElse({ ...shape, ...credentialsRules(app, method) }),
+  );
   if (!first) throw new TypeError(`The app ${app.id} has no method.`);
-  return z.discriminatedUnion('method', [first, ...others], {
-    error: `${app.name} is not connected by this method.`,
-  });
+  const rule = z
+    .discriminatedUnion('method', [first, ...others], {
+      error: `${app.name} is not connected by this method.`,
+    })
+    .superRefine(refuseMisplacedSecrets);
+  const common = nothingElse({ ...shape, ...commonCredentialsRules(app) });
+  const isKnown = (input: unknown) => app.methods.some(({ id }) => id === Object(input).method);
+  return tellingAll(rule, (input) => [
+    ...misplacedSecrets(input),
+    // The rule itself stops at a method that it does not know.
+    ...(isKnown(input) ? [] : (common.safeParse(input).error?.issues ?? [])),
+  ]);
+}
+
+/** An issue as zod has it. */
+type InputIssue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
+
+/**
+ * A rule of an input beside which others are checked, also where it is broken itself: zod by itself checks what concerns an
+ * object as a whole only if nothing is wrong with its members.
+ */
+function tellingAll<Rule extends z.ZodType>(rule: Rule, others: (input: unknown) => readonly InputIssue[]) {
+  return z.preprocess((input, context) => {
+    const issues = others(input);
+    if (issues.length === 0) return input;
+    const all = [...(rule.safeParse(input).error?.issues ?? []), ...issues];
+    const byText = new Map(
+      all.map(({ path, message }) => [`${path.join('.')} ${message}`, { path, message }]),
+    );
+    for (const { path, message } of byText.values()) {
+      context.addIssue({ code: 'custom', path: [...path], message });
+    }
+    return z.NEVER;
+  }, rule);
 }
 
 /** What is to change of a connection: absent leaves as is, null clears what may be empty. */
@@ -127,7 +166,7 @@ export interface UpdateConnection {
 export function updateConnectionRule(app: App) {
   const rules = app.methods.flatMap((method) => Object.entries(method.fields));
   const flag = app.moving?.flag;
-  return nothingElse({
+  const rule = nothingElse({
     version: z.int().min(1, { error: 'Versions start at 1.' }).nullish(),
     name: connectionName.optional(),
     description,
@@ -142,6 +181,7 @@ export function updateConnectionRule(app: App) {
       const given: Readonly<Record<string, unknown>> = input;
       return { ...input, allowDifferentOrganisation: flag !== undefined && given[flag] === true };
     });
+  return tellingAll(rule, misplacedSecrets);
 }
 
 /**
@@ -157,31 +197,28 @@ export function nothingElse<T extends z.ZodRawShape>(shape: T) {
   });
 }
 
+function refuseMisplacedSecrets(input: unknown, context: z.RefinementCtx): void {
+  for (const issue of misplacedSecrets(input))
+    context.addIssue({ ...issue, code: 'custom', path: [...issue.path] });
+}
+
 /** A secret pasted into a field that is public would be shown to everybody who may read. */
-function refuseMisplacedSecrets(
-  input: Pick<UpdateConnection, 'name' | 'description' | 'credentials'>,
-  context: z.RefinementCtx,
-): void {
-  const { name, description } = input;
-  const credentials = input.credentials ?? {};
-  const secrets = Object.values(credentials).filter((value) => value instanceof Secret);
-  const shown: [string[], FieldValue][] = [
+function misplacedSecrets(input: unknown): InputIssue[] {
+  const { name, description, credentials } = Object(input);
+  const fields = Object.entries(Object(credentials));
+  const secrets = fields.flatMap(([, value]) =>
+    value instanceof Secret ? [value, new Secret(value.reveal().trim())] : [],
+  );
+  const shown: [string[], unknown][] = [
     [['name'], name],
     [['description'], description],
-    ...Object.entries(credentials).map(([field, value]): [string[], FieldValue] => [
-      ['credentials', field],
-      value,
-    ]),
+    ...fields.map(([field, value]): [string[], unknown] => [['credentials', field], value]),
   ];
-  for (const [path, value] of shown) {
-    if (typeof value === 'string' && secrets.some((secret) => secret.isIn(value))) {
-      context.addIssue({
-        code: 'custom',
-        path,
-        message: 'This holds the secret, and everybody may read it here.',
-      });
-    }
-  }
+  const isSecret = (value: unknown) =>
+    typeof value === 'string' && secrets.some((secret) => secret.isIn(value));
+  return shown.flatMap(([path, value]) =>
+    isSecret(value) ? [{ path, message: 'This holds the secret, and everybody may read it here.' }] : [],
+  );
 }
 
 /** A moment that the database can hold. */

@@ -1,7 +1,7 @@
 import type { Caller } from '../access/caller.ts';
-import type { App, Credentials, Method } from '../apps/app.ts';
+import type { App, Credentials, Field, Method } from '../apps/app.ts';
 import { auditRefusals } from '../audit/audited.ts';
-import { badInput } from '../errors.ts';
+import { badInput, type Issue } from '../errors.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { assertVersion, changeConnection } from './change.ts';
@@ -136,7 +136,7 @@ async function newCredentials(
   input: UpdateConnection,
 ): Promise<NewCredentials | undefined> {
   const { app, method } = appAndMethodOf(parts, before);
-  assertOfMethod(method, input);
+  const foreign = foreignFields(method, input);
   const given = part(method, input.credentials ?? {});
   const kept = <T>(values: Readonly<Record<string, T>>) =>
     Object.fromEntries(Object.entries(values).filter(([name]) => !isCleared(method, input, name)));
@@ -145,7 +145,10 @@ async function newCredentials(
 
   const secrets = Object.entries(method.fields).filter(([, { kind }]) => kind === 'SECRET');
   const missing = secrets.filter(([name]) => given.secret[name] === undefined);
-  if (hostOf(method, shown) === hostOf(method, before.publicCredentials)) {
+  const isSameHost = hostOf(method, shown) === hostOf(method, before.publicCredentials);
+  const needed = isSameHost ? [] : missing.filter(([, { required }]) => required).map(neededAgain);
+  if (foreign.length > 0) throw badInput([...foreign, ...needed]);
+  if (isSameHost) {
     if (fields.length === 0 && !secrets.some(([name]) => isCleared(method, input, name))) return undefined;
     if (missing.length === 0) {
       return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
@@ -156,15 +159,7 @@ async function newCredentials(
     return fields.length > 0 ? { credentials: { public: shown, secret }, fields, isMerged: true } : undefined;
   }
   assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, shown, credentialsPath);
-  const needed = missing.filter(([, { required }]) => required);
-  if (needed.length > 0) {
-    throw badInput(
-      needed.map(([name, { label }]) => ({
-        path: inCredentials(name),
-        message: `${label}: needed again for a new host. What is stored goes to no host that it was not given for.`,
-      })),
-    );
-  }
+  if (needed.length > 0) throw badInput(needed);
   if (!input.allowDifferentOrganisation) {
     await assertSameOrganisation(await outboundFor(parts, caller), app, before, shown);
   }
@@ -176,13 +171,18 @@ function isCleared(method: Method, { credentials }: UpdateConnection, name: stri
   return credentials?.[name] === null && method.fields[name]?.required === false;
 }
 
-/** @throws Problem `BAD_USER_INPUT` for what only another method of the app has */
-function assertOfMethod(method: Method, { credentials }: UpdateConnection): void {
+function neededAgain([name, { label }]: [string, Field]): Issue {
+  const message = `${label}: needed again for a new host. What is stored goes to no host that it was not given for.`;
+  return { path: inCredentials(name), message };
+}
+
+/** An issue for each field that only another method of the app has. */
+function foreignFields(method: Method, { credentials }: UpdateConnection): Issue[] {
   const others = Object.entries(credentials ?? {}).filter(
     ([name, value]) => value != null && !Object.hasOwn(method.fields, name),
   );
   const message = notOfMethod(method);
-  if (others.length > 0) throw badInput(others.map(([name]) => ({ path: inCredentials(name), message })));
+  return others.map(([name]) => ({ path: inCredentials(name), message }));
 }
 
 async function assertSameOrganisation(

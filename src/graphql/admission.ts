@@ -21,6 +21,7 @@ import { badInput, type Issue, Problem } from '../errors.ts';
 import { currentRequest } from '../log.ts';
 import type { Context } from './context.ts';
 import { createScrubber, type Shaper } from './errors.ts';
+import { rulesBrokenBeside } from './input-rules.ts';
 import { hasLongList, tooLong } from './limits.ts';
 
 /** What a request has to pass, by whichever way it comes. */
@@ -148,13 +149,19 @@ function findMisshapen(
       issues.push({ path: [name, ...fieldWithLongList(type, value)], message: tooLong });
       continue;
     }
-    coerceInputValue(value, type, (path, part, error) => {
+    const misshapen: Issue['path'][] = [];
+    const coerced: unknown = coerceInputValue(value, type, (path, part, error) => {
+      misshapen.push(path);
       if (issues.length >= maxIssues) throw enough;
       const message = scrub(error);
       // A scalar words its own refusal, and may put the value into it.
       const isRepeated = typeof part === 'string' && part !== '' && message.includes(part);
       issues.push({ path: [name, ...path], message: isRepeated ? notOfItsType : message });
     });
+    if (misshapen.length === 0) continue;
+    for (const { path, message } of rulesBrokenBeside(type, coerced, misshapen)) {
+      if (issues.length < maxIssues) issues.push({ path: [name, ...path], message });
+    }
   }
 }
 

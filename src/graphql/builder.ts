@@ -4,6 +4,7 @@ import { brokenRules, errorCodes } from '../errors.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { Context } from './context.ts';
 import { DateTimeScalar, SecretScalar, UuidScalar } from './scalars.ts';
+import { storableTexts } from './storable-texts.ts';
 
 /** What every part of the schema builds with. */
 export type Builder = ReturnType<typeof createBuilder>;
@@ -19,7 +20,8 @@ export function createBuilder() {
     };
     DefaultFieldNullability: false;
   }>({
-    plugins: [ZodPlugin],
+    // The first is the outermost: the rules tell all that is broken at once, and come before what has no rules.
+    plugins: [ZodPlugin, storableTexts],
     defaultFieldNullability: false,
     zod: { validationError: brokenRules },
   });

@@ -22,6 +22,7 @@ export function useStrictRequests(): Plugin<object, Received> {
         setRequestParser(async () => params ?? readParams(req));
       } else if (requestParser) {
         setRequestParser(async (given) => {
+          assertNoRepeats(given.url);
           try {
             return await requestParser(given);
           } catch {
@@ -36,6 +37,15 @@ export function useStrictRequests(): Plugin<object, Received> {
       }
     },
   };
+}
+
+/** @throws HttpProblem (400) for what two readers could read differently */
+function assertNoRepeats(url: string): void {
+  const names = [...new URL(url, 'http://localhost').searchParams.keys()];
+  if (new Set(names).size === names.length) return;
+  throw new HttpProblem(400, 'BAD_USER_INPUT', 'A parameter of the query string is there several times.', {
+    remedy: 'Give each of them once.',
+  });
 }
 
 /**

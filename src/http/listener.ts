@@ -6,7 +6,7 @@ import { currentRequest, describeError, type Logger, type RequestRecord } from '
 import { type AddressRange, addressOf } from './address.ts';
 import { commonHeaders } from './headers.ts';
 import { httpLimits } from './limits.ts';
-import { hostFlaw, refuseMalformed } from './malformed.ts';
+import { headerFlaw, refuseMalformed } from './malformed.ts';
 import { createTlsServer, type TlsFiles } from './tls.ts';
 
 /** Where to listen, and what answers. */
@@ -54,7 +54,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
         if (!http.listening) http.closeIdleConnections();
         logRequest(log, record, response, start);
       });
-      const flaw = hostFlaw(request);
+      const flaw = headerFlaw(request);
       if (flaw) return reply(response, 400, flaw);
       answer(request, response).catch((error: unknown) => {
         log.error({ error: describeError(error) }, 'unexpected error');

@@ -1,13 +1,20 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 
+/** The headers that a request may have once. Of several, Node takes the first, and what is in front of it perhaps the last. */
+const onlyOnce = [
+  ...['Host', 'Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key', 'Origin'],
+  ...['Sec-Fetch-Site', 'Access-Control-Request-Method'],
+];
+
 /**
- * What is wrong with how a request names the server, if anything is: whoever reads it after us, or before, must not
- * be able to take it for a request to somebody else.
+ * What is wrong with the headers of a request, if anything is: whoever reads them after us, or before, must not be able to
+ * take it for a request to or by somebody else.
  */
-export function hostFlaw({ headersDistinct, httpVersion }: IncomingMessage): string | undefined {
-  const [host, ...others] = headersDistinct.host ?? [];
-  if (others.length > 0) return 'There is more than one Host header.';
+export function headerFlaw({ headersDistinct, httpVersion }: IncomingMessage): string | undefined {
+  const repeated = onlyOnce.find((name) => (headersDistinct[name.toLowerCase()]?.length ?? 0) > 1);
+  if (repeated) return `There is more than one ${repeated} header. Send one.`;
+  const [host] = headersDistinct.host ?? [];
   // As load balancers ask that have not been told a name.
   if (host === undefined) return httpVersion === '1.0' ? undefined : 'There is no Host header.';
   return isHost(host) ? undefined : 'The Host header is not a name or an address, perhaps with a port.';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type App, typeNameOf } from '../apps/app.ts';
+import { decodeCursor } from '../connections/cursor.ts';
 import {
   createConnectionRule,
   idempotencyKey,
@@ -42,7 +43,9 @@ export const listQuery = nothingElse({
     .meta({ description: 'How many to give, 1 to 100; 20 unless given.' }),
   cursor: z
     .string()
-    .max(1_000)
+    .refine((text) => decodeCursor({ field: 'name', direction: 'asc' }, text) !== undefined, {
+      error: 'This is no cursor of this list; follow the Link header of a page.',
+    })
     .optional()
     .meta({ description: 'Where to read on: follow the `Link` header.' }),
 });

@@ -54,7 +54,7 @@ async function answer(
       remedy: 'GET /api/v1/openapi.json describes those there are.',
     });
   }
-  const { route, parameters, allowed } = found;
+  const { route, allowed } = found;
   if (!route) {
     throw new HttpProblem(405, 'BAD_USER_INPUT', 'This route has no such method.', {
       headers: { allow: allowed.join(', ') },
@@ -73,8 +73,14 @@ async function answer(
   if (record && caller) Object.assign(record, caller.actor);
 
   const body = route.rules.body ? await readJsonBody(request) : assertNoBody(request);
-  const query = Object.fromEntries(new URLSearchParams(url.slice(pathname.length)));
-  return route.run({ path: parameters, query, headers, body }, caller);
+  const parameters = new URLSearchParams(url.slice(pathname.length));
+  const query = Object.fromEntries(
+    [...new Set(parameters.keys())].map((name) => {
+      const [first = '', ...others] = parameters.getAll(name);
+      return [name, others.length > 0 ? [first, ...others] : first];
+    }),
+  );
+  return route.run({ path: found.parameters, query, headers, body }, caller);
 }
 
 function openApiRoute(document: () => object): Route {

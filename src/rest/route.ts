@@ -2,11 +2,13 @@ import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import { unauthenticated } from '../access/sign-in-failure.ts';
 import { badInput, type ErrorCode } from '../errors.ts';
+import { isStorable, maxInputDepth, notStorable } from '../text.ts';
 
 /** What came with a request, as it came. */
 export interface Given {
   path: Readonly<Record<string, string>>;
-  query: Readonly<Record<string, string>>;
+  /** A list for a parameter that was given several times. */
+  query: Readonly<Record<string, string | readonly string[]>>;
   /** Names in lower case. */
   headers: Readonly<Record<string, unknown>>;
   body: object | undefined;
@@ -55,12 +57,40 @@ export function route<R extends Rules, A extends z.ZodType>(
     ...description,
     run: async (given, caller) => {
       if (!caller) throw unauthenticated();
-      const { success, data, error } = rules.safeParse(given);
+      const { usable, reasons } = withoutUnusable(given);
+      const { success, data, error } = rules.safeParse(usable);
       if (success) return answer(data, caller);
-      // Which part of the request it was, the name of the field says well enough.
-      throw badInput(error.issues.map(({ path, message }) => ({ path: path.slice(1).map(asName), message })));
+      const issues = error.issues.map(({ path, message }) => {
+        const names = path.map(asName);
+        // Which part of the request it was, the name of the field says well enough.
+        return { path: names.slice(1), message: reasons.get(JSON.stringify(names)) ?? message };
+      });
+      throw badInput(issues);
     },
   };
+}
+
+/** Stands for what cannot be used, so that whatever rule there is refuses it beside all else that is broken. */
+const unusable = Symbol('unusable');
+
+/** What was given but for what cannot be used whatever its rule is, and by path why not. */
+function withoutUnusable(given: Given): { usable: unknown; reasons: ReadonlyMap<string, string> } {
+  const reasons = new Map<string, string>();
+  const refuse = (path: readonly (string | number)[], reason: string) => {
+    reasons.set(JSON.stringify(path), reason);
+    return unusable;
+  };
+  const look = (value: unknown, path: readonly (string | number)[]): unknown => {
+    if (typeof value === 'string') return isStorable(value) ? value : refuse(path, notStorable);
+    if (typeof value !== 'object' || value === null || path.length === maxInputDepth) return value;
+    if (Array.isArray(value)) {
+      if (path[0] === 'query') return refuse(path, 'Give this once.');
+      return value.map((item, index) => look(item, [...path, index]));
+    }
+    const members = Object.entries(value).map(([name, item]) => [name, look(item, [...path, name])]);
+    return Object.fromEntries(members);
+  };
+  return { usable: look(given, []), reasons };
 }
 
 /** The route for a request: the first whose path fits, so that words are to come before parameters. */

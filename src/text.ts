@@ -1,0 +1,25 @@
+import { z } from 'zod';
+import type { Issue } from './errors.ts';
+
+/** What is said of a text that the database cannot hold. */
+export const notStorable =
+  'Leave out U+0000 and halves of surrogate pairs: they cannot be stored or looked for.';
+
+/** Whether the database can hold a text: PostgreSQL has no U+0000, and UTF-8 no halves of surrogate pairs. */
+export function isStorable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0');
+}
+
+/** A text that the database can hold. */
+export const storableText = z.string().refine(isStorable, { error: notStorable });
+
+/** No input has members that are deeper than this; what is, is refused as not known. */
+export const maxInputDepth = 12;
+
+/** An issue for each text that the database cannot hold. The paths have the names of members as they are. */
+export function unstorableTexts(value: unknown, path: Issue['path'] = []): Issue[] {
+  if (typeof value === 'string') return isStorable(value) ? [] : [{ path, message: notStorable }];
+  if (typeof value !== 'object' || value === null || path.length === maxInputDepth) return [];
+  if (Array.isArray(value)) return value.flatMap((item, index) => unstorableTexts(item, [...path, index]));
+  return Object.entries(value).flatMap(([name, item]) => unstorableTexts(item, [...path, name]));
+}

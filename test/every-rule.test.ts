@@ -1,0 +1,207 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { type RestClient, restClient } from './testkit/rest.ts';
+import { parcelDepot } from './testkit/second-app.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+let rest: RestClient;
+beforeAll(async () => {
+  const trustedHosts = new Set<string>();
+  server = await startTestServer({
+    apps: [...createApps({ trustedHosts }), parcelDepot({ origin: 'http://127.0.0.1:1' })],
+  });
+  rest = restClient(server.url, (await server.newOrganisation()).apiKey);
+});
+afterAll(() => server.close());
+
+interface Told {
+  status: number;
+  code: string;
+  paths: string[];
+  text: string;
+}
+
+function told(
+  status: number,
+  { code, issues }: { code: string; issues?: { path: unknown[] }[] },
+  text: string,
+) {
+  return { status, code, paths: (issues ?? []).map(({ path }) => path.join('.')).sort(), text };
+}
+
+async function overRest(method: string, path: string, body?: object): Promise<Told> {
+  const { status, body: answer, text } = await rest(method, `/api/v1/app-connections${path}`, body);
+  return told(status, Object(answer), text);
+}
+
+async function overGraphql(query: string, variables: object): Promise<Told> {
+  const { status, text } = await rest('POST', '/graphql', { query, variables });
+  const { errors } = JSON.parse(text);
+  return told(status, Object(errors?.[0]?.extensions), text);
+}
+
+const create = (app: string) =>
+  `mutation ($input: Create${app}ConnectionInput!) { create${app}Connection(input: $input) { appConnection { id } } }`;
+
+describe('every broken rule is told at once', () => {
+  test.each<[string, string, object, string[]]>([
+    [
+      'a method that there is not',
+      '/okta',
+      {
+        name: 'A B',
+        method: 'password',
+        projectId: 'x',
+        credentials: { instanceUrl: 'ftp://x', apiToken: '' },
+      },
+      ['credentials.apiToken', 'credentials.instanceUrl', 'method', 'name', 'projectId'],
+    ],
+    [
+      "a method that is another app's",
+      '/okta',
+      { name: '-', method: 'signed-requests', description: 'x'.repeat(300), credentials: { apiToken: ' ' } },
+      ['credentials.apiToken', 'credentials.instanceUrl', 'description', 'method', 'name'],
+    ],
+    [
+      'a method that is no text',
+      '/okta',
+      { name: '', method: 7, onUnreachable: 'NEVER', credentials: 'none' },
+      ['credentials', 'method', 'name', 'onUnreachable'],
+    ],
+    [
+      'no method, of an app that has several',
+      '/parcel-depot',
+      { name: 'A', credentials: { clientId: 'wrong', region: 'europe' } },
+      ['credentials.clientId', 'credentials.region', 'method', 'name'],
+    ],
+    [
+      'a method and a member that is not known',
+      '/okta',
+      {
+        name: 'A',
+        method: 'x',
+        extra: 1,
+        credentials: { extra: 1, instanceUrl: 'https://a.okta.com', apiToken: 't' },
+      },
+      ['', 'credentials', 'method', 'name'],
+    ],
+    [
+      'a secret in the wrong place',
+      '/okta',
+      {
+        name: 'A B',
+        method: 'api-token',
+        description: 'the token is 00planted-here',
+        credentials: { instanceUrl: 'ftp://x', apiToken: ' 00planted-here ' },
+      },
+      ['credentials.instanceUrl', 'description', 'name'],
+    ],
+    [
+      'a secret in the wrong place, and not fit to be one',
+      '/okta',
+      {
+        name: 'fine',
+        method: 'x',
+        description: 'SSWS 00planted-here',
+        credentials: { instanceUrl: 'https://a.okta.com', apiToken: 'SSWS 00planted-here' },
+      },
+      ['credentials.apiToken', 'description', 'method'],
+    ],
+  ])('of a body with %s', async (_, path, body, paths) => {
+    const answer = await overRest('POST', path, body);
+    expect(answer).toMatchObject({ status: 422, code: 'BAD_USER_INPUT', paths });
+    expect(answer.text).not.toContain('00planted');
+  });
+
+  test.each<[string, string, object, string[]]>([
+    [
+      "a method that is another app's",
+      create('Okta'),
+      { name: 'A B', method: 'SIGNED_REQUESTS', credentials: { instanceUrl: 'ftp://x', apiToken: '' } },
+      ['input.credentials.apiToken', 'input.credentials.instanceUrl', 'input.method', 'input.name'],
+    ],
+    [
+      'a method that there is not',
+      create('Okta'),
+      { name: 'A B', method: 'api-token', credentials: { instanceUrl: 'ftp://x', apiToken: '' } },
+      ['input.credentials.apiToken', 'input.credentials.instanceUrl', 'input.method', 'input.name'],
+    ],
+    [
+      'a value of another type, deep down',
+      create('Okta'),
+      { name: 'A B', credentials: { instanceUrl: 7, apiToken: 'SSWS t' }, idempotencyKey: 'a b' },
+      ['input.credentials.apiToken', 'input.credentials.instanceUrl', 'input.idempotencyKey', 'input.name'],
+    ],
+    [
+      'a member that is not known',
+      create('Okta'),
+      { name: 'A B', extra: 1, credentials: { instanceUrl: 'ftp://x', apiToken: 't' } },
+      ['input', 'input.credentials.instanceUrl', 'input.name'],
+    ],
+    [
+      'the method of another, with its fields',
+      create('ParcelDepot'),
+      { name: 'A', method: 'API_TOKEN', credentials: { clientId: 'c-1', region: 'europe', apiToken: '' } },
+      [
+        'input.credentials.apiToken',
+        'input.credentials.clientId',
+        'input.credentials.instanceUrl',
+        'input.credentials.region',
+        'input.name',
+      ],
+    ],
+    [
+      'too new a version and no scope',
+      'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { key } }',
+      { name: '', scopes: ['NONE'], expiresAt: '2001-01-01T00:00:00Z' },
+      ['input.expiresAt', 'input.name', 'input.scopes.0'],
+    ],
+  ])('of variables with %s', async (_, query, input, paths) => {
+    expect(await overGraphql(query, { input })).toMatchObject({ code: 'BAD_USER_INPUT', paths });
+  });
+
+  test('of credentials to be validated with a method that is not of the app', async () => {
+    const query = `mutation ($credentials: OktaCredentialsInput!, $method: AppConnectionMethod!) {
+      validateOktaCredentials(credentials: $credentials, method: $method) { status }
+    }`;
+    const credentials = { instanceUrl: 'ftp://x', apiToken: 'SSWS t' };
+    expect(await overGraphql(query, { credentials, method: 'SIGNED_REQUESTS' })).toMatchObject({
+      code: 'BAD_USER_INPUT',
+      paths: ['credentials.apiToken', 'credentials.instanceUrl', 'method'],
+    });
+  });
+
+  test('of a change, and of where it goes', async () => {
+    const body = { version: 0, name: 'A B', extra: 1, credentials: { extra: 1, apiToken: 'SSWS t' } };
+    expect(await overRest('PATCH', '/okta/no-id?extra=1', body)).toMatchObject({
+      status: 422,
+      paths: ['', '', 'credentials', 'credentials.apiToken', 'id', 'name', 'version'],
+    });
+  });
+
+  test.each<[string, string[]]>([
+    ['?limit=0&cursor=x&projectId=y&extra=1', ['', 'cursor', 'limit', 'projectId']],
+    ['?limit=1&limit=2&cursor=x', ['cursor', 'limit']],
+    ['?projectId=%00&limit=1000&cursor=', ['cursor', 'limit', 'projectId']],
+  ])('of a query: %s', async (query, paths) => {
+    expect(await overRest('GET', query)).toMatchObject({ status: 422, code: 'BAD_USER_INPUT', paths });
+  });
+});
+
+describe('REST refuses what it does not know, and repeats none of it', () => {
+  const right = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
+  test.each<[string, string, object]>([
+    ['POST', '/okta', { name: 'a', credentials: { ...right, '00planted': 1 } }],
+    ['POST', '/okta', { name: 'a', credentials: { ...right, api_token: '00planted' } }],
+    ['POST', '/okta', { name: 'a', credentials: { ...right, apitoken: '00planted' } }],
+    ['POST', '/okta', { name: 'a', credentials: { ...right, clientId: '00planted' } }],
+    ['POST', '/okta', { name: 'a', credentials: right, '00planted': null }],
+    ['POST', '/parcel-depot', { name: 'a', method: 'api-token', credentials: { ...right, '00planted': 1 } }],
+    ['PATCH', '/okta/7ffbb072-2575-495a-b5b0-127f88caef78', { credentials: { api_token: '00planted' } }],
+  ])('%s %s %j', async (method, path, body) => {
+    const { status, code, text } = await overRest(method, path, body);
+    expect([status, code]).toEqual([422, 'BAD_USER_INPUT']);
+    expect(text).not.toContain('00planted');
+  });
+});

@@ -1,0 +1,201 @@
+import { randomUUID } from 'node:crypto';
+import { type GraphQLInputType, getNamedType, isInputObjectType } from 'graphql';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { createSchema } from '../src/graphql/schema.ts';
+import { at, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+import { subscribe } from './testkit/watch.ts';
+
+let server: TestServer;
+let apiKey: string;
+let rest: RestClient;
+let id: string;
+beforeAll(async () => {
+  server = await startTestServer();
+  ({ apiKey } = await server.newOrganisation());
+  rest = restClient(server.url, apiKey);
+  ({ id } = await createOver(rest));
+});
+afterAll(async () => {
+  expect(server.logs()).not.toContain('unexpected error');
+  await server.close();
+});
+
+const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
+const unknownId = randomUUID();
+
+/** What the other arguments have to be, for those operations that need some. */
+const needed: Record<string, object> = {
+  createOktaConnection: { input: { name: 'a', credentials } },
+  updateOktaConnection: { id: unknownId, input: {} },
+  validateOktaCredentials: { credentials },
+  deleteAppConnection: { id: unknownId },
+  restoreAppConnection: { id: unknownId },
+  createApiKey: { input: { name: 'a', scopes: ['AUDIT_READ'] } },
+  createProject: { input: { name: 'a' } },
+  renameProject: { id: unknownId, name: 'a' },
+  appConnectionByName: { name: 'a' },
+};
+
+/** Every argument of every operation that is a text, by its path, however deep in an input. */
+function textArguments(): [operation: string, field: string, path: string[], type: string][] {
+  const schema = createSchema(createApps({ trustedHosts: new Set() }));
+  const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+  type Found = { path: string[]; type: string };
+  const textsIn = (args: readonly { name: string; type: GraphQLInputType }[], path: string[]): Found[] =>
+    args.flatMap(({ name, type }) => {
+      const named = getNamedType(type);
+      if (isInputObjectType(named)) return textsIn(Object.values(named.getFields()), [...path, name]);
+      const isText = named.name === 'String' || named.name === 'Secret';
+      return isText ? [{ path: [...path, name], type: `${named.name}!` }] : [];
+    });
+  return roots.flatMap((root) =>
+    Object.values(root?.getFields() ?? {}).flatMap(({ name, args }) =>
+      textsIn(args, []).map(({ path, type }): [string, string, string[], string] => [
+        `${root?.name}`,
+        name,
+        path,
+        type,
+      ]),
+    ),
+  );
+}
+
+/** The value with a text put in at the path. */
+function withText(value: object, [name = '', ...rest]: string[], text: string): object {
+  const inner = rest.length === 0 ? text : withText(Object(at(value, name)), rest, text);
+  return { ...value, [name]: inner };
+}
+
+/** Stands for a text that is given as a variable. */
+const asVariable = '$text';
+
+/** As it is written in a document. */
+function literal(value: unknown, name = ''): string {
+  if (name === 'scopes') return '[AUDIT_READ]';
+  if (value === asVariable) return asVariable;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  return `{ ${Object.entries(value)
+    .map(([key, item]) => `${key}: ${literal(item, key)}`)
+    .join(', ')} }`;
+}
+
+const all = textArguments();
+const texts: [string, string][] = [
+  ['a NUL', 'a\0b'],
+  ['half of a surrogate pair', 'a\ud83d'],
+  ['the other half', '\ude00b'],
+];
+
+test('there are texts in every part of the schema', () => {
+  const names = all.map(([, field, path]) => `${field} ${path.join('.')}`);
+  for (const name of [
+    'auditEvents filter.subject',
+    'auditEvents filter.outcome',
+    'appConnections filter.nameContains',
+    'createOktaConnection input.credentials.apiToken',
+    'appConnectionChanged after',
+  ]) {
+    expect(names).toContain(name);
+  }
+});
+
+describe.each(texts)('%s, which the database cannot hold, is BAD_USER_INPUT', (_, text) => {
+  test.each(all)('over GraphQL, in %s.%s at %j', async (root, field, path, type) => {
+    const args = withText(needed[field] ?? {}, path, asVariable);
+    const written = Object.entries(args).map(([name, value]) => `${name}: ${literal(value, name)}`);
+    const query = `${root.toLowerCase()} ($text: ${type}) { ${field}(${written}) { __typename } }`;
+    const variables = { text };
+    if (root === 'Subscription') {
+      await using heard = await subscribe(server.graphqlUrl, apiKey, query, variables);
+      expect((await heard.next()).errors?.[0]?.extensions).toMatchObject({
+        code: 'BAD_USER_INPUT',
+        issues: [{ path }],
+      });
+      return;
+    }
+    const answer = JSON.parse((await rest('POST', '/graphql', { query, variables })).text);
+    expect(answer.errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
+    expect(answer.errors[0].extensions.issues.map((issue: object) => at(issue, 'path'))).toContainEqual(path);
+  });
+
+  test('over REST, in a path, a query and a body', async () => {
+    const encoded = encodeURIComponent(text.toWellFormed().includes('\0') ? text : '\0');
+    const root = '/api/v1/app-connections';
+    const okta = `${root}/okta`;
+    for (const [method, path, name, body] of [
+      ['GET', `${okta}/connection-name/${encoded}`, 'name'],
+      ['GET', `${okta}/connection-name/a?projectId=${encoded}`, 'projectId'],
+      ['GET', `${root}?cursor=${encoded}`, 'cursor'],
+      ['GET', `${okta}?limit=${encoded}`, 'limit'],
+      ['GET', `${okta}/${encoded}`, 'id'],
+      ['DELETE', `${okta}/${id}?purge=${encoded}`, 'purge'],
+      ['POST', okta, 'name', oktaBody({ name: text })],
+      ['POST', okta, 'description', oktaBody({ name: 'b', description: text })],
+      ['POST', okta, 'method', oktaBody({ name: 'b', method: text })],
+      ['POST', okta, 'onUnreachable', oktaBody({ name: 'b', onUnreachable: text })],
+      ['POST', okta, 'credentials.instanceUrl', oktaBody({ name: 'b' }, { instanceUrl: text })],
+      ['POST', okta, 'credentials.apiToken', oktaBody({ name: 'b' }, { apiToken: text })],
+      ['PATCH', `${okta}/${id}`, 'description', { description: text }],
+      ['PATCH', `${okta}/${id}`, 'credentials.apiToken', { credentials: { apiToken: text } }],
+    ] as const) {
+      const answer = await rest(method, path, body);
+      expect([path, answer.status]).toEqual([path, 422]);
+      const issues = Object(at(answer.body, 'issues'));
+      expect(issues.map((issue: { path: string[] }) => issue.path.join('.'))).toContain(name);
+    }
+  });
+});
+
+test.each(all.filter(([root]) => root !== 'Subscription'))(
+  'so is a NUL that is written in the document, in %s.%s at %j',
+  async (root, field, path) => {
+    const args = withText(needed[field] ?? {}, path, 'a\0b');
+    const written = Object.entries(args).map(([name, value]) => `${name}: ${literal(value, name)}`);
+    const query = `${root.toLowerCase()} { ${field}(${written}) { __typename } }`;
+    const { errors } = JSON.parse((await rest('POST', '/graphql', { query })).text);
+    expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
+    expect(errors[0].extensions.issues.map((issue: object) => at(issue, 'path'))).toContainEqual(path);
+  },
+);
+
+test.each([
+  ['projects', JSON.stringify(['projects', 'a\0', unknownId])],
+  ['projects', JSON.stringify(['projects', '\ud83d', unknownId])],
+  ['apiKeys', JSON.stringify(['apiKeys', '\0', unknownId])],
+  ['auditEvents', 'event:\0'],
+  ['appConnections', JSON.stringify(['name', 'asc', 'a\0', unknownId])],
+])('a cursor of %s that holds such a text is BAD_USER_INPUT: %j', async (field, content) => {
+  const after = Buffer.from(content).toString('base64url');
+  const query = `{ ${field}(after: "${after}") { __typename } }`;
+  const { errors } = JSON.parse((await rest('POST', '/graphql', { query })).text);
+  expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', issues: [{ path: ['after'] }] } }]);
+});
+
+test('what breaks other rules beside such a text is told at once', async () => {
+  const query = `query ($outcome: String) {
+    auditEvents(first: 1000, filter: { subject: "\\u0000", outcome: $outcome }, after: "x") { __typename }
+  }`;
+  const variables = { outcome: '\ud83d' };
+  const { errors } = JSON.parse((await rest('POST', '/graphql', { query, variables })).text);
+  const paths = errors[0].extensions.issues.map((issue: { path: string[] }) => issue.path.join('.'));
+  expect(paths.sort()).toEqual(['after', 'filter.outcome', 'filter.subject', 'first']);
+});
+
+test('the name of a member that is not known is not repeated, whatever its text is', async () => {
+  const body = oktaBody({ name: 'b', credentials: { '00planted-as-name': 'a\0', instanceUrl: 'a\0' } });
+  const { status, text } = await rest('POST', '/api/v1/app-connections/okta', body);
+  expect(status).toBe(422);
+  expect(text).not.toContain('00planted');
+});
+
+test('texts with every other character are texts', async () => {
+  const description = 'Ünïcödé 😀 \u{10ffff}\ufffd';
+  const made = await createOver(rest, { name: 'every-other', description });
+  expect(made.description).toBe(description);
+  const query = '{ auditEvents(filter: { subject: "😀\\ud83d\\ude00" }) { nodes { seq } } }';
+  expect(JSON.parse((await rest('POST', '/graphql', { query })).text)).toEqual({
+    data: { auditEvents: { nodes: [] } },
+  });
+});
