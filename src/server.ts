@@ -19,6 +19,7 @@ import { atStart, type Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
 import { createCors } from './http/cors.ts';
 import { isCrossSite, isNavigation } from './http/cross-site.ts';
+import { answerHealth } from './http/health.ts';
 import { listen, reply } from './http/listener.ts';
 import { isLoopback, isOwnName } from './http/own-name.ts';
 import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
@@ -27,8 +28,8 @@ import { limitSignIns } from './limits/sign-in.ts';
 import { describeError, type Logger } from './log.ts';
 import { hostPort } from './outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
+import { Readiness } from './readiness.ts';
 import { createRest } from './rest/rest.ts';
-import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
 import { signInPath } from './sign-in-link.ts';
@@ -114,6 +115,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     graphiql: config.graphiql,
   });
   const rest = createRest(shared);
+  const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
   const dashboard = readDashboard(parts.dashboardFolder);
   const signInOffer = provider && createSignInOffer(provider.settings, provider.outbound, log);
@@ -153,7 +155,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
         return graphql.answer(request, response);
       case '/health/live':
       case '/health/ready':
-        return answerHealth(parts, request, response);
+        return answerHealth(request, response, () => readiness.isReady());
       default:
         if (codes && path === `/${exchangePath}`) return answerExchange(codes, request, response);
         if (await dashboard.answer(request, response, dashboardSettings)) return;
@@ -197,29 +199,4 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       await letGo();
     },
   };
-}
-
-async function answerHealth(parts: Parts, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    response.setHeader('allow', 'GET, HEAD');
-    reply(response, 405, 'Health is asked for with GET.');
-  } else if (request.url?.startsWith('/health/live')) {
-    reply(response, 200, 'live');
-  } else if (await isReady(parts)) {
-    reply(response, 200, 'ready');
-  } else {
-    reply(response, 503, 'not ready');
-  }
-}
-
-async function isReady({ database, vault, log }: Parts): Promise<boolean> {
-  try {
-    await vault.checkKeys(database.forkAcross());
-    return true;
-  } catch (error) {
-    // What is open already goes on working, which it would not if every server were out of service.
-    if (error instanceof KeyServiceFailure) return true;
-    log.warn({ error: describeError(error) }, 'not ready');
-    return false;
-  }
 }

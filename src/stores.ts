@@ -50,7 +50,7 @@ export async function openStores(config: Config, log: Logger): Promise<Stores> {
   const check = (keyring: Keyring, isNew: boolean) =>
     naming(source.place, async () => {
       await keyring.tryOut();
-      await vault.checkKeys(database.forkAcross(), isNew ? keyring : undefined);
+      await vault.checkKeys(database.forkAcross(), { keyring: isNew ? keyring : undefined });
     });
   return {
     database,

@@ -93,6 +93,7 @@ test.runIf(!testDatabaseUrl)(
     const server = await startTestServer({ location: { kind: 'embedded' } });
     expect(await health(server.url)).toEqual({ live: 200, ready: 200 });
     await server.database.close();
+    await until('it is not ready', async () => (await health(server.url)).ready === 503 || undefined);
     expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
     await server.close();
   },
@@ -177,6 +178,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
 
     await administer(`alter database ${name} with allow_connections false`);
     await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+    await until('it is not ready', async () => (await health(server.url)).ready === 503 || undefined);
     expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
 
     await administer(`alter database ${name} with allow_connections true`);

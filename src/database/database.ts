@@ -8,6 +8,7 @@ import { ChangeFeed, changesChannel, listen } from './changes.ts';
 import { type EmbeddedLocation, openEmbedded } from './embedded.ts';
 import { migrations } from './migrations/list.ts';
 import { keepConnection, type Statement, settlePool, unhurried } from './pool.ts';
+import { openProbe } from './probe.ts';
 import { type Rows, rowsOf } from './rows.ts';
 import { asOwner, asSystem, asTenant, bound, inSession, statementTimeoutMs } from './session.ts';
 
@@ -52,6 +53,11 @@ export interface Database extends Rows {
    * no two servers share.
    */
   shared?: { query(statement: Statement): Promise<unknown> };
+  /**
+   * Runs a statement of a readiness check as the system, over a connection that requests never take: a pool whose
+   * connections all wait for a lock answers nobody.
+   */
+  probe(sql: string): Promise<object[]>;
   close(): Promise<void>;
 }
 
@@ -86,10 +92,12 @@ export async function openDatabase(
   const shared = isEmbedded
     ? undefined
     : keepConnection(() => orm.em.getConnection().getNativeClient(), asSystem);
+  const probe = location.kind === 'postgresql' ? openProbe(location.url.reveal()) : undefined;
+  const forkAcross = () => bound(() => orm.em.fork(), asSystem);
   return {
     ...rowsOf(orm, isEmbedded, log),
     fork: (orgId) => bound(() => orm.em.fork(), asTenant(orgId)),
-    forkAcross: () => bound(() => orm.em.fork(), asSystem),
+    forkAcross,
     announce: async (em, orgId, made, look) => {
       const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
       const seen = look ? `(select json_agg(seen) from (${look.sql}) seen)` : 'null';
@@ -103,8 +111,11 @@ export async function openDatabase(
     },
     changes,
     ...(shared && { shared }),
+    // The embedded database has one connection, and nobody outside of this process to lock its tables.
+    probe: (sql) => (probe ? probe.query(sql) : forkAcross().execute(sql)),
     close: async () => {
       changes.close();
+      await probe?.close();
       await shared?.release();
       await orm.close(true);
     },

@@ -4,18 +4,26 @@ import { describeError, type Logger } from '../log.ts';
 /** What PostgreSQL says when there is no room on its disk. */
 export const diskFullCode = '53100';
 
+/** What PostgreSQL says when a lock was not free in time. */
+const lockTimeoutCode = '55P03';
+
 /**
  * A statement or a lock that took too long; no room on the disk or in memory; a standby, which writes nothing; and what
  * the operating system says when nobody is there.
  */
 const codes = new Set([
-  ...['57014', '55P03', diskFullCode, '53200', '25006'],
+  ...['57014', lockTimeoutCode, diskFullCode, '53200', '25006'],
   ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
 ]);
 
 /** What the driver says without a code: no connection was free, or one was lost. */
 const messages =
   /^(timeout exceeded when trying to connect|Connection terminated|Client (has encountered|was closed))/;
+
+/** Whether a statement gave up because somebody else holds a lock that it needs. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === lockTimeoutCode;
+}
 
 /** Whether it is the database that does not answer, or not in time, or has no room. */
 export function isOutage(error: unknown): error is Error {

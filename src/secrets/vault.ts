@@ -40,6 +40,25 @@ interface OpenKey {
 
 const maxKeys = 1_000;
 
+/** How root keys are checked. */
+export interface CheckKeysOptions {
+  keyring?: Keyring | undefined;
+  query?: (sql: string) => Promise<object[]>;
+}
+
+/**
+ * The first data key of each root key. PostgreSQL has no index scan that skips, and `distinct` reads every data key;
+ * this goes from one root key to the next in the index `data_key_root_key`.
+ */
+const firstOfEachRootKey = `with recursive sample as (
+    (select * from data_key order by root_key_id, id limit 1)
+    union all
+    select next.* from sample cross join lateral (
+      select * from data_key where root_key_id > sample.root_key_id order by root_key_id, id limit 1
+    ) next
+  )
+  select * from sample`;
+
 /** Seals and opens credentials under the data keys of organisations, and fingerprints them. */
 export class Vault {
   readonly #log: Logger;
@@ -146,29 +165,28 @@ export class Vault {
   }
 
   /**
-   * Opens one data key of each root key in use. One that is open already costs no call to a key service.
+   * Opens one data key of each root key in use. One that is open already costs no call to a key service. The database
+   * looks up one row for each root key, however many organisations there are.
    *
-   * @param keyring other root keys, to be tried before they are in force
+   * @param options `keyring`: other root keys, to be tried before they are in force. `query`: what runs the statement,
+   *   if that is not `em`
    * @throws KeysUnfit with one sentence that names the root key that is missing or does not fit
    * @throws KeyServiceFailure
    */
-  async checkKeys(em: EntityManager, keyring?: Keyring): Promise<void> {
-    const samples: { root_key_id: string; id: string }[] = await em.execute(
-      'select distinct on (root_key_id) root_key_id, id from data_key order by root_key_id, id',
-    );
-    const missing = samples.find(({ root_key_id: id }) => !(keyring ?? this.keyring).has(id));
+  async checkKeys(em: EntityManager, options: CheckKeysOptions = {}): Promise<void> {
+    const { keyring, query = (sql: string): Promise<object[]> => em.execute(sql) } = options;
+    const rows = await query(firstOfEachRootKey);
+    const samples = rows.map((row) => em.map(DataKey, row));
+    const missing = samples.find(({ rootKeyId }) => !(keyring ?? this.keyring).has(rootKeyId));
     if (missing) {
       throw new KeysUnfit(
-        `there are stored data keys that are wrapped by "${missing.root_key_id}", which is not among them`,
+        `there are stored data keys that are wrapped by "${missing.rootKeyId}", which is not among them`,
       );
     }
-    for (const { root_key_id: rootKeyId, id } of samples) {
-      const dataKey = await em.findOne(DataKey, { id, rootKeyId });
-      // It may have been wrapped anew a moment ago.
-      if (!dataKey) continue;
+    for (const dataKey of samples) {
       await (keyring ? keyring.unwrap(dataKey) : this.#open(dataKey)).catch((error: unknown) => {
         if (error instanceof KeyServiceFailure) throw error;
-        throw new KeysUnfit(`"${rootKeyId}" is not the key that wrapped the stored data keys`);
+        throw new KeysUnfit(`"${dataKey.rootKeyId}" is not the key that wrapped the stored data keys`);
       });
     }
   }

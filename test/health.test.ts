@@ -1,0 +1,170 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { openOrm } from '../src/database/database.ts';
+import { asOwner, bound } from '../src/database/session.ts';
+import { entities } from '../src/entities.ts';
+import { createLog } from '../src/log.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { listQuery } from './testkit/operations.ts';
+import { until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+vi.setConfig({ testTimeout: 30_000 });
+
+let server: TestServer;
+/** The statements of readiness checks so far. */
+const probes: string[] = [];
+const rootKeys = ['a', 'b', 'c'].map((id) => rootKey(id));
+beforeAll(async () => {
+  server = await startTestServer({
+    rootKeys: rootKeys.join(','),
+    wrap: (database) => ({
+      ...database,
+      probe: (sql) => {
+        probes.push(sql);
+        return database.probe(sql);
+      },
+    }),
+  });
+});
+afterAll(() => server.close());
+
+const ready = async (init: RequestInit = {}, suffix = '') =>
+  (await fetch(`${server.url}/health/ready${suffix}`, init)).status;
+
+/** How many checks may have run since: one that was running, and one for each second. */
+function mostSince(start: number): number {
+  return Math.ceil((performance.now() - start) / 1_000) + 1;
+}
+
+describe('a stranger causes no more than one readiness check a second', () => {
+  test.each<[string, RequestInit, string]>([
+    ['with GET', {}, ''],
+    ['with HEAD', { method: 'HEAD' }, ''],
+    ['with a query string of its own each time', {}, '?'],
+    ['with a credential that lets nobody in', { headers: { authorization: 'Bearer nobody' } }, ''],
+  ])('%s', async (_, init, suffix) => {
+    const [start, before] = [performance.now(), probes.length];
+    const statuses = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => ready(init, suffix && `${suffix}${index}`)),
+    );
+    expect(new Set(statuses)).toEqual(new Set([200]));
+    expect(probes.length - before).toBeLessThanOrEqual(mostSince(start));
+  });
+
+  test('with another method, which causes none', async () => {
+    const before = probes.length;
+    for (const method of ['POST', 'DELETE', 'PUT', 'OPTIONS']) expect(await ready({ method })).not.toBe(200);
+    expect(probes.length).toBe(before);
+  });
+});
+
+/** How many rows a statement reads from tables, as PostgreSQL counts them. */
+async function rowsRead(sql: string): Promise<number> {
+  interface Plan {
+    'Relation Name'?: string;
+    'Actual Rows': number;
+    'Actual Loops': number;
+    Plans?: Plan[];
+  }
+  const count = (plan: Plan): number =>
+    (plan['Relation Name'] ? plan['Actual Rows'] * plan['Actual Loops'] : 0) +
+    (plan.Plans ?? []).reduce((sum, child) => sum + count(child), 0);
+  const [row] = await server
+    .asOwner()
+    .execute<{ 'QUERY PLAN': string | { Plan: Plan }[] }[]>(`explain (analyze, format json) ${sql}`);
+  const plans = row?.['QUERY PLAN'] ?? [];
+  const [{ Plan: plan }] = (typeof plans === 'string' ? JSON.parse(plans) : plans) as [{ Plan: Plan }];
+  // PostgreSQL gives the mean over the loops, and rounds it.
+  return count(plan);
+}
+
+test('a readiness check reads a row or two for each root key, however many organisations there are', async () => {
+  await ready();
+  const [sql = ''] = probes;
+  const em = server.asOwner();
+  const add = (rootKeyId: string, count: number) =>
+    em.execute(
+      `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at)
+       select gen_random_uuid(), gen_random_uuid(), 'SEAL', '', '${rootKeyId}', '${rootKeyId}', now()
+       from generate_series(1, ${count})`,
+    );
+  try {
+    for (const count of [20, 2_000]) {
+      for (const id of ['a', 'b', 'c']) await add(id, count);
+      await em.execute('analyze data_key');
+      expect(await rowsRead(sql)).toBeLessThanOrEqual(6);
+    }
+  } finally {
+    await em.execute('delete from data_key where org_id not in (select id from organisation)');
+  }
+});
+
+test.each(['0', 'bb', 'z'])(
+  'a server that lacks the root key "%s" is not ready until nothing needs it, wherever it is in order',
+  async (id) => {
+    const em = server.asOwner();
+    await server.restartedVault(rootKey(id)).addDataKeys(em, randomUUID());
+    await em.flush();
+    await until('it is not ready', async () => (await ready()) === 503 || undefined);
+    expect(server.logs()).toContain('"msg":"not ready"');
+    await server.asOwner().execute(`delete from data_key where root_key_id = '${id}'`);
+    await until('it is ready again', async () => (await ready()) === 200 || undefined);
+  },
+);
+
+/** Locks a table until it is released, from outside of the server's pool of connections. */
+async function lockTable(table: string): Promise<AsyncDisposable & { release(): Promise<void> }> {
+  const orm = await openOrm(server.location, entities, createLog('silent'));
+  const em = bound(() => orm.em.fork(), asOwner);
+  await em.begin();
+  await em.execute(`lock table ${table} in access exclusive mode`);
+  const release = async () => {
+    if (em.isInTransaction()) await em.rollback();
+    await orm.close(true);
+  };
+  return { release, [Symbol.asyncDispose]: release };
+}
+
+describe.runIf(testDatabaseUrl)('while somebody else has locked a table', () => {
+  test.each(['api_key', 'app_connection', 'organisation', 'data_key', 'audit_event', 'mikro_orm_migrations'])(
+    'readiness is told without waiting for it: %s',
+    async (table) => {
+      const { client } = await server.newOrganisation();
+      await using lock = await lockTable(table);
+      // As many as take every connection of the pool, if they wait for the table.
+      let answered = 0;
+      const asked = Array.from({ length: 30 }, () =>
+        client.request(listQuery).then(
+          () => answered++,
+          () => answered++,
+        ),
+      );
+      const before = probes.length;
+      await until('a check was made meanwhile', async () => {
+        expect(await ready()).toBe(200);
+        return probes.length > before || undefined;
+      });
+      if (['api_key', 'app_connection'].includes(table)) expect(answered).toBe(0);
+      await lock.release();
+      await Promise.all(asked);
+    },
+  );
+
+  test('a server that was not ready for want of a root key is not taken for ready', async () => {
+    const em = server.asOwner();
+    await server.restartedVault(rootKey('lost')).addDataKeys(em, randomUUID());
+    await em.flush();
+    await until('it is not ready', async () => (await ready()) === 503 || undefined);
+    await using lock = await lockTable('data_key');
+    const before = probes.length;
+    await until('a check was made meanwhile', async () => {
+      expect(await ready()).toBe(503);
+      return probes.length > before || undefined;
+    });
+    await lock.release();
+    await server.asOwner().execute("delete from data_key where root_key_id = 'lost'");
+    await until('it is ready again', async () => (await ready()) === 200 || undefined);
+  });
+});
