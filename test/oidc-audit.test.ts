@@ -90,6 +90,9 @@ describe('the audit trail and the log', () => {
   test.each([
     ['has expired', () => ({ exp: seconds() - 90 })],
     ['is not valid yet', () => ({ nbf: seconds() + 90 })],
+    ['is good for a year', () => ({ exp: seconds() + 31_536_000 })],
+    ['is bound to a key', () => ({ cnf: { jkt: 'k' } })],
+    ['is a logout token', () => ({ events: {} })],
   ])('tell an organisation whose token it was that %s, once a minute for each subject', async (_, claims) => {
     const { orgId: org, client } = await server.newOrganisation();
     vi.setSystemTime(Date.now());

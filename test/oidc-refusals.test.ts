@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { decodeJwt, SignJWT } from 'jose';
+import { CompactSign, decodeJwt, importJWK, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { nobodyId } from '../src/access/organisations.ts';
 import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
@@ -41,11 +41,22 @@ async function withHmac({ org }: Material, secret: string): Promise<string> {
   return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: jwk.kid }).sign(Buffer.from(secret));
 }
 
+/** A genuine token with claims that jose would not write. */
+async function forgeWith(claims: object): Promise<string> {
+  const { jwk } = provider.keys()[0];
+  const payload = { ...decodeJwt(await provider.forge({ scope })), ...claims };
+  return new CompactSign(Buffer.from(JSON.stringify(payload)))
+    .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: jwk.kid })
+    .sign(await importJWK(jwk, 'RS256'));
+}
+
 async function publishedJwk(): Promise<string> {
   const { keys } = await (await fetch(`${provider.issuer}/jwks`)).json();
   return JSON.stringify(keys[0]);
 }
 
+const scope = 'connections:read';
+const notForAccess = 'The token is not an access token.';
 const notSigned = 'The token is not signed by a key of the identity provider.';
 const notAccepted = 'The token is signed in a way that is not accepted, or not at all.';
 const notClear = (claim: string) => `The token's claim ${claim} is missing or cannot be read.`;
@@ -191,6 +202,77 @@ describe('a token lets nobody in, and nothing of it is repeated anywhere,', () =
       'if its scopes are no list',
       notClear('scope'),
       ({ org, canary }) => provider.forge({ org, scope: { [canary]: true } }),
+    ],
+    ...['logout+jwt', 'dpop+jwt', 'secevent+jwt', 'application/logout+jwt', 'id_token+jwt', 'jws', ''].map(
+      (typ): [string, string, (material: Material) => Promise<string>] => [
+        `if its type is ${JSON.stringify(typ)}`,
+        notForAccess,
+        ({ org, canary }) => provider.forge({ org, scope, jti: canary }, { header: { typ } }),
+      ],
+    ),
+    ...[
+      { nonce: 'n' },
+      { at_hash: 'h' },
+      { c_hash: 'h' },
+      { s_hash: 'h' },
+      { scope: undefined },
+      { typ: 'ID' },
+      { typ: 'Refresh' },
+      { typ: 'Logout' },
+      { typ: 7 },
+      { token_use: 'id' },
+      { events: { 'http://schemas.openid.net/event/backchannel-logout': {} } },
+      { events: {}, typ: 'Bearer' },
+    ].flatMap((claims) =>
+      ['JWT', 'application/jwt', undefined].map(
+        (typ): [string, string, (material: Material) => Promise<string>] => [
+          `if it is a JWT (typ ${typ}) with ${JSON.stringify(claims)}`,
+          notForAccess,
+          ({ org, canary }) =>
+            provider.forge({ org, scope, jti: canary, ...claims }, { header: { typ } as { typ: string } }),
+        ],
+      ),
+    ),
+    [
+      'if it is of the type of access tokens, but tells of events',
+      notForAccess,
+      ({ org }) => provider.forge({ org, scope, events: {} }),
+    ],
+    ...[{ jkt: 'k' }, { 'x5t#S256': 'x' }, { jwk: {} }, {}, null, 'k'].map(
+      (cnf): [string, string, (material: Material) => Promise<string>] => [
+        `if it is bound to a key: ${JSON.stringify(cnf)}`,
+        'The token is bound to a key (cnf), and this server checks no proofs of possession.',
+        ({ org, canary }) => provider.forge({ org, scope, cnf, jti: canary }),
+      ],
+    ),
+    ...(
+      [
+        ['a day and two minutes', () => ({ exp: seconds() + 86_400 + 120 })],
+        ['a year', () => ({ exp: seconds() + 31_536_000 })],
+        ['until the year 9999', () => ({ exp: 253_402_300_799 })],
+        ['two days, of which one is over', () => ({ iat: seconds() - 86_400, exp: seconds() + 86_400 })],
+        ['two days, and does not say since when', () => ({ iat: undefined, exp: seconds() + 172_800 })],
+      ] as const
+    ).map(([howLong, claims]): [string, string, (material: Material) => Promise<string>] => [
+      `if it is good for ${howLong}`,
+      'The token is good for more than 24 hours.',
+      ({ org, canary }) => provider.forge({ org, scope, jti: canary, ...claims() }),
+    ]),
+    [
+      'if it was issued at a time to come',
+      'The token was issued at a time that is still to come.',
+      ({ org }) => provider.forge({ org, scope, iat: seconds() + 90, exp: seconds() + 300 }),
+    ],
+    ['if its time of issue is no number', notClear('iat'), ({ org }) => forgeWith({ org, iat: 'now' })],
+    [
+      'if it has a critical header that nobody here knows',
+      notSigned,
+      async ({ org }) => {
+        const { jwk } = provider.keys()[0];
+        return new SignJWT({ ...decodeJwt(await provider.forge({ org, scope })) })
+          .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: jwk.kid, crit: ['beta'], beta: true })
+          .sign(await importJWK(jwk, 'RS256'), { crit: { beta: true } });
+      },
     ],
     [
       'if it has two such faults',

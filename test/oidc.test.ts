@@ -111,6 +111,25 @@ describe('a token is accepted', () => {
     expect(chain).toEqual({ events: 1 });
   });
 
+  test.each<[string, object, { typ?: string | undefined }]>([
+    ['RFC 9068', {}, { typ: 'at+jwt' }],
+    ['RFC 9068, in capitals', {}, { typ: 'AT+JWT' }],
+    ['RFC 9068, with the whole media type', { nonce: 'n', scope: undefined }, { typ: 'application/at+jwt' }],
+    ['Okta, which says no type', { cid: 'c', scope: 'connections:read' }, { typ: undefined }],
+    ['Auth0 and Entra ID', { azp: 'a' }, { typ: 'JWT' }],
+    ['Keycloak', { typ: 'Bearer', azp: 'a', sid: 's' }, { typ: 'JWT' }],
+    ['Keycloak before version 24', { typ: 'Bearer', nonce: 'n' }, { typ: 'JWT' }],
+    ['Amazon Cognito', { token_use: 'access', client_id: 'c' }, { typ: undefined }],
+  ])('as an access token of %s', async (_, claims, header) => {
+    const { orgId: org } = organisation;
+    const token = await provider.forge(
+      { org, scope: 'connections:read', ...claims },
+      { header: { ...header } },
+    );
+    const viewer = await server.clientFor(token).request('{ viewer { subject } }');
+    expect(viewer).toEqual({ viewer: { subject: 'robot' } });
+  });
+
   test('if clocks differ by no more than 60 s, to the second', async () => {
     const now = Math.floor(Date.now() / 1_000);
     vi.setSystemTime(now * 1_000);
@@ -120,6 +139,12 @@ describe('a token is accepted', () => {
       [{ exp: now - 60 }, 'The token has expired.'],
       [{ nbf: now + 60 }, undefined],
       [{ nbf: now + 61 }, 'The token is not valid yet.'],
+      [{ iat: now + 60 }, undefined],
+      [{ iat: now + 61 }, 'The token was issued at a time that is still to come.'],
+      [{ exp: now + 86_460 }, undefined],
+      [{ exp: now + 86_461 }, 'The token is good for more than 24 hours.'],
+      [{ iat: now - 86_000, exp: now + 460 }, undefined],
+      [{ iat: now - 86_000, exp: now + 461 }, 'The token is good for more than 24 hours.'],
     ] as const) {
       const token = await provider.forge({ org, scope: 'connections:read', ...claims });
       const { body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { Problem } from '../errors.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
+import { tokenFlaw } from './access-token.ts';
 import { type Identity, scopes } from './caller.ts';
 import { configurationUrl, discover, fetchJson, notOfIssuer } from './discovery.ts';
 import { SignInFailure, type Suspect } from './sign-in-failure.ts';
@@ -58,22 +59,26 @@ export function createTokenVerifier(settings: OidcSettings, outbound: Outbound):
   const claims = claimsOf(settings);
   return {
     async verify(token) {
-      const payload = await jwtVerify(token, keys, {
+      const { payload, protectedHeader } = await jwtVerify(token, keys, {
         issuer: settings.issuer,
         audience: settings.audience,
         algorithms,
         clockTolerance: clockSkewSeconds,
-      }).then(
-        (verified) => verified.payload,
-        (error: unknown) => {
-          throw whyNot(error, claims);
-        },
-      );
+      }).catch((error: unknown) => {
+        throw whyNot(error, claims);
+      });
       const { success, data, error } = read(payload, claims);
-      if (success) return { ...data, keyId: null };
-      const broken = error.issues.map(({ path }) => path[0]);
-      const names = Object.entries(claims).filter(([part]) => broken.includes(part));
-      throw unreadable(...names.map(([, claim]) => claim));
+      if (!success) {
+        const broken = error.issues.map(({ path }) => path[0]);
+        const names = Object.entries(claims).filter(([part]) => broken.includes(part));
+        throw unreadable(...names.map(([, claim]) => claim));
+      }
+      const flaw = tokenFlaw(protectedHeader, payload, {
+        scopeClaim: settings.scopeClaim,
+        clockSkewSeconds,
+      });
+      if (flaw) throw failure(flaw.message, { payload, claims, remedy: flaw.remedy });
+      return { ...data, keyId: null };
     },
   };
 }
@@ -134,11 +139,12 @@ async function findKeys(issuer: string, outbound: Outbound): Promise<URL> {
 
 /** Why a token lets nobody in, or why nobody knows. */
 function whyNot(error: unknown, claims: Claims): Problem {
-  if (error instanceof errors.JWTExpired) return failure('The token has expired.', error.payload, claims);
+  if (error instanceof errors.JWTExpired)
+    return failure('The token has expired.', { payload: error.payload, claims });
   if (error instanceof errors.JWTClaimValidationFailed) {
     const { claim, reason, payload } = error;
     if (reason !== 'check_failed') return unreadable(claim);
-    if (claim === 'nbf') return failure('The token is not valid yet.', payload, claims);
+    if (claim === 'nbf') return failure('The token is not valid yet.', { payload, claims });
     return failure(
       claim === 'iss' ? 'The token is of another issuer.' : 'The token is for another audience.',
     );
@@ -168,13 +174,23 @@ function unreadable(...claims: string[]): SignInFailure {
   return failure(claims.map((claim) => `The token's claim ${claim} is missing or cannot be read.`).join(' '));
 }
 
-/** With a payload: whose it is, is certain, because the provider has signed it for this server. */
-function failure(message: string, payload?: JWTPayload, claims?: Claims): SignInFailure {
+interface FailureDetails {
+  /** Whose it is, is certain, because the provider has signed it for this server. */
+  payload?: JWTPayload;
+  claims?: Claims;
+  remedy?: string;
+}
+
+const defaultRemedy =
+  'Send the header "Authorization: Bearer <token>" with a new token of the identity provider.';
+
+function failure(message: string, details: FailureDetails = {}): SignInFailure {
+  const { payload, claims, remedy = defaultRemedy } = details;
   const known = payload && claims && read(payload, claims).data;
   const suspect: Suspect | undefined = known && { orgId: known.orgId, subject: known.subject };
   return new SignInFailure(message, {
     ...(suspect && { suspect }),
-    remedy: 'Send the header "Authorization: Bearer <token>" with a new token of the identity provider.',
+    remedy,
   });
 }
 
