@@ -23,3 +23,18 @@ export function unstorableTexts(value: unknown, path: Issue['path'] = []): Issue
   if (Array.isArray(value)) return value.flatMap((item, index) => unstorableTexts(item, [...path, index]));
   return Object.entries(value).flatMap(([name, item]) => unstorableTexts(item, [...path, name]));
 }
+
+/** Characters that a cursor may have; the longest that the server makes has some 400. */
+export const maxCursorLength = 1_000;
+
+/**
+ * Text of at most `max` UTF-16 code units as it is sent. The length is checked first and ends the check: to normalise,
+ * trim or search a text takes time that grows with its length, for some texts with the square of it.
+ *
+ * @param max room for the longest text that the rules after this one accept, and for white space around it
+ * @param messages what to say of what is no text, and of what is longer
+ */
+export function boundedText(max: number, messages: { noText?: string; tooLong: string }) {
+  const { noText, tooLong } = messages;
+  return z.string(noText && { error: noText }).max(max, { error: tooLong, abort: true });
+}

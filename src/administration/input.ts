@@ -1,13 +1,15 @@
 import { z } from 'zod';
 import { scopes } from '../access/caller.ts';
 import { moment } from '../connections/input.ts';
+import { boundedText } from '../text.ts';
 
 const maxNameLength = 64;
 const maxProjects = 100;
 
 /** What people call an organisation, a project or an API key; names that look the same because of accents are the same. */
-export const givenName = z
-  .string()
+export const givenName = boundedText(1_024, {
+  tooLong: `A name has at most ${maxNameLength} characters; this text is far longer.`,
+})
   .trim()
   .normalize('NFC')
   .min(1, { error: 'A name has at least one character.' })

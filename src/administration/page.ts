@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { badInput } from '../errors.ts';
+import { maxCursorLength } from '../text.ts';
 
 /** Part of a list that is read forward. */
 export interface Page<T> {
@@ -61,6 +62,7 @@ function parseCursor<T, Place>(
 ): { id: string; place: Place } | undefined {
   const rule = z.tuple([z.literal(order.list), order.place, z.guid()]);
   try {
+    if (cursor.length > maxCursorLength) throw new RangeError('The cursor is too long.');
     const [, place, id] = rule.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()));
     return { id, place };
   } catch {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { maxCursorLength } from '../text.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { connectionName, moment } from './input.ts';
 
@@ -37,6 +38,7 @@ export function encodeCursor({ field, direction }: ConnectionOrder, connection: 
 
 /** The place that a cursor is of, or undefined when this server did not make it for a list in this order. */
 export function decodeCursor({ field, direction }: ConnectionOrder, text: string): Cursor | undefined {
+  if (text.length > maxCursorLength) return undefined;
   try {
     const [, , value, id] = rules[field][direction].parse(
       JSON.parse(Buffer.from(text, 'base64url').toString()),

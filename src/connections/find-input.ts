@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Issue } from '../errors.ts';
+import { boundedText } from '../text.ts';
 import { type VerificationStatus, verificationStatuses } from './app-connection.entity.ts';
 import { type ConnectionOrder, type Cursor, decodeCursor } from './cursor.ts';
 import { moment, pageSize } from './input.ts';
@@ -42,8 +43,7 @@ export interface ListConnections {
   before?: string | null | undefined;
 }
 
-const part = z
-  .string()
+const part = boundedText(1_024, { tooLong: 'Names have at most 64 characters, so none has this in it.' })
   .trim()
   .toLowerCase()
   .min(1, { error: 'Give at least one character, or leave it out.' })

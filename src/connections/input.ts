@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import type { App, FieldValue, Method } from '../apps/app.ts';
 import { Secret } from '../secrets/secret.ts';
+import { boundedText } from '../text.ts';
 
 /** Names are for people and for URLs alike. */
-export const connectionName = z
-  .string({ error: 'A connection has to have a name.' })
+export const connectionName = boundedText(1_024, {
+  noText: 'A connection has to have a name.',
+  tooLong: 'A name has at most 64 characters; this text is far longer.',
+})
   .trim()
   .min(1, { error: 'Give the connection a name.', abort: true })
   .max(64, { error: (issue) => `A name has at most 64 characters; this one has ${lengthOf(issue.input)}.` })
@@ -12,8 +15,9 @@ export const connectionName = z
     error: 'A name is lower-case letters and digits, with single hyphens between them: my-okta-connection.',
   });
 
-const description = z
-  .string()
+const description = boundedText(2_048, {
+  tooLong: 'A description has at most 256 characters; this text is far longer.',
+})
   .trim()
   .refine((text) => [...text].length <= 256, {
     error: (issue) => `A description has at most 256 characters; this one has ${lengthOf(issue.input)}.`,
@@ -40,7 +44,9 @@ export const idempotencyKeyDescription =
   'within 24 hours, it gives the first outcome. What was refused may be tried again.';
 
 /** The name that a caller gives a request, so that repeating it does not do it twice. */
-export const idempotencyKey = z.string().regex(/^[\x21-\x7e]{1,128}$/, {
+export const idempotencyKey = boundedText(1_024, {
+  tooLong: 'An idempotency key has at most 128 characters; this text is far longer.',
+}).regex(/^[\x21-\x7e]{1,128}$/, {
   error: 'An idempotency key has 1 to 128 characters out of the visible ASCII ones, without spaces.',
 });
 

@@ -116,6 +116,9 @@ function originOf(error: unknown): unknown {
 export function createScrubber(schema: GraphQLSchema): (error: GraphQLError) => string {
   const names = namesOf(schema);
   return (error) => {
+    // What is that long quotes the caller, and searching it takes time that grows with the square of its length.
+    if (error.message.length > maxMessageLength)
+      return 'The request has a name or a value that is not known.';
     const message = withoutValues(error.message).replace(/"((?:[^"\\]|\\.)*)"/g, (quoted, text: string) =>
       /^[^\w\s"]{1,3}$/.test(text) || names.has(text.replace(/[[\]!]/g, '')) ? quoted : '[not shown]',
     );
@@ -124,6 +127,9 @@ export function createScrubber(schema: GraphQLSchema): (error: GraphQLError) => 
       : message;
   };
 }
+
+/** Characters of a message of graphql's; those that quote nothing but names of the schema have some 100. */
+const maxMessageLength = 1_000;
 
 function withoutValues(message: string): string {
   if (message.startsWith('Syntax Error')) {
