@@ -208,12 +208,17 @@ function refuseMisplacedSecrets(input: unknown, context: z.RefinementCtx): void 
     context.addIssue({ ...issue, code: 'custom', path: [...issue.path] });
 }
 
+/** What is longer is refused by its own rule, and a search for it in every encoding would take long. */
+function isSearchable({ length }: string): boolean {
+  return length <= 4_096;
+}
+
 /** A secret pasted into a field that is public would be shown to everybody who may read. */
 function misplacedSecrets(input: unknown): InputIssue[] {
   const { name, description, credentials } = Object(input);
   const fields = Object.entries(Object(credentials));
   const secrets = fields.flatMap(([, value]) =>
-    value instanceof Secret ? [value, new Secret(value.reveal().trim())] : [],
+    value instanceof Secret && isSearchable(value.reveal()) ? [value, new Secret(value.reveal().trim())] : [],
   );
   const shown: [string[], unknown][] = [
     [['name'], name],
@@ -221,7 +226,7 @@ function misplacedSecrets(input: unknown): InputIssue[] {
     ...fields.map(([field, value]): [string[], unknown] => [['credentials', field], value]),
   ];
   const isSecret = (value: unknown) =>
-    typeof value === 'string' && secrets.some((secret) => secret.isIn(value));
+    typeof value === 'string' && isSearchable(value) && secrets.some((secret) => secret.isIn(value));
   return shown.flatMap(([path, value]) =>
     isSecret(value) ? [{ path, message: 'This holds the secret, and everybody may read it here.' }] : [],
   );
