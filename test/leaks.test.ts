@@ -9,6 +9,7 @@ import { generateApiKey } from '../src/access/api-keys.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import {
+  type Behaviour,
   echoing,
   echoingAsId,
   slowHeaders,
@@ -30,6 +31,35 @@ function canary(): string {
   planted.push(token);
   return token;
 }
+
+/** What hostile hosts made of tokens before they sent them back. */
+const disguised: string[] = [];
+
+function note(form: string): string {
+  disguised.push(form);
+  return form;
+}
+
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+/** Ways to write a token that no search for it can know all of. */
+const disguises: ((token: string) => string)[] = [
+  (token) => base64(`SSWS ${token}`),
+  (token) => base64(`user:${token}`),
+  (token) => base64(base64(token)),
+  (token) => [...token].reverse().join(''),
+  (token) => [...token].map((character) => `%${character.charCodeAt(0).toString(16)}`).join(''),
+  (token) => [...token].map((character) => `&#${character.charCodeAt(0)};`).join(''),
+  (token) => [...token].join('.'),
+  (token) => [...token].map((character) => String.fromCharCode(character.charCodeAt(0) + 1)).join(''),
+];
+
+/** A good answer with the first half of the token as id, and the second as login. */
+const splitting: Behaviour = (request, response) => {
+  const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
+  const [id, login] = [note(token.slice(0, 20)), note(token.slice(20))];
+  response.writeHead(200).end(JSON.stringify({ id, status: 'ACTIVE', profile: { login } }));
+};
 
 /** Which of the planted tokens can be found in a text. */
 const found = (text: string) => foundIn(text, planted);
@@ -261,6 +291,10 @@ describe('a token is nowhere to be found', () => {
       echoing((token) => Buffer.from(token).toString('base64')),
       echoing((token) => Buffer.from(token).toString('hex')),
       echoingAsId,
+      ...disguises.map((disguise) => echoing((token) => note(disguise(token)))),
+      ...disguises.map((disguise) => echoing((token) => `${note(disguise(token))}@example.com`)),
+      ...disguises.map((disguise) => echoing((token) => `ada@${note(disguise(token))}.com`)),
+      splitting,
     ]) {
       upstream.behave(behaviour);
       const input = { name: `echo-${planted.length}`, onUnreachable: 'SAVE_UNVERIFIED' };
@@ -285,9 +319,28 @@ describe('a token is nowhere to be found', () => {
       true,
     );
 
-    expect(found(answers), 'in answers').toEqual([]);
-    expect(found(server.logs()), 'in logs').toEqual([]);
-    expect(found(await server.dump()), 'in the database').toEqual([]);
+    const events = await collect(server.graphqlUrl, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        query:
+          '{ auditEvents(first: 100) { nodes { action connectionName outcome changedFields targetName subject } } }',
+      }),
+    });
+    expect(events).toContain('CREATE_CONNECTION');
+    for (const [where, text] of [
+      ['in answers', answers],
+      ['in the audit trail', events],
+      ['in logs', server.logs()],
+      ['in the database', await server.dump()],
+    ] as const) {
+      expect(found(text), where).toEqual([]);
+      expect(
+        disguised.filter((form) => text.includes(form)),
+        where,
+      ).toEqual([]);
+    }
+    expect(disguised.length).toBeGreaterThan(disguises.length);
     if (!testDatabaseUrl) expect(found(bytesIn(folder)), 'in the files of the database').toEqual([]);
   });
 

@@ -41,7 +41,10 @@ async function startOkta(options?: Parameters<typeof okta.startOkta>[0]) {
 }
 
 /** Verifies against an Okta that behaves in some way. */
-async function verifyAgainst(handler: okta.Behaviour | undefined, settings: Partial<OutboundSettings> = {}) {
+async function verifyAgainst(
+  handler: okta.Behaviour | undefined,
+  settings: Partial<OutboundSettings> & { apiToken?: string } = {},
+) {
   const here = await startOkta({ handler });
   return verify(here.origin, { trustedHosts: new Set([here.hostPort]), ...settings });
 }
@@ -102,17 +105,77 @@ describe('a token that works', () => {
     });
   });
 
-  test('what a database cannot hold is taken out of the owner', async () => {
-    const handler = okta.answering({
-      id: '00u\u0000\n1\u0085',
-      status: '\ud800',
-      profile: { login: `${'é'.repeat(255)}😀!` },
+  test.each([
+    'ada.admin@example.com',
+    'ada+okta_1@mail.example.co.uk',
+    "o'neill-smith@example.com",
+    `${'a'.repeat(40)}@${'b'.repeat(36)}.com`,
+  ])('the login %s is kept', async (login) => {
+    expect(await verifyAgainst(okta.answering({ profile: { login } }))).toHaveProperty(
+      'account.login',
+      login,
+    );
+  });
+
+  test('the domain of a login is kept in lower case', async () => {
+    const handler = okta.answering({ profile: { login: 'Ada.Admin@Example.COM' } });
+    expect(await verifyAgainst(handler)).toHaveProperty('account.login', 'Ada.Admin@example.com');
+  });
+
+  test.each([
+    ['no email address', 'ada'],
+    ['two @', 'ada@example@example.com'],
+    ['a domain without a dot', 'ada@localhost'],
+    ['a long name', `${'a'.repeat(41)}@example.com`],
+    ['a long domain', `ada@${'b'.repeat(37)}.com`],
+    ['an empty name', '@example.com'],
+    ['a percent escape', '%30%30@example.com'],
+    ['a slash', 'MDA/@example.com'],
+    ['white space', 'ada admin@example.com'],
+    ['a line break', 'ada@example.com\n'],
+    ['NUL', 'ada\u0000@example.com'],
+    ['a control character', 'ada\u0085@example.com'],
+    ['a zero-width space', 'ada\u200b@example.com'],
+    ['a zero-width joiner', 'ada\u200d@example.com'],
+    ['a soft hyphen', 'ada\u00ad@example.com'],
+    ['a byte order mark', '\ufeffada@example.com'],
+    ['a right-to-left override', 'ada\u202e@example.com'],
+    ['an isolate', '\u2066ada\u2069@example.com'],
+    ['a variation selector', 'ada\ufe0f@example.com'],
+    ['a tag character', 'ada\u{e0061}@example.com'],
+    ['full-width letters', 'ａｄａ@example.com'],
+    ['a lone surrogate', 'ada\ud800@example.com'],
+    ['letters of another script', 'аda@example.com'],
+  ])('a login with %s is dropped', async (_, login) => {
+    expect(await verifyAgainst(okta.answering({ profile: { login } }))).toMatchObject({
+      status: 'VERIFIED',
+      account: { id: '00ub0oNGTSWTBKOLGLNR', login: null },
     });
-    expect(await verifyAgainst(handler)).toHaveProperty('account', {
-      id: '00u1',
-      login: 'é'.repeat(255),
-      status: null,
-    });
+  });
+
+  test.each<[string, string | null]>([
+    ['STAGED', 'STAGED'],
+    ['LOCKED_OUT', 'LOCKED_OUT'],
+    ['PASSWORD_EXPIRED', 'PASSWORD_EXPIRED'],
+    ['active', null],
+    ['ACTIVE ', null],
+    ['ACTIVE\u200b', null],
+    ['<script>', null],
+    ['00Canary', null],
+  ])('of the status %j, %j is kept', async (status, kept) => {
+    expect(await verifyAgainst(okta.answering({ status }))).toHaveProperty('account.status', kept);
+  });
+
+  test.each([
+    'req5SjwLTAHQzifnoINMSbFrw',
+    'WcrHpdduGgIbMK35lE2FwQAACWI',
+    'WVlKlHDA@UaJ2hFnZBwZ5wAABOg',
+    'b0473b2ad622651b6becabf069b98fce',
+    '7ffbb072-2575-495a-b5b0-127f88caef78',
+  ])('the request id %s is kept', async (id) => {
+    const handler: okta.Behaviour = (_, response) =>
+      void response.writeHead(503, { 'x-okta-request-id': id }).end();
+    expect(await verifyAgainst(handler)).toHaveProperty('upstreamRequestId', id);
   });
 });
 
@@ -125,6 +188,40 @@ describe('answers of Okta that refuse', () => {
       remedy: expect.stringMatching(/Security > API > Tokens.*30 days.*“Any IP”/),
       upstreamRequestId: requestId,
     });
+  });
+
+  test.each([
+    [
+      403,
+      'E0000005',
+      'CREDENTIALS_REJECTED',
+      'Okta says that the request had no valid session (E0000005): it did not accept the API token.',
+    ],
+    [
+      401,
+      'E0000005',
+      'CREDENTIALS_REJECTED',
+      'Okta says that the request had no valid session (E0000005): it did not accept the API token.',
+    ],
+    [401, 'E0000004', 'CREDENTIALS_REJECTED', 'Okta says that the API token is invalid, expired or revoked.'],
+    [403, 'E0000011', 'CREDENTIALS_REJECTED', 'Okta says that the API token is invalid, expired or revoked.'],
+    [
+      403,
+      'E0000015',
+      'INSUFFICIENT_PERMISSIONS',
+      'Okta refuses what a connection needs (status 403, E0000015), and does not say whether the API token works.',
+    ],
+    [
+      403,
+      'E0000038',
+      'INSUFFICIENT_PERMISSIONS',
+      'Okta refuses what a connection needs (status 403, E0000038), and does not say whether the API token works.',
+    ],
+  ])('status %i with %s is %s', async (status, errorCode, code, message) => {
+    const handler: okta.Behaviour = (_, response) =>
+      void response.writeHead(status).end(JSON.stringify({ errorCode, errorSummary: 'x' }));
+    const diagnosis = await verifyAgainst(handler);
+    expect(diagnosis).toMatchObject({ status: 'REJECTED', code, message });
   });
 
   test('role too weak', async () => {
@@ -262,6 +359,12 @@ describe('other people’s servers', () => {
     ['not Okta', okta.notOkta(), 'the answer does not describe an Okta user'],
     ['an id that is no text', okta.answering({ id: 5 }), 'does not describe an Okta user'],
     ['an id without a visible character', okta.answering({ id: '\u0000' }), 'does not describe an Okta user'],
+    [
+      'an id of something else',
+      okta.answering({ id: '00g1emaKYZTWRYYRRTSK' }),
+      'does not describe an Okta user',
+    ],
+    ['a long id', okta.answering({ id: `00u${'a'.repeat(18)}` }), 'does not describe an Okta user'],
     ['401 that is not Okta’s', okta.notOkta(401), 'status 401'],
     ['403 that is not JSON', okta.notJson(403), 'status 403'],
     ['404', okta.notOkta(404), 'status 404'],
@@ -326,42 +429,94 @@ describe('hosts that are not allowed', () => {
 });
 
 describe('a host that repeats the token', () => {
+  const real = '00QAr4FXQq74P-It8uynxHRBZPJ5E7K-b-IKgIjMFu';
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
   const encodings: Record<string, (text: string) => string> = {
     raw: (text) => text,
     'upper case': (text) => text.toUpperCase(),
-    base64: (text) => Buffer.from(text).toString('base64'),
+    reversed: (text) => [...text].reverse().join(''),
+    base64,
+    base64url: (text) => Buffer.from(text).toString('base64url'),
+    'base64 twice': (text) => base64(base64(text)),
+    'base64 of SSWS and the token': (text) => base64(`SSWS ${text}`),
+    'base64 of a user and the token': (text) => base64(`user:${text}`),
+    'base64 of the token and a user': (text) => base64(`${text}:x`),
     hex: (text) => Buffer.from(text).toString('hex'),
+    'every character percent-encoded': (text) =>
+      [...text].map((character) => `%${character.charCodeAt(0).toString(16)}`).join(''),
+    'numeric entities': (text) => [...text].map((character) => `&#${character.charCodeAt(0)};`).join(''),
+    'with dots between': (text) => [...text].join('.'),
+    'with hyphens between': (text) => [...text].join('-'),
     'with NULs between': (text) => [...text].join('\u0000'),
-    'cut off by the length limit': (text) => `${'x'.repeat(240)}${text}`,
+    'with zero-width spaces between': (text) => [...text].join('\u200b'),
+    'full-width': (text) =>
+      [...text].map((character) => String.fromCodePoint(character.charCodeAt(0) + 0xfee0)).join(''),
+    'moved by one': (text) =>
+      [...text].map((character) => String.fromCharCode(character.charCodeAt(0) + 1)).join(''),
+    'cut off by a length limit': (text) => `${'x'.repeat(240)}${text}`,
   };
 
-  test.each(Object.keys(encodings))('in login, status and request id, %s', async (name) => {
-    const encode = encodings[name] ?? String;
-    // A header cannot carry NUL.
-    const handler = name.includes('NUL')
-      ? okta.answering({ status: encode(token), profile: { login: encode(token) } })
-      : okta.echoing(encode);
-    expect(await verifyAgainst(handler)).toMatchObject({
-      status: 'VERIFIED',
-      account: { id: '00ub0oNGTSWTBKOLGLNR', login: null, status: null },
-    });
+  /** Sends `text` as a header where a header can carry it. */
+  const withRequestId =
+    (text: string, body: object): okta.Behaviour =>
+    (_, response) => {
+      const id = /^[\x20-\x7e]*$/.test(text) ? { 'x-okta-request-id': text } : {};
+      response.writeHead(200, id).end(JSON.stringify(body));
+    };
+
+  test.each(Object.keys(encodings))(
+    'in login, status and request id, %s, finds none of it kept',
+    async (name) => {
+      const encoded = encodings[name]?.(real) ?? '';
+      const good = '00ub0oNGTSWTBKOLGLNR';
+      for (const login of [encoded, `${encoded}@example.com`, `a@${encoded}.com`, `a@${encoded}`]) {
+        const handler = withRequestId(encoded, { id: good, status: encoded, profile: { login } });
+        expect(await verifyAgainst(handler, { apiToken: real })).toEqual({
+          status: 'VERIFIED',
+          account: { id: good, login: null, status: null },
+          upstreamRequestId: null,
+        });
+      }
+    },
+  );
+
+  test.each(Object.keys(encodings))('in the id, %s, is no Okta', async (name) => {
+    const encoded = encodings[name]?.(real) ?? '';
+    for (const id of [encoded, `00u${encoded}`, encoded.slice(0, 20)]) {
+      const handler = withRequestId('', { id, profile: { login: `${real.slice(20)}@example.com` } });
+      expect(await verifyAgainst(handler, { apiToken: real })).toMatchObject(
+        notOkta('the answer does not describe an Okta user'),
+      );
+    }
   });
 
-  test('in the request id', async () => {
-    const here = await startOkta({ handler: okta.echoing() });
-    const plain = { apiToken: '00CanaryWithoutDots', trustedHosts: new Set([here.hostPort]) };
-    expect(await verify(here.origin, plain)).toHaveProperty('upstreamRequestId', null);
+  test('that is shorter than Okta’s, in the shape of an id, a login or a request id, finds none of it kept', async () => {
+    for (const [apiToken, answer, kept] of [
+      ['short-token-0123', { profile: { login: 'short-token-0123@example.com' } }, { login: null }],
+      ['short-token-0123', { profile: { login: 'ada@short-token-0123.com' } }, { login: null }],
+    ] as const) {
+      const diagnosis = await verifyAgainst(okta.answering(answer), { apiToken });
+      expect(diagnosis).toMatchObject({ status: 'VERIFIED', account: kept });
+    }
+    const echo = withRequestId('short-token-0123', { id: '00ub0oNGTSWTBKOLGLNR' });
+    expect(await verifyAgainst(echo, { apiToken: 'short-token-0123' })).toHaveProperty(
+      'upstreamRequestId',
+      null,
+    );
+    const asId = okta.answering({ id: '00ushorttoken0123456' });
+    expect(await verifyAgainst(asId, { apiToken: '00ushorttoken0123456' })).toMatchObject(
+      notOkta('does not describe an Okta user'),
+    );
   });
 
-  test('in the id: then it is not Okta', async () => {
-    expect(await verifyAgainst(okta.echoingAsId)).toMatchObject(notOkta('does not describe an Okta user'));
-  });
-
-  test.each([`${'a'.repeat(65)}`, 'a b', 'a"b', 'ü'])('request id %j is not taken over', async (id) => {
-    const handler: okta.Behaviour = (_, response) =>
-      void response.writeHead(503, { 'x-okta-request-id': Buffer.from(id).toString('latin1') }).end();
-    expect(await verifyAgainst(handler)).toHaveProperty('upstreamRequestId', null);
-  });
+  test.each(['a'.repeat(37), 'a'.repeat(15), 'a b', 'a"b', 'ü', `${'a'.repeat(20)}.`, `${'a'.repeat(20)}%`])(
+    'request id %j is not taken over',
+    async (id) => {
+      const handler: okta.Behaviour = (_, response) =>
+        void response.writeHead(503, { 'x-okta-request-id': Buffer.from(id).toString('latin1') }).end();
+      expect(await verifyAgainst(handler)).toHaveProperty('upstreamRequestId', null);
+    },
+  );
 });
 
 describe('any answer', () => {

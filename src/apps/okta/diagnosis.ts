@@ -6,7 +6,7 @@ type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 export type Finding = Without<Diagnosis, 'upstreamRequestId'>;
 
 /** Okta refused the token itself. */
-export const tokenRejected: Finding = {
+const tokenRejected = {
   status: 'REJECTED',
   code: 'CREDENTIALS_REJECTED',
   message: 'Okta says that the API token is invalid, expired or revoked.',
@@ -14,10 +14,10 @@ export const tokenRejected: Finding = {
     'In the Okta Admin Console, go to Security > API > Tokens, create a new token and use that one. A token expires ' +
     'when it is not used for 30 days, and works no longer when its owner is deactivated. If the token is limited to ' +
     'certain networks, choose “Any IP” or add the address of this server.',
-};
+} satisfies Finding;
 
 /** Okta knows the token, but its owner may not do what was asked. */
-export const roleTooWeak: Finding = {
+const roleTooWeak = {
   status: 'REJECTED',
   code: 'INSUFFICIENT_PERMISSIONS',
   message: 'The API token works, but the administrator who created it may not do what a connection needs.',
@@ -25,7 +25,24 @@ export const roleTooWeak: Finding = {
     'In the Okta Admin Console, under Security > Administrators, give the owner of the token an admin role that may ' +
     'view users; or let an administrator who has one create the token under Security > API > Tokens. If the token is ' +
     'limited to certain networks, choose “Any IP” or add the address of this server.',
+} satisfies Finding;
+
+/** Okta saw no credential in the request, or none that it takes for one. */
+const notSignedIn: Finding = {
+  ...tokenRejected,
+  message: 'Okta says that the request had no valid session (E0000005): it did not accept the API token.',
 };
+
+/** What a refusal of Okta's own (status 401 or 403) means, by its error code (`E0000006`). */
+export function refused(status: number, errorCode: string): Finding {
+  if (errorCode === 'E0000006') return roleTooWeak;
+  if (errorCode === 'E0000005') return notSignedIn;
+  if (status === 401 || errorCode === 'E0000004' || errorCode === 'E0000011') return tokenRejected;
+  return {
+    ...roleTooWeak,
+    message: `Okta refuses what a connection needs (status ${status}, ${errorCode}), and does not say whether the API token works.`,
+  };
+}
 
 /** Okta asks us to wait, until `retryAt` if it says so. */
 export function rateLimited(retryAt: Date | undefined): Finding {

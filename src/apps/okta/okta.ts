@@ -64,10 +64,15 @@ export function okta(settings: AppSettings): App {
       fields: {
         id: { description: 'The id of the user in Okta.', required: true },
         login: {
-          description: 'The name the user signs in to Okta with, usually an email address.',
+          description:
+            'The name the user signs in to Okta with; null if it is not an email address of ASCII characters.',
           required: false,
         },
-        status: { description: 'The status of the user in Okta: `ACTIVE`, for one.', required: false },
+        status: {
+          description:
+            'The status of the user in Okta: `ACTIVE`, for one; null if it is not one that is known.',
+          required: false,
+        },
       },
     },
   };

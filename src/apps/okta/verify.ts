@@ -3,7 +3,7 @@ import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Secret } from '../../secrets/secret.ts';
 import type { Credentials, Diagnosis } from '../app.ts';
 import { hostRefusal, ownFailure } from '../outbound-failure.ts';
-import { isOktaError, readTokenOwner } from './answer.ts';
+import { readErrorCode, readRequestId, readTokenOwner } from './answer.ts';
 import * as diagnosis from './diagnosis.ts';
 import { readRetryAt } from './retry-at.ts';
 
@@ -30,7 +30,7 @@ export async function verifyApiToken(
       headers: { accept: 'application/json', authorization: `SSWS ${apiToken.reveal()}` },
       signal,
     });
-    return { ...diagnose(answer, apiToken), upstreamRequestId: readRequestId(answer, apiToken) };
+    return { ...diagnose(answer, apiToken), upstreamRequestId: readRequestId(answer.headers, apiToken) };
   } catch (error) {
     if (!(error instanceof OutboundError) || signal?.aborted) throw error;
     const own = ownFailure(error, 'Okta');
@@ -45,8 +45,8 @@ function diagnose({ status, headers, body }: Answer, token: Secret): diagnosis.F
   if (status >= 300 && status < 400) {
     return diagnosis.notOkta(`it sends us elsewhere (status ${status}), and the token is not sent along`);
   }
-  if (status === 401 && isOktaError(body)) return diagnosis.tokenRejected;
-  if (status === 403 && isOktaError(body)) return diagnosis.roleTooWeak;
+  const errorCode = readErrorCode(body);
+  if (errorCode && (status === 401 || status === 403)) return diagnosis.refused(status, errorCode);
   if (status !== 200) return diagnosis.notOkta(`it answered with status ${status}, and not as Okta does`);
   const owner = readTokenOwner(body, token);
   return 'problem' in owner ? diagnosis.notOkta(owner.problem) : { status: 'VERIFIED', account: owner };
@@ -78,10 +78,4 @@ function diagnoseFailure(error: OutboundError): diagnosis.Finding {
         'Check the instance URL and whether this server may connect to that host, then try again.',
       );
   }
-}
-
-/** Okta's id of the request. A host that hides the token in it is not Okta, and gets none. */
-function readRequestId({ headers }: Answer, token: Secret): string | null {
-  const id = headers['x-okta-request-id'] ?? '';
-  return /^[\w.@-]{1,64}$/.test(id) && !token.isIn(id) ? id : null;
 }
