@@ -10,10 +10,9 @@ import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
 import { auditSignIns } from './audit/sign-ins.ts';
+import { startCleanUp } from './clean-up.ts';
 import type { Config } from './config.ts';
-import { forgetRequests } from './connections/idempotency.ts';
 import type { ConnectionParts } from './connections/parts.ts';
-import { purgeExpired } from './connections/remove.ts';
 import { readDashboard } from './dashboard-files.ts';
 import { atStart, type Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
@@ -22,10 +21,10 @@ import { isCrossSite, isNavigation } from './http/cross-site.ts';
 import { answerHealth } from './http/health.ts';
 import { listen, reply } from './http/listener.ts';
 import { isLoopback, isOwnName } from './http/own-name.ts';
-import { createRateLimits, forgetWindows, unlimited } from './limits/rate-limits.ts';
+import { createRateLimits, unlimited } from './limits/rate-limits.ts';
 import { type Rates, rates } from './limits/rates.ts';
 import { limitSignIns } from './limits/sign-in.ts';
-import { describeError, type Logger } from './log.ts';
+import type { Logger } from './log.ts';
 import { hostPort } from './outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
 import { Readiness } from './readiness.ts';
@@ -62,7 +61,6 @@ export interface Server {
 }
 
 const drainMs = 8_000;
-const purgeEveryMs = 3_600_000;
 
 /**
  * Wires the rooms together and listens.
@@ -177,24 +175,20 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     throw error;
   });
 
-  const purge = () =>
-    Promise.all([purgeExpired(connections), forgetRequests(connections), forgetWindows(connections)]).catch(
-      (error: unknown) => log.error({ error: describeError(error) }, 'what has expired could not be purged'),
-    );
-  const purging = setInterval(purge, purgeEveryMs).unref();
-  await purge();
+  const cleanUp = startCleanUp({ ...connections, log });
 
   return {
     url: listener.url,
     createSignInLink:
       codes && signInPage ? () => signInUrl(listener.url + signInPage, codes.issue()) : undefined,
     close: async () => {
-      clearInterval(purging);
+      const cleanedUp = cleanUp.stop();
       database.changes.close();
       // Whoever still waits for an app or the identity provider by then is told so, and has time left to hear it.
       const giveUp = setTimeout(closeOutbound, drainMs - 2_000);
       await listener.close(drainMs);
       clearTimeout(giveUp);
+      await cleanedUp;
       await graphql.dispose();
       await letGo();
     },

@@ -4,6 +4,7 @@ import { forgetWindows } from '../src/limits/rate-limits.ts';
 import { rates } from '../src/limits/rates.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
+import { until } from './testkit/process.ts';
 import { askGraphQL, askRest, codesOf, startLimited } from './testkit/rates.ts';
 import type { TestServer } from './testkit/server.ts';
 
@@ -122,15 +123,22 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     const past = { key: 'caller:over', points: 3, expire: Date.now() - 1 };
     const present = { key: 'caller:not-over', points: 3, expire: Date.now() + 600_000 };
     for (const row of [past, present]) await one.asOwner().insert(RateLimit, row);
-    expect(await forgetWindows(one)).toBeGreaterThanOrEqual(1);
-    const left = await one.asOwner().find(RateLimit, { key: { $in: [past.key, present.key] } });
+    // A server that has just started may be at it, and only one is at a time.
+    const left = await until('the past is forgotten', async () => {
+      await forgetWindows(one);
+      const rows = await one.asOwner().find(RateLimit, { key: { $in: [past.key, present.key] } });
+      return rows.length < 2 ? rows : undefined;
+    });
     expect(left.map(({ key }) => key)).toEqual([present.key]);
   });
 
   test('a server that starts forgets them by itself', async () => {
     await one.asOwner().insert(RateLimit, { key: 'caller:of-yesterday', points: 3, expire: 1 });
     const next = await startLimited({}, { beside: one });
-    expect(await one.asOwner().count(RateLimit, { key: 'caller:of-yesterday' })).toBe(0);
+    await until('it is forgotten', async () => {
+      const left = await one.asOwner().count(RateLimit, { key: 'caller:of-yesterday' });
+      return left === 0 || undefined;
+    });
     await next.close();
   });
 

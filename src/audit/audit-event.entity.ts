@@ -61,7 +61,20 @@ const AuditEventSchema = defineEntity({
     /** Keyed hash over all of the above. */
     hash: p.text(),
   },
-  indexes: [{ name: 'audit_event_connection', properties: ['orgId', 'connectionId', 'seq'] }],
+  // One for each filter, in the order of pages.
+  indexes: [
+    { name: 'audit_event_connection', properties: ['orgId', 'connectionId', 'seq'] },
+    { name: 'audit_event_action', properties: ['orgId', 'action', 'seq'] },
+    { name: 'audit_event_key', properties: ['orgId', 'keyId', 'seq'] },
+    { name: 'audit_event_at', properties: ['orgId', 'at', 'seq'] },
+    {
+      name: 'audit_event_project',
+      properties: ['orgId', 'projectId', 'seq'],
+      where: '"project_id" is not null',
+    },
+    { name: 'audit_event_subject', properties: ['orgId', 'subject', 'seq'], where: '"subject" is not null' },
+    { name: 'audit_event_refused', properties: ['orgId', 'outcome', 'seq'], where: `"outcome" <> 'OK'` },
+  ],
 });
 
 /** Something that was done or refused. Events are only ever added. */

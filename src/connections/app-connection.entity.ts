@@ -70,7 +70,7 @@ const AppConnectionSchema = defineEntity({
   indexes: [
     // In the order in which they are sealed again under another data key.
     { name: 'app_connection_data_key', properties: ['dataKeyId', 'id'] },
-    { name: 'app_connection_deleted', properties: ['deletedAt'], where: '"deleted_at" is not null' },
+    { name: 'app_connection_deleted', properties: ['deletedAt', 'id'], where: '"deleted_at" is not null' },
     // Each order that a list can be in, read either way round, for an organisation and for a project.
     index('by_name', ['orgId', 'name', 'id']),
     index('by_created', ['orgId', 'createdAt', 'id']),

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Caller } from '../access/caller.ts';
+import { deleteInBatches } from '../database/batches.ts';
 import { Problem } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { IdempotentRequest } from './idempotency.entity.ts';
@@ -83,9 +84,17 @@ async function assertStillVisible(
   if (typeof place !== 'string' || !projectIds.has(place)) throw connectionNotFound();
 }
 
-/** Forgets what is older than a day. */
-export async function forgetRequests({ database }: Pick<ConnectionParts, 'database'>): Promise<number> {
-  return database.forkAcross().nativeDelete(IdempotentRequest, { createdAt: { $lte: oldest() } });
+/**
+ * Deletes what is older than a day, in batches.
+ *
+ * @returns how many rows it has deleted
+ */
+export async function forgetRequests(
+  { database }: Pick<ConnectionParts, 'database'>,
+  signal?: AbortSignal,
+): Promise<number> {
+  const expired = { table: 'idempotent_request', condition: 'created_at <= ?', params: [oldest()] };
+  return deleteInBatches(database, expired, signal);
 }
 
 function oldest(): Date {

@@ -1,8 +1,7 @@
 import type { Caller } from '../access/caller.ts';
 import { auditRefusals } from '../audit/audited.ts';
-import { type AuditParts, appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
-import { AppConnection } from './app-connection.entity.ts';
+import type { AppConnection } from './app-connection.entity.ts';
 import { type ChangeTarget, changeConnection } from './change.ts';
 import { type Keep, once } from './idempotency.ts';
 import type { ConnectionParts } from './parts.ts';
@@ -98,32 +97,9 @@ export async function restoreConnection(
   });
 }
 
-/** Really removes every connection whose time to be restored is over, each with an event that says so. */
-export async function purgeExpired(
-  parts: AuditParts & Pick<ConnectionParts, 'deletedRetentionDays'>,
-): Promise<void> {
-  const { database, deletedRetentionDays } = parts;
-  const before = new Date(Date.now() - deletedRetentionDays * dayMs);
-  const expired = await database.forkAcross().find(AppConnection, { deletedAt: { $lte: before } });
-  for (const { id, orgId, projectId, name: connectionName } of expired) {
-    await database.fork(orgId).transactional(async (em) => {
-      if ((await em.nativeDelete(AppConnection, { id, orgId, deletedAt: { $lte: before } })) === 0) return;
-      const what = {
-        orgId,
-        action: 'PURGE_CONNECTION',
-        connectionId: id,
-        connectionName,
-        projectId,
-      } as const;
-      await appendEvent(em, parts, {
-        ...what,
-        keyId: null,
-        subject: null,
-        outcome: 'OK',
-        fields: ['deletedAt'],
-      });
-    });
-  }
+/** Connections that were deleted at this time or before can no longer be restored. */
+export function retentionEnd(deletedRetentionDays: number): Date {
+  return new Date(Date.now() - deletedRetentionDays * dayMs);
 }
 
 function restorableUntil({ deletedRetentionDays }: ConnectionParts, deletedAt: Date): Date {

@@ -1,9 +1,9 @@
 import ipaddr from 'ipaddr.js';
 import type { Caller } from '../access/caller.ts';
+import { deleteInBatches } from '../database/batches.ts';
 import type { Database } from '../database/database.ts';
 import { Problem } from '../errors.ts';
 import { Counter, type CounterParts } from './counter.ts';
-import { RateLimit } from './rate-limit.entity.ts';
 import type { Rate, Rates } from './rates.ts';
 
 /** Limits on how often; each takes a point, or throws `RATE_LIMITED` with when there will be one again. */
@@ -85,9 +85,17 @@ export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rat
   };
 }
 
-/** Forgets what was counted in windows that are over. */
-export async function forgetWindows({ database }: { database: Database }): Promise<number> {
-  return database.forkAcross().nativeDelete(RateLimit, { expire: { $lte: Date.now() } });
+/**
+ * Deletes what was counted in windows that are over, in batches.
+ *
+ * @returns how many rows it has deleted
+ */
+export async function forgetWindows(
+  { database }: { database: Database },
+  signal?: AbortSignal,
+): Promise<number> {
+  const expired = { table: 'rate_limit', condition: 'expire <= ?', params: [Date.now()] };
+  return deleteInBatches(database, expired, signal);
 }
 
 /** What tells a caller from all others, also from those of other organisations. */
