@@ -280,6 +280,51 @@ describe('answers of Okta that refuse', () => {
     const seconds = { 'x-rate-limit-reset': '0', 'retry-after': '3600' };
     expect(await verifyAgainst(limitedWith(seconds))).toHaveProperty('retryAt', expect.any(Date));
   });
+
+  const soon = Math.ceil(Date.now() / 1000) + 600;
+  const soonDate = new Date(soon * 1000);
+
+  test.each<[string, okta.Behaviour]>([
+    ['joined by a proxy', limitedWith({ 'x-rate-limit-reset': `${soon}, ${soon}` })],
+    ['joined without a space', limitedWith({ 'x-rate-limit-reset': `${soon},${soon}` })],
+    ['with one that has passed', limitedWith({ 'x-rate-limit-reset': `1700000000, ${soon}` })],
+    ['with one that is no number', limitedWith({ 'x-rate-limit-reset': `${soon}, soon` })],
+    ['of which the later counts', limitedWith({ 'x-rate-limit-reset': `${soon - 300}, ${soon}` })],
+    [
+      'as two headers',
+      (_, response) =>
+        void response
+          .writeHead(429, ['X-Rate-Limit-Reset', `${soon}`, 'X-Rate-Limit-Reset', `${soon}`])
+          .end(),
+    ],
+    [
+      'as a doubled date',
+      limitedWith({ 'retry-after': `${soonDate.toUTCString()}, ${soonDate.toUTCString()}` }),
+    ],
+  ])('rate limited with a time that is doubled, %s', async (_, handler) => {
+    expect(await verifyAgainst(handler)).toHaveProperty('retryAt', soonDate);
+  });
+
+  test.each([
+    ['ahead', 3_600],
+    ['behind', -3_600],
+    ['days ahead', 5 * 86_400],
+  ])('rate limited by an Okta whose clock is %s, reckoned from its own Date', async (_, difference) => {
+    const there = Math.floor(Date.now() / 1000) + difference;
+    for (const [name, value] of [
+      ['x-rate-limit-reset', `${there + 600}`],
+      ['retry-after', new Date((there + 600) * 1000).toUTCString()],
+      ['retry-after', '600'],
+      ['retry-after', '600, 600'],
+    ] as const) {
+      const before = Date.now();
+      const handler = limitedWith({ [name]: value, date: new Date(there * 1000).toUTCString() });
+      const diagnosis = await verifyAgainst(handler);
+      const retryAt = 'retryAt' in diagnosis ? diagnosis.retryAt?.getTime() : undefined;
+      expect(retryAt).toBeGreaterThanOrEqual(before + 600_000);
+      expect(retryAt).toBeLessThanOrEqual(Date.now() + 600_000);
+    }
+  });
 });
 
 describe('outages are not called bad tokens', () => {
@@ -290,6 +335,28 @@ describe('outages are not called bad tokens', () => {
       message: expect.stringContaining(`status ${status}`),
       remedy: expect.stringContaining('https://status.okta.com'),
     });
+  });
+
+  test.each([500, 502, 503, 504])('status %i with Retry-After says when to try again', async (status) => {
+    const date = new Date(Math.ceil(Date.now() / 1000) * 1000 + 90_000);
+    const waiting = (text: string): okta.Behaviour => {
+      return (_, response) => void response.writeHead(status, { 'retry-after': text }).end();
+    };
+    expect(await verifyAgainst(waiting(date.toUTCString()))).toMatchObject({
+      status: 'UNREACHABLE',
+      code: 'UPSTREAM_UNREACHABLE',
+      remedy: expect.stringContaining(`Try again after ${date.toISOString()}.`),
+      retryAt: date,
+    });
+    expect(await verifyAgainst(waiting('120'))).toHaveProperty('retryAt', expect.any(Date));
+    expect(await verifyAgainst(waiting('soon'))).not.toHaveProperty('retryAt');
+    expect(await verifyAgainst(waiting('0'))).not.toHaveProperty('retryAt');
+  });
+
+  test('a rate limit that is not used up says nothing about an outage', async () => {
+    const handler: okta.Behaviour = (_, response) =>
+      void response.writeHead(503, { 'x-rate-limit-reset': `${Math.ceil(Date.now() / 1000) + 60}` }).end();
+    expect(await verifyAgainst(handler)).not.toHaveProperty('retryAt');
   });
 
   test('slow headers', async () => {
@@ -341,6 +408,8 @@ describe('outages are not called bad tokens', () => {
     const here = await startOkta({ tls: certificates[name] });
     const diagnosis = await verify(here.origin, { trustedHosts: new Set([here.hostPort]) });
     expect(diagnosis).toMatchObject(unreachable(message));
+    const namesAuthorities = 'remedy' in diagnosis && diagnosis.remedy.includes('NODE_EXTRA_CA_CERTS');
+    expect(namesAuthorities).toBe(name === 'selfSigned');
     expect(here.requests).toEqual([]);
   });
 
@@ -349,6 +418,7 @@ describe('outages are not called bad tokens', () => {
     const here = await startOkta({ tls: good });
     const diagnosis = await verify(here.origin, { trustedHosts: new Set([here.hostPort]) });
     expect(diagnosis).toMatchObject(unreachable('not signed by an authority that this server trusts'));
+    expect(diagnosis).toHaveProperty('remedy', expect.stringContaining('NODE_EXTRA_CA_CERTS'));
     expect(here.requests).toEqual([]);
   });
 });

@@ -240,16 +240,20 @@ describe('messages', () => {
 });
 
 describe('an API token', () => {
-  test.each(['00abc_DEF-123', ' \n00abc_DEF-123\t', '<YOUR-API-TOKEN>', 'x'.repeat(256)])(
-    '%j is taken',
-    (given) => {
-      const outcome = check('apiToken', new Secret(given));
-      expect(outcome).toHaveProperty('value', expect.any(Secret));
-      expect('value' in outcome && outcome.value instanceof Secret && outcome.value.reveal()).toBe(
-        given.trim(),
-      );
-    },
-  );
+  test.each([
+    '00abc_DEF-123',
+    '00QAr4FXQq74P-It8uynxHRBZPJ5E7K-b-IKgIjMFu',
+    'a.b~c',
+    ' \n00abc_DEF-123\t',
+    '<YOUR-API-TOKEN>',
+    'x'.repeat(256),
+  ])('%j is taken', (given) => {
+    const outcome = check('apiToken', new Secret(given));
+    expect(outcome).toHaveProperty('value', expect.any(Secret));
+    expect('value' in outcome && outcome.value instanceof Secret && outcome.value.reveal()).toBe(
+      given.trim(),
+    );
+  });
 
   test.each([
     ['', 'is empty'],
@@ -262,8 +266,63 @@ describe('an API token', () => {
     ['00abcé', 'characters that no Okta token has'],
     ['00abc\u0000', 'characters that no Okta token has'],
     ['x'.repeat(257), 'longer than 256'],
+    ['"00planted-token"', 'in quotation marks'],
+    ["'00planted-token'", 'in quotation marks'],
+    ['“00planted-token”', 'in quotation marks'],
+    ['`00planted-token`', 'in quotation marks'],
+    ['«00planted-token»', 'in quotation marks'],
+    ['"00planted-token', 'in quotation marks'],
+    ['00planted-token"', 'in quotation marks'],
+    ['"SSWS 00planted-token"', 'in quotation marks'],
+    ['Authorization: SSWS 00planted-token', 'Leave out “Authorization:”'],
+    ['authorization:SSWS 00planted-token', 'Leave out “Authorization:”'],
+    ['SSWS:00planted-token', 'Leave out “SSWS”'],
+    ['SSWS=00planted-token', 'Leave out “SSWS”'],
+    ['Bearer 00planted-token', 'Leave out the word before'],
+    ['token 00planted-token', 'Leave out the word before'],
+    ['Basic MDBwbGFudGVk', 'Leave out the word before'],
+    ['OKTA_API_TOKEN=00planted-token', 'Leave out the name before'],
+    ['OKTA_API_TOKEN = 00planted-token', 'Leave out the name before'],
+    ['OKTA_API_TOKEN="00planted-token', 'Leave out the name before'],
+    ['export OKTA_API_TOKEN=00planted-token', 'Leave out the name before'],
+    ['set OKTA_API_TOKEN=00planted-token', 'Leave out the name before'],
+    ['$env:OKTA_API_TOKEN=00planted-token', 'Leave out the name before'],
+    ['okta.client.token=00planted-token', 'Leave out the name before'],
+    ['apiToken: 00planted-token', 'Leave out the name before'],
+    ['api-token:00planted-token', 'Leave out the name before'],
+    ['{"apiToken":"00planted-token"}', 'This is JSON'],
+    ['["00planted-token", ""]', 'This is JSON'],
+    ['$OKTA_API_TOKEN', 'the name of a variable'],
+    ['\u0024{OKTA_API_TOKEN}', 'the name of a variable'],
+    ['\u0024{{ secrets.OKTA_API_TOKEN }}', 'the name of a variable'],
+    ['{{ okta_api_token }}', 'the name of a variable'],
+    ['$(OKTA_API_TOKEN)', 'the name of a variable'],
+    ['%OKTA_API_TOKEN%', 'the name of a variable'],
+    ['undefined', 'where a value is missing'],
+    ['null', 'where a value is missing'],
+    ['[object Object]', 'where a value is missing'],
+    ['[secret]', 'where a value is missing'],
+    ['********', 'when it is hidden'],
+    ['••••••••', 'when it is hidden'],
+    ['https://acme.okta.com', 'This is an address'],
+    ['eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl', 'This is a JWT'],
+    ['00planted-token\\n', 'written as \\n'],
+    ['00planted-token,', 'a comma or a semicolon'],
+    ['00planted-token;', 'a comma or a semicolon'],
+    ['00planted\n-token', 'white space'],
+    ['00planted\u00a0-token', 'white space'],
+    ['00planted\u2028-token', 'white space'],
+    ['00planted\u200b-token', 'cannot be seen'],
+    ['\u200b00planted-token', 'cannot be seen'],
+    ['00planted-token\u200d', 'cannot be seen'],
+    ['00plan\u00adted-token', 'cannot be seen'],
+    ['\u202e00planted-token', 'cannot be seen'],
+    ['00planted\ufeff-token', 'cannot be seen'],
   ])('%j is refused: %s', (given, message) => {
-    expect(messages('apiToken', new Secret(given))).toContain(message);
+    const said = messages('apiToken', new Secret(given));
+    expect(said).toContain(message);
+    expect(said).toMatch(/^\p{Lu}.*\.$/su);
+    expect(said).not.toMatch(/planted/i);
   });
 
   test('as a bare string is refused: it could already have been printed', () => {

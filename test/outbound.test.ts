@@ -133,6 +133,10 @@ test('public addresses are public, and what only looks like a host is none', () 
     '2606:4700::5eff:a00:1',
     '2a00:1450:4001::1',
     nobody.address,
+    // NAT64: 8.8.8.8, 1.1.1.1 and 52.1.2.3.
+    '64:ff9b::808:808',
+    '64:FF9B::1.1.1.1',
+    '0064:ff9b:0:0:0:0:3401:0203',
   ];
   expect(addresses.filter((address) => !isPublicAddress(address))).toEqual([]);
   expect(`${nobody.address}%lo`).not.toSatisfy(isPublicAddress);

@@ -195,8 +195,12 @@ function failure(message: string, details: FailureDetails = {}): SignInFailure {
 }
 
 function unreachable(error: unknown): Problem {
-  const why = error instanceof OutboundError ? error.message : 'they cannot be read';
+  const outbound = error instanceof OutboundError ? error : undefined;
+  const why = outbound?.message ?? 'they cannot be read';
+  const authority = outbound?.isAboutAuthority
+    ? ' Whoever runs this server has to name a file with the certificate of that authority in NODE_EXTRA_CA_CERTS.'
+    : '';
   return new Problem('UPSTREAM_UNREACHABLE', `The identity provider's keys cannot be had: ${why}.`, {
-    remedy: 'Try again later, or use an API key; the token was not judged.',
+    remedy: `Try again later, or use an API key; the token was not judged.${authority}`,
   });
 }

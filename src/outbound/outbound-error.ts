@@ -47,4 +47,9 @@ export class OutboundError extends Error {
     this.code = details.code;
     this.retryAt = details.retryAt;
   }
+
+  /** Whether the certificate is good but for the authority that signed it, which is not trusted here. */
+  get isAboutAuthority(): boolean {
+    return /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_)/.test(this.code ?? '');
+  }
 }

@@ -15,7 +15,8 @@ export const forbiddenAddresses = words(
   '4000::1 5f00::1 8000::1 fc00::1 fdff:ffff::1 fe80::1 febf::1 fec0::1 ff02::1 ff05::1:3 ff0e::1',
   // IPv4-compatible, mapped, translated, NAT64, Teredo, 6to4, ISATAP.
   '::2 ::7f00:1 ::808:808 ::ffff:127.0.0.1 ::ffff:8.8.8.8 ::ffff:a9fe:a9fe ::ffff:0:127.0.0.1 ::ffff:0:8.8.8.8',
-  '64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 64:ff9b:1:a00:0:1:: 64:ff9b:1:ffff:ffff:ffff:a00:1',
+  '64:ff9b::7f00:1 64:ff9b::a00:1 64:ff9b::c0a8:101 64:ff9b::a9fe:a9fe 64:ff9b::a83f:8110 64:ff9b::6464:64c8 64:ff9b:: 64:ff9b::ffff:ffff',
+  '64:ff9b::1:808:808 64:ff9b:0:0:1::808:808 64:ff9b:1::808:808 64:ff9a::808:808 64:ff9b:1::1 64:ff9b:1:a00:0:1:: 64:ff9b:1:ffff:ffff:ffff:a00:1',
   '2001:0:808:808:0:0:80ff:fffe 2001:0:5ef5:79fb:0:59c:f5ff:fffe 2002:7f00:1:: 2002:808:808::1 2002:a9fe:a9fe::1',
   'fe80::5efe:a00:1 2606:4700::5efe:a00:1 2606:4700::5efe:808:808 2a00:1450:4001:0:200:5efe:7f00:1',
 );

@@ -20,14 +20,59 @@ export const apiTokenRule = z
     return z.NEVER;
   });
 
+/**
+ * What people paste in place of the token, or around it, and what is said of it. The first that fits is the one that is
+ * told. `<YOUR-API-TOKEN>`, which the examples have, is none of these: the built-in stand-in takes it.
+ */
+const mistakes: readonly (readonly [RegExp, string])[] = [
+  [/^$/, `The API token is empty. ${where}`],
+  [
+    /\p{Cf}/u,
+    'The API token has characters in it that cannot be seen. Copy it again from where Okta shows it.',
+  ],
+  [
+    /^["'`“”„‘’‚«»]|["'`“”„‘’‚«»]$/,
+    'The API token is in quotation marks. Leave them out, and give only what is between them.',
+  ],
+  [
+    /^(proxy-)?authorization\s*[:=]/i,
+    'Leave out “Authorization:” and “SSWS”, and give only the API token that follows.',
+  ],
+  [/^ssws([\s:=]|$)/i, 'Leave out “SSWS” and give only the API token that follows it.'],
+  [
+    /^(bearer|basic|dpop|token)[\s:=]/i,
+    'Leave out the word before the API token, and give only the token that follows it.',
+  ],
+  [/^https?:\/\//i, 'This is an address. The instance URL goes into its own field; give the API token here.'],
+  [
+    /^[{[].*[:,]/s,
+    'This is JSON. Give only the API token that is in it, without its name and quotation marks.',
+  ],
+  [
+    /^(\$\w+|\$?\{+[^}]*\}+|\$\([^)]*\)|%\w+%)$/,
+    'This is the name of a variable, and nothing has put its value in its place. Give the API token itself.',
+  ],
+  [
+    /^((export|set|setx)\s+)?[$\w.:-]*[a-z_]\w*\s*[=:]/i,
+    'Leave out the name before the API token and the sign after it, and give only the token.',
+  ],
+  [
+    /^(null|undefined|none|nil|nan|\[?(secret|redacted|object object)\]?)$/i,
+    'This is what programs write where a value is missing or hidden. Give the API token itself.',
+  ],
+  [/^[*•●·…]+$/, `This is how an API token looks when it is hidden. Copy the token itself. ${where}`],
+  [
+    /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/,
+    'This is a JWT, such as an OAuth 2.0 access token, and not an API token. Create one under Security > API > Tokens.',
+  ],
+  [/\\[nrt]/, 'The API token has a line break or a tab in it, written as \\n, \\r or \\t. Leave it out.'],
+  [/\s/, 'The API token has white space in it. Copy the token alone, in one piece.'],
+  [/[^\x21-\x7e]/, `The API token has characters that no Okta token has. Copy it again. ${where}`],
+  [/[,;]$/, 'The API token has a comma or a semicolon at its end. Leave it out.'],
+];
+
 /** What is wrong with a token, in words that do not repeat any of it. */
 function problemOf(token: string): string | undefined {
-  if (token.length > maxGivenLength) return tooLong;
-  if (token === '') return `The API token is empty. ${where}`;
-  if (/^ssws(\s|$)/i.test(token)) return 'Leave out “SSWS” and give only the API token that follows it.';
-  if (/\s/.test(token)) return 'The API token has white space in it. Copy the token alone, in one piece.';
-  if (!/^[\x21-\x7e]+$/.test(token)) {
-    return `The API token has characters that no Okta token has. Copy it again. ${where}`;
-  }
-  return token.length > 256 ? tooLong : undefined;
+  if (token.length > 256) return tooLong;
+  return mistakes.find(([mistake]) => mistake.test(token))?.[1];
 }

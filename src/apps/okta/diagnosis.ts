@@ -58,13 +58,15 @@ export function rateLimited(retryAt: Date | undefined): Finding {
   };
 }
 
-/** Okta, or something before it, is out of order. `status` is 500 or more. */
-export function failing(status: number): Finding {
+/** Okta, or something before it, is out of order, until `retryAt` if it says so. `status` is 500 or more. */
+export function failing(status: number, retryAt: Date | undefined): Finding {
+  const when = retryAt ? `after ${retryAt.toISOString()}` : 'in a few minutes';
   return {
     status: 'UNREACHABLE',
     code: 'UPSTREAM_UNREACHABLE',
     message: `Okta is not working right now: it answered with status ${status}. The API token was not judged.`,
-    remedy: 'Try again in a few minutes. https://status.okta.com says whether Okta knows of an outage.',
+    remedy: `Try again ${when}. https://status.okta.com says whether Okta knows of an outage.`,
+    ...(retryAt && { retryAt }),
   };
 }
 

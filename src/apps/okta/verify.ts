@@ -5,7 +5,11 @@ import type { Credentials, Diagnosis } from '../app.ts';
 import { hostRefusal, ownFailure } from '../outbound-failure.ts';
 import { readErrorCode, readRequestId, readTokenOwner } from './answer.ts';
 import * as diagnosis from './diagnosis.ts';
-import { readRetryAt } from './retry-at.ts';
+import { readRateLimitReset, readRetryAfter } from './retry-at.ts';
+
+const extraAuthorities =
+  'If your own organisation issues it, or inspects the traffic, whoever runs this server has to name a file with the ' +
+  'certificate of that authority in NODE_EXTRA_CA_CERTS, and start it again.';
 
 /**
  * Asks Okta whose token it is, and reads the answer.
@@ -40,8 +44,8 @@ export async function verifyApiToken(
 }
 
 function diagnose({ status, headers, body }: Answer, token: Secret): diagnosis.Finding {
-  if (status === 429) return diagnosis.rateLimited(readRetryAt(headers, new Date()));
-  if (status >= 500) return diagnosis.failing(status);
+  if (status === 429) return diagnosis.rateLimited(readRateLimitReset(headers, new Date()));
+  if (status >= 500) return diagnosis.failing(status, readRetryAfter(headers, new Date()));
   if (status >= 300 && status < 400) {
     return diagnosis.notOkta(`it sends us elsewhere (status ${status}), and the token is not sent along`);
   }
@@ -70,7 +74,8 @@ function diagnoseFailure(error: OutboundError): diagnosis.Finding {
     case 'TLS':
       return diagnosis.unreachable(
         error.message,
-        'Check that the instance URL is the address of your Okta organisation. If it is, its certificate has to be put right.',
+        'Check that the instance URL is the address of your Okta organisation. If it is, its certificate has to be put right.' +
+          (error.isAboutAuthority ? ` ${extraAuthorities}` : ''),
       );
     default:
       return diagnosis.unreachable(
