@@ -39,6 +39,8 @@ export interface Config {
   allowedInstanceHosts: readonly string[] | undefined;
   /** Through which everything goes that leaves this machine. Absent: nothing is between. */
   outboundProxy: HttpProxy | undefined;
+  /** Whether that proxy looks names up, and this server does not. */
+  outboundProxyResolves: boolean;
   /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
   oktaStandIn: boolean;
   graphiql: boolean;
@@ -91,6 +93,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),
     allowedInstanceHosts: data.ALLOWED_INSTANCE_HOSTS,
     outboundProxy: data.OUTBOUND_PROXY,
+    outboundProxyResolves: parseProxyResolves(data),
     oktaStandIn: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
     rateLimits: data.RATE_LIMITS ? data.RATE_LIMITS === 'on' : production,
@@ -98,6 +101,17 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
   };
+}
+
+/** Without a list of hosts, callers could have the proxy look any name up, and reach what only the proxy can reach. */
+function parseProxyResolves(data: Environment): boolean {
+  if (data.OUTBOUND_PROXY_RESOLVES === 'off') return false;
+  const missing = [
+    ...(data.OUTBOUND_PROXY ? [] : ['OUTBOUND_PROXY']),
+    ...(data.ALLOWED_INSTANCE_HOSTS ? [] : ['ALLOWED_INSTANCE_HOSTS']),
+  ];
+  if (missing.length > 0) throw new StartError(`OUTBOUND_PROXY_RESOLVES=on needs ${missing.join(' and ')}`);
+  return true;
 }
 
 function tlsOf({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles | undefined {

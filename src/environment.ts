@@ -111,6 +111,7 @@ export const environment = z.object({
       return z.NEVER;
     })
     .optional(),
+  OUTBOUND_PROXY_RESOLVES: onOff.default('off'),
   OKTA_STAND_IN: onOff.optional(),
   GRAPHIQL: onOff.optional(),
   RATE_LIMITS: onOff.optional(),

@@ -74,6 +74,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     trustedHosts: config.trustedInstanceHosts,
     allowedHosts: config.allowedInstanceHosts,
     proxy: config.outboundProxy,
+    proxyResolves: config.outboundProxyResolves,
     ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
     ...parts.outbound,
   });
@@ -93,6 +94,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     outbound: createOutbound({
       trustedHosts: new Set([...config.trustedInstanceHosts, hostPort(new URL(config.oidc.issuer))]),
       proxy: config.outboundProxy,
+      proxyResolves: config.outboundProxyResolves,
       timeoutMs: 5_000,
       maxBytes: maxProviderBytes,
     }),

@@ -155,6 +155,89 @@ describe('through a proxy', () => {
   });
 });
 
+describe('through a proxy that looks names up itself', () => {
+  const allowed = { proxyResolves: true, allowedHosts: ['okta.test'] };
+
+  test('the proxy is told the name, nothing is looked up here, and TLS verifies the name', async () => {
+    const { here, proxy } = await start();
+    const lookup = leadingTo('10.0.0.1');
+    const answer = await client({ proxy, lookup, ...allowed }).get(url, { headers });
+    expect(answer.status).toBe(200);
+    expect(lookup.calls).toBe(0);
+    expect(proxy.asked).toMatchObject([
+      { target: 'acme.okta.test:443', headers: { host: 'acme.okta.test:443' } },
+    ]);
+    expect(here.requests[0]?.servername).toBe('acme.okta.test');
+  });
+
+  test('whoever stands in for the host shows no certificate of its name, and gets no token', async () => {
+    for (const tls of [certificates.good, certificates.selfSigned, certificates.wrongHost]) {
+      const thief = await startOkta({ tls });
+      const proxy = await startProxy(proxies.leadingTo(thief.port));
+      expect(await failure({ proxy, ...allowed })).toHaveProperty('reason', 'TLS');
+      expect(thief.requests).toEqual([]);
+    }
+  });
+
+  test('a name that is not on the list is refused, and so is an address that is not trusted', async () => {
+    const { proxy } = await start();
+    for (const [host, reason] of [
+      ['evilokta.test', 'HOST_NOT_LISTED'],
+      ['8.8.8.8', 'HOST_NOT_LISTED'],
+      ['127.0.0.1', 'HOST_NOT_LISTED'],
+      ['[::1]', 'HOST_NOT_LISTED'],
+      ['169.254.169.254', 'HOST_NOT_LISTED'],
+      ['localhost', 'HOST_NOT_LISTED'],
+    ] as const) {
+      expect(await failure({ proxy, ...allowed }, new URL(`https://${host}/`))).toHaveProperty(
+        'reason',
+        reason,
+      );
+    }
+    expect(proxy.connections()).toBe(0);
+  });
+
+  test('a trusted host is told by its name, or by its address', async () => {
+    const here = await startOkta();
+    const proxy = await startProxy(proxies.leadingTo(here.port));
+    const trustedHosts = new Set(['okta.internal:8080', '10.1.2.3:80', '[fd00::1]:80']);
+    const outbound = client({ proxy, ...allowed, lookup: leadingTo(), trustedHosts });
+    for (const origin of ['http://okta.internal:8080', 'http://10.1.2.3', 'http://[fd00::1]']) {
+      expect((await outbound.get(new URL('/api/v1/users/me', origin), { headers })).status).toBe(200);
+    }
+    expect(proxy.asked.map(({ target }) => target)).toEqual([
+      'okta.internal:8080',
+      '10.1.2.3:80',
+      '[fd00::1]:80',
+    ]);
+  });
+
+  test('what is on this machine does not go through it', async () => {
+    const here = await startOkta();
+    const proxy = await startProxy(proxies.refusing(500));
+    const outbound = client({
+      proxy,
+      ...allowed,
+      lookup: leadingTo('127.0.0.1'),
+      trustedHosts: new Set([here.hostPort, `localhost:${here.port}`, `okta.localhost:${here.port}`]),
+    });
+    for (const host of [here.hostPort, `localhost:${here.port}`, `okta.localhost:${here.port}`]) {
+      const answer = await outbound.get(new URL('/api/v1/users/me', `http://${host}`), { headers });
+      expect(answer.status).toBe(200);
+    }
+    expect(proxy.connections()).toBe(0);
+  });
+
+  test('one that does not find the name is told of', async () => {
+    const proxy = await startProxy(proxies.refusing(502));
+    expect(await failure({ proxy, ...allowed })).toMatchObject({
+      reason: 'PROXY',
+      message: 'the proxy of this server could not connect to the host (status 502)',
+    });
+    expect(proxy.asked).toHaveLength(1);
+  });
+});
+
 describe('of several addresses', () => {
   const four = ['3000::1', '3000::2', '8.8.8.8', '3000::3', '8.8.4.4', '3000::4'];
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { readConfig } from '../src/config.ts';
+import { StartError } from '../src/errors.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
 import { failureIn, namingsOf } from './testkit/naming.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
@@ -77,6 +78,59 @@ describe('OUTBOUND_PROXY', () => {
     expect(() => readConfig({ OUTBOUND_PROXY: text })).toThrow(
       /^OUTBOUND_PROXY must be http:\/\/host:port or http:\/\/user:password@host:port, with %-encoding in user and password$/,
     );
+  });
+});
+
+describe('OUTBOUND_PROXY_RESOLVES', () => {
+  const allowed = { ALLOWED_INSTANCE_HOSTS: 'okta.test' };
+  const behind = { OUTBOUND_PROXY: 'http://proxy.test:3128' };
+
+  test('is off unless it is on', () => {
+    expect(readConfig({ ...behind, ...allowed }).outboundProxyResolves).toBe(false);
+    expect(readConfig({ OUTBOUND_PROXY_RESOLVES: 'off' }).outboundProxyResolves).toBe(false);
+    const on = { ...behind, ...allowed, OUTBOUND_PROXY_RESOLVES: 'on' };
+    expect(readConfig(on).outboundProxyResolves).toBe(true);
+  });
+
+  test.each([
+    [{ ...behind }, 'OUTBOUND_PROXY_RESOLVES=on needs ALLOWED_INSTANCE_HOSTS'],
+    [{ ...behind, ALLOWED_INSTANCE_HOSTS: '' }, 'OUTBOUND_PROXY_RESOLVES=on needs ALLOWED_INSTANCE_HOSTS'],
+    [{ ...allowed }, 'OUTBOUND_PROXY_RESOLVES=on needs OUTBOUND_PROXY'],
+    [{}, 'OUTBOUND_PROXY_RESOLVES=on needs OUTBOUND_PROXY and ALLOWED_INSTANCE_HOSTS'],
+  ])('needs a proxy and a list of hosts, so that with %j the server does not start', (variables, message) => {
+    const on = { ...variables, OUTBOUND_PROXY_RESOLVES: 'on' };
+    expect(() => readConfig(on)).toThrow(new StartError(message));
+  });
+
+  test('has a server look nothing up, and heed the list', async () => {
+    using _ = trust(certificates.ca);
+    const server = await startTestServer({
+      config: {
+        outboundProxy: { host: proxy.host, port: proxy.port },
+        outboundProxyResolves: true,
+        allowedInstanceHosts: ['okta.test'],
+      },
+      outbound: { lookup: () => Promise.reject(new Error('nothing is to be looked up')) },
+    });
+    const rest = restClient(server.url, (await server.newOrganisation()).apiKey);
+    const made = await rest(
+      'POST',
+      '/api/v1/app-connections/okta',
+      oktaBody({}, { instanceUrl: 'https://acme.okta.test' }),
+    );
+    expect(made.status).toBe(200);
+    expect(proxy.asked.at(-1)?.target).toBe('acme.okta.test:443');
+    const asked = proxy.asked.length;
+    for (const instanceUrl of ['https://evil.test', 'https://8.8.8.8', 'https://[64:ff9b::7f00:1]']) {
+      const refused = await rest(
+        'POST',
+        '/api/v1/app-connections/okta',
+        oktaBody({ name: 'refused' }, { instanceUrl }),
+      );
+      expect(failureIn(refused).code).toBe('HOST_NOT_ALLOWED');
+    }
+    expect(proxy.asked).toHaveLength(asked);
+    await server.close();
   });
 });
 
