@@ -6,6 +6,7 @@ import { currentRequest, describeError, type Logger, type RequestRecord } from '
 import { type AddressRange, addressOf } from './address.ts';
 import { commonHeaders } from './headers.ts';
 import { httpLimits } from './limits.ts';
+import { LingeringConnections } from './lingering.ts';
 import { headerFlaw, refuseMalformed } from './malformed.ts';
 import { createTlsServer, type TlsFiles } from './tls.ts';
 
@@ -40,8 +41,10 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const headers = commonHeaders(options);
   const common = Object.entries(headers);
   const unanswered = new Unanswered();
+  const lingering = new LingeringConnections();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     unanswered.add(response);
+    lingering.watch(request, response);
     if (!http.listening) response.setHeader('connection', 'close');
     const record: RequestRecord = { id: randomUUID(), address: addressOf(request, trustedProxies) };
     const start = performance.now();
@@ -70,7 +73,11 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   http.on('clientError', (error, socket) => {
     const requestId = randomUUID();
     const pending = unanswered.all().filter((response) => response.socket === socket);
-    const status = refuseMalformed(error, socket, { ...headers, 'x-request-id': requestId }, pending);
+    // Its request has been answered already.
+    if (lingering.has(socket)) return void socket.destroy();
+    const status = refuseMalformed(error, socket, { ...headers, 'x-request-id': requestId }, pending, () =>
+      lingering.discard(socket),
+    );
     if (status) log.info({ requestId, status, outcome: `HTTP_${status}` }, 'request');
   });
 

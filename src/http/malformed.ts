@@ -29,6 +29,7 @@ function isHost(text: string): boolean {
  * would begin.
  *
  * @param pending the requests on this connection whose answers have not ended
+ * @param discard called when the answer has gone out and more of the request may come
  * @returns the status that was answered, if any was
  */
 export function refuseMalformed(
@@ -36,6 +37,7 @@ export function refuseMalformed(
   socket: Duplex,
   headers: Readonly<Record<string, string>>,
   pending: readonly ServerResponse[],
+  discard: () => void,
 ): number | undefined {
   const status = statusOf(error.code);
   // An answer here would be taken for that to the request before, or for a part of it.
@@ -51,7 +53,8 @@ export function refuseMalformed(
       ...lines.map(([name, value]) => `${name}: ${value}`),
       '\r\n',
     ].join('\r\n'),
-    () => socket.destroy(),
+    // Who has been too slow is not waited for again.
+    () => (status === 408 ? socket.destroy() : discard()),
   );
   return status;
 }
