@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
@@ -153,7 +154,7 @@ describe('while the provider is down', () => {
   });
 });
 
-function answering(status: number, body: string, headers = {}): RequestListener {
+function answering(status: number, body: string | Buffer, headers = {}): RequestListener {
   return (_, response) => {
     response.writeHead(status, headers).end(body);
   };
@@ -215,6 +216,42 @@ describe('no token is judged if the provider', () => {
       'they cannot be read',
       '/jwks',
       (real) => answering(200, real.replaceAll(/"n":"[^"]*"/g, '"n":7')),
+    ],
+    [
+      'has a set of keys of a megabyte',
+      'the answer is larger than 262144 bytes',
+      '/jwks',
+      (real) => answering(200, real.replace('{', `{"x":"${'x'.repeat(1_000_000)}",`)),
+    ],
+    [
+      'has a set of keys that is a megabyte once it is decompressed',
+      'the answer is larger than 262144 bytes',
+      '/jwks',
+      (real) =>
+        answering(200, gzipSync(real.replace('{', `{"x":"${'x'.repeat(1_000_000)}",`)), {
+          'content-encoding': 'gzip',
+        }),
+    ],
+    [
+      'has a set of keys in chunks of one byte',
+      'the answer comes in more than 1000 pieces',
+      '/jwks',
+      (real) => (_, response) => {
+        for (const character of real.padEnd(2_000)) response.write(character);
+        response.end();
+      },
+    ],
+    [
+      'has a set of keys that is nested 40 levels deep',
+      'they cannot be read',
+      '/jwks',
+      (real) => answering(200, real.replace('{', `{"x":${'['.repeat(40)}${']'.repeat(40)},`)),
+    ],
+    [
+      'has a configuration with 25,000 entries',
+      another,
+      configurationPath,
+      (real) => answering(200, real.replace('{', `{"x":[${'0,'.repeat(25_000)}0],`)),
     ],
     [
       'hangs up',

@@ -140,6 +140,19 @@ describe('an answer that costs more than one may is cut off, and so is its conne
     await host.disconnected;
   });
 
+  test('a TLS handshake that has messages to be skipped without end', async () => {
+    // RFC 5246, section 7.4.1.1: a client skips each HelloRequest until it has finished its handshake.
+    const helloRequest = Buffer.from([22, 3, 3, 0, 4, 0, 0, 0, 0]);
+    const records = Buffer.concat(Array.from({ length: 1_000 }, () => helloRequest));
+    const host = await startHost(() => endlessly(records, records));
+    const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+    await expect(outbound.get(new URL(`https://${host.hostPort}`), { headers: {} })).rejects.toMatchObject({
+      reason: 'TOO_LARGE',
+      message: 'TLS takes more than 163840 bytes to agree on',
+    });
+    await host.disconnected;
+  });
+
   test('the interim responses of a proxy, of which the first is its answer', async () => {
     const proxy = await startProxy(saying('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1_000)));
     onTestFinished(() => proxy[Symbol.asyncDispose]());

@@ -4,7 +4,7 @@ import { bareHost, isLoopback, isLoopbackName } from './address.ts';
 import { startDeadline } from './deadline.ts';
 import { type Address, giving, type Lookup, resolve } from './lookup.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
-import { limitWireBytes } from './wire-limit.ts';
+import { limitHandshakeBytes, limitWireBytes } from './wire-limit.ts';
 
 /** How connections are made. */
 export interface ConnectorSettings {
@@ -51,6 +51,21 @@ export function createConnector(settings: ConnectorSettings): Connector {
     const socket = target.protocol === 'https:' ? await startTls(target, wire, options) : wire;
     limitWireBytes(socket, wire, settings.maxWireBytes);
     return socket;
+  }
+
+  async function startTls(
+    target: Target,
+    wire: Socket,
+    options: buildConnector.BuildOptions,
+  ): Promise<Connected> {
+    using handshake = limitHandshakeBytes(wire, settings.maxWireBytes);
+    try {
+      const connected = promised(buildConnector(options), { ...target, httpSocket: wire });
+      return await Promise.race([connected, handshake.exceeded]);
+    } catch (error) {
+      wire.destroy();
+      throw error;
+    }
   }
 
   async function direct(target: Target, options: buildConnector.BuildOptions): Promise<Connected> {
@@ -118,19 +133,6 @@ function dial(
 ): Promise<Connected> {
   const connector = buildConnector({ ...options, lookup: giving(addresses) });
   return promised(connector, { ...target, protocol: 'http:', port: String(effectivePort(target)) });
-}
-
-async function startTls(
-  target: Target,
-  wire: Socket,
-  options: buildConnector.BuildOptions,
-): Promise<Connected> {
-  try {
-    return await promised(buildConnector(options), { ...target, httpSocket: wire });
-  } catch (error) {
-    wire.destroy();
-    throw error;
-  }
 }
 
 function effectivePort({ port, protocol }: Target): number {

@@ -60,7 +60,7 @@ async function pour(socket: Socket, pieces: Iterable<string | Buffer>): Promise<
 }
 
 /** These pieces first, and then one without end. */
-export function* endlessly(first: string, repeated: string): Generator<string> {
+export function* endlessly<T extends string | Buffer>(first: T, repeated: T): Generator<T> {
   yield first;
   for (;;) yield repeated;
 }
