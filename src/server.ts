@@ -104,6 +104,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const authenticate = auditSignIns({ database, vault }, authenticator);
   const shared = {
     connections,
+    administration: { database, vault, authenticator },
     signIn: config.rateLimits ? limitSignIns(limits, authenticate) : authenticate,
     openIntrospection: !config.production,
     log,
@@ -111,7 +112,6 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const graphql = createGraphQL({
     ...shared,
     authenticate,
-    administration: { database, vault, authenticator },
     graphiql: config.graphiql,
   });
   const rest = createRest(shared);

@@ -31,7 +31,7 @@ describe('the OpenAPI document', () => {
   });
 
   test('has every route, and every route answers as it says', async () => {
-    const { apiKey } = await server.newOrganisation();
+    const { apiKey, projectId } = await server.newOrganisation();
     const client = restClient(server.url, apiKey);
     const { check, seen } = checkerOf(document);
     const rest: RestClient = async (method, path, ...others) => {
@@ -50,15 +50,28 @@ describe('the OpenAPI document', () => {
       ['GET', `${okta}/connection-name/second`],
       ['GET', `${okta}/${id}`],
       ['PATCH', `${okta}/${id}`, { name: 'third' }],
+      ['GET', `${okta}/${id}/verification`],
+      ['POST', `${okta}/${id}/verify`],
+      ['POST', `${okta}/validate`, { credentials: oktaBody().credentials }],
       ['DELETE', `${okta}/${id}`],
+      ['POST', `${okta}/${id}/restore`, { name: 'fourth' }],
+      ['GET', '/api/v1/audit-events?limit=3&action=CREATE_CONNECTION&from=2020-01-01T00:00:00Z'],
+      ['GET', '/api/v1/viewer'],
+      ['GET', '/api/v1/projects?limit=1'],
+      ['POST', '/api/v1/projects', { name: 'Another' }],
+      ['PATCH', `/api/v1/projects/${projectId}`, { name: 'Renamed' }],
+      ['GET', '/api/v1/api-keys?includeRevoked=true'],
+      ['POST', '/api/v1/api-keys', { name: 'Reader', scopes: ['connections:read'] }],
     ] as const) {
       expect((await rest(method, path, body)).status, path).toBe(200);
     }
+    const { body } = await rest('GET', '/api/v1/api-keys?limit=1');
+    await rest('POST', `/api/v1/api-keys/${at(body, 'apiKeys', 0, 'id')}/revoke`);
     const described = Object.entries(Object(at(document, 'paths'))).flatMap(([pattern, operations]) =>
       Object.keys(Object(operations)).map((method) => `${method.toUpperCase()} ${pattern} 200`),
     );
     expect([...seen].sort()).toEqual(described.sort());
-    expect(described).toHaveLength(10);
+    expect(described).toHaveLength(22);
   });
 
   test('is compared so that what differs is found', async () => {

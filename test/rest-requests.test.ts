@@ -33,6 +33,13 @@ describe('letting in', () => {
       ['GET', `${okta}/connection-name/x`],
       ['PATCH', `${okta}/${unknownId}`],
       ['DELETE', `${okta}/${unknownId}`],
+      ['POST', `${okta}/${unknownId}/verify`],
+      ['POST', `${okta}/${unknownId}/restore`],
+      ['POST', `${okta}/validate`],
+      ['GET', '/api/v1/audit-events'],
+      ['GET', '/api/v1/viewer'],
+      ['POST', '/api/v1/projects'],
+      ['POST', '/api/v1/api-keys'],
     ] as const) {
       for (const authorization of [undefined, 'Bearer nobody', 'SSWS x']) {
         const body = method === 'GET' ? undefined : '{';

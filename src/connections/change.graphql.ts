@@ -58,7 +58,7 @@ export function defineConnectionChanges(
         appConnection: await verifyConnection(
           context.connections,
           callerOf(context),
-          id,
+          { id },
           selectedPaths(info, 'appConnection'),
         ),
       }),
@@ -100,7 +100,7 @@ export function defineConnectionChanges(
         appConnection: await restoreConnection(
           context.connections,
           callerOf(context),
-          id,
+          { id },
           name,
           selectedPaths(info, 'appConnection'),
         ),

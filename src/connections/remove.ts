@@ -59,29 +59,27 @@ export async function deleteConnection(
 /**
  * Brings a deleted connection back, under its old name or another.
  *
+ * @param target with the id of an app, where a connection to another app is not found
  * @param selected the fields that the caller wants to be shown, by their paths
  * @throws Problem `FORBIDDEN`, `NOT_FOUND` (also when it is too late), `NAME_TAKEN`
  */
 export async function restoreConnection(
   parts: ConnectionParts,
   caller: Caller,
-  id: string,
+  target: { id: string; app?: string },
   name: string | null | undefined,
   selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const action = 'RESTORE_CONNECTION';
-  return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
+  return auditRefusals(parts, caller, { action, connectionId: target.id }, async () => {
     caller.assertMay('connections:write');
     assertMaySelect(caller, restorePayloadFields(name), selected);
-    const place = await findConnection(
-      parts.database.fork(caller.orgId),
-      caller,
-      { id },
-      { deleted: 'only' },
-    );
+    const place = await findConnection(parts.database.fork(caller.orgId), caller, target, {
+      deleted: 'only',
+    });
     return keepingNamesApart(place, ['name'], () =>
       changeConnection(parts, caller, {
-        target: { id },
+        target,
         action,
         find: { deleted: 'only' },
         apply: (connection) => {

@@ -13,22 +13,24 @@ import { findConnection, readConnection } from './read.ts';
  * Asks the app again whether the stored credentials work, and keeps the outcome. That is no change of the connection:
  * its version stays.
  *
+ * @param target with the id of an app, where a connection to another app is not found
  * @param selected the fields that the caller wants to be shown, by their paths
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`
  */
 export async function verifyConnection(
   parts: ConnectionParts,
   caller: Caller,
-  id: string,
+  target: { id: string; app?: string },
   selected: FieldPaths = [],
 ): Promise<AppConnection> {
+  const { id } = target;
   const action = 'VERIFY_CONNECTION';
   return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
     caller.assertMay('connections:verify');
     assertMaySelect(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
     const em = parts.database.fork(orgId);
-    const before = await findConnection(em, caller, { id }, { withSecrets: true });
+    const before = await findConnection(em, caller, target, { withSecrets: true });
     const { method } = appAndMethodOf(parts, before);
     const credentials = await openCredentials(parts, em, before);
     const diagnosis = await method.verify(credentials, await outboundFor(parts, caller));

@@ -4,9 +4,14 @@ import { HttpProblem } from '../errors.ts';
 /** How many bytes the body of a request may have. */
 export const maxBodyBytes = 100_000;
 
+/** Whether a request has a body of at least a byte, as far as its headers tell. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
 /** @throws HttpProblem (400) when there is a body */
-export function assertNoBody({ headers }: IncomingMessage): undefined {
-  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return;
+export function assertNoBody(request: IncomingMessage): undefined {
+  if (!hasBody(request)) return;
   throw new HttpProblem(400, 'BAD_USER_INPUT', 'This route takes no body.', { remedy: 'Leave it out.' });
 }
 

@@ -4,9 +4,9 @@ import type { AppConnection } from '../connections/app-connection.entity.ts';
 import { createConnection } from '../connections/create.ts';
 import { connectionName } from '../connections/input.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
-import { updatePayloadFields } from '../connections/payload.ts';
+import { restorePayloadFields, updatePayloadFields } from '../connections/payload.ts';
 import { getConnection, getConnectionByName } from '../connections/read.ts';
-import { deleteConnection } from '../connections/remove.ts';
+import { deleteConnection, restoreConnection } from '../connections/remove.ts';
 import { updateConnection } from '../connections/update.ts';
 import type { ErrorCode } from '../errors.ts';
 import {
@@ -19,6 +19,7 @@ import {
   showConnection,
   showDeleted,
 } from './answers.ts';
+import { createVerificationRoutes, validateRoute } from './check-routes.ts';
 import {
   createBody,
   deleteQuery,
@@ -27,6 +28,7 @@ import {
   noQuery,
   placeQuery,
   repeatable,
+  restoreBody,
   updateBody,
 } from './input.ts';
 import { page } from './page.ts';
@@ -93,6 +95,7 @@ export function createAppRoutes(
       ({ query }, caller) =>
         page(parts, caller, `${path}/available`, { ...query, app: app.id }, showAvailable),
     ),
+    validateRoute(parts, app, path),
     route(
       {
         method: 'GET',
@@ -154,6 +157,24 @@ export function createAppRoutes(
         return { body: { appConnection: showDeleted(deleted) } };
       },
     ),
+    route(
+      {
+        method: 'POST',
+        path: `${path}/:id/restore`,
+        id: `restore${typeNameOf(app)}Connection`,
+        summary: 'Brings a deleted connection back, under its old name or another.',
+        rules: { path: idPath, query: noQuery, body: restoreBody },
+        isBodyOptional: true,
+        answer: z.object({ appConnection: changed }),
+        codes: ['NOT_FOUND', 'NAME_TAKEN'],
+      },
+      async ({ path: { id }, body: { name } }, caller) => {
+        const connection = await restoreConnection(parts, caller, { id, app: app.id }, name);
+        const fields = restorePayloadFields(name);
+        return { body: { appConnection: showChanged(parts, caller, connection, fields) } };
+      },
+    ),
+    ...createVerificationRoutes(parts, app, path),
   ];
 }
 

@@ -2,18 +2,21 @@ import { z } from 'zod';
 import { type App, typeNameOf } from '../apps/app.ts';
 import { decodeCursor } from '../connections/cursor.ts';
 import {
+  connectionName,
   createConnectionRule,
   idempotencyKey,
   idempotencyKeyDescription,
+  moment,
   nothingElse,
   pageSize,
   updateConnectionRule,
   uuid,
+  validateCredentialsRule,
 } from '../connections/input.ts';
 import { Secret } from '../secrets/secret.ts';
 
 /** `:id` of a path. */
-export const idPath = z.object({ id: uuid.meta({ description: 'The id of the connection.' }) });
+export const idPath = z.object({ id: uuid.meta({ description: 'The id.' }) });
 
 const projectId = z
   .union([z.literal('null'), uuid], {
@@ -32,22 +35,50 @@ export const placeQuery = nothingElse({
   }),
 });
 
-/** Which part of a list is asked for. */
+/** What is said of a cursor that is none of this list. */
+const noCursor = 'This is no cursor of this list; follow the Link header of a page.';
+
+/**
+ * Which page of a list is asked for.
+ *
+ * @param cursor the rule of its cursors
+ */
+export function pageQuery(cursor: z.ZodType<string>) {
+  return {
+    limit: wholeNumber(pageSize)
+      .optional()
+      .meta({ description: 'How many to give, 1 to 100; 20 unless given.' }),
+    cursor: z
+      .string()
+      .refine((text) => cursor.safeParse(text).success, { error: noCursor })
+      .optional()
+      .meta({ description: 'Where to read on: follow the `Link` header.' }),
+  };
+}
+
+/** Yes or no out of a query. */
+export const yesOrNo = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform((text) => text === 'true');
+
+/** A moment as JSON and queries have it. */
+export const timestamp = z.iso
+  .datetime({ offset: true, error: 'Give a moment as RFC 3339 has it: 2007-12-03T10:15:30.125Z.' })
+  .transform((text) => new Date(text))
+  .pipe(moment);
+
+/** Which part of a list of connections is asked for. */
 export const listQuery = nothingElse({
   projectId: projectId.meta({
     description:
       'Only those of this project; `null` for only those without a project; absent for all of the organisation.',
   }),
-  limit: wholeNumber(pageSize)
-    .optional()
-    .meta({ description: 'How many to give, 1 to 100; 20 unless given.' }),
-  cursor: z
-    .string()
-    .refine((text) => decodeCursor({ field: 'name', direction: 'asc' }, text) !== undefined, {
-      error: 'This is no cursor of this list; follow the Link header of a page.',
-    })
-    .optional()
-    .meta({ description: 'Where to read on: follow the `Link` header.' }),
+  ...pageQuery(
+    z.string().refine((text) => decodeCursor({ field: 'name', direction: 'asc' }, text) !== undefined, {
+      error: noCursor,
+    }),
+  ),
 });
 
 /** For routes that change something. */
@@ -60,11 +91,9 @@ export const deleteQuery = nothingElse({
   version: wholeNumber(z.int().min(1, { error: 'Versions start at 1.' }))
     .optional()
     .meta({ description: 'The version that you have seen; `VERSION_CONFLICT` if it has changed.' }),
-  purge: z
-    .enum(['true', 'false'])
-    .default('false')
-    .transform((text) => text === 'true')
-    .meta({ description: 'Really removes it and its secret, with no way back; also one deleted before.' }),
+  purge: yesOrNo.meta({
+    description: 'Really removes it and its secret, with no way back; also one deleted before.',
+  }),
 });
 
 /** The body with which a connection to this app is made: the service's rule, for JSON. */
@@ -76,14 +105,37 @@ export function createBody(app: App) {
     .meta({
       id: `Create${typeNameOf(app)}Connection`,
       description: `A connection to ${app.name} to be made.`,
-      override: ({ jsonSchema }) => {
-        for (const each of jsonSchema.oneOf ?? []) {
-          if (!('required' in each)) continue;
-          each.required = each.required?.filter((name) => !Object.hasOwn(defaults, name));
-        }
-      },
+      override: ({ jsonSchema }) => makeOptional(jsonSchema, defaults),
     });
 }
+
+/** What has a default may be left out. */
+function makeOptional({ oneOf = [] }: z.core.JSONSchema.BaseSchema, defaults: object): void {
+  for (const each of oneOf) {
+    if (!('required' in each)) continue;
+    each.required = each.required?.filter((name) => !Object.hasOwn(defaults, name));
+  }
+}
+
+/** The body with which credentials for this app are tried: the service's rule, for JSON. */
+export function validateBody(app: App) {
+  const [onlyMethod, anotherMethod] = app.methods;
+  const defaults = anotherMethod ? {} : { method: onlyMethod?.id };
+  return z
+    .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), validateCredentialsRule(app))
+    .meta({
+      id: `Validate${typeNameOf(app)}Credentials`,
+      description: `Credentials for ${app.name} to be tried.`,
+      override: ({ jsonSchema }) => makeOptional(jsonSchema, defaults),
+    });
+}
+
+/** The body with which a deleted connection is brought back. */
+export const restoreBody = nothingElse({
+  name: connectionName
+    .nullish()
+    .meta({ description: 'A new name, for when the old one has been taken meanwhile.' }),
+}).meta({ id: 'RestoreConnection', description: 'Under which name to bring a connection back.' });
 
 /** The body with which a connection to this app is changed: the service's rule, for JSON. */
 export function updateBody(app: App) {
@@ -112,7 +164,7 @@ function toObject(body: unknown): Record<string, unknown> {
 }
 
 /** A whole number out of a query, where all is text. */
-function wholeNumber<T extends z.ZodType>(rule: T) {
+export function wholeNumber<T extends z.ZodType>(rule: T) {
   return z.preprocess(
     (text) => (typeof text === 'string' && /^-?\d{1,9}$/.test(text) ? Number(text) : text),
     rule,

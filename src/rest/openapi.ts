@@ -62,6 +62,7 @@ function operationOf({
   answer,
   isPaged,
   isOpen,
+  isBodyOptional,
   codes,
 }: Route): ZodOpenApiOperationObject {
   const { path, query, headers: header, body } = rules;
@@ -70,7 +71,9 @@ function operationOf({
     operationId: id,
     summary,
     requestParams: { query, ...(path && { path }), ...(header && { header }) },
-    ...(body && { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
+    ...(body && {
+      requestBody: { required: !isBodyOptional, content: { 'application/json': { schema: body } } },
+    }),
     ...(isOpen && { security: [{}, { apiKey: [] }] }),
     responses: {
       200: {

@@ -6,7 +6,10 @@ import { listConnections } from '../connections/read.ts';
 import type { listQuery } from './input.ts';
 import type { Answer } from './route.ts';
 
-/** A page of a list, with a link to the next one. */
+/** What a list was asked for with: its query as it came, with names in lower case as they are. */
+type Query = Readonly<Record<string, unknown>>;
+
+/** A page of connections, with a link to the next one. */
 export async function page<T>(
   parts: ConnectionParts,
   caller: Caller,
@@ -14,12 +17,25 @@ export async function page<T>(
   query: z.output<typeof listQuery> & { app?: string },
   show: (connection: AppConnection) => T,
 ): Promise<Answer<{ appConnections: T[] }>> {
-  const { projectId, app, limit, cursor } = query;
+  const { app, ...asked } = query;
+  const { projectId, limit, cursor } = asked;
   const found = await listConnections(parts, caller, { projectId, app, first: limit, after: cursor });
-  const body = { appConnections: found.nodes.map(show) };
-  if (found.endCursor === null || !(await found.hasNextPage())) return { body };
-  const next = new URLSearchParams({ cursor: found.endCursor });
-  if (limit !== undefined) next.set('limit', `${limit}`);
-  if (projectId !== undefined) next.set('projectId', `${projectId}`);
-  return { body, headers: { link: `<${path}?${next}>; rel="next"` } };
+  const next = found.endCursor !== null && (await found.hasNextPage()) ? found.endCursor : null;
+  return { body: { appConnections: found.nodes.map(show) }, ...linkTo(path, asked, next) };
+}
+
+/**
+ * The header that leads to the next page.
+ *
+ * @param query with which this page was asked for
+ * @param cursor where the next page starts; null if there is none
+ */
+export function linkTo(path: string, query: Query, cursor: string | null): Pick<Answer<unknown>, 'headers'> {
+  if (cursor === null) return {};
+  const next = new URLSearchParams({ cursor });
+  for (const [name, value] of Object.entries(query)) {
+    if (name === 'cursor' || value === undefined) continue;
+    next.set(name, value instanceof Date ? value.toISOString() : String(value));
+  }
+  return { headers: { link: `<${path}?${next}>; rel="next"` } };
 }

@@ -89,7 +89,7 @@ function shaped(
 
 /** GraphQL's argument `input` is the body here, and reading on goes by another name. */
 function asInRest({ path: [first, ...rest], message }: Issue) {
-  if (first === 'input') return { path: rest, message };
+  if (first === 'input' || first === 'filter') return { path: rest, message };
   if (first !== 'after') return { path: first === undefined ? [] : [first, ...rest], message };
   return { path: ['cursor'], message: 'This is no cursor of this list; follow the Link header of a page.' };
 }

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
+import type { AdministrationParts } from '../administration/parts.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import { HttpProblem, Problem } from '../errors.ts';
-import { assertNoBody, readJsonBody } from '../http/json-body.ts';
+import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
 import { currentRequest, type Logger } from '../log.ts';
 import { noQuery } from './input.ts';
 import { createOpenApi } from './openapi.ts';
@@ -14,6 +15,7 @@ import { createRoutes } from './routes.ts';
 /** What the REST routes are made of. */
 export interface RestOptions {
   connections: ConnectionParts;
+  administration: AdministrationParts;
   /** Finds out who asks, for a request that counts. */
   signIn: (authorization: string | null) => Promise<Caller>;
   /** Whether the description of the routes may be read without a key. */
@@ -23,8 +25,8 @@ export interface RestOptions {
 
 /** Answers everything under `/api/`: finds the route, finds out who asks, reads the body, and translates. */
 export function createRest(options: RestOptions) {
-  const { connections, log } = options;
-  const routes: Route[] = [...createRoutes(connections)];
+  const { connections, administration, log } = options;
+  const routes: Route[] = [...createRoutes(connections, administration)];
   routes.push(openApiRoute(() => document));
   const document = createOpenApi(routes, connections.apps);
 
@@ -72,7 +74,7 @@ async function answer(
   });
   if (record && caller) Object.assign(record, caller.actor);
 
-  const body = route.rules.body ? await readJsonBody(request) : assertNoBody(request);
+  const body = await readBody(route, request);
   const parameters = new URLSearchParams(url.slice(pathname.length));
   const query = Object.fromEntries(
     [...new Set(parameters.keys())].map((name) => {
@@ -81,6 +83,14 @@ async function answer(
     }),
   );
   return route.run({ path: found.parameters, query, headers, body }, caller);
+}
+
+async function readBody(
+  { rules, isBodyOptional }: Route,
+  request: IncomingMessage,
+): Promise<object | undefined> {
+  if (!rules.body) return assertNoBody(request);
+  return isBodyOptional && !hasBody(request) ? {} : readJsonBody(request);
 }
 
 function openApiRoute(document: () => object): Route {

@@ -33,6 +33,8 @@ export interface RouteDescription<R extends Rules = Rules, A extends z.ZodType =
   summary: string;
   rules: R;
   answer: A;
+  /** Whether a body that is left out is as good as an empty object. */
+  isBodyOptional?: boolean;
   /** Whether a `Link` header may lead to more. */
   isPaged?: boolean;
   /** How it can fail, besides what can happen to all. */

@@ -1,16 +1,19 @@
 import { z } from 'zod';
+import type { AdministrationParts } from '../administration/parts.ts';
 import type { App } from '../apps/app.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
+import { createAccessRoutes } from './access-routes.ts';
 import { type ConnectionAnswer, connectionAnswer, optionAnswer, showConnection } from './answers.ts';
 import { createAppRoutes } from './app-routes.ts';
+import { auditRoute } from './audit-routes.ts';
 import { listQuery, noQuery } from './input.ts';
 import { page } from './page.ts';
 import { type Route, route } from './route.ts';
 
 const root = '/api/v1/app-connections';
 
-/** Every route about connections; of two whose paths fit, the first is meant. */
-export function createRoutes(parts: ConnectionParts): readonly Route[] {
+/** Every route; of two whose paths fit, the first is meant. */
+export function createRoutes(parts: ConnectionParts, administration: AdministrationParts): readonly Route[] {
   const answers = parts.apps.map((app) => ({ app, connection: connectionAnswer(app) }));
   return [
     listRoute(
@@ -19,6 +22,8 @@ export function createRoutes(parts: ConnectionParts): readonly Route[] {
     ),
     optionsRoute(parts.apps),
     ...answers.flatMap(({ app, connection }) => createAppRoutes(parts, app, `${root}/${app.id}`, connection)),
+    auditRoute(parts),
+    ...createAccessRoutes(administration),
   ];
 }
 

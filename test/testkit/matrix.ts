@@ -99,7 +99,12 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   'Query.auditEvents': {
     needs: audit,
-    ask: graphql('{ auditEvents(first: 100) { nodes { connectionId connectionName projectId apiKeyId } } }'),
+    ask: everyPage('POST', '/graphql', (after) => ({
+      query: `query ($after: String) { auditEvents(first: 100, after: $after) {
+        nodes { connectionId connectionName projectId apiKeyId } pageInfo { endCursor hasNextPage }
+      } }`,
+      variables: { after },
+    })),
   },
   'Query.auditEvents (of a connection)': {
     needs: audit,
@@ -112,6 +117,24 @@ export const operations: Readonly<Record<string, Operation>> = {
     ask: graphql(`query ($projectId: UUID!) {
       auditEvents(filter: { projectId: $projectId }) { nodes { connectionId connectionName } }
     }`),
+  },
+  // Before anything that leaves an event of the caller's own.
+  'GET /api/v1/audit-events': {
+    needs: audit,
+    ask: everyPage('GET', '/api/v1/audit-events?limit=100'),
+  },
+  'GET /api/v1/audit-events (of a connection)': {
+    needs: audit,
+    ask: rest(
+      'GET',
+      ({ connectionId }) => `?connectionId=${connectionId}`,
+      undefined,
+      '/api/v1/audit-events',
+    ),
+  },
+  'GET /api/v1/audit-events (of a project)': {
+    needs: audit,
+    ask: rest('GET', ({ projectId }) => `?projectId=${projectId}`, undefined, '/api/v1/audit-events'),
   },
   'Query.apiKeys': { needs: admin, ask: graphql('{ apiKeys(first: 100) { nodes { id projectIds } } }') },
   'Query.projects': {
@@ -268,6 +291,72 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: write,
     ask: rest('DELETE', ({ connectionId }) => `/okta/${connectionId}`),
   },
+  'GET /api/v1/app-connections/okta/{id}/verification': {
+    needs: read,
+    showsNothing: true,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/verification`),
+  },
+  'POST /api/v1/app-connections/okta/{id}/verify': {
+    needs: verify,
+    showsNothing: true,
+    ask: rest('POST', ({ connectionId }) => `/okta/${connectionId}/verify`),
+  },
+  'POST /api/v1/app-connections/okta/{id}/restore': {
+    needs: write,
+    ask: rest('POST', ({ deletedId }) => `/okta/${deletedId}/restore`),
+  },
+  'POST /api/v1/app-connections/okta/validate': {
+    needs: verify,
+    showsNothing: true,
+    ask: rest(
+      'POST',
+      () => '/okta/validate',
+      () => ({ credentials }),
+    ),
+  },
+  'GET /api/v1/viewer': { needs: [], ask: rest('GET', () => '/viewer', undefined, '/api/v1') },
+  'GET /api/v1/projects': {
+    needs: ['connections:read', 'access:admin'],
+    ask: rest('GET', () => '/projects?limit=100', undefined, '/api/v1'),
+  },
+  'POST /api/v1/projects': {
+    needs: admin,
+    isForUnlimited: true,
+    showsNothing: true,
+    ask: rest(
+      'POST',
+      () => '/projects',
+      () => ({ name: freshName() }),
+      '/api/v1',
+    ),
+  },
+  'PATCH /api/v1/projects/{id}': {
+    needs: admin,
+    isForUnlimited: true,
+    ask: rest(
+      'PATCH',
+      ({ projectId }) => `/projects/${projectId}`,
+      () => ({ name: freshName() }),
+      '/api/v1',
+    ),
+  },
+  'GET /api/v1/api-keys': {
+    needs: admin,
+    ask: rest('GET', () => '/api-keys?limit=100', undefined, '/api/v1'),
+  },
+  'POST /api/v1/api-keys': {
+    needs: admin,
+    ask: rest(
+      'POST',
+      () => '/api-keys',
+      ({ projectId }) => ({ name: freshName(), scopes: ['access:admin'], projectIds: [projectId] }),
+      '/api/v1',
+    ),
+  },
+  'POST /api/v1/api-keys/{id}/revoke': {
+    needs: admin,
+    ask: rest('POST', ({ apiKeyId }) => `/api-keys/${apiKeyId}/revoke`, undefined, '/api/v1'),
+  },
   'GET /api/v1/openapi.json': {
     needs: [],
     showsNothing: true,
@@ -284,15 +373,32 @@ function graphql(
     outcomeOf(await restClient(url, apiKey)('POST', '/graphql', { query, variables: variablesOf(target) }));
 }
 
+/** Asks a route below `root`, which is that of connections unless said. */
 function rest(
   method: string,
   pathOf: (target: Target) => string,
   bodyOf?: (target: Target) => object,
+  root = '/api/v1/app-connections',
 ): Operation['ask'] {
   return async ({ url, apiKey }, target) =>
-    outcomeOf(
-      await restClient(url, apiKey)(method, `/api/v1/app-connections${pathOf(target)}`, bodyOf?.(target)),
-    );
+    outcomeOf(await restClient(url, apiKey)(method, `${root}${pathOf(target)}`, bodyOf?.(target)));
+}
+
+/** Asks for all pages of a list, by the link of each to the next, or by its cursor if there is a body. */
+function everyPage(method: string, path: string, bodyOf?: (after?: string) => object): Operation['ask'] {
+  return async ({ url, apiKey }) => {
+    const client = restClient(url, apiKey);
+    const texts: string[] = [];
+    for (let [next, after]: [string, string?] = [path]; ; ) {
+      const answer = await client(method, next, bodyOf?.(after));
+      const outcome = outcomeOf(answer);
+      texts.push(outcome.text);
+      const { endCursor, hasNextPage } = JSON.parse(answer.text).data?.auditEvents?.pageInfo ?? {};
+      const link = /^<([^>]+)>/.exec(answer.headers.get('link') ?? '')?.[1];
+      if (!link && !hasNextPage) return { ...outcome, text: texts.join('\n') };
+      [next, after] = [link ?? path, endCursor];
+    }
+  };
 }
 
 function outcomeOf({ status, text }: { status: number; text: string }): Outcome {

@@ -69,6 +69,16 @@ function rest(random: Random, ground: Ground): HostileRequest {
         () => ['GET', `${root}/okta/connection-name/${segment()}`],
         () => ['GET', `${root}/okta/available`],
         () => ['GET', `${root}/options`],
+        () => ['GET', `${one()}/verification`],
+        () => ['POST', `${one()}/verify`],
+        () => ['POST', `${one()}/restore`],
+        () => ['POST', `${root}/okta/validate`],
+        () => ['POST', `${root}/okta`],
+        () => ['POST', `${root}/okta`],
+        // The names in the trail and of projects are hostile texts of earlier requests, which look like faults in answers.
+        () => ['GET', `/api/v1/audit-events?action=x&subject=${segment()}&from=${segment()}`],
+        () => ['GET', '/api/v1/viewer'],
+        () => ['GET', `/api/v1/projects?cursor=x${segment()}`],
       ])()
     : [
         random.pick(['GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY']),

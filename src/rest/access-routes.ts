@@ -1,0 +1,178 @@
+import { z } from 'zod';
+import { createApiKeyRule, givenName } from '../administration/input.ts';
+import { apiKeyCursor, createApiKey, listApiKeys, revokeApiKey } from '../administration/keys.ts';
+import type { AdministrationParts } from '../administration/parts.ts';
+import { createProject, listProjects, projectCursor, renameProject } from '../administration/projects.ts';
+import { getViewer } from '../administration/viewer.ts';
+import { nothingElse, uuid } from '../connections/input.ts';
+import {
+  apiKeyAnswer,
+  projectAnswer,
+  showApiKey,
+  showProject,
+  showViewer,
+  viewerAnswer,
+} from './access-answers.ts';
+import { idPath, noQuery, pageQuery, timestamp, yesOrNo } from './input.ts';
+import { linkTo } from './page.ts';
+import { type Route, route } from './route.ts';
+
+const root = '/api/v1';
+
+/** Who asks, the projects, and the API keys. */
+export function createAccessRoutes(parts: AdministrationParts): Route[] {
+  return [viewerRoute(parts), ...projectRoutes(parts), ...apiKeyRoutes(parts)];
+}
+
+function viewerRoute(parts: AdministrationParts): Route {
+  return route(
+    {
+      method: 'GET',
+      path: `${root}/viewer`,
+      id: 'getViewer',
+      summary: 'Says who asks, and what they may do. Needs no scope.',
+      rules: { query: noQuery },
+      answer: z.object({ viewer: viewerAnswer }),
+    },
+    async (_, caller) => ({ body: { viewer: showViewer(await getViewer(parts, caller)) } }),
+  );
+}
+
+const projectBody = nothingElse({
+  name: givenName.meta({ description: 'The name: 1 to 64 characters, unique in the organisation.' }),
+}).meta({ id: 'NamedProject', description: 'What a project is to be called.' });
+
+function projectRoutes(parts: AdministrationParts): Route[] {
+  const path = `${root}/projects`;
+  const one = z.object({ project: projectAnswer });
+  return [
+    route(
+      {
+        method: 'GET',
+        path,
+        id: 'listProjects',
+        summary:
+          'Lists the projects that the caller may use. Needs the scope connections:read or access:admin.',
+        rules: { query: nothingElse(pageQuery(projectCursor)) },
+        answer: z.object({ projects: z.array(projectAnswer) }),
+        isPaged: true,
+      },
+      async ({ query }, caller) => {
+        const { limit: first = 20, cursor: after } = query;
+        const { nodes, hasNextPage, endCursor } = await listProjects(parts, caller, { first, after });
+        return {
+          body: { projects: nodes.map(showProject) },
+          ...linkTo(path, query, hasNextPage ? endCursor : null),
+        };
+      },
+    ),
+    route(
+      {
+        method: 'POST',
+        path,
+        id: 'createProject',
+        summary: 'Makes a project. Needs the scope access:admin, not limited to projects.',
+        rules: { query: noQuery, body: projectBody },
+        answer: one,
+        codes: ['NAME_TAKEN'],
+      },
+      async ({ body }, caller) => ({
+        body: { project: showProject(await createProject(parts, caller, body)) },
+      }),
+    ),
+    route(
+      {
+        method: 'PATCH',
+        path: `${path}/:id`,
+        id: 'renameProject',
+        summary: 'Gives a project another name. Needs the scope access:admin, not limited to projects.',
+        rules: { path: idPath, query: noQuery, body: projectBody },
+        answer: one,
+        codes: ['NOT_FOUND', 'NAME_TAKEN'],
+      },
+      async ({ path: { id }, body: { name } }, caller) => ({
+        body: { project: showProject(await renameProject(parts, caller, { id, name })) },
+      }),
+    ),
+  ];
+}
+
+const { shape: keyRules } = createApiKeyRule;
+const apiKeyBody = nothingElse({
+  name: keyRules.name.meta({ description: 'What people call it: 1 to 64 characters.' }),
+  scopes: keyRules.scopes.meta({ description: 'What it may do.' }),
+  projectIds: z
+    .array(uuid)
+    .nullish()
+    .pipe(keyRules.projectIds)
+    .meta({ description: 'The projects that it is limited to. Leave it out for all of the organisation.' }),
+  expiresAt: timestamp
+    .nullish()
+    .pipe(keyRules.expiresAt)
+    .meta({ description: 'From then on it lets nobody in. Leave it out for never.' }),
+}).meta({
+  id: 'CreateApiKey',
+  description: 'An API key to be made. Nobody can grant what they do not hold.',
+});
+
+function apiKeyRoutes(parts: AdministrationParts): Route[] {
+  const path = `${root}/api-keys`;
+  return [
+    route(
+      {
+        method: 'GET',
+        path,
+        id: 'listApiKeys',
+        summary: 'Lists the API keys, the newest first. Needs the scope access:admin.',
+        rules: {
+          query: nothingElse({
+            includeRevoked: yesOrNo.meta({ description: 'Whether to give those too that were revoked.' }),
+            ...pageQuery(apiKeyCursor),
+          }),
+        },
+        answer: z.object({ apiKeys: z.array(apiKeyAnswer) }),
+        isPaged: true,
+      },
+      async ({ query }, caller) => {
+        const { limit: first = 20, cursor: after, includeRevoked } = query;
+        const found = await listApiKeys(parts, caller, { first, after, includeRevoked });
+        return {
+          body: { apiKeys: found.nodes.map(showApiKey) },
+          ...linkTo(path, query, found.hasNextPage ? found.endCursor : null),
+        };
+      },
+    ),
+    route(
+      {
+        method: 'POST',
+        path,
+        id: 'createApiKey',
+        summary: 'Makes an API key and shows it, once. Needs the scope access:admin.',
+        rules: { query: noQuery, body: apiKeyBody },
+        answer: z.object({
+          apiKey: apiKeyAnswer,
+          key: z.string().meta({ description: 'The key itself. It is shown this once and never again.' }),
+        }),
+        codes: ['NOT_FOUND'],
+      },
+      async ({ body }, caller) => {
+        const { apiKey, key } = await createApiKey(parts, caller, body);
+        return { body: { apiKey: showApiKey(apiKey), key: key.reveal() } };
+      },
+    ),
+    route(
+      {
+        method: 'POST',
+        path: `${path}/:id/revoke`,
+        id: 'revokeApiKey',
+        summary: 'Revokes an API key: within five seconds it lets nobody in. Needs the scope access:admin.',
+        rules: { path: idPath, query: noQuery },
+        answer: z.object({ apiKey: apiKeyAnswer }),
+        codes: ['NOT_FOUND', 'LAST_ADMINISTRATOR'],
+      },
+      async ({ path: { id } }, caller) => ({
+        body: { apiKey: showApiKey(await revokeApiKey(parts, caller, id)) },
+      }),
+    ),
+  ];
+}

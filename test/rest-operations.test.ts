@@ -1,0 +1,326 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { createSchema } from '../src/graphql/schema.ts';
+import { startOkta } from './testkit/okta.ts';
+import { at, checkedClient, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const okta = '/api/v1/app-connections/okta';
+const trusted = new Set<string>();
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer({ config: { trustedInstanceHosts: trusted } });
+});
+afterAll(() => server.close());
+
+/** A fresh organisation, and a client whose every answer is checked against the OpenAPI document. */
+async function fresh(): Promise<TestOrganisation & { rest: RestClient }> {
+  const organisation = await server.newOrganisation();
+  return { ...organisation, rest: await checkedClient(server.url, organisation.apiKey) };
+}
+
+/** The routes that do what an operation of the schema does, by their ids in the OpenAPI document. */
+const counterparts: Readonly<Record<string, readonly string[]>> = {
+  'Query.appConnection': ['getOktaConnection', 'getOktaConnectionVerification'],
+  'Query.appConnectionByName': ['getOktaConnectionByName'],
+  'Query.appConnections': ['listConnections', 'listOktaConnections', 'listAvailableOktaConnections'],
+  'Query.appConnectionOptions': ['listOptions'],
+  'Query.auditEvents': ['listAuditEvents'],
+  'Query.apiKeys': ['listApiKeys'],
+  'Query.projects': ['listProjects'],
+  'Query.viewer': ['getViewer'],
+  'Mutation.createOktaConnection': ['createOktaConnection'],
+  'Mutation.updateOktaConnection': ['updateOktaConnection'],
+  'Mutation.verifyAppConnection': ['verifyOktaConnection'],
+  'Mutation.validateOktaCredentials': ['validateOktaCredentials'],
+  'Mutation.deleteAppConnection': ['deleteOktaConnection'],
+  'Mutation.restoreAppConnection': ['restoreOktaConnection'],
+  'Mutation.createApiKey': ['createApiKey'],
+  'Mutation.revokeApiKey': ['revokeApiKey'],
+  'Mutation.createProject': ['createProject'],
+  'Mutation.renameProject': ['renameProject'],
+};
+
+/** What one of the two has alone, and why. */
+const exceptions: Readonly<Record<string, string>> = {
+  'Subscription.appConnectionChanged': 'REST answers each request once; it has the audit trail to be polled.',
+  describeRoutes: 'GraphQL describes itself by introspection, which is no operation of its schema.',
+};
+
+test('REST and GraphQL have the same operations', async () => {
+  const schema = createSchema(createApps({ trustedHosts: new Set() }));
+  const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+  const fields = roots.flatMap((type) =>
+    Object.keys(type?.getFields() ?? {}).map((field) => `${type?.name}.${field}`),
+  );
+  const { body } = await restClient(server.url)('GET', '/api/v1/openapi.json');
+  const ids = Object.values(Object(at(body, 'paths'))).flatMap((path) =>
+    Object.values(Object(path)).map((operation) => String(at(operation, 'operationId'))),
+  );
+  expect(fields.length).toBeGreaterThan(10);
+  const known = [...Object.keys(counterparts), ...Object.values(counterparts).flat()];
+  expect([...known, ...Object.keys(exceptions)].sort()).toEqual([...fields, ...ids].sort());
+});
+
+describe('the verification of a connection', () => {
+  test('is what GraphQL says it is, after each check', async () => {
+    const dead = new Set<string>();
+    await using upstream = await startOkta({
+      handler: (request, response) => {
+        const token = request.headers.authorization?.replace('SSWS ', '') ?? '';
+        response.setHeader('content-type', 'application/json');
+        response.setHeader('x-okta-request-id', 'request-of-okta');
+        if (dead.has(token)) {
+          response.writeHead(401).end('{"errorCode":"E0000011","errorSummary":"Invalid token provided"}');
+        } else response.end('{"id":"00u1","status":"ACTIVE","profile":{"login":"ada@example.com"}}');
+      },
+    });
+    trusted.add(upstream.hostPort);
+    const { client, rest } = await fresh();
+    const token = 'a-token-that-dies';
+    const credentials = { instanceUrl: upstream.origin, apiToken: token };
+    const { id } = await createOver(rest, { credentials });
+    const overGraphql = async () => {
+      const { appConnection } = await client.request<{ appConnection: object }>(
+        `query ($id: UUID!) { appConnection(id: $id) {
+          verification { status code message remedy checkedAt lastVerifiedAt failingSince oktaRequestId }
+          credentials { ... on OktaCredentials { tokenOwner { id login status } } }
+        } }`,
+        { id },
+      );
+      return {
+        ...Object(at(appConnection, 'verification')),
+        tokenOwner: at(appConnection, 'credentials', 'tokenOwner'),
+      };
+    };
+    const shown = async () => (await rest('GET', `${okta}/${id}/verification`)).body;
+    expect(await shown()).toEqual({ verification: await overGraphql() });
+    expect(await shown()).toMatchObject({ verification: { status: 'VERIFIED', failingSince: null } });
+
+    dead.add(token);
+    const { status, body } = await rest('POST', `${okta}/${id}/verify`);
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      verification: { status: 'REJECTED', code: 'CREDENTIALS_REJECTED', oktaRequestId: 'request-of-okta' },
+    });
+    expect(body).toEqual({ verification: await overGraphql() });
+    expect(await shown()).toEqual(body);
+    const tried = await rest('POST', `${okta}/validate`, { credentials });
+    expect(tried.status).toBe(200);
+    expect(tried.body).toMatchObject({
+      validation: { status: 'REJECTED', code: 'CREDENTIALS_REJECTED', tokenOwner: null, retryAt: null },
+    });
+  });
+
+  test('shows whose token it is to those who may read, and to nobody else', async () => {
+    const { rest, newKey } = await fresh();
+    const { id, name } = await createOver(rest);
+    const path = `${okta}/${id}/verify`;
+    const verifier = restClient(server.url, await newKey(['connections:verify']));
+    const answer = await verifier('POST', path);
+    expect(answer.body).toMatchObject({ verification: { status: 'VERIFIED' } });
+    expect(answer.text).not.toContain('tokenOwner');
+    expect(answer.text).not.toContain(name);
+    const reader = restClient(server.url, await newKey(['connections:verify', 'connections:read']));
+    expect(at((await reader('POST', path)).body, 'verification', 'tokenOwner')).toHaveProperty('login');
+    expect((await verifier('GET', `${okta}/${id}/verification`)).status).toBe(403);
+  });
+
+  test('is tried without being kept, by the rules of a connection to be made', async () => {
+    const { rest } = await fresh();
+    const validate = (body: object) => rest('POST', `${okta}/validate`, body);
+    const { credentials } = oktaBody();
+    const good = await validate({ method: 'api-token', credentials });
+    expect(good.body).toMatchObject({
+      validation: { status: 'VERIFIED', tokenOwner: { id: expect.any(String) } },
+    });
+    for (const [body, paths] of [
+      [{ credentials, name: 'x' }, ['']],
+      [{ credentials: { ...credentials, extra: 1 } }, ['credentials']],
+      [
+        { method: 'x', credentials: { apiToken: '' } },
+        ['credentials.apiToken', 'credentials.instanceUrl', 'method'],
+      ],
+      [{}, ['credentials']],
+    ] as const) {
+      const { status, body: problem } = await validate(body);
+      expect(status).toBe(422);
+      const issues: { path: string[] }[] = Object(at(problem, 'issues'));
+      expect(issues.map(({ path }) => path.join('.')).sort()).toEqual(paths);
+    }
+    const inside = await validate({ credentials: { ...credentials, instanceUrl: 'https://10.0.0.1' } });
+    expect(inside).toMatchObject({
+      status: 422,
+      body: { code: 'HOST_NOT_ALLOWED', issues: [{ path: ['credentials', 'instanceUrl'] }] },
+    });
+    expect(at((await rest('GET', okta)).body, 'appConnections')).toEqual([]);
+  });
+});
+
+describe('a deleted connection', () => {
+  test('is restored under its name, or under another if that is taken', async () => {
+    const { rest } = await fresh();
+    const { id, name } = await createOver(rest);
+    await rest('DELETE', `${okta}/${id}`);
+    const restored = await rest('POST', `${okta}/${id}/restore`);
+    expect(restored.body).toMatchObject({ appConnection: { id, name, version: 3 } });
+    await rest('DELETE', `${okta}/${id}`);
+    await createOver(rest);
+    const taken = await rest('POST', `${okta}/${id}/restore`, {});
+    expect(taken).toMatchObject({ status: 409, body: { code: 'NAME_TAKEN', issues: [{ path: ['name'] }] } });
+    const renamed = await rest('POST', `${okta}/${id}/restore`, { name: 'another' });
+    expect(renamed.body).toMatchObject({ appConnection: { id, name: 'another' } });
+    expect((await rest('POST', `${okta}/${id}/restore`)).status).toBe(404);
+    expect((await rest('POST', `${okta}/${id}/restore`, { name: 'A B' })).status).toBe(422);
+    expect((await rest('POST', `${okta}/${id}/restore`, { nom: 'a' })).status).toBe(422);
+  });
+});
+
+describe('the audit trail', () => {
+  test('is what GraphQL says it is, page by page and by every filter', async () => {
+    const { rest, client, projectId } = await fresh();
+    const { id } = await createOver(rest, { projectId });
+    await createOver(rest, { name: 'second' });
+    await rest('PATCH', `${okta}/${id}`, { description: 'Changed' });
+    await rest('POST', `${okta}/${id}/verify`);
+    await rest('POST', okta, oktaBody({ name: 'second' }));
+    const { auditEvents } = await client.request<{ auditEvents: { nodes: { at: string; keyId: string }[] } }>(
+      `{ auditEvents(first: 100) { nodes {
+        seq at action keyId subject connectionId connectionName projectId apiKeyId targetName address requestId
+        outcome changedFields
+      } } }`,
+    );
+    const expected = auditEvents.nodes;
+    expect(expected).toHaveLength(5);
+
+    const list = async (query: string) => {
+      const events: object[] = [];
+      for (let path: string | undefined = `/api/v1/audit-events?${query}`; path; ) {
+        const { status, body, headers } = await rest('GET', path);
+        expect(status).toBe(200);
+        events.push(...Object(at(body, 'auditEvents')));
+        path = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')?.[1];
+      }
+      return events;
+    };
+    expect(await list('')).toEqual(expected);
+    expect(await list('limit=2')).toEqual(expected);
+    const [, middle] = [expected[0], expected[2]];
+    for (const [query, isMatch] of [
+      [`connectionId=${id}&limit=1`, { connectionId: id }],
+      [`projectId=${projectId}&limit=2`, { projectId }],
+      ['action=CREATE_CONNECTION&limit=1', { action: 'CREATE_CONNECTION' }],
+      ['outcome=NAME_TAKEN', { outcome: 'NAME_TAKEN' }],
+      [`keyId=${expected[0]?.keyId}&limit=4`, { keyId: expected[0]?.keyId }],
+      ['subject=nobody', { subject: 'nobody' }],
+    ] as const) {
+      const matching = expected.filter((event) =>
+        Object.entries(isMatch).every(([name, value]) => at(event, name) === value),
+      );
+      expect(await list(query), query).toEqual(matching);
+    }
+    const from = encodeURIComponent(`${middle?.at}`);
+    const since = expected.filter((event) => event.at >= `${middle?.at}`);
+    expect(await list(`from=${from}&limit=1`)).toEqual(since);
+    expect(await list(`to=${from}`)).toEqual(expected.filter((event) => event.at < `${middle?.at}`));
+  });
+
+  test.each([
+    ['action=NOTHING', 'action'],
+    ['connectionId=x', 'connectionId'],
+    ['from=yesterday', 'from'],
+    ['to=2020-01-01', 'to'],
+    ['cursor=x', 'cursor'],
+    ['limit=101', 'limit'],
+    ['subject=%00', 'subject'],
+  ])('refuses %s', async (query, name) => {
+    const { rest } = await fresh();
+    const { status, body } = await rest('GET', `/api/v1/audit-events?${query}`);
+    expect([status, at(body, 'issues', 0, 'path')]).toEqual([422, [name]]);
+  });
+});
+
+describe('access', () => {
+  test('is seen, granted and taken back as over GraphQL', async () => {
+    const { rest, client, projectId, orgId } = await fresh();
+    const { body: who } = await rest('GET', '/api/v1/viewer');
+    expect(who).toMatchObject({
+      viewer: {
+        organisation: { id: orgId },
+        subject: null,
+        projects: null,
+        scopes: expect.arrayContaining(['access:admin']),
+      },
+    });
+    const made = await rest('POST', '/api/v1/projects', { name: ' Lohn & Gehalt ' });
+    expect(made.body).toMatchObject({ project: { name: 'Lohn & Gehalt' } });
+    const another = at(made.body, 'project', 'id');
+    const clash = await rest('PATCH', `/api/v1/projects/${projectId}`, { name: 'Lohn & Gehalt' });
+    expect(clash).toMatchObject({ status: 409, body: { code: 'NAME_TAKEN', issues: [{ path: ['name'] }] } });
+    const first = await rest('GET', '/api/v1/projects?limit=1');
+    const next = /^<([^>]+)>/.exec(first.headers.get('link') ?? '')?.[1] ?? '';
+    expect(at((await rest('GET', next)).body, 'projects', 0, 'id')).toBe(projectId);
+
+    const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+    const granted = await rest('POST', '/api/v1/api-keys', {
+      ...{ name: 'Robot', scopes: ['connections:read', 'access:admin'], projectIds: [another], expiresAt },
+    });
+    expect(granted.body).toMatchObject({
+      apiKey: {
+        name: 'Robot',
+        scopes: ['connections:read', 'access:admin'],
+        projectIds: [another],
+        expiresAt,
+      },
+      key: expect.stringMatching(/^ack_/),
+    });
+    const id = at(granted.body, 'apiKey', 'id');
+    const robot = restClient(server.url, String(at(granted.body, 'key')));
+    expect((await robot('GET', '/api/v1/viewer')).body).toMatchObject({
+      viewer: { apiKey: { id }, projects: [{ id: another }], expiresAt },
+    });
+    const more = await robot('POST', '/api/v1/api-keys', { name: 'More', scopes: ['audit:read'] });
+    expect(more).toMatchObject({
+      status: 403,
+      body: { issues: [{ path: ['scopes', 0] }, { path: ['projectIds'] }, { path: ['expiresAt'] }] },
+    });
+    const listed = await rest('GET', '/api/v1/api-keys');
+    const { apiKeys } = await client.request<{ apiKeys: { nodes: { id: string }[] } }>(
+      '{ apiKeys { nodes { id name projectIds createdAt expiresAt revokedAt } } }',
+    );
+    expect(at(listed.body, 'apiKeys')).toMatchObject(apiKeys.nodes);
+    const revoked = await rest('POST', `/api/v1/api-keys/${id}/revoke`);
+    expect(at(revoked.body, 'apiKey', 'revokedAt')).not.toBeNull();
+    expect((await robot('GET', '/api/v1/viewer')).status).toBe(401);
+    expect(at((await rest('GET', '/api/v1/api-keys')).body, 'apiKeys')).toHaveLength(1);
+    expect(at((await rest('GET', '/api/v1/api-keys?includeRevoked=true')).body, 'apiKeys')).toHaveLength(2);
+    const own = at(who, 'viewer', 'apiKey', 'id');
+    const last = await rest('POST', `/api/v1/api-keys/${own}/revoke`);
+    expect(last).toMatchObject({ status: 409, body: { code: 'LAST_ADMINISTRATOR' } });
+  });
+
+  test.each<[string, string, object, string[]]>([
+    ['POST', '/projects', { name: '', extra: 1 }, ['', 'name']],
+    ['PATCH', `/projects/${randomUUID()}`, { nom: 'x' }, ['', 'name']],
+    [
+      'POST',
+      '/api-keys',
+      { name: '\0', scopes: [], projectIds: ['x'], expiresAt: 'soon' },
+      ['expiresAt', 'name', 'projectIds.0', 'scopes'],
+    ],
+    [
+      'POST',
+      '/api-keys',
+      { name: 'x', scopes: ['NONE'], expiresAt: '2001-01-01T00:00:00Z' },
+      ['expiresAt', 'scopes.0'],
+    ],
+  ])('refuses all that is broken: %s %s %j', async (method, path, body, paths) => {
+    const { rest } = await fresh();
+    const { status, body: problem } = await rest(method, `/api/v1${path}`, body);
+    expect(status).toBe(422);
+    const issues: { path: string[] }[] = Object(at(problem, 'issues'));
+    expect(issues.map((issue) => issue.path.join('.')).sort()).toEqual(paths);
+  });
+});
