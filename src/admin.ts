@@ -12,8 +12,9 @@ import { grantApiKey, makeOrganisation } from './administration/organisations.ts
 import { AuditEvent } from './audit/audit-event.entity.ts';
 import { type Config, readConfig } from './config.ts';
 import { DataDir } from './data-dir.ts';
-import { Problem, StartError } from './errors.ts';
-import { createLog, describeError } from './log.ts';
+import { StartError } from './errors.ts';
+import { describeFailure } from './failure.ts';
+import { createLog } from './log.ts';
 import { makeSignInLink } from './sign-in-link.ts';
 import { openStores, type Stores } from './stores.ts';
 
@@ -157,11 +158,6 @@ function scopesOf(list: string): Scope[] {
 try {
   await run();
 } catch (error) {
-  const remedy = error instanceof Problem && error.remedy ? ` ${error.remedy}` : '';
-  if (error instanceof StartError || error instanceof Problem) {
-    console.error(`Cannot do that: ${error.message}${remedy}`);
-  } else {
-    console.error('Cannot do that:', describeError(error));
-  }
+  console.error(`Cannot do that: ${describeFailure(error)}`);
   process.exitCode = 1;
 }

@@ -51,6 +51,8 @@ export interface Config {
   /** How long a deleted connection can be restored. */
   deletedRetentionDays: number;
   logLevel: string;
+  /** The npm script that runs this process, as npm says; absent: none does. */
+  npmScript: string | undefined;
 }
 
 /**
@@ -81,7 +83,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   return {
     production,
     port: data.PORT,
-    host: data.HOST?.toLowerCase() ?? (production ? '0.0.0.0' : '127.0.0.1'),
+    host: data.HOST?.toLowerCase() ?? (production ? '::' : '127.0.0.1'),
     tls: tlsOf(data),
     corsOrigins: corsOriginsOf(data, production),
     databaseUrl: data.DATABASE_URL,
@@ -100,6 +102,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     trustedProxies: data.TRUSTED_PROXIES,
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
+    npmScript: variables.npm_lifecycle_event,
   };
 }
 

@@ -24,7 +24,7 @@ export interface Dashboard {
 const builtFolder = fileURLToPath(new URL('../dist/dashboard', import.meta.url));
 
 /** How to get a dashboard that is not there. */
-export const notBuilt = 'not built; "npm install --include=dev" builds it';
+export const notBuilt = 'not built; "npm install --include=dev && npm run dashboard" builds it';
 
 /** Whether there is a dashboard to serve. */
 export function isBuilt(folder = builtFolder): boolean {

@@ -4,13 +4,17 @@ import {
   mkdirSync,
   readFileSync,
   renameSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StartError } from './errors.ts';
 import { Secret } from './secrets/secret.ts';
+
+/** What SQLite says of a lock that somebody holds. */
+const sqliteBusy = 5;
 
 /** The folder of the embedded database and the generated keys. */
 export class DataDir {
@@ -19,7 +23,7 @@ export class DataDir {
   /** Makes the folder, readable by nobody else, if it is not there. */
   constructor(path: string) {
     this.path = path;
-    guarded(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+    guarded(path, () => makeFolder(resolve(path)));
   }
 
   /** The file that holds a secret. */
@@ -86,21 +90,49 @@ export class DataDir {
     const lock = guarded(this.path, () => new DatabaseSync(this.fileOf('lock')));
     try {
       lock.exec('begin exclusive');
-    } catch {
+    } catch (error) {
       lock.close();
+      const isBusy = (error as { errcode?: unknown }).errcode === sqliteBusy;
       throw new StartError(
-        `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`,
+        isBusy
+          ? `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`
+          : `DATA_DIR ${this.fileOf('lock')}: cannot be used as a lock; remove this file, which holds nothing`,
       );
     }
     return { release: () => lock.close() };
   }
 }
 
+/** Folder by folder: Node's own recursion never ends where the file system refuses folders as if they were not there. */
+function makeFolder(path: string): void {
+  if (existsSync(path) && statSync(path).isDirectory()) return;
+  if (!existsSync(dirname(path))) makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another server may have made it a moment ago.
+    if (!existsSync(path) || !statSync(path).isDirectory()) throw error;
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not read or write it',
+  EPERM: 'this user may not read or write it',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'its disk is full',
+  EDQUOT: 'its disk quota is used up',
+  ENOTDIR: 'it is a file, or under one',
+  EEXIST: 'it is a file, or under one',
+  ENOENT: 'its file system makes no folder there',
+  EMFILE: 'too many files are open',
+};
+
 function guarded<T>(place: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new StartError(`DATA_DIR ${place}: cannot be read or written (${code ?? 'unknown error'})`);
+    if (code === undefined) throw error;
+    throw new StartError(`DATA_DIR ${place}: ${reasons[code] ?? 'cannot be read or written'} (${code})`);
   }
 }

@@ -8,7 +8,8 @@ import { rotateKeys } from './administration/rotation.ts';
 import { createApps } from './apps/index.ts';
 import { type Config, readConfig } from './config.ts';
 import { Problem, StartError } from './errors.ts';
-import { createLog, describeError } from './log.ts';
+import { describeFailure } from './failure.ts';
+import { createLog } from './log.ts';
 import { KeyServiceFailure } from './secrets/root-key.ts';
 import { openStores, type Stores } from './stores.ts';
 
@@ -123,8 +124,7 @@ try {
   await run();
 } catch (error) {
   process.exitCode = 1;
-  if (error instanceof KeyServiceFailure) console.error(`Cannot do that: ${error.reason}`);
-  else if (error instanceof StartError || error instanceof Problem)
-    console.error(`Cannot do that: ${error.message}`);
-  else console.error('Broken off; nothing is lost, run it again:', describeError(error));
+  const isForeseen = [StartError, Problem, KeyServiceFailure].some((kind) => error instanceof kind);
+  const what = isForeseen ? 'Cannot do that' : 'Broken off; nothing is lost, run it again';
+  console.error(`${what}: ${describeFailure(error)}`);
 }

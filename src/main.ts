@@ -1,4 +1,3 @@
-import { isatty } from 'node:tty';
 import { findApiKey, generateApiKey, isGood } from './access/api-keys.ts';
 import { firstOrganisation, hasOrganisation } from './access/organisations.ts';
 import { makeOrganisation } from './administration/organisations.ts';
@@ -8,18 +7,18 @@ import type { DataDir } from './data-dir.ts';
 import { atStart, type Database } from './database/database.ts';
 import { apiKeyPattern } from './environment.ts';
 import { StartError } from './errors.ts';
+import { describeFailure } from './failure.ts';
 import { createLog, describeError, type Logger } from './log.ts';
 import { openBrowser } from './open-browser.ts';
-import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
 import { createServer } from './server.ts';
 import { codeShelf } from './sign-in-link.ts';
+import { onReloadSignal, onStopSignal } from './signals.ts';
 import { openStores, type Stores } from './stores.ts';
 import { welcome } from './welcome.ts';
 
 const apiKeyFile = 'api-key';
-const stdoutDescriptor = 1;
 
 async function start(): Promise<void> {
   const config = readConfig();
@@ -41,24 +40,20 @@ async function start(): Promise<void> {
     await server.close();
     await close();
   };
-  for (const signal of ['SIGTERM', 'SIGINT']) {
-    process.once(signal, () => {
-      stop().then(
-        () => process.exit(0),
-        (error: unknown) => {
-          log.error({ error: describeError(error) }, 'could not stop gently');
-          process.exit(1);
-        },
-      );
-    });
-  }
-  const hadTerminal = isatty(stdoutDescriptor);
-  let reloading = Promise.resolve();
-  process.on('SIGHUP', () => {
-    // The same signal says that the terminal was closed.
-    if (hadTerminal && !isatty(stdoutDescriptor)) process.kill(process.pid, 'SIGTERM');
-    else reloading = reloading.then(() => reloadKeys(stores, log));
+  onStopSignal(() => {
+    stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error({ error: describeError(error) }, 'could not stop gently');
+        process.exit(1);
+      },
+    );
   });
+  let reloading = Promise.resolve();
+  onReloadSignal(() => {
+    reloading = reloading.then(() => reloadKeys(stores, log));
+  }, config.npmScript);
+  process.off('uncaughtException', endUnstarted);
 
   if (!config.production) {
     const signInLink = server.createSignInLink?.();
@@ -67,7 +62,7 @@ async function start(): Promise<void> {
     if (isToOpen) openBrowser(signInLink ?? server.url);
     return;
   }
-  log.info({ url: server.url }, 'ready');
+  log.info({ url: server.url, pid: process.pid }, 'ready');
   if (!isBuilt()) log.warn(`the dashboard is ${notBuilt}`);
   if (administrator.isNeeded) {
     log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
@@ -142,12 +137,12 @@ function savedKey(dataDir: DataDir | undefined): Secret | undefined {
   return key;
 }
 
-try {
-  await start();
-} catch (error) {
-  // Written straight to the descriptor, because the process ends before a stream would have.
-  if (error instanceof StartError) console.error(`Cannot start: ${error.message}`);
-  else if (error instanceof KeyServiceFailure) console.error(`Cannot start: ${error.reason}`);
-  else console.error('Cannot start:', describeError(error));
+/** Written straight to the descriptor, because the process ends before a stream would have. */
+function endUnstarted(error: unknown): never {
+  console.error(`Cannot start: ${describeFailure(error)}`);
   process.exit(1);
 }
+
+// Rejections that nobody waits for end here too.
+process.on('uncaughtException', endUnstarted);
+await start().catch(endUnstarted);

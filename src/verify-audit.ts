@@ -5,8 +5,8 @@
 import { Organisation } from './access/organisation.entity.ts';
 import { verifyChain } from './audit/chain.ts';
 import { readConfig } from './config.ts';
-import { Problem, StartError } from './errors.ts';
-import { createLog, describeError } from './log.ts';
+import { describeFailure } from './failure.ts';
+import { createLog } from './log.ts';
 import { openStores, type Stores } from './stores.ts';
 
 try {
@@ -17,9 +17,7 @@ try {
     await stores.close();
   }
 } catch (error) {
-  if (error instanceof StartError || error instanceof Problem)
-    console.error(`Cannot verify: ${error.message}`);
-  else console.error('Cannot verify:', describeError(error));
+  console.error(`Cannot verify: ${describeFailure(error)}`);
   process.exitCode = 1;
 }
 

@@ -192,7 +192,7 @@ test('without the dashboard built, the server says how to build it, and the API 
   const { status, body } = await get('/', {}, { of: bare });
   expect(status).toBe(503);
   expect(body.toString()).toMatch(
-    /^The dashboard is not built; "npm install --include=dev" builds it\..*\n$/,
+    /^The dashboard is not built; "npm install --include=dev && npm run dashboard" builds it\..*\n$/,
   );
   expect((await get('/assets/index.js', {}, { of: bare })).status).toBe(404);
   const { client } = await bare.newOrganisation();

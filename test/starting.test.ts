@@ -223,6 +223,68 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(await lastWords({ PORT: port })).toContain('PORT must be');
   });
 
+  test.each([
+    ['whose file system makes no folder', '/proc/data', /DATA_DIR \/proc\/data: .*\(ENOENT\)/],
+    [
+      'whose file system is read-only',
+      '/sys/kernel/data',
+      /DATA_DIR \/sys\/kernel\/data: .*\((EPERM|EROFS|EACCES)\)/,
+    ],
+  ])('when DATA_DIR is one %s', async (_, place, line) => {
+    expect(await lastWords({ DATA_DIR: place })).toMatch(line);
+  });
+
+  test('when the lock of DATA_DIR is damaged, which is not taken for another server', async () => {
+    using folder = temporaryFolder();
+    writeFileSync(
+      join(folder.path, 'lock'),
+      'no database, but long enough to be looked at as one'.repeat(20),
+    );
+    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(
+      /lock: cannot be used as a lock; remove this file/,
+    );
+  });
+
+  test.each(['16', '99', 'not a number'])(
+    'when the embedded database is of PostgreSQL %s',
+    async (version) => {
+      using folder = temporaryFolder();
+      mkdirSync(join(folder.path, 'database'));
+      writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
+      writeFileSync(join(folder.path, 'database', 'PG_VERSION'), `${version}\n`);
+      expect(await lastWords({ DATA_DIR: folder.path })).toMatch(
+        new RegExp(
+          `is of PostgreSQL ${/^\d+$/.test(version) ? version : '\\(unknown\\)'}, and this server embeds 18`,
+        ),
+      );
+    },
+  );
+
+  test('when the embedded database is damaged inside', async () => {
+    using folder = temporaryFolder();
+    mkdirSync(join(folder.path, 'database'));
+    writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
+    writeFileSync(join(folder.path, 'database', 'PG_VERSION'), '18\n');
+    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(
+      /database: it cannot be opened; it is damaged/,
+    );
+  });
+
+  test.each([
+    ['--opne', {}],
+    [
+      '--open',
+      { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere', ENCRYPTION_KEYS: rootKey('k') },
+    ],
+  ])('when its argument is %s, with %j', async (argument, environment) => {
+    using folder = temporaryFolder();
+    const { code, stderr } = await runScript('main.ts', { DATA_DIR: folder.path, ...environment }, argument);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^Cannot start: (npm start takes --open and nothing else|--open is refused .*)\n$/,
+    );
+  });
+
   test('when DATA_DIR is a file, or under one', async () => {
     using folder = temporaryFolder();
     const file = join(folder.path, 'a-file');

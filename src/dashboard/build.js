@@ -1,12 +1,16 @@
 // Builds the dashboard into dist/dashboard, or into the folder that is named. JavaScript that any Node runs: npm runs
-// it at install, also where neither Vite nor the Node 24 of node_modules has been installed.
+// it at install, with --if-possible, also where neither Vite nor the Node 24 of node_modules has been installed.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 
+const args = process.argv.slice(2);
+const isPrepare = args.includes('--if-possible');
 const root = dirname(fileURLToPath(import.meta.url));
-const folder = resolve(process.argv[2] ?? join(root, '../../dist/dashboard'));
+const folder = resolve(
+  args.find((argument) => !argument.startsWith('--')) ?? join(root, '../../dist/dashboard'),
+);
 
 // Else a test's NODE_ENV would be that of the page too.
 process.env.NODE_ENV = 'production';
@@ -40,6 +44,12 @@ try {
     writeFileSync(join(assets, `${name}.gz`), gzipSync(body, { level: 9 }));
   }
 } catch (error) {
-  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
-  console.log('The dashboard is not built, because its tools are not installed: npm install --include=dev');
+  if (!isPrepare && error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+  // An install that brings the server is worth more than none.
+  const reason =
+    error.code === 'ERR_MODULE_NOT_FOUND'
+      ? 'its tools are not installed: npm install --include=dev'
+      : `its build has failed (${error.code ?? error.name}): "npm run dashboard" says why`;
+  console.log(`The dashboard is not built, because ${reason}`);
+  if (!isPrepare) process.exitCode = 1;
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +14,9 @@ import { currentSession, settingsOf, settleSql } from './session.ts';
 
 /** Its log grows by files of 16 MiB; besides those, tables and indexes grow. */
 const spareBytes = 40 * 2 ** 20;
+
+/** The major version of the PostgreSQL in PGlite, as it writes it into its folder. */
+const embeddedVersion = '18';
 
 /** The embedded PostgreSQL (PGlite). */
 export interface EmbeddedLocation {
@@ -34,11 +37,11 @@ export async function openEmbedded(
   for (const flag of ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering', '--optimize-for-size']) {
     setFlagsFromString(flag);
   }
-  if (folder !== undefined) await prepare(folder);
   const [{ MikroORM, PgliteConnection, PgliteDriver }, { PGlite }] = await Promise.all([
     import('@mikro-orm/pglite'),
     import('@electric-sql/pglite'),
   ]);
+  if (folder !== undefined) await prepare(folder);
   const orm = await MikroORM.init({
     ...shared,
     // To the types, as to all who use it, it is a PostgreSQL.
@@ -64,6 +67,13 @@ async function prepare(folder: string): Promise<void> {
   if (!existsSync(folder)) await initialise(folder);
   if (!existsSync(join(folder, 'PG_VERSION'))) {
     throw new StartError(`DATA_DIR: ${folder} is not a database; put the whole of it back, or move it away`);
+  }
+  const version = readFileSync(join(folder, 'PG_VERSION'), 'utf8').trim();
+  if (version !== embeddedVersion) {
+    throw new StartError(
+      `DATA_DIR: ${folder} is of PostgreSQL ${/^\d{1,3}$/.test(version) ? version : '(unknown)'}, and this server ` +
+        `embeds ${embeddedVersion}; start the version of it that made the folder, or set DATA_DIR to another`,
+    );
   }
 }
 

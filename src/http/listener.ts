@@ -81,9 +81,19 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     if (status) log.info({ requestId, status, outcome: `HTTP_${status}` }, 'request');
   });
 
+  const listenOn = (address: string) =>
+    new Promise<string>((resolve, reject) => {
+      http.once('error', reject).listen(port, address, () => {
+        http.off('error', reject);
+        resolve(address);
+      });
+    });
+  let address: string;
   try {
-    await new Promise<void>((resolve, reject) => {
-      http.once('error', reject).listen(port, host, resolve);
+    address = await listenOn(host).catch((error: NodeJS.ErrnoException) => {
+      // "::" is every address of both families, but for machines on which IPv6 is off.
+      if (host !== '::' || !withoutIpv6.has(`${error.code}`)) throw error;
+      return listenOn('0.0.0.0');
     });
   } catch (error) {
     throw new StartError(whyNotListening(host, port, error));
@@ -91,7 +101,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 
   const bound = http.address() as AddressInfo;
   return {
-    url: `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
+    url: `${tls ? 'https' : 'http'}://${address.includes(':') ? `[${address}]` : address}:${bound.port}`,
     close: async (drainMs) => {
       const closed = new Promise((resolve) => http.close(resolve));
       // Else a client would send its next request over a connection that it has reason to think is kept.
@@ -103,6 +113,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     },
   };
 }
+
+const withoutIpv6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 
 /**
  * The answers that have not ended. A `Set` that things come into and go out of all the time is made anew every few of

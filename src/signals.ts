@@ -1,0 +1,45 @@
+import { isatty } from 'node:tty';
+
+const stdoutDescriptor = 1;
+/** A terminal signals everything in it, and npm passes the signal on to what it runs: one Ctrl-C comes twice. */
+const sameSignalMs = 1_000;
+const lookForParentMs = 1_000;
+
+/**
+ * Calls `stop` at the first SIGTERM or SIGINT; a later one ends the process at once.
+ */
+export function onStopSignal(stop: () => void): void {
+  let stoppedAt: number | undefined;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (stoppedAt === undefined) {
+        stoppedAt = performance.now();
+        stop();
+      } else if (performance.now() - stoppedAt > sameSignalMs) {
+        process.exit(1);
+      }
+    });
+  }
+}
+
+/**
+ * Calls `reload` at each SIGHUP, unless it says that the terminal was closed, which stops the process. A SIGHUP to
+ * `npm start` ends npm without being passed on; that npm is gone says the same.
+ *
+ * @param startedBy the name of the npm script that runs this process
+ */
+export function onReloadSignal(reload: () => void, startedBy: string | undefined): void {
+  const hadTerminal = isatty(stdoutDescriptor);
+  const hungUp = () => {
+    if (hadTerminal && !isatty(stdoutDescriptor)) process.kill(process.pid, 'SIGTERM');
+    else reload();
+  };
+  process.on('SIGHUP', hungUp);
+  if (startedBy !== 'start') return;
+  const parent = process.ppid;
+  const looking = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(looking);
+    hungUp();
+  }, lookForParentMs).unref();
+}

@@ -1,0 +1,208 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { temporaryFolder, until } from './testkit/process.ts';
+
+// Each test starts processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+interface Program {
+  pid: number;
+  /** What it has printed so far, errors included. */
+  output(): string;
+  /** The exit code, or the signal that ended it. */
+  ended: Promise<number | string>;
+}
+
+/** Runs a command in a group of its own, which does not outlive the test. */
+function run(
+  command: string,
+  args: string[],
+  { cwd = root, env = {} }: { cwd?: string; env?: object } = {},
+): Program {
+  const child = spawn(command, args, {
+    cwd,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  const pid = child.pid ?? 0;
+  onTestFinished(() => {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // All of the group has ended.
+    }
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const ended = once(child, 'close').then(([code, signal]) => code ?? signal);
+  return { pid, output: () => output, ended };
+}
+
+const urlIn = ({ output }: Program) =>
+  until('the server is ready', () => /GraphiQL +(http:\/\/127\.0\.0\.1:\d+)\//.exec(output())?.[1]);
+
+async function isRefused(url: string): Promise<boolean> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  const outcome = await Promise.race([
+    once(socket, 'connect').then(() => 'open'),
+    once(socket, 'error'),
+  ]).catch(() => 'no');
+  socket.destroy();
+  return outcome !== 'open';
+}
+
+// What these are about is the same with each database.
+const onEmbedded = describe.skipIf(testDatabaseUrl);
+
+onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => {
+  const start = (folder: string) => run('npm', ['start'], { env: { DATA_DIR: folder } });
+
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s stops it gently', async (signal) => {
+    using folder = temporaryFolder();
+    const npm = start(folder.path);
+    const url = await urlIn(npm);
+    process.kill(npm.pid, signal);
+    await npm.ended;
+    expect(await isRefused(url)).toBe(true);
+    expect(npm.output()).not.toMatch(/ at /);
+  });
+
+  test('SIGHUP has it read its keys again and go on serving', async () => {
+    using folder = temporaryFolder();
+    const npm = start(folder.path);
+    const url = await urlIn(npm);
+    process.kill(npm.pid, 'SIGHUP');
+    await until(
+      'it has read them',
+      () => npm.output().includes('the encryption keys were read again') || undefined,
+    );
+    expect((await fetch(`${url}/health/live`)).status).toBe(200);
+  });
+
+  test('a Ctrl-C, which a terminal sends to npm and to the server, and npm to the server again, stops it gently', async () => {
+    using folder = temporaryFolder();
+    const npm = start(folder.path);
+    await urlIn(npm);
+    process.kill(-npm.pid, 'SIGINT');
+    await npm.ended;
+    expect(npm.output()).not.toMatch(/SIGINT|ELIFECYCLE| at /);
+  });
+});
+
+/** A copy of the project with the packages of ours, but for some. */
+function copyWithout(...packages: string[]): Disposable & { path: string } {
+  const folder = temporaryFolder();
+  cpSync(join(root, 'src'), join(folder.path, 'src'), { recursive: true });
+  cpSync(join(root, 'package.json'), join(folder.path, 'package.json'));
+  const scopes = readdirSync(join(root, 'node_modules')).filter((name) => !name.startsWith('.'));
+  for (const name of scopes) {
+    const inside = name.startsWith('@') ? readdirSync(join(root, 'node_modules', name)) : [''];
+    for (const each of inside.map((part) => join(name, part))) {
+      if (packages.includes(each)) continue;
+      mkdirSync(join(folder.path, 'node_modules', dirname(each)), { recursive: true });
+      symlinkSync(join(root, 'node_modules', each), join(folder.path, 'node_modules', each));
+    }
+  }
+  return folder;
+}
+
+/** What makes a Node say that it is Node 20, but none that it starts. */
+const isOld = `
+if (process.env.NODE_IS_OLD) {
+  delete process.env.NODE_IS_OLD;
+  Object.defineProperty(process, 'version', { value: 'v20.11.0' });
+}`;
+
+onEmbedded('where not everything is installed,', () => {
+  let bare: ReturnType<typeof copyWithout>;
+  beforeAll(() => {
+    bare = copyWithout('node', 'vite', 'vitest', 'zod');
+    writeFileSync(join(bare.path, 'old.cjs'), isOld);
+  });
+  afterAll(() => bare[Symbol.dispose]());
+
+  const launch = (cwd: string, name: string, env: object = {}) =>
+    run(process.execPath, ['--require', join(bare.path, 'old.cjs'), 'src/launch.js', name], { cwd, env });
+
+  test.each(['start', 'admin', 'keys', 'audit:verify', 'test'])(
+    '"%s" says in one line that this Node is too old',
+    async (name) => {
+      const program = launch(bare.path, name, { NODE_IS_OLD: '1' });
+      expect(await program.ended).toBe(1);
+      expect(program.output()).toMatch(
+        /^Cannot [a-z ]+: Node 24 or newer is needed, and this is v20\.11\.0; install [^\n]+\n$/,
+      );
+    },
+  );
+
+  test('a Node that the machine cannot run, as on Alpine, is not taken for one', async () => {
+    using copy = copyWithout('node');
+    const bin = join(copy.path, 'node_modules/node/bin');
+    mkdirSync(bin, { recursive: true });
+    writeFileSync(join(bin, 'node'), '#!/lib64/there-is-no-such-loader\n');
+    chmodSync(join(bin, 'node'), 0o755);
+    const program = launch(copy.path, 'start', { NODE_IS_OLD: '1' });
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toMatch(/^Cannot start: Node 24 or newer is needed[^\n]+\n$/);
+  });
+
+  test.each([
+    ['start', 'zod', 'npm install'],
+    ['admin', 'zod', 'npm install'],
+    ['audit:verify', 'zod', 'npm install'],
+    ['test', './node_modules/vitest/vitest.mjs', 'npm install --include=dev'],
+  ])('"%s" says in one line that %s is not installed', async (name, missing, remedy) => {
+    const program = launch(bare.path, name);
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toMatch(/^Cannot [a-z]+[^\n]*\n$/);
+    expect(program.output()).toContain(`: ${missing} is not installed; run "${remedy}"\n`);
+  });
+
+  test('"start" says so of what is loaded later', async () => {
+    using copy = copyWithout('@electric-sql/pglite');
+    using data = temporaryFolder();
+    const program = launch(copy.path, 'start', { DATA_DIR: data.path });
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toMatch(
+      /Cannot start: [^\n]*@electric-sql\/pglite is not installed; run "npm install"\n$/,
+    );
+    expect(program.output()).not.toMatch(/\n\s+at /);
+  });
+
+  test('installing goes on without what builds the dashboard, and says so in one line', async () => {
+    const prepare = run(process.execPath, ['src/dashboard/build.js', '--if-possible'], { cwd: bare.path });
+    expect(await prepare.ended).toBe(0);
+    expect(prepare.output()).toMatch(
+      /^The dashboard is not built, because its tools are not installed: [^\n]+\n$/,
+    );
+    const build = run(process.execPath, ['src/dashboard/build.js'], { cwd: bare.path });
+    expect(await build.ended).toBe(1);
+  });
+
+  test('an old Node runs the server with the one that npm has brought, and passes on signals and exit codes', async () => {
+    using data = temporaryFolder();
+    using copy = copyWithout();
+    const program = launch(copy.path, 'start', { NODE_IS_OLD: '1', DATA_DIR: data.path });
+    await urlIn(program);
+    process.kill(program.pid, 'SIGHUP');
+    await until('it has read its keys', () => program.output().includes('were read again') || undefined);
+    process.kill(program.pid, 'SIGTERM');
+    expect(await program.ended).toBe(0);
+    const wrong = launch(copy.path, 'start', { NODE_IS_OLD: '1', PORT: 'http' });
+    expect(await wrong.ended).toBe(1);
+    expect(wrong.output()).toMatch(/^Cannot start: PORT must be a port number\n$/);
+  });
+});
