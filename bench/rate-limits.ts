@@ -39,7 +39,8 @@ const counting: Database = {
     },
   },
 };
-const endless = { caller: { ...rates.caller, points: 1_000_000_000 } };
+const points = 1_000_000_000;
+const endless = { caller: { ...rates.caller, points }, organisation: { ...rates.organisation, points } };
 const servers = {
   on: await createServer({ ...config, rateLimits: true }, { database: counting, vault, log, rates: endless }),
   off: await createServer({ ...config, rateLimits: false }, { database, vault, log }),

@@ -122,6 +122,56 @@ describe('one request may have this much and no more:', () => {
     expect(error?.message).toMatch(message);
   });
 
+  const pages = (count: number, list: string) => some(count, (i) => `p${i}: ${list} { ...Page }`);
+  const withPage = (operation: string) =>
+    `${operation} fragment Page on AppConnectionPage { totalCount nodes { ${everything} } ${pageInfo} }`;
+  test.each<[string, number, (count: number) => string, Record<string, unknown>]>([
+    [
+      'by variables',
+      2,
+      (count) => `query ($n: Int) { ${pages(count, 'appConnections(first: $n)')} }`,
+      { n: 100 },
+    ],
+    [
+      'backward',
+      2,
+      (count) => `query ($n: Int!) { ${pages(count, 'appConnections(last: $n)')} }`,
+      { n: 100 },
+    ],
+    [
+      'by the default of a variable',
+      2,
+      (count) => `query ($n: Int = 100) { ${pages(count, 'appConnections(first: $n)')} }`,
+      {},
+    ],
+    [
+      'by a variable after another argument',
+      2,
+      (count) => `query ($n: Int, $no: Int) { ${pages(count, 'appConnections(last: $no, first: $n)')} }`,
+      { n: 100, no: null },
+    ],
+    ['of the usual size', 14, (count) => `{ ${pages(count, 'appConnections')} }`, {}],
+    [
+      'whose size is null',
+      14,
+      (count) => `query ($n: Int = 100) { ${pages(count, 'appConnections(first: $n)')} }`,
+      { n: null },
+    ],
+  ])('so many pages with everything in them, their size given %s', async (_, most, query, variables) => {
+    const error = await justTooMuch(most, (count) => ({ query: withPage(query(count)), variables }));
+    expect(error?.message).toMatch(/Cost limit of 30000/);
+  });
+
+  test('and what a variable asks for is counted each time that the document comes again', async () => {
+    const { client } = await server.newOrganisation();
+    const query = withPage(`query ($n: Int) { ${pages(15, 'appConnections(first: $n)')} }`);
+    for (const n of [1, 2, 1]) await expect(client.request(query, { n })).resolves.toBeDefined();
+    for (const n of [100, 99]) {
+      const [error] = await errorsOf(client.request(query, { n }));
+      expect(error?.message).toMatch(/Cost limit/);
+    }
+  });
+
   test('100 on a page', async () => {
     for (const list of ['appConnections', 'auditEvents', 'apiKeys', 'projects']) {
       const error = await justTooMuch(100, (first) => ({
@@ -169,16 +219,19 @@ test('however much is wrong with a request, the answer is not many times as long
   expect(text.length).toBeLessThan(body.length);
 });
 
+const pageInfo = 'pageInfo { hasNextPage hasPreviousPage startCursor endCursor }';
+const everything = `
+  id name description app method orgId projectId version createdAt updatedAt
+  isPlatformManagedCredentials credentialsHash
+  credentials { instanceUrl ... on OktaCredentials { tokenOwner { id login status } } }
+  verification { status checkedAt lastVerifiedAt failingSince code message remedy oktaRequestId }
+`;
+
 /** All that there is to be known of a hundred connections. */
 function pageOfAll(index: number): string {
   return `page${index}: appConnections(first: 100) {
     totalCount
-    nodes {
-      id name description app method orgId projectId version createdAt updatedAt
-      isPlatformManagedCredentials credentialsHash
-      credentials { instanceUrl ... on OktaCredentials { tokenOwner { id login status } } }
-      verification { status checkedAt lastVerifiedAt failingSince code message remedy oktaRequestId }
-    }
-    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    nodes { ${everything} }
+    ${pageInfo}
   }`;
 }

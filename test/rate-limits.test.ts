@@ -42,6 +42,80 @@ async function open(server: TestServer, apiKey: string, variables = {}, leaving 
   return { status, leave: () => leaving.abort() };
 }
 
+describe('an organisation', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startLimited({ organisation: { points: 7, block: 3 } });
+  });
+  afterAll(() => server.close());
+
+  test('is answered as often as the limit says, however many keys it has, over GraphQL and REST together', async () => {
+    const organisation = await server.newOrganisation();
+    const keys = await Promise.all(times(4, 0).map(() => organisation.newKey(['connections:read'])));
+    const ask = (index: number) => (index % 2 ? askRest : askGraphQL)(server, { apiKey: keys[index % 4] });
+    expect(await codesOf(9, ask)).toEqual([...times(7, 'OK'), ...times(2, 'RATE_LIMITED')]);
+    expectTooFast(await askGraphQL(server, { apiKey: organisation.apiKey }));
+    expectTooFast(await askRest(server, { apiKey: organisation.apiKey }));
+  });
+
+  test('is answered so often also if all of that comes at once, from many addresses', async () => {
+    const organisation = await server.newOrganisation();
+    const keys = await Promise.all(times(10, 0).map(() => organisation.newKey(['connections:read'])));
+    const asks = keys.flatMap((apiKey, index) =>
+      times(3, 0).map(() => askGraphQL(server, { apiKey, address: `198.51.100.${index}` })),
+    );
+    const answers = await Promise.all(asks);
+    expect(answers.filter(({ code }) => code === undefined)).toHaveLength(7);
+  });
+
+  test('is not counted for another one', async () => {
+    const [one, another] = [await server.newOrganisation(), await server.newOrganisation()];
+    const ask = ({ apiKey }: TestOrganisation) => codesOf(8, () => askGraphQL(server, { apiKey }));
+    const expected = [...times(7, 'OK'), 'RATE_LIMITED'];
+    expect([await ask(one), await ask(another)]).toEqual([expected, expected]);
+  });
+});
+
+describe('a stranger is counted, and refused, before anything is parsed that the stranger has sent:', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startLimited({ stranger: { points: 2, block: 1 } });
+  });
+  afterAll(() => server.close());
+
+  const post = (body: string | ReadableStream, headers: Record<string, string> = {}) => ({
+    ...{ method: 'POST', body, duplex: 'half' },
+    headers: { authorization: 'Bearer nobody', 'content-type': 'application/json', ...headers },
+  });
+  const endless = () =>
+    new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode('{"query":')) });
+  let address = 0;
+  test.each<[string, string, () => object]>([
+    ['a body that is no JSON', '', () => post('['.repeat(90_000))],
+    ['a body that is no JSON, by the long way', '', () => post('{', { accept: '*/*;q=1' })],
+    ['a body that is too large', '', () => post('x'.repeat(200_000))],
+    ['a body that does not end', '', () => post(endless())],
+    ['a body of another type', '', () => post('query=x', { 'content-type': 'text/plain' })],
+    [
+      'a document that does not parse, with GET',
+      `?query=${'{'.repeat(5_000)}&variables={`,
+      () => ({ headers: { authorization: 'Bearer nobody' } }),
+    ],
+  ])('%s', async (_, query, init) => {
+    address += 1;
+    const ask = async () => {
+      const { headers, ...rest } = init() as RequestInit;
+      const response = await fetch(`${server.graphqlUrl}${query}`, {
+        ...rest,
+        headers: { ...headers, 'x-forwarded-for': `198.51.100.${address}` },
+      } as RequestInit);
+      await response.body?.cancel();
+      return response.status;
+    };
+    expect([await ask(), await ask(), await ask()]).toEqual([401, 401, 429]);
+  });
+});
+
 describe('a caller', () => {
   let server: TestServer;
   beforeAll(async () => {

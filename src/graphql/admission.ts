@@ -20,9 +20,11 @@ import { unauthenticated } from '../access/sign-in-failure.ts';
 import { badInput, type Issue, Problem } from '../errors.ts';
 import { currentRequest } from '../log.ts';
 import type { Context } from './context.ts';
+import { type CostInput, calculateCost, maxCost } from './cost.ts';
 import { createScrubber, type Shaper } from './errors.ts';
 import { rulesBrokenBeside } from './input-rules.ts';
-import { hasLongList, tooLong } from './limits.ts';
+import { hasLongList, refused, tooLong } from './limits.ts';
+import type { Received } from './request.ts';
 
 /** What a request has to pass, by whichever way it comes. */
 export interface Admission {
@@ -58,6 +60,18 @@ export function createAdmission(
   { signIn, authenticate, openIntrospection, shape }: AdmissionOptions,
 ): Admission {
   const scrub = createScrubber(schema);
+  /** Operations that cost no more than they may whatever their variables are. */
+  const affordable = new WeakSet<OperationDefinitionNode>();
+  const assertAffordable = (input: Required<CostInput>): void => {
+    const { document, operation } = input;
+    if (affordable.has(operation)) return;
+    if (calculateCost(schema, { document, operation }) <= maxCost) {
+      affordable.add(operation);
+      return;
+    }
+    const cost = calculateCost(schema, input);
+    if (cost > maxCost) throw refused(`Cost limit of ${maxCost} exceeded; this operation costs ${cost}.`);
+  };
   return {
     async signIn(authorization, context) {
       try {
@@ -81,26 +95,32 @@ export function createAdmission(
       if (record && operation.name) record.operation = operation.name.value.slice(0, 64);
       const issues: Issue[] = [];
       try {
+        assertAffordable({ document, operation, variables: variableValues ?? {} });
         findMisshapen(schema, operation, variableValues ?? {}, scrub, issues);
       } catch (error) {
-        if (error !== enough) throw error;
+        if (error !== enough) return shape(error);
       }
       return issues.length > 0 ? shape(badInput(issues)) : undefined;
     },
   };
 }
 
-/** Admission on Yoga's own way, for queries and mutations and for subscriptions alike. */
-export function useAdmission({ signIn, check }: Admission): Plugin<Context> {
+/** Admission on Yoga's own way; it has to come after what sets the parser of requests. For queries and mutations and for subscriptions alike. */
+export function useAdmission({ signIn, check }: Admission): Plugin<Context, Received> {
   const hook = ({ args, setResultAndStopExecution }: Payload) => {
     const error = check(args, args.contextValue);
     if (error) setResultAndStopExecution({ errors: [error] });
   };
   return {
-    async onParams({ request, context }) {
-      const error = await signIn(request.headers.get('authorization'), context as Partial<Context>);
-      // Thrown, so that nothing else looks at the request.
-      if (error) throw error;
+    // Before the body is read and parsed, which a stranger could otherwise ask for any number of times.
+    onRequestParse({ request, serverContext, requestParser, setRequestParser }) {
+      if (!requestParser || serverContext.isAdmitted) return;
+      setRequestParser(async (given) => {
+        const error = await signIn(request.headers.get('authorization'), serverContext);
+        // Thrown, so that nothing else looks at the request.
+        if (error) throw error;
+        return requestParser(given);
+      });
     },
     onExecute: hook,
     onSubscribe: hook,

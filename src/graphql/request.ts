@@ -2,12 +2,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
 import { HttpProblem } from '../errors.ts';
 import { readJsonBody } from '../http/json-body.ts';
+import type { Context } from './context.ts';
 
 /** A request, what its answer goes out by, and what is asked if that has been read already. */
-export interface Received {
+export interface Received extends Pick<Context, 'caller' | 'assertSignedIn'> {
   req: IncomingMessage;
   res: ServerResponse;
   params?: GraphQLParams;
+  /** Whether admission has let it in, so that it is not counted twice. */
+  isAdmitted?: true;
 }
 
 /**

@@ -43,11 +43,15 @@ export function createShortRoad({ yoga, schema, contextOf, admission, documents,
     request: PlainRequest,
     server: Received,
   ): Promise<ExecutionResult> => {
-    const context: Context = { ...contextOf(server), request };
+    const { caller, assertSignedIn } = server;
+    const context: Context = {
+      ...contextOf(server),
+      ...(caller && { caller }),
+      ...(assertSignedIn && { assertSignedIn }),
+      request,
+    };
     const args = { document, operationName, variableValues: variables ?? {} };
-    const error =
-      (await admission.signIn(request.headers.get('authorization'), context)) ??
-      admission.check(args, context);
+    const error = admission.check(args, context);
     return error ? { errors: [error] } : execute({ ...args, schema, contextValue: context });
   };
   const resultOf = async (params: GraphQLParams, server: Received): Promise<ExecutionResult> => {
@@ -78,14 +82,17 @@ export function createShortRoad({ yoga, schema, contextOf, admission, documents,
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const mediaType = req.method === 'POST' && wanted(req);
     if (!mediaType) return yoga(req, res) as Promise<void>;
-    let params: GraphQLParams;
+    const server: Received = { req, res, isAdmitted: true };
+    // Before the body is read and parsed, which a stranger could otherwise ask for any number of times.
+    const refusal = await admission.signIn(req.headers.authorization ?? null, server);
+    if (refusal) return send({ errors: [refusal] }, res, mediaType);
     try {
-      params = await readParams(req);
+      server.params = await readParams(req);
     } catch (error) {
       return send({ errors: [error as GraphQLError] }, res, mediaType);
     }
-    if (maySubscribe(params)) return yoga(req, res, { params }) as Promise<void>;
-    return send(await resultOf(params, { req, res }), res, mediaType);
+    if (maySubscribe(server.params)) return yoga(req, res, server) as Promise<void>;
+    return send(await resultOf(server.params, server), res, mediaType);
   };
 }
 

@@ -68,6 +68,8 @@ function unsupported(message: string): HttpProblem {
 
 async function readBytes(request: IncomingMessage): Promise<Buffer> {
   if (Number(request.headers['content-length']) > maxBodyBytes) throw tooLarge();
+  // The event is over: who signs in first may have hung up meanwhile.
+  if (request.destroyed && !request.complete) throw unreadable('The body is cut off.', asJson);
   // Not `for await`, which would destroy the connection on leaving early, and the answer with it.
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];

@@ -12,7 +12,7 @@ export interface RateLimits {
   ofStranger(address: string | undefined): Promise<void>;
   /** A credential that let nobody in. */
   ofFailedSignIn(address: string | undefined): Promise<void>;
-  /** A request. */
+  /** A request, counted for the caller and for its organisation. */
   ofCaller(caller: Caller): Promise<void>;
   /** A call to a host that the caller has named. */
   ofOutbound(caller: Caller): Promise<void>;
@@ -55,6 +55,7 @@ export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rat
     'This address sends too many credentials that let nobody in',
   );
   const request = limit('caller', rates.caller, 'This API key or token asks too often');
+  const organisation = limit('org', rates.organisation, 'This organisation asks too often');
   const outbound = limit('outbound', rates.outbound, 'This API key or token has credentials tried too often');
   const outboundOfOrganisation = limit(
     'outbound-org',
@@ -66,7 +67,10 @@ export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rat
   return {
     ofStranger: async (address) => stranger(networkOf(address)),
     ofFailedSignIn: async (address) => failedSignIn(networkOf(address)),
-    ofCaller: async (caller) => request(nameOf(caller)),
+    ofCaller: async (caller) => {
+      await request(nameOf(caller));
+      await organisation(caller.orgId);
+    },
     ofOutbound: async (caller) => {
       await outbound(nameOf(caller));
       await outboundOfOrganisation(caller.orgId);

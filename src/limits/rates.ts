@@ -14,6 +14,8 @@ export interface Rates {
   windowSeconds: number;
   /** Requests of an API key, or of a subject of the identity provider. */
   caller: Rate;
+  /** The same for all callers of an organisation together. */
+  organisation: Rate;
   /** Requests of an address that come without a credential that has been good before. */
   stranger: Rate;
   /** Credentials that let nobody in, by address. */
@@ -32,6 +34,8 @@ export const rates: Rates = {
   // 50 a second: a front end that serves many people with one key does not get there, and nor does a script that waits
   // for its answers. It is a tenth of what one server with a small PostgreSQL answers, so no caller takes it all.
   caller: { points: 3_000, block: 100 },
+  // Four callers at their limit, as for calls to hosts: whoever makes more keys gets no more of the server.
+  organisation: { points: 12_000, block: 200 },
   // An office behind one address signs in anew with some hundred credentials a minute, and not with more.
   stranger: { points: 600, block: 30 },
   // Whoever has mistyped a key tries a few times, and a script that has an old one tries once.

@@ -8,7 +8,7 @@ const plenty = { points: 100_000, block: 1_000 };
 /** No limit but those that are given, in windows of a minute unless told. */
 export function only(given: Partial<Rates>): Partial<Rates> {
   const all = {
-    ...{ caller: plenty, stranger: plenty, failedSignIn: plenty },
+    ...{ caller: plenty, organisation: plenty, stranger: plenty, failedSignIn: plenty },
     ...{ outbound: plenty, outboundOfOrganisation: plenty, subscriptions: 1_000 },
   };
   return { ...all, ...given };

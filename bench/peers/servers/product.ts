@@ -25,6 +25,7 @@ const server = await createServer(config, {
   ...{ database, vault, log },
   rates: {
     caller: endless(rates.caller),
+    organisation: endless(rates.organisation),
     stranger: endless(rates.stranger),
     failedSignIn: endless(rates.failedSignIn),
     outbound: endless(rates.outbound),
