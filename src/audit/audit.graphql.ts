@@ -78,7 +78,7 @@ export function defineAudit(builder: Builder): void {
       hasNextPage: t.exposeBoolean('hasNextPage', { description: 'Whether there are more after this page.' }),
       endCursor: t.exposeString('endCursor', {
         nullable: true,
-        description: 'Give this as `after` to read on; null on an empty page.',
+        description: 'Give this as `after` to read on; null on an empty page that is the last.',
       }),
     }),
   });
@@ -116,7 +116,9 @@ export function defineAudit(builder: Builder): void {
     t.field({
       type: Page,
       description:
-        'What was done and what was refused in the organisation, the newest first. Needs the scope audit:read.',
+        'What was done and what was refused in the organisation, the newest first. Needs the scope audit:read. A filter by ' +
+        'several things looks at 10,000 events in one call at most: a page may be short, or empty, while `hasNextPage` is ' +
+        'true and `endCursor` leads on.',
       args: {
         filter: t.arg({ type: Filter, description: 'Which events.' }),
         first: t.arg.int({

@@ -1,11 +1,12 @@
-import type { FilterQuery } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
-import { badInput, type ErrorCode } from '../errors.ts';
+import { allOf, sql } from '../database/sql.ts';
+import { badInput } from '../errors.ts';
 import { type AuditAction, AuditEvent } from './audit-event.entity.ts';
 import { auditForbidden } from './audited.ts';
 import type { AuditParts } from './chain.ts';
 import { decodePlace, encodePlace } from './event-place.ts';
+import { bound, findRange, newestFirst, planScan, within } from './scan.ts';
 
 /** Which events to list; what is absent or null does not count. */
 export interface EventFilter {
@@ -50,30 +51,31 @@ export async function listEvents(parts: AuditParts, caller: Caller, options: Lis
 }
 
 async function list({ database }: AuditParts, caller: Caller, options: ListEvents): Promise<EventPage> {
-  const { action, connectionId, keyId, subject, projectId, outcome, from, to } = options.filter ?? {};
-  const where: FilterQuery<AuditEvent> = {
-    orgId: caller.orgId,
-    ...caller.inProjects,
-    ...(subject && { subject }),
-    ...(projectId && { projectId }),
-    ...(action && { action }),
-    ...(connectionId && { connectionId }),
-    ...(keyId && { keyId }),
-    ...(outcome && { outcome: outcome as 'OK' | ErrorCode }),
-    ...((from || to) && { at: { ...(from && { $gte: from }), ...(to && { $lt: to }) } }),
-    ...(options.after && { seq: { $lt: seqOf(options.after) } }),
-  };
-  const found = await database
-    .fork(caller.orgId)
-    .find(AuditEvent, where, { orderBy: { seq: 'desc' }, limit: options.first + 1 });
-  const nodes = found.slice(0, options.first);
+  const { first, after } = options;
+  const { index, rest } = planScan(caller, options.filter ?? {});
+  const range = await findRange(database, caller.orgId, options.filter ?? {});
+  const to = Math.min(range.to, after ? seqOf(after) : range.to);
+  const scan = rest.length > 0 ? await bound(database, caller.orgId, index, { ...range, to }) : undefined;
+  const from = scan?.from ?? range.from;
+  const conditions = allOf([...within(caller.orgId, index, { from, to }), ...rest]);
+  const found = await database.select(
+    AuditEvent,
+    caller.orgId,
+    sql`where ${conditions} ${newestFirst(index)} limit ${first + 1}`,
+    { isScan: true },
+  );
+  const nodes = found.slice(0, first);
   if (caller.projectIds) nodes.forEach(hideOtherProjects);
   const last = nodes.at(-1);
-  return {
-    nodes,
-    hasNextPage: found.length > options.first,
-    endCursor: last ? encodePlace('event', last.seq) : null,
-  };
+  if (found.length > first || !scan?.isCut) {
+    return {
+      nodes,
+      hasNextPage: found.length > first,
+      endCursor: last ? encodePlace('event', last.seq) : null,
+    };
+  }
+  // What was not looked at may hold more.
+  return { nodes, hasNextPage: true, endCursor: encodePlace('event', scan.from) };
 }
 
 const notACursor = 'This is not a cursor; use "endCursor" of the page before.';

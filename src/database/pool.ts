@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { remember } from '../remember.ts';
 import { beginLate, type Messages } from './begin.ts';
+import { shareFairly } from './fair-pool.ts';
 import {
   currentSession,
   inSession,
@@ -22,13 +23,15 @@ export function unhurried<T>(work: () => T): T {
 
 /** What of the driver's pool is used here. */
 export interface Pool {
+  readonly options: { readonly max: number };
   connect(): Promise<Client>;
   on(event: 'connect', listener: (client: NewClient) => void): unknown;
   on(event: 'acquire', listener: (client: Client) => void): unknown;
   on(event: 'release', listener: (error: unknown, client: Client) => void): unknown;
 }
 
-interface Client {
+/** A connection of the pool. */
+export interface Client {
   query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
@@ -116,7 +119,7 @@ export function keepConnection(pool: () => Promise<Pool>, session: Session): Kep
 export function settlePool(pool: Pool): void {
   pool.on('connect', attend);
   takeBackTheDead(pool);
-  const connect = pool.connect.bind(pool);
+  const connect = shareFairly(pool);
   const settled = new WeakMap<Client, string>();
   pool.connect = async () => {
     const settings = settingsOf(currentSession());

@@ -2,7 +2,7 @@ import type { EntityProperty, MikroORM } from '@mikro-orm/postgresql';
 import { CompiledQuery } from 'kysely';
 import type { Logger } from '../log.ts';
 import { type Pool, queryPool } from './pool.ts';
-import { asTenant, inSession } from './session.ts';
+import { asScan, asTenant, inSession } from './session.ts';
 import { type Sql, sql, verbatim } from './sql.ts';
 
 /** An entity class, of which rows are read. */
@@ -28,23 +28,30 @@ export interface Rows {
 export interface HowToRead<Entity> {
   /** For when the best plan depends on the values: PostgreSQL may keep one for what is prepared. */
   isPlannedAnew?: boolean;
+  /** For a range of an index in its order: PostgreSQL never sorts, and gives up after two seconds. */
+  isScan?: boolean;
   /** The properties that will be looked at, in the same list each time; all that are not lazy unless said. */
   only?: readonly (keyof Entity)[];
 }
 
 /** Rows of the database that `orm` is connected to. */
 export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
-  const run = async (orgId: string, { text, values }: Sql, isPlannedAnew?: boolean) => {
+  const run = async (
+    orgId: string,
+    { text, values }: Sql,
+    how: Pick<HowToRead<object>, 'isPlannedAnew' | 'isScan'>,
+  ) => {
     log.trace(text);
+    const session = how.isScan ? asScan(orgId) : asTenant(orgId);
     const connection = orm.em.getConnection();
     if (isEmbedded) {
       const query = CompiledQuery.raw(text, [...values]);
-      const { rows } = await inSession(asTenant(orgId), () => connection.getClient().executeQuery(query));
+      const { rows } = await inSession(session, () => connection.getClient().executeQuery(query));
       return rows as Record<string, unknown>[];
     }
     const pool: Pool = await connection.getNativeClient();
-    const statement = isPlannedAnew ? { text, values } : text;
-    const { rows } = await queryPool(pool, asTenant(orgId), statement, values);
+    const statement = how.isPlannedAnew || how.isScan ? { text, values } : text;
+    const { rows } = await queryPool(pool, session, statement, values);
     return rows as Record<string, unknown>[];
   };
   const tables = new Map<RowClass<object> | Only, Table>();
@@ -54,9 +61,9 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
     return known;
   };
   return {
-    async select(entity, orgId, rest, { isPlannedAnew, only } = {}) {
+    async select(entity, orgId, rest, { only, ...how } = {}) {
       const { columns, name, dates } = tableOf(entity, only);
-      const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, isPlannedAnew);
+      const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, how);
       for (const row of rows) {
         // The moments of one row are often the same, and it takes longer to read a text than to compare it.
         let [last, time] = ['', 0];
@@ -71,7 +78,9 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
     },
     async count(entity, orgId, rest) {
       const { name } = tableOf(entity);
-      const [row] = await run(orgId, sql`select count(*)::int as count from ${name} ${rest}`, true);
+      const [row] = await run(orgId, sql`select count(*)::int as count from ${name} ${rest}`, {
+        isPlannedAnew: true,
+      });
       return Number(row?.count);
     },
   };

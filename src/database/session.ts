@@ -21,6 +21,8 @@ export interface Session {
   role: (typeof roles)[keyof typeof roles] | 'none';
   /** Empty: nobody's. */
   orgId: string;
+  /** For statements that read a range of an index in its order, and are to take little time. */
+  isScan?: boolean;
 }
 
 /** The user that connects, who owns the tables. */
@@ -34,19 +36,34 @@ export function asTenant(orgId: string): Session {
   return { role: roles.tenant, orgId };
 }
 
+/** Serving an organisation with a statement that reads a range of an index in its order. */
+export function asScan(orgId: string): Session {
+  return { ...asTenant(orgId), isScan: true };
+}
+
 /** What a statement sees that nobody has said anything about. */
 const asNobody: Session = asTenant('');
 
-const sessions = new AsyncLocalStorage<Session>();
+/** Connections that a piece of work, all of its inner pieces included, holds at the moment. */
+export interface Holder {
+  connections: number;
+}
+
+const sessions = new AsyncLocalStorage<{ session: Session; holder: Holder }>();
 
 /** The session in which a statement is to run now. */
 export function currentSession(): Session {
-  return sessions.getStore() ?? asNobody;
+  return sessions.getStore()?.session ?? asNobody;
+}
+
+/** The piece of work that asks for a connection now. */
+export function currentHolder(): Holder {
+  return sessions.getStore()?.holder ?? { connections: 0 };
 }
 
 /** Runs work whose statements run in this session. */
 export function inSession<T>(session: Session, work: () => T): T {
-  return sessions.run(session, work);
+  return sessions.run({ session, holder: currentHolder() }, work);
 }
 
 /**
@@ -69,12 +86,18 @@ export function bound(make: () => EntityManager, session: Session): EntityManage
 /** How long PostgreSQL works on a statement, or waits for a lock on its behalf, before it gives up. */
 export const statementTimeoutMs = 10_000;
 
+/** How long PostgreSQL works on a scan. */
+const scanTimeoutMs = 2_000;
+
 /** Puts a connection into a session; takes its `settingsOf`. */
 export const settleSql = `select set_config('role', $1, false), set_config('${organisationSetting}', $2, false),
-  set_config('statement_timeout', $3, false)`;
+  set_config('statement_timeout', $3, false), set_config('enable_sort', $4, false),
+  set_config('enable_bitmapscan', $4, false)`;
 
 /** The values of `settleSql`. Two sessions with the same are the same. */
-export function settingsOf({ role, orgId }: Session): string[] {
+export function settingsOf({ role, orgId, isScan }: Session): string[] {
   // The owner migrates, and what that takes nobody knows beforehand.
-  return [role, orgId, role === 'none' ? '0' : `${statementTimeoutMs}`];
+  const timeoutMs = role === 'none' ? 0 : isScan ? scanTimeoutMs : statementTimeoutMs;
+  // Else PostgreSQL may gather a whole range and sort it, where the order of the index lets it stop early.
+  return [role, orgId, `${timeoutMs}`, isScan ? 'off' : 'on'];
 }
