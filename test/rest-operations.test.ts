@@ -71,10 +71,13 @@ describe('the verification of a connection', () => {
       handler: (request, response) => {
         const token = request.headers.authorization?.replace('SSWS ', '') ?? '';
         response.setHeader('content-type', 'application/json');
-        response.setHeader('x-okta-request-id', 'request-of-okta');
+        response.setHeader('x-okta-request-id', 'reqWQ5cLTcTQ-Wf2iYzQqT0kw');
         if (dead.has(token)) {
           response.writeHead(401).end('{"errorCode":"E0000011","errorSummary":"Invalid token provided"}');
-        } else response.end('{"id":"00u1","status":"ACTIVE","profile":{"login":"ada@example.com"}}');
+        } else
+          response.end(
+            '{"id":"00u1ab2cd3EF4GH5i0d7","status":"ACTIVE","profile":{"login":"ada@example.com"}}',
+          );
       },
     });
     trusted.add(upstream.hostPort);
@@ -103,7 +106,11 @@ describe('the verification of a connection', () => {
     const { status, body } = await rest('POST', `${okta}/${id}/verify`);
     expect(status).toBe(200);
     expect(body).toMatchObject({
-      verification: { status: 'REJECTED', code: 'CREDENTIALS_REJECTED', oktaRequestId: 'request-of-okta' },
+      verification: {
+        status: 'REJECTED',
+        code: 'CREDENTIALS_REJECTED',
+        oktaRequestId: 'reqWQ5cLTcTQ-Wf2iYzQqT0kw',
+      },
     });
     expect(body).toEqual({ verification: await overGraphql() });
     expect(await shown()).toEqual(body);
