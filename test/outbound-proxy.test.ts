@@ -170,7 +170,7 @@ describe('through a proxy that looks names up itself', () => {
     expect(here.requests[0]?.servername).toBe('acme.okta.test');
   });
 
-  test('whoever stands in for the host shows no certificate of its name, and gets no token', async () => {
+  test('a host without a certificate of the name gets no token', async () => {
     for (const tls of [certificates.good, certificates.selfSigned, certificates.wrongHost]) {
       const thief = await startOkta({ tls });
       const proxy = await startProxy(proxies.leadingTo(thief.port));
@@ -228,7 +228,7 @@ describe('through a proxy that looks names up itself', () => {
     expect(proxy.connections()).toBe(0);
   });
 
-  test('one that does not find the name is told of', async () => {
+  test('a name that the proxy does not find is the fault of the proxy', async () => {
     const proxy = await startProxy(proxies.refusing(502));
     expect(await failure({ proxy, ...allowed })).toMatchObject({
       reason: 'PROXY',

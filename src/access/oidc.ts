@@ -198,7 +198,7 @@ function unreachable(error: unknown): Problem {
   const outbound = error instanceof OutboundError ? error : undefined;
   const why = outbound?.message ?? 'they cannot be read';
   const authority = outbound?.isAboutAuthority
-    ? ' Whoever runs this server has to name a file with the certificate of that authority in NODE_EXTRA_CA_CERTS.'
+    ? ' The operator of this server names a file with the certificate of the authority in NODE_EXTRA_CA_CERTS, and restarts the server.'
     : '';
   return new Problem('UPSTREAM_UNREACHABLE', `The identity provider's keys cannot be had: ${why}.`, {
     remedy: `Try again later, or use an API key; the token was not judged.${authority}`,

@@ -8,8 +8,8 @@ import * as diagnosis from './diagnosis.ts';
 import { readRateLimitReset, readRetryAfter } from './retry-at.ts';
 
 const extraAuthorities =
-  'If your own organisation issues it, or inspects the traffic, whoever runs this server has to name a file with the ' +
-  'certificate of that authority in NODE_EXTRA_CA_CERTS, and start it again.';
+  'If an authority of your own organisation signs it, the operator of this server names a file with the certificate of ' +
+  'that authority in NODE_EXTRA_CA_CERTS, and restarts the server.';
 
 /**
  * Asks Okta whose token it is, and reads the answer.
