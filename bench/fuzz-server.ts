@@ -9,7 +9,8 @@ import { nowhere } from '../test/testkit/fuzz/ground.ts';
 
 const config = readConfig();
 const log = createLog('info');
-const { database, vault, close } = await openStores(config, log);
+const { database, vault, unlock, close } = await openStores(config, log);
+await unlock();
 const { bootstrapApiKey } = config;
 if (!bootstrapApiKey) throw new Error('BOOTSTRAP_API_KEY is needed');
 await database

@@ -8,7 +8,8 @@
  */
 import { Pool } from 'undici';
 import { generateApiKey } from '../src/access/api-keys.ts';
-import { addOrganisation } from '../src/access/organisations.ts';
+import { addOrganisation } from '../src/administration/organisations.ts';
+import { openRowMacs } from '../src/administration/row-signing.ts';
 import { readConfig } from '../src/config.ts';
 import { type Database, openDatabase } from '../src/database/database.ts';
 import { entities } from '../src/entities.ts';
@@ -29,6 +30,7 @@ if (!config.databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQ
 const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const database = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
+await openRowMacs({ database, vault });
 let counted = 0;
 const counting: Database = {
   ...database,

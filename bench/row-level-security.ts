@@ -8,7 +8,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { Pool } from 'undici';
 import { generateApiKey } from '../src/access/api-keys.ts';
-import { addOrganisation } from '../src/access/organisations.ts';
+import { addOrganisation } from '../src/administration/organisations.ts';
+import { openRowMacs } from '../src/administration/row-signing.ts';
 import { readConfig } from '../src/config.ts';
 import { type Database, openDatabase } from '../src/database/database.ts';
 import { asOwner, bound } from '../src/database/session.ts';
@@ -30,6 +31,7 @@ const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const apart = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 const shared = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
+for (const database of [apart, shared]) await openRowMacs({ database, vault });
 const free = () => bound(() => shared.forkAcross().fork(), asOwner);
 const together: Database = { ...shared, fork: free, forkAcross: free };
 const servers = {

@@ -79,7 +79,9 @@ const strangers: Command = {
   takes: [],
   async work({ database }) {
     const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
-    const events = await database.fork(nobodyId).find(AuditEvent, { orgId: nobodyId }, newest);
+    const events = await database
+      .fork(nobodyId)
+      .find(AuditEvent, { orgId: nobodyId, action: 'SIGN_IN' }, newest);
     for (const { at, address } of events) console.log(`${at.toISOString()}  ${address ?? 'unknown address'}`);
   },
 };
@@ -113,7 +115,7 @@ async function run(): Promise<void> {
   }
   const stores = await openStores(config, createLog('silent'));
   try {
-    await stores.checkKeys();
+    await stores.unlock();
     await command.work?.(stores, given);
   } finally {
     await stores.close();

@@ -48,6 +48,8 @@ export interface Config {
   rateLimits: boolean;
   /** The proxies that are believed when they say whom they ask for. */
   trustedProxies: readonly AddressRange[];
+  /** Absolute; where checkpoints of audit trails go besides the log. */
+  auditCheckpointFile: string | undefined;
   /** How long a deleted connection can be restored. */
   deletedRetentionDays: number;
   logLevel: string;
@@ -100,6 +102,9 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
     rateLimits: data.RATE_LIMITS ? data.RATE_LIMITS === 'on' : production,
     trustedProxies: data.TRUSTED_PROXIES,
+    auditCheckpointFile:
+      data.AUDIT_CHECKPOINT_FILE ??
+      (production ? undefined : resolve(data.DATA_DIR, 'audit-checkpoints.jsonl')),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
     npmScript: variables.npm_lifecycle_event,

@@ -128,6 +128,10 @@ export const environment = z.object({
     .refine((ranges): ranges is AddressRange[] => !ranges.includes(undefined), {
       error: 'must be addresses or networks: 10.0.0.7,10.1.0.0/16,fd00::/8',
     }),
+  AUDIT_CHECKPOINT_FILE: z
+    .string()
+    .transform((path) => resolve(path))
+    .optional(),
   DELETED_RETENTION_DAYS: z
     .string()
     .regex(/^\d{1,4}$/, { error: 'must be a number of days' })

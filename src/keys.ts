@@ -38,7 +38,7 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
 
   async rotate({ config, stores, reseal }) {
     const { database, vault } = stores;
-    await stores.checkKeys();
+    await stores.unlock();
     const apps = createApps({ trustedHosts: config.trustedInstanceHosts });
     let connections = 0;
     const tell = (more: number) => {

@@ -25,10 +25,9 @@ async function start(): Promise<void> {
   const isToOpen = readArguments(config);
   const log = createLog(config.logLevel);
   const stores = await openStores(config, log);
-  const { database, vault, dataDir, checkKeys, close } = stores;
+  const { database, vault, dataDir, unlock, close } = stores;
+  await unlock();
   const administrator = await bootstrap(config, database, vault, dataDir);
-  // Only now: another server may have made the first keys a moment ago, with other root keys than ours.
-  await checkKeys();
 
   const server = await createServer(config, {
     ...{ database, vault, log },
@@ -116,7 +115,7 @@ async function bootstrap(
   return atStart(database.forkAcross(), async (em) => {
     const known = config.bootstrapApiKey ?? savedKey(dataDir);
     if (await hasOrganisation(em)) {
-      const stored = known && (await findApiKey(em, known));
+      const stored = known && (await findApiKey(em, vault, known));
       return stored && isGood(stored) ? { key: known } : {};
     }
     const key = known ?? dataDir?.readOrMake(apiKeyFile, () => generateApiKey().reveal());

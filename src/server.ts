@@ -2,19 +2,19 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Authenticator } from './access/authenticator.ts';
 import { maxProviderBytes } from './access/discovery.ts';
 import { createTokenVerifier } from './access/oidc.ts';
-import { addNobody } from './access/organisations.ts';
 import { SignInCodes, signInUrl } from './access/sign-in-codes.ts';
 import { answerExchange, exchangePath } from './access/sign-in-exchange.ts';
 import { createSignInOffer } from './access/sign-in-offer.ts';
 import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
+import { startCheckpoints } from './audit/checkpoints.ts';
 import { auditSignIns } from './audit/sign-ins.ts';
 import { startCleanUp } from './clean-up.ts';
 import type { Config } from './config.ts';
 import type { ConnectionParts } from './connections/parts.ts';
 import { readDashboard } from './dashboard-files.ts';
-import { atStart, type Database } from './database/database.ts';
+import type { Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
 import { createCors } from './http/cors.ts';
 import { isCrossSite, isNavigation } from './http/cross-site.ts';
@@ -69,6 +69,7 @@ const drainMs = 8_000;
  */
 export async function createServer(config: Config, parts: Parts): Promise<Server> {
   const { database, vault, log } = parts;
+  const checkpoints = startCheckpoints({ database, vault, log }, config.auditCheckpointFile);
   const standIn = config.oktaStandIn ? await startOktaStandIn() : undefined;
   const outbound = createOutbound({
     trustedHosts: config.trustedInstanceHosts,
@@ -87,7 +88,6 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     limits,
     deletedRetentionDays: config.deletedRetentionDays,
   };
-  await atStart(database.forkAcross(), (em) => addNobody(em, vault));
   // The operator has named the identity provider, which may well be inside.
   const provider = config.oidc && {
     settings: config.oidc,
@@ -100,7 +100,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     }),
   };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
-  const authenticator = new Authenticator(database, tokens);
+  const authenticator = new Authenticator(database, vault, tokens);
   const authenticate = auditSignIns({ database, vault }, authenticator);
   const shared = {
     connections,
@@ -173,6 +173,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     // browsers to look for TLS on every port of localhost.
     isOverTls: config.production || (config.tls !== undefined && !isLoopback(host)),
   }).catch(async (error) => {
+    await checkpoints.close();
     await letGo();
     throw error;
   });
@@ -192,6 +193,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       clearTimeout(giveUp);
       await cleanedUp;
       await graphql.dispose();
+      await checkpoints.close();
       await letGo();
     },
   };

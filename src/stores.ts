@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { openRowMacs } from './administration/row-signing.ts';
 import type { Config } from './config.ts';
 import { DataDir } from './data-dir.ts';
 import { type Database, openDatabase } from './database/database.ts';
@@ -9,7 +10,7 @@ import { rootKeySource } from './root-key-source.ts';
 import { type Keyring, KeysUnfit, parseKeyring } from './secrets/keyring.ts';
 import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
-import { Vault } from './secrets/vault.ts';
+import { SealBroken, Vault } from './secrets/vault.ts';
 
 /** The data and the keys to it, open. */
 export interface Stores {
@@ -17,8 +18,13 @@ export interface Stores {
   vault: Vault;
   /** Absent in production, where nothing is generated. */
   dataDir: DataDir | undefined;
-  /** @throws StartError when the keys do not open what is stored, or the first of them cannot wrap */
-  checkKeys(): Promise<void>;
+  /**
+   * Opens what is stored with the keys, before anything is written.
+   *
+   * @throws StartError when the keys do not open what is stored, or the first of them cannot wrap, or somebody has taken
+   *   away what authenticates the rows of the database
+   */
+  unlock(): Promise<void>;
   /**
    * Reads the root keys again and puts them in force.
    *
@@ -56,7 +62,10 @@ export async function openStores(config: Config, log: Logger): Promise<Stores> {
     database,
     vault,
     dataDir,
-    checkKeys: () => check(vault.keyring, false),
+    unlock: async () => {
+      await check(vault.keyring, false);
+      await naming(source.place, () => openRowMacs({ database, vault }));
+    },
     reloadKeys: async () => {
       const keyring = await parse(source.readAgain());
       await check(keyring, true);
@@ -74,7 +83,8 @@ async function naming<T>(place: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof KeysUnfit) throw new StartError(`${place}: ${error.message}`);
+    if (error instanceof KeysUnfit || error instanceof SealBroken)
+      throw new StartError(`${place}: ${error.message}`);
     if (error instanceof KeyServiceFailure) throw new StartError(`${place}: ${error.reason}`);
     throw error;
   }

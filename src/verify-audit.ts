@@ -1,35 +1,99 @@
 /**
- * Reads every organisation's audit trail from its start: `npm run audit:verify`. Exit code 1, and the first event that
- * was edited, removed or moved, when one is not whole.
+ * Reads every organisation's audit trail from its start, and every row that carries a MAC: `npm run audit:verify`. Exit
+ * code 1, and what is wrong first in each trail, and each row that was changed or is older than its trail tells, when not
+ * all is whole. With `--checkpoint FILE`,
+ * a file of checkpoints or the server's log, the trails also have to contain what the file says they did.
  */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import { Organisation } from './access/organisation.entity.ts';
+import { verifyRows } from './administration/authenticated-rows.ts';
+import { RowHistory } from './administration/row-history.ts';
+import type { AuditEvent } from './audit/audit-event.entity.ts';
 import { verifyChain } from './audit/chain.ts';
+import { isSigned, parseCheckpoints } from './audit/checkpoint-file.ts';
 import { readConfig } from './config.ts';
+import { StartError } from './errors.ts';
 import { describeFailure } from './failure.ts';
 import { createLog } from './log.ts';
 import { openStores, type Stores } from './stores.ts';
 
+/** The hashes that trails had, by organisation and then by `seq`. */
+type Seen = Map<string, Map<number, string>>;
+
+const problems = {
+  edited: 'was edited',
+  removed: 'was removed',
+  reordered: 'was reordered',
+  head: 'was the last; the row that says so was changed or removed',
+  replaced: 'was replaced by another one since its checkpoint',
+  cut: 'was cut off since its checkpoint',
+};
+
+function report(line: string): void {
+  console.log(line);
+  process.exitCode = 1;
+}
+
+async function verify(stores: Stores, checkpointFile: string | undefined): Promise<void> {
+  const { database, vault, unlock } = stores;
+  await unlock();
+  const seen = checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile);
+  const organisations = await database.forkAcross().find(Organisation, {}, { orderBy: { id: 'asc' } });
+  const ids = new Set([...organisations.map(({ id }) => id), ...(seen?.keys() ?? [])]);
+  for (const id of ids) {
+    const checkpoints = seen?.get(id);
+    const history = new RowHistory();
+    const onEvent = (event: AuditEvent) => history.add(event);
+    const found = await verifyChain(() => database.fork(id), vault, id, { checkpoints, onEvent });
+    if ('problem' in found) report(`organisation ${id}: event ${found.seq} ${problems[found.problem]}`);
+    else console.log(`organisation ${id}: ${found.events} events, whole`);
+    for await (const line of history.contradictions(database, id)) report(line);
+  }
+  for await (const { table, id } of verifyRows(database, vault)) {
+    report(`${table} ${JSON.stringify(id)}: changed by something else than this server`);
+  }
+}
+
+async function readCheckpoints({ database, vault }: Stores, file: string): Promise<Seen> {
+  const macs = await vault.rowMacs(database.forkAcross());
+  const seen: Seen = new Map();
+  for (const checkpoint of parseCheckpoints(readText(file))) {
+    const { orgId, seq, hash, at } = checkpoint;
+    if (!isSigned(macs, checkpoint))
+      report(`checkpoint of ${at}, organisation ${orgId}: not written by this server`);
+    else seen.set(orgId, (seen.get(orgId) ?? new Map<number, string>()).set(seq, hash));
+  }
+  if (seen.size === 0) throw new StartError(`--checkpoint ${file}: there is no checkpoint in it`);
+  return seen;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StartError(`--checkpoint ${file}: cannot be read (${code ?? 'unknown error'})`);
+  }
+}
+
+function commandLine(): { checkpoint?: string | undefined } {
+  try {
+    return parseArgs({ options: { checkpoint: { type: 'string' } } }).values;
+  } catch {
+    throw new StartError('usage: npm run audit:verify [-- --checkpoint FILE]');
+  }
+}
+
 try {
+  const { checkpoint } = commandLine();
   const stores = await openStores(readConfig(), createLog('silent'));
   try {
-    await verify(stores);
+    await verify(stores, checkpoint);
   } finally {
     await stores.close();
   }
 } catch (error) {
   console.error(`Cannot verify: ${describeFailure(error)}`);
   process.exitCode = 1;
-}
-
-async function verify({ database, vault, checkKeys }: Stores): Promise<void> {
-  await checkKeys();
-  for (const { id } of await database.forkAcross().find(Organisation, {}, { orderBy: { id: 'asc' } })) {
-    const found = await verifyChain(() => database.fork(id), vault, id);
-    if ('problem' in found) {
-      console.log(`organisation ${id}: event ${found.seq} was ${found.problem}`);
-      process.exitCode = 1;
-    } else {
-      console.log(`organisation ${id}: ${found.events} events, whole`);
-    }
-  }
 }

@@ -251,6 +251,54 @@ describe('the chain', () => {
     await tamper(...statements(organisation.orgId));
     expect(await check(organisation.orgId)).toEqual({ seq, problem });
   });
+
+  test.each([
+    [
+      'whose end is cut off and whose head is set back',
+      2,
+      (org: string) => [
+        `delete from audit_event where org_id = '${org}' and seq = 3`,
+        `update audit_head set seq = 2, hash = (select hash from audit_event where org_id = '${org}' and seq = 2)
+          where org_id = '${org}'`,
+      ],
+    ],
+    [
+      'that is emptied and whose head is set back',
+      0,
+      (org: string) => [
+        `delete from audit_event where org_id = '${org}'`,
+        `update audit_head set seq = 0, hash = '' where org_id = '${org}'`,
+      ],
+    ],
+    [
+      'that is emptied with its head',
+      0,
+      (org: string) => [
+        `delete from audit_event where org_id = '${org}'`,
+        `delete from audit_head where org_id = '${org}'`,
+      ],
+    ],
+    ['whose head is gone', 3, (org: string) => [`delete from audit_head where org_id = '${org}'`]],
+    [
+      'with the head of another organisation',
+      3,
+      (org: string) => [
+        `update audit_head set (seq, hash, mac) = (select seq, hash, mac from audit_head other
+          where other.org_id <> '${org}' and other.seq > 0 limit 1) where org_id = '${org}'`,
+      ],
+    ],
+  ])('%s is found out, and nothing is done that it cannot tell of', async (_, seq, statements) => {
+    const organisation = await server.newOrganisation();
+    for (const name of ['a', 'b', 'c']) await make(organisation, name);
+    await tamper(...statements(organisation.orgId));
+    expect(await check(organisation.orgId)).toEqual({ seq, problem: 'head' });
+    const [error] = await errorsOf(organisation.client.request(createMutation, okta({ name: 'd' })));
+    expect(error?.extensions.code).toBe('INTERNAL_SERVER_ERROR');
+    const names = await server
+      .asOwner()
+      .execute('select name from app_connection where org_id = ? order by name', [organisation.orgId]);
+    expect(names).toEqual([{ name: 'a' }, { name: 'b' }, { name: 'c' }]);
+  });
 });
 
 test.runIf(testDatabaseUrl)('npm run audit:verify reads every chain and names what is wrong', async () => {

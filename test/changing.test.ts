@@ -18,6 +18,7 @@ import {
   okta,
 } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { changeRows } from './testkit/stored-rows.ts';
 
 const updateMutation = gql`
   mutation Update($id: UUID!, $input: UpdateOktaConnectionInput!) {
@@ -395,11 +396,9 @@ describe('deleting and restoring', () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     await organisation.client.request(deletion, { id: made.id });
-    await server
-      .asOwner()
-      .execute(`update app_connection set deleted_at = deleted_at - interval '30 days' where id = ?`, [
-        made.id,
-      ]);
+    await changeRows(server, AppConnection, { id: made.id }, () => ({
+      deletedAt: new Date(Date.now() - 30 * 86_400_000),
+    }));
     const [late] = await errorsOf(organisation.client.request(restoration, { id: made.id }));
     expect(late).toMatchObject({
       message: expect.stringMatching(/too long ago/),

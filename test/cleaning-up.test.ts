@@ -103,8 +103,8 @@ test.each([
   [
     'idempotency keys',
     'idempotent_request',
-    `insert into idempotent_request (org_id, caller, key, fingerprint, outcome, created_at)
-     select id, 'key:' || number, number::text, '', '{}', now() - interval '2 days'
+    `insert into idempotent_request (org_id, caller, key, fingerprint, outcome, created_at, mac)
+     select id, 'key:' || number, number::text, '', '{}', now() - interval '2 days', 'none'
      from organisation, generate_series(1, 1050) number where id = '00000000-0000-0000-0000-000000000000'`,
     (signal?: AbortSignal) => forgetRequests({ database: server.database }, signal),
   ],

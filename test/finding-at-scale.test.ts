@@ -12,14 +12,14 @@ const rows = 100_000;
 const fill = `
   insert into app_connection (
     id, org_id, project_id, name, app, method, created_at, updated_at, deleted_at, is_platform_managed_credentials,
-    credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at
+    credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at, mac
   )
   select
     gen_random_uuid(), c.org_id, case when i % 50 = 0 then ?::uuid end, md5(i::text) || '-' || i,
     case when i % 1000 = 0 then 'parcel-depot' else 'okta' end, case when i % 1000 = 0 then 'signed-requests' else 'api-token' end,
     now() - i * interval '1 minute', now() - abs(hashint4(i)) % ${rows} * interval '1 minute',
     case when i % 10 = 9 then now() end, false,
-    '', '{}', '', c.data_key_id, case when i % 1000 = 1 then 'REJECTED' else 'VERIFIED' end, now()
+    '', '{}', '', c.data_key_id, case when i % 1000 = 1 then 'REJECTED' else 'VERIFIED' end, now(), 'none, as they are only read'
   from app_connection c, generate_series(1, ${rows}) i
   where c.org_id = ?`;
 

@@ -86,8 +86,8 @@ test('a readiness check reads a row or two for each root key, however many organ
   const em = server.asOwner();
   const add = (rootKeyId: string, count: number) =>
     em.execute(
-      `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at)
-       select gen_random_uuid(), gen_random_uuid(), 'SEAL', '', '${rootKeyId}', '${rootKeyId}', now()
+      `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at, mac)
+       select gen_random_uuid(), gen_random_uuid(), 'SEAL', '', '${rootKeyId}', '${rootKeyId}', now(), 'none'
        from generate_series(1, ${count})`,
     );
   try {

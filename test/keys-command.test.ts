@@ -39,23 +39,23 @@ test('what hangs on each root key is counted, moved, and then the old one can be
 
   const both = { ...data, ENCRYPTION_KEYS: `${next},${old}` };
   const before = await keys(both, 'status');
-  // Nobody's trail has data keys too.
+  // Nobody's trail has data keys too, and rows are authenticated under one.
   expect([before.code, tableOf(before.stdout)]).toEqual([
     0,
     {
       next: '0 0 the first: it wraps what is new',
-      old: '6 2 in use: it cannot be taken out',
+      old: '7 2 in use: it cannot be taken out',
     },
   ]);
-  expect(before.stdout).toContain('6 data keys are left under other root keys');
+  expect(before.stdout).toContain('7 data keys are left under other root keys');
   await organisation(both, 'Acme');
   expect(tableOf((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
 
   const rotated = await keys(both, 'rotate');
   expect(rotated).toMatchObject({ code: 0, stderr: '' });
-  expect(rotated.stdout).toContain('6 data keys wrapped under "next"');
+  expect(rotated.stdout).toContain('7 data keys wrapped under "next"');
   expect(tableOf(rotated.stdout)).toEqual({
-    next: '9 2 the first: it wraps what is new',
+    next: '10 2 the first: it wraps what is new',
     old: '0 0 not in use: it can be taken out',
   });
   expect(rotated.stdout).toContain(
@@ -81,7 +81,7 @@ test('a root key that is missing is told, and nothing is rotated without it', as
   await organisation({ ...data, ENCRYPTION_KEYS: old }, 'Acme');
   const alone = { ...data, ENCRYPTION_KEYS: next };
   const { code, stdout } = await keys(alone, 'status');
-  expect([code, tableOf(stdout).old]).toEqual([0, '3 0 missing: put it back']);
+  expect([code, tableOf(stdout).old]).toEqual([0, '7 0 missing: put it back']);
   const refused = await keys(alone, 'rotate');
   expect([refused.code, refused.stderr]).toEqual([
     1,

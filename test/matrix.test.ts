@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { ApiKey } from '../src/access/api-key.entity.ts';
 import { type Scope, scopes } from '../src/access/caller.ts';
 import { createApps } from '../src/apps/index.ts';
 import { createSchema } from '../src/graphql/schema.ts';
@@ -8,6 +9,7 @@ import { type Asking, type Operation, type Outcome, operations, type Target } fr
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { changeRows } from './testkit/stored-rows.ts';
 
 const forgetting: Forgetfulness = { isOn: false };
 let server: TestServer;
@@ -188,12 +190,8 @@ describe('lets nobody in', () => {
     target = await newTarget();
     keys.set('an expired key', await target.newKey(scopes, { expiresAt: new Date(Date.now() - 1) }));
     const revoked = await target.newKey(scopes);
-    await server
-      .asOwner()
-      .execute(
-        'update api_key set revoked_at = now() where org_id = ? and project_ids is null and name = ?',
-        [target.orgId, 'Another'],
-      );
+    const where = { orgId: target.orgId, projectIds: null, name: 'Another' };
+    await changeRows(server, ApiKey, where, () => ({ revokedAt: new Date() }));
     keys.set('a revoked key', revoked);
     keys.set('no key', undefined);
   });

@@ -97,6 +97,7 @@ test('after they were read again, the first of the root keys wraps what is new, 
   writeFileSync(file, old);
   const stores = await openStores(readConfig({ ...data, ENCRYPTION_KEYS_FILE: file }), createLog('silent'));
   stack.defer(() => stores.close());
+  await stores.unlock();
   const { database, vault } = stores;
   const rootKeyOf = async (orgId: string) => {
     const em = database.forkAcross();

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { IdempotentRequest } from '../src/connections/idempotency.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { changeRows } from './testkit/stored-rows.ts';
 
 const trusted = new Set<string>();
 let server: TestServer;
@@ -133,12 +135,9 @@ describe('another request under the same idempotency key', () => {
       client: server.clientFor(await organisation.newKey(['connections:write', 'connections:read'])),
     };
     await create(another, { name: 'two', idempotencyKey });
-    await server
-      .asOwner()
-      .execute(
-        `update idempotent_request set created_at = created_at - interval '25 hours' where org_id = ?`,
-        [organisation.orgId],
-      );
+    await changeRows(server, IdempotentRequest, { orgId: organisation.orgId }, () => ({
+      createdAt: new Date(Date.now() - 25 * 3_600_000),
+    }));
     expect((await create(organisation, { name: 'three', idempotencyKey })).id).not.toBe(id);
   });
 

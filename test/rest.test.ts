@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addOrganisation, firstOrganisation } from '../src/access/organisations.ts';
+import { firstOrganisation } from '../src/access/organisations.ts';
+import { addOrganisation } from '../src/administration/organisations.ts';
 import { okta as oktaApp } from '../src/apps/okta/okta.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { rateLimited, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';

@@ -7,6 +7,7 @@ import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { changeRows } from './testkit/stored-rows.ts';
 import { subscribe } from './testkit/watch.ts';
 
 // Keys go out of use within seconds, and the machine may be busy.
@@ -126,16 +127,16 @@ describe('a revoked key', () => {
       ['CREATE_API_KEY', attempts[0]],
       ['REVOKE_API_KEY', attempts[1]],
     ] as const) {
-      for (const end of ['revoked_at', 'expires_at']) {
+      for (const end of ['revokedAt', 'expiresAt']) {
         // Who is believed for how long is a matter of time: on a busy machine, it may take another try.
         await until(`a key is refused that is still believed: ${expected}`, async () => {
           const { key, apiKey } = await createKey(client);
           await viewerOf(server.clientFor(key));
-          await server.asOwner().execute(`update api_key set ${end} = now() where id = '${apiKey.id}'`);
+          await changeRows(server, ApiKey, { id: apiKey.id }, () => ({ [end]: new Date() }));
           const [error] = await errorsOf(attempt?.(key) ?? Promise.resolve());
           expect(error?.extensions.code).toBe('UNAUTHENTICATED');
           expect(error?.message).toBe(
-            `This API key has ${end === 'revoked_at' ? 'been revoked' : 'expired'}.`,
+            `This API key has ${end === 'revokedAt' ? 'been revoked' : 'expired'}.`,
           );
           const told = (await eventsOf(client)).find(({ keyId }) => keyId === apiKey.id);
           return (told?.action === expected && told.outcome === 'UNAUTHENTICATED') || undefined;

@@ -142,6 +142,9 @@ describe('keys are rotated', () => {
       expect(rotated.sealKeys).toBeGreaterThan(0);
       ids.push(await make('after'));
 
+      const retired = { orgId, purpose: 'SEAL', retiredAt: { $ne: null } } as const;
+      const destroyed = await server.asOwner().find(DataKey, retired);
+      expect(destroyed.map(({ wrapped }) => wrapped)).toEqual(['']);
       const active = { orgId, purpose: 'SEAL', retiredAt: null } as const;
       const { id: dataKeyId } = await server.asOwner().findOneOrFail(DataKey, active);
       const rows = await server.asOwner().find(AppConnection, { orgId });
@@ -321,7 +324,14 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     const { text } = await server.vault.seal(server.asOwner(), whose, another);
     const update = server.asOwner();
     await update.begin();
-    await update.execute('update app_connection set sealed_credentials = ? where id = ?', [text, id]);
+    const row = await server
+      .asOwner()
+      .findOneOrFail(AppConnection, { id }, { populate: ['sealedCredentials', 'mac'] });
+    const macs = await server.vault.rowMacs(update);
+    const { mac } = macs.signed(update, AppConnection, { ...row, sealedCredentials: text });
+    await update.execute('update app_connection set sealed_credentials = ?, mac = ? where id = ?', [
+      ...[text, mac, id],
+    ]);
     await using rotation = rotate();
     await until('the rotation waits', async () => (await waiting(server)) === 1 || undefined);
     await update.commit();

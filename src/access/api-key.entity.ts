@@ -1,5 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { keptApart } from '../database/policies.ts';
+import { authenticateRows } from '../secrets/row-macs.ts';
 import type { Scope } from './caller.ts';
 import { Organisation } from './organisation.entity.ts';
 
@@ -17,15 +18,24 @@ const ApiKeySchema = defineEntity({
     /** The projects that it is limited to; null for all of the organisation. */
     projectIds: p.type('uuid[]').$type<string[]>().nullable(),
     createdAt: p.datetime(3),
+    /** `Caller.id` of who made it; null for the operator, or when that is not known. */
+    createdBy: p.text().nullable(),
     /** From then on it lets nobody in; null for never. */
     expiresAt: p.datetime(3).nullable(),
     /** Set once it has been revoked. */
     revokedAt: p.datetime(3).nullable(),
     /** When it was last used, to the minute; null if it never was. */
     lastUsedAt: p.datetime(3).nullable(),
+    mac: p
+      .text()
+      .hidden()
+      .onCreate(() => ''),
   },
 });
 
 /** The bearer credential of a caller. */
 export class ApiKey extends ApiKeySchema.class {}
 ApiKeySchema.setClass(ApiKey);
+authenticateRows(ApiKey, {
+  lastUsedAt: 'It is shown and decides nothing, and is written while the key is used.',
+});

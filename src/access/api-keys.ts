@@ -2,6 +2,7 @@ import { hash, randomBytes, randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { Secret } from '../secrets/secret.ts';
+import type { Vault } from '../secrets/vault.ts';
 import { ApiKey } from './api-key.entity.ts';
 import type { Scope } from './caller.ts';
 import { SignInFailure } from './sign-in-failure.ts';
@@ -60,6 +61,8 @@ export interface NewApiKey {
   projectIds?: readonly string[] | null | undefined;
   /** Absent or null: never. */
   expiresAt?: Date | null | undefined;
+  /** `Caller.id` of who makes it; absent: the operator. */
+  createdBy?: string | undefined;
 }
 
 /** Adds an API key to an organisation, of which only a SHA-256 is stored; the caller flushes. */
@@ -72,15 +75,21 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
     scopes: [...new Set(options.scopes)],
     projectIds: options.projectIds ? [...new Set(options.projectIds)] : null,
     createdAt: new Date(),
+    createdBy: options.createdBy ?? null,
     expiresAt: options.expiresAt ?? null,
     revokedAt: null,
     lastUsedAt: null,
   });
 }
 
-/** The stored record of a key, also of one that lets nobody in any more, or null when it is nobody's. */
-export async function findApiKey(em: EntityManager, key: Secret): Promise<ApiKey | null> {
-  return em.findOne(ApiKey, { hash: hashOf(key) });
+/**
+ * The stored record of a key, also of one that lets nobody in any more, or null when it is nobody's. A record that was
+ * changed by something else than this server is nobody's.
+ */
+export async function findApiKey(em: EntityManager, vault: Vault, key: Secret): Promise<ApiKey | null> {
+  const found = await em.findOne(ApiKey, { hash: hashOf(key) });
+  const macs = await vault.rowMacs(em);
+  return found && macs.isAuthentic(em, ApiKey, found) ? found : null;
 }
 
 /** Whether a key lets its holder in. */

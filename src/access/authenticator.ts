@@ -2,6 +2,7 @@ import type { Database } from '../database/database.ts';
 import { isOutage } from '../database/outage.ts';
 import { remember } from '../remember.ts';
 import { Secret } from '../secrets/secret.ts';
+import type { Vault } from '../secrets/vault.ts';
 import { ApiKey } from './api-key.entity.ts';
 import { assertGood, assertNotMistyped, findApiKey, hashOf } from './api-keys.ts';
 import { Caller } from './caller.ts';
@@ -18,12 +19,14 @@ const minuteMs = 60_000;
 /** Finds out who asks, by an API key or, where there is an identity provider, by its token. */
 export class Authenticator {
   readonly #database: Database;
+  readonly #vault: Vault;
   readonly #tokens: TokenVerifier | undefined;
   /** Callers by the hash of their credential. */
   readonly #believed = new Map<string, { caller: Caller; until: number }>();
 
-  constructor(database: Database, tokens?: TokenVerifier) {
+  constructor(database: Database, vault: Vault, tokens?: TokenVerifier) {
     this.#database = database;
+    this.#vault = vault;
     this.#tokens = tokens;
   }
 
@@ -59,7 +62,7 @@ export class Authenticator {
   async #byKey(key: Secret): Promise<Caller> {
     assertNotMistyped(key);
     const em = this.#database.forkAcross();
-    const found = await findApiKey(em, key);
+    const found = await findApiKey(em, this.#vault, key);
     if (!found) throw new SignInFailure('No such API key.');
     const { id: keyId, orgId, scopes, expiresAt } = found;
     assertGood(found);

@@ -1,5 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { keptApart } from '../database/policies.ts';
+import { authenticateRows } from '../secrets/row-macs.ts';
 
 const OrganisationSchema = defineEntity({
   name: 'Organisation',
@@ -28,6 +29,10 @@ const ProjectSchema = defineEntity({
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),
     name: p.text(),
     createdAt: p.datetime(3),
+    mac: p
+      .text()
+      .hidden()
+      .onCreate(() => ''),
   },
   uniques: [{ name: projectNameIndex, properties: ['orgId', 'name'] }],
 });
@@ -35,3 +40,4 @@ const ProjectSchema = defineEntity({
 /** A workspace in an organisation. */
 export class Project extends ProjectSchema.class {}
 ProjectSchema.setClass(Project);
+authenticateRows(Project);

@@ -43,6 +43,7 @@ export async function countKeys(database: Database, { ids, primaryId }: Keyring)
       from data_key left join
         (select data_key_id, count(*) as connections from app_connection group by data_key_id) as sealed
         on data_key_id = id
+      where root_key_id <> ''
       group by root_key_id order by root_key_id`,
     [primaryId, primaryId],
   );

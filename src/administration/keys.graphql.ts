@@ -3,7 +3,7 @@ import { pageSize } from '../connections/input.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import { createApiKeyRule } from './input.ts';
-import { apiKeyCursor, createApiKey, listApiKeys, revokeApiKey } from './keys.ts';
+import { apiKeyCursor, createApiKey, listApiKeys, type RevokedApiKeys, revokeApiKey } from './keys.ts';
 import type { AdministrationTypes } from './types.graphql.ts';
 
 /** Making, listing and revoking API keys. */
@@ -40,10 +40,15 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
         }),
       }),
     });
-  const Revoked = builder.objectRef<{ apiKey: ApiKey }>('RevokeApiKeyPayload').implement({
+  const Revoked = builder.objectRef<RevokedApiKeys>('RevokeApiKeyPayload').implement({
     description: 'What was revoked.',
     fields: (t) => ({
       apiKey: t.expose('apiKey', { type: Key, description: 'The API key as it is now.' }),
+      revokedApiKeys: t.field({
+        type: [Key],
+        description: 'Every API key that was revoked by this; none that had been revoked before.',
+        resolve: ({ revoked }) => revoked,
+      }),
     }),
   });
   const Page = types.definePage<ApiKey>('ApiKeyPage', 'Part of the API keys, the newest first.', Key);
@@ -62,10 +67,18 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
       description:
         'Revokes an API key: within five seconds it lets nobody in, on any server. The last one that can administer the ' +
         'whole organisation stays. Needs the scope access:admin.',
-      args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the key.' }) },
-      resolve: async (_, { id }, context) => ({
-        apiKey: await revokeApiKey(context.administration, callerOf(context), id),
-      }),
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the key.' }),
+        andWhatItMade: t.arg.boolean({
+          required: true,
+          defaultValue: false,
+          description:
+            'Whether to revoke also every key that it has made, and that those have made, and so on: for a key that was ' +
+            'stolen. All are revoked, or none.',
+        }),
+      },
+      resolve: (_, { id, andWhatItMade }, context) =>
+        revokeApiKey(context.administration, callerOf(context), id, andWhatItMade),
     }),
   }));
   builder.queryField('apiKeys', (t) =>

@@ -5,9 +5,10 @@ import { addApiKey, assertGood, generateApiKey } from '../access/api-keys.ts';
 import { type Caller, scopes } from '../access/caller.ts';
 import { Project } from '../access/organisation.entity.ts';
 import { auditForbidden, auditRefusals } from '../audit/audited.ts';
-import { appendEvent } from '../audit/chain.ts';
+import { appendEvent, appendEvents, tell } from '../audit/chain.ts';
 import { moment } from '../connections/input.ts';
 import { type Issue, Problem } from '../errors.ts';
+import type { RowMacs } from '../secrets/row-macs.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { CreateApiKey } from './input.ts';
 import { cursorRule, decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
@@ -45,10 +46,10 @@ export async function createApiKey(
     assertHeld(caller, input);
     const { orgId } = caller;
     return parts.database.fork(orgId).transactional(async (em) => {
-      await assertStillGood(em, caller);
+      await assertStillGood(em, await parts.vault.rowMacs(em), caller);
       await assertProjects(em, orgId, input.projectIds ?? []);
       const key = generateApiKey();
-      const apiKey = addApiKey(em, { ...input, orgId, key });
+      const apiKey = addApiKey(em, { ...input, orgId, key, createdBy: caller.id });
       await em.flush();
       await appendEvent(em, parts, {
         ...{ ...caller.actor, ...attempt, apiKeyId: apiKey.id, outcome: 'OK' },
@@ -59,34 +60,62 @@ export async function createApiKey(
   });
 }
 
+/** What a revocation has changed. */
+export interface RevokedApiKeys {
+  /** The key that was named, as it is now. */
+  apiKey: ApiKey;
+  /** The keys that were revoked just now; none of those that were revoked before. */
+  revoked: ApiKey[];
+}
+
 /**
  * Revokes an API key, on every server within five seconds. To revoke it again changes nothing.
  *
- * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR`, `UNAUTHENTICATED` (the caller's key was revoked
- *   meanwhile)
+ * @param andWhatItMade whether to revoke in the same transaction every key that it has made, and that those have made, and
+ *   so on: a thief may have made them
+ * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` (nothing is revoked then), `UNAUTHENTICATED` (the caller's
+ *   key was revoked meanwhile)
  */
-export async function revokeApiKey(parts: AdministrationParts, caller: Caller, id: string): Promise<ApiKey> {
+export async function revokeApiKey(
+  parts: AdministrationParts,
+  caller: Caller,
+  id: string,
+  andWhatItMade = false,
+): Promise<RevokedApiKeys> {
   const attempt = { action: 'REVOKE_API_KEY', apiKeyId: id } as const;
-  const revoked = await auditRefusals(parts, caller, attempt, async () => {
+  const result = await auditRefusals(parts, caller, attempt, async () => {
     caller.assertMay('access:admin');
     return parts.database.fork(caller.orgId).transactional(async (em) => {
-      const administrators = await lockAdministrators(em, caller, id);
-      await assertStillGood(em, caller);
+      const macs = await parts.vault.rowMacs(em);
+      const keys = await lockKeys(em, caller, id, andWhatItMade);
+      await assertStillGood(em, macs, caller);
       const apiKey = await em.findOne(ApiKey, { $and: [{ id }, visibleTo(caller)] });
       if (!apiKey) throw noSuchKey();
-      if (apiKey.revokedAt) return apiKey;
-      if (administrators.length === 1 && administrators[0] === apiKey) throw lastAdministrator();
-      apiKey.revokedAt = new Date();
+      const isAuthentic = (key: ApiKey) => macs.isAuthentic(em, ApiKey, key);
+      const revoked = [apiKey, ...(andWhatItMade ? madeBy(apiKey, keys).filter(isAuthentic) : [])].filter(
+        ({ revokedAt }) => !revokedAt,
+      );
+      const administrators = keys.filter((key) => isLastingAdministrator(key) && isAuthentic(key));
+      const isOneOfThem = revoked.some((key) => administrators.includes(key));
+      if (isOneOfThem && administrators.every((key) => revoked.includes(key))) throw lastAdministrator();
+      const revokedAt = new Date();
+      for (const key of revoked) {
+        macs.verify(em, ApiKey, key);
+        key.revokedAt = revokedAt;
+      }
       await em.flush();
-      await appendEvent(em, parts, {
-        ...{ ...caller.actor, ...attempt, targetName: apiKey.name, outcome: 'OK' },
-        fields: ['revokedAt'],
-      });
-      return apiKey;
+      const events = revoked.map(({ id: apiKeyId, name: targetName }) =>
+        tell({
+          ...{ ...caller.actor, action: 'REVOKE_API_KEY', apiKeyId, targetName },
+          ...{ outcome: 'OK', fields: ['revokedAt'] },
+        }),
+      );
+      if (events.length > 0) await appendEvents(em, parts, caller.orgId, events);
+      return { apiKey, revoked };
     });
   });
   parts.authenticator.forget();
-  return revoked;
+  return result;
 }
 
 /**
@@ -156,9 +185,12 @@ function assertHeld(caller: Caller, { scopes: granted, projectIds, expiresAt }: 
 }
 
 /** Whoever was revoked a moment ago may still be believed, but is to leave no key behind and to take none along. */
-async function assertStillGood(em: EntityManager, { orgId, keyId }: Caller): Promise<void> {
+async function assertStillGood(em: EntityManager, macs: RowMacs, { orgId, keyId }: Caller): Promise<void> {
   if (keyId === null) return;
-  assertGood(await em.findOneOrFail(ApiKey, { id: keyId, orgId }, { lockMode: LockMode.PESSIMISTIC_READ }));
+  const lockMode = LockMode.PESSIMISTIC_READ;
+  const apiKey = await em.findOneOrFail(ApiKey, { id: keyId, orgId }, { lockMode });
+  macs.verify(em, ApiKey, apiKey);
+  assertGood(apiKey);
 }
 
 async function assertProjects(em: EntityManager, orgId: string, ids: readonly string[]): Promise<void> {
@@ -174,22 +206,47 @@ async function assertProjects(em: EntityManager, orgId: string, ids: readonly st
 }
 
 /**
- * The keys that can do everything, everywhere and for ever. Until the transaction ends, nobody else revokes one of them,
- * nor the caller's own, nor the one with this id: all are locked at once and in one order, so that those who revoke each
+ * The organisation's keys that matter for a revocation: those that can do everything, everywhere and for ever, and the one
+ * with this id; or all, with what they have made. Until the transaction ends, nobody else revokes one of them, nor the
+ * caller's own, and none of them makes another: all are locked at once and in one order, so that those who revoke each
  * other wait in line.
  */
-async function lockAdministrators(
+async function lockKeys(
   em: EntityManager,
   { orgId, keyId }: Caller,
   id: string,
+  all: boolean,
 ): Promise<ApiKey[]> {
   const lasting = { revokedAt: null, expiresAt: null, projectIds: null, scopes: { $contains: [...scopes] } };
-  await em.find(
-    ApiKey,
-    { orgId, $or: [lasting, { id: { $in: keyId === null ? [id] : [id, keyId] } }] },
-    { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE },
-  );
-  return em.find(ApiKey, { orgId, ...lasting });
+  const wanted = {
+    orgId,
+    ...(!all && { $or: [lasting, { id: { $in: keyId === null ? [id] : [id, keyId] } }] }),
+  };
+  const lock = (where: FilterQuery<ApiKey>) =>
+    em.find(ApiKey, where, { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true });
+  const locked = await lock(wanted);
+  // A key that was locked last may have made another one meanwhile, and that again another one.
+  for (let isNew = all; isNew; ) {
+    const more = await lock({ orgId, id: { $nin: locked.map((key) => key.id) } });
+    locked.push(...more);
+    isNew = more.length > 0;
+  }
+  return locked;
+}
+
+/** The keys that a key has made, and that those have made, and so on. */
+function madeBy(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
+  const makers = new Set([apiKey]);
+  // A set goes on to what is added to it meanwhile.
+  for (const { id } of makers) {
+    for (const key of keys) if (key.createdBy === `key:${id}`) makers.add(key);
+  }
+  makers.delete(apiKey);
+  return [...makers];
+}
+
+function isLastingAdministrator({ revokedAt, expiresAt, projectIds, scopes: granted }: ApiKey): boolean {
+  return !revokedAt && !expiresAt && !projectIds && scopes.every((scope) => granted.includes(scope));
 }
 
 /** The names of what was given; of the scopes, which. */

@@ -1,12 +1,32 @@
+import { randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { ApiKey } from '../access/api-key.entity.ts';
 import { addApiKey, generateApiKey } from '../access/api-keys.ts';
 import { type Scope, scopes } from '../access/caller.ts';
-import { Organisation } from '../access/organisation.entity.ts';
-import { addOrganisation, type NewOrganisation, nobodyId } from '../access/organisations.ts';
+import { Organisation, Project } from '../access/organisation.entity.ts';
+import { type NewOrganisation, nobodyId } from '../access/organisations.ts';
+import { AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditParts, appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
+import type { Vault } from '../secrets/vault.ts';
 import type { MadeApiKey } from './keys.ts';
+
+/** Adds an organisation with its data keys, a first project and an administrator's API key; the caller flushes. */
+export async function addOrganisation(
+  em: EntityManager,
+  vault: Vault,
+  options: NewOrganisation,
+): Promise<{ orgId: string; projectId: string; apiKey: ApiKey }> {
+  const orgId = options.id ?? randomUUID();
+  const projectId = options.projectId ?? randomUUID();
+  const createdAt = new Date();
+  em.create(Organisation, { id: orgId, name: options.name, createdAt });
+  em.create(Project, { id: projectId, orgId, name: options.projectName, createdAt });
+  em.create(AuditHead, { orgId, seq: 0, hash: '' });
+  await vault.addDataKeys(em, orgId);
+  const apiKey = addApiKey(em, { orgId, name: 'Administrator', key: options.administratorKey, scopes });
+  return { orgId, projectId, apiKey };
+}
 
 /** What the operator does from the shell is done with no API key and no token. */
 export const operator = { keyId: null, subject: null };
@@ -54,4 +74,12 @@ export async function grantApiKey(
     fields: ['name', ...grant.scopes.map((scope) => `scopes.${scope}`)],
   });
   return { apiKey, key };
+}
+
+/** Adds the organisation of strangers, if it is not there; the caller flushes. */
+export async function addNobody(em: EntityManager, vault: Vault): Promise<void> {
+  if ((await em.count(Organisation, { id: nobodyId })) > 0) return;
+  em.create(Organisation, { id: nobodyId, name: 'Nobody', createdAt: new Date() });
+  em.create(AuditHead, { orgId: nobodyId, seq: 0, hash: '' });
+  await vault.addDataKeys(em, nobodyId);
 }

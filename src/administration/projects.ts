@@ -58,6 +58,7 @@ export async function renameProject(
           remedy: 'Check the id; `projects` lists the projects that there are.',
         });
       }
+      (await parts.vault.rowMacs(em)).verify(em, Project, project);
       if (project.name === name) return project;
       project.name = name;
       await em.flush();

@@ -52,6 +52,12 @@ export function defineAdministrationTypes(builder: Builder) {
         resolve: ({ projectIds }) => projectIds,
       }),
       createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
+      createdBy: t.exposeString('createdBy', {
+        nullable: true,
+        description:
+          'What made it: `key:` and the id of an API key, or `subject:` and whom the identity provider names; null for the ' +
+          'operator, and when it is not known.',
+      }),
       expiresAt: t.expose('expiresAt', {
         type: 'DateTime',
         nullable: true,

@@ -2,6 +2,7 @@ import { defineEntity, p } from '@mikro-orm/core';
 import { Organisation } from '../access/organisation.entity.ts';
 import { keptApart } from '../database/policies.ts';
 import type { ErrorCode } from '../errors.ts';
+import { authenticateRows } from '../secrets/row-macs.ts';
 
 /** What somebody did, or tried to do. */
 export const auditActions = {
@@ -23,6 +24,8 @@ export const auditActions = {
   REVOKE_API_KEY: 'An API key was to be revoked.',
   READ_API_KEYS: 'API keys were to be read. Only refusals are kept.',
   READ_AUDIT_EVENTS: 'The audit trail was to be read. Only refusals are kept.',
+  AUTHENTICATE_ROWS:
+    'The server began to authenticate rows of the database. Rows that an older version had stored were taken as they were.',
   SIGN_IN: 'A credential was refused. Kept at most once a minute for each credential.',
 } as const;
 
@@ -91,9 +94,14 @@ const AuditHeadSchema = defineEntity({
     seq: p.integer(),
     /** The hash of the last one; empty while there is none. */
     hash: p.text(),
+    mac: p
+      .text()
+      .hidden()
+      .onCreate(() => ''),
   },
 });
 
-/** The end of an organisation's chain of events; whoever adds one holds its lock. */
+/** The end of an organisation's chain of events, made with the organisation; whoever adds an event holds its lock. */
 export class AuditHead extends AuditHeadSchema.class {}
 AuditHeadSchema.setClass(AuditHead);
+authenticateRows(AuditHead);

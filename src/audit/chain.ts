@@ -76,13 +76,15 @@ export async function appendEvents(
   const [first, condition] = change
     ? [`with made as (${change.sql} returning 1)`, 'where (select count(*) from made) > 0']
     : ['', ''];
-  // Makes the head if it is not there, and in any case locks it and says where it is.
-  const head = await em.execute<{ seq: number; hash: string }>(
-    `${first} insert into audit_head (org_id, seq, hash) select ?::uuid, 0, '' ${condition}
-     on conflict (org_id) do update set seq = audit_head.seq returning seq, hash`,
+  // Locks the head and says where it is. If it is gone, what is put in its place has no MAC, and nothing is appended to it.
+  const head = await em.execute<Pick<AuditHead, 'seq' | 'hash' | 'mac'>>(
+    `${first} insert into audit_head (org_id, seq, hash, mac) select ?::uuid, 0, '', '' ${condition}
+     on conflict (org_id) do update set seq = audit_head.seq returning seq, hash, mac`,
     [...(change?.params ?? []), orgId],
     'get',
   );
+  const macs = await vault.rowMacs(em);
+  macs.verify(em, AuditHead, { orgId, ...head });
   const rows = [];
   let { seq, hash } = head;
   for (const event of events) {
@@ -108,17 +110,27 @@ export async function appendEvents(
     hash = await hashOf(em, vault, complete);
     rows.push({ ...complete, hash });
   }
+  const { mac } = macs.signed(em, AuditHead, { orgId, seq, hash });
   const move = {
-    sql: 'update audit_head set seq = ?, hash = ? where org_id = ?',
-    params: [seq, hash, orgId],
+    sql: 'update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?',
+    params: [seq, hash, mac, orgId],
   };
   return database.announce(em, orgId, [insertOf(em, AuditEvent, rows), move], look);
 }
 
-/** What is wrong with a chain, first of all. */
+/** The first fault of a trail. */
 export interface BrokenChain {
   seq: number;
-  problem: 'edited' | 'removed' | 'reordered';
+  /** `head`: the row that says how long the trail is was changed or removed. `replaced` and `cut`: by a checkpoint. */
+  problem: 'edited' | 'removed' | 'reordered' | 'head' | 'replaced' | 'cut';
+}
+
+/** What a trail is compared with while it is read. */
+export interface VerifyOptions {
+  /** Hashes of events that were seen earlier, by their `seq`. */
+  checkpoints?: ReadonlyMap<number, string> | undefined;
+  /** Is called with each event that is whole. */
+  onEvent?: (event: AuditEvent) => void;
 }
 
 const batchSize = 1_000;
@@ -128,6 +140,7 @@ export async function verifyChain(
   fork: () => EntityManager,
   vault: Vault,
   orgId: string,
+  { checkpoints = new Map(), onEvent }: VerifyOptions = {},
 ): Promise<{ events: number } | BrokenChain> {
   let previous = '';
   let expected = 1;
@@ -144,14 +157,30 @@ export async function verifyChain(
         return { seq: event.seq, problem: await whatHappened(em, vault, event) };
       }
       if (event.previousHash !== previous) return { seq: event.seq, problem: 'reordered' };
+      const seen = checkpoints.get(event.seq);
+      if (seen !== undefined && seen !== event.hash) return { seq: event.seq, problem: 'replaced' };
+      onEvent?.(event);
       previous = event.hash;
       expected += 1;
     }
   }
-  const head = await fork().findOne(AuditHead, { orgId });
-  if ((head?.seq ?? 0) >= expected) return { seq: expected, problem: 'removed' };
-  if ((head?.hash ?? '') !== previous) return { seq: expected - 1, problem: 'edited' };
+  if (Math.max(0, ...checkpoints.keys()) >= expected) return { seq: expected, problem: 'cut' };
+  const head = await authenticHead(fork(), vault, orgId);
+  if (!head) return { seq: expected - 1, problem: 'head' };
+  if (head.seq >= expected) return { seq: expected, problem: 'removed' };
+  if (head.hash !== previous) return { seq: expected - 1, problem: 'edited' };
   return { events: expected - 1 };
+}
+
+/** The end of an organisation's trail, or null when its row is not as a server wrote it; then the log says so. */
+export async function authenticHead(
+  em: EntityManager,
+  vault: Vault,
+  orgId: string,
+): Promise<AuditHead | null> {
+  const head = await em.findOne(AuditHead, { orgId });
+  const macs = await vault.rowMacs(em);
+  return head && macs.isAuthentic(em, AuditHead, head) ? head : null;
 }
 
 /** An event that would be whole at another place was moved; any other was edited. */
@@ -160,8 +189,8 @@ async function whatHappened(
   vault: Vault,
   event: AuditEvent,
 ): Promise<BrokenChain['problem']> {
-  const head = await em.findOne(AuditHead, { orgId: event.orgId });
-  for (let seq = 1; seq <= (head?.seq ?? 0); seq += 1) {
+  const head = await authenticHead(em, vault, event.orgId);
+  for (let seq = 1; seq <= (head?.seq ?? event.seq); seq += 1) {
     if (event.hash === (await hashOf(em, vault, event, seq))) return 'reordered';
   }
   return 'edited';

@@ -3,6 +3,7 @@ import { Organisation, Project } from '../access/organisation.entity.ts';
 import { keptApart } from '../database/policies.ts';
 import type { ErrorCode } from '../errors.ts';
 import { DataKey } from '../secrets/data-key.entity.ts';
+import { authenticateRows } from '../secrets/row-macs.ts';
 
 /** What can come of asking the app. */
 export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE'] as const;
@@ -54,6 +55,12 @@ const AppConnectionSchema = defineEntity({
     verificationMessage: p.text().nullable(),
     verificationRemedy: p.text().nullable(),
     upstreamRequestId: p.text().nullable(),
+    // Read only where the row is verified, which takes the sealed credentials too.
+    mac: p
+      .text()
+      .hidden()
+      .lazy()
+      .onCreate(() => ''),
   },
   uniques: [
     {
@@ -88,6 +95,19 @@ const AppConnectionSchema = defineEntity({
 /** A connection to a third-party product. */
 export class AppConnection extends AppConnectionSchema.class {}
 AppConnectionSchema.setClass(AppConnection);
+
+const ofTheLastCheck = 'It is shown and decides nothing, and is written whenever the app is asked.';
+authenticateRows(AppConnection, {
+  account: ofTheLastCheck,
+  verificationStatus: ofTheLastCheck,
+  verificationCheckedAt: ofTheLastCheck,
+  lastVerifiedAt: ofTheLastCheck,
+  failingSince: ofTheLastCheck,
+  verificationCode: ofTheLastCheck,
+  verificationMessage: ofTheLastCheck,
+  verificationRemedy: ofTheLastCheck,
+  upstreamRequestId: ofTheLastCheck,
+});
 
 /** What is read for a list in which nobody asks for more, which is as much again. */
 export const connectionBasics = [

@@ -3,7 +3,7 @@ import type { Caller } from '../access/caller.ts';
 import type { AuditAction } from '../audit/audit-event.entity.ts';
 import { appendEvent } from '../audit/chain.ts';
 import { Problem } from '../errors.ts';
-import type { AppConnection } from './app-connection.entity.ts';
+import { AppConnection } from './app-connection.entity.ts';
 import type { ConnectionParts } from './parts.ts';
 import { type FindOptions, findConnection } from './read.ts';
 
@@ -19,7 +19,7 @@ export interface ChangeTarget {
 export interface Change {
   target: ChangeTarget;
   action: AuditAction;
-  find?: FindOptions;
+  find?: Pick<FindOptions, 'deleted'>;
   /** Makes the change, and gives the names of the fields that it changed; none, if there was nothing to change. */
   apply: (connection: AppConnection, em: EntityManager) => string[];
   /** What else belongs to the change once it is stored: what is kept for when the request is repeated. */
@@ -30,6 +30,7 @@ export interface Change {
  * Changes one connection in one transaction, while nobody else can; every change makes the version one more.
  *
  * @throws Problem `NOT_FOUND`, `VERSION_CONFLICT`
+ * @throws MacMismatch when the row is not as this server wrote it
  */
 export async function changeConnection(
   parts: ConnectionParts,
@@ -38,7 +39,10 @@ export async function changeConnection(
 ): Promise<AppConnection> {
   const { id, app } = target;
   return parts.database.fork(caller.orgId).transactional(async (em) => {
-    const connection = await findConnection(em, caller, { id, ...(app && { app }) }, { ...find, lock: true });
+    const where = { id, ...(app && { app }) };
+    const connection = await findConnection(em, caller, where, { ...find, withSecrets: true, lock: true });
+    // What an editor of the database has written would be signed with the change.
+    (await parts.vault.rowMacs(em)).verify(em, AppConnection, connection);
     assertVersion(connection, target);
     const fields = apply(connection, em);
     if (fields.length > 0) {

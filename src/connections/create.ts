@@ -60,7 +60,7 @@ async function make(
   const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
   const credentials = part(method, input.credentials);
   assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, credentials.public, credentialsPath);
-  await assertProject(parts.database, place);
+  await assertProject(parts, place);
   await assertNameFree(parts.database, place, input.name, namePath);
 
   const diagnosis = await judge(await outboundFor(parts, caller), { app, method }, credentials, signal);

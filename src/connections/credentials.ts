@@ -109,7 +109,9 @@ export async function sealUnderActiveKey(
       parts.vault.forgetSealKey(connection.orgId);
       const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
       const { text, dataKeyId } = await parts.vault.seal(em, binding, credentials.secret);
-      const columns = { sealedCredentials: text, dataKeyId };
+      const sealed = { sealedCredentials: text, dataKeyId };
+      const macs = await parts.vault.rowMacs(em);
+      const columns = { ...sealed, mac: macs.signed(em, AppConnection, { ...connection, ...sealed }).mac };
       await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
       Object.assign(connection, columns);
     }
@@ -117,8 +119,9 @@ export async function sealUnderActiveKey(
 }
 
 /**
- * The credentials of a stored connection, secrets included; its sealed column has to be loaded.
+ * The credentials of a stored connection, secrets included; it has to be loaded with its secrets.
  *
+ * @throws MacMismatch when the row is not as this server wrote it
  * @throws SealBroken when they do not open
  */
 export async function openCredentials(
@@ -126,6 +129,7 @@ export async function openCredentials(
   em: EntityManager,
   connection: AppConnection,
 ): Promise<Credentials> {
+  (await parts.vault.rowMacs(em)).verify(em, AppConnection, connection);
   const { publicCredentials, sealedCredentials, dataKeyId } = connection;
   const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
   const secret = await parts.vault.open(em, binding, { text: sealedCredentials, dataKeyId });

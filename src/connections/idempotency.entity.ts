@@ -1,6 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import { Organisation } from '../access/organisation.entity.ts';
 import { keptApart } from '../database/policies.ts';
+import { authenticateRows } from '../secrets/row-macs.ts';
 
 const IdempotentRequestSchema = defineEntity({
   name: 'IdempotentRequest',
@@ -17,9 +18,14 @@ const IdempotentRequestSchema = defineEntity({
     /** What was answered, which holds no secret. */
     outcome: p.json<Record<string, unknown>>(),
     createdAt: p.datetime(3).index('idempotent_request_created'),
+    mac: p
+      .text()
+      .hidden()
+      .onCreate(() => ''),
   },
 });
 
 /** A request that was carried out, kept for a day so that it can be repeated without doing it twice. */
 export class IdempotentRequest extends IdempotentRequestSchema.class {}
 IdempotentRequestSchema.setClass(IdempotentRequest);
+authenticateRows(IdempotentRequest);

@@ -42,12 +42,14 @@ export async function once<T>(
   // Whoever has put a token where the key belongs finds it nowhere, as everywhere else.
   const name = { orgId, caller: caller.id, key: await fingerprintOf({ idempotencyKey: key }) };
   const fingerprint = await fingerprintOf(request);
+  const macs = await vault.rowMacs(database.fork(orgId));
 
   const find = async (): Promise<{ result: T } | undefined> => {
     const done = await database
       .fork(orgId)
       .findOne(IdempotentRequest, { ...name, createdAt: { $gt: oldest() } });
     if (!done) return undefined;
+    macs.verify(database.fork(orgId), IdempotentRequest, done);
     if (done.fingerprint !== fingerprint) throw conflict();
     await assertStillVisible(database.fork(orgId), caller, done.outcome);
     return { result: recall(done.outcome) };
@@ -57,12 +59,13 @@ export async function once<T>(
   try {
     return await work(async (em, outcome) => {
       await em.nativeDelete(IdempotentRequest, { ...name, createdAt: { $lte: oldest() } });
-      await em.insert(IdempotentRequest, {
+      const kept = {
         ...name,
         fingerprint,
         outcome: JSON.parse(JSON.stringify(outcome())),
         createdAt: new Date(),
-      });
+      };
+      await em.insert(IdempotentRequest, macs.signed(em, IdempotentRequest, kept));
     });
   } catch (error) {
     // The same request at the same moment may have been first, and then this one fails for all manner of reasons.

@@ -7,6 +7,7 @@ import { Problem } from '../errors.ts';
 import { remember } from '../remember.ts';
 import { AppConnection, nameIndexes } from './app-connection.entity.ts';
 import { inProject } from './find.ts';
+import type { ConnectionParts } from './parts.ts';
 
 /** Where a name must be unique: a project, or the organisation's connections without a project. */
 export interface Place {
@@ -14,10 +15,22 @@ export interface Place {
   projectId?: string | null | undefined;
 }
 
-/** @throws Problem `NOT_FOUND` when the organisation has no such project */
-export async function assertProject(database: Rows, { orgId, projectId }: Place): Promise<void> {
+/**
+ * @throws Problem `NOT_FOUND` when the organisation has no such project
+ * @throws MacMismatch when its row is not as this server wrote it
+ */
+export async function assertProject(
+  { database, vault }: ConnectionParts,
+  { orgId, projectId }: Place,
+): Promise<void> {
   if (projectId == null) return;
-  if ((await database.count(Project, orgId, sql`where org_id = ${orgId} and id = ${projectId}`)) > 0) return;
+  const where = sql`where org_id = ${orgId} and id = ${projectId}`;
+  const [project] = await database.select(Project, orgId, where);
+  if (project) {
+    const em = database.fork(orgId);
+    (await vault.rowMacs(em)).verify(em, Project, project);
+    return;
+  }
   const message = 'There is no such project.';
   throw new Problem('NOT_FOUND', message, {
     issues: [{ path: ['input', 'projectId'], message }],

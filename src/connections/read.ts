@@ -172,7 +172,7 @@ function ofApp(app: string | undefined): Sql[] {
   return app ? [sql`app = ${app}`] : [];
 }
 
-/** How to find a connection: `lock` keeps others from changing it until the transaction ends. */
+/** How to find a connection: `withSecrets` loads what verifying its row takes; `lock` keeps others from changing it until the transaction ends. */
 export interface FindOptions {
   withSecrets?: boolean;
   lock?: boolean;
@@ -197,7 +197,7 @@ export async function findConnection(
     AppConnection,
     { $and: [where, { orgId: caller.orgId, ...caller.inProjects }, hidden] },
     {
-      ...(withSecrets && { populate: ['sealedCredentials'] }),
+      ...(withSecrets && { populate: ['sealedCredentials', 'mac'] }),
       ...(lock && { lockMode: LockMode.PESSIMISTIC_WRITE }),
     },
   );

@@ -1,3 +1,4 @@
+import { MacMismatch } from '../secrets/row-macs.ts';
 import { SealBroken } from '../secrets/vault.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import { bindingOf, openCredentials } from './credentials.ts';
@@ -42,7 +43,7 @@ export async function resealConnections(
         .find(
           AppConnection,
           { dataKeyId, id: { $gt: after } },
-          { populate: ['sealedCredentials'], orderBy: { id: 'asc' }, limit: batchSize },
+          { populate: ['sealedCredentials', 'mac'], orderBy: { id: 'asc' }, limit: batchSize },
         );
       const outcomes = await Promise.all(batch.map((connection) => reseal(parts, connection)));
       isAgain ||= outcomes.includes('changed');
@@ -61,7 +62,7 @@ async function waitForWriters({ database }: ResealParts, dataKeyId: string): Pro
 }
 
 async function reseal(parts: ResealParts, connection: AppConnection): Promise<Outcome> {
-  const { id, dataKeyId, sealedCredentials } = connection;
+  const { id, mac } = connection;
   if (!isOfKnownApp(parts, connection)) return 'broken';
   const em = parts.database.forkAcross();
   try {
@@ -70,11 +71,15 @@ async function reseal(parts: ResealParts, connection: AppConnection): Promise<Ou
     // Nobody looks afterwards whether this one has been retired too.
     parts.vault.forgetSealKey(connection.orgId);
     const sealed = await parts.vault.seal(em, binding, secret);
-    const unchanged = { id, dataKeyId, sealedCredentials };
+    // The MAC is that of all columns that decide something.
+    const unchanged = { id, mac };
     const columns = { sealedCredentials: sealed.text, dataKeyId: sealed.dataKeyId };
-    return (await em.nativeUpdate(AppConnection, unchanged, columns)) === 1 ? 'resealed' : 'changed';
+    const signed = (await parts.vault.rowMacs(em)).signed(em, AppConnection, { ...connection, ...columns });
+    return (await em.nativeUpdate(AppConnection, unchanged, { ...columns, mac: signed.mac })) === 1
+      ? 'resealed'
+      : 'changed';
   } catch (error) {
-    if (error instanceof SealBroken) return 'broken';
+    if (error instanceof SealBroken || error instanceof MacMismatch) return 'broken';
     throw error;
   }
 }

@@ -1,10 +1,11 @@
 import { wrap } from '@mikro-orm/core';
 import { AppConnection } from './app-connection.entity.ts';
 
-/** A connection as it is at this moment, without what is sealed. */
+/** A connection as it is at this moment, without what is sealed and its MAC. */
 export function snapshot(connection: AppConnection): Record<string, unknown> {
   const shown: Record<string, unknown> = { ...wrap(connection).toPOJO() };
   delete shown.sealedCredentials;
+  delete shown.mac;
   return shown;
 }
 

@@ -11,7 +11,7 @@ import { snapshot } from './snapshot.ts';
 /** A connection to be stored, and all that is stored with it. */
 export interface NewConnection {
   /** Need be no more than a plain object. */
-  connection: AppConnection;
+  connection: Omit<AppConnection, 'mac'>;
   credentials: Credentials;
   event: ToldEvent;
   keep: Keep;
@@ -35,16 +35,21 @@ function storeAll(
   all: readonly NewConnection[],
 ): Promise<AppConnection[]> {
   return parts.database.fork(orgId).transactional(async (em) => {
-    const connections = all.map(({ connection }) => connection);
-    for (const { keep, connection } of all) {
+    const macs = await parts.vault.rowMacs(em);
+    const stored = all.map((made) => ({
+      ...made,
+      connection: macs.signed(em, AppConnection, made.connection),
+    }));
+    const connections = stored.map(({ connection }) => connection);
+    for (const { keep, connection } of stored) {
       await keep(em, () => snapshot(Object.assign(new AppConnection(), connection)));
     }
     const events = all.map(({ event }) => event);
     const retired = await appendEvents(em, parts, orgId, events, {
       change: insertOf(em, AppConnection, connections),
-      look: retiredKeysOf(parts, all),
+      look: retiredKeysOf(parts, stored),
     });
-    await sealUnderActiveKey(parts, em, all, retired);
+    await sealUnderActiveKey(parts, em, stored, retired);
     return connections;
   });
 }

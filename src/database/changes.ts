@@ -18,16 +18,29 @@ export interface Listening {
 /** Tells listeners that something of an organisation has changed; what it was, they look up themselves. */
 export class ChangeFeed {
   readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #watchers = new Set<(orgId: string | undefined) => void>();
   #isClosed = false;
   #letGo = () => {};
 
   publish(orgId: string): void {
+    for (const watcher of this.#watchers) watcher(orgId);
     for (const wake of this.#listeners.get(orgId) ?? []) wake();
   }
 
   /** For when changes may have been missed. */
   publishAll(): void {
+    if (!this.#isClosed) for (const watcher of this.#watchers) watcher(undefined);
     for (const orgId of this.#listeners.keys()) this.publish(orgId);
+  }
+
+  /**
+   * Calls a watcher with each organisation of which something changes, or with undefined when changes may have been missed.
+   *
+   * @returns what ends it
+   */
+  watch(watcher: (orgId: string | undefined) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   /** What to let go of when this is closed; the last one given counts. */

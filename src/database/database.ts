@@ -1,5 +1,5 @@
 import { Migrator } from '@mikro-orm/migrations';
-import type { EntityManager, MikroORM, Options } from '@mikro-orm/postgresql';
+import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-orm/postgresql';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Secret } from '../secrets/secret.ts';
@@ -46,6 +46,8 @@ export interface Database extends Rows {
     changes: readonly SqlStatement[],
     look?: SqlStatement,
   ): Promise<object[]>;
+  /** Has a subscriber hear of what entities are written from now on. */
+  subscribe(subscriber: EventSubscriber): void;
   /** Hears, from all servers, that something has changed. */
   changes: ChangeFeed;
   /**
@@ -111,6 +113,7 @@ export async function openDatabase(
       if (isEmbedded) changes.publish(orgId);
       return row?.seen ?? [];
     },
+    subscribe: (subscriber) => orm.em.getEventManager().registerSubscriber(subscriber),
     changes,
     ...(shared && { shared }),
     // The embedded database has one connection, and nobody outside of this process to lock its tables.

@@ -24,6 +24,14 @@ export const apiKeyAnswer = z
       .nullable()
       .meta({ description: 'The projects that it is limited to; null for all of the organisation.' }),
     createdAt: timestamp.meta({ description: 'When it was made.' }),
+    createdBy: z
+      .string()
+      .nullable()
+      .meta({
+        description:
+          'What made it: `key:` and the id of an API key, or `subject:` and whom the identity provider names; null for the ' +
+          'operator, and when it is not known.',
+      }),
     expiresAt: timestamp.nullable().meta({ description: 'From then on it lets nobody in; null for never.' }),
     revokedAt: timestamp.nullable().meta({ description: 'When it was revoked; null if it was not.' }),
     lastUsedAt: timestamp
@@ -63,6 +71,7 @@ export function showApiKey(apiKey: ApiKey) {
   return {
     ...{ id, name, scopes, projectIds: projectIds ?? null },
     createdAt: apiKey.createdAt.toISOString(),
+    createdBy: apiKey.createdBy ?? null,
     expiresAt: apiKey.expiresAt?.toISOString() ?? null,
     revokedAt: apiKey.revokedAt?.toISOString() ?? null,
     lastUsedAt: apiKey.lastUsedAt?.toISOString() ?? null,

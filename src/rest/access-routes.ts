@@ -166,13 +166,27 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
         path: `${path}/:id/revoke`,
         id: 'revokeApiKey',
         summary: 'Revokes an API key: within five seconds it lets nobody in. Needs the scope access:admin.',
-        rules: { path: idPath, query: noQuery },
-        answer: z.object({ apiKey: apiKeyAnswer }),
+        rules: {
+          path: idPath,
+          query: nothingElse({
+            andWhatItMade: yesOrNo.meta({
+              description:
+                'Whether to revoke also every key that it has made, that those have made, and so on.',
+            }),
+          }),
+        },
+        answer: z.object({
+          apiKey: apiKeyAnswer,
+          revokedApiKeys: z.array(apiKeyAnswer).meta({
+            description: 'Every API key that was revoked by this; none that had been revoked before.',
+          }),
+        }),
         codes: ['NOT_FOUND', 'LAST_ADMINISTRATOR'],
       },
-      async ({ path: { id } }, caller) => ({
-        body: { apiKey: showApiKey(await revokeApiKey(parts, caller, id)) },
-      }),
+      async ({ path: { id }, query: { andWhatItMade } }, caller) => {
+        const { apiKey, revoked } = await revokeApiKey(parts, caller, id, andWhatItMade);
+        return { body: { apiKey: showApiKey(apiKey), revokedApiKeys: revoked.map(showApiKey) } };
+      },
     ),
   ];
 }

@@ -1,13 +1,21 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { SqlStatement } from '../database/database.ts';
+import { asSystem, inSession } from '../database/session.ts';
 import type { Logger } from '../log.ts';
 import { remember } from '../remember.ts';
 import { canonical } from './canonical.ts';
-import { DataKey, type DataKeyPurpose, dataKeyPurposes } from './data-key.entity.ts';
+import {
+  DataKey,
+  type DataKeyPurpose,
+  dataKeyPurposes,
+  integrityOwner,
+  integrityPurpose,
+} from './data-key.entity.ts';
 import { openJwe, SealBroken, sealJwe } from './jwe.ts';
 import { type Keyring, KeysUnfit, type Wrapped } from './keyring.ts';
 import { KeyServiceFailure } from './root-key.ts';
+import { RowMacs } from './row-macs.ts';
 import { Secret } from './secret.ts';
 
 export { SealBroken } from './jwe.ts';
@@ -51,7 +59,7 @@ export interface CheckKeysOptions {
  * this goes from one root key to the next in the index `data_key_root_key`.
  */
 const firstOfEachRootKey = `with recursive sample as (
-    (select * from data_key order by root_key_id, id limit 1)
+    (select * from data_key where root_key_id > '' order by root_key_id, id limit 1)
     union all
     select next.* from sample cross join lateral (
       select * from data_key where root_key_id > sample.root_key_id order by root_key_id, id limit 1
@@ -71,6 +79,7 @@ export class Vault {
   readonly #active = new Map<string, OpenKey>();
   /** Data keys that were made here and may be rolled back. */
   readonly #made = new WeakSet<DataKey>();
+  #rowMacs: RowMacs | undefined;
   /** The root keys in force. Under others, a data key is still what it was, so what was opened stays open. */
   keyring: Keyring;
 
@@ -95,10 +104,49 @@ export class Vault {
    *
    * @throws KeyServiceFailure
    */
-  async makeDataKey(orgId: string, purpose: DataKeyPurpose) {
+  async makeDataKey(orgId: string, purpose: DataKeyPurpose | typeof integrityPurpose) {
     const binding = { id: randomUUID(), orgId, purpose };
     const key = await this.#telling(() => this.keyring.wrap(randomBytes(32), binding));
     return { ...binding, ...key, madeUnder: key.rootKeyId, createdAt: new Date(), retiredAt: null };
+  }
+
+  /**
+   * What authenticates rows, under a key that is opened once, so that signing in never waits for a key service.
+   *
+   * @param em sees the rows of all organisations
+   * @returns undefined when the database has no integrity key
+   * @throws SealBroken, KeyServiceFailure
+   */
+  async findRowMacs(em: EntityManager): Promise<RowMacs | undefined> {
+    if (this.#rowMacs) return this.#rowMacs;
+    const where = { orgId: integrityOwner, purpose: integrityPurpose, retiredAt: null } as const;
+    const stored = await em.findOne(DataKey, where);
+    if (stored) this.#rowMacs = new RowMacs(await this.#open(stored), this.#log);
+    return this.#rowMacs;
+  }
+
+  /**
+   * Makes the integrity key; the caller flushes.
+   *
+   * @throws KeyServiceFailure
+   */
+  async addIntegrityKey(em: EntityManager): Promise<RowMacs> {
+    const dataKey = em.create(DataKey, await this.makeDataKey(integrityOwner, integrityPurpose));
+    this.#rowMacs = new RowMacs(await this.#open(dataKey), this.#log);
+    return this.#rowMacs;
+  }
+
+  /**
+   * What authenticates rows.
+   *
+   * @throws SealBroken when the database has no integrity key, or it does not open
+   * @throws KeyServiceFailure
+   */
+  async rowMacs(em: EntityManager): Promise<RowMacs> {
+    // No organisation sees the key, and whoever asks may be serving one.
+    const found = this.#rowMacs ?? (await inSession(asSystem, () => this.findRowMacs(em.fork())));
+    if (!found) throw new SealBroken('The database has no integrity key.');
+    return found;
   }
 
   /**
@@ -195,8 +243,15 @@ export class Vault {
     const name = activeName(orgId, purpose);
     const known = this.#active.get(name);
     if (known) return known;
-    const dataKey = await em.findOneOrFail(DataKey, { orgId, purpose, retiredAt: null });
+    // Once a key has taken over, none of those before it is active again, whatever its row says.
+    const [dataKey] = await em.find(
+      DataKey,
+      { orgId, purpose },
+      { orderBy: { createdAt: 'desc', id: 'desc' }, limit: 1 },
+    );
+    if (!dataKey || dataKey.retiredAt) throw new SealBroken(`The organisation has no active ${purpose} key.`);
     const active = { id: dataKey.id, key: await this.#open(dataKey) };
+    (await this.rowMacs(em)).verify(em, DataKey, dataKey);
     if (!this.#made.has(dataKey)) remember(this.#active, name, active, maxKeys);
     return active;
   }
@@ -206,6 +261,7 @@ export class Vault {
     if (known) return known;
     const dataKey = await em.findOne(DataKey, whose);
     if (!dataKey) throw new SealBroken('The organisation has no such data key.');
+    if (!dataKey.rootKeyId) throw new SealBroken('The data key is destroyed.');
     return this.#open(dataKey);
   }
 

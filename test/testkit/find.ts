@@ -77,11 +77,11 @@ export async function insertRows(
   await server.asOwner().execute(
     `insert into app_connection (
       id, org_id, project_id, name, app, method, created_at, updated_at, is_platform_managed_credentials,
-      credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at
+      credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at, mac
     )
     select
       r.id, k.org_id, r."projectId", r.name, r.app, r.method, r."createdAt", r."updatedAt", false,
-      '', '{"instanceUrl":"https://example.okta.com"}', '', k.id, r.status, r."createdAt"
+      '', '{"instanceUrl":"https://example.okta.com"}', '', k.id, r.status, r."createdAt", 'none, as they are only read'
     from (select id, org_id from data_key where org_id = ? limit 1) k, jsonb_to_recordset(?::jsonb) as r (
       id uuid, name text, "projectId" uuid, app text, method text, status text,
       "createdAt" timestamptz, "updatedAt" timestamptz

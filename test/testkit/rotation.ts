@@ -181,7 +181,7 @@ async function rotateAndKill(
 
 async function countLeft(database: Database): Promise<Proof['left']> {
   return bound(() => database.forkAcross(), asOwner).execute(
-    `select (select count(*)::int from data_key where root_key_id <> 'next') as "dataKeysOnOldRoot",
+    `select (select count(*)::int from data_key where root_key_id not in ('next', '')) as "dataKeysOnOldRoot",
       (select count(*)::int from app_connection join data_key k on k.id = data_key_id
         where retired_at is not null) as "onRetiredDataKeys",
       (select count(*)::int from app_connection join data_key k on k.id = data_key_id

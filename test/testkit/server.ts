@@ -5,7 +5,8 @@ import { type ClientError, GraphQLClient } from 'graphql-request';
 import { addApiKey, generateApiKey, type NewApiKey } from '../../src/access/api-keys.ts';
 import type { Scope } from '../../src/access/caller.ts';
 import { Project } from '../../src/access/organisation.entity.ts';
-import { addOrganisation } from '../../src/access/organisations.ts';
+import { addOrganisation } from '../../src/administration/organisations.ts';
+import { openRowMacs } from '../../src/administration/row-signing.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { type Database, type DatabaseLocation, openDatabase } from '../../src/database/database.ts';
 import { asOwner, bound } from '../../src/database/session.ts';
@@ -98,7 +99,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const restartedVault = (...newKeys: string[]) =>
     new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);
   const vault = restartedVault();
-  const config = { ...readConfig({ PORT: '0', OKTA_STAND_IN: 'on' }), ...options.config };
+  await openRowMacs({ database, vault });
+  const config = {
+    ...readConfig({ PORT: '0', OKTA_STAND_IN: 'on' }),
+    auditCheckpointFile: undefined,
+    ...options.config,
+  };
   const server = await createServer(config, {
     database: options.wrap?.(database) ?? database,
     vault,
@@ -142,9 +148,15 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         apiKey: key.reveal(),
         client: clientFor(key.reveal()),
         newProject: async (name) => {
-          const project = { id: randomUUID(), orgId: ids.orgId, name, createdAt: new Date() };
-          await owner().insert(Project, project);
-          return project.id;
+          const em = owner();
+          const { id } = em.create(Project, {
+            id: randomUUID(),
+            orgId: ids.orgId,
+            name,
+            createdAt: new Date(),
+          });
+          await em.flush();
+          return id;
         },
         newKey: async (scopes, limits) => {
           const another = generateApiKey();

@@ -14,12 +14,12 @@ import { announce } from './work/announce.ts';
 
 const config = readConfig();
 const log = createLog(config.logLevel);
-const { database, vault, checkKeys, close } = await openStores(config, log);
+const { database, vault, unlock, close } = await openStores(config, log);
+await unlock();
 await atStart(database.forkAcross(), async (em) => {
   if (!config.bootstrapApiKey || (await hasOrganisation(em))) return;
   await makeOrganisation(em, { database, vault }, firstOrganisation(config.bootstrapApiKey));
 });
-await checkKeys();
 const endless = ({ block }: Rate): Rate => ({ points: 1_000_000_000, block });
 const server = await createServer(config, {
   ...{ database, vault, log },

@@ -7,6 +7,7 @@ import { Rotation } from './0006-rotation.ts';
 import { RateLimits } from './0007-rate-limits.ts';
 import { Administrators } from './0008-administrators.ts';
 import { UnloggedRates } from './0009-unlogged-rates.ts';
+import { RowMacs } from './0010-row-macs.ts';
 import { Fairness } from './0011-fairness.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -20,5 +21,6 @@ export const migrations = [
   { name: '0007-rate-limits', class: RateLimits },
   { name: '0008-administrators', class: Administrators },
   { name: '0009-unlogged-rates', class: UnloggedRates },
+  { name: '0010-row-macs', class: RowMacs },
   { name: '0011-fairness', class: Fairness },
 ];

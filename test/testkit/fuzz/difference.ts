@@ -84,7 +84,7 @@ async function reference({ database, vault }: TestServer) {
   const apps = createApps({ trustedHosts: new Set() });
   const schema = createSchema(apps);
   const shape = createErrorShaper(schema, log);
-  const authenticator = new Authenticator(database);
+  const authenticator = new Authenticator(database, vault);
   const outbound = createOutbound({ trustedHosts: new Set(), lookup: nowhere });
   const connections = { apps, database, vault, outbound, limits: unlimited, deletedRetentionDays: 30 };
   return {

@@ -1,0 +1,63 @@
+import { ApiKey } from '../access/api-key.entity.ts';
+import { AuditEvent } from '../audit/audit-event.entity.ts';
+import { AppConnection } from '../connections/app-connection.entity.ts';
+import type { Database } from '../database/database.ts';
+
+const batchRows = 1_000;
+const changes: readonly string[] = ['UPDATE_CONNECTION', 'DELETE_CONNECTION', 'RESTORE_CONNECTION'];
+
+/**
+ * What an organisation's audit trail tells of its rows. A row that was put back whole, as it once was, has a valid MAC; but
+ * the trail tells of what was done since.
+ */
+export class RowHistory {
+  readonly #versions = new Map<string, number>();
+  readonly #revoked = new Set<string>();
+  #lastSeq = 0;
+
+  /** Takes the events of the trail, in their order. */
+  add({ seq, action, outcome, connectionId, apiKeyId, fields }: AuditEvent): void {
+    this.#lastSeq = seq;
+    if (outcome !== 'OK') return;
+    if (apiKeyId && action === 'REVOKE_API_KEY') this.#revoked.add(apiKeyId);
+    if (!connectionId) return;
+    const version = this.#versions.get(connectionId);
+    if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, 1);
+    else if (action === 'PURGE_CONNECTION') this.#versions.delete(connectionId);
+    else if (version !== undefined && changes.includes(action) && fields.length > 0) {
+      this.#versions.set(connectionId, version + 1);
+    }
+  }
+
+  /** The rows that are older than the trail tells, each as one line. What is changed meanwhile is none of them. */
+  async *contradictions(database: Database, orgId: string): AsyncGenerator<string> {
+    for (const ids of inBatches([...this.#revoked])) {
+      const where = { orgId, id: { $in: ids }, revokedAt: null };
+      for (const { id } of await database.fork(orgId).find(ApiKey, where)) {
+        yield `api_key {"id":"${id}"}: in force, though the audit trail tells that it was revoked`;
+      }
+    }
+    for (const ids of inBatches([...this.#versions.keys()])) {
+      const em = database.fork(orgId);
+      const rows = await em.find(AppConnection, { orgId, id: { $in: ids } }, { fields: ['id', 'version'] });
+      const found = new Map(rows.map(({ id, version }) => [id, version]));
+      const gone = ids.filter((id) => !found.has(id));
+      const purged = await em.find(AuditEvent, {
+        ...{ orgId, connectionId: { $in: gone }, seq: { $gt: this.#lastSeq } },
+        ...{ action: 'PURGE_CONNECTION', outcome: 'OK' },
+      });
+      for (const id of ids) {
+        const [version, told] = [found.get(id), this.#versions.get(id) ?? 0];
+        if (version === undefined && !purged.some(({ connectionId }) => connectionId === id)) {
+          yield `app_connection {"id":"${id}"}: gone, though the audit trail tells of no purge`;
+        } else if (version !== undefined && version < told) {
+          yield `app_connection {"id":"${id}"}: at version ${version}, though the audit trail tells of version ${told}`;
+        }
+      }
+    }
+  }
+}
+
+function* inBatches(ids: readonly string[]): Generator<string[]> {
+  for (let first = 0; first < ids.length; first += batchRows) yield ids.slice(first, first + batchRows);
+}

@@ -1,0 +1,132 @@
+import { describeError, type Logger } from '../log.ts';
+import { AuditHead } from './audit-event.entity.ts';
+import type { AuditParts } from './chain.ts';
+import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
+
+const everyMs = 60_000;
+const batchOrganisations = 500;
+const logLineCheckpoints = 50;
+const maxChanged = 10_000;
+
+/** Writes the newest hash of each audit trail to places that an editor of the database does not reach. */
+export interface Checkpoints {
+  /** Writes a checkpoint for each trail that has grown since its last one. */
+  write(): Promise<void>;
+  /** Stops, after a last checkpoint. */
+  close(): Promise<void>;
+}
+
+/**
+ * Once a minute, writes a checkpoint of each trail that has grown to the log, and to a file if there is one. A trail that
+ * does not contain its last checkpoint any more gets no other one; the log has an error then.
+ *
+ * @param file the path of a file that belongs to this server
+ * @throws StartError when the file cannot be read and written
+ */
+export function startCheckpoints(parts: AuditParts & { log: Logger }, file: string | undefined): Checkpoints {
+  const { database, vault, log } = parts;
+  const target = file === undefined ? undefined : new CheckpointFile(file);
+  const newest = target?.newest ?? new Map<string, Checkpoint>();
+  // What happened before this server listened, it does not know.
+  let changed: Set<string> | 'all' = 'all';
+  const stopWatching = database.changes.watch((orgId) => {
+    if (orgId === undefined) changed = 'all';
+    else if (changed !== 'all' && changed.size < maxChanged) changed.add(orgId);
+    else changed = 'all';
+  });
+
+  const writeOf = async (orgIds: readonly string[]): Promise<void> => {
+    const em = database.forkAcross();
+    const macs = await vault.rowMacs(em);
+    const heads = await em.find(AuditHead, { orgId: { $in: [...orgIds] } });
+    const grown = heads.filter(
+      (head) =>
+        head.seq !== (newest.get(head.orgId)?.seq ?? 0) || head.hash !== (newest.get(head.orgId)?.hash ?? ''),
+    );
+    const continued = await continuing(
+      parts,
+      grown.map(({ orgId }) => newest.get(orgId)).filter((last) => last !== undefined),
+    );
+    const at = new Date().toISOString();
+    const made: Checkpoint[] = [];
+    for (const head of grown) {
+      const { orgId, seq, hash } = head;
+      const last = newest.get(orgId);
+      if (!macs.isAuthentic(em, AuditHead, head)) continue;
+      if (last && !(seq > last.seq && continued.has(orgId))) {
+        log.error(
+          { orgId, seq: last.seq },
+          'an audit trail does not contain its last checkpoint: it was cut, set back or replaced',
+        );
+      } else {
+        made.push(signCheckpoint(macs, { orgId, seq, hash, at }));
+      }
+    }
+    if (made.length === 0) return;
+    await target?.append(made);
+    for (const checkpoint of made) newest.set(checkpoint.orgId, checkpoint);
+    for (let first = 0; first < made.length; first += logLineCheckpoints) {
+      log.info({ auditCheckpoints: made.slice(first, first + logLineCheckpoints) }, 'audit checkpoints');
+    }
+  };
+
+  let writing = Promise.resolve();
+  const write = (): Promise<void> => {
+    writing = writing.then(async () => {
+      const due = changed;
+      changed = new Set();
+      try {
+        for await (const orgIds of due === 'all' ? everyTrail(parts) : inBatches([...due]))
+          await writeOf(orgIds);
+      } catch (error) {
+        changed = 'all';
+        log.error({ error: describeError(error) }, 'audit checkpoints could not be written');
+      }
+    });
+    return writing;
+  };
+  const timer = setInterval(write, everyMs).unref();
+  return {
+    write,
+    close: async () => {
+      clearInterval(timer);
+      stopWatching();
+      await write();
+    },
+  };
+}
+
+/** The organisations whose trails still contain these checkpoints. */
+async function continuing(
+  { database }: AuditParts,
+  checkpoints: readonly Checkpoint[],
+): Promise<ReadonlySet<string>> {
+  if (checkpoints.length === 0) return new Set();
+  const found: { org_id: string }[] = await database.forkAcross().execute(
+    `select event.org_id from json_to_recordset(?) as given ("orgId" uuid, seq int, hash text)
+      join audit_event event on event.org_id = given."orgId" and event.seq = given.seq and event.hash = given.hash`,
+    [JSON.stringify(checkpoints)],
+  );
+  return new Set(found.map(({ org_id: orgId }) => orgId));
+}
+
+async function* everyTrail({ database }: AuditParts): AsyncGenerator<string[]> {
+  for (let after = '00000000-0000-0000-0000-000000000000', isFirst = true; ; isFirst = false) {
+    const found: { org_id: string }[] = await database
+      .forkAcross()
+      .execute(
+        `select org_id from audit_head where org_id ${isFirst ? '>=' : '>'} ?::uuid order by org_id limit ?`,
+        [after, batchOrganisations],
+      );
+    const orgIds = found.map(({ org_id: orgId }) => orgId);
+    if (orgIds.length > 0) yield orgIds;
+    if (orgIds.length < batchOrganisations) return;
+    after = orgIds.at(-1) ?? after;
+  }
+}
+
+function* inBatches(orgIds: readonly string[]): Generator<string[]> {
+  for (let first = 0; first < orgIds.length; first += batchOrganisations) {
+    yield orgIds.slice(first, first + batchOrganisations);
+  }
+}

@@ -1,0 +1,167 @@
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { checkChain, createKey, eventsOf, keysOf, revokeKey } from './testkit/access.ts';
+import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { at, restClient } from './testkit/rest.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+let provider: TestProvider;
+let server: TestServer;
+beforeAll(async () => {
+  provider = await startProvider();
+  server = await startTestServer({ config: provider.settings() });
+});
+afterAll(async () => {
+  await server.close();
+  await provider.stop();
+});
+
+const revokeMutation = gql`
+  mutation ($id: UUID!, $andWhatItMade: Boolean! = true) {
+    revokeApiKey(id: $id, andWhatItMade: $andWhatItMade) {
+      apiKey { id revokedAt } revokedApiKeys { name revokedAt }
+    }
+  }
+`;
+
+/** What a revocation answers with. */
+interface Revoked {
+  revokeApiKey: { apiKey: { id: string; revokedAt: string }; revokedApiKeys: { name: string }[] };
+}
+
+/** Keys by name, each made by the one before it in its line, the first by the administrator. */
+async function makeKeys(...lines: string[][]) {
+  const organisation = await server.newOrganisation();
+  const made: Record<string, { key: string; id: string }> = {};
+  for (const line of lines) {
+    let client = organisation.client;
+    for (const name of line) {
+      const known = made[name];
+      const { key, apiKey } = known ? { ...known, apiKey: known } : await createKey(client, { name });
+      made[name] = { key, id: apiKey.id };
+      client = server.clientFor(key);
+    }
+  }
+  const idOf = (name: string) => made[name]?.id ?? '';
+  const clientOf = (name: string) => server.clientFor(made[name]?.key ?? '');
+  const namesInForce = async () => (await keysOf(organisation.client)).map(({ name }) => name).sort();
+  const revoke = async (id: string, client = organisation.client) =>
+    (await client.request<Revoked>(revokeMutation, { id })).revokeApiKey;
+  return { ...organisation, idOf, clientOf, namesInForce, revoke };
+}
+
+async function isIn(client: ReturnType<TestServer['clientFor']>): Promise<boolean> {
+  return client.request('{ viewer { subject } }').then(
+    () => true,
+    () => false,
+  );
+}
+
+test('an API key tells which key made it, and the first one that none did', async () => {
+  const { client, idOf } = await makeKeys(['a', 'b']);
+  const { apiKeys } = await client.request<{
+    apiKeys: { nodes: { name: string; createdBy: string | null }[] };
+  }>('{ apiKeys { nodes { name createdBy } } }');
+  const administrator = (await keysOf(client)).find(({ name }) => name === 'Administrator');
+  expect(apiKeys.nodes.sort((one, other) => one.name.localeCompare(other.name))).toEqual([
+    { name: 'a', createdBy: `key:${administrator?.id}` },
+    { name: 'Administrator', createdBy: null },
+    { name: 'b', createdBy: `key:${idOf('a')}` },
+  ]);
+});
+
+describe('revoking an API key', () => {
+  test('leaves what it has made, unless that is asked for', async () => {
+    const { client, idOf, clientOf } = await makeKeys(['stolen', 'made by the thief']);
+    await revokeKey(client, idOf('stolen'));
+    expect(await isIn(clientOf('stolen'))).toBe(false);
+    expect(await isIn(clientOf('made by the thief'))).toBe(true);
+  });
+
+  test('with what it has made reaches every generation, and nothing else, with an event for each', async () => {
+    const made = await makeKeys(['a', 'b', 'c', 'd'], ['a', 'b2'], ['other', 'other child']);
+    const answer = await made.revoke(made.idOf('a'));
+    expect(answer.apiKey).toEqual({ id: made.idOf('a'), revokedAt: expect.any(String) });
+    expect(answer.revokedApiKeys.map(({ name }) => name).sort()).toEqual(['a', 'b', 'b2', 'c', 'd']);
+    for (const name of ['a', 'b', 'b2', 'c', 'd']) expect(await isIn(made.clientOf(name))).toBe(false);
+    expect(await made.namesInForce()).toEqual(['Administrator', 'other', 'other child']);
+    const events = (await eventsOf(made.client)).filter(({ action }) => action === 'REVOKE_API_KEY');
+    expect(events.map(({ targetName, outcome }) => [targetName, outcome]).sort()).toEqual(
+      ['a', 'b', 'b2', 'c', 'd'].map((name) => [name, 'OK']),
+    );
+    expect(await checkChain(server, made.orgId)).toHaveProperty('events');
+  });
+
+  test('that was revoked before reaches what it had made, and past keys that were revoked before', async () => {
+    const made = await makeKeys(['a', 'b', 'c']);
+    await revokeKey(made.client, made.idOf('a'));
+    await revokeKey(made.client, made.idOf('b'));
+    const answer = await made.revoke(made.idOf('a'));
+    expect(answer.revokedApiKeys.map(({ name }) => name)).toEqual(['c']);
+    expect(await made.namesInForce()).toEqual(['Administrator']);
+    expect((await made.revoke(made.idOf('a'))).revokedApiKeys).toEqual([]);
+  });
+
+  test('is refused as a whole where no administrator would be left', async () => {
+    const made = await makeKeys(['a', 'b']);
+    const administrator = (await keysOf(made.client)).find(({ name }) => name === 'Administrator');
+    const [error] = await errorsOf(made.revoke(administrator?.id ?? ''));
+    expect(error?.extensions.code).toBe('LAST_ADMINISTRATOR');
+    expect(await made.namesInForce()).toEqual(['Administrator', 'a', 'b']);
+    const { revokedApiKeys } = await made.revoke(made.idOf('a'));
+    expect(revokedApiKeys).toHaveLength(2);
+  });
+
+  test('also takes the one who asks, if that is among them', async () => {
+    const made = await makeKeys(['a', 'b']);
+    const { revokedApiKeys } = await made.revoke(made.idOf('a'), made.clientOf('b'));
+    expect(revokedApiKeys).toHaveLength(2);
+    expect(await isIn(made.clientOf('b'))).toBe(false);
+    expect(await made.namesInForce()).toEqual(['Administrator']);
+  });
+
+  test('reaches keys that are made at the same moment', async () => {
+    const made = await makeKeys(['thief']);
+    const thief = made.clientOf('thief');
+    const making = Array.from({ length: 12 }, (_, index) => createKey(thief, { name: `made ${index}` }));
+    const outcomes = Promise.allSettled(making);
+    await made.revoke(made.idOf('thief'));
+    const [fulfilled] = [(await outcomes).filter(({ status }) => status === 'fulfilled')];
+    expect(await made.namesInForce()).toEqual(['Administrator']);
+    expect(fulfilled?.length).toBeLessThanOrEqual(12);
+  });
+
+  test('over REST is the same', async () => {
+    const made = await makeKeys(['a', 'b']);
+    const administrator = restClient(server.url, made.apiKey);
+    const listed = await administrator('GET', '/api/v1/api-keys?limit=1');
+    expect(at(listed.body, 'apiKeys', 0, 'createdBy')).toBe(`key:${made.idOf('a')}`);
+    const path = `/api/v1/api-keys/${made.idOf('a')}/revoke`;
+    const { status, body } = await administrator('POST', `${path}?andWhatItMade=true`);
+    expect([status, at(body, 'apiKey', 'id')]).toEqual([200, made.idOf('a')]);
+    expect([at(body, 'revokedApiKeys', 0, 'name'), at(body, 'revokedApiKeys', 1, 'name')]).toEqual([
+      'a',
+      'b',
+    ]);
+    expect(await made.namesInForce()).toEqual(['Administrator']);
+  });
+
+  test('of other organisations or projects is not found, whatever is asked for', async () => {
+    const [mine, theirs] = [await makeKeys(['a']), await makeKeys(['b', 'c'])];
+    expect((await errorsOf(mine.revoke(theirs.idOf('b'))))[0]?.extensions.code).toBe('NOT_FOUND');
+    const { key } = await createKey(theirs.client, { name: 'limited', projectIds: [theirs.projectId] });
+    const limited = server.clientFor(key);
+    expect((await errorsOf(theirs.revoke(theirs.idOf('b'), limited)))[0]?.extensions.code).toBe('NOT_FOUND');
+    expect(await theirs.namesInForce()).toEqual(['Administrator', 'b', 'c', 'limited']);
+  });
+});
+
+test('an API key that a token of the identity provider has made tells whose token it was', async () => {
+  const { client, orgId } = await server.newOrganisation();
+  const token = await provider.issue('robot', 'access:admin connections:read', { org: orgId });
+  await createKey(server.clientFor(token), { name: 'made by a robot', scopes: ['CONNECTIONS_READ'] });
+  const { apiKeys } = await client.request<{ apiKeys: { nodes: unknown[] } }>(
+    '{ apiKeys(first: 1) { nodes { name createdBy } } }',
+  );
+  expect(apiKeys.nodes).toEqual([{ name: 'made by a robot', createdBy: 'subject:robot' }]);
+});

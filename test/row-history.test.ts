@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RowHistory } from '../src/administration/row-history.ts';
+import { verifyChain } from '../src/audit/chain.ts';
+import { createKey, revokeKey } from './testkit/access.ts';
+import { editor } from './testkit/editor.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+let sql: ReturnType<typeof editor>;
+beforeAll(async () => {
+  server = await startTestServer();
+  sql = editor(server);
+});
+afterAll(() => server.close());
+
+const updateMutation =
+  'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { updateOktaConnection(id: $id, input: $input) { appConnection { version } } }';
+const deleteMutation =
+  'mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }';
+const restoreMutation = 'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }';
+const verifyMutation = 'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }';
+
+async function make({ client }: TestOrganisation, name: string): Promise<string> {
+  const made = await client.request<Created>(createMutation, okta({ name }));
+  return made.createOktaConnection.appConnection.id;
+}
+
+/** What `npm run audit:verify` tells of an organisation's rows beside their MACs. */
+async function contradictions({ orgId }: TestOrganisation): Promise<string[]> {
+  const history = new RowHistory();
+  const onEvent = history.add.bind(history);
+  const chain = await verifyChain(() => server.database.fork(orgId), server.vault, orgId, { onEvent });
+  expect(chain).toHaveProperty('events');
+  const found: string[] = [];
+  for await (const line of history.contradictions(server.database, orgId)) found.push(line);
+  return found;
+}
+
+/** Puts a row back as it was when this was called. */
+async function putBackLater(table: string, id: string): Promise<() => Promise<unknown>> {
+  const [{ row } = { row: {} }] = await sql(`select to_jsonb(t) as row from "${table}" t where id = ?`, [id]);
+  return async () => {
+    await sql(`alter table "${table}" disable trigger all`);
+    await sql(`delete from "${table}" where id = ?`, [id]);
+    await sql(`insert into "${table}" select * from jsonb_populate_record(null::"${table}", ?::jsonb)`, [
+      JSON.stringify(row),
+    ]);
+    await sql(`alter table "${table}" enable trigger all`);
+  };
+}
+
+test('rows that were changed in every way by requests contradict no trail', async () => {
+  const organisation = await server.newOrganisation();
+  const { client } = organisation;
+  const [id, purged] = [await make(organisation, 'a'), await make(organisation, 'b')];
+  await client.request(updateMutation, { id, input: { name: 'renamed' } });
+  await client.request(updateMutation, { id, input: {} });
+  await client.request(updateMutation, { id, input: { credentials: { apiToken: 'another' } } });
+  await client.request(verifyMutation, { id });
+  await client.request(deleteMutation, { id });
+  await client.request(restoreMutation, { id });
+  await client.request(deleteMutation, { id: purged, purge: true });
+  const { apiKey } = await createKey(client);
+  await revokeKey(client, apiKey.id);
+  expect(await contradictions(organisation)).toEqual([]);
+});
+
+test('a whole old row of a connection, an API key that was revoked and a connection that is gone contradict it', async () => {
+  const organisation = await server.newOrganisation();
+  const { client } = organisation;
+  const [changed, deleted, gone] = [
+    await make(organisation, 'a'),
+    await make(organisation, 'b'),
+    await make(organisation, 'c'),
+  ];
+  const { key, apiKey } = await createKey(client);
+  const putBack = [
+    await putBackLater('app_connection', changed),
+    await putBackLater('app_connection', deleted),
+    await putBackLater('api_key', apiKey.id),
+  ];
+  await client.request(updateMutation, { id: changed, input: { credentials: { apiToken: 'another' } } });
+  await client.request(deleteMutation, { id: deleted });
+  await revokeKey(client, apiKey.id);
+  expect(await contradictions(organisation)).toEqual([]);
+  for (const put of putBack) await put();
+  await sql('delete from app_connection where id = ?', [gone]);
+  expect((await contradictions(organisation)).sort()).toEqual(
+    [
+      `api_key {"id":"${apiKey.id}"}: in force, though the audit trail tells that it was revoked`,
+      `app_connection {"id":"${changed}"}: at version 1, though the audit trail tells of version 2`,
+      `app_connection {"id":"${deleted}"}: at version 1, though the audit trail tells of version 2`,
+      `app_connection {"id":"${gone}"}: gone, though the audit trail tells of no purge`,
+    ].sort(),
+  );
+  expect(key).toBeDefined();
+});

@@ -1,0 +1,148 @@
+import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { generateApiKey, hashOf } from '../src/access/api-keys.ts';
+import { scopes } from '../src/access/caller.ts';
+import { nobodyId } from '../src/access/organisations.ts';
+import { verifyRows } from '../src/administration/authenticated-rows.ts';
+import { AuditEvent } from '../src/audit/audit-event.entity.ts';
+import { type DatabaseLocation, openDatabase, openOrm } from '../src/database/database.ts';
+import { asOwner, bound, inSession } from '../src/database/session.ts';
+import { entities } from '../src/entities.ts';
+import { StartError } from '../src/errors.ts';
+import { createLog } from '../src/log.ts';
+import { sealJwe } from '../src/secrets/jwe.ts';
+import { parseKeyring } from '../src/secrets/keyring.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { checkChain } from './testkit/access.ts';
+import { emptyDatabase } from './testkit/database.ts';
+import { temporaryFolder } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+
+// Each server here opens its database anew, and the machine may be busy.
+vi.setConfig({ testTimeout: 180_000 });
+
+const log = createLog('silent');
+const verifyMutation =
+  'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
+
+/** A database as the version before MACs left it, and what is in it. */
+async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
+  const [orgId, projectId, connectionId, apiKeyId] = Array.from({ length: 4 }, () => randomUUID());
+  const key = generateApiKey();
+  const orm = await openOrm(location, entities, log);
+  await inSession(asOwner, () => orm.migrator.up({ to: '0009-unlogged-rates' }));
+  const em = bound(() => orm.em.fork(), asOwner);
+  await em.execute(`insert into organisation values (?, 'Old', now())`, [orgId]);
+  await em.execute(`insert into project (id, org_id, name, created_at) values (?, ?, 'Old', now())`, [
+    projectId,
+    orgId,
+  ]);
+  await em.execute(
+    `insert into api_key (id, org_id, name, hash, scopes, created_at) values (?, ?, 'Old', ?, ?::text[], now())`,
+    [apiKeyId, orgId, hashOf(key), `{${scopes.join(',')}}`],
+  );
+  const keyring = parseKeyring(new Secret(rootKeys));
+  const sealKey = { id: randomUUID(), bytes: randomBytes(32) };
+  for (const purpose of ['SEAL', 'FINGERPRINT', 'AUDIT']) {
+    const id = purpose === 'SEAL' ? sealKey.id : randomUUID();
+    const { wrapped, rootKeyId } = await keyring.wrap(sealKey.bytes, { id, orgId: String(orgId), purpose });
+    await em.execute(
+      `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at)
+        values (?, ?, ?, ?, ?, ?, now())`,
+      [id, orgId, purpose, wrapped, rootKeyId, rootKeyId],
+    );
+  }
+  const binding = { org: String(orgId), cid: String(connectionId), app: 'okta', method: 'api-token' };
+  const sealed = sealJwe(
+    Buffer.from('{"apiToken":"a-good-token"}'),
+    createSecretKey(sealKey.bytes),
+    sealKey.id,
+    { ...binding, host: 'example.okta.com' },
+  );
+  await em.execute(
+    `insert into app_connection (id, org_id, project_id, name, app, method, version, created_at, updated_at,
+        is_platform_managed_credentials, credentials_hash, public_credentials, sealed_credentials, data_key_id,
+        verification_status, verification_checked_at)
+      values (?, ?, ?, 'old', 'okta', 'api-token', 1, now(), now(), false, 'hash',
+        '{"instanceUrl":"https://example.okta.com"}', ?, ?, 'VERIFIED', now())`,
+    [connectionId, orgId, projectId, sealed, sealKey.id],
+  );
+  await em.execute(
+    `insert into idempotent_request (org_id, caller, key, fingerprint, outcome, created_at)
+      values (?, 'key:old', 'key', 'fingerprint', '{}', now())`,
+    [orgId],
+  );
+  await orm.close(true);
+  return {
+    orgId: String(orgId),
+    connectionId: String(connectionId),
+    apiKeyId: String(apiKeyId),
+    key: key.reveal(),
+  };
+}
+
+async function changedRows(server: TestServer): Promise<unknown[]> {
+  const found: unknown[] = [];
+  for await (const row of verifyRows(server.database, server.vault)) found.push(row);
+  return found;
+}
+
+test('rows of a version without MACs are signed as they are, once, however often a start is broken off', async () => {
+  await using stack = new AsyncDisposableStack();
+  const { path } = stack.use(temporaryFolder());
+  const made = stack.use(await emptyDatabase());
+  const location: DatabaseLocation =
+    made.location.kind === 'embedded' ? { kind: 'embedded', folder: join(path, 'database') } : made.location;
+  const rootKeys = rootKey('k1');
+  const old = await databaseOfBefore(location, rootKeys);
+  // Migrated, and then killed before the rows were signed.
+  await (await openDatabase(location, entities, log)).close();
+
+  const first = await startTestServer({ location, rootKeys });
+  expect(await changedRows(first)).toEqual([]);
+  const client = first.clientFor(old.key);
+  expect(await client.request(verifyMutation, { id: old.connectionId })).toMatchObject({
+    verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } },
+  });
+  expect(await checkChain(first, old.orgId)).toEqual({ events: 1 });
+  const told = { orgId: nobodyId, action: 'AUTHENTICATE_ROWS' } as const;
+  expect(await first.asOwner().count(AuditEvent, told)).toBe(1);
+  await first.close();
+
+  const second = await startTestServer({ location, rootKeys });
+  expect(await second.asOwner().count(AuditEvent, told)).toBe(1);
+  // An editor who makes the database look like one of before gains nothing.
+  const em = second.asOwner();
+  await expect(em.execute('update api_key set mac = null')).rejects.toThrow(/not-null/);
+  await em.execute('alter table api_key alter column mac drop not null');
+  await em.execute(
+    `insert into api_key (id, org_id, name, hash, scopes, created_at)
+      select gen_random_uuid(), org_id, 'Planted', encode(sha256('planted-planted-planted-planted'), 'hex'), scopes, now()
+      from api_key where id = ?`,
+    [old.apiKeyId],
+  );
+  const planted = second.clientFor('planted-planted-planted-planted');
+  const [error] = await errorsOf(planted.request('{ viewer { subject } }'));
+  expect(error?.extensions.code).toBe('UNAUTHENTICATED');
+  await second.close();
+  const third = startTestServer({ location, rootKeys });
+  await expect(third).rejects.toThrow(StartError);
+  await expect(third).rejects.toThrow('the MACs of api_key were taken away');
+});
+
+test('a database whose integrity key is gone is not opened with another one', async () => {
+  await using stack = new AsyncDisposableStack();
+  const { path } = stack.use(temporaryFolder());
+  const made = stack.use(await emptyDatabase());
+  const location: DatabaseLocation =
+    made.location.kind === 'embedded' ? { kind: 'embedded', folder: join(path, 'database') } : made.location;
+  const rootKeys = rootKey('k1');
+  const first = await startTestServer({ location, rootKeys });
+  await first.asOwner().execute(`delete from data_key where purpose = 'INTEGRITY'`);
+  await first.close();
+  await expect(startTestServer({ location, rootKeys })).rejects.toThrow(
+    'the key that authenticates its rows is gone',
+  );
+});

@@ -1,0 +1,351 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ApiKey } from '../src/access/api-key.entity.ts';
+import { verifyRows } from '../src/administration/authenticated-rows.ts';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
+import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { MacMismatch } from '../src/secrets/row-macs.ts';
+import { checkChain, createKey, revokeKey } from './testkit/access.ts';
+import { editor } from './testkit/editor.ts';
+import { tablesOf } from './testkit/isolation.ts';
+import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let server: TestServer;
+let sql: ReturnType<typeof editor>;
+beforeAll(async () => {
+  server = await startTestServer();
+  sql = editor(server);
+});
+afterAll(() => server.close());
+
+const verifyMutation =
+  'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
+const updateMutation =
+  'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { updateOktaConnection(id: $id, input: $input) { appConnection { version } } }';
+const deleteMutation =
+  'mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }';
+const restoreMutation = 'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }';
+
+async function make({ client }: TestOrganisation, differing = {}, credentials = {}): Promise<string> {
+  const made = await client.request<Created>(createMutation, okta(differing, credentials));
+  return made.createOktaConnection.appConnection.id;
+}
+
+/** The code of the error with which a request fails. */
+async function codeOf(request: Promise<unknown>): Promise<string | undefined> {
+  return (await errorsOf(request))[0]?.extensions.code;
+}
+
+/** The rows that carry no valid MAC, as `npm run audit:verify` finds them. */
+async function changedRows(): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { table, id } of verifyRows(server.database, server.vault)) {
+    found.push(`${table} ${Object.values(id).join(' ')}`);
+  }
+  return found;
+}
+
+/** Asserts that the log names a row that was changed. */
+function expectLogged(table: string, id: string): void {
+  const line = server
+    .logs()
+    .split('\n')
+    .find((text) => text.includes('was changed by something else') && text.includes(id));
+  expect(line).toContain(`"table":"${table}"`);
+  expect(line).toContain('"level":"error"');
+}
+
+describe('an editor of the database', () => {
+  const keyOf = async (orgId: string, name = 'Another') =>
+    server.asOwner().findOneOrFail(ApiKey, { orgId, name });
+
+  test('who inserts an API key with every scope lets nobody in', async () => {
+    const { orgId, client, apiKey } = await server.newOrganisation();
+    const { hash } = await server.asOwner().findOneOrFail(ApiKey, { orgId });
+    const planted = 'planted-by-an-editor-of-the-database';
+    await sql(
+      `insert into api_key (id, org_id, name, hash, scopes, created_at, mac)
+        select gen_random_uuid(), org_id, 'Planted', encode(sha256(?), 'hex'), scopes, created_at, mac
+        from api_key where hash = ?`,
+      [Buffer.from(planted), hash],
+    );
+    const [error] = await errorsOf(server.clientFor(planted).request('{ viewer { subject } }'));
+    expect(error).toMatchObject({ message: 'No such API key.', extensions: { code: 'UNAUTHENTICATED' } });
+    expectLogged('api_key', (await keyOf(orgId, 'Planted')).id);
+    expect(await client.request('{ viewer { subject } }')).toEqual({ viewer: { subject: null } });
+    expect(apiKey).not.toBe(planted);
+  });
+
+  test.each([
+    ['adds scopes to', `scopes = scopes || '{access:admin}'`],
+    ['takes the limit on projects from', 'project_ids = null'],
+    ['takes the end from', 'expires_at = null'],
+    ['moves the end of', `expires_at = now() + interval '10 years'`],
+    ['takes the MAC from', `mac = ''`],
+    ['gives another MAC to', `mac = (select mac from api_key where name = 'Administrator' limit 1)`],
+  ])('who %s an API key makes it useless', async (_, change) => {
+    const organisation = await server.newOrganisation();
+    const key = await organisation.newKey(['connections:read'], {
+      projectIds: [organisation.projectId],
+      expiresAt: new Date(Date.now() + 3_600_000),
+    });
+    const { id } = await keyOf(organisation.orgId);
+    await sql(`update api_key set ${change} where id = ?`, [id]);
+    expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+    expectLogged('api_key', id);
+  });
+
+  test('cannot take back that an API key was revoked', async () => {
+    const { orgId, client } = await server.newOrganisation();
+    const { key, apiKey } = await createKey(client);
+    await revokeKey(client, apiKey.id);
+    await sql('update api_key set revoked_at = null where id = ?', [apiKey.id]);
+    expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+    expect(await changedRows()).toContain(`api_key ${apiKey.id}`);
+    expect(orgId).toBeDefined();
+  });
+
+  test('who swaps the hashes of two API keys makes both useless', async () => {
+    const organisation = await server.newOrganisation();
+    const [weak, strong] = [
+      await organisation.newKey(['connections:read']),
+      await organisation.newKey(['connections:read', 'access:admin']),
+    ];
+    await sql(
+      `update api_key set hash = encode(sha256(('swapped ' || hash)::bytea), 'hex') where org_id = ? and name = 'Another'`,
+      [organisation.orgId],
+    );
+    const hashes = [weak, strong].map((key) => Buffer.from(key));
+    await sql(
+      `update api_key set hash = encode(sha256(case when scopes @> '{access:admin}' then ?::bytea else ?::bytea end), 'hex')
+        where org_id = ? and name = 'Another'`,
+      [...hashes, organisation.orgId],
+    );
+    for (const key of [weak, strong]) {
+      expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+    }
+  });
+
+  test('who moves an API key to another organisation lets nobody into it', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const key = await mine.newKey(['connections:read']);
+    await sql(`update api_key set org_id = ? where org_id = ? and name = 'Another'`, [
+      theirs.orgId,
+      mine.orgId,
+    ]);
+    expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+  });
+
+  test('who plants an administrator does not make the last real one dispensable', async () => {
+    const { orgId, client } = await server.newOrganisation();
+    const { id } = await keyOf(orgId, 'Administrator');
+    await sql(
+      `insert into api_key (id, org_id, name, hash, scopes, created_at, mac)
+        select gen_random_uuid(), org_id, name, 'planted ' || hash, scopes, created_at, mac from api_key where id = ?`,
+      [id],
+    );
+    expect(await codeOf(revokeKey(client, id))).toBe('LAST_ADMINISTRATOR');
+  });
+
+  test('cannot have yesterday’s token used again today', async () => {
+    const organisation = await server.newOrganisation();
+    const { client } = organisation;
+    const id = await make(organisation, {}, { apiToken: 'the-token-of-yesterday' });
+    const columns = 'sealed_credentials, credentials_hash, data_key_id';
+    const [old] = await sql(`select ${columns}, mac from app_connection where id = ?`, [id]);
+    const input = { credentials: { apiToken: 'the-token-of-today' } };
+    await client.request(updateMutation, { id, input });
+    for (const names of [['sealed_credentials'], columns.split(', '), [...columns.split(', '), 'mac']]) {
+      const [now] = await sql(`select ${columns}, mac from app_connection where id = ?`, [id]);
+      const set = (row: Record<string, unknown> | undefined) =>
+        sql(`update app_connection set ${names.map((name) => `${name} = ?`).join(', ')} where id = ?`, [
+          ...names.map((name) => row?.[name]),
+          id,
+        ]);
+      await set(old);
+      expect(await codeOf(client.request(verifyMutation, { id }))).toBe('INTERNAL_SERVER_ERROR');
+      await set(now);
+      await client.request(verifyMutation, { id });
+    }
+    expectLogged('app_connection', id);
+  });
+
+  test.each([
+    ['verified', (id: string) => ({ document: verifyMutation, variables: { id } })],
+    [
+      'changed',
+      (id: string) => ({ document: updateMutation, variables: { id, input: { description: 'x' } } }),
+    ],
+    [
+      'given another token',
+      (id: string) => ({
+        document: updateMutation,
+        variables: { id, input: { credentials: { apiToken: 'b' } } },
+      }),
+    ],
+    ['deleted', (id: string) => ({ document: deleteMutation, variables: { id } })],
+    ['purged', (id: string) => ({ document: deleteMutation, variables: { id, purge: true } })],
+  ])('who moves a connection to another project keeps it from being %s there', async (_, ask) => {
+    const organisation = await server.newOrganisation();
+    const id = await make(organisation);
+    const projectId = await organisation.newProject('Second');
+    const key = await organisation.newKey(['connections:read', 'connections:write', 'connections:verify'], {
+      projectIds: [projectId],
+    });
+    await sql('update app_connection set project_id = ? where id = ?', [projectId, id]);
+    const { document, variables } = ask(id);
+    expect(await codeOf(server.clientFor(key).request(document, variables))).toBe('INTERNAL_SERVER_ERROR');
+    expectLogged('app_connection', id);
+    expect(await changedRows()).toContain(`app_connection ${id}`);
+  });
+
+  test('cannot bring a deleted connection back, nor have one that is there restored over', async () => {
+    const organisation = await server.newOrganisation();
+    const { client } = organisation;
+    const [deleted, there] = [
+      await make(organisation, { name: 'a' }),
+      await make(organisation, { name: 'b' }),
+    ];
+    await client.request(deleteMutation, { id: deleted });
+    await sql('update app_connection set deleted_at = null where id = ?', [deleted]);
+    await sql('update app_connection set deleted_at = now() where id = ?', [there]);
+    expect(await codeOf(client.request(verifyMutation, { id: deleted }))).toBe('INTERNAL_SERVER_ERROR');
+    expect(await codeOf(client.request(restoreMutation, { id: there }))).toBe('INTERNAL_SERVER_ERROR');
+  });
+
+  test('who moves a project to another organisation has no connection made in it', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const projectId = await mine.newProject('Moved');
+    await sql('update project set org_id = ? where id = ?', [theirs.orgId, projectId]);
+    expect(await codeOf(make(theirs, { projectId }))).toBe('INTERNAL_SERVER_ERROR');
+    expect(await codeOf(make(mine, { projectId }))).toBe('NOT_FOUND');
+  });
+
+  test('cannot have a retired data key seal again', async () => {
+    const organisation = await server.newOrganisation();
+    const { orgId } = organisation;
+    await make(organisation);
+    const seal = () => {
+      const binding = { orgId, connectionId: orgId, app: 'okta', method: 'api-token', host: '' };
+      return server.restartedVault().seal(server.asOwner(), binding, {});
+    };
+    const before = await server.asOwner().findOneOrFail(DataKey, { orgId, purpose: 'SEAL' });
+    const em = server.asOwner();
+    const macs = await server.vault.rowMacs(em);
+    const retired = macs.signed(em, DataKey, { ...before, retiredAt: new Date() });
+    await em.nativeUpdate(DataKey, { id: before.id }, { retiredAt: retired.retiredAt, mac: retired.mac });
+    const successor = em.create(DataKey, {
+      ...(await server.vault.makeDataKey(orgId, 'SEAL')),
+      createdAt: new Date(Date.now() + 1_000),
+    });
+    await em.flush();
+    expect(await seal()).toMatchObject({ dataKeyId: successor.id });
+
+    await sql('update data_key set retired_at = now() where id = ?', [successor.id]);
+    await sql('update data_key set retired_at = null where id = ?', [before.id]);
+    await expect(seal()).rejects.toThrow('no active SEAL key');
+    await sql('update data_key set mac = ? where id = ?', [before.mac, before.id]);
+    await expect(seal()).rejects.toThrow('no active SEAL key');
+    await sql("update data_key set created_at = created_at - interval '1 year' where id = ?", [successor.id]);
+    await sql(`update data_key set created_at = now() + interval '1 hour' where id = ?`, [before.id]);
+    await expect(seal()).rejects.toThrow(MacMismatch);
+  });
+
+  test('cannot answer a repeated request with another connection', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, orgId } = organisation;
+    const other = await make(organisation, { name: 'other' });
+    const variables = okta({ name: 'mine', idempotencyKey: 'once' });
+    await client.request(createMutation, variables);
+    await sql(
+      `update idempotent_request set outcome = outcome || jsonb_build_object('id', ?::text) where org_id = ?`,
+      [other, orgId],
+    );
+    expect(await codeOf(client.request(createMutation, variables))).toBe('INTERNAL_SERVER_ERROR');
+  });
+});
+
+test('all that changes rows leaves valid MACs', async () => {
+  const before = await changedRows();
+  const organisation = await server.newOrganisation();
+  const { client } = organisation;
+  const id = await make(organisation, { idempotencyKey: 'once', projectId: organisation.projectId });
+  await client.request(updateMutation, { id, input: { name: 'renamed', description: null } });
+  await client.request(updateMutation, { id, input: { credentials: { apiToken: 'another' } } });
+  await client.request(verifyMutation, { id });
+  await client.request(deleteMutation, { id });
+  await client.request(restoreMutation, { id });
+  const { key, apiKey } = await createKey(client, { projectIds: [organisation.projectId.toUpperCase()] });
+  await server.clientFor(key).request(byIdQuery, { id });
+  await revokeKey(client, apiKey.id);
+  await client.request(
+    'mutation ($id: UUID!) { renameProject(id: $id, name: "Renamed") { project { id } } createProject(input: { name: "Third" }) { project { id } } }',
+    { id: organisation.projectId },
+  );
+  await client.request(verifyMutation, { id });
+  expect(await changedRows()).toEqual(before);
+  expect(await checkChain(server, organisation.orgId)).toHaveProperty('events');
+  const stored = await server.asOwner().findOneOrFail(AppConnection, { id });
+  expect(stored.version).toBe(5);
+});
+
+describe('each column of each table', () => {
+  /** What carries no MAC, and why. */
+  const withoutMac = {
+    audit_event: 'The hash of each event is over all of its columns.',
+    organisation:
+      'Its name and its time are shown and decide nothing; its id is in everything that belongs to it.',
+    rate_limit: 'Counts say how often something was done in a minute, and are gone with it.',
+  };
+  /** Columns that the MAC leaves out; the entities say why. */
+  const decidingNothing: Readonly<Record<string, readonly string[]>> = {
+    api_key: ['last_used_at'],
+    app_connection: [
+      ...['account', 'verification_status', 'verification_checked_at', 'last_verified_at', 'failing_since'],
+      ...['verification_code', 'verification_message', 'verification_remedy', 'upstream_request_id'],
+    ],
+  };
+
+  test('is in a table whose rows carry a MAC, or there is a reason', async () => {
+    const tables = (await tablesOf(server.asOwner())).map(({ name }) => name);
+    const withMac = await sql(
+      `select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'mac'`,
+    );
+    expect([...withMac.map(({ name }) => String(name)), ...Object.keys(withoutMac)].sort()).toEqual(tables);
+  });
+
+  test.each(['api_key', 'app_connection', 'audit_head', 'data_key', 'idempotent_request', 'project'])(
+    'of %s is authenticated, but for those that decide nothing',
+    async (table) => {
+      const organisation = await server.newOrganisation();
+      await make(organisation, { idempotencyKey: 'once', projectId: organisation.projectId });
+      const already = await changedRows();
+      const seen: string[] = [];
+      for (const column of await sql.columns(table)) {
+        const changed = await sql.changing(table, column, organisation.orgId, async () =>
+          (await changedRows()).filter((row) => !already.includes(row)),
+        );
+        if (changed.length === 0) seen.push(column.name);
+      }
+      expect(seen.sort()).toEqual([...(decidingNothing[table] ?? [])].sort());
+      expect(await changedRows()).toEqual(already);
+    },
+  );
+
+  test('of audit_event is in the hash of the event', async () => {
+    const organisation = await server.newOrganisation();
+    await make(organisation);
+    const whole = { events: 1 };
+    expect(await checkChain(server, organisation.orgId)).toEqual(whole);
+    for (const column of await sql.columns('audit_event')) {
+      const found = await sql.changing('audit_event', column, organisation.orgId, () =>
+        checkChain(server, organisation.orgId),
+      );
+      expect([column.name, found]).toEqual([
+        column.name,
+        expect.objectContaining({ problem: expect.anything() }),
+      ]);
+    }
+    expect(await checkChain(server, organisation.orgId)).toEqual(whole);
+  });
+});
