@@ -17,6 +17,8 @@ export interface Config {
   production: boolean;
   port: number;
   host: string;
+  /** Under which everything is: `/connections`; empty: under the root. */
+  basePath: string;
   /** Absolute; absent: HTTP without TLS. */
   tls: TlsFiles | undefined;
   /** The origins of pages elsewhere that may use this server. */
@@ -86,6 +88,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     production,
     port: data.PORT,
     host: data.HOST?.toLowerCase() ?? (production ? '::' : '127.0.0.1'),
+    basePath: data.BASE_PATH,
     tls: tlsOf(data),
     corsOrigins: corsOriginsOf(data, production),
     databaseUrl: data.DATABASE_URL,

@@ -29,6 +29,14 @@ export const environment = z.object({
     .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
     .default(4000),
   HOST: z.string().min(1, { error: 'must be an address or a host name' }).optional(),
+  BASE_PATH: z
+    .string()
+    .default('')
+    .transform((path) => path.replace(/\/$/, ''))
+    .refine(isBasePath, {
+      error:
+        'must be a path such as /connections, in letters, digits, ".", "_", "~" and "-", that begins with none of /api, /assets, /graphql, /health and /sign-in',
+    }),
   TLS_CERT: z.string().optional(),
   TLS_KEY: z.string().optional(),
   CORS_ORIGINS: z
@@ -151,6 +159,14 @@ function isWhole(key: Secret): boolean {
   } catch {
     return false;
   }
+}
+
+/** What the server has at its root would be ambiguous under a path of the same name. */
+function isBasePath(path: string): boolean {
+  return (
+    /^(\/(?!\.{1,2}(\/|$))[\w.~-]+)*$/.test(path) &&
+    !/^\/(api|assets|graphql|health|sign-in)(\/|$)/.test(path)
+  );
 }
 
 function isOrigin(text: string): boolean {

@@ -16,6 +16,7 @@ import type { ConnectionParts } from './connections/parts.ts';
 import { readDashboard } from './dashboard-files.ts';
 import type { Database } from './database/database.ts';
 import { createGraphQL } from './graphql/yoga.ts';
+import { isBare, withoutBasePath } from './http/base-path.ts';
 import { createCors } from './http/cors.ts';
 import { isCrossSite, isNavigation } from './http/cross-site.ts';
 import { answerHealth } from './http/health.ts';
@@ -114,7 +115,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     authenticate,
     graphiql: config.graphiql,
   });
-  const rest = createRest(shared);
+  const rest = createRest({ ...shared, basePath: config.basePath });
   const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
   const dashboard = readDashboard(parts.dashboardFolder);
@@ -127,6 +128,13 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const signInPage = signInPath(config, parts.dashboardFolder);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const { basePath } = config;
+    if (isBare(request.url, basePath)) {
+      // Else what the page names relative to itself would be looked for beside it.
+      response.setHeader('location', `${basePath}/${request.url?.slice(basePath.length)}`);
+      return reply(response, 308, `The dashboard is at ${basePath}/`);
+    }
+    request.url = withoutBasePath(request.url, basePath);
     const path = request.url?.split('?', 1)[0] ?? '';
     cors.allow(request, response);
     // A page elsewhere could point its own name at this machine, and would then be of the same origin.
@@ -159,7 +167,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       default:
         if (codes && path === `/${exchangePath}`) return answerExchange(codes, request, response);
         if (await dashboard.answer(request, response, dashboardSettings)) return;
-        return reply(response, 404, 'Nothing is here; the dashboard is at / and GraphQL at /graphql.');
+        return reply(
+          response,
+          404,
+          `Nothing is here; the dashboard is at ${basePath}/ and GraphQL at ${basePath}/graphql.`,
+        );
     }
   };
 
@@ -181,9 +193,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const cleanUp = startCleanUp({ ...connections, log });
 
   return {
-    url: listener.url,
+    url: listener.url + config.basePath,
     createSignInLink:
-      codes && signInPage ? () => signInUrl(listener.url + signInPage, codes.issue()) : undefined,
+      codes && signInPage
+        ? () => signInUrl(listener.url + config.basePath + signInPage, codes.issue())
+        : undefined,
     close: async () => {
       const cleanedUp = cleanUp.stop();
       database.changes.close();

@@ -32,7 +32,7 @@ export function codeShelf(dataDir: DataDir): CodeShelf {
  * @throws StartError where there are no such addresses
  */
 export function makeSignInLink(config: Config, dataDir: DataDir): string {
-  const { production, host, port, tls } = config;
+  const { production, host, port, tls, basePath } = config;
   const path = signInPath(config);
   if (production || !isLoopback(host) || !path) {
     throw new StartError('only a development server on a loopback address signs browsers in by address');
@@ -40,7 +40,7 @@ export function makeSignInLink(config: Config, dataDir: DataDir): string {
   const { code, known } = generateSignInCode(Date.now());
   dataDir.replace(fileName, toLine(known));
   const name = host.includes(':') ? `[${host}]` : host;
-  return signInUrl(`${tls ? 'https' : 'http'}://${name}:${port}${path}`, code);
+  return signInUrl(`${tls ? 'https' : 'http'}://${name}:${port}${basePath}${path}`, code);
 }
 
 function toLine({ digest, expiresAt }: KnownCode): string {

@@ -155,7 +155,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   test('a browser that was offline hears of what it has missed', async () => {
     const { page } = await dashboard.open();
     await page.context().setOffline(true);
-    await page.getByText('Not up to date: connecting…').waitFor();
+    await page.getByText('Not live').waitFor();
     await make('made-meanwhile');
     await page.context().setOffline(false);
     await rowOf(page, 'made-meanwhile').waitFor();

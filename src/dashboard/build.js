@@ -22,6 +22,8 @@ try {
     configFile: false,
     // Vite warns of every "use client" of the component library, which says nothing to a browser.
     logLevel: 'error',
+    // Relative to the page, which is wherever BASE_PATH or a proxy has put it.
+    base: './',
     build: {
       outDir: folder,
       emptyOutDir: true,

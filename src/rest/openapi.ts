@@ -18,7 +18,7 @@ const commonCodes: readonly ErrorCode[] = [
 ];
 
 /** The OpenAPI document of these routes, made from the rules by which they check and the shapes of their answers. */
-export function createOpenApi(routes: readonly Route[], apps: readonly App[]) {
+export function createOpenApi(routes: readonly Route[], apps: readonly App[], basePath: string) {
   const fields = new Map<unknown, Field>(
     apps.flatMap(({ methods }) =>
       methods.flatMap((method) => Object.values(method.fields).map((field) => [field.rule, field] as const)),
@@ -37,7 +37,7 @@ export function createOpenApi(routes: readonly Route[], apps: readonly App[]) {
         version: '1',
         description: "Connections to third-party products: the GraphQL server's service over plain HTTP.",
       },
-      servers: [{ url: '/' }],
+      servers: [{ url: basePath || '/' }],
       security: [{ apiKey: [] }],
       paths,
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },

@@ -20,20 +20,23 @@ export interface RestOptions {
   signIn: (authorization: string | null) => Promise<Caller>;
   /** Whether the description of the routes may be read without a key. */
   openIntrospection: boolean;
+  /** What is before `/api/` in the addresses that others see; empty if nothing is. */
+  basePath: string;
   log: Logger;
 }
 
 /** Answers everything under `/api/`: finds the route, finds out who asks, reads the body, and translates. */
 export function createRest(options: RestOptions) {
-  const { connections, administration, log } = options;
+  const { connections, administration, log, basePath } = options;
   const routes: Route[] = [...createRoutes(connections, administration)];
   routes.push(openApiRoute(() => document));
-  const document = createOpenApi(routes, connections.apps);
+  const document = createOpenApi(routes, connections.apps, basePath);
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
       const { body, headers } = await answer(options, routes, request);
-      send(response, 200, { 'content-type': 'application/json', ...headers }, body);
+      const outside = headers?.link && { link: headers.link.replace(/^<\//, `<${basePath}/`) };
+      send(response, 200, { 'content-type': 'application/json', ...headers, ...outside }, body);
     } catch (error) {
       // Who has left before all was said hears no answer, and has not found a fault of ours.
       if (request.readableAborted) return;

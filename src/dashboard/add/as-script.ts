@@ -1,3 +1,4 @@
+import { endpoint } from '../endpoint.ts';
 import type { AppOption } from '../list/use-options.ts';
 import type { Connection } from '../operations.ts';
 import { typeNameOf } from '../rules.ts';
@@ -12,7 +13,7 @@ export function asCurl(connection: Connection, option: AppOption): string {
   const body = { query: mutation(option).replace(/\s+/g, ' '), variables: variables(connection, option) };
   const quoted = JSON.stringify(body, null, 2).replaceAll("'", "'\\''");
   return [
-    `curl ${location.origin}/graphql \\`,
+    `curl ${endpoint} \\`,
     `  --header 'Authorization: Bearer <YOUR-API-KEY>' \\`,
     `  --header 'Content-Type: application/json' \\`,
     `  --data '${quoted}'`,

@@ -53,7 +53,7 @@ export function ListScreen({ place }: { place: Place }) {
             App Connections
           </Title>
           <Text size="sm" c="dimmed" role="status">
-            {isLive ? 'Changes appear by themselves.' : 'Not up to date: connecting…'}
+            {isLive ? 'Changes appear by themselves.' : 'Not live: the list is read again every 10 seconds.'}
           </Text>
         </div>
         {mayAdd && add}

@@ -2,26 +2,42 @@ import type { ResultOf, VariablesOf } from 'gql.tada';
 import type { ExecutionResult } from 'graphql-sse';
 import { useEffect, useEffectEvent, useState } from 'react';
 import { stringifyDocument } from 'urql';
-import { changesSubscription } from '../operations.ts';
+import { changesSubscription, viewerQuery } from '../operations.ts';
 import type { Place } from '../place.ts';
 import { useSession } from '../session/session.ts';
 
 type Data = ResultOf<typeof changesSubscription>;
 
+/** How often the list is read while changes are not heard of. */
+const pollMs = 10_000;
+
 /**
  * Calls `onChange` when a connection of this place was changed, by whomever, and whenever changes may have been
- * missed: after each time that the stream of changes was begun. Cut off, it goes on from the last change.
+ * missed: after each time that the stream of changes was begun, and now and then while it is not there. Cut off, it goes
+ * on from the last change.
  *
  * @returns whether changes are being heard of
  */
 export function useChanges(projectId: Place, onChange: () => void): boolean {
-  const { events } = useSession();
+  const { client, openEvents } = useSession();
   const [isLive, setIsLive] = useState(false);
   const changed = useEffectEvent(onChange);
 
   useEffect(() => {
     let stop = () => {};
     let isWanted = true;
+    let isHeard = false;
+    // Only what has arrived shows that nothing between holds events back.
+    const events = openEvents(() => {
+      if (isHeard) return;
+      isHeard = true;
+      setIsLive(true);
+      changed();
+    });
+    const fallSilent = () => {
+      isHeard = false;
+      setIsLive(false);
+    };
     const variables: VariablesOf<typeof changesSubscription> = { projectId };
     const listen = () => {
       stop();
@@ -38,25 +54,19 @@ export function useChanges(projectId: Place, onChange: () => void): boolean {
           complete: again,
           error: again,
         },
-        {
-          connecting: () => setIsLive(false),
-          connected: () => {
-            setIsLive(true);
-            changed();
-          },
-        },
+        { connecting: fallSilent },
       );
     };
     let timer: ReturnType<typeof setTimeout> | undefined;
     const again = () => {
       if (!isWanted) return;
-      setIsLive(false);
+      fallSilent();
       clearTimeout(timer);
       timer = setTimeout(listen, 1_000);
     };
     const cutOff = () => {
       stop();
-      setIsLive(false);
+      fallSilent();
     };
     listen();
     // A stream over a network that is gone may look whole for minutes.
@@ -68,8 +78,21 @@ export function useChanges(projectId: Place, onChange: () => void): boolean {
       removeEventListener('offline', cutOff);
       removeEventListener('online', listen);
       stop();
+      events.dispose();
     };
-  }, [events, projectId]);
+  }, [openEvents, projectId]);
+
+  useEffect(() => {
+    if (isLive) return;
+    const poll = async () => {
+      if (document.hidden) return;
+      // Asked first, so that the list stays while the server is away.
+      const { error } = await client.query(viewerQuery, {}, { requestPolicy: 'network-only' });
+      if (!error) changed();
+    };
+    const timer = setInterval(poll, pollMs);
+    return () => clearInterval(timer);
+  }, [client, isLive]);
 
   return isLive;
 }

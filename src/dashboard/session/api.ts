@@ -1,11 +1,17 @@
 import { createClient, type Client as SseClient } from 'graphql-sse';
 import { Client, cacheExchange, fetchExchange } from 'urql';
+import { endpoint } from '../endpoint.ts';
+import { fetchEvents } from './fetch-events.ts';
 
 /** The GraphQL API, asked with one credential. */
 export interface Api {
   client: Client;
-  /** For subscriptions. `variables` are read anew at each attempt to connect. */
-  events: SseClient;
+  /**
+   * Makes a client for subscriptions, to be disposed of. `variables` are read anew at each attempt to connect.
+   *
+   * @param onHeard called when something of the server is heard over an open subscription, be it a ping
+   */
+  openEvents(onHeard: () => void): SseClient;
 }
 
 /**
@@ -22,18 +28,19 @@ export function createApi(secret: () => Promise<string>, onRefused: () => void):
   };
   return {
     client: new Client({
-      url: '/graphql',
+      url: endpoint,
       exchanges: [cacheExchange, fetchExchange],
       fetch: asked,
       // What is asked stays out of addresses.
       preferGetMethod: false,
     }),
-    events: createClient({
-      url: '/graphql',
-      fetchFn: asked,
-      retryAttempts: Number.POSITIVE_INFINITY,
-      retry: waitForNetwork,
-    }),
+    openEvents: (onHeard) =>
+      createClient({
+        url: endpoint,
+        fetchFn: fetchEvents(asked, onHeard),
+        retryAttempts: Number.POSITIVE_INFINITY,
+        retry: waitForNetwork,
+      }),
   };
 }
 

@@ -31,7 +31,7 @@ export function offerOf({ oidc }: Settings): Offer | undefined {
 
 /** Where the provider sends people back to, after signing in and after signing out, as is registered with it. */
 export function ownAddress(): string {
-  return `${location.origin}/`;
+  return location.origin + location.pathname;
 }
 
 export function beginJourney(journey: Journey): void {
@@ -45,7 +45,7 @@ export function takeArrival(): Arrival | undefined {
   const parameters = new URLSearchParams(location.search);
   if (!parameters.has('code') && !parameters.has('error')) return undefined;
   const journey = begun === null ? undefined : (JSON.parse(begun) as Journey);
-  history.replaceState(null, '', `/${journey?.place ?? ''}`);
+  history.replaceState(null, '', location.pathname + (journey?.place ?? ''));
   return { parameters, journey };
 }
 

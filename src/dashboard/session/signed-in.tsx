@@ -36,10 +36,7 @@ export function SignedIn({ settings, arrival, signInCode, children }: SignedInPr
   const { signIn, leave, arrive, redeem } = useMemo(() => {
     const stayOut = (why?: Problem) => {
       keptCredential.clear();
-      setSession((last) => {
-        last?.events.dispose();
-        return undefined;
-      });
+      setSession(undefined);
       setIsBusy(false);
       setIsSigningInAlone(false);
       setProblem(why);

@@ -1,0 +1,95 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { firstProjectId } from '../src/access/organisations.ts';
+import { hasBrowser, openPage } from './testkit/browser.ts';
+import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
+import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
+import { createMutation, okta } from './testkit/operations.ts';
+
+describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections behind nginx', () => {
+  let dashboard: TestDashboard;
+  let nginx: Nginx;
+  beforeAll(async () => {
+    dashboard = await startDashboard({ config: { basePath: '/connections' } });
+    nginx = await startNginx('');
+  });
+  afterAll(async () => {
+    await nginx?.[Symbol.asyncDispose]();
+    await dashboard?.close();
+  });
+
+  const make = (name: string) =>
+    dashboard.server
+      .clientFor(dashboard.apiKey)
+      .request(createMutation, okta({ name, projectId: firstProjectId }));
+  const location = (settings: string) =>
+    `location /connections { proxy_pass ${new URL(dashboard.server.url).origin}; ${settings} }`;
+
+  async function signIn() {
+    const watched = await openPage(dashboard.browser);
+    await watched.page.clock.install();
+    await watched.page.goto(`${nginx.url}/connections`);
+    await watched.page.getByRole('textbox', { name: 'API key' }).fill(dashboard.apiKey);
+    await watched.page.getByRole('button', { name: 'Sign in' }).click();
+    return watched;
+  }
+
+  test('is live, asks for nothing elsewhere, and its script names the right address', async () => {
+    await nginx.configure(location(''));
+    const { page, urls, console } = await signIn();
+    await page.getByText('Changes appear by themselves.').waitFor();
+    await make('seen-through-nginx');
+    await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
+    for (const url of urls()) expect(url).toMatch(new RegExp(`^${nginx.url}/connections(/|$)`));
+    expect(console()).not.toMatch(/error|uncaught/);
+    await page.goto(`${nginx.url}/connections/#/projects/${firstProjectId}/integrations/app-connections/add`);
+  });
+
+  test('says that it is not live when events are held back, reads the list now and then, and goes live by itself', async () => {
+    await nginx.configure(location('proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;'));
+    const { page } = await signIn();
+    await page.getByText('Not live').waitFor();
+    await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
+    await make('held-back');
+    await page.clock.fastForward(10_000);
+    await page.getByRole('row', { name: /held-back/ }).waitFor();
+    expect(await page.getByText('Changes appear by themselves.').count()).toBe(0);
+    await make('held-back-too');
+    await page.clock.fastForward(10_000);
+    await page.getByRole('row', { name: /held-back-too/ }).waitFor();
+    await nginx.configure(location(''));
+    // It gives up the silent stream, waits a little, and opens another.
+    await page.clock.fastForward(40_000);
+    await page.clock.fastForward(40_000);
+    await page.getByText('Changes appear by themselves.').waitFor();
+    await make('live-again');
+    await page.getByRole('row', { name: /live-again/ }).waitFor();
+  });
+
+  test('stops being live when a stream falls silent, and keeps the list while the server is away', async () => {
+    await nginx.configure(location(''));
+    const { page } = await signIn();
+    await page.getByText('Changes appear by themselves.').waitFor();
+    await nginx.configure('location / { return 502; }');
+    await page.getByText('Not live').waitFor();
+    await page.clock.fastForward(10_000);
+    await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
+    expect(await page.getByRole('alert').count()).toBe(0);
+    await nginx.configure(location(''));
+    await page.clock.fastForward(60_000);
+    await page.getByText('Changes appear by themselves.').waitFor();
+  });
+
+  test.each([
+    ['a refused subscription', 'if ($http_accept = "text/event-stream") { return 503; }'],
+    ['a stream that ends at once', 'proxy_read_timeout 1s; proxy_ignore_headers X-Accel-Buffering;'],
+  ])('reads the list now and then with %s', async (name, settings) => {
+    await nginx.configure(location(settings));
+    const { page } = await signIn();
+    await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
+    await page.getByText('Not live').waitFor();
+    const connection = name.replaceAll(' ', '-');
+    await make(connection);
+    await page.clock.fastForward(10_000);
+    await page.getByRole('row', { name: new RegExp(connection) }).waitFor();
+  });
+});
