@@ -166,6 +166,65 @@ describe('the verification of a connection', () => {
   });
 });
 
+describe('a list of connections', () => {
+  test('has the filters and the orders of GraphQL, on every page', async () => {
+    const { rest, client, projectId } = await fresh();
+    for (const name of ['alpha-one', 'alpha-two', 'beta-one', 'beta-two']) {
+      await createOver(rest, { name, ...(name.endsWith('one') && { projectId }) });
+    }
+    const { appConnections } = await client.request<{
+      appConnections: { nodes: { name: string; createdAt: string }[] };
+    }>('{ appConnections(orderBy: { field: CREATED_AT }) { nodes { name createdAt } } }');
+    const [, second] = appConnections.nodes;
+    const from = encodeURIComponent(`${second?.createdAt}`);
+    const since = appConnections.nodes.filter(({ createdAt }) => createdAt >= `${second?.createdAt}`);
+    const list = async (path: string) => {
+      const names: string[] = [];
+      for (let next: string | undefined = path; next; ) {
+        const { status, body, headers } = await rest('GET', next);
+        expect([next, status]).toEqual([next, 200]);
+        names.push(...Object(at(body, 'appConnections')).map((each: object) => at(each, 'name')));
+        next = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')?.[1];
+      }
+      return names;
+    };
+    const all = ['alpha-one', 'alpha-two', 'beta-one', 'beta-two'];
+    for (const root of [okta, `${okta}/available`, '/api/v1/app-connections']) {
+      for (const [query, names] of [
+        ['limit=1', all],
+        ['limit=1&direction=desc', all.toReversed()],
+        ['limit=3&orderBy=createdAt&direction=desc', all.toReversed()],
+        ['limit=1&namePrefix=ALPHA', all.slice(0, 2)],
+        ['limit=1&nameContains=two&direction=desc', ['beta-two', 'alpha-two']],
+        [`limit=1&projectId=${projectId}&nameContains=beta`, ['beta-one']],
+        ['status=VERIFIED&method=api-token', all],
+        ['status=REJECTED', []],
+        [`createdFrom=${from}&limit=2`, since.map(({ name }) => name)],
+        [`createdTo=${from}`, all.slice(0, 4 - since.length)],
+      ] as const) {
+        expect(await list(`${root}?${query}`), query).toEqual(names);
+      }
+    }
+    expect(await list('/api/v1/app-connections?app=okta&limit=3')).toEqual(all);
+    const { headers } = await rest('GET', `${okta}?limit=1`);
+    const cursor = /cursor=([\w-]+)/.exec(headers.get('link') ?? '')?.[1];
+    for (const [query, paths] of [
+      [`cursor=${cursor}&direction=desc`, ['cursor']],
+      [
+        'status=NONE&method=x&orderBy=id&direction=up&createdFrom=x&limit=0',
+        ['createdFrom', 'direction', 'limit', 'method', 'orderBy', 'status'],
+      ],
+      ['createdFrom=2020-01-02T00:00:00Z&createdTo=2020-01-01T00:00:00Z', ['createdTo']],
+      ['namePrefix=%00&nameContains=', ['nameContains', 'namePrefix']],
+      ['app=okta', ['']],
+    ] as const) {
+      const { status, body } = await rest('GET', `${okta}?${query}`);
+      const issues: { path: string[] }[] = Object(at(body, 'issues'));
+      expect([status, issues.map(({ path }) => path.join('.')).sort()]).toEqual([422, paths]);
+    }
+  });
+});
+
 describe('a deleted connection', () => {
   test('is restored under its name, or under another if that is taken', async () => {
     const { rest } = await fresh();

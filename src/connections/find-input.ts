@@ -43,7 +43,10 @@ export interface ListConnections {
   before?: string | null | undefined;
 }
 
-const part = boundedText(1_024, { tooLong: 'Names have at most 64 characters, so none has this in it.' })
+/** The rule of a part of a name that is looked for. */
+export const namePart = boundedText(1_024, {
+  tooLong: 'Names have at most 64 characters, so none has this in it.',
+})
   .trim()
   .toLowerCase()
   .min(1, { error: 'Give at least one character, or leave it out.' })
@@ -56,8 +59,8 @@ const filter = z
     app: z.string().nullish(),
     method: z.string().nullish(),
     status: z.enum(verificationStatuses).nullish(),
-    namePrefix: part,
-    nameContains: part,
+    namePrefix: namePart,
+    nameContains: namePart,
     createdFrom: moment.nullish(),
     createdTo: moment.nullish(),
     updatedFrom: moment.nullish(),

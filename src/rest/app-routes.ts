@@ -75,12 +75,12 @@ export function createAppRoutes(
         method: 'GET',
         path,
         id: `list${typeNameOf(app)}Connections`,
-        summary: `Lists connections to ${app.name}, in order of name.`,
-        rules: { query: listQuery },
+        summary: `Lists connections to ${app.name}, in order of name unless said.`,
+        rules: { query: listQuery([app]) },
         answer: z.object({ appConnections: z.array(connection) }),
         isPaged: true,
       },
-      ({ query }, caller) => page(parts, caller, path, { ...query, app: app.id }, show),
+      ({ query }, caller) => page(parts, caller, { path, app: app.id }, query, show),
     ),
     route(
       {
@@ -88,12 +88,12 @@ export function createAppRoutes(
         path: `${path}/available`,
         id: `listAvailable${typeNameOf(app)}Connections`,
         summary: `Lists the connections to ${app.name} that this key may use, in order of name.`,
-        rules: { query: listQuery },
+        rules: { query: listQuery([app]) },
         answer: z.object({ appConnections: z.array(availableAnswer(app)) }),
         isPaged: true,
       },
       ({ query }, caller) =>
-        page(parts, caller, `${path}/available`, { ...query, app: app.id }, showAvailable),
+        page(parts, caller, { path: `${path}/available`, app: app.id }, query, showAvailable),
     ),
     validateRoute(parts, app, path),
     route(

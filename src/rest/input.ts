@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { type App, typeNameOf } from '../apps/app.ts';
+import { verificationStatuses } from '../connections/app-connection.entity.ts';
 import { decodeCursor } from '../connections/cursor.ts';
+import { namePart } from '../connections/find-input.ts';
 import {
   connectionName,
   createConnectionRule,
@@ -68,18 +70,61 @@ export const timestamp = z.iso
   .transform((text) => new Date(text))
   .pipe(moment);
 
-/** Which part of a list of connections is asked for. */
-export const listQuery = nothingElse({
+const orders = ['name', 'createdAt', 'updatedAt'] as const;
+const oneOfIds = (all: readonly { id: string }[]) => z.enum(all.map(({ id }) => id));
+
+/**
+ * Which connections are asked for, in what order, and which page of them: the filter and the order of GraphQL.
+ *
+ * @param apps the apps whose connections the route lists
+ */
+export function listQuery(apps: readonly App[]) {
+  const methods = apps.flatMap((app) => app.methods);
+  return nothingElse({
+    ...listed,
+    method: oneOfIds(methods).optional().meta({ description: 'Only those by this method.' }),
+  });
+}
+
+/** As `listQuery`, of every app. */
+export function listQueryOfAll(apps: readonly App[]) {
+  return listQuery(apps).extend({
+    app: oneOfIds(apps).optional().meta({ description: 'Only those to this app.' }),
+  });
+}
+
+const listed = {
   projectId: projectId.meta({
     description:
       'Only those of this project; `null` for only those without a project; absent for all of the organisation.',
   }),
+  status: z
+    .enum(verificationStatuses)
+    .optional()
+    .meta({ description: 'Only those of which the last check had this outcome.' }),
+  namePrefix: namePart.meta({ description: 'Only those whose name starts with this.' }),
+  nameContains: namePart.meta({ description: 'Only those whose name has this in it.' }),
+  createdFrom: timestamp.optional().meta({ description: 'Made at this moment or later.' }),
+  createdTo: timestamp.optional().meta({ description: 'Made before this moment.' }),
+  updatedFrom: timestamp.optional().meta({ description: 'Last changed at this moment or later.' }),
+  updatedTo: timestamp.optional().meta({ description: 'Last changed before this moment.' }),
+  orderBy: z
+    .enum(orders)
+    .optional()
+    .meta({ description: 'What the list is in order of; `name` unless given.' }),
+  direction: z.enum(['asc', 'desc']).optional().meta({ description: 'Which way round; `asc` unless given.' }),
   ...pageQuery(
-    z.string().refine((text) => decodeCursor({ field: 'name', direction: 'asc' }, text) !== undefined, {
-      error: noCursor,
-    }),
+    z
+      .string()
+      .refine((text) =>
+        orders.some(
+          (field) =>
+            decodeCursor({ field, direction: 'asc' }, text) ??
+            decodeCursor({ field, direction: 'desc' }, text),
+        ),
+      ),
   ),
-});
+};
 
 /** For routes that change something. */
 export const repeatable = z.object({

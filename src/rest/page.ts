@@ -1,27 +1,40 @@
 import type { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
+import { listRule } from '../connections/find-input.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import { listConnections } from '../connections/read.ts';
+import { brokenRules } from '../errors.ts';
 import type { listQuery } from './input.ts';
 import type { Answer } from './route.ts';
 
 /** What a list was asked for with: its query as it came, with names in lower case as they are. */
 type Query = Readonly<Record<string, unknown>>;
 
-/** A page of connections, with a link to the next one. */
+/**
+ * A page of connections, with a link to the next one.
+ *
+ * @param where the path of the route, and the app whose connections it lists; absent for all
+ */
 export async function page<T>(
   parts: ConnectionParts,
   caller: Caller,
-  path: string,
-  query: z.output<typeof listQuery> & { app?: string },
+  { path, app }: { path: string; app?: string },
+  query: z.output<ReturnType<typeof listQuery>> & { app?: string | undefined },
   show: (connection: AppConnection) => T,
 ): Promise<Answer<{ appConnections: T[] }>> {
-  const { app, ...asked } = query;
-  const { projectId, limit, cursor } = asked;
-  const found = await listConnections(parts, caller, { projectId, app, first: limit, after: cursor });
+  const { projectId, limit, cursor, orderBy, direction, ...filter } = query;
+  const isFiltered = Object.values(filter).some((value) => value != null);
+  const isOrdered = orderBy !== undefined || direction !== undefined;
+  const { success, data, error } = listRule.safeParse({
+    ...{ projectId, app, first: limit, after: cursor },
+    ...(isFiltered && { filter }),
+    ...(isOrdered && { orderBy: { field: orderBy ?? 'name', direction: direction ?? 'asc' } }),
+  });
+  if (!success) throw brokenRules(error);
+  const found = await listConnections(parts, caller, data);
   const next = found.endCursor !== null && (await found.hasNextPage()) ? found.endCursor : null;
-  return { body: { appConnections: found.nodes.map(show) }, ...linkTo(path, asked, next) };
+  return { body: { appConnections: found.nodes.map(show) }, ...linkTo(path, query, next) };
 }
 
 /**

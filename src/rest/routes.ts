@@ -6,7 +6,7 @@ import { createAccessRoutes } from './access-routes.ts';
 import { type ConnectionAnswer, connectionAnswer, optionAnswer, showConnection } from './answers.ts';
 import { createAppRoutes } from './app-routes.ts';
 import { auditRoute } from './audit-routes.ts';
-import { listQuery, noQuery } from './input.ts';
+import { listQueryOfAll, noQuery } from './input.ts';
 import { page } from './page.ts';
 import { type Route, route } from './route.ts';
 
@@ -33,12 +33,12 @@ function listRoute(parts: ConnectionParts, connections: readonly ConnectionAnswe
       method: 'GET',
       path: root,
       id: 'listConnections',
-      summary: 'Lists connections to every app, in order of name.',
-      rules: { query: listQuery },
+      summary: 'Lists connections to every app, in order of name unless said.',
+      rules: { query: listQueryOfAll(parts.apps) },
       answer: z.object({ appConnections: z.array(z.union(connections)) }),
       isPaged: true,
     },
-    ({ query }, caller) => page(parts, caller, root, query, (each) => showConnection(parts, each)),
+    ({ query }, caller) => page(parts, caller, { path: root }, query, (each) => showConnection(parts, each)),
   );
 }
 
