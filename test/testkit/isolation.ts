@@ -21,10 +21,12 @@ export function forgetful(database: Database, forgetting: Forgetfulness): Databa
 
 /** The same SQL, in which every organisation is as good as another. */
 function ofAnyOrganisation({ parts, values }: Sql): Sql {
-  return new Sql(
-    parts.map((part) => part.replace(/\borg_id = $/, "'' <> ")),
-    values,
-  );
+  const forget = (part: string, index: number) =>
+    part
+      .replace(/\borg_id = $/, "'' <> ")
+      // Where whole rows are compared, each side begins with the same.
+      .replace(/\(org_id, ([^()]*\) (?:>=|<) \()$/, `('${values[index]}'::uuid, $1`);
+  return new Sql(parts.map(forget), values);
 }
 
 /** What takes conditions, as its second argument. */
