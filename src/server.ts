@@ -9,6 +9,7 @@ import type { App } from './apps/app.ts';
 import { createApps } from './apps/index.ts';
 import { startOktaStandIn } from './apps/okta/stand-in.ts';
 import { startCheckpoints } from './audit/checkpoints.ts';
+import { Refusals } from './audit/refusals.ts';
 import { auditSignIns } from './audit/sign-ins.ts';
 import { startCleanUp } from './clean-up.ts';
 import type { Config } from './config.ts';
@@ -81,6 +82,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     ...parts.outbound,
   });
   const limits = config.rateLimits ? createRateLimits(parts, { ...rates, ...parts.rates }) : unlimited;
+  const { windowSeconds } = { ...rates, ...parts.rates };
+  const refusals = new Refusals({ database, vault, log }, windowSeconds * 1_000);
   const connections: ConnectionParts = {
     apps: parts.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
@@ -88,6 +91,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     outbound,
     limits,
     deletedRetentionDays: config.deletedRetentionDays,
+    refusals,
   };
   // The operator has named the identity provider, which may well be inside.
   const provider = config.oidc && {
@@ -105,7 +109,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const authenticate = auditSignIns({ database, vault }, authenticator);
   const shared = {
     connections,
-    administration: { database, vault, authenticator },
+    administration: { database, vault, authenticator, refusals },
     signIn: config.rateLimits ? limitSignIns(limits, authenticate) : authenticate,
     openIntrospection: !config.production,
     log,
@@ -206,6 +210,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       await listener.close(drainMs);
       clearTimeout(giveUp);
       await cleanedUp;
+      await refusals.close();
       await graphql.dispose();
       await checkpoints.close();
       await letGo();

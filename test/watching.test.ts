@@ -2,9 +2,11 @@ import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Caller, scopes } from '../src/access/caller.ts';
 import { encodePlace } from '../src/audit/event-place.ts';
+import { Refusals } from '../src/audit/refusals.ts';
 import { watchConnections } from '../src/connections/watch.ts';
 import { Problem } from '../src/errors.ts';
 import { unlimited } from '../src/limits/rate-limits.ts';
+import { createLog } from '../src/log.ts';
 import { createOutbound } from '../src/outbound/outbound.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
@@ -160,6 +162,7 @@ describe('watching connections', () => {
         outbound: createOutbound({ trustedHosts: new Set() }),
         limits: unlimited,
         deletedRetentionDays: 1,
+        refusals: new Refusals({ database, vault, log: createLog('silent') }, 60_000),
       },
       new Caller({
         ...{ orgId: organisation.orgId, keyId: null, subject: 'someone' },

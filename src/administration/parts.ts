@@ -1,7 +1,7 @@
 import type { Authenticator } from '../access/authenticator.ts';
-import type { AuditParts } from '../audit/chain.ts';
+import type { RefusalParts } from '../audit/audited.ts';
 
 /** What managing access takes. */
-export interface AdministrationParts extends AuditParts {
+export interface AdministrationParts extends RefusalParts {
   authenticator: Authenticator;
 }

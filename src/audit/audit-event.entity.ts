@@ -59,6 +59,8 @@ const AuditEventSchema = defineEntity({
     outcome: p.text().$type<'OK' | ErrorCode>(),
     /** The names of the fields that changed, never their values. */
     fields: p.array(),
+    /** How many refusals it tells of that came after the first; null for one that tells of one attempt. */
+    count: p.integer().nullable(),
     /** The hash of the event before; empty for the first. */
     previousHash: p.text(),
     /** Keyed hash over all of the above. */

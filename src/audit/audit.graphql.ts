@@ -66,6 +66,11 @@ export function defineAudit(builder: Builder): void {
       outcome: t.exposeString('outcome', {
         description: '`OK`, or the code of the error with which the attempt was refused.',
       }),
+      count: t.int({
+        description:
+          'How many attempts this tells of. Refusals like one that has its event already are counted, and told of once a minute.',
+        resolve: ({ count }) => count ?? 1,
+      }),
       changedFields: t.stringList({
         description: 'The names of the fields that changed. Their values are not kept.',
         resolve: ({ fields }) => fields,

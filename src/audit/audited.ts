@@ -1,6 +1,12 @@
 import type { Caller } from '../access/caller.ts';
 import { Overload, Problem } from '../errors.ts';
-import { type AuditParts, appendEvent, type NewEvent } from './chain.ts';
+import type { AuditParts, NewEvent } from './chain.ts';
+import type { Refusals } from './refusals.ts';
+
+/** What recording refusals takes. */
+export interface RefusalParts extends AuditParts {
+  refusals: Refusals;
+}
 
 /** Who tries to do what. */
 export type Attempt = Pick<
@@ -13,7 +19,7 @@ export type Attempt = Pick<
  * transaction of the change.
  */
 export async function auditRefusals<T>(
-  parts: AuditParts,
+  parts: RefusalParts,
   caller: Caller,
   attempt: Attempt,
   work: () => Promise<T>,
@@ -24,14 +30,15 @@ export async function auditRefusals<T>(
     // Whoever is too fast could fill the trail. The log has a line of each request that was too many.
     const isTooFast =
       error instanceof Overload || (error instanceof Problem && error.code === 'RATE_LIMITED');
-    if (error instanceof Problem && !isTooFast) await tell(parts, caller, attempt, error);
+    if (error instanceof Problem && !isTooFast)
+      await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
     throw error;
   }
 }
 
 /** Reads something, and if the caller may not, leaves an event that says so. */
 export async function auditForbidden<T>(
-  parts: AuditParts,
+  parts: RefusalParts,
   caller: Caller,
   attempt: Attempt,
   read: () => Promise<T>,
@@ -39,12 +46,8 @@ export async function auditForbidden<T>(
   try {
     return await read();
   } catch (error) {
-    if (error instanceof Problem && error.code === 'FORBIDDEN') await tell(parts, caller, attempt, error);
+    if (error instanceof Problem && error.code === 'FORBIDDEN')
+      await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
     throw error;
   }
-}
-
-async function tell(parts: AuditParts, caller: Caller, attempt: Attempt, { code }: Problem): Promise<void> {
-  const em = parts.database.fork(caller.orgId);
-  await em.transactional((tx) => appendEvent(tx, parts, { ...attempt, ...caller.actor, outcome: code }));
 }

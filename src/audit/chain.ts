@@ -29,6 +29,8 @@ export interface NewEvent {
   outcome: AuditEvent['outcome'];
   /** The names of the fields that changed. */
   fields?: string[];
+  /** How many attempts it tells of, where it is not one. */
+  count?: number;
 }
 
 /** An event, and the request that it came with. */
@@ -105,6 +107,7 @@ export async function appendEvents(
       requestId: event.requestId,
       outcome: event.outcome,
       fields: event.fields ?? [],
+      count: event.count ?? null,
       previousHash: hash,
     };
     hash = await hashOf(em, vault, complete);
@@ -207,6 +210,7 @@ const ifKnown = [
   'targetName',
   'address',
   'requestId',
+  'count',
 ] as const;
 
 /** An event, but for its own hash. */

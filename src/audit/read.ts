@@ -3,8 +3,7 @@ import type { Caller } from '../access/caller.ts';
 import { allOf, sql } from '../database/sql.ts';
 import { badInput } from '../errors.ts';
 import { type AuditAction, AuditEvent } from './audit-event.entity.ts';
-import { auditForbidden } from './audited.ts';
-import type { AuditParts } from './chain.ts';
+import { auditForbidden, type RefusalParts } from './audited.ts';
 import { decodePlace, encodePlace } from './event-place.ts';
 import { bound, findRange, newestFirst, planScan, within } from './scan.ts';
 
@@ -42,7 +41,11 @@ export interface EventPage {
  *
  * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
-export async function listEvents(parts: AuditParts, caller: Caller, options: ListEvents): Promise<EventPage> {
+export async function listEvents(
+  parts: RefusalParts,
+  caller: Caller,
+  options: ListEvents,
+): Promise<EventPage> {
   return auditForbidden(parts, caller, { action: 'READ_AUDIT_EVENTS' }, async () => {
     caller.assertMay('audit:read');
     if (options.filter?.projectId) caller.assertMayUse(options.filter.projectId, ['filter', 'projectId']);
@@ -50,7 +53,7 @@ export async function listEvents(parts: AuditParts, caller: Caller, options: Lis
   });
 }
 
-async function list({ database }: AuditParts, caller: Caller, options: ListEvents): Promise<EventPage> {
+async function list({ database }: RefusalParts, caller: Caller, options: ListEvents): Promise<EventPage> {
   const { first, after } = options;
   const { index, rest } = planScan(caller, options.filter ?? {});
   const range = await findRange(database, caller.orgId, options.filter ?? {});

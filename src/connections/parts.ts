@@ -1,5 +1,6 @@
 import type { Caller } from '../access/caller.ts';
 import type { App, Method } from '../apps/app.ts';
+import type { Refusals } from '../audit/refusals.ts';
 import type { Database } from '../database/database.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
 import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
@@ -15,6 +16,7 @@ export interface ConnectionParts {
   limits: RateLimits;
   /** How long a deleted connection can be restored, in days. */
   deletedRetentionDays: number;
+  refusals: Refusals;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type AuditAction, type AuditEvent, auditActions } from '../audit/audit-event.entity.ts';
-import type { AuditParts } from '../audit/chain.ts';
+import type { RefusalParts } from '../audit/audited.ts';
 import { eventCursor, listEvents } from '../audit/read.ts';
 import { nothingElse, uuid } from '../connections/input.ts';
 import { storableText } from '../text.ts';
@@ -40,12 +40,15 @@ const eventAnswer = z
     address: text.meta({ description: 'The address that the request came from.' }),
     requestId: id.meta({ description: 'The id of the request, as in the header X-Request-Id.' }),
     outcome: z.string().meta({ description: '`OK`, or the code of the error.' }),
+    count: z
+      .int()
+      .meta({ description: 'How many attempts this tells of; more than 1 only of refusals that are alike.' }),
     changedFields: z.array(z.string()).meta({ description: 'The names of the fields that changed.' }),
   })
   .meta({ id: 'AuditEvent', description: 'Something that was done or refused. Events are only ever added.' });
 
 /** Reading the audit trail. */
-export function auditRoute(parts: AuditParts): Route {
+export function auditRoute(parts: RefusalParts): Route {
   return route(
     {
       method: 'GET',
@@ -82,6 +85,7 @@ function showEvent(event: AuditEvent) {
     address: event.address ?? null,
     requestId: event.requestId ?? null,
     outcome: event.outcome,
+    count: event.count ?? 1,
     changedFields: event.fields,
   };
 }

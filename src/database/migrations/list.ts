@@ -9,6 +9,7 @@ import { Administrators } from './0008-administrators.ts';
 import { UnloggedRates } from './0009-unlogged-rates.ts';
 import { RowMacs } from './0010-row-macs.ts';
 import { Fairness } from './0011-fairness.ts';
+import { Refusals } from './0017-refusals.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -23,4 +24,5 @@ export const migrations = [
   { name: '0009-unlogged-rates', class: UnloggedRates },
   { name: '0010-row-macs', class: RowMacs },
   { name: '0011-fairness', class: Fairness },
+  { name: '0017-refusals', class: Refusals },
 ];

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { execute, parse } from 'graphql';
 import { Authenticator } from '../../../src/access/authenticator.ts';
 import { createApps } from '../../../src/apps/index.ts';
+import { Refusals } from '../../../src/audit/refusals.ts';
 import type { Context } from '../../../src/graphql/context.ts';
 import { createErrorShaper } from '../../../src/graphql/errors.ts';
 import { shapeErrors } from '../../../src/graphql/plugins.ts';
@@ -86,7 +87,16 @@ async function reference({ database, vault }: TestServer) {
   const shape = createErrorShaper(schema, log);
   const authenticator = new Authenticator(database, vault);
   const outbound = createOutbound({ trustedHosts: new Set(), lookup: nowhere });
-  const connections = { apps, database, vault, outbound, limits: unlimited, deletedRetentionDays: 30 };
+  const refusals = new Refusals({ database, vault, log }, 60_000);
+  const connections = {
+    apps,
+    database,
+    vault,
+    outbound,
+    limits: unlimited,
+    deletedRetentionDays: 30,
+    refusals,
+  };
   return {
     schema,
     answer: async (apiKey: string, { query, variables }: ValidRequest): Promise<string> => {
@@ -95,7 +105,7 @@ async function reference({ database, vault }: TestServer) {
         req: {} as IncomingMessage,
         res: {} as ServerResponse,
         connections,
-        administration: { database, vault, authenticator },
+        administration: { database, vault, authenticator, refusals },
         request: { signal: new AbortController().signal },
       };
       // As a client's variables arrive.

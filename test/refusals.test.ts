@@ -1,0 +1,187 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { type GraphQLClient, gql } from 'graphql-request';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { Scope } from '../src/access/caller.ts';
+import { AuditEvent } from '../src/audit/audit-event.entity.ts';
+import { verifyChain } from '../src/audit/chain.ts';
+import { maxRefusalsOfCaller, maxRefusalsOfOrganisation } from '../src/audit/refusals.ts';
+import { emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { temporaryFolder, until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+/** As many fields of one request as may have the same name. */
+const aliases = 15;
+
+let server: TestServer;
+/** One whose windows are of a second, so that they end while a test waits. */
+let quick: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+  quick = await startTestServer({ rates: { windowSeconds: 1 } });
+});
+afterAll(() => Promise.all([server.close(), quick.close()]));
+
+async function refusalsOf(each: TestServer, { orgId }: TestOrganisation): Promise<AuditEvent[]> {
+  const events = await each.asOwner().find(AuditEvent, { orgId }, { orderBy: { seq: 'asc' } });
+  return events.filter(({ outcome }) => outcome !== 'OK');
+}
+
+const total = (events: AuditEvent[]) => events.reduce((sum, { count }) => sum + (count ?? 1), 0);
+
+/** Sends mutations, fifteen a request, each of which has to be refused. */
+async function beRefused(client: GraphQLClient, fields: readonly string[]): Promise<void> {
+  for (let start = 0; start < fields.length; start += aliases) {
+    const some = fields.slice(start, start + aliases);
+    const errors = await errorsOf(
+      client.request(`mutation { ${some.map((field, index) => `a${index}: ${field}`).join(' ')} }`),
+    );
+    expect(errors).toHaveLength(some.length);
+  }
+}
+
+const remove = (id: string) => `deleteAppConnection(id: "${id}") { id }`;
+const newId = () => randomUUID();
+const key = (organisation: TestOrganisation, scopes: readonly Scope[]) => organisation.newKey(scopes);
+
+describe('a refusal that is repeated', () => {
+  test.each<[string, readonly Scope[], (id: string) => string, string]>([
+    [
+      'a scope that is missing',
+      ['connections:read'],
+      () => remove('6f03caa1-a5de-43ce-b127-95a145d3464c'),
+      'FORBIDDEN',
+    ],
+    [
+      'a connection that is not there',
+      ['connections:write'],
+      () => remove('6f03caa1-a5de-43ce-b127-95a145d3464c'),
+      'NOT_FOUND',
+    ],
+    [
+      'a stale version',
+      ['connections:write'],
+      (id) =>
+        `updateOktaConnection(id: "${id}", input: { version: 9, description: "x" }) { appConnection { id } }`,
+      'VERSION_CONFLICT',
+    ],
+    [
+      'a project that may not be made',
+      ['connections:read'],
+      () => 'createProject(input: { name: "Mine" }) { project { id } }',
+      'FORBIDDEN',
+    ],
+  ])('has one event at once, and no transaction after that: %s', async (_, scopes, field, code) => {
+    const organisation = await server.newOrganisation();
+    const made = await organisation.client.request<Created>(createMutation, okta());
+    const client = server.clientFor(await key(organisation, scopes));
+    const before = server.logs().length;
+    await beRefused(client, Array(150).fill(field(made.createOktaConnection.appConnection.id)));
+    const events = await refusalsOf(server, organisation);
+    expect(events.map(({ outcome, count }) => [outcome, count ?? 1])).toEqual([[code, 1]]);
+    const appended = server.logs().slice(before).split('insert into audit_head').length - 1;
+    expect(appended).toBe(1);
+  });
+
+  test('has one event a window with the number of the others, and the chain stays whole', async () => {
+    const organisation = await quick.newOrganisation();
+    const client = quick.clientFor(await key(organisation, ['connections:read']));
+    await beRefused(client, Array(60).fill(remove(newId())));
+    const events = await until('all are told of', async () => {
+      const all = await refusalsOf(quick, organisation);
+      return total(all) === 60 ? all : undefined;
+    });
+    expect(events[0]?.count ?? 1).toBe(1);
+    expect(events.length).toBeLessThan(10);
+    const { auditEvents } = await organisation.client.request<{
+      auditEvents: { nodes: { count: number }[] };
+    }>(gql`{ auditEvents(filter: { outcome: "FORBIDDEN" }) { nodes { count } } }`);
+    expect(auditEvents.nodes.reduce((sum, { count }) => sum + count, 0)).toBe(60);
+    const chain = await verifyChain(() => quick.database.forkAcross(), quick.vault, organisation.orgId);
+    expect(chain).toEqual({ events: events.length });
+    await quick.asOwner().execute('alter table audit_event disable trigger all');
+    await quick
+      .asOwner()
+      .execute('update audit_event set count = count + 1 where org_id = ? and count > 1', [
+        organisation.orgId,
+      ]);
+    await quick.asOwner().execute('alter table audit_event enable trigger all');
+    const edited = await verifyChain(() => quick.database.forkAcross(), quick.vault, organisation.orgId);
+    expect(edited).toMatchObject({ problem: 'edited' });
+  });
+});
+
+describe('refusals that differ each time', () => {
+  test('have events of their own up to the bound of their caller, and one for all the rest', async () => {
+    const organisation = await quick.newOrganisation();
+    const client = quick.clientFor(await key(organisation, ['connections:write']));
+    const ids = Array.from({ length: 90 }, newId);
+    await beRefused(client, ids.map(remove));
+    const events = await until('all are told of', async () => {
+      const all = await refusalsOf(quick, organisation);
+      return total(all) === ids.length ? all : undefined;
+    });
+    const summaries = events.filter(({ connectionId }) => connectionId === null);
+    expect(summaries.length).toBeGreaterThan(0);
+    for (const { action, outcome, keyId } of summaries) {
+      expect({ action, outcome }).toEqual({ action: 'DELETE_CONNECTION', outcome: 'NOT_FOUND' });
+      expect(keyId).not.toBeNull();
+    }
+  });
+
+  test('leave no more than the bound of a caller within a window', async () => {
+    const organisation = await server.newOrganisation();
+    const client = server.clientFor(await key(organisation, ['connections:write']));
+    await beRefused(
+      client,
+      Array.from({ length: 300 }, () => remove(newId())),
+    );
+    expect(await refusalsOf(server, organisation)).toHaveLength(maxRefusalsOfCaller);
+  });
+
+  test('leave no more than the bound of an organisation, however many keys it has', async () => {
+    const organisation = await server.newOrganisation();
+    for (let index = 0; index < 8; index += 1) {
+      const client = server.clientFor(await key(organisation, ['connections:read']));
+      await beRefused(
+        client,
+        Array.from({ length: 30 }, () => remove(newId())),
+      );
+    }
+    const { length } = await refusalsOf(server, organisation);
+    expect(length).toBeLessThanOrEqual(maxRefusalsOfOrganisation);
+    expect(length).toBeGreaterThan(maxRefusalsOfCaller);
+  });
+
+  test('do not take room from another organisation', async () => {
+    const other = await server.newOrganisation();
+    const client = server.clientFor(await key(other, ['connections:read']));
+    await beRefused(client, [remove(newId())]);
+    expect(await refusalsOf(server, other)).toHaveLength(1);
+  });
+});
+
+test('a server that stops tells of what it has counted', async () => {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(temporaryFolder());
+  const { location } = testDatabaseUrl
+    ? stack.use(await emptyDatabase())
+    : { location: { kind: 'embedded', folder: join(folder.path, 'database') } as const };
+  const rootKeys = rootKey('k1');
+  const first = await startTestServer({ location, rootKeys });
+  const organisation = await first.newOrganisation();
+  const client = first.clientFor(await key(organisation, ['connections:read']));
+  await beRefused(client, Array(45).fill(remove(newId())));
+  await beRefused(
+    client,
+    Array.from({ length: 60 }, () => remove(newId())),
+  );
+  await first.close();
+  const second = await startTestServer({ location, rootKeys });
+  expect(total(await refusalsOf(second, organisation))).toBe(105);
+  await second.close();
+});
