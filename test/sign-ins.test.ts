@@ -88,15 +88,17 @@ describe('the audit trail', () => {
       expect((await changes.next()).errors?.[0]?.extensions.code).toBe('FORBIDDEN');
     };
     const audit = (each: GraphQLClient) => each.request('{ auditEvents { nodes { seq } } }');
-    const refused: [() => Promise<unknown>, code: string, told: object][] = [
+    // What is like one before it is counted with that one.
+    const counted = undefined;
+    const refused: [() => Promise<unknown>, code: string, told: object | undefined][] = [
       [() => keysOf(weakClient), 'FORBIDDEN', { action: 'READ_API_KEYS' }],
       [() => projectsOf(weakClient), 'FORBIDDEN', { action: 'READ_PROJECTS' }],
       [() => audit(weakClient), 'FORBIDDEN', { action: 'READ_AUDIT_EVENTS' }],
       [() => weakClient.request(listQuery), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
       [() => weakClient.request(byIdQuery, { id }), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
-      [() => weakClient.request(byNameQuery, { name: 'x' }), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
-      [list, 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
-      [listen, 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
+      [() => weakClient.request(byNameQuery, { name: 'x' }), 'FORBIDDEN', counted],
+      [list, 'FORBIDDEN', counted],
+      [listen, 'FORBIDDEN', counted],
       [() => createKey(weakClient), 'FORBIDDEN', { action: 'CREATE_API_KEY', targetName: 'Another' }],
       [() => createKey(someClient), 'FORBIDDEN', { action: 'CREATE_API_KEY', targetName: 'Another' }],
       [
@@ -143,15 +145,17 @@ describe('the audit trail', () => {
         expect((await errorsOf(attempt()))[0]?.extensions.code).toBe(outcome);
       } else await attempt();
       const events = await eventsOf(client);
-      expect(events.slice(length)).toEqual([
-        expect.objectContaining({ outcome, changedFields: [], ...told }),
-      ]);
+      expect(events.slice(length)).toEqual(
+        told ? [expect.objectContaining({ outcome, changedFields: [], ...told })] : [],
+      );
     }
     // What breaks a rule of the input's shape, and what needs no scope, leaves nothing.
     await errorsOf(createKey(client, { name: ' ' }));
     await errorsOf(client.request(create, { name: ' ' }));
     await viewerOf(weakClient);
-    expect(await checkChain(server, orgId)).toEqual({ events: before.length + refused.length });
+    expect(await checkChain(server, orgId)).toEqual({
+      events: before.length + refused.filter(([, , told]) => told).length,
+    });
   });
 });
 
