@@ -45,7 +45,7 @@ function get(
 
 async function scriptPath(): Promise<string> {
   const page = (await get('/')).body.toString();
-  return /<script[^>]+src="(\/assets\/[^"]+\.js)"/.exec(page)?.[1] ?? '';
+  return /<script[^>]+src="\.(\/assets\/[^"]+\.js)"/.exec(page)?.[1] ?? '';
 }
 
 test('the page comes with a policy that lets nothing in but its own files', async () => {
@@ -152,7 +152,7 @@ test('a file is sent in the smallest encoding that is wanted, and again only whe
 
 test('the script of the first load is under 150 kB, compressed with gzip', async () => {
   const page = (await get('/')).body.toString();
-  const paths = [...page.matchAll(/"(\/assets\/[^"]+\.js)"/g)].map(([, path]) => path ?? '');
+  const paths = [...page.matchAll(/"\.(\/assets\/[^"]+\.js)"/g)].map(([, path]) => path ?? '');
   const sizes = await Promise.all(
     paths.map(async (path) => (await get(path, { 'accept-encoding': 'gzip' })).body.length),
   );
