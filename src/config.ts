@@ -7,6 +7,7 @@ import type { AddressRange } from './http/address.ts';
 import { isLoopback } from './http/own-name.ts';
 import type { TlsFiles } from './http/tls.ts';
 import type { HttpProxy } from './outbound/proxy.ts';
+import { findEnvironmentRisks } from './risks.ts';
 import type { Secret } from './secrets/secret.ts';
 
 /** What the dashboard can use: it makes no API keys. */
@@ -55,6 +56,8 @@ export interface Config {
   /** How long a deleted connection can be restored. */
   deletedRetentionDays: number;
   logLevel: string;
+  /** What else is in the environment that makes the server easy to break into; see `findEnvironmentRisks`. */
+  environmentRisks: readonly string[];
   /** The npm script that runs this process, as npm says; absent: none does. */
   npmScript: string | undefined;
 }
@@ -110,6 +113,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       (production ? undefined : resolve(data.DATA_DIR, 'audit-checkpoints.jsonl')),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
+    environmentRisks: findEnvironmentRisks(variables),
     npmScript: variables.npm_lifecycle_event,
   };
 }

@@ -101,7 +101,7 @@ async function run(): Promise<void> {
     return;
   }
   const config = readConfig();
-  const stores = await openStores(config, createLog('silent'));
+  const stores = await openStores(config, createLog('silent'), { allowsWeakKeys: true });
   try {
     await work({ config, stores, reseal });
   } finally {

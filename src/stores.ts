@@ -6,8 +6,9 @@ import { type Database, openDatabase } from './database/database.ts';
 import { entities } from './entities.ts';
 import { StartError } from './errors.ts';
 import type { Logger } from './log.ts';
+import { findRisks } from './risks.ts';
 import { rootKeySource } from './root-key-source.ts';
-import { type Keyring, KeysUnfit, parseKeyring } from './secrets/keyring.ts';
+import { findWeakEntries, type Keyring, KeysUnfit, parseKeyring } from './secrets/keyring.ts';
 import { KeyServiceFailure } from './secrets/root-key.ts';
 import type { Secret } from './secrets/secret.ts';
 import { SealBroken, Vault } from './secrets/vault.ts';
@@ -35,16 +36,37 @@ export interface Stores {
 }
 
 /**
- * Opens the database, migrated.
+ * Opens the database, migrated. Production refuses what `findRisks` and `findWeakEntries` find, and development warns.
  *
+ * @param options with `allowsWeakKeys`, only the first root key has to be good, so that others can be rotated away
  * @throws StartError with one line that says what is wrong
  */
-export async function openStores(config: Config, log: Logger): Promise<Stores> {
+export async function openStores(
+  config: Config,
+  log: Logger,
+  { allowsWeakKeys = false }: { allowsWeakKeys?: boolean } = {},
+): Promise<Stores> {
+  const warnings: string[] = [];
+  const mind = (risks: readonly string[]): void => {
+    if (config.production && risks.length > 0) throw new StartError(risks.join('; '));
+    warnings.push(...risks);
+  };
+  /** Once all is well otherwise: what cannot start says one thing, why. */
+  const warn = () => {
+    for (const warning of warnings.splice(0)) log.warn(warning);
+  };
+  mind(findRisks(config));
   const dataDir = config.production ? undefined : new DataDir(config.dataDir);
   const lock = config.databaseUrl ? undefined : dataDir?.lock();
   const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
   const source = rootKeySource(config, dataDir, folder);
-  const parse = (keys: Secret) => naming(source.place, async () => parseKeyring(keys));
+  const parse = (keys: Secret) =>
+    naming(source.place, async () => {
+      const keyring = parseKeyring(keys);
+      const weak = findWeakEntries(keys).filter(({ isFirst }) => isFirst || !allowsWeakKeys);
+      mind(weak.map(({ sentence }) => `${source.place}: ${sentence}`));
+      return keyring;
+    });
   const vault = new Vault(await parse(source.read()), log);
   const database = await openDatabase(
     config.databaseUrl
@@ -58,6 +80,7 @@ export async function openStores(config: Config, log: Logger): Promise<Stores> {
       await keyring.tryOut();
       await vault.checkKeys(database.forkAcross(), { keyring: isNew ? keyring : undefined });
     });
+  warn();
   return {
     database,
     vault,
@@ -67,9 +90,11 @@ export async function openStores(config: Config, log: Logger): Promise<Stores> {
       await naming(source.place, () => openRowMacs({ database, vault }));
     },
     reloadKeys: async () => {
+      mind(findRisks(config));
       const keyring = await parse(source.readAgain());
       await check(keyring, true);
       vault.keyring = keyring;
+      warn();
     },
     close: async () => {
       await database.close();

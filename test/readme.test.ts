@@ -92,6 +92,14 @@ test("the README's script makes a connection, and the second time says why not w
   expect(second.stderr).not.toContain('00planted');
 });
 
+test("the README's file of settings keeps a URL whole, whatever is in it, when a shell reads it", async () => {
+  const url = 'postgresql://user:p%26w@db.example:5432/app?sslmode=verify-full&options=-c%20x&a=b;c#d';
+  const write = block('sh', 'cat > production.env').replace(/postgresql:[^'\n]+/, url);
+  const read = 'set -a; . ./production.env; set +a; printf "%s|%s" "$DATABASE_URL" "$NODE_ENV"';
+  const { stdout } = await run('sh', ['-c', `${write}\n${read}`], { cwd: folder });
+  expect(stdout).toBe(`${url}|production`);
+});
+
 test('the README tells every error code', () => {
   for (const code of Object.keys(errorCodes)) expect(readme).toContain(`| \`${code}\` |`);
 });

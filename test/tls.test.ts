@@ -40,7 +40,7 @@ const fingerprintIn = (socket: TLSSocket) => socket.getPeerCertificate().fingerp
 function put(folder: string, { cert, key }: KeyPair): TlsFiles {
   const files = { cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key') };
   writeFileSync(files.cert, cert);
-  writeFileSync(files.key, key);
+  writeFileSync(files.key, key, { mode: 0o600 });
   return files;
 }
 

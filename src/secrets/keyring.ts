@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { SealBroken } from './jwe.ts';
+import { findRootKeyWeakness } from './key-strength.ts';
 import { KmsRootKey } from './kms-root-key.ts';
 import { LocalRootKey } from './local-root-key.ts';
 import type { DataKeyBinding, RootKey } from './root-key.ts';
@@ -84,11 +85,7 @@ const base64Pattern = /^[A-Za-z0-9+/]+={0,2}$/;
  */
 export function parseKeyring(text: Secret): Keyring {
   const keys = new Map<string, RootKey>();
-  for (const [index, entry] of text
-    .reveal()
-    .trim()
-    .split(/\s*[,\n]\s*/)
-    .entries()) {
+  for (const [index, entry] of splitEntries(text).entries()) {
     const where = `entry ${index + 1}`;
     const [, id = '', value = ''] = entryPattern.exec(entry) ?? [];
     const key = rootKeyOf(where, id, value);
@@ -96,6 +93,36 @@ export function parseKeyring(text: Secret): Keyring {
     keys.set(id, key);
   }
   return new Keyring(keys);
+}
+
+/**
+ * Which of the entries that `parseKeyring` takes give no protection: those that can be guessed, and those that have the
+ * key of another, so that rotating from one to the other changes nothing.
+ *
+ * @returns one sentence each, without what the entry holds
+ */
+export function findWeakEntries(text: Secret): { isFirst: boolean; sentence: string }[] {
+  const seen = new Set<string>();
+  return splitEntries(text).flatMap((entry, index) => {
+    const [, , value = ''] = entryPattern.exec(entry) ?? [];
+    const isLocal = !value.startsWith('arn:');
+    const bytes = Buffer.from(value, 'base64');
+    const key = isLocal ? bytes.toString('hex') : value;
+    const weakness = seen.has(key)
+      ? 'has the key of an earlier entry'
+      : isLocal && findRootKeyWeakness(bytes);
+    seen.add(key);
+    if (!weakness) return [];
+    const sentence = `entry ${index + 1} ${weakness}; make one with "openssl rand -base64 32", and rotate to it`;
+    return [{ isFirst: index === 0, sentence }];
+  });
+}
+
+function splitEntries(text: Secret): string[] {
+  return text
+    .reveal()
+    .trim()
+    .split(/\s*[,\n]\s*/);
 }
 
 function rootKeyOf(where: string, id: string, value: string): RootKey {

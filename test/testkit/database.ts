@@ -59,10 +59,10 @@ export async function emptyData(stack: AsyncDisposableStack): Promise<Record<str
   };
 }
 
-/** Runs a statement on the PostgreSQL under test, outside of any test's database. */
-export async function administer(sql: string): Promise<void> {
+/** Runs a statement on the PostgreSQL under test, outside of any test's database unless it is named. */
+export async function administer(sql: string, databaseUrl = testDatabaseUrl): Promise<void> {
   const orm = await MikroORM.init({
-    clientUrl: testDatabaseUrl,
+    clientUrl: databaseUrl,
     entities: [],
     discovery: { warnWhenNoEntities: false },
   });

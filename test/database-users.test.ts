@@ -1,0 +1,38 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { lastWords, spawnServer, temporaryFolder } from './testkit/process.ts';
+
+test.runIf(testDatabaseUrl)(
+  "the README's SQL is all that a database user needs who may make no roles",
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const { location } = stack.use(await emptyDatabase());
+    const url = location.kind === 'postgresql' ? location.url.reveal() : '';
+    const user = `test_${randomUUID().replaceAll('-', '')}`;
+    await administer(`create role ${user} login password 'p&w'`);
+    stack.defer(async () => {
+      await administer(`drop owned by ${user}`, url);
+      await administer(`drop role ${user}`);
+    });
+    const limited = new URL(url);
+    limited.username = user;
+    limited.password = 'p%26w';
+    const data = stack.use(temporaryFolder());
+    const settings = { DATA_DIR: data.path, DATABASE_URL: limited.href };
+
+    const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+    const [, sql = ''] = /^```sql\n(create role.*?)^```$/ms.exec(readme) ?? [];
+    // The roles are of all databases of this PostgreSQL, and other tests have made them.
+    const grants = sql.split('\n').filter((line) => line.startsWith('grant '));
+    expect(grants).toHaveLength(2);
+    for (const grant of grants) {
+      expect(await lastWords(settings)).toMatch(/DATABASE_URL: this user may not create tables or roles/);
+      await administer(grant.replace('the_user_of_database_url', user), url);
+    }
+    const server = stack.use(spawnServer(settings));
+    expect((await fetch(`${await server.ready()}/health/ready`)).status).toBe(200);
+  },
+  120_000,
+);

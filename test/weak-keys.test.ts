@@ -1,0 +1,160 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test, vi } from 'vitest';
+import { closedPort, lastWords, runScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
+
+// Each test starts a process, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const entry = (bytes: Buffer | string, id = 'k1') => `${id}:${Buffer.from(bytes).toString('base64')}`;
+
+/** Of a server that would come as far as the database, where nothing listens. */
+async function production(differing: Record<string, string> = {}): Promise<Record<string, string>> {
+  return {
+    NODE_ENV: 'production',
+    DATABASE_URL: `postgresql://nobody@127.0.0.1:${await closedPort()}/nowhere`,
+    ENCRYPTION_KEYS: rootKey('k1'),
+    DATA_DIR: '/tmp/there-is-no-such-folder-of-ours',
+    ...differing,
+  };
+}
+
+const weakKeys: [string, string][] = [
+  ['32 zero bytes', entry(Buffer.alloc(32))],
+  ['one byte, repeated', entry(Buffer.alloc(32, 0xa5))],
+  ['16 bytes, repeated', entry(Buffer.concat(Array(2).fill(randomBytes(16))))],
+  ['5 bytes, repeated', entry(Buffer.alloc(32, randomBytes(5)))],
+  ['a counter', entry(Buffer.from(Array.from({ length: 32 }, (_, index) => index)))],
+  [
+    'a counter downwards by threes',
+    entry(Buffer.from(Array.from({ length: 32 }, (_, index) => 250 - 3 * index))),
+  ],
+  ['digits', entry('01234567890123456789012345678901')],
+  ['a sentence', entry('correct horse battery staple, ok')],
+  ['hexadecimal digits in place of bytes', entry(randomBytes(16).toString('hex'))],
+];
+
+describe.concurrent('production refuses in one line', () => {
+  test.each(weakKeys)('a root key of %s', async (_, key) => {
+    const line = await lastWords(await production({ ENCRYPTION_KEYS: key }));
+    expect(line).toMatch(/ENCRYPTION_KEYS: entry 1 (repeats|counts|is text).*openssl rand -base64 32/);
+    expect(line).not.toContain(key.slice(3, 12));
+  });
+
+  test('a weak root key behind a good one, and in a file', async () => {
+    using folder = temporaryFolder();
+    const file = join(folder.path, 'keys');
+    writeFileSync(file, [rootKey('k2'), entry(Buffer.alloc(32))].join('\n'), { mode: 0o600 });
+    const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: file });
+    expect(await lastWords(settings)).toMatch(/ENCRYPTION_KEYS_FILE .*: entry 2 repeats a few bytes/);
+  });
+
+  test.each([
+    ['bytes', rootKey('k').slice(2)],
+    ['key of AWS KMS', 'arn:aws:kms:eu-west-1:123456789012:key/1'],
+  ])('the same %s under two ids', async (_, value) => {
+    const keys = `k1:${value},k2:${value}`;
+    expect(await lastWords(await production({ ENCRYPTION_KEYS: keys }))).toMatch(
+      /ENCRYPTION_KEYS: entry 2 has the key of an earlier entry/,
+    );
+  });
+
+  test.each([
+    ['one character', 'a'.repeat(32)],
+    ['a few characters', 'abab0123'.repeat(8)],
+    ['a word, repeated', 'changeme-changeme-changeme-changeme'],
+    ['the alphabet', 'abcdefghijklmnopqrstuvwxyz012345'],
+  ])('a BOOTSTRAP_API_KEY of %s', async (_, key) => {
+    const line = await lastWords(await production({ BOOTSTRAP_API_KEY: key }));
+    expect(line).toMatch(/BOOTSTRAP_API_KEY (repeats|counts).*openssl rand -hex 32/);
+    expect(line).not.toContain(key.slice(0, 12));
+  });
+
+  test.each([0o777, 0o770, 0o702])('a DATA_DIR with the mode %o', async (mode) => {
+    using folder = temporaryFolder();
+    chmodSync(folder.path, mode);
+    expect(await lastWords(await production({ DATA_DIR: folder.path }))).toMatch(
+      /DATA_DIR .*: others than its owner may write there; run "chmod go-w"/,
+    );
+  });
+
+  test.each([
+    [0o666, /others than its owner may write it/],
+    [0o620, /others than its owner may write it/],
+    [0o644, /everybody may read it/],
+    [0o604, /everybody may read it/],
+  ])('a file of keys with the mode %o', async (mode, why) => {
+    using folder = temporaryFolder();
+    const file = join(folder.path, 'secret');
+    writeFileSync(file, rootKey('k1'));
+    chmodSync(file, mode);
+    const keys = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: file });
+    expect(await lastWords(keys)).toMatch(new RegExp(`ENCRYPTION_KEYS_FILE .*${why.source}`));
+    expect(await lastWords(await production({ TLS_CERT: file, TLS_KEY: file }))).toMatch(
+      new RegExp(`TLS_KEY .*${why.source}`),
+    );
+  });
+
+  test('a file of keys in a folder in which everybody may replace it', async () => {
+    using folder = temporaryFolder();
+    const open = join(folder.path, 'open');
+    mkdirSync(open);
+    chmodSync(open, 0o777);
+    writeFileSync(join(open, 'keys'), rootKey('k1'), { mode: 0o600 });
+    const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(open, 'keys') });
+    expect(await lastWords(settings)).toMatch(/everybody may replace it in its folder/);
+  });
+
+  test.each([
+    [{ AWS_ENDPOINT_URL_KMS: 'http://kms.example' }, /AWS_ENDPOINT_URL_KMS must start with https:/],
+    [{ AWS_ENDPOINT_URL: 'http://10.0.0.1:8080' }, /AWS_ENDPOINT_URL must start with https:/],
+    [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, /NODE_TLS_REJECT_UNAUTHORIZED=0/],
+  ])('%j', async (variables, why) => {
+    expect(await lastWords(await production({ ...variables }))).toMatch(why);
+  });
+});
+
+test.each([
+  ['random keys', {}],
+  ['two of them', { ENCRYPTION_KEYS: `${rootKey('k1')},${rootKey('k2')}` }],
+  ['a random API key', { BOOTSTRAP_API_KEY: randomBytes(32).toString('hex') }],
+  ['an AWS KMS on this machine', { AWS_ENDPOINT_URL_KMS: 'http://127.0.0.1:1' }],
+])('production takes %s, and comes as far as the database', async (_, differing) => {
+  expect(await lastWords(await production(differing))).toMatch(/DATABASE_URL: nothing listens there/);
+});
+
+test('production takes a file of keys that its group may read, and one in a folder like /tmp', async () => {
+  using folder = temporaryFolder();
+  const shared = join(folder.path, 'shared');
+  mkdirSync(shared);
+  chmodSync(shared, 0o1777);
+  writeFileSync(join(shared, 'keys'), rootKey('k1'), { mode: 0o640 });
+  const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(shared, 'keys') });
+  expect(await lastWords(settings)).toMatch(/DATABASE_URL: nothing listens there/);
+});
+
+test('npm run keys takes a weak root key behind a good one, so that it can be rotated away', async () => {
+  const weak = entry(Buffer.alloc(32), 'weak');
+  const behind = await production({ ENCRYPTION_KEYS: `${rootKey('k2')},${weak}` });
+  expect((await runScript('keys.ts', behind, 'rotate')).stderr).toMatch(
+    /DATABASE_URL: nothing listens there/,
+  );
+  const first = await production({ ENCRYPTION_KEYS: `${weak},${rootKey('k2')}` });
+  expect((await runScript('keys.ts', first, 'rotate')).stderr).toMatch(/ENCRYPTION_KEYS: entry 1 repeats/);
+});
+
+test('development warns of all that, and starts', async () => {
+  using folder = temporaryFolder();
+  chmodSync(folder.path, 0o777);
+  await using server = spawnServer({
+    DATA_DIR: folder.path,
+    ENCRYPTION_KEYS: entry(Buffer.alloc(32)),
+    BOOTSTRAP_API_KEY: 'a'.repeat(32),
+  });
+  await server.ready();
+  await until('it has warned', () => server.stdout().includes('entry 1 repeats') || undefined);
+  for (const warning of ['BOOTSTRAP_API_KEY repeats', 'DATA_DIR '])
+    expect(server.stdout()).toContain(warning);
+});
