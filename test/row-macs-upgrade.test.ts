@@ -74,6 +74,18 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
       values (?, 'key:old', 'key', 'fingerprint', '{}', now())`,
     [orgId],
   );
+  // Of another organisation, whose trail tells what made its key.
+  const [other, made] = [randomUUID(), randomUUID()];
+  await em.execute(`insert into organisation values (?, 'Other', now())`, [other]);
+  await em.execute(
+    `insert into api_key (id, org_id, name, hash, scopes, created_at) values (?, ?, 'Made', 'hash', '{}', now())`,
+    [made, other],
+  );
+  await em.execute(
+    `insert into audit_event (org_id, seq, at, action, key_id, api_key_id, outcome, fields, previous_hash, hash)
+      values (?, 1, now(), 'CREATE_API_KEY', ?, ?, 'OK', '{}', '', '')`,
+    [other, apiKeyId, made],
+  );
   await orm.close(true);
   return {
     orgId: String(orgId),
@@ -107,6 +119,10 @@ test('rows of a version without MACs are signed as they are, once, however often
     verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } },
   });
   expect(await checkChain(first, old.orgId)).toEqual({ events: 1 });
+  expect(await first.asOwner().execute(`select name, created_by from api_key order by name`)).toEqual([
+    { name: 'Made', created_by: `key:${old.apiKeyId}` },
+    { name: 'Old', created_by: null },
+  ]);
   const told = { orgId: nobodyId, action: 'AUTHENTICATE_ROWS' } as const;
   expect(await first.asOwner().count(AuditEvent, told)).toBe(1);
   await first.close();
