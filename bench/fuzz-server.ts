@@ -1,4 +1,5 @@
 /** The server that `bench/fuzz.ts` sends its requests to: as in development, but no host is to be found. */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { firstOrganisation } from '../src/access/organisations.ts';
 import { makeOrganisation } from '../src/administration/organisations.ts';
 import { readConfig } from '../src/config.ts';
@@ -18,6 +19,16 @@ await database
   .transactional((em) => makeOrganisation(em, { database, vault }, firstOrganisation(bootstrapApiKey)));
 const server = await createServer(config, { database, vault, log, outbound: { lookup: nowhere } });
 process.send?.(server.url);
+// For the search for the slowest request: what the thread has worked, and how long the event loop was blocked at most.
+const delay = monitorEventLoopDelay({ resolution: 1 });
+delay.enable();
+let before = process.threadCpuUsage();
+process.on('message', () => {
+  const { user, system } = process.threadCpuUsage(before);
+  process.send?.({ cpuMs: (user + system) / 1_000, delayMs: delay.max / 1_000_000 });
+  delay.reset();
+  before = process.threadCpuUsage();
+});
 process.once('SIGTERM', async () => {
   await server.close();
   await close();

@@ -10,8 +10,10 @@ export function isStorable(text: string): boolean {
   return text.isWellFormed() && !text.includes('\0');
 }
 
-/** A text that the database can hold. */
-export const storableText = z.string().refine(isStorable, { error: notStorable });
+/** A text of at most `max` UTF-16 code units that the database can hold. */
+export function storableText(max: number, tooLong: string) {
+  return boundedText(max, { tooLong }).refine(isStorable, { error: notStorable });
+}
 
 /** No input has members that are deeper than this; what is, is refused as not known. */
 export const maxInputDepth = 12;

@@ -92,6 +92,14 @@ describe.each(longTexts)('%s of 88 kB, fifteen times in one request', (_, text) 
       'what names contain',
       `query ($text: String!) { ${aliased('appConnections(filter: { nameContains: $text }) { totalCount }')} }`,
     ],
+    [
+      'a subject in the audit trail',
+      `query ($text: String!) { ${aliased('auditEvents(filter: { subject: $text }) { nodes { seq } }')} }`,
+    ],
+    [
+      'an outcome in the audit trail',
+      `query ($text: String!) { ${aliased('auditEvents(filter: { outcome: $text }) { nodes { seq } }')} }`,
+    ],
     ['a cursor', `query ($text: String!) { ${aliased('appConnections(after: $text) { totalCount }')} }`],
     [
       'a cursor of projects',

@@ -1,6 +1,6 @@
+import { LRUCache } from 'lru-cache';
 import type { Database } from '../database/database.ts';
 import { isOutage } from '../database/outage.ts';
-import { remember } from '../remember.ts';
 import { Secret } from '../secrets/secret.ts';
 import type { Vault } from '../secrets/vault.ts';
 import { ApiKey } from './api-key.entity.ts';
@@ -13,7 +13,8 @@ import { SignInFailure, unauthenticated } from './sign-in-failure.ts';
 
 /** How long a credential is believed without looking again; a revoked one has to be out within five seconds. */
 const believedMs = 1_500;
-const maxBelieved = 10_000;
+/** Bytes that all of them hold together. A token may name as many projects as its 8,192 characters have room for. */
+const maxBelievedBytes = 8 * 1_024 * 1_024;
 const minuteMs = 60_000;
 
 /** Finds out who asks, by an API key or, where there is an identity provider, by its token. */
@@ -22,7 +23,10 @@ export class Authenticator {
   readonly #vault: Vault;
   readonly #tokens: TokenVerifier | undefined;
   /** Callers by the hash of their credential. */
-  readonly #believed = new Map<string, { caller: Caller; until: number }>();
+  readonly #believed = new LRUCache<string, { caller: Caller; until: number }>({
+    maxSize: maxBelievedBytes,
+    sizeCalculation: ({ caller }) => 1_024 + 100 * (caller.projectIds?.size ?? 0),
+  });
 
   constructor(database: Database, vault: Vault, tokens?: TokenVerifier) {
     this.#database = database;
@@ -98,6 +102,6 @@ export class Authenticator {
 
   #believe(hash: string, caller: Caller): void {
     const until = Math.min(Date.now() + believedMs, caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
-    remember(this.#believed, hash, { caller, until }, maxBelieved);
+    this.#believed.set(hash, { caller, until });
   }
 }

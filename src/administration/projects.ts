@@ -12,7 +12,7 @@ import type { AdministrationParts } from './parts.ts';
 const byName: Order<Project, string> = {
   list: 'projects',
   placeOf: ({ name }) => name,
-  place: storableText,
+  place: storableText(64, 'A project has no such name.'),
 };
 
 /** The rule of a cursor of such a list. */

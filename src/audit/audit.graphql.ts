@@ -1,8 +1,8 @@
 import { pageSize } from '../connections/input.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
-import { storableText } from '../text.ts';
 import { type AuditAction, type AuditEvent, auditActions } from './audit-event.entity.ts';
+import { outcomeFilter, subjectFilter } from './input.ts';
 import { type EventFilter, type EventPage, eventCursor, listEvents } from './read.ts';
 
 /** Reading what was done and what was refused. */
@@ -107,11 +107,11 @@ export function defineAudit(builder: Builder): void {
       keyId: t.field({ type: 'UUID', description: 'Only what was done with this API key.' }),
       subject: t.string({
         description: 'Only what was done with tokens of this subject.',
-        validate: { schema: storableText },
+        validate: { schema: subjectFilter },
       }),
       outcome: t.string({
         description: 'Only what ended so: `OK`, or an error code.',
-        validate: { schema: storableText },
+        validate: { schema: outcomeFilter },
       }),
       from: t.field({ type: 'DateTime', description: 'Only from this time on.' }),
       to: t.field({ type: 'DateTime', description: 'Only before this time.' }),

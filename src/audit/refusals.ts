@@ -1,5 +1,4 @@
 import { describeError, type Logger } from '../log.ts';
-import { remember } from '../remember.ts';
 import { type AuditParts, appendEvents, type NewEvent, type ToldEvent, tell } from './chain.ts';
 
 /** How many different refusals of one caller have events of their own in a window. */
@@ -129,7 +128,8 @@ export class Refusals {
       counted.push({ ...entry.event, count: entry.count });
       entry.count = 0;
       entry.until = Date.now() + this.#windowMs;
-      remember(this.#entries, key, entry, maxEntries);
+      this.#entries.delete(key);
+      this.#entries.set(key, entry);
     }
     for (const [orgId, events] of Map.groupBy(counted, (event) => event.orgId)) {
       this.#flushing = this.#flushing

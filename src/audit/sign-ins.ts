@@ -1,8 +1,8 @@
+import { LRUCache } from 'lru-cache';
 import type { Authenticator } from '../access/authenticator.ts';
 import { nobodyId } from '../access/organisations.ts';
 import { SignInFailure } from '../access/sign-in-failure.ts';
 import { currentRequest } from '../log.ts';
-import { remember } from '../remember.ts';
 import { type AuditParts, appendEvent } from './chain.ts';
 
 const quietMs = 60_000;
@@ -16,7 +16,7 @@ const maxStrangers = 100;
  * however many addresses they have.
  */
 export function auditSignIns(parts: AuditParts, authenticator: Authenticator): Authenticator['authenticate'] {
-  const told = new Map<string, number>();
+  const told = new LRUCache<string, number>({ max: maxKnown });
   let strangers: number[] = [];
   const isToBeTold = (about: string, isStranger: boolean): boolean => {
     const now = Date.now();
@@ -26,7 +26,7 @@ export function auditSignIns(parts: AuditParts, authenticator: Authenticator): A
       if (strangers.length >= maxStrangers) return false;
       strangers.push(now);
     }
-    remember(told, about, now, maxKnown);
+    told.set(about, now);
     return true;
   };
   return async (authorization) => {

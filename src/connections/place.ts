@@ -1,10 +1,10 @@
 import { UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { LRUCache } from 'lru-cache';
 import { Project } from '../access/organisation.entity.ts';
 import type { Rows } from '../database/rows.ts';
 import { allOf, sql } from '../database/sql.ts';
 import { lookUpTogether } from '../database/together.ts';
 import { Problem } from '../errors.ts';
-import { remember } from '../remember.ts';
 import { AppConnection, nameIndexes } from './app-connection.entity.ts';
 import { inProject } from './find.ts';
 import type { ConnectionParts } from './parts.ts';
@@ -52,13 +52,13 @@ export async function assertNameFree(
   if (await isTaken(database, place)(name)) throw nameTaken(place, path);
 }
 
-const taken = new WeakMap<Rows, Map<string, (name: string) => Promise<boolean>>>();
+const taken = new WeakMap<Rows, LRUCache<string, (name: string) => Promise<boolean>>>();
 const maxPlaces = 1_000;
 const nameOnly = ['name'] as const;
 
 /** Looks up names in one place, those of one moment in one statement. */
 function isTaken(database: Rows, { orgId, projectId = null }: Place) {
-  const places = taken.get(database) ?? new Map();
+  const places = taken.get(database) ?? new LRUCache({ max: maxPlaces });
   taken.set(database, places);
   const place = `${orgId} ${projectId}`;
   const known = places.get(place);
@@ -72,7 +72,7 @@ function isTaken(database: Rows, { orgId, projectId = null }: Place) {
     const inUse = new Set(found.map(({ name }) => name));
     return names.map((name) => inUse.has(name));
   });
-  remember(places, place, find, maxPlaces);
+  places.set(place, find);
   return find;
 }
 

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { remember } from '../remember.ts';
+import { LRUCache } from 'lru-cache';
 import { beginLate, type Messages } from './begin.ts';
 import { shareFairly } from './fair-pool.ts';
 import {
@@ -141,10 +141,11 @@ export function settlePool(pool: Pool): void {
 const preparedAtUse = 5;
 /** They are kept as long as a connection, so there must not be any number of them. */
 const maxPrepared = 200;
-const maxCounted = 1_000;
+/** Characters of all texts that are counted. Those of lists differ by how long the list is. */
+const maxCounted = 1_000_000;
 
 /** How often texts have come that are not prepared yet. */
-const uses = new Map<string, number>();
+const uses = new LRUCache<string, number>({ maxSize: maxCounted, sizeCalculation: (_, text) => text.length });
 const names = new Map<string, string>();
 
 /**
@@ -156,7 +157,7 @@ function preparing(text: string, values: readonly unknown[]): Statement {
   if (known) return { name: known, text, values };
   const count = (uses.get(text) ?? 0) + 1;
   if (count >= preparedAtUse && names.size < maxPrepared) names.set(text, `kept_${names.size}`);
-  else remember(uses, text, count, maxCounted);
+  else uses.set(text, count);
   return { text, values };
 }
 

@@ -36,11 +36,8 @@ export class DocumentCache {
   }
 }
 
-/** Has Yoga take documents from the cache, and put into it what signed-in callers carry out. */
-export function useDocumentCache(documents: DocumentCache): Plugin<Context> {
-  const keep = ({ args }: { args: { document: DocumentNode; contextValue: Pick<Context, 'caller'> } }) => {
-    if (args.contextValue.caller) documents.add(args.document);
-  };
+/** Has Yoga take documents from the cache. */
+export function useCachedDocuments(documents: DocumentCache): Plugin<Context> {
   return {
     onParse({ params: { source }, setParsedDocument }) {
       const document = documents.get(typeof source === 'string' ? source : source.body);
@@ -49,9 +46,15 @@ export function useDocumentCache(documents: DocumentCache): Plugin<Context> {
     onValidate({ params: { documentAST }, setResult }) {
       if (documents.has(documentAST)) setResult([]);
     },
-    onExecute: keep,
-    onSubscribe: keep,
   };
+}
+
+/** Puts into the cache what signed-in callers carry out. It has to come after admission, which stops the rest. */
+export function useDocumentCaching(documents: DocumentCache): Plugin<Context> {
+  const add = ({ args }: { args: { document: DocumentNode; contextValue: Pick<Context, 'caller'> } }) => {
+    if (args.contextValue.caller) documents.add(args.document);
+  };
+  return { onExecute: add, onSubscribe: add };
 }
 
 /** Comments count too: the lexer keeps a token of each. */

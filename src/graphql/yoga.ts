@@ -5,7 +5,7 @@ import type { ConnectionParts } from '../connections/parts.ts';
 import type { Logger } from '../log.ts';
 import { type AdmissionOptions, createAdmission, useAdmission } from './admission.ts';
 import type { Context } from './context.ts';
-import { DocumentCache, useDocumentCache } from './document-cache.ts';
+import { DocumentCache, useCachedDocuments, useDocumentCaching } from './document-cache.ts';
 import { createErrorShaper } from './errors.ts';
 import { useGraphiQL } from './graphiql.ts';
 import { armor, useFrugalDocuments } from './limits.ts';
@@ -49,10 +49,11 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
       // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
       ...(graphiql ? [useGraphiQL()] : []),
       useStrictRequests(),
-      useDocumentCache(documents),
+      useCachedDocuments(documents),
       ...armor.protect().plugins,
       useFrugalDocuments(),
       useAdmission(admission),
+      useDocumentCaching(documents),
       usePersistedQueries(),
       useEventStreams(shape),
       useBoundedSubscriptions(shape),

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import {
   RateLimiterMemory,
   RateLimiterPostgres,
@@ -6,7 +7,6 @@ import {
 } from 'rate-limiter-flexible';
 import type { Database } from '../database/database.ts';
 import { describeError, type Logger } from '../log.ts';
-import { remember } from '../remember.ts';
 import type { Rate } from './rates.ts';
 
 /** For how long the shared count is waited for. */
@@ -54,7 +54,7 @@ export class Counter {
   readonly #outage: CounterParts['outage'];
   readonly #own: RateLimiterMemory;
   readonly #shared: RLWrapperTimeouts | undefined;
-  readonly #leases = new Map<string, Lease>();
+  readonly #leases = new LRUCache<string, Lease>({ max: maxLeases });
 
   constructor(rate: Counted, { database, log, outage }: CounterParts) {
     const options = { keyPrefix: rate.name, points: rate.points, duration: rate.windowSeconds };
@@ -103,7 +103,7 @@ export class Counter {
     const known = this.#leases.get(key);
     if (known) return known;
     const lease: Lease = { left: 0, until: 0, isLast: false, refill: undefined };
-    remember(this.#leases, key, lease, maxLeases);
+    this.#leases.set(key, lease);
     return lease;
   }
 

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { type AuditAction, type AuditEvent, auditActions } from '../audit/audit-event.entity.ts';
 import type { RefusalParts } from '../audit/audited.ts';
+import { outcomeFilter, subjectFilter } from '../audit/input.ts';
 import { eventCursor, listEvents } from '../audit/read.ts';
 import { nothingElse, uuid } from '../connections/input.ts';
-import { storableText } from '../text.ts';
 import { pageQuery, timestamp } from './input.ts';
 import { linkTo } from './page.ts';
 import { type Route, route } from './route.ts';
@@ -16,8 +16,8 @@ const eventQuery = nothingElse({
   connectionId: uuid.optional().meta({ description: 'Only what concerns this connection.' }),
   projectId: uuid.optional().meta({ description: 'Only what concerns this project.' }),
   keyId: uuid.optional().meta({ description: 'Only what was done with this API key.' }),
-  subject: storableText.optional().meta({ description: 'Only what was done with tokens of this subject.' }),
-  outcome: storableText.optional().meta({ description: 'Only what ended so: `OK`, or an error code.' }),
+  subject: subjectFilter.optional().meta({ description: 'Only what was done with tokens of this subject.' }),
+  outcome: outcomeFilter.optional().meta({ description: 'Only what ended so: `OK`, or an error code.' }),
   from: timestamp.optional().meta({ description: 'Only from this time on.' }),
   to: timestamp.optional().meta({ description: 'Only before this time.' }),
   ...pageQuery(eventCursor),

@@ -1,9 +1,9 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { LRUCache } from 'lru-cache';
 import type { SqlStatement } from '../database/database.ts';
 import { asSystem, inSession } from '../database/session.ts';
 import type { Logger } from '../log.ts';
-import { remember } from '../remember.ts';
 import { canonical } from './canonical.ts';
 import {
   DataKey,
@@ -74,9 +74,9 @@ export class Vault {
    * Unwrapped data keys by organisation and id, also while they are being unwrapped: that may cost a call to a key
    * service.
    */
-  readonly #opened = new Map<string, Promise<KeyObject>>();
+  readonly #opened = new LRUCache<string, Promise<KeyObject>>({ max: maxKeys });
   /** The data keys that seal and make hashes, by organisation and purpose. Only `SEAL` keys are ever retired. */
-  readonly #active = new Map<string, OpenKey>();
+  readonly #active = new LRUCache<string, OpenKey>({ max: maxKeys });
   /** Data keys that were made here and may be rolled back. */
   readonly #made = new WeakSet<DataKey>();
   #rowMacs: RowMacs | undefined;
@@ -252,7 +252,7 @@ export class Vault {
     if (!dataKey || dataKey.retiredAt) throw new SealBroken(`The organisation has no active ${purpose} key.`);
     const active = { id: dataKey.id, key: await this.#open(dataKey) };
     (await this.rowMacs(em)).verify(em, DataKey, dataKey);
-    if (!this.#made.has(dataKey)) remember(this.#active, name, active, maxKeys);
+    if (!this.#made.has(dataKey)) this.#active.set(name, active);
     return active;
   }
 
@@ -270,7 +270,7 @@ export class Vault {
     const known = this.#opened.get(name);
     if (known) return known;
     const opening = this.#telling(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
-    remember(this.#opened, name, opening, maxKeys);
+    this.#opened.set(name, opening);
     opening.catch(() => this.#opened.get(name) === opening && this.#opened.delete(name));
     return opening;
   }

@@ -1,0 +1,109 @@
+import { queryObjects } from 'node:v8';
+import { Source } from 'graphql';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  server = await startTestServer();
+  organisation = await server.newOrganisation();
+});
+afterAll(() => server.close());
+
+/** How many documents are alive in this process, in which the server runs too; garbage is collected first. */
+const countDocuments = () => queryObjects(Source, { format: 'count' });
+
+type Send = (query: string) => Promise<unknown>;
+const post: Send = async (query) => {
+  const response = await fetch(server.graphqlUrl, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${organisation.apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ query }),
+  });
+  return response.json();
+};
+const get: Send = async (query) => {
+  const parameters = new URLSearchParams({ query });
+  const headers = { authorization: `Bearer ${organisation.apiKey}` };
+  return (await fetch(`${server.graphqlUrl}?${parameters}`, { headers })).json();
+};
+/** As a page elsewhere can have a browser do it: without a key, and without asking first. */
+const getFromElsewhere: Send = async (query) => {
+  const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://elsewhere.example' };
+  return (await fetch(`${server.graphqlUrl}?${new URLSearchParams({ query })}`, { headers })).text();
+};
+
+const many = (count: number, text: string) => Array.from({ length: count }, () => text).join(' ');
+
+describe('a document leaves nothing behind that', () => {
+  test.each<[string, Send, (index: number) => string]>([
+    ['does not parse', post, (index) => `{ a${index} ${many(1_900, '{')}`],
+    ['does not validate', post, (index) => `{ a${index} { ${many(450, '... { b }')} } }`],
+    ['does not validate, with GET', get, (index) => `{ a${index} { ${many(200, '... { b }')} } }`],
+    ['has too many tokens', post, (index) => `{ a${index} ${many(2_100, 'b')} }`],
+    [
+      'costs too much',
+      post,
+      (index) =>
+        `{ a${index}: __typename ${many(3, '...P')} } fragment P on Query { ${['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => `${name}: appConnections(first: 100) { nodes { id name verification { status checkedAt message } credentials { instanceUrl } } }`).join(' ')} }`,
+    ],
+    [
+      'has variables that are not of their types',
+      post,
+      (index) =>
+        `query ($v${index}: Int!) { __typename @skip(if: true) viewer { scopes } appConnections(first: $v${index}) { totalCount } }`,
+    ],
+    [
+      'a page elsewhere has asked for',
+      getFromElsewhere,
+      (index) => `{ a${index}: __schema { queryType { name } } ${many(9, '__typename')} }`,
+    ],
+    [
+      'a page elsewhere has asked for in vain',
+      getFromElsewhere,
+      (index) => `{ a${index}: viewer { scopes } }`,
+    ],
+  ])('%s', async (_, send, document) => {
+    await send(document(-1));
+    const before = countDocuments();
+    for (let index = 0; index < 12; index += 1) await send(document(index));
+    expect(countDocuments() - before).toBeLessThan(5);
+  });
+});
+
+describe('documents that are carried out are kept', () => {
+  test('so that a document that comes again is not parsed again', async () => {
+    const before = countDocuments();
+    for (let index = 0; index < 20; index += 1) await post('{ viewer { scopes } again: __typename }');
+    expect(countDocuments() - before).toBeLessThan(3);
+  });
+
+  test.each<[string, Send, (index: number) => string, number, number]>([
+    // Some 1 MB each.
+    [
+      'of 1,900 tokens',
+      post,
+      (index) => `{ a${index}: __typename ${many(470, '... { __typename }')} }`,
+      16,
+      30,
+    ],
+    [
+      'of 1,900 tokens, with GET',
+      get,
+      (index) => `{ g${index}: __typename ${many(470, '...{__typename}')} }`,
+      16,
+      30,
+    ],
+    // Some 180 kB each, and a token for each comment.
+    ['of one long comment', post, (index) => `{ c${index}: __typename } # ${'x'.repeat(90_000)}`, 95, 110],
+    ['of very many comments', post, (index) => `{ d${index}: __typename } ${'#\n'.repeat(40_000)}`, 0, 10],
+  ])('up to 16 MiB in all: %s', async (_, send, document, most, count) => {
+    const before = countDocuments();
+    for (let index = 0; index < count; index += 1) await send(document(index));
+    expect(countDocuments() - before).toBeLessThan(most + 5);
+    expect(await post('{ viewer { scopes } }')).toMatchObject({ data: { viewer: expect.anything() } });
+  });
+});
