@@ -179,15 +179,18 @@ describe('without connections:read, the payload of a change shows what was sent 
 
 describe('who lacks connections:read is refused before anything is done', () => {
   test('when the payload is to show more, which leaves an event', async () => {
-    const { id, version } = await newConnection();
-    const apiKey = await organisation.newKey(['connections:write', 'connections:verify']);
+    // Refusals are counted for an organisation, and this file has many of them.
+    const fresh = await server.newOrganisation();
+    const { createOktaConnection } = await fresh.client.request<Created>(createMutation, okta());
+    const { id, version } = createOktaConnection.appConnection;
+    const apiKey = await fresh.newKey(['connections:write', 'connections:verify']);
     const before = await server.asOwner().execute('select * from app_connection where id = ?', [id]);
     const input = { description: 'New' };
     await ask(apiKey, 'updateOktaConnection', 'id: $id, input: $input', { id, input }, 'name');
     await ask(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'version');
     expect(version).toBe(1);
     expect(await server.asOwner().execute('select * from app_connection where id = ?', [id])).toEqual(before);
-    const events = (await eventsOf(organisation.client)).slice(-2);
+    const events = (await eventsOf(fresh.client)).slice(-2);
     expect(events.map(({ action, outcome }) => [action, outcome])).toEqual([
       ['UPDATE_CONNECTION', 'FORBIDDEN'],
       ['VERIFY_CONNECTION', 'FORBIDDEN'],
