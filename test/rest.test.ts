@@ -135,9 +135,9 @@ describe('creating', () => {
       ['name'],
       ['description'],
       ['projectId'],
+      ['onUnreachable'],
       ['credentials', 'instanceUrl'],
       ['credentials', 'apiToken'],
-      ['onUnreachable'],
     ]);
     expect(text).not.toMatch(/planted/i);
   });
