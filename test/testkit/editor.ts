@@ -14,8 +14,8 @@ const elsewhere = 'ffffffff-ffff-4fff-bfff-ffffffffffff';
 const otherValues: Readonly<Record<string, string>> = {
   _text: `coalesce($, '{}') || '{access:admin}'`,
   _uuid: `coalesce($, '{}') || '{${elsewhere}}'`,
-  bool: 'not $',
-  int4: '$ + 1',
+  bool: 'not coalesce($, false)',
+  int4: 'coalesce($, 0) + 1',
   jsonb: `coalesce($, '{}') || '{"other":"value"}'`,
   text: `coalesce($, '') || 'x'`,
   timestamptz: `coalesce($ + interval '1 hour', now())`,
