@@ -67,7 +67,9 @@ describe('with a root key in AWS KMS', () => {
       ({ action, EncryptionContext: { org } }) => action === 'Encrypt' && org === orgId,
     );
     expect(wrapping.map(({ EncryptionContext }) => EncryptionContext)).toEqual(
-      expect.arrayContaining(stored.map(({ id, purpose }) => ({ dk: id, org: orgId, use: purpose }))),
+      expect.arrayContaining(
+        stored.map(({ id, purpose }) => ({ dk: id, org: orgId, use: purpose, rows: 'mac' })),
+      ),
     );
     expect(wrapping).toHaveLength(3);
     expectNoSecretIn(await server.dump());

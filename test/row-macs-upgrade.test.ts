@@ -12,8 +12,7 @@ import { entities } from '../src/entities.ts';
 import { StartError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { sealJwe } from '../src/secrets/jwe.ts';
-import { parseKeyring } from '../src/secrets/keyring.ts';
-import { Secret } from '../src/secrets/secret.ts';
+import { LocalRootKey } from '../src/secrets/local-root-key.ts';
 import { checkChain } from './testkit/access.ts';
 import { emptyDatabase } from './testkit/database.ts';
 import { temporaryFolder } from './testkit/process.ts';
@@ -43,11 +42,13 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
     `insert into api_key (id, org_id, name, hash, scopes, created_at) values (?, ?, 'Old', ?, ?::text[], now())`,
     [apiKeyId, orgId, hashOf(key), `{${scopes.join(',')}}`],
   );
-  const keyring = parseKeyring(new Secret(rootKeys));
+  const [rootKeyId = '', rootKeyText = ''] = rootKeys.split(':');
+  // As that version wrapped: without saying that rows carry MACs.
+  const wrapper = new LocalRootKey(rootKeyId, Buffer.from(rootKeyText, 'base64'));
   const sealKey = { id: randomUUID(), bytes: randomBytes(32) };
   for (const purpose of ['SEAL', 'FINGERPRINT', 'AUDIT']) {
     const id = purpose === 'SEAL' ? sealKey.id : randomUUID();
-    const { wrapped, rootKeyId } = await keyring.wrap(sealKey.bytes, { id, orgId: String(orgId), purpose });
+    const wrapped = await wrapper.wrap(sealKey.bytes, { id, orgId: String(orgId), purpose });
     await em.execute(
       `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at)
         values (?, ?, ?, ?, ?, ?, now())`,
@@ -129,6 +130,8 @@ test('rows of a version without MACs are signed as they are, once, however often
 
   const second = await startTestServer({ location, rootKeys });
   expect(await second.asOwner().count(AuditEvent, told)).toBe(1);
+  // A table of the operator's own is none of those.
+  await second.asOwner().execute('create table device (id int, mac text null)');
   // An editor who makes the database look like one of before gains nothing.
   const em = second.asOwner();
   await expect(em.execute('update api_key set mac = null')).rejects.toThrow(/not-null/);
@@ -162,3 +165,54 @@ test('a database whose integrity key is gone is not opened with another one', as
     'the key that authenticates its rows is gone',
   );
 });
+
+/** What an editor does to have the next start take a database for one without MACs, with an API key planted in it. */
+const tables = ['api_key', 'app_connection', 'audit_head', 'data_key', 'idempotent_request', 'project'];
+const asBefore = [
+  'set session_replication_role = replica',
+  `delete from audit_event where org_id = '${nobodyId}'`,
+  `delete from audit_head where org_id = '${nobodyId}'`,
+  ...tables.flatMap((table) => [
+    `alter table ${table} alter column mac drop not null`,
+    `update ${table} set mac = null`,
+  ]),
+  `insert into api_key (id, org_id, name, hash, scopes, created_at)
+    select gen_random_uuid(), org_id, 'Planted', encode(sha256('planted-planted-planted-planted'), 'hex'), scopes, now()
+    from api_key limit 1`,
+];
+const integrityGone = `delete from data_key where purpose = 'INTEGRITY'`;
+const systemGone = `delete from data_key where org_id = '${nobodyId}'`;
+const markersGone = `update data_key set wrapped = replace(wrapped, 'mac:', '')`;
+
+test.each([
+  { what: 'the trail that tells of the signing', statements: [] },
+  { what: 'the integrity key too', statements: [integrityGone] },
+  { what: 'every key of the system too', statements: [systemGone] },
+  {
+    what: 'the markers of data keys too',
+    statements: [systemGone, markersGone],
+    refusal: 'The data key was sealed for another rows',
+  },
+  { what: 'every key of the system, after an upgrade,', statements: [systemGone], isUpgraded: true },
+])(
+  'rows are not signed again when an editor takes away their MACs and $what',
+  async ({ statements, isUpgraded, refusal }) => {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(temporaryFolder());
+    const made = stack.use(await emptyDatabase());
+    const location: DatabaseLocation =
+      made.location.kind === 'embedded'
+        ? { kind: 'embedded', folder: join(path, 'database') }
+        : made.location;
+    const rootKeys = rootKey('k1');
+    if (isUpgraded) await databaseOfBefore(location, rootKeys);
+    const first = await startTestServer({ location, rootKeys });
+    await first.newOrganisation();
+    await first.asOwner().transactional(async (em) => {
+      for (const sql of [...asBefore, ...statements]) await em.execute(sql);
+      await em.execute('set session_replication_role = origin');
+    });
+    await first.close();
+    await expect(startTestServer({ location, rootKeys })).rejects.toThrow(refusal ?? 'were taken away');
+  },
+);

@@ -5,6 +5,7 @@ import { generateApiKey } from '../src/access/api-keys.ts';
 import { addOrganisation } from '../src/administration/organisations.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { rowMacsMarker } from '../src/secrets/keyring.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { type SealBinding, SealBroken, type Sealed, type Vault } from '../src/secrets/vault.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
@@ -314,7 +315,8 @@ describe('root keys', () => {
     (await server.asOwner().find(DataKey, { orgId })).map(({ purpose, rootKeyId, wrapped }) => [
       purpose,
       rootKeyId,
-      JSON.parse(Buffer.from(wrapped.split('.')[0] ?? '', 'base64url').toString()).kid,
+      JSON.parse(Buffer.from(wrapped.slice(rowMacsMarker.length).split('.')[0] ?? '', 'base64url').toString())
+        .kid,
     ]);
 
   test('all open, and the first one wraps', async () => {

@@ -5,7 +5,10 @@ import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditParts, appendEvent } from '../audit/chain.ts';
 import { atStart } from '../database/database.ts';
 import { StartError } from '../errors.ts';
+import { DataKey } from '../secrets/data-key.entity.ts';
+import { rowMacsMarker } from '../secrets/keyring.ts';
 import { type RowMacs, rowId } from '../secrets/row-macs.ts';
+import type { Vault } from '../secrets/vault.ts';
 import { authenticatedEntities, batchesOf } from './authenticated-rows.ts';
 import { addNobody, operator } from './organisations.ts';
 
@@ -24,12 +27,12 @@ export async function openRowMacs(parts: AuditParts): Promise<void> {
     const isEmpty = (await em.count(Organisation, {})) === 0;
     const unsigned = await tablesWithoutMacs(em);
     const isUpgrade = unsigned.length > 0;
-    if (isUpgrade && (await isSigned(em))) {
+    const found = await vault.findRowMacs(em);
+    if (isUpgrade && (found || (await isSigned(em)) || (await hasMarkedDataKey(em)))) {
       throw new StartError(
         `the database: the MACs of ${unsigned.join(', ')} were taken away by something else than this server; restore a backup`,
       );
     }
-    const found = await vault.findRowMacs(em);
     if (!found && !isEmpty && !isUpgrade) {
       throw new StartError('the database: the key that authenticates its rows is gone; restore a backup');
     }
@@ -39,6 +42,7 @@ export async function openRowMacs(parts: AuditParts): Promise<void> {
     em.getEventManager().registerSubscriber(macs);
     if (isUpgrade) {
       await em.flush();
+      await rewrapDataKeys(em, vault);
       await signRows(em, macs);
     }
     await addNobody(em, vault);
@@ -57,10 +61,13 @@ export async function openRowMacs(parts: AuditParts): Promise<void> {
 
 /** The tables whose rows may lack a MAC. */
 async function tablesWithoutMacs(em: EntityManager): Promise<string[]> {
+  // The operator may keep other tables beside ours.
+  const ours = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
   const found: { name: string }[] = await em.execute(
     `select relname as name from pg_attribute join pg_class on pg_class.oid = attrelid
-      where relnamespace = current_schema()::regnamespace and relkind = 'r' and attname = 'mac' and not attnotnull
+      where relnamespace = current_schema()::regnamespace and relname in (?) and attname = 'mac' and not attnotnull
       order by relname`,
+    [ours],
   );
   return found.map(({ name }) => name);
 }
@@ -68,6 +75,25 @@ async function tablesWithoutMacs(em: EntityManager): Promise<string[]> {
 /** Whether rows have been signed before, as the trail of the system says. Then none without a MAC is of an older version. */
 async function isSigned(em: EntityManager): Promise<boolean> {
   return (await em.count(AuditEvent, { orgId: nobodyId, action: 'AUTHENTICATE_ROWS' })) > 0;
+}
+
+/**
+ * Whether there is a data key that was wrapped where rows carry MACs. An editor of the database can remove the trail that
+ * tells of the signing, but needs the data keys, and cannot take away what the root key authenticates of them.
+ */
+async function hasMarkedDataKey(em: EntityManager): Promise<boolean> {
+  return (await em.count(DataKey, { wrapped: { $like: `${rowMacsMarker}%` } })) > 0;
+}
+
+/** Has every data key say from now on that it belongs to a database whose rows carry MACs. */
+async function rewrapDataKeys(em: EntityManager, vault: Vault): Promise<void> {
+  const fork = () => em.fork({ keepTransactionContext: true });
+  for await (const rows of batchesOf(fork, DataKey, { mac: null })) {
+    for (const row of rows) {
+      if (!(row instanceof DataKey) || row.rootKeyId === '') continue;
+      await em.nativeUpdate(DataKey, { id: row.id }, await vault.rewrap(row));
+    }
+  }
 }
 
 async function signRows(em: EntityManager, macs: RowMacs): Promise<void> {

@@ -47,8 +47,9 @@ export async function openJwe(
       ? error
       : new SealBroken(`${what} was changed, or sealed under another key.`);
   });
-  for (const [name, value] of Object.entries(binding)) {
-    if (protectedHeader[name] !== value) throw new SealBroken(`${what} was sealed for another ${name}.`);
+  const { alg, enc, kid, ...sealedFor } = protectedHeader;
+  for (const name of new Set([...Object.keys(binding), ...Object.keys(sealedFor)])) {
+    if (sealedFor[name] !== binding[name]) throw new SealBroken(`${what} was sealed for another ${name}.`);
   }
   return plaintext;
 }

@@ -12,6 +12,12 @@ export interface Wrapped {
   rootKeyId: string;
 }
 
+/**
+ * What a data key begins with that was wrapped in a database whose rows carry MACs. The root key authenticates that it was:
+ * without the marker, the data key does not open.
+ */
+export const rowMacsMarker = 'mac:';
+
 /** The root keys cannot be used. The message is one sentence that says why, and holds none of them. */
 export class KeysUnfit extends Error {
   override readonly name = 'KeysUnfit';
@@ -44,12 +50,13 @@ export class Keyring {
   }
 
   /**
-   * Wraps a data key under the primary root key, for `binding` alone.
+   * Wraps a data key under the primary root key, for `binding` alone, in a database whose rows carry MACs.
    *
    * @throws KeyServiceFailure
    */
   async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<Wrapped> {
-    return { wrapped: await this.#primary.wrap(dataKey, binding), rootKeyId: this.primaryId };
+    const wrapped = await this.#primary.wrap(dataKey, { ...binding, hasRowMacs: true });
+    return { wrapped: rowMacsMarker + wrapped, rootKeyId: this.primaryId };
   }
 
   /**
@@ -59,7 +66,9 @@ export class Keyring {
   async unwrap(stored: Wrapped & DataKeyBinding): Promise<Uint8Array> {
     const key = this.#keys.get(stored.rootKeyId);
     if (!key) throw new SealBroken('The root key that wraps the data key is not among the encryption keys.');
-    return key.unwrap(stored.wrapped, stored);
+    const hasRowMacs = stored.wrapped.startsWith(rowMacsMarker);
+    const wrapped = hasRowMacs ? stored.wrapped.slice(rowMacsMarker.length) : stored.wrapped;
+    return key.unwrap(wrapped, { ...stored, hasRowMacs });
   }
 
   /**

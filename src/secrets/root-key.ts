@@ -5,6 +5,8 @@ export interface DataKeyBinding {
   id: string;
   orgId: string;
   purpose: string;
+  /** Whether the key was wrapped in a database whose rows carry MACs. */
+  hasRowMacs?: boolean;
 }
 
 /**
@@ -22,8 +24,8 @@ export interface RootKey {
 }
 
 /** A binding by the names under which it is authenticated. They are stored with every wrapped key: never change them. */
-export function namesOf({ id, orgId, purpose }: DataKeyBinding): Record<string, string> {
-  return { dk: id, org: orgId, use: purpose };
+export function namesOf({ id, orgId, purpose, hasRowMacs }: DataKeyBinding): Record<string, string> {
+  return { dk: id, org: orgId, use: purpose, ...(hasRowMacs && { rows: 'mac' }) };
 }
 
 /** The service that has a root key did not do its part. Nothing is said about what is stored. */
