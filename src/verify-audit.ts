@@ -7,9 +7,9 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Organisation } from './access/organisation.entity.ts';
-import { verifyRows } from './administration/authenticated-rows.ts';
+import { authenticatedEntities, verifyRows } from './administration/authenticated-rows.ts';
 import { RowHistory } from './administration/row-history.ts';
-import type { AuditEvent } from './audit/audit-event.entity.ts';
+import { AuditEvent } from './audit/audit-event.entity.ts';
 import { verifyChain } from './audit/chain.ts';
 import { isSigned, parseCheckpoints } from './audit/checkpoint-file.ts';
 import { readConfig } from './config.ts';
@@ -22,6 +22,7 @@ import { openStores, type Stores } from './stores.ts';
 type Seen = Map<string, Map<number, string>>;
 
 const problems = {
+  added: 'was added',
   edited: 'was edited',
   removed: 'was removed',
   reordered: 'was reordered',
@@ -40,8 +41,10 @@ async function verify(stores: Stores, checkpointFile: string | undefined): Promi
   await unlock();
   const seen = checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile);
   const organisations = await database.forkAcross().find(Organisation, {}, { orderBy: { id: 'asc' } });
-  const ids = new Set([...organisations.map(({ id }) => id), ...(seen?.keys() ?? [])]);
+  const known = new Set(organisations.map(({ id }) => id));
+  const ids = new Set([...known, ...(await namedOrganisations(stores)), ...(seen?.keys() ?? [])]);
   for (const id of ids) {
+    if (!known.has(id)) report(`organisation ${id}: its own row was removed`);
     const checkpoints = seen?.get(id);
     const history = new RowHistory();
     const onEvent = (event: AuditEvent) => history.add(event);
@@ -53,6 +56,16 @@ async function verify(stores: Stores, checkpointFile: string | undefined): Promi
   for await (const { table, id } of verifyRows(database, vault)) {
     report(`${table} ${JSON.stringify(id)}: changed by something else than this server`);
   }
+}
+
+/** The organisations whose events, or rows that carry MACs, there are. */
+async function namedOrganisations({ database }: Stores): Promise<string[]> {
+  const em = database.forkAcross();
+  const authenticated = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
+  const tables = [em.getMetadata(AuditEvent).tableName, ...authenticated];
+  const union = tables.map((table) => `select org_id from "${table}"`).join(' union ');
+  const found: { org_id: string }[] = await em.execute(`${union} order by org_id`);
+  return found.map(({ org_id: orgId }) => orgId);
 }
 
 async function readCheckpoints({ database, vault }: Stores, file: string): Promise<Seen> {

@@ -24,6 +24,15 @@ let options: TestServerOptions;
 let file: string;
 let settings: Record<string, string>;
 
+const tablesOfOrganisations = [
+  'app_connection',
+  'idempotent_request',
+  'api_key',
+  'project',
+  'data_key',
+  'audit_head',
+];
+
 /** Runs `npm run audit:verify` on the database, which no server has open. */
 const audit = (...flags: string[]) => runScript('verify-audit.ts', settings, ...flags);
 
@@ -101,7 +110,8 @@ test('a trail that was cut, emptied, replaced or removed with its own old head i
   ] as const) {
     expect([kind, await checkChain(server, idOf(kind))]).toEqual([kind, { events }]);
   }
-  await sql('delete from audit_head where org_id = ?', [idOf('gone')]);
+  for (const table of tablesOfOrganisations)
+    await sql(`delete from ${table} where org_id = ?`, [idOf('gone')]);
   await sql('alter table organisation disable trigger all');
   await sql('delete from organisation where id = ?', [idOf('gone')]);
   await sql('alter table organisation enable trigger all');
@@ -173,4 +183,36 @@ test('the file is bounded, outlives a line that was cut short, and keeps the new
   const reread = new CheckpointFile(path);
   expect([...reread.newest.values()]).toEqual([checkpoint(1, 'b'), checkpoint(60_000)]);
   expect(() => new CheckpointFile(join(file, 'nowhere'))).toThrow(StartError);
+});
+
+test('an event that was added, and an organisation whose row was removed, are named without a checkpoint', async () => {
+  const server = await startTestServer(options);
+  const sql = editor(server);
+  const organisation = () => server.newOrganisation();
+  const [before, far, ...hidden] = [
+    await organisation(),
+    await organisation(),
+    await organisation(),
+    await organisation(),
+  ];
+  for (const each of [before, far, ...hidden]) await make(each, 'a');
+  const copy = (seq: number) =>
+    `insert into audit_event select (jsonb_populate_record(event, jsonb_build_object('seq', ${seq}))).*
+      from audit_event event where org_id = ? and seq = 1`;
+  await sql(copy(0), [before.orgId]);
+  await sql(copy(-2_000), [far.orgId]);
+  const [withTrail, withoutTrail] = hidden.map(({ orgId }) => orgId);
+  for (const table of ['audit_event', 'organisation']) await sql(`alter table ${table} disable trigger all`);
+  await sql('delete from audit_event where org_id = ?', [withoutTrail]);
+  await sql('delete from audit_head where org_id = ?', [withoutTrail]);
+  await sql('delete from organisation where id in (?, ?)', [withTrail, withoutTrail]);
+  for (const table of ['audit_event', 'organisation']) await sql(`alter table ${table} enable trigger all`);
+  await server.close();
+
+  const found = await audit();
+  expect(found.code).toBe(1);
+  expect(found.stdout).toContain(`organisation ${before.orgId}: event 0 was added\n`);
+  expect(found.stdout).toContain(`organisation ${far.orgId}: event -2000 was added\n`);
+  expect(found.stdout).toContain(`organisation ${withTrail}: its own row was removed\n`);
+  expect(found.stdout).toContain(`organisation ${withoutTrail}: its own row was removed\n`);
 });

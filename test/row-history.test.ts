@@ -1,9 +1,15 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { rotateKeys } from '../src/administration/rotation.ts';
 import { RowHistory } from '../src/administration/row-history.ts';
+import { createApps } from '../src/apps/index.ts';
 import { verifyChain } from '../src/audit/chain.ts';
+import { DataKey } from '../src/secrets/data-key.entity.ts';
+import { parseKeyring } from '../src/secrets/keyring.ts';
+import { Secret } from '../src/secrets/secret.ts';
 import { createKey, revokeKey } from './testkit/access.ts';
 import { editor } from './testkit/editor.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
@@ -95,4 +101,27 @@ test('a whole old row of a connection, an API key that was revoked and a connect
     ].sort(),
   );
   expect(key).toBeDefined();
+});
+
+test('a data key that was put back as it was before another took over contradicts the trail', async () => {
+  const organisation = await server.newOrganisation();
+  const { orgId } = organisation;
+  await make(organisation, 'a');
+  const { keyring } = server.vault;
+  const sealKey = { orgId, purpose: 'SEAL', retiredAt: null } as const;
+  const { id: stolen } = await server.asOwner().findOneOrFail(DataKey, sealKey);
+  server.vault.keyring = parseKeyring(new Secret(`${rootKey('next')},${server.rootKey}`));
+  const { database, vault } = server;
+  const parts = { apps: createApps({ trustedHosts: new Set() }), database, vault };
+  await rotateKeys(parts, { reseal: false, tell: () => {} });
+  const putBack = await putBackLater('data_key', stolen);
+  await rotateKeys(parts, { reseal: true, tell: () => {} });
+  expect(await contradictions(organisation)).toEqual([]);
+  await sql('alter table data_key disable trigger all');
+  await sql(`delete from data_key where org_id = ? and purpose = 'SEAL' and id <> ?`, [orgId, stolen]);
+  await putBack();
+  expect(await contradictions(organisation)).toEqual([
+    `data_key of organisation ${orgId}: 0 retired keys, though the audit trail tells of 1`,
+  ]);
+  vault.keyring = keyring;
 });

@@ -2,6 +2,7 @@ import { ApiKey } from '../access/api-key.entity.ts';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import type { Database } from '../database/database.ts';
+import { DataKey } from '../secrets/data-key.entity.ts';
 
 const batchRows = 1_000;
 const changes: readonly string[] = ['UPDATE_CONNECTION', 'DELETE_CONNECTION', 'RESTORE_CONNECTION'];
@@ -13,12 +14,14 @@ const changes: readonly string[] = ['UPDATE_CONNECTION', 'DELETE_CONNECTION', 'R
 export class RowHistory {
   readonly #versions = new Map<string, number>();
   readonly #revoked = new Set<string>();
+  #replacedSealKeys = 0;
   #lastSeq = 0;
 
   /** Takes the events of the trail, in their order. */
   add({ seq, action, outcome, connectionId, apiKeyId, fields }: AuditEvent): void {
     this.#lastSeq = seq;
     if (outcome !== 'OK') return;
+    if (action === 'ROTATE_KEYS' && fields.includes('sealKey')) this.#replacedSealKeys += 1;
     if (apiKeyId && action === 'REVOKE_API_KEY') this.#revoked.add(apiKeyId);
     if (!connectionId) return;
     const version = this.#versions.get(connectionId);
@@ -36,6 +39,12 @@ export class RowHistory {
       for (const { id } of await database.fork(orgId).find(ApiKey, where)) {
         yield `api_key {"id":"${id}"}: in force, though the audit trail tells that it was revoked`;
       }
+    }
+    const retired = await database
+      .fork(orgId)
+      .count(DataKey, { orgId, purpose: 'SEAL', retiredAt: { $ne: null } });
+    if (retired < this.#replacedSealKeys) {
+      yield `data_key of organisation ${orgId}: ${retired} retired keys, though the audit trail tells of ${this.#replacedSealKeys}`;
     }
     for (const ids of inBatches([...this.#versions.keys()])) {
       const em = database.fork(orgId);

@@ -124,8 +124,11 @@ export async function appendEvents(
 /** The first fault of a trail. */
 export interface BrokenChain {
   seq: number;
-  /** `head`: the row that says how long the trail is was changed or removed. `replaced` and `cut`: by a checkpoint. */
-  problem: 'edited' | 'removed' | 'reordered' | 'head' | 'replaced' | 'cut';
+  /**
+   * `added`: it is before the first. `head`: the row that says how long the trail is was changed or removed. `replaced` and
+   * `cut`: by a checkpoint.
+   */
+  problem: 'added' | 'edited' | 'removed' | 'reordered' | 'head' | 'replaced' | 'cut';
 }
 
 /** What a trail is compared with while it is read. */
@@ -151,10 +154,12 @@ export async function verifyChain(
     const em = fork();
     batch = await em.find(
       AuditEvent,
-      { orgId, seq: { $gte: expected } },
+      // What somebody has put before the first event is shown too.
+      expected === 1 ? { orgId } : { orgId, seq: { $gte: expected } },
       { orderBy: { seq: 'asc' }, limit: batchSize },
     );
     for (const event of batch) {
+      if (event.seq < 1) return { seq: event.seq, problem: 'added' };
       if (event.seq !== expected) return { seq: expected, problem: 'removed' };
       if (event.hash !== (await hashOf(em, vault, event))) {
         return { seq: event.seq, problem: await whatHappened(em, vault, event) };
