@@ -9,6 +9,7 @@ import { testDatabaseUrl } from './testkit/database.ts';
 import { type Cluster, canMakeCluster, makeCluster } from './testkit/faults/cluster.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { rootKey } from './testkit/root-key.ts';
 import { foundIn } from './testkit/search.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -41,8 +42,10 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('what PostgreSQL logs', () => 
     await cluster[Symbol.asyncDispose]();
   });
 
+  const rootKeys = rootKey('k1');
   const start = () =>
     startTestServer({
+      rootKeys,
       location: { kind: 'postgresql', url: new Secret(cluster.url) },
       config: { trustedInstanceHosts: new Set([upstream.hostPort]) },
     });
