@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
 import { Life, type Row } from './testkit/life.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
@@ -14,6 +14,9 @@ import {
   type Reading,
   restTransport,
 } from './testkit/transports.ts';
+
+// Six lives of up to 100 steps each, and each shrunk where it goes wrong.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** The tokens that Okta does not take, or not any more, besides those that begin with `revoked`. */
 const dead = new Set<string>();
@@ -30,7 +33,8 @@ beforeAll(async () => {
     },
   });
   trusted.add(upstream.hostPort);
-  server = await startTestServer({ config: { trustedInstanceHosts: trusted } });
+  // Refusals that are alike are counted, and the count is in the trail a second later.
+  server = await startTestServer({ config: { trustedInstanceHosts: trusted }, rates: { windowSeconds: 1 } });
 });
 afterAll(async () => {
   await server.close();
@@ -283,25 +287,53 @@ async function compareAll(life: Life, real: Real): Promise<void> {
   const everything: Reading = { kind: 'list', pageSize: 100 };
   life.read(everything, await real.graphql.read(everything));
   life.read(everything, await real.rest.read(everything));
-  const events = gql`
+  // Changes are in the trail in their order, and every refusal is counted in it.
+  await expect
+    .poll(() => readTrail(real), { timeout: 10_000 })
+    .toEqual({
+      changes: life.events.filter(isChange),
+      refusals: tally(life.events.filter((event) => !isChange(event)).map((event) => [event, 1])),
+    });
+}
+
+type Told = [action: string, outcome: string];
+
+const isChange = ([, outcome]: Told) => outcome === 'OK';
+
+/** How often each thing was told. */
+function tally(counted: readonly [told: Told, count: number][]): Record<string, number> {
+  const totals: Record<string, number> = {};
+  for (const [told, count] of counted) totals[told.join(' ')] = (totals[told.join(' ')] ?? 0) + count;
+  return totals;
+}
+
+/** The organisation's changes, the oldest first, and how often what was refused. */
+async function readTrail(real: Real): Promise<{ changes: Told[]; refusals: Record<string, number> }> {
+  const query = gql`
     query ($after: String) {
       auditEvents(first: 100, after: $after) {
-        nodes { action outcome } pageInfo { hasNextPage endCursor }
+        nodes { action outcome count } pageInfo { hasNextPage endCursor }
       }
     }
   `;
   interface Page {
-    nodes: { action: string; outcome: string }[];
+    nodes: { action: string; outcome: string; count: number }[];
     pageInfo: { hasNextPage: boolean; endCursor: string | null };
   }
-  const told: [string, string][] = [];
+  const events: [told: Told, count: number][] = [];
   for (let after: string | null = null, isMore = true; isMore; ) {
-    const { auditEvents }: { auditEvents: Page } = await real.organisation.client.request(events, { after });
-    told.push(...auditEvents.nodes.map(({ action, outcome }): [string, string] => [action, outcome]));
+    const { auditEvents }: { auditEvents: Page } = await real.organisation.client.request(query, { after });
+    for (const { action, outcome, count } of auditEvents.nodes) events.push([[action, outcome], count]);
     after = auditEvents.pageInfo.endCursor;
     isMore = auditEvents.pageInfo.hasNextPage;
   }
-  expect(told.reverse()).toEqual(life.events);
+  return {
+    changes: events
+      .map(([told]) => told)
+      .filter(isChange)
+      .reverse(),
+    refusals: tally(events.filter(([told]) => !isChange(told))),
+  };
 }
 
 const steps = fc.commands(
