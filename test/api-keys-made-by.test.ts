@@ -131,6 +131,33 @@ describe('revoking an API key', () => {
     expect(fulfilled?.length).toBeLessThanOrEqual(12);
   });
 
+  test('with what it has made is refused while a row in between is changed in the database', async () => {
+    const made = await makeKeys(['thief', 'link', 'hidden']);
+    const changes = [
+      [`created_by = null`, `created_by = 'key:${made.idOf('thief')}'`],
+      [`name = 'x'`, `name = 'link'`],
+      [`expires_at = now() - interval '1 day'`, 'expires_at = null'],
+      [`revoked_at = now()`, 'revoked_at = null'],
+    ];
+    const change = (set: string) =>
+      server.asOwner().execute(`update api_key set ${set} where id = ?`, [made.idOf('link')]);
+    for (const [forge = '', restore = ''] of changes) {
+      await change(forge);
+      const [error] = await errorsOf(made.revoke(made.idOf('thief')));
+      expect([forge, error?.extensions.code]).toEqual([forge, 'INTERNAL_SERVER_ERROR']);
+      await change(restore);
+      expect(await made.namesInForce()).toEqual(['Administrator', 'hidden', 'link', 'thief']);
+    }
+    expect((await made.revoke(made.idOf('thief'))).revokedApiKeys).toHaveLength(3);
+  });
+
+  test('with what it has made reaches keys whose maker is deleted in the database', async () => {
+    const made = await makeKeys(['thief', 'link', 'hidden']);
+    await server.asOwner().execute('delete from api_key where id = ?', [made.idOf('link')]);
+    await made.revoke(made.idOf('thief'));
+    expect(await made.namesInForce()).toEqual(['Administrator']);
+  });
+
   test('over REST is the same', async () => {
     const made = await makeKeys(['a', 'b']);
     const administrator = restClient(server.url, made.apiKey);

@@ -75,6 +75,7 @@ export interface RevokedApiKeys {
  *   so on: a thief may have made them
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` (nothing is revoked then), `UNAUTHENTICATED` (the caller's
  *   key was revoked meanwhile)
+ * @throws MacMismatch when, with `andWhatItMade`, the row of any key was changed in the database; nothing is revoked then
  */
 export async function revokeApiKey(
   parts: AdministrationParts,
@@ -92,7 +93,9 @@ export async function revokeApiKey(
       const apiKey = await em.findOne(ApiKey, { $and: [{ id }, visibleTo(caller)] });
       if (!apiKey) throw noSuchKey();
       const isAuthentic = (key: ApiKey) => macs.isAuthentic(em, ApiKey, key);
-      const revoked = [apiKey, ...(andWhatItMade ? madeBy(apiKey, keys).filter(isAuthentic) : [])].filter(
+      // Who made a key is known only from an authentic row, and a key that is missed here would live on.
+      if (andWhatItMade) for (const key of keys) macs.verify(em, ApiKey, key);
+      const revoked = [apiKey, ...(andWhatItMade ? madeBy(apiKey, keys) : [])].filter(
         ({ revokedAt }) => !revokedAt,
       );
       const administrators = keys.filter((key) => isLastingAdministrator(key) && isAuthentic(key));
@@ -234,15 +237,20 @@ async function lockKeys(
   return locked;
 }
 
-/** The keys that a key has made, and that those have made, and so on. */
+/**
+ * The keys that a key has made, and that those have made, and so on. A key whose maker has no row counts too: the server
+ * deletes no row of a key, so somebody else has, and it may have been the link to this one.
+ */
 function madeBy(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
-  const makers = new Set([apiKey]);
-  // A set goes on to what is added to it meanwhile.
-  for (const { id } of makers) {
-    for (const key of keys) if (key.createdBy === `key:${id}`) makers.add(key);
+  const makers = new Set(keys.map(({ id }) => `key:${id}`));
+  const isOrphan = ({ createdBy }: ApiKey) => createdBy?.startsWith('key:') && !makers.has(createdBy);
+  const made = new Set([apiKey, ...keys.filter(isOrphan)]);
+  // Iterating over a Set reaches the elements that are added meanwhile.
+  for (const { id } of made) {
+    for (const key of keys) if (key.createdBy === `key:${id}`) made.add(key);
   }
-  makers.delete(apiKey);
-  return [...makers];
+  made.delete(apiKey);
+  return [...made];
 }
 
 function isLastingAdministrator({ revokedAt, expiresAt, projectIds, scopes: granted }: ApiKey): boolean {
