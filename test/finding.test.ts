@@ -3,6 +3,7 @@ import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { day, find, namesOf, organisationWith, row } from './testkit/find.ts';
+import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -85,12 +86,13 @@ describe('a filter', () => {
   });
 
   test('finds nothing that is deleted', async () => {
-    const another = await organisationWith(server, [row({ name: 'kept' }), row({ name: 'gone' })]);
+    const another = await server.newOrganisation();
+    for (const name of ['kept', 'gone']) await another.client.request(createMutation, oktaInput({ name }));
     const [gone] = (await find(another, { filter: { namePrefix: 'gone' } })).nodes;
     await another.client.request(gql`mutation ($id: UUID!) { deleteAppConnection(id: $id) { id } }`, {
       id: gone?.id,
     });
-    expect(await find(another, { filter: { createdTo: day(2) } })).toMatchObject({
+    expect(await find(another, { filter: { createdFrom: day(1) } })).toMatchObject({
       totalCount: 1,
       nodes: [{ name: 'kept' }],
     });
