@@ -50,7 +50,7 @@ const uses = 3;
 
 /**
  * Sends each of the random documents several times, so that the later ones find it in every cache, and compares each
- * answer, byte for byte, with what graphql-js makes of the document in one call.
+ * answer, byte for byte but for the order of errors, with what graphql-js makes of the document in one call.
  */
 export async function compareWithGraphQLJs(
   server: TestServer,
@@ -70,7 +70,9 @@ export async function compareWithGraphQLJs(
         break;
       }
       const expected = await answer(apiKey, request);
-      if (actual !== expected) report.differences.push({ number, ...request, expected, actual });
+      if (actual !== expected && withSortedErrors(actual) !== withSortedErrors(expected)) {
+        report.differences.push({ number, ...request, expected, actual });
+      }
       if (use > 0) continue;
       if (/"data":\{/.test(expected)) report.withData += 1;
       if (/"errors":/.test(expected)) report.withErrors += 1;
@@ -125,6 +127,13 @@ async function send(url: string, apiKey: string, request: ValidRequest): Promise
     body: JSON.stringify(request),
   });
   return response.text();
+}
+
+/** Fields are resolved side by side, so the order of their errors depends on the database; all else does not. */
+function withSortedErrors(answer: string): string {
+  const { errors, ...others } = JSON.parse(answer) as { errors?: object[] };
+  const sorted = errors?.map((error) => JSON.stringify(error)).sort();
+  return JSON.stringify({ ...(sorted && { errors: sorted }), ...others });
 }
 
 function isRefused(answer: string): boolean {
