@@ -106,18 +106,45 @@ function settle(database: PGlite, folder: string | undefined): void {
     await query(settleSql, settings);
     settled = session;
   };
-  database.query = async (...given) => {
+  const running = trackWork(database);
+  database.query = running(async (...given) => {
     await ready(isWrite(given[0]));
     return query(...given);
-  };
-  database.transaction = async (work) => {
+  });
+  database.transaction = running(async (work) => {
     // Whoever has begun a transaction waits for it to have begun, and only then hears of its statements.
     const refusal = await ready(true).then(
       () => undefined,
       (error: unknown) => error,
     );
     return transaction((tx) => work(refusal === undefined ? tx : refusing(tx, refusal)));
+  });
+}
+
+/**
+ * Has `close` wait for the statements and transactions that run, and refuse all others: PGlite loops for ever in a
+ * transaction that it is closed under.
+ */
+function trackWork(database: PGlite) {
+  const running = new Set<Promise<unknown>>();
+  let isClosing = false;
+  const close = database.close.bind(database);
+  database.close = async () => {
+    isClosing = true;
+    await Promise.allSettled(running);
+    return close();
   };
+  return <Given extends unknown[], Result>(work: (...given: Given) => Promise<Result>) =>
+    async (...given: Given): Promise<Result> => {
+      if (isClosing) throw new Error('PGlite is closed');
+      const piece = work(...given);
+      running.add(piece);
+      try {
+        return await piece;
+      } finally {
+        running.delete(piece);
+      }
+    };
 }
 
 function isWrite(sql: string): boolean {
