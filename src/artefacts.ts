@@ -2,12 +2,13 @@
  * Keeps what is generated from the code in step with it:
  *
  *     node src/artefacts.ts schema [--check]        schema.graphql, from the GraphQL types; the dashboard's types, from it
+ *     node src/artefacts.ts docs [--check]          the reference pages in docs/, from the code
  *     node src/artefacts.ts operations              checks what the dashboard asks against schema.graphql
  *     node src/artefacts.ts migration [--check]     a new migration, from the entities
  *
  * With `--check` nothing is written and the exit code says whether all is in step.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import {
   buildSchema,
   type DocumentNode,
@@ -17,6 +18,9 @@ import {
   validate,
 } from 'graphql';
 import { createApps } from './apps/index.ts';
+import { configurationReference } from './codegen/configuration-reference.ts';
+import { errorReference } from './codegen/error-reference.ts';
+import { restReference } from './codegen/rest-reference.ts';
 import * as operations from './dashboard/operations.ts';
 import { openOrm } from './database/database.ts';
 import { asOwner, inSession } from './database/session.ts';
@@ -32,6 +36,12 @@ function inStep(what: string, ok: boolean, remedy: string): void {
   if (!ok) process.exitCode = 1;
 }
 
+function writeOrCheck(name: string, text: string, remedy: string): void {
+  const file = new URL(`../${name}`, import.meta.url);
+  if (!check) writeFileSync(file, text);
+  else inStep(name, existsSync(file) && readFileSync(file, 'utf8') === text, remedy);
+}
+
 if (command === 'schema') {
   const apps = createApps({ trustedHosts: new Set() });
   const schema = lexicographicSortSchema(createSchema(apps));
@@ -41,11 +51,14 @@ if (command === 'schema') {
     'schema.graphql': `${printSchema(schema)}\n`,
     'src/dashboard/schema.d.ts': `export type introspection = ${JSON.stringify(described)};\n`,
   };
-  for (const [name, text] of Object.entries(printed)) {
-    const file = new URL(`../${name}`, import.meta.url);
-    if (check) inStep(name, readFileSync(file, 'utf8') === text, 'run npm run schema');
-    else writeFileSync(file, text);
-  }
+  for (const [name, text] of Object.entries(printed)) writeOrCheck(name, text, 'run npm run schema');
+} else if (command === 'docs') {
+  const references = {
+    'docs/api/errors.md': errorReference(),
+    'docs/api/rest.md': restReference(),
+    'docs/operations/configuration.md': configurationReference(),
+  };
+  for (const [name, text] of Object.entries(references)) writeOrCheck(name, text, 'run npm run docs');
 } else if (command === 'operations') {
   const schema = buildSchema(readFileSync(new URL('../schema.graphql', import.meta.url), 'utf8'));
   const documents: Record<string, DocumentNode> = { ...operations };
@@ -62,6 +75,6 @@ if (command === 'schema') {
   else console.log(difference);
   await orm.close();
 } else {
-  console.error('usage: node src/artefacts.ts operations | schema|migration [--check]');
+  console.error('usage: node src/artefacts.ts operations | schema|docs|migration [--check]');
   process.exitCode = 2;
 }

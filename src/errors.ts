@@ -3,85 +3,112 @@ import type { z } from 'zod';
 /**
  * Every way a request can fail, by its stable code.
  *
- * `status` is the HTTP status on REST; `description` is what the schema says about the code.
+ * `status` is the HTTP status on REST, `description` is the text in the schema and in docs/api/errors.md, and `remedy`
+ * is what that page advises; an error itself may carry a remedy that fits its cause better.
  */
 export const errorCodes = {
   BAD_USER_INPUT: {
     status: 422,
-    description: 'The input breaks one or more rules. `extensions.issues` lists every one of them.',
+    description:
+      'The document, its variables or their values break one or more rules. `extensions.issues` lists every one of them.',
+    remedy:
+      'Correct the fields that `extensions.issues` names and send the request again. Nothing was changed.',
   },
   UNAUTHENTICATED: {
     status: 401,
     description: 'There is no valid API key or token. Send `Authorization: Bearer <API key>`.',
+    remedy: 'Send a key or token that is complete, not revoked and not expired.',
   },
   FORBIDDEN: {
     status: 403,
-    description: 'The API key or token is valid but lacks the scope or the project that this needs.',
+    description:
+      'The API key or token is valid but lacks the scope or the project that this operation needs.',
+    remedy: 'Use a key that has the scope or the project that the message names.',
   },
   NOT_FOUND: {
     status: 404,
-    description: 'There is no such thing for this caller.',
+    description: 'The object does not exist, or this caller may not see it.',
+    remedy: 'Check the id or the name, and that the key belongs to the right organisation and project.',
   },
   NAME_TAKEN: {
     status: 409,
-    description: 'Another one in the same place has this name.',
+    description:
+      'Another connection in the same project, or another project of the organisation, has this name.',
+    remedy: 'Choose another name.',
   },
   VERSION_CONFLICT: {
     status: 409,
-    description: 'The connection has changed since you read it.',
+    description: 'The connection has changed since you read it. `extensions.currentVersion` has its version.',
+    remedy: 'Read the connection again, apply your change to it, and send that version.',
   },
   IDEMPOTENCY_CONFLICT: {
     status: 409,
-    description: 'The idempotency key was used for another request.',
+    description: 'The idempotency key was used for a different request.',
+    remedy: 'Use a new key for each new request, and repeat a request exactly as it was.',
   },
   LAST_ADMINISTRATOR: {
     status: 409,
-    description: 'Nobody could administer the organisation any more.',
+    description: 'The operation would leave the organisation without a key that can administer it.',
+    remedy: 'First create another key with every scope, no projects and no expiry.',
   },
   CREDENTIALS_REJECTED: {
     status: 422,
-    description: 'The app says that the credentials are invalid, expired or revoked.',
+    description: 'The app reports that the credentials are invalid, expired or revoked.',
+    remedy: 'Create new credentials in the app and send them.',
   },
   INSUFFICIENT_PERMISSIONS: {
     status: 422,
-    description: 'The credentials work, but their owner may not do what a connection needs.',
+    description: 'The credentials work, but their owner lacks permissions that a connection needs.',
+    remedy: 'Give the owner of the token the role that the message names, or use the token of another user.',
   },
   NOT_AN_OKTA_ORG: {
     status: 422,
-    description: 'Something answered at the instance URL, but it is not the API of an Okta organisation.',
+    description: 'A server answered at the instance URL, but it is not the API of an Okta organisation.',
+    remedy: 'Check the instance URL. It is the address at which your users sign in to Okta.',
   },
   UPSTREAM_RATE_LIMITED: {
     status: 503,
-    description: 'The app asks us to slow down. The credentials were not judged; try again later.',
+    description:
+      'The app refused the request because of its own rate limit. The credentials were neither accepted nor rejected.',
+    remedy: 'Try again at `extensions.retryAt`.',
   },
   UPSTREAM_UNREACHABLE: {
     status: 503,
     description:
-      'The app, the identity provider or the key service could not be reached or did not work. Nothing was judged; try again later.',
+      'The app, the identity provider or the key management service could not be reached or did not work, or too many requests wait for it already. Nothing was accepted or rejected.',
+    remedy:
+      'Try again later, at `extensions.retryAt` if it is there. The message names the step that failed: name, connection, proxy, certificate, time-out or status.',
   },
   HOST_NOT_ALLOWED: {
     status: 422,
     description:
-      'The instance URL leads to a private, loopback, link-local or otherwise forbidden address, or is none of the ' +
-      'hosts that this server connects to.',
+      'The instance URL leads to a private, loopback, link-local or otherwise forbidden address, or to a host that this server is not allowed to connect to.',
+    remedy:
+      'Use the public address of the app, or ask the operator to list the host in `ALLOWED_INSTANCE_HOSTS` or `TRUSTED_INSTANCE_HOSTS`.',
   },
   RATE_LIMITED: {
     status: 429,
-    description: 'This caller asks too fast. `extensions.retryAt` says when there is room again.',
+    description:
+      'The caller sends requests too fast. `extensions.retryAt` has the time at which it may send again.',
+    remedy: 'Wait until `extensions.retryAt`, and spread requests over time.',
   },
   PERSISTED_QUERY_NOT_FOUND: {
     status: 404,
-    description: 'This server does not know the document of this hash. Send it beside the hash.',
+    description: 'The server does not know the document of this hash.',
+    remedy: 'Send the document beside its hash. Clients with persisted queries do so by themselves.',
   },
   SERVICE_UNAVAILABLE: {
     status: 503,
-    description: 'Our database does not answer, or not in time. Try again later.',
+    description:
+      'The database of the server does not answer, does not answer in time, or its disk is full. Unless the message says so, it is not known whether a change was made.',
+    remedy: 'Try again later. With an idempotency key, a change is not made twice.',
   },
   INTERNAL_SERVER_ERROR: {
     status: 500,
-    description: 'Our fault. `extensions.requestId` finds it in the log.',
+    description: 'The server failed. `extensions.requestId` finds the cause in its log.',
+    remedy: 'Try again. If it happens again, give the request id to the operator.',
   },
-} as const satisfies Record<string, { status: number; description: string }>;
+} as const satisfies Record<string, { status: number; description: string; remedy: string }>;
 
 /** The stable code of a failure; see `errorCodes`. */
 export type ErrorCode = keyof typeof errorCodes;

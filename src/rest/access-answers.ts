@@ -4,61 +4,67 @@ import { scopes } from '../access/caller.ts';
 import type { Project } from '../access/organisation.entity.ts';
 import type { Viewer } from '../administration/viewer.ts';
 
-const id = z.guid().meta({ description: 'The id, which never changes.' });
-const name = z.string().meta({ description: 'What people call it.' });
+const id = z.guid().meta({ description: 'The id. It never changes.' });
+const name = z.string().meta({ description: 'The display name.' });
 const timestamp = z.iso.datetime();
 
 /** A project as REST shows it. */
 export const projectAnswer = z
-  .object({ id, name, createdAt: timestamp.meta({ description: 'When it was made.' }) })
-  .meta({ id: 'Project', description: 'A workspace in an organisation.' });
+  .object({ id, name, createdAt: timestamp.meta({ description: 'The time of creation.' }) })
+  .meta({ id: 'Project', description: 'A project: a group of connections in an organisation.' });
 
 /** What is known of an API key. */
 export const apiKeyAnswer = z
   .object({
     id,
     name,
-    scopes: z.array(z.enum(scopes)).meta({ description: 'What it may do.' }),
+    scopes: z.array(z.enum(scopes)).meta({ description: 'The scopes of the key.' }),
     projectIds: z
       .array(z.guid())
       .nullable()
-      .meta({ description: 'The projects that it is limited to; null for all of the organisation.' }),
-    createdAt: timestamp.meta({ description: 'When it was made.' }),
+      .meta({ description: 'The projects that the key is limited to; null if it is not limited.' }),
+    createdAt: timestamp.meta({ description: 'The time of creation.' }),
     createdBy: z
       .string()
       .nullable()
       .meta({
         description:
-          'What made it: `key:` and the id of an API key, or `subject:` and whom the identity provider names; null for the ' +
-          'operator, and when it is not known.',
+          'The creator: `key:` and the id of an API key, or `subject:` and the subject of an access token; null for the ' +
+          'operator, or if it is unknown.',
       }),
-    expiresAt: timestamp.nullable().meta({ description: 'From then on it lets nobody in; null for never.' }),
-    revokedAt: timestamp.nullable().meta({ description: 'When it was revoked; null if it was not.' }),
+    expiresAt: timestamp
+      .nullable()
+      .meta({ description: 'The time at which the key expires; null if it does not.' }),
+    revokedAt: timestamp
+      .nullable()
+      .meta({ description: 'The time of revocation; null if the key is not revoked.' }),
     lastUsedAt: timestamp
       .nullable()
-      .meta({ description: 'When it was last used, to the minute; null if it never was.' }),
+      .meta({ description: 'The time of the last use, to the minute; null if the key was never used.' }),
   })
-  .meta({ id: 'ApiKey', description: 'What is known of an API key. The key itself is not kept.' });
+  .meta({ id: 'ApiKey', description: 'An API key, without the key itself, which is not stored.' });
 
 /** Who asks, and what they may do. */
 export const viewerAnswer = z
   .object({
-    organisation: z.object({ id, name }).meta({ description: 'Whose caller it is.' }),
-    apiKey: apiKeyAnswer.nullable().meta({ description: 'The API key that was given; null for a token.' }),
+    organisation: z.object({ id, name }).meta({ description: 'The organisation of the caller.' }),
+    apiKey: apiKeyAnswer
+      .nullable()
+      .meta({ description: 'The API key of the request; null for an access token.' }),
     subject: z
       .string()
       .nullable()
-      .meta({ description: 'Who the identity provider says it is; null for an API key.' }),
-    scopes: z.array(z.enum(scopes)).meta({ description: 'What the caller may do.' }),
+      .meta({ description: 'The subject of the access token; null for an API key.' }),
+    scopes: z.array(z.enum(scopes)).meta({ description: 'The scopes of the caller.' }),
     projects: z
       .array(projectAnswer)
       .nullable()
-      .meta({ description: 'The projects that the caller is limited to; null for all.' }),
+      .meta({ description: 'The projects that the caller is limited to; null if it is not limited.' }),
     expiresAt: timestamp
       .nullable()
-      .meta({ description: 'When the API key or the token lets nobody in any more; null for never.' }),
+      .meta({ description: 'The time at which the API key or the token expires; null if it does not.' }),
   })
-  .meta({ id: 'Viewer', description: 'Who asks, and what they may do.' });
+  .meta({ id: 'Viewer', description: 'The caller and its permissions.' });
 
 /** A project, as `projectAnswer` has it. */
 export function showProject({ id, name, createdAt }: Project) {

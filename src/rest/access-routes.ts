@@ -30,7 +30,7 @@ function viewerRoute(parts: AdministrationParts): Route {
       method: 'GET',
       path: `${root}/viewer`,
       id: 'getViewer',
-      summary: 'Says who asks, and what they may do. Needs no scope.',
+      summary: 'Returns the caller and its permissions. Needs no scope.',
       rules: { query: noQuery },
       answer: z.object({ viewer: viewerAnswer }),
     },
@@ -40,7 +40,7 @@ function viewerRoute(parts: AdministrationParts): Route {
 
 const projectBody = nothingElse({
   name: givenName.meta({ description: 'The name: 1 to 64 characters, unique in the organisation.' }),
-}).meta({ id: 'NamedProject', description: 'What a project is to be called.' });
+}).meta({ id: 'NamedProject', description: 'The name of a project.' });
 
 function projectRoutes(parts: AdministrationParts): Route[] {
   const path = `${root}/projects`;
@@ -51,8 +51,7 @@ function projectRoutes(parts: AdministrationParts): Route[] {
         method: 'GET',
         path,
         id: 'listProjects',
-        summary:
-          'Lists the projects that the caller may use. Needs the scope connections:read or access:admin.',
+        summary: 'Lists the projects of the caller. Scope: connections:read or access:admin.',
         rules: { query: nothingElse(pageQuery(projectCursor)) },
         answer: z.object({ projects: z.array(projectAnswer) }),
         isPaged: true,
@@ -71,7 +70,7 @@ function projectRoutes(parts: AdministrationParts): Route[] {
         method: 'POST',
         path,
         id: 'createProject',
-        summary: 'Makes a project. Needs the scope access:admin, not limited to projects.',
+        summary: 'Creates a project. Scope: access:admin, not limited to projects.',
         rules: { query: noQuery, body: projectBody },
         answer: one,
         codes: ['NAME_TAKEN'],
@@ -85,7 +84,7 @@ function projectRoutes(parts: AdministrationParts): Route[] {
         method: 'PATCH',
         path: `${path}/:id`,
         id: 'renameProject',
-        summary: 'Gives a project another name. Needs the scope access:admin, not limited to projects.',
+        summary: 'Renames a project. Scope: access:admin, not limited to projects.',
         rules: { path: idPath, query: noQuery, body: projectBody },
         answer: one,
         codes: ['NOT_FOUND', 'NAME_TAKEN'],
@@ -99,20 +98,20 @@ function projectRoutes(parts: AdministrationParts): Route[] {
 
 const { shape: keyRules } = createApiKeyRule;
 const apiKeyBody = nothingElse({
-  name: keyRules.name.meta({ description: 'What people call it: 1 to 64 characters.' }),
-  scopes: keyRules.scopes.meta({ description: 'What it may do.' }),
+  name: keyRules.name.meta({ description: 'The display name: 1 to 64 characters.' }),
+  scopes: keyRules.scopes.meta({ description: 'The scopes of the key.' }),
   projectIds: z
     .array(uuid)
     .nullish()
     .pipe(keyRules.projectIds)
-    .meta({ description: 'The projects that it is limited to. Leave it out for all of the organisation.' }),
+    .meta({ description: 'The projects that the key is limited to. Absent: not limited.' }),
   expiresAt: timestamp
     .nullish()
     .pipe(keyRules.expiresAt)
-    .meta({ description: 'From then on it lets nobody in. Leave it out for never.' }),
+    .meta({ description: 'The time at which the key expires. Absent: never.' }),
 }).meta({
   id: 'CreateApiKey',
-  description: 'An API key to be made. Nobody can grant what they do not hold.',
+  description: 'The API key to create. It cannot have more rights than its creator.',
 });
 
 function apiKeyRoutes(parts: AdministrationParts): Route[] {
@@ -123,10 +122,10 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
         method: 'GET',
         path,
         id: 'listApiKeys',
-        summary: 'Lists the API keys, the newest first. Needs the scope access:admin.',
+        summary: 'Lists the API keys, newest first. Scope: access:admin.',
         rules: {
           query: nothingElse({
-            includeRevoked: yesOrNo.meta({ description: 'Whether to give those too that were revoked.' }),
+            includeRevoked: yesOrNo.meta({ description: 'Whether to include revoked keys.' }),
             ...pageQuery(apiKeyCursor),
           }),
         },
@@ -147,11 +146,11 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
         method: 'POST',
         path,
         id: 'createApiKey',
-        summary: 'Makes an API key and shows it, once. Needs the scope access:admin.',
+        summary: 'Creates an API key. Scope: access:admin.',
         rules: { query: noQuery, body: apiKeyBody },
         answer: z.object({
           apiKey: apiKeyAnswer,
-          key: z.string().meta({ description: 'The key itself. It is shown this once and never again.' }),
+          key: z.string().meta({ description: 'The key. Only this response contains it.' }),
         }),
         codes: ['NOT_FOUND'],
       },
@@ -165,20 +164,20 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
         method: 'POST',
         path: `${path}/:id/revoke`,
         id: 'revokeApiKey',
-        summary: 'Revokes an API key: within five seconds it lets nobody in. Needs the scope access:admin.',
+        summary:
+          'Revokes an API key. It stops working on every server within five seconds. Scope: access:admin.',
         rules: {
           path: idPath,
           query: nothingElse({
             andWhatItMade: yesOrNo.meta({
-              description:
-                'Whether to revoke also every key that it has made, that those have made, and so on.',
+              description: 'Whether to revoke also every key that it created, that those created, and so on.',
             }),
           }),
         },
         answer: z.object({
           apiKey: apiKeyAnswer,
           revokedApiKeys: z.array(apiKeyAnswer).meta({
-            description: 'Every API key that was revoked by this; none that had been revoked before.',
+            description: 'Every API key that this request revoked.',
           }),
         }),
         codes: ['NOT_FOUND', 'LAST_ADMINISTRATOR'],

@@ -6,10 +6,15 @@ import { appAndMethodOf, type ConnectionParts } from '../connections/parts.ts';
 import { type FieldPaths, isCovered, readScope } from '../connections/payload.ts';
 import type { Deleted } from '../connections/remove.ts';
 
-const id = z.guid().meta({ description: 'The id, which never changes.' });
-const name = z.string().meta({ description: 'The name, unique in its project or among those without one.' });
-const orgId = z.guid().meta({ description: 'The organisation whose connection this is.' });
-const projectId = z.guid().nullable().meta({ description: 'The project; null for the organisation itself.' });
+const id = z.guid().meta({ description: 'The id. It never changes.' });
+const name = z
+  .string()
+  .meta({ description: 'The name, unique in its project, or among the connections without a project.' });
+const orgId = z.guid().meta({ description: 'The id of the organisation.' });
+const projectId = z
+  .guid()
+  .nullable()
+  .meta({ description: 'The id of the project; null for a connection of the organisation itself.' });
 
 /** A connection to this app as REST shows it. */
 export function connectionAnswer(app: App) {
@@ -18,23 +23,25 @@ export function connectionAnswer(app: App) {
       id,
       name,
       projectId,
-      description: z.string().nullable().meta({ description: 'A note for people.' }),
-      version: z.int().meta({ description: '1, and one more with every change.' }),
+      description: z.string().nullable().meta({ description: 'A description for people.' }),
+      version: z
+        .int()
+        .meta({ description: 'The version for optimistic locking: 1 at first, plus 1 with each change.' }),
       orgId,
-      createdAt: z.iso.datetime().meta({ description: 'When it was made.' }),
-      updatedAt: z.iso.datetime().meta({ description: 'When it was last changed.' }),
+      createdAt: z.iso.datetime().meta({ description: 'The time of creation.' }),
+      updatedAt: z.iso.datetime().meta({ description: 'The time of the last change.' }),
       isPlatformManagedCredentials: z
         .boolean()
-        .meta({ description: 'Whether this server replaces the credentials by itself.' }),
+        .meta({ description: 'Whether this server creates and replaces the credentials.' }),
       credentialsHash: z
         .string()
         .regex(/^[0-9a-f]{64}$/)
         .meta({
           description:
-            'A keyed hash of the credentials: equal in an organisation only if the credentials are.',
+            'A keyed hash of the credentials. Two connections of an organisation have the same hash only if their credentials are the same.',
         }),
-      app: z.literal(app.id).meta({ description: 'The product.' }),
-      method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'How the app lets us in.' }),
+      app: z.literal(app.id).meta({ description: 'The id of the app.' }),
+      method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'The id of the method.' }),
       credentials: shownCredentials(app),
     })
     .meta({ id: `${typeNameOf(app)}Connection`, description: `A connection to ${app.name}.` });
@@ -46,8 +53,8 @@ export function changedAnswer(app: App, connection: ConnectionAnswer) {
   return z.union([connection, part]).meta({
     id: `Changed${typeNameOf(app)}Connection`,
     description:
-      `A connection to ${app.name} as it is now. To a key without \`connections:read\` only its id, its version and ` +
-      'what the request itself has.',
+      `A connection to ${app.name} after a change. Without \`connections:read\`, only its id, its version and the ` +
+      'members that the request has.',
   });
 }
 
@@ -58,7 +65,7 @@ export type ConnectionAnswer = ReturnType<typeof connectionAnswer>;
 export function availableAnswer(app: App) {
   return z.object({ id, name, app: z.literal(app.id), projectId, orgId }).meta({
     id: `Available${typeNameOf(app)}Connection`,
-    description: `A connection to ${app.name} to choose.`,
+    description: `A connection to ${app.name}, in short.`,
   });
 }
 
@@ -69,18 +76,18 @@ export const deletedAnswer = z
     restorableUntil: z.iso
       .datetime()
       .nullable()
-      .meta({ description: 'Until when it can be restored; null when it is gone for good.' }),
+      .meta({ description: 'The time until which it can be restored; null if it was purged.' }),
   })
-  .meta({ id: 'DeletedConnection', description: 'What was deleted.' });
+  .meta({ id: 'DeletedConnection', description: 'The deleted connection.' });
 
 /** What a client can choose from. */
 export const optionAnswer = z
   .object({
-    name: z.string().meta({ description: 'What people call the app.' }),
-    app: z.string().meta({ description: 'What programs call it, also in these paths.' }),
-    methods: z.array(z.string()).meta({ description: 'The ways in which it lets us in.' }),
+    name: z.string().meta({ description: 'The display name of the app.' }),
+    app: z.string().meta({ description: 'The id of the app, also in paths.' }),
+    methods: z.array(z.string()).meta({ description: 'The ids of its methods.' }),
   })
-  .meta({ id: 'ConnectionOption', description: 'An app that connections can lead to.' });
+  .meta({ id: 'ConnectionOption', description: 'An app that connections can be made to.' });
 
 /** A connection in the order of the documentation, with the public part of its credentials. */
 export function showConnection(parts: ConnectionParts, connection: AppConnection) {

@@ -12,14 +12,18 @@ const path = '/api/v1/audit-events';
 const action = z.enum(Object.keys(auditActions) as [AuditAction, ...AuditAction[]]);
 
 const eventQuery = nothingElse({
-  action: action.optional().meta({ description: 'Only this.' }),
-  connectionId: uuid.optional().meta({ description: 'Only what concerns this connection.' }),
-  projectId: uuid.optional().meta({ description: 'Only what concerns this project.' }),
-  keyId: uuid.optional().meta({ description: 'Only what was done with this API key.' }),
-  subject: subjectFilter.optional().meta({ description: 'Only what was done with tokens of this subject.' }),
-  outcome: outcomeFilter.optional().meta({ description: 'Only what ended so: `OK`, or an error code.' }),
-  from: timestamp.optional().meta({ description: 'Only from this time on.' }),
-  to: timestamp.optional().meta({ description: 'Only before this time.' }),
+  action: action.optional().meta({ description: 'Only events with this action.' }),
+  connectionId: uuid.optional().meta({ description: 'Only events about this connection.' }),
+  projectId: uuid.optional().meta({ description: 'Only events about this project.' }),
+  keyId: uuid.optional().meta({ description: 'Only events of requests with this API key.' }),
+  subject: subjectFilter
+    .optional()
+    .meta({ description: 'Only events of requests with access tokens of this subject.' }),
+  outcome: outcomeFilter
+    .optional()
+    .meta({ description: 'Only events with this outcome: `OK` or an error code.' }),
+  from: timestamp.optional().meta({ description: 'Only events at this time or later.' }),
+  to: timestamp.optional().meta({ description: 'Only events before this time.' }),
   ...pageQuery(eventCursor),
 });
 
@@ -27,25 +31,28 @@ const text = z.string().nullable();
 const id = z.guid().nullable();
 const eventAnswer = z
   .object({
-    seq: z.int().meta({ description: "1 for the organisation's first event, one more for each after it." }),
-    at: z.iso.datetime().meta({ description: 'When.' }),
-    action: action.meta({ description: 'What.' }),
-    keyId: id.meta({ description: 'The API key that was used; null when it was none.' }),
-    subject: text.meta({ description: 'Who the identity provider says it was; null when it was no token.' }),
-    connectionId: id.meta({ description: 'The connection, if it is known which.' }),
-    connectionName: text.meta({ description: 'The name that it had then, or was to have.' }),
-    projectId: id.meta({ description: 'The project that this is about.' }),
-    apiKeyId: id.meta({ description: 'The API key that was made or revoked.' }),
-    targetName: text.meta({ description: 'The name of the API key or the project that this is about.' }),
-    address: text.meta({ description: 'The address that the request came from.' }),
-    requestId: id.meta({ description: 'The id of the request, as in the header X-Request-Id.' }),
-    outcome: z.string().meta({ description: '`OK`, or the code of the error.' }),
-    count: z
-      .int()
-      .meta({ description: 'How many attempts this tells of; more than 1 only of refusals that are alike.' }),
+    seq: z.int().meta({ description: 'The sequence number in the organisation, from 1.' }),
+    at: z.iso.datetime().meta({ description: 'The time of the event.' }),
+    action: action.meta({ description: 'The action.' }),
+    keyId: id.meta({ description: 'The API key of the request; null for an access token.' }),
+    subject: text.meta({ description: 'The subject of the access token; null for an API key.' }),
+    connectionId: id.meta({ description: 'The id of the connection, if it is known.' }),
+    connectionName: text.meta({
+      description: 'The name of the connection at the time, or the requested name.',
+    }),
+    projectId: id.meta({ description: 'The id of the project.' }),
+    apiKeyId: id.meta({ description: 'The id of the API key that was created or revoked.' }),
+    targetName: text.meta({ description: 'The name of the API key or the project.' }),
+    address: text.meta({ description: 'The client address of the request.' }),
+    requestId: id.meta({ description: 'The id of the request, as in the header `X-Request-Id`.' }),
+    outcome: z.string().meta({ description: '`OK` or an error code.' }),
+    count: z.int().meta({
+      description:
+        'The number of attempts that the event stands for. Only identical refusals are counted together.',
+    }),
     changedFields: z.array(z.string()).meta({ description: 'The names of the fields that changed.' }),
   })
-  .meta({ id: 'AuditEvent', description: 'Something that was done or refused. Events are only ever added.' });
+  .meta({ id: 'AuditEvent', description: 'An entry of the audit trail: a change, or a refused attempt.' });
 
 /** Reading the audit trail. */
 export function auditRoute(parts: RefusalParts): Route {
@@ -54,7 +61,7 @@ export function auditRoute(parts: RefusalParts): Route {
       method: 'GET',
       path,
       id: 'listAuditEvents',
-      summary: 'Lists what was done and what was refused, the newest first. Needs the scope audit:read.',
+      summary: 'Lists the events of the audit trail, newest first. Scope: audit:read.',
       rules: { query: eventQuery },
       answer: z.object({ auditEvents: z.array(eventAnswer) }),
       isPaged: true,

@@ -9,12 +9,15 @@ const timestamp = z.iso.datetime();
 const code = z
   .enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]])
   .nullable()
-  .meta({ description: 'What went wrong, for programs; null when nothing did.' });
+  .meta({ description: 'The error code; null if the check succeeded.' });
 const outcome = {
-  status: z.enum(verificationStatuses).meta({ description: 'The outcome.' }),
+  status: z.enum(verificationStatuses).meta({ description: 'The result of the check.' }),
   code,
-  message: z.string().nullable().meta({ description: 'What went wrong, for people.' }),
-  remedy: z.string().nullable().meta({ description: 'What to do about it.' }),
+  message: z
+    .string()
+    .nullable()
+    .meta({ description: 'A description of the problem; null if the check succeeded.' }),
+  remedy: z.string().nullable().meta({ description: 'What to do next.' }),
 };
 
 /** The app's own id of the request. */
@@ -40,17 +43,19 @@ export function verificationAnswer(app: App) {
   return z
     .object({
       ...outcome,
-      checkedAt: timestamp.meta({ description: 'When the app was asked.' }),
+      checkedAt: timestamp.meta({ description: 'The time of the check.' }),
       lastVerifiedAt: timestamp
         .nullable()
-        .meta({ description: 'When the app last accepted the credentials.' }),
-      failingSince: timestamp.nullable().meta({ description: 'Since when every check has failed.' }),
+        .meta({ description: 'The time at which the app last accepted the credentials.' }),
+      failingSince: timestamp.nullable().meta({
+        description: 'The time of the first of the checks that have failed since the last success.',
+      }),
       ...requestId(app),
       ...(app.account && owner && { [app.account.field]: owner.optional() }),
     })
     .meta({
       description:
-        'The outcome of the last time that the app was asked. Whose credentials they are needs `connections:read`.',
+        'The result of the last verification. The owner of the credentials needs `connections:read`.',
     });
 }
 
@@ -60,11 +65,13 @@ export function validationAnswer(app: App) {
   return z
     .object({
       ...outcome,
-      retryAt: timestamp.nullable().meta({ description: 'When asking again makes sense, if that is known.' }),
+      retryAt: timestamp
+        .nullable()
+        .meta({ description: 'The time at which the request can be sent again, if it is known.' }),
       ...requestId(app),
       ...(app.account && owner && { [app.account.field]: owner }),
     })
-    .meta({ description: `What ${app.name} said about the credentials.` });
+    .meta({ description: `The result of verifying credentials with ${app.name}.` });
 }
 
 /** A connection's verification, as `verificationAnswer` has it. */

@@ -15,8 +15,8 @@ export function validateRoute(parts: ConnectionParts, app: App, path: string): R
       path: `${path}/validate`,
       id: `validate${typeNameOf(app)}Credentials`,
       summary:
-        `Asks ${app.name} whether credentials work, and keeps nothing. What ${app.name} says is the outcome, also when ` +
-        'it says no; errors are about the request alone.',
+        `Checks credentials with ${app.name} without storing them. If ${app.name} rejects them, that is a result and ` +
+        'not an error.',
       rules: { query: noQuery, body: validateBody(app) },
       answer: z.object({ validation: validationAnswer(app) }),
       codes: ['HOST_NOT_ALLOWED'],
@@ -37,7 +37,7 @@ export function createVerificationRoutes(parts: ConnectionParts, app: App, path:
         method: 'GET',
         path: `${path}/:id/verification`,
         id: `get${typeNameOf(app)}ConnectionVerification`,
-        summary: `Gives the outcome of the last time that ${app.name} was asked whether the credentials work.`,
+        summary: `Returns the result of the last verification with ${app.name}.`,
         rules: { path: idPath, query: noQuery },
         answer,
         codes: ['NOT_FOUND'],
@@ -53,8 +53,8 @@ export function createVerificationRoutes(parts: ConnectionParts, app: App, path:
         path: `${path}/:id/verify`,
         id: `verify${typeNameOf(app)}Connection`,
         summary:
-          `Asks ${app.name} again whether the credentials work, and keeps the outcome. That ${app.name} cannot be ` +
-          'asked is an outcome, not an error.',
+          `Verifies the stored credentials with ${app.name} and stores the result. If ${app.name} does not answer, that ` +
+          'is a result and not an error.',
         rules: { path: idPath, query: noQuery },
         answer,
         codes: ['NOT_FOUND'],

@@ -18,7 +18,7 @@ import {
 import { Secret } from '../secrets/secret.ts';
 
 /** `:id` of a path. */
-export const idPath = z.object({ id: uuid.meta({ description: 'The id.' }) });
+export const idPath = z.object({ id: uuid.meta({ description: 'The id of the object.' }) });
 
 const projectId = z
   .union([z.literal('null'), uuid], {
@@ -33,7 +33,7 @@ export const noQuery = nothingElse({});
 /** Where a name is looked for. */
 export const placeQuery = nothingElse({
   projectId: projectId.meta({
-    description: 'The project; leave it out for a connection of the organisation itself.',
+    description: 'The id of the project. Absent: a connection of the organisation itself.',
   }),
 });
 
@@ -49,12 +49,14 @@ export function pageQuery(cursor: z.ZodType<string>) {
   return {
     limit: wholeNumber(pageSize)
       .optional()
-      .meta({ description: 'How many to give, 1 to 100; 20 unless given.' }),
+      .meta({ description: 'The number of items on a page, 1 to 100. Default: 20.' }),
     cursor: z
       .string()
       .refine((text) => cursor.safeParse(text).success, { error: noCursor })
       .optional()
-      .meta({ description: 'Where to read on: follow the `Link` header.' }),
+      .meta({
+        description: 'The position from which to continue. Follow the `Link` header instead of building it.',
+      }),
   };
 }
 
@@ -82,37 +84,36 @@ export function listQuery(apps: readonly App[]) {
   const methods = apps.flatMap((app) => app.methods);
   return nothingElse({
     ...listed,
-    method: oneOfIds(methods).optional().meta({ description: 'Only those by this method.' }),
+    method: oneOfIds(methods).optional().meta({ description: 'Only connections with this method.' }),
   });
 }
 
 /** As `listQuery`, of every app. */
 export function listQueryOfAll(apps: readonly App[]) {
   return listQuery(apps).extend({
-    app: oneOfIds(apps).optional().meta({ description: 'Only those to this app.' }),
+    app: oneOfIds(apps).optional().meta({ description: 'Only connections to this app.' }),
   });
 }
 
 const listed = {
   projectId: projectId.meta({
     description:
-      'Only those of this project; `null` for only those without a project; absent for all of the organisation.',
+      'Only connections of this project; `null`: only connections without a project. Absent: all of the organisation.',
   }),
   status: z
     .enum(verificationStatuses)
     .optional()
-    .meta({ description: 'Only those of which the last check had this outcome.' }),
-  namePrefix: namePart.meta({ description: 'Only those whose name starts with this.' }),
-  nameContains: namePart.meta({ description: 'Only those whose name has this in it.' }),
-  createdFrom: timestamp.optional().meta({ description: 'Made at this moment or later.' }),
-  createdTo: timestamp.optional().meta({ description: 'Made before this moment.' }),
-  updatedFrom: timestamp.optional().meta({ description: 'Last changed at this moment or later.' }),
-  updatedTo: timestamp.optional().meta({ description: 'Last changed before this moment.' }),
-  orderBy: z
-    .enum(orders)
+    .meta({ description: 'Only connections whose last check had this result.' }),
+  namePrefix: namePart.meta({ description: 'Only connections whose name starts with this text.' }),
+  nameContains: namePart.meta({ description: 'Only connections whose name contains this text.' }),
+  createdFrom: timestamp.optional().meta({ description: 'Only connections created at this time or later.' }),
+  createdTo: timestamp.optional().meta({ description: 'Only connections created before this time.' }),
+  updatedFrom: timestamp
     .optional()
-    .meta({ description: 'What the list is in order of; `name` unless given.' }),
-  direction: z.enum(['asc', 'desc']).optional().meta({ description: 'Which way round; `asc` unless given.' }),
+    .meta({ description: 'Only connections last changed at this time or later.' }),
+  updatedTo: timestamp.optional().meta({ description: 'Only connections last changed before this time.' }),
+  orderBy: z.enum(orders).optional().meta({ description: 'The member to sort by. Default: `name`.' }),
+  direction: z.enum(['asc', 'desc']).optional().meta({ description: 'The sort direction. Default: `asc`.' }),
   ...pageQuery(
     z
       .string()
@@ -135,9 +136,12 @@ export const repeatable = z.object({
 export const deleteQuery = nothingElse({
   version: wholeNumber(z.int().min(1, { error: 'Versions start at 1.' }))
     .optional()
-    .meta({ description: 'The version that you have seen; `VERSION_CONFLICT` if it has changed.' }),
+    .meta({
+      description:
+        'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
+    }),
   purge: yesOrNo.meta({
-    description: 'Really removes it and its secret, with no way back; also one deleted before.',
+    description: 'Removes the connection and its secret permanently, also if it was deleted before.',
   }),
 });
 
@@ -149,7 +153,7 @@ export function createBody(app: App) {
     .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), createConnectionRule(app))
     .meta({
       id: `Create${typeNameOf(app)}Connection`,
-      description: `A connection to ${app.name} to be made.`,
+      description: `The connection to ${app.name} to create.`,
       override: ({ jsonSchema }) => makeOptional(jsonSchema, defaults),
     });
 }
@@ -170,17 +174,15 @@ export function validateBody(app: App) {
     .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), validateCredentialsRule(app))
     .meta({
       id: `Validate${typeNameOf(app)}Credentials`,
-      description: `Credentials for ${app.name} to be tried.`,
+      description: `The credentials for ${app.name} to check.`,
       override: ({ jsonSchema }) => makeOptional(jsonSchema, defaults),
     });
 }
 
 /** The body with which a deleted connection is brought back. */
 export const restoreBody = nothingElse({
-  name: connectionName
-    .nullish()
-    .meta({ description: 'A new name, for when the old one has been taken meanwhile.' }),
-}).meta({ id: 'RestoreConnection', description: 'Under which name to bring a connection back.' });
+  name: connectionName.nullish().meta({ description: 'A new name, in case the old one has been taken.' }),
+}).meta({ id: 'RestoreConnection', description: 'How to restore the connection.' });
 
 /** The body with which a connection to this app is changed: the service's rule, for JSON. */
 export function updateBody(app: App) {
@@ -188,7 +190,7 @@ export function updateBody(app: App) {
     .preprocess((body) => withSecrets(app, toObject(body)), updateConnectionRule(app))
     .meta({
       id: `Update${typeNameOf(app)}Connection`,
-      description: 'What is to change: what is left out stays, null clears what may be empty.',
+      description: 'The changes. Absent members stay as they are; null clears a member.',
     });
 }
 

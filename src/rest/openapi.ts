@@ -35,7 +35,7 @@ export function createOpenApi(routes: readonly Route[], apps: readonly App[], ba
       info: {
         title: 'App Connections',
         version: '1',
-        description: "Connections to third-party products: the GraphQL server's service over plain HTTP.",
+        description: 'The REST API for connections to third-party products.',
       },
       servers: [{ url: basePath || '/' }],
       security: [{ apiKey: [] }],
@@ -66,7 +66,7 @@ function operationOf({
   codes,
 }: Route): ZodOpenApiOperationObject {
   const { path, query, headers: header, body } = rules;
-  const link = z.string().optional().meta({ description: 'Where the next page is, with rel="next".' });
+  const link = z.string().optional().meta({ description: 'The URL of the next page, with rel="next".' });
   return {
     operationId: id,
     summary,
@@ -77,7 +77,7 @@ function operationOf({
     ...(isOpen && { security: [{}, { apiKey: [] }] }),
     responses: {
       200: {
-        description: 'It worked.',
+        description: 'Success.',
         ...(isPaged && { headers: z.object({ link }) }),
         content: { 'application/json': { schema: answer } },
       },
@@ -98,7 +98,7 @@ const retriable = new Set(['429', '503']);
 const retryAfter = z
   .string()
   .optional()
-  .meta({ description: 'In how many seconds trying again makes sense, if that is known.' });
+  .meta({ description: 'The number of seconds after which the request can be sent again, if it is known.' });
 
 /** One response for each status; several codes may share one. */
 function problems(codes: ReadonlySet<ErrorCode>): ZodOpenApiResponsesObject {

@@ -15,24 +15,29 @@ import { currentRequest, type Logger, unexpected } from '../log.ts';
 /** `application/problem+json`, as RFC 9457 has it, with what a GraphQL error would say. */
 export const problemAnswer = z
   .object({
-    type: z.string().meta({ description: 'The kind of problem, as a URI; about:blank if HTTP says it all.' }),
-    title: z.string().meta({ description: 'The kind of problem, in words.' }),
+    type: z
+      .string()
+      .meta({ description: 'The kind of problem, as a URI; about:blank if the status describes it.' }),
+    title: z.string().meta({ description: 'The kind of problem, as text.' }),
     status: z.int().min(400).max(599).meta({ description: 'The HTTP status.' }),
-    detail: z.string().meta({ description: 'What went wrong this time.' }),
-    instance: z.string().optional().meta({ description: 'This one request, by its id in the log.' }),
+    detail: z.string().meta({ description: 'A description of this occurrence.' }),
+    instance: z.string().optional().meta({ description: 'The id of the request, as a URI.' }),
     code: z
       .enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]])
-      .meta({ description: 'What went wrong, for programs.' }),
+      .meta({ description: 'The error code.' }),
     issues: z
       .array(z.object({ path: z.array(z.union([z.string(), z.int()])), message: z.string() }))
       .optional()
-      .meta({ description: 'Every broken rule: where in the request, and what to do about it.' }),
+      .meta({ description: 'Every broken rule, with the path of the field.' }),
     remedy: z.string().optional().meta({ description: 'What to do next.' }),
-    retryAt: z.iso.datetime().optional().meta({ description: 'When trying again makes sense.' }),
-    currentVersion: z.int().optional().meta({ description: 'The version that the connection is at.' }),
-    requestId: z.string().optional().meta({ description: 'What finds our fault in the log.' }),
+    retryAt: z.iso
+      .datetime()
+      .optional()
+      .meta({ description: 'The time at which the request can be sent again.' }),
+    currentVersion: z.int().optional().meta({ description: 'The version of the connection.' }),
+    requestId: z.string().optional().meta({ description: 'The id of the request in the server log.' }),
   })
-  .meta({ id: 'Problem', description: 'Why a request failed.' });
+  .meta({ id: 'Problem', description: 'An error (RFC 9457).' });
 
 /** What leaves when a request has failed. */
 export interface ProblemResponse {

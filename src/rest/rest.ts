@@ -1,16 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { z } from 'zod';
 import type { Caller } from '../access/caller.ts';
 import type { AdministrationParts } from '../administration/parts.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import { HttpProblem, Problem } from '../errors.ts';
 import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
 import { currentRequest, type Logger } from '../log.ts';
-import { noQuery } from './input.ts';
-import { createOpenApi } from './openapi.ts';
 import { describeProblem } from './problem.ts';
 import { type Answer, findRoute, type Route } from './route.ts';
-import { createRoutes } from './routes.ts';
+import { createRestApi } from './routes.ts';
 
 /** What the REST routes are made of. */
 export interface RestOptions {
@@ -28,9 +25,7 @@ export interface RestOptions {
 /** Answers everything under `/api/`: finds the route, finds out who asks, reads the body, and translates. */
 export function createRest(options: RestOptions) {
   const { connections, administration, log, basePath } = options;
-  const routes: Route[] = [...createRoutes(connections, administration)];
-  routes.push(openApiRoute(() => document));
-  const document = createOpenApi(routes, connections.apps, basePath);
+  const { routes } = createRestApi(connections, administration, basePath);
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
@@ -94,19 +89,6 @@ async function readBody(
 ): Promise<object | undefined> {
   if (!rules.body) return assertNoBody(request);
   return isBodyOptional && !hasBody(request) ? {} : readJsonBody(request);
-}
-
-function openApiRoute(document: () => object): Route {
-  return {
-    method: 'GET',
-    path: '/api/v1/openapi.json',
-    id: 'describeRoutes',
-    summary: 'Describes the routes, as OpenAPI has it.',
-    rules: { query: noQuery },
-    answer: z.looseObject({ openapi: z.string() }),
-    isOpen: true,
-    run: async () => ({ body: document() }),
-  };
 }
 
 function send(

@@ -7,13 +7,31 @@ import { type ConnectionAnswer, connectionAnswer, optionAnswer, showConnection }
 import { createAppRoutes } from './app-routes.ts';
 import { auditRoute } from './audit-routes.ts';
 import { listQueryOfAll, noQuery } from './input.ts';
+import { createOpenApi } from './openapi.ts';
 import { page } from './page.ts';
 import { type Route, route } from './route.ts';
 
 const root = '/api/v1/app-connections';
 
-/** Every route; of two whose paths fit, the first is meant. */
-export function createRoutes(parts: ConnectionParts, administration: AdministrationParts): readonly Route[] {
+/** The routes, and the OpenAPI document that describes them; one of the routes serves the document. */
+export interface RestApi {
+  routes: readonly Route[];
+  document: object;
+}
+
+/** Every route under `/api/`. `basePath` is what precedes it in the addresses that clients see. */
+export function createRestApi(
+  parts: ConnectionParts,
+  administration: AdministrationParts,
+  basePath: string,
+): RestApi {
+  const routes = [...createRoutes(parts, administration), openApiRoute(() => document)];
+  const document = createOpenApi(routes, parts.apps, basePath);
+  return { routes, document };
+}
+
+/** The first route whose path matches is used. */
+function createRoutes(parts: ConnectionParts, administration: AdministrationParts): readonly Route[] {
   const answers = parts.apps.map((app) => ({ app, connection: connectionAnswer(app) }));
   return [
     listRoute(
@@ -33,7 +51,7 @@ function listRoute(parts: ConnectionParts, connections: readonly ConnectionAnswe
       method: 'GET',
       path: root,
       id: 'listConnections',
-      summary: 'Lists connections to every app, in order of name unless said.',
+      summary: 'Lists connections to all apps.',
       rules: { query: listQueryOfAll(parts.apps) },
       answer: z.object({ appConnections: z.array(z.union(connections)) }),
       isPaged: true,
@@ -48,7 +66,7 @@ function optionsRoute(apps: readonly App[]): Route {
       method: 'GET',
       path: `${root}/options`,
       id: 'listOptions',
-      summary: 'Lists the apps there are, and the ways in which they let us in.',
+      summary: 'Lists the apps and their methods.',
       rules: { query: noQuery },
       answer: z.object({ appConnectionOptions: z.array(optionAnswer) }),
     },
@@ -62,4 +80,17 @@ function optionsRoute(apps: readonly App[]): Route {
       },
     }),
   );
+}
+
+function openApiRoute(document: () => object): Route {
+  return {
+    method: 'GET',
+    path: '/api/v1/openapi.json',
+    id: 'describeRoutes',
+    summary: 'Describes these routes as an OpenAPI document. Needs a key in production only.',
+    rules: { query: noQuery },
+    answer: z.looseObject({ openapi: z.string() }),
+    isOpen: true,
+    run: async () => ({ body: document() }),
+  };
 }
