@@ -27,7 +27,8 @@ npm run admin -- create-key --org ID [--name "Administrator"] [--scopes connecti
 npm run admin -- sign-in-link
     prints an address that signs a browser in, once, at the development server that runs with these settings
 npm run admin -- strangers
-    lists the last sign-ins that were refused and are no organisation's, the newest first`;
+    lists the last sign-ins that were refused and are no organisation's, the newest first; those that followed within a
+    minute are one line with their number`;
 
 /** What can be given to commands; each takes some of it. */
 type Given = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
@@ -82,7 +83,10 @@ const strangers: Command = {
     const events = await database
       .fork(nobodyId)
       .find(AuditEvent, { orgId: nobodyId, action: 'SIGN_IN' }, newest);
-    for (const { at, address } of events) console.log(`${at.toISOString()}  ${address ?? 'unknown address'}`);
+    for (const { at, address, count } of events) {
+      const times = count === null ? '' : `  ${count} more`;
+      console.log(`${at.toISOString()}  ${address ?? 'unknown address'}${times}`);
+    }
   },
 };
 

@@ -106,10 +106,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
   const authenticator = new Authenticator(database, vault, tokens);
-  const authenticate = auditSignIns({ database, vault }, authenticator);
+  const signInRefusals = new Refusals({ database, vault, log }, windowSeconds * 1_000);
+  const authenticate = auditSignIns(signInRefusals, authenticator);
   const shared = {
     connections,
-    administration: { database, vault, authenticator, refusals },
+    administration: { database, vault, authenticator, refusals, limits },
     signIn: config.rateLimits ? limitSignIns(limits, authenticate) : authenticate,
     openIntrospection: !config.production,
     log,
@@ -210,7 +211,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       await listener.close(drainMs);
       clearTimeout(giveUp);
       await cleanedUp;
-      await refusals.close();
+      await Promise.all([refusals.close(), signInRefusals.close()]);
       await graphql.dispose();
       await checkpoints.close();
       await letGo();

@@ -77,6 +77,26 @@ describe('the same request under the same idempotency key', () => {
     expect(updateOktaConnection.appConnection.version).toBe(2);
   });
 
+  test('answers an update that changes nothing, keeps nothing of it, and changes once if it is repeated later', async () => {
+    const organisation = await server.newOrganisation();
+    const { orgId, client } = organisation;
+    const { id } = await create(organisation, { description: 'Same' });
+    const input = { description: 'Same', idempotencyKey: randomUUID() };
+    const answers = [
+      await client.request(update, { id, input }),
+      await client.request(update, { id, input }),
+    ];
+    expect(answers[1]).toEqual(answers[0]);
+    expect(await server.asOwner().count(IdempotentRequest, { orgId })).toBe(0);
+    await client.request(update, { id, input: { description: 'Other' } });
+    const changed = await client.request(update, { id, input });
+    expect(changed).toMatchObject({
+      updateOktaConnection: { appConnection: { version: 3, description: 'Same' } },
+    });
+    expect(await client.request(update, { id, input })).toEqual(changed);
+    expect(await server.asOwner().count(IdempotentRequest, { orgId })).toBe(1);
+  });
+
   test('deletes once, also 20 at once', async () => {
     const organisation = await server.newOrganisation();
     for (const purge of [false, true]) {

@@ -33,7 +33,8 @@ export interface MadeApiKey {
  * Makes an API key that may do what the caller may, or less: no scope, no project and no time that the caller's own
  * credential does not have.
  *
- * @throws Problem `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked meanwhile)
+ * @throws Problem `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked meanwhile),
+ *   `RATE_LIMITED`
  */
 export async function createApiKey(
   parts: AdministrationParts,
@@ -44,6 +45,7 @@ export async function createApiKey(
   return auditRefusals(parts, caller, attempt, async () => {
     caller.assertMay('access:admin');
     assertHeld(caller, input);
+    await parts.limits.ofChange(caller);
     const { orgId } = caller;
     return parts.database.fork(orgId).transactional(async (em) => {
       await assertStillGood(em, await parts.vault.rowMacs(em), caller);
@@ -74,7 +76,7 @@ export interface RevokedApiKeys {
  * @param andWhatItMade whether to revoke in the same transaction every key that it has made, and that those have made, and
  *   so on: a thief may have made them
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` (nothing is revoked then), `UNAUTHENTICATED` (the caller's
- *   key was revoked meanwhile)
+ *   key was revoked meanwhile), `RATE_LIMITED`
  * @throws MacMismatch when, with `andWhatItMade`, the row of any key was changed in the database; nothing is revoked then
  */
 export async function revokeApiKey(
@@ -86,6 +88,7 @@ export async function revokeApiKey(
   const attempt = { action: 'REVOKE_API_KEY', apiKeyId: id } as const;
   const result = await auditRefusals(parts, caller, attempt, async () => {
     caller.assertMay('access:admin');
+    await parts.limits.ofChange(caller);
     return parts.database.fork(caller.orgId).transactional(async (em) => {
       const macs = await parts.vault.rowMacs(em);
       const keys = await lockKeys(em, caller, id, andWhatItMade);

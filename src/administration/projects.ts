@@ -18,7 +18,7 @@ const byName: Order<Project, string> = {
 /** The rule of a cursor of such a list. */
 export const projectCursor = cursorRule(byName);
 
-/** @throws Problem `FORBIDDEN`, `NAME_TAKEN` */
+/** @throws Problem `FORBIDDEN`, `NAME_TAKEN`, `RATE_LIMITED` */
 export async function createProject(
   parts: AdministrationParts,
   caller: Caller,
@@ -28,6 +28,7 @@ export async function createProject(
   return auditRefusals(parts, caller, attempt, async () => {
     caller.assertMay('access:admin');
     caller.assertUnlimited();
+    await parts.limits.ofChange(caller);
     const { orgId } = caller;
     const work = parts.database.fork(orgId).transactional(async (em) => {
       const project = em.create(Project, { id: randomUUID(), orgId, name, createdAt: new Date() });
@@ -40,7 +41,7 @@ export async function createProject(
   });
 }
 
-/** @throws Problem `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN` */
+/** @throws Problem `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN`, `RATE_LIMITED` */
 export async function renameProject(
   parts: AdministrationParts,
   caller: Caller,
@@ -51,6 +52,7 @@ export async function renameProject(
     caller.assertMay('access:admin');
     // Names are unique in the organisation, so whether one is free tells the names of projects that are hidden.
     caller.assertUnlimited();
+    await parts.limits.ofChange(caller);
     const work = parts.database.fork(caller.orgId).transactional(async (em) => {
       const project = await em.findOne(Project, { $and: [{ id }, visibleTo(caller)] });
       if (!project) {

@@ -26,7 +26,8 @@ export const auditActions = {
   READ_AUDIT_EVENTS: 'The audit trail was to be read. Only refusals are kept.',
   AUTHENTICATE_ROWS:
     'The server began to authenticate rows of the database. Rows that an older version had stored were taken as they were.',
-  SIGN_IN: 'A credential was refused. Kept at most once a minute for each credential.',
+  SIGN_IN:
+    'A credential was refused. Those like one that has its event are counted, and told of once a minute.',
 } as const;
 
 export type AuditAction = keyof typeof auditActions;

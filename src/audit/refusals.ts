@@ -43,11 +43,15 @@ export class Refusals {
     this.#timer = setInterval(() => this.#flush(Date.now()), Math.min(windowMs, 1_000)).unref();
   }
 
-  /** Adds a refusal: in a transaction of its own if it is the first of its kind, and otherwise to a count. */
-  async record(refusal: NewEvent): Promise<void> {
+  /**
+   * Adds a refusal: in a transaction of its own if it is the first of its kind, and otherwise to a count.
+   *
+   * @param origin where it came from, if refusals from elsewhere are of another kind
+   */
+  async record(refusal: NewEvent, origin?: string): Promise<void> {
     const event = tell(refusal);
     const { orgId, keyId, subject, action, outcome } = event;
-    const caller = JSON.stringify([orgId, keyId, subject]);
+    const caller = JSON.stringify([orgId, keyId, subject, origin]);
     const { connectionId, connectionName, projectId, apiKeyId, targetName } = event;
     const object = [connectionId, connectionName, projectId, apiKeyId, targetName];
     const key = JSON.stringify([caller, action, outcome, object]);

@@ -22,14 +22,17 @@ export interface Change {
   find?: Pick<FindOptions, 'deleted'>;
   /** Makes the change, and gives the names of the fields that it changed; none, if there was nothing to change. */
   apply: (connection: AppConnection, em: EntityManager) => string[];
-  /** What else belongs to the change once it is stored: what is kept for when the request is repeated. */
+  /**
+   * What else belongs to the change once it is stored: what is kept for when the request is repeated. It is not called
+   * when there was nothing to change.
+   */
   keep?: (em: EntityManager, connection: AppConnection) => Promise<void>;
 }
 
 /**
  * Changes one connection in one transaction, while nobody else can; every change makes the version one more.
  *
- * @throws Problem `NOT_FOUND`, `VERSION_CONFLICT`
+ * @throws Problem `NOT_FOUND`, `VERSION_CONFLICT`, `RATE_LIMITED`
  * @throws MacMismatch when the row is not as this server wrote it
  */
 export async function changeConnection(
@@ -38,6 +41,7 @@ export async function changeConnection(
   { target, action, find, apply, keep }: Change,
 ): Promise<AppConnection> {
   const { id, app } = target;
+  await parts.limits.ofChange(caller);
   return parts.database.fork(caller.orgId).transactional(async (em) => {
     const where = { id, ...(app && { app }) };
     const connection = await findConnection(em, caller, where, { ...find, withSecrets: true, lock: true });
@@ -50,8 +54,9 @@ export async function changeConnection(
       connection.updatedAt = new Date();
     }
     await em.flush();
-    await keep?.(em, connection);
+    // What changed nothing leaves nothing: else a caller could fill the database by repeating it under new keys.
     if (fields.length > 0) {
+      await keep?.(em, connection);
       const { name: connectionName, projectId } = connection;
       const event = { ...caller.actor, action, connectionId: id, connectionName, projectId, fields };
       await appendEvent(em, parts, { ...event, outcome: 'OK' });

@@ -17,7 +17,10 @@ export interface Repeatable {
   request: object;
 }
 
-/** Keeps the outcome, in the transaction of the change; it is not asked for where nobody gave the request a name. */
+/**
+ * Keeps the outcome, in the transaction of the change; it is not asked for where nobody gave the request a name. A change
+ * that changed nothing does not call it, and is carried out when it is repeated.
+ */
 export type Keep = (em: EntityManager, outcome: () => object) => Promise<void>;
 
 /**
@@ -56,8 +59,10 @@ export async function once<T>(
   };
   const before = await find();
   if (before) return before.result;
+  let isKept = false;
   try {
-    return await work(async (em, outcome) => {
+    const result = await work(async (em, outcome) => {
+      isKept = true;
       await em.nativeDelete(IdempotentRequest, { ...name, createdAt: { $lte: oldest() } });
       const kept = {
         ...name,
@@ -67,6 +72,8 @@ export async function once<T>(
       };
       await em.insert(IdempotentRequest, macs.signed(em, IdempotentRequest, kept));
     });
+    // Nothing was left to change where the same request at the same moment was first.
+    return isKept ? result : ((await find())?.result ?? result);
   } catch (error) {
     // The same request at the same moment may have been first, and then this one fails for all manner of reasons.
     const meanwhile = await find();

@@ -16,6 +16,8 @@ export interface RateLimits {
   ofCaller(caller: Caller): Promise<void>;
   /** A call to a host that the caller has named. */
   ofOutbound(caller: Caller): Promise<void>;
+  /** A change that needs no call to a host. */
+  ofChange(caller: Caller): Promise<void>;
   /**
    * A subscription, which is open until the function that this gives is called.
    *
@@ -30,6 +32,7 @@ export const unlimited: RateLimits = {
   ofFailedSignIn: async () => {},
   ofCaller: async () => {},
   ofOutbound: async () => {},
+  ofChange: async () => {},
   openSubscription: () => () => {},
 };
 
@@ -62,6 +65,12 @@ export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rat
     rates.outboundOfOrganisation,
     'This organisation has credentials tried too often',
   );
+  const change = limit('change', rates.change, 'This API key or token changes too much');
+  const changeOfOrganisation = limit(
+    'change-org',
+    rates.changeOfOrganisation,
+    'This organisation changes too much',
+  );
   const open = new Map<string, number>();
 
   return {
@@ -74,6 +83,10 @@ export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rat
     ofOutbound: async (caller) => {
       await outbound(nameOf(caller));
       await outboundOfOrganisation(caller.orgId);
+    },
+    ofChange: async (caller) => {
+      await change(nameOf(caller));
+      await changeOfOrganisation(caller.orgId);
     },
     openSubscription: (caller) => {
       const name = nameOf(caller);

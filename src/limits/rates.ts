@@ -24,6 +24,10 @@ export interface Rates {
   outbound: Rate;
   /** The same for all callers of an organisation together. */
   outboundOfOrganisation: Rate;
+  /** Changes that need no call to a host, by API key or subject: each leaves rows that are kept. */
+  change: Rate;
+  /** The same for all callers of an organisation together. */
+  changeOfOrganisation: Rate;
   /** How many subscriptions an API key or a subject may hold open on one server. */
   subscriptions: number;
 }
@@ -44,6 +48,10 @@ export const rates: Rates = {
   // ports in this way takes days.
   outbound: { points: 60, block: 6 },
   outboundOfOrganisation: { points: 240, block: 12 },
+  // Ten a second renames a thousand connections in under two minutes. Each change has an audit event, which stays, so this
+  // bounds how fast one caller fills the database; a request alone may have 15 changes.
+  change: { points: 600, block: 30 },
+  changeOfOrganisation: { points: 2_400, block: 60 },
   // Each holds a socket and looks after its key every two seconds.
   subscriptions: 50,
 };

@@ -9,7 +9,8 @@ const plenty = { points: 100_000, block: 1_000 };
 export function only(given: Partial<Rates>): Partial<Rates> {
   const all = {
     ...{ caller: plenty, organisation: plenty, stranger: plenty, failedSignIn: plenty },
-    ...{ outbound: plenty, outboundOfOrganisation: plenty, subscriptions: 1_000 },
+    ...{ outbound: plenty, outboundOfOrganisation: plenty },
+    ...{ change: plenty, changeOfOrganisation: plenty, subscriptions: 1_000 },
   };
   return { ...all, ...given };
 }

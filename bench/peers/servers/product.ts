@@ -30,6 +30,8 @@ const server = await createServer(config, {
     failedSignIn: endless(rates.failedSignIn),
     outbound: endless(rates.outbound),
     outboundOfOrganisation: endless(rates.outboundOfOrganisation),
+    change: endless(rates.change),
+    changeOfOrganisation: endless(rates.changeOfOrganisation),
   },
 });
 process.once('SIGTERM', async () => {

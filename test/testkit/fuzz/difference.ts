@@ -107,7 +107,7 @@ async function reference({ database, vault }: TestServer) {
         req: {} as IncomingMessage,
         res: {} as ServerResponse,
         connections,
-        administration: { database, vault, authenticator, refusals },
+        administration: { database, vault, authenticator, refusals, limits: unlimited },
         request: { signal: new AbortController().signal },
       };
       // As a client's variables arrive.
