@@ -1,6 +1,9 @@
 import { queryObjects } from 'node:v8';
 import { Source } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { createRateLimits } from '../src/limits/rate-limits.ts';
+import { rates } from '../src/limits/rates.ts';
+import { createLog } from '../src/log.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -72,6 +75,21 @@ describe('a document leaves nothing behind that', () => {
     for (let index = 0; index < 12; index += 1) await send(document(index));
     expect(countDocuments() - before).toBeLessThan(5);
   });
+});
+
+test('what is counted of addresses takes no more memory, however many of them there are', async () => {
+  const limits = createRateLimits({ database: {}, log: createLog('silent') }, rates);
+  let next = 0;
+  const heapAfter = async (count: number) => {
+    for (const end = next + count; next < end; next += 1) {
+      await limits.ofStranger(`2001:db8:${(next >> 16).toString(16)}:${(next & 0xffff).toString(16)}::1`);
+    }
+    // This collects garbage first.
+    countDocuments();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = await heapAfter(30_000);
+  expect((await heapAfter(60_000)) - before).toBeLessThan(3_000_000);
 });
 
 describe('documents that are carried out are kept', () => {

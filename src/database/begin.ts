@@ -4,6 +4,7 @@ import type { Ask, Statement } from './pool.ts';
 export interface Messages {
   bind(what: { statement: string }): void;
   execute(what: object): void;
+  close(what: { type: 'S'; name: string }): void;
   readonly stream: { cork(): void; uncork(): void };
 }
 

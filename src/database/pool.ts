@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { LRUCache } from 'lru-cache';
 import { beginLate, type Messages } from './begin.ts';
 import { shareFairly } from './fair-pool.ts';
+import { prepareOften } from './prepared-statements.ts';
 import {
   currentSession,
   inSession,
@@ -35,11 +35,15 @@ export interface Client {
   query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
-  readonly connection: Messages & { readonly stream: { destroy(error: Error): void } };
+  readonly connection: Messages & {
+    readonly stream: { destroy(error: Error): void };
+    /** The texts that are prepared on it, by their names. */
+    readonly parsedStatements: Record<string, string>;
+  };
 }
 
 /** As the driver makes it, with `query` as it is told by callback. */
-interface NewClient extends Omit<Client, 'query'> {
+export interface NewClient extends Omit<Client, 'query'> {
   query: Ask;
 }
 
@@ -138,29 +142,6 @@ export function settlePool(pool: Pool): void {
   };
 }
 
-const preparedAtUse = 5;
-/** They are kept as long as a connection, so there must not be any number of them. */
-const maxPrepared = 200;
-/** Characters of all texts that are counted. Those of lists differ by how long the list is. */
-const maxCounted = 1_000_000;
-
-/** How often texts have come that are not prepared yet. */
-const uses = new LRUCache<string, number>({ maxSize: maxCounted, sizeCalculation: (_, text) => text.length });
-const names = new Map<string, string>();
-
-/**
- * Gives a name to what comes again and again, under which each connection keeps what PostgreSQL has made of the text.
- * Neither MikroORM nor Kysely does; JDBC's driver does it in the same way.
- */
-function preparing(text: string, values: readonly unknown[]): Statement {
-  const known = names.get(text);
-  if (known) return { name: known, text, values };
-  const count = (uses.get(text) ?? 0) + 1;
-  if (count >= preparedAtUse && names.size < maxPrepared) names.set(text, `kept_${names.size}`);
-  else uses.set(text, count);
-  return { text, values };
-}
-
 /**
  * Prepares what comes often, and cuts a connection whose server says nothing for too long: it may be frozen, or the
  * network between gone without a word. The statement fails, and the pool makes a new connection; the driver's own
@@ -171,11 +152,12 @@ function preparing(text: string, values: readonly unknown[]): Statement {
  */
 function attend(client: NewClient): void {
   const ask = beginLate(client.connection, client.query.bind(client));
+  const prepare = prepareOften(client);
   /** Since when nothing was heard of the statements that are out; undefined while there are none. */
   let since: number | undefined;
   let out = 0;
   const query: Client['query'] = (given, values) => {
-    const statement = typeof given === 'string' && values?.length ? preparing(given, values) : given;
+    const statement = typeof given === 'string' && values?.length ? prepare(given, values) : given;
     const isHurried = !unhurriedWork.getStore();
     if (isHurried) {
       since ??= performance.now();

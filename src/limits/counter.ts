@@ -1,12 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import {
-  RateLimiterMemory,
-  RateLimiterPostgres,
-  type RateLimiterRes,
-  RLWrapperTimeouts,
-} from 'rate-limiter-flexible';
+import { RateLimiterPostgres, type RateLimiterRes, RLWrapperTimeouts } from 'rate-limiter-flexible';
 import type { Database } from '../database/database.ts';
 import { describeError, type Logger } from '../log.ts';
+import { MemoryWindows } from './memory-windows.ts';
 import type { Rate } from './rates.ts';
 
 /** For how long the shared count is waited for. */
@@ -52,7 +48,7 @@ export class Counter {
   readonly #rate: Counted;
   readonly #log: Logger;
   readonly #outage: CounterParts['outage'];
-  readonly #own: RateLimiterMemory;
+  readonly #own: MemoryWindows;
   readonly #shared: RLWrapperTimeouts | undefined;
   readonly #leases = new LRUCache<string, Lease>({ max: maxLeases });
 
@@ -61,7 +57,7 @@ export class Counter {
     this.#rate = rate;
     this.#log = log;
     this.#outage = outage;
-    this.#own = new RateLimiterMemory(options);
+    this.#own = new MemoryWindows(rate.windowSeconds * 1_000);
     this.#shared =
       database.shared &&
       new RLWrapperTimeouts({
@@ -130,7 +126,10 @@ export class Counter {
     lease.isLast = granted < wanted;
   }
 
-  async #count(key: string, points: number): Promise<RateLimiterRes> {
+  async #count(
+    key: string,
+    points: number,
+  ): Promise<Pick<RateLimiterRes, 'consumedPoints' | 'msBeforeNext'>> {
     if (!this.#shared || this.#outage.until > Date.now()) return this.#own.penalty(key, points);
     try {
       return await this.#shared.penalty(key, points);

@@ -1,0 +1,57 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+/** As many as one connection keeps. */
+const most = 200;
+
+// These ask the database itself: what a connection keeps shows nowhere else.
+describe.runIf(testDatabaseUrl)('the statements that a connection to PostgreSQL keeps', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startTestServer();
+  });
+  afterAll(() => server.close());
+
+  const ask = async (em: EntityManager, text: string, times = 1) => {
+    for (let time = 0; time < times; time += 1) await em.execute(`select '${text}' as text where ? = 1`, [1]);
+  };
+  const keptBy = async (em: EntityManager) => {
+    const found: { statement: string }[] = await em.execute('select statement from pg_prepared_statements');
+    return found.map(({ statement }) => statement);
+  };
+  const has = (statements: readonly string[], text: string) =>
+    statements.some((statement) => statement.includes(`'${text}'`));
+
+  test('are those that come often, and no more than 200, however many there are', async () => {
+    await server.database.forkAcross().transactional(async (em) => {
+      await ask(em, 'often', 6);
+      for (let index = 0; index < 300; index += 1) {
+        await ask(em, `seldom-${index}`, 6);
+        await ask(em, 'often');
+      }
+      const kept = await keptBy(em);
+      expect(kept.length).toBeLessThanOrEqual(most + 2);
+      expect(kept.length).toBeGreaterThan(most - 20);
+      expect(has(kept, 'often')).toBe(true);
+      expect(has(kept, 'seldom-299')).toBe(true);
+      expect(has(kept, 'seldom-0')).toBe(false);
+      await ask(em, 'seldom-0', 6);
+      expect(has(await keptBy(em), 'seldom-0')).toBe(true);
+    });
+  });
+
+  test('give way also in a transaction that has failed, and at the beginning of one', async () => {
+    for (let index = 0; index < 230; index += 1) {
+      const failing = server.database.forkAcross().transactional(async (em) => {
+        await ask(em, `failing-${index}`, 6);
+        await em.execute('select 1 / ?::int', [0]);
+      });
+      await expect(failing).rejects.toThrow('division by zero');
+      await server.database.forkAcross().transactional((em) => ask(em, `failing-${index}`));
+    }
+    const em = server.database.forkAcross();
+    expect((await keptBy(em)).length).toBeLessThanOrEqual(most + 2);
+  });
+});
