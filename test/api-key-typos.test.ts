@@ -113,9 +113,9 @@ describe('a typo in an API key', () => {
 });
 
 describe('a scanner for leaked keys', () => {
-  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  const page = readFileSync(new URL('../docs/api/authentication.md', import.meta.url), 'utf8');
 
-  /** As the README describes it: the CRC-32 of all before, in base 62. */
+  /** The CRC-32 of everything before, in base 62, as docs/api/authentication.md describes it. */
   function checksum(start: string): string {
     let rest = crc32(start);
     let text = '';
@@ -126,9 +126,9 @@ describe('a scanner for leaked keys', () => {
     return text;
   }
 
-  test('tells keys from what only looks like keys by what the README says', async () => {
-    expect(readme.includes('`ack_[0-9A-Za-z]{49}`')).toBe(true);
-    expect(/CRC-32 of all before them, in base 62 with the\sdigits\s`0-9A-Za-z`/.test(readme)).toBe(true);
+  test('tells keys from lookalikes by the format that the documentation describes', async () => {
+    expect(page.includes('`ack_[0-9A-Za-z]{49}`')).toBe(true);
+    expect(/CRC-32 of everything before them, in base 62\swith the digits `0-9A-Za-z`/.test(page)).toBe(true);
     const { client } = await server.newOrganisation();
     const keys = [
       (await createKey(client)).key,

@@ -5,7 +5,7 @@ import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.t
 import { lastWords, spawnServer, temporaryFolder } from './testkit/process.ts';
 
 test.runIf(testDatabaseUrl)(
-  "the README's SQL is all that a database user needs who may make no roles",
+  'the SQL in docs/operations/postgresql.md is all that a database user without the right to create roles needs',
   async () => {
     await using stack = new AsyncDisposableStack();
     const { location } = stack.use(await emptyDatabase());
@@ -22,8 +22,8 @@ test.runIf(testDatabaseUrl)(
     const data = stack.use(temporaryFolder());
     const settings = { DATA_DIR: data.path, DATABASE_URL: limited.href };
 
-    const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-    const [, sql = ''] = /^```sql\n(create role.*?)^```$/ms.exec(readme) ?? [];
+    const page = readFileSync(new URL('../docs/operations/postgresql.md', import.meta.url), 'utf8');
+    const [, sql = ''] = /^```sql\n(create role.*?)^```$/ms.exec(page) ?? [];
     // The roles are of all databases of this PostgreSQL, and other tests have made them.
     const grants = sql.split('\n').filter((line) => line.startsWith('grant '));
     expect(grants).toHaveLength(2);

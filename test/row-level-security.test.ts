@@ -168,7 +168,7 @@ describe.runIf(testDatabaseUrl)('for a user of PostgreSQL that is no superuser',
     url.password = 'test';
     const location = { kind: 'postgresql', url: new Secret(url.href) } as const;
     await expect(openDatabase(location, entities, createLog('silent'))).rejects.toThrow(
-      /^DATABASE_URL: this user may not create tables or roles; .*README.* \(42501\)$/,
+      /^DATABASE_URL: this user may not create tables or roles; .*docs\/operations\/postgresql\.md.* \(42501\)$/,
     );
     await database.drop();
     await administer(`drop role ${poor}`);

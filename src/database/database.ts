@@ -252,5 +252,6 @@ const reasons: Readonly<Record<string, string>> = {
   '57P03': 'it is starting or stopping; try again',
   '53100': 'its disk is full',
   '25006': 'it is a standby, which takes no changes',
-  '42501': 'this user may not create tables or roles; the README says what an administrator can do for it',
+  '42501':
+    'this user may not create tables or roles; docs/operations/postgresql.md has the SQL with which an administrator allows it',
 };

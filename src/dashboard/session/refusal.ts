@@ -20,7 +20,7 @@ export function refused(problem: Problem, { isToken }: Credential): Problem {
   return isToken
     ? notSignedIn(
         `The server has not accepted the token of your identity provider. ${problem.message}`,
-        'Sign in again. If that does not help, tell your administrator, who finds in the README what tokens have to say.',
+        'Sign in again. If that does not help, ask your administrator to compare the token with docs/api/authentication.md.',
       )
     : notSignedIn(problem.message, 'Copy all of it again, or ask an administrator for another one.');
 }

@@ -1,0 +1,107 @@
+import { globSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { scopes } from '../src/access/caller.ts';
+import type { AdministrationParts } from '../src/administration/parts.ts';
+import { createApps } from '../src/apps/index.ts';
+import { configurationReference } from '../src/codegen/configuration-reference.ts';
+import { errorReference } from '../src/codegen/error-reference.ts';
+import { restReference } from '../src/codegen/rest-reference.ts';
+import type { ConnectionParts } from '../src/connections/parts.ts';
+import { environment } from '../src/environment.ts';
+import { errorCodes } from '../src/errors.ts';
+import { createRestApi } from '../src/rest/routes.ts';
+import { brokenLinks, readPages, root } from './testkit/documents.ts';
+
+const pages = readPages();
+const { scripts, dependencies, devDependencies } = JSON.parse(read('package.json'));
+
+function read(path: string): string {
+  return readFileSync(join(root, path), 'utf8');
+}
+
+describe('the generated pages are in step with the code', () => {
+  test.each([
+    ['docs/api/errors.md', errorReference],
+    ['docs/api/rest.md', restReference],
+    ['docs/operations/configuration.md', configurationReference],
+  ])('%s (npm run docs writes it)', (path, generate) => {
+    expect(read(path)).toBe(generate());
+  });
+});
+
+describe('the documentation has', () => {
+  test('every REST route', () => {
+    const apps = createApps({ trustedHosts: new Set() });
+    const { routes } = createRestApi({ apps } as unknown as ConnectionParts, {} as AdministrationParts, '');
+    expect(routes.map(({ path }) => path)).toContain('/api/v1/openapi.json');
+    for (const { method, path } of routes) {
+      expect(read('docs/api/rest.md')).toContain(`| \`${method} ${path}\` |`);
+    }
+  });
+
+  test('every error code', () => {
+    for (const code of Object.keys(errorCodes))
+      expect(read('docs/api/errors.md')).toContain(`| \`${code}\` |`);
+  });
+
+  test('every environment variable', () => {
+    for (const name of Object.keys(environment.shape)) {
+      expect(read('docs/operations/configuration.md')).toContain(`| \`${name}\` |`);
+    }
+  });
+
+  test('every scope', () => {
+    for (const scope of scopes) expect(read('docs/api/authentication.md')).toContain(`| \`${scope}\` |`);
+  });
+
+  test('every npm script', () => {
+    const contributing = read('CONTRIBUTING.md');
+    const documented = [...contributing.matchAll(/`npm (?:run )?([\w:-]+)`/g)].map(([, name]) => name);
+    expect(documented).toEqual(
+      expect.arrayContaining(Object.keys(scripts).filter((name) => name !== 'prepare')),
+    );
+  });
+
+  test('a reason for every dependency', () => {
+    for (const name of Object.keys({ ...dependencies, ...devDependencies })) {
+      expect(read('docs/dependencies.md')).toMatch(new RegExp(`^\\| [^|]*\`${name}\`[^|]* \\| \\S`, 'm'));
+    }
+  });
+
+  test('every folder of src/, in the architecture', () => {
+    const folders = globSync('*/', { cwd: join(root, 'src') });
+    expect(folders.length).toBeGreaterThan(5);
+    for (const folder of folders) {
+      expect(read('docs/architecture.md')).toContain(`| \`${folder.replace(/\/$/, '')}/\` |`);
+    }
+  });
+
+  test('every decision in the index, with context, decision, figures, consequences and exit condition', () => {
+    const records = globSync('docs/adr/[0-9]*.md', { cwd: root });
+    expect(records.length).toBeGreaterThan(0);
+    for (const record of records) {
+      expect(read('docs/adr/README.md')).toContain(`(${record.split('/').at(-1)})`);
+      const headings = [...read(record).matchAll(/^## (.+)$/gm)].map(([, heading]) => heading);
+      expect(headings).toEqual(['Context', 'Decision', 'Figures', 'Consequences', 'Exit condition']);
+    }
+  });
+});
+
+describe.each(pages)('$path', (page) => {
+  test('has links that lead to a file and a heading', () => {
+    expect(brokenLinks(page)).toEqual([]);
+  });
+
+  test('names npm scripts and tests that exist', () => {
+    const named = [...page.text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
+    expect(named.filter((name) => !(name in scripts))).toEqual([]);
+    const tests = [...page.text.matchAll(/test\/[\w-]+\.test\.ts/g)].map(([path]) => path);
+    expect(tests.filter((path) => globSync(path, { cwd: root }).length === 0)).toEqual([]);
+  });
+});
+
+test('README.md has at most 8,192 bytes, and a picture of at most 150,000', () => {
+  expect(statSync(join(root, 'README.md')).size).toBeLessThanOrEqual(8_192);
+  expect(statSync(join(root, 'docs/dashboard.png')).size).toBeLessThanOrEqual(150_000);
+});

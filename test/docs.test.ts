@@ -1,0 +1,85 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { firstOrganisation, firstProjectId } from '../src/access/organisations.ts';
+import { addOrganisation } from '../src/administration/organisations.ts';
+import { Secret } from '../src/secrets/secret.ts';
+import { type CodeBlock, codeBlocks, readPages, root } from './testkit/documents.ts';
+import { startTestServer, type TestServer } from './testkit/server.ts';
+
+const run = promisify(execFile);
+const blocks = readPages().flatMap(codeBlocks);
+
+describe('the examples in the documentation', () => {
+  let server: TestServer;
+  let folder: string;
+  beforeAll(async () => {
+    server = await startTestServer();
+    folder = await mkdtemp(join(tmpdir(), 'app-connections-docs-'));
+    // As the folder looks in which the server was started.
+    const key = 'docs-key-docs-key-docs-key-docs-key-docs-key';
+    const em = server.asOwner();
+    await addOrganisation(em, server.vault, firstOrganisation(new Secret(key)));
+    await em.flush();
+    await mkdir(join(folder, '.data'));
+    await writeFile(join(folder, '.data/api-key'), `${key}\n`);
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+  });
+  afterAll(async () => {
+    await server.close();
+    await rm(folder, { recursive: true });
+  });
+
+  /** The code, with the address of the server under test. */
+  const runnable = ({ code }: CodeBlock) => code.replaceAll('http://127.0.0.1:4000', server.url);
+
+  test.each(blocks.filter(({ code }) => code.includes('curl ')))(
+    'a curl command in $page creates a connection as it stands',
+    async (block) => {
+      const { stdout } = await run('sh', ['-c', runnable(block)], { cwd: folder });
+      const answer = JSON.parse(stdout);
+      const { appConnection } = answer.data?.createOktaConnection ?? answer;
+      expect(appConnection).toMatchObject({ id: expect.any(String), name: expect.any(String) });
+      if (answer.data) expect(appConnection.verification).toEqual({ status: 'VERIFIED' });
+      else
+        expect(appConnection).toMatchObject({ app: 'okta', method: 'api-token', projectId: firstProjectId });
+    },
+  );
+
+  test('curl commands for GraphQL and REST are among them', () => {
+    const commands = blocks.filter(({ code }) => code.includes('curl ')).map(({ code }) => code);
+    expect(commands.some((code) => code.includes('/graphql'))).toBe(true);
+    expect(commands.some((code) => code.includes('/api/v1/'))).toBe(true);
+  });
+
+  test('the script creates a connection, and the second run prints the reason without the token', async () => {
+    const script = join(folder, 'create.mjs');
+    await writeFile(script, runnable(find('README.md', 'import { ClientError')));
+    const env = { ...process.env, OKTA_API_TOKEN: '00planted-planted-planted-planted' };
+    const first = await run(process.execPath, [script], { cwd: folder, env });
+    expect(first.stdout).toContain("name: 'made-by-a-script'");
+    expect(first.stdout).toContain('ada.admin@example.com');
+    const second = await run(process.execPath, [script], { cwd: folder, env }).catch((error) => error);
+    expect(second.code).toBe(1);
+    expect(second.stderr).toMatch(/^NAME_TAKEN /);
+    expect(second.stderr).not.toContain('00planted');
+  });
+
+  test('the environment file keeps a URL with special characters when a shell reads it', async () => {
+    const url = 'postgresql://user:p%26w@db.example:5432/app?sslmode=verify-full&options=-c%20x&a=b;c#d';
+    const { code } = find('docs/operations/production.md', 'cat > production.env');
+    const write = code.replace(/postgresql:[^'\n]+/, url);
+    const read = 'set -a; . ./production.env; set +a; printf "%s|%s" "$DATABASE_URL" "$NODE_ENV"';
+    const { stdout } = await run('sh', ['-c', `${write}\n${read}`], { cwd: folder });
+    expect(stdout).toBe(`${url}|production`);
+  });
+});
+
+function find(page: string, text: string): CodeBlock {
+  const found = blocks.find((block) => block.page === page && block.code.includes(text));
+  if (!found) throw new Error(`${page} has no code block with ${text}`);
+  return found;
+}
