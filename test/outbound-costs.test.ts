@@ -40,6 +40,10 @@ function client(settings: Partial<OutboundSettings>) {
   return outbound;
 }
 
+/** A certificate, and as many others behind it as if they were the authorities that lead to it. */
+const withOthers = (cert: string, count: number) =>
+  [cert, ...Array.from({ length: count }, () => certificates.ca.cert)].join('\n');
+
 /** Answers that cost more than they say, and what the client says of them. */
 const costly: [string, Pieces, string][] = [
   [
@@ -148,10 +152,28 @@ describe('an answer that costs more than one may is cut off, and so is its conne
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
     await expect(outbound.get(new URL(`https://${host.hostPort}`), { headers: {} })).rejects.toMatchObject({
       reason: 'TOO_LARGE',
-      message: 'TLS takes more than 163840 bytes to agree on',
+      message: 'TLS takes more than 12288 bytes to agree on',
     });
     await host.disconnected;
   });
+
+  test.each([
+    ['that are not needed', 40, 'good'],
+    ['for another host', 40, 'wrongHost'],
+    ['of which the first is signed by itself', 400, 'selfSigned'],
+  ] as const)(
+    'a TLS handshake with %s, %i certificates, before one of them is verified',
+    async (_, count, kind) => {
+      const { cert, key } = certificates[kind];
+      const host = await startRawHost(() => [], { cert: withOthers(cert, count), key });
+      onTestFinished(host.close);
+      const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+      await expect(outbound.get(new URL(host.origin), { headers: {} })).rejects.toMatchObject({
+        reason: 'TOO_LARGE',
+        message: 'TLS takes more than 12288 bytes to agree on',
+      });
+    },
+  );
 
   test('the interim responses of a proxy, of which the first is its answer', async () => {
     const proxy = await startProxy(saying('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1_000)));
@@ -195,6 +217,14 @@ describe('what an answer costs is counted', () => {
     const answer = await outbound.get(new URL(host.origin), { headers: {} });
     expect(answer).toMatchObject({ status: 200, body: 'é'.repeat(32_768) });
   });
+});
+
+test('ten certificates that are not needed are no more than a TLS handshake may have', async () => {
+  const { cert, key } = certificates.good;
+  const host = await startRawHost(withBody(user), { cert: withOthers(cert, 10), key });
+  onTestFinished(host.close);
+  const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+  await expect(outbound.get(new URL(host.origin), { headers: {} })).resolves.toMatchObject({ body: user });
 });
 
 describe('a compressed answer, which is not asked for,', () => {

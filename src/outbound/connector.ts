@@ -1,10 +1,12 @@
 import { isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { buildConnector } from 'undici';
 import { bareHost, isLoopback, isLoopbackName } from './address.ts';
 import { startDeadline } from './deadline.ts';
+import { HandshakeLimit } from './handshake-limit.ts';
 import { type Address, giving, type Lookup, resolve } from './lookup.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
-import { limitHandshakeBytes, limitWireBytes } from './wire-limit.ts';
+import { limitWireBytes } from './wire-limit.ts';
 
 /** How connections are made. */
 export interface ConnectorSettings {
@@ -58,10 +60,15 @@ export function createConnector(settings: ConnectorSettings): Connector {
     wire: Socket,
     options: buildConnector.BuildOptions,
   ): Promise<Connected> {
-    using handshake = limitHandshakeBytes(wire, settings.maxWireBytes);
+    const limited = new HandshakeLimit(wire);
     try {
-      const connected = promised(buildConnector(options), { ...target, httpSocket: wire });
-      return await Promise.race([connected, handshake.exceeded]);
+      // undici only hands it on to `tls.connect`, which takes any stream.
+      const socket = await promised(buildConnector(options), {
+        ...target,
+        httpSocket: limited as Duplex as Socket,
+      });
+      limited.finish();
+      return socket;
     } catch (error) {
       wire.destroy();
       throw error;

@@ -43,22 +43,3 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
   const timer = setInterval(check, checkEveryMs).unref();
   socket.once('close', () => clearInterval(timer));
 }
-
-/**
- * The same while TLS is being agreed on: some of its messages are skipped, however many come.
- *
- * @returns what rejects once more than `maxBytes` have come, until it is disposed of
- */
-export function limitHandshakeBytes(
-  wire: Socket,
-  maxBytes: number,
-): Disposable & { exceeded: Promise<never> } {
-  const start = wire.bytesRead;
-  const exceeded = Promise.withResolvers<never>();
-  exceeded.promise.catch(() => undefined);
-  const timer = setInterval(() => {
-    if (wire.bytesRead - start <= maxBytes) return;
-    exceeded.reject(new OutboundError('TOO_LARGE', `TLS takes more than ${maxBytes} bytes to agree on`));
-  }, checkEveryMs).unref();
-  return { exceeded: exceeded.promise, [Symbol.dispose]: () => clearInterval(timer) };
-}
