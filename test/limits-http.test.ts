@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
+import { sendRaw } from './testkit/raw.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -116,6 +117,33 @@ describe('what comes before the body may have 16 kB:', () => {
     expect(status).toBe(200);
     const cursor = await ask('GET', `/api/v1/app-connections?cursor=${'x'.repeat(1_001)}`);
     expect(cursor).toMatchObject({ status: 422, body: { issues: [{ path: ['cursor'] }] } });
+  });
+});
+
+describe.each([
+  ['GraphQL', '/graphql'],
+  ['REST, to create', '/api/v1/app-connections/okta'],
+  ['REST, to make a project', '/api/v1/projects'],
+])('a body for %s', (_, path) => {
+  const send = async (body: string, pieces: number) => {
+    const { apiKey } = await server.newOrganisation();
+    const chunks = [body, ...Array.from({ length: pieces - 1 }, () => ' ')].map(
+      (text) => `${text.length.toString(16)}\r\n${text}\r\n`,
+    );
+    const framing = 'transfer-encoding: chunked\r\nconnection: close\r\n\r\n';
+    return sendRaw(server.url, `${head(path, apiKey)}${framing}${chunks.join('')}0\r\n\r\n`);
+  };
+
+  test('in 2,001 pieces is refused, however small they are', async () => {
+    const { status, text } = await send('{}', 2_001);
+    expect(status).toBe(413);
+    expect(text).toContain('The body comes in more than 2000 pieces.');
+    expect(text).toContain('Send it in larger chunks');
+  });
+
+  test('in 2,000 pieces is read', async () => {
+    const { status } = await send('{}', 2_000);
+    expect(status).toBeOneOf([400, 422]);
   });
 });
 

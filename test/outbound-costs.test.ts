@@ -266,6 +266,8 @@ describe('a compressed answer, which is not asked for,', () => {
     ['gzip', gzipSync(user).subarray(0, -9), 'the answer is not compressed as it says'],
     ['br', gzipSync(user), 'the answer is not compressed as it says'],
     ['zstd', zstdCompressSync(user), 'the answer is compressed in a way that is not known'],
+    ['constructor', Buffer.from(user), 'the answer is compressed in a way that is not known'],
+    ['__proto__', Buffer.from(user), 'the answer is compressed in a way that is not known'],
     ['gzip, gzip', gzipSync(gzipSync(user)), 'the answer is compressed in a way that is not known'],
   ])('that cannot be read is no answer: %s', async (encoding, body, message) => {
     await expect(get(withBody(body, `content-encoding: ${encoding}`))).rejects.toMatchObject({

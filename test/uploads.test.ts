@@ -218,6 +218,14 @@ describe('whoever is refused and goes on sending', () => {
     expect(sent).toBeLessThan(64 * MiB);
   });
 
+  test('in chunks of one byte, is cut off long before', async () => {
+    const head = post('/upload', 'Transfer-Encoding: chunked');
+    const { sent, text } = await sendForEver(head, '1\r\nx\r\n'.repeat(10_000));
+    expect(text).toMatch(/^HTTP\/1.1 404 /);
+    // 32 MiB of such chunks would have 192 MiB on the wire.
+    expect(sent).toBeLessThan(10 * MiB);
+  });
+
   test('holds no more than 64 connections, and no later request waits for them', async () => {
     const { hostname, port } = new URL(servers.HTTP?.url ?? '');
     let closed = 0;

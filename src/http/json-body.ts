@@ -1,8 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { HttpProblem } from '../errors.ts';
+import { PieceBuffer } from '../piece-buffer.ts';
 
 /** How many bytes the body of a request may have. */
 export const maxBodyBytes = 100_000;
+
+/** In how many pieces it may come: chunks of HTTP's, or what is read at a time. */
+const maxBodyPieces = 2_000;
 
 /** Whether a request has a body of at least a byte, as far as its headers tell. */
 export function hasBody({ headers }: IncomingMessage): boolean {
@@ -19,7 +23,7 @@ export function assertNoBody(request: IncomingMessage): undefined {
  * The JSON object that the body of a request holds. The messages repeat nothing of the request.
  *
  * @throws HttpProblem (415, 413, 400) when the body is not declared as plain JSON in UTF-8, has more than `maxBodyBytes`
- *   bytes, is no JSON object, or is cut off
+ *   bytes or comes in too many pieces, is no JSON object, or is cut off
  */
 export async function readJsonBody(request: IncomingMessage): Promise<object> {
   assertJson(request);
@@ -72,14 +76,15 @@ async function readBytes(request: IncomingMessage): Promise<Buffer> {
   if (request.destroyed && !request.complete) throw unreadable('The body is cut off.', asJson);
   // Not `for await`, which would destroy the connection on leaving early, and the answer with it.
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
-    request.on('data', (chunk: Buffer) => {
-      length += chunk.byteLength;
-      if (length <= maxBodyBytes) chunks.push(chunk);
-      else reject(tooLarge());
-    });
-    request.once('end', () => resolve(Buffer.concat(chunks)));
+    const received = new PieceBuffer({ bytes: maxBodyBytes, pieces: maxBodyPieces });
+    const add = (piece: Buffer) => {
+      const exceeded = received.add(piece);
+      if (!exceeded) return;
+      request.off('data', add);
+      reject(exceeded === 'bytes' ? tooLarge() : tooManyPieces());
+    };
+    request.on('data', add);
+    request.once('end', () => resolve(received.bytes));
     request.once('close', () => request.complete || reject(unreadable('The body is cut off.', asJson)));
   });
 }
@@ -104,5 +109,12 @@ function tooLarge(): HttpProblem {
     // What is left of the body stands in the way of another request.
     headers: { connection: 'close' },
     remedy: `Send at most ${maxBodyBytes} bytes.`,
+  });
+}
+
+function tooManyPieces(): HttpProblem {
+  return new HttpProblem(413, 'BAD_USER_INPUT', `The body comes in more than ${maxBodyPieces} pieces.`, {
+    headers: { connection: 'close' },
+    remedy: 'Send it in larger chunks, or as a whole with the header Content-Length.',
   });
 }

@@ -5,6 +5,8 @@ import type { Duplex, Readable } from 'node:stream';
 const maxMs = 5_000;
 /** How much of it is read, in bytes. */
 const maxBytes = 32 * 1024 * 1024;
+/** As how many bytes a piece counts besides its own: reading a chunk of one byte costs far more than a byte. */
+const pieceBytes = 4 * 1024;
 /** On how many connections at a time. */
 const maxConnections = 64;
 
@@ -61,7 +63,7 @@ export class LingeringConnections {
     this.#sockets.add(socket);
     let bytes = 0;
     const count = (chunk: Buffer) => {
-      bytes += chunk.byteLength;
+      bytes += chunk.byteLength + pieceBytes;
       if (bytes > maxBytes) socket.destroy();
     };
     const timer = setTimeout(() => socket.destroy(), maxMs);
