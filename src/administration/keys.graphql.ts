@@ -10,19 +10,18 @@ import type { AdministrationTypes } from './types.graphql.ts';
 export function defineApiKeys(builder: Builder, types: AdministrationTypes): void {
   const { Scope, Key } = types;
   const Input = builder.inputType('CreateApiKeyInput', {
-    description: 'An API key to be made. Nobody can grant what they do not hold.',
+    description: 'The API key to create. It cannot have more rights than its creator.',
     fields: (t) => ({
-      name: t.string({ required: true, description: 'What people call it: 1 to 64 characters.' }),
-      scopes: t.field({ type: [Scope], required: true, description: 'What it may do.' }),
+      name: t.string({ required: true, description: 'The display name: 1 to 64 characters.' }),
+      scopes: t.field({ type: [Scope], required: true, description: 'Its scopes.' }),
       projectIds: t.field({
         type: ['UUID'],
         description:
-          'The projects that it is limited to: it sees nothing else, and makes nothing elsewhere. Leave it out for all ' +
-          'of the organisation.',
+          'The projects that it is limited to: it sees and creates nothing outside of them. Absent: not limited.',
       }),
       expiresAt: t.field({
         type: 'DateTime',
-        description: 'From then on it lets nobody in. Leave it out for never.',
+        description: 'The time at which it expires. Absent: never.',
       }),
     }),
     validate: { schema: createApiKeyRule },
@@ -32,49 +31,48 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
     .implement({
       description: 'The new API key.',
       fields: (t) => ({
-        apiKey: t.expose('apiKey', { type: Key, description: 'What is known of it.' }),
+        apiKey: t.expose('apiKey', { type: Key, description: "The key's data." }),
         key: t.string({
-          description:
-            'The key itself. It is shown this once and never again: keep it where you keep secrets.',
+          description: 'The key. Only this response contains it; store it with your secrets.',
           resolve: ({ key }) => key.reveal(),
         }),
       }),
     });
   const Revoked = builder.objectRef<RevokedApiKeys>('RevokeApiKeyPayload').implement({
-    description: 'What was revoked.',
+    description: 'The result of revoking.',
     fields: (t) => ({
       apiKey: t.expose('apiKey', { type: Key, description: 'The API key as it is now.' }),
       revokedApiKeys: t.field({
         type: [Key],
-        description: 'Every API key that was revoked by this; none that had been revoked before.',
+        description: 'Every API key that this request revoked.',
         resolve: ({ revoked }) => revoked,
       }),
     }),
   });
-  const Page = types.definePage<ApiKey>('ApiKeyPage', 'Part of the API keys, the newest first.', Key);
+  const Page = types.definePage<ApiKey>('ApiKeyPage', 'A page of API keys, newest first.', Key);
 
   builder.mutationFields((t) => ({
     createApiKey: t.field({
       type: Created,
       nullable: true,
-      description: 'Makes an API key and shows it, once. Needs the scope access:admin.',
-      args: { input: t.arg({ type: Input, required: true, description: 'The key to be made.' }) },
+      description: 'Creates an API key. Only this response contains the key. Scope: access:admin.',
+      args: { input: t.arg({ type: Input, required: true, description: 'The key to create.' }) },
       resolve: (_, { input }, context) => createApiKey(context.administration, callerOf(context), input),
     }),
     revokeApiKey: t.field({
       type: Revoked,
       nullable: true,
       description:
-        'Revokes an API key: within five seconds it lets nobody in, on any server. The last one that can administer the ' +
-        'whole organisation stays. Needs the scope access:admin.',
+        'Revokes an API key. It stops working on every server within five seconds. The last key that can administer the ' +
+        'whole organisation cannot be revoked. Scope: access:admin.',
       args: {
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the key.' }),
         andWhatItMade: t.arg.boolean({
           required: true,
           defaultValue: false,
           description:
-            'Whether to revoke also every key that it has made, and that those have made, and so on: for a key that was ' +
-            'stolen. All are revoked, or none.',
+            'Whether to revoke also every key that it created, that those created, and so on, for example after a theft. ' +
+            'All are revoked, or none.',
         }),
       },
       resolve: (_, { id, andWhatItMade }, context) =>
@@ -84,22 +82,22 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
   builder.queryField('apiKeys', (t) =>
     t.field({
       type: Page,
-      description: 'The API keys of the organisation, the newest first. Needs the scope access:admin.',
+      description: 'The API keys of the organisation, newest first. Scope: access:admin.',
       args: {
         first: t.arg.int({
           defaultValue: 20,
           required: true,
-          description: 'How many to give, 1 to 100.',
+          description: 'The number of items, 1 to 100.',
           validate: { schema: pageSize },
         }),
         after: t.arg.string({
-          description: '`endCursor` of the page before, to read on.',
+          description: '`endCursor` of the previous page.',
           validate: { schema: apiKeyCursor },
         }),
         includeRevoked: t.arg.boolean({
           required: true,
           defaultValue: false,
-          description: 'Whether to give those too that were revoked.',
+          description: 'Whether to include revoked keys.',
         }),
       },
       resolve: (_, args, context) => listApiKeys(context.administration, callerOf(context), args),

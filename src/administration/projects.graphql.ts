@@ -12,7 +12,7 @@ const aboutNames = '1 to 64 characters, unique in the organisation.';
 export function defineProjects(builder: Builder, types: AdministrationTypes): void {
   const { ProjectType } = types;
   const Input = builder.inputType('CreateProjectInput', {
-    description: 'A project to be made.',
+    description: 'The project to create.',
     fields: (t) => ({ name: t.string({ required: true, description: `The name: ${aboutNames}` }) }),
     validate: { schema: createProjectRule },
   });
@@ -23,20 +23,16 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
         project: t.expose('project', { type: ProjectType, description: 'The project as it is now.' }),
       }),
     });
-  const Created = definePayload('CreateProjectPayload', 'What was made.');
-  const Renamed = definePayload('RenameProjectPayload', 'What was renamed.');
-  const Page = types.definePage<Project>(
-    'ProjectPage',
-    'Part of the projects, in order of name.',
-    ProjectType,
-  );
+  const Created = definePayload('CreateProjectPayload', 'The result of a creation.');
+  const Renamed = definePayload('RenameProjectPayload', 'The result of renaming.');
+  const Page = types.definePage<Project>('ProjectPage', 'A page of projects, by name.', ProjectType);
 
   builder.mutationFields((t) => ({
     createProject: t.field({
       type: Created,
       nullable: true,
-      description: 'Makes a project. Needs the scope access:admin, not limited to projects.',
-      args: { input: t.arg({ type: Input, required: true, description: 'The project to be made.' }) },
+      description: 'Creates a project. Scope: access:admin, not limited to projects.',
+      args: { input: t.arg({ type: Input, required: true, description: 'The project to create.' }) },
       resolve: async (_, { input }, context) => ({
         project: await createProject(context.administration, callerOf(context), input),
       }),
@@ -45,8 +41,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
       type: Renamed,
       nullable: true,
       description:
-        'Gives a project another name. Its id and its connections stay. Needs the scope access:admin, not limited to ' +
-        'projects.',
+        'Renames a project. Its id and its connections stay. Scope: access:admin, not limited to projects.',
       args: {
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the project.' }),
         name: t.arg.string({
@@ -63,17 +58,16 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
   builder.queryField('projects', (t) =>
     t.field({
       type: Page,
-      description:
-        'The projects that the caller may use, in order of name. Needs the scope connections:read or access:admin.',
+      description: 'The projects that the caller may use, by name. Scope: connections:read or access:admin.',
       args: {
         first: t.arg.int({
           defaultValue: 20,
           required: true,
-          description: 'How many to give, 1 to 100.',
+          description: 'The number of items, 1 to 100.',
           validate: { schema: pageSize },
         }),
         after: t.arg.string({
-          description: '`endCursor` of the page before, to read on.',
+          description: '`endCursor` of the previous page.',
           validate: { schema: projectCursor },
         }),
       },

@@ -9,79 +9,81 @@ import type { Page } from './page.ts';
 export type AdministrationTypes = ReturnType<typeof defineAdministrationTypes>;
 
 const aboutScopes: Readonly<Record<(typeof scopes)[number], string>> = {
-  'connections:read': 'Reading connections, listing them, hearing of their changes.',
-  'connections:write': 'Making, changing, deleting and restoring connections.',
-  'connections:verify': 'Asking an app whether credentials work, stored ones or others.',
-  'audit:read': 'Reading the audit trail.',
-  'access:admin': 'Making and revoking API keys, making and renaming projects.',
+  'connections:read': 'Read and list connections, and subscribe to their changes.',
+  'connections:write': 'Create, update, delete and restore connections.',
+  'connections:verify': 'Verify credentials with an app, stored ones or others.',
+  'audit:read': 'Read the audit trail.',
+  'access:admin': 'Create and revoke API keys, create and rename projects.',
 };
 
 /** The types that API keys, projects and the viewer share. */
 export function defineAdministrationTypes(builder: Builder) {
   const Scope = builder.enumType('Scope', {
-    description: 'What a caller may do.',
+    description: 'The scopes of callers.',
     values: enumValues(scopes.map((id) => ({ id, description: aboutScopes[id] }))) as {
       [name: string]: { value: (typeof scopes)[number]; description: string };
     },
   });
   const OrganisationType = builder.objectRef<Organisation>('Organisation').implement({
-    description: 'The tenant: nothing is ever shared between two.',
+    description: 'The tenant. Organisations share nothing.',
     fields: (t) => ({
-      id: t.expose('id', { type: 'UUID', description: 'The id, which never changes.' }),
-      name: t.exposeString('name', { description: 'What people call it.' }),
+      id: t.expose('id', { type: 'UUID', description: 'The id. It never changes.' }),
+      name: t.exposeString('name', { description: 'The display name.' }),
     }),
   });
   const ProjectType = builder.objectRef<Project>('Project').implement({
-    description: 'A workspace in an organisation.',
+    description: 'A group of connections in an organisation.',
     fields: (t) => ({
-      id: t.expose('id', { type: 'UUID', description: 'The id, which never changes.' }),
-      name: t.exposeString('name', { description: 'What people call it, unique in the organisation.' }),
-      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
+      id: t.expose('id', { type: 'UUID', description: 'The id. It never changes.' }),
+      name: t.exposeString('name', { description: 'The display name, unique in the organisation.' }),
+      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'The time of creation.' }),
     }),
   });
   const Key = builder.objectRef<ApiKey>('ApiKey').implement({
-    description: 'What is known of an API key. The key itself is not kept.',
+    description: 'An API key, without the key itself, which is not stored.',
     fields: (t) => ({
       id: t.expose('id', { type: 'UUID', description: 'The id, as in the audit trail and the log.' }),
-      name: t.exposeString('name', { description: 'What people call it.' }),
-      scopes: t.field({ type: [Scope], description: 'What it may do.', resolve: ({ scopes }) => scopes }),
+      name: t.exposeString('name', { description: 'The display name.' }),
+      scopes: t.field({ type: [Scope], description: 'Its scopes.', resolve: ({ scopes }) => scopes }),
       projectIds: t.field({
         type: ['UUID'],
         nullable: true,
-        description: 'The projects that it is limited to; null for all of the organisation.',
+        description: 'The projects that it is limited to; null if it is not limited.',
         resolve: ({ projectIds }) => projectIds,
       }),
-      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
+      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'The time of creation.' }),
       createdBy: t.exposeString('createdBy', {
         nullable: true,
         description:
-          'What made it: `key:` and the id of an API key, or `subject:` and whom the identity provider names; null for the ' +
-          'operator, and when it is not known.',
+          'The creator: `key:` and the id of an API key, or `subject:` and the subject of an access token; null for the ' +
+          'operator, or if it is unknown.',
       }),
       expiresAt: t.expose('expiresAt', {
         type: 'DateTime',
         nullable: true,
-        description: 'From then on it lets nobody in; null for never.',
+        description: 'The time at which it expires; null if it does not.',
       }),
       revokedAt: t.expose('revokedAt', {
         type: 'DateTime',
         nullable: true,
-        description: 'When it was revoked; null if it was not.',
+        description: 'The time of revocation; null if it is not revoked.',
       }),
       lastUsedAt: t.expose('lastUsedAt', {
         type: 'DateTime',
         nullable: true,
-        description: 'When it was last used, to the minute; null if it never was.',
+        description: 'The time of the last use, to the minute; null if it was never used.',
       }),
     }),
   });
   const PageInfo = builder.objectRef<Page<unknown>>('ForwardPageInfo').implement({
-    description: 'Where a page ends and whether there is more.',
+    description: 'The end of a page, and whether there are more items.',
     fields: (t) => ({
-      hasNextPage: t.exposeBoolean('hasNextPage', { description: 'Whether there are more after this page.' }),
+      hasNextPage: t.exposeBoolean('hasNextPage', {
+        description: 'Whether there are more items after this page.',
+      }),
       endCursor: t.exposeString('endCursor', {
         nullable: true,
-        description: 'Give this as `after` to read on; null on an empty page.',
+        description: 'Send this as `after` to read the next page; null on an empty page.',
       }),
     }),
   });
@@ -93,10 +95,14 @@ export function defineAdministrationTypes(builder: Builder) {
     builder.objectRef<Page<T>>(name).implement({
       description,
       fields: (t) => ({
-        nodes: t.field({ type: [Node], description: 'What is on this page.', resolve: ({ nodes }) => nodes }),
+        nodes: t.field({
+          type: [Node],
+          description: 'The items of this page.',
+          resolve: ({ nodes }) => nodes,
+        }),
         pageInfo: t.field({
           type: PageInfo,
-          description: 'Where the page ends and whether there is more.',
+          description: 'The end of the page, and whether there are more items.',
           resolve: (page) => page,
         }),
       }),

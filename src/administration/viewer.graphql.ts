@@ -7,33 +7,36 @@ import { getViewer, type Viewer } from './viewer.ts';
 export function defineViewer(builder: Builder, types: AdministrationTypes): void {
   const { Scope, OrganisationType, ProjectType, Key } = types;
   const ViewerType = builder.objectRef<Viewer>('Viewer').implement({
-    description: 'Who asks, and what they may do.',
+    description: 'The caller and its permissions.',
     fields: (t) => ({
-      organisation: t.expose('organisation', { type: OrganisationType, description: 'Whose caller it is.' }),
+      organisation: t.expose('organisation', {
+        type: OrganisationType,
+        description: 'The organisation of the caller.',
+      }),
       apiKey: t.expose('apiKey', {
         type: Key,
         nullable: true,
-        description: 'The API key that was given; null when it was a token of the identity provider.',
+        description: 'The API key of the request; null for an access token.',
       }),
       subject: t.string({
         nullable: true,
-        description: 'Who the identity provider says it is; null when it was an API key.',
+        description: 'The subject of the access token; null for an API key.',
         resolve: ({ caller }) => caller.subject,
       }),
       scopes: t.field({
         type: [Scope],
-        description: 'What the caller may do.',
+        description: 'The scopes of the caller.',
         resolve: ({ caller }) => [...caller.scopes],
       }),
       projects: t.expose('projects', {
         type: [ProjectType],
         nullable: true,
-        description: 'The projects that the caller is limited to; null for all of the organisation.',
+        description: 'The projects that the caller is limited to; null if it is not limited.',
       }),
       expiresAt: t.field({
         type: 'DateTime',
         nullable: true,
-        description: 'When the API key or the token lets nobody in any more; null for never.',
+        description: 'The time at which the API key or the token expires; null if it does not.',
         resolve: ({ caller }) => caller.expiresAt,
       }),
     }),
@@ -41,7 +44,7 @@ export function defineViewer(builder: Builder, types: AdministrationTypes): void
   builder.queryField('viewer', (t) =>
     t.field({
       type: ViewerType,
-      description: 'Who asks, and what they may do. Needs no scope.',
+      description: 'The caller and its permissions. Needs no scope.',
       resolve: (_, __, context) => getViewer(context.administration, callerOf(context)),
     }),
   );

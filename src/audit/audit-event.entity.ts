@@ -6,28 +6,26 @@ import { authenticateRows } from '../secrets/row-macs.ts';
 
 /** What somebody did, or tried to do. */
 export const auditActions = {
-  CREATE_CONNECTION: 'A connection was to be made.',
-  UPDATE_CONNECTION: 'A connection was to be changed.',
-  VERIFY_CONNECTION: 'The app was to be asked again whether the credentials work.',
-  DELETE_CONNECTION: 'A connection was to be deleted, with a way back.',
-  PURGE_CONNECTION: 'A connection was to be removed for good.',
-  RESTORE_CONNECTION: 'A deleted connection was to be brought back.',
-  READ_CONNECTIONS: 'Connections were to be read. Only refusals are kept.',
-  VALIDATE_CREDENTIALS: 'Credentials were to be tried without keeping them. Only refusals are kept.',
-  CREATE_ORGANISATION: 'The organisation was made.',
+  CREATE_CONNECTION: 'Creation of a connection.',
+  UPDATE_CONNECTION: 'Update of a connection.',
+  VERIFY_CONNECTION: 'Verification of a connection.',
+  DELETE_CONNECTION: 'Deletion of a connection, which can be restored.',
+  PURGE_CONNECTION: 'Permanent removal of a connection.',
+  RESTORE_CONNECTION: 'Restoration of a deleted connection.',
+  READ_CONNECTIONS: 'Reading connections. Only refusals are recorded.',
+  VALIDATE_CREDENTIALS: 'Validation of credentials without storing them. Only refusals are recorded.',
+  CREATE_ORGANISATION: 'Creation of the organisation.',
   ROTATE_KEYS:
-    'The operator rotated keys: `rootKey`, the one that wraps the keys of the organisation, or `sealKey`, the one that seals credentials.',
-  CREATE_PROJECT: 'A project was to be made.',
-  RENAME_PROJECT: 'A project was to be given another name.',
-  READ_PROJECTS: 'Projects were to be read. Only refusals are kept.',
-  CREATE_API_KEY: 'An API key was to be made, with the scopes that `changedFields` names.',
-  REVOKE_API_KEY: 'An API key was to be revoked.',
-  READ_API_KEYS: 'API keys were to be read. Only refusals are kept.',
-  READ_AUDIT_EVENTS: 'The audit trail was to be read. Only refusals are kept.',
-  AUTHENTICATE_ROWS:
-    'The server began to authenticate rows of the database. Rows that an older version had stored were taken as they were.',
-  SIGN_IN:
-    'A credential was refused. Those like one that has its event are counted, and told of once a minute.',
+    'The operator rotated keys: `rootKey`, which wraps the keys of the organisation, or `sealKey`, which encrypts credentials.',
+  CREATE_PROJECT: 'Creation of a project.',
+  RENAME_PROJECT: 'Renaming of a project.',
+  READ_PROJECTS: 'Reading projects. Only refusals are recorded.',
+  CREATE_API_KEY: 'Creation of an API key, with the scopes in `changedFields`.',
+  REVOKE_API_KEY: 'Revocation of an API key.',
+  READ_API_KEYS: 'Reading API keys. Only refusals are recorded.',
+  READ_AUDIT_EVENTS: 'Reading the audit trail. Only refusals are recorded.',
+  AUTHENTICATE_ROWS: 'The server signed the rows of the database that an earlier version had stored.',
+  SIGN_IN: 'A credential was rejected. Identical ones are counted, and recorded once a minute.',
 } as const;
 
 export type AuditAction = keyof typeof auditActions;

@@ -26,22 +26,22 @@ export function defineConnectionChanges(
     builder,
     types,
     'VerifyAppConnectionPayload',
-    'What came of asking the app. Without `connections:read` it shows `id` and `verification`.',
+    'The result of verifying. Without `connections:read`: `id` and `verification`.',
   );
   const Restored = definePayload(
     builder,
     types,
     'RestoreAppConnectionPayload',
-    'What was restored. Without `connections:read` it shows `id`, `version` and a new name.',
+    'The result of restoring. Without `connections:read`: `id`, `version` and a new name.',
   );
   const Removed = builder.objectRef<Deleted>('DeleteAppConnectionPayload').implement({
-    description: 'What was deleted.',
+    description: 'The result of a deletion.',
     fields: (t) => ({
       id: t.expose('id', { type: 'UUID', description: 'The id of the connection.' }),
       restorableUntil: t.expose('restorableUntil', {
         type: 'DateTime',
         nullable: true,
-        description: 'Until when it can be restored; null when it is gone for good.',
+        description: 'The time until which it can be restored; null if it was purged.',
       }),
     }),
   });
@@ -51,8 +51,8 @@ export function defineConnectionChanges(
       type: Verified,
       nullable: true,
       description:
-        'Asks the app again whether the credentials work, and keeps the outcome in `verification`. An app that ' +
-        'cannot be asked is an outcome, not an error.',
+        'Verifies the stored credentials with the app and stores the result in `verification`. If the app does not ' +
+        'answer, that is a result and not an error.',
       args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
       resolve: async (_, { id }, context, info) => ({
         appConnection: await verifyConnection(
@@ -66,17 +66,19 @@ export function defineConnectionChanges(
     deleteAppConnection: t.field({
       type: Removed,
       nullable: true,
-      description: 'Hides a connection at once and frees its name; it can be restored for some time.',
+      description:
+        'Deletes a connection: hides it and frees its name. It can be restored for some time, unless `purge` is true.',
       args: {
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
         version: t.arg.int({
-          description: 'The version that you have seen; `VERSION_CONFLICT` if it has changed.',
+          description:
+            'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
         }),
         purge: t.arg.boolean({
           defaultValue: false,
           required: true,
           description:
-            'Really removes it and its secret, with no way back; also one that was deleted before.',
+            'Whether to remove the connection and its secret permanently, also if it was deleted before.',
         }),
         idempotencyKey: t.arg.string({
           description: idempotencyKeyDescription,
@@ -88,11 +90,11 @@ export function defineConnectionChanges(
     restoreAppConnection: t.field({
       type: Restored,
       nullable: true,
-      description: 'Brings a deleted connection back.',
+      description: 'Restores a deleted connection.',
       args: {
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
         name: t.arg.string({
-          description: 'A new name, for when the old one has been taken meanwhile.',
+          description: 'A new name, in case the old one has been taken.',
           validate: { schema: connectionName },
         }),
       },
@@ -126,7 +128,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
   const { name, moving } = app;
   const typeName = typeNameOf(app);
   const CredentialsInput = builder.inputType(`Update${typeName}CredentialsInput`, {
-    description: `What is to change of the credentials for ${name}; what is left out stays.`,
+    description: `The changes of the credentials for ${name}. Absent fields stay as they are.`,
     fields: (t) =>
       Object.fromEntries(
         fieldsOf(app).map(({ name, kind, help, whereToFind }) => [
@@ -136,14 +138,15 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       ),
   });
   const Input = builder.inputRef<UpdateConnection>(`Update${typeName}ConnectionInput`).implement({
-    description: `What is to change of a connection to ${name}: what is left out stays, null clears what may be empty.`,
+    description: `The changes of a connection to ${name}. Absent fields stay as they are; null clears a field.`,
     validate: { schema: updateConnectionRule(app) },
     fields: (t) => ({
       version: t.int({
-        description: 'The version that you have seen; `VERSION_CONFLICT` if it has changed.',
+        description:
+          'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
       }),
       name: t.string({ description: 'A new name.' }),
-      description: t.string({ description: 'A new note for people; null for none.' }),
+      description: t.string({ description: 'A new description for people; null for none.' }),
       credentials: t.field({
         type: CredentialsInput,
         description: `New credentials, which replace the old ones only if ${name} accepts them. A new host needs every secret again.`,
@@ -156,16 +159,16 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
     builder,
     types,
     `Update${typeName}ConnectionPayload`,
-    'What was changed. Without `connections:read` it shows `id`, `version`, and what was sent.',
+    'The result of an update. Without `connections:read`: `id`, `version`, and what was sent.',
   );
   builder.mutationField(`update${typeName}Connection`, (t) =>
     t.field({
       type: Payload,
       nullable: true,
-      description: `Changes a connection to ${name}. New credentials are verified first; a new name asks nothing of ${name}.`,
+      description: `Updates a connection to ${name}. New credentials are verified first; other changes do not call ${name}.`,
       args: {
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
-        input: t.arg({ type: Input, required: true, description: 'What is to change.' }),
+        input: t.arg({ type: Input, required: true, description: 'The changes.' }),
       },
       resolve: async (_, { id, input }, context, info) => {
         const { connections, request } = context;

@@ -12,11 +12,12 @@ export function defineCreateConnection(
   { Connection, MethodEnum, ofApps }: ConnectionTypes,
 ): void {
   const OnUnreachable = builder.enumType('OnUnreachable', {
-    description: 'What to do when nobody can be asked whether the credentials work.',
+    description: 'What to do if the app cannot be asked whether the credentials work.',
     values: {
-      FAIL: { description: 'Keep nothing and say why.' },
+      FAIL: { description: 'Store nothing and return the error.' },
       SAVE_UNVERIFIED: {
-        description: 'Keep the connection with the status UNREACHABLE. Rejected credentials are never kept.',
+        description:
+          'Store the connection with the status UNREACHABLE. Rejected credentials are never stored.',
       },
     },
   });
@@ -24,7 +25,7 @@ export function defineCreateConnection(
   for (const { app, CredentialsInput } of ofApps) {
     const [onlyMethod, anotherMethod] = app.methods;
     const Input = builder.inputRef<CreateConnection>(`Create${typeNameOf(app)}ConnectionInput`).implement({
-      description: `A connection to ${app.name} to be made.`,
+      description: `The connection to ${app.name} to create.`,
       validate: { schema: createConnectionRule(app) },
       fields: (t) => ({
         name: t.string({
@@ -33,27 +34,27 @@ export function defineCreateConnection(
             'The name: lower-case letters, digits and single hyphens between them, at most 64. ' +
             'Unique in its project, or among the connections without a project.',
         }),
-        description: t.string({ description: 'A note for people, at most 256 characters.' }),
+        description: t.string({ description: 'A description for people, at most 256 characters.' }),
         projectId: t.field({
           type: 'UUID',
-          description: "The project; leave it out for a connection of the organisation's own.",
+          description: 'The id of the project. Absent: a connection of the organisation itself.',
         }),
         method: t.field({
           type: MethodEnum,
           required: true,
-          description: 'How the app lets us in.',
+          description: 'The method of authentication to the app.',
           ...(!anotherMethod && { defaultValue: onlyMethod?.id }),
         }),
         credentials: t.field({
           type: CredentialsInput,
           required: true,
-          description: `What ${app.name} needs to let us in. The secret part is sealed and never comes back.`,
+          description: `The credentials for ${app.name}. The secret part is encrypted and never returned.`,
         }),
         onUnreachable: t.field({
           type: OnUnreachable,
           required: true,
           defaultValue: 'FAIL',
-          description: `What to do when ${app.name} cannot be asked.`,
+          description: `What to do if ${app.name} cannot be asked.`,
         }),
         idempotencyKey: t.string({ description: idempotencyKeyDescription }),
       }),
@@ -61,7 +62,7 @@ export function defineCreateConnection(
     const Payload = builder
       .objectRef<{ appConnection: AppConnection }>(`Create${typeNameOf(app)}ConnectionPayload`)
       .implement({
-        description: 'What was made.',
+        description: 'The result of a creation.',
         fields: (t) => ({
           appConnection: t.expose('appConnection', { type: Connection, description: 'The new connection.' }),
         }),
@@ -70,8 +71,8 @@ export function defineCreateConnection(
       t.field({
         type: Payload,
         nullable: true,
-        description: `Asks ${app.name} whether the credentials work, seals them and keeps the connection.`,
-        args: { input: t.arg({ type: Input, required: true, description: 'The connection to be made.' }) },
+        description: `Creates a connection, after verifying the credentials with ${app.name}.`,
+        args: { input: t.arg({ type: Input, required: true, description: 'The connection to create.' }) },
         resolve: async (_, { input }, context) => {
           const { connections, request } = context;
           const appConnection = await createConnection(

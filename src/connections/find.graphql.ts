@@ -17,33 +17,33 @@ export function defineConnectionFinding(builder: Builder, types: ConnectionTypes
     t.field({
       type: Page,
       description:
-        'Connections, a page at a time: forward with `first` and `after`, or backward with `last` and `before`. ' +
-        'Both ways at once is `BAD_USER_INPUT`.',
+        'A page of connections: forward with `first` and `after`, or backward with `last` and `before`. Both at once is ' +
+        '`BAD_USER_INPUT`.',
       args: {
         projectId: t.arg({
           type: 'UUID',
           description:
-            'Only those of this project; null for only those without a project; absent for all of the organisation.',
+            'Connections of this project; null: connections without a project. Absent: all of the organisation.',
         }),
-        app: t.arg({ type: AppEnum, description: 'Only those to this app, as `filter.app`.' }),
-        filter: t.arg({ type: Filter, description: 'Only those that are like this.' }),
+        app: t.arg({ type: AppEnum, description: 'Connections to this app, like `filter.app`.' }),
+        filter: t.arg({ type: Filter, description: 'Conditions for connections.' }),
         orderBy: t.arg({
           type: Order,
           defaultValue: { field: 'name', direction: 'asc' },
-          description: 'The order of the list, the same on every page and whichever way it is read.',
+          description: 'The order of the list, the same on every page and in both directions.',
         }),
         first: t.arg.int({
-          description:
-            'How many to give from the start, or after `after`: 1 to 100. 20 if neither way is given.',
+          description: 'The number of connections from the start, or after `after`: 1 to 100. Default: 20.',
         }),
         after: t.arg.string({
-          description: '`endCursor` of the page before, to read on; with the same `orderBy`.',
+          description: '`endCursor` of the previous page, with the same `orderBy`.',
         }),
         last: t.arg.int({
-          description: 'How many to give from the end, or before `before`, instead of `first`: 1 to 100.',
+          description:
+            'The number of connections from the end, or before `before`: 1 to 100. Excludes `first`.',
         }),
         before: t.arg.string({
-          description: '`startCursor` of the page after, to read backward; with the same `orderBy`.',
+          description: '`startCursor` of the following page, to read backward, with the same `orderBy`.',
         }),
       },
       validate: { schema: listRule },
@@ -57,57 +57,57 @@ export function defineConnectionFinding(builder: Builder, types: ConnectionTypes
 
 function defineFilter(builder: Builder, { AppEnum, MethodEnum, Status }: ConnectionTypes) {
   return builder.inputRef<ConnectionFilter>('AppConnectionFilter').implement({
-    description: 'What connections have to be like, in everything that is given; null is as good as absent.',
+    description: 'Conditions for connections. All must hold. Null is the same as absent.',
     fields: (t) => ({
-      app: t.field({ type: AppEnum, description: 'The product.' }),
-      method: t.field({ type: MethodEnum, description: 'How the app lets us in.' }),
+      app: t.field({ type: AppEnum, description: 'The app.' }),
+      method: t.field({ type: MethodEnum, description: 'The method of authentication to the app.' }),
       status: t.field({
         type: Status,
-        description: 'What came of the last time the app was asked: `verification.status`.',
+        description: 'The result of the last verification: `verification.status`.',
       }),
       namePrefix: t.string({
-        description: 'What the name starts with. Every character stands for itself, in upper or lower case.',
+        description: 'The start of the name. There are no wildcards; case is ignored.',
       }),
       nameContains: t.string({
-        description:
-          'What is somewhere in the name. Every character stands for itself, in upper or lower case.',
+        description: 'A part of the name. There are no wildcards; case is ignored.',
       }),
-      createdFrom: t.field({ type: 'DateTime', description: 'Made at this moment or later.' }),
-      createdTo: t.field({ type: 'DateTime', description: 'Made before this moment.' }),
-      updatedFrom: t.field({ type: 'DateTime', description: 'Last changed at this moment or later.' }),
-      updatedTo: t.field({ type: 'DateTime', description: 'Last changed before this moment.' }),
+      createdFrom: t.field({ type: 'DateTime', description: 'Created at this time or later.' }),
+      createdTo: t.field({ type: 'DateTime', description: 'Created before this time.' }),
+      updatedFrom: t.field({ type: 'DateTime', description: 'Last changed at this time or later.' }),
+      updatedTo: t.field({ type: 'DateTime', description: 'Last changed before this time.' }),
     }),
   });
 }
 
 function defineOrder(builder: Builder) {
   const Field = builder.enumType('AppConnectionOrderField', {
-    description: 'What connections can be in order of. Those that are equal in it are in order of their ids.',
+    description: 'The fields by which connections can be sorted. Equal values are sorted by id.',
     values: {
-      NAME: { value: 'name', description: 'The name, by the codes of its characters: `a-1`, `a1`, `aa`.' },
-      CREATED_AT: { value: 'createdAt', description: 'When it was made.' },
+      NAME: { value: 'name', description: 'The name, by character codes: `a-1`, `a1`, `aa`.' },
+      CREATED_AT: { value: 'createdAt', description: 'The time of creation.' },
       UPDATED_AT: {
         value: 'updatedAt',
-        description: 'When it was last changed. What is changed while you page moves to its new place.',
+        description:
+          'The time of the last change. A connection that is changed while you page moves to its new position.',
       },
     } as const,
   });
   const Direction = builder.enumType('OrderDirection', {
-    description: 'Which way round an order is.',
+    description: 'The direction of an order.',
     values: {
-      ASC: { value: 'asc', description: 'From a to z, and from the earliest to the latest.' },
-      DESC: { value: 'desc', description: 'From z to a, and from the latest to the earliest.' },
+      ASC: { value: 'asc', description: 'Ascending: from a to z, and from the earliest to the latest.' },
+      DESC: { value: 'desc', description: 'Descending: from z to a, and from the latest to the earliest.' },
     } as const,
   });
   return builder.inputRef<ConnectionOrder>('AppConnectionOrder').implement({
     description: 'An order of connections.',
     fields: (t) => ({
-      field: t.field({ type: Field, required: true, description: 'What they are in order of.' }),
+      field: t.field({ type: Field, required: true, description: 'The field.' }),
       direction: t.field({
         type: Direction,
         required: true,
         defaultValue: 'asc',
-        description: 'Which way round.',
+        description: 'The direction.',
       }),
     }),
   });
@@ -115,23 +115,23 @@ function defineOrder(builder: Builder) {
 
 function definePage(builder: Builder, { Connection }: ConnectionTypes) {
   const PageInfo = builder.objectRef<ConnectionPage>('PageInfo').implement({
-    description: 'Where a page starts and ends, and whether there is more.',
+    description: 'The start and the end of a page, and whether there are more items.',
     fields: (t) => ({
       hasNextPage: t.boolean({
-        description: 'Whether there are more after this page.',
+        description: 'Whether there are more items after this page.',
         resolve: (page) => page.hasNextPage(),
       }),
       hasPreviousPage: t.boolean({
-        description: 'Whether there are more before this page.',
+        description: 'Whether there are more items before this page.',
         resolve: (page) => page.hasPreviousPage(),
       }),
       startCursor: t.exposeString('startCursor', {
         nullable: true,
-        description: 'Give this as `before` to read backward; null on an empty page.',
+        description: 'Send this as `before` to read backward; null on an empty page.',
       }),
       endCursor: t.exposeString('endCursor', {
         nullable: true,
-        description: 'Give this as `after` to read on; null on an empty page.',
+        description: 'Send this as `after` to read the next page; null on an empty page.',
       }),
     }),
   });
@@ -142,33 +142,32 @@ function definePage(builder: Builder, { Connection }: ConnectionTypes) {
       fields: (t) => ({
         cursor: t.string({
           description:
-            'Give this as `after` to read on from this connection, or as `before` to read backward.',
+            'The position of this connection. Send it as `after` to read forward, or as `before` to read backward.',
           resolve: ({ page, node }) => page.cursorOf(node),
         }),
         node: t.expose('node', { type: Connection, description: 'The connection.' }),
       }),
     });
   return builder.objectRef<ConnectionPage>('AppConnectionPage').implement({
-    description:
-      'Part of a list of connections, with `edges` as in the GraphQL Cursor Connections Specification.',
+    description: 'A page of connections, with `edges` as in the GraphQL Cursor Connections Specification.',
     fields: (t) => ({
       nodes: t.expose('nodes', {
         type: [Connection],
-        description: 'The connections of this page, in the order asked for, whichever way it was read.',
+        description: 'The connections of this page, in the requested order, also when read backward.',
       }),
       edges: t.field({
         type: [Edge],
         description:
-          'The same connections, each with its cursor: for the pagination helpers of Relay, Apollo and urql.',
+          'The connections with their cursors, for the pagination helpers of Relay, Apollo and urql.',
         resolve: (page) => page.nodes.map((node) => ({ page, node })),
       }),
       pageInfo: t.field({
         type: PageInfo,
-        description: 'Where the page starts and ends, and whether there is more.',
+        description: 'The start and the end of the page, and whether there are more items.',
         resolve: (page) => page,
       }),
       totalCount: t.int({
-        description: 'How many there are on all pages. Costs a count, so ask only if you need it.',
+        description: 'The number of connections on all pages. It costs a query of its own.',
         resolve: (page) => page.count(),
       }),
     }),

@@ -40,8 +40,8 @@ const projectId = uuid.nullish().transform((id) => id ?? null);
 
 /** What is said to callers of every idempotency key. */
 export const idempotencyKeyDescription =
-  'A name for this request, such as a random UUID. The same request under the same name is carried out once: repeated ' +
-  'within 24 hours, it gives the first outcome. What was refused may be tried again.';
+  'A key for this request, such as a random UUID. The same request under the same key is carried out once: a retry ' +
+  'within 24 hours returns the first result. A refused request can be sent again.';
 
 /** The name that a caller gives a request, so that repeating it does not do it twice. */
 export const idempotencyKey = boundedText(1_024, {

@@ -8,20 +8,20 @@ export function defineConnectionOptions(builder: Builder, types: ConnectionTypes
   const { AppEnum } = types;
   const Method = defineMethod(builder, types);
   const Option = builder.objectRef<App>('AppConnectionOption').implement({
-    description: 'An app that can be connected.',
+    description: 'An app that connections can be made to.',
     fields: (t) => ({
       app: t.field({ type: AppEnum, description: 'The app.', resolve: ({ id }) => id }),
-      name: t.exposeString('name', { description: 'What people call it.' }),
-      description: t.exposeString('description', { description: 'What it is.' }),
+      name: t.exposeString('name', { description: 'The display name.' }),
+      description: t.exposeString('description', { description: 'A description.' }),
       icon: t.string({
         nullable: true,
         description:
-          'A drawing of it: the path of an SVG of 24 by 24, filled by the even-odd rule. Null if there is none.',
+          'The icon: the path of a 24 by 24 SVG, with the even-odd fill rule. Null if there is none.',
         resolve: ({ icon }) => icon,
       }),
       methods: t.field({
         type: [Method],
-        description: 'The ways in which it lets us in, the preferred one first.',
+        description: 'The methods, the preferred one first.',
         resolve: ({ methods }) => [...methods],
       }),
     }),
@@ -29,7 +29,7 @@ export function defineConnectionOptions(builder: Builder, types: ConnectionTypes
   builder.queryField('appConnectionOptions', (t) =>
     t.field({
       type: [Option],
-      description: 'The apps that can be connected, and what each of them needs. Any valid API key may ask.',
+      description: 'The apps, with their methods and fields. Needs no scope.',
       resolve: (_, __, context) => {
         callerOf(context);
         return [...context.connections.apps];
@@ -41,18 +41,18 @@ export function defineConnectionOptions(builder: Builder, types: ConnectionTypes
 function defineMethod(builder: Builder, { MethodEnum }: ConnectionTypes) {
   const CredentialsField = defineField(builder);
   return builder.objectRef<Method>('AppConnectionMethodOption').implement({
-    description: 'A way in which an app lets us in.',
+    description: 'A method of authentication to an app.',
     fields: (t) => ({
       method: t.field({ type: MethodEnum, description: 'The method.', resolve: ({ id }) => id }),
-      label: t.exposeString('label', { description: 'What a form calls it.' }),
-      description: t.exposeString('description', { description: 'What it is, and what to know about it.' }),
+      label: t.exposeString('label', { description: 'The label.' }),
+      description: t.exposeString('description', { description: 'A description.' }),
       steps: t.stringList({
-        description: 'How to get in the app what has to be filled in, step by step; may be empty.',
+        description: 'The steps by which to get the values in the app. Can be empty.',
         resolve: ({ steps }) => [...(steps ?? [])],
       }),
       fields: t.field({
         type: [CredentialsField],
-        description: 'What has to be filled in, in the order in which a form asks for it.',
+        description: 'The fields, in the order of a form.',
         resolve: ({ fields }) => Object.entries(fields).map(([name, field]) => ({ ...field, name })),
       }),
     }),
@@ -61,28 +61,28 @@ function defineMethod(builder: Builder, { MethodEnum }: ConnectionTypes) {
 
 function defineField(builder: Builder) {
   const Kind = builder.enumType('AppConnectionFieldKind', {
-    description: 'What is typed into a field.',
+    description: 'The type of the value of a field.',
     values: {
       TEXT: { description: 'A line of text.' },
-      URL: { description: 'A web address.' },
-      SECRET: { description: 'A line of text that nobody may look at while it is typed.' },
+      URL: { description: 'A URL.' },
+      SECRET: { description: 'A line of text that is hidden during input.' },
     },
   });
   return builder.objectRef<Field & { name: string }>('AppConnectionField').implement({
-    description: 'One part of the credentials, described so that a form can be drawn for it.',
+    description: 'A field of the credentials, with what a form needs.',
     fields: (t) => ({
       name: t.exposeString('name', { description: "Its name in the app's `…CredentialsInput`." }),
-      label: t.exposeString('label', { description: 'What a form calls it.' }),
-      kind: t.expose('kind', { type: Kind, description: 'What is typed into it.' }),
-      required: t.exposeBoolean('required', { description: 'Whether it has to be filled in.' }),
+      label: t.exposeString('label', { description: 'The label.' }),
+      kind: t.expose('kind', { type: Kind, description: 'The type of the value.' }),
+      required: t.exposeBoolean('required', { description: 'Whether it is required.' }),
       secret: t.boolean({
         description:
-          'Whether it goes in and never comes out; everybody who may read connections sees the rest.',
+          'Whether it is encrypted and never returned. Everyone who may read the connection sees the other fields.',
         resolve: ({ kind }) => kind === 'SECRET',
       }),
-      placeholder: t.exposeString('placeholder', { description: 'What stands in it while it is empty.' }),
-      help: t.exposeString('help', { description: 'What it is, for the person who has to fill it in.' }),
-      whereToFind: t.exposeString('whereToFind', { description: 'Where in the app to find it.' }),
+      placeholder: t.exposeString('placeholder', { description: 'The placeholder.' }),
+      help: t.exposeString('help', { description: 'A help text.' }),
+      whereToFind: t.exposeString('whereToFind', { description: 'Where to find the value in the app.' }),
     }),
   });
 }

@@ -10,14 +10,14 @@ export function defineConnectionQueries(builder: Builder, { Connection }: Connec
     appConnection: t.field({
       type: Connection,
       nullable: true,
-      description: 'A connection by its id; the error `NOT_FOUND` when there is none.',
+      description: 'A connection by its id, or the error `NOT_FOUND`.',
       args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
       resolve: (_, { id }, context) => getConnection(context.connections, callerOf(context), id),
     }),
     appConnectionByName: t.field({
       type: Connection,
       nullable: true,
-      description: 'A connection by its name; the error `NOT_FOUND` when there is none.',
+      description: 'A connection by its name, or the error `NOT_FOUND`.',
       args: {
         name: t.arg.string({
           required: true,
@@ -26,7 +26,7 @@ export function defineConnectionQueries(builder: Builder, { Connection }: Connec
         }),
         projectId: t.arg({
           type: 'UUID',
-          description: 'The project; leave it out for a connection of the organisation itself.',
+          description: 'The id of the project. Absent: a connection of the organisation itself.',
         }),
       },
       resolve: (_, { name, projectId }, context) =>

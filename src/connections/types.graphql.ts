@@ -9,42 +9,50 @@ export type ConnectionTypes = ReturnType<typeof defineConnectionTypes>;
 /** `AppConnection` and all that hangs on it, made from the registry of apps. */
 export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   const AppEnum = builder.enumType('App', {
-    description: 'The third-party products that connections lead to.',
+    description: 'The apps that connections can be made to.',
     values: enumValues(apps),
   });
   const MethodEnum = builder.enumType('AppConnectionMethod', {
-    description: 'The ways in which apps let us in.',
+    description: 'The methods of authentication to apps.',
     values: enumValues(methodsOf(apps)),
   });
   const { Credentials, ofApps } = defineCredentials(builder, apps);
   const { Verification, Status, ErrorCodeEnum } = defineVerification(builder, apps);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
     description:
-      'A connection to a third-party product: where it is, how we are let in, and whether that works.',
+      'A connection to an app: its location, the method of authentication, and whether the credentials work.',
     fields: (t) => ({
-      id: t.expose('id', { type: 'UUID', description: 'The id, which never changes.' }),
+      id: t.expose('id', { type: 'UUID', description: 'The id. It never changes.' }),
       name: t.exposeString('name', {
         description:
           'The name, unique among the connections of one project, or among those without a project.',
       }),
-      description: t.exposeString('description', { nullable: true, description: 'A note for people.' }),
-      app: t.expose('app', { type: AppEnum, description: 'The product.' }),
-      method: t.expose('method', { type: MethodEnum, description: 'How the app lets us in.' }),
-      orgId: t.expose('orgId', { type: 'UUID', description: 'The organisation whose connection this is.' }),
+      description: t.exposeString('description', {
+        nullable: true,
+        description: 'A description for people.',
+      }),
+      app: t.expose('app', { type: AppEnum, description: 'The app.' }),
+      method: t.expose('method', {
+        type: MethodEnum,
+        description: 'The method of authentication to the app.',
+      }),
+      orgId: t.expose('orgId', { type: 'UUID', description: 'The id of the organisation.' }),
       projectId: t.expose('projectId', {
         type: 'UUID',
         nullable: true,
-        description: 'The project whose connection this is; null for one of the organisation itself.',
+        description: 'The id of the project; null for a connection of the organisation itself.',
       }),
-      version: t.exposeInt('version', { description: '1, and one more with every change.' }),
-      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
-      updatedAt: t.expose('updatedAt', { type: 'DateTime', description: 'When it was last changed.' }),
+      version: t.exposeInt('version', {
+        description: 'The version for optimistic locking: 1 at first, plus 1 with each change.',
+      }),
+      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'The time of creation.' }),
+      updatedAt: t.expose('updatedAt', { type: 'DateTime', description: 'The time of the last change.' }),
       isPlatformManagedCredentials: t.exposeBoolean('isPlatformManagedCredentials', {
-        description: 'Whether this server replaces the credentials by itself.',
+        description: 'Whether this server creates and replaces the credentials.',
       }),
       credentialsHash: t.exposeString('credentialsHash', {
         description:
-          'A keyed hash of the credentials, 64 hex digits: equal within an organisation only if the credentials are.',
+          'A keyed hash of the credentials, 64 hex digits. Two connections of an organisation have the same hash only if their credentials are the same.',
       }),
       credentials: t.field({
         type: Credentials,
@@ -53,7 +61,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
       }),
       verification: t.field({
         type: Verification,
-        description: 'What came of asking the app whether the credentials work.',
+        description: 'The result of verifying the credentials with the app.',
         resolve: (connection) => connection,
       }),
     }),
@@ -93,12 +101,12 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
   const typeName = (app: App) => `${typeNameOf(app)}Credentials`;
   const typeNames = new Map(apps.map((app) => [app.id, typeName(app)]));
   const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
-    description: 'The public part of the credentials. The secret part never comes back.',
+    description: 'The public part of the credentials. The secret part is never returned.',
     resolveType: ({ app }) => typeNames.get(app),
     fields: (t) => ({
       instanceUrl: t.string({
         nullable: true,
-        description: 'Where the app lives, for apps of which there are many.',
+        description: 'The URL of the instance, for apps that have many.',
         resolve: (connection) => connection.publicCredentials.instanceUrl,
       }),
     }),
@@ -140,7 +148,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
 /** `…CredentialsInput`: the fields of all methods of an app. */
 function defineCredentialsInput(builder: Builder, app: App) {
   return builder.inputType(`${typeNameOf(app)}CredentialsInput`, {
-    description: `What ${app.name} needs to let us in.`,
+    description: `The credentials for ${app.name}.`,
     fields: (t) =>
       Object.fromEntries(
         fieldsOf(app).map(({ name, kind, required, help, whereToFind }) => [

@@ -15,19 +15,18 @@ export function defineCredentialsValidation(builder: Builder, types: ConnectionT
         type: Payload,
         nullable: true,
         description:
-          `Asks ${app.name} whether credentials work, and keeps nothing, whatever the answer. What ${app.name} says ` +
-          'is the outcome, also when it says no; errors are about the request alone. Needs the scope ' +
-          '`connections:verify`.',
+          `Verifies credentials with ${app.name} without storing anything. If ${app.name} rejects them, that is a result ` +
+          'and not an error. Scope: connections:verify.',
         args: {
           credentials: t.arg({
             type: CredentialsInput,
             required: true,
-            description: 'The credentials, by the same rules as those of a connection to be made.',
+            description: 'The credentials, by the same rules as those of a new connection.',
           }),
           method: t.arg({
             type: types.MethodEnum,
             required: true,
-            description: 'How the app lets us in.',
+            description: 'The method of authentication to the app.',
             ...(!anotherMethod && { defaultValue: onlyMethod?.id }),
           }),
         },
@@ -49,34 +48,34 @@ function definePayload(
 ) {
   const { name, account } = app;
   return builder.objectRef<Diagnosis>(`Validate${typeNameOf(app)}CredentialsPayload`).implement({
-    description: `What came of asking ${name} whether credentials work.`,
+    description: `The result of verifying credentials with ${name}.`,
     fields: (t) => ({
-      status: t.expose('status', { type: Status, description: 'The outcome.' }),
+      status: t.expose('status', { type: Status, description: 'The result.' }),
       code: t.field({
         type: ErrorCodeEnum,
         nullable: true,
-        description: 'What went wrong, for programs; null when nothing did.',
+        description: 'The error code; null if the verification succeeded.',
         resolve: (diagnosis) => failureOf(diagnosis)?.code,
       }),
       message: t.string({
         nullable: true,
-        description: 'What went wrong, for people; null when nothing did.',
+        description: 'A description of the problem; null if the verification succeeded.',
         resolve: (diagnosis) => failureOf(diagnosis)?.message,
       }),
       remedy: t.string({
         nullable: true,
-        description: 'What to do about it; null when nothing went wrong.',
+        description: 'What to do next; null if the verification succeeded.',
         resolve: (diagnosis) => failureOf(diagnosis)?.remedy,
       }),
       retryAt: t.field({
         type: 'DateTime',
         nullable: true,
-        description: 'When asking again makes sense, if that is known.',
+        description: 'The time at which the request can be sent again, if it is known.',
         resolve: (diagnosis) => failureOf(diagnosis)?.retryAt,
       }),
       [requestIdFieldOf(app)]: t.exposeString('upstreamRequestId', {
         nullable: true,
-        description: `The id that ${name} itself gave the request, for the support of ${name}.`,
+        description: `The id of the request at ${name}, for the support of ${name}.`,
       }),
       ...(account &&
         Account && {

@@ -6,49 +6,49 @@ import type { AppConnection } from './app-connection.entity.ts';
 export function defineVerification(builder: Builder, apps: readonly App[]) {
   const ErrorCodeEnum = defineErrorCode(builder);
   const Status = builder.enumType('VerificationStatus', {
-    description: 'What came of asking the app whether the credentials work.',
+    description: 'The result of verifying the credentials with the app.',
     values: {
       VERIFIED: { description: 'The app accepted them.' },
-      REJECTED: { description: 'The app judged them and said no.' },
-      UNREACHABLE: { description: 'Nobody judged them: the app could not be asked.' },
+      REJECTED: { description: 'The app rejected them.' },
+      UNREACHABLE: { description: 'The app could not be asked.' },
     },
   });
   const Verification = builder.objectRef<AppConnection>('ConnectionVerification').implement({
-    description: 'What came of the last time the app was asked.',
+    description: 'The result of the last verification.',
     fields: (t) => ({
       status: t.field({
         type: Status,
-        description: 'The outcome.',
+        description: 'The result.',
         resolve: (connection) => connection.verificationStatus,
       }),
       checkedAt: t.expose('verificationCheckedAt', {
         type: 'DateTime',
         nullable: true,
-        description: 'When the app was asked.',
+        description: 'The time of the verification.',
       }),
       lastVerifiedAt: t.expose('lastVerifiedAt', {
         type: 'DateTime',
         nullable: true,
-        description: 'When the app last accepted the credentials; null if it never has.',
+        description: 'The time at which the app last accepted the credentials; null if it never has.',
       }),
       failingSince: t.expose('failingSince', {
         type: 'DateTime',
         nullable: true,
-        description: 'Since when every check has failed; null while the credentials work.',
+        description: 'The time since which every verification has failed; null while the credentials work.',
       }),
       code: t.field({
         type: ErrorCodeEnum,
         nullable: true,
-        description: 'What went wrong, for programs; null when nothing did.',
+        description: 'The error code; null if the verification succeeded.',
         resolve: (connection) => connection.verificationCode,
       }),
       message: t.exposeString('verificationMessage', {
         nullable: true,
-        description: 'What went wrong, for people; null when nothing did.',
+        description: 'A description of the problem; null if the verification succeeded.',
       }),
       remedy: t.exposeString('verificationRemedy', {
         nullable: true,
-        description: 'What to do about it; null when nothing went wrong.',
+        description: 'What to do next; null if the verification succeeded.',
       }),
       ...Object.fromEntries(
         apps.map((app) => [

@@ -6,45 +6,47 @@ import { type ConnectionChange, watchConnections } from './watch.ts';
 /** Hearing of changes as they happen. */
 export function defineConnectionWatch(builder: Builder, { Connection }: ConnectionTypes): void {
   const Kind = builder.enumType('AppConnectionChangeKind', {
-    description: 'What happened to a connection.',
+    description: 'The kinds of changes of a connection.',
     values: {
-      CREATED: { description: 'It was made.' },
-      UPDATED: { description: 'It was changed.' },
-      VERIFIED: { description: 'The app was asked again; `verification` says what came of it.' },
-      DELETED: { description: 'It was deleted or removed for good.' },
-      RESTORED: { description: 'It was brought back.' },
+      CREATED: { description: 'It was created.' },
+      UPDATED: { description: 'It was updated.' },
+      VERIFIED: { description: 'It was verified; `verification` has the result.' },
+      DELETED: { description: 'It was deleted or purged.' },
+      RESTORED: { description: 'It was restored.' },
     },
   });
   const Change = builder.objectRef<ConnectionChange>('AppConnectionChange').implement({
     description: 'A change of a connection.',
     fields: (t) => ({
       eventId: t.exposeString('eventId', {
-        description: 'Give this as `after` to hear of everything since.',
+        description: 'The position of this event. Send it as `after` to receive all later events.',
       }),
-      kind: t.field({ type: Kind, description: 'What happened.', resolve: ({ kind }) => kind }),
+      kind: t.field({ type: Kind, description: 'The kind of change.', resolve: ({ kind }) => kind }),
       connectionId: t.expose('connectionId', { type: 'UUID', description: 'The connection.' }),
       appConnection: t.expose('appConnection', {
         type: Connection,
         nullable: true,
         description:
-          'The connection as it is now, which may be later than this change; null when it is deleted.',
+          'The connection as it is now, which can be later than this change; null if it is deleted.',
       }),
     }),
   });
-  builder.subscriptionType({ description: 'What can be listened to, over server-sent events.' });
+  builder.subscriptionType({ description: 'The subscriptions, over server-sent events.' });
   builder.subscriptionField('appConnectionChanged', (t) =>
     t.field({
       type: Change,
       description:
-        'Every change from now on, whichever server made it. A client that was cut off gives the last `eventId` it has ' +
-        'seen as `after`, and misses nothing.',
+        'Every change of a connection, whichever server made it. After a disconnect, send the last `eventId` as `after`; no ' +
+        'change is missed.',
       args: {
         projectId: t.arg({
           type: 'UUID',
           description:
-            'Only those of this project; null for only those without a project; absent for all of the organisation.',
+            'Connections of this project; null: connections without a project. Absent: all of the organisation.',
         }),
-        after: t.arg.string({ description: 'The last `eventId` that was seen; absent: from now on.' }),
+        after: t.arg.string({
+          description: 'The last `eventId` that the client received. Absent: from now on.',
+        }),
       },
       subscribe: (_, args, context) => {
         const { connections, assertSignedIn = async () => callerOf(context) } = context;

@@ -27,14 +27,14 @@ export function createBuilder() {
   });
 
   builder.addScalarType('UUID', UuidScalar, {
-    description: 'An id: hexadecimal digits in five groups, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
+    description: 'A UUID, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
   });
   builder.addScalarType('DateTime', DateTimeScalar, {
-    description: 'A moment, in UTC and to the millisecond: 2007-12-03T10:15:30.125Z, as RFC 3339 has it.',
+    description: 'A time in UTC with milliseconds, in the format of RFC 3339: 2007-12-03T10:15:30.125Z.',
   });
   builder.addScalarType('Secret', SecretScalar);
-  builder.queryType({ description: 'What can be read.' });
-  builder.mutationType({ description: 'What can be changed.' });
+  builder.queryType({ description: 'The queries.' });
+  builder.mutationType({ description: 'The changes.' });
   return builder;
 }
 
@@ -51,7 +51,7 @@ export function enumValues(entries: Iterable<{ id: string; description: string }
 /** `enum ErrorCode`, so that clients can generate code that knows every code. */
 export function defineErrorCode(builder: Builder) {
   return builder.enumType('ErrorCode', {
-    description: 'Every value that `extensions.code` of an error can have.',
+    description: 'The values of `extensions.code` of an error.',
     values: Object.fromEntries(
       Object.entries(errorCodes).map(([code, { description }]) => [code, { description }]),
     ) as { [code in keyof typeof errorCodes]: { description: string } },

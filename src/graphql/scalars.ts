@@ -9,8 +9,8 @@ import { Secret } from '../secrets/secret.ts';
 export const SecretScalar = new GraphQLScalarType<Secret, never>({
   name: 'Secret',
   description:
-    'Text that goes in and never comes out: an API token, a password. Send it as a variable rather than as part ' +
-    'of the document, so that it stays out of the histories and logs of your own tools.',
+    'A secret text, such as an API token or a password, that is accepted as input and never returned. Send it as a ' +
+    'variable and not in the document, so that it stays out of the histories and logs of your own tools.',
   serialize() {
     throw new TypeError('A secret cannot be part of an answer.');
   },
