@@ -3,6 +3,7 @@ import { rotateKeys } from '../src/administration/rotation.ts';
 import { RowHistory } from '../src/administration/row-history.ts';
 import { createApps } from '../src/apps/index.ts';
 import { verifyChain } from '../src/audit/chain.ts';
+import { purgeExpired } from '../src/connections/purge.ts';
 import { DataKey } from '../src/secrets/data-key.entity.ts';
 import { parseKeyring } from '../src/secrets/keyring.ts';
 import { Secret } from '../src/secrets/secret.ts';
@@ -101,6 +102,31 @@ test('a whole old row of a connection, an API key that was revoked and a connect
     ].sort(),
   );
   expect(key).toBeDefined();
+});
+
+test('a connection that an editor dated as deleted, so that it was purged, contradicts it, and one that was deleted does not', async () => {
+  const organisation = await server.newOrganisation();
+  const { client } = organisation;
+  const [live, restored, deleted] = [
+    await make(organisation, 'a'),
+    await make(organisation, 'b'),
+    await make(organisation, 'c'),
+  ];
+  for (const id of [restored, deleted]) await client.request(deleteMutation, { id });
+  await client.request(restoreMutation, { id: restored });
+  await sql("update app_connection set deleted_at = now() - interval '31 days' where org_id = ?", [
+    organisation.orgId,
+  ]);
+  await purgeExpired({ database: server.database, vault: server.vault, deletedRetentionDays: 30 });
+  expect((await contradictions(organisation)).sort()).toEqual(
+    [live, restored]
+      .map(
+        (id) =>
+          `app_connection {"id":"${id}"}: purged when its time had come, though the audit trail tells of no deletion`,
+      )
+      .sort(),
+  );
+  expect(await sql('select id from app_connection where id = ?', [deleted])).toEqual([]);
 });
 
 test('a data key that was put back as it was before another took over contradicts the trail', async () => {

@@ -14,22 +14,37 @@ const changes: readonly string[] = ['UPDATE_CONNECTION', 'DELETE_CONNECTION', 'R
 export class RowHistory {
   readonly #versions = new Map<string, number>();
   readonly #revoked = new Set<string>();
+  readonly #deleted = new Set<string>();
+  readonly #purgedUndeleted = new Set<string>();
   #replacedSealKeys = 0;
   #lastSeq = 0;
 
   /** Takes the events of the trail, in their order. */
-  add({ seq, action, outcome, connectionId, apiKeyId, fields }: AuditEvent): void {
+  add(event: AuditEvent): void {
+    const { seq, action, outcome, connectionId, apiKeyId, fields } = event;
     this.#lastSeq = seq;
     if (outcome !== 'OK') return;
     if (action === 'ROTATE_KEYS' && fields.includes('sealKey')) this.#replacedSealKeys += 1;
     if (apiKeyId && action === 'REVOKE_API_KEY') this.#revoked.add(apiKeyId);
-    if (!connectionId) return;
+    if (connectionId) this.#addToConnection(connectionId, event);
+  }
+
+  #addToConnection(connectionId: string, { action, fields, keyId, subject }: AuditEvent): void {
     const version = this.#versions.get(connectionId);
     if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, 1);
-    else if (action === 'PURGE_CONNECTION') this.#versions.delete(connectionId);
-    else if (version !== undefined && changes.includes(action) && fields.length > 0) {
+    else if (action === 'PURGE_CONNECTION') {
+      // The clean-up goes by the time of the deletion, which an editor can write; callers may purge what is not deleted.
+      const isByCleanUp = keyId === null && subject === null;
+      if (isByCleanUp && version !== undefined && !this.#deleted.has(connectionId)) {
+        this.#purgedUndeleted.add(connectionId);
+      }
+      this.#versions.delete(connectionId);
+    } else if (version !== undefined && changes.includes(action) && fields.length > 0) {
       this.#versions.set(connectionId, version + 1);
     }
+    if (action === 'DELETE_CONNECTION') this.#deleted.add(connectionId);
+    else if (action === 'RESTORE_CONNECTION' || action === 'PURGE_CONNECTION')
+      this.#deleted.delete(connectionId);
   }
 
   /** The rows that are older than the trail tells, each as one line. What is changed meanwhile is none of them. */
@@ -45,6 +60,9 @@ export class RowHistory {
       .count(DataKey, { orgId, purpose: 'SEAL', retiredAt: { $ne: null } });
     if (retired < this.#replacedSealKeys) {
       yield `data_key of organisation ${orgId}: ${retired} retired keys, though the audit trail tells of ${this.#replacedSealKeys}`;
+    }
+    for (const id of this.#purgedUndeleted) {
+      yield `app_connection {"id":"${id}"}: purged when its time had come, though the audit trail tells of no deletion`;
     }
     for (const ids of inBatches([...this.#versions.keys()])) {
       const em = database.fork(orgId);
