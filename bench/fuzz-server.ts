@@ -1,4 +1,4 @@
-/** The server that `bench/fuzz.ts` sends its requests to: as in development, but no host is to be found. */
+/** The server that `bench/fuzz.ts` sends its requests to: as in development, but no host is to be found but hostile ones. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { firstOrganisation } from '../src/access/organisations.ts';
 import { makeOrganisation } from '../src/administration/organisations.ts';
@@ -6,7 +6,7 @@ import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 import { createServer } from '../src/server.ts';
 import { openStores } from '../src/stores.ts';
-import { nowhere } from '../test/testkit/fuzz/ground.ts';
+import { hostileHosts } from '../test/testkit/fuzz/hostile-hosts.ts';
 
 const config = readConfig();
 const log = createLog('info');
@@ -17,7 +17,12 @@ if (!bootstrapApiKey) throw new Error('BOOTSTRAP_API_KEY is needed');
 await database
   .forkAcross()
   .transactional((em) => makeOrganisation(em, { database, vault }, firstOrganisation(bootstrapApiKey)));
-const server = await createServer(config, { database, vault, log, outbound: { lookup: nowhere } });
+const server = await createServer(config, {
+  database,
+  vault,
+  log,
+  outbound: { lookup: hostileHosts, timeoutMs: 1_000 },
+});
 process.send?.(server.url);
 // For the search for the slowest request: what the thread has worked, and how long the event loop was blocked at most.
 const delay = monitorEventLoopDelay({ resolution: 1 });

@@ -1,7 +1,8 @@
 /**
  * Malformed and hostile requests from a seeded generator: `npm run fuzz -- [--seed N] [--requests 50000] [--only K]`.
  *
- * A server in a process of its own, on an empty database (embedded, or the empty PostgreSQL database of DATABASE_URL),
+ * Instance URLs lead to hosts that misbehave in every way, and documents that are never the same ask for room in caches. A
+ * server in a process of its own, on an empty database (embedded, or the empty PostgreSQL database of DATABASE_URL),
  * is sent the requests; with `--only`, the request of that number alone, and its answer is shown. Exit code 1 when an
  * answer, a log line or a row of the database is as none may be, or when the memory grows without end.
  */
@@ -19,6 +20,7 @@ import { createSchema } from '../src/graphql/schema.ts';
 import { createLog } from '../src/log.ts';
 import { openStores } from '../src/stores.ts';
 import { prepareGround } from '../test/testkit/fuzz/ground.ts';
+import { startHostileHosts } from '../test/testkit/fuzz/hostile-hosts.ts';
 import { hostileRequest } from '../test/testkit/fuzz/requests.ts';
 import { fuzz, isIn } from '../test/testkit/fuzz/run.ts';
 import { createOver, restClient } from '../test/testkit/rest.ts';
@@ -38,7 +40,12 @@ const parts = 10;
 const apiKey = 'fuzz-key-fuzz-key-fuzz-key-fuzz-key-fuzz';
 
 const folder = mkdtempSync(join(tmpdir(), 'app-connections-fuzz-'));
-const environment = { ...process.env, DATA_DIR: folder, PORT: '0', BOOTSTRAP_API_KEY: apiKey };
+const hosts = await startHostileHosts();
+const environment = {
+  ...process.env,
+  ...{ DATA_DIR: folder, PORT: '0', BOOTSTRAP_API_KEY: apiKey },
+  TRUSTED_INSTANCE_HOSTS: [...hosts.hostPorts].join(','),
+};
 const child = fork(new URL('./fuzz-server.ts', import.meta.url), {
   env: environment,
   stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -53,7 +60,7 @@ child.once('exit', (code, signal) => {
 });
 let isOver = false;
 const [url] = (await once(child, 'message')) as [string];
-const ground = await prepareGround(url, apiKey, firstProjectId);
+const ground = await prepareGround(url, apiKey, firstProjectId, hosts.origins);
 const schema = createSchema(createApps({ trustedHosts: new Set() }));
 const wrong: string[] = [];
 const statuses: Record<string, number> = {};
@@ -88,6 +95,7 @@ if ((await rest('GET', `/api/v1/app-connections/okta/${id}`)).status !== 200)
 isOver = true;
 child.kill('SIGTERM');
 await once(child, 'exit');
+await hosts.close();
 
 if (isIn(ground.planted, log)) wrong.push('the planted token is in the log');
 const faults = log.split('\n').filter((line) => line.includes('unexpected error'));

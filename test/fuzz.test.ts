@@ -1,22 +1,31 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { createSchema } from '../src/graphql/schema.ts';
-import { nowhere, prepareGround } from './testkit/fuzz/ground.ts';
+import { prepareGround } from './testkit/fuzz/ground.ts';
+import { type HostileHosts, hostileHosts, startHostileHosts } from './testkit/fuzz/hostile-hosts.ts';
 import { fuzz, isIn, wrongWith } from './testkit/fuzz/run.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
+let hosts: HostileHosts;
 let server: TestServer;
 beforeAll(async () => {
-  server = await startTestServer({ outbound: { lookup: nowhere } });
+  hosts = await startHostileHosts();
+  server = await startTestServer({
+    config: { trustedInstanceHosts: hosts.hostPorts },
+    outbound: { lookup: hostileHosts, timeoutMs: 300 },
+  });
 });
-afterAll(() => server.close());
+afterAll(async () => {
+  await server.close();
+  await hosts.close();
+});
 
 test('2,000 hostile requests bring to light neither a fault nor a secret, and do no harm', async () => {
   const { apiKey, projectId } = await server.newOrganisation();
-  const ground = await prepareGround(server.url, apiKey, projectId);
+  const ground = await prepareGround(server.url, apiKey, projectId, hosts.origins);
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const { violations, codes, statuses } = await fuzz({
     ...{ url: server.url, ground, schema },
@@ -30,10 +39,14 @@ test('2,000 hostile requests bring to light neither a fault nor a secret, and do
     'NOT_FOUND',
     'HOST_NOT_ALLOWED',
     'CREDENTIALS_REJECTED',
+    'NOT_AN_OKTA_ORG',
+    'UPSTREAM_UNREACHABLE',
+    'UPSTREAM_RATE_LIMITED',
   ]) {
     expect([code, codes[code] ?? 0]).toEqual([code, expect.toSatisfy((count) => count > 0)]);
   }
   expect(statuses['200']).toBeGreaterThan(300);
+  expect(hosts.asked().size).toBeGreaterThan(20);
   const { body } = await restClient(server.url, apiKey)('GET', '/api/v1/app-connections?limit=100');
   expect(body).toMatchObject({ appConnections: expect.any(Array) });
 
@@ -45,8 +58,46 @@ test('2,000 hostile requests bring to light neither a fault nor a secret, and do
   expect(server.logs()).not.toContain('unexpected error');
 });
 
+test('however a host behaves that is given a token, it causes no fault, and the token is nowhere', async () => {
+  const { apiKey, projectId } = await server.newOrganisation();
+  const ground = await prepareGround(server.url, apiKey, projectId, hosts.origins);
+  const rest = restClient(server.url, apiKey);
+  const connections = '/api/v1/app-connections/okta';
+  const behaves = async (instanceUrl: string, index: number) => {
+    const credentials = { instanceUrl, apiToken: ground.planted };
+    const kept = {
+      name: `behaves-${index}`,
+      method: 'api-token',
+      onUnreachable: 'SAVE_UNVERIFIED',
+      credentials,
+    };
+    const answers = [
+      await rest('POST', `${connections}/validate`, { credentials }),
+      await rest('POST', connections, kept),
+      await rest('GET', `${connections}/connection-name/behaves-${index}`),
+    ];
+    return answers.map(({ status, body }) => {
+      const answer = `HTTP/1.1 ${status} Any\r\n\r\n${JSON.stringify(body)}`;
+      return [instanceUrl, wrongWith(answer, ground)];
+    });
+  };
+  const found = await Promise.all(hosts.origins.map(behaves));
+  expect(found.flat().filter(([, wrong]) => wrong)).toEqual([]);
+  expect(hosts.asked()).toEqual(new Set(hosts.behaviours));
+  expect(isIn(ground.planted, await server.dump())).toBe(false);
+  expect(isIn(ground.planted, server.logs())).toBe(false);
+  expect(server.logs()).not.toContain('unexpected error');
+});
+
 test('a fault, a stack, SQL, a path or a secret in an answer would be seen', () => {
-  const ground = { apiKey: '', projectId: '', ids: [], names: [], planted: '00planted-planted-planted' };
+  const ground = {
+    apiKey: '',
+    projectId: '',
+    ids: [],
+    names: [],
+    hosts: [],
+    planted: '00planted-planted-planted',
+  };
   const answer = (status: number, body: string) => `HTTP/1.1 ${status} Any\r\nx: y\r\n\r\n${body}`;
   expect(wrongWith(answer(200, '{}'), ground)).toBeUndefined();
   expect(wrongWith(answer(503, '{"code":"UPSTREAM_UNREACHABLE"}'), ground)).toBeUndefined();
@@ -60,6 +111,8 @@ test('a fault, a stack, SQL, a path or a secret in an answer would be seen', () 
     answer(200, ground.planted),
     answer(200, Buffer.from(`x${ground.planted}`).toString('base64')),
     answer(200, Buffer.from(ground.planted).toString('hex')),
+    answer(200, [...ground.planted].reverse().join('')),
+    answer(200, Buffer.from(ground.planted).toString('hex').replaceAll(/../g, '%$&')),
   ]) {
     expect([wrong, wrongWith(wrong, ground)]).toEqual([wrong, expect.any(String)]);
   }

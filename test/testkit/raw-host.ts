@@ -14,8 +14,16 @@ export interface RawHost {
   close(): Promise<void>;
 }
 
+/** A piece that resets the connection. */
+export const reset = Symbol('reset');
+
+/** A piece that ends the answer and the connection. */
+export const hangUp = Symbol('hang up');
+
+type Piece = string | Buffer | typeof reset | typeof hangUp;
+
 /** What comes in answer to a request, in the pieces in which it is written. */
-export type Pieces = () => Iterable<string | Buffer>;
+export type Pieces = (request: Buffer) => Iterable<Piece>;
 
 /** Starts one; it takes a request to be whole when its first bytes are there. */
 export async function startRawHost(pieces: Pieces, keys?: KeyPair): Promise<RawHost> {
@@ -25,9 +33,9 @@ export async function startRawHost(pieces: Pieces, keys?: KeyPair): Promise<RawH
     sockets.add(socket);
     socket.on('error', () => undefined);
     socket.once('close', () => sockets.delete(socket));
-    socket.once('data', () => {
+    socket.once('data', (request: Buffer) => {
       socket.once('close', () => gone.resolve());
-      pour(socket, pieces());
+      pour(socket, pieces(request));
     });
   };
   const server = keys ? tls.createServer({ cert: keys.cert, key: keys.key }, serve) : net.createServer(serve);
@@ -50,9 +58,11 @@ export async function startRawHost(pieces: Pieces, keys?: KeyPair): Promise<RawH
 }
 
 /** Writes as fast as the other side takes it, and leaves the connection open. */
-async function pour(socket: Socket, pieces: Iterable<string | Buffer>): Promise<void> {
+async function pour(socket: Socket, pieces: Iterable<Piece>): Promise<void> {
   for (const piece of pieces) {
     if (socket.destroyed) return;
+    if (piece === reset) return void socket.resetAndDestroy();
+    if (piece === hangUp) return void socket.end();
     if (!socket.write(piece)) {
       await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => undefined);
     }

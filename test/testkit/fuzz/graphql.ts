@@ -107,7 +107,7 @@ function someValue(
         ? new Date(random.below(2 ** 31) * 1_000).toISOString()
         : text(random, ground);
     default:
-      if (place.name === 'instanceUrl') return url(random);
+      if (place.name === 'instanceUrl') return url(random, ground);
       if (place.name === 'name' && random.isTrue(0.8)) return `fuzz-${random.below(1_000)}`;
       return text(random, ground);
   }

@@ -9,7 +9,12 @@ export const nowhere: Lookup = async () => {
 };
 
 /** Makes a few connections, and gives all that hostile requests are made with. */
-export async function prepareGround(url: string, apiKey: string, projectId: string): Promise<Ground> {
+export async function prepareGround(
+  url: string,
+  apiKey: string,
+  projectId: string,
+  hosts: readonly string[] = [],
+): Promise<Ground> {
   const rest = restClient(url, apiKey);
   const names = ['ground-one', 'ground-two', 'ground-three'];
   const ids = [randomUUID(), projectId];
@@ -23,6 +28,7 @@ export async function prepareGround(url: string, apiKey: string, projectId: stri
     projectId,
     ids: [...new Set(ids)],
     names,
+    hosts,
     planted: '00planted7Hk2mQx9fV4tLw8sRz3bN6cJ1dYpA5gE0uTi',
   };
 }

@@ -1,17 +1,9 @@
-import { gzipSync } from 'node:zlib';
+import { createHash } from 'node:crypto';
 import type { GraphQLSchema } from 'graphql';
 import { graphqlBody } from './graphql.ts';
+import { encode, type HostileRequest, http } from './http.ts';
 import { Random } from './random.ts';
-import { type Ground, json, spoil, text, token, url } from './values.ts';
-
-/** A request, byte for byte. */
-export interface HostileRequest {
-  /** What it was made as. */
-  kind: string;
-  bytes: Buffer;
-  /** Whether it has an end, so that there is an answer to wait for; else it is cut off where it ends. */
-  isWhole: boolean;
-}
+import { type Ground, json, text, token, url } from './values.ts';
 
 /** The request of this number under this seed, always the same one. */
 export function hostileRequest(
@@ -21,10 +13,11 @@ export function hostileRequest(
   schema: GraphQLSchema,
 ): HostileRequest {
   const random = new Random(Math.imul(seed, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b));
-  const kind = random.below(20);
+  const kind = random.below(22);
   if (kind < 11) return graphql(random, ground, schema);
   if (kind < 18) return rest(random, ground);
-  return raw(random, ground);
+  if (kind < 20) return raw(random, ground);
+  return kind < 21 ? askHostileHost(random, ground) : fillCaches(random, ground);
 }
 
 function graphql(random: Random, ground: Ground, schema: GraphQLSchema): HostileRequest {
@@ -36,6 +29,45 @@ function graphql(random: Random, ground: Ground, schema: GraphQLSchema): Hostile
     return { kind: 'GraphQL over GET', ...http(random, ground, 'GET', `/graphql?${query}`) };
   }
   return { kind: 'GraphQL', ...http(random, ground, 'POST', '/graphql', encode(random, ground, body)) };
+}
+
+/** Has a host asked that answers badly; what it says is kept now and then. */
+function askHostileHost(random: Random, ground: Ground): HostileRequest {
+  const instanceUrl = ground.hosts.length > 0 ? random.pick(ground.hosts) : url(random, ground);
+  const credentials = { instanceUrl, apiToken: ground.planted };
+  const body = random.isTrue(0.6)
+    ? { credentials }
+    : {
+        name: `hostile-${random.below(1_000)}`,
+        method: 'api-token',
+        credentials,
+        onUnreachable: 'SAVE_UNVERIFIED',
+      };
+  const path = 'name' in body ? `${root}/okta` : `${root}/okta/validate`;
+  return { kind: 'hostile host', ...http(random, ground, 'POST', path, Buffer.from(JSON.stringify(body))) };
+}
+
+/** What is good but never the same: it finds nothing in a cache, and leaves there what it may. */
+function fillCaches(random: Random, ground: Ground): HostileRequest {
+  const kind = 'cache';
+  const id = () => random.below(2 ** 32).toString(36);
+  const comment = `#${id()}${' '.repeat(random.below(8_000))}`;
+  const fields = Array.from({ length: 1 + random.below(12) }, () => `f${id()}: __typename`).join(' ');
+  const query = `query Q${id()} { ${fields} ${random.isTrue(0.5) ? 'viewer { scopes }' : ''} } ${comment}`;
+  const sha256Hash = createHash('sha256').update(query).digest('hex');
+  const persisted = random.isTrue(0.4) && { extensions: { persistedQuery: { version: 1, sha256Hash } } };
+  const unknown = {
+    ...ground,
+    apiKey: random.isTrue(0.2) ? `unknown-${id().padEnd(40, 'x')}` : ground.apiKey,
+  };
+  if (random.isTrue(0.3)) {
+    return {
+      kind,
+      ...http(random, unknown, 'GET', `/graphql?query=${encodeURIComponent(query.slice(0, 4_000))}`),
+    };
+  }
+  const body = Buffer.from(JSON.stringify({ query, variables: { [id()]: 1 }, ...persisted }));
+  return { kind, ...http(random, unknown, 'POST', '/graphql', body) };
 }
 
 function asText(value: unknown): string {
@@ -103,7 +135,7 @@ function restBody(random: Random, ground: Ground): unknown {
   const body: Record<string, unknown> = {
     name: random.isTrue(0.8) ? `fuzz-${random.below(1_000)}` : json(random, ground, 1),
     method: random.isTrue(0.9) ? 'api-token' : json(random, ground, 1),
-    credentials: { instanceUrl: url(random), apiToken: token(random, ground) },
+    credentials: { instanceUrl: url(random, ground), apiToken: token(random, ground) },
   };
   if (random.isTrue(0.3))
     body.description = random.isTrue(0.7) ? text(random, ground) : json(random, ground, 1);
@@ -119,91 +151,6 @@ function restBody(random: Random, ground: Ground): unknown {
   if (random.isTrue(0.1)) body.onUnreachable = random.pick(['SAVE_UNVERIFIED', 'FAIL', 'x', null]);
   if (random.isTrue(0.1)) body[random.pick(['__proto__', 'constructor', ground.planted])] = ground.planted;
   return Object.fromEntries(Object.entries(body).filter(() => random.isTrue(0.95)));
-}
-
-/** A body as bytes: JSON mostly, spoilt now and then, of other encodings rarely. */
-function encode(random: Random, ground: Ground, value: unknown): Buffer {
-  const written = JSON.stringify(value);
-  if (random.isTrue(0.1)) return Buffer.from(spoil(random, ground, written));
-  if (random.isTrue(0.03))
-    return Buffer.concat([Buffer.from(written.slice(0, random.below(written.length))), random.bytes(40)]);
-  if (random.isTrue(0.02)) return Buffer.from(written, random.pick(['utf16le', 'latin1']));
-  if (random.isTrue(0.01)) return gzipSync(written);
-  if (random.isTrue(0.005)) return Buffer.from(written + ' '.repeat(150_000));
-  return Buffer.from(written);
-}
-
-function http(
-  random: Random,
-  ground: Ground,
-  method: string,
-  path: string,
-  body?: Buffer,
-): Omit<HostileRequest, 'kind'> {
-  const { apiKey, planted } = ground;
-  const isWhole = random.isTrue(0.98);
-  const authorization = random.isTrue(0.85)
-    ? `Bearer ${apiKey}`
-    : random.pick([
-        `Bearer ${planted}`,
-        planted,
-        `Basic ${Buffer.from(planted).toString('base64')}`,
-        `Bearer ${apiKey}x`,
-        'Bearer',
-        '',
-        `Bearer eyJhbGciOiJub25lIn0.${planted}.`,
-      ]);
-  const headers: [string, string][] = [
-    ['Host', '127.0.0.1'],
-    ['Connection', 'close'],
-    ['Authorization', authorization],
-  ];
-  if (body) {
-    headers.push([
-      'Content-Type',
-      random.isTrue(0.93)
-        ? 'application/json'
-        : random.pick([
-            'text/plain',
-            'application/x-www-form-urlencoded',
-            'multipart/form-data; boundary=x',
-            'application/json; charset=utf-7',
-            'application/graphql',
-            '',
-          ]),
-    ]);
-    headers.push(['Content-Length', `${isWhole ? body.length : random.below(2 * body.length + 2)}`]);
-  }
-  if (random.isTrue(0.2)) {
-    headers.push([
-      'Accept',
-      random.pick([
-        '*/*',
-        'application/json',
-        'text/event-stream',
-        'text/html',
-        'application/graphql-response+json',
-        'multipart/mixed',
-        'image/*',
-        ',;q=x',
-      ]),
-    ]);
-  }
-  if (random.isTrue(0.1))
-    headers.push(['Idempotency-Key', random.pick(['one', 'two', 'a b', 'é', 'x'.repeat(200), planted])]);
-  if (random.isTrue(0.05))
-    headers.push(['X-Forwarded-For', random.pick(['127.0.0.1', '::1', '", "', planted])]);
-  if (random.isTrue(0.05))
-    headers.push(['Cookie', planted], ['Origin', random.pick(['null', 'https://evil.example', planted])]);
-  if (random.isTrue(0.02)) headers.push(['Content-Encoding', random.pick(['gzip', 'br', 'identity', 'x'])]);
-  if (random.isTrue(0.01)) headers.push(['X-Large', 'x'.repeat(20_000)]);
-  const head = [
-    `${method} ${path} HTTP/1.1`,
-    ...headers.map(([name, value]) => `${name}: ${value}`),
-    '',
-    '',
-  ].join('\r\n');
-  return { isWhole, bytes: Buffer.concat([Buffer.from(head, 'latin1'), ...(body ? [body] : [])]) };
 }
 
 /** What is hardly HTTP. */

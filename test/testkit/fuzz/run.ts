@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import type { GraphQLSchema } from 'graphql';
-import { type HostileRequest, hostileRequest } from './requests.ts';
+import type { HostileRequest } from './http.ts';
+import { hostileRequest } from './requests.ts';
 import type { Ground } from './values.ts';
 
 /** Which requests to send, and where. */
@@ -77,7 +78,7 @@ export function wrongWith(answer: string, { planted }: Ground): string | undefin
   return Object.entries(forbidden).find(([, pattern]) => pattern.test(answer))?.[0];
 }
 
-/** Whether a text has the token in it, as it is or in hexadecimal, URL encoding or base64. */
+/** Whether a text has the token in it, as it is, backwards, or in hexadecimal, percent escapes or base64. */
 export function isIn(token: string, haystack: string): boolean {
   const bytes = Buffer.from(token);
   // Base64 looks different at each of its three alignments; what is looked for is the part that all texts share.
@@ -86,7 +87,12 @@ export function isIn(token: string, haystack: string): boolean {
       .toString('base64')
       .slice(shift === 0 ? 0 : 4, -4),
   );
-  return [token, bytes.toString('hex'), ...aligned].some((form) => haystack.includes(form));
+  const hex = bytes.toString('hex');
+  const escaped = hex.replaceAll(/../g, '%$&');
+  const backwards = [...token].reverse().join('');
+  return [token, backwards, hex, hex.toUpperCase(), escaped, escaped.toUpperCase(), ...aligned].some((form) =>
+    haystack.includes(form),
+  );
 }
 
 /** Sends bytes and gives what comes back, to the end or to where a stream of events begins; undefined if nothing ends. */

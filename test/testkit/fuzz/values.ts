@@ -9,6 +9,8 @@ export interface Ground {
   /** Names of connections and projects. */
   names: readonly string[];
   planted: string;
+  /** Origins of hosts that answer badly. */
+  hosts: readonly string[];
 }
 
 const texts = [
@@ -146,7 +148,8 @@ export function token(random: Random, { planted }: Ground): string {
   ]);
 }
 
-export function url(random: Random): string {
+export function url(random: Random, { hosts }: Ground): string {
+  if (hosts.length > 0 && random.isTrue(0.15)) return random.pick(hosts);
   return random.pick(random.isTrue(0.75) ? urls.slice(0, 3) : urls);
 }
 
