@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { scopes } from './access/caller.ts';
 import type { OidcSettings } from './access/oidc.ts';
+import { type CheckpointReceiver, parseCheckpointReceiver } from './checkpoint-receiver.ts';
 import { type Environment, environment } from './environment.ts';
 import { StartError } from './errors.ts';
 import type { AddressRange } from './http/address.ts';
@@ -53,6 +54,8 @@ export interface Config {
   trustedProxies: readonly AddressRange[];
   /** Absolute; where checkpoints of audit trails go besides the log. */
   auditCheckpointFile: string | undefined;
+  /** Where checkpoints go by HTTP. Absent: nowhere. */
+  auditCheckpointReceiver: CheckpointReceiver | undefined;
   /** How long a deleted connection can be restored. */
   deletedRetentionDays: number;
   logLevel: string;
@@ -111,6 +114,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     auditCheckpointFile:
       data.AUDIT_CHECKPOINT_FILE ??
       (production ? undefined : resolve(data.DATA_DIR, 'audit-checkpoints.jsonl')),
+    auditCheckpointReceiver: parseCheckpointReceiver(data, production),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
     environmentRisks: findEnvironmentRisks(variables),

@@ -178,4 +178,21 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
       'The file to which this server appends [checkpoints](audit.md#checkpoints) of the audit trails. Each server needs its own.',
     default: '`audit-checkpoints.jsonl` in `DATA_DIR`; in production none, and only the log has them',
   },
+  AUDIT_CHECKPOINT_URL: {
+    group: 'Logging and audit',
+    description:
+      'A URL to which the server also sends [checkpoints](audit.md#checkpoints), by `POST`, as lines of JSON. In production it has to be https.',
+    example: 'https://audit.example/checkpoints',
+    default: 'none',
+  },
+  AUDIT_CHECKPOINT_TOKEN: {
+    group: 'Logging and audit',
+    description: 'The bearer token that the server sends to `AUDIT_CHECKPOINT_URL`.',
+    default: 'none',
+  },
+  AUDIT_CHECKPOINT_TOKEN_FILE: {
+    group: 'Logging and audit',
+    description: 'A file that holds that token instead. The server reads it each time it sends checkpoints.',
+    default: 'none',
+  },
 };

@@ -17,6 +17,9 @@ const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
 /** What an API key looks like that can be given by hand: it goes into a header and into a page. */
 export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
 
+/** What can follow `Bearer` in a header. */
+export const bearerToken = /^[\x21-\x7e]{1,8192}$/;
+
 /** The variables, and the rule of each. What rules say repeats no value. */
 export const environment = z.object({
   NODE_ENV: z
@@ -137,6 +140,21 @@ export const environment = z.object({
       error: 'must be addresses or networks: 10.0.0.7,10.1.0.0/16,fd00::/8',
     }),
   AUDIT_CHECKPOINT_FILE: z
+    .string()
+    .transform((path) => resolve(path))
+    .optional(),
+  AUDIT_CHECKPOINT_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an https:// URL' })
+    .refine((url) => !/[@#]/.test(url), {
+      error: 'must be a URL without a user and a fragment; give the secret in AUDIT_CHECKPOINT_TOKEN',
+    })
+    .optional(),
+  AUDIT_CHECKPOINT_TOKEN: z
+    .string()
+    .regex(bearerToken, { error: 'must be a token as in a header: no spaces, and at most 8192 characters' })
+    .pipe(secret)
+    .optional(),
+  AUDIT_CHECKPOINT_TOKEN_FILE: z
     .string()
     .transform((path) => resolve(path))
     .optional(),

@@ -14,7 +14,7 @@ const sticky = 0o1000;
  * machine may read or replace. Production refuses each; development warns. Nothing here repeats a secret.
  */
 export function findRisks(config: Config): string[] {
-  const { bootstrapApiKey, dataDir, encryptionKeysFile, production, tls } = config;
+  const { bootstrapApiKey, auditCheckpointReceiver, dataDir, encryptionKeysFile, production, tls } = config;
   const weakness = bootstrapApiKey && findApiKeyWeakness(bootstrapApiKey.reveal());
   return [
     ...config.environmentRisks,
@@ -24,6 +24,9 @@ export function findRisks(config: Config): string[] {
       ? []
       : ['encryption-keys', 'api-key'].flatMap((name) => fileRisks('DATA_DIR', join(dataDir, name)))),
     ...(encryptionKeysFile ? fileRisks('ENCRYPTION_KEYS_FILE', encryptionKeysFile) : []),
+    ...(auditCheckpointReceiver?.tokenFile
+      ? fileRisks('AUDIT_CHECKPOINT_TOKEN_FILE', auditCheckpointReceiver.tokenFile)
+      : []),
     ...(tls ? fileRisks('TLS_KEY', tls.key) : []),
   ];
 }

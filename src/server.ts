@@ -11,6 +11,7 @@ import { startOktaStandIn } from './apps/okta/stand-in.ts';
 import { startCheckpoints } from './audit/checkpoints.ts';
 import { Refusals } from './audit/refusals.ts';
 import { auditSignIns } from './audit/sign-ins.ts';
+import { openCheckpointReceiver } from './checkpoint-receiver.ts';
 import { startCleanUp } from './clean-up.ts';
 import type { Config } from './config.ts';
 import type { ConnectionParts } from './connections/parts.ts';
@@ -71,7 +72,14 @@ const drainMs = 8_000;
  */
 export async function createServer(config: Config, parts: Parts): Promise<Server> {
   const { database, vault, log } = parts;
-  const checkpoints = startCheckpoints({ database, vault, log }, config.auditCheckpointFile);
+  const { auditCheckpointFile, auditCheckpointReceiver } = config;
+  const checkpoints = startCheckpoints(
+    { database, vault, log },
+    {
+      file: auditCheckpointFile,
+      receiver: auditCheckpointReceiver && openCheckpointReceiver(auditCheckpointReceiver, config),
+    },
+  );
   const standIn = config.oktaStandIn ? await startOktaStandIn() : undefined;
   const outbound = createOutbound({
     trustedHosts: config.trustedInstanceHosts,

@@ -2,6 +2,7 @@ import { describeError, type Logger } from '../log.ts';
 import { AuditHead } from './audit-event.entity.ts';
 import type { AuditParts } from './chain.ts';
 import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
+import { CheckpointSender, type Receiver } from './checkpoint-sender.ts';
 
 const everyMs = 60_000;
 const batchOrganisations = 500;
@@ -17,16 +18,21 @@ export interface Checkpoints {
 }
 
 /**
- * Once a minute, writes a checkpoint of each trail that has grown to the log, and to a file if there is one. A trail that
- * does not contain its last checkpoint any more gets no other one; the log has an error then.
+ * Once a minute, writes a checkpoint of each trail that has grown to the log, to a file if there is one, and to a receiver
+ * if there is one. A trail that does not contain its last checkpoint any more gets no other one; the log has an error then.
  *
- * @param file the path of a file that belongs to this server
+ * @param places `file`: the path of a file that belongs to this server
  * @throws StartError when the file cannot be read and written
  */
-export function startCheckpoints(parts: AuditParts & { log: Logger }, file: string | undefined): Checkpoints {
+export function startCheckpoints(
+  parts: AuditParts & { log: Logger },
+  { file, receiver }: { file?: string | undefined; receiver?: Receiver | undefined },
+): Checkpoints {
   const { database, vault, log } = parts;
   const target = file === undefined ? undefined : new CheckpointFile(file);
   const newest = target?.newest ?? new Map<string, Checkpoint>();
+  // Of those in the file, the receiver may have missed the last ones.
+  const sender = receiver && new CheckpointSender(receiver, log, newest.values());
   // What happened before this server listened, it does not know.
   let changed: Set<string> | 'all' = 'all';
   const stopWatching = database.changes.watch((orgId) => {
@@ -65,6 +71,7 @@ export function startCheckpoints(parts: AuditParts & { log: Logger }, file: stri
     if (made.length === 0) return;
     await target?.append(made);
     for (const checkpoint of made) newest.set(checkpoint.orgId, checkpoint);
+    sender?.add(made);
     for (let first = 0; first < made.length; first += logLineCheckpoints) {
       log.info({ auditCheckpoints: made.slice(first, first + logLineCheckpoints) }, 'audit checkpoints');
     }
@@ -82,6 +89,7 @@ export function startCheckpoints(parts: AuditParts & { log: Logger }, file: stri
         changed = 'all';
         log.error({ error: describeError(error) }, 'audit checkpoints could not be written');
       }
+      await sender?.send();
     });
     return writing;
   };
@@ -92,6 +100,7 @@ export function startCheckpoints(parts: AuditParts & { log: Logger }, file: stri
       clearInterval(timer);
       stopWatching();
       await write();
+      await sender?.close();
     },
   };
 }

@@ -39,6 +39,11 @@ export interface OutboundRequest {
   signal?: AbortSignal | undefined;
 }
 
+/** A request that brings something. */
+export interface OutboundPost extends OutboundRequest {
+  body: string;
+}
+
 /** What the other host answered, whatever the status; redirects are not followed. */
 export interface Answer {
   status: number;
@@ -55,6 +60,12 @@ export interface Outbound {
    * @throws OutboundError whatever goes wrong, with nothing of the headers or the body in it
    */
   get(url: URL, request: OutboundRequest): Promise<Answer>;
+  /**
+   * Sends a text, as `get` asks.
+   *
+   * @throws OutboundError as `get` does
+   */
+  post(url: URL, request: OutboundPost): Promise<Answer>;
   /**
    * Refuses what `get` would refuse at once, without looking anything up.
    *
@@ -118,21 +129,26 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
   }
 
   function clientFor(requester?: Requester): Outbound {
+    const send = async (
+      url: URL,
+      method: 'GET' | 'POST',
+      { headers, maxBytes: most = maxBytes, signal, body }: OutboundRequest & { body?: string },
+    ): Promise<Answer> => {
+      const { agent, origin, isStandIn } = route(url);
+      using slot = takeSlot(url, isStandIn, requester);
+      const exchange = new Exchange({ timeoutMs, maxBytes: most, signals: [signal, closing.signal] });
+      dispatching = slot;
+      exchange.begin(agent, {
+        ...{ origin, path: url.pathname + url.search, method },
+        headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': 'app-connections' },
+        ...(body !== undefined && { body }),
+      });
+      dispatching = undefined;
+      return await exchange.answer;
+    };
     return {
-      async get(url, { headers, maxBytes: most = maxBytes, signal }) {
-        const { agent, origin, isStandIn } = route(url);
-        using slot = takeSlot(url, isStandIn, requester);
-        const exchange = new Exchange({ timeoutMs, maxBytes: most, signals: [signal, closing.signal] });
-        dispatching = slot;
-        exchange.begin(agent, {
-          origin,
-          path: url.pathname + url.search,
-          method: 'GET',
-          headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': 'app-connections' },
-        });
-        dispatching = undefined;
-        return await exchange.answer;
-      },
+      get: (url, request) => send(url, 'GET', request),
+      post: (url, request) => send(url, 'POST', request),
 
       assertCanGet(url) {
         using _ = takeSlot(url, route(url).isStandIn, requester);
