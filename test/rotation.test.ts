@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { rotateKeys } from '../src/administration/rotation.ts';
@@ -118,6 +119,46 @@ describe('keys are rotated', () => {
     });
     const audit = await runScript('verify-audit.ts', { ...settings, ENCRYPTION_KEYS: next });
     expect(audit).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test.each<[string, (client: GraphQLClient, id: string) => Promise<unknown>, unknown]>([
+    ['verifies', (client, id) => client.request(verifyMutation, { id }), verified],
+    [
+      'updates',
+      (client, id) =>
+        client.request(updateMutation, { id, input: { credentials: { apiToken: 'another-good-token' } } }),
+      { updateOktaConnection: { appConnection: { id: expect.any(String), version: 2 } } },
+    ],
+  ])('between the reading and the opening of a connection that a new server %s', async (_, use, answer) => {
+    await using stack = new AsyncDisposableStack();
+    const folder = join(stack.use(temporaryFolder()).path, 'database');
+    const { location: empty } = stack.use(await emptyDatabase());
+    const location = empty.kind === 'embedded' ? ({ kind: 'embedded', folder } as const) : empty;
+    const [old, next] = [rootKey('old'), rootKey('next')];
+    const rootKeys = `${old},${next}`;
+    const before = await startTestServer({ location, rootKeys });
+    const { apiKey, client } = await before.newOrganisation();
+    const made = await client.request<Created>(createMutation, okta());
+    await before.close();
+
+    const server = await startTestServer({ location, rootKeys });
+    stack.defer(() => server.close());
+    const { database } = server;
+    const vault = new Vault(parseKeyring(new Secret(`${next},${old}`)), createLog('silent'));
+    const apps = createApps({ trustedHosts: new Set() });
+    let isRotated = false;
+    database.subscribe({
+      getSubscribedEntities: () => [AppConnection],
+      async onLoad() {
+        if (isRotated) return;
+        isRotated = true;
+        const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, tell: () => {} });
+        expect(rotated).toMatchObject({ sealKeys: 2, broken: [] });
+      },
+    });
+    expect(await use(server.clientFor(apiKey), made.createOktaConnection.appConnection.id)).toEqual(answer);
+    expect(isRotated).toBe(true);
+    expect(server.logs()).not.toContain('do not open');
   });
 
   test.each(['by another process', 'by a process that has sealed under the old key itself'])(

@@ -125,14 +125,25 @@ export async function sealUnderActiveKey(
  * @throws SealBroken when they do not open
  */
 export async function openCredentials(
-  parts: Pick<ConnectionParts, 'apps' | 'vault'>,
+  parts: Pick<ConnectionParts, 'apps' | 'database' | 'vault'>,
   em: EntityManager,
   connection: AppConnection,
 ): Promise<Credentials> {
-  (await parts.vault.rowMacs(em)).verify(em, AppConnection, connection);
-  const { publicCredentials, sealedCredentials, dataKeyId } = connection;
+  const macs = await parts.vault.rowMacs(em);
+  macs.verify(em, AppConnection, connection);
+  const { id, orgId, credentialsHash, publicCredentials, sealedCredentials, dataKeyId } = connection;
   const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
-  const secret = await parts.vault.open(em, binding, { text: sealedCredentials, dataKeyId });
+  const readAgain = async () => {
+    // An EntityManager gives back the object that it has read before.
+    const fresh = parts.database.fork(orgId);
+    const populate = ['sealedCredentials', 'mac'] as const;
+    const now = await fresh.findOne(AppConnection, { id, orgId, credentialsHash }, { populate });
+    if (!now) return undefined;
+    macs.verify(fresh, AppConnection, now);
+    return { text: now.sealedCredentials, dataKeyId: now.dataKeyId };
+  };
+  const sealed = { text: sealedCredentials, dataKeyId };
+  const secret = await parts.vault.open(em, binding, sealed, readAgain);
   return { public: publicCredentials, secret };
 }
 

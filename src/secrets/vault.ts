@@ -187,16 +187,29 @@ export class Vault {
   }
 
   /**
+   * @param readAgain reads what is sealed once more: it may have been sealed again, and its data key destroyed, since it was
+   *   read. It gives undefined when something else is sealed there now.
    * @throws SealBroken, whose message says what does not fit and nothing of the content; so does the log
    * @throws KeyServiceFailure
    */
-  async open(em: EntityManager, binding: SealBinding, sealed: Sealed): Promise<Record<string, Secret>> {
+  async open(
+    em: EntityManager,
+    binding: SealBinding,
+    sealed: Sealed,
+    readAgain: () => Promise<Sealed | undefined> = async () => undefined,
+  ): Promise<Record<string, Secret>> {
+    const { orgId } = binding;
+    const keyOf = ({ dataKeyId: id }: Sealed) => this.#keyOf(em, { id, orgId });
     try {
-      const key = await this.#keyOf(em, { id: sealed.dataKeyId, orgId: binding.orgId });
-      return await unseal(sealed.text, key, binding);
+      const key = await keyOf(sealed);
+      if (key) return await unseal(sealed.text, key, binding);
+      const resealed = await readAgain();
+      const newKey = resealed && (await keyOf(resealed));
+      if (newKey) return await unseal(resealed.text, newKey, binding);
+      throw new SealBroken('The data key is destroyed.');
     } catch (error) {
       if (error instanceof SealBroken) {
-        const { orgId, connectionId } = binding;
+        const { connectionId } = binding;
         this.#log.error({ orgId, connectionId, reason: error.message }, 'sealed credentials do not open');
       }
       throw error;
@@ -256,13 +269,13 @@ export class Vault {
     return active;
   }
 
-  async #keyOf(em: EntityManager, whose: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject> {
+  /** A data key; undefined when it is destroyed. */
+  async #keyOf(em: EntityManager, whose: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject | undefined> {
     const known = this.#opened.get(openedName(whose));
     if (known) return known;
     const dataKey = await em.findOne(DataKey, whose);
     if (!dataKey) throw new SealBroken('The organisation has no such data key.');
-    if (!dataKey.rootKeyId) throw new SealBroken('The data key is destroyed.');
-    return this.#open(dataKey);
+    return dataKey.rootKeyId ? this.#open(dataKey) : undefined;
   }
 
   #open(dataKey: DataKey): Promise<KeyObject> {
