@@ -53,7 +53,9 @@ export class Authenticator {
     if (known && known.until > Date.now()) return known.caller;
 
     const tokens = looksLikeToken(text) ? this.#tokens : undefined;
-    const caller = await (tokens ? this.#byToken(tokens, text) : this.#byKey(credential));
+    const caller = await (tokens
+      ? this.#byToken(tokens, text)
+      : this.#byKey(credential, known !== undefined));
     this.#believe(hash, caller);
     return caller;
   }
@@ -63,9 +65,11 @@ export class Authenticator {
     this.#believed.clear();
   }
 
-  async #byKey(key: Secret): Promise<Caller> {
+  /** @param wasGood whether the key has let somebody in before, as far as this is remembered */
+  async #byKey(key: Secret, wasGood: boolean): Promise<Caller> {
     assertNotMistyped(key);
-    const em = this.#database.forkAcross();
+    // Those who try keys that nobody has, from however many addresses, are not to hold up those who have one.
+    const em = wasGood ? this.#database.forkAcross() : this.#database.forkForStranger();
     const found = await findApiKey(em, this.#vault, key);
     if (!found) throw new SignInFailure('No such API key.');
     const { id: keyId, orgId, scopes, expiresAt } = found;

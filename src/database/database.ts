@@ -10,7 +10,15 @@ import { migrations } from './migrations/list.ts';
 import { keepConnection, type Statement, settlePool, unhurried } from './pool.ts';
 import { openProbe } from './probe.ts';
 import { type Rows, rowsOf } from './rows.ts';
-import { asOwner, asSystem, asTenant, bound, inSession, statementTimeoutMs } from './session.ts';
+import {
+  asOwner,
+  asSystem,
+  asSystemForStranger,
+  asTenant,
+  bound,
+  inSession,
+  statementTimeoutMs,
+} from './session.ts';
 
 /** Where the data is. */
 export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLocation;
@@ -33,6 +41,8 @@ export interface Database extends Rows {
   fork(orgId: string): EntityManager;
   /** A fresh unit of work across all organisations, for what is done on behalf of none: signing in, clearing up. */
   forkAcross(): EntityManager;
+  /** The same for finding out who a stranger is: it never takes a connection from signing in those who are known. */
+  forkForStranger(): EntityManager;
   /**
    * Makes changes, if any, in one statement that does them all, and says to all servers, once the transaction of `em` is
    * committed, that something of the organisation has changed. None of the changes sees what another one does.
@@ -102,6 +112,7 @@ export async function openDatabase(
     ...rowsOf(orm, isEmbedded, log),
     fork: (orgId) => bound(() => orm.em.fork(), asTenant(orgId)),
     forkAcross,
+    forkForStranger: () => bound(() => orm.em.fork(), asSystemForStranger),
     announce: async (em, orgId, made, look) => {
       const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
       const seen = look ? `(select json_agg(seen) from (${look.sql}) seen)` : 'null';

@@ -1,6 +1,6 @@
 import { FairQueue } from './fair-queue.ts';
 import type { Pool } from './pool.ts';
-import { currentHolder, currentSession } from './session.ts';
+import { currentHolder, currentTenant } from './session.ts';
 
 /** How long somebody waits for a turn, as long as for a connection. */
 const queueTimeoutMs = 5_000;
@@ -25,8 +25,7 @@ export function shareFairly(pool: Pool): Pool['connect'] {
   });
   return async () => {
     const holder = currentHolder();
-    const { role, orgId } = currentSession();
-    const release = holder.connections > 0 ? () => undefined : await queue.acquire(orgId || role);
+    const release = holder.connections > 0 ? () => undefined : await queue.acquire(currentTenant());
     holder.connections += 1;
     const end = () => {
       holder.connections -= 1;

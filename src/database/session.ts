@@ -23,6 +23,8 @@ export interface Session {
   orgId: string;
   /** For statements that read a range of an index in its order, and are to take little time. */
   isScan?: boolean;
+  /** For whom connections are shared out, where it is neither the organisation nor, without one, the role. */
+  tenant?: string;
 }
 
 /** The user that connects, who owns the tables. */
@@ -30,6 +32,9 @@ export const asOwner: Session = { role: 'none', orgId: '' };
 
 /** Looking after all organisations. */
 export const asSystem: Session = { role: roles.system, orgId: '' };
+
+/** Looking up who a stranger is: however many there are, they have one share, and it is not that of `asSystem`. */
+export const asSystemForStranger: Session = { ...asSystem, tenant: 'strangers' };
 
 /** Serving an organisation. */
 export function asTenant(orgId: string): Session {
@@ -54,6 +59,12 @@ const sessions = new AsyncLocalStorage<{ session: Session; holder: Holder }>();
 /** The session in which a statement is to run now. */
 export function currentSession(): Session {
   return sessions.getStore()?.session ?? asNobody;
+}
+
+/** For whom a connection is asked for now, among those who share the connections. */
+export function currentTenant(): string {
+  const { tenant, orgId, role } = currentSession();
+  return tenant ?? (orgId || role);
 }
 
 /** The piece of work that asks for a connection now. */
