@@ -147,7 +147,11 @@ export class Problem extends Error {
       cause?: unknown;
     } = {},
   ) {
+    // Nobody is told where a refusal was thrown, and to find that out takes longer than all else about it.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message, { cause: details.cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
     this.issues = details.issues;
     this.remedy = details.remedy;

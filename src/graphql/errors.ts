@@ -30,6 +30,9 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): Shaper {
     extensions: Record<string, unknown>,
   ): GraphQLError => {
     const given = Object.entries(extensions).filter(([, value]) => value !== undefined);
+    // As for a `Problem`.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     const result = new GraphQLError(message, {
       nodes,
       source,
@@ -37,6 +40,7 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): Shaper {
       path,
       extensions: { code, ...Object.fromEntries(given) },
     });
+    Error.stackTraceLimit = stackTraceLimit;
     done.add(result);
     return result;
   };
