@@ -24,6 +24,7 @@ import { isCrossSite, isNavigation } from './http/cross-site.ts';
 import { answerHealth } from './http/health.ts';
 import { listen, reply } from './http/listener.ts';
 import { isLoopback, isOwnName } from './http/own-name.ts';
+import { FairScheduler } from './limits/fair-scheduler.ts';
 import { createRateLimits, unlimited } from './limits/rate-limits.ts';
 import { type Rates, rates } from './limits/rates.ts';
 import { limitSignIns } from './limits/sign-in.ts';
@@ -52,6 +53,8 @@ export interface Parts {
   outbound?: Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
   /** How often something may be done, where that is not to be as usual. */
   rates?: Partial<Rates> | undefined;
+  /** What shares the event loop among organisations, where it is not to be as usual. */
+  scheduler?: FairScheduler | undefined;
 }
 
 /** A server that is listening. */
@@ -98,6 +101,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     vault,
     outbound,
     limits,
+    scheduler: parts.scheduler ?? new FairScheduler(),
     deletedRetentionDays: config.deletedRetentionDays,
     refusals,
   };

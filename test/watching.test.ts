@@ -5,6 +5,7 @@ import { encodePlace } from '../src/audit/event-place.ts';
 import { Refusals } from '../src/audit/refusals.ts';
 import { watchConnections } from '../src/connections/watch.ts';
 import { Problem } from '../src/errors.ts';
+import { FairScheduler } from '../src/limits/fair-scheduler.ts';
 import { unlimited } from '../src/limits/rate-limits.ts';
 import { createLog } from '../src/log.ts';
 import { createOutbound } from '../src/outbound/outbound.ts';
@@ -161,6 +162,7 @@ describe('watching connections', () => {
         vault,
         outbound: createOutbound({ trustedHosts: new Set() }),
         limits: unlimited,
+        scheduler: new FairScheduler(),
         deletedRetentionDays: 1,
         refusals: new Refusals({ database, vault, log: createLog('silent') }, 60_000),
       },

@@ -2,6 +2,7 @@ import type { Caller } from '../access/caller.ts';
 import type { App, Method } from '../apps/app.ts';
 import type { Refusals } from '../audit/refusals.ts';
 import type { Database } from '../database/database.ts';
+import type { FairScheduler } from '../limits/fair-scheduler.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
 import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
 import type { Vault } from '../secrets/vault.ts';
@@ -14,6 +15,8 @@ export interface ConnectionParts {
   /** Used through `outboundFor` alone, which counts. */
   outbound: OutboundClient;
   limits: RateLimits;
+  /** Shares the event loop among organisations. */
+  scheduler: FairScheduler;
   /** How long a deleted connection can be restored, in days. */
   deletedRetentionDays: number;
   refusals: Refusals;

@@ -2,6 +2,8 @@ import type { Caller } from '../access/caller.ts';
 import { type AuditAction, AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { auditForbidden } from '../audit/audited.ts';
 import { decodePlace, encodePlace } from '../audit/event-place.ts';
+import type { Rows } from '../database/rows.ts';
+import { sql } from '../database/sql.ts';
 import { badInput } from '../errors.ts';
 import { AppConnection } from './app-connection.entity.ts';
 import type { ConnectionParts } from './parts.ts';
@@ -64,12 +66,13 @@ export interface WatchOptions {
 }
 
 async function* changesSince(
-  { database }: ConnectionParts,
+  { database, scheduler }: ConnectionParts,
   caller: Caller,
   start: number,
-  { projectId, assertSignedIn }: WatchOptions,
+  options: WatchOptions,
 ): AsyncGenerator<ConnectionChange> {
   const { orgId } = caller;
+  const { assertSignedIn } = options;
   const waiting = database.changes.listen(orgId);
   let seen = start;
   try {
@@ -77,29 +80,81 @@ async function* changesSince(
       await assertSignedIn();
       // As long as there may be more than one batch.
       for (let length = isDue ? batchSize : 0; length === batchSize; ) {
-        const em = database.fork(orgId);
-        const events = await em.find(
+        const events = await database.select(
           AuditEvent,
-          { orgId, seq: { $gt: seen } },
-          { orderBy: { seq: 'asc' }, limit: batchSize },
+          orgId,
+          sql`where (org_id, seq) > (${orgId}::uuid, ${seen}::int) and org_id = ${orgId}
+            order by org_id, seq limit ${batchSize}`,
+          { isScan: true, only: eventColumns },
         );
         length = events.length;
-        for (const { seq, action, connectionId, fields, projectId: place = null } of events) {
-          seen = seq;
-          const kind = (changeKinds as { [action in AuditAction]?: ConnectionChange['kind'] })[action];
-          // What was refused has changed nothing.
-          if (!kind || !connectionId || fields.length === 0) continue;
-          if (projectId !== undefined && place !== projectId) continue;
-          if (caller.projectIds && !(place && caller.projectIds.has(place))) continue;
-          // Between two changes a slow reader may take longer than a revoked key may live.
-          await assertSignedIn();
-          const appConnection = await em.findOne(AppConnection, { id: connectionId, orgId, deletedAt: null });
-          yield { eventId: encodePlace('change', seq), kind, connectionId, appConnection };
-        }
+        seen = events.at(-1)?.seq ?? seen;
+        yield* describeChanges(
+          database,
+          caller,
+          events.filter((event) => isVisibleChange(event, caller, options)),
+          async () => {
+            await scheduler.waitForTurn(orgId);
+            // Between two changes a slow reader may take longer than a revoked key may live.
+            await assertSignedIn();
+          },
+        );
       }
     }
   } finally {
     waiting.stop();
+  }
+}
+
+const eventColumns = ['seq', 'action', 'connectionId', 'fields', 'projectId'] as const;
+
+/** What is read of an event. */
+type WatchedEvent = Pick<AuditEvent, (typeof eventColumns)[number]>;
+
+function toChangeKind(action: AuditAction): ConnectionChange['kind'] | undefined {
+  return (changeKinds as { [action in AuditAction]?: ConnectionChange['kind'] })[action];
+}
+
+function isVisibleChange(
+  { action, connectionId, fields, projectId: place = null }: WatchedEvent,
+  { projectIds }: Caller,
+  { projectId }: WatchOptions,
+): boolean {
+  // What was refused has changed nothing.
+  if (!toChangeKind(action) || !connectionId || fields.length === 0) return false;
+  if (projectId !== undefined && place !== projectId) return false;
+  return !projectIds || (place !== null && projectIds.has(place));
+}
+
+/**
+ * The changes of a batch, with the connections as they were looked up together at most `checkEveryMs` ago.
+ *
+ * @param beforeEach is waited for before each of them
+ */
+async function* describeChanges(
+  database: Rows,
+  { orgId }: Caller,
+  events: readonly WatchedEvent[],
+  beforeEach: () => Promise<void>,
+): AsyncGenerator<ConnectionChange> {
+  let connections = new Map<string, AppConnection>();
+  let lookedUpAt = Number.NEGATIVE_INFINITY;
+  for (const [index, { seq, action, connectionId }] of events.entries()) {
+    await beforeEach();
+    const kind = toChangeKind(action);
+    if (!kind || !connectionId) continue;
+    if (performance.now() - lookedUpAt > checkEveryMs) {
+      lookedUpAt = performance.now();
+      const ids = [...new Set(events.slice(index).map((event) => event.connectionId))];
+      const found = await database.select(
+        AppConnection,
+        orgId,
+        sql`where org_id = ${orgId} and deleted_at is null and id = any(${ids}::uuid[])`,
+      );
+      connections = new Map(found.map((connection) => [connection.id, connection]));
+    }
+    const appConnection = connections.get(connectionId) ?? null;
+    yield { eventId: encodePlace('change', seq), kind, connectionId, appConnection };
   }
 }
 

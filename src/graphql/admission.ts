@@ -18,6 +18,7 @@ import type { Plugin } from 'graphql-yoga';
 import type { Caller } from '../access/caller.ts';
 import { unauthenticated } from '../access/sign-in-failure.ts';
 import { badInput, type Issue, Problem } from '../errors.ts';
+import type { FairScheduler } from '../limits/fair-scheduler.ts';
 import { currentRequest } from '../log.ts';
 import type { Context } from './context.ts';
 import { type CostInput, calculateCost, maxCost } from './cost.ts';
@@ -30,6 +31,8 @@ import type { Received } from './request.ts';
 export interface Admission {
   /** Signs in whoever asks and puts them into the context; gives the error to answer with, where that fails. */
   signIn(authorization: string | null, context: Partial<Context>): Promise<GraphQLError | undefined>;
+  /** Waits until the document of a request may be read and carried out. */
+  waitForTurn(context: Partial<Context>): Promise<void>;
   /** The error to answer with instead of carrying out an operation, if there is one. */
   check(
     args: Pick<ExecutionArgs, 'document' | 'operationName' | 'variableValues'>,
@@ -46,6 +49,7 @@ export interface AdmissionOptions {
   /** Whether the schema may be read without a key. */
   openIntrospection: boolean;
   shape: Shaper;
+  connections: { scheduler: FairScheduler };
 }
 
 /**
@@ -57,7 +61,7 @@ export interface AdmissionOptions {
  */
 export function createAdmission(
   schema: GraphQLSchema,
-  { signIn, authenticate, openIntrospection, shape }: AdmissionOptions,
+  { signIn, authenticate, openIntrospection, shape, connections: { scheduler } }: AdmissionOptions,
 ): Admission {
   const scrub = createScrubber(schema);
   /** Operations that cost no more than they may whatever their variables are. */
@@ -87,6 +91,7 @@ export function createAdmission(
         return shape(error);
       }
     },
+    waitForTurn: ({ caller }) => scheduler.waitForTurn(caller?.orgId ?? ''),
     check({ document, operationName, variableValues }, { caller }) {
       const operation = getOperationAST(document, operationName);
       if (!caller && !isIntrospection(operation)) return shape(unauthenticated());
@@ -106,7 +111,7 @@ export function createAdmission(
 }
 
 /** Admission on Yoga's own way; it has to come after what sets the parser of requests. For queries and mutations and for subscriptions alike. */
-export function useAdmission({ signIn, check }: Admission): Plugin<Context, Received> {
+export function useAdmission({ signIn, waitForTurn, check }: Admission): Plugin<Context, Received> {
   const hook = ({ args, setResultAndStopExecution }: Payload) => {
     const error = check(args, args.contextValue);
     if (error) setResultAndStopExecution({ errors: [error] });
@@ -119,7 +124,9 @@ export function useAdmission({ signIn, check }: Admission): Plugin<Context, Rece
         const error = await signIn(request.headers.get('authorization'), serverContext);
         // Thrown, so that nothing else looks at the request.
         if (error) throw error;
-        return requestParser(given);
+        const params = await requestParser(given);
+        await waitForTurn(serverContext);
+        return params;
       });
     },
     onExecute: hook,

@@ -3,6 +3,7 @@ import ZodPlugin from '@pothos/plugin-zod';
 import { brokenRules, errorCodes } from '../errors.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { Context } from './context.ts';
+import { fairFields } from './fair-fields.ts';
 import { DateTimeScalar, SecretScalar, UuidScalar } from './scalars.ts';
 import { storableTexts } from './storable-texts.ts';
 
@@ -20,8 +21,9 @@ export function createBuilder() {
     };
     DefaultFieldNullability: false;
   }>({
-    // The first is the outermost: the rules tell all that is broken at once, and come before what has no rules.
-    plugins: [ZodPlugin, storableTexts],
+    // The first is the outermost: checking takes time too, and the rules tell all that is broken at once, and come before
+    // what has no rules.
+    plugins: [fairFields, ZodPlugin, storableTexts],
     defaultFieldNullability: false,
     zod: { validationError: brokenRules },
   });

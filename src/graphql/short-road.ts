@@ -88,6 +88,7 @@ export function createShortRoad({ yoga, schema, contextOf, admission, documents,
     if (refusal) return send({ errors: [refusal] }, res, mediaType);
     try {
       server.params = await readParams(req);
+      await admission.waitForTurn(server);
     } catch (error) {
       return send({ errors: [error as GraphQLError] }, res, mediaType);
     }

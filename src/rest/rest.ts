@@ -42,7 +42,7 @@ export function createRest(options: RestOptions) {
 }
 
 async function answer(
-  { signIn, openIntrospection }: RestOptions,
+  { signIn, openIntrospection, connections: { scheduler } }: RestOptions,
   routes: readonly Route[],
   request: IncomingMessage,
 ): Promise<Answer<unknown>> {
@@ -73,6 +73,7 @@ async function answer(
   if (record && caller) Object.assign(record, caller.actor);
 
   const body = await readBody(route, request);
+  await scheduler.waitForTurn(caller?.orgId ?? '');
   const parameters = new URLSearchParams(url.slice(pathname.length));
   const query = Object.fromEntries(
     [...new Set(parameters.keys())].map((name) => {

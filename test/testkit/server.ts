@@ -25,6 +25,7 @@ export interface TestServerOptions {
   outbound?: Parts['outbound'];
   apps?: Parts['apps'];
   rates?: Parts['rates'];
+  scheduler?: Parts['scheduler'];
   /** A server to share the database and the keys with. */
   beside?: TestServer;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
@@ -115,6 +116,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     outbound: options.outbound,
     apps: options.apps,
     rates: options.rates,
+    scheduler: options.scheduler,
   });
   const graphqlUrl = `${server.url}/graphql`;
   const clientFor = (apiKey: string) =>

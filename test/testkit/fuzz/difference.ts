@@ -7,6 +7,7 @@ import type { Context } from '../../../src/graphql/context.ts';
 import { createErrorShaper } from '../../../src/graphql/errors.ts';
 import { shapeErrors } from '../../../src/graphql/plugins.ts';
 import { createSchema } from '../../../src/graphql/schema.ts';
+import { FairScheduler } from '../../../src/limits/fair-scheduler.ts';
 import { unlimited } from '../../../src/limits/rate-limits.ts';
 import { createLog } from '../../../src/log.ts';
 import { createOutbound } from '../../../src/outbound/outbound.ts';
@@ -108,6 +109,7 @@ async function reference({ database, vault }: TestServer) {
     vault,
     outbound,
     limits: unlimited,
+    scheduler: new FairScheduler(),
     deletedRetentionDays: 30,
     refusals,
   };
