@@ -10,6 +10,7 @@ import { machine, machineLoad } from '../peers/summary.ts';
 import { measureFeatures } from './features.ts';
 import { measureGrowth } from './growth.ts';
 import { measureMemory } from './memory.ts';
+import { measureNoisy } from './noisy.ts';
 import { readOptions } from './options.ts';
 import { measureServers } from './servers.ts';
 import { measureStart } from './start.ts';
@@ -20,6 +21,7 @@ const parts = {
   growth: measureGrowth,
   memory: measureMemory,
   tail: measureTail,
+  noisy: measureNoisy,
   servers: measureServers,
   features: measureFeatures,
 };
