@@ -86,6 +86,8 @@ export async function startProvider(): Promise<TestProvider> {
     asked.set(path, (asked.get(path) ?? 0) + 1);
     (instead.get(path) ?? (path.startsWith('/interaction/') ? ask : callback))(request, response);
   });
+  // After Node's five seconds, a client of the same process that is busy meanwhile may send over a closed connection.
+  server.keepAliveTimeout = 65_000;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
