@@ -27,8 +27,13 @@ export function findRisks(config: Config): string[] {
     ...(auditCheckpointReceiver?.tokenFile
       ? fileRisks('AUDIT_CHECKPOINT_TOKEN_FILE', auditCheckpointReceiver.tokenFile)
       : []),
-    ...(tls ? fileRisks('TLS_KEY', tls.key) : []),
+    ...(tls ? findTlsRisks(tls.key) : []),
   ];
+}
+
+/** Those of them that come from the file of the private key for TLS, which may be replaced while the server runs. */
+export function findTlsRisks(keyFile: string): string[] {
+  return fileRisks('TLS_KEY', keyFile);
 }
 
 /** Settings of Node and of the AWS SDK that take away the protection of the keys on their way. */

@@ -33,6 +33,7 @@ import { hostPort } from './outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from './outbound/outbound.ts';
 import { Readiness } from './readiness.ts';
 import { createRest } from './rest/rest.ts';
+import { findTlsRisks } from './risks.ts';
 import type { Secret } from './secrets/secret.ts';
 import type { Vault } from './secrets/vault.ts';
 import { signInPath } from './sign-in-link.ts';
@@ -194,10 +195,10 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
 
   const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
   const letGo = () => Promise.all([closeOutbound(), standIn?.close()]);
-  const { host, port, trustedProxies } = config;
+  const { host, port, trustedProxies, production } = config;
   const listener = await listen({
     ...{ host, port, trustedProxies, log, answer },
-    tls: config.tls,
+    tls: config.tls && { ...config.tls, findRisks: production ? findTlsRisks : undefined },
     // Behind a proxy that ends TLS, the header is for whoever asks the proxy. On a developer's machine, it would send
     // browsers to look for TLS on every port of localhost.
     isOverTls: config.production || (config.tls !== undefined && !isLoopback(host)),

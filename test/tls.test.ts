@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 import { connect, type SecureVersion, TLSSocket } from 'node:tls';
@@ -187,6 +187,25 @@ describe('the certificate changes without a restart', () => {
     put(folder.path, second.good);
     await becomes(server, second.good);
     expect(server.logs()).not.toMatch(/BEGIN|PRIVATE/);
+  });
+
+  test('and in production not when everybody may read the key, until its permissions are put right', async () => {
+    using own = temporaryFolder();
+    const tls = put(own.path, first.good);
+    chmodSync(tls.key, 0o600);
+    const production = await startTestServer({ config: { tls, production: true } });
+    const refusals = () => production.logs().match(/.*the certificate in force stays.*/g) ?? [];
+    mkdirSync(join(own.path, 'new'));
+    const next = put(join(own.path, 'new'), second.good);
+    chmodSync(next.key, 0o644);
+    renameSync(next.key, tls.key);
+    renameSync(next.cert, tls.cert);
+    await expect.poll(() => refusals().join('\n'), patience).toContain('everybody may read it');
+    expect(await certificateOf(production)).toBe(fingerprintOf(first.good));
+    chmodSync(tls.key, 0o600);
+    await becomes(production, second.good);
+    expect(refusals().filter((line) => line.includes('everybody may read it'))).toHaveLength(1);
+    await production.close();
   });
 
   test('and whoever is connected already is not disturbed', async () => {

@@ -11,6 +11,8 @@ import { describeError, type Logger } from '../log.ts';
 export interface TlsFiles {
   cert: string;
   key: string;
+  /** Says why the file of a key must not be used, in sentences; asked of each pair but the first. */
+  findRisks?: ((keyFile: string) => string[]) | undefined;
 }
 
 /** What a TLS server is given: a certificate and its private key. */
@@ -60,12 +62,21 @@ function watchFiles(
   use: (context: TlsContext) => void,
 ): { close(): void } {
   let seen: TlsContext | undefined = inForce;
+  let toldRisk: string | undefined;
   const look = (): void => {
     let found: TlsContext | undefined;
     try {
       found = readFiles(files);
       if (seen?.cert.equals(found.cert) && seen.key.equals(found.key)) return;
       checkContext(files, found);
+      const [risk] = files.findRisks?.(files.key) ?? [];
+      if (risk !== undefined) {
+        // Not seen: with other permissions, the same pair can be used.
+        if (risk !== toldRisk) log.warn({ reason: risk }, 'the certificate in force stays');
+        toldRisk = risk;
+        return;
+      }
+      toldRisk = undefined;
       use(found);
       const { validTo, fingerprint256 } = new X509Certificate(found.cert);
       log.info({ validTo, fingerprint256 }, 'new connections get this certificate');
