@@ -3,8 +3,12 @@ import type { Secret } from '../secrets/secret.ts';
 
 /** How long a code can be used, in minutes. */
 export const codeLifetimeMinutes = 10;
-/** So many wrong tries end every code there is. */
+/**
+ * Beyond so many wrong tries a minute, others are told to wait. A code that is right is exchanged all the same: else a
+ * process of this machine could keep a person from signing in. With 256 bits, none is found by trying.
+ */
 const maxWrongTries = 20;
+const wrongTriesMs = 60_000;
 
 /** All that is kept of a code. */
 export interface KnownCode {
@@ -44,7 +48,7 @@ export class SignInCodes {
   readonly #shelf: CodeShelf | undefined;
   readonly #now: () => number;
   #codes: KnownCode[] = [];
-  #wrongTries = 0;
+  #wrongTries = { count: 0, until: 0 };
 
   /** @param options `now` is the time, in milliseconds since 1970 */
   constructor(key: Secret, { shelf, now = Date.now }: { shelf?: CodeShelf; now?: () => number } = {}) {
@@ -78,13 +82,16 @@ export class SignInCodes {
       return this.#key;
     }
     if (fits(this.#shelf?.read()) && this.#shelf?.remove()) return this.#key;
-    this.#wrongTries += 1;
-    if (this.#wrongTries >= maxWrongTries) {
-      this.#codes = [];
-      this.#shelf?.remove();
-      this.#wrongTries = 0;
-    }
+    if (this.#wrongTries.until <= now) this.#wrongTries = { count: 0, until: now + wrongTriesMs };
+    this.#wrongTries.count += 1;
     return undefined;
+  }
+
+  /** In how many seconds another wrong code may be sent; undefined when one may be sent now. */
+  get retryAfter(): number | undefined {
+    const { count, until } = this.#wrongTries;
+    const left = until - this.#now();
+    return count > maxWrongTries && left > 0 ? Math.ceil(left / 1_000) : undefined;
   }
 }
 

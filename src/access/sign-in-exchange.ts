@@ -26,6 +26,11 @@ export async function answerExchange(
     return reply(response, 415, `Send ${codeMediaType}.`);
   const code = await readCode(request);
   const key = code === undefined ? undefined : codes.exchange(code);
+  const { retryAfter } = codes;
+  if (!key && retryAfter !== undefined) {
+    response.setHeader('retry-after', retryAfter);
+    return reply(response, 429, `Too many wrong codes were sent. Wait ${retryAfter} seconds.`);
+  }
   if (!key) return reply(response, 403, 'This code was used, has expired, or is not one of this server.');
   response
     .writeHead(200, { 'content-type': 'application/json; charset=utf-8' })
