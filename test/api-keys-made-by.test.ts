@@ -50,6 +50,30 @@ async function makeKeys(...lines: string[][]) {
   return { ...organisation, idOf, clientOf, namesInForce, revoke };
 }
 
+test('a caller that is limited to projects is not told which key made another one, unless it sees that key', async () => {
+  const { client, projectId } = await server.newOrganisation();
+  const projectIds = [projectId];
+  const limited = await createKey(client, { name: 'limited', projectIds });
+  const limitedClient = server.clientFor(limited.key);
+  const own = await createKey(limitedClient, { name: 'own', projectIds });
+  const creators = async (each: typeof client) => {
+    const { apiKeys, viewer } = await each.request<{
+      apiKeys: { nodes: { name: string; createdBy: string | null }[] };
+      viewer: { apiKey: { createdBy: string | null } };
+    }>('{ apiKeys { nodes { name createdBy } } viewer { apiKey { createdBy } } }');
+    const byName = Object.fromEntries(apiKeys.nodes.map(({ name, createdBy }) => [name, createdBy]));
+    return { ...byName, viewer: viewer.apiKey.createdBy };
+  };
+  const byLimited = `key:${limited.apiKey.id}`;
+  expect(await creators(limitedClient)).toEqual({ limited: null, own: byLimited, viewer: null });
+  expect(await creators(server.clientFor(own.key))).toMatchObject({ own: byLimited, viewer: byLimited });
+  expect(await creators(client)).toMatchObject({ limited: expect.stringMatching(/^key:/), own: byLimited });
+
+  const rest = restClient(server.url, limited.key);
+  const revoked = await rest('POST', `/api/v1/api-keys/${limited.apiKey.id}/revoke`);
+  expect(at(JSON.parse(revoked.text), 'apiKey', 'createdBy')).toBeNull();
+});
+
 async function isIn(client: ReturnType<TestServer['clientFor']>): Promise<boolean> {
   return client.request('{ viewer { subject } }').then(
     () => true,

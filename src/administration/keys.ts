@@ -13,6 +13,7 @@ import type { Secret } from '../secrets/secret.ts';
 import type { CreateApiKey } from './input.ts';
 import { cursorRule, decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
 import type { AdministrationParts } from './parts.ts';
+import { hideCreators, keysVisibleTo } from './visible-keys.ts';
 
 const newestFirst: Order<ApiKey, Date> = {
   list: 'apiKeys',
@@ -93,7 +94,7 @@ export async function revokeApiKey(
       const macs = await parts.vault.rowMacs(em);
       const keys = await lockKeys(em, caller, id, andWhatItMade);
       await assertStillGood(em, macs, caller);
-      const apiKey = await em.findOne(ApiKey, { $and: [{ id }, visibleTo(caller)] });
+      const apiKey = await em.findOne(ApiKey, { $and: [{ id }, keysVisibleTo(caller)] });
       if (!apiKey) throw noSuchKey();
       const isAuthentic = (key: ApiKey) => macs.isAuthentic(em, ApiKey, key);
       // Who made a key is known only from an authentic row, and a key that is missed here would live on.
@@ -121,6 +122,7 @@ export async function revokeApiKey(
     });
   });
   parts.authenticator.forget();
+  await hideCreators(parts, caller, [result.apiKey, ...result.revoked]);
   return result;
 }
 
@@ -141,19 +143,16 @@ export async function listApiKeys(
       ApiKey,
       {
         $and: [
-          visibleTo(caller),
+          keysVisibleTo(caller),
           includeRevoked ? {} : { revokedAt: null },
           after == null ? {} : beyond(after),
         ],
       },
       { orderBy: { createdAt: 'desc', id: 'desc' }, limit: first + 1 },
     );
+    await hideCreators(parts, caller, found);
     return pageOf(newestFirst, found, first);
   });
-}
-
-function visibleTo({ orgId, projectIds }: Caller): FilterQuery<ApiKey> {
-  return { orgId, ...(projectIds && { projectIds: { $contained: [...projectIds] } }) };
 }
 
 function beyond(cursor: string): FilterQuery<ApiKey> {

@@ -56,7 +56,7 @@ export function defineAdministrationTypes(builder: Builder) {
         nullable: true,
         description:
           'The creator: `key:` and the id of an API key, or `subject:` and the subject of an access token; null for the ' +
-          'operator, or if it is unknown.',
+          'operator, if it is unknown, or if it is an API key that the caller cannot see.',
       }),
       expiresAt: t.expose('expiresAt', {
         type: 'DateTime',

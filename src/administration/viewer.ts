@@ -3,6 +3,7 @@ import type { Caller } from '../access/caller.ts';
 import { Organisation, Project } from '../access/organisation.entity.ts';
 import type { AdministrationParts } from './parts.ts';
 import { visibleTo } from './projects.ts';
+import { hideCreators } from './visible-keys.ts';
 
 /** Who asks, as they may know it. */
 export interface Viewer {
@@ -21,5 +22,6 @@ export async function getViewer({ database }: AdministrationParts, caller: Calle
   const organisation = await em.findOneOrFail(Organisation, { id: orgId });
   const apiKey = keyId === null ? null : await em.findOneOrFail(ApiKey, { id: keyId, orgId });
   const projects = projectIds && (await em.find(Project, visibleTo(caller), { orderBy: { name: 'asc' } }));
+  if (apiKey) await hideCreators({ database }, caller, [apiKey]);
   return { caller, organisation, apiKey, projects };
 }

@@ -30,7 +30,7 @@ export const apiKeyAnswer = z
       .meta({
         description:
           'The creator: `key:` and the id of an API key, or `subject:` and the subject of an access token; null for the ' +
-          'operator, or if it is unknown.',
+          'operator, if it is unknown, or if it is an API key that the caller cannot see.',
       }),
     expiresAt: timestamp
       .nullable()
