@@ -61,7 +61,7 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
   TRUSTED_PROXIES: {
     group: 'HTTP',
     description:
-      'The addresses and networks of the proxies whose `X-Forwarded-For` the server believes. See [Client addresses](reverse-proxies.md).',
+      'The addresses and networks of the proxies whose `X-Forwarded-For` the server believes. See [reverse proxies](reverse-proxies.md).',
     example: '10.0.0.7,10.1.0.0/16,fd00::/8',
     default: 'none',
   },

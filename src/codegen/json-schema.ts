@@ -35,6 +35,11 @@ export function describeType(schema: JsonSchema): string {
   return String(schema.type ?? 'any');
 }
 
+/** The description of a schema, or of the alternative that has one, such as the type beside null. */
+export function describe({ description, anyOf = [] }: JsonSchema): string {
+  return description ?? anyOf.find((each) => each.description)?.description ?? '';
+}
+
 /** One member of an object, or of an object inside it. */
 export interface Property {
   path: string;

@@ -2,7 +2,7 @@ import type { AdministrationParts } from '../administration/parts.ts';
 import { createApps } from '../apps/index.ts';
 import type { ConnectionParts } from '../connections/parts.ts';
 import { createRestApi } from '../rest/routes.ts';
-import { describeType, type JsonSchema, properties, schemaName } from './json-schema.ts';
+import { describe, describeType, type JsonSchema, properties, schemaName } from './json-schema.ts';
 import { generatedNotice, page, table } from './markdown.ts';
 
 interface Parameter {
@@ -100,7 +100,7 @@ function describeSchema(name: string, schema: JsonSchema): string {
   const rows = properties(schema).map(({ path, isRequired, member }) => [
     `\`${path}\``,
     `${describeType(member)}${isRequired ? '' : ', optional'}`,
-    member.description ?? '',
+    describe(member),
   ]);
   const members = rows.length > 0 ? [table(['Member', 'Type', 'Description'], rows)] : [];
   return [`### ${name}`, ...(schema.description ? [schema.description] : []), ...members].join('\n\n');

@@ -16,6 +16,7 @@ import {
   validateCredentialsRule,
 } from '../connections/input.ts';
 import { Secret } from '../secrets/secret.ts';
+import { describeMembers } from './body-descriptions.ts';
 
 /** `:id` of a path. */
 export const idPath = z.object({ id: uuid.meta({ description: 'The id of the object.' }) });
@@ -154,7 +155,10 @@ export function createBody(app: App) {
     .meta({
       id: `Create${typeNameOf(app)}Connection`,
       description: `The connection to ${app.name} to create.`,
-      override: ({ jsonSchema }) => makeOptional(jsonSchema, defaults),
+      override: ({ jsonSchema }) => {
+        makeOptional(jsonSchema, defaults);
+        describeMembers(jsonSchema, app);
+      },
     });
 }
 
@@ -175,7 +179,10 @@ export function validateBody(app: App) {
     .meta({
       id: `Validate${typeNameOf(app)}Credentials`,
       description: `The credentials for ${app.name} to check.`,
-      override: ({ jsonSchema }) => makeOptional(jsonSchema, defaults),
+      override: ({ jsonSchema }) => {
+        makeOptional(jsonSchema, defaults);
+        describeMembers(jsonSchema, app);
+      },
     });
 }
 
@@ -191,6 +198,7 @@ export function updateBody(app: App) {
     .meta({
       id: `Update${typeNameOf(app)}Connection`,
       description: 'The changes. Absent members stay as they are; null clears a member.',
+      override: ({ jsonSchema }) => describeMembers(jsonSchema, app),
     });
 }
 

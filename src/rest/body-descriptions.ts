@@ -1,0 +1,31 @@
+import type { z } from 'zod';
+import type { App } from '../apps/app.ts';
+import { idempotencyKeyDescription } from '../connections/input.ts';
+
+/** What the OpenAPI document says about the members of the bodies with which connections are created and updated. */
+function memberDescriptions({ name, moving }: App): Readonly<Record<string, string>> {
+  return {
+    name: 'The name: lower-case letters, digits and single hyphens between them, 1 to 64 characters.',
+    description: 'A description for people, at most 256 characters.',
+    projectId: 'The id of the project. Absent: a connection of the organisation itself.',
+    method: 'The id of the method of authentication. Can be absent if the app has only one.',
+    credentials: `The credentials for ${name}.`,
+    onUnreachable:
+      `What to do if ${name} cannot be asked: return the error (\`FAIL\`), or store the connection with the status ` +
+      '`UNREACHABLE` (`SAVE_UNVERIFIED`). Default: `FAIL`.',
+    version:
+      'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
+    idempotencyKey: `${idempotencyKeyDescription} The header \`Idempotency-Key\` is the same.`,
+    ...(moving && { [moving.flag]: moving.description }),
+  };
+}
+
+/** Adds descriptions to the members of a body that have none, in each of its alternatives. */
+export function describeMembers(jsonSchema: z.core.JSONSchema.BaseSchema, app: App): void {
+  const descriptions = memberDescriptions(app);
+  for (const { properties } of [jsonSchema, ...(jsonSchema.oneOf ?? [])]) {
+    for (const [name, member] of Object.entries(properties ?? {})) {
+      if (typeof member === 'object') member.description ??= descriptions[name];
+    }
+  }
+}
