@@ -14,19 +14,20 @@ export interface Visit extends Watched {
 /** A dashboard that is not signed in, and an identity provider to sign in with. */
 export interface OidcDashboard extends TestDashboard {
   provider: TestProvider;
-  /** The dashboard's origin, on another host than the provider's, so that browsers take them for different sites. */
+  /** The dashboard's address, on another host than the provider's, so that browsers take them for different sites. */
   home: string;
   /**
    * @param place the part of the address from # on
-   * @param people how the provider receives people, where not as usual
+   * @param people how the provider receives people, where not as usual; `dashboard` also is the address that is opened
    */
   visit(place?: string, people?: Partial<People>): Promise<Visit>;
 }
 
-export async function startOidcDashboard(): Promise<OidcDashboard> {
+/** @param basePath the path under which everything is */
+export async function startOidcDashboard(basePath = ''): Promise<OidcDashboard> {
   const provider = await startProvider();
   const { oidc } = provider.settings({ OIDC_CLIENT_ID: dashboardClient });
-  const dashboard = await startDashboard({ config: { graphiql: false, oidc } });
+  const dashboard = await startDashboard({ config: { graphiql: false, oidc, basePath } });
   const home = dashboard.server.url.replace('127.0.0.1', 'localhost');
   const usual = { dashboard: home, claims: { org: firstOrganisationId }, lastsSeconds: 300, mayRenew: false };
   return {
@@ -34,13 +35,14 @@ export async function startOidcDashboard(): Promise<OidcDashboard> {
     provider,
     home,
     visit: async (place = '', people = {}) => {
-      provider.receive({ ...usual, ...people });
+      const received = { ...usual, ...people };
+      provider.receive(received);
       const watched = await openPage(dashboard.browser);
       const answers: Promise<Record<string, unknown>>[] = [];
       watched.page.on('response', (response) => {
         if (response.url().endsWith('/token') && response.ok()) answers.push(response.json());
       });
-      await watched.page.goto(`${home}/${place}`);
+      await watched.page.goto(`${received.dashboard}/${place}`);
       return {
         ...watched,
         tokens: async () =>

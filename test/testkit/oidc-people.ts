@@ -4,7 +4,7 @@ import type { Provider } from 'oidc-provider';
 
 /** What the people who come to the provider are given. */
 export interface People {
-  /** Where the dashboard is that they come from. */
+  /** The address of the dashboard that they come from, without the slash at its end. */
   dashboard: string;
   /** What their tokens say besides. */
   claims: JWTPayload;
@@ -41,7 +41,7 @@ export function dashboardOf({ dashboard }: People): object {
 export function configurationFor(people: () => People): object {
   return {
     interactions: { url: (_: object, { uid }: { uid: string }) => `/interaction/${uid}` },
-    clientBasedCORS: (_: object, origin: string) => origin === people().dashboard,
+    clientBasedCORS: (_: object, origin: string) => origin === new URL(people().dashboard).origin,
     findAccount: async (_: object, accountId: string) => ({
       accountId,
       claims: async () => ({ sub: accountId }),

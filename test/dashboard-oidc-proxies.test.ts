@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { firstProjectId } from '../src/access/organisations.ts';
+import { expectNowhere, hasBrowser } from './testkit/browser.ts';
+import {
+  goOn,
+  leave,
+  type OidcDashboard,
+  seeTable,
+  startOidcDashboard,
+  stored,
+} from './testkit/dashboard-oidc.ts';
+import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
+
+describe.skipIf(!hasBrowser() || !hasNginx())(
+  'signing in with an identity provider under BASE_PATH=/connections',
+  () => {
+    let dashboard: OidcDashboard;
+    let nginx: Nginx;
+    beforeAll(async () => {
+      dashboard = await startOidcDashboard('/connections');
+      nginx = await startNginx('');
+    });
+    afterAll(async () => {
+      await nginx?.[Symbol.asyncDispose]();
+      await dashboard?.close();
+    });
+    const origin = () => new URL(dashboard.server.url).origin;
+
+    describe.each([
+      ['without a proxy', () => undefined],
+      ['behind a proxy that passes the path on', () => `location /connections { proxy_pass ${origin()}; }`],
+      [
+        'behind a proxy that takes the path off',
+        () => `location /connections/ { proxy_pass ${origin()}/; absolute_redirect off; }`,
+      ],
+    ])('%s', (_, locations) => {
+      let home: string;
+      beforeAll(async () => {
+        const configuration = locations();
+        if (configuration) await nginx.configure(configuration);
+        // Another host than the provider's, so that browsers take them for different sites.
+        home = configuration ? `${nginx.url.replace('127.0.0.1', 'localhost')}/connections` : dashboard.home;
+      });
+
+      test('comes back to the page that one wanted, under the path, and leaves no token anywhere', async () => {
+        const place = `#/projects/${firstProjectId}/integrations/app-connections/add/okta`;
+        const visited = await dashboard.visit(place, { dashboard: home });
+        const { page } = visited;
+        const asked = page.waitForRequest((request) => request.url().includes('/auth?'));
+        await leave(page);
+        expect(new URL((await asked).url()).searchParams.get('redirect_uri')).toBe(`${home}/`);
+        await goOn(page).click();
+        await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
+        expect(page.url()).toBe(`${home}/${place}`);
+        expect(await stored(page)).toBe(0);
+        const [token, ...others] = await visited.tokens();
+        expect(token).toMatch(/^eyJ/);
+        for (const each of [token ?? '', ...others]) await expectNowhere(visited, each);
+        expect(visited.console()).toBe('');
+        const { issuer } = dashboard.provider;
+        for (const url of visited.urls())
+          expect(url.startsWith(`${home}/`) || url.startsWith(`${issuer}/`), url).toBe(true);
+        expect(dashboard.server.logs()).not.toContain('code=');
+      });
+
+      test('is over for this tab and at the provider after signing out, which leads back under the path', async () => {
+        const { page } = await dashboard.visit('', { dashboard: home });
+        await leave(page);
+        await goOn(page).click();
+        await seeTable(page);
+        await page.getByRole('button', { name: 'Sign out' }).click();
+        await page.getByRole('button', { name: 'Sign out of the provider' }).click();
+        await page.getByRole('textbox', { name: 'API key' }).waitFor();
+        expect(page.url()).toBe(`${home}/`);
+        expect(await stored(page)).toBe(0);
+        await leave(page);
+        await goOn(page).waitFor();
+      });
+
+      test('an answer that nobody asked for is refused, and taken out of the address', async () => {
+        const { page } = await dashboard.visit('', { dashboard: home });
+        await page.goto(`${home}/?code=an-attackers&state=an-attackers`);
+        await page.getByRole('alert').getByText('answers no sign-in that was begun in this tab').waitFor();
+        expect(page.url()).toBe(`${home}/`);
+      });
+    });
+  },
+);
