@@ -73,6 +73,10 @@ export interface Config {
 export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
   // An empty variable is how shells and compose files say "not set".
   const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
+  const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(given[name] ?? ''));
+  if (quoted.length > 0) {
+    throw new StartError(`${quoted.join(' and ')} must be without quotation marks around the value`);
+  }
   const { success, data, error } = environment.safeParse(given);
   if (!success) {
     throw new StartError(error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '));

@@ -1,7 +1,12 @@
 import {
+  accessSync,
+  closeSync,
+  constants,
   existsSync,
   linkSync,
   mkdirSync,
+  openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   statSync,
@@ -23,7 +28,10 @@ export class DataDir {
   /** Makes the folder, readable by nobody else, if it is not there. */
   constructor(path: string) {
     this.path = path;
-    guarded(path, () => makeFolder(resolve(path)));
+    guarded(path, () => {
+      makeFolder(resolve(path));
+      accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
+    });
   }
 
   /** The file that holds a secret. */
@@ -81,13 +89,31 @@ export class DataDir {
   }
 
   /**
+   * Checks that this user may write everything in a folder, as far as there is one. The embedded database says of files
+   * of another user that it is damaged.
+   *
+   * @throws StartError that names the first file that this user may not read or write
+   */
+  assertWritable(name: string): void {
+    const folder = this.fileOf(name);
+    if (!guarded(this.path, () => existsSync(folder) && statSync(folder).isDirectory())) return;
+    const inside = guarded(folder, () => readdirSync(folder, { recursive: true, encoding: 'utf8' }));
+    for (const path of [folder, ...inside.map((each) => join(folder, each))]) {
+      guarded(path, () => accessSync(path, constants.R_OK | constants.W_OK));
+    }
+  }
+
+  /**
    * Keeps every other server out of the folder until `release()` or the end of the process, however it ends:
    * the lock is one of the operating system, taken by way of SQLite, so nothing stale can be left behind.
    *
    * @throws StartError when another server has it
    */
   lock(): { release(): void } {
-    const lock = guarded(this.path, () => new DatabaseSync(this.fileOf('lock')));
+    const file = this.fileOf('lock');
+    // SQLite does not say why it cannot open a file.
+    guarded(file, () => closeSync(openSync(file, 'a', 0o600)));
+    const lock = guarded(file, () => new DatabaseSync(file));
     try {
       lock.exec('begin exclusive');
     } catch (error) {
@@ -96,7 +122,7 @@ export class DataDir {
       throw new StartError(
         isBusy
           ? `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`
-          : `DATA_DIR ${this.fileOf('lock')}: cannot be used as a lock; remove this file, which holds nothing`,
+          : `DATA_DIR ${file}: cannot be used as a lock; remove this file, which holds nothing`,
       );
     }
     return { release: () => lock.close() };
@@ -123,6 +149,8 @@ const reasons: Readonly<Record<string, string>> = {
   EDQUOT: 'its disk quota is used up',
   ENOTDIR: 'it is a file, or under one',
   EEXIST: 'it is a file, or under one',
+  EISDIR: 'it is a folder, and has to be a file',
+  ENAMETOOLONG: 'its name is too long',
   ENOENT: 'its file system makes no folder there',
   EMFILE: 'too many files are open',
 };

@@ -31,7 +31,14 @@ export const environment = z.object({
     .transform(Number)
     .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
     .default(4000),
-  HOST: z.string().min(1, { error: 'must be an address or a host name' }).optional(),
+  HOST: z
+    .string()
+    .trim()
+    .regex(/^([\w.-]+|[\da-f:.]+(%[\w.-]+)?)$/i, {
+      error:
+        'must be an address or a host name, without https://, port and brackets: 127.0.0.1, 0.0.0.0 or ::',
+    })
+    .optional(),
   BASE_PATH: z
     .string()
     .default('')
@@ -56,6 +63,10 @@ export const environment = z.object({
   DATABASE_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\/./, { error: 'must start with postgresql://' })
+    .refine(namesDatabase, {
+      error: 'must name a database: postgresql://user:password@host:5432/database',
+    })
+    .refine(hasUsablePort, { error: 'has a port that is none; ports are numbers from 1 to 65535' })
     .pipe(secret)
     .optional(),
   DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
@@ -177,6 +188,19 @@ function isWhole(key: Secret): boolean {
   } catch {
     return false;
   }
+}
+
+/** What is no URL is told by who opens it. */
+function namesDatabase(url: string): boolean {
+  const { pathname } = URL.parse(url) ?? {};
+  return pathname === undefined || pathname.length > 1;
+}
+
+/** The port after the host is a part of the URL's syntax; for one in the query, the driver would wait for ever. */
+function hasUsablePort(url: string): boolean {
+  const parsed = URL.parse(url);
+  const ports = [parsed?.port, ...(parsed?.searchParams.getAll('port') ?? [])].filter(Boolean);
+  return ports.every((port) => /^\d{1,5}$/.test(`${port}`) && Number(port) > 0 && Number(port) <= 65_535);
 }
 
 /** What the server has at its root would be ambiguous under a path of the same name. */

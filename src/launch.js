@@ -38,9 +38,19 @@ async function runHere() {
     nodeModule.enableCompileCache(process.env.NODE_COMPILE_CACHE);
   }
   process.argv = [process.argv[0], file, ...args];
+  // Without it, Node itself would say so, with a line of this file, and end with exit code 13.
+  const endUnsettled = () => {
+    end(
+      `${program.cannot}: something that it waits for never ends; this is a fault of the server, so report it`,
+    );
+    process.exit();
+  };
+  process.once('beforeExit', endUnsettled);
   try {
     await import(pathToFileURL(file).href);
+    process.off('beforeExit', endUnsettled);
   } catch (error) {
+    process.off('beforeExit', endUnsettled);
     end(`${program.cannot}: ${reasonOf(error)}`);
   }
 }

@@ -58,6 +58,7 @@ export async function openStores(
   mind(findRisks(config));
   const dataDir = config.production ? undefined : new DataDir(config.dataDir);
   const lock = config.databaseUrl ? undefined : dataDir?.lock();
+  if (!config.databaseUrl) dataDir?.assertWritable('database');
   const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
   const source = rootKeySource(config, dataDir, folder);
   const parse = (keys: Secret) =>

@@ -182,6 +182,14 @@ onEmbedded('where not everything is installed,', () => {
     expect(program.output()).not.toMatch(/\n\s+at /);
   });
 
+  test('"start" says in one line that it waits for what never ends', async () => {
+    using copy = copyWithout();
+    writeFileSync(join(copy.path, 'src/main.ts'), 'await new Promise(() => {});');
+    const program = run(process.execPath, ['src/launch.js', 'start'], { cwd: copy.path });
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toMatch(/^Cannot start: [^\n]*, so report it\n$/);
+  });
+
   test('installing goes on without what builds the dashboard, and says so in one line', async () => {
     const prepare = run(process.execPath, ['src/dashboard/build.js', '--if-possible'], { cwd: bare.path });
     expect(await prepare.ended).toBe(0);

@@ -1,0 +1,112 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, test, vi } from 'vitest';
+import { testDatabaseUrl } from './testkit/database.ts';
+import { lastWords, temporaryFolder } from './testkit/process.ts';
+import { rootKey } from './testkit/root-key.ts';
+
+// Each test starts processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+
+describe.concurrent('a server whose DATABASE_URL cannot be right says what is wrong with it', () => {
+  test.each([
+    [
+      'a port in the query that is no number',
+      'postgres://root@127.0.0.1:5432/x?port=abc',
+      /has a port that is none/,
+    ],
+    ['a negative port in the query', 'postgres://root@127.0.0.1/x?port=-1', /has a port that is none/],
+    [
+      'a port in the query that is too large',
+      'postgres://root@127.0.0.1/x?port=70000',
+      /has a port that is none/,
+    ],
+    ['the port 0', 'postgres://root@127.0.0.1:0/x', /has a port that is none/],
+    [
+      'no database',
+      'postgresql://127.0.0.1',
+      /must name a database: postgresql:\/\/user:password@host:5432\/database/,
+    ],
+    ['no database behind a slash', 'postgres://root:hunter2-secret@127.0.0.1:5432/', /must name a database/],
+    ['double quotation marks', '"postgresql://root:hunter2-secret@127.0.0.1/x"', /without quotation marks/],
+    ['single quotation marks', "'postgresql://root:hunter2-secret@127.0.0.1/x'", /without quotation marks/],
+  ])('%s', async (_, url, words) => {
+    using folder = temporaryFolder();
+    const line = await lastWords({ DATA_DIR: folder.path, DATABASE_URL: url });
+    expect(line).toMatch(/^Cannot start: DATABASE_URL /);
+    expect(line).toMatch(words);
+    expect(line).not.toContain('hunter2');
+  });
+});
+
+describe.concurrent('a server says what HOST has to be when it is', () => {
+  test.each(['[::1]', 'localhost:4000', 'http://localhost', '*', 'one two', '127.0.0.1,::1'])(
+    '%s',
+    async (host) => {
+      using folder = temporaryFolder();
+      expect(await lastWords({ DATA_DIR: folder.path, HOST: host })).toMatch(
+        /^Cannot start: HOST must be an address or a host name, without https:\/\/, port and brackets/,
+      );
+    },
+  );
+});
+
+test.concurrent('quotation marks that an env file of Docker keeps are named for each variable', async () => {
+  const line = await lastWords({ DATA_DIR: "'.data'", ENCRYPTION_KEYS: `"${rootKey('k1')}"` });
+  expect(line).toBe(
+    'Cannot start: DATA_DIR and ENCRYPTION_KEYS must be without quotation marks around the value\n',
+  );
+});
+
+describe.skipIf(testDatabaseUrl)('a server says of its data folder that', () => {
+  test.each(['lock', 'api-key', 'encryption-keys'])('%s is a folder, and has to be a file', async (name) => {
+    using folder = temporaryFolder();
+    mkdirSync(join(folder.path, name));
+    expect(await lastWords({ DATA_DIR: folder.path })).toContain(
+      `DATA_DIR ${join(folder.path, name)}: it is a folder, and has to be a file (EISDIR)`,
+    );
+  });
+
+  // As files are that an earlier start as root has left behind.
+  test.each(['', 'lock', 'database', 'database/PG_VERSION', 'database/base/1259'])(
+    'another user owns %j, and not that it is damaged',
+    async (name) => {
+      using folder = temporaryFolder();
+      const owner = anotherUser();
+      mkdirSync(join(folder.path, 'database', 'base'), { recursive: true });
+      writeFileSync(join(folder.path, 'database', 'PG_VERSION'), '18\n');
+      writeFileSync(join(folder.path, 'database', 'base', '1259'), '');
+      writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'), { mode: 0o600 });
+      writeFileSync(join(folder.path, 'lock'), '');
+      const inside = readdirSync(folder.path, { recursive: true, encoding: 'utf8' });
+      for (const each of ['', ...inside]) if (owner) chownSync(join(folder.path, each), owner, owner);
+      chmodSync(join(folder.path, name), 0);
+      const failed = await promisify(execFile)(process.execPath, [main], {
+        env: { DATA_DIR: folder.path, PORT: '0' },
+        cwd: '/',
+        ...(owner && { uid: owner, gid: owner }),
+      }).catch(({ code, stderr }: { code: number; stderr: string }) => ({ code, stderr }));
+      const where = join(folder.path, name);
+      expect(failed).toEqual({
+        code: 1,
+        stderr: `Cannot start: DATA_DIR ${where}: this user may not read or write it (EACCES)\n`,
+      });
+      chmodSync(join(folder.path, name), 0o700);
+    },
+  );
+});
+
+/** Root may read everything, so as root the server is started as `nobody`. */
+function anotherUser(): number | undefined {
+  const nobody = 65_534;
+  if (process.getuid?.() !== 0) return undefined;
+  const { status } = spawnSync(process.execPath, ['--check', main], { uid: nobody, gid: nobody });
+  if (status !== 0)
+    throw new Error(`${main} cannot be read by the user ${nobody}; run this test as another user than root`);
+  return nobody;
+}
