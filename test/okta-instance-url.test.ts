@@ -309,6 +309,27 @@ describe('an API token', () => {
     ['00planted-token\\n', 'written as \\n'],
     ['00planted-token,', 'a comma or a semicolon'],
     ['00planted-token;', 'a comma or a semicolon'],
+    ['SSWS00planted-token', 'Leave out “SSWS”'],
+    ['SSWS%2000planted-token', 'percent-encoded'],
+    ['00planted%5Ftoken', 'percent-encoded'],
+    ['ack_PlantedPlantedPlantedPlantedPlantedPlantedPla1234', 'an API key of this server'],
+    ['ack_PlantedPlantedPlantedPlanted', 'an API key of this server'],
+    ['var.okta_api_token', 'the name of a variable'],
+    ['process.env.OKTA_API_TOKEN', 'the name of a variable'],
+    ['secrets.OKTA_API_TOKEN', 'the name of a variable'],
+    ['U1NXUyAwMHBsYW50ZWQtdG9rZW4=', 'encoded in base64'],
+    ['U1NXUyAwMHBsYW50ZWQtdG9rZQ==', 'encoded in base64'],
+    ['OKTA_API_TOKEN=', 'missing after a name'],
+    ['00planted...', 'is cut off'],
+    ['<00planted-token>', 'brackets or other signs'],
+    ['<code>00planted-token</code>', 'brackets or other signs'],
+    ['**00planted-token**', 'brackets or other signs'],
+    ['(00planted-token)', 'brackets or other signs'],
+    ['[00planted-token]', 'brackets or other signs'],
+    ['{00planted-token', 'brackets or other signs'],
+    ['=00planted-token', 'brackets or other signs'],
+    [':00planted-token', 'brackets or other signs'],
+    ['00planted-token|', 'brackets or other signs'],
     ['00planted\n-token', 'white space'],
     ['00planted\u00a0-token', 'white space'],
     ['00planted\u2028-token', 'white space'],
@@ -324,6 +345,13 @@ describe('an API token', () => {
     expect(said).toMatch(/^\p{Lu}.*\.$/su);
     expect(said).not.toMatch(/planted/i);
   });
+
+  test.each(['<YOUR-API-TOKEN>', '-00planted_', '_00planted-', '00a.b', 'any-token-will-do'])(
+    '%s is taken as it is',
+    (token) => {
+      expect(messages('apiToken', new Secret(token))).toBe('');
+    },
+  );
 
   test('as a bare string is refused: it could already have been printed', () => {
     expect(messages('apiToken', '00abc')).toContain('Give the API token.');

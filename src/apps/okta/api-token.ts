@@ -38,7 +38,12 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
     /^(proxy-)?authorization\s*[:=]/i,
     'Leave out “Authorization:” and “SSWS”, and give only the API token that follows.',
   ],
-  [/^ssws([\s:=]|$)/i, 'Leave out “SSWS” and give only the API token that follows it.'],
+  [
+    /^ack_[\w-]{20}/,
+    'This is an API key of this server, and not a token of Okta’s. It is sent to nobody; give the API token that Okta shows.',
+  ],
+  [/%[\da-f]{2}/i, 'The API token is percent-encoded, as addresses have it. Give it as Okta shows it.'],
+  [/^ssws([\s:=]|00|$)/i, 'Leave out “SSWS” and give only the API token that follows it.'],
   [
     /^(bearer|basic|dpop|token)[\s:=]/i,
     'Leave out the word before the API token, and give only the token that follows it.',
@@ -49,11 +54,11 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
     'This is JSON. Give only the API token that is in it, without its name and quotation marks.',
   ],
   [
-    /^(\$\w+|\$?\{+[^}]*\}+|\$\([^)]*\)|%\w+%)$/,
+    /^(\$\w+|\$?\{+[^}]*\}+|\$\([^)]*\)|%\w+%|(var|local|env|process\.env|import\.meta\.env|secrets)\.\w+)$/,
     'This is the name of a variable, and nothing has put its value in its place. Give the API token itself.',
   ],
   [
-    /^((export|set|setx)\s+)?[$\w.:-]*[a-z_]\w*\s*[=:]/i,
+    /^((export|set|setx)\s+)?[$\w.:-]*[a-z_]\w*\s*[=:](?!=?$)/i,
     'Leave out the name before the API token and the sign after it, and give only the token.',
   ],
   [
@@ -69,6 +74,13 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   [/\s/, 'The API token has white space in it. Copy the token alone, in one piece.'],
   [/[^\x21-\x7e]/, `The API token has characters that no Okta token has. Copy it again. ${where}`],
   [/[,;]$/, 'The API token has a comma or a semicolon at its end. Leave it out.'],
+  [/\.\.\.$/, `The API token is cut off. Copy the whole of it. ${where}`],
+  [/=$/, 'The API token is encoded in base64, or missing after a name. Give it as Okta shows it.'],
+  // What the examples of this server have in its place is between < and > too.
+  [
+    /^(?!<YOUR-API-TOKEN>$)([<>()[\]{}*~|:=].*|.*[<>()[\]{}*~|:])$/,
+    'The API token has brackets or other signs around it. Leave them out, and give only what is between them.',
+  ],
 ];
 
 /** What is wrong with a token, in words that do not repeat any of it. */
