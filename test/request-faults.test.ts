@@ -76,6 +76,28 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
     expect(sent.text).not.toContain('planted');
   });
 
+  test.each(['utf-8', 'UTF8', 'planted, gzip', 'text/plain'])(
+    'its Content-Encoding is %s, and it is not called compressed',
+    async (coding) => {
+      const sent = await post(path, good, { ...accept, 'content-encoding': coding });
+      expect(sent.status).toBe(415);
+      const { message, remedy } = problemIn(sent.text);
+      expect(message).toContain('Content-Encoding names what this server does not know');
+      expect(remedy).toContain('a charset belongs to Content-Type');
+    },
+  );
+
+  test.each([
+    ['one request', 1],
+    ['two requests', 2],
+  ])('it is an array of %s', async (_, length) => {
+    const sent = await post(path, `[${Array(length).fill(good)}]`, accept);
+    expect(sent.status).toBe(400);
+    const { message, remedy } = problemIn(sent.text);
+    expect(message).toContain('is an array');
+    expect(remedy).toContain('Send each request by itself');
+  });
+
   test.each(['latin1', 'utf-16', '"iso-8859-1"', 'utf-7'])('it is said to be in %s', async (charset) => {
     const type = `application/json; charset=${charset}`;
     const sent = await post(path, good, { ...accept, 'content-type': type });
@@ -108,6 +130,35 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
     expect([sent.status, sent.text]).toEqual([200, expect.not.stringContaining('errors')]);
   });
 });
+
+describe.each(['application/json', 'application/json;q=1'])(
+  'GraphQL with %s says what to do about a request',
+  (accept) => {
+    const two = 'query A { viewer { __typename } } query B { viewer { __typename } }';
+
+    test.each([
+      ['without a document', {}, 'Send the document as query'],
+      ['whose document is null', { query: null }, 'Send the document as query'],
+      ['with several operations and no name', { query: two }, 'operationName'],
+      ['with the name of no operation', { query: two, operationName: 'C' }, 'operationName'],
+      ['that names a stored document', { documentId: 'planted' }, 'Send query, variables, operationName'],
+      ['with onError', { query: two, operationName: 'A', onError: 'NULL' }, 'Send query, variables'],
+    ])('%s', async (_, body, words) => {
+      const sent = await post('/graphql', JSON.stringify(body), { accept });
+      expect(sent.status).toBe(400);
+      expect(problemIn(sent.text)).toMatchObject({
+        code: 'BAD_USER_INPUT',
+        remedy: expect.stringContaining(words),
+      });
+      expect(sent.text).not.toContain('planted');
+    });
+
+    test('with the query in the address of a POST', async () => {
+      const sent = await post('/graphql?query={viewer{__typename}}', '{}', { accept });
+      expect(problemIn(sent.text).remedy).toContain('in the JSON body of a POST');
+    });
+  },
+);
 
 describe('an empty operationName is absent', () => {
   test.each([

@@ -68,9 +68,21 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): Shaper {
 function requestDetails(message: string): { issues: Issue[]; remedy: string } {
   return {
     issues: [{ path: [], message }],
-    remedy: 'Correct the request and send it again; nothing was changed.',
+    remedy:
+      remedies.find(([pattern]) => pattern.test(message))?.[1] ??
+      'Correct the request and send it again; nothing was changed.',
   };
 }
+
+/** What to do about what the library says of the members of a request. */
+const remedies: readonly (readonly [RegExp, string])[] = [
+  [
+    /^Must provide query string/,
+    'Send the document as query: in the JSON body of a POST, or in the query string of a GET.',
+  ],
+  [/^Could not determine what operation/, 'Name one of the operations of the document in operationName.'],
+  [/^Unexpected parameter/, 'Send query, variables, operationName and extensions, and nothing else.'],
+];
 
 function detailsOf(problem: Problem): Record<string, unknown> {
   const { message, remedy, retryAt, currentVersion } = problem;

@@ -29,6 +29,12 @@ export async function readJsonBody(request: IncomingMessage): Promise<object> {
   assertJson(request);
   const value = parseJson(await readBytes(request));
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  if (Array.isArray(value)) {
+    throw unreadable(
+      'The body is an array; it has to be one JSON object.',
+      'Send each request by itself: a client that batches them has a setting that turns it off.',
+    );
+  }
   throw unreadable('The body has to be one JSON object.', 'Send a JSON object: { … }.');
 }
 
@@ -50,15 +56,19 @@ function assertJson({ headers }: IncomingMessage): void {
   }
   const coding = encoding.trim().toLowerCase();
   if (coding === '' || coding === 'identity') return;
-  const named = knownCodings.has(coding) ? ` (Content-Encoding: ${coding})` : '';
+  const codings = coding.split(',').map((each) => each.trim());
+  const named = codings.every((each) => knownCodings.has(each));
   throw new HttpProblem(
     415,
     'BAD_USER_INPUT',
-    `The body is compressed${named}; this server reads none that is.`,
+    named
+      ? `The body is compressed (Content-Encoding: ${codings.join(', ')}); this server reads none that is.`
+      : 'The header Content-Encoding names what this server does not know; it reads bodies that are not compressed.',
     {
       // RFC 9110, 15.5.16: how a client learns that the coding is at fault, and not the type.
       headers: { 'accept-encoding': 'identity' },
-      remedy: 'Send the body uncompressed, without the header Content-Encoding.',
+      remedy:
+        'Send the body uncompressed, without the header Content-Encoding; a charset belongs to Content-Type.',
     },
   );
 }
