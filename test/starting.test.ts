@@ -106,7 +106,7 @@ onEmbedded('the first start', () => {
   test.each([
     [
       'in production',
-      { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere', ENCRYPTION_KEYS: rootKey('k') },
+      { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere/x', ENCRYPTION_KEYS: rootKey('k') },
     ],
     ['for a server that others reach', { HOST: '0.0.0.0' }],
   ])('the shell prints no address %s', async (_, environment) => {
@@ -274,7 +274,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     ['--opne', {}],
     [
       '--open',
-      { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere', ENCRYPTION_KEYS: rootKey('k') },
+      { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere/x', ENCRYPTION_KEYS: rootKey('k') },
     ],
   ])('when its argument is %s, with %j', async (argument, environment) => {
     using folder = temporaryFolder();
