@@ -79,7 +79,7 @@ const costly: [string, Pieces, string][] = [
   [
     'empty lines before the answer without end',
     () => endlessly('\r\n', kilobyte('\r\n')),
-    'the answer takes more than 163840 bytes on the wire',
+    'the answer has more than 3000 lines',
   ],
   [
     'interim responses without end',
@@ -104,11 +104,21 @@ const costly: [string, Pieces, string][] = [
   [
     'headers without end',
     () => endlessly('HTTP/1.1 200 OK\r\n', 'x: y\r\n'.repeat(1_000)),
-    'the headers of the answer are too large',
+    'the answer has more than 3000 lines',
   ],
   [
     'trailers without end',
     () => endlessly(`${chunked}0\r\n`, 'x: y\r\n'.repeat(1_000)),
+    'the answer has more than 3000 lines',
+  ],
+  [
+    'a header without end',
+    () => endlessly('HTTP/1.1 200 OK\r\nx: ', kilobyte('y')),
+    'the headers of the answer are too large',
+  ],
+  [
+    'a trailer without end',
+    () => endlessly(`${chunked}0\r\nx: `, kilobyte('y')),
     'the headers of the answer are too large',
   ],
 ];
@@ -203,6 +213,13 @@ describe('what an answer costs is counted', () => {
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
     const exchange = outbound.get(new URL(host.origin), { headers: {}, maxBytes: 1_000 });
     await expect(exchange).rejects.toMatchObject({ message: 'the answer is larger than 1000 bytes' });
+  });
+
+  test('and JSON that is written in 5,000 lines is taken', async () => {
+    const body = `[${'\n1,'.repeat(5_000)}1]`;
+    const host = await startHost(withBody(body));
+    const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+    await expect(outbound.get(new URL(host.origin), { headers: {} })).resolves.toMatchObject({ body });
   });
 
   test('and an answer of 64 kB in large pieces, with interim responses and trailers, is taken', async () => {
