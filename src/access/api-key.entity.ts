@@ -31,6 +31,15 @@ const ApiKeySchema = defineEntity({
       .hidden()
       .onCreate(() => ''),
   },
+  // The orders of the two lists that there are: with revoked keys, and without.
+  indexes: [
+    { name: 'api_key_newest', properties: ['orgId', 'createdAt', 'id'] },
+    {
+      name: 'api_key_newest_active',
+      properties: ['orgId', 'createdAt', 'id'],
+      where: '"revoked_at" is null',
+    },
+  ],
 });
 
 /** The bearer credential of a caller. */

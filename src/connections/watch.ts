@@ -24,7 +24,7 @@ export interface ConnectionChange {
   eventId: string;
   kind: (typeof changeKinds)[keyof typeof changeKinds];
   connectionId: string;
-  /** As it is now; null when it is deleted. */
+  /** As it was at most `checkEveryMs` ago; null when it is deleted. */
   appConnection: AppConnection | null;
 }
 

@@ -10,6 +10,7 @@ import { UnloggedRates } from './0009-unlogged-rates.ts';
 import { RowMacs } from './0010-row-macs.ts';
 import { Fairness } from './0011-fairness.ts';
 import { Refusals } from './0017-refusals.ts';
+import { KeyLists } from './0018-key-lists.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -25,4 +26,5 @@ export const migrations = [
   { name: '0010-row-macs', class: RowMacs },
   { name: '0011-fairness', class: Fairness },
   { name: '0017-refusals', class: Refusals },
+  { name: '0018-key-lists', class: KeyLists },
 ];

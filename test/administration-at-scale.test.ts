@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const rows = 20_000;
+
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  server = await startTestServer();
+  organisation = await server.newOrganisation();
+  const em = server.asOwner();
+  const { orgId } = organisation;
+  // All but one in 500 are revoked.
+  await em.execute(
+    `insert into api_key (id, org_id, name, hash, scopes, created_at, revoked_at, mac)
+     select gen_random_uuid(), ?::uuid, 'Key', 'hash ' || i, '{}', now() - make_interval(mins => i),
+       case when i % 500 <> 0 then now() end, '' from generate_series(1, ${rows}) i`,
+    [orgId],
+  );
+  await em.execute(
+    `insert into project (id, org_id, name, created_at, mac)
+     select gen_random_uuid(), ?::uuid, 'Project ' || i, now(), '' from generate_series(1, ${rows}) i`,
+    [orgId],
+  );
+  await em.execute('analyze api_key');
+  await em.execute('analyze project');
+}, 120_000);
+afterAll(() => server.close());
+
+interface Plan {
+  'Relation Name'?: string;
+  'Actual Rows': number;
+  'Actual Loops': number;
+  'Rows Removed by Filter'?: number;
+  Plans?: Plan[];
+}
+
+function countRows(plan: Plan): number {
+  const own = plan['Relation Name'] ? plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0) : 0;
+  return own * plan['Actual Loops'] + (plan.Plans ?? []).reduce((sum, child) => sum + countRows(child), 0);
+}
+
+/** How many rows PostgreSQL reads for the last statement that the server has sent for a list of this table. */
+async function rowsRead(table: string, values: readonly unknown[]): Promise<number> {
+  const pattern = new RegExp(
+    `select [^\\n]* from \\\\"${table}\\\\"[^\\n]* order by [^\\n]* limit \\$\\d+`,
+    'g',
+  );
+  const statement = server.logs().match(pattern)?.at(-1) ?? '';
+  const sql = statement.replaceAll('\\"', '"').replaceAll(/\$\d+/g, '?');
+  const [row] = await server
+    .asOwner()
+    .execute<{ 'QUERY PLAN': string | { Plan: Plan }[] }[]>(`explain (analyze, format json) ${sql}`, [
+      ...values,
+    ]);
+  const plans = row?.['QUERY PLAN'] ?? [];
+  const [{ Plan: plan }] = (typeof plans === 'string' ? JSON.parse(plans) : plans) as [{ Plan: Plan }];
+  return countRows(plan);
+}
+
+test.each([
+  ['API keys', 'api_key', '{ list: apiKeys(first: 20) { nodes { id } } }'],
+  [
+    'API keys, the revoked ones too',
+    'api_key',
+    '{ list: apiKeys(first: 20, includeRevoked: true) { nodes { id } } }',
+  ],
+  ['projects', 'project', '{ list: projects(first: 20) { nodes { id } } }'],
+])(`among ${rows}, the first page of %s is found without reading the others`, async (_, table, query) => {
+  const { list } = await organisation.client.request<{ list: { nodes: object[] } }>(query);
+  expect(list.nodes).toHaveLength(20);
+  // PostgreSQL reads on to the end of a group of equal names before it sorts it.
+  expect(await rowsRead(table, [organisation.orgId, 21])).toBeLessThan(50);
+});
