@@ -3,7 +3,8 @@ import { pageSize } from '../connections/input.ts';
 import type { Builder } from '../graphql/builder.ts';
 import { callerOf } from '../graphql/context.ts';
 import { createApiKeyRule } from './input.ts';
-import { apiKeyCursor, createApiKey, listApiKeys, type RevokedApiKeys, revokeApiKey } from './keys.ts';
+import { apiKeyCursor, createApiKey, listApiKeys } from './keys.ts';
+import { type RevokedApiKeys, revokeApiKey } from './revoke-keys.ts';
 import type { AdministrationTypes } from './types.graphql.ts';
 
 /** Making, listing and revoking API keys. */

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { createApiKeyRule, givenName } from '../administration/input.ts';
-import { apiKeyCursor, createApiKey, listApiKeys, revokeApiKey } from '../administration/keys.ts';
+import { apiKeyCursor, createApiKey, listApiKeys } from '../administration/keys.ts';
 import type { AdministrationParts } from '../administration/parts.ts';
 import { createProject, listProjects, projectCursor, renameProject } from '../administration/projects.ts';
+import { revokeApiKey } from '../administration/revoke-keys.ts';
 import { getViewer } from '../administration/viewer.ts';
 import { nothingElse, uuid } from '../connections/input.ts';
 import {
