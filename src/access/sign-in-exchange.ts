@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HttpProblem } from '../errors.ts';
 import { isSameOrigin } from '../http/cross-site.ts';
+import { readJsonBody } from '../http/json-body.ts';
 import { reply } from '../http/listener.ts';
 import type { SignInCodes } from './sign-in-codes.ts';
 
@@ -39,20 +41,12 @@ export async function answerExchange(
 
 /** @returns undefined when the body holds no code */
 async function readCode(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  await new Promise<void>((resolve) => {
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes <= maxBodyBytes) chunks.push(chunk);
-    });
-    request.once('end', resolve).once('close', resolve);
-  });
-  if (bytes > maxBodyBytes) return undefined;
   try {
-    const { code } = JSON.parse(Buffer.concat(chunks).toString()) as { code?: unknown };
+    const body = await readJsonBody(request, { mediaType: codeMediaType, maxBytes: maxBodyBytes });
+    const { code } = body as { code?: unknown };
     return typeof code === 'string' ? code : undefined;
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (error instanceof HttpProblem) return undefined;
+    throw error;
   }
 }

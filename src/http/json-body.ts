@@ -3,7 +3,7 @@ import { HttpProblem } from '../errors.ts';
 import { PieceBuffer } from '../piece-buffer.ts';
 
 /** How many bytes the body of a request may have. */
-export const maxBodyBytes = 100_000;
+const maxBodyBytes = 100_000;
 
 /** In how many pieces it may come: chunks of HTTP's, or what is read at a time. */
 const maxBodyPieces = 2_000;
@@ -19,15 +19,26 @@ export function assertNoBody(request: IncomingMessage): undefined {
   throw new HttpProblem(400, 'BAD_USER_INPUT', 'This route takes no body.', { remedy: 'Leave it out.' });
 }
 
+/** What a body has to be like, where it is not as usual. */
+export interface BodyRules {
+  /** `application/json` if absent. */
+  mediaType?: string;
+  /** 100,000 if absent. */
+  maxBytes?: number;
+}
+
 /**
  * The JSON object that the body of a request holds. The messages repeat nothing of the request.
  *
- * @throws HttpProblem (415, 413, 400) when the body is not declared as plain JSON in UTF-8, has more than `maxBodyBytes`
- *   bytes or comes in too many pieces, is no JSON object, or is cut off
+ * @throws HttpProblem (415, 413, 400) when the body is not declared as plain JSON in UTF-8, has more bytes than
+ *   it may have or comes in too many pieces, is no JSON object, or is cut off
  */
-export async function readJsonBody(request: IncomingMessage): Promise<object> {
-  assertJson(request);
-  const value = parseJson(await readBytes(request));
+export async function readJsonBody(
+  request: IncomingMessage,
+  { mediaType = 'application/json', maxBytes = maxBodyBytes }: BodyRules = {},
+): Promise<object> {
+  assertMediaType(request, mediaType);
+  const value = parseJson(await readBytes(request, maxBytes), mediaType);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   if (Array.isArray(value)) {
     throw unreadable(
@@ -38,14 +49,20 @@ export async function readJsonBody(request: IncomingMessage): Promise<object> {
   throw unreadable('The body has to be one JSON object.', 'Send a JSON object: { … }.');
 }
 
-const asJson = 'Send JSON in UTF-8 with the header "Content-Type: application/json", and not compressed.';
+const sendAs = (mediaType: string) =>
+  `Send JSON in UTF-8 with the header "Content-Type: ${mediaType}", and not compressed.`;
 const knownCodings = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd', 'compress']);
 
-function assertJson({ headers }: IncomingMessage): void {
+function assertMediaType({ headers }: IncomingMessage, mediaType: string): void {
+  const unsupported = (message: string) =>
+    new HttpProblem(415, 'BAD_USER_INPUT', message, {
+      headers: { accept: mediaType },
+      remedy: sendAs(mediaType),
+    });
   const { 'content-type': contentType = '', 'content-encoding': encoding = '' } = headers;
   const [type = '', ...parameters] = contentType.split(';').map((part) => part.trim().toLowerCase());
   if (type === '') throw unsupported('The request has no Content-Type.');
-  if (type !== 'application/json') throw unsupported('The Content-Type is not application/json.');
+  if (type !== mediaType) throw unsupported(`The Content-Type is not ${mediaType}.`);
   for (const parameter of parameters.filter(Boolean)) {
     const [, charset] = /^charset *= *"?([^"]*)"?$/.exec(parameter) ?? [];
     if (charset === undefined) throw unsupported('The Content-Type has a parameter other than charset.');
@@ -73,40 +90,37 @@ function assertJson({ headers }: IncomingMessage): void {
   );
 }
 
-function unsupported(message: string): HttpProblem {
-  return new HttpProblem(415, 'BAD_USER_INPUT', message, {
-    headers: { accept: 'application/json' },
-    remedy: asJson,
-  });
-}
-
-async function readBytes(request: IncomingMessage): Promise<Buffer> {
-  if (Number(request.headers['content-length']) > maxBodyBytes) throw tooLarge();
+async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const cutOff = () => unreadable('The body is cut off.', 'Send it again, as a whole.');
+  if (Number(request.headers['content-length']) > maxBytes) throw tooLarge(maxBytes);
   // The event is over: who signs in first may have hung up meanwhile.
-  if (request.destroyed && !request.complete) throw unreadable('The body is cut off.', asJson);
+  if (request.destroyed && !request.complete) throw cutOff();
   // Not `for await`, which would destroy the connection on leaving early, and the answer with it.
   return new Promise((resolve, reject) => {
-    const received = new PieceBuffer({ bytes: maxBodyBytes, pieces: maxBodyPieces });
+    const received = new PieceBuffer({ bytes: maxBytes, pieces: maxBodyPieces });
     const add = (piece: Buffer) => {
       const exceeded = received.add(piece);
       if (!exceeded) return;
       request.off('data', add);
-      reject(exceeded === 'bytes' ? tooLarge() : tooManyPieces());
+      reject(exceeded === 'bytes' ? tooLarge(maxBytes) : tooManyPieces());
     };
     request.on('data', add);
     request.once('end', () => resolve(received.bytes));
-    request.once('close', () => request.complete || reject(unreadable('The body is cut off.', asJson)));
+    request.once('close', () => request.complete || reject(cutOff()));
   });
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-function parseJson(bytes: Buffer): unknown {
+function parseJson(bytes: Buffer, mediaType: string): unknown {
   try {
     return JSON.parse(utf8.decode(bytes));
   } catch {
     const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
-    throw unreadable(isGzip ? 'The body is compressed with gzip.' : 'The body is not JSON in UTF-8.', asJson);
+    throw unreadable(
+      isGzip ? 'The body is compressed with gzip.' : 'The body is not JSON in UTF-8.',
+      sendAs(mediaType),
+    );
   }
 }
 
@@ -114,11 +128,11 @@ function unreadable(message: string, remedy: string): HttpProblem {
   return new HttpProblem(400, 'BAD_USER_INPUT', message, { remedy });
 }
 
-function tooLarge(): HttpProblem {
-  return new HttpProblem(413, 'BAD_USER_INPUT', `The body has more than ${maxBodyBytes} bytes.`, {
+function tooLarge(maxBytes: number): HttpProblem {
+  return new HttpProblem(413, 'BAD_USER_INPUT', `The body has more than ${maxBytes} bytes.`, {
     // What is left of the body stands in the way of another request.
     headers: { connection: 'close' },
-    remedy: `Send at most ${maxBodyBytes} bytes.`,
+    remedy: `Send at most ${maxBytes} bytes.`,
   });
 }
 
