@@ -3,6 +3,7 @@ import { openRowMacs } from './administration/row-signing.ts';
 import type { Config } from './config.ts';
 import { DataDir } from './data-dir.ts';
 import { type Database, openDatabase } from './database/database.ts';
+import { limitMemory } from './database/embedded.ts';
 import { entities } from './entities.ts';
 import { StartError } from './errors.ts';
 import type { Logger } from './log.ts';
@@ -69,6 +70,7 @@ export async function openStores(
       return keyring;
     });
   const vault = new Vault(await parse(source.read()), log);
+  if (!config.databaseUrl) limitMemory();
   const database = await openDatabase(
     config.databaseUrl
       ? { kind: 'postgresql', url: config.databaseUrl }

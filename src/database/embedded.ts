@@ -27,16 +27,22 @@ export interface EmbeddedLocation {
   copyOf?: () => Promise<ArrayBuffer>;
 }
 
+/** Optimising PostgreSQL's WebAssembly takes half a gigabyte at its peak and gains nothing at our load. */
+const wasmFlags = ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering'];
+
+/**
+ * Has this process use less memory and more processor time, for programs that keep an embedded database open: those
+ * who need more speed have a PostgreSQL. V8's flags hold for all of the process, so a program sets them, no library function.
+ */
+export function limitMemory(): void {
+  for (const flag of [...wasmFlags, '--optimize-for-size']) setFlagsFromString(flag);
+}
+
 /** @throws StartError */
 export async function openEmbedded(
   shared: Partial<Options>,
   { folder, copyOf }: EmbeddedLocation,
 ): Promise<MikroORM> {
-  // Optimising PostgreSQL's WebAssembly takes half a gigabyte at its peak and gains nothing at our load, and the
-  // heap may grow slowly: whoever needs more speed has a PostgreSQL.
-  for (const flag of ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering', '--optimize-for-size']) {
-    setFlagsFromString(flag);
-  }
   const [{ MikroORM, PgliteConnection, PgliteDriver }, { PGlite }] = await Promise.all([
     import('@mikro-orm/pglite'),
     import('@electric-sql/pglite'),
@@ -85,7 +91,7 @@ async function initialise(folder: string): Promise<void> {
   const aside = `${folder}.new`;
   rmSync(aside, { recursive: true, force: true });
   const script = fileURLToPath(new URL('./initialise-embedded.ts', import.meta.url));
-  await promisify(execFile)(process.execPath, [script, aside]);
+  await promisify(execFile)(process.execPath, [...wasmFlags, script, aside]);
   renameSync(aside, folder);
 }
 
