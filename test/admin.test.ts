@@ -1,6 +1,6 @@
 import { GraphQLClient } from 'graphql-request';
 import { expect, test, vi } from 'vitest';
-import { emptyData, testDatabaseUrl } from './testkit/database.ts';
+import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript, type ServerProcess, spawnServer } from './testkit/process.ts';
 import { errorsOf } from './testkit/server.ts';
@@ -24,7 +24,7 @@ const found = (pattern: RegExp, text: string): string => pattern.exec(text)?.[0]
 
 test('from the shell, an organisation and its first API key are made, which work', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const made = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
   expect(made).toMatchObject({ code: 0, stderr: '' });
   const key = found(keyPattern, made.stdout);
@@ -47,7 +47,7 @@ test('from the shell, an organisation and its first API key are made, which work
 
 test('from the shell, whoever has lost every API key gets another, and the trail tells of it', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const orgId = found(uuidPattern, (await admin(data, 'create-organisation', '--name', 'Acme')).stdout);
   const everything = await admin(data, 'create-key', '--org', orgId, '--name', 'Found again');
   const little = await admin(data, 'create-key', '--org', orgId, '--scopes', 'connections:read,audit:read');
@@ -73,7 +73,7 @@ test('from the shell, whoever has lost every API key gets another, and the trail
 
 test('what is asked for wrongly changes nothing and says how to ask', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const id = '00000000-0000-4000-8000-000000000000';
   const cases: [args: string[], code: number, says: string][] = [
     [['help'], 0, 'npm run admin -- create-organisation'],
@@ -107,7 +107,7 @@ test('what is asked for wrongly changes nothing and says how to ask', async () =
 
 test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be stopped first', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const server = stack.use(spawnServer(data));
   await server.ready();
   const { code, stderr } = await admin(data, 'organisations');
@@ -119,7 +119,7 @@ test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be s
 
 test.runIf(testDatabaseUrl)('on PostgreSQL, it all works beside servers that are running', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const server = stack.use(spawnServer(data));
   await server.ready();
   const made = await admin(data, 'create-organisation', '--name', 'Acme');

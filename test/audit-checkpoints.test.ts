@@ -6,10 +6,10 @@ import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { CheckpointFile, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
 import { StartError } from '../src/errors.ts';
 import { checkChain } from './testkit/access.ts';
-import { emptyDatabase } from './testkit/database.ts';
+import { lastingData } from './testkit/database.ts';
 import { editor } from './testkit/editor.ts';
 import { createMutation, okta } from './testkit/operations.ts';
-import { runScript, temporaryFolder } from './testkit/process.ts';
+import { runScript } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServerOptions } from './testkit/server.ts';
 
@@ -39,17 +39,11 @@ const audit = (...flags: string[]) => runScript('verify-audit.ts', settings, ...
 const make = ({ client }: TestOrganisation, name: string) => client.request(createMutation, okta({ name }));
 
 beforeAll(async () => {
-  const { path } = stack.use(temporaryFolder());
-  const { location } = stack.use(await emptyDatabase());
-  const folder = join(path, 'database');
+  const { path, location, environment } = await lastingData(stack);
   const rootKeys = rootKey('k1');
-  options = { location: location.kind === 'embedded' ? { kind: 'embedded', folder } : location, rootKeys };
+  options = { location, rootKeys };
   file = join(path, 'checkpoints.jsonl');
-  settings = {
-    DATA_DIR: path,
-    ENCRYPTION_KEYS: rootKeys,
-    ...(location.kind === 'postgresql' && { DATABASE_URL: location.url.reveal() }),
-  };
+  settings = { ...environment, ENCRYPTION_KEYS: rootKeys };
 });
 afterAll(() => stack.disposeAsync());
 

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { expect, test, vi } from 'vitest';
 import { createKey, revokeKey, viewerOf } from './testkit/access.ts';
-import { emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { freshDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
-import { type ServerProcess, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { type ServerProcess, spawnServer, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf } from './testkit/server.ts';
 
@@ -44,14 +44,9 @@ test.each([
   'the first key %s is replaced without a restart, and a restart says what became of it',
   async (_, given) => {
     await using stack = new AsyncDisposableStack();
-    const folder = stack.use(temporaryFolder());
-    const { location } = stack.use(await emptyDatabase());
-    const file = join(folder.path, 'api-key');
-    const settings: Record<string, string> = {
-      DATA_DIR: folder.path,
-      ...given,
-      ...(location.kind === 'postgresql' && { DATABASE_URL: location.url.reveal() }),
-    };
+    const { path, environment } = await lastingData(stack);
+    const file = join(path, 'api-key');
+    const settings: Record<string, string> = { ...environment, ...given };
     const first = stack.use(spawnServer(settings));
     const url = await first.ready();
     const old = settings.BOOTSTRAP_API_KEY ?? readFileSync(file, 'utf8').trim();
@@ -77,7 +72,7 @@ test.each([
 );
 
 test.runIf(testDatabaseUrl)('in production, the log says that a replaced key changes nothing', async () => {
-  await using database = await emptyDatabase();
+  await using database = await freshDatabase();
   const { location } = database;
   const old = randomBytes(24).toString('hex');
   const settings = {

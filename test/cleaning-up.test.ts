@@ -13,7 +13,7 @@ import { entities } from '../src/entities.ts';
 import { forgetWindows } from '../src/limits/rate-limits.ts';
 import { createLog } from '../src/log.ts';
 import { Secret } from '../src/secrets/secret.ts';
-import { emptyData, testDatabaseUrl } from './testkit/database.ts';
+import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { spawnServer, until } from './testkit/process.ts';
@@ -173,7 +173,7 @@ test.runIf(testDatabaseUrl)(
 
 test('SIGTERM during the purge of 4,000 connections: a create in flight is answered, and the next start purges on', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   await using slow = await startOkta();
   const apiKey = `key-${randomUUID()}`;
   const settings = {

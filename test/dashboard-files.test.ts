@@ -6,15 +6,14 @@ import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { temporaryFolder } from './testkit/process.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
-let folder: Awaited<ReturnType<typeof buildDashboard>>;
+let folder: string;
 let server: TestServer;
 beforeAll(async () => {
   folder = await buildDashboard();
-  server = await startTestServer({ dashboardFolder: folder.path });
+  server = await startTestServer({ dashboardFolder: folder });
 });
 afterAll(async () => {
   await server.close();
-  folder[Symbol.dispose]();
 });
 
 interface Answer {
@@ -71,7 +70,7 @@ describe('where there is an identity provider to sign in with, the page', () => 
 
   async function start(differing: Record<`OIDC_${string}`, string> = {}): Promise<TestServer> {
     const { oidc } = provider.settings({ OIDC_CLIENT_ID: 'the-dashboard', ...differing });
-    const other = await startTestServer({ dashboardFolder: folder.path, beside: server, config: { oidc } });
+    const other = await startTestServer({ dashboardFolder: folder, beside: server, config: { oidc } });
     onTestFinished(() => other.close());
     return other;
   }

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { expect, test, vi } from 'vitest';
-import { emptyData, testDatabaseUrl } from './testkit/database.ts';
+import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript, spawnServer } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
@@ -26,7 +26,7 @@ function tableOf(stdout: string): Record<string, string> {
 
 test('what hangs on each root key is counted, moved, and then the old one can be taken out', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const [old, next] = [rootKey('old'), rootKey('next')];
   const apiKey = randomBytes(24).toString('hex');
   const server = stack.use(spawnServer({ ...data, ENCRYPTION_KEYS: old, BOOTSTRAP_API_KEY: apiKey }));
@@ -76,7 +76,7 @@ test('what hangs on each root key is counted, moved, and then the old one can be
 
 test('a root key that is missing is told, and nothing is rotated without it', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const [old, next] = [rootKey('old'), rootKey('next')];
   await organisation({ ...data, ENCRYPTION_KEYS: old }, 'Acme');
   const alone = { ...data, ENCRYPTION_KEYS: next };
@@ -91,7 +91,7 @@ test('a root key that is missing is told, and nothing is rotated without it', as
 
 test('what is asked for wrongly changes nothing and says how to ask', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const [one, two] = [rootKey('one'), rootKey('two')];
   const missing = join(data.DATA_DIR ?? '', 'missing');
   const empty = join(data.DATA_DIR ?? '', 'empty');
@@ -137,7 +137,7 @@ test('what is asked for wrongly changes nothing and says how to ask', async () =
 
 test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be stopped first', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const server = stack.use(spawnServer(data));
   await server.ready();
   const { code, stderr } = await keys(data, 'rotate');

@@ -5,7 +5,7 @@ import { GraphQLClient } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { DataKey } from '../src/secrets/data-key.entity.ts';
 import { SealBroken } from '../src/secrets/vault.ts';
-import { emptyData, testDatabaseUrl } from './testkit/database.ts';
+import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { denied, hangsUp, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
 import {
   byIdQuery,
@@ -168,7 +168,7 @@ describe('with a root key in AWS KMS', () => {
 test('a server that starts while KMS is away says so in one line, and when KMS is back has everything', async () => {
   await using stack = new AsyncDisposableStack();
   const settings = {
-    ...(await emptyData(stack)),
+    ...(await lastingData(stack)).environment,
     ...kms.environment,
     ENCRYPTION_KEYS: `k2:${kms.newKey()}`,
     BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
@@ -212,7 +212,7 @@ test('a server that starts while KMS is away says so in one line, and when KMS i
 
 test('one rotates from a local root key to one in KMS, and back', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const file = join(data.DATA_DIR ?? '', 'keys');
   const [local, remote] = [rootKey('k1'), `k2:${kms.newKey()}`];
   const settings = { ...data, ...kms.environment, ENCRYPTION_KEYS_FILE: file };
@@ -249,7 +249,7 @@ test.runIf(testDatabaseUrl)(
   'a root key in KMS that does not work is not put in force in a running server',
   async () => {
     await using stack = new AsyncDisposableStack();
-    const data = await emptyData(stack);
+    const { environment: data } = await lastingData(stack);
     const file = join(data.DATA_DIR ?? '', 'keys');
     const local = rootKey('k1');
     writeFileSync(file, local);

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { testDatabaseUrl } from './testkit/database.ts';
+import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
 import { temporaryFolder, until } from './testkit/process.ts';
 
 // Each test starts processes, and the machine may be busy.
@@ -71,7 +71,7 @@ onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => 
   const start = (folder: string) => run('npm', ['start'], { env: { DATA_DIR: folder } });
 
   test.each(['SIGTERM', 'SIGINT'] as const)('%s stops it gently', async (signal) => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const npm = start(folder.path);
     const url = await urlIn(npm);
     process.kill(npm.pid, signal);
@@ -81,7 +81,7 @@ onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => 
   });
 
   test('SIGHUP has it read its keys again and go on serving', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const npm = start(folder.path);
     const url = await urlIn(npm);
     process.kill(npm.pid, 'SIGHUP');
@@ -93,7 +93,7 @@ onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => 
   });
 
   test('a Ctrl-C, which a terminal sends to npm and to the server, and npm to the server again, stops it gently', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const npm = start(folder.path);
     await urlIn(npm);
     process.kill(-npm.pid, 'SIGINT');
@@ -201,7 +201,7 @@ onEmbedded('where not everything is installed,', () => {
   });
 
   test('an old Node runs the server with the one that npm has brought, and passes on signals and exit codes', async () => {
-    using data = temporaryFolder();
+    using data = dataFolder();
     using copy = copyWithout();
     const program = launch(copy.path, 'start', { NODE_IS_OLD: '1', DATA_DIR: data.path });
     await urlIn(program);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { readConfig } from '../src/config.ts';
 import { StartError } from '../src/errors.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
+import { dataFolder } from './testkit/database.ts';
 import { failureIn, namingsOf } from './testkit/naming.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { spawnServer, temporaryFolder } from './testkit/process.ts';
@@ -228,12 +229,13 @@ describe('in a process of its own, a server', () => {
 
   test('goes through OUTBOUND_PROXY alone, and trusts the authorities of NODE_EXTRA_CA_CERTS', async () => {
     using folder = temporaryFolder();
+    using data = dataFolder();
     const authority = join(folder.path, 'authority.pem');
     writeFileSync(authority, certificates.ca.cert);
     await using inside = await startOkta({ tls: certificates.good });
     await using server = spawnServer({
       ...misleading(),
-      DATA_DIR: join(folder.path, 'data'),
+      DATA_DIR: data.path,
       BOOTSTRAP_API_KEY: apiKey,
       NODE_EXTRA_CA_CERTS: authority,
       OUTBOUND_PROXY: `http://someone:${password}@127.0.0.1:${proxy.port}`,
@@ -257,11 +259,11 @@ describe('in a process of its own, a server', () => {
   });
 
   test('without them goes directly, and trusts nobody else, whatever the environment says', async () => {
-    using folder = temporaryFolder();
+    using data = dataFolder();
     await using inside = await startOkta({ tls: certificates.good });
     await using server = spawnServer({
       ...misleading(),
-      DATA_DIR: join(folder.path, 'data'),
+      DATA_DIR: data.path,
       BOOTSTRAP_API_KEY: apiKey,
       TRUSTED_INSTANCE_HOSTS: inside.hostPort,
     });

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { type GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Scope } from '../src/access/caller.ts';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import { verifyChain } from '../src/audit/chain.ts';
 import { maxRefusalsOfCaller, maxRefusalsOfOrganisation } from '../src/audit/refusals.ts';
-import { emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { lastingData } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
-import { temporaryFolder, until } from './testkit/process.ts';
+import { until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -167,10 +166,7 @@ describe('refusals that differ each time', () => {
 
 test('a server that stops tells of what it has counted', async () => {
   await using stack = new AsyncDisposableStack();
-  const folder = stack.use(temporaryFolder());
-  const { location } = testDatabaseUrl
-    ? stack.use(await emptyDatabase())
-    : { location: { kind: 'embedded', folder: join(folder.path, 'database') } as const };
+  const { location } = await lastingData(stack);
   const rootKeys = rootKey('k1');
   const first = await startTestServer({ location, rootKeys });
   const organisation = await first.newOrganisation();

@@ -6,7 +6,7 @@ import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
 import { DataKey } from '../src/secrets/data-key.entity.ts';
 import { openStores } from '../src/stores.ts';
-import { emptyData } from './testkit/database.ts';
+import { lastingData } from './testkit/database.ts';
 import { type ServerProcess, spawnServer, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer } from './testkit/server.ts';
@@ -16,7 +16,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 describe('a running server reads its root keys again on SIGHUP', () => {
   async function start(stack: AsyncDisposableStack, fileName: string, settings: Record<string, string> = {}) {
-    const data = await emptyData(stack);
+    const { environment: data } = await lastingData(stack);
     const file = join(data.DATA_DIR ?? '', fileName);
     const old = rootKey('old');
     writeFileSync(file, old);
@@ -91,7 +91,7 @@ describe('a running server reads its root keys again on SIGHUP', () => {
 
 test('after they were read again, the first of the root keys wraps what is new, and all unwrap', async () => {
   await using stack = new AsyncDisposableStack();
-  const data = await emptyData(stack);
+  const { environment: data } = await lastingData(stack);
   const file = join(data.DATA_DIR ?? '', 'keys');
   const [old, next] = [rootKey('old'), rootKey('next')];
   writeFileSync(file, old);

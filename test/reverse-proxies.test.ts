@@ -59,15 +59,13 @@ describe.skipIf(!hasNginx())('behind nginx as Debian has it', () => {
 });
 
 describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
-  let dashboard: Awaited<ReturnType<typeof buildDashboard>>;
   let server: TestServer;
   let nginx: Nginx;
   let apiKey: string;
   beforeAll(async () => {
-    dashboard = await buildDashboard();
     server = await startTestServer({
       config: { basePath: '/connections' },
-      dashboardFolder: dashboard.path,
+      dashboardFolder: await buildDashboard(),
     });
     nginx = await startNginx('');
     const organisation = await server.newOrganisation();
@@ -77,7 +75,6 @@ describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
   afterAll(async () => {
     await nginx?.[Symbol.asyncDispose]();
     await server?.close();
-    dashboard?.[Symbol.dispose]();
   });
   const origin = () => new URL(server.url).origin;
 

@@ -14,7 +14,7 @@ import { DataKey } from '../src/secrets/data-key.entity.ts';
 import { parseKeyring } from '../src/secrets/keyring.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { Vault } from '../src/secrets/vault.ts';
-import { emptyData, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { emptyDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { type KmsBehaviour, startKms, type TestKms } from './testkit/kms.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
@@ -56,7 +56,7 @@ describe('keys are rotated', () => {
 
   test('with every connection, deleted ones too, and nothing else of them changes', async () => {
     await using stack = new AsyncDisposableStack();
-    const data = await emptyData(stack);
+    const { environment: data } = await lastingData(stack);
     const token = randomBytes(20).toString('hex');
     const strict = stack.use(await oktaOf(() => token));
     const [old, next] = [rootKey('old'), rootKey('next')];

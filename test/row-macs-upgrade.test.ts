@@ -1,5 +1,4 @@
 import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { generateApiKey, hashOf } from '../src/access/api-keys.ts';
 import { scopes } from '../src/access/caller.ts';
@@ -14,8 +13,7 @@ import { createLog } from '../src/log.ts';
 import { sealJwe } from '../src/secrets/jwe.ts';
 import { LocalRootKey } from '../src/secrets/local-root-key.ts';
 import { checkChain } from './testkit/access.ts';
-import { emptyDatabase } from './testkit/database.ts';
-import { temporaryFolder } from './testkit/process.ts';
+import { lastingData } from './testkit/database.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -104,10 +102,7 @@ async function changedRows(server: TestServer): Promise<unknown[]> {
 
 test('rows of a version without MACs are signed as they are, once, however often a start is broken off', async () => {
   await using stack = new AsyncDisposableStack();
-  const { path } = stack.use(temporaryFolder());
-  const made = stack.use(await emptyDatabase());
-  const location: DatabaseLocation =
-    made.location.kind === 'embedded' ? { kind: 'embedded', folder: join(path, 'database') } : made.location;
+  const { location } = await lastingData(stack, { isMigrated: false });
   const rootKeys = rootKey('k1');
   const old = await databaseOfBefore(location, rootKeys);
   // Migrated, and then killed before the rows were signed.
@@ -153,10 +148,7 @@ test('rows of a version without MACs are signed as they are, once, however often
 
 test('a database whose integrity key is gone is not opened with another one', async () => {
   await using stack = new AsyncDisposableStack();
-  const { path } = stack.use(temporaryFolder());
-  const made = stack.use(await emptyDatabase());
-  const location: DatabaseLocation =
-    made.location.kind === 'embedded' ? { kind: 'embedded', folder: join(path, 'database') } : made.location;
+  const { location } = await lastingData(stack);
   const rootKeys = rootKey('k1');
   const first = await startTestServer({ location, rootKeys });
   await first.asOwner().execute(`delete from data_key where purpose = 'INTEGRITY'`);
@@ -198,12 +190,7 @@ test.each([
   'rows are not signed again when an editor takes away their MACs and $what',
   async ({ statements, isUpgraded, refusal }) => {
     await using stack = new AsyncDisposableStack();
-    const { path } = stack.use(temporaryFolder());
-    const made = stack.use(await emptyDatabase());
-    const location: DatabaseLocation =
-      made.location.kind === 'embedded'
-        ? { kind: 'embedded', folder: join(path, 'database') }
-        : made.location;
+    const { location } = await lastingData(stack, { isMigrated: !isUpgraded });
     const rootKeys = rootKey('k1');
     if (isUpgraded) await databaseOfBefore(location, rootKeys);
     const first = await startTestServer({ location, rootKeys });

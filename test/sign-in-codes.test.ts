@@ -9,7 +9,7 @@ const apiKey = 'the-key-that-one-time-codes-are-exchanged-for';
 const signInKey = new Secret(apiKey);
 const minuteMs = 60_000;
 let now = Date.now();
-let folder: Awaited<ReturnType<typeof buildDashboard>>;
+let folder: string;
 let server: TestServer;
 beforeAll(async () => {
   folder = await buildDashboard();
@@ -17,12 +17,11 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await server.close();
-  folder[Symbol.dispose]();
 });
 
 function start(options: TestServerOptions = {}): Promise<TestServer> {
   return startTestServer({
-    dashboardFolder: folder.path,
+    dashboardFolder: folder,
     signInKey,
     signInCodes: { now: () => now },
     ...options,
@@ -167,7 +166,7 @@ describe('a one-time code', () => {
   });
 
   test('leads to GraphiQL where the dashboard is not built, and nowhere where that is off too', async () => {
-    const without = { dashboardFolder: `${folder.path}/assets` };
+    const without = { dashboardFolder: `${folder}/assets` };
     const other = await another(without);
     expect(other.signInLink()).toMatch(new RegExp(`^${other.url}/graphql#code=[\\w-]{43}$`));
     expect((await exchange(other.url, codeIn(other.signInLink()))).status).toBe(200);

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
-import { testDatabaseUrl } from './testkit/database.ts';
+import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import {
   type ConnectionFields,
@@ -157,7 +157,7 @@ onEmbedded('the first start', () => {
 test.skipIf(testDatabaseUrl)(
   'a key in BOOTSTRAP_API_KEY is printed nowhere, and the shell fills it into the command',
   async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const key = randomBytes(24).toString('hex');
     await using server = spawnServer({ DATA_DIR: folder.path, BOOTSTRAP_API_KEY: key });
     await server.ready();
@@ -169,7 +169,7 @@ test.skipIf(testDatabaseUrl)(
 
 onEmbedded('the next start', () => {
   test('keeps the data and the key, and does not print the key again', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const settings = { DATA_DIR: folder.path };
     await using first = spawnServer(settings);
     const firstUrl = await first.ready();
@@ -199,7 +199,7 @@ onEmbedded('the next start', () => {
   });
 
   test('needs no tidying up after kill -9, and has all that was acknowledged', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const settings = { DATA_DIR: folder.path };
     await using killed = spawnServer(settings);
     await killed.ready();
@@ -428,7 +428,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
 
 onEmbedded('a server that cannot have what it needs says so in one line and ends with exit code 1', () => {
   test('when the port is in use', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     const address = holder.address();
@@ -463,7 +463,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
   test.each(['', 'short', 'two words that are long enough to be a key'])(
     'when the file of the API key holds none: %j',
     async (text) => {
-      using folder = temporaryFolder();
+      using folder = dataFolder();
       writeFileSync(join(folder.path, 'api-key'), text);
       expect(await lastWords({ DATA_DIR: folder.path })).toMatch(/api-key does not hold an API key/);
     },
@@ -475,7 +475,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
   });
 
   test('when another server uses the same DATA_DIR, which goes on undisturbed', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     await using first = spawnServer({ DATA_DIR: folder.path });
     const url = await first.ready();
     expect(await lastWords({ DATA_DIR: folder.path })).toMatch(/DATA_DIR .*another server/);
@@ -483,7 +483,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
   });
 
   test('when ENCRYPTION_KEYS are not those of the stored data', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const own = rootKey('own');
     await using first = spawnServer({ DATA_DIR: folder.path, ENCRYPTION_KEYS: own });
     await first.ready();
@@ -500,7 +500,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
 
 onEmbedded('a server that is told to stop', () => {
   test('lets a request in flight finish, takes no new ones, and ends with exit code 0', async () => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
     const arrived = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
     await using slow = await startOkta({

@@ -12,6 +12,7 @@ import { StartError } from '../src/errors.ts';
 import { createTlsServer, type TlsFiles } from '../src/http/tls.ts';
 import { createLog } from '../src/log.ts';
 import { type Certificates, type KeyPair, makeCertificates, trust } from './testkit/certificates.ts';
+import { dataFolder } from './testkit/database.ts';
 import { lastWords, spawnServer, temporaryFolder } from './testkit/process.ts';
 import { sendRaw } from './testkit/raw.ts';
 import { createOver, restClient } from './testkit/rest.ts';
@@ -282,8 +283,9 @@ test('the certificate changes when the folder itself is swapped, of which no eve
 describe('starting with TLS', () => {
   test('says so, and prints a command that works', async () => {
     using folder = temporaryFolder();
+    using data = dataFolder();
     const { cert, key } = put(folder.path, first.selfSigned);
-    await using server = spawnServer({ DATA_DIR: join(folder.path, 'data'), TLS_CERT: cert, TLS_KEY: key });
+    await using server = spawnServer({ DATA_DIR: data.path, TLS_CERT: cert, TLS_KEY: key });
     const url = await server.ready();
     expect(url).toMatch(/^https:/);
     expect(server.stdout()).toContain(`GraphiQL   ${url}/graphql`);
@@ -337,8 +339,9 @@ describe('starting with TLS', () => {
 
   test('is refused in one line when the key is that of another certificate', async () => {
     using folder = temporaryFolder();
+    using data = dataFolder();
     const { cert, key } = put(folder.path, { ...first.good, key: second.good.key });
-    const line = await lastWords({ DATA_DIR: join(folder.path, 'data'), TLS_CERT: cert, TLS_KEY: key });
+    const line = await lastWords({ DATA_DIR: data.path, TLS_CERT: cert, TLS_KEY: key });
     expect(line).toContain(`TLS_KEY ${key}: is not the private key of the certificate in TLS_CERT`);
   });
 });

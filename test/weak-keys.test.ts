@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
+import { dataFolder } from './testkit/database.ts';
 import { closedPort, lastWords, runScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
@@ -146,7 +147,7 @@ test('npm run keys takes a weak root key behind a good one, so that it can be ro
 });
 
 test('development warns of all that, and starts', async () => {
-  using folder = temporaryFolder();
+  using folder = dataFolder();
   chmodSync(folder.path, 0o777);
   await using server = spawnServer({
     DATA_DIR: folder.path,

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { existsSync, renameSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Browser, BrowserContextOptions } from 'playwright-core';
@@ -8,15 +9,24 @@ import { addOrganisation } from '../../src/administration/organisations.ts';
 import type { Secret } from '../../src/secrets/secret.ts';
 import { openPage, startBrowser, type Watched } from './browser.ts';
 import { startOkta, type TestOkta } from './okta.ts';
-import { temporaryFolder } from './process.ts';
+import { dashboardFolder } from './run.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
 
 const build = fileURLToPath(new URL('../../src/dashboard/build.js', import.meta.url));
 
-/** Builds the dashboard as it is now into a folder that goes away when disposed of. */
-export async function buildDashboard(): Promise<ReturnType<typeof temporaryFolder>> {
-  const folder = temporaryFolder();
-  await promisify(execFile)(process.execPath, [build, folder.path]);
+/** Builds the dashboard as it is now, once in a run; gives the folder. */
+export async function buildDashboard(): Promise<string> {
+  const folder = process.env[dashboardFolder];
+  if (!folder) throw new Error(`${dashboardFolder} is not set`);
+  if (existsSync(folder)) return folder;
+  const aside = `${folder}-${process.pid}`;
+  await promisify(execFile)(process.execPath, [build, aside]);
+  try {
+    renameSync(aside, folder);
+  } catch (error) {
+    // Another worker has built it at the same time.
+    if (!existsSync(folder)) throw error;
+  }
   return folder;
 }
 
@@ -40,7 +50,7 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
   const key: Secret = generateApiKey();
   const server = await startTestServer({
     ...options,
-    dashboardFolder: folder.path,
+    dashboardFolder: folder,
     signInKey: key,
     config: {
       ...options.config,
@@ -55,7 +65,7 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
     server,
     okta,
     browser,
-    folder: folder.path,
+    folder,
     apiKey: key.reveal(),
     open: async (pageOptions) => {
       const watched = await openPage(browser, pageOptions);
@@ -67,7 +77,6 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
       await browser.close();
       await server.close();
       await okta.close();
-      folder[Symbol.dispose]();
     },
   };
 }

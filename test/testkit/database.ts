@@ -1,26 +1,28 @@
 import { randomUUID } from 'node:crypto';
+import { cpSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { MikroORM } from '@mikro-orm/postgresql';
 import type { DatabaseLocation } from '../../src/database/database.ts';
 import type { EmbeddedLocation } from '../../src/database/embedded.ts';
 import { Secret } from '../../src/secrets/secret.ts';
 import { temporaryFolder } from './process.ts';
+import { rootKey } from './root-key.ts';
+import { templateDatabase, templateFile, templateFolder } from './run.ts';
 
 /** A PostgreSQL on which databases may be made; without it, tests run on the embedded database. */
 export const testDatabaseUrl = process.env.TEST_DATABASE_URL;
 
 /** A database and how to drop it; disposing of it drops it too. */
-type TestDatabase = AsyncDisposable & { location: DatabaseLocation; drop: () => Promise<void> };
+type TestDatabase<Location = DatabaseLocation> = AsyncDisposable & {
+  location: Location;
+  drop: () => Promise<void>;
+};
 
 /** An empty database of the kind under test. */
 export async function emptyDatabase(): Promise<TestDatabase> {
   return testDatabaseUrl ? createDatabase(testDatabaseUrl) : embedded({ kind: 'embedded' });
 }
-
-/** The archive of an embedded database with all migrations applied, which `prepare.ts` writes. */
-export const templateFile = 'TEST_EMBEDDED_TEMPLATE';
-/** The name of a database on PostgreSQL with all migrations applied, which `prepare.ts` creates. */
-export const templateDatabase = 'TEST_POSTGRESQL_TEMPLATE';
 
 /** A database with all migrations applied, copied from the template of this run: that is faster than to migrate. */
 export async function freshDatabase(): Promise<TestDatabase> {
@@ -32,7 +34,10 @@ export async function freshDatabase(): Promise<TestDatabase> {
   });
 }
 
-async function createDatabase(server: string, template?: string): Promise<TestDatabase> {
+async function createDatabase(
+  server: string,
+  template?: string,
+): Promise<TestDatabase<Extract<DatabaseLocation, { kind: 'postgresql' }>>> {
   const name = `app_connections_test_${randomUUID().replaceAll('-', '')}`;
   await administer(`create database ${name}${template ? ` template ${template}` : ''}`);
   const url = new URL(server);
@@ -47,16 +52,42 @@ function embedded(location: EmbeddedLocation): TestDatabase {
 }
 
 /**
- * What a process has to have in its environment to keep its data in a folder of its own, or beside it in an empty
- * database of the PostgreSQL under test.
+ * A DATA_DIR as the first start of a server leaves it, but without an organisation: with a root key, and an embedded
+ * database with all migrations applied. It is copied, because to make one takes seconds.
  */
-export async function emptyData(stack: AsyncDisposableStack): Promise<Record<string, string>> {
-  const folder = stack.use(temporaryFolder());
-  const { location } = stack.use(await emptyDatabase());
-  return {
-    DATA_DIR: folder.path,
-    ...(location.kind === 'postgresql' && { DATABASE_URL: location.url.reveal() }),
-  };
+export function dataFolder(): Disposable & { path: string } {
+  const folder = temporaryFolder();
+  const template = process.env[templateFolder];
+  if (template) {
+    cpSync(template, join(folder.path, 'database'), { recursive: true });
+    writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'), { mode: 0o600 });
+  }
+  return folder;
+}
+
+/** Data that outlives the servers and processes that use it one after the other, in a folder or on PostgreSQL. */
+interface LastingData {
+  /** The DATA_DIR. */
+  path: string;
+  location: DatabaseLocation;
+  /** The environment of a process that uses it. */
+  environment: Record<string, string>;
+}
+
+/** A database for one server after another, in which there is nothing, or not even tables. */
+export async function lastingData(
+  stack: AsyncDisposableStack,
+  { isMigrated = true }: { isMigrated?: boolean } = {},
+): Promise<LastingData> {
+  if (!testDatabaseUrl) {
+    const { path } = stack.use(isMigrated ? dataFolder() : temporaryFolder());
+    const location = { kind: 'embedded', folder: join(path, 'database') } as const;
+    return { path, location, environment: { DATA_DIR: path } };
+  }
+  const { path } = stack.use(temporaryFolder());
+  const template = isMigrated ? process.env[templateDatabase] : undefined;
+  const { location } = stack.use(await createDatabase(testDatabaseUrl, template));
+  return { path, location, environment: { DATA_DIR: path, DATABASE_URL: location.url.reveal() } };
 }
 
 /** Runs a statement on the PostgreSQL under test, outside of any test's database unless it is named. */
