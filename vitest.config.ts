@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import { times } from './test/testkit/stress.ts';
 
 const testFiles = (...names: string[]) => names.map((name) => `test/${name}.test.ts`);
 
@@ -30,7 +31,6 @@ const http = testFiles(
   'outbound',
   'outbound-!(imports|proxy)',
   'persisted-queries',
-
   'rest-openapi',
   'rest-requests',
   'reverse-proxies',
@@ -41,35 +41,48 @@ const http = testFiles(
   'weak-keys',
 );
 
-const shared = {
-  testTimeout: 30_000,
-  hookTimeout: 60_000,
-  unstubEnvs: true,
-};
+/** These files search for faults, a little in `npm test`, and ten times as long in `npm run test:stress`. */
+const stress = testFiles(
+  'execution',
+  'faults',
+  'finding-pages',
+  'fuzz',
+  'http-requests',
+  'model',
+  'okta-diagnosis',
+  'okta-instance-url',
+  'properties',
+  'sealing',
+);
 
 function project(name: string, include: string[], exclude: string[] = []): TestProjectInlineConfiguration {
   return {
     // As Node resolves it: Vite would take graphql's ESM twin, whose classes are strangers to everyone else's.
     resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
     test: {
-      ...shared,
       name,
       include,
       exclude: [...configDefaults.exclude, ...exclude],
       // Files share a process, so that each process imports the server, its libraries and PostgreSQL's WebAssembly once.
       isolate: false,
+      testTimeout: 30_000 * times,
+      hookTimeout: 60_000,
     },
   };
 }
 
-const database = project('database', ['test/*.test.ts'], [...unit, ...http]);
+/** With a PostgreSQL to test, only what may depend on the kind of database runs. */
+function projects(): TestProjectInlineConfiguration[] {
+  if (times > 1) return [project('stress', stress)];
+  const database = project('database', ['test/*.test.ts'], [...unit, ...http]);
+  return process.env.TEST_DATABASE_URL
+    ? [database]
+    : [project('unit', unit), project('http', http), database];
+}
 
 export default defineConfig({
   test: {
-    // With a PostgreSQL to test, only what may depend on the kind of database runs.
-    projects: process.env.TEST_DATABASE_URL
-      ? [database]
-      : [project('unit', unit), project('http', http), database],
+    projects: projects(),
     globalSetup: ['test/testkit/prepare.ts'],
     reporters: ['default', './test/testkit/slowest-files.ts'],
     // On two cores Vitest would run one file at a time, and files wait as often as they work.

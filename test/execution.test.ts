@@ -3,8 +3,9 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { compareWithGraphQLJs } from './testkit/fuzz/difference.ts';
 import { prepareGround } from './testkit/fuzz/ground.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { times } from './testkit/stress.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000 * times });
 
 let server: TestServer;
 let organisation: TestOrganisation;
@@ -14,7 +15,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-test('200 random documents are answered three times as graphql-js answers them, byte for byte', async () => {
+const documents = 200 * times;
+
+test(`${documents} random documents are answered three times as graphql-js answers them, byte for byte`, async () => {
   const { apiKey, projectId, orgId } = organisation;
   const { ids, names } = await prepareGround(server.url, apiKey, projectId);
   const cursors = ['bm90IGEgY3Vyc29y', ''];
@@ -23,10 +26,10 @@ test('200 random documents are answered three times as graphql-js answers them, 
     readKey: apiKey,
     powerlessKey: await other.newKey([]),
     examples: { ids: [...ids, orgId, randomUUID()], names: [...names, 'Another', ' '], cursors },
-    ...{ seed: 20_261_128, from: 0, to: 200 },
+    ...{ seed: 20_261_128, from: 0, to: documents },
   });
   expect(report.differences).toEqual([]);
-  expect(report.refused).toBeLessThan(10);
+  expect(report.refused).toBeLessThan(10 * times);
   expect(report.withData).toBeGreaterThan(100);
   expect(report.withErrors).toBeGreaterThan(30);
 });

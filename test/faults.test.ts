@@ -11,16 +11,20 @@ import { lazyCommits, surviveEmbedded, surviveOnPostgreSQL } from './testkit/fau
 import { canMount, fillDisk } from './testkit/faults/small-disk.ts';
 import { until } from './testkit/process.ts';
 import { startTestServer } from './testkit/server.ts';
+import { times } from './testkit/stress.ts';
 
 const nothing = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
 // On a machine that is busy, each start takes seconds.
-const timeout = 180_000;
+const timeout = 180_000 * times;
 
 describe.runIf(testDatabaseUrl && canMakeCluster)('with PostgreSQL', () => {
   test('nothing acknowledged is lost when servers and PostgreSQL are killed under load', {
     timeout,
   }, async () => {
-    const { findings, wrongAnswers, changes } = await surviveOnPostgreSQL({ servers: 3, databases: 3 });
+    const { findings, wrongAnswers, changes } = await surviveOnPostgreSQL({
+      servers: 3 * times,
+      databases: 3 * times,
+    });
     expect(wrongAnswers).toEqual([]);
     expect(findings).toEqual(nothing);
     expect(changes.acknowledged).toBeGreaterThan(0);
@@ -56,7 +60,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('with PostgreSQL', () => {
 
 describe.runIf(!testDatabaseUrl)('with the embedded database', () => {
   test('nothing acknowledged is lost when the server is killed under load', { timeout }, async () => {
-    const { findings, wrongAnswers, changes } = await surviveEmbedded({ servers: 3 });
+    const { findings, wrongAnswers, changes } = await surviveEmbedded({ servers: 3 * times });
     expect(wrongAnswers).toEqual([]);
     expect(findings).toEqual(nothing);
     expect(changes.acknowledged).toBeGreaterThan(0);

@@ -11,6 +11,7 @@ import {
   row,
 } from './testkit/find.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { times } from './testkit/stress.ts';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -88,7 +89,7 @@ describe('reading a page at a time', () => {
           expect(totalCount).toBe(given.length);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 60 * times },
     );
   });
 
@@ -113,7 +114,7 @@ describe('reading a page at a time', () => {
         const everything = inOrder([...organisation.rows, ...added], reading.orderBy);
         expect(seen).toEqual(everything.filter((id) => seen.includes(id)));
       }),
-      { numRuns: 40 },
+      { numRuns: 40 * times },
     );
   });
 });

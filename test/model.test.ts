@@ -7,6 +7,7 @@ import { Life, type Row } from './testkit/life.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { times } from './testkit/stress.ts';
 import {
   type Change,
   graphqlTransport,
@@ -16,7 +17,7 @@ import {
 } from './testkit/transports.ts';
 
 // Six lives of up to 100 steps each, and each shrunk where it goes wrong.
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000 * times });
 
 /** The tokens that Okta does not take, or not any more, besides those that begin with `revoked`. */
 const dead = new Set<string>();
@@ -362,7 +363,7 @@ async function live(parameters: fc.Parameters<unknown>): Promise<void> {
 const { MODEL_SEED: seed } = process.env;
 
 test('whatever happens to connections, over GraphQL or REST, every answer is what a plain model says', () =>
-  live({ numRuns: 4, ...(seed && { seed: Number(seed) }) }));
+  live({ numRuns: 4 * times, ...(seed && { seed: Number(seed) }) }));
 
 test('in lives that are the same every time, all that can happen does, and is what a plain model says', async () => {
   met.clear();

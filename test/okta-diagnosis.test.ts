@@ -7,6 +7,7 @@ import { OutboundError } from '../src/outbound/outbound-error.ts';
 import { Secret } from '../src/secrets/secret.ts';
 import { makeCertificates, trust } from './testkit/certificates.ts';
 import * as okta from './testkit/okta.ts';
+import { times } from './testkit/stress.ts';
 
 const token = '00Canary_7f3A-token.value~42';
 
@@ -602,7 +603,7 @@ describe('any answer', () => {
         const judged = 'code' in diagnosis && /CREDENTIALS|PERMISSIONS/.test(diagnosis.code);
         expect(judged).toBe((code === 401 || code === 403) && text.includes('E0000011'));
       }),
-      { numRuns: 150 },
+      { numRuns: 150 * times },
     );
   });
 

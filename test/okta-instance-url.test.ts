@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { okta } from '../src/apps/okta/okta.ts';
 import { hostPort } from '../src/outbound/host-port.ts';
 import { Secret } from '../src/secrets/secret.ts';
+import { times } from './testkit/stress.ts';
 
 const trustedHosts = new Set(['127.0.0.1:8080', 'okta_mock:80', 'localhost:9443', '[::1]:8080']);
 const fields = okta({ trustedHosts }).methods[0]?.fields ?? {};
@@ -163,7 +164,7 @@ describe('any text', () => {
         expect(origin.startsWith('https://') || trustedHosts.has(hostPort(new URL(origin)))).toBe(true);
       }),
       {
-        numRuns: 3000,
+        numRuns: 3000 * times,
         examples: [['http://.'], ['https://a.b.'], ['https://0x7f.1.'], ['https://[::ffff:1.2.3.4]']],
       },
     );
@@ -220,7 +221,7 @@ describe('messages', () => {
         const said = result?.success ? '' : `${result?.error.message}${JSON.stringify(result?.error.issues)}`;
         expect(said.toLowerCase()).not.toContain(secret.toLowerCase());
       }),
-      { numRuns: 2000 },
+      { numRuns: 2000 * times },
     );
   });
 

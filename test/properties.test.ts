@@ -11,6 +11,7 @@ import {
   okta,
 } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer, type WireError } from './testkit/server.ts';
+import { times } from './testkit/stress.ts';
 
 // What has been created stays created, so a smaller example tried later would find another world.
 fc.configureGlobal({ endOnFailure: true });
@@ -88,7 +89,7 @@ describe('a name', () => {
         else expect(made?.name).toBe(given.trim());
         taken.add(given.trim());
       }),
-      { numRuns: 60 },
+      { numRuns: 60 * times },
     );
   });
 
@@ -105,7 +106,7 @@ describe('a name', () => {
         else expectIssue(error, isName ? 'NAME_TAKEN' : 'BAD_USER_INPUT', ['input', 'name']);
         expect(isName || !made).toBe(true);
       }),
-      { numRuns: 200, examples: [['a'.repeat(64)], ['a'.repeat(65)], ['a'.repeat(64)], ['']] },
+      { numRuns: 200 * times, examples: [['a'.repeat(64)], ['a'.repeat(65)], ['a'.repeat(64)], ['']] },
     );
   });
 });
@@ -133,7 +134,7 @@ describe('a description', () => {
         expect(await stored(client, made?.id ?? '')).toBe(description.trim() || null);
       }),
       // Emoji, to see that characters are counted and not the units that they are made of.
-      { numRuns: 100, examples: [['😀'.repeat(256)]] },
+      { numRuns: 100 * times, examples: [['😀'.repeat(256)]] },
     );
   });
 
@@ -146,7 +147,7 @@ describe('a description', () => {
         if (made) expect(await stored(client, made.id)).toBe(description.trim() || null);
         else expectIssue(error, 'BAD_USER_INPUT', ['input', 'description']);
       }),
-      { numRuns: 100, examples: [['nul \0', 0]] },
+      { numRuns: 100 * times, examples: [['nul \0', 0]] },
     );
   });
 });
@@ -213,7 +214,7 @@ describe('an instance URL', () => {
         expect(again.made?.credentialsHash).toBe(made.credentialsHash);
       }),
       {
-        numRuns: 300,
+        numRuns: 300 * times,
         // So that each outcome is seen in every run.
         examples: [['https://acme.invalid'], ['https://127.0.0.1:443/'], ['acme.invalid']],
       },
@@ -277,7 +278,7 @@ describe('the pages of a list', () => {
           expect(seen.filter((node) => !within(node))).toEqual([]);
         },
       ),
-      { numRuns: 30 },
+      { numRuns: 30 * times },
     );
   });
 });

@@ -12,6 +12,7 @@ import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { times } from './testkit/stress.ts';
 
 let server: TestServer;
 let oneOkta: TestOkta;
@@ -116,7 +117,7 @@ describe('sealed credentials', () => {
           Object.entries(secrets).sort(),
         );
       }),
-      { numRuns: 200 },
+      { numRuns: 200 * times },
     );
   });
 
@@ -160,7 +161,7 @@ describe('sealed credentials', () => {
         const changed = text.slice(0, position) + flipped + text.slice(position + 1);
         await expect(open(server.vault, binding, { ...sealed, text: changed })).rejects.toThrow(SealBroken);
       }),
-      { numRuns: 400 },
+      { numRuns: 400 * times },
     );
   });
 
