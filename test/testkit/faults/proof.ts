@@ -6,6 +6,7 @@ import { createLog } from '../../../src/log.ts';
 import { parseKeyring } from '../../../src/secrets/keyring.ts';
 import { Secret } from '../../../src/secrets/secret.ts';
 import { Vault } from '../../../src/secrets/vault.ts';
+import { dataFolder } from '../database.ts';
 import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';
 import { check, type Findings } from './check.ts';
@@ -62,7 +63,7 @@ export async function surviveOnPostgreSQL(kills: Kills, ...settings: string[]): 
 
 /** Kills a server with an embedded database under load, and looks what is left. */
 export async function surviveEmbedded(kills: Kills): Promise<Seen> {
-  using folder = temporaryFolder();
+  using folder = dataFolder();
   const keys = rootKey('first');
   await using fleet = new Fleet({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
   await fleet.start(1);
