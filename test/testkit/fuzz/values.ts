@@ -43,7 +43,7 @@ const texts = [
   ],
   ...[
     "' or 1=1 --",
-    '"; drop table app_connection; --',
+    '"; drop table users; --',
     "\\'",
     '\\',
     '$$',
