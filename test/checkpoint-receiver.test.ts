@@ -191,7 +191,7 @@ test.each([
   ],
   [
     {
-      ...{ NODE_ENV: 'production', DATABASE_URL: 'postgresql://x', ENCRYPTION_KEYS: 'x' },
+      ...{ NODE_ENV: 'production', DATABASE_URL: 'postgresql://db.example/app', ENCRYPTION_KEYS: 'x' },
       AUDIT_CHECKPOINT_URL: 'http://audit.example',
     },
     'AUDIT_CHECKPOINT_URL must start with https:// when NODE_ENV=production',
