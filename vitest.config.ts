@@ -11,7 +11,6 @@ const unit = testFiles('okta-diagnosis', 'okta-instance-url', 'outbound-imports'
 const http = testFiles(
   'addresses',
   'api-key-typos',
-  'caches',
   'cors',
   'dashboard*',
   'docs*',
@@ -41,6 +40,9 @@ const http = testFiles(
   'weak-keys',
 );
 
+/** These files count the objects of their process, so they have one each. */
+const alone = testFiles('caches');
+
 /** These files search for faults, a little in `npm test`, and ten times as long in `npm run test:stress`. */
 const stress = testFiles(
   'execution',
@@ -55,7 +57,12 @@ const stress = testFiles(
   'sealing',
 );
 
-function project(name: string, include: string[], exclude: string[] = []): TestProjectInlineConfiguration {
+function project(
+  name: string,
+  include: string[],
+  exclude: string[] = [],
+  isolate = false,
+): TestProjectInlineConfiguration {
   return {
     // As Node resolves it: Vite would take graphql's ESM twin, whose classes are strangers to everyone else's.
     resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
@@ -63,8 +70,8 @@ function project(name: string, include: string[], exclude: string[] = []): TestP
       name,
       include,
       exclude: [...configDefaults.exclude, ...exclude],
-      // Files share a process, so that each process imports the server, its libraries and PostgreSQL's WebAssembly once.
-      isolate: false,
+      // Files share a process if they can, so that each process imports the server, its libraries and PostgreSQL's WebAssembly once.
+      isolate,
       testTimeout: 30_000 * times,
       hookTimeout: 60_000,
     },
@@ -74,10 +81,10 @@ function project(name: string, include: string[], exclude: string[] = []): TestP
 /** With a PostgreSQL to test, only what may depend on the kind of database runs. */
 function projects(): TestProjectInlineConfiguration[] {
   if (times > 1) return [project('stress', stress)];
-  const database = project('database', ['test/*.test.ts'], [...unit, ...http]);
+  const database = project('database', ['test/*.test.ts'], [...unit, ...http, ...alone]);
   return process.env.TEST_DATABASE_URL
     ? [database]
-    : [project('unit', unit), project('http', http), database];
+    : [project('unit', unit), project('http', http), project('alone', alone, [], true), database];
 }
 
 export default defineConfig({
