@@ -172,7 +172,7 @@ describe('problems', () => {
     expect([status, headers.get('content-type')]).toEqual([409, 'application/problem+json']);
     expect(body).toEqual({
       type: 'urn:app-connections:problem:name-taken',
-      title: 'Another one in the same place has this name.',
+      title: 'Another connection in the same project, or another project of the organisation, has this name.',
       status: 409,
       detail: 'Another connection without a project has this name.',
       instance: `urn:uuid:${headers.get('x-request-id')}`,
@@ -231,7 +231,7 @@ describe('problems', () => {
       500,
       {
         type: 'urn:app-connections:problem:internal-server-error',
-        title: 'Our fault.',
+        title: 'The server failed.',
         status: 500,
         detail: 'Something went wrong on our side.',
         instance: `urn:uuid:${requestId}`,
