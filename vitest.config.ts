@@ -92,7 +92,8 @@ export default defineConfig({
     projects: projects(),
     globalSetup: ['test/testkit/prepare.ts'],
     reporters: ['default', './test/testkit/slowest-files.ts'],
-    // On two cores Vitest would run one file at a time, and files wait as often as they work.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // On two cores Vitest would run one file at a time, and files wait as often as they work: two at a time leave half of
+    // the processor time unused on PostgreSQL.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
   },
 });
