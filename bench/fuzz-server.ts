@@ -1,11 +1,11 @@
 /** The server that `bench/fuzz.ts` sends its requests to: as in development, but no host is to be found but hostile ones. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { firstOrganisation } from '../src/access/organisations.ts';
 import { makeOrganisation } from '../src/administration/organisations.ts';
-import { readConfig } from '../src/config.ts';
-import { createLog } from '../src/log.ts';
-import { createServer } from '../src/server.ts';
-import { openStores } from '../src/stores.ts';
+import { createServer } from '../src/app/server.ts';
+import { openStores } from '../src/bootstrap/stores.ts';
+import { createLog } from '../src/common/log.ts';
+import { readConfig } from '../src/config/read-config.ts';
+import { firstOrganisation } from '../src/identity/organisations.ts';
 import { hostileHosts } from '../test/testkit/fuzz/hostile-hosts.ts';
 
 const config = readConfig();

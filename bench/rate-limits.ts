@@ -7,18 +7,18 @@
  * machine that others use too.
  */
 import { Pool } from 'undici';
-import { generateApiKey } from '../src/access/api-keys.ts';
 import { addOrganisation } from '../src/administration/organisations.ts';
-import { openRowMacs } from '../src/administration/row-signing.ts';
-import { readConfig } from '../src/config.ts';
+import { createServer } from '../src/app/server.ts';
+import { generateApiKey } from '../src/auth/api-keys.ts';
+import { entities } from '../src/bootstrap/entities.ts';
+import { createLog } from '../src/common/log.ts';
+import { Secret } from '../src/common/secret.ts';
+import { readConfig } from '../src/config/read-config.ts';
 import { type Database, openDatabase } from '../src/database/database.ts';
-import { entities } from '../src/entities.ts';
-import { rates } from '../src/limits/rates.ts';
-import { createLog } from '../src/log.ts';
-import { parseKeyring } from '../src/secrets/keyring.ts';
-import { Secret } from '../src/secrets/secret.ts';
-import { Vault } from '../src/secrets/vault.ts';
-import { createServer } from '../src/server.ts';
+import { parseKeyring } from '../src/encryption/keyring.ts';
+import { Vault } from '../src/encryption/vault.ts';
+import { openRowMacs } from '../src/integrity/sign-rows.ts';
+import { rates } from '../src/rate-limits/defaults.ts';
 import { rootKey } from '../test/testkit/root-key.ts';
 
 const connections = 16;

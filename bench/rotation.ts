@@ -3,7 +3,7 @@
  * database. 10,000 connections, two servers at work, and `rotate --reseal`, which is killed twice on the way; then a
  * server without the old root key. Exit code 1 when anything did not go as it should.
  */
-import { readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config/read-config.ts';
 import { proveRotation } from '../test/testkit/rotation.ts';
 
 const { databaseUrl } = readConfig();

@@ -12,9 +12,9 @@ const neededMajor = 24;
 /** Programs by name, and what each says before the reason when it cannot run. */
 const programs = {
   start: { file: 'src/main.ts', cannot: 'Cannot start' },
-  admin: { file: 'src/admin.ts', cannot: 'Cannot do that' },
-  keys: { file: 'src/keys.ts', cannot: 'Cannot do that' },
-  'audit:verify': { file: 'src/verify-audit.ts', cannot: 'Cannot verify' },
+  admin: { file: 'src/cli/admin.ts', cannot: 'Cannot do that' },
+  keys: { file: 'src/cli/encryption-keys.ts', cannot: 'Cannot do that' },
+  'audit:verify': { file: 'src/cli/verify-audit.ts', cannot: 'Cannot verify' },
   test: { file: 'node_modules/vitest/vitest.mjs', cannot: 'Cannot test' },
 };
 

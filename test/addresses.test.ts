@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config/read-config.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 

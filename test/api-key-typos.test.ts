@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addApiKey, assertNotMistyped, generateApiKey } from '../src/access/api-keys.ts';
-import { readConfig } from '../src/config.ts';
-import { Secret } from '../src/secrets/secret.ts';
+import { addApiKey, assertNotMistyped, generateApiKey } from '../src/auth/api-keys.ts';
+import { Secret } from '../src/common/secret.ts';
+import { readConfig } from '../src/config/read-config.ts';
 import { createKey, viewerOf } from './testkit/access.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 

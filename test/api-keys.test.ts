@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ApiKey } from '../src/access/api-key.entity.ts';
-import { addApiKey, generateApiKey } from '../src/access/api-keys.ts';
+import { addApiKey, generateApiKey } from '../src/auth/api-keys.ts';
+import { ApiKey } from '../src/identity/api-key.entity.ts';
 import {
   createKey,
   createKeyMutation,

@@ -1,10 +1,10 @@
 import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { nobodyId } from '../src/access/organisations.ts';
 import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { CheckpointFile, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
-import { StartError } from '../src/errors.ts';
+import { StartError } from '../src/common/errors.ts';
+import { nobodyId } from '../src/identity/organisations.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
 import { editor } from './testkit/editor.ts';

@@ -6,9 +6,9 @@ import { promisify } from 'node:util';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { generateApiKey } from '../src/access/api-keys.ts';
 import { makeOrganisation } from '../src/administration/organisations.ts';
-import { verifyChain } from '../src/audit/chain.ts';
+import { verifyChain } from '../src/audit/hash-chain.ts';
+import { generateApiKey } from '../src/auth/api-keys.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
@@ -307,7 +307,7 @@ test.runIf(testDatabaseUrl)('npm run audit:verify reads every chain and names wh
   for (const organisation of [whole, broken]) await make(organisation);
   const audit = async (rootKey = own.rootKey) => {
     const { location } = own;
-    const script = fileURLToPath(new URL('../src/verify-audit.ts', import.meta.url));
+    const script = fileURLToPath(new URL('../src/cli/verify-audit.ts', import.meta.url));
     const env = {
       DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
       ENCRYPTION_KEYS: rootKey,

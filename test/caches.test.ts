@@ -1,9 +1,9 @@
 import { queryObjects } from 'node:v8';
 import { Source } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { createRateLimits } from '../src/limits/rate-limits.ts';
-import { rates } from '../src/limits/rates.ts';
-import { createLog } from '../src/log.ts';
+import { createLog } from '../src/common/log.ts';
+import { rates } from '../src/rate-limits/defaults.ts';
+import { createRateLimits } from '../src/rate-limits/rate-limits.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 vi.setConfig({ testTimeout: 120_000 });

@@ -1,7 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
-import { purgeExpired } from '../src/connections/purge.ts';
+import { purgeExpired } from '../src/connections/operations/purge.ts';
 import {
   rateLimited,
   slowHeaders,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readConfig } from '../src/config.ts';
-import { Secret } from '../src/secrets/secret.ts';
+import { Secret } from '../src/common/secret.ts';
+import { readConfig } from '../src/config/read-config.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { sendRaw } from './testkit/raw.ts';
 import { createOver, oktaBody, restClient } from './testkit/rest.ts';

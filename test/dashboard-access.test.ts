@@ -1,8 +1,8 @@
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { firstProjectId } from '../src/access/organisations.ts';
 import { createApps } from '../src/apps/index.ts';
-import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { firstProjectId } from '../src/identity/organisations.ts';
 import { bringAxe, expectFit, looks } from './testkit/axe.ts';
 import { hasBrowser } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { firstProjectId } from '../src/access/organisations.ts';
-import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser, openPage, placesOf } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { tokenRejected } from './testkit/okta.ts';

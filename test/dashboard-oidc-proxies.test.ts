@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { firstProjectId } from '../src/access/organisations.ts';
+import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser } from './testkit/browser.ts';
 import {
   goOn,

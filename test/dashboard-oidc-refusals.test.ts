@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { firstOrganisationId } from '../src/access/organisations.ts';
+import { firstOrganisationId } from '../src/identity/organisations.ts';
 import { hasBrowser, openPage } from './testkit/browser.ts';
 import {
   goOn,

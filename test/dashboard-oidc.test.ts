@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { firstProjectId } from '../src/access/organisations.ts';
+import { firstProjectId } from '../src/identity/organisations.ts';
 import { bringAxe, expectFit, looks } from './testkit/axe.ts';
 import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
 import {

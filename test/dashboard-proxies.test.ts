@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { firstProjectId } from '../src/access/organisations.ts';
+import { firstProjectId } from '../src/identity/organisations.ts';
 import { hasBrowser, openPage } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';

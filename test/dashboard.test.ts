@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { firstProjectId } from '../src/access/organisations.ts';
+import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser, placesOf } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import * as okta from './testkit/okta.ts';

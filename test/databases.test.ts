@@ -1,14 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, test, vi } from 'vitest';
-import { ApiKey } from '../src/access/api-key.entity.ts';
-import { scopes } from '../src/access/caller.ts';
-import { Organisation } from '../src/access/organisation.entity.ts';
-import { nobodyId } from '../src/access/organisations.ts';
-import { type DatabaseLocation, openOrm } from '../src/database/database.ts';
-import { asOwner, bound, inSession } from '../src/database/session.ts';
-import { entities } from '../src/entities.ts';
-import { createLog } from '../src/log.ts';
+import { entities } from '../src/bootstrap/entities.ts';
+import { createLog } from '../src/common/log.ts';
+import { openOrm } from '../src/database/database.ts';
+import { asOwner, bound, inSession } from '../src/database/driver/session.ts';
+import type { DatabaseLocation } from '../src/database/location.ts';
+import { ApiKey } from '../src/identity/api-key.entity.ts';
+import { scopes } from '../src/identity/caller.ts';
+import { Organisation } from '../src/identity/organisation.entity.ts';
+import { nobodyId } from '../src/identity/organisations.ts';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import {

@@ -1,15 +1,15 @@
 import { globSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { scopes } from '../src/access/caller.ts';
-import type { AdministrationParts } from '../src/administration/parts.ts';
+import type { AdministrationParts } from '../src/administration/deps.ts';
 import { createApps } from '../src/apps/index.ts';
-import { configurationReference } from '../src/codegen/configuration-reference.ts';
-import { errorReference } from '../src/codegen/error-reference.ts';
-import { restReference } from '../src/codegen/rest-reference.ts';
-import type { ConnectionParts } from '../src/connections/parts.ts';
-import { environment } from '../src/environment.ts';
-import { errorCodes } from '../src/errors.ts';
+import { configurationReference } from '../src/cli/codegen/configuration-reference.ts';
+import { errorReference } from '../src/cli/codegen/error-reference.ts';
+import { restReference } from '../src/cli/codegen/rest-reference.ts';
+import { errorCodes } from '../src/common/errors.ts';
+import { environment } from '../src/config/env-schema.ts';
+import type { ConnectionParts } from '../src/connections/deps.ts';
+import { scopes } from '../src/identity/caller.ts';
 import { createRestApi } from '../src/rest/routes.ts';
 import { brokenLinks, readPages, root } from './testkit/documents.ts';
 

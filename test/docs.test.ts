@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { firstOrganisation, firstProjectId } from '../src/access/organisations.ts';
 import { addOrganisation } from '../src/administration/organisations.ts';
-import { Secret } from '../src/secrets/secret.ts';
+import { Secret } from '../src/common/secret.ts';
+import { firstOrganisation, firstProjectId } from '../src/identity/organisations.ts';
 import { type CodeBlock, codeBlocks, readPages, root } from './testkit/documents.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 

@@ -1,7 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { FairScheduler } from '../src/common/fair-scheduler.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
-import { FairScheduler } from '../src/limits/fair-scheduler.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';

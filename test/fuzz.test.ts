@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { createSchema } from '../src/graphql/schema.ts';
 import { prepareGround } from './testkit/fuzz/ground.ts';
 import { type HostileHosts, hostileHosts, startHostileHosts } from './testkit/fuzz/hostile-hosts.ts';
 import { fuzz, isIn, wrongWith } from './testkit/fuzz/run.ts';

@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Secret } from '../src/secrets/secret.ts';
+import { Secret } from '../src/common/secret.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 const apiKey = 'the-key-that-is-in-no-page';

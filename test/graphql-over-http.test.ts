@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { serverAudits } from 'graphql-http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { createSchema } from '../src/graphql/schema.ts';
 import { graphqlBody } from './testkit/fuzz/graphql.ts';
 import { prepareGround } from './testkit/fuzz/ground.ts';
 import { Random } from './testkit/fuzz/random.ts';

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { entities } from '../src/bootstrap/entities.ts';
+import { createLog } from '../src/common/log.ts';
 import { openOrm } from '../src/database/database.ts';
-import { asOwner, bound } from '../src/database/session.ts';
-import { entities } from '../src/entities.ts';
-import { createLog } from '../src/log.ts';
+import { asOwner, bound } from '../src/database/driver/session.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { listQuery } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';

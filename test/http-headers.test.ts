@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Secret } from '../src/secrets/secret.ts';
+import { Secret } from '../src/common/secret.ts';
 import { sendRaw } from './testkit/raw.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/watch.ts';

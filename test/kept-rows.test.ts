@@ -1,7 +1,7 @@
 import { hash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { Scope } from '../src/access/caller.ts';
-import { maxRefusalsOfCaller } from '../src/audit/refusals.ts';
+import { maxRefusalsOfCaller } from '../src/audit/refusal-counter.ts';
+import type { Scope } from '../src/identity/caller.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { startLimited } from './testkit/rates.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';

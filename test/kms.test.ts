@@ -3,8 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { DataKey } from '../src/secrets/data-key.entity.ts';
-import { SealBroken } from '../src/secrets/vault.ts';
+import { DataKey } from '../src/encryption/data-key.entity.ts';
+import { SealBroken } from '../src/encryption/vault.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { denied, hangsUp, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
 import {

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { generateApiKey } from '../src/access/api-keys.ts';
-import { Secret } from '../src/secrets/secret.ts';
+import { generateApiKey } from '../src/auth/api-keys.ts';
+import { Secret } from '../src/common/secret.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import {
   type Behaviour,

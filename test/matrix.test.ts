@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { ApiKey } from '../src/access/api-key.entity.ts';
-import { type Scope, scopes } from '../src/access/caller.ts';
+import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { createSchema } from '../src/graphql/schema.ts';
+import { ApiKey } from '../src/identity/api-key.entity.ts';
+import { type Scope, scopes } from '../src/identity/caller.ts';
 import { type Forgetfulness, forgetful, setRowLevelSecurity } from './testkit/isolation.ts';
 import { type Asking, type Operation, type Outcome, operations, type Target } from './testkit/matrix.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
 import { Life, type Row } from './testkit/life.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { restClient } from './testkit/rest.ts';

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { nobodyId } from '../src/access/organisations.ts';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
+import { nobodyId } from '../src/identity/organisations.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { scopes } from '../src/access/caller.ts';
+import { scopes } from '../src/identity/caller.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
 import { at, checkedClient, createOver, restClient } from './testkit/rest.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CompactSign, decodeJwt, importJWK, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { nobodyId } from '../src/access/organisations.ts';
+import { nobodyId } from '../src/identity/organisations.ts';
 import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { startOktaStandIn } from '../src/apps/okta/stand-in.ts';
+import { startOktaStandIn } from '../src/apps/okta/fake-okta.ts';
+import { Secret } from '../src/common/secret.ts';
 import { createOutbound, type Lookup, type OutboundSettings } from '../src/outbound/outbound.ts';
 import { OutboundError } from '../src/outbound/outbound-error.ts';
-import { Secret } from '../src/secrets/secret.ts';
 import { makeCertificates, trust } from './testkit/certificates.ts';
 import * as okta from './testkit/okta.ts';
 import { times } from './testkit/stress.ts';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { okta } from '../src/apps/okta/okta.ts';
+import { Secret } from '../src/common/secret.ts';
 import { hostPort } from '../src/outbound/host-port.ts';
-import { Secret } from '../src/secrets/secret.ts';
 import { times } from './testkit/stress.ts';
 
 const trustedHosts = new Set(['127.0.0.1:8080', 'okta_mock:80', 'localhost:9443', '[::1]:8080']);

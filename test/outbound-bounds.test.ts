@@ -1,16 +1,16 @@
 import { createHook } from 'node:async_hooks';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
-import { systemLookup } from '../src/outbound/lookup.ts';
-import { createOutbound, type Outbound, type OutboundSettings } from '../src/outbound/outbound.ts';
+import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
 import {
   maxInAll,
   maxPerCaller,
   maxPerHost,
   maxPerOrganisation,
   maxPerOrganisationAndHost,
-} from '../src/outbound/slots.ts';
+} from '../src/outbound/bulkhead.ts';
+import { systemLookup } from '../src/outbound/dns.ts';
+import { createOutbound, type Outbound, type OutboundSettings } from '../src/outbound/outbound.ts';
 import { failureIn, namingsOf } from './testkit/naming.ts';
 import { slowHeaders, startOkta, type TestOkta } from './testkit/okta.ts';
 import { until } from './testkit/process.ts';

@@ -1,6 +1,6 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config/read-config.ts';
 import type { Lookup } from '../src/outbound/outbound.ts';
 import { failureIn, namingsOf } from './testkit/naming.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';

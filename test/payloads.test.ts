@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { type GraphQLOutputType, getNamedType, isInterfaceType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Scope, scopes } from '../src/access/caller.ts';
+import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { createSchema } from '../src/graphql/schema.ts';
+import { type Scope, scopes } from '../src/identity/caller.ts';
 import { eventsOf } from './testkit/access.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { at, oktaBody, restClient } from './testkit/rest.ts';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { RateLimit } from '../src/limits/rate-limit.entity.ts';
-import { forgetWindows } from '../src/limits/rate-limits.ts';
-import { rates } from '../src/limits/rates.ts';
+import { rates } from '../src/rate-limits/defaults.ts';
+import { RateLimit } from '../src/rate-limits/rate-limit.entity.ts';
+import { forgetWindows } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { nobodyId } from '../src/access/organisations.ts';
-import { readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config/read-config.ts';
+import { nobodyId } from '../src/identity/organisations.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { askGraphQL, askRest, codesOf, type Limited, startLimited } from './testkit/rates.ts';
 import { oktaBody, restClient } from './testkit/rest.ts';

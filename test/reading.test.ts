@@ -7,8 +7,8 @@ import {
 } from 'graphql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { createSchema } from '../src/graphql/schema.ts';
 import {
   byIdQuery,
   byNameQuery,

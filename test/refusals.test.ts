@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { type GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { Scope } from '../src/access/caller.ts';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
-import { verifyChain } from '../src/audit/chain.ts';
-import { maxRefusalsOfCaller, maxRefusalsOfOrganisation } from '../src/audit/refusals.ts';
+import { verifyChain } from '../src/audit/hash-chain.ts';
+import { maxRefusalsOfCaller, maxRefusalsOfOrganisation } from '../src/audit/refusal-counter.ts';
+import type { Scope } from '../src/identity/caller.ts';
 import { lastingData } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';

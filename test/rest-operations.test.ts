@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { createSchema } from '../src/graphql/schema.ts';
 import { startOkta } from './testkit/okta.ts';
 import { at, checkedClient, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';

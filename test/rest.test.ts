@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { firstOrganisation } from '../src/access/organisations.ts';
 import { addOrganisation } from '../src/administration/organisations.ts';
 import { okta as oktaApp } from '../src/apps/okta/okta.ts';
-import { Secret } from '../src/secrets/secret.ts';
+import { Secret } from '../src/common/secret.ts';
+import { firstOrganisation } from '../src/identity/organisations.ts';
 import { rateLimited, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { at, checkedClient, createOver, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';

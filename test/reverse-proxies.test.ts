@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config/read-config.ts';
 import { buildDashboard } from './testkit/dashboard.ts';
 import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
 import { at, createOver, restClient } from './testkit/rest.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { ApiKey } from '../src/access/api-key.entity.ts';
-import { scopes } from '../src/access/caller.ts';
+import { ApiKey } from '../src/identity/api-key.entity.ts';
+import { scopes } from '../src/identity/caller.ts';
 import { createKey, eventsOf, everyScope, keysOf, revokeKey, viewerOf } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Project } from '../src/access/organisation.entity.ts';
+import { entities } from '../src/bootstrap/entities.ts';
+import { createLog } from '../src/common/log.ts';
+import { Secret } from '../src/common/secret.ts';
 import { openDatabase } from '../src/database/database.ts';
-import { entities } from '../src/entities.ts';
-import { createLog } from '../src/log.ts';
-import { Secret } from '../src/secrets/secret.ts';
+import { Project } from '../src/identity/organisation.entity.ts';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
 import { tablesOf } from './testkit/isolation.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ApiKey } from '../src/access/api-key.entity.ts';
-import { verifyRows } from '../src/administration/authenticated-rows.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
-import { DataKey } from '../src/secrets/data-key.entity.ts';
-import { MacMismatch } from '../src/secrets/row-macs.ts';
+import { DataKey } from '../src/encryption/data-key.entity.ts';
+import { MacMismatch } from '../src/encryption/row-macs.ts';
+import { ApiKey } from '../src/identity/api-key.entity.ts';
+import { verifyRows } from '../src/integrity/authenticated-rows.ts';
 import { checkChain, createKey, revokeKey } from './testkit/access.ts';
 import { editor } from './testkit/editor.ts';
 import { tablesOf } from './testkit/isolation.ts';

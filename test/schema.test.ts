@@ -14,9 +14,9 @@ import {
   printSchema,
 } from 'graphql';
 import { describe, expect, test } from 'vitest';
+import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { errorCodes } from '../src/errors.ts';
-import { createSchema } from '../src/graphql/schema.ts';
+import { errorCodes } from '../src/common/errors.ts';
 
 const apps = createApps({ trustedHosts: new Set() });
 const schema = createSchema(apps);

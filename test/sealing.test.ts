@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { generateApiKey } from '../src/access/api-keys.ts';
 import { addOrganisation } from '../src/administration/organisations.ts';
+import { generateApiKey } from '../src/auth/api-keys.ts';
+import { Secret } from '../src/common/secret.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
-import { DataKey } from '../src/secrets/data-key.entity.ts';
-import { rowMacsMarker } from '../src/secrets/keyring.ts';
-import { Secret } from '../src/secrets/secret.ts';
-import { type SealBinding, SealBroken, type Sealed, type Vault } from '../src/secrets/vault.ts';
+import { DataKey } from '../src/encryption/data-key.entity.ts';
+import { rowMacsMarker } from '../src/encryption/keyring.ts';
+import { type SealBinding, SealBroken, type Sealed, type Vault } from '../src/encryption/vault.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';

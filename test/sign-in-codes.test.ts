@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { Secret } from '../src/secrets/secret.ts';
+import { Secret } from '../src/common/secret.ts';
 import { buildDashboard } from './testkit/dashboard.ts';
 import { sendRaw } from './testkit/raw.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './testkit/server.ts';

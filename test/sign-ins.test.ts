@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
 import { type GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { generateApiKey } from '../src/access/api-keys.ts';
-import { nobodyId } from '../src/access/organisations.ts';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
+import { generateApiKey } from '../src/auth/api-keys.ts';
+import { nobodyId } from '../src/identity/organisations.ts';
 import {
   checkChain,
   createKey,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/stand-in.ts';
+import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
 import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import {

@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Pool } from 'undici';
-import { generateApiKey } from '../../src/access/api-keys.ts';
-import { encodePlace } from '../../src/audit/event-place.ts';
+import { encodePlace } from '../../src/audit/event-cursor.ts';
+import { generateApiKey } from '../../src/auth/api-keys.ts';
 
 /** What a thread of noise is given. */
 export interface NoiseOptions {

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { ApiKey } from '../access/api-key.entity.ts';
-import { addApiKey, generateApiKey } from '../access/api-keys.ts';
-import { type Scope, scopes } from '../access/caller.ts';
-import { Organisation, Project } from '../access/organisation.entity.ts';
-import { type NewOrganisation, nobodyId } from '../access/organisations.ts';
 import { AuditHead } from '../audit/audit-event.entity.ts';
-import { type AuditParts, appendEvent } from '../audit/chain.ts';
-import { Problem } from '../errors.ts';
-import type { Vault } from '../secrets/vault.ts';
-import type { MadeApiKey } from './keys.ts';
+import { type AuditParts, appendEvent } from '../audit/hash-chain.ts';
+import { addApiKey, generateApiKey } from '../auth/api-keys.ts';
+import { Problem } from '../common/errors.ts';
+import type { Vault } from '../encryption/vault.ts';
+import type { ApiKey } from '../identity/api-key.entity.ts';
+import { type Scope, scopes } from '../identity/caller.ts';
+import { Organisation, Project } from '../identity/organisation.entity.ts';
+import { type NewOrganisation, nobodyId } from '../identity/organisations.ts';
+import type { MadeApiKey } from './api-keys.ts';
 
 /** Adds an organisation with its data keys, a first project and an administrator's API key; the caller flushes. */
 export async function addOrganisation(

@@ -1,13 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
-import type { Caller } from '../access/caller.ts';
-import { Project, projectNameIndex } from '../access/organisation.entity.ts';
-import { auditForbidden, auditRefusals } from '../audit/audited.ts';
-import { appendEvent } from '../audit/chain.ts';
-import { Problem } from '../errors.ts';
-import { storableText } from '../text.ts';
-import { cursorRule, decodeCursor, type Order, type Page, type PageOptions, pageOf } from './page.ts';
-import type { AdministrationParts } from './parts.ts';
+import { appendEvent } from '../audit/hash-chain.ts';
+import { auditForbidden, auditRefusals } from '../audit/record-refusals.ts';
+import { Problem } from '../common/errors.ts';
+import {
+  cursorRule,
+  decodeCursor,
+  type Order,
+  type Page,
+  type PageOptions,
+  pageOf,
+} from '../common/pagination.ts';
+import { storableText } from '../common/text.ts';
+import type { Caller } from '../identity/caller.ts';
+import { Project, projectNameIndex } from '../identity/organisation.entity.ts';
+import type { AdministrationParts } from './deps.ts';
 
 const byName: Order<Project, string> = {
   list: 'projects',

@@ -1,9 +1,9 @@
-import { ApiKey } from '../access/api-key.entity.ts';
-import type { Caller } from '../access/caller.ts';
-import { Organisation, Project } from '../access/organisation.entity.ts';
-import type { AdministrationParts } from './parts.ts';
+import { ApiKey } from '../identity/api-key.entity.ts';
+import type { Caller } from '../identity/caller.ts';
+import { Organisation, Project } from '../identity/organisation.entity.ts';
+import type { AdministrationParts } from './deps.ts';
 import { visibleTo } from './projects.ts';
-import { hideCreators } from './visible-keys.ts';
+import { hideCreators } from './visible-api-keys.ts';
 
 /** Who asks, as they may know it. */
 export interface Viewer {

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
-import type { ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../common/errors.ts';
+import type { Secret } from '../common/secret.ts';
 import type { Outbound } from '../outbound/outbound.ts';
-import type { Secret } from '../secrets/secret.ts';
 
 /** The value of a field, once checked. */
 export type FieldValue = string | Secret | null | undefined;

@@ -1,8 +1,8 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { Organisation } from '../access/organisation.entity.ts';
-import { keptApart } from '../database/policies.ts';
-import type { ErrorCode } from '../errors.ts';
-import { authenticateRows } from '../secrets/row-macs.ts';
+import type { ErrorCode } from '../common/errors.ts';
+import { keptApart } from '../database/row-level-security.ts';
+import { authenticateRows } from '../encryption/row-macs.ts';
+import { Organisation } from '../identity/organisation.entity.ts';
 
 /** What somebody did, or tried to do. */
 export const auditActions = {

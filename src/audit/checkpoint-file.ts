@@ -1,7 +1,7 @@
 import { appendFileSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
-import { StartError } from '../errors.ts';
-import type { RowMacs } from '../secrets/row-macs.ts';
+import { StartError } from '../common/errors.ts';
+import type { RowMacs } from '../encryption/row-macs.ts';
 
 /** How far a trail had come, with what it hashed to there, signed. */
 export interface Checkpoint {

@@ -1,5 +1,5 @@
-import { StartError } from '../errors.ts';
-import { describeError, type Logger } from '../log.ts';
+import { StartError } from '../common/errors.ts';
+import { describeError, type Logger } from '../common/log.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 

@@ -1,8 +1,8 @@
-import { describeError, type Logger } from '../log.ts';
+import { describeError, type Logger } from '../common/log.ts';
 import { AuditHead } from './audit-event.entity.ts';
-import type { AuditParts } from './chain.ts';
 import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
 import { CheckpointSender, type Receiver } from './checkpoint-sender.ts';
+import type { AuditParts } from './hash-chain.ts';
 
 const everyMs = 60_000;
 const batchOrganisations = 500;

@@ -1,9 +1,9 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { Organisation, Project } from '../access/organisation.entity.ts';
-import { keptApart } from '../database/policies.ts';
-import type { ErrorCode } from '../errors.ts';
-import { DataKey } from '../secrets/data-key.entity.ts';
-import { authenticateRows } from '../secrets/row-macs.ts';
+import type { ErrorCode } from '../common/errors.ts';
+import { keptApart } from '../database/row-level-security.ts';
+import { DataKey } from '../encryption/data-key.entity.ts';
+import { authenticateRows } from '../encryption/row-macs.ts';
+import { Organisation, Project } from '../identity/organisation.entity.ts';
 
 /** What can come of asking the app. */
 export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE'] as const;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { maxCursorLength } from '../text.ts';
+import { maxCursorLength } from '../common/text.ts';
 import type { AppConnection } from './app-connection.entity.ts';
-import { connectionName, moment } from './input.ts';
+import { connectionName, moment } from './input-schemas.ts';
 
 /** What a list is in order of; connections that are equal in it are in order of their ids, the same way round. */
 export interface ConnectionOrder {

@@ -1,7 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { Organisation } from '../access/organisation.entity.ts';
-import { keptApart } from '../database/policies.ts';
-import { authenticateRows } from '../secrets/row-macs.ts';
+import { keptApart } from '../database/row-level-security.ts';
+import { authenticateRows } from '../encryption/row-macs.ts';
+import { Organisation } from '../identity/organisation.entity.ts';
 
 const IdempotentRequestSchema = defineEntity({
   name: 'IdempotentRequest',

@@ -1,12 +1,12 @@
 import { Center, Container, Text } from '@mantine/core';
 import { lazy, Suspense, useEffect } from 'react';
 import { Redirect, Route, Switch, useLocation } from 'wouter';
+import { ProblemAlert } from './error-alert.tsx';
 import { ListScreen } from './list/list-screen.tsx';
-import { connectionsPath, type Place, placeOf } from './place.ts';
-import { ProblemAlert } from './problem-alert.tsx';
+import { Waiting } from './loading.tsx';
+import { connectionsPath, type Place, placeOf } from './route.ts';
 import { Shell } from './shell.tsx';
 import { useProjects } from './use-projects.ts';
-import { Waiting } from './waiting.tsx';
 
 const AddScreen = lazy(() => import('./add/add-screen.tsx'));
 

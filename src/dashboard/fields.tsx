@@ -1,6 +1,6 @@
 import { TextInput } from '@mantine/core';
-import type { Issue } from '../errors.ts';
-import type { FieldOption } from './list/use-options.ts';
+import type { Issue } from '../common/errors.ts';
+import type { FieldOption } from './use-options.ts';
 
 /** What is wrong with each field, by its name; empty for what is about no field. */
 export type FieldErrors = Readonly<Record<string, string>>;

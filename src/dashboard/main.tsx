@@ -5,7 +5,7 @@ import { createRoot } from 'react-dom/client';
 import { Router } from 'wouter';
 import { useHashLocation } from 'wouter/use-hash-location';
 import { App } from './app.tsx';
-import { takeArrival } from './session/journey.ts';
+import { takeArrival } from './session/pending-authorization.ts';
 import { takeSignInCode } from './session/sign-in-code.ts';
 import { SignedIn } from './session/signed-in.tsx';
 import { takeSettings } from './settings.ts';

@@ -1,4 +1,4 @@
-/** What the server tells the page; see `src/dashboard-files.ts`. */
+/** What the server tells the page; see `src/http/dashboard-files.ts`. */
 export interface Settings {
   /** Lets style elements through the Content-Security-Policy. */
   nonce: string;

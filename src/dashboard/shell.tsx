@@ -13,7 +13,7 @@ import {
 import { useDisclosure } from '@mantine/hooks';
 import type { ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
-import { connectionsPath, type Place } from './place.ts';
+import { connectionsPath, type Place } from './route.ts';
 import { useSession } from './session/session.ts';
 import classes from './shell.module.css';
 

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react';
+import { type Problem, problemOf } from './api-error.ts';
 import { projectsQuery } from './operations.ts';
-import { type Problem, problemOf } from './problem.ts';
 import { useSession } from './session/session.ts';
 
 interface Project {

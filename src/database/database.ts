@@ -1,16 +1,10 @@
 import { Migrator } from '@mikro-orm/migrations';
 import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-orm/postgresql';
-import { StartError } from '../errors.ts';
-import type { Logger } from '../log.ts';
-import type { Secret } from '../secrets/secret.ts';
-import { binding } from './binding.ts';
-import { ChangeFeed, changesChannel, listen } from './changes.ts';
-import { type EmbeddedLocation, openEmbedded } from './embedded.ts';
-import { migrations } from './migrations/list.ts';
-import { placeOf, reasonOf } from './open-failure.ts';
-import { keepConnection, type Statement, settlePool, unhurried } from './pool.ts';
-import { openProbe } from './probe.ts';
-import { type Rows, rowsOf } from './rows.ts';
+import { StartError } from '../common/errors.ts';
+import type { Logger } from '../common/log.ts';
+import { ChangeFeed, changesChannel, listen } from './change-notifications.ts';
+import { binding } from './driver/bind-parameters.ts';
+import { keepConnection, settlePool, unhurried } from './driver/pool.ts';
 import {
   asOwner,
   asSystem,
@@ -19,10 +13,14 @@ import {
   bound,
   inSession,
   statementTimeoutMs,
-} from './session.ts';
-
-/** Where the data is. */
-export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLocation;
+} from './driver/session.ts';
+import type { Statement } from './driver/types.ts';
+import { openEmbedded } from './embedded.ts';
+import type { DatabaseLocation } from './location.ts';
+import { migrations } from './migrations/list.ts';
+import { placeOf, reasonOf } from './open-failure.ts';
+import { openProbe } from './readiness-probe.ts';
+import { type Rows, rowsOf } from './row-reader.ts';
 
 /** The entity classes to map. */
 export type Entities = NonNullable<Options['entities']>;

@@ -7,10 +7,10 @@ import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import type { PGlite, Transaction } from '@electric-sql/pglite';
 import type { MikroORM, Options, PostgreSqlDriver } from '@mikro-orm/postgresql';
-import { StartError } from '../errors.ts';
-import { binding } from './binding.ts';
+import { StartError } from '../common/errors.ts';
+import { binding } from './driver/bind-parameters.ts';
+import { currentSession, settingsOf, settleSql } from './driver/session.ts';
 import { diskFullCode } from './outage.ts';
-import { currentSession, settingsOf, settleSql } from './session.ts';
 
 /** Its log grows by files of 16 MiB; besides those, tables and indexes grow. */
 const spareBytes = 40 * 2 ** 20;

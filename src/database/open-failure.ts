@@ -1,4 +1,4 @@
-import type { DatabaseLocation } from './database.ts';
+import type { DatabaseLocation } from './location.ts';
 
 /** How to speak of where a database is, which repeats nothing of a URL. */
 export function placeOf(location: DatabaseLocation): string {

@@ -1,5 +1,5 @@
-import { Problem } from '../errors.ts';
-import { describeError, type Logger } from '../log.ts';
+import { Problem } from '../common/errors.ts';
+import { describeError, type Logger } from '../common/log.ts';
 
 /** What PostgreSQL says when there is no room on its disk. */
 export const diskFullCode = '53100';

@@ -1,7 +1,7 @@
 import SchemaBuilder from '@pothos/core';
 import ZodPlugin from '@pothos/plugin-zod';
-import { brokenRules, errorCodes } from '../errors.ts';
-import type { Secret } from '../secrets/secret.ts';
+import { brokenRules, errorCodes } from '../common/errors.ts';
+import type { Secret } from '../common/secret.ts';
 import type { Context } from './context.ts';
 import { fairFields } from './fair-fields.ts';
 import { DateTimeScalar, SecretScalar, UuidScalar } from './scalars.ts';

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Caller } from '../access/caller.ts';
-import { unauthenticated } from '../access/sign-in-failure.ts';
-import type { AdministrationParts } from '../administration/parts.ts';
-import type { ConnectionParts } from '../connections/parts.ts';
+import type { AdministrationParts } from '../administration/deps.ts';
+import { unauthenticated } from '../auth/authentication-error.ts';
+import type { ConnectionParts } from '../connections/deps.ts';
+import type { Caller } from '../identity/caller.ts';
 
 /** What resolvers work with. */
 export interface Context {

@@ -1,4 +1,4 @@
-import { codeMediaType, exchangePath } from '../access/sign-in-exchange.ts';
+import { codeMediaType, exchangePath } from '../auth/sign-in-codes.ts';
 
 /**
  * How GraphiQL's page gets an API key: from a one-time code in its address, from what the dashboard keeps in this tab, or

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Plugin } from 'graphql-yoga';
-import { firstProjectId } from '../access/organisations.ts';
+import { firstProjectId } from '../identity/organisations.ts';
 import { signInMarkup, signInScript } from './graphiql-sign-in.ts';
 
 const document = `# The pink button runs either of these two.

@@ -1,6 +1,6 @@
 import { type GraphQLInputType, getNullableType, isInputObjectType } from 'graphql';
 import { z } from 'zod';
-import type { Issue } from '../errors.ts';
+import type { Issue } from '../common/errors.ts';
 
 /**
  * The rules of an input type that a variable breaks beside those of the types, so that all of them are told at once.

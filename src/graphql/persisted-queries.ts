@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
 import { z } from 'zod';
-import { HttpProblem, Problem } from '../errors.ts';
+import { HttpProblem, Problem } from '../common/errors.ts';
 import type { Context } from './context.ts';
 
 /** What one organisation's documents may take, in bytes of memory. */

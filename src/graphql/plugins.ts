@@ -1,10 +1,10 @@
 import { finished } from 'node:stream';
 import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
-import { HttpProblem } from '../errors.ts';
-import { currentRequest } from '../log.ts';
+import { HttpProblem } from '../common/errors.ts';
+import { currentRequest } from '../common/log.ts';
 import { type Context, callerOf } from './context.ts';
-import type { Shaper } from './errors.ts';
+import type { Shaper } from './error-masking.ts';
 
 /** What Yoga says with a bare status. */
 const unspoken: Readonly<Record<number, string>> = {

@@ -1,6 +1,6 @@
 import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
 import { GraphQLDateTime } from 'graphql-scalars';
-import { Secret } from '../secrets/secret.ts';
+import { Secret } from '../common/secret.ts';
 
 /**
  * Text that goes in and never comes out. A resolver gets a `Secret`; there is no way to answer with one.

@@ -1,7 +1,7 @@
 import SchemaBuilder, { BasePlugin, type PothosOutputFieldConfig, type SchemaTypes } from '@pothos/core';
 import type { GraphQLFieldResolver } from 'graphql';
-import { badInput } from '../errors.ts';
-import { unstorableTexts } from '../text.ts';
+import { badInput } from '../common/errors.ts';
+import { unstorableTexts } from '../common/text.ts';
 
 /** The name of the plugin among those of the builder. */
 export const storableTexts = 'storableTexts';

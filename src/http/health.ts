@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { reply } from './listener.ts';
+import { reply } from './http-server.ts';
 
 /**
  * Answers `/health/live` and `/health/ready`, which load balancers ask without a credential.

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { HttpProblem } from '../errors.ts';
-import { PieceBuffer } from '../piece-buffer.ts';
+import { HttpProblem } from '../common/errors.ts';
+import { PieceBuffer } from '../common/piece-buffer.ts';
 
 /** How many bytes the body of a request may have. */
 const maxBodyBytes = 100_000;

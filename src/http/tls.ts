@@ -4,8 +4,8 @@ import type { RequestListener } from 'node:http';
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { StartError } from '../errors.ts';
-import { describeError, type Logger } from '../log.ts';
+import { StartError } from '../common/errors.ts';
+import { describeError, type Logger } from '../common/log.ts';
 
 /** The files of a certificate (with its chain) and of its private key, both in PEM. */
 export interface TlsFiles {

@@ -2,10 +2,10 @@ import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { buildConnector } from 'undici';
 import { bareHost, isLoopback, isLoopbackName } from './address.ts';
-import { startDeadline } from './deadline.ts';
+import { type Address, giving, type Lookup, resolve } from './dns.ts';
 import { HandshakeLimit } from './handshake-limit.ts';
-import { type Address, giving, type Lookup, resolve } from './lookup.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
+import { startDeadline } from './timeout.ts';
 import { limitWireBytes } from './wire-limit.ts';
 
 /** How connections are made. */

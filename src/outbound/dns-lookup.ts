@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns/promises';
-import { hasCode } from './failure.ts';
+import { type Address, type Lookup, oncePerName, socketLookup, withSystemLookup } from './dns.ts';
+import { hasCode } from './error-mapping.ts';
 import { HostsFile, systemHostsFile } from './hosts-file.ts';
-import { type Address, type Lookup, oncePerName, socketLookup, withSystemLookup } from './lookup.ts';
 
 /** Milliseconds for one look-up, whatever name servers do. c-ares has time-outs too, but only as estimates. */
 const timeoutMs = 4_000;

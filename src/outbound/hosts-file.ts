@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import type { Address } from './lookup.ts';
+import type { Address } from './dns.ts';
 
 /** Where the operating system keeps its hosts file. */
 export const systemHostsFile =

@@ -1,15 +1,15 @@
 import { Agent } from 'undici';
 import { bareHost, isAllowedHost, isUnder } from './address.ts';
+import { type Answer, Exchange } from './buffered-response.ts';
+import { type Requester, type Slot, Slots } from './bulkhead.ts';
 import { type ConnectorSettings, createConnector } from './connector.ts';
+import { type Lookup, withSystemLookup } from './dns.ts';
 import { createDnsLookup } from './dns-lookup.ts';
-import { Exchange } from './exchange.ts';
 import { hostPort } from './host-port.ts';
-import { type Lookup, withSystemLookup } from './lookup.ts';
 import { OutboundError } from './outbound-error.ts';
 import type { HttpProxy } from './proxy.ts';
-import { type Requester, type Slot, Slots } from './slots.ts';
 
-export type { Lookup } from './lookup.ts';
+export type { Lookup } from './dns.ts';
 
 /** Where the client may go and how much it takes. */
 export interface OutboundSettings {
@@ -41,14 +41,6 @@ export interface OutboundRequest {
 
 /** A request that brings something. */
 export interface OutboundPost extends OutboundRequest {
-  body: string;
-}
-
-/** What the other host answered, whatever the status; redirects are not followed. */
-export interface Answer {
-  status: number;
-  /** Names in lower case; a header that came several times is joined with commas. */
-  headers: Readonly<Record<string, string>>;
   body: string;
 }
 

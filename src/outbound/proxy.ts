@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import type { Socket } from 'node:net';
-import { Secret } from '../secrets/secret.ts';
+import { Secret } from '../common/secret.ts';
 import { bareHost } from './address.ts';
-import { explainProxy } from './failure.ts';
-import { type Lookup, socketLookup } from './lookup.ts';
+import { type Lookup, socketLookup } from './dns.ts';
+import { explainProxy } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /** The operator's HTTP proxy, which makes connections for us when asked with CONNECT. */

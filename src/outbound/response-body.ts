@@ -1,5 +1,5 @@
 import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, type ZlibOptions } from 'node:zlib';
-import { PieceBuffer } from '../piece-buffer.ts';
+import { PieceBuffer } from '../common/piece-buffer.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /** The most pieces in which a body may come. */

@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { createApiKeyRule, givenName } from '../administration/input.ts';
-import { apiKeyCursor, createApiKey, listApiKeys } from '../administration/keys.ts';
-import type { AdministrationParts } from '../administration/parts.ts';
+import { apiKeyCursor, createApiKey, listApiKeys } from '../administration/api-keys.ts';
+import type { AdministrationParts } from '../administration/deps.ts';
+import { createApiKeyRule, givenName } from '../administration/input-schemas.ts';
 import { createProject, listProjects, projectCursor, renameProject } from '../administration/projects.ts';
-import { revokeApiKey } from '../administration/revoke-keys.ts';
+import { revokeApiKey } from '../administration/revoke-api-keys.ts';
 import { getViewer } from '../administration/viewer.ts';
-import { nothingElse, uuid } from '../connections/input.ts';
+import { nothingElse, uuid } from '../connections/input-schemas.ts';
 import {
   apiKeyAnswer,
   projectAnswer,
@@ -13,9 +13,9 @@ import {
   showProject,
   showViewer,
   viewerAnswer,
-} from './access-answers.ts';
-import { idPath, noQuery, pageQuery, timestamp, yesOrNo } from './input.ts';
-import { linkTo } from './page.ts';
+} from './access-serializers.ts';
+import { linkTo } from './paginate.ts';
+import { idPath, noQuery, pageQuery, timestamp, yesOrNo } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const root = '/api/v1';

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { type App, typeNameOf } from '../apps/app.ts';
+import type { ErrorCode } from '../common/errors.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
-import { createConnection } from '../connections/create.ts';
-import { connectionName } from '../connections/input.ts';
-import type { ConnectionParts } from '../connections/parts.ts';
-import { restorePayloadFields, updatePayloadFields } from '../connections/payload.ts';
-import { getConnection, getConnectionByName } from '../connections/read.ts';
-import { deleteConnection, restoreConnection } from '../connections/remove.ts';
-import { updateConnection } from '../connections/update.ts';
-import type { ErrorCode } from '../errors.ts';
+import type { ConnectionParts } from '../connections/deps.ts';
+import { connectionName } from '../connections/input-schemas.ts';
+import { createConnection } from '../connections/operations/create.ts';
+import { deleteConnection, restoreConnection } from '../connections/operations/delete-and-restore.ts';
+import { getConnection, getConnectionByName } from '../connections/operations/read.ts';
+import { updateConnection } from '../connections/operations/update.ts';
+import { restorePayloadFields, updatePayloadFields } from '../connections/payload-authorization.ts';
 import {
   availableAnswer,
   type ConnectionAnswer,
@@ -18,8 +18,8 @@ import {
   showChanged,
   showConnection,
   showDeleted,
-} from './answers.ts';
-import { createVerificationRoutes, validateRoute } from './check-routes.ts';
+} from './connection-serializers.ts';
+import { page } from './paginate.ts';
 import {
   createBody,
   deleteQuery,
@@ -30,9 +30,9 @@ import {
   repeatable,
   restoreBody,
   updateBody,
-} from './input.ts';
-import { page } from './page.ts';
+} from './request-schemas.ts';
 import { type Route, route } from './route.ts';
+import { createVerificationRoutes, validateRoute } from './verification-routes.ts';
 
 /** What an app may say about the credentials that it is asked about. */
 const diagnoses: readonly ErrorCode[] = [

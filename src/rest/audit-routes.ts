@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { type AuditAction, type AuditEvent, auditActions } from '../audit/audit-event.entity.ts';
-import type { RefusalParts } from '../audit/audited.ts';
 import { outcomeFilter, subjectFilter } from '../audit/input.ts';
-import { eventCursor, listEvents } from '../audit/read.ts';
-import { nothingElse, uuid } from '../connections/input.ts';
-import { pageQuery, timestamp } from './input.ts';
-import { linkTo } from './page.ts';
+import { eventCursor, listEvents } from '../audit/list-events.ts';
+import type { RefusalParts } from '../audit/record-refusals.ts';
+import { nothingElse, uuid } from '../connections/input-schemas.ts';
+import { linkTo } from './paginate.ts';
+import { pageQuery, timestamp } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const path = '/api/v1/audit-events';

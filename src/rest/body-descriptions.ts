@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { App } from '../apps/app.ts';
-import { idempotencyKeyDescription } from '../connections/input.ts';
+import { idempotencyKeyDescription } from '../connections/input-schemas.ts';
 
 /** What the OpenAPI document says about the members of the bodies with which connections are created and updated. */
 function memberDescriptions({ name, moving }: App): Readonly<Record<string, string>> {

@@ -1,6 +1,5 @@
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
-import { outageOf } from '../database/outage.ts';
 import {
   badInput,
   type ErrorCode,
@@ -9,8 +8,9 @@ import {
   type Issue,
   Problem,
   secondsUntil,
-} from '../errors.ts';
-import { currentRequest, type Logger, unexpected } from '../log.ts';
+} from '../common/errors.ts';
+import { currentRequest, type Logger, unexpected } from '../common/log.ts';
+import { outageOf } from '../database/outage.ts';
 
 /** `application/problem+json`, as RFC 9457 has it, with what a GraphQL error would say. */
 export const problemAnswer = z

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Caller } from '../access/caller.ts';
-import type { AdministrationParts } from '../administration/parts.ts';
-import type { ConnectionParts } from '../connections/parts.ts';
-import { HttpProblem, Problem } from '../errors.ts';
+import type { AdministrationParts } from '../administration/deps.ts';
+import { HttpProblem, Problem } from '../common/errors.ts';
+import { currentRequest, type Logger } from '../common/log.ts';
+import type { ConnectionParts } from '../connections/deps.ts';
 import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
-import { currentRequest, type Logger } from '../log.ts';
+import type { Caller } from '../identity/caller.ts';
 import { describeProblem } from './problem.ts';
 import { type Answer, findRoute, type Route } from './route.ts';
 import { createRestApi } from './routes.ts';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { Caller } from '../access/caller.ts';
-import { unauthenticated } from '../access/sign-in-failure.ts';
-import { badInput, type ErrorCode } from '../errors.ts';
-import { isStorable, maxInputDepth, notStorable } from '../text.ts';
+import { unauthenticated } from '../auth/authentication-error.ts';
+import { badInput, type ErrorCode } from '../common/errors.ts';
+import { isStorable, maxInputDepth, notStorable } from '../common/text.ts';
+import type { Caller } from '../identity/caller.ts';
 
 /** What came with a request, as it came. */
 export interface Given {

@@ -1,14 +1,19 @@
 import { z } from 'zod';
-import type { AdministrationParts } from '../administration/parts.ts';
+import type { AdministrationParts } from '../administration/deps.ts';
 import type { App } from '../apps/app.ts';
-import type { ConnectionParts } from '../connections/parts.ts';
+import type { ConnectionParts } from '../connections/deps.ts';
 import { createAccessRoutes } from './access-routes.ts';
-import { type ConnectionAnswer, connectionAnswer, optionAnswer, showConnection } from './answers.ts';
 import { createAppRoutes } from './app-routes.ts';
 import { auditRoute } from './audit-routes.ts';
-import { listQueryOfAll, noQuery } from './input.ts';
+import {
+  type ConnectionAnswer,
+  connectionAnswer,
+  optionAnswer,
+  showConnection,
+} from './connection-serializers.ts';
 import { createOpenApi } from './openapi.ts';
-import { page } from './page.ts';
+import { page } from './paginate.ts';
+import { listQueryOfAll, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const root = '/api/v1/app-connections';

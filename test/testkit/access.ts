@@ -1,5 +1,5 @@
 import { type GraphQLClient, gql } from 'graphql-request';
-import { verifyChain } from '../../src/audit/chain.ts';
+import { verifyChain } from '../../src/audit/hash-chain.ts';
 import type { TestServer } from './server.ts';
 
 /** What is shown of an API key. */

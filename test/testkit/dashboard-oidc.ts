@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { firstOrganisationId } from '../../src/access/organisations.ts';
+import { firstOrganisationId } from '../../src/identity/organisations.ts';
 import { openPage, type Watched } from './browser.ts';
 import { startDashboard, type TestDashboard } from './dashboard.ts';
 import { startProvider, type TestProvider } from './oidc.ts';

@@ -1,5 +1,5 @@
-import type { Scope } from '../../src/access/caller.ts';
-import { encodePlace } from '../../src/audit/event-place.ts';
+import { encodePlace } from '../../src/audit/event-cursor.ts';
+import type { Scope } from '../../src/identity/caller.ts';
 import { restClient } from './rest.ts';
 import { subscribe } from './watch.ts';
 

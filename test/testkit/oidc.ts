@@ -11,9 +11,9 @@ import {
   SignJWT,
 } from 'jose';
 import { Provider } from 'oidc-provider';
-import { scopes } from '../../src/access/caller.ts';
-import type { OidcSettings } from '../../src/access/oidc.ts';
-import { readConfig } from '../../src/config.ts';
+import type { OidcSettings } from '../../src/auth/oidc.ts';
+import { readConfig } from '../../src/config/read-config.ts';
+import { scopes } from '../../src/identity/caller.ts';
 import {
   askPeople,
   askWhetherToSignOut,

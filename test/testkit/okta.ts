@@ -3,8 +3,8 @@ import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerRespon
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { handleAsOkta, send } from '../../src/apps/okta/stand-in.ts';
-import { answerAsOkta, oktaError } from '../../src/apps/okta/stand-in-answer.ts';
+import { handleAsOkta, send } from '../../src/apps/okta/fake-okta.ts';
+import { answerAsOkta, oktaError } from '../../src/apps/okta/fake-okta-responses.ts';
 import type { KeyPair } from './certificates.ts';
 
 /** How an Okta answers one request. */

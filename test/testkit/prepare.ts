@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PGlite } from '@electric-sql/pglite';
+import { entities } from '../../src/bootstrap/entities.ts';
+import { createLog } from '../../src/common/log.ts';
 import { openDatabase } from '../../src/database/database.ts';
-import { entities } from '../../src/entities.ts';
-import { createLog } from '../../src/log.ts';
 import { emptyDatabase, testDatabaseUrl } from './database.ts';
 import { temporaryFolder } from './process.ts';
 import { dashboardFolder, templateDatabase, templateFile, templateFolder } from './run.ts';

@@ -1,5 +1,5 @@
-import { parseRange } from '../../src/http/address.ts';
-import type { Rates } from '../../src/limits/rates.ts';
+import { parseRange } from '../../src/http/client-ip.ts';
+import type { Rates } from '../../src/rate-limits/defaults.ts';
 import { startTestServer, type TestServer, type TestServerOptions, type WireError } from './server.ts';
 
 /** So much that it is no limit. */

@@ -1,15 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { handleAsOkta } from '../../src/apps/okta/stand-in.ts';
+import { handleAsOkta } from '../../src/apps/okta/fake-okta.ts';
+import { entities } from '../../src/bootstrap/entities.ts';
+import { createLog } from '../../src/common/log.ts';
+import { Secret } from '../../src/common/secret.ts';
 import { AppConnection } from '../../src/connections/app-connection.entity.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
-import { asOwner, bound } from '../../src/database/session.ts';
-import { entities } from '../../src/entities.ts';
-import { createLog } from '../../src/log.ts';
-import { parseKeyring } from '../../src/secrets/keyring.ts';
-import { Secret } from '../../src/secrets/secret.ts';
-import { Vault } from '../../src/secrets/vault.ts';
+import { asOwner, bound } from '../../src/database/driver/session.ts';
+import { parseKeyring } from '../../src/encryption/keyring.ts';
+import { Vault } from '../../src/encryption/vault.ts';
 import { startOkta, tokenRejected } from './okta.ts';
 import {
   runScript,

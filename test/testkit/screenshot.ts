@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { GraphQLClient, gql } from 'graphql-request';
 import { chromium } from 'playwright-core';
-import { firstProjectId } from '../../src/access/organisations.ts';
+import { firstProjectId } from '../../src/identity/organisations.ts';
 import { temporaryFolder } from './process.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AppConnection } from '../../src/connections/app-connection.entity.ts';
-import type { Vault } from '../../src/secrets/vault.ts';
+import type { Vault } from '../../src/encryption/vault.ts';
 
 /** The API token that a row holds, read together with its `sealedCredentials`; undefined when it does not open. */
 export async function tokenOf(

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { App, Credentials, Diagnosis, Field, Method } from '../../src/apps/app.ts';
+import { Secret } from '../../src/common/secret.ts';
 import type { Outbound } from '../../src/outbound/outbound.ts';
-import { Secret } from '../../src/secrets/secret.ts';
 import type { Behaviour } from './okta.ts';
 
 /**

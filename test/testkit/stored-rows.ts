@@ -1,5 +1,5 @@
 import type { EntityClass, FilterQuery } from '@mikro-orm/postgresql';
-import type { Authenticated } from '../../src/secrets/row-macs.ts';
+import type { Authenticated } from '../../src/encryption/row-macs.ts';
 import type { TestServer } from './server.ts';
 
 /** Changes stored rows as the server would, with a valid MAC: for what otherwise only time could bring about. */

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { handleAsOkta } from '../../../src/apps/okta/stand-in.ts';
+import { handleAsOkta } from '../../../src/apps/okta/fake-okta.ts';
 import { announce } from '../../peers/servers/work/announce.ts';
 import { delayMs } from './delay.ts';
 

@@ -28,6 +28,6 @@ registerHooks({
     return { ...found, url: replacement };
   },
 });
-await import('../../../src/server.ts');
+await import('../../../src/app/server.ts');
 if (left.size > 0) throw new Error(`the product does not have ${[...left.keys()].join(', ')}`);
 await import('../../peers/servers/product.ts');

@@ -2,14 +2,15 @@
  * The product as production runs it, but for its limits on how often, which count as usual and have no end: those that
  * are usual would refuse the load after seconds.
  */
-import { firstOrganisation, hasOrganisation } from '../../../src/access/organisations.ts';
+
 import { makeOrganisation } from '../../../src/administration/organisations.ts';
-import { readConfig } from '../../../src/config.ts';
+import { createServer } from '../../../src/app/server.ts';
+import { openStores } from '../../../src/bootstrap/stores.ts';
+import { createLog } from '../../../src/common/log.ts';
+import { readConfig } from '../../../src/config/read-config.ts';
 import { atStart } from '../../../src/database/database.ts';
-import { type Rate, rates } from '../../../src/limits/rates.ts';
-import { createLog } from '../../../src/log.ts';
-import { createServer } from '../../../src/server.ts';
-import { openStores } from '../../../src/stores.ts';
+import { firstOrganisation, hasOrganisation } from '../../../src/identity/organisations.ts';
+import { type Rate, rates } from '../../../src/rate-limits/defaults.ts';
 import { announce } from './work/announce.ts';
 
 const config = readConfig();

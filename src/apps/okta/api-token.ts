@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Secret } from '../../secrets/secret.ts';
+import { Secret } from '../../common/secret.ts';
 
 const tooLong =
   'The API token is longer than 256 characters, so it is not one of Okta’s. Copy the token alone.';

@@ -1,7 +1,7 @@
 import type { App, AppSettings } from '../app.ts';
 import { apiTokenRule } from './api-token.ts';
 import { instanceUrlRule } from './instance-url.ts';
-import { isSameOktaOrganisation } from './organisation.ts';
+import { isSameOktaOrganisation } from './same-org.ts';
 import { verifyApiToken } from './verify.ts';
 
 /** Okta, an identity provider. */

@@ -1,11 +1,12 @@
-import type { Answer, Outbound } from '../../outbound/outbound.ts';
+import type { Secret } from '../../common/secret.ts';
+import type { Answer } from '../../outbound/buffered-response.ts';
+import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
-import type { Secret } from '../../secrets/secret.ts';
 import type { Credentials, Diagnosis } from '../app.ts';
-import { hostRefusal, ownFailure } from '../outbound-failure.ts';
-import { readErrorCode, readRequestId, readTokenOwner } from './answer.ts';
+import { hostRefusal, ownFailure } from '../map-outbound-error.ts';
 import * as diagnosis from './diagnosis.ts';
-import { readRateLimitReset, readRetryAfter } from './retry-at.ts';
+import { readErrorCode, readRequestId, readTokenOwner } from './parse-response.ts';
+import { readRateLimitReset, readRetryAfter } from './parse-retry-after.ts';
 
 const extraAuthorities =
   'If an authority of your own organisation signs it, the operator of this server names a file with the certificate of ' +

@@ -11,13 +11,13 @@ import {
 } from '@mantine/core';
 import { useState } from 'react';
 import { Link } from 'wouter';
+import { ProblemAlert } from '../error-alert.tsx';
 import { AppIcon } from '../list/app-icon.tsx';
-import { type AppOption, useOptions } from '../list/use-options.ts';
+import { Waiting } from '../loading.tsx';
 import type { Connection } from '../operations.ts';
-import { connectionsPath, type Place } from '../place.ts';
-import { ProblemAlert } from '../problem-alert.tsx';
+import { connectionsPath, type Place } from '../route.ts';
+import { type AppOption, useOptions } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
-import { Waiting } from '../waiting.tsx';
 import { ConnectionForm } from './connection-form.tsx';
 import { Created } from './created.tsx';
 

@@ -14,6 +14,10 @@ import {
 } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 import { useClient } from 'urql';
+import type { Problem } from '../api-error.ts';
+import { createMutationOf } from '../app-mutations.ts';
+import { issuesOfNew, typeNameOf } from '../client-validation.ts';
+import { ProblemAlert } from '../error-alert.tsx';
 import {
   CredentialField,
   clearSecrets,
@@ -22,14 +26,10 @@ import {
   focusFirstError,
   valuesOf,
 } from '../fields.tsx';
-import type { AppOption } from '../list/use-options.ts';
-import { createMutationOf } from '../of-app.ts';
 import type { Connection } from '../operations.ts';
-import type { Place } from '../place.ts';
-import type { Problem } from '../problem.ts';
-import { ProblemAlert } from '../problem-alert.tsx';
-import { issuesOfNew, typeNameOf } from '../rules.ts';
-import { send } from '../send.ts';
+import type { Place } from '../route.ts';
+import { send } from '../run-mutation.ts';
+import type { AppOption } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
 import { Guide } from './guide.tsx';
 

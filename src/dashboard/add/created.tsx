@@ -1,11 +1,11 @@
 import { Alert, Button, Code, CopyButton, Group, Paper, Stack, Tabs, Text, Title } from '@mantine/core';
 import { useEffect, useRef } from 'react';
 import { Link } from 'wouter';
-import type { AppOption } from '../list/use-options.ts';
 import type { Connection } from '../operations.ts';
 import classes from '../table.module.css';
+import type { AppOption } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
-import { asCurl, asGraphQL } from './as-script.ts';
+import { asCurl, asGraphQL } from './code-samples.ts';
 
 interface CreatedProps {
   connection: Connection;

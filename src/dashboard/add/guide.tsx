@@ -1,5 +1,5 @@
 import { List, Paper, Text, Title } from '@mantine/core';
-import type { AppOption, MethodOption } from '../list/use-options.ts';
+import type { AppOption, MethodOption } from '../use-options.ts';
 
 /** Where in the app to get what the form asks for. */
 export function Guide({ option, method }: { option: AppOption; method: MethodOption }) {

@@ -2,7 +2,7 @@ import { Group, NativeSelect, TextInput } from '@mantine/core';
 import { useDebouncedCallback } from '@mantine/hooks';
 import type { VariablesOf } from 'gql.tada';
 import type { listQuery } from '../operations.ts';
-import type { AppOption } from './use-options.ts';
+import type { AppOption } from '../use-options.ts';
 
 type Variables = VariablesOf<typeof listQuery>;
 type Filter = NonNullable<Variables['filter']>;

@@ -1,6 +1,6 @@
 import { Badge, Button, Group, Popover, Text } from '@mantine/core';
-import { Ago } from '../ago.tsx';
 import type { Connection } from '../operations.ts';
+import { Ago } from '../relative-time.tsx';
 
 const looks = {
   VERIFIED: { label: 'Verified', color: 'green' },

@@ -1,11 +1,11 @@
 import { Box, Group, Loader, Text, VisuallyHidden } from '@mantine/core';
-import { Ago } from '../ago.tsx';
 import type { Connection } from '../operations.ts';
+import { Ago } from '../relative-time.tsx';
 import classes from '../table.module.css';
+import type { AppOption } from '../use-options.ts';
 import { AppIcon } from './app-icon.tsx';
 import { type Action, RowMenu } from './row-menu.tsx';
 import { Status } from './status.tsx';
-import type { AppOption } from './use-options.ts';
 
 interface ConnectionsTableProps {
   connections: readonly Connection[];

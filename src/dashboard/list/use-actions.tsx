@@ -1,18 +1,18 @@
 import { Alert, Center, Text } from '@mantine/core';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { useClient } from 'urql';
+import { ProblemAlert } from '../error-alert.tsx';
+import { Waiting } from '../loading.tsx';
 import { type Connection, verifyMutation } from '../operations.ts';
-import { ProblemAlert } from '../problem-alert.tsx';
-import { send } from '../send.ts';
-import { Waiting } from '../waiting.tsx';
+import { send } from '../run-mutation.ts';
+import type { AppOption } from '../use-options.ts';
 import type { Action } from './row-menu.tsx';
-import type { AppOption } from './use-options.ts';
 
-const EditDialog = lazy(() => import('../change/edit-dialog.tsx'));
-const ReplaceDialog = lazy(() => import('../change/replace-dialog.tsx'));
-const DeleteDialog = lazy(() => import('../change/delete-dialog.tsx'));
-const Undo = lazy(() => import('../change/undo.tsx'));
-const AuditDialog = lazy(() => import('../change/audit-dialog.tsx'));
+const EditDialog = lazy(() => import('../dialogs/edit-dialog.tsx'));
+const ReplaceDialog = lazy(() => import('../dialogs/replace-dialog.tsx'));
+const DeleteDialog = lazy(() => import('../dialogs/delete-dialog.tsx'));
+const Undo = lazy(() => import('../dialogs/undo.tsx'));
+const AuditDialog = lazy(() => import('../dialogs/audit-dialog.tsx'));
 
 /** What the actions of the rows do: the dialog that is open, and what came of the last action. */
 export function useActions(options: readonly AppOption[]) {

@@ -4,8 +4,8 @@ import {
   OperationProcessingError,
   ResponseBodyError,
 } from 'oauth4webapi';
-import type { Problem } from '../problem.ts';
-import { notSignedIn } from './refusal.ts';
+import type { Problem } from '../api-error.ts';
+import { notSignedIn } from './auth-errors.ts';
 
 const orTellAdministrator =
   'If that does not help, tell your administrator; an API key lets you in meanwhile.';

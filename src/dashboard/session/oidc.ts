@@ -1,9 +1,9 @@
 import * as oauth from 'oauth4webapi';
-import type { Problem } from '../problem.ts';
-import type { Outcome } from '../send.ts';
+import type { Problem } from '../api-error.ts';
+import type { Outcome } from '../run-mutation.ts';
 import type { Credential } from './credential.ts';
-import { type Arrival, beginJourney, type Offer, ownAddress } from './journey.ts';
 import { noJwt, notOfThisTab, notOverHttps, problemOfProvider } from './oidc-problem.ts';
+import { type Arrival, beginJourney, type Offer, ownAddress } from './pending-authorization.ts';
 
 /** How long before its end a token is renewed. */
 const leadMs = 30_000;

@@ -1,9 +1,9 @@
-import { offline } from '../problem.ts';
-import type { Outcome } from '../send.ts';
+import { offline } from '../api-error.ts';
+import type { Outcome } from '../run-mutation.ts';
+import { notSignedIn } from './auth-errors.ts';
 import { type Credential, lasting } from './credential.ts';
-import { notSignedIn } from './refusal.ts';
 
-/** As `src/access/sign-in-exchange.ts` has them. Relative, so that it works under whatever path the dashboard is. */
+/** As `src/app/sign-in-exchange.ts` has them. Relative, so that it works under whatever path the dashboard is. */
 const exchangePath = 'sign-in/exchange';
 const codeMediaType = 'application/vnd.app-connections.sign-in-code+json';
 

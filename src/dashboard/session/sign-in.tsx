@@ -1,7 +1,7 @@
 import { Button, Checkbox, Container, Divider, Paper, Stack, Text, TextInput, Title } from '@mantine/core';
 import { type FormEvent, useRef } from 'react';
-import type { Problem } from '../problem.ts';
-import { ProblemAlert } from '../problem-alert.tsx';
+import type { Problem } from '../api-error.ts';
+import { ProblemAlert } from '../error-alert.tsx';
 import { useTitle } from '../use-title.ts';
 
 interface SignInProps {

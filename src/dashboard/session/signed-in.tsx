@@ -1,14 +1,14 @@
 import { Center } from '@mantine/core';
 import { lazy, type ReactNode, Suspense, useEffect, useMemo, useRef, useState } from 'react';
 import { Provider } from 'urql';
+import { offline, type Problem, problemOf } from '../api-error.ts';
+import { Waiting } from '../loading.tsx';
 import { viewerQuery } from '../operations.ts';
-import { offline, type Problem, problemOf } from '../problem.ts';
 import type { Settings } from '../settings.ts';
-import { Waiting } from '../waiting.tsx';
 import { createApi } from './api.ts';
+import { ended, refused } from './auth-errors.ts';
 import { type Credential, keptCredential, lasting } from './credential.ts';
-import { type Arrival, goToSignOut, offerOf } from './journey.ts';
-import { ended, refused } from './refusal.ts';
+import { type Arrival, goToSignOut, offerOf } from './pending-authorization.ts';
 import { type Session, SessionContext } from './session.ts';
 import { exchangeSignInCode } from './sign-in-code.ts';
 

@@ -5,7 +5,7 @@ const tables = ['api_key', 'app_connection', 'audit_head', 'data_key', 'idempote
 
 /**
  * MACs on the rows that decide something, and who made an API key. SQL cannot compute MACs, so the rows that are there get
- * theirs from the server once it has its keys (`src/administration/row-signing.ts`), which then forbids null.
+ * theirs from the server once it has its keys (`src/integrity/sign-rows.ts`), which then forbids null.
  */
 export class RowMacs extends Migration {
   override up(): void {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Secret } from '../../../src/secrets/secret.ts';
+import { Secret } from '../../../src/common/secret.ts';
 import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';
 import type { Findings } from './check.ts';

@@ -1,10 +1,10 @@
-import { Organisation } from '../../../src/access/organisation.entity.ts';
 import { AuditEvent } from '../../../src/audit/audit-event.entity.ts';
-import { verifyChain } from '../../../src/audit/chain.ts';
+import { verifyChain } from '../../../src/audit/hash-chain.ts';
 import { AppConnection } from '../../../src/connections/app-connection.entity.ts';
 import type { Database } from '../../../src/database/database.ts';
-import { asOwner, bound } from '../../../src/database/session.ts';
-import type { Vault } from '../../../src/secrets/vault.ts';
+import { asOwner, bound } from '../../../src/database/driver/session.ts';
+import type { Vault } from '../../../src/encryption/vault.ts';
+import { Organisation } from '../../../src/identity/organisation.entity.ts';
 import { tokenOf } from '../sealed.ts';
 import type { Entry, Journal, State } from './journal.ts';
 

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DatabaseLocation, openDatabase } from '../../../src/database/database.ts';
-import { entities } from '../../../src/entities.ts';
-import { createLog } from '../../../src/log.ts';
-import { parseKeyring } from '../../../src/secrets/keyring.ts';
-import { Secret } from '../../../src/secrets/secret.ts';
-import { Vault } from '../../../src/secrets/vault.ts';
+import { entities } from '../../../src/bootstrap/entities.ts';
+import { createLog } from '../../../src/common/log.ts';
+import { Secret } from '../../../src/common/secret.ts';
+import { openDatabase } from '../../../src/database/database.ts';
+import type { DatabaseLocation } from '../../../src/database/location.ts';
+import { parseKeyring } from '../../../src/encryption/keyring.ts';
+import { Vault } from '../../../src/encryption/vault.ts';
 import { dataFolder } from '../database.ts';
 import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';

@@ -1,6 +1,9 @@
-import type { appendEvent as original, appendEvents as originalOfMany } from '../../../../src/audit/chain.ts';
+import type {
+  appendEvent as original,
+  appendEvents as originalOfMany,
+} from '../../../../src/audit/hash-chain.ts';
 
-export * from '../../../../src/audit/chain.ts';
+export * from '../../../../src/audit/hash-chain.ts';
 
 /** Adds nothing to the audit trail; all else that goes with it is done, and other servers are told of it. */
 export const appendEvents: typeof originalOfMany = async (

@@ -1,7 +1,7 @@
 import type { Plugin } from 'graphql-yoga';
 import type { Context } from '../../../../src/graphql/context.ts';
 
-export * from '../../../../src/graphql/limits.ts';
+export * from '../../../../src/graphql/document-limits.ts';
 
 /** Limits nothing. */
 export const armor = { protect: () => ({ plugins: [] }) };

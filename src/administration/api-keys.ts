@@ -1,0 +1,169 @@
+import { type EntityManager, type FilterQuery, LockMode, raw } from '@mikro-orm/postgresql';
+import { z } from 'zod';
+import { appendEvent } from '../audit/hash-chain.ts';
+import { auditForbidden, auditRefusals } from '../audit/record-refusals.ts';
+import { addApiKey, assertGood, generateApiKey } from '../auth/api-keys.ts';
+import { type Issue, Problem } from '../common/errors.ts';
+import {
+  cursorRule,
+  decodeCursor,
+  type Order,
+  type Page,
+  type PageOptions,
+  pageOf,
+} from '../common/pagination.ts';
+import type { Secret } from '../common/secret.ts';
+import { moment } from '../connections/input-schemas.ts';
+import type { RowMacs } from '../encryption/row-macs.ts';
+import { ApiKey } from '../identity/api-key.entity.ts';
+import type { Caller } from '../identity/caller.ts';
+import { Project } from '../identity/organisation.entity.ts';
+import type { AdministrationParts } from './deps.ts';
+import type { CreateApiKey } from './input-schemas.ts';
+import { hideCreators, keysVisibleTo } from './visible-api-keys.ts';
+
+const newestFirst: Order<ApiKey, Date> = {
+  list: 'apiKeys',
+  placeOf: ({ createdAt }) => createdAt,
+  place: z.iso.datetime().pipe(z.coerce.date()).pipe(moment),
+};
+
+/** The rule of a cursor of such a list. */
+export const apiKeyCursor = cursorRule(newestFirst);
+
+/** A key that was made just now, and what is never to be had again. */
+export interface MadeApiKey {
+  apiKey: ApiKey;
+  key: Secret;
+}
+
+/**
+ * Makes an API key that may do what the caller may, or less: no scope, no project and no time that the caller's own
+ * credential does not have.
+ *
+ * @throws Problem `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked meanwhile),
+ *   `RATE_LIMITED`
+ */
+export async function createApiKey(
+  parts: AdministrationParts,
+  caller: Caller,
+  input: CreateApiKey,
+): Promise<MadeApiKey> {
+  const attempt = { action: 'CREATE_API_KEY', targetName: input.name } as const;
+  return auditRefusals(parts, caller, attempt, async () => {
+    caller.assertMay('access:admin');
+    assertHeld(caller, input);
+    await parts.limits.ofChange(caller);
+    const { orgId } = caller;
+    return parts.database.fork(orgId).transactional(async (em) => {
+      await assertStillGood(em, await parts.vault.rowMacs(em), caller);
+      await assertProjects(em, orgId, input.projectIds ?? []);
+      const key = generateApiKey();
+      const apiKey = addApiKey(em, { ...input, orgId, key, createdBy: caller.id });
+      await em.flush();
+      await appendEvent(em, parts, {
+        ...{ ...caller.actor, ...attempt, apiKeyId: apiKey.id, outcome: 'OK' },
+        fields: fieldsOf(apiKey),
+      });
+      return { apiKey, key };
+    });
+  });
+}
+
+/**
+ * The organisation's API keys, the newest first; for a caller that is limited to projects, those that are limited to
+ * these too.
+ *
+ * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
+ */
+export async function listApiKeys(
+  parts: AdministrationParts,
+  caller: Caller,
+  { first, after, includeRevoked }: PageOptions & { includeRevoked: boolean },
+): Promise<Page<ApiKey>> {
+  return auditForbidden(parts, caller, { action: 'READ_API_KEYS' }, async () => {
+    caller.assertMay('access:admin');
+    const found = await parts.database.fork(caller.orgId).find(
+      ApiKey,
+      {
+        $and: [
+          keysVisibleTo(caller),
+          includeRevoked ? {} : { revokedAt: null },
+          after == null ? {} : beyond(after),
+        ],
+      },
+      { orderBy: { createdAt: 'desc', id: 'desc' }, limit: first + 1 },
+    );
+    await hideCreators(parts, caller, found);
+    return pageOf(newestFirst, found, first);
+  });
+}
+
+function beyond(cursor: string): FilterQuery<ApiKey> {
+  const { id, place } = decodeCursor(newestFirst, cursor);
+  return { [raw('("created_at", "id") < (?, ?)', [place, id])]: [] };
+}
+
+/** Nobody can grant what they do not hold. */
+function assertHeld(caller: Caller, { scopes: granted, projectIds, expiresAt }: CreateApiKey): void {
+  const issues: Issue[] = granted.flatMap((scope, index) =>
+    caller.scopes.has(scope)
+      ? []
+      : [{ path: ['input', 'scopes', index], message: `You do not hold the scope ${scope} yourself.` }],
+  );
+  if (caller.projectIds && !projectIds) {
+    const message = 'You are limited to projects yourself; name some of these.';
+    issues.push({ path: ['input', 'projectIds'], message });
+  }
+  for (const [index, projectId] of (projectIds ?? []).entries()) {
+    if (!caller.projectIds || caller.projectIds.has(projectId)) continue;
+    issues.push({ path: ['input', 'projectIds', index], message: 'You may not use this project yourself.' });
+  }
+  // A token ends with its session, which says nothing of how long its holder may administer.
+  const end = caller.keyId === null ? null : caller.expiresAt;
+  if (end && (!expiresAt || expiresAt > end)) {
+    const message = `Your own API key expires at ${end.toISOString()}; this one may not outlive it.`;
+    issues.push({ path: ['input', 'expiresAt'], message });
+  }
+  if (issues.length === 0) return;
+  const messages = new Set(issues.map(({ message }) => message));
+  throw new Problem('FORBIDDEN', [...messages].join(' '), {
+    issues,
+    remedy: 'Grant no more than you hold, or let somebody do it who holds more.',
+  });
+}
+
+/** Whoever was revoked a moment ago may still be believed, but is to leave no key behind and to take none along. */
+export async function assertStillGood(
+  em: EntityManager,
+  macs: RowMacs,
+  { orgId, keyId }: Caller,
+): Promise<void> {
+  if (keyId === null) return;
+  const lockMode = LockMode.PESSIMISTIC_READ;
+  const apiKey = await em.findOneOrFail(ApiKey, { id: keyId, orgId }, { lockMode });
+  macs.verify(em, ApiKey, apiKey);
+  assertGood(apiKey);
+}
+
+async function assertProjects(em: EntityManager, orgId: string, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  const found = await em.find(Project, { orgId, id: { $in: [...ids] } }, { fields: ['id'] });
+  const known = new Set(found.map(({ id }) => id));
+  const message = 'There is no such project.';
+  const issues = ids.flatMap((id, index) =>
+    known.has(id) ? [] : [{ path: ['input', 'projectIds', index], message }],
+  );
+  if (issues.length > 0)
+    throw new Problem('NOT_FOUND', message, { issues, remedy: 'Check the project ids.' });
+}
+
+/** The names of what was given; of the scopes, which. */
+function fieldsOf({ scopes: granted, projectIds, expiresAt }: ApiKey): string[] {
+  return [
+    'name',
+    ...granted.map((scope) => `scopes.${scope}`),
+    ...(projectIds ? ['projectIds'] : []),
+    ...(expiresAt ? ['expiresAt'] : []),
+  ];
+}

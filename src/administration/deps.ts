@@ -1,0 +1,9 @@
+import type { RefusalParts } from '../audit/record-refusals.ts';
+import type { Authenticator } from '../auth/authenticator.ts';
+import type { RateLimits } from '../rate-limits/rate-limits.ts';
+
+/** What managing access takes. */
+export interface AdministrationParts extends RefusalParts {
+  authenticator: Authenticator;
+  limits: RateLimits;
+}

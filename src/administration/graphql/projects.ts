@@ -1,0 +1,77 @@
+import { pageSize } from '../../connections/input-schemas.ts';
+import type { Builder } from '../../graphql/builder.ts';
+import { callerOf } from '../../graphql/context.ts';
+import type { Project } from '../../identity/organisation.entity.ts';
+import { createProjectRule, givenName } from '../input-schemas.ts';
+import { createProject, listProjects, projectCursor, renameProject } from '../projects.ts';
+import type { AdministrationTypes } from './types.ts';
+
+const aboutNames = '1 to 64 characters, unique in the organisation.';
+
+/** Making, renaming and listing projects. */
+export function defineProjects(builder: Builder, types: AdministrationTypes): void {
+  const { ProjectType } = types;
+  const Input = builder.inputType('CreateProjectInput', {
+    description: 'The project to create.',
+    fields: (t) => ({ name: t.string({ required: true, description: `The name: ${aboutNames}` }) }),
+    validate: { schema: createProjectRule },
+  });
+  const definePayload = (name: string, description: string) =>
+    builder.objectRef<{ project: Project }>(name).implement({
+      description,
+      fields: (t) => ({
+        project: t.expose('project', { type: ProjectType, description: 'The project as it is now.' }),
+      }),
+    });
+  const Created = definePayload('CreateProjectPayload', 'The result of a creation.');
+  const Renamed = definePayload('RenameProjectPayload', 'The result of renaming.');
+  const Page = types.definePage<Project>('ProjectPage', 'A page of projects, by name.', ProjectType);
+
+  builder.mutationFields((t) => ({
+    createProject: t.field({
+      type: Created,
+      nullable: true,
+      description: 'Creates a project. Scope: access:admin, not limited to projects.',
+      args: { input: t.arg({ type: Input, required: true, description: 'The project to create.' }) },
+      resolve: async (_, { input }, context) => ({
+        project: await createProject(context.administration, callerOf(context), input),
+      }),
+    }),
+    renameProject: t.field({
+      type: Renamed,
+      nullable: true,
+      description:
+        'Renames a project. Its id and its connections stay. Scope: access:admin, not limited to projects.',
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the project.' }),
+        name: t.arg.string({
+          required: true,
+          description: `The new name: ${aboutNames}`,
+          validate: { schema: givenName },
+        }),
+      },
+      resolve: async (_, target, context) => ({
+        project: await renameProject(context.administration, callerOf(context), target),
+      }),
+    }),
+  }));
+  builder.queryField('projects', (t) =>
+    t.field({
+      type: Page,
+      description: 'The projects that the caller may use, by name. Scope: connections:read or access:admin.',
+      args: {
+        first: t.arg.int({
+          defaultValue: 20,
+          required: true,
+          description: 'The number of items, 1 to 100.',
+          validate: { schema: pageSize },
+        }),
+        after: t.arg.string({
+          description: '`endCursor` of the previous page.',
+          validate: { schema: projectCursor },
+        }),
+      },
+      resolve: (_, args, context) => listProjects(context.administration, callerOf(context), args),
+    }),
+  );
+}

@@ -1,0 +1,111 @@
+import type { ObjectRef } from '@pothos/core';
+import type { Page } from '../../common/pagination.ts';
+import { type Builder, enumValues } from '../../graphql/builder.ts';
+import type { ApiKey } from '../../identity/api-key.entity.ts';
+import { scopes } from '../../identity/caller.ts';
+import type { Organisation, Project } from '../../identity/organisation.entity.ts';
+
+/** What the types of access have in common. */
+export type AdministrationTypes = ReturnType<typeof defineAdministrationTypes>;
+
+const aboutScopes: Readonly<Record<(typeof scopes)[number], string>> = {
+  'connections:read': 'Read and list connections, and subscribe to their changes.',
+  'connections:write': 'Create, update, delete and restore connections.',
+  'connections:verify': 'Verify credentials with an app, stored ones or others.',
+  'audit:read': 'Read the audit trail.',
+  'access:admin': 'Create and revoke API keys, create and rename projects.',
+};
+
+/** The types that API keys, projects and the viewer share. */
+export function defineAdministrationTypes(builder: Builder) {
+  const Scope = builder.enumType('Scope', {
+    description: 'The scopes of callers.',
+    values: enumValues(scopes.map((id) => ({ id, description: aboutScopes[id] }))) as {
+      [name: string]: { value: (typeof scopes)[number]; description: string };
+    },
+  });
+  const OrganisationType = builder.objectRef<Organisation>('Organisation').implement({
+    description: 'The tenant. Organisations share nothing.',
+    fields: (t) => ({
+      id: t.expose('id', { type: 'UUID', description: 'The id. It never changes.' }),
+      name: t.exposeString('name', { description: 'The display name.' }),
+    }),
+  });
+  const ProjectType = builder.objectRef<Project>('Project').implement({
+    description: 'A group of connections in an organisation.',
+    fields: (t) => ({
+      id: t.expose('id', { type: 'UUID', description: 'The id. It never changes.' }),
+      name: t.exposeString('name', { description: 'The display name, unique in the organisation.' }),
+      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'The time of creation.' }),
+    }),
+  });
+  const Key = builder.objectRef<ApiKey>('ApiKey').implement({
+    description: 'An API key, without the key itself, which is not stored.',
+    fields: (t) => ({
+      id: t.expose('id', { type: 'UUID', description: 'The id, as in the audit trail and the log.' }),
+      name: t.exposeString('name', { description: 'The display name.' }),
+      scopes: t.field({ type: [Scope], description: 'Its scopes.', resolve: ({ scopes }) => scopes }),
+      projectIds: t.field({
+        type: ['UUID'],
+        nullable: true,
+        description: 'The projects that it is limited to; null if it is not limited.',
+        resolve: ({ projectIds }) => projectIds,
+      }),
+      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'The time of creation.' }),
+      createdBy: t.exposeString('createdBy', {
+        nullable: true,
+        description:
+          'The creator: `key:` and the id of an API key, or `subject:` and the subject of an access token; null for the ' +
+          'operator, if it is unknown, or if it is an API key that the caller cannot see.',
+      }),
+      expiresAt: t.expose('expiresAt', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time at which it expires; null if it does not.',
+      }),
+      revokedAt: t.expose('revokedAt', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time of revocation; null if it is not revoked.',
+      }),
+      lastUsedAt: t.expose('lastUsedAt', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time of the last use, to the minute; null if it was never used.',
+      }),
+    }),
+  });
+  const PageInfo = builder.objectRef<Page<unknown>>('ForwardPageInfo').implement({
+    description: 'The end of a page, and whether there are more items.',
+    fields: (t) => ({
+      hasNextPage: t.exposeBoolean('hasNextPage', {
+        description: 'Whether there are more items after this page.',
+      }),
+      endCursor: t.exposeString('endCursor', {
+        nullable: true,
+        description: 'Send this as `after` to read the next page; null on an empty page.',
+      }),
+    }),
+  });
+  const definePage = <T>(
+    name: string,
+    description: string,
+    Node: ObjectRef<Builder['$inferSchemaTypes'], T>,
+  ) =>
+    builder.objectRef<Page<T>>(name).implement({
+      description,
+      fields: (t) => ({
+        nodes: t.field({
+          type: [Node],
+          description: 'The items of this page.',
+          resolve: ({ nodes }) => nodes,
+        }),
+        pageInfo: t.field({
+          type: PageInfo,
+          description: 'The end of the page, and whether there are more items.',
+          resolve: (page) => page,
+        }),
+      }),
+    });
+  return { Scope, OrganisationType, ProjectType, Key, definePage };
+}

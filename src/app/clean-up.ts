@@ -1,0 +1,48 @@
+import { describeError, type Logger } from '../common/log.ts';
+import { type PurgeDependencies, purgeExpired } from '../connections/operations/purge.ts';
+import { forgetRequests } from '../connections/persistence/idempotency.ts';
+import { forgetWindows } from '../rate-limits/rate-limits.ts';
+
+const intervalMs = 3_600_000;
+
+/** A clean-up that runs in the background. */
+export interface CleanUp {
+  /** Starts no further batch, and waits for the one that runs. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Removes what has expired, now and every hour: deleted connections, idempotency keys, windows of rate limits. It works
+ * in small transactions beside the requests, and one server at a time does it.
+ */
+export function startCleanUp(dependencies: PurgeDependencies & { log: Logger }): CleanUp {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const tasks = [
+    ['deleted connections', purgeExpired],
+    ['idempotency keys', forgetRequests],
+    ['windows of rate limits', forgetWindows],
+  ] as const;
+  const cleanUp = async () => {
+    for (const [what, task] of tasks) {
+      if (signal.aborted) return;
+      try {
+        await task(dependencies, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        dependencies.log.error({ what, error: describeError(error) }, 'expired rows could not be removed');
+      }
+    }
+  };
+  let running = cleanUp();
+  const timer = setInterval(() => {
+    running = running.then(cleanUp);
+  }, intervalMs).unref();
+  return {
+    async stop() {
+      clearInterval(timer);
+      stopping.abort();
+      await running;
+    },
+  };
+}

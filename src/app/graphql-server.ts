@@ -1,0 +1,78 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createYoga } from 'graphql-yoga';
+import type { AdministrationParts } from '../administration/deps.ts';
+import type { Logger } from '../common/log.ts';
+import type { ConnectionParts } from '../connections/deps.ts';
+import type { Context } from '../graphql/context.ts';
+import { DocumentCache, useCachedDocuments, useDocumentCaching } from '../graphql/document-cache.ts';
+import { armor, useFrugalDocuments } from '../graphql/document-limits.ts';
+import { createErrorShaper } from '../graphql/error-masking.ts';
+import { createShortRoad } from '../graphql/fast-path.ts';
+import { useGraphiQL } from '../graphql/graphiql.ts';
+import { usePersistedQueries } from '../graphql/persisted-queries.ts';
+import { useBoundedSubscriptions, useEventStreams, useShapedErrors } from '../graphql/plugins.ts';
+import { type AdmissionOptions, createAdmission, useAdmission } from '../graphql/request-guard.ts';
+import { type Received, useStrictRequests } from '../graphql/strict-requests.ts';
+import { createSchema } from './schema.ts';
+
+/** What the GraphQL endpoint is made of. */
+export interface YogaOptions extends Omit<AdmissionOptions, 'shape'> {
+  connections: ConnectionParts;
+  administration: AdministrationParts;
+  /** Whether browsers get GraphiQL. */
+  graphiql: boolean;
+  log: Logger;
+}
+
+/** The GraphQL endpoint, and GraphiQL at the same address for browsers. */
+export interface GraphQLEndpoint {
+  answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** Makes the endpoint out of the schema and what goes with each request. */
+export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
+  const { log, graphiql } = options;
+  const schema = createSchema(options.connections.apps);
+  const shape = createErrorShaper(schema, log);
+  const admission = createAdmission(schema, { ...options, shape });
+  const documents = new DocumentCache();
+  const contextOf = ({ req, res }: Pick<Context, 'req' | 'res'>) => ({
+    ...{ req, res },
+    connections: options.connections,
+    administration: options.administration,
+  });
+  const yoga = createYoga<Received, Omit<Context, 'request'>>({
+    schema,
+    context: contextOf,
+    plugins: [
+      // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
+      ...(graphiql ? [useGraphiQL()] : []),
+      useStrictRequests(),
+      useCachedDocuments(documents),
+      ...armor.protect().plugins,
+      useFrugalDocuments(),
+      useAdmission(admission),
+      useDocumentCaching(documents),
+      usePersistedQueries(),
+      useEventStreams(shape),
+      useBoundedSubscriptions(shape),
+      useShapedErrors(shape),
+    ],
+    maskedErrors: { maskError: (error) => shape(error) },
+    // Ours is bounded by bytes, and keeps nothing that failed.
+    parserAndValidationCache: false,
+    logging: false,
+    landingPage: false,
+    cors: false,
+    multipart: false,
+    // Ours are counted as they are read, which takes no stream of streams.
+    maxRequestBodySize: false,
+    disposeOnProcessTerminate: false,
+    graphiql: false,
+  });
+  return {
+    answer: createShortRoad({ yoga, schema, contextOf, admission, documents, shape }),
+    dispose: async () => yoga.dispose(),
+  };
+}

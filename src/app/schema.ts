@@ -1,0 +1,35 @@
+import type { GraphQLSchema } from 'graphql';
+import { defineApiKeys } from '../administration/graphql/api-keys.ts';
+import { defineProjects } from '../administration/graphql/projects.ts';
+import { defineAdministrationTypes } from '../administration/graphql/types.ts';
+import { defineViewer } from '../administration/graphql/viewer.ts';
+import type { App } from '../apps/app.ts';
+import { defineAudit } from '../audit/graphql/audit-events.ts';
+import { defineCreateConnection } from '../connections/graphql/create.ts';
+import { defineConnectionQueries } from '../connections/graphql/get.ts';
+import { defineConnectionFinding } from '../connections/graphql/list.ts';
+import { defineConnectionChanges } from '../connections/graphql/mutations.ts';
+import { defineConnectionOptions } from '../connections/graphql/options.ts';
+import { defineConnectionWatch } from '../connections/graphql/subscription.ts';
+import { defineConnectionTypes } from '../connections/graphql/types.ts';
+import { defineCredentialsValidation } from '../connections/graphql/validate.ts';
+import { createBuilder } from '../graphql/builder.ts';
+
+/** The whole schema, for these apps. */
+export function createSchema(apps: readonly App[]): GraphQLSchema {
+  const builder = createBuilder();
+  const types = defineConnectionTypes(builder, apps);
+  defineConnectionQueries(builder, types);
+  defineConnectionFinding(builder, types);
+  defineConnectionOptions(builder, types);
+  defineCreateConnection(builder, types);
+  defineConnectionChanges(builder, apps, types);
+  defineConnectionWatch(builder, types);
+  defineAudit(builder);
+  defineCredentialsValidation(builder, types);
+  const administration = defineAdministrationTypes(builder);
+  defineApiKeys(builder, administration);
+  defineProjects(builder, administration);
+  defineViewer(builder, administration);
+  return builder.toSchema();
+}

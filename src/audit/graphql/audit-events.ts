@@ -1,0 +1,147 @@
+import { pageSize } from '../../connections/input-schemas.ts';
+import type { Builder } from '../../graphql/builder.ts';
+import { callerOf } from '../../graphql/context.ts';
+import { type AuditAction, type AuditEvent, auditActions } from '../audit-event.entity.ts';
+import type { EventFilter } from '../input.ts';
+import { outcomeFilter, subjectFilter } from '../input.ts';
+import { type EventPage, eventCursor, listEvents } from '../list-events.ts';
+
+/** Reading what was done and what was refused. */
+export function defineAudit(builder: Builder): void {
+  const Action = builder.enumType('AuditAction', {
+    description:
+      'The actions that are audited. Refused attempts have the same action, with the error code as outcome.',
+    values: Object.fromEntries(
+      Object.entries(auditActions).map(([action, description]) => [action, { description }]),
+    ) as { [action in AuditAction]: { description: string } },
+  });
+  const Event = builder.objectRef<AuditEvent>('AuditEvent').implement({
+    description: 'An entry of the audit trail: a change, or a refused attempt.',
+    fields: (t) => ({
+      seq: t.exposeInt('seq', {
+        description: 'The sequence number in the organisation, from 1.',
+      }),
+      at: t.expose('at', { type: 'DateTime', description: 'The time of the event.' }),
+      action: t.field({ type: Action, description: 'The action.', resolve: ({ action }) => action }),
+      keyId: t.expose('keyId', {
+        type: 'UUID',
+        nullable: true,
+        description:
+          'The API key of the request; null for an access token, the operator or the server itself.',
+      }),
+      subject: t.exposeString('subject', {
+        nullable: true,
+        description: 'The subject of the access token; null if there was none.',
+      }),
+      connectionId: t.expose('connectionId', {
+        type: 'UUID',
+        nullable: true,
+        description: 'The connection, if it is known.',
+      }),
+      connectionName: t.exposeString('connectionName', {
+        nullable: true,
+        description: 'The name of the connection at the time, or the requested name.',
+      }),
+      projectId: t.expose('projectId', {
+        type: 'UUID',
+        nullable: true,
+        description: 'The project, or the project of the connection.',
+      }),
+      apiKeyId: t.expose('apiKeyId', {
+        type: 'UUID',
+        nullable: true,
+        description: 'The API key that was created or revoked.',
+      }),
+      targetName: t.exposeString('targetName', {
+        nullable: true,
+        description: 'The name of the API key or the project.',
+      }),
+      address: t.exposeString('address', {
+        nullable: true,
+        description: 'The client address of the request.',
+      }),
+      requestId: t.expose('requestId', {
+        type: 'UUID',
+        nullable: true,
+        description: 'The id of the request, as in the response header X-Request-Id and in the log.',
+      }),
+      outcome: t.exposeString('outcome', {
+        description: '`OK`, or the error code with which the attempt was refused.',
+      }),
+      count: t.int({
+        description:
+          'The number of attempts that the event stands for. Identical refusals are counted, and recorded once a minute.',
+        resolve: ({ count }) => count ?? 1,
+      }),
+      changedFields: t.stringList({
+        description: 'The names of the changed fields. Their values are not stored.',
+        resolve: ({ fields }) => fields,
+      }),
+    }),
+  });
+  const PageInfo = builder.objectRef<EventPage>('AuditEventPageInfo').implement({
+    description: 'The end of a page, and whether there are more items.',
+    fields: (t) => ({
+      hasNextPage: t.exposeBoolean('hasNextPage', {
+        description: 'Whether there are more items after this page.',
+      }),
+      endCursor: t.exposeString('endCursor', {
+        nullable: true,
+        description: 'Send this as `after` to read the next page; null on an empty page that is the last.',
+      }),
+    }),
+  });
+  const Page = builder.objectRef<EventPage>('AuditEventPage').implement({
+    description: 'A page of the audit trail, newest events first.',
+    fields: (t) => ({
+      nodes: t.expose('nodes', { type: [Event], description: 'The events of this page.' }),
+      pageInfo: t.field({
+        type: PageInfo,
+        description: 'The end of the page, and whether there are more items.',
+        resolve: (page) => page,
+      }),
+    }),
+  });
+  const Filter = builder.inputRef<EventFilter>('AuditEventFilter').implement({
+    description: 'Conditions for events. All must hold.',
+    fields: (t) => ({
+      action: t.field({ type: Action, description: 'Events with this action.' }),
+      connectionId: t.field({ type: 'UUID', description: 'Events about this connection.' }),
+      projectId: t.field({ type: 'UUID', description: 'Events about this project.' }),
+      keyId: t.field({ type: 'UUID', description: 'Events of requests with this API key.' }),
+      subject: t.string({
+        description: 'Events of requests with access tokens of this subject.',
+        validate: { schema: subjectFilter },
+      }),
+      outcome: t.string({
+        description: 'Events with this outcome: `OK` or an error code.',
+        validate: { schema: outcomeFilter },
+      }),
+      from: t.field({ type: 'DateTime', description: 'Events at this time or later.' }),
+      to: t.field({ type: 'DateTime', description: 'Events before this time.' }),
+    }),
+  });
+  builder.queryField('auditEvents', (t) =>
+    t.field({
+      type: Page,
+      description:
+        'The events of the audit trail of the organisation, newest first. Scope: audit:read. With several filters, a request ' +
+        'examines at most 10,000 events: a page can be short or empty while `hasNextPage` is true. Continue with ' +
+        '`endCursor`.',
+      args: {
+        filter: t.arg({ type: Filter, description: 'Conditions for events.' }),
+        first: t.arg.int({
+          defaultValue: 20,
+          required: true,
+          description: 'The number of items, 1 to 100.',
+          validate: { schema: pageSize },
+        }),
+        after: t.arg.string({
+          description: '`endCursor` of the previous page.',
+          validate: { schema: eventCursor },
+        }),
+      },
+      resolve: (_, args, context) => listEvents(context.connections, callerOf(context), args),
+    }),
+  );
+}

@@ -1,0 +1,53 @@
+import { Overload, Problem } from '../common/errors.ts';
+import type { Caller } from '../identity/caller.ts';
+import type { AuditParts, NewEvent } from './hash-chain.ts';
+import type { Refusals } from './refusal-counter.ts';
+
+/** What recording refusals takes. */
+export interface RefusalParts extends AuditParts {
+  refusals: Refusals;
+}
+
+/** Who tries to do what. */
+export type Attempt = Pick<
+  NewEvent,
+  'action' | 'connectionId' | 'connectionName' | 'projectId' | 'apiKeyId' | 'targetName'
+>;
+
+/**
+ * Does something, and if it is refused, leaves an event that says so. What succeeds leaves its event itself, in the
+ * transaction of the change.
+ */
+export async function auditRefusals<T>(
+  parts: RefusalParts,
+  caller: Caller,
+  attempt: Attempt,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    // Whoever is too fast could fill the trail. The log has a line of each request that was too many.
+    const isTooFast =
+      error instanceof Overload || (error instanceof Problem && error.code === 'RATE_LIMITED');
+    if (error instanceof Problem && !isTooFast)
+      await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
+    throw error;
+  }
+}
+
+/** Reads something, and if the caller may not, leaves an event that says so. */
+export async function auditForbidden<T>(
+  parts: RefusalParts,
+  caller: Caller,
+  attempt: Attempt,
+  read: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'FORBIDDEN')
+      await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
+    throw error;
+  }
+}

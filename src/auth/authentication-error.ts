@@ -1,0 +1,31 @@
+import { Problem } from '../common/errors.ts';
+
+/** Whose credential it was that was refused, as far as that is certain. */
+export interface Suspect {
+  orgId: string;
+  keyId?: string;
+  /** Who the identity provider says it is. */
+  subject?: string;
+}
+
+const howToSignIn = 'Send the header "Authorization: Bearer <API key>".';
+
+/** A credential was given, and does not let anybody in. */
+export class SignInFailure extends Problem {
+  /** Absent when nobody knows whose credential it was meant to be. */
+  readonly suspect: Suspect | undefined;
+
+  /** @param message why; it repeats nothing of the credential */
+  constructor(
+    message: string,
+    { suspect, remedy = howToSignIn }: { suspect?: Suspect; remedy?: string } = {},
+  ) {
+    super('UNAUTHENTICATED', message, { remedy });
+    this.suspect = suspect;
+  }
+}
+
+/** No credential was given at all. */
+export function unauthenticated(): Problem {
+  return new Problem('UNAUTHENTICATED', 'This needs an API key.', { remedy: howToSignIn });
+}

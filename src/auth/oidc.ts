@@ -1,0 +1,206 @@
+import {
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
+import { z } from 'zod';
+import { Problem } from '../common/errors.ts';
+import { type Identity, scopes } from '../identity/caller.ts';
+import type { Outbound } from '../outbound/outbound.ts';
+import { OutboundError } from '../outbound/outbound-error.ts';
+import { tokenFlaw } from './access-token.ts';
+import { SignInFailure, type Suspect } from './authentication-error.ts';
+import { configurationUrl, discover, fetchJson, notOfIssuer } from './oidc-discovery.ts';
+
+/** Which identity provider's tokens are accepted, and which of their claims say what. */
+export interface OidcSettings {
+  /** `iss` of its tokens, and where its configuration is found. */
+  issuer: string;
+  /** `aud` of the tokens that are for this server. */
+  audience: string;
+  orgClaim: string;
+  scopeClaim: string;
+  projectsClaim: string;
+  /** As whom the dashboard asks the provider for a token, and for which scopes. Absent: it does not. */
+  client?: { id: string; scopes: string } | undefined;
+}
+
+/** Verifies tokens, and says who they let in. */
+export interface TokenVerifier {
+  /**
+   * @throws SignInFailure when the token lets nobody in
+   * @throws Problem `UPSTREAM_UNREACHABLE` when the provider's keys cannot be had
+   */
+  verify(token: string): Promise<Identity & { keyId: null; expiresAt: Date }>;
+}
+
+/**
+ * Only signatures that the provider alone can make: with HMAC, whoever has its public key could make them, and `none`
+ * anybody.
+ */
+const algorithms = [
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+];
+
+const clockSkewSeconds = 60;
+
+/** What a token looks like, and no API key does: three parts of base64url, the last of which may be missing. */
+export function looksLikeToken(text: string): boolean {
+  return /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/.test(text);
+}
+
+/** Makes the verifier; the provider is first asked when the first token comes. */
+export function createTokenVerifier(settings: OidcSettings, outbound: Outbound): TokenVerifier {
+  const keys = createKeys(settings.issuer, outbound);
+  const claims = claimsOf(settings);
+  return {
+    async verify(token) {
+      const { payload, protectedHeader } = await jwtVerify(token, keys, {
+        issuer: settings.issuer,
+        audience: settings.audience,
+        algorithms,
+        clockTolerance: clockSkewSeconds,
+      }).catch((error: unknown) => {
+        throw whyNot(error, claims);
+      });
+      const { success, data, error } = read(payload, claims);
+      if (!success) {
+        const broken = error.issues.map(({ path }) => path[0]);
+        const names = Object.entries(claims).filter(([part]) => broken.includes(part));
+        throw unreadable(...names.map(([, claim]) => claim));
+      }
+      const flaw = tokenFlaw(protectedHeader, payload, {
+        scopeClaim: settings.scopeClaim,
+        clockSkewSeconds,
+      });
+      if (flaw) throw failure(flaw.message, { payload, claims, remedy: flaw.remedy });
+      return { ...data, keyId: null };
+    },
+  };
+}
+
+/** A list as claims have it: an array, or words with spaces between. */
+const list = z.union([z.array(z.string()), z.string().transform((text) => text.split(' ').filter(Boolean))]);
+
+/** The last second of the year 9999, beyond which moments cannot be written as others read them. */
+const lastSecond = 253_402_300_799;
+
+/** Who a payload lets in, by what its claims mean. */
+const identity = z.object({
+  orgId: z.guid().toLowerCase(),
+  // As OpenID Connect Core has it, section 2: at most 255 ASCII characters.
+  subject: z.string().regex(/^[\x20-\x7e]{1,255}$/),
+  // What the provider grants besides our scopes is not for us.
+  scopes: list.optional().transform((granted) => scopes.filter((scope) => granted?.includes(scope))),
+  // A limit that cannot be read must not become none: only a token without the claim has none.
+  projectIds: list
+    .pipe(z.array(z.guid().toLowerCase()).max(1_000))
+    .optional()
+    .transform((ids) => ids ?? null),
+  expiresAt: z
+    .number()
+    .max(lastSecond)
+    .transform((seconds) => new Date(seconds * 1_000)),
+});
+
+/** The claim for each part of an identity. */
+type Claims = Readonly<Record<keyof typeof identity.shape, string>>;
+
+function claimsOf({ orgClaim, scopeClaim, projectsClaim }: OidcSettings): Claims {
+  return { orgId: orgClaim, subject: 'sub', scopes: scopeClaim, projectIds: projectsClaim, expiresAt: 'exp' };
+}
+
+function read(payload: JWTPayload, claims: Claims) {
+  const given = Object.entries(claims).map(([part, claim]) => [part, payload[claim]]);
+  return identity.safeParse(Object.fromEntries(given));
+}
+
+/** The provider's keys: asked for anew when they are ten minutes old, and for a key that is not among them. */
+function createKeys(issuer: string, outbound: Outbound): JWTVerifyGetKey {
+  return createRemoteJWKSet(configurationUrl(issuer), {
+    // Where the keys are may have changed as well, so the configuration is read each time.
+    [customFetch]: async () => {
+      const keysUrl = await findKeys(issuer, outbound);
+      return Response.json((await fetchJson(keysUrl, outbound, 'keys')) ?? null);
+    },
+  });
+}
+
+async function findKeys(issuer: string, outbound: Outbound): Promise<URL> {
+  const { jwks_uri: keys } = await discover(issuer, outbound);
+  const { success, data } = z.url({ protocol: /^https?$/ }).safeParse(keys);
+  if (!success) throw notOfIssuer();
+  return new URL(data);
+}
+
+/** Why a token lets nobody in, or why nobody knows. */
+function whyNot(error: unknown, claims: Claims): Problem {
+  if (error instanceof errors.JWTExpired)
+    return failure('The token has expired.', { payload: error.payload, claims });
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    const { claim, reason, payload } = error;
+    if (reason !== 'check_failed') return unreadable(claim);
+    if (claim === 'nbf') return failure('The token is not valid yet.', { payload, claims });
+    return failure(
+      claim === 'iss' ? 'The token is of another issuer.' : 'The token is for another audience.',
+    );
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) {
+    return failure('The token is signed in a way that is not accepted, or not at all.');
+  }
+  if (error instanceof errors.JWKSMultipleMatchingKeys) {
+    return failure('The token does not name the key that it is signed with (kid), and there are several.');
+  }
+  if (error instanceof errors.JOSEError && !isAboutKeys(error)) {
+    return failure('The token is not signed by a key of the identity provider.');
+  }
+  return unreachable(error);
+}
+
+/** What jose says when the keys that it was given are none: it has no class for that. */
+function isAboutKeys(error: errors.JOSEError): boolean {
+  return (
+    error instanceof errors.JWKSInvalid ||
+    error instanceof errors.JWKSTimeout ||
+    error.code === errors.JOSEError.code
+  );
+}
+
+function unreadable(...claims: string[]): SignInFailure {
+  return failure(claims.map((claim) => `The token's claim ${claim} is missing or cannot be read.`).join(' '));
+}
+
+interface FailureDetails {
+  /** Whose it is, is certain, because the provider has signed it for this server. */
+  payload?: JWTPayload;
+  claims?: Claims;
+  remedy?: string;
+}
+
+const defaultRemedy =
+  'Send the header "Authorization: Bearer <token>" with a new token of the identity provider.';
+
+function failure(message: string, details: FailureDetails = {}): SignInFailure {
+  const { payload, claims, remedy = defaultRemedy } = details;
+  const known = payload && claims && read(payload, claims).data;
+  const suspect: Suspect | undefined = known && { orgId: known.orgId, subject: known.subject };
+  return new SignInFailure(message, {
+    ...(suspect && { suspect }),
+    remedy,
+  });
+}
+
+function unreachable(error: unknown): Problem {
+  const outbound = error instanceof OutboundError ? error : undefined;
+  const why = outbound?.message ?? 'they cannot be read';
+  const authority = outbound?.isAboutAuthority
+    ? ' The operator of this server names a file with the certificate of the authority in NODE_EXTRA_CA_CERTS, and restarts the server.'
+    : '';
+  return new Problem('UPSTREAM_UNREACHABLE', `The identity provider's keys cannot be had: ${why}.`, {
+    remedy: `Try again later, or use an API key; the token was not judged.${authority}`,
+  });
+}

@@ -1,0 +1,31 @@
+import type { Refusals } from '../audit/refusal-counter.ts';
+import { currentRequest } from '../common/log.ts';
+import { nobodyId } from '../identity/organisations.ts';
+import { SignInFailure } from './authentication-error.ts';
+import type { Authenticator } from './authenticator.ts';
+
+/**
+ * Signs callers in, and leaves an event for what is refused: in the trail of the organisation whose credential it was,
+ * or else in the one of nobody. The first of an API key, a subject of tokens or, if it is nobody's, an address has its
+ * event at once; those after it are counted, and one event a window tells how many there were.
+ *
+ * @param refusals counts no other refusals, so that those do not take the room of these
+ */
+export function auditSignIns(
+  refusals: Refusals,
+  authenticator: Authenticator,
+): Authenticator['authenticate'] {
+  return async (authorization) => {
+    try {
+      return await authenticator.authenticate(authorization);
+    } catch (error) {
+      if (error instanceof SignInFailure) {
+        const { orgId = nobodyId, keyId = null, subject = null } = error.suspect ?? {};
+        const failure = { orgId, keyId, subject, action: 'SIGN_IN', outcome: error.code } as const;
+        const address = currentRequest.getStore()?.address ?? 'unknown';
+        await refusals.record(failure, error.suspect ? undefined : address);
+      }
+      throw error;
+    }
+  };
+}

@@ -1,0 +1,166 @@
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { StartError } from '../common/errors.ts';
+import { Secret } from '../common/secret.ts';
+
+/** What SQLite says of a lock that somebody holds. */
+const sqliteBusy = 5;
+
+/** The folder of the embedded database and the generated keys. */
+export class DataDir {
+  readonly path: string;
+
+  /** Makes the folder, readable by nobody else, if it is not there. */
+  constructor(path: string) {
+    this.path = path;
+    guarded(path, () => {
+      makeFolder(resolve(path));
+      accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
+    });
+  }
+
+  /** The file that holds a secret. */
+  fileOf(name: string): string {
+    return join(this.path, name);
+  }
+
+  /** The secret in the file of this name, or undefined when there is no such file. */
+  read(name: string): Secret | undefined {
+    const file = this.fileOf(name);
+    if (!guarded(this.path, () => existsSync(file))) return undefined;
+    return new Secret(guarded(file, () => readFileSync(file, 'utf8')).trim());
+  }
+
+  /** As `read`, but makes the file, readable by nobody else, if it is not there. */
+  readOrMake(name: string, make: () => string): Secret {
+    const file = this.fileOf(name);
+    if (!guarded(this.path, () => existsSync(file))) {
+      // Written aside and linked into place, so that of two servers that start at once both get the whole of one.
+      const aside = `${file}.${process.pid}`;
+      guarded(this.path, () => {
+        writeFileSync(aside, `${make()}\n`, { mode: 0o600 });
+        try {
+          linkSync(aside, file);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+        } finally {
+          unlinkSync(aside);
+        }
+      });
+    }
+    return new Secret(guarded(file, () => readFileSync(file, 'utf8')).trim());
+  }
+
+  /** Writes the file, readable by nobody else, in one step. */
+  replace(name: string, text: string): void {
+    const aside = `${this.fileOf(name)}.${process.pid}`;
+    guarded(this.path, () => {
+      writeFileSync(aside, `${text}\n`, { mode: 0o600 });
+      renameSync(aside, this.fileOf(name));
+    });
+  }
+
+  /** @returns whether there was such a file; of two that remove it at once, one hears so */
+  remove(name: string): boolean {
+    return guarded(this.path, () => {
+      try {
+        unlinkSync(this.fileOf(name));
+        return true;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Checks that this user may write everything in a folder, as far as there is one. The embedded database says of files
+   * of another user that it is damaged.
+   *
+   * @throws StartError that names the first file that this user may not read or write
+   */
+  assertWritable(name: string): void {
+    const folder = this.fileOf(name);
+    if (!guarded(this.path, () => existsSync(folder) && statSync(folder).isDirectory())) return;
+    const inside = guarded(folder, () => readdirSync(folder, { recursive: true, encoding: 'utf8' }));
+    for (const path of [folder, ...inside.map((each) => join(folder, each))]) {
+      guarded(path, () => accessSync(path, constants.R_OK | constants.W_OK));
+    }
+  }
+
+  /**
+   * Keeps every other server out of the folder until `release()` or the end of the process, however it ends:
+   * the lock is one of the operating system, taken by way of SQLite, so nothing stale can be left behind.
+   *
+   * @throws StartError when another server has it
+   */
+  lock(): { release(): void } {
+    const file = this.fileOf('lock');
+    // SQLite does not say why it cannot open a file.
+    guarded(file, () => closeSync(openSync(file, 'a', 0o600)));
+    const lock = guarded(file, () => new DatabaseSync(file));
+    try {
+      lock.exec('begin exclusive');
+    } catch (error) {
+      lock.close();
+      const isBusy = (error as { errcode?: unknown }).errcode === sqliteBusy;
+      throw new StartError(
+        isBusy
+          ? `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`
+          : `DATA_DIR ${file}: cannot be used as a lock; remove this file, which holds nothing`,
+      );
+    }
+    return { release: () => lock.close() };
+  }
+}
+
+/** Folder by folder: Node's own recursion never ends where the file system refuses folders as if they were not there. */
+function makeFolder(path: string): void {
+  if (existsSync(path) && statSync(path).isDirectory()) return;
+  if (!existsSync(dirname(path))) makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another server may have made it a moment ago.
+    if (!existsSync(path) || !statSync(path).isDirectory()) throw error;
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not read or write it',
+  EPERM: 'this user may not read or write it',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'its disk is full',
+  EDQUOT: 'its disk quota is used up',
+  ENOTDIR: 'it is a file, or under one',
+  EEXIST: 'it is a file, or under one',
+  EISDIR: 'it is a folder, and has to be a file',
+  ENAMETOOLONG: 'its name is too long',
+  ENOENT: 'its file system makes no folder there',
+  EMFILE: 'too many files are open',
+};
+
+function guarded<T>(place: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new StartError(`DATA_DIR ${place}: ${reasons[code] ?? 'cannot be read or written'} (${code})`);
+  }
+}

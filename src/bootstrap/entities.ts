@@ -1,0 +1,20 @@
+import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
+import { AppConnection } from '../connections/app-connection.entity.ts';
+import { IdempotentRequest } from '../connections/idempotency.entity.ts';
+import { DataKey } from '../encryption/data-key.entity.ts';
+import { ApiKey } from '../identity/api-key.entity.ts';
+import { Organisation, Project } from '../identity/organisation.entity.ts';
+import { RateLimit } from '../rate-limits/rate-limit.entity.ts';
+
+/** Everything that is stored. */
+export const entities = [
+  ApiKey,
+  AppConnection,
+  AuditEvent,
+  AuditHead,
+  DataKey,
+  IdempotentRequest,
+  Organisation,
+  Project,
+  RateLimit,
+];

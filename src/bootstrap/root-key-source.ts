@@ -1,0 +1,82 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { StartError } from '../common/errors.ts';
+import { Secret } from '../common/secret.ts';
+import type { Config } from '../config/config.ts';
+import { generateRootKey } from '../encryption/keyring.ts';
+import type { DataDir } from './data-dir.ts';
+
+/** Where the root keys come from. */
+export interface RootKeySource {
+  /** How to speak of it. */
+  place: string;
+  /** @throws StartError */
+  read(): Secret;
+  /**
+   * What is there now, while the server runs.
+   *
+   * @throws StartError
+   */
+  readAgain(): Secret;
+}
+
+/**
+ * The environment, the file that it names, or the generated file.
+ *
+ * @param databaseFolder that of the embedded database, if that is used
+ */
+export function rootKeySource(
+  { encryptionKeys, encryptionKeysFile }: Config,
+  dataDir: DataDir | undefined,
+  databaseFolder: string | undefined,
+): RootKeySource {
+  if (encryptionKeys) return fromEnvironment(encryptionKeys);
+  if (encryptionKeysFile) return fromFile(encryptionKeysFile);
+  if (dataDir) return generated(dataDir, databaseFolder);
+  throw new StartError('ENCRYPTION_KEYS: there are none');
+}
+
+function fromEnvironment(keys: Secret): RootKeySource {
+  const place = 'ENCRYPTION_KEYS';
+  return {
+    place,
+    read: () => keys,
+    readAgain: () => {
+      throw new StartError(
+        `${place}: the environment of a running process does not change; restart it, or use ENCRYPTION_KEYS_FILE`,
+      );
+    },
+  };
+}
+
+function fromFile(file: string): RootKeySource {
+  const place = `ENCRYPTION_KEYS_FILE ${file}`;
+  const read = () => {
+    try {
+      return new Secret(readFileSync(file, 'utf8'));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new StartError(`${place}: cannot be read (${code ?? 'unknown error'})`);
+    }
+  };
+  return { place, read, readAgain: read };
+}
+
+function generated(dataDir: DataDir, databaseFolder: string | undefined): RootKeySource {
+  const name = 'encryption-keys';
+  const place = dataDir.fileOf(name);
+  const missing = () =>
+    new StartError(`${place} is missing, and without it the data cannot be opened; put it back`);
+  return {
+    place,
+    read: () => {
+      // A new key would open nothing of a database that is there already, so none is made for one.
+      if (databaseFolder && existsSync(databaseFolder) && !existsSync(place)) throw missing();
+      return dataDir.readOrMake(name, generateRootKey);
+    },
+    readAgain: () => {
+      const keys = dataDir.read(name);
+      if (!keys) throw missing();
+      return keys;
+    },
+  };
+}

@@ -1,0 +1,48 @@
+import { type CodeShelf, generateSignInCode, type KnownCode, signInUrl } from '../auth/sign-in-codes.ts';
+import { StartError } from '../common/errors.ts';
+import type { Config } from '../config/config.ts';
+import { isBuilt } from '../http/dashboard-files.ts';
+import { isLoopback } from '../http/host-check.ts';
+import type { DataDir } from './data-dir.ts';
+
+const fileName = 'sign-in-code';
+
+/** The path of the page that takes a one-time code; undefined when there is none. */
+export function signInPath({ graphiql }: Config, dashboardFolder?: string): string | undefined {
+  if (isBuilt(dashboardFolder)) return '/';
+  return graphiql ? '/graphql' : undefined;
+}
+
+/** One code in `DATA_DIR`, by its hash, where the shell puts it and the server takes it. */
+export function codeShelf(dataDir: DataDir): CodeShelf {
+  return {
+    read: () => {
+      const text = dataDir.read(fileName)?.reveal();
+      if (!text) return undefined;
+      const [digest = '', expiresAt = ''] = text.split(' ');
+      return /^[0-9a-f]{64}$/.test(digest) ? { digest, expiresAt: Number(expiresAt) } : undefined;
+    },
+    remove: () => dataDir.remove(fileName),
+  };
+}
+
+/**
+ * Makes an address that signs a browser in at the development server with the same settings, once.
+ *
+ * @throws StartError where there are no such addresses
+ */
+export function makeSignInLink(config: Config, dataDir: DataDir): string {
+  const { production, host, port, tls, basePath } = config;
+  const path = signInPath(config);
+  if (production || !isLoopback(host) || !path) {
+    throw new StartError('only a development server on a loopback address signs browsers in by address');
+  }
+  const { code, known } = generateSignInCode(Date.now());
+  dataDir.replace(fileName, toLine(known));
+  const name = host.includes(':') ? `[${host}]` : host;
+  return signInUrl(`${tls ? 'https' : 'http'}://${name}:${port}${basePath}${path}`, code);
+}
+
+function toLine({ digest, expiresAt }: KnownCode): string {
+  return `${digest} ${expiresAt}`;
+}

@@ -1,0 +1,90 @@
+import { codeLifetimeMinutes } from '../auth/sign-in-codes.ts';
+import type { Secret } from '../common/secret.ts';
+import type { Config } from '../config/config.ts';
+import { isBuilt, notBuilt } from '../http/dashboard-files.ts';
+import { firstProjectId } from '../identity/organisations.ts';
+
+/** What is known of the administrator's key when the server has started. */
+export interface KnownKey {
+  /** Absent when nobody here knows one that works. */
+  key?: Secret;
+  /** Made just now, so it may be shown, once. */
+  isNew?: boolean;
+  /** Where generated keys are kept. */
+  file: string | undefined;
+  /** Signs a browser in, once. Absent: people have to give a key. */
+  signInLink: string | undefined;
+}
+
+/** What the operator reads once a development server is up: where things are, and a command to try. */
+export function welcome(config: Config, url: string, known: KnownKey): string {
+  const lines = [
+    'App Connections is ready.',
+    '',
+    ...(known.signInLink ? signIn(known.signInLink) : []),
+    `  Dashboard  ${isBuilt() ? `${url}/` : notBuilt}`,
+    `  GraphiQL   ${config.graphiql ? `${url}/graphql${known.signInLink ? ' (in the same tab, signed in too)' : ''}` : 'off'}`,
+    `  Data       ${config.databaseUrl ? 'the PostgreSQL of DATABASE_URL' : config.dataDir}`,
+    `  API key    ${keyText(config, known)}`,
+  ];
+  if (config.oktaStandIn) {
+    lines.push(
+      '  Okta       https://example.okta.com is answered by a stand-in; every other host is the real one',
+    );
+  }
+  if (known.key) {
+    const hint = config.bootstrapApiKey ? ' (in a shell that has BOOTSTRAP_API_KEY)' : '';
+    lines.push('', `Try it${hint}:`, '', curl(config, url, known));
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function signIn(link: string): string[] {
+  return [
+    'Open this to sign in:',
+    '',
+    `  ${link}`,
+    '',
+    `It works once, within ${codeLifetimeMinutes} minutes. "npm run admin -- sign-in-link" prints another; the API key works always.`,
+    '',
+  ];
+}
+
+function keyText(config: Config, { key, isNew, file }: KnownKey): string {
+  if (!key) {
+    const where = config.bootstrapApiKey ? 'BOOTSTRAP_API_KEY' : file;
+    return `one made earlier; there is none that works in ${where} ("npm run admin -- help" says how to make another)`;
+  }
+  if (config.bootstrapApiKey) return 'the one in BOOTSTRAP_API_KEY';
+  return isNew ? `${key.reveal()} (also in ${file})` : `in ${file}`;
+}
+
+/** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
+function curl(config: Config, url: string, { file = '' }: KnownKey): string {
+  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat ${quoted(file)})`;
+  // On a developer's machine, it is likely to be one that no authority has signed.
+  const trust = config.tls ? `--cacert ${quoted(config.tls.cert)} ` : '';
+  // The name is made by the shell, so that the command works a second time.
+  const name = `my-okta-connection-'$(date +%s)'`;
+  const body = {
+    query:
+      'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id name credentials { instanceUrl } verification { status } } } }',
+    variables: {
+      input: {
+        name,
+        projectId: firstProjectId,
+        credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any-token-will-do' },
+      },
+    },
+  };
+  return [
+    `curl ${trust}${url}/graphql \\`,
+    `  -H "Authorization: Bearer ${key}" \\`,
+    `  -H 'Content-Type: application/json' \\`,
+    `  -d '${JSON.stringify(body)}'`,
+  ].join('\n');
+}
+
+function quoted(path: string): string {
+  return `'${path.replaceAll("'", "'\\''")}'`;
+}

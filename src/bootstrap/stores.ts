@@ -1,0 +1,119 @@
+import { join } from 'node:path';
+import { StartError } from '../common/errors.ts';
+import type { Logger } from '../common/log.ts';
+import type { Secret } from '../common/secret.ts';
+import type { Config } from '../config/config.ts';
+import { findRisks } from '../config/security-warnings.ts';
+import { type Database, openDatabase } from '../database/database.ts';
+import { limitMemory } from '../database/embedded.ts';
+import { findWeakEntries, type Keyring, KeysUnfit, parseKeyring } from '../encryption/keyring.ts';
+import { KeyServiceFailure } from '../encryption/root-key.ts';
+import { SealBroken, Vault } from '../encryption/vault.ts';
+import { openRowMacs } from '../integrity/sign-rows.ts';
+import { DataDir } from './data-dir.ts';
+import { entities } from './entities.ts';
+import { rootKeySource } from './root-key-source.ts';
+
+/** The data and the keys to it, open. */
+export interface Stores {
+  database: Database;
+  vault: Vault;
+  /** Absent in production, where nothing is generated. */
+  dataDir: DataDir | undefined;
+  /**
+   * Opens what is stored with the keys, before anything is written.
+   *
+   * @throws StartError when the keys do not open what is stored, or the first of them cannot wrap, or somebody has taken
+   *   away what authenticates the rows of the database
+   */
+  unlock(): Promise<void>;
+  /**
+   * Reads the root keys again and puts them in force.
+   *
+   * @throws StartError when they cannot be used; then those so far stay in force
+   */
+  reloadKeys(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the database, migrated. Production refuses what `findRisks` and `findWeakEntries` find, and development warns.
+ *
+ * @param options with `allowsWeakKeys`, only the first root key has to be good, so that others can be rotated away
+ * @throws StartError with one line that says what is wrong
+ */
+export async function openStores(
+  config: Config,
+  log: Logger,
+  { allowsWeakKeys = false }: { allowsWeakKeys?: boolean } = {},
+): Promise<Stores> {
+  const warnings: string[] = [];
+  const mind = (risks: readonly string[]): void => {
+    if (config.production && risks.length > 0) throw new StartError(risks.join('; '));
+    warnings.push(...risks);
+  };
+  /** Once all is well otherwise: what cannot start says one thing, why. */
+  const warn = () => {
+    for (const warning of warnings.splice(0)) log.warn(warning);
+  };
+  mind(findRisks(config));
+  const dataDir = config.production ? undefined : new DataDir(config.dataDir);
+  const lock = config.databaseUrl ? undefined : dataDir?.lock();
+  if (!config.databaseUrl) dataDir?.assertWritable('database');
+  const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
+  const source = rootKeySource(config, dataDir, folder);
+  const parse = (keys: Secret) =>
+    naming(source.place, async () => {
+      const keyring = parseKeyring(keys);
+      const weak = findWeakEntries(keys).filter(({ isFirst }) => isFirst || !allowsWeakKeys);
+      mind(weak.map(({ sentence }) => `${source.place}: ${sentence}`));
+      return keyring;
+    });
+  const vault = new Vault(await parse(source.read()), log);
+  if (!config.databaseUrl) limitMemory();
+  const database = await openDatabase(
+    config.databaseUrl
+      ? { kind: 'postgresql', url: config.databaseUrl }
+      : { kind: 'embedded', ...(folder && { folder }) },
+    entities,
+    log,
+  );
+  const check = (keyring: Keyring, isNew: boolean) =>
+    naming(source.place, async () => {
+      await keyring.tryOut();
+      await vault.checkKeys(database.forkAcross(), { keyring: isNew ? keyring : undefined });
+    });
+  warn();
+  return {
+    database,
+    vault,
+    dataDir,
+    unlock: async () => {
+      await check(vault.keyring, false);
+      await naming(source.place, () => openRowMacs({ database, vault }));
+    },
+    reloadKeys: async () => {
+      mind(findRisks(config));
+      const keyring = await parse(source.readAgain());
+      await check(keyring, true);
+      vault.keyring = keyring;
+      warn();
+    },
+    close: async () => {
+      await database.close();
+      lock?.release();
+    },
+  };
+}
+
+/** Does something with the root keys, and names their place when they are at fault. */
+async function naming<T>(place: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof KeysUnfit || error instanceof SealBroken)
+      throw new StartError(`${place}: ${error.message}`);
+    if (error instanceof KeyServiceFailure) throw new StartError(`${place}: ${error.reason}`);
+    throw error;
+  }
+}

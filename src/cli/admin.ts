@@ -1,0 +1,170 @@
+/**
+ * What is done about organisations from the shell: `npm run admin -- help`. It works on the database that the server
+ * would; on the embedded one, the server has to be stopped.
+ */
+import { parseArgs } from 'node:util';
+import { givenName } from '../administration/input-schemas.ts';
+import { grantApiKey, makeOrganisation } from '../administration/organisations.ts';
+import { AuditEvent } from '../audit/audit-event.entity.ts';
+import { generateApiKey } from '../auth/api-keys.ts';
+import { DataDir } from '../bootstrap/data-dir.ts';
+import { describeFailure } from '../bootstrap/describe-error.ts';
+import { makeSignInLink } from '../bootstrap/sign-in-link.ts';
+import { openStores, type Stores } from '../bootstrap/stores.ts';
+import { StartError } from '../common/errors.ts';
+import { createLog } from '../common/log.ts';
+import type { Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
+import { type Scope, scopes } from '../identity/caller.ts';
+import { Organisation } from '../identity/organisation.entity.ts';
+import { nobodyId } from '../identity/organisations.ts';
+
+const usage = `npm run admin -- organisations
+    lists the organisations
+npm run admin -- create-organisation --name "Acme" [--project "First project"]
+    makes an organisation with a project and an administrator's API key, which is shown once
+npm run admin -- create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]
+    makes an API key, with every scope unless said; for those who have lost theirs
+npm run admin -- sign-in-link
+    prints an address that signs a browser in, once, at the development server that runs with these settings
+npm run admin -- strangers
+    lists the last sign-ins that were refused and are no organisation's, the newest first; those that followed within a
+    minute are one line with their number`;
+
+/** What can be given to commands; each takes some of it. */
+type Given = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
+
+/** What there is to do; each prints what came of it. */
+interface Command {
+  takes: readonly (keyof Given)[];
+  work?(stores: Stores, given: Given): Promise<void>;
+  /** Instead, for what needs no database, which a server that runs may hold. */
+  print?(config: Config): string;
+}
+
+const organisations: Command = {
+  takes: [],
+  async work({ database }) {
+    const where = { id: { $ne: nobodyId } };
+    const found = await database.forkAcross().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
+    for (const { id, name } of found) console.log(`${id}  ${name}`);
+  },
+};
+
+const createOrganisation: Command = {
+  takes: ['name', 'project'],
+  async work(stores, { name, project = 'First project' }) {
+    const administratorKey = generateApiKey();
+    const organisation = { name: named(name), projectName: named(project), administratorKey };
+    const { orgId, projectId } = await stores.database
+      .forkAcross()
+      .transactional((em) => makeOrganisation(em, stores, organisation));
+    console.log(`organisation  ${orgId}`);
+    console.log(`project       ${projectId}`);
+    console.log(`API key       ${administratorKey.reveal()} (not shown again)`);
+  },
+};
+
+const createKey: Command = {
+  takes: ['org', 'name', 'scopes'],
+  async work(stores, { org, name = 'Administrator', scopes: list = scopes.join(',') }) {
+    const grant = { orgId: uuidOf(org), name: named(name), scopes: scopesOf(list) };
+    const { apiKey, key } = await stores.database
+      .forkAcross()
+      .transactional((em) => grantApiKey(em, stores, grant));
+    console.log(`API key id    ${apiKey.id}`);
+    console.log(`API key       ${key.reveal()} (not shown again)`);
+  },
+};
+
+const strangers: Command = {
+  takes: [],
+  async work({ database }) {
+    const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
+    const events = await database
+      .fork(nobodyId)
+      .find(AuditEvent, { orgId: nobodyId, action: 'SIGN_IN' }, newest);
+    for (const { at, address, count } of events) {
+      const times = count === null ? '' : `  ${count} more`;
+      console.log(`${at.toISOString()}  ${address ?? 'unknown address'}${times}`);
+    }
+  },
+};
+
+const signInLink: Command = {
+  takes: [],
+  print: (config) => makeSignInLink(config, new DataDir(config.dataDir)),
+};
+
+const commands: ReadonlyMap<string | undefined, Command> = new Map([
+  ['organisations', organisations],
+  ['create-organisation', createOrganisation],
+  ['create-key', createKey],
+  ['strangers', strangers],
+  ['sign-in-link', signInLink],
+]);
+
+async function run(): Promise<void> {
+  const { name, given } = commandLine();
+  const command = commands.get(name);
+  // An option of another command would be thought to have been heeded.
+  if (!command || Object.keys(given).some((option) => !command.takes.some((each) => each === option))) {
+    console.log(usage);
+    if (name !== 'help') process.exitCode = 2;
+    return;
+  }
+  const config = readConfig();
+  if (command.print) {
+    console.log(command.print(config));
+    return;
+  }
+  const stores = await openStores(config, createLog('silent'));
+  try {
+    await stores.unlock();
+    await command.work?.(stores, given);
+  } finally {
+    await stores.close();
+  }
+}
+
+function commandLine(): { name?: string | undefined; given: Given } {
+  const text = { type: 'string' } as const;
+  try {
+    const { positionals, values } = parseArgs({
+      options: { name: text, project: text, org: text, scopes: text },
+      allowPositionals: true,
+    });
+    return { name: positionals.length === 1 ? positionals[0] : undefined, given: values };
+  } catch {
+    return { given: {} };
+  }
+}
+
+function named(name: string | undefined): string {
+  const { success, data } = givenName.safeParse(name);
+  if (success) return data;
+  throw new StartError(
+    'a name of 1 to 64 characters is needed, none of them invisible or a line break, as in --name "Acme"',
+  );
+}
+
+function uuidOf(id: string | undefined): string {
+  if (id && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return id.toLowerCase();
+  throw new StartError(
+    'the id of an organisation is needed, as in --org 6f03caa1-a5de-43ce-b127-95a145d3464c',
+  );
+}
+
+function scopesOf(list: string): Scope[] {
+  const names = list.split(',').map((name) => name.trim());
+  const known = scopes.filter((scope) => names.includes(scope));
+  if (known.length > 0 && names.every((name) => known.some((scope) => scope === name))) return known;
+  throw new StartError(`--scopes takes these, with commas between: ${scopes.join(',')}`);
+}
+
+try {
+  await run();
+} catch (error) {
+  console.error(`Cannot do that: ${describeFailure(error)}`);
+  process.exitCode = 1;
+}

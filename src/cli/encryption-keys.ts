@@ -1,0 +1,131 @@
+/**
+ * What is done about encryption keys from the shell: `npm run keys -- help`. It works on the database that the server
+ * would; on the embedded one, the server has to be stopped.
+ */
+import { parseArgs } from 'node:util';
+import { createApps } from '../apps/index.ts';
+import { describeFailure } from '../bootstrap/describe-error.ts';
+import { openStores, type Stores } from '../bootstrap/stores.ts';
+import { Problem, StartError } from '../common/errors.ts';
+import { createLog } from '../common/log.ts';
+import type { Config } from '../config/config.ts';
+import { readConfig } from '../config/read-config.ts';
+import { KeyServiceFailure } from '../encryption/root-key.ts';
+import { countKeys, type KeyCensus } from '../key-rotation/key-usage.ts';
+import { rotateKeys } from '../key-rotation/rotate-keys.ts';
+
+const usage = `npm run keys -- status
+    counts what hangs on each root key, and says which of them can be taken out
+npm run keys -- rotate [--reseal]
+    wraps every data key under the first of the root keys, while servers go on serving; every server has to
+    have that root key by then. With --reseal, organisations whose credentials are sealed under a data key that
+    was made under another root key get a new one, and all of their connections are sealed again under it.
+    When it was broken off, run it again.`;
+
+const options = { reseal: { type: 'boolean', default: false } } as const;
+
+/** What is asked for, and where. */
+interface Task {
+  config: Config;
+  stores: Stores;
+  reseal: boolean;
+}
+
+/** What there is to do; each prints what came of it. */
+const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
+  async status({ stores: { database, vault } }) {
+    console.log(describe(await countKeys(database, vault.keyring)));
+  },
+
+  async rotate({ config, stores, reseal }) {
+    const { database, vault } = stores;
+    await stores.unlock();
+    const apps = createApps({ trustedHosts: config.trustedInstanceHosts });
+    let connections = 0;
+    const tell = (more: number) => {
+      if (Math.floor((connections + more) / 1_000) > Math.floor(connections / 1_000)) {
+        console.log(`${connections + more} connections sealed again so far`);
+      }
+      connections += more;
+    };
+    const { dataKeys, sealKeys, broken } = await rotateKeys({ apps, database, vault }, { reseal, tell });
+    console.log(`${dataKeys} data keys wrapped under "${vault.keyring.primaryId}"`);
+    if (reseal) {
+      console.log(`${sealKeys} organisations seal under a new data key`);
+      console.log(`${connections} connections sealed again`);
+    }
+    const census = await countKeys(database, vault.keyring);
+    console.log(describe(census));
+    if (broken.length > 0) throw new StartError(`this was left as it is: ${broken.join('; ')}`);
+    if (census.behind > 0 || (reseal && census.underRetired > 0)) {
+      throw new StartError(
+        'others have made keys under another root key meanwhile; see which servers or shells have another ' +
+          'first key than this one, and run it again',
+      );
+    }
+  },
+};
+
+/** A census for people to read. */
+function describe({ rootKeys, behind, outdated, sealedBefore, underRetired }: KeyCensus): string {
+  const [first] = rootKeys;
+  const width = Math.max('root key'.length, ...rootKeys.map(({ id }) => id.length));
+  const line = (id: string, dataKeys: unknown, connections: unknown, what: string) =>
+    `${id.padEnd(width)}  ${`${dataKeys}`.padStart(9)}  ${`${connections}`.padStart(11)}  ${what}`.trimEnd();
+  const lines = rootKeys.map((rootKey) => {
+    const { id, isHere, dataKeys, connections } = rootKey;
+    const isUsed = dataKeys > 0;
+    const use = isUsed ? 'in use: it cannot be taken out' : 'not in use: it can be taken out';
+    const what = isHere ? use : 'missing: put it back';
+    return line(id, dataKeys, connections, rootKey === first ? 'the first: it wraps what is new' : what);
+  });
+  return [
+    line('root key', 'data keys', 'connections', ''),
+    ...lines,
+    behind === 0
+      ? `Nothing is left under another root key than "${first?.id}".`
+      : `${behind} data keys are left under other root keys; "npm run keys -- rotate" moves them.`,
+    outdated === 0 && sealedBefore === 0 && underRetired === 0
+      ? `Every connection is sealed under a data key that was made under "${first?.id}".`
+      : `${outdated} organisations seal under data keys that were made under other root keys; ${sealedBefore} ` +
+        `connections are sealed under such ones, and ${underRetired} under retired ones; ` +
+        '"npm run keys -- rotate --reseal" seals them again.',
+  ].join('\n');
+}
+
+async function run(): Promise<void> {
+  const { command, reseal } = commandLine();
+  const work = commands[command];
+  if (!work) {
+    console.log(usage);
+    if (command !== 'help') process.exitCode = 2;
+    return;
+  }
+  const config = readConfig();
+  const stores = await openStores(config, createLog('silent'), { allowsWeakKeys: true });
+  try {
+    await work({ config, stores, reseal });
+  } finally {
+    await stores.close();
+  }
+}
+
+function commandLine(): { command: string; reseal: boolean } {
+  try {
+    const { positionals, values } = parseArgs({ options, allowPositionals: true });
+    const [command = ''] = positionals;
+    const isWhole = positionals.length === 1 && (command === 'rotate' || !values.reseal);
+    return { command: isWhole ? command : '', reseal: values.reseal };
+  } catch {
+    return { command: '', reseal: false };
+  }
+}
+
+try {
+  await run();
+} catch (error) {
+  process.exitCode = 1;
+  const isForeseen = [StartError, Problem, KeyServiceFailure].some((kind) => error instanceof kind);
+  const what = isForeseen ? 'Cannot do that' : 'Broken off; nothing is lost, run it again';
+  console.error(`${what}: ${describeFailure(error)}`);
+}

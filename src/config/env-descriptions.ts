@@ -1,0 +1,198 @@
+import type { Environment } from './env-schema.ts';
+
+/** What the configuration reference says about one variable. Markdown; links are relative to docs/operations/. */
+export interface VariableDocs {
+  group: VariableGroup;
+  /** What the variable does, as a sentence. */
+  description: string;
+  /** An example of a value, if the description alone does not show its format. */
+  example?: string;
+  /** The default, where it is not a constant of the schema. */
+  default?: string;
+}
+
+/** The headings of the configuration reference, in their order. */
+export const variableGroups = [
+  'Server',
+  'HTTP',
+  'Database and storage',
+  'Encryption keys',
+  'Authentication',
+  'Outbound traffic',
+  'Limits',
+  'Logging and audit',
+] as const;
+
+export type VariableGroup = (typeof variableGroups)[number];
+
+/** The documentation of every environment variable, from which `npm run docs` writes the configuration reference. */
+export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> = {
+  NODE_ENV: {
+    group: 'Server',
+    description:
+      '`production` turns on the checks under [Production](#production) and changes several defaults.',
+  },
+  PORT: { group: 'Server', description: 'The TCP port to listen on.' },
+  HOST: {
+    group: 'Server',
+    description: 'The address or host name to listen on.',
+    default: '`127.0.0.1`; in production every address (`::`, or `0.0.0.0` on a machine without IPv6)',
+  },
+  BASE_PATH: {
+    group: 'HTTP',
+    description: 'The path under which the server answers, for a [reverse proxy](reverse-proxies.md).',
+    example: '/connections',
+    default: 'none: `/`',
+  },
+  TLS_CERT: {
+    group: 'HTTP',
+    description:
+      'The PEM file of the certificate with its chain. The server reads it again when it changes. Needs `TLS_KEY`. See [TLS](tls.md).',
+    default: 'none: plain HTTP, for a proxy that terminates TLS',
+  },
+  TLS_KEY: { group: 'HTTP', description: 'The PEM file of the private key of `TLS_CERT`.', default: 'none' },
+  CORS_ORIGINS: {
+    group: 'HTTP',
+    description:
+      'The origins whose pages may call this server from browsers, separated by commas. `*` is refused. See [CORS](tls.md#cors).',
+    example: 'https://app.example,https://admin.example',
+    default: 'none',
+  },
+  TRUSTED_PROXIES: {
+    group: 'HTTP',
+    description:
+      'The addresses and networks of the proxies whose `X-Forwarded-For` the server believes. See [reverse proxies](reverse-proxies.md).',
+    example: '10.0.0.7,10.1.0.0/16,fd00::/8',
+    default: 'none',
+  },
+  GRAPHIQL: {
+    group: 'HTTP',
+    description: '`on` or `off`: whether `/graphql` serves GraphiQL to browsers.',
+    default: '`on`; in production `off`',
+  },
+  DATABASE_URL: {
+    group: 'Database and storage',
+    description: 'The URL of the [PostgreSQL](postgresql.md) database.',
+    example: 'postgresql://user:password@db.example:5432/app_connections?sslmode=verify-full',
+    default: 'none: an embedded database in `DATA_DIR`. Required in production',
+  },
+  DATA_DIR: {
+    group: 'Database and storage',
+    description: 'The folder of the embedded database and of generated keys.',
+  },
+  DELETED_RETENTION_DAYS: {
+    group: 'Database and storage',
+    description: 'For how many days a deleted connection can be restored before it is purged.',
+  },
+  ENCRYPTION_KEYS: {
+    group: 'Encryption keys',
+    description:
+      'The root keys, separated by commas: `id:` and 32 bytes in base64, or `id:` and the ARN of an AWS KMS key. The first wraps new data keys; all unwrap. See [Key rotation](key-rotation.md).',
+    example: 'k2:<base64>,k1:arn:aws:kms:eu-west-1:123456789012:key/…',
+    default: 'generated into `DATA_DIR`. Required in production, unless `ENCRYPTION_KEYS_FILE` is set',
+  },
+  ENCRYPTION_KEYS_FILE: {
+    group: 'Encryption keys',
+    description:
+      'A file with the root keys, separated by commas or line breaks. The server reads it again on `SIGHUP`. Excludes `ENCRYPTION_KEYS`.',
+    default: 'none',
+  },
+  BOOTSTRAP_API_KEY: {
+    group: 'Authentication',
+    description:
+      'The administrator key of the first organisation: 32 to 512 characters out of `A-Z`, `a-z`, `0-9`, `.`, `_`, `~` and `-`. It is used once, when the database has no organisation; a later change has no effect.',
+    default: 'generated into `DATA_DIR` and printed once; in production never generated',
+  },
+  OIDC_ISSUER: {
+    group: 'Authentication',
+    description:
+      'The issuer (`iss`) whose access tokens the server accepts; https in production. Needs `OIDC_AUDIENCE`. See [Authentication](../api/authentication.md#access-tokens-of-an-identity-provider).',
+    example: 'https://identity.example',
+    default: 'none: only API keys',
+  },
+  OIDC_AUDIENCE: {
+    group: 'Authentication',
+    description: 'The audience (`aud`) that the access tokens must have.',
+    example: 'https://connections.example',
+    default: 'none',
+  },
+  OIDC_ORG_CLAIM: { group: 'Authentication', description: 'The claim with the id of the organisation.' },
+  OIDC_SCOPE_CLAIM: { group: 'Authentication', description: 'The claim with the scopes.' },
+  OIDC_PROJECTS_CLAIM: {
+    group: 'Authentication',
+    description: 'The claim with the ids of the projects that the token is limited to.',
+  },
+  OIDC_CLIENT_ID: {
+    group: 'Authentication',
+    description:
+      'The public client with which the [dashboard](../dashboard.md#sign-in-with-an-identity-provider) signs in. Needs `OIDC_ISSUER` and `OIDC_AUDIENCE`.',
+    default: 'none: the dashboard asks for an API key',
+  },
+  OIDC_SCOPES: {
+    group: 'Authentication',
+    description: 'The scopes that the dashboard asks for, separated by spaces; `openid` must be one of them.',
+    default: '`openid` and every scope of this server except `access:admin`',
+  },
+  TRUSTED_INSTANCE_HOSTS: {
+    group: 'Outbound traffic',
+    description:
+      'Hosts with ports that may use http and private or loopback addresses, separated by commas. See [Outbound traffic](outbound-traffic.md).',
+    example: 'okta.internal:443,localhost:8080',
+    default: 'none',
+  },
+  ALLOWED_INSTANCE_HOSTS: {
+    group: 'Outbound traffic',
+    description: 'The domains that instance URLs may use, with their subdomains, separated by commas.',
+    example: 'okta.com,oktapreview.com',
+    default: 'none: every public host',
+  },
+  OUTBOUND_PROXY: {
+    group: 'Outbound traffic',
+    description: 'The HTTP proxy for all outbound connections. User and password are percent-encoded.',
+    example: 'http://user:password@proxy.internal:3128',
+    default: 'none: direct connections',
+  },
+  OUTBOUND_PROXY_RESOLVES: {
+    group: 'Outbound traffic',
+    description:
+      '`on` or `off`: whether the proxy resolves host names instead of this server. Needs `OUTBOUND_PROXY` and `ALLOWED_INSTANCE_HOSTS`.',
+  },
+  OKTA_STAND_IN: {
+    group: 'Outbound traffic',
+    description:
+      '`on` or `off`: whether a fake Okta inside the server answers for `https://example.okta.com`. Every other host is the real one. Refused in production.',
+    default: '`on`; in production `off`',
+  },
+  RATE_LIMITS: {
+    group: 'Limits',
+    description: '`on` or `off`: whether the server enforces [rate limits](../api/rate-limits.md).',
+    default: '`off`; in production `on`',
+  },
+  LOG_LEVEL: {
+    group: 'Logging and audit',
+    description: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`.',
+  },
+  AUDIT_CHECKPOINT_FILE: {
+    group: 'Logging and audit',
+    description:
+      'The file to which this server appends [checkpoints](audit.md#checkpoints) of the audit trails. Each server needs its own.',
+    default: '`audit-checkpoints.jsonl` in `DATA_DIR`; in production none, and only the log has them',
+  },
+  AUDIT_CHECKPOINT_URL: {
+    group: 'Logging and audit',
+    description:
+      'A URL to which the server also sends [checkpoints](audit.md#checkpoints), by `POST`, as lines of JSON. In production it has to be https.',
+    example: 'https://audit.example/checkpoints',
+    default: 'none',
+  },
+  AUDIT_CHECKPOINT_TOKEN: {
+    group: 'Logging and audit',
+    description: 'The bearer token that the server sends to `AUDIT_CHECKPOINT_URL`.',
+    default: 'none',
+  },
+  AUDIT_CHECKPOINT_TOKEN_FILE: {
+    group: 'Logging and audit',
+    description: 'A file that holds that token instead. The server reads it each time it sends checkpoints.',
+    default: 'none',
+  },
+};

@@ -1,0 +1,219 @@
+import { resolve } from 'node:path';
+import { domainToASCII } from 'node:url';
+import { z } from 'zod';
+import { assertNotMistyped } from '../auth/api-keys.ts';
+import { Secret } from '../common/secret.ts';
+import { type AddressRange, parseRange } from '../http/client-ip.ts';
+import { parseProxy } from '../outbound/proxy.ts';
+
+const secret = z.string().transform((text) => new Secret(text));
+const entries = (list: string) =>
+  list
+    .split(',')
+    .map((entry) => entry.trim().toLowerCase())
+    .filter(Boolean);
+const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
+
+/** What an API key looks like that can be given by hand: it goes into a header and into a page. */
+export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
+
+/** What can follow `Bearer` in a header. */
+export const bearerToken = /^[\x21-\x7e]{1,8192}$/;
+
+/** The variables, and the rule of each. What rules say repeats no value. */
+export const environment = z.object({
+  NODE_ENV: z
+    .enum(['development', 'test', 'production'], { error: 'must be development, test or production' })
+    .default('development'),
+  PORT: z
+    .string()
+    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
+    .transform(Number)
+    .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
+    .default(4000),
+  HOST: z
+    .string()
+    .trim()
+    .regex(/^([\w.-]+|[\da-f:.]+(%[\w.-]+)?)$/i, {
+      error:
+        'must be an address or a host name, without https://, port and brackets: 127.0.0.1, 0.0.0.0 or ::',
+    })
+    .optional(),
+  BASE_PATH: z
+    .string()
+    .default('')
+    .transform((path) => path.replace(/\/$/, ''))
+    .refine(isBasePath, {
+      error:
+        'must be a path such as /connections, in letters, digits, ".", "_", "~" and "-", that begins with none of /api, /assets, /graphql, /health and /sign-in',
+    }),
+  TLS_CERT: z.string().optional(),
+  TLS_KEY: z.string().optional(),
+  CORS_ORIGINS: z
+    .string()
+    .default('')
+    .transform(entries)
+    .refine((origins) => !origins.some((origin) => origin.includes('*')), {
+      error: 'must name every origin; "*" would let in pages that nobody has named',
+      abort: true,
+    })
+    .refine((origins) => origins.every(isOrigin), {
+      error: 'must be origins as browsers send them, without a path: https://app.example,https://…',
+    }),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\/./, { error: 'must start with postgresql://' })
+    .refine(namesDatabase, {
+      error: 'must name a database: postgresql://user:password@host:5432/database',
+    })
+    .refine(hasUsablePort, { error: 'has a port that is none; ports are numbers from 1 to 65535' })
+    .pipe(secret)
+    .optional(),
+  DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
+  ENCRYPTION_KEYS: secret.optional(),
+  ENCRYPTION_KEYS_FILE: z
+    .string()
+    .transform((path) => resolve(path))
+    .optional(),
+  BOOTSTRAP_API_KEY: z
+    .string()
+    .regex(apiKeyPattern, {
+      error: 'must be 32 to 512 characters out of A-Z, a-z, 0-9, ".", "_", "~" and "-"',
+    })
+    .pipe(secret)
+    .refine(isWhole, {
+      error:
+        'looks like a key that starts with ack_ but is not a whole one; copy it again, or choose another',
+    })
+    .optional(),
+  OIDC_ISSUER: z
+    .url({ protocol: /^https?$/, error: 'must be the URL of the identity provider, as its tokens name it' })
+    .refine((url) => !/[?#@]/.test(url), { error: 'must be a URL without a user, a query or a fragment' })
+    .optional(),
+  OIDC_AUDIENCE: z.string().optional(),
+  OIDC_ORG_CLAIM: z.string().default('org'),
+  OIDC_SCOPE_CLAIM: z.string().default('scope'),
+  OIDC_PROJECTS_CLAIM: z.string().default('projects'),
+  OIDC_CLIENT_ID: z
+    .string()
+    .regex(/^[\x20-\x7e]+$/, { error: 'must be the id that the identity provider has given the dashboard' })
+    .optional(),
+  OIDC_SCOPES: z
+    .string()
+    .transform((list) => list.split(/[\s,]+/).filter(Boolean))
+    .refine((names) => names.includes('openid'), {
+      error: 'must be scopes with spaces between, and openid among them',
+    })
+    .optional(),
+  TRUSTED_INSTANCE_HOSTS: z
+    .string()
+    .default('')
+    .transform(entries)
+    .refine((hosts) => hosts.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+):\d{1,5}$/.test(host)), {
+      error: 'must be host:port,host:port…',
+    }),
+  ALLOWED_INSTANCE_HOSTS: z
+    .string()
+    .transform((list) => list.split(',').map((entry) => domainToASCII(entry.trim())))
+    // The last part of a name has a letter in it: without one, it would be the end of an address.
+    .refine((names) => names.every((name) => /^([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*$/.test(name)), {
+      error: 'must be host names without https://, port and *, such as okta.com,oktapreview.com',
+    })
+    .optional(),
+  OUTBOUND_PROXY: z
+    .string()
+    .transform((text, context) => {
+      const proxy = parseProxy(text);
+      if (proxy) return proxy;
+      context.addIssue({
+        code: 'custom',
+        message:
+          'must be http://host:port or http://user:password@host:port, with %-encoding in user and password',
+      });
+      return z.NEVER;
+    })
+    .optional(),
+  OUTBOUND_PROXY_RESOLVES: onOff.default('off'),
+  OKTA_STAND_IN: onOff.optional(),
+  GRAPHIQL: onOff.optional(),
+  RATE_LIMITS: onOff.optional(),
+  TRUSTED_PROXIES: z
+    .string()
+    .default('')
+    .transform((list) =>
+      list
+        .split(',')
+        .map((entry) => entry.trim())
+        .filter(Boolean)
+        .map(parseRange),
+    )
+    .refine((ranges): ranges is AddressRange[] => !ranges.includes(undefined), {
+      error: 'must be addresses or networks: 10.0.0.7,10.1.0.0/16,fd00::/8',
+    }),
+  AUDIT_CHECKPOINT_FILE: z
+    .string()
+    .transform((path) => resolve(path))
+    .optional(),
+  AUDIT_CHECKPOINT_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an https:// URL' })
+    .refine((url) => !/[@#]/.test(url), {
+      error: 'must be a URL without a user and a fragment; give the secret in AUDIT_CHECKPOINT_TOKEN',
+    })
+    .optional(),
+  AUDIT_CHECKPOINT_TOKEN: z
+    .string()
+    .regex(bearerToken, { error: 'must be a token as in a header: no spaces, and at most 8192 characters' })
+    .pipe(secret)
+    .optional(),
+  AUDIT_CHECKPOINT_TOKEN_FILE: z
+    .string()
+    .transform((path) => resolve(path))
+    .optional(),
+  DELETED_RETENTION_DAYS: z
+    .string()
+    .regex(/^\d{1,4}$/, { error: 'must be a number of days' })
+    .transform(Number)
+    .default(30),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+      error: 'must be fatal, error, warn, info, debug, trace or silent',
+    })
+    .default('info'),
+});
+
+function isWhole(key: Secret): boolean {
+  try {
+    assertNotMistyped(key);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What is no URL is told by who opens it. */
+function namesDatabase(url: string): boolean {
+  const { pathname } = URL.parse(url) ?? {};
+  return pathname === undefined || pathname.length > 1;
+}
+
+/** The port after the host is a part of the URL's syntax; for one in the query, the driver would wait for ever. */
+function hasUsablePort(url: string): boolean {
+  const parsed = URL.parse(url);
+  const ports = [parsed?.port, ...(parsed?.searchParams.getAll('port') ?? [])].filter(Boolean);
+  return ports.every((port) => /^\d{1,5}$/.test(`${port}`) && Number(port) > 0 && Number(port) <= 65_535);
+}
+
+/** What the server has at its root would be ambiguous under a path of the same name. */
+function isBasePath(path: string): boolean {
+  return (
+    /^(\/(?!\.{1,2}(\/|$))[\w.~-]+)*$/.test(path) &&
+    !/^\/(api|assets|graphql|health|sign-in)(\/|$)/.test(path)
+  );
+}
+
+function isOrigin(text: string): boolean {
+  return /^https?:/.test(text) && URL.parse(text)?.origin === text;
+}
+
+/** What was read from the variables, each of which kept its rule. */
+export type Environment = z.output<typeof environment>;

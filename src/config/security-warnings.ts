@@ -1,0 +1,81 @@
+import { realpathSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { findApiKeyWeakness } from '../encryption/key-strength.ts';
+import { isLoopback } from '../http/host-check.ts';
+import type { Config } from './config.ts';
+
+const groupWrites = 0o020;
+const othersRead = 0o004;
+const othersWrite = 0o002;
+const sticky = 0o1000;
+
+/**
+ * What makes a server with these settings easy to break into: keys that can be guessed, and files that others on the
+ * machine may read or replace. Production refuses each; development warns. Nothing here repeats a secret.
+ */
+export function findRisks(config: Config): string[] {
+  const { bootstrapApiKey, auditCheckpointReceiver, dataDir, encryptionKeysFile, production, tls } = config;
+  const weakness = bootstrapApiKey && findApiKeyWeakness(bootstrapApiKey.reveal());
+  return [
+    ...config.environmentRisks,
+    ...(weakness ? [`BOOTSTRAP_API_KEY ${weakness}; make one with "openssl rand -hex 32"`] : []),
+    ...folderRisks('DATA_DIR', dataDir),
+    ...(production
+      ? []
+      : ['encryption-keys', 'api-key'].flatMap((name) => fileRisks('DATA_DIR', join(dataDir, name)))),
+    ...(encryptionKeysFile ? fileRisks('ENCRYPTION_KEYS_FILE', encryptionKeysFile) : []),
+    ...(auditCheckpointReceiver?.tokenFile
+      ? fileRisks('AUDIT_CHECKPOINT_TOKEN_FILE', auditCheckpointReceiver.tokenFile)
+      : []),
+    ...(tls ? findTlsRisks(tls.key) : []),
+  ];
+}
+
+/** Those of them that come from the file of the private key for TLS, which may be replaced while the server runs. */
+export function findTlsRisks(keyFile: string): string[] {
+  return fileRisks('TLS_KEY', keyFile);
+}
+
+/** Settings of Node and of the AWS SDK that take away the protection of the keys on their way. */
+export function findEnvironmentRisks(variables: Readonly<Record<string, string | undefined>>): string[] {
+  const endpoints = ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_KMS'].filter((name) => {
+    const url = URL.parse(variables[name] ?? '');
+    return url?.protocol === 'http:' && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''));
+  });
+  return [
+    ...endpoints.map((name) => `${name} must start with https://, because data keys go there`),
+    ...(variables.NODE_TLS_REJECT_UNAUTHORIZED === '0'
+      ? ['NODE_TLS_REJECT_UNAUTHORIZED=0 has the database and AWS KMS believed whoever they are; unset it']
+      : []),
+  ];
+}
+
+function folderRisks(variable: string, path: string): string[] {
+  const mode = readMode(path);
+  if (!(mode & (groupWrites | othersWrite))) return [];
+  return [`${variable} ${path}: others than its owner may write there; run "chmod go-w" on it`];
+}
+
+function fileRisks(variable: string, path: string): string[] {
+  const mode = readMode(path);
+  if (mode & (groupWrites | othersWrite)) {
+    return [`${variable} ${path}: others than its owner may write it; run "chmod go-w" on it`];
+  }
+  if (mode & othersRead) return [`${variable} ${path}: everybody may read it; run "chmod o-r" on it`];
+  const folder = mode ? dirname(realpathSync(path)) : path;
+  const around = mode ? readMode(folder) : 0;
+  if (around & othersWrite && !(around & sticky)) {
+    return [`${variable} ${path}: everybody may replace it in its folder; run "chmod o-w" on ${folder}`];
+  }
+  return [];
+}
+
+/** 0 where there is no such thing, which whoever reads it says, and on Windows, which has other permissions. */
+function readMode(path: string): number {
+  if (process.platform === 'win32') return 0;
+  try {
+    return statSync(path).mode;
+  } catch {
+    return 0;
+  }
+}

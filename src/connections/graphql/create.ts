@@ -1,0 +1,90 @@
+import { typeNameOf } from '../../apps/app.ts';
+import type { Builder } from '../../graphql/builder.ts';
+import { callerOf } from '../../graphql/context.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
+import { type CreateConnection, createConnectionRule, idempotencyKeyDescription } from '../input-schemas.ts';
+import { createConnection } from '../operations/create.ts';
+import type { ConnectionTypes } from './types.ts';
+
+/** `create…Connection` for every app. */
+export function defineCreateConnection(
+  builder: Builder,
+  { Connection, MethodEnum, ofApps }: ConnectionTypes,
+): void {
+  const OnUnreachable = builder.enumType('OnUnreachable', {
+    description: 'What to do if the app cannot be asked whether the credentials work.',
+    values: {
+      FAIL: { description: 'Store nothing and return the error.' },
+      SAVE_UNVERIFIED: {
+        description:
+          'Store the connection with the status UNREACHABLE. Rejected credentials are never stored.',
+      },
+    },
+  });
+
+  for (const { app, CredentialsInput } of ofApps) {
+    const [onlyMethod, anotherMethod] = app.methods;
+    const Input = builder.inputRef<CreateConnection>(`Create${typeNameOf(app)}ConnectionInput`).implement({
+      description: `The connection to ${app.name} to create.`,
+      validate: { schema: createConnectionRule(app) },
+      fields: (t) => ({
+        name: t.string({
+          required: true,
+          description:
+            'The name: lower-case letters, digits and single hyphens between them, at most 64. ' +
+            'Unique in its project, or among the connections without a project.',
+        }),
+        description: t.string({ description: 'A description for people, at most 256 characters.' }),
+        projectId: t.field({
+          type: 'UUID',
+          description: 'The id of the project. Absent: a connection of the organisation itself.',
+        }),
+        method: t.field({
+          type: MethodEnum,
+          required: true,
+          description: 'The method of authentication to the app.',
+          ...(!anotherMethod && { defaultValue: onlyMethod?.id }),
+        }),
+        credentials: t.field({
+          type: CredentialsInput,
+          required: true,
+          description: `The credentials for ${app.name}. The secret part is encrypted and never returned.`,
+        }),
+        onUnreachable: t.field({
+          type: OnUnreachable,
+          required: true,
+          defaultValue: 'FAIL',
+          description: `What to do if ${app.name} cannot be asked.`,
+        }),
+        idempotencyKey: t.string({ description: idempotencyKeyDescription }),
+      }),
+    });
+    const Payload = builder
+      .objectRef<{ appConnection: AppConnection }>(`Create${typeNameOf(app)}ConnectionPayload`)
+      .implement({
+        description: 'The result of a creation.',
+        fields: (t) => ({
+          appConnection: t.expose('appConnection', { type: Connection, description: 'The new connection.' }),
+        }),
+      });
+    builder.mutationField(`create${typeNameOf(app)}Connection`, (t) =>
+      t.field({
+        type: Payload,
+        nullable: true,
+        description: `Creates a connection, after verifying the credentials with ${app.name}.`,
+        args: { input: t.arg({ type: Input, required: true, description: 'The connection to create.' }) },
+        resolve: async (_, { input }, context) => {
+          const { connections, request } = context;
+          const appConnection = await createConnection(
+            connections,
+            callerOf(context),
+            app.id,
+            input,
+            request.signal,
+          );
+          return { appConnection };
+        },
+      }),
+    );
+  }
+}

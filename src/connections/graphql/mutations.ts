@@ -1,0 +1,188 @@
+import { type App, typeNameOf } from '../../apps/app.ts';
+import type { Builder } from '../../graphql/builder.ts';
+import { callerOf } from '../../graphql/context.ts';
+import { selectedPaths } from '../../graphql/selection.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
+import {
+  connectionName,
+  idempotencyKey,
+  idempotencyKeyDescription,
+  type UpdateConnection,
+  updateConnectionRule,
+} from '../input-schemas.ts';
+import { type Deleted, deleteConnection, restoreConnection } from '../operations/delete-and-restore.ts';
+import { updateConnection } from '../operations/update.ts';
+import { verifyConnection } from '../operations/verify.ts';
+import { type ConnectionTypes, fieldsOf } from './types.ts';
+
+/** Changing connections: `update…Connection` for every app, and verifying, deleting and restoring for all. */
+export function defineConnectionChanges(
+  builder: Builder,
+  apps: readonly App[],
+  types: ConnectionTypes,
+): void {
+  for (const app of apps) defineUpdate(builder, app, types);
+  const Verified = definePayload(
+    builder,
+    types,
+    'VerifyAppConnectionPayload',
+    'The result of verifying. Without `connections:read`: `id` and `verification`.',
+  );
+  const Restored = definePayload(
+    builder,
+    types,
+    'RestoreAppConnectionPayload',
+    'The result of restoring. Without `connections:read`: `id`, `version` and a new name.',
+  );
+  const Removed = builder.objectRef<Deleted>('DeleteAppConnectionPayload').implement({
+    description: 'The result of a deletion.',
+    fields: (t) => ({
+      id: t.expose('id', { type: 'UUID', description: 'The id of the connection.' }),
+      restorableUntil: t.expose('restorableUntil', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time until which it can be restored; null if it was purged.',
+      }),
+    }),
+  });
+
+  builder.mutationFields((t) => ({
+    verifyAppConnection: t.field({
+      type: Verified,
+      nullable: true,
+      description:
+        'Verifies the stored credentials with the app and stores the result in `verification`. If the app does not ' +
+        'answer, that is a result and not an error.',
+      args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
+      resolve: async (_, { id }, context, info) => ({
+        appConnection: await verifyConnection(
+          context.connections,
+          callerOf(context),
+          { id },
+          selectedPaths(info, 'appConnection'),
+        ),
+      }),
+    }),
+    deleteAppConnection: t.field({
+      type: Removed,
+      nullable: true,
+      description:
+        'Deletes a connection: hides it and frees its name. It can be restored for some time, unless `purge` is true.',
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
+        version: t.arg.int({
+          description:
+            'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
+        }),
+        purge: t.arg.boolean({
+          defaultValue: false,
+          required: true,
+          description:
+            'Whether to remove the connection and its secret permanently, also if it was deleted before.',
+        }),
+        idempotencyKey: t.arg.string({
+          description: idempotencyKeyDescription,
+          validate: { schema: idempotencyKey },
+        }),
+      },
+      resolve: (_, target, context) => deleteConnection(context.connections, callerOf(context), target),
+    }),
+    restoreAppConnection: t.field({
+      type: Restored,
+      nullable: true,
+      description: 'Restores a deleted connection.',
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
+        name: t.arg.string({
+          description: 'A new name, in case the old one has been taken.',
+          validate: { schema: connectionName },
+        }),
+      },
+      resolve: async (_, { id, name }, context, info) => ({
+        appConnection: await restoreConnection(
+          context.connections,
+          callerOf(context),
+          { id },
+          name,
+          selectedPaths(info, 'appConnection'),
+        ),
+      }),
+    }),
+  }));
+}
+
+/** The answer of a change: the connection. */
+function definePayload(builder: Builder, { Connection }: ConnectionTypes, name: string, description: string) {
+  return builder.objectRef<{ appConnection: AppConnection }>(name).implement({
+    description,
+    fields: (t) => ({
+      appConnection: t.expose('appConnection', {
+        type: Connection,
+        description: 'The connection as it is now.',
+      }),
+    }),
+  });
+}
+
+function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void {
+  const { name, moving } = app;
+  const typeName = typeNameOf(app);
+  const CredentialsInput = builder.inputType(`Update${typeName}CredentialsInput`, {
+    description: `The changes of the credentials for ${name}. Absent fields stay as they are.`,
+    fields: (t) =>
+      Object.fromEntries(
+        fieldsOf(app).map(({ name, kind, help, whereToFind }) => [
+          name,
+          t.field({ type: kind === 'SECRET' ? 'Secret' : 'String', description: `${help} ${whereToFind}` }),
+        ]),
+      ),
+  });
+  const Input = builder.inputRef<UpdateConnection>(`Update${typeName}ConnectionInput`).implement({
+    description: `The changes of a connection to ${name}. Absent fields stay as they are; null clears a field.`,
+    validate: { schema: updateConnectionRule(app) },
+    fields: (t) => ({
+      version: t.int({
+        description:
+          'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
+      }),
+      name: t.string({ description: 'A new name.' }),
+      description: t.string({ description: 'A new description for people; null for none.' }),
+      credentials: t.field({
+        type: CredentialsInput,
+        description: `New credentials, which replace the old ones only if ${name} accepts them. A new host needs every secret again.`,
+      }),
+      idempotencyKey: t.string({ description: idempotencyKeyDescription }),
+      ...(moving && { [moving.flag]: t.boolean({ description: moving.description }) }),
+    }),
+  });
+  const Payload = definePayload(
+    builder,
+    types,
+    `Update${typeName}ConnectionPayload`,
+    'The result of an update. Without `connections:read`: `id`, `version`, and what was sent.',
+  );
+  builder.mutationField(`update${typeName}Connection`, (t) =>
+    t.field({
+      type: Payload,
+      nullable: true,
+      description: `Updates a connection to ${name}. New credentials are verified first; other changes do not call ${name}.`,
+      args: {
+        id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }),
+        input: t.arg({ type: Input, required: true, description: 'The changes.' }),
+      },
+      resolve: async (_, { id, input }, context, info) => {
+        const { connections, request } = context;
+        const appConnection = await updateConnection(
+          connections,
+          callerOf(context),
+          app.id,
+          id,
+          input,
+          request.signal,
+          selectedPaths(info, 'appConnection'),
+        );
+        return { appConnection };
+      },
+    }),
+  );
+}

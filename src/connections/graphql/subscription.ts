@@ -1,0 +1,58 @@
+import type { Builder } from '../../graphql/builder.ts';
+import { callerOf } from '../../graphql/context.ts';
+import { type ConnectionChange, watchConnections } from '../operations/subscribe.ts';
+import type { ConnectionTypes } from './types.ts';
+
+/** Hearing of changes as they happen. */
+export function defineConnectionWatch(builder: Builder, { Connection }: ConnectionTypes): void {
+  const Kind = builder.enumType('AppConnectionChangeKind', {
+    description: 'The kinds of changes of a connection.',
+    values: {
+      CREATED: { description: 'It was created.' },
+      UPDATED: { description: 'It was updated.' },
+      VERIFIED: { description: 'It was verified; `verification` has the result.' },
+      DELETED: { description: 'It was deleted or purged.' },
+      RESTORED: { description: 'It was restored.' },
+    },
+  });
+  const Change = builder.objectRef<ConnectionChange>('AppConnectionChange').implement({
+    description: 'A change of a connection.',
+    fields: (t) => ({
+      eventId: t.exposeString('eventId', {
+        description: 'The position of this event. Send it as `after` to receive all later events.',
+      }),
+      kind: t.field({ type: Kind, description: 'The kind of change.', resolve: ({ kind }) => kind }),
+      connectionId: t.expose('connectionId', { type: 'UUID', description: 'The connection.' }),
+      appConnection: t.expose('appConnection', {
+        type: Connection,
+        nullable: true,
+        description:
+          'The connection as it is now, which can be later than this change; null if it is deleted.',
+      }),
+    }),
+  });
+  builder.subscriptionType({ description: 'The subscriptions, over server-sent events.' });
+  builder.subscriptionField('appConnectionChanged', (t) =>
+    t.field({
+      type: Change,
+      description:
+        'Every change of a connection, whichever server made it. After a disconnect, send the last `eventId` as `after`; no ' +
+        'change is missed.',
+      args: {
+        projectId: t.arg({
+          type: 'UUID',
+          description:
+            'Connections of this project; null: connections without a project. Absent: all of the organisation.',
+        }),
+        after: t.arg.string({
+          description: 'The last `eventId` that the client received. Absent: from now on.',
+        }),
+      },
+      subscribe: (_, args, context) => {
+        const { connections, assertSignedIn = async () => callerOf(context) } = context;
+        return watchConnections(connections, callerOf(context), { ...args, assertSignedIn });
+      },
+      resolve: (change) => change,
+    }),
+  );
+}

@@ -1,0 +1,193 @@
+import { type App, requestIdFieldOf, typeNameOf } from '../../apps/app.ts';
+import { type Builder, enumValues } from '../../graphql/builder.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
+import { defineVerification } from './verification-type.ts';
+
+/** The types that speak of connections, for the operations to build on. */
+export type ConnectionTypes = ReturnType<typeof defineConnectionTypes>;
+
+/** `AppConnection` and all that hangs on it, made from the registry of apps. */
+export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
+  const AppEnum = builder.enumType('App', {
+    description: 'The apps that connections can be made to.',
+    values: enumValues(apps),
+  });
+  const MethodEnum = builder.enumType('AppConnectionMethod', {
+    description: 'The methods of authentication to apps.',
+    values: enumValues(methodsOf(apps)),
+  });
+  const { Credentials, ofApps } = defineCredentials(builder, apps);
+  const { Verification, Status, ErrorCodeEnum } = defineVerification(builder, apps);
+  const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
+    description:
+      'A connection to an app: its location, the method of authentication, and whether the credentials work.',
+    fields: (t) => ({
+      id: t.expose('id', { type: 'UUID', description: 'The id. It never changes.' }),
+      name: t.exposeString('name', {
+        description:
+          'The name, unique among the connections of one project, or among those without a project.',
+      }),
+      description: t.exposeString('description', {
+        nullable: true,
+        description: 'A description for people.',
+      }),
+      app: t.expose('app', { type: AppEnum, description: 'The app.' }),
+      method: t.expose('method', {
+        type: MethodEnum,
+        description: 'The method of authentication to the app.',
+      }),
+      orgId: t.expose('orgId', { type: 'UUID', description: 'The id of the organisation.' }),
+      projectId: t.expose('projectId', {
+        type: 'UUID',
+        nullable: true,
+        description: 'The id of the project; null for a connection of the organisation itself.',
+      }),
+      version: t.exposeInt('version', {
+        description: 'The version for optimistic locking: 1 at first, plus 1 with each change.',
+      }),
+      createdAt: t.expose('createdAt', { type: 'DateTime', description: 'The time of creation.' }),
+      updatedAt: t.expose('updatedAt', { type: 'DateTime', description: 'The time of the last change.' }),
+      isPlatformManagedCredentials: t.exposeBoolean('isPlatformManagedCredentials', {
+        description: 'Whether this server creates and replaces the credentials.',
+      }),
+      credentialsHash: t.exposeString('credentialsHash', {
+        description:
+          'A keyed hash of the credentials, 64 hex digits. Two connections of an organisation have the same hash only if their credentials are the same.',
+      }),
+      credentials: t.field({
+        type: Credentials,
+        description: 'The public part of the credentials.',
+        resolve: (connection) => connection,
+      }),
+      verification: t.field({
+        type: Verification,
+        description: 'The result of verifying the credentials with the app.',
+        resolve: (connection) => connection,
+      }),
+    }),
+  });
+  return {
+    Connection,
+    AppEnum,
+    MethodEnum,
+    Status,
+    ErrorCodeEnum,
+    ofApps,
+    detailFields: detailFieldsOf(apps),
+  };
+}
+
+/** The fields that show more than `connectionBasics`. */
+function detailFieldsOf(apps: readonly App[]): ReadonlySet<string> {
+  return new Set([
+    ...['isPlatformManagedCredentials', 'lastVerifiedAt', 'failingSince', 'code', 'message', 'remedy'],
+    ...apps.flatMap((app) => [requestIdFieldOf(app), ...(app.account ? [app.account.field] : [])]),
+  ]);
+}
+
+/** Every method once; one that several apps have is described for each of them. */
+function methodsOf(apps: readonly App[]): { id: string; description: string }[] {
+  const uses = apps.flatMap(({ name, methods }) => methods.map((method) => ({ name, ...method })));
+  return [...Map.groupBy(uses, ({ id }) => id)].map(([id, alike]) => {
+    const descriptions = alike.map(({ name, description }) =>
+      alike.length > 1 ? `${name}: ${description}` : description,
+    );
+    return { id, description: descriptions.join('\n\n') };
+  });
+}
+
+/** `AppConnectionCredentials`, and for each app the type that implements it and the input that it comes from. */
+function defineCredentials(builder: Builder, apps: readonly App[]) {
+  const typeName = (app: App) => `${typeNameOf(app)}Credentials`;
+  const typeNames = new Map(apps.map((app) => [app.id, typeName(app)]));
+  const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
+    description: 'The public part of the credentials. The secret part is never returned.',
+    resolveType: ({ app }) => typeNames.get(app),
+    fields: (t) => ({
+      instanceUrl: t.string({
+        nullable: true,
+        description: 'The URL of the instance, for apps that have many.',
+        resolve: (connection) => connection.publicCredentials.instanceUrl,
+      }),
+    }),
+  });
+  const ofApps = apps.map((app) => {
+    const { account } = app;
+    const Account = account && defineAccount(builder, account);
+    builder.objectRef<AppConnection>(typeName(app)).implement({
+      description: `The public part of the credentials for ${app.name}.`,
+      interfaces: [Credentials],
+      fields: (t) => ({
+        ...Object.fromEntries(
+          fieldsOf(app)
+            .filter(({ kind }) => kind !== 'SECRET')
+            .map(({ name, required, help }) => [
+              name,
+              t.string({
+                nullable: !required,
+                description: help,
+                resolve: ({ publicCredentials }) => textOrNull(publicCredentials[name]),
+              }),
+            ]),
+        ),
+        ...(Account && {
+          [account.field]: t.field({
+            type: Account,
+            nullable: true,
+            description: account.description,
+            resolve: (connection) => connection.account,
+          }),
+        }),
+      }),
+    });
+    return { app, Account, CredentialsInput: defineCredentialsInput(builder, app) };
+  });
+  return { Credentials, ofApps };
+}
+
+/** `…CredentialsInput`: the fields of all methods of an app. */
+function defineCredentialsInput(builder: Builder, app: App) {
+  return builder.inputType(`${typeNameOf(app)}CredentialsInput`, {
+    description: `The credentials for ${app.name}.`,
+    fields: (t) =>
+      Object.fromEntries(
+        fieldsOf(app).map(({ name, kind, required, help, whereToFind }) => [
+          name,
+          t.field({
+            type: kind === 'SECRET' ? 'Secret' : 'String',
+            required,
+            description: `${help} ${whereToFind}`,
+          }),
+        ]),
+      ),
+  });
+}
+
+/** What an app tells about the owner of the credentials. */
+function defineAccount(builder: Builder, account: NonNullable<App['account']>) {
+  return builder.objectRef<Record<string, string | null>>(account.type).implement({
+    description: account.description,
+    fields: (t) =>
+      Object.fromEntries(
+        Object.entries(account.fields).map(([name, { description, required }]) => [
+          name,
+          t.string({ nullable: !required, description, resolve: (owner) => textOrNull(owner[name]) }),
+        ]),
+      ),
+  });
+}
+
+/** Which fields are nullable is known only at run time, where graphql itself refuses a null that may not be. */
+function textOrNull(value: string | null | undefined): string {
+  return value as string;
+}
+
+/** The fields of all methods of an app; one is required only if every method requires it. */
+export function fieldsOf(app: App) {
+  const names = new Set(app.methods.flatMap((method) => Object.keys(method.fields)));
+  return [...names].flatMap((name) => {
+    const [field] = app.methods.flatMap((method) => method.fields[name] ?? []);
+    const required = app.methods.every((method) => method.fields[name]?.required === true);
+    return field ? [{ ...field, name, required }] : [];
+  });
+}

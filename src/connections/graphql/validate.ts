@@ -1,0 +1,95 @@
+import { type App, type Diagnosis, requestIdFieldOf, typeNameOf } from '../../apps/app.ts';
+import type { Builder } from '../../graphql/builder.ts';
+import { callerOf } from '../../graphql/context.ts';
+import { type ValidateCredentials, validateCredentialsRule } from '../input-schemas.ts';
+import { validateCredentials } from '../operations/verify.ts';
+import type { ConnectionTypes } from './types.ts';
+
+/** `validate…Credentials` for every app: for forms and CI, which want to know before anything is kept. */
+export function defineCredentialsValidation(builder: Builder, types: ConnectionTypes): void {
+  for (const { app, Account, CredentialsInput } of types.ofApps) {
+    const Payload = definePayload(builder, types, app, Account);
+    const [onlyMethod, anotherMethod] = app.methods;
+    builder.mutationField(`validate${typeNameOf(app)}Credentials`, (t) =>
+      t.field({
+        type: Payload,
+        nullable: true,
+        description:
+          `Verifies credentials with ${app.name} without storing anything. If ${app.name} rejects them, that is a result ` +
+          'and not an error. Scope: connections:verify.',
+        args: {
+          credentials: t.arg({
+            type: CredentialsInput,
+            required: true,
+            description: 'The credentials, by the same rules as those of a new connection.',
+          }),
+          method: t.arg({
+            type: types.MethodEnum,
+            required: true,
+            description: 'The method of authentication to the app.',
+            ...(!anotherMethod && { defaultValue: onlyMethod?.id }),
+          }),
+        },
+        validate: { schema: validateCredentialsRule(app) },
+        resolve: (_, { credentials, method }: ValidateCredentials, context) =>
+          validateCredentials(context.connections, callerOf(context), { app: app.id, method }, credentials),
+      }),
+    );
+  }
+}
+
+type OfApp = ConnectionTypes['ofApps'][number];
+
+function definePayload(
+  builder: Builder,
+  { Status, ErrorCodeEnum }: ConnectionTypes,
+  app: App,
+  Account: OfApp['Account'],
+) {
+  const { name, account } = app;
+  return builder.objectRef<Diagnosis>(`Validate${typeNameOf(app)}CredentialsPayload`).implement({
+    description: `The result of verifying credentials with ${name}.`,
+    fields: (t) => ({
+      status: t.expose('status', { type: Status, description: 'The result.' }),
+      code: t.field({
+        type: ErrorCodeEnum,
+        nullable: true,
+        description: 'The error code; null if the verification succeeded.',
+        resolve: (diagnosis) => failureOf(diagnosis)?.code,
+      }),
+      message: t.string({
+        nullable: true,
+        description: 'A description of the problem; null if the verification succeeded.',
+        resolve: (diagnosis) => failureOf(diagnosis)?.message,
+      }),
+      remedy: t.string({
+        nullable: true,
+        description: 'What to do next; null if the verification succeeded.',
+        resolve: (diagnosis) => failureOf(diagnosis)?.remedy,
+      }),
+      retryAt: t.field({
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time at which the request can be sent again, if it is known.',
+        resolve: (diagnosis) => failureOf(diagnosis)?.retryAt,
+      }),
+      [requestIdFieldOf(app)]: t.exposeString('upstreamRequestId', {
+        nullable: true,
+        description: `The id of the request at ${name}, for the support of ${name}.`,
+      }),
+      ...(account &&
+        Account && {
+          [account.field]: t.field({
+            type: Account,
+            nullable: true,
+            description: account.description,
+            resolve: (diagnosis) => (diagnosis.status === 'VERIFIED' ? diagnosis.account : null),
+          }),
+        }),
+    }),
+  });
+}
+
+function failureOf(diagnosis: Diagnosis) {
+  return diagnosis.status === 'VERIFIED' ? null : diagnosis;
+}

@@ -1,0 +1,62 @@
+import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
+import { type FormEvent, useState } from 'react';
+import { useClient } from 'urql';
+import type { Problem } from '../api-error.ts';
+import { ProblemAlert } from '../error-alert.tsx';
+import { type Connection, deleteMutation } from '../operations.ts';
+import { send } from '../run-mutation.ts';
+
+interface DeleteDialogProps {
+  connection: Connection;
+  onClose(): void;
+  onDeleted(restorableUntil: string | null): void;
+}
+
+/** Deletes a connection, for those who can type its name. */
+export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteDialogProps) {
+  const { id, name, version } = connection;
+  const client = useClient();
+  const [typed, setTyped] = useState('');
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setIsBusy] = useState(false);
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    if (typed !== name) return;
+    setIsBusy(true);
+    const outcome = await send(client, deleteMutation, { id, version });
+    setIsBusy(false);
+    if (outcome?.problem) return setProblem(outcome.problem);
+    onDeleted(outcome?.data?.outcome?.restorableUntil ?? null);
+  };
+
+  return (
+    <Modal opened onClose={onClose} title={`Delete ${name}?`} closeButtonProps={{ 'aria-label': 'Close' }}>
+      <form onSubmit={submit}>
+        <Stack>
+          <Text size="sm">
+            What uses it stops working at once. It can be brought back for some time; its token stays sealed
+            until then.
+          </Text>
+          <TextInput
+            label={`Type ${name} to delete it`}
+            value={typed}
+            onChange={(event) => setTyped(event.currentTarget.value)}
+            autoComplete="off"
+            spellCheck={false}
+            data-autofocus
+          />
+          {problem && <ProblemAlert problem={problem} />}
+          <Group justify="end">
+            <Button variant="default" onClick={onClose}>
+              Cancel
+            </Button>
+            <Button type="submit" color="red.9" disabled={typed !== name} loading={isBusy}>
+              Delete
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}

@@ -1,0 +1,67 @@
+import { createRequire } from 'node:module';
+import { roles } from './driver/session.ts';
+
+/** How long a readiness check may take, in milliseconds, connecting included. */
+export const probeTimeoutMs = 1_000;
+
+/** How long a statement of a probe waits for a lock, in milliseconds. */
+const lockTimeoutMs = 500;
+
+/** A connection that is used for readiness checks alone, so that they never wait for connections that requests hold. */
+export interface Probe {
+  /**
+   * Runs one statement, which has no parameters, under the system role.
+   *
+   * @throws the driver's error, within two seconds at most
+   */
+  query(text: string): Promise<object[]>;
+  close(): Promise<void>;
+}
+
+/** The parts of the driver that a probe uses. */
+interface Driver {
+  Pool: new (
+    options: object,
+  ) => {
+    query(text: string): Promise<unknown>;
+    end(): Promise<void>;
+    on(event: 'error', listener: () => void): unknown;
+  };
+}
+
+/** Opens a probe of a PostgreSQL. It connects when it is used first, and again whenever the connection is lost. */
+export function openProbe(connectionString: string): Probe {
+  // With the types of the driver, MikroORM's own would say that the embedded database is a pool too.
+  const { Pool }: Driver = createRequire(import.meta.url)('pg');
+  const pool = new Pool({
+    connectionString,
+    max: 1,
+    connectionTimeoutMillis: probeTimeoutMs,
+    query_timeout: probeTimeoutMs,
+    idleTimeoutMillis: 60_000,
+    allowExitOnIdle: true,
+  });
+  // An idle connection that is lost is replaced by the next query, and an error without a listener ends the process.
+  pool.on('error', () => {});
+  return {
+    async query(text) {
+      // One message: the settings last as long as the transaction, and the check costs one round trip.
+      const results = await pool.query(`begin read only;
+        set local role "${roles.system}";
+        set local lock_timeout = ${lockTimeoutMs};
+        set local statement_timeout = ${probeTimeoutMs};
+        ${text};
+        commit`);
+      return rowsOfSelect(results);
+    },
+    close: () => pool.end(),
+  };
+}
+
+/** The driver returns one result for each statement of a message. */
+function rowsOfSelect(results: unknown): object[] {
+  if (!Array.isArray(results)) return [];
+  return results.flatMap(({ command, rows }: { command: string; rows: object[] }) =>
+    command === 'SELECT' ? rows : [],
+  );
+}

@@ -1,0 +1,204 @@
+import {
+  GraphQLError,
+  type GraphQLSchema,
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isObjectType,
+  Lexer,
+  Source,
+  TokenKind,
+} from 'graphql';
+import {
+  type ErrorCode,
+  errorCodes,
+  HttpProblem,
+  type Issue,
+  Problem,
+  secondsUntil,
+} from '../common/errors.ts';
+import { type Logger, unexpected } from '../common/log.ts';
+import { outageOf } from '../database/outage.ts';
+
+/** The gateway of errors that `createErrorShaper` makes. */
+export type Shaper = (error: unknown) => GraphQLError;
+
+/**
+ * Makes the one gateway through which every error leaves: problems as they are, graphql's own complaints without
+ * the values they quote, and everything else as `INTERNAL_SERVER_ERROR` with nothing in it but the request id.
+ */
+export function createErrorShaper(schema: GraphQLSchema, log: Logger): Shaper {
+  const scrub = createScrubber(schema);
+  const done = new WeakSet<GraphQLError>();
+  const shaped = (
+    code: ErrorCode,
+    message: string,
+    { nodes, source, positions, path }: Partial<GraphQLError>,
+    extensions: Record<string, unknown>,
+  ): GraphQLError => {
+    const given = Object.entries(extensions).filter(([, value]) => value !== undefined);
+    // As for a `Problem`.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    const result = new GraphQLError(message, {
+      nodes,
+      source,
+      positions,
+      path,
+      extensions: { code, ...Object.fromEntries(given) },
+    });
+    Error.stackTraceLimit = stackTraceLimit;
+    done.add(result);
+    return result;
+  };
+  return (error) => {
+    if (error instanceof GraphQLError && done.has(error)) return error;
+    const origin = originOf(error);
+    const cause = outageOf(origin, log) ?? origin;
+    const outer: Partial<GraphQLError> = error instanceof GraphQLError ? error : {};
+    if (cause instanceof Problem) return shaped(cause.code, cause.message, outer, detailsOf(cause));
+    // Without a path it is about the request; with one it happened while resolving, which is our fault.
+    if (cause instanceof GraphQLError && !cause.path) {
+      const message = scrub(cause);
+      return shaped('BAD_USER_INPUT', message, cause, { ...requestDetails(message), http: httpOf(cause) });
+    }
+    // The stack ran out while the request was read, before any of it was carried out.
+    if (cause instanceof RangeError && !outer.path) {
+      const message = 'The request is nested too deeply.';
+      return shaped('BAD_USER_INPUT', message, {}, requestDetails(message));
+    }
+    const { message, ...details } = unexpected(log, cause, { path: outer.path });
+    return shaped('INTERNAL_SERVER_ERROR', message, outer, details);
+  };
+}
+
+function requestDetails(message: string): { issues: Issue[]; remedy: string } {
+  return {
+    issues: [{ path: [], message }],
+    remedy:
+      remedies.find(([pattern]) => pattern.test(message))?.[1] ??
+      'Correct the request and send it again; nothing was changed.',
+  };
+}
+
+/** What to do about what the library says of the members of a request. */
+const remedies: readonly (readonly [RegExp, string])[] = [
+  [
+    /^Must provide query string/,
+    'Send the document as query: in the JSON body of a POST, or in the query string of a GET.',
+  ],
+  [/^Could not determine what operation/, 'Name one of the operations of the document in operationName.'],
+  [/^Unexpected parameter/, 'Send query, variables, operationName and extensions, and nothing else.'],
+];
+
+function detailsOf(problem: Problem): Record<string, unknown> {
+  const { message, remedy, retryAt, currentVersion } = problem;
+  const issues = problem instanceof HttpProblem ? [{ path: [], message }] : problem.issues;
+  return {
+    issues,
+    remedy,
+    retryAt: retryAt?.toISOString(),
+    currentVersion,
+    http: httpOfProblem(problem),
+  };
+}
+
+/** What is about the whole request, or whatever of it there is to come, HTTP may say too; the rest is about one field. */
+function httpOfProblem(problem: Problem) {
+  if (problem instanceof HttpProblem) return { status: problem.status, headers: problem.headers };
+  const { code, retryAt } = problem;
+  const { status } = errorCodes[code];
+  switch (code) {
+    case 'UNAUTHENTICATED':
+      return { status, headers: { 'www-authenticate': 'Bearer' } };
+    case 'PERSISTED_QUERY_NOT_FOUND':
+      // As Apollo Server has it: not all clients read the errors of an answer that failed.
+      return { status: 200 };
+    case 'RATE_LIMITED':
+    case 'SERVICE_UNAVAILABLE':
+      return { status, headers: retryAt && { 'retry-after': secondsUntil(retryAt) } };
+    default:
+      return undefined;
+  }
+}
+
+/** What is no GraphQL request at all is a 400 for everybody; with `spec`, clients of `application/json` get 200. */
+function httpOf({ extensions: { code, http } }: GraphQLError) {
+  return http && code === 'BAD_REQUEST' ? { ...http, spec: false } : http;
+}
+
+function originOf(error: unknown): unknown {
+  return error instanceof GraphQLError && error.originalError ? originOf(error.originalError) : error;
+}
+
+/**
+ * graphql's messages quote what the caller sent, and what the caller sent may be a token in the wrong place.
+ * Names of the schema stay; everything else that is quoted goes; a message in which a piece of the document is
+ * still to be found after that is not used at all.
+ */
+export function createScrubber(schema: GraphQLSchema): (error: GraphQLError) => string {
+  const names = namesOf(schema);
+  return (error) => {
+    // What is that long quotes the caller, and searching it takes time that grows with the square of its length.
+    if (error.message.length > maxMessageLength)
+      return 'The request has a name or a value that is not known.';
+    const message = withoutValues(error.message).replace(/"((?:[^"\\]|\\.)*)"/g, (quoted, text: string) =>
+      /^[^\w\s"]{1,3}$/.test(text) || names.has(text.replace(/[[\]!]/g, '')) ? quoted : '[not shown]',
+    );
+    return valuesIn(error.source).some((value) => message.includes(value))
+      ? 'The document is not valid.'
+      : message;
+  };
+}
+
+/** Characters of a message of graphql's; those that quote nothing but names of the schema have some 100. */
+const maxMessageLength = 1_000;
+
+function withoutValues(message: string): string {
+  if (message.startsWith('Syntax Error')) {
+    return message.replace(/\b(String|BlockString|Name|Int|Float|Comment) ".*"/s, '$1');
+  }
+  if (message.startsWith('Argument ')) return 'An argument has a value that is not of its type.';
+  return message.replace(/(: |, found ).*$/s, '.').replace(/\.\.$/, '.');
+}
+
+function namesOf(schema: GraphQLSchema): ReadonlySet<string> {
+  const names = new Set([
+    ...['query', 'variables', 'operationName', 'extensions'],
+    ...schema.getDirectives().flatMap(({ name, args }) => [name, ...args.map((arg) => arg.name)]),
+  ]);
+  for (const type of Object.values(schema.getTypeMap())) {
+    names.add(type.name);
+    if (isEnumType(type)) for (const { name } of type.getValues()) names.add(name);
+    if (isInputObjectType(type)) for (const name of Object.keys(type.getFields())) names.add(name);
+    if (isObjectType(type) || isInterfaceType(type)) {
+      for (const field of Object.values(type.getFields())) {
+        names.add(field.name);
+        for (const { name } of field.args) names.add(name);
+      }
+    }
+  }
+  return names;
+}
+
+/** A document may have a hundred errors, and is read once for all of them. */
+const valuesBySource = new WeakMap<Source, string[]>();
+
+/** The literal values of a document, as far as it can be read. */
+function valuesIn(source: Source | undefined): string[] {
+  if (!source) return [];
+  const known = valuesBySource.get(source);
+  if (known) return known;
+  const values: string[] = [];
+  valuesBySource.set(source, values);
+  const lexer = new Lexer(new Source(source.body));
+  try {
+    for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {
+      const isValue = token.kind === TokenKind.STRING || token.kind === TokenKind.BLOCK_STRING;
+      if (isValue && token.value && token.value.length > 3) values.push(token.value);
+    }
+  } catch {
+    // The rest cannot be read, and so graphql cannot have quoted a value from it.
+  }
+  return values;
+}

@@ -1,0 +1,43 @@
+import { defineEntity, p } from '@mikro-orm/core';
+import { keptApart } from '../database/row-level-security.ts';
+import { authenticateRows } from '../encryption/row-macs.ts';
+
+const OrganisationSchema = defineEntity({
+  name: 'Organisation',
+  tableName: 'organisation',
+  ...keptApart('organisation', 'id'),
+  properties: {
+    id: p.uuid().primary(),
+    name: p.text(),
+    createdAt: p.datetime(3),
+  },
+});
+
+/** The tenant: nothing is ever shared between two. */
+export class Organisation extends OrganisationSchema.class {}
+OrganisationSchema.setClass(Organisation);
+
+/** The unique index that keeps the names of an organisation's projects apart. */
+export const projectNameIndex = 'project_name_unique';
+
+const ProjectSchema = defineEntity({
+  name: 'Project',
+  tableName: 'project',
+  ...keptApart('project'),
+  properties: {
+    id: p.uuid().primary(),
+    orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),
+    name: p.text(),
+    createdAt: p.datetime(3),
+    mac: p
+      .text()
+      .hidden()
+      .onCreate(() => ''),
+  },
+  uniques: [{ name: projectNameIndex, properties: ['orgId', 'name'] }],
+});
+
+/** A workspace in an organisation. */
+export class Project extends ProjectSchema.class {}
+ProjectSchema.setClass(Project);
+authenticateRows(Project);

@@ -1,0 +1,74 @@
+import type { EntityClass, EntityManager, FilterQuery } from '@mikro-orm/postgresql';
+import { raw } from '@mikro-orm/postgresql';
+import { AuditHead } from '../audit/audit-event.entity.ts';
+import { AppConnection } from '../connections/app-connection.entity.ts';
+import { IdempotentRequest } from '../connections/idempotency.entity.ts';
+import type { Database } from '../database/database.ts';
+import { DataKey } from '../encryption/data-key.entity.ts';
+import { type Authenticated, rowId } from '../encryption/row-macs.ts';
+import type { Vault } from '../encryption/vault.ts';
+import { ApiKey } from '../identity/api-key.entity.ts';
+import { Project } from '../identity/organisation.entity.ts';
+
+/** Every entity whose rows carry a MAC. */
+export const authenticatedEntities: readonly EntityClass<Authenticated>[] = [
+  ApiKey,
+  AppConnection,
+  AuditHead,
+  DataKey,
+  IdempotentRequest,
+  Project,
+];
+
+const batchRows = 500;
+
+/** Reads rows of an entity with everything that is lazy, in the order of their primary keys. */
+export async function* batchesOf(
+  fork: () => EntityManager,
+  entity: EntityClass<Authenticated>,
+  where: FilterQuery<Authenticated>,
+): AsyncGenerator<Authenticated[]> {
+  const { primaryKeys, properties, props } = fork().getMetadata(entity);
+  const columns = primaryKeys.map((name) => `"${properties[name].fieldNames[0]}"`).join(', ');
+  const placeholders = primaryKeys.map(() => '?').join(', ');
+  const lazy = props.filter((prop) => prop.lazy).map(({ name }) => name);
+  for (let last: Authenticated | undefined, length = batchRows; length === batchRows; ) {
+    const em = fork();
+    const after = last
+      ? { [raw(`(${columns}) > (${placeholders})`, Object.values(rowId(em.getMetadata(entity), last)))]: [] }
+      : {};
+    const rows = await em.find(
+      entity,
+      { $and: [where, after] },
+      {
+        populate: lazy as never,
+        orderBy: Object.fromEntries(primaryKeys.map((name) => [name, 'asc'])),
+        limit: batchRows,
+      },
+    );
+    yield rows;
+    length = rows.length;
+    last = rows.at(-1);
+  }
+}
+
+/** A row that is not as this server wrote it. */
+export interface ChangedRow {
+  table: string;
+  /** The columns of its primary key. */
+  id: Record<string, unknown>;
+}
+
+/** Verifies every row that carries a MAC. */
+export async function* verifyRows(database: Database, vault: Vault): AsyncGenerator<ChangedRow> {
+  const macs = await vault.rowMacs(database.forkAcross());
+  for (const entity of authenticatedEntities) {
+    const em = database.forkAcross();
+    const meta = em.getMetadata(entity);
+    for await (const rows of batchesOf(() => database.forkAcross(), entity, {})) {
+      for (const row of rows) {
+        if (!macs.isAuthentic(em, entity, row)) yield { table: meta.tableName, id: rowId(meta, row) };
+      }
+    }
+  }
+}

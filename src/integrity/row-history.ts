@@ -1,0 +1,90 @@
+import { AuditEvent } from '../audit/audit-event.entity.ts';
+import { AppConnection } from '../connections/app-connection.entity.ts';
+import type { Database } from '../database/database.ts';
+import { DataKey } from '../encryption/data-key.entity.ts';
+import { ApiKey } from '../identity/api-key.entity.ts';
+
+const batchRows = 1_000;
+const changes: readonly string[] = ['UPDATE_CONNECTION', 'DELETE_CONNECTION', 'RESTORE_CONNECTION'];
+
+/**
+ * What an organisation's audit trail tells of its rows. A row that was put back whole, as it once was, has a valid MAC; but
+ * the trail tells of what was done since.
+ */
+export class RowHistory {
+  readonly #versions = new Map<string, number>();
+  readonly #revoked = new Set<string>();
+  readonly #deleted = new Set<string>();
+  readonly #purgedUndeleted = new Set<string>();
+  #replacedSealKeys = 0;
+  #lastSeq = 0;
+
+  /** Takes the events of the trail, in their order. */
+  add(event: AuditEvent): void {
+    const { seq, action, outcome, connectionId, apiKeyId, fields } = event;
+    this.#lastSeq = seq;
+    if (outcome !== 'OK') return;
+    if (action === 'ROTATE_KEYS' && fields.includes('sealKey')) this.#replacedSealKeys += 1;
+    if (apiKeyId && action === 'REVOKE_API_KEY') this.#revoked.add(apiKeyId);
+    if (connectionId) this.#addToConnection(connectionId, event);
+  }
+
+  #addToConnection(connectionId: string, { action, fields, keyId, subject }: AuditEvent): void {
+    const version = this.#versions.get(connectionId);
+    if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, 1);
+    else if (action === 'PURGE_CONNECTION') {
+      // The clean-up goes by the time of the deletion, which an editor can write; callers may purge what is not deleted.
+      const isByCleanUp = keyId === null && subject === null;
+      if (isByCleanUp && version !== undefined && !this.#deleted.has(connectionId)) {
+        this.#purgedUndeleted.add(connectionId);
+      }
+      this.#versions.delete(connectionId);
+    } else if (version !== undefined && changes.includes(action) && fields.length > 0) {
+      this.#versions.set(connectionId, version + 1);
+    }
+    if (action === 'DELETE_CONNECTION') this.#deleted.add(connectionId);
+    else if (action === 'RESTORE_CONNECTION' || action === 'PURGE_CONNECTION')
+      this.#deleted.delete(connectionId);
+  }
+
+  /** The rows that are older than the trail tells, each as one line. What is changed meanwhile is none of them. */
+  async *contradictions(database: Database, orgId: string): AsyncGenerator<string> {
+    for (const ids of inBatches([...this.#revoked])) {
+      const where = { orgId, id: { $in: ids }, revokedAt: null };
+      for (const { id } of await database.fork(orgId).find(ApiKey, where)) {
+        yield `api_key {"id":"${id}"}: in force, though the audit trail tells that it was revoked`;
+      }
+    }
+    const retired = await database
+      .fork(orgId)
+      .count(DataKey, { orgId, purpose: 'SEAL', retiredAt: { $ne: null } });
+    if (retired < this.#replacedSealKeys) {
+      yield `data_key of organisation ${orgId}: ${retired} retired keys, though the audit trail tells of ${this.#replacedSealKeys}`;
+    }
+    for (const id of this.#purgedUndeleted) {
+      yield `app_connection {"id":"${id}"}: purged when its time had come, though the audit trail tells of no deletion`;
+    }
+    for (const ids of inBatches([...this.#versions.keys()])) {
+      const em = database.fork(orgId);
+      const rows = await em.find(AppConnection, { orgId, id: { $in: ids } }, { fields: ['id', 'version'] });
+      const found = new Map(rows.map(({ id, version }) => [id, version]));
+      const gone = ids.filter((id) => !found.has(id));
+      const purged = await em.find(AuditEvent, {
+        ...{ orgId, connectionId: { $in: gone }, seq: { $gt: this.#lastSeq } },
+        ...{ action: 'PURGE_CONNECTION', outcome: 'OK' },
+      });
+      for (const id of ids) {
+        const [version, told] = [found.get(id), this.#versions.get(id) ?? 0];
+        if (version === undefined && !purged.some(({ connectionId }) => connectionId === id)) {
+          yield `app_connection {"id":"${id}"}: gone, though the audit trail tells of no purge`;
+        } else if (version !== undefined && version < told) {
+          yield `app_connection {"id":"${id}"}: at version ${version}, though the audit trail tells of version ${told}`;
+        }
+      }
+    }
+  }
+}
+
+function* inBatches(ids: readonly string[]): Generator<string[]> {
+  for (let first = 0; first < ids.length; first += batchRows) yield ids.slice(first, first + batchRows);
+}

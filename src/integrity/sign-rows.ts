@@ -1,0 +1,122 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { addNobody, operator } from '../administration/organisations.ts';
+import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
+import { type AuditParts, appendEvent } from '../audit/hash-chain.ts';
+import { StartError } from '../common/errors.ts';
+import { atStart } from '../database/database.ts';
+import { DataKey } from '../encryption/data-key.entity.ts';
+import { rowMacsMarker } from '../encryption/keyring.ts';
+import { type RowMacs, rowId } from '../encryption/row-macs.ts';
+import type { Vault } from '../encryption/vault.ts';
+import { Organisation } from '../identity/organisation.entity.ts';
+import { nobodyId } from '../identity/organisations.ts';
+import { authenticatedEntities, batchesOf } from './authenticated-rows.ts';
+
+/**
+ * Opens the key that authenticates rows, and has everything that is written from now on carry MACs. In an empty database it
+ * makes that key; in one of a version without MACs, it signs the rows as they are, once. Servers of that version cannot
+ * write any more then.
+ *
+ * @throws StartError when somebody has taken the key or the MACs away
+ * @throws SealBroken when the key does not open
+ * @throws KeyServiceFailure
+ */
+export async function openRowMacs(parts: AuditParts): Promise<void> {
+  const { database, vault } = parts;
+  await atStart(database.forkAcross(), async (em) => {
+    const isEmpty = (await em.count(Organisation, {})) === 0;
+    const unsigned = await tablesWithoutMacs(em);
+    const isUpgrade = unsigned.length > 0;
+    const found = await vault.findRowMacs(em);
+    if (isUpgrade && (found || (await isSigned(em)) || (await hasMarkedDataKey(em)))) {
+      throw new StartError(
+        `the database: the MACs of ${unsigned.join(', ')} were taken away by something else than this server; restore a backup`,
+      );
+    }
+    if (!found && !isEmpty && !isUpgrade) {
+      throw new StartError('the database: the key that authenticates its rows is gone; restore a backup');
+    }
+    const macs = found ?? (await vault.addIntegrityKey(em));
+    database.subscribe(macs);
+    // A transaction has the subscribers that there were when it began.
+    em.getEventManager().registerSubscriber(macs);
+    if (isUpgrade) {
+      await em.flush();
+      await rewrapDataKeys(em, vault);
+      await signRows(em, macs);
+    }
+    await addNobody(em, vault);
+    await em.flush();
+    if (!(await isSigned(em))) {
+      await appendEvent(em, parts, {
+        ...{ ...operator, orgId: nobodyId, action: 'AUTHENTICATE_ROWS', outcome: 'OK' },
+      });
+    }
+    if (isUpgrade) {
+      await em.execute('set local role none');
+      for (const table of unsigned) await em.execute(`alter table "${table}" alter column mac set not null`);
+    }
+  });
+}
+
+/** The tables whose rows may lack a MAC. */
+async function tablesWithoutMacs(em: EntityManager): Promise<string[]> {
+  // The operator may keep other tables beside ours.
+  const ours = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
+  const found: { name: string }[] = await em.execute(
+    `select relname as name from pg_attribute join pg_class on pg_class.oid = attrelid
+      where relnamespace = current_schema()::regnamespace and relname in (?) and attname = 'mac' and not attnotnull
+      order by relname`,
+    [ours],
+  );
+  return found.map(({ name }) => name);
+}
+
+/** Whether rows have been signed before, as the trail of the system says. Then none without a MAC is of an older version. */
+async function isSigned(em: EntityManager): Promise<boolean> {
+  return (await em.count(AuditEvent, { orgId: nobodyId, action: 'AUTHENTICATE_ROWS' })) > 0;
+}
+
+/**
+ * Whether there is a data key that was wrapped where rows carry MACs. An editor of the database can remove the trail that
+ * tells of the signing, but needs the data keys, and cannot take away what the root key authenticates of them.
+ */
+async function hasMarkedDataKey(em: EntityManager): Promise<boolean> {
+  return (await em.count(DataKey, { wrapped: { $like: `${rowMacsMarker}%` } })) > 0;
+}
+
+/** Has every data key say from now on that it belongs to a database whose rows carry MACs. */
+async function rewrapDataKeys(em: EntityManager, vault: Vault): Promise<void> {
+  const fork = () => em.fork({ keepTransactionContext: true });
+  for await (const rows of batchesOf(fork, DataKey, { mac: null })) {
+    for (const row of rows) {
+      if (!(row instanceof DataKey) || row.rootKeyId === '') continue;
+      await em.nativeUpdate(DataKey, { id: row.id }, await vault.rewrap(row));
+    }
+  }
+}
+
+async function signRows(em: EntityManager, macs: RowMacs): Promise<void> {
+  const fork = () => em.fork({ keepTransactionContext: true });
+  for (const entity of authenticatedEntities) {
+    const meta = em.getMetadata(entity);
+    const keys = meta.primaryKeys.map((name) => ({
+      name,
+      column: `"${meta.properties[name].fieldNames[0]}"`,
+      type: meta.properties[name].columnTypes[0],
+    }));
+    const given = keys.map(({ name, type }) => `"${name}" ${type}`);
+    const isSame = keys.map(({ name, column }) => `"${meta.tableName}".${column} = given."${name}"`);
+    const sql = `update "${meta.tableName}" set mac = given.mac
+      from json_to_recordset(?) as given (${given.join(', ')}, mac text) where ${isSame.join(' and ')}`;
+    for await (const rows of batchesOf(fork, entity, { mac: null })) {
+      const signed = rows.map((row) => ({ ...rowId(meta, row), mac: macs.signed(em, entity, row).mac }));
+      await em.execute(sql, [JSON.stringify(signed)]);
+    }
+  }
+  const headless: { id: string }[] = await em.execute(
+    'select id from organisation where not exists (select from audit_head where org_id = organisation.id)',
+  );
+  for (const { id } of headless) em.create(AuditHead, { orgId: id, seq: 0, hash: '' });
+  await em.flush();
+}

@@ -1,0 +1,160 @@
+import { z } from 'zod';
+import { type App, typeNameOf } from '../apps/app.ts';
+import type { AppConnection } from '../connections/app-connection.entity.ts';
+import { appAndMethodOf, type ConnectionParts } from '../connections/deps.ts';
+import type { Deleted } from '../connections/operations/delete-and-restore.ts';
+import { type FieldPaths, isCovered, readScope } from '../connections/payload-authorization.ts';
+import type { Caller } from '../identity/caller.ts';
+
+const id = z.guid().meta({ description: 'The id. It never changes.' });
+const name = z
+  .string()
+  .meta({ description: 'The name, unique in its project, or among the connections without a project.' });
+const orgId = z.guid().meta({ description: 'The id of the organisation.' });
+const projectId = z
+  .guid()
+  .nullable()
+  .meta({ description: 'The id of the project; null for a connection of the organisation itself.' });
+
+/** A connection to this app as REST shows it. */
+export function connectionAnswer(app: App) {
+  return z
+    .object({
+      id,
+      name,
+      projectId,
+      description: z.string().nullable().meta({ description: 'A description for people.' }),
+      version: z
+        .int()
+        .meta({ description: 'The version for optimistic locking: 1 at first, plus 1 with each change.' }),
+      orgId,
+      createdAt: z.iso.datetime().meta({ description: 'The time of creation.' }),
+      updatedAt: z.iso.datetime().meta({ description: 'The time of the last change.' }),
+      isPlatformManagedCredentials: z
+        .boolean()
+        .meta({ description: 'Whether this server creates and replaces the credentials.' }),
+      credentialsHash: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .meta({
+          description:
+            'A keyed hash of the credentials. Two connections of an organisation have the same hash only if their credentials are the same.',
+        }),
+      app: z.literal(app.id).meta({ description: 'The id of the app.' }),
+      method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'The id of the method.' }),
+      credentials: shownCredentials(app),
+    })
+    .meta({ id: `${typeNameOf(app)}Connection`, description: `A connection to ${app.name}.` });
+}
+
+/** What the answer to a change shows: without `connections:read` only what was sent and what the change produced. */
+export function changedAnswer(app: App, connection: ConnectionAnswer) {
+  const part = connection.partial().required({ id: true, version: true });
+  return z.union([connection, part]).meta({
+    id: `Changed${typeNameOf(app)}Connection`,
+    description:
+      `A connection to ${app.name} after a change. Without \`connections:read\`, only its id, its version and the ` +
+      'members that the request has.',
+  });
+}
+
+/** The zod schema of such a connection. */
+export type ConnectionAnswer = ReturnType<typeof connectionAnswer>;
+
+/** A connection in the short form of those that a key may use. */
+export function availableAnswer(app: App) {
+  return z.object({ id, name, app: z.literal(app.id), projectId, orgId }).meta({
+    id: `Available${typeNameOf(app)}Connection`,
+    description: `A connection to ${app.name}, in short.`,
+  });
+}
+
+/** What was deleted, and until when it can be restored. */
+export const deletedAnswer = z
+  .object({
+    id,
+    restorableUntil: z.iso
+      .datetime()
+      .nullable()
+      .meta({ description: 'The time until which it can be restored; null if it was purged.' }),
+  })
+  .meta({ id: 'DeletedConnection', description: 'The deleted connection.' });
+
+/** What a client can choose from. */
+export const optionAnswer = z
+  .object({
+    name: z.string().meta({ description: 'The display name of the app.' }),
+    app: z.string().meta({ description: 'The id of the app, also in paths.' }),
+    methods: z.array(z.string()).meta({ description: 'The ids of its methods.' }),
+  })
+  .meta({ id: 'ConnectionOption', description: 'An app that connections can be made to.' });
+
+/** A connection in the order of the documentation, with the public part of its credentials. */
+export function showConnection(parts: ConnectionParts, connection: AppConnection) {
+  const { method } = appAndMethodOf(parts, connection);
+  const shown = Object.entries(method.fields).flatMap(([name, { kind }]) => {
+    const value = connection.publicCredentials[name];
+    return kind === 'SECRET' || value === undefined ? [] : [[name, value] as const];
+  });
+  return {
+    id: connection.id,
+    name: connection.name,
+    projectId: connection.projectId ?? null,
+    description: connection.description ?? null,
+    version: connection.version,
+    orgId: connection.orgId,
+    createdAt: connection.createdAt.toISOString(),
+    updatedAt: connection.updatedAt.toISOString(),
+    isPlatformManagedCredentials: connection.isPlatformManagedCredentials,
+    credentialsHash: connection.credentialsHash,
+    app: connection.app,
+    method: connection.method,
+    credentials: Object.fromEntries(shown),
+  };
+}
+
+/**
+ * A connection that a caller has changed.
+ *
+ * @param fields what is shown without `connections:read`
+ */
+export function showChanged(
+  parts: ConnectionParts,
+  caller: Caller,
+  connection: AppConnection,
+  fields: FieldPaths,
+) {
+  const shown = showConnection(parts, connection);
+  if (caller.scopes.has(readScope)) return shown;
+  const credentials = Object.entries(shown.credentials).filter(([name]) =>
+    isCovered(fields, `credentials.${name}`),
+  );
+  const { id, version } = shown;
+  return {
+    ...{ id, version },
+    ...Object.fromEntries(Object.entries(shown).filter(([name]) => isCovered(fields, name))),
+    ...(credentials.length > 0 && { credentials: Object.fromEntries(credentials) }),
+  };
+}
+
+/** The short form, for choosing. */
+export function showAvailable({ id, name, app, projectId, orgId }: AppConnection) {
+  return { id, name, app, projectId: projectId ?? null, orgId };
+}
+
+/** What became of a deleted connection. */
+export function showDeleted({ id, restorableUntil }: Deleted) {
+  return { id, restorableUntil: restorableUntil?.toISOString() ?? null };
+}
+
+function shownCredentials(app: App) {
+  const fields = app.methods.flatMap((method) => Object.entries(method.fields));
+  const shown = fields.flatMap(([name, { kind, help }]) => {
+    const isEverywhere = app.methods.every((method) => method.fields[name]?.required);
+    const value = z.string().meta({ description: help });
+    return kind === 'SECRET' ? [] : [[name, isEverywhere ? value : value.optional()] as const];
+  });
+  return z
+    .object(Object.fromEntries(shown))
+    .meta({ description: 'The public part of the credentials. The secret part never comes back.' });
+}

@@ -1,0 +1,227 @@
+import { z } from 'zod';
+import { type App, typeNameOf } from '../apps/app.ts';
+import { Secret } from '../common/secret.ts';
+import { verificationStatuses } from '../connections/app-connection.entity.ts';
+import { decodeCursor } from '../connections/cursor.ts';
+import {
+  connectionName,
+  createConnectionRule,
+  idempotencyKey,
+  idempotencyKeyDescription,
+  moment,
+  nothingElse,
+  pageSize,
+  updateConnectionRule,
+  uuid,
+  validateCredentialsRule,
+} from '../connections/input-schemas.ts';
+import { namePart } from '../connections/list-input.ts';
+import { describeMembers } from './body-descriptions.ts';
+
+/** `:id` of a path. */
+export const idPath = z.object({ id: uuid.meta({ description: 'The id of the object.' }) });
+
+const projectId = z
+  .union([z.literal('null'), uuid], {
+    error: 'A project id is a UUID; write "null" for what belongs to the organisation itself.',
+  })
+  .transform((id) => (id === 'null' ? null : id))
+  .optional();
+
+/** For routes that take nothing there. */
+export const noQuery = nothingElse({});
+
+/** Where a name is looked for. */
+export const placeQuery = nothingElse({
+  projectId: projectId.meta({
+    description: 'The id of the project. Absent: a connection of the organisation itself.',
+  }),
+});
+
+/** What is said of a cursor that is none of this list. */
+const noCursor = 'This is no cursor of this list; follow the Link header of a page.';
+
+/**
+ * Which page of a list is asked for.
+ *
+ * @param cursor the rule of its cursors
+ */
+export function pageQuery(cursor: z.ZodType<string>) {
+  return {
+    limit: wholeNumber(pageSize)
+      .optional()
+      .meta({ description: 'The number of items on a page, 1 to 100. Default: 20.' }),
+    cursor: z
+      .string()
+      .refine((text) => cursor.safeParse(text).success, { error: noCursor })
+      .optional()
+      .meta({
+        description: 'The position from which to continue. Follow the `Link` header instead of building it.',
+      }),
+  };
+}
+
+/** Yes or no out of a query. */
+export const yesOrNo = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform((text) => text === 'true');
+
+/** A moment as JSON and queries have it. */
+export const timestamp = z.iso
+  .datetime({ offset: true, error: 'Give a moment as RFC 3339 has it: 2007-12-03T10:15:30.125Z.' })
+  .transform((text) => new Date(text))
+  .pipe(moment);
+
+const orders = ['name', 'createdAt', 'updatedAt'] as const;
+const oneOfIds = (all: readonly { id: string }[]) => z.enum(all.map(({ id }) => id));
+
+/**
+ * Which connections are asked for, in what order, and which page of them: the filter and the order of GraphQL.
+ *
+ * @param apps the apps whose connections the route lists
+ */
+export function listQuery(apps: readonly App[]) {
+  const methods = apps.flatMap((app) => app.methods);
+  return nothingElse({
+    ...listed,
+    method: oneOfIds(methods).optional().meta({ description: 'Only connections with this method.' }),
+  });
+}
+
+/** As `listQuery`, of every app. */
+export function listQueryOfAll(apps: readonly App[]) {
+  return listQuery(apps).extend({
+    app: oneOfIds(apps).optional().meta({ description: 'Only connections to this app.' }),
+  });
+}
+
+const listed = {
+  projectId: projectId.meta({
+    description:
+      'Only connections of this project; `null`: only connections without a project. Absent: all of the organisation.',
+  }),
+  status: z
+    .enum(verificationStatuses)
+    .optional()
+    .meta({ description: 'Only connections whose last check had this result.' }),
+  namePrefix: namePart.meta({ description: 'Only connections whose name starts with this text.' }),
+  nameContains: namePart.meta({ description: 'Only connections whose name contains this text.' }),
+  createdFrom: timestamp.optional().meta({ description: 'Only connections created at this time or later.' }),
+  createdTo: timestamp.optional().meta({ description: 'Only connections created before this time.' }),
+  updatedFrom: timestamp
+    .optional()
+    .meta({ description: 'Only connections last changed at this time or later.' }),
+  updatedTo: timestamp.optional().meta({ description: 'Only connections last changed before this time.' }),
+  orderBy: z.enum(orders).optional().meta({ description: 'The member to sort by. Default: `name`.' }),
+  direction: z.enum(['asc', 'desc']).optional().meta({ description: 'The sort direction. Default: `asc`.' }),
+  ...pageQuery(
+    z
+      .string()
+      .refine((text) =>
+        orders.some(
+          (field) =>
+            decodeCursor({ field, direction: 'asc' }, text) ??
+            decodeCursor({ field, direction: 'desc' }, text),
+        ),
+      ),
+  ),
+};
+
+/** For routes that change something. */
+export const repeatable = z.object({
+  'idempotency-key': idempotencyKey.optional().meta({ description: idempotencyKeyDescription }),
+});
+
+/** How to delete. */
+export const deleteQuery = nothingElse({
+  version: wholeNumber(z.int().min(1, { error: 'Versions start at 1.' }))
+    .optional()
+    .meta({
+      description:
+        'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
+    }),
+  purge: yesOrNo.meta({
+    description: 'Removes the connection and its secret permanently, also if it was deleted before.',
+  }),
+});
+
+/** The body with which a connection to this app is made: the service's rule, for JSON. */
+export function createBody(app: App) {
+  const [onlyMethod, anotherMethod] = app.methods;
+  const defaults = { ...(!anotherMethod && { method: onlyMethod?.id }), onUnreachable: 'FAIL' };
+  return z
+    .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), createConnectionRule(app))
+    .meta({
+      id: `Create${typeNameOf(app)}Connection`,
+      description: `The connection to ${app.name} to create.`,
+      override: ({ jsonSchema }) => {
+        makeOptional(jsonSchema, defaults);
+        describeMembers(jsonSchema, app);
+      },
+    });
+}
+
+/** What has a default may be left out. */
+function makeOptional({ oneOf = [] }: z.core.JSONSchema.BaseSchema, defaults: object): void {
+  for (const each of oneOf) {
+    if (!('required' in each)) continue;
+    each.required = each.required?.filter((name) => !Object.hasOwn(defaults, name));
+  }
+}
+
+/** The body with which credentials for this app are tried: the service's rule, for JSON. */
+export function validateBody(app: App) {
+  const [onlyMethod, anotherMethod] = app.methods;
+  const defaults = anotherMethod ? {} : { method: onlyMethod?.id };
+  return z
+    .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), validateCredentialsRule(app))
+    .meta({
+      id: `Validate${typeNameOf(app)}Credentials`,
+      description: `The credentials for ${app.name} to check.`,
+      override: ({ jsonSchema }) => {
+        makeOptional(jsonSchema, defaults);
+        describeMembers(jsonSchema, app);
+      },
+    });
+}
+
+/** The body with which a deleted connection is brought back. */
+export const restoreBody = nothingElse({
+  name: connectionName.nullish().meta({ description: 'A new name, in case the old one has been taken.' }),
+}).meta({ id: 'RestoreConnection', description: 'How to restore the connection.' });
+
+/** The body with which a connection to this app is changed: the service's rule, for JSON. */
+export function updateBody(app: App) {
+  return z
+    .preprocess((body) => withSecrets(app, toObject(body)), updateConnectionRule(app))
+    .meta({
+      id: `Update${typeNameOf(app)}Connection`,
+      description: 'The changes. Absent members stay as they are; null clears a member.',
+      override: ({ jsonSchema }) => describeMembers(jsonSchema, app),
+    });
+}
+
+/** JSON has no secrets, only strings: those that the app declares as secret become `Secret`s. */
+function withSecrets(app: App, body: Record<string, unknown>): unknown {
+  const { credentials } = body;
+  if (typeof credentials !== 'object' || credentials === null || Array.isArray(credentials)) return body;
+  const isSecret = (name: string) => app.methods.some(({ fields }) => fields[name]?.kind === 'SECRET');
+  const wrapped = Object.entries(credentials).map(([name, value]) => [
+    name,
+    typeof value === 'string' && isSecret(name) ? new Secret(value) : value,
+  ]);
+  return { ...body, credentials: Object.fromEntries(wrapped) };
+}
+
+function toObject(body: unknown): Record<string, unknown> {
+  return typeof body === 'object' ? { ...body } : {};
+}
+
+/** A whole number out of a query, where all is text. */
+export function wholeNumber<T extends z.ZodType>(rule: T) {
+  return z.preprocess(
+    (text) => (typeof text === 'string' && /^-?\d{1,9}$/.test(text) ? Number(text) : text),
+    rule,
+  );
+}
