@@ -1,6 +1,6 @@
 /** The server that `bench/fuzz.ts` sends its requests to: as in development, but no host is to be found but hostile ones. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { makeOrganisation } from '../src/administration/organisations.ts';
+import { createOrganisation } from '../src/administration/organisations.ts';
 import { createServer } from '../src/app/server.ts';
 import { openStores } from '../src/bootstrap/stores.ts';
 import { createLog } from '../src/common/log.ts';
@@ -15,8 +15,8 @@ await unlock();
 const { bootstrapApiKey } = config;
 if (!bootstrapApiKey) throw new Error('BOOTSTRAP_API_KEY is needed');
 await database
-  .forkAcross()
-  .transactional((em) => makeOrganisation(em, { database, vault }, firstOrganisation(bootstrapApiKey)));
+  .asSystem()
+  .transactional((em) => createOrganisation(em, { database, vault }, firstOrganisation(bootstrapApiKey)));
 const server = await createServer(config, {
   database,
   vault,

@@ -17,7 +17,7 @@ import { createApps } from '../src/apps/index.ts';
 import { openStores } from '../src/bootstrap/stores.ts';
 import { createLog } from '../src/common/log.ts';
 import { readConfig } from '../src/config/read-config.ts';
-import { asOwner, bound } from '../src/database/driver/session.ts';
+import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { prepareGround } from '../test/testkit/fuzz/ground.ts';
 import { startHostileHosts } from '../test/testkit/fuzz/hostile-hosts.ts';
@@ -114,7 +114,7 @@ process.exitCode = wrong.length === 0 ? 0 : 1;
 /** Where in the database a token is: the columns of tables, each with the first value that has it. */
 async function placesOf(token: string): Promise<string[]> {
   const { database, close } = await openStores(readConfig(environment), createLog('silent'));
-  const em = bound(() => database.forkAcross().fork(), asOwner);
+  const em = lazyScopedEntityManager(() => database.asSystem().fork(), ownerSession);
   const tables: { name: string }[] = await em.execute(
     "select table_name as name from information_schema.tables where table_schema = 'public'",
   );

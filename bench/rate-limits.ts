@@ -17,7 +17,7 @@ import { readConfig } from '../src/config/read-config.ts';
 import { type Database, openDatabase } from '../src/database/database.ts';
 import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
-import { openRowMacs } from '../src/integrity/sign-rows.ts';
+import { prepareRowMacs } from '../src/integrity/sign-rows.ts';
 import { rates } from '../src/rate-limits/defaults.ts';
 import { rootKey } from '../test/testkit/root-key.ts';
 
@@ -30,7 +30,7 @@ if (!config.databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQ
 const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const database = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
-await openRowMacs({ database, vault });
+await prepareRowMacs({ database, vault });
 let counted = 0;
 const counting: Database = {
   ...database,
@@ -57,7 +57,7 @@ const organisations: { key: string; id: string }[] = [];
 for (let index = 0; index < 50; index += 1) {
   const administratorKey = generateApiKey();
   await database
-    .forkAcross()
+    .asSystem()
     .transactional((em) =>
       addOrganisation(em, vault, { name: `Bench ${index}`, projectName: 'Bench', administratorKey }),
     );

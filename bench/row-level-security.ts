@@ -15,10 +15,10 @@ import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { type Database, openDatabase } from '../src/database/database.ts';
-import { asOwner, bound } from '../src/database/driver/session.ts';
+import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
-import { openRowMacs } from '../src/integrity/sign-rows.ts';
+import { prepareRowMacs } from '../src/integrity/sign-rows.ts';
 import { rootKey } from '../test/testkit/root-key.ts';
 
 const connections = 16;
@@ -31,9 +31,9 @@ const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const apart = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 const shared = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
-for (const database of [apart, shared]) await openRowMacs({ database, vault });
-const free = () => bound(() => shared.forkAcross().fork(), asOwner);
-const together: Database = { ...shared, fork: free, forkAcross: free };
+for (const database of [apart, shared]) await prepareRowMacs({ database, vault });
+const free = () => lazyScopedEntityManager(() => shared.asSystem().fork(), ownerSession);
+const together: Database = { ...shared, forOrganisation: free, asSystem: free };
 const servers = {
   on: await createServer(config, { database: apart, vault, log }),
   off: await createServer(config, { database: together, vault, log }),
@@ -48,7 +48,7 @@ const organisations: { key: string; id: string }[] = [];
 for (let index = 0; index < 50; index += 1) {
   const administratorKey = generateApiKey();
   await apart
-    .forkAcross()
+    .asSystem()
     .transactional((em) =>
       addOrganisation(em, vault, { name: `Bench ${index}`, projectName: 'Bench', administratorKey }),
     );

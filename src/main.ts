@@ -1,20 +1,20 @@
-import { makeOrganisation } from './administration/organisations.ts';
+import { createOrganisation } from './administration/organisations.ts';
 import { createServer } from './app/server.ts';
-import { findApiKey, generateApiKey, isGood } from './auth/api-keys.ts';
+import { findApiKey, generateApiKey, isActive } from './auth/api-keys.ts';
 import type { DataDir } from './bootstrap/data-dir.ts';
-import { describeFailure } from './bootstrap/describe-error.ts';
+import { describeStartupError } from './bootstrap/describe-error.ts';
 import { openBrowser } from './bootstrap/open-browser.ts';
-import { codeShelf } from './bootstrap/sign-in-link.ts';
+import { createCodeStore } from './bootstrap/sign-in-link.ts';
 import { onReloadSignal, onStopSignal } from './bootstrap/signals.ts';
-import { welcome } from './bootstrap/startup-banner.ts';
+import { formatStartupBanner } from './bootstrap/startup-banner.ts';
 import { openStores, type Stores } from './bootstrap/stores.ts';
-import { StartError } from './common/errors.ts';
-import { createLog, describeError, type Logger } from './common/log.ts';
+import { StartupError } from './common/errors.ts';
+import { createLog, type Logger, safeErrorFields } from './common/log.ts';
 import type { Secret } from './common/secret.ts';
 import type { Config } from './config/config.ts';
 import { apiKeyPattern } from './config/env-schema.ts';
 import { readConfig } from './config/read-config.ts';
-import { atStart, type Database } from './database/database.ts';
+import { type Database, withStartupLock } from './database/database.ts';
 import type { Vault } from './encryption/vault.ts';
 import { isBuilt, notBuilt } from './http/dashboard-files.ts';
 import { firstOrganisation, hasOrganisation } from './identity/organisations.ts';
@@ -33,7 +33,7 @@ async function start(): Promise<void> {
   const server = await createServer(config, {
     ...{ database, vault, log },
     signInKey: administrator.key,
-    ...(dataDir && { signInCodes: { shelf: codeShelf(dataDir) } }),
+    ...(dataDir && { signInCodes: { shelf: createCodeStore(dataDir) } }),
   });
   // Before anybody is told that the server is ready, so that whoever was told can stop it gently.
   const stop = async (): Promise<void> => {
@@ -44,7 +44,7 @@ async function start(): Promise<void> {
     stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        log.error({ error: describeError(error) }, 'could not stop gently');
+        log.error({ error: safeErrorFields(error) }, 'could not stop gently');
         process.exit(1);
       },
     );
@@ -57,8 +57,8 @@ async function start(): Promise<void> {
 
   if (!config.production) {
     const signInLink = server.createSignInLink?.();
-    const known = { ...administrator, file: dataDir?.fileOf(apiKeyFile) };
-    console.log(welcome(config, server.url, { ...known, signInLink }));
+    const known = { ...administrator, file: dataDir?.pathTo(apiKeyFile) };
+    console.log(formatStartupBanner(config, server.url, { ...known, signInLink }));
     if (isToOpen) openBrowser(signInLink ?? server.url);
     return;
   }
@@ -81,8 +81,8 @@ async function start(): Promise<void> {
 function readArguments({ production }: Config): boolean {
   const given = process.argv.slice(2);
   if (given.some((argument) => argument !== '--open'))
-    throw new StartError('npm start takes --open and nothing else');
-  if (production && given.length > 0) throw new StartError('--open is refused when NODE_ENV=production');
+    throw new StartupError('npm start takes --open and nothing else');
+  if (production && given.length > 0) throw new StartupError('--open is refused when NODE_ENV=production');
   return given.length > 0;
 }
 
@@ -93,7 +93,7 @@ async function reloadKeys(stores: Stores, log: Logger): Promise<void> {
     await stores.reloadKeys();
     log.info(inForce(), 'the encryption keys were read again; the first of these seals');
   } catch (error) {
-    const why = error instanceof StartError ? { reason: error.message } : { error: describeError(error) };
+    const why = error instanceof StartupError ? { reason: error.message } : { error: safeErrorFields(error) };
     log.error({ ...why, ...inForce() }, 'the encryption keys stay as they were');
   }
 }
@@ -113,15 +113,15 @@ async function bootstrap(
   vault: Vault,
   dataDir: DataDir | undefined,
 ): Promise<Administrator> {
-  return atStart(database.forkAcross(), async (em) => {
+  return withStartupLock(database.asSystem(), async (em) => {
     const known = config.bootstrapApiKey ?? savedKey(dataDir);
     if (await hasOrganisation(em)) {
       const stored = known && (await findApiKey(em, vault, known));
-      return stored && isGood(stored) ? { key: known } : {};
+      return stored && isActive(stored) ? { key: known } : {};
     }
-    const key = known ?? dataDir?.readOrMake(apiKeyFile, () => generateApiKey().reveal());
+    const key = known ?? dataDir?.readOrCreate(apiKeyFile, () => generateApiKey().reveal());
     if (!key) return { isNeeded: true };
-    await makeOrganisation(em, { database, vault }, firstOrganisation(key));
+    await createOrganisation(em, { database, vault }, firstOrganisation(key));
     return { key, isNew: true };
   });
 }
@@ -130,8 +130,8 @@ async function bootstrap(
 function savedKey(dataDir: DataDir | undefined): Secret | undefined {
   const key = dataDir?.read(apiKeyFile);
   if (key && !apiKeyPattern.test(key.reveal())) {
-    throw new StartError(
-      `${dataDir?.fileOf(apiKeyFile)} does not hold an API key; put the key back, or remove it`,
+    throw new StartupError(
+      `${dataDir?.pathTo(apiKeyFile)} does not hold an API key; put the key back, or remove it`,
     );
   }
   return key;
@@ -139,7 +139,7 @@ function savedKey(dataDir: DataDir | undefined): Secret | undefined {
 
 /** Written straight to the descriptor, because the process ends before a stream would have. */
 function endUnstarted(error: unknown): never {
-  console.error(`Cannot start: ${describeFailure(error)}`);
+  console.error(`Cannot start: ${describeStartupError(error)}`);
   process.exit(1);
 }
 

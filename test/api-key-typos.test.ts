@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addApiKey, assertNotMistyped, generateApiKey } from '../src/auth/api-keys.ts';
+import { addApiKey, assertChecksum, generateApiKey } from '../src/auth/api-keys.ts';
 import { Secret } from '../src/common/secret.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { createKey, viewerOf } from './testkit/access.ts';
@@ -77,7 +77,7 @@ describe('a typo in an API key', () => {
   test('is told wherever it is: every other character in every place, and every two neighbours', () => {
     const isTold = (text: string) => {
       try {
-        assertNotMistyped(new Secret(text));
+        assertChecksum(new Secret(text));
         return false;
       } catch (error) {
         return mistyped.test(String((error as Error).message));

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { CheckpointFile, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
-import { StartError } from '../src/common/errors.ts';
-import { nobodyId } from '../src/identity/organisations.ts';
+import { StartupError } from '../src/common/errors.ts';
+import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
 import { editor } from './testkit/editor.ts';
@@ -56,7 +56,7 @@ test('a server writes a signed checkpoint of each trail, once until it grows, to
   await server.close();
   const written = parseCheckpoints(readFileSync(file, 'utf8'));
   expect(written.map(({ orgId, seq }) => [orgId, seq]).sort()).toEqual(
-    [...kinds.map((kind) => [idOf(kind), 2]), [nobodyId, 1]].sort(),
+    [...kinds.map((kind) => [idOf(kind), 2]), [unattributedOrgId, 1]].sort(),
   );
   expect(parseCheckpoints(server.logs())).toEqual(written);
   expect(statSync(file).mode & 0o777).toBe(0o600);
@@ -176,7 +176,7 @@ test('the file is bounded, outlives a line that was cut short, and keeps the new
   }
   const reread = new CheckpointFile(path);
   expect([...reread.newest.values()]).toEqual([checkpoint(1, 'b'), checkpoint(60_000)]);
-  expect(() => new CheckpointFile(join(file, 'nowhere'))).toThrow(StartError);
+  expect(() => new CheckpointFile(join(file, 'nowhere'))).toThrow(StartupError);
 });
 
 test('an event that was added, and an organisation whose row was removed, are named without a checkpoint', async () => {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeOrganisation } from '../src/administration/organisations.ts';
+import { createOrganisation } from '../src/administration/organisations.ts';
 import { verifyChain } from '../src/audit/hash-chain.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
@@ -183,7 +183,8 @@ describe('the audit trail', () => {
 });
 
 describe('the chain', () => {
-  const check = (orgId: string) => verifyChain(() => server.database.fork(orgId), server.vault, orgId);
+  const check = (orgId: string) =>
+    verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId);
   const tamper = async (...statements: string[]) => {
     const em = server.asOwner();
     await em.execute('alter table audit_event disable trigger all');
@@ -202,16 +203,16 @@ describe('the chain', () => {
     const { database, vault } = server;
     const administratorKey = generateApiKey();
     const organisation = { id, name: 'Acme', projectName: 'First project', administratorKey };
-    const making = (tx: EntityManager) => makeOrganisation(tx, { database, vault }, organisation);
-    const brokenOff = database.forkAcross().transactional(async (tx) => {
+    const making = (tx: EntityManager) => createOrganisation(tx, { database, vault }, organisation);
+    const brokenOff = database.asSystem().transactional(async (tx) => {
       await making(tx);
       throw new Error('broken off');
     });
     await expect(brokenOff).rejects.toThrow('broken off');
-    await database.forkAcross().transactional(making);
+    await database.asSystem().transactional(making);
     await server.clientFor(administratorKey.reveal()).request(createMutation, okta());
     const restarted = server.restartedVault();
-    expect(await verifyChain(() => database.fork(id), restarted, id)).toEqual({ events: 2 });
+    expect(await verifyChain(() => database.forOrganisation(id), restarted, id)).toEqual({ events: 2 });
   });
 
   test.each([

@@ -7,7 +7,7 @@ import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Checkpoint, isSigned, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
 import { startCheckpoints } from '../src/audit/checkpoints.ts';
-import { StartError } from '../src/common/errors.ts';
+import { StartupError } from '../src/common/errors.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
 import { type CheckpointReceiver, openCheckpointReceiver } from '../src/config/checkpoint-receiver.ts';
@@ -167,7 +167,7 @@ test('a token in a file is read each time, and one that cannot be read stops no 
   ]);
   expect(checkpoints.about('it holds no token')).toHaveLength(1);
   expect(checkpoints.log()).not.toContain('two words');
-  expect(() => start({ url: receiver.url, tokenFile: join(folder.path, 'none') })).toThrow(StartError);
+  expect(() => start({ url: receiver.url, tokenFile: join(folder.path, 'none') })).toThrow(StartupError);
 });
 
 test.each([
@@ -197,7 +197,7 @@ test.each([
     'AUDIT_CHECKPOINT_URL must start with https:// when NODE_ENV=production',
   ],
 ])('%o is refused at the start, in words that repeat no value', (variables, message) => {
-  expect(() => readConfig(variables as Record<string, string>)).toThrow(StartError);
+  expect(() => readConfig(variables as Record<string, string>)).toThrow(StartupError);
   expect(() => readConfig(variables as Record<string, string>)).toThrow(message);
   expect(() => readConfig(variables as Record<string, string>)).not.toThrow(/hidden|hid den/);
 });

@@ -2,18 +2,18 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { verifyChain } from '../src/audit/hash-chain.ts';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
 import { purgeExpired } from '../src/connections/operations/purge.ts';
-import { forgetRequests } from '../src/connections/persistence/idempotency.ts';
+import { purgeIdempotentRequests } from '../src/connections/persistence/idempotency.ts';
 import { openOrm } from '../src/database/database.ts';
 import { cleanUpBatchRows } from '../src/database/delete-in-batches.ts';
-import { asOwner, bound, inSession } from '../src/database/driver/session.ts';
+import { inSession, lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
-import { forgetWindows } from '../src/rate-limits/rate-limits.ts';
+import { purgeExpiredWindows } from '../src/rate-limits/rate-limits.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
@@ -89,7 +89,7 @@ test('expired connections are purged in small transactions, each with its event,
     expect(await countOf(em, events)).toBe(count);
     expect(await countOf(em, `(select distinct connection_id from ${events}) each`)).toBe(count);
     // The deletion by hand, the creation and the purges are one whole chain.
-    const chain = await verifyChain(() => server.database.forkAcross(), server.vault, orgId);
+    const chain = await verifyChain(() => server.database.asSystem(), server.vault, orgId);
     expect(chain).toEqual({ events: count + 2 });
   }
   const [most] = await em.execute<{ count: number }[]>(
@@ -107,13 +107,13 @@ test.each([
     `insert into idempotent_request (org_id, caller, key, fingerprint, outcome, created_at, mac)
      select id, 'key:' || number, number::text, '', '{}', now() - interval '2 days', 'none'
      from organisation, generate_series(1, 1050) number where id = '00000000-0000-0000-0000-000000000000'`,
-    (signal?: AbortSignal) => forgetRequests({ database: server.database }, signal),
+    (signal?: AbortSignal) => purgeIdempotentRequests({ database: server.database }, signal),
   ],
   [
     'windows of rate limits',
     'rate_limit',
     `insert into rate_limit (key, points, expire) select 'old ' || number, 1, 1 from generate_series(1, 1050) number`,
-    (signal?: AbortSignal) => forgetWindows({ database: server.database }, signal),
+    (signal?: AbortSignal) => purgeExpiredWindows({ database: server.database }, signal),
   ],
 ])('expired %s are deleted in small transactions', async (_, table, insert, forget) => {
   const em = server.asOwner();
@@ -189,7 +189,9 @@ test('SIGTERM during the purge of 4,000 connections: a create in flight is answe
   const inDatabase = async <T>(work: (em: Execute) => Promise<T>): Promise<T> => {
     const orm = await openOrm(location, entities, createLog('silent'));
     try {
-      return await inSession(asOwner, () => work(bound(() => orm.em.fork(), asOwner)));
+      return await inSession(ownerSession, () =>
+        work(lazyScopedEntityManager(() => orm.em.fork(), ownerSession)),
+      );
     } finally {
       await orm.close(true);
     }
@@ -214,7 +216,7 @@ test('SIGTERM during the purge of 4,000 connections: a create in flight is answe
   const answer = Promise.withResolvers<void>();
   slow.behave((request, response) => {
     asked.resolve();
-    void answer.promise.then(() => handleAsOkta(request, response));
+    void answer.promise.then(() => handleFakeOkta(request, response));
   });
   const second = await start();
   const created = create(second.client, 'in-flight');
@@ -224,7 +226,7 @@ test('SIGTERM during the purge of 4,000 connections: a create in flight is answe
   expect((await created).createOktaConnection.appConnection.name).toBe('in-flight');
   expect(await second.spawned.ended()).toEqual({ code: 0, signal: null });
 
-  slow.behave(handleAsOkta);
+  slow.behave(handleFakeOkta);
   const third = await start();
   await until('all is purged', async () => {
     const query = '{ auditEvents(first: 1, filter: { action: PURGE_CONNECTION }) { nodes { seq } } }';

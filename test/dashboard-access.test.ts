@@ -1,7 +1,7 @@
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { bringAxe, expectFit, looks } from './testkit/axe.ts';
 import { hasBrowser } from './testkit/browser.ts';
@@ -21,7 +21,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
       outbound: { timeoutMs: 120_000 },
     });
     const { okta: ownOkta, server, apiKey } = dashboard;
-    ownOkta.behave(handleAsOkta);
+    ownOkta.behave(handleFakeOkta);
     const input = okta({ name: 'looked-at', projectId: firstProjectId });
     await server.clientFor(apiKey).request(createMutation, input);
   });
@@ -80,7 +80,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
       await page.getByRole('button', { name: 'Cancel' }).waitFor();
       await expectFit(page, 'asking');
       await page.getByRole('button', { name: 'Cancel' }).click();
-      dashboard.okta.behave(handleAsOkta);
+      dashboard.okta.behave(handleFakeOkta);
       await fillIn();
       await page.getByRole('heading', { name: 'Connection created' }).waitFor();
       await expectFit(page, 'created');
@@ -124,7 +124,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
   }
 
   test('a connection is made, edited, given a new token, deleted and brought back with the keyboard alone', async () => {
-    dashboard.okta.behave(handleAsOkta);
+    dashboard.okta.behave(handleFakeOkta);
     const { page } = await dashboard.open();
     await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
     await tabTo(page, page.getByRole('link', { name: 'Add Connection' }));

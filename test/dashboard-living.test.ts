@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser, openPage, placesOf } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
@@ -19,7 +19,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
 
   async function make(name: string) {
     const { okta: ownOkta, server, apiKey } = dashboard;
-    ownOkta.behave(handleAsOkta);
+    ownOkta.behave(handleFakeOkta);
     const { createOktaConnection } = await server
       .clientFor(apiKey)
       .request<Created>(
@@ -80,7 +80,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await dialog.getByRole('button', { name: 'Save' }).click();
     await dialog.getByRole('alert').getByText('create a new token and use that one').waitFor();
     await expectNowhere(watched, token);
-    dashboard.okta.behave(handleAsOkta);
+    dashboard.okta.behave(handleFakeOkta);
     await dialog.getByRole('textbox', { name: 'API token' }).fill(token);
     await dialog.getByRole('button', { name: 'Save' }).click();
     await page.getByText('to-be-renewed has a new token').waitFor();

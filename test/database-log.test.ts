@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { gql } from 'graphql-request';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { Secret } from '../src/common/secret.ts';
 import { createKey } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
@@ -72,11 +72,11 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('what PostgreSQL logs', () => 
     // Both are asked about at once, when neither is there; the other one meets the unique index.
     const held: (() => void)[] = [];
     upstream.behave((request, response: ServerResponse) => {
-      held.push(() => handleAsOkta(request, response));
+      held.push(() => handleFakeOkta(request, response));
       if (held.length === 2) for (const answer of held) answer();
     });
     const raced = await Promise.allSettled([1, 2].map(() => client.request(createMutation, input('raced'))));
-    upstream.behave(handleAsOkta);
+    upstream.behave(handleFakeOkta);
     expect(raced.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
 
     await refuseToWrite(server, 'app_connection', 'api_key', 'data_key');

@@ -4,12 +4,12 @@ import { describe, expect, test, vi } from 'vitest';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { openOrm } from '../src/database/database.ts';
-import { asOwner, bound, inSession } from '../src/database/driver/session.ts';
+import { inSession, lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { scopes } from '../src/identity/caller.ts';
 import { Organisation } from '../src/identity/organisation.entity.ts';
-import { nobodyId } from '../src/identity/organisations.ts';
+import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import {
@@ -38,9 +38,9 @@ test('the migrations make the database that the entities describe', async () => 
   const { location } = database;
   const orm = await openOrm(location, entities, createLog('silent'));
   try {
-    const difference = () => inSession(asOwner, () => orm.schema.getUpdateSchemaSQL({ safe: false }));
+    const difference = () => inSession(ownerSession, () => orm.schema.getUpdateSchemaSQL({ safe: false }));
     expect(await difference()).toContain('create table "app_connection"');
-    await inSession(asOwner, () => orm.migrator.up());
+    await inSession(ownerSession, () => orm.migrator.up());
     expect(await difference()).toBe('');
   } finally {
     await orm.close(true);
@@ -51,7 +51,7 @@ test('whoever administered an organisation before there was a scope for it may d
   await using database = await emptyDatabase();
   const orm = await openOrm(database.location, entities, createLog('silent'));
   try {
-    const em = bound(() => orm.em.fork(), asOwner);
+    const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
     const addKey = (orgId: string, name: string, scopes: string, createdAt: string) =>
       em.execute(
         `insert into api_key (id, org_id, name, hash, scopes, created_at)
@@ -67,16 +67,16 @@ test('whoever administered an organisation before there was a scope for it may d
       'connections:verify,audit:read',
       'access:admin',
     ];
-    await inSession(asOwner, () => orm.migrator.up({ to: '0001-start' }));
+    await inSession(ownerSession, () => orm.migrator.up({ to: '0001-start' }));
     const [oldest, older] = [await addOrganisation(), await addOrganisation()];
     await addKey(oldest, 'second', two, '2026-01-02');
     await addKey(oldest, 'first', two, '2026-01-01');
     await addKey(older, 'first', `${two},${four}`, '2026-01-01');
-    await inSession(asOwner, () => orm.migrator.up({ to: '0005-access' }));
+    await inSession(ownerSession, () => orm.migrator.up({ to: '0005-access' }));
     const young = await addOrganisation();
     await addKey(young, 'first', two, '2026-01-01');
     await addKey(young, 'second', `${two},${four},${five}`, '2026-01-02');
-    await inSession(asOwner, () => orm.migrator.up());
+    await inSession(ownerSession, () => orm.migrator.up());
 
     const keys = await em.find(ApiKey, {}, { orderBy: { name: 'asc' } });
     const scopesOf = (orgId: string) => keys.filter((key) => key.orgId === orgId).map((key) => key.scopes);
@@ -145,9 +145,9 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     await using stack = new AsyncDisposableStack();
     const orm = await openOrm(location, entities, createLog('silent'));
     stack.defer(() => orm.close(true));
-    if (isMigrated) await inSession(asOwner, () => orm.migrator.up());
+    if (isMigrated) await inSession(ownerSession, () => orm.migrator.up());
 
-    const em = bound(() => orm.em.fork(), asOwner);
+    const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
     await em.begin();
     await em.execute(obstacle);
     const servers = [1, 2, 3].map(() => stack.use(spawnServer(settings)));
@@ -196,7 +196,9 @@ function urlOf(location: DatabaseLocation): string {
 async function countOrganisations(location: DatabaseLocation): Promise<number> {
   const orm = await openOrm(location, entities, createLog('silent'));
   try {
-    return await bound(() => orm.em.fork(), asOwner).count(Organisation, { id: { $ne: nobodyId } });
+    return await lazyScopedEntityManager(() => orm.em.fork(), ownerSession).count(Organisation, {
+      id: { $ne: unattributedOrgId },
+    });
   } finally {
     await orm.close(true);
   }

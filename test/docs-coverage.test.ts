@@ -1,14 +1,14 @@
 import { globSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { AdministrationParts } from '../src/administration/deps.ts';
+import type { AdministrationDeps } from '../src/administration/deps.ts';
 import { createApps } from '../src/apps/index.ts';
 import { configurationReference } from '../src/cli/codegen/configuration-reference.ts';
 import { errorReference } from '../src/cli/codegen/error-reference.ts';
 import { restReference } from '../src/cli/codegen/rest-reference.ts';
 import { errorCodes } from '../src/common/errors.ts';
 import { environment } from '../src/config/env-schema.ts';
-import type { ConnectionParts } from '../src/connections/deps.ts';
+import type { ConnectionDeps } from '../src/connections/deps.ts';
 import { scopes } from '../src/identity/caller.ts';
 import { createRestApi } from '../src/rest/routes.ts';
 import { brokenLinks, readPages, root } from './testkit/documents.ts';
@@ -33,7 +33,7 @@ describe('the generated pages are in step with the code', () => {
 describe('the documentation has', () => {
   test('every REST route', () => {
     const apps = createApps({ trustedHosts: new Set() });
-    const { routes } = createRestApi({ apps } as unknown as ConnectionParts, {} as AdministrationParts, '');
+    const { routes } = createRestApi({ apps } as unknown as ConnectionDeps, {} as AdministrationDeps, '');
     expect(routes.map(({ path }) => path)).toContain('/api/v1/openapi.json');
     for (const { method, path } of routes) {
       expect(read('docs/api/rest.md')).toContain(`| \`${method} ${path}\` |`);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { openOrm } from '../src/database/database.ts';
-import { asOwner, bound } from '../src/database/driver/session.ts';
+import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { listQuery } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
@@ -117,7 +117,7 @@ test.each(['0', 'bb', 'z'])(
 /** Locks a table until it is released, from outside of the server's pool of connections. */
 async function lockTable(table: string): Promise<AsyncDisposable & { release(): Promise<void> }> {
   const orm = await openOrm(server.location, entities, createLog('silent'));
-  const em = bound(() => orm.em.fork(), asOwner);
+  const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
   await em.begin();
   await em.execute(`lock table ${table} in access exclusive mode`);
   const release = async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
-import { SealBroken } from '../src/encryption/vault.ts';
+import { DecryptionError } from '../src/encryption/vault.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { denied, hangsUp, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
 import {
@@ -83,7 +83,7 @@ describe('with a root key in AWS KMS', () => {
     const binding = { ...whose, app: 'okta', method: 'api-token', host: '' };
     const seal = () => server.restartedVault().seal(server.asOwner(), binding, {});
     await server.asOwner().nativeUpdate(DataKey, { id: own.id }, { wrapped: other.wrapped });
-    await expect(seal()).rejects.toThrow(SealBroken);
+    await expect(seal()).rejects.toThrow(DecryptionError);
     await server.asOwner().nativeUpdate(DataKey, { id: own.id }, { wrapped: own.wrapped });
     await seal();
   });

@@ -194,7 +194,7 @@ describe.runIf(testDatabaseUrl)('when a statement gets stuck in the database', (
     ]);
     // An organisation may hold four connections. Of the ten, one counts rates, and one is for work that holds one already.
     const four = ({ orgId }: TestOrganisation) =>
-      Array.from({ length: 4 }, () => server.database.fork(orgId));
+      Array.from({ length: 4 }, () => server.database.forOrganisation(orgId));
     const holders = [...four(one), ...four(another)];
     for (const holder of holders) await holder.begin();
     const error = await client.request('{ appConnections { totalCount } }').catch((error) => error);

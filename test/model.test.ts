@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { Life, type Row } from './testkit/life.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { restClient } from './testkit/rest.ts';
@@ -30,7 +30,7 @@ beforeAll(async () => {
   upstream = await startOkta({
     handler: (request, response) => {
       const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
-      return (isDead(token) ? tokenRejected : handleAsOkta)(request, response);
+      return (isDead(token) ? tokenRejected : handleFakeOkta)(request, response);
     },
   });
   trusted.add(upstream.hostPort);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
-import { nobodyId } from '../src/identity/organisations.ts';
+import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
@@ -115,7 +115,7 @@ describe('the audit trail and the log', () => {
   test('tell nobody else of a token whose organisation is not certain', async () => {
     const { orgId: org, client } = await server.newOrganisation();
     const [stranger, genuine] = [await startProvider(), await provider.forge({ org })];
-    const strangers = await server.asOwner().count(AuditEvent, { orgId: nobodyId });
+    const strangers = await server.asOwner().count(AuditEvent, { orgId: unattributedOrgId });
     const tokens = [
       await stranger.forge({ org, exp: seconds() - 90 }),
       genuine.replace(/[^.]+$/, 'AAAA'),
@@ -124,7 +124,7 @@ describe('the audit trail and the log', () => {
       await provider.forge({ org, sub: '\u0000', exp: seconds() - 90 }),
       await provider.forge({ org, projects: 'none', exp: seconds() - 90 }),
       await provider.forge({ org: randomUUID(), exp: seconds() - 90 }),
-      await provider.forge({ org: nobodyId, exp: seconds() - 90 }),
+      await provider.forge({ org: unattributedOrgId, exp: seconds() - 90 }),
       await provider.forge({ org, projects: 'none' }),
       await provider.forge({ org: randomUUID() }),
     ];
@@ -136,7 +136,7 @@ describe('the audit trail and the log', () => {
     const told = await until('all are told of', async () => {
       const events = await server
         .asOwner()
-        .find(AuditEvent, { orgId: nobodyId }, { orderBy: { seq: 'asc' }, offset: strangers });
+        .find(AuditEvent, { orgId: unattributedOrgId }, { orderBy: { seq: 'asc' }, offset: strangers });
       const total = events.reduce((sum, { count }) => sum + (count ?? 1), 0);
       return total === tokens.length ? events : undefined;
     });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CompactSign, decodeJwt, importJWK, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { nobodyId } from '../src/identity/organisations.ts';
+import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -180,7 +180,11 @@ describe('a token lets nobody in, and nothing of it is repeated anywhere,', () =
     ['if its organisation is no id', notClear('org'), ({ canary: org }) => provider.forge({ org })],
     ['if its organisation is a list', notClear('org'), ({ org }) => provider.forge({ org: [org] })],
     ['if its organisation is not here', notHere, ({ canaryId: org }) => provider.forge({ org })],
-    ['if its organisation is the one of strangers', notHere, () => provider.forge({ org: nobodyId })],
+    [
+      'if its organisation is the one of strangers',
+      notHere,
+      () => provider.forge({ org: unattributedOrgId }),
+    ],
     ['if it names no subject', notClear('sub'), ({ org }) => provider.forge({ org, sub: undefined })],
     ['if its subject is empty', notClear('sub'), ({ org }) => provider.forge({ org, sub: '' })],
     [

@@ -107,7 +107,7 @@ describe('a token is accepted', () => {
     const { orgId } = await server.newOrganisation();
     const token = await provider.forge({ org: orgId.toUpperCase(), scope: 'connections:write' });
     await server.clientFor(token).request(createMutation, okta());
-    const chain = await verifyChain(() => server.database.fork(orgId), server.vault, orgId);
+    const chain = await verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId);
     expect(chain).toEqual({ events: 1 });
   });
 

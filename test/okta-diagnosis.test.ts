@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { startOktaStandIn } from '../src/apps/okta/fake-okta.ts';
+import { startFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { Secret } from '../src/common/secret.ts';
 import { createOutbound, type Lookup, type OutboundSettings } from '../src/outbound/outbound.ts';
 import { OutboundError } from '../src/outbound/outbound-error.ts';
@@ -27,7 +27,7 @@ async function verify(
   onTestFinished(() => outbound.close());
   const credentials = { public: { instanceUrl }, secret: { apiToken: new Secret(apiToken) } };
   const diagnosis = await method.verify(credentials, outbound, signal);
-  expect(new Secret(apiToken).isIn(JSON.stringify(diagnosis))).toBe(false);
+  expect(new Secret(apiToken).appearsIn(JSON.stringify(diagnosis))).toBe(false);
   if (diagnosis.status !== 'VERIFIED') {
     expect(diagnosis.message).toMatch(/^[A-Z].*\.$/);
     expect(diagnosis.remedy).toMatch(/^[A-Z].*\.$/);
@@ -627,7 +627,7 @@ describe('the stand-in', () => {
     ['limited-1', 'UNREACHABLE', 'UPSTREAM_RATE_LIMITED'],
     ['broken-1', 'UNREACHABLE', 'UPSTREAM_UNREACHABLE'],
   ])('takes %s: %s', async (apiToken, status, code) => {
-    const standIn = await startOktaStandIn();
+    const standIn = await startFakeOkta();
     onTestFinished(standIn.close);
     const standIns = new Map([['https://example.okta.com', standIn.url]]);
     const diagnosis = await verify('https://example.okta.com', { standIns, apiToken });
@@ -643,7 +643,7 @@ describe('the stand-in', () => {
     ['/api/v1/groups', 'SSWS abc', 404, 'E0000007'],
     ['/', undefined, 404, 'E0000007'],
   ])('answers %s with %s as Okta does', async (path, authorization, status, errorCode) => {
-    const standIn = await startOktaStandIn();
+    const standIn = await startFakeOkta();
     onTestFinished(standIn.close);
     const outbound = createOutbound({ trustedHosts: new Set([new URL(standIn.url).host]) });
     onTestFinished(() => outbound.close());

@@ -1,7 +1,7 @@
 import { createHook } from 'node:async_hooks';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import {
   maxInAll,
   maxPerCaller,
@@ -73,7 +73,7 @@ describe('a client', () => {
       const ends = await Promise.all(fill(slow.hostPort));
       expect(new Set(ends.map(({ reason }) => reason))).toEqual(new Set(['TIMEOUT']));
     }
-    slow.behave(handleAsOkta);
+    slow.behave(handleFakeOkta);
     for (const _ of many(maxPerHost + 1)) {
       expect(await get(slow.origin)).toHaveProperty('status', 404);
       const inside = outbound.get(new URL('https://inside.test'), { headers: {} });
@@ -187,11 +187,11 @@ describe('while an Okta does not answer', () => {
   /** Answers of the upstream that have yet to be given. */
   const held: (() => void)[] = [];
   const release = () => {
-    upstream.behave(handleAsOkta);
+    upstream.behave(handleFakeOkta);
     for (const answer of held.splice(0)) answer();
   };
   const hold = () =>
-    upstream.behave((request, response) => void held.push(() => handleAsOkta(request, response)));
+    upstream.behave((request, response) => void held.push(() => handleFakeOkta(request, response)));
 
   beforeAll(async () => {
     upstream = await startOkta();

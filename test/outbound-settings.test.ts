@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { StartError } from '../src/common/errors.ts';
+import { StartupError } from '../src/common/errors.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
 import { dataFolder } from './testkit/database.ts';
@@ -100,7 +100,7 @@ describe('OUTBOUND_PROXY_RESOLVES', () => {
     [{}, 'OUTBOUND_PROXY_RESOLVES=on needs OUTBOUND_PROXY and ALLOWED_INSTANCE_HOSTS'],
   ])('needs a proxy and a list of hosts, so that with %j the server does not start', (variables, message) => {
     const on = { ...variables, OUTBOUND_PROXY_RESOLVES: 'on' };
-    expect(() => readConfig(on)).toThrow(new StartError(message));
+    expect(() => readConfig(on)).toThrow(new StartupError(message));
   });
 
   test('has a server look nothing up, and heed the list', async () => {

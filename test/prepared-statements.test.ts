@@ -25,7 +25,7 @@ describe.runIf(testDatabaseUrl)('the statements that a connection to PostgreSQL 
     statements.some((statement) => statement.includes(`'${text}'`));
 
   test('are those that come often, and no more than 200, however many there are', async () => {
-    await server.database.forkAcross().transactional(async (em) => {
+    await server.database.asSystem().transactional(async (em) => {
       await ask(em, 'often', 6);
       for (let index = 0; index < 300; index += 1) {
         await ask(em, `seldom-${index}`, 6);
@@ -44,14 +44,14 @@ describe.runIf(testDatabaseUrl)('the statements that a connection to PostgreSQL 
 
   test('give way also in a transaction that has failed, and at the beginning of one', async () => {
     for (let index = 0; index < 230; index += 1) {
-      const failing = server.database.forkAcross().transactional(async (em) => {
+      const failing = server.database.asSystem().transactional(async (em) => {
         await ask(em, `failing-${index}`, 6);
         await em.execute('select 1 / ?::int', [0]);
       });
       await expect(failing).rejects.toThrow('division by zero');
-      await server.database.forkAcross().transactional((em) => ask(em, `failing-${index}`));
+      await server.database.asSystem().transactional((em) => ask(em, `failing-${index}`));
     }
-    const em = server.database.forkAcross();
+    const em = server.database.asSystem();
     expect((await keptBy(em)).length).toBeLessThanOrEqual(most + 2);
   });
 });

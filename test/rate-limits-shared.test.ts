@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { rates } from '../src/rate-limits/defaults.ts';
 import { RateLimit } from '../src/rate-limits/rate-limit.entity.ts';
-import { forgetWindows } from '../src/rate-limits/rate-limits.ts';
+import { purgeExpiredWindows } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
@@ -126,7 +126,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     for (const row of [past, present]) await one.asOwner().insert(RateLimit, row);
     // A server that has just started may be at it, and only one is at a time.
     const left = await until('the past is forgotten', async () => {
-      await forgetWindows(one);
+      await purgeExpiredWindows(one);
       const rows = await one.asOwner().find(RateLimit, { key: { $in: [past.key, present.key] } });
       return rows.length < 2 ? rows : undefined;
     });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { readConfig } from '../src/config/read-config.ts';
-import { nobodyId } from '../src/identity/organisations.ts';
+import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { askGraphQL, askRest, codesOf, type Limited, startLimited } from './testkit/rates.ts';
 import { oktaBody, restClient } from './testkit/rest.ts';
@@ -234,7 +234,7 @@ describe('an address', () => {
       .asOwner()
       .execute(
         "select count(*)::int as count from audit_event where org_id = ? and address = '192.0.2.4'",
-        [nobodyId],
+        [unattributedOrgId],
         'get',
       );
     expect(await told).toEqual({ count: 1 });

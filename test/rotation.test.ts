@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { openOrm } from '../src/database/database.ts';
-import { asOwner, bound, inSession } from '../src/database/driver/session.ts';
+import { inSession, lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
 import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
@@ -41,7 +41,10 @@ const verified = { verifyAppConnection: { appConnection: { verification: { statu
 async function oktaOf(token: () => string): Promise<TestOkta> {
   return startOkta({
     handler: (request, response) =>
-      (request.headers.authorization === `SSWS ${token()}` ? handleAsOkta : tokenRejected)(request, response),
+      (request.headers.authorization === `SSWS ${token()}` ? handleFakeOkta : tokenRejected)(
+        request,
+        response,
+      ),
   });
 }
 
@@ -198,13 +201,13 @@ describe('keys are rotated', () => {
 test('data keys of before are known to have been made under the root key that wrapped them', async () => {
   await using database = await emptyDatabase();
   const orm = await openOrm(database.location, entities, createLog('silent'));
-  await inSession(asOwner, () => orm.migrator.up({ to: '0005-access' }));
-  const em = bound(() => orm.em.fork(), asOwner);
+  await inSession(ownerSession, () => orm.migrator.up({ to: '0005-access' }));
+  const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
   await em.execute(
     `insert into data_key (id, org_id, purpose, wrapped, root_key_id, created_at) values (?, ?, 'SEAL', '', 'k1', now())`,
     [randomUUID(), randomUUID()],
   );
-  await inSession(asOwner, () => orm.migrator.up());
+  await inSession(ownerSession, () => orm.migrator.up());
   expect(await em.execute('select root_key_id, made_under from data_key')).toEqual([
     { root_key_id: 'k1', made_under: 'k1' },
   ]);

@@ -37,7 +37,9 @@ async function make({ client }: TestOrganisation, name: string): Promise<string>
 async function contradictions({ orgId }: TestOrganisation): Promise<string[]> {
   const history = new RowHistory();
   const onEvent = history.add.bind(history);
-  const chain = await verifyChain(() => server.database.fork(orgId), server.vault, orgId, { onEvent });
+  const chain = await verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId, {
+    onEvent,
+  });
   expect(chain).toHaveProperty('events');
   const found: string[] = [];
   for await (const line of history.contradictions(server.database, orgId)) found.push(line);

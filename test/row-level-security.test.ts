@@ -27,7 +27,11 @@ afterAll(() => server.close());
 const ofNobody = ['rate_limit'];
 
 /** The organisations whose rows a statement of this organisation's sees in a table. */
-async function seen(table: string, orgId: string, as = server.database.fork(orgId)): Promise<unknown[]> {
+async function seen(
+  table: string,
+  orgId: string,
+  as = server.database.forOrganisation(orgId),
+): Promise<unknown[]> {
   const column = table === 'organisation' ? 'id' : 'org_id';
   const rows = await as.execute<{ org: string }[]>(`select distinct ${column} as org from "${table}"`);
   return rows.map(({ org }) => org).sort();
@@ -56,7 +60,7 @@ describe('PostgreSQL itself keeps organisations apart', () => {
   });
 
   test('also when something is written', async () => {
-    const em = () => server.database.fork(mine.orgId);
+    const em = () => server.database.forOrganisation(mine.orgId);
     const before = await server.asOwner().execute('select id, name from project order by id');
     const foreign = { id: randomUUID(), orgId: theirs.orgId, name: 'Planted', createdAt: new Date() };
     await expect(em().insert(Project, foreign)).rejects.toThrow(/row-level security/);
@@ -71,7 +75,7 @@ describe('PostgreSQL itself keeps organisations apart', () => {
   });
 
   test('and lets requests do with each table no more than they need', async () => {
-    const em = () => server.database.fork(mine.orgId);
+    const em = () => server.database.forOrganisation(mine.orgId);
     for (const statement of [
       'delete from organisation',
       'update organisation set name = name',
@@ -102,7 +106,7 @@ describe('PostgreSQL itself keeps organisations apart', () => {
       { name: 'app_connections_system', is_mighty: false, is_owner: false },
       { name: 'app_connections_tenant', is_mighty: false, is_owner: false },
     ]);
-    const [now] = await server.database.fork(mine.orgId).execute('select current_user as name');
+    const [now] = await server.database.forOrganisation(mine.orgId).execute('select current_user as name');
     expect(now).toEqual({ name: 'app_connections_tenant' });
   });
 });
@@ -117,7 +121,7 @@ describe('connections to the database, which many organisations share,', () => {
 
   test('are so too after transactions that failed, in their midst and at their end', async () => {
     for (let round = 0; round < 20; round += 1) {
-      const work = server.database.fork(mine.orgId).transactional(async (em) => {
+      const work = server.database.forOrganisation(mine.orgId).transactional(async (em) => {
         expect(await seen('project', mine.orgId, em)).toEqual([mine.orgId]);
         await em.execute(round % 2 ? 'select 1/0' : "do $$ begin raise 'no' using errcode = '40001'; end $$");
       });
@@ -153,7 +157,9 @@ describe.runIf(testDatabaseUrl)('for a user of PostgreSQL that is no superuser',
     expect(await one.client.request(byIdQuery, { id })).toMatchObject({ appConnection: { id } });
     const [error] = await errorsOf(other.client.request(byIdQuery, { id }));
     expect(error?.extensions.code).toBe('NOT_FOUND');
-    expect(await own.database.fork(other.orgId).execute('select id from app_connection')).toEqual([]);
+    expect(await own.database.forOrganisation(other.orgId).execute('select id from app_connection')).toEqual(
+      [],
+    );
     await own.close();
   });
 

@@ -1,17 +1,17 @@
 import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
-import { generateApiKey, hashOf } from '../src/auth/api-keys.ts';
+import { digestApiKey, generateApiKey } from '../src/auth/api-keys.ts';
 import { entities } from '../src/bootstrap/entities.ts';
-import { StartError } from '../src/common/errors.ts';
+import { StartupError } from '../src/common/errors.ts';
 import { createLog } from '../src/common/log.ts';
 import { openDatabase, openOrm } from '../src/database/database.ts';
-import { asOwner, bound, inSession } from '../src/database/driver/session.ts';
+import { inSession, lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
 import { sealJwe } from '../src/encryption/jwe.ts';
 import { LocalRootKey } from '../src/encryption/local-root-key.ts';
 import { scopes } from '../src/identity/caller.ts';
-import { nobodyId } from '../src/identity/organisations.ts';
+import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { verifyRows } from '../src/integrity/authenticated-rows.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
@@ -30,8 +30,8 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
   const [orgId, projectId, connectionId, apiKeyId] = Array.from({ length: 4 }, () => randomUUID());
   const key = generateApiKey();
   const orm = await openOrm(location, entities, log);
-  await inSession(asOwner, () => orm.migrator.up({ to: '0009-unlogged-rates' }));
-  const em = bound(() => orm.em.fork(), asOwner);
+  await inSession(ownerSession, () => orm.migrator.up({ to: '0009-unlogged-rates' }));
+  const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
   await em.execute(`insert into organisation values (?, 'Old', now())`, [orgId]);
   await em.execute(`insert into project (id, org_id, name, created_at) values (?, ?, 'Old', now())`, [
     projectId,
@@ -39,7 +39,7 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
   ]);
   await em.execute(
     `insert into api_key (id, org_id, name, hash, scopes, created_at) values (?, ?, 'Old', ?, ?::text[], now())`,
-    [apiKeyId, orgId, hashOf(key), `{${scopes.join(',')}}`],
+    [apiKeyId, orgId, digestApiKey(key), `{${scopes.join(',')}}`],
   );
   const [rootKeyId = '', rootKeyText = ''] = rootKeys.split(':');
   // As that version wrapped: without saying that rows carry MACs.
@@ -120,7 +120,7 @@ test('rows of a version without MACs are signed as they are, once, however often
     { name: 'Made', created_by: `key:${old.apiKeyId}` },
     { name: 'Old', created_by: null },
   ]);
-  const told = { orgId: nobodyId, action: 'AUTHENTICATE_ROWS' } as const;
+  const told = { orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS' } as const;
   expect(await first.asOwner().count(AuditEvent, told)).toBe(1);
   await first.close();
 
@@ -143,7 +143,7 @@ test('rows of a version without MACs are signed as they are, once, however often
   expect(error?.extensions.code).toBe('UNAUTHENTICATED');
   await second.close();
   const third = startTestServer({ location, rootKeys });
-  await expect(third).rejects.toThrow(StartError);
+  await expect(third).rejects.toThrow(StartupError);
   await expect(third).rejects.toThrow('the MACs of api_key were taken away');
 });
 
@@ -163,8 +163,8 @@ test('a database whose integrity key is gone is not opened with another one', as
 const tables = ['api_key', 'app_connection', 'audit_head', 'data_key', 'idempotent_request', 'project'];
 const asBefore = [
   'set session_replication_role = replica',
-  `delete from audit_event where org_id = '${nobodyId}'`,
-  `delete from audit_head where org_id = '${nobodyId}'`,
+  `delete from audit_event where org_id = '${unattributedOrgId}'`,
+  `delete from audit_head where org_id = '${unattributedOrgId}'`,
   ...tables.flatMap((table) => [
     `alter table ${table} alter column mac drop not null`,
     `update ${table} set mac = null`,
@@ -174,7 +174,7 @@ const asBefore = [
     from api_key limit 1`,
 ];
 const integrityGone = `delete from data_key where purpose = 'INTEGRITY'`;
-const systemGone = `delete from data_key where org_id = '${nobodyId}'`;
+const systemGone = `delete from data_key where org_id = '${unattributedOrgId}'`;
 const markersGone = `update data_key set wrapped = replace(wrapped, 'mac:', '')`;
 
 test.each([

@@ -7,7 +7,7 @@ import { Secret } from '../src/common/secret.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
 import { rowMacsMarker } from '../src/encryption/keyring.ts';
-import { type SealBinding, SealBroken, type Sealed, type Vault } from '../src/encryption/vault.ts';
+import { DecryptionError, type EncryptionContext, type Sealed, type Vault } from '../src/encryption/vault.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
@@ -43,7 +43,7 @@ async function make(
 }
 
 /** A row as the database has it: what it says of itself, and what it holds. */
-async function rowOf(id: string): Promise<{ binding: SealBinding; sealed: Sealed }> {
+async function rowOf(id: string): Promise<{ binding: EncryptionContext; sealed: Sealed }> {
   const row = await server
     .asOwner()
     .findOneOrFail(AppConnection, { id }, { populate: ['sealedCredentials'] });
@@ -65,7 +65,11 @@ async function openRow(id: string, vault: Vault = server.vault): Promise<Record<
   return open(vault, binding, sealed);
 }
 
-async function open(vault: Vault, binding: SealBinding, sealed: Sealed): Promise<Record<string, string>> {
+async function open(
+  vault: Vault,
+  binding: EncryptionContext,
+  sealed: Sealed,
+): Promise<Record<string, string>> {
   const opened = await vault.open(server.asOwner(), binding, sealed);
   return Object.fromEntries(Object.entries(opened).map(([name, secret]) => [name, secret.reveal()]));
 }
@@ -81,17 +85,17 @@ async function expectRowRefusal(id: string, token: string, vault: Vault = server
 /** Asserts that what is sealed does not open, and that the log says why, and nothing of it or of its token. */
 async function expectRefusal(
   vault: Vault,
-  binding: SealBinding,
+  binding: EncryptionContext,
   sealed: Sealed,
   token: string,
 ): Promise<string> {
   const before = server.logs().length;
-  await expect(open(vault, binding, sealed)).rejects.toThrow(SealBroken);
+  await expect(open(vault, binding, sealed)).rejects.toThrow(DecryptionError);
   const logged = server.logs().slice(before);
   const [line = '{}'] = logged.split('\n').filter((text) => text.includes('sealed credentials do not open'));
   const { orgId, connectionId } = binding;
   expect(JSON.parse(line)).toMatchObject({ level: 'error', orgId, connectionId, reason: expect.any(String) });
-  expect(new Secret(token).isIn(logged)).toBe(false);
+  expect(new Secret(token).appearsIn(logged)).toBe(false);
   for (const piece of sealed.text.split('.').filter(Boolean)) expect(logged).not.toContain(piece);
   return String(JSON.parse(line).reason);
 }
@@ -138,8 +142,8 @@ describe('sealed credentials', () => {
       host: 'example.okta.com',
     });
     const decoded = parts.map((part) => Buffer.from(part, 'base64url').toString('latin1')).join('\n');
-    expect(new Secret(made.token).isIn(sealed.text)).toBe(false);
-    expect(new Secret(made.token).isIn(decoded)).toBe(false);
+    expect(new Secret(made.token).appearsIn(sealed.text)).toBe(false);
+    expect(new Secret(made.token).appearsIn(decoded)).toBe(false);
     expect(await openRow(made.id)).toEqual({ apiToken: made.token });
   });
 
@@ -159,7 +163,9 @@ describe('sealed credentials', () => {
       fc.asyncProperty(fc.nat(text.length - 1), fc.nat(6), async (position, bit) => {
         const flipped = String.fromCharCode(text.charCodeAt(position) ^ (1 << bit));
         const changed = text.slice(0, position) + flipped + text.slice(position + 1);
-        await expect(open(server.vault, binding, { ...sealed, text: changed })).rejects.toThrow(SealBroken);
+        await expect(open(server.vault, binding, { ...sealed, text: changed })).rejects.toThrow(
+          DecryptionError,
+        );
       }),
       { numRuns: 400 * times },
     );
@@ -181,7 +187,7 @@ describe('sealed credentials', () => {
     const same = changed.filter((text) => `${decode(text)}` === `${decode(sealed.text)}`);
     expect(same.length).toBeGreaterThanOrEqual(15);
     for (const text of changed) {
-      await expect(open(server.vault, binding, { ...sealed, text })).rejects.toThrow(SealBroken);
+      await expect(open(server.vault, binding, { ...sealed, text })).rejects.toThrow(DecryptionError);
     }
   });
 });
@@ -270,7 +276,7 @@ describe('a wrapped data key', () => {
     };
     const token = new Secret('a-good-token');
     const sealing = server.restartedVault().seal(server.asOwner(), binding, { apiToken: token });
-    await expect(sealing).rejects.toThrow(SealBroken);
+    await expect(sealing).rejects.toThrow(DecryptionError);
   });
 
   test('serves no other purpose than its own', async () => {

@@ -4,7 +4,7 @@ import { type GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
-import { nobodyId } from '../src/identity/organisations.ts';
+import { unattributedOrgId } from '../src/identity/organisations.ts';
 import {
   checkChain,
   createKey,
@@ -183,7 +183,7 @@ describe('a refused sign-in', () => {
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
     const expired = await newKey(['connections:read'], { expiresAt: new Date(Date.now() - 1) });
-    const strangers = (await signInsOf(server, nobodyId)).length;
+    const strangers = (await signInsOf(server, unattributedOrgId)).length;
     await tryHard(key);
     await tryHard(expired);
     await tryHard(key);
@@ -193,7 +193,7 @@ describe('a refused sign-in', () => {
       [apiKey.id, 'UNAUTHENTICATED', null, '127.0.0.1'],
       [expiredId, 'UNAUTHENTICATED', null, '127.0.0.1'],
     ]);
-    expect(await signInsOf(server, nobodyId)).toHaveLength(strangers);
+    expect(await signInsOf(server, unattributedOrgId)).toHaveLength(strangers);
   });
 
   test('with a key that was good once has one event a window with the number of the others', async () => {
@@ -274,11 +274,11 @@ describe('a refused sign-in', () => {
     // No credential at all is no failure: that is how browsers and probes come.
     expect(await statusFrom('127.0.0.4', own.url)).toBe(401);
     expect((await eventsOf(client)).filter(({ action }) => action === 'SIGN_IN')).toEqual([]);
-    const first = await signInsOf(own, nobodyId);
+    const first = await signInsOf(own, unattributedOrgId);
     expect(first.map(({ address }) => address)).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3']);
     expect(first.every(({ keyId, subject }) => keyId === null && subject === null)).toBe(true);
     // The first event tells of the server.
-    expect(await checkChain(own, nobodyId)).toEqual({ events: 4 });
+    expect(await checkChain(own, unattributedOrgId)).toEqual({ events: 4 });
     await own.close();
 
     const admin = (...args: string[]) =>
@@ -294,7 +294,7 @@ describe('a refused sign-in', () => {
       first.toReversed().map(({ at }) => at.toISOString()),
     );
     expect((await admin('organisations')).stdout).toBe(`${orgId}  Test organisation\n`);
-    expect(await admin('create-key', '--org', nobodyId)).toMatchObject({
+    expect(await admin('create-key', '--org', unattributedOrgId)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('There is no such organisation.'),
     });
@@ -310,7 +310,7 @@ describe('a refused sign-in', () => {
       Array.from({ length: 130 }, (_, i) => statusFrom(`127.0.1.${i + 1}`, own.url, stranger)),
     );
     expect(new Set(statuses)).toEqual(new Set([401]));
-    expect(await signInsOf(own, nobodyId)).toHaveLength(100);
+    expect(await signInsOf(own, unattributedOrgId)).toHaveLength(100);
     // Whoever is known is told of all the same.
     await errorsOf(viewerOf(own.clientFor(key)));
     expect(await signInsOf(own, orgId)).toHaveLength(1);
@@ -323,7 +323,10 @@ describe('a refused sign-in', () => {
     await Promise.all(
       Array.from({ length: 130 }, (_, i) => statusFrom(`127.0.1.${i + 1}`, own.url, stranger)),
     );
-    await until('all are told of', async () => total(await signInsOf(own, nobodyId)) === 130 || undefined);
+    await until(
+      'all are told of',
+      async () => total(await signInsOf(own, unattributedOrgId)) === 130 || undefined,
+    );
     await own.close();
   });
 });

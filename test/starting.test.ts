@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { handleAsOkta } from '../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
 import {
@@ -507,7 +507,7 @@ onEmbedded('a server that is told to stop', () => {
       handler: async (request, response) => {
         arrived.resolve();
         await released.promise;
-        handleAsOkta(request, response);
+        handleFakeOkta(request, response);
       },
     });
     await using server = spawnServer({ DATA_DIR: folder.path, TRUSTED_INSTANCE_HOSTS: slow.hostPort });

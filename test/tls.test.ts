@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { connect, type SecureVersion, TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { StartError } from '../src/common/errors.ts';
+import { StartupError } from '../src/common/errors.ts';
 import { createLog } from '../src/common/log.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { createTlsServer, type TlsFiles } from '../src/http/tls.ts';
@@ -332,7 +332,7 @@ describe('starting with TLS', () => {
   ])('is refused when %s, without a word of what is in the files', async (_, filesIn, message) => {
     using folder = temporaryFolder();
     const serve = () => createTlsServer(filesIn(folder.path), {}, createLog('silent'), () => {});
-    expect(serve).toThrow(StartError);
+    expect(serve).toThrow(StartupError);
     expect(serve).toThrow(message);
     expect(serve).not.toThrow(/BEGIN|[A-Za-z0-9+/]{40}/);
   });

@@ -1,11 +1,11 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { encodePlace } from '../src/audit/event-cursor.ts';
+import { encodeEventCursor } from '../src/audit/event-cursor.ts';
 import { Refusals } from '../src/audit/refusal-counter.ts';
-import { Problem } from '../src/common/errors.ts';
+import { AppError } from '../src/common/errors.ts';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
 import { createLog } from '../src/common/log.ts';
-import { watchConnections } from '../src/connections/operations/subscribe.ts';
+import { subscribeToConnections } from '../src/connections/operations/subscribe.ts';
 import { Caller, scopes } from '../src/identity/caller.ts';
 import { createOutbound } from '../src/outbound/outbound.ts';
 import { unlimited } from '../src/rate-limits/rate-limits.ts';
@@ -155,7 +155,7 @@ describe('watching connections', () => {
     for (const name of ['one', 'two', 'three']) await make(organisation, name);
     const { database, vault } = server;
     let isRevoked = false;
-    const changes = await watchConnections(
+    const changes = await subscribeToConnections(
       {
         apps: [],
         database,
@@ -173,9 +173,9 @@ describe('watching connections', () => {
         expiresAt: null,
       }),
       {
-        after: encodePlace('change', 0),
+        after: encodeEventCursor('change', 0),
         assertSignedIn: async () => {
-          if (isRevoked) throw new Problem('UNAUTHENTICATED', 'This API key has been revoked.');
+          if (isRevoked) throw new AppError('UNAUTHENTICATED', 'This API key has been revoked.');
         },
       },
     );

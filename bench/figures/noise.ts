@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Pool } from 'undici';
-import { encodePlace } from '../../src/audit/event-cursor.ts';
+import { encodeEventCursor } from '../../src/audit/event-cursor.ts';
 import { generateApiKey } from '../../src/auth/api-keys.ts';
 
 /** What a thread of noise is given. */
@@ -48,7 +48,7 @@ const kinds = {
     expected: 'FORBIDDEN',
   }),
   'subscriptions from the beginning': () => ({
-    query: `subscription { appConnectionChanged(after: "${encodePlace('change', 0)}") { eventId appConnection { id name } } }`,
+    query: `subscription { appConnectionChanged(after: "${encodeEventCursor('change', 0)}") { eventId appConnection { id name } } }`,
     expected: 'eventId',
   }),
   'hanging hosts': ({ silentHost }) => ({

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { Pool } from 'undici';
-import { grantApiKey, makeOrganisation } from '../../src/administration/organisations.ts';
+import { createOrganisation, grantApiKey } from '../../src/administration/organisations.ts';
 import { appendEvents } from '../../src/audit/hash-chain.ts';
 import { generateApiKey } from '../../src/auth/api-keys.ts';
 import { openStores } from '../../src/bootstrap/stores.ts';
@@ -105,14 +105,14 @@ async function prepareOrganisations(ground: Ground, environment: Record<string, 
       fields: [...event.fields],
       connectionId: ground.ids[index % ground.ids.length] ?? null,
     }));
-    await database.fork(orgId).transactional((em) => appendEvents(em, parts, orgId, together));
+    await database.forOrganisation(orgId).transactional((em) => appendEvents(em, parts, orgId, together));
   }
   const quietKey = generateApiKey();
-  const readOnly = await database.forkAcross().transactional(async (em) => {
-    await makeOrganisation(em, parts, { name: 'Quiet', projectName: 'First', administratorKey: quietKey });
+  const readOnly = await database.asSystem().transactional(async (em) => {
+    await createOrganisation(em, parts, { name: 'Quiet', projectName: 'First', administratorKey: quietKey });
     return grantApiKey(em, parts, { orgId, name: 'Read only', scopes: ['connections:read'] });
   });
-  await database.forkAcross().execute('analyze');
+  await database.asSystem().execute('analyze');
   await close();
   return { quietKey: quietKey.reveal(), readOnlyKey: readOnly.key.reveal() };
 }

@@ -1,38 +1,38 @@
 import { type EntityManager, type FilterQuery, LockMode, raw } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import { appendEvent } from '../audit/hash-chain.ts';
-import { auditForbidden, auditRefusals } from '../audit/record-refusals.ts';
-import { addApiKey, assertGood, generateApiKey } from '../auth/api-keys.ts';
-import { type Issue, Problem } from '../common/errors.ts';
+import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
+import { addApiKey, assertActive, generateApiKey } from '../auth/api-keys.ts';
+import { AppError, type Issue } from '../common/errors.ts';
 import {
-  cursorRule,
+  cursorSchema,
   decodeCursor,
   type Order,
   type Page,
   type PageOptions,
-  pageOf,
+  toPage,
 } from '../common/pagination.ts';
 import type { Secret } from '../common/secret.ts';
-import { moment } from '../connections/input-schemas.ts';
+import { dateTime } from '../connections/input-schemas.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Project } from '../identity/organisation.entity.ts';
-import type { AdministrationParts } from './deps.ts';
+import type { AdministrationDeps } from './deps.ts';
 import type { CreateApiKey } from './input-schemas.ts';
 import { hideCreators, keysVisibleTo } from './visible-api-keys.ts';
 
 const newestFirst: Order<ApiKey, Date> = {
   list: 'apiKeys',
   placeOf: ({ createdAt }) => createdAt,
-  place: z.iso.datetime().pipe(z.coerce.date()).pipe(moment),
+  place: z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime),
 };
 
 /** The rule of a cursor of such a list. */
-export const apiKeyCursor = cursorRule(newestFirst);
+export const apiKeyCursor = cursorSchema(newestFirst);
 
 /** A key that was made just now, and what is never to be had again. */
-export interface MadeApiKey {
+export interface CreatedApiKey {
   apiKey: ApiKey;
   key: Secret;
 }
@@ -45,25 +45,25 @@ export interface MadeApiKey {
  *   `RATE_LIMITED`
  */
 export async function createApiKey(
-  parts: AdministrationParts,
+  parts: AdministrationDeps,
   caller: Caller,
   input: CreateApiKey,
-): Promise<MadeApiKey> {
+): Promise<CreatedApiKey> {
   const attempt = { action: 'CREATE_API_KEY', targetName: input.name } as const;
-  return auditRefusals(parts, caller, attempt, async () => {
-    caller.assertMay('access:admin');
-    assertHeld(caller, input);
+  return withRefusalAudit(parts, caller, attempt, async () => {
+    caller.requireScope('access:admin');
+    assertCanGrant(caller, input);
     await parts.limits.ofChange(caller);
     const { orgId } = caller;
-    return parts.database.fork(orgId).transactional(async (em) => {
-      await assertStillGood(em, await parts.vault.rowMacs(em), caller);
+    return parts.database.forOrganisation(orgId).transactional(async (em) => {
+      await assertGrantorActive(em, await parts.vault.rowMacs(em), caller);
       await assertProjects(em, orgId, input.projectIds ?? []);
       const key = generateApiKey();
       const apiKey = addApiKey(em, { ...input, orgId, key, createdBy: caller.id });
       await em.flush();
       await appendEvent(em, parts, {
         ...{ ...caller.actor, ...attempt, apiKeyId: apiKey.id, outcome: 'OK' },
-        fields: fieldsOf(apiKey),
+        fields: auditedFields(apiKey),
       });
       return { apiKey, key };
     });
@@ -77,35 +77,35 @@ export async function createApiKey(
  * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
 export async function listApiKeys(
-  parts: AdministrationParts,
+  parts: AdministrationDeps,
   caller: Caller,
   { first, after, includeRevoked }: PageOptions & { includeRevoked: boolean },
 ): Promise<Page<ApiKey>> {
-  return auditForbidden(parts, caller, { action: 'READ_API_KEYS' }, async () => {
-    caller.assertMay('access:admin');
-    const found = await parts.database.fork(caller.orgId).find(
+  return withForbiddenAudit(parts, caller, { action: 'READ_API_KEYS' }, async () => {
+    caller.requireScope('access:admin');
+    const found = await parts.database.forOrganisation(caller.orgId).find(
       ApiKey,
       {
         $and: [
           keysVisibleTo(caller),
           includeRevoked ? {} : { revokedAt: null },
-          after == null ? {} : beyond(after),
+          after == null ? {} : afterCursor(after),
         ],
       },
       { orderBy: { createdAt: 'desc', id: 'desc' }, limit: first + 1 },
     );
     await hideCreators(parts, caller, found);
-    return pageOf(newestFirst, found, first);
+    return toPage(newestFirst, found, first);
   });
 }
 
-function beyond(cursor: string): FilterQuery<ApiKey> {
+function afterCursor(cursor: string): FilterQuery<ApiKey> {
   const { id, place } = decodeCursor(newestFirst, cursor);
   return { [raw('("created_at", "id") < (?, ?)', [place, id])]: [] };
 }
 
 /** Nobody can grant what they do not hold. */
-function assertHeld(caller: Caller, { scopes: granted, projectIds, expiresAt }: CreateApiKey): void {
+function assertCanGrant(caller: Caller, { scopes: granted, projectIds, expiresAt }: CreateApiKey): void {
   const issues: Issue[] = granted.flatMap((scope, index) =>
     caller.scopes.has(scope)
       ? []
@@ -127,14 +127,14 @@ function assertHeld(caller: Caller, { scopes: granted, projectIds, expiresAt }: 
   }
   if (issues.length === 0) return;
   const messages = new Set(issues.map(({ message }) => message));
-  throw new Problem('FORBIDDEN', [...messages].join(' '), {
+  throw new AppError('FORBIDDEN', [...messages].join(' '), {
     issues,
     remedy: 'Grant no more than you hold, or let somebody do it who holds more.',
   });
 }
 
 /** Whoever was revoked a moment ago may still be believed, but is to leave no key behind and to take none along. */
-export async function assertStillGood(
+export async function assertGrantorActive(
   em: EntityManager,
   macs: RowMacs,
   { orgId, keyId }: Caller,
@@ -143,7 +143,7 @@ export async function assertStillGood(
   const lockMode = LockMode.PESSIMISTIC_READ;
   const apiKey = await em.findOneOrFail(ApiKey, { id: keyId, orgId }, { lockMode });
   macs.verify(em, ApiKey, apiKey);
-  assertGood(apiKey);
+  assertActive(apiKey);
 }
 
 async function assertProjects(em: EntityManager, orgId: string, ids: readonly string[]): Promise<void> {
@@ -155,11 +155,11 @@ async function assertProjects(em: EntityManager, orgId: string, ids: readonly st
     known.has(id) ? [] : [{ path: ['input', 'projectIds', index], message }],
   );
   if (issues.length > 0)
-    throw new Problem('NOT_FOUND', message, { issues, remedy: 'Check the project ids.' });
+    throw new AppError('NOT_FOUND', message, { issues, remedy: 'Check the project ids.' });
 }
 
 /** The names of what was given; of the scopes, which. */
-function fieldsOf({ scopes: granted, projectIds, expiresAt }: ApiKey): string[] {
+function auditedFields({ scopes: granted, projectIds, expiresAt }: ApiKey): string[] {
   return [
     'name',
     ...granted.map((scope) => `scopes.${scope}`),

@@ -1,9 +1,9 @@
-import type { RefusalParts } from '../audit/record-refusals.ts';
+import type { RefusalAuditDeps } from '../audit/record-refusals.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 
 /** What managing access takes. */
-export interface AdministrationParts extends RefusalParts {
+export interface AdministrationDeps extends RefusalAuditDeps {
   authenticator: Authenticator;
   limits: RateLimits;
 }

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { boundedText } from '../common/text.ts';
-import { moment } from '../connections/input-schemas.ts';
+import { dateTime } from '../connections/input-schemas.ts';
 import { scopes } from '../identity/caller.ts';
 
 const maxNameLength = 64;
 const maxProjects = 100;
 
 /** What people call an organisation, a project or an API key; names that look the same because of accents are the same. */
-export const givenName = boundedText(1_024, {
+export const displayName = boundedText(1_024, {
   tooLong: `A name has at most ${maxNameLength} characters; this text is far longer.`,
 })
   .trim()
@@ -19,11 +19,11 @@ export const givenName = boundedText(1_024, {
   });
 
 /** A project to be made. */
-export const createProjectRule = z.object({ name: givenName });
+export const createProjectSchema = z.object({ name: displayName });
 
 /** An API key to be made. */
-export const createApiKeyRule = z.object({
-  name: givenName,
+export const createApiKeySchema = z.object({
+  name: displayName,
   scopes: z
     .array(z.enum(scopes))
     .min(1, { error: 'An API key needs at least one scope.' })
@@ -33,10 +33,10 @@ export const createApiKeyRule = z.object({
     .min(1, { error: 'Name at least one project, or leave this out for all of the organisation.' })
     .max(maxProjects, { error: `An API key is limited to at most ${maxProjects} projects.` })
     .nullish(),
-  expiresAt: moment
+  expiresAt: dateTime
     .refine((time) => time > new Date(), { error: 'This is over already; give a time to come.' })
     .nullish(),
 });
 
 /** An API key to be made, checked. */
-export type CreateApiKey = z.output<typeof createApiKeyRule>;
+export type CreateApiKey = z.output<typeof createApiKeySchema>;

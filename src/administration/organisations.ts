@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { AuditHead } from '../audit/audit-event.entity.ts';
-import { type AuditParts, appendEvent } from '../audit/hash-chain.ts';
+import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { addApiKey, generateApiKey } from '../auth/api-keys.ts';
-import { Problem } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 import type { Vault } from '../encryption/vault.ts';
 import type { ApiKey } from '../identity/api-key.entity.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
-import { type NewOrganisation, nobodyId } from '../identity/organisations.ts';
-import type { MadeApiKey } from './api-keys.ts';
+import { type NewOrganisation, unattributedOrgId } from '../identity/organisations.ts';
+import type { CreatedApiKey } from './api-keys.ts';
 
 /** Adds an organisation with its data keys, a first project and an administrator's API key; the caller flushes. */
 export async function addOrganisation(
@@ -32,9 +32,9 @@ export async function addOrganisation(
 export const operator = { keyId: null, subject: null };
 
 /** Makes an organisation with its first project and its first API key, in the transaction of `em`. */
-export async function makeOrganisation(
+export async function createOrganisation(
   em: EntityManager,
-  parts: AuditParts,
+  parts: AuditDeps,
   organisation: NewOrganisation,
 ): Promise<{ orgId: string; projectId: string; apiKey: ApiKey }> {
   const made = await addOrganisation(em, parts.vault, organisation);
@@ -56,12 +56,13 @@ export async function makeOrganisation(
  */
 export async function grantApiKey(
   em: EntityManager,
-  parts: AuditParts,
+  parts: AuditDeps,
   grant: { orgId: string; name: string; scopes: readonly Scope[] },
-): Promise<MadeApiKey> {
-  const isThere = grant.orgId !== nobodyId && (await em.count(Organisation, { id: grant.orgId })) > 0;
+): Promise<CreatedApiKey> {
+  const isThere =
+    grant.orgId !== unattributedOrgId && (await em.count(Organisation, { id: grant.orgId })) > 0;
   if (!isThere) {
-    throw new Problem('NOT_FOUND', 'There is no such organisation.', {
+    throw new AppError('NOT_FOUND', 'There is no such organisation.', {
       remedy: '"npm run admin -- organisations" lists those that there are.',
     });
   }
@@ -77,9 +78,9 @@ export async function grantApiKey(
 }
 
 /** Adds the organisation of strangers, if it is not there; the caller flushes. */
-export async function addNobody(em: EntityManager, vault: Vault): Promise<void> {
-  if ((await em.count(Organisation, { id: nobodyId })) > 0) return;
-  em.create(Organisation, { id: nobodyId, name: 'Nobody', createdAt: new Date() });
-  em.create(AuditHead, { orgId: nobodyId, seq: 0, hash: '' });
-  await vault.addDataKeys(em, nobodyId);
+export async function ensureUnattributedOrg(em: EntityManager, vault: Vault): Promise<void> {
+  if ((await em.count(Organisation, { id: unattributedOrgId })) > 0) return;
+  em.create(Organisation, { id: unattributedOrgId, name: 'Nobody', createdAt: new Date() });
+  em.create(AuditHead, { orgId: unattributedOrgId, seq: 0, hash: '' });
+  await vault.addDataKeys(em, unattributedOrgId);
 }

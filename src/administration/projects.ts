@@ -1,20 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { appendEvent } from '../audit/hash-chain.ts';
-import { auditForbidden, auditRefusals } from '../audit/record-refusals.ts';
-import { Problem } from '../common/errors.ts';
+import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
+import { AppError } from '../common/errors.ts';
 import {
-  cursorRule,
+  cursorSchema,
   decodeCursor,
   type Order,
   type Page,
   type PageOptions,
-  pageOf,
+  toPage,
 } from '../common/pagination.ts';
 import { storableText } from '../common/text.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Project, projectNameIndex } from '../identity/organisation.entity.ts';
-import type { AdministrationParts } from './deps.ts';
+import type { AdministrationDeps } from './deps.ts';
 
 const byName: Order<Project, string> = {
   list: 'projects',
@@ -23,47 +23,47 @@ const byName: Order<Project, string> = {
 };
 
 /** The rule of a cursor of such a list. */
-export const projectCursor = cursorRule(byName);
+export const projectCursor = cursorSchema(byName);
 
 /** @throws Problem `FORBIDDEN`, `NAME_TAKEN`, `RATE_LIMITED` */
 export async function createProject(
-  parts: AdministrationParts,
+  parts: AdministrationDeps,
   caller: Caller,
   { name }: { name: string },
 ): Promise<Project> {
   const attempt = { action: 'CREATE_PROJECT', targetName: name } as const;
-  return auditRefusals(parts, caller, attempt, async () => {
-    caller.assertMay('access:admin');
-    caller.assertUnlimited();
+  return withRefusalAudit(parts, caller, attempt, async () => {
+    caller.requireScope('access:admin');
+    caller.requireAllProjects();
     await parts.limits.ofChange(caller);
     const { orgId } = caller;
-    const work = parts.database.fork(orgId).transactional(async (em) => {
+    const work = parts.database.forOrganisation(orgId).transactional(async (em) => {
       const project = em.create(Project, { id: randomUUID(), orgId, name, createdAt: new Date() });
       await em.flush();
       const event = { ...caller.actor, ...attempt, projectId: project.id, fields: ['name'] };
       await appendEvent(em, parts, { ...event, outcome: 'OK' });
       return project;
     });
-    return keepingNamesApart(['input', 'name'], work);
+    return mapNameConflict(['input', 'name'], work);
   });
 }
 
 /** @throws Problem `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN`, `RATE_LIMITED` */
 export async function renameProject(
-  parts: AdministrationParts,
+  parts: AdministrationDeps,
   caller: Caller,
   { id, name }: { id: string; name: string },
 ): Promise<Project> {
   const attempt = { action: 'RENAME_PROJECT', projectId: id, targetName: name } as const;
-  return auditRefusals(parts, caller, attempt, async () => {
-    caller.assertMay('access:admin');
+  return withRefusalAudit(parts, caller, attempt, async () => {
+    caller.requireScope('access:admin');
     // Names are unique in the organisation, so whether one is free tells the names of projects that are hidden.
-    caller.assertUnlimited();
+    caller.requireAllProjects();
     await parts.limits.ofChange(caller);
-    const work = parts.database.fork(caller.orgId).transactional(async (em) => {
-      const project = await em.findOne(Project, { $and: [{ id }, visibleTo(caller)] });
+    const work = parts.database.forOrganisation(caller.orgId).transactional(async (em) => {
+      const project = await em.findOne(Project, { $and: [{ id }, projectVisibilityFilter(caller)] });
       if (!project) {
-        throw new Problem('NOT_FOUND', 'There is no such project.', {
+        throw new AppError('NOT_FOUND', 'There is no such project.', {
           remedy: 'Check the id; `projects` lists the projects that there are.',
         });
       }
@@ -74,7 +74,7 @@ export async function renameProject(
       await appendEvent(em, parts, { ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
       return project;
     });
-    return keepingNamesApart(['name'], work);
+    return mapNameConflict(['name'], work);
   });
 }
 
@@ -84,31 +84,31 @@ export async function renameProject(
  * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
 export async function listProjects(
-  parts: AdministrationParts,
+  parts: AdministrationDeps,
   caller: Caller,
   { first, after }: PageOptions,
 ): Promise<Page<Project>> {
-  return auditForbidden(parts, caller, { action: 'READ_PROJECTS' }, async () => {
-    caller.assertMay('connections:read', 'access:admin');
+  return withForbiddenAudit(parts, caller, { action: 'READ_PROJECTS' }, async () => {
+    caller.requireScope('connections:read', 'access:admin');
     const cursor = after == null ? undefined : decodeCursor(byName, after);
     const beyond = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.place, cursor.id])]: [] } : {};
     const found = await parts.database
-      .fork(caller.orgId)
+      .forOrganisation(caller.orgId)
       .find(
         Project,
-        { $and: [visibleTo(caller), beyond] },
+        { $and: [projectVisibilityFilter(caller), beyond] },
         { orderBy: { name: 'asc', id: 'asc' }, limit: first + 1 },
       );
-    return pageOf(byName, found, first);
+    return toPage(byName, found, first);
   });
 }
 
 /** The projects of the organisation, or those of them that the caller is limited to. */
-export function visibleTo({ orgId, projectIds }: Caller) {
+export function projectVisibilityFilter({ orgId, projectIds }: Caller) {
   return { orgId, ...(projectIds && { id: { $in: [...projectIds] } }) };
 }
 
-async function keepingNamesApart<T>(path: readonly string[], change: Promise<T>): Promise<T> {
+async function mapNameConflict<T>(path: readonly string[], change: Promise<T>): Promise<T> {
   try {
     return await change;
   } catch (error) {
@@ -116,7 +116,7 @@ async function keepingNamesApart<T>(path: readonly string[], change: Promise<T>)
     if (!(error instanceof UniqueConstraintViolationException) || constraint !== projectNameIndex)
       throw error;
     const message = 'Another project has this name.';
-    throw new Problem('NAME_TAKEN', message, {
+    throw new AppError('NAME_TAKEN', message, {
       issues: [{ path, message }],
       remedy: 'Choose another name.',
     });

@@ -1,11 +1,11 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
-import { appendEvents, tell } from '../audit/hash-chain.ts';
-import { auditRefusals } from '../audit/record-refusals.ts';
-import { Problem } from '../common/errors.ts';
+import { appendEvents, withRequestContext } from '../audit/hash-chain.ts';
+import { withRefusalAudit } from '../audit/record-refusals.ts';
+import { AppError } from '../common/errors.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { type Caller, scopes } from '../identity/caller.ts';
-import { assertStillGood } from './api-keys.ts';
-import type { AdministrationParts } from './deps.ts';
+import { assertGrantorActive } from './api-keys.ts';
+import type { AdministrationDeps } from './deps.ts';
 import { hideCreators, keysVisibleTo } from './visible-api-keys.ts';
 
 /** What a revocation has changed. */
@@ -26,30 +26,30 @@ export interface RevokedApiKeys {
  * @throws MacMismatch when, with `andWhatItMade`, the row of any key was changed in the database; nothing is revoked then
  */
 export async function revokeApiKey(
-  parts: AdministrationParts,
+  parts: AdministrationDeps,
   caller: Caller,
   id: string,
   andWhatItMade = false,
 ): Promise<RevokedApiKeys> {
   const attempt = { action: 'REVOKE_API_KEY', apiKeyId: id } as const;
-  const result = await auditRefusals(parts, caller, attempt, async () => {
-    caller.assertMay('access:admin');
+  const result = await withRefusalAudit(parts, caller, attempt, async () => {
+    caller.requireScope('access:admin');
     await parts.limits.ofChange(caller);
-    return parts.database.fork(caller.orgId).transactional(async (em) => {
+    return parts.database.forOrganisation(caller.orgId).transactional(async (em) => {
       const macs = await parts.vault.rowMacs(em);
       const keys = await lockKeys(em, caller, id, andWhatItMade);
-      await assertStillGood(em, macs, caller);
+      await assertGrantorActive(em, macs, caller);
       const apiKey = await em.findOne(ApiKey, { $and: [{ id }, keysVisibleTo(caller)] });
-      if (!apiKey) throw noSuchKey();
+      if (!apiKey) throw apiKeyNotFound();
       const isAuthentic = (key: ApiKey) => macs.isAuthentic(em, ApiKey, key);
       // Who made a key is known only from an authentic row, and a key that is missed here would live on.
       if (andWhatItMade) for (const key of keys) macs.verify(em, ApiKey, key);
-      const revoked = [apiKey, ...(andWhatItMade ? madeBy(apiKey, keys) : [])].filter(
+      const revoked = [apiKey, ...(andWhatItMade ? descendants(apiKey, keys) : [])].filter(
         ({ revokedAt }) => !revokedAt,
       );
-      const administrators = keys.filter((key) => isLastingAdministrator(key) && isAuthentic(key));
+      const administrators = keys.filter((key) => isNonExpiringAdministrator(key) && isAuthentic(key));
       const isOneOfThem = revoked.some((key) => administrators.includes(key));
-      if (isOneOfThem && administrators.every((key) => revoked.includes(key))) throw lastAdministrator();
+      if (isOneOfThem && administrators.every((key) => revoked.includes(key))) throw lastAdministratorError();
       const revokedAt = new Date();
       for (const key of revoked) {
         macs.verify(em, ApiKey, key);
@@ -57,7 +57,7 @@ export async function revokeApiKey(
       }
       await em.flush();
       const events = revoked.map(({ id: apiKeyId, name: targetName }) =>
-        tell({
+        withRequestContext({
           ...{ ...caller.actor, action: 'REVOKE_API_KEY', apiKeyId, targetName },
           ...{ outcome: 'OK', fields: ['revokedAt'] },
         }),
@@ -104,7 +104,7 @@ async function lockKeys(
  * The keys that a key has made, and that those have made, and so on. A key whose maker has no row counts too: the server
  * deletes no row of a key, so somebody else has, and it may have been the link to this one.
  */
-function madeBy(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
+function descendants(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
   const makers = new Set(keys.map(({ id }) => `key:${id}`));
   const isOrphan = ({ createdBy }: ApiKey) => createdBy?.startsWith('key:') && !makers.has(createdBy);
   const made = new Set([apiKey, ...keys.filter(isOrphan)]);
@@ -116,18 +116,18 @@ function madeBy(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
   return [...made];
 }
 
-function isLastingAdministrator({ revokedAt, expiresAt, projectIds, scopes: granted }: ApiKey): boolean {
+function isNonExpiringAdministrator({ revokedAt, expiresAt, projectIds, scopes: granted }: ApiKey): boolean {
   return !revokedAt && !expiresAt && !projectIds && scopes.every((scope) => granted.includes(scope));
 }
 
-function noSuchKey(): Problem {
-  return new Problem('NOT_FOUND', 'There is no such API key.', {
+function apiKeyNotFound(): AppError {
+  return new AppError('NOT_FOUND', 'There is no such API key.', {
     remedy: 'Check the id; `apiKeys` lists the keys that there are.',
   });
 }
 
-function lastAdministrator(): Problem {
-  return new Problem(
+function lastAdministratorError(): AppError {
+  return new AppError(
     'LAST_ADMINISTRATOR',
     'This is the last API key that can administer the whole organisation without an end.',
     { remedy: 'Make another one with every scope, no projects and no expiry, and revoke this one with it.' },

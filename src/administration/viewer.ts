@@ -1,8 +1,8 @@
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
-import type { AdministrationParts } from './deps.ts';
-import { visibleTo } from './projects.ts';
+import type { AdministrationDeps } from './deps.ts';
+import { projectVisibilityFilter } from './projects.ts';
 import { hideCreators } from './visible-api-keys.ts';
 
 /** Who asks, as they may know it. */
@@ -16,12 +16,13 @@ export interface Viewer {
 }
 
 /** What a caller may know of itself; it needs no scope. */
-export async function getViewer({ database }: AdministrationParts, caller: Caller): Promise<Viewer> {
+export async function getViewer({ database }: AdministrationDeps, caller: Caller): Promise<Viewer> {
   const { orgId, keyId, projectIds } = caller;
-  const em = database.fork(orgId);
+  const em = database.forOrganisation(orgId);
   const organisation = await em.findOneOrFail(Organisation, { id: orgId });
   const apiKey = keyId === null ? null : await em.findOneOrFail(ApiKey, { id: keyId, orgId });
-  const projects = projectIds && (await em.find(Project, visibleTo(caller), { orderBy: { name: 'asc' } }));
+  const projects =
+    projectIds && (await em.find(Project, projectVisibilityFilter(caller), { orderBy: { name: 'asc' } }));
   if (apiKey) await hideCreators({ database }, caller, [apiKey]);
   return { caller, organisation, apiKey, projects };
 }

@@ -21,7 +21,7 @@ export async function hideCreators(
   const creators = new Set(keys.flatMap(({ createdBy }) => creatorId(createdBy) ?? []));
   if (creators.size === 0) return;
   const isVisible = { $and: [keysVisibleTo(caller), { id: { $in: [...creators] } }] };
-  const found = await database.fork(caller.orgId).find(ApiKey, isVisible, { fields: ['id'] });
+  const found = await database.forOrganisation(caller.orgId).find(ApiKey, isVisible, { fields: ['id'] });
   const visible = new Set([caller.keyId, ...found.map(({ id }) => id)]);
   for (const key of keys) {
     const id = creatorId(key.createdBy);

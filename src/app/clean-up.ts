@@ -1,7 +1,7 @@
-import { describeError, type Logger } from '../common/log.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 import { type PurgeDependencies, purgeExpired } from '../connections/operations/purge.ts';
-import { forgetRequests } from '../connections/persistence/idempotency.ts';
-import { forgetWindows } from '../rate-limits/rate-limits.ts';
+import { purgeIdempotentRequests } from '../connections/persistence/idempotency.ts';
+import { purgeExpiredWindows } from '../rate-limits/rate-limits.ts';
 
 const intervalMs = 3_600_000;
 
@@ -20,8 +20,8 @@ export function startCleanUp(dependencies: PurgeDependencies & { log: Logger }):
   const { signal } = stopping;
   const tasks = [
     ['deleted connections', purgeExpired],
-    ['idempotency keys', forgetRequests],
-    ['windows of rate limits', forgetWindows],
+    ['idempotency keys', purgeIdempotentRequests],
+    ['windows of rate limits', purgeExpiredWindows],
   ] as const;
   const cleanUp = async () => {
     for (const [what, task] of tasks) {
@@ -30,7 +30,7 @@ export function startCleanUp(dependencies: PurgeDependencies & { log: Logger }):
         await task(dependencies, signal);
       } catch (error) {
         if (signal.aborted) return;
-        dependencies.log.error({ what, error: describeError(error) }, 'expired rows could not be removed');
+        dependencies.log.error({ what, error: safeErrorFields(error) }, 'expired rows could not be removed');
       }
     }
   };

@@ -1,24 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createYoga } from 'graphql-yoga';
-import type { AdministrationParts } from '../administration/deps.ts';
+import type { AdministrationDeps } from '../administration/deps.ts';
 import type { Logger } from '../common/log.ts';
-import type { ConnectionParts } from '../connections/deps.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Context } from '../graphql/context.ts';
 import { DocumentCache, useCachedDocuments, useDocumentCaching } from '../graphql/document-cache.ts';
-import { armor, useFrugalDocuments } from '../graphql/document-limits.ts';
-import { createErrorShaper } from '../graphql/error-masking.ts';
-import { createShortRoad } from '../graphql/fast-path.ts';
+import { armor, useDocumentLimits } from '../graphql/document-limits.ts';
+import { createErrorMasker } from '../graphql/error-masking.ts';
+import { createFastPath } from '../graphql/fast-path.ts';
 import { useGraphiQL } from '../graphql/graphiql.ts';
 import { usePersistedQueries } from '../graphql/persisted-queries.ts';
-import { useBoundedSubscriptions, useEventStreams, useShapedErrors } from '../graphql/plugins.ts';
-import { type AdmissionOptions, createAdmission, useAdmission } from '../graphql/request-guard.ts';
-import { type Received, useStrictRequests } from '../graphql/strict-requests.ts';
+import { useErrorMasking, useEventStreams, useSubscriptionLimit } from '../graphql/plugins.ts';
+import { createRequestGuard, type RequestGuardOptions, useRequestGuard } from '../graphql/request-guard.ts';
+import { type NodeServerContext, useStrictRequests } from '../graphql/strict-requests.ts';
 import { createSchema } from './schema.ts';
 
 /** What the GraphQL endpoint is made of. */
-export interface YogaOptions extends Omit<AdmissionOptions, 'shape'> {
-  connections: ConnectionParts;
-  administration: AdministrationParts;
+export interface YogaOptions extends Omit<RequestGuardOptions, 'shape'> {
+  connections: ConnectionDeps;
+  administration: AdministrationDeps;
   /** Whether browsers get GraphiQL. */
   graphiql: boolean;
   log: Logger;
@@ -34,15 +34,15 @@ export interface GraphQLEndpoint {
 export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
   const { log, graphiql } = options;
   const schema = createSchema(options.connections.apps);
-  const shape = createErrorShaper(schema, log);
-  const admission = createAdmission(schema, { ...options, shape });
+  const shape = createErrorMasker(schema, log);
+  const admission = createRequestGuard(schema, { ...options, shape });
   const documents = new DocumentCache();
   const contextOf = ({ req, res }: Pick<Context, 'req' | 'res'>) => ({
     ...{ req, res },
     connections: options.connections,
     administration: options.administration,
   });
-  const yoga = createYoga<Received, Omit<Context, 'request'>>({
+  const yoga = createYoga<NodeServerContext, Omit<Context, 'request'>>({
     schema,
     context: contextOf,
     plugins: [
@@ -51,13 +51,13 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
       useStrictRequests(),
       useCachedDocuments(documents),
       ...armor.protect().plugins,
-      useFrugalDocuments(),
-      useAdmission(admission),
+      useDocumentLimits(),
+      useRequestGuard(admission),
       useDocumentCaching(documents),
       usePersistedQueries(),
       useEventStreams(shape),
-      useBoundedSubscriptions(shape),
-      useShapedErrors(shape),
+      useSubscriptionLimit(shape),
+      useErrorMasking(shape),
     ],
     maskedErrors: { maskError: (error) => shape(error) },
     // Ours is bounded by bytes, and keeps nothing that failed.
@@ -72,7 +72,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     graphiql: false,
   });
   return {
-    answer: createShortRoad({ yoga, schema, contextOf, admission, documents, shape }),
+    answer: createFastPath({ yoga, schema, contextOf, admission, documents, shape }),
     dispose: async () => yoga.dispose(),
   };
 }

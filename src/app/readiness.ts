@@ -1,9 +1,9 @@
-import { describeError, type Logger } from '../common/log.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { Database } from '../database/database.ts';
 import { isLockTimeout } from '../database/outage.ts';
 import { probeTimeoutMs } from '../database/readiness-probe.ts';
-import { KeysUnfit } from '../encryption/keyring.ts';
-import { KeyServiceFailure } from '../encryption/root-key.ts';
+import { InvalidKeyringError } from '../encryption/keyring.ts';
+import { KmsUnavailableError } from '../encryption/root-key.ts';
 import type { Vault } from '../encryption/vault.ts';
 
 /** How long a result is answered with, in milliseconds. */
@@ -11,7 +11,7 @@ const cacheMs = 1_000;
 
 /** What a readiness check needs. */
 export interface ReadinessDependencies {
-  database: Pick<Database, 'forkAcross' | 'probe'>;
+  database: Pick<Database, 'asSystem' | 'probe'>;
   vault: Vault;
   log: Logger;
 }
@@ -62,7 +62,7 @@ export class Readiness {
     const { database, vault, log } = this.#dependencies;
     this.#databaseAnswers = false;
     try {
-      await vault.checkKeys(database.forkAcross(), {
+      await vault.checkKeys(database.asSystem(), {
         query: async (sql) => {
           const rows = await database.probe(sql);
           this.#databaseAnswers = true;
@@ -73,11 +73,11 @@ export class Readiness {
       return true;
     } catch (error) {
       // What is open already goes on working, which it would not if every server were out of service.
-      if (error instanceof KeyServiceFailure) return true;
+      if (error instanceof KmsUnavailableError) return true;
       // The table of data keys is locked: the database answers, and a lock says nothing about the keys.
       if (isLockTimeout(error)) return this.#keysFit;
-      if (error instanceof KeysUnfit) this.#keysFit = false;
-      log.warn({ error: describeError(error) }, 'not ready');
+      if (error instanceof InvalidKeyringError) this.#keysFit = false;
+      log.warn({ error: safeErrorFields(error) }, 'not ready');
       return false;
     }
   }

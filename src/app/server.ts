@@ -1,16 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { App } from '../apps/app.ts';
 import { createApps } from '../apps/index.ts';
-import { startOktaStandIn } from '../apps/okta/fake-okta.ts';
+import { startFakeOkta } from '../apps/okta/fake-okta.ts';
 import { startCheckpoints } from '../audit/checkpoints.ts';
 import { Refusals } from '../audit/refusal-counter.ts';
 import { Authenticator } from '../auth/authenticator.ts';
 import { createTokenVerifier } from '../auth/oidc.ts';
-import { createSignInOffer } from '../auth/oidc-client-config.ts';
+import { createOidcClientConfig } from '../auth/oidc-client-config.ts';
 import { maxProviderBytes } from '../auth/oidc-discovery.ts';
 import { exchangePath, SignInCodes, signInUrl } from '../auth/sign-in-codes.ts';
-import { auditSignIns } from '../auth/with-audit.ts';
-import { limitSignIns } from '../auth/with-rate-limit.ts';
+import { withAudit } from '../auth/with-audit.ts';
+import { withRateLimit } from '../auth/with-rate-limit.ts';
 import { signInPath } from '../bootstrap/sign-in-link.ts';
 import { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Logger } from '../common/log.ts';
@@ -18,16 +18,16 @@ import type { Secret } from '../common/secret.ts';
 import { openCheckpointReceiver } from '../config/checkpoint-receiver.ts';
 import type { Config } from '../config/config.ts';
 import { findTlsRisks } from '../config/security-warnings.ts';
-import type { ConnectionParts } from '../connections/deps.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
-import { isBare, withoutBasePath } from '../http/base-path.ts';
+import { lacksTrailingSlash, withoutBasePath } from '../http/base-path.ts';
 import { createCors } from '../http/cors.ts';
 import { isCrossSite, isNavigation } from '../http/cross-site.ts';
-import { readDashboard } from '../http/dashboard-files.ts';
-import { answerHealth } from '../http/health.ts';
-import { isLoopback, isOwnName } from '../http/host-check.ts';
-import { listen, reply } from '../http/http-server.ts';
+import { loadDashboard } from '../http/dashboard-files.ts';
+import { handleHealthCheck } from '../http/health.ts';
+import { isLoopback, isOwnHost } from '../http/host-check.ts';
+import { sendText, startHttpServer } from '../http/http-server.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
 import { type Rates, rates } from '../rate-limits/defaults.ts';
@@ -36,10 +36,10 @@ import { createRest } from '../rest/rest.ts';
 import { startCleanUp } from './clean-up.ts';
 import { createGraphQL } from './graphql-server.ts';
 import { Readiness } from './readiness.ts';
-import { answerExchange } from './sign-in-exchange.ts';
+import { handleCodeExchange } from './sign-in-exchange.ts';
 
 /** What a server is made of besides its configuration. */
-export interface Parts {
+export interface ServerDeps {
   database: Database;
   vault: Vault;
   log: Logger;
@@ -74,7 +74,7 @@ const drainMs = 8_000;
  *
  * @throws StartError when the port cannot be had
  */
-export async function createServer(config: Config, parts: Parts): Promise<Server> {
+export async function createServer(config: Config, parts: ServerDeps): Promise<Server> {
   const { database, vault, log } = parts;
   const { auditCheckpointFile, auditCheckpointReceiver } = config;
   const checkpoints = startCheckpoints(
@@ -84,7 +84,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
       receiver: auditCheckpointReceiver && openCheckpointReceiver(auditCheckpointReceiver, config),
     },
   );
-  const standIn = config.oktaStandIn ? await startOktaStandIn() : undefined;
+  const standIn = config.oktaStandIn ? await startFakeOkta() : undefined;
   const outbound = createOutbound({
     trustedHosts: config.trustedInstanceHosts,
     allowedHosts: config.allowedInstanceHosts,
@@ -96,7 +96,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const limits = config.rateLimits ? createRateLimits(parts, { ...rates, ...parts.rates }) : unlimited;
   const { windowSeconds } = { ...rates, ...parts.rates };
   const refusals = new Refusals({ database, vault, log }, windowSeconds * 1_000);
-  const connections: ConnectionParts = {
+  const connections: ConnectionDeps = {
     apps: parts.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
     vault,
@@ -120,11 +120,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
   const authenticator = new Authenticator(database, vault, tokens);
   const signInRefusals = new Refusals({ database, vault, log }, windowSeconds * 1_000);
-  const authenticate = auditSignIns(signInRefusals, authenticator);
+  const authenticate = withAudit(signInRefusals, authenticator);
   const shared = {
     connections,
     administration: { database, vault, authenticator, refusals, limits },
-    signIn: config.rateLimits ? limitSignIns(limits, authenticate) : authenticate,
+    signIn: config.rateLimits ? withRateLimit(limits, authenticate) : authenticate,
     openIntrospection: !config.production,
     log,
   };
@@ -136,8 +136,8 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const rest = createRest({ ...shared, basePath: config.basePath });
   const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
-  const dashboard = readDashboard(parts.dashboardFolder);
-  const signInOffer = provider && createSignInOffer(provider.settings, provider.outbound, log);
+  const dashboard = loadDashboard(parts.dashboardFolder);
+  const signInOffer = provider && createOidcClientConfig(provider.settings, provider.outbound, log);
   const dashboardSettings = async () => ({ oidc: await signInOffer?.() });
   const codes =
     parts.signInKey && !config.production && isLoopback(config.host)
@@ -147,17 +147,17 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { basePath } = config;
-    if (isBare(request.url, basePath)) {
+    if (lacksTrailingSlash(request.url, basePath)) {
       // Else what the page names relative to itself would be looked for beside it.
       response.setHeader('location', `${basePath}/${request.url?.slice(basePath.length)}`);
-      return reply(response, 308, `The dashboard is at ${basePath}/`);
+      return sendText(response, 308, `The dashboard is at ${basePath}/`);
     }
     request.url = withoutBasePath(request.url, basePath);
     const path = request.url?.split('?', 1)[0] ?? '';
     cors.allow(request, response);
     // A page elsewhere could point its own name at this machine, and would then be of the same origin.
-    if (!config.production && !isOwnName(request.headers.host, config.host)) {
-      return reply(
+    if (!config.production && !isOwnHost(request.headers.host, config.host)) {
+      return sendText(
         response,
         421,
         'In development this server answers to localhost and to its HOST only, and the Host header says otherwise.',
@@ -165,7 +165,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
     }
     const isPage = !path.startsWith('/api/') && (path !== '/graphql' || config.graphiql);
     if (isCrossSite(request) && !cors.isAllowed(request) && !(isPage && isNavigation(request))) {
-      return reply(
+      return sendText(
         response,
         403,
         'This comes from a page of another origin, and CORS_ORIGINS does not name it.',
@@ -181,11 +181,11 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
         return graphql.answer(request, response);
       case '/health/live':
       case '/health/ready':
-        return answerHealth(request, response, () => readiness.isReady());
+        return handleHealthCheck(request, response, () => readiness.isReady());
       default:
-        if (codes && path === `/${exchangePath}`) return answerExchange(codes, request, response);
+        if (codes && path === `/${exchangePath}`) return handleCodeExchange(codes, request, response);
         if (await dashboard.answer(request, response, dashboardSettings)) return;
-        return reply(
+        return sendText(
           response,
           404,
           `Nothing is here; the dashboard is at ${basePath}/ and GraphQL at ${basePath}/graphql.`,
@@ -196,7 +196,7 @@ export async function createServer(config: Config, parts: Parts): Promise<Server
   const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
   const letGo = () => Promise.all([closeOutbound(), standIn?.close()]);
   const { host, port, trustedProxies, production } = config;
-  const listener = await listen({
+  const listener = await startHttpServer({
     ...{ host, port, trustedProxies, log, answer },
     tls: config.tls && { ...config.tls, findRisks: production ? findTlsRisks : undefined },
     // Behind a proxy that ends TLS, the header is for whoever asks the proxy. On a developer's machine, it would send

@@ -1,34 +1,35 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeMediaType, type SignInCodes } from '../auth/sign-in-codes.ts';
-import { HttpProblem } from '../common/errors.ts';
+import { HttpError } from '../common/errors.ts';
 import { isSameOrigin } from '../http/cross-site.ts';
-import { reply } from '../http/http-server.ts';
+import { sendText } from '../http/http-server.ts';
 import { readJsonBody } from '../http/json-body.ts';
 
 /** A code takes less than 100 bytes. */
 const maxBodyBytes = 1_000;
 
 /** Answers `{ "code" }` with `{ "apiKey" }`, once, to a page of this server. */
-export async function answerExchange(
+export async function handleCodeExchange(
   codes: SignInCodes,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   if (request.method !== 'POST') {
     response.setHeader('allow', 'POST');
-    return reply(response, 405, 'A code is exchanged with POST.');
+    return sendText(response, 405, 'A code is exchanged with POST.');
   }
-  if (!isSameOrigin(request)) return reply(response, 403, 'Only a page of this server may exchange a code.');
+  if (!isSameOrigin(request))
+    return sendText(response, 403, 'Only a page of this server may exchange a code.');
   if (request.headers['content-type'] !== codeMediaType)
-    return reply(response, 415, `Send ${codeMediaType}.`);
+    return sendText(response, 415, `Send ${codeMediaType}.`);
   const code = await readCode(request);
   const key = code === undefined ? undefined : codes.exchange(code);
   const { retryAfter } = codes;
   if (!key && retryAfter !== undefined) {
     response.setHeader('retry-after', retryAfter);
-    return reply(response, 429, `Too many wrong codes were sent. Wait ${retryAfter} seconds.`);
+    return sendText(response, 429, `Too many wrong codes were sent. Wait ${retryAfter} seconds.`);
   }
-  if (!key) return reply(response, 403, 'This code was used, has expired, or is not one of this server.');
+  if (!key) return sendText(response, 403, 'This code was used, has expired, or is not one of this server.');
   response
     .writeHead(200, { 'content-type': 'application/json; charset=utf-8' })
     .end(JSON.stringify({ apiKey: key.reveal() }));
@@ -41,7 +42,7 @@ async function readCode(request: IncomingMessage): Promise<string | undefined> {
     const { code } = body as { code?: unknown };
     return typeof code === 'string' ? code : undefined;
   } catch (error) {
-    if (error instanceof HttpProblem) return undefined;
+    if (error instanceof HttpError) return undefined;
     throw error;
   }
 }

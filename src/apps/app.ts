@@ -30,7 +30,7 @@ export interface Credentials {
 }
 
 /** What the app said when asked whether credentials work. */
-export type Diagnosis =
+export type VerificationResult =
   | {
       status: 'VERIFIED';
       /** Whose credentials they are, by the fields of the app's `account`; null when the app does not say. */
@@ -49,7 +49,7 @@ export type Diagnosis =
     };
 
 /** A way in which an app lets us in. */
-export interface Method {
+export interface AuthMethod {
   /** Stored in the database and used in REST: `api-token`. GraphQL has it as `API_TOKEN`. */
   id: string;
   label: string;
@@ -59,7 +59,7 @@ export interface Method {
   /** By name. A field that several methods of an app have is the same in each of them. */
   fields: Readonly<Record<string, Field>>;
   /** Asks the app whether the credentials work. An outage is a diagnosis, not an exception. */
-  verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<Diagnosis>;
+  verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<VerificationResult>;
 }
 
 /** What an app has to know of the server that it is part of. */
@@ -77,7 +77,7 @@ export interface App {
   description: string;
   /** A drawing of it: the path of an SVG of 24 by 24, filled by the even-odd rule. Absent: its initial has to do. */
   icon?: string;
-  methods: readonly Method[];
+  methods: readonly AuthMethod[];
   /** For an app with many organisations at hosts of their own: how to tell whether two hosts are one's. */
   moving?: {
     /** The input field that allows a connection to move to another organisation: `allowDifferentOktaOrg`. */
@@ -102,12 +102,12 @@ export interface App {
 }
 
 /** The app in the names of types, fields and operations: `acme-cloud` becomes `AcmeCloud`. */
-export function typeNameOf({ id }: App): string {
+export function appTypeName({ id }: App): string {
   return id.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** The field in which GraphQL has the app's own id of a request: `oktaRequestId`. */
-export function requestIdFieldOf(app: App): string {
-  const name = typeNameOf(app);
+export function requestIdField(app: App): string {
+  const name = appTypeName(app);
   return `${name.charAt(0).toLowerCase()}${name.slice(1)}RequestId`;
 }

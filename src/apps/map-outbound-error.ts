@@ -1,8 +1,8 @@
-import { Overload, Problem } from '../common/errors.ts';
+import { AppError, OverloadedError } from '../common/errors.ts';
 import type { OutboundError } from '../outbound/outbound-error.ts';
 
 /** What is said of a host that the outbound client refuses, whichever app it is to be; undefined for other failures. */
-export function hostRefusal({ reason, message }: OutboundError) {
+export function hostNotAllowedError({ reason, message }: OutboundError) {
   const variable = variables[reason];
   if (!variable) return undefined;
   return {
@@ -25,16 +25,19 @@ const variables: Partial<Record<OutboundError['reason'], string>> = {
  *
  * @param app what people call it
  */
-export function ownFailure({ reason, message, retryAt }: OutboundError, app: string): Problem | undefined {
+export function ownOutboundError(
+  { reason, message, retryAt }: OutboundError,
+  app: string,
+): AppError | undefined {
   switch (reason) {
     case 'ABORTED':
-      return new Problem(
+      return new AppError(
         'UPSTREAM_UNREACHABLE',
         `This server is stopping and could not wait for ${app} any longer.`,
         { remedy: 'Send the same again in a moment; nothing was changed.' },
       );
     case 'BUSY':
-      return new Overload('UPSTREAM_UNREACHABLE', `${app} was not asked: ${message}.`, {
+      return new OverloadedError('UPSTREAM_UNREACHABLE', `${app} was not asked: ${message}.`, {
         remedy: `Send the same again after ${retryAt?.toISOString()}; nothing was changed.`,
         ...(retryAt && { retryAt }),
       });

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { ErrorCode } from '../common/errors.ts';
-import { keptApart } from '../database/row-level-security.ts';
+import { tenantIsolated } from '../database/row-level-security.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 
@@ -33,7 +33,7 @@ export type AuditAction = keyof typeof auditActions;
 const AuditEventSchema = defineEntity({
   name: 'AuditEvent',
   tableName: 'audit_event',
-  ...keptApart('audit_event'),
+  ...tenantIsolated('audit_event'),
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
     /** 1 for the organisation's first event, and one more for each after it. */
@@ -88,7 +88,7 @@ AuditEventSchema.setClass(AuditEvent);
 const AuditHeadSchema = defineEntity({
   name: 'AuditHead',
   tableName: 'audit_head',
-  ...keptApart('audit_head'),
+  ...tenantIsolated('audit_head'),
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id').deleteRule('restrict'),
     /** How many events there are. */

@@ -1,5 +1,5 @@
-import type { Rows } from '../database/row-reader.ts';
-import { allOf, type Sql, sql, verbatim } from '../database/sql.ts';
+import type { RowReader } from '../database/row-reader.ts';
+import { joinAnd, raw, type Sql, sql } from '../database/sql.ts';
 import type { Caller } from '../identity/caller.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import type { EventFilter } from './input.ts';
@@ -41,7 +41,7 @@ export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan 
   const projectId = filter.projectId ?? onlyProject;
   const candidates: ScanIndex[] = [];
   const add = (name: string, value: Sql, condition?: Sql) =>
-    candidates.push({ column: verbatim(name), value, ...(condition && { condition }) });
+    candidates.push({ column: raw(name), value, ...(condition && { condition }) });
   if (connectionId) add('connection_id', sql`${connectionId}::uuid`);
   if (subject) add('subject', sql`${subject}::text`, sql`subject is not null`);
   if (keyId) add('key_id', sql`${keyId}::uuid`);
@@ -61,7 +61,7 @@ export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan 
  * The conditions of a range of an index. They compare whole rows, and no column with a constant, so that PostgreSQL reads
  * exactly this range of this index, whatever it thinks of how common a value is.
  */
-export function within(orgId: string, index: ScanIndex | undefined, { from, to }: SeqRange): Sql[] {
+export function rangeCondition(orgId: string, index: ScanIndex | undefined, { from, to }: SeqRange): Sql[] {
   const columns = index ? sql`(org_id, ${index.column}, seq)` : sql`(org_id, seq)`;
   const place = (seq: number) =>
     index ? sql`(${orgId}::uuid, ${index.value}, ${seq}::int)` : sql`(${orgId}::uuid, ${seq}::int)`;
@@ -78,7 +78,7 @@ export function newestFirst(index: ScanIndex | undefined): Sql {
 
 /** Where in the trail the events of a filter can be, by its times. */
 export async function findRange(
-  database: Rows,
+  database: RowReader,
   orgId: string,
   { from, to }: Pick<EventFilter, 'from' | 'to'>,
 ): Promise<SeqRange> {
@@ -106,8 +106,8 @@ const seqOnly = ['seq'] as const;
  *
  * @returns where it begins then, and whether something was cut off
  */
-export async function bound(
-  database: Rows,
+export async function boundScan(
+  database: RowReader,
   orgId: string,
   index: ScanIndex | undefined,
   range: SeqRange,
@@ -115,7 +115,7 @@ export async function bound(
   const [last] = await database.select(
     AuditEvent,
     orgId,
-    sql`where ${allOf(within(orgId, index, range))} ${newestFirst(index)} offset ${maxScanned - 1} limit 1`,
+    sql`where ${joinAnd(rangeCondition(orgId, index, range))} ${newestFirst(index)} offset ${maxScanned - 1} limit 1`,
     { isScan: true, only: seqOnly },
   );
   return last ? { from: last.seq, isCut: last.seq > range.from + 1 } : { from: range.from, isCut: false };

@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
 
 /** How far a trail had come, with what it hashed to there, signed. */
@@ -68,7 +68,7 @@ export class CheckpointFile {
       for (const checkpoint of parseCheckpoints(readFileSync(path, 'utf8'))) this.#remember(checkpoint);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      throw new StartError(
+      throw new StartupError(
         `AUDIT_CHECKPOINT_FILE ${path}: cannot be read and written (${code ?? 'unknown error'})`,
       );
     }

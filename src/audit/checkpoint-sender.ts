@@ -1,5 +1,5 @@
-import { StartError } from '../common/errors.ts';
-import { describeError, type Logger } from '../common/log.ts';
+import { StartupError } from '../common/errors.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 
@@ -51,9 +51,9 @@ export class CheckpointSender {
     } catch (error) {
       if (!this.#isFailing) {
         this.#log.error(
-          error instanceof OutboundError || error instanceof StartError
+          error instanceof OutboundError || error instanceof StartupError
             ? { why: error.message }
-            : { error: describeError(error) },
+            : { error: safeErrorFields(error) },
           'audit checkpoints could not be sent to AUDIT_CHECKPOINT_URL; they are sent again once a minute',
         );
       }

@@ -1,8 +1,8 @@
-import { describeError, type Logger } from '../common/log.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 import { AuditHead } from './audit-event.entity.ts';
 import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
 import { CheckpointSender, type Receiver } from './checkpoint-sender.ts';
-import type { AuditParts } from './hash-chain.ts';
+import type { AuditDeps } from './hash-chain.ts';
 
 const everyMs = 60_000;
 const batchOrganisations = 500;
@@ -25,7 +25,7 @@ export interface Checkpoints {
  * @throws StartError when the file cannot be read and written
  */
 export function startCheckpoints(
-  parts: AuditParts & { log: Logger },
+  parts: AuditDeps & { log: Logger },
   { file, receiver }: { file?: string | undefined; receiver?: Receiver | undefined },
 ): Checkpoints {
   const { database, vault, log } = parts;
@@ -42,14 +42,14 @@ export function startCheckpoints(
   });
 
   const writeOf = async (orgIds: readonly string[]): Promise<void> => {
-    const em = database.forkAcross();
+    const em = database.asSystem();
     const macs = await vault.rowMacs(em);
     const heads = await em.find(AuditHead, { orgId: { $in: [...orgIds] } });
     const grown = heads.filter(
       (head) =>
         head.seq !== (newest.get(head.orgId)?.seq ?? 0) || head.hash !== (newest.get(head.orgId)?.hash ?? ''),
     );
-    const continued = await continuing(
+    const continued = await restoreCheckpoints(
       parts,
       grown.map(({ orgId }) => newest.get(orgId)).filter((last) => last !== undefined),
     );
@@ -87,7 +87,7 @@ export function startCheckpoints(
           await writeOf(orgIds);
       } catch (error) {
         changed = 'all';
-        log.error({ error: describeError(error) }, 'audit checkpoints could not be written');
+        log.error({ error: safeErrorFields(error) }, 'audit checkpoints could not be written');
       }
       await sender?.send();
     });
@@ -106,12 +106,12 @@ export function startCheckpoints(
 }
 
 /** The organisations whose trails still contain these checkpoints. */
-async function continuing(
-  { database }: AuditParts,
+async function restoreCheckpoints(
+  { database }: AuditDeps,
   checkpoints: readonly Checkpoint[],
 ): Promise<ReadonlySet<string>> {
   if (checkpoints.length === 0) return new Set();
-  const found: { org_id: string }[] = await database.forkAcross().execute(
+  const found: { org_id: string }[] = await database.asSystem().execute(
     `select event.org_id from json_to_recordset(?) as given ("orgId" uuid, seq int, hash text)
       join audit_event event on event.org_id = given."orgId" and event.seq = given.seq and event.hash = given.hash`,
     [JSON.stringify(checkpoints)],
@@ -119,10 +119,10 @@ async function continuing(
   return new Set(found.map(({ org_id: orgId }) => orgId));
 }
 
-async function* everyTrail({ database }: AuditParts): AsyncGenerator<string[]> {
+async function* everyTrail({ database }: AuditDeps): AsyncGenerator<string[]> {
   for (let after = '00000000-0000-0000-0000-000000000000', isFirst = true; ; isFirst = false) {
     const found: { org_id: string }[] = await database
-      .forkAcross()
+      .asSystem()
       .execute(
         `select org_id from audit_head where org_id ${isFirst ? '>=' : '>'} ?::uuid order by org_id limit ?`,
         [after, batchOrganisations],

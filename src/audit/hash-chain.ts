@@ -1,18 +1,18 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { currentRequest } from '../common/log.ts';
-import { insertOf } from '../database/bulk-insert.ts';
+import { bulkInsert } from '../database/bulk-insert.ts';
 import type { Database, SqlStatement } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
 
 /** What adding an event takes. */
-export interface AuditParts {
+export interface AuditDeps {
   database: Database;
   vault: Vault;
 }
 
 /** What is to be told of something that was done or refused. */
-export interface NewEvent {
+export interface AuditEventInput {
   orgId: string;
   action: AuditEvent['action'];
   /** The API key that was used, or null. */
@@ -34,13 +34,13 @@ export interface NewEvent {
 }
 
 /** An event, and the request that it came with. */
-export interface ToldEvent extends NewEvent {
+export interface RecordedEvent extends AuditEventInput {
   address: string | null;
   requestId: string | null;
 }
 
 /** An event of the request that is being served. */
-export function tell(event: NewEvent): ToldEvent {
+export function withRequestContext(event: AuditEventInput): RecordedEvent {
   const request = currentRequest.getStore();
   return { ...event, address: request?.address ?? null, requestId: request?.id ?? null };
 }
@@ -49,12 +49,16 @@ export function tell(event: NewEvent): ToldEvent {
  * Adds an event to its organisation's chain, in the transaction of `em`. Call it last: until the transaction ends,
  * nobody else can add to the chain.
  */
-export async function appendEvent(em: EntityManager, parts: AuditParts, event: NewEvent): Promise<void> {
-  await appendEvents(em, parts, event.orgId, [tell(event)]);
+export async function appendEvent(
+  em: EntityManager,
+  parts: AuditDeps,
+  event: AuditEventInput,
+): Promise<void> {
+  await appendEvents(em, parts, event.orgId, [withRequestContext(event)]);
 }
 
 /** What is done by the statements that add events, as each statement is a way to PostgreSQL and back. */
-export interface Alongside {
+export interface PiggybackedStatements {
   /** What the events tell of, to be done before the chain is locked. */
   change?: SqlStatement;
   /** What to look up after that. */
@@ -68,10 +72,10 @@ export interface Alongside {
  */
 export async function appendEvents(
   em: EntityManager,
-  { database, vault }: AuditParts,
+  { database, vault }: AuditDeps,
   orgId: string,
-  events: readonly ToldEvent[],
-  { change, look }: Alongside = {},
+  events: readonly RecordedEvent[],
+  { change, look }: PiggybackedStatements = {},
 ): Promise<object[]> {
   // Whoever changes something else has made the change before waiting for the chain, and so must this, or each could wait
   // for the other: the condition has the change done first.
@@ -110,7 +114,7 @@ export async function appendEvents(
       count: event.count ?? null,
       previousHash: hash,
     };
-    hash = await hashOf(em, vault, complete);
+    hash = await chainHash(em, vault, complete);
     rows.push({ ...complete, hash });
   }
   const { mac } = macs.signed(em, AuditHead, { orgId, seq, hash });
@@ -118,7 +122,7 @@ export async function appendEvents(
     sql: 'update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?',
     params: [seq, hash, mac, orgId],
   };
-  return database.announce(em, orgId, [insertOf(em, AuditEvent, rows), move], look);
+  return database.executeAndNotify(em, orgId, [bulkInsert(em, AuditEvent, rows), move], look);
 }
 
 /** The first fault of a trail. */
@@ -161,8 +165,8 @@ export async function verifyChain(
     for (const event of batch) {
       if (event.seq < 1) return { seq: event.seq, problem: 'added' };
       if (event.seq !== expected) return { seq: expected, problem: 'removed' };
-      if (event.hash !== (await hashOf(em, vault, event))) {
-        return { seq: event.seq, problem: await whatHappened(em, vault, event) };
+      if (event.hash !== (await chainHash(em, vault, event))) {
+        return { seq: event.seq, problem: await describeTampering(em, vault, event) };
       }
       if (event.previousHash !== previous) return { seq: event.seq, problem: 'reordered' };
       const seen = checkpoints.get(event.seq);
@@ -173,7 +177,7 @@ export async function verifyChain(
     }
   }
   if (Math.max(0, ...checkpoints.keys()) >= expected) return { seq: expected, problem: 'cut' };
-  const head = await authenticHead(fork(), vault, orgId);
+  const head = await readAuthenticHead(fork(), vault, orgId);
   if (!head) return { seq: expected - 1, problem: 'head' };
   if (head.seq >= expected) return { seq: expected, problem: 'removed' };
   if (head.hash !== previous) return { seq: expected - 1, problem: 'edited' };
@@ -181,7 +185,7 @@ export async function verifyChain(
 }
 
 /** The end of an organisation's trail, or null when its row is not as a server wrote it; then the log says so. */
-export async function authenticHead(
+export async function readAuthenticHead(
   em: EntityManager,
   vault: Vault,
   orgId: string,
@@ -192,14 +196,14 @@ export async function authenticHead(
 }
 
 /** An event that would be whole at another place was moved; any other was edited. */
-async function whatHappened(
+async function describeTampering(
   em: EntityManager,
   vault: Vault,
   event: AuditEvent,
 ): Promise<BrokenChain['problem']> {
-  const head = await authenticHead(em, vault, event.orgId);
+  const head = await readAuthenticHead(em, vault, event.orgId);
   for (let seq = 1; seq <= (head?.seq ?? event.seq); seq += 1) {
-    if (event.hash === (await hashOf(em, vault, event, seq))) return 'reordered';
+    if (event.hash === (await chainHash(em, vault, event, seq))) return 'reordered';
   }
   return 'edited';
 }
@@ -219,10 +223,13 @@ const ifKnown = [
 ] as const;
 
 /** An event, but for its own hash. */
-type Told = Pick<AuditEvent, 'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'previousHash'> &
+type HashedEvent = Pick<
+  AuditEvent,
+  'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'previousHash'
+> &
   Partial<Pick<AuditEvent, (typeof ifKnown)[number]>>;
 
-function hashOf(em: EntityManager, vault: Vault, event: Told, seq = event.seq): Promise<string> {
+function chainHash(em: EntityManager, vault: Vault, event: HashedEvent, seq = event.seq): Promise<string> {
   const { orgId, at, action, outcome, fields, previousHash } = event;
   const known = ifKnown.flatMap((name) => (event[name] == null ? [] : [[name, event[name]]]));
   return vault.mac(em, orgId, 'AUDIT', {

@@ -1,16 +1,16 @@
-import { Overload, Problem } from '../common/errors.ts';
+import { AppError, OverloadedError } from '../common/errors.ts';
 import type { Caller } from '../identity/caller.ts';
-import type { AuditParts, NewEvent } from './hash-chain.ts';
+import type { AuditDeps, AuditEventInput } from './hash-chain.ts';
 import type { Refusals } from './refusal-counter.ts';
 
 /** What recording refusals takes. */
-export interface RefusalParts extends AuditParts {
+export interface RefusalAuditDeps extends AuditDeps {
   refusals: Refusals;
 }
 
 /** Who tries to do what. */
 export type Attempt = Pick<
-  NewEvent,
+  AuditEventInput,
   'action' | 'connectionId' | 'connectionName' | 'projectId' | 'apiKeyId' | 'targetName'
 >;
 
@@ -18,8 +18,8 @@ export type Attempt = Pick<
  * Does something, and if it is refused, leaves an event that says so. What succeeds leaves its event itself, in the
  * transaction of the change.
  */
-export async function auditRefusals<T>(
-  parts: RefusalParts,
+export async function withRefusalAudit<T>(
+  parts: RefusalAuditDeps,
   caller: Caller,
   attempt: Attempt,
   work: () => Promise<T>,
@@ -29,16 +29,16 @@ export async function auditRefusals<T>(
   } catch (error) {
     // Whoever is too fast could fill the trail. The log has a line of each request that was too many.
     const isTooFast =
-      error instanceof Overload || (error instanceof Problem && error.code === 'RATE_LIMITED');
-    if (error instanceof Problem && !isTooFast)
+      error instanceof OverloadedError || (error instanceof AppError && error.code === 'RATE_LIMITED');
+    if (error instanceof AppError && !isTooFast)
       await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
     throw error;
   }
 }
 
 /** Reads something, and if the caller may not, leaves an event that says so. */
-export async function auditForbidden<T>(
-  parts: RefusalParts,
+export async function withForbiddenAudit<T>(
+  parts: RefusalAuditDeps,
   caller: Caller,
   attempt: Attempt,
   read: () => Promise<T>,
@@ -46,7 +46,7 @@ export async function auditForbidden<T>(
   try {
     return await read();
   } catch (error) {
-    if (error instanceof Problem && error.code === 'FORBIDDEN')
+    if (error instanceof AppError && error.code === 'FORBIDDEN')
       await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
     throw error;
   }

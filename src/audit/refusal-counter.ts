@@ -1,5 +1,11 @@
-import { describeError, type Logger } from '../common/log.ts';
-import { type AuditParts, appendEvents, type NewEvent, type ToldEvent, tell } from './hash-chain.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
+import {
+  type AuditDeps,
+  type AuditEventInput,
+  appendEvents,
+  type RecordedEvent,
+  withRequestContext,
+} from './hash-chain.ts';
 
 /** How many different refusals of one caller have events of their own in a window. */
 export const maxRefusalsOfCaller = 20;
@@ -12,7 +18,7 @@ const maxEntries = 10_000;
 
 /** Refusals that are alike. */
 interface Entry {
-  event: ToldEvent;
+  event: RecordedEvent;
   /** How many of them no event tells of yet. */
   count: number;
   /** When an event may tell of them, in milliseconds since 1970. */
@@ -27,7 +33,7 @@ interface Entry {
  * bounds of a caller or of its organisation, one event a window tells of all with the same action and outcome.
  */
 export class Refusals {
-  readonly #dependencies: AuditParts & { log: Logger };
+  readonly #dependencies: AuditDeps & { log: Logger };
   readonly #windowMs: number;
   /** In the order in which they end. */
   readonly #entries = new Map<string, Entry>();
@@ -37,7 +43,7 @@ export class Refusals {
   #flushing = Promise.resolve();
 
   /** @param windowMs how long a window is, in milliseconds */
-  constructor(dependencies: AuditParts & { log: Logger }, windowMs: number) {
+  constructor(dependencies: AuditDeps & { log: Logger }, windowMs: number) {
     this.#dependencies = dependencies;
     this.#windowMs = windowMs;
     this.#timer = setInterval(() => this.#flush(Date.now()), Math.min(windowMs, 1_000)).unref();
@@ -48,8 +54,8 @@ export class Refusals {
    *
    * @param origin where it came from, if refusals from elsewhere are of another kind
    */
-  async record(refusal: NewEvent, origin?: string): Promise<void> {
-    const event = tell(refusal);
+  async record(refusal: AuditEventInput, origin?: string): Promise<void> {
+    const event = withRequestContext(refusal);
     const { orgId, keyId, subject, action, outcome } = event;
     const caller = JSON.stringify([orgId, keyId, subject, origin]);
     const { connectionId, connectionName, projectId, apiKeyId, targetName } = event;
@@ -83,8 +89,8 @@ export class Refusals {
 
   #summarise(
     key: string,
-    event: Omit<ToldEvent, 'address' | 'requestId'>,
-    last: ToldEvent,
+    event: Omit<RecordedEvent, 'address' | 'requestId'>,
+    last: RecordedEvent,
     owners: string[],
   ): void {
     const { address, requestId } = last;
@@ -94,7 +100,7 @@ export class Refusals {
   }
 
   /** @returns whether there is something like it to count it with */
-  #count(key: string, { address, requestId }: ToldEvent): boolean {
+  #count(key: string, { address, requestId }: RecordedEvent): boolean {
     const entry = this.#entries.get(key);
     if (!entry) return false;
     entry.count += 1;
@@ -122,7 +128,7 @@ export class Refusals {
 
   /** Tells of what was counted in windows that have ended by then; where nothing was, the kind is forgotten. */
   #flush(now: number): void {
-    const counted: ToldEvent[] = [];
+    const counted: RecordedEvent[] = [];
     for (const [key, entry] of this.#entries) {
       if (entry.until > now) break;
       if (entry.count === 0) {
@@ -141,16 +147,16 @@ export class Refusals {
         .catch((error: unknown) => {
           const count = events.reduce((sum, event) => sum + (event.count ?? 1), 0);
           this.#dependencies.log.error(
-            { orgId, count, error: describeError(error) },
+            { orgId, count, error: safeErrorFields(error) },
             'refusals could not be added to the audit trail',
           );
         });
     }
   }
 
-  async #write(orgId: string, events: readonly ToldEvent[]): Promise<void> {
+  async #write(orgId: string, events: readonly RecordedEvent[]): Promise<void> {
     await this.#dependencies.database
-      .fork(orgId)
+      .forOrganisation(orgId)
       .transactional((em) => appendEvents(em, this.#dependencies, orgId, events));
   }
 }

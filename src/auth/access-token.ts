@@ -1,7 +1,7 @@
 import type { JWTHeaderParameters, JWTPayload } from 'jose';
 
 /** Why a token of the provider is not taken, and what to do about it. */
-export interface TokenFlaw {
+export interface TokenDefect {
   message: string;
   remedy: string;
 }
@@ -19,11 +19,11 @@ const idTokenClaims = ['nonce', 'at_hash', 'c_hash', 's_hash'];
  * @param scopeClaim the claim that has the scopes
  * @param clockSkewSeconds by how much the clocks may differ
  */
-export function tokenFlaw(
+export function findTokenDefect(
   header: JWTHeaderParameters,
   payload: JWTPayload,
   { scopeClaim, clockSkewSeconds }: { scopeClaim: string; clockSkewSeconds: number },
-): TokenFlaw | undefined {
+): TokenDefect | undefined {
   if (!isAccessToken(header, payload, scopeClaim)) {
     return {
       message: 'The token is not an access token.',

@@ -5,7 +5,7 @@ import { Secret } from '../common/secret.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Scope } from '../identity/caller.ts';
-import { SignInFailure } from './authentication-error.ts';
+import { AuthenticationError } from './authentication-error.ts';
 
 const prefix = 'ack_';
 const randomLength = 43;
@@ -24,9 +24,9 @@ export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${generated
  * that a scanner can tell a key from something that looks like one, and a typo is told without a look-up.
  */
 export function generateApiKey(): Secret {
-  const random = inDigits(BigInt(`0x${randomBytes(32).toString('hex')}`), randomLength);
+  const random = toBase62(BigInt(`0x${randomBytes(32).toString('hex')}`), randomLength);
   const start = `${prefix}${random}`;
-  return new Secret(`${start}${checksumOf(start)}`);
+  return new Secret(`${start}${computeChecksum(start)}`);
 }
 
 /**
@@ -35,20 +35,25 @@ export function generateApiKey(): Secret {
  *
  * @throws SignInFailure when a key cannot be whole
  */
-export function assertNotMistyped(key: Secret): void {
+export function assertChecksum(key: Secret): void {
   const text = key.reveal();
-  if (withoutChecksum.test(text) || isWhole(text)) return;
+  if (withoutChecksum.test(text) || hasValidChecksum(text)) return;
   if (generatedKeyPattern.test(text)) {
-    throw new SignInFailure('The API key is mistyped: its checksum does not fit. Copy it again.');
+    throw new AuthenticationError('The API key is mistyped: its checksum does not fit. Copy it again.');
   }
   // Where only the prefix suffered, all that the checksum needs is still there; "_" may have gone astray in it.
-  if (text.startsWith(prefix) || isWhole(`${prefix}${text.replaceAll('_', '').slice(-generatedLength)}`)) {
-    throw new SignInFailure('The API key is cut off or mistyped: it is ack_ with 49 letters and digits.');
+  if (
+    text.startsWith(prefix) ||
+    hasValidChecksum(`${prefix}${text.replaceAll('_', '').slice(-generatedLength)}`)
+  ) {
+    throw new AuthenticationError(
+      'The API key is cut off or mistyped: it is ack_ with 49 letters and digits.',
+    );
   }
 }
 
-function isWhole(text: string): boolean {
-  return generatedKeyPattern.test(text) && text.endsWith(checksumOf(text.slice(0, -checksumLength)));
+function hasValidChecksum(text: string): boolean {
+  return generatedKeyPattern.test(text) && text.endsWith(computeChecksum(text.slice(0, -checksumLength)));
 }
 
 /** What an API key is to be like. */
@@ -71,7 +76,7 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
     id: randomUUID(),
     orgId: options.orgId,
     name: options.name,
-    hash: hashOf(key),
+    hash: digestApiKey(key),
     scopes: [...new Set(options.scopes)],
     projectIds: options.projectIds ? [...new Set(options.projectIds)] : null,
     createdAt: new Date(),
@@ -87,35 +92,35 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
  * changed by something else than this server is nobody's.
  */
 export async function findApiKey(em: EntityManager, vault: Vault, key: Secret): Promise<ApiKey | null> {
-  const found = await em.findOne(ApiKey, { hash: hashOf(key) });
+  const found = await em.findOne(ApiKey, { hash: digestApiKey(key) });
   const macs = await vault.rowMacs(em);
   return found && macs.isAuthentic(em, ApiKey, found) ? found : null;
 }
 
 /** Whether a key lets its holder in. */
-export function isGood({ revokedAt, expiresAt }: ApiKey): boolean {
+export function isActive({ revokedAt, expiresAt }: ApiKey): boolean {
   return !revokedAt && (!expiresAt || expiresAt > new Date());
 }
 
 /** @throws SignInFailure when a key lets nobody in any more */
-export function assertGood(apiKey: ApiKey): void {
-  if (isGood(apiKey)) return;
+export function assertActive(apiKey: ApiKey): void {
+  if (isActive(apiKey)) return;
   const { id: keyId, orgId, revokedAt } = apiKey;
-  throw new SignInFailure(`This API key has ${revokedAt ? 'been revoked' : 'expired'}.`, {
+  throw new AuthenticationError(`This API key has ${revokedAt ? 'been revoked' : 'expired'}.`, {
     suspect: { orgId, keyId },
   });
 }
 
 /** SHA-256, in hex. What is hashed is random, so it cannot be found by trying. */
-export function hashOf(key: Secret): string {
+export function digestApiKey(key: Secret): string {
   return hash('sha256', key.reveal(), 'hex');
 }
 
-function checksumOf(text: string): string {
-  return inDigits(BigInt(crc32(text)), checksumLength);
+function computeChecksum(text: string): string {
+  return toBase62(BigInt(crc32(text)), checksumLength);
 }
 
-function inDigits(value: bigint, length: number): string {
+function toBase62(value: bigint, length: number): string {
   const base = BigInt(digits.length);
   let rest = value;
   let text = '';

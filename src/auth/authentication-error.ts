@@ -1,7 +1,7 @@
-import { Problem } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 
 /** Whose credential it was that was refused, as far as that is certain. */
-export interface Suspect {
+export interface ClaimedIdentity {
   orgId: string;
   keyId?: string;
   /** Who the identity provider says it is. */
@@ -11,14 +11,14 @@ export interface Suspect {
 const howToSignIn = 'Send the header "Authorization: Bearer <API key>".';
 
 /** A credential was given, and does not let anybody in. */
-export class SignInFailure extends Problem {
+export class AuthenticationError extends AppError {
   /** Absent when nobody knows whose credential it was meant to be. */
-  readonly suspect: Suspect | undefined;
+  readonly suspect: ClaimedIdentity | undefined;
 
   /** @param message why; it repeats nothing of the credential */
   constructor(
     message: string,
-    { suspect, remedy = howToSignIn }: { suspect?: Suspect; remedy?: string } = {},
+    { suspect, remedy = howToSignIn }: { suspect?: ClaimedIdentity; remedy?: string } = {},
   ) {
     super('UNAUTHENTICATED', message, { remedy });
     this.suspect = suspect;
@@ -26,6 +26,6 @@ export class SignInFailure extends Problem {
 }
 
 /** No credential was given at all. */
-export function unauthenticated(): Problem {
-  return new Problem('UNAUTHENTICATED', 'This needs an API key.', { remedy: howToSignIn });
+export function unauthenticated(): AppError {
+  return new AppError('UNAUTHENTICATED', 'This needs an API key.', { remedy: howToSignIn });
 }

@@ -1,15 +1,15 @@
 import { LRUCache } from 'lru-cache';
 import { Secret } from '../common/secret.ts';
 import type { Database } from '../database/database.ts';
-import { isOutage } from '../database/outage.ts';
+import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { Caller } from '../identity/caller.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
-import { nobodyId } from '../identity/organisations.ts';
-import { assertGood, assertNotMistyped, findApiKey, hashOf } from './api-keys.ts';
-import { SignInFailure, unauthenticated } from './authentication-error.ts';
-import { looksLikeToken, type TokenVerifier } from './oidc.ts';
+import { unattributedOrgId } from '../identity/organisations.ts';
+import { assertActive, assertChecksum, digestApiKey, findApiKey } from './api-keys.ts';
+import { AuthenticationError, unauthenticated } from './authentication-error.ts';
+import { isJwt, type TokenVerifier } from './oidc.ts';
 
 /** How long a credential is believed without looking again; a revoked one has to be out within five seconds. */
 const believedMs = 1_500;
@@ -43,20 +43,20 @@ export class Authenticator {
     if (!authorization) throw unauthenticated();
     const [, text] = /^Bearer +([\x21-\x7e]{1,8192})$/i.exec(authorization) ?? [];
     if (!text) {
-      throw new SignInFailure(
+      throw new AuthenticationError(
         'The Authorization header is not "Bearer" with an API key or a token of at most 8,192 characters.',
       );
     }
     const credential = new Secret(text);
-    const hash = hashOf(credential);
+    const hash = digestApiKey(credential);
     const known = this.#believed.get(hash);
     if (known && known.until > Date.now()) return known.caller;
 
-    const tokens = looksLikeToken(text) ? this.#tokens : undefined;
+    const tokens = isJwt(text) ? this.#tokens : undefined;
     const caller = await (tokens
-      ? this.#byToken(tokens, text)
-      : this.#byKey(credential, known !== undefined));
-    this.#believe(hash, caller);
+      ? this.#authenticateByToken(tokens, text)
+      : this.#authenticateByKey(credential, known !== undefined));
+    this.#cacheCaller(hash, caller);
     return caller;
   }
 
@@ -66,14 +66,14 @@ export class Authenticator {
   }
 
   /** @param wasGood whether the key has let somebody in before, as far as this is remembered */
-  async #byKey(key: Secret, wasGood: boolean): Promise<Caller> {
-    assertNotMistyped(key);
+  async #authenticateByKey(key: Secret, wasGood: boolean): Promise<Caller> {
+    assertChecksum(key);
     // Those who try keys that nobody has, from however many addresses, are not to hold up those who have one.
-    const em = wasGood ? this.#database.forkAcross() : this.#database.forkForStranger();
+    const em = wasGood ? this.#database.asSystem() : this.#database.forkForStranger();
     const found = await findApiKey(em, this.#vault, key);
-    if (!found) throw new SignInFailure('No such API key.');
+    if (!found) throw new AuthenticationError('No such API key.');
     const { id: keyId, orgId, scopes, expiresAt } = found;
-    assertGood(found);
+    assertActive(found);
 
     const aMinuteAgo = new Date(Date.now() - minuteMs);
     if (!found.lastUsedAt || found.lastUsedAt <= aMinuteAgo) {
@@ -82,29 +82,30 @@ export class Authenticator {
         .nativeUpdate(ApiKey, { id: keyId, ...notSince }, { lastUsedAt: new Date() })
         // With a disk that is full, what is there can still be read.
         .catch((error: unknown) => {
-          if (!isOutage(error)) throw error;
+          if (!isDatabaseUnavailable(error)) throw error;
         });
     }
     const projectIds = found.projectIds ?? null;
     return new Caller({ orgId, keyId, subject: null, scopes, projectIds, expiresAt: expiresAt ?? null });
   }
 
-  async #byToken(tokens: TokenVerifier, token: string): Promise<Caller> {
+  async #authenticateByToken(tokens: TokenVerifier, token: string): Promise<Caller> {
     const isHere = async (orgId: string) =>
-      orgId !== nobodyId && (await this.#database.fork(orgId).count(Organisation, { id: orgId })) > 0;
+      orgId !== unattributedOrgId &&
+      (await this.#database.forOrganisation(orgId).count(Organisation, { id: orgId })) > 0;
     const identity = await tokens.verify(token).catch(async (error: unknown) => {
-      if (!(error instanceof SignInFailure) || !error.suspect || (await isHere(error.suspect.orgId)))
+      if (!(error instanceof AuthenticationError) || !error.suspect || (await isHere(error.suspect.orgId)))
         throw error;
       // The trail of an organisation that is not here cannot be told of it.
-      throw new SignInFailure(error.message, { remedy: error.remedy });
+      throw new AuthenticationError(error.message, { remedy: error.remedy });
     });
     if (await isHere(identity.orgId)) return new Caller(identity);
-    throw new SignInFailure('The token is for an organisation that is not here.', {
+    throw new AuthenticationError('The token is for an organisation that is not here.', {
       remedy: 'Ask whoever looks after the identity provider to name the right one.',
     });
   }
 
-  #believe(hash: string, caller: Caller): void {
+  #cacheCaller(hash: string, caller: Caller): void {
     const until = Math.min(Date.now() + believedMs, caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
     this.#believed.set(hash, { caller, until });
   }

@@ -1,13 +1,13 @@
 import { z } from 'zod';
-import { describeError, type Logger } from '../common/log.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { OidcSettings } from './oidc.ts';
-import { discover, notOfIssuer } from './oidc-discovery.ts';
+import { discover, issuerMismatch } from './oidc-discovery.ts';
 
 const freshMs = 600_000;
 
 /** What a page has to know to send somebody to the identity provider and take the token that comes back. */
-export interface SignInOffer {
+export interface OidcClientConfig {
   clientId: string;
   /** With spaces between. */
   scopes: string;
@@ -17,29 +17,29 @@ export interface SignInOffer {
 }
 
 /** Of what the provider says of itself, under the same names, what a client needs. */
-export type ProviderEndpoints = z.output<ReturnType<typeof endpointsRule>>;
+export type ProviderEndpoints = z.output<ReturnType<typeof endpointsSchema>>;
 
 /**
  * Makes what pages are told. The server asks the provider where its endpoints are, so that the policy of a page can
  * name the one origin that the page has to ask. Asked for again when it is ten minutes old; while the provider cannot
  * be asked, what it said last holds.
  */
-export function createSignInOffer(
+export function createOidcClientConfig(
   { issuer, audience, client }: OidcSettings,
   outbound: Outbound,
   log: Logger,
-): () => Promise<SignInOffer | undefined> {
-  const rule = endpointsRule(issuer);
+): () => Promise<OidcClientConfig | undefined> {
+  const rule = endpointsSchema(issuer);
   let known: { provider: ProviderEndpoints; until: number } | undefined;
   let asking: Promise<void> | undefined;
 
   const ask = async () => {
     try {
       const { success, data } = rule.safeParse(await discover(issuer, outbound));
-      if (!success) throw notOfIssuer();
+      if (!success) throw issuerMismatch();
       known = { provider: data, until: Date.now() + freshMs };
     } catch (error) {
-      log.warn({ error: describeError(error) }, 'the identity provider cannot be asked where one signs in');
+      log.warn({ error: safeErrorFields(error) }, 'the identity provider cannot be asked where one signs in');
     }
   };
   return async () => {
@@ -60,7 +60,7 @@ export function createSignInOffer(
   };
 }
 
-function endpointsRule(issuer: string) {
+function endpointsSchema(issuer: string) {
   const protocol = issuer.startsWith('https:') ? /^https$/ : /^https?$/;
   // It goes into a policy, where some letters that names may have would mean something else.
   const endpoint = z.url({ protocol, hostname: /^[\w.:[\]-]+$/ });

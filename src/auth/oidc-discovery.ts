@@ -15,7 +15,7 @@ export async function discover(issuer: string, outbound: Outbound): Promise<Prov
   const configuration = await fetchJson(configurationUrl(issuer), outbound, 'configuration');
   // Of another issuer, the keys would be another's too.
   const { success, data } = z.looseObject({ issuer: z.literal(issuer) }).safeParse(configuration);
-  if (!success) throw notOfIssuer();
+  if (!success) throw issuerMismatch();
   return data;
 }
 
@@ -24,7 +24,7 @@ export function configurationUrl(issuer: string): URL {
   return new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
 }
 
-export function notOfIssuer(): OutboundError {
+export function issuerMismatch(): OutboundError {
   return new OutboundError('PROTOCOL', 'its configuration is not that of OIDC_ISSUER');
 }
 

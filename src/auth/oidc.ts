@@ -7,13 +7,13 @@ import {
   jwtVerify,
 } from 'jose';
 import { z } from 'zod';
-import { Problem } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 import { type Identity, scopes } from '../identity/caller.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
-import { tokenFlaw } from './access-token.ts';
-import { SignInFailure, type Suspect } from './authentication-error.ts';
-import { configurationUrl, discover, fetchJson, notOfIssuer } from './oidc-discovery.ts';
+import { findTokenDefect } from './access-token.ts';
+import { AuthenticationError, type ClaimedIdentity } from './authentication-error.ts';
+import { configurationUrl, discover, fetchJson, issuerMismatch } from './oidc-discovery.ts';
 
 /** Which identity provider's tokens are accepted, and which of their claims say what. */
 export interface OidcSettings {
@@ -49,14 +49,14 @@ const algorithms = [
 const clockSkewSeconds = 60;
 
 /** What a token looks like, and no API key does: three parts of base64url, the last of which may be missing. */
-export function looksLikeToken(text: string): boolean {
+export function isJwt(text: string): boolean {
   return /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/.test(text);
 }
 
 /** Makes the verifier; the provider is first asked when the first token comes. */
 export function createTokenVerifier(settings: OidcSettings, outbound: Outbound): TokenVerifier {
-  const keys = createKeys(settings.issuer, outbound);
-  const claims = claimsOf(settings);
+  const keys = createKeySet(settings.issuer, outbound);
+  const claims = claimNames(settings);
   return {
     async verify(token) {
       const { payload, protectedHeader } = await jwtVerify(token, keys, {
@@ -65,19 +65,19 @@ export function createTokenVerifier(settings: OidcSettings, outbound: Outbound):
         algorithms,
         clockTolerance: clockSkewSeconds,
       }).catch((error: unknown) => {
-        throw whyNot(error, claims);
+        throw toAuthenticationError(error, claims);
       });
-      const { success, data, error } = read(payload, claims);
+      const { success, data, error } = readClaims(payload, claims);
       if (!success) {
         const broken = error.issues.map(({ path }) => path[0]);
         const names = Object.entries(claims).filter(([part]) => broken.includes(part));
-        throw unreadable(...names.map(([, claim]) => claim));
+        throw invalidClaims(...names.map(([, claim]) => claim));
       }
-      const flaw = tokenFlaw(protectedHeader, payload, {
+      const flaw = findTokenDefect(protectedHeader, payload, {
         scopeClaim: settings.scopeClaim,
         clockSkewSeconds,
       });
-      if (flaw) throw failure(flaw.message, { payload, claims, remedy: flaw.remedy });
+      if (flaw) throw authenticationError(flaw.message, { payload, claims, remedy: flaw.remedy });
       return { ...data, keyId: null };
     },
   };
@@ -110,59 +110,61 @@ const identity = z.object({
 /** The claim for each part of an identity. */
 type Claims = Readonly<Record<keyof typeof identity.shape, string>>;
 
-function claimsOf({ orgClaim, scopeClaim, projectsClaim }: OidcSettings): Claims {
+function claimNames({ orgClaim, scopeClaim, projectsClaim }: OidcSettings): Claims {
   return { orgId: orgClaim, subject: 'sub', scopes: scopeClaim, projectIds: projectsClaim, expiresAt: 'exp' };
 }
 
-function read(payload: JWTPayload, claims: Claims) {
+function readClaims(payload: JWTPayload, claims: Claims) {
   const given = Object.entries(claims).map(([part, claim]) => [part, payload[claim]]);
   return identity.safeParse(Object.fromEntries(given));
 }
 
 /** The provider's keys: asked for anew when they are ten minutes old, and for a key that is not among them. */
-function createKeys(issuer: string, outbound: Outbound): JWTVerifyGetKey {
+function createKeySet(issuer: string, outbound: Outbound): JWTVerifyGetKey {
   return createRemoteJWKSet(configurationUrl(issuer), {
     // Where the keys are may have changed as well, so the configuration is read each time.
     [customFetch]: async () => {
-      const keysUrl = await findKeys(issuer, outbound);
+      const keysUrl = await discoverJwksUri(issuer, outbound);
       return Response.json((await fetchJson(keysUrl, outbound, 'keys')) ?? null);
     },
   });
 }
 
-async function findKeys(issuer: string, outbound: Outbound): Promise<URL> {
+async function discoverJwksUri(issuer: string, outbound: Outbound): Promise<URL> {
   const { jwks_uri: keys } = await discover(issuer, outbound);
   const { success, data } = z.url({ protocol: /^https?$/ }).safeParse(keys);
-  if (!success) throw notOfIssuer();
+  if (!success) throw issuerMismatch();
   return new URL(data);
 }
 
 /** Why a token lets nobody in, or why nobody knows. */
-function whyNot(error: unknown, claims: Claims): Problem {
+function toAuthenticationError(error: unknown, claims: Claims): AppError {
   if (error instanceof errors.JWTExpired)
-    return failure('The token has expired.', { payload: error.payload, claims });
+    return authenticationError('The token has expired.', { payload: error.payload, claims });
   if (error instanceof errors.JWTClaimValidationFailed) {
     const { claim, reason, payload } = error;
-    if (reason !== 'check_failed') return unreadable(claim);
-    if (claim === 'nbf') return failure('The token is not valid yet.', { payload, claims });
-    return failure(
+    if (reason !== 'check_failed') return invalidClaims(claim);
+    if (claim === 'nbf') return authenticationError('The token is not valid yet.', { payload, claims });
+    return authenticationError(
       claim === 'iss' ? 'The token is of another issuer.' : 'The token is for another audience.',
     );
   }
   if (error instanceof errors.JOSEAlgNotAllowed) {
-    return failure('The token is signed in a way that is not accepted, or not at all.');
+    return authenticationError('The token is signed in a way that is not accepted, or not at all.');
   }
   if (error instanceof errors.JWKSMultipleMatchingKeys) {
-    return failure('The token does not name the key that it is signed with (kid), and there are several.');
+    return authenticationError(
+      'The token does not name the key that it is signed with (kid), and there are several.',
+    );
   }
-  if (error instanceof errors.JOSEError && !isAboutKeys(error)) {
-    return failure('The token is not signed by a key of the identity provider.');
+  if (error instanceof errors.JOSEError && !isKeySetError(error)) {
+    return authenticationError('The token is not signed by a key of the identity provider.');
   }
-  return unreachable(error);
+  return providerUnreachable(error);
 }
 
 /** What jose says when the keys that it was given are none: it has no class for that. */
-function isAboutKeys(error: errors.JOSEError): boolean {
+function isKeySetError(error: errors.JOSEError): boolean {
   return (
     error instanceof errors.JWKSInvalid ||
     error instanceof errors.JWKSTimeout ||
@@ -170,8 +172,10 @@ function isAboutKeys(error: errors.JOSEError): boolean {
   );
 }
 
-function unreadable(...claims: string[]): SignInFailure {
-  return failure(claims.map((claim) => `The token's claim ${claim} is missing or cannot be read.`).join(' '));
+function invalidClaims(...claims: string[]): AuthenticationError {
+  return authenticationError(
+    claims.map((claim) => `The token's claim ${claim} is missing or cannot be read.`).join(' '),
+  );
 }
 
 interface FailureDetails {
@@ -184,23 +188,23 @@ interface FailureDetails {
 const defaultRemedy =
   'Send the header "Authorization: Bearer <token>" with a new token of the identity provider.';
 
-function failure(message: string, details: FailureDetails = {}): SignInFailure {
+function authenticationError(message: string, details: FailureDetails = {}): AuthenticationError {
   const { payload, claims, remedy = defaultRemedy } = details;
-  const known = payload && claims && read(payload, claims).data;
-  const suspect: Suspect | undefined = known && { orgId: known.orgId, subject: known.subject };
-  return new SignInFailure(message, {
+  const known = payload && claims && readClaims(payload, claims).data;
+  const suspect: ClaimedIdentity | undefined = known && { orgId: known.orgId, subject: known.subject };
+  return new AuthenticationError(message, {
     ...(suspect && { suspect }),
     remedy,
   });
 }
 
-function unreachable(error: unknown): Problem {
+function providerUnreachable(error: unknown): AppError {
   const outbound = error instanceof OutboundError ? error : undefined;
   const why = outbound?.message ?? 'they cannot be read';
   const authority = outbound?.isAboutAuthority
     ? ' The operator of this server names a file with the certificate of the authority in NODE_EXTRA_CA_CERTS, and restarts the server.'
     : '';
-  return new Problem('UPSTREAM_UNREACHABLE', `The identity provider's keys cannot be had: ${why}.`, {
+  return new AppError('UPSTREAM_UNREACHABLE', `The identity provider's keys cannot be had: ${why}.`, {
     remedy: `Try again later, or use an API key; the token was not judged.${authority}`,
   });
 }

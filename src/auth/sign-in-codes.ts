@@ -16,7 +16,7 @@ const maxWrongTries = 20;
 const wrongTriesMs = 60_000;
 
 /** All that is kept of a code. */
-export interface KnownCode {
+export interface StoredCode {
   /** SHA-256, in hex. */
   digest: string;
   /** In milliseconds since 1970. */
@@ -24,8 +24,8 @@ export interface KnownCode {
 }
 
 /** Where a code is kept that the shell makes for a server that runs. */
-export interface CodeShelf {
-  read(): KnownCode | undefined;
+export interface CodeStore {
+  read(): StoredCode | undefined;
   /** @returns whether there was one; of two that remove it at once, one hears so */
   remove(): boolean;
 }
@@ -36,7 +36,7 @@ export interface CodeShelf {
  *
  * @param now in milliseconds since 1970
  */
-export function generateSignInCode(now: number): { code: string; known: KnownCode } {
+export function generateSignInCode(now: number): { code: string; known: StoredCode } {
   const code = randomBytes(32).toString('base64url');
   const expiresAt = now + codeLifetimeMinutes * 60_000;
   return { code, known: { digest: digest(code).toString('hex'), expiresAt } };
@@ -50,13 +50,13 @@ export function signInUrl(page: string, code: string): string {
 /** One-time codes for one API key, in memory and on the shelf. A restart ends every one of them. */
 export class SignInCodes {
   readonly #key: Secret;
-  readonly #shelf: CodeShelf | undefined;
+  readonly #shelf: CodeStore | undefined;
   readonly #now: () => number;
-  #codes: KnownCode[] = [];
+  #codes: StoredCode[] = [];
   #wrongTries = { count: 0, until: 0 };
 
   /** @param options `now` is the time, in milliseconds since 1970 */
-  constructor(key: Secret, { shelf, now = Date.now }: { shelf?: CodeShelf; now?: () => number } = {}) {
+  constructor(key: Secret, { shelf, now = Date.now }: { shelf?: CodeStore; now?: () => number } = {}) {
     this.#key = key;
     this.#shelf = shelf;
     this.#now = now;
@@ -77,7 +77,7 @@ export class SignInCodes {
   exchange(code: string): Secret | undefined {
     const given = digest(code);
     const now = this.#now();
-    const fits = (known: KnownCode | undefined) =>
+    const fits = (known: StoredCode | undefined) =>
       known !== undefined &&
       timingSafeEqual(Buffer.from(known.digest, 'hex'), given) &&
       known.expiresAt > now;

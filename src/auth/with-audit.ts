@@ -1,7 +1,7 @@
 import type { Refusals } from '../audit/refusal-counter.ts';
 import { currentRequest } from '../common/log.ts';
-import { nobodyId } from '../identity/organisations.ts';
-import { SignInFailure } from './authentication-error.ts';
+import { unattributedOrgId } from '../identity/organisations.ts';
+import { AuthenticationError } from './authentication-error.ts';
 import type { Authenticator } from './authenticator.ts';
 
 /**
@@ -11,16 +11,13 @@ import type { Authenticator } from './authenticator.ts';
  *
  * @param refusals counts no other refusals, so that those do not take the room of these
  */
-export function auditSignIns(
-  refusals: Refusals,
-  authenticator: Authenticator,
-): Authenticator['authenticate'] {
+export function withAudit(refusals: Refusals, authenticator: Authenticator): Authenticator['authenticate'] {
   return async (authorization) => {
     try {
       return await authenticator.authenticate(authorization);
     } catch (error) {
-      if (error instanceof SignInFailure) {
-        const { orgId = nobodyId, keyId = null, subject = null } = error.suspect ?? {};
+      if (error instanceof AuthenticationError) {
+        const { orgId = unattributedOrgId, keyId = null, subject = null } = error.suspect ?? {};
         const failure = { orgId, keyId, subject, action: 'SIGN_IN', outcome: error.code } as const;
         const address = currentRequest.getStore()?.address ?? 'unknown';
         await refusals.record(failure, error.suspect ? undefined : address);

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { currentRequest } from '../common/log.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
-import { SignInFailure } from './authentication-error.ts';
+import { AuthenticationError } from './authentication-error.ts';
 import type { Authenticator } from './authenticator.ts';
 
 const maxKnown = 10_000;
@@ -11,7 +11,7 @@ const maxKnown = 10_000;
  * credential that this server has let in before is not counted for the address, so that nobody is kept out by neighbours
  * behind the same address; and nobody is kept out by credentials of others that are refused.
  */
-export function limitSignIns(
+export function withRateLimit(
   limits: RateLimits,
   authenticate: Authenticator['authenticate'],
 ): Authenticator['authenticate'] {
@@ -29,7 +29,7 @@ export function limitSignIns(
       await limits.ofCaller(caller);
       return caller;
     } catch (error) {
-      if (error instanceof SignInFailure) {
+      if (error instanceof AuthenticationError) {
         known.delete(name);
         await limits.ofFailedSignIn(address);
       }

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 
 /** What SQLite says of a lock that somebody holds. */
@@ -28,31 +28,31 @@ export class DataDir {
   /** Makes the folder, readable by nobody else, if it is not there. */
   constructor(path: string) {
     this.path = path;
-    guarded(path, () => {
-      makeFolder(resolve(path));
+    withStartupErrors(path, () => {
+      createFolder(resolve(path));
       accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
     });
   }
 
   /** The file that holds a secret. */
-  fileOf(name: string): string {
+  pathTo(name: string): string {
     return join(this.path, name);
   }
 
   /** The secret in the file of this name, or undefined when there is no such file. */
   read(name: string): Secret | undefined {
-    const file = this.fileOf(name);
-    if (!guarded(this.path, () => existsSync(file))) return undefined;
-    return new Secret(guarded(file, () => readFileSync(file, 'utf8')).trim());
+    const file = this.pathTo(name);
+    if (!withStartupErrors(this.path, () => existsSync(file))) return undefined;
+    return new Secret(withStartupErrors(file, () => readFileSync(file, 'utf8')).trim());
   }
 
   /** As `read`, but makes the file, readable by nobody else, if it is not there. */
-  readOrMake(name: string, make: () => string): Secret {
-    const file = this.fileOf(name);
-    if (!guarded(this.path, () => existsSync(file))) {
+  readOrCreate(name: string, make: () => string): Secret {
+    const file = this.pathTo(name);
+    if (!withStartupErrors(this.path, () => existsSync(file))) {
       // Written aside and linked into place, so that of two servers that start at once both get the whole of one.
       const aside = `${file}.${process.pid}`;
-      guarded(this.path, () => {
+      withStartupErrors(this.path, () => {
         writeFileSync(aside, `${make()}\n`, { mode: 0o600 });
         try {
           linkSync(aside, file);
@@ -63,23 +63,23 @@ export class DataDir {
         }
       });
     }
-    return new Secret(guarded(file, () => readFileSync(file, 'utf8')).trim());
+    return new Secret(withStartupErrors(file, () => readFileSync(file, 'utf8')).trim());
   }
 
   /** Writes the file, readable by nobody else, in one step. */
   replace(name: string, text: string): void {
-    const aside = `${this.fileOf(name)}.${process.pid}`;
-    guarded(this.path, () => {
+    const aside = `${this.pathTo(name)}.${process.pid}`;
+    withStartupErrors(this.path, () => {
       writeFileSync(aside, `${text}\n`, { mode: 0o600 });
-      renameSync(aside, this.fileOf(name));
+      renameSync(aside, this.pathTo(name));
     });
   }
 
   /** @returns whether there was such a file; of two that remove it at once, one hears so */
   remove(name: string): boolean {
-    return guarded(this.path, () => {
+    return withStartupErrors(this.path, () => {
       try {
-        unlinkSync(this.fileOf(name));
+        unlinkSync(this.pathTo(name));
         return true;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
@@ -95,11 +95,13 @@ export class DataDir {
    * @throws StartError that names the first file that this user may not read or write
    */
   assertWritable(name: string): void {
-    const folder = this.fileOf(name);
-    if (!guarded(this.path, () => existsSync(folder) && statSync(folder).isDirectory())) return;
-    const inside = guarded(folder, () => readdirSync(folder, { recursive: true, encoding: 'utf8' }));
+    const folder = this.pathTo(name);
+    if (!withStartupErrors(this.path, () => existsSync(folder) && statSync(folder).isDirectory())) return;
+    const inside = withStartupErrors(folder, () =>
+      readdirSync(folder, { recursive: true, encoding: 'utf8' }),
+    );
     for (const path of [folder, ...inside.map((each) => join(folder, each))]) {
-      guarded(path, () => accessSync(path, constants.R_OK | constants.W_OK));
+      withStartupErrors(path, () => accessSync(path, constants.R_OK | constants.W_OK));
     }
   }
 
@@ -110,16 +112,16 @@ export class DataDir {
    * @throws StartError when another server has it
    */
   lock(): { release(): void } {
-    const file = this.fileOf('lock');
+    const file = this.pathTo('lock');
     // SQLite does not say why it cannot open a file.
-    guarded(file, () => closeSync(openSync(file, 'a', 0o600)));
-    const lock = guarded(file, () => new DatabaseSync(file));
+    withStartupErrors(file, () => closeSync(openSync(file, 'a', 0o600)));
+    const lock = withStartupErrors(file, () => new DatabaseSync(file));
     try {
       lock.exec('begin exclusive');
     } catch (error) {
       lock.close();
       const isBusy = (error as { errcode?: unknown }).errcode === sqliteBusy;
-      throw new StartError(
+      throw new StartupError(
         isBusy
           ? `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`
           : `DATA_DIR ${file}: cannot be used as a lock; remove this file, which holds nothing`,
@@ -130,9 +132,9 @@ export class DataDir {
 }
 
 /** Folder by folder: Node's own recursion never ends where the file system refuses folders as if they were not there. */
-function makeFolder(path: string): void {
+function createFolder(path: string): void {
   if (existsSync(path) && statSync(path).isDirectory()) return;
-  if (!existsSync(dirname(path))) makeFolder(dirname(path));
+  if (!existsSync(dirname(path))) createFolder(dirname(path));
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
@@ -155,12 +157,12 @@ const reasons: Readonly<Record<string, string>> = {
   EMFILE: 'too many files are open',
 };
 
-function guarded<T>(place: string, work: () => T): T {
+function withStartupErrors<T>(place: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
-    throw new StartError(`DATA_DIR ${place}: ${reasons[code] ?? 'cannot be read or written'} (${code})`);
+    throw new StartupError(`DATA_DIR ${place}: ${reasons[code] ?? 'cannot be read or written'} (${code})`);
   }
 }

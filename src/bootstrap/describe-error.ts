@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
-import { Problem, StartError } from '../common/errors.ts';
-import { KeyServiceFailure } from '../encryption/root-key.ts';
+import { AppError, StartupError } from '../common/errors.ts';
+import { KmsUnavailableError } from '../encryption/root-key.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -8,19 +8,19 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * Why a program of ours cannot do what it was started for, in one line for the operator: no stack, and no message of a
  * library, which may repeat what it was given.
  */
-export function describeFailure(error: unknown): string {
-  if (error instanceof StartError) return error.message;
-  if (error instanceof KeyServiceFailure) return error.reason;
-  if (error instanceof Problem) return [error.message, error.remedy].filter(Boolean).join(' ');
+export function describeStartupError(error: unknown): string {
+  if (error instanceof StartupError) return error.message;
+  if (error instanceof KmsUnavailableError) return error.reason;
+  if (error instanceof AppError) return [error.message, error.remedy].filter(Boolean).join(' ');
   const { name, code } = Object(error) as { name?: unknown; code?: unknown };
-  const missing = missingModule(error);
+  const missing = findMissingModule(error);
   if (missing) return `${missing} is not installed; run "npm install"`;
   const what = `${typeof name === 'string' ? name : typeof error}${typeof code === 'string' ? ` (${code})` : ''}`;
-  const place = ownFrame(error);
+  const place = findOwnFrame(error);
   return `an unexpected ${what}${place ? ` in ${place}` : ''}; this is a fault of the server, so report it`;
 }
 
-function missingModule(error: unknown): string | undefined {
+function findMissingModule(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') continue;
     const [, name] = /^Cannot find (?:package|module) '([^']+)'/.exec(cause.message) ?? [];
@@ -30,7 +30,7 @@ function missingModule(error: unknown): string | undefined {
 }
 
 /** The innermost file and line of ours. */
-function ownFrame(error: unknown): string | undefined {
+function findOwnFrame(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const [, place] = /\/(src\/[\w./-]+:\d+):\d+\)?$/m.exec(error.stack ?? '') ?? [];
   return place;

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import type { Config } from '../config/config.ts';
 import { generateRootKey } from '../encryption/keyring.ts';
@@ -24,54 +24,54 @@ export interface RootKeySource {
  *
  * @param databaseFolder that of the embedded database, if that is used
  */
-export function rootKeySource(
+export function resolveRootKeySource(
   { encryptionKeys, encryptionKeysFile }: Config,
   dataDir: DataDir | undefined,
   databaseFolder: string | undefined,
 ): RootKeySource {
-  if (encryptionKeys) return fromEnvironment(encryptionKeys);
-  if (encryptionKeysFile) return fromFile(encryptionKeysFile);
-  if (dataDir) return generated(dataDir, databaseFolder);
-  throw new StartError('ENCRYPTION_KEYS: there are none');
+  if (encryptionKeys) return environmentKeySource(encryptionKeys);
+  if (encryptionKeysFile) return fileKeySource(encryptionKeysFile);
+  if (dataDir) return generatedKeySource(dataDir, databaseFolder);
+  throw new StartupError('ENCRYPTION_KEYS: there are none');
 }
 
-function fromEnvironment(keys: Secret): RootKeySource {
+function environmentKeySource(keys: Secret): RootKeySource {
   const place = 'ENCRYPTION_KEYS';
   return {
     place,
     read: () => keys,
     readAgain: () => {
-      throw new StartError(
+      throw new StartupError(
         `${place}: the environment of a running process does not change; restart it, or use ENCRYPTION_KEYS_FILE`,
       );
     },
   };
 }
 
-function fromFile(file: string): RootKeySource {
+function fileKeySource(file: string): RootKeySource {
   const place = `ENCRYPTION_KEYS_FILE ${file}`;
   const read = () => {
     try {
       return new Secret(readFileSync(file, 'utf8'));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      throw new StartError(`${place}: cannot be read (${code ?? 'unknown error'})`);
+      throw new StartupError(`${place}: cannot be read (${code ?? 'unknown error'})`);
     }
   };
   return { place, read, readAgain: read };
 }
 
-function generated(dataDir: DataDir, databaseFolder: string | undefined): RootKeySource {
+function generatedKeySource(dataDir: DataDir, databaseFolder: string | undefined): RootKeySource {
   const name = 'encryption-keys';
-  const place = dataDir.fileOf(name);
+  const place = dataDir.pathTo(name);
   const missing = () =>
-    new StartError(`${place} is missing, and without it the data cannot be opened; put it back`);
+    new StartupError(`${place} is missing, and without it the data cannot be opened; put it back`);
   return {
     place,
     read: () => {
       // A new key would open nothing of a database that is there already, so none is made for one.
       if (databaseFolder && existsSync(databaseFolder) && !existsSync(place)) throw missing();
-      return dataDir.readOrMake(name, generateRootKey);
+      return dataDir.readOrCreate(name, generateRootKey);
     },
     readAgain: () => {
       const keys = dataDir.read(name);

@@ -1,5 +1,5 @@
-import { type CodeShelf, generateSignInCode, type KnownCode, signInUrl } from '../auth/sign-in-codes.ts';
-import { StartError } from '../common/errors.ts';
+import { type CodeStore, generateSignInCode, type StoredCode, signInUrl } from '../auth/sign-in-codes.ts';
+import { StartupError } from '../common/errors.ts';
 import type { Config } from '../config/config.ts';
 import { isBuilt } from '../http/dashboard-files.ts';
 import { isLoopback } from '../http/host-check.ts';
@@ -14,7 +14,7 @@ export function signInPath({ graphiql }: Config, dashboardFolder?: string): stri
 }
 
 /** One code in `DATA_DIR`, by its hash, where the shell puts it and the server takes it. */
-export function codeShelf(dataDir: DataDir): CodeShelf {
+export function createCodeStore(dataDir: DataDir): CodeStore {
   return {
     read: () => {
       const text = dataDir.read(fileName)?.reveal();
@@ -31,11 +31,11 @@ export function codeShelf(dataDir: DataDir): CodeShelf {
  *
  * @throws StartError where there are no such addresses
  */
-export function makeSignInLink(config: Config, dataDir: DataDir): string {
+export function createSignInLink(config: Config, dataDir: DataDir): string {
   const { production, host, port, tls, basePath } = config;
   const path = signInPath(config);
   if (production || !isLoopback(host) || !path) {
-    throw new StartError('only a development server on a loopback address signs browsers in by address');
+    throw new StartupError('only a development server on a loopback address signs browsers in by address');
   }
   const { code, known } = generateSignInCode(Date.now());
   dataDir.replace(fileName, toLine(known));
@@ -43,6 +43,6 @@ export function makeSignInLink(config: Config, dataDir: DataDir): string {
   return signInUrl(`${tls ? 'https' : 'http'}://${name}:${port}${basePath}${path}`, code);
 }
 
-function toLine({ digest, expiresAt }: KnownCode): string {
+function toLine({ digest, expiresAt }: StoredCode): string {
   return `${digest} ${expiresAt}`;
 }

@@ -5,7 +5,7 @@ import { isBuilt, notBuilt } from '../http/dashboard-files.ts';
 import { firstProjectId } from '../identity/organisations.ts';
 
 /** What is known of the administrator's key when the server has started. */
-export interface KnownKey {
+export interface AdministratorKey {
   /** Absent when nobody here knows one that works. */
   key?: Secret;
   /** Made just now, so it may be shown, once. */
@@ -17,7 +17,7 @@ export interface KnownKey {
 }
 
 /** What the operator reads once a development server is up: where things are, and a command to try. */
-export function welcome(config: Config, url: string, known: KnownKey): string {
+export function formatStartupBanner(config: Config, url: string, known: AdministratorKey): string {
   const lines = [
     'App Connections is ready.',
     '',
@@ -50,7 +50,7 @@ function signIn(link: string): string[] {
   ];
 }
 
-function keyText(config: Config, { key, isNew, file }: KnownKey): string {
+function keyText(config: Config, { key, isNew, file }: AdministratorKey): string {
   if (!key) {
     const where = config.bootstrapApiKey ? 'BOOTSTRAP_API_KEY' : file;
     return `one made earlier; there is none that works in ${where} ("npm run admin -- help" says how to make another)`;
@@ -60,7 +60,7 @@ function keyText(config: Config, { key, isNew, file }: KnownKey): string {
 }
 
 /** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
-function curl(config: Config, url: string, { file = '' }: KnownKey): string {
+function curl(config: Config, url: string, { file = '' }: AdministratorKey): string {
   const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat ${quoted(file)})`;
   // On a developer's machine, it is likely to be one that no authority has signed.
   const trust = config.tls ? `--cacert ${quoted(config.tls.cert)} ` : '';

@@ -1,18 +1,18 @@
 import { join } from 'node:path';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import type { Secret } from '../common/secret.ts';
 import type { Config } from '../config/config.ts';
-import { findRisks } from '../config/security-warnings.ts';
+import { findConfigWarnings } from '../config/security-warnings.ts';
 import { type Database, openDatabase } from '../database/database.ts';
 import { limitMemory } from '../database/embedded.ts';
-import { findWeakEntries, type Keyring, KeysUnfit, parseKeyring } from '../encryption/keyring.ts';
-import { KeyServiceFailure } from '../encryption/root-key.ts';
-import { SealBroken, Vault } from '../encryption/vault.ts';
-import { openRowMacs } from '../integrity/sign-rows.ts';
+import { findWeakEntries, InvalidKeyringError, type Keyring, parseKeyring } from '../encryption/keyring.ts';
+import { KmsUnavailableError } from '../encryption/root-key.ts';
+import { DecryptionError, Vault } from '../encryption/vault.ts';
+import { prepareRowMacs } from '../integrity/sign-rows.ts';
 import { DataDir } from './data-dir.ts';
 import { entities } from './entities.ts';
-import { rootKeySource } from './root-key-source.ts';
+import { resolveRootKeySource } from './root-key-source.ts';
 
 /** The data and the keys to it, open. */
 export interface Stores {
@@ -49,21 +49,21 @@ export async function openStores(
 ): Promise<Stores> {
   const warnings: string[] = [];
   const mind = (risks: readonly string[]): void => {
-    if (config.production && risks.length > 0) throw new StartError(risks.join('; '));
+    if (config.production && risks.length > 0) throw new StartupError(risks.join('; '));
     warnings.push(...risks);
   };
   /** Once all is well otherwise: what cannot start says one thing, why. */
   const warn = () => {
     for (const warning of warnings.splice(0)) log.warn(warning);
   };
-  mind(findRisks(config));
+  mind(findConfigWarnings(config));
   const dataDir = config.production ? undefined : new DataDir(config.dataDir);
   const lock = config.databaseUrl ? undefined : dataDir?.lock();
   if (!config.databaseUrl) dataDir?.assertWritable('database');
   const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
-  const source = rootKeySource(config, dataDir, folder);
+  const source = resolveRootKeySource(config, dataDir, folder);
   const parse = (keys: Secret) =>
-    naming(source.place, async () => {
+    withLocation(source.place, async () => {
       const keyring = parseKeyring(keys);
       const weak = findWeakEntries(keys).filter(({ isFirst }) => isFirst || !allowsWeakKeys);
       mind(weak.map(({ sentence }) => `${source.place}: ${sentence}`));
@@ -79,9 +79,9 @@ export async function openStores(
     log,
   );
   const check = (keyring: Keyring, isNew: boolean) =>
-    naming(source.place, async () => {
-      await keyring.tryOut();
-      await vault.checkKeys(database.forkAcross(), { keyring: isNew ? keyring : undefined });
+    withLocation(source.place, async () => {
+      await keyring.selfTest();
+      await vault.checkKeys(database.asSystem(), { keyring: isNew ? keyring : undefined });
     });
   warn();
   return {
@@ -90,10 +90,10 @@ export async function openStores(
     dataDir,
     unlock: async () => {
       await check(vault.keyring, false);
-      await naming(source.place, () => openRowMacs({ database, vault }));
+      await withLocation(source.place, () => prepareRowMacs({ database, vault }));
     },
     reloadKeys: async () => {
-      mind(findRisks(config));
+      mind(findConfigWarnings(config));
       const keyring = await parse(source.readAgain());
       await check(keyring, true);
       vault.keyring = keyring;
@@ -107,13 +107,13 @@ export async function openStores(
 }
 
 /** Does something with the root keys, and names their place when they are at fault. */
-async function naming<T>(place: string, work: () => Promise<T>): Promise<T> {
+async function withLocation<T>(place: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof KeysUnfit || error instanceof SealBroken)
-      throw new StartError(`${place}: ${error.message}`);
-    if (error instanceof KeyServiceFailure) throw new StartError(`${place}: ${error.reason}`);
+    if (error instanceof InvalidKeyringError || error instanceof DecryptionError)
+      throw new StartupError(`${place}: ${error.message}`);
+    if (error instanceof KmsUnavailableError) throw new StartupError(`${place}: ${error.reason}`);
     throw error;
   }
 }

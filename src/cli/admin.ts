@@ -3,21 +3,21 @@
  * would; on the embedded one, the server has to be stopped.
  */
 import { parseArgs } from 'node:util';
-import { givenName } from '../administration/input-schemas.ts';
-import { grantApiKey, makeOrganisation } from '../administration/organisations.ts';
+import { displayName } from '../administration/input-schemas.ts';
+import { createOrganisation, grantApiKey } from '../administration/organisations.ts';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { generateApiKey } from '../auth/api-keys.ts';
 import { DataDir } from '../bootstrap/data-dir.ts';
-import { describeFailure } from '../bootstrap/describe-error.ts';
-import { makeSignInLink } from '../bootstrap/sign-in-link.ts';
+import { describeStartupError } from '../bootstrap/describe-error.ts';
+import { createSignInLink } from '../bootstrap/sign-in-link.ts';
 import { openStores, type Stores } from '../bootstrap/stores.ts';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import { createLog } from '../common/log.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/read-config.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
-import { nobodyId } from '../identity/organisations.ts';
+import { unattributedOrgId } from '../identity/organisations.ts';
 
 const usage = `npm run admin -- organisations
     lists the organisations
@@ -32,12 +32,12 @@ npm run admin -- strangers
     minute are one line with their number`;
 
 /** What can be given to commands; each takes some of it. */
-type Given = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
+type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
 
 /** What there is to do; each prints what came of it. */
 interface Command {
-  takes: readonly (keyof Given)[];
-  work?(stores: Stores, given: Given): Promise<void>;
+  takes: readonly (keyof CliArguments)[];
+  work?(stores: Stores, given: CliArguments): Promise<void>;
   /** Instead, for what needs no database, which a server that runs may hold. */
   print?(config: Config): string;
 }
@@ -45,20 +45,20 @@ interface Command {
 const organisations: Command = {
   takes: [],
   async work({ database }) {
-    const where = { id: { $ne: nobodyId } };
-    const found = await database.forkAcross().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
+    const where = { id: { $ne: unattributedOrgId } };
+    const found = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
     for (const { id, name } of found) console.log(`${id}  ${name}`);
   },
 };
 
-const createOrganisation: Command = {
+const createOrganisationCommand: Command = {
   takes: ['name', 'project'],
   async work(stores, { name, project = 'First project' }) {
     const administratorKey = generateApiKey();
-    const organisation = { name: named(name), projectName: named(project), administratorKey };
+    const organisation = { name: parseName(name), projectName: parseName(project), administratorKey };
     const { orgId, projectId } = await stores.database
-      .forkAcross()
-      .transactional((em) => makeOrganisation(em, stores, organisation));
+      .asSystem()
+      .transactional((em) => createOrganisation(em, stores, organisation));
     console.log(`organisation  ${orgId}`);
     console.log(`project       ${projectId}`);
     console.log(`API key       ${administratorKey.reveal()} (not shown again)`);
@@ -68,9 +68,9 @@ const createOrganisation: Command = {
 const createKey: Command = {
   takes: ['org', 'name', 'scopes'],
   async work(stores, { org, name = 'Administrator', scopes: list = scopes.join(',') }) {
-    const grant = { orgId: uuidOf(org), name: named(name), scopes: scopesOf(list) };
+    const grant = { orgId: parseUuid(org), name: parseName(name), scopes: parseScopes(list) };
     const { apiKey, key } = await stores.database
-      .forkAcross()
+      .asSystem()
       .transactional((em) => grantApiKey(em, stores, grant));
     console.log(`API key id    ${apiKey.id}`);
     console.log(`API key       ${key.reveal()} (not shown again)`);
@@ -82,8 +82,8 @@ const strangers: Command = {
   async work({ database }) {
     const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
     const events = await database
-      .fork(nobodyId)
-      .find(AuditEvent, { orgId: nobodyId, action: 'SIGN_IN' }, newest);
+      .forOrganisation(unattributedOrgId)
+      .find(AuditEvent, { orgId: unattributedOrgId, action: 'SIGN_IN' }, newest);
     for (const { at, address, count } of events) {
       const times = count === null ? '' : `  ${count} more`;
       console.log(`${at.toISOString()}  ${address ?? 'unknown address'}${times}`);
@@ -93,19 +93,19 @@ const strangers: Command = {
 
 const signInLink: Command = {
   takes: [],
-  print: (config) => makeSignInLink(config, new DataDir(config.dataDir)),
+  print: (config) => createSignInLink(config, new DataDir(config.dataDir)),
 };
 
 const commands: ReadonlyMap<string | undefined, Command> = new Map([
   ['organisations', organisations],
-  ['create-organisation', createOrganisation],
+  ['create-organisation', createOrganisationCommand],
   ['create-key', createKey],
   ['strangers', strangers],
   ['sign-in-link', signInLink],
 ]);
 
 async function run(): Promise<void> {
-  const { name, given } = commandLine();
+  const { name, given } = parseCommandLine();
   const command = commands.get(name);
   // An option of another command would be thought to have been heeded.
   if (!command || Object.keys(given).some((option) => !command.takes.some((each) => each === option))) {
@@ -127,7 +127,7 @@ async function run(): Promise<void> {
   }
 }
 
-function commandLine(): { name?: string | undefined; given: Given } {
+function parseCommandLine(): { name?: string | undefined; given: CliArguments } {
   const text = { type: 'string' } as const;
   try {
     const { positionals, values } = parseArgs({
@@ -140,31 +140,31 @@ function commandLine(): { name?: string | undefined; given: Given } {
   }
 }
 
-function named(name: string | undefined): string {
-  const { success, data } = givenName.safeParse(name);
+function parseName(name: string | undefined): string {
+  const { success, data } = displayName.safeParse(name);
   if (success) return data;
-  throw new StartError(
+  throw new StartupError(
     'a name of 1 to 64 characters is needed, none of them invisible or a line break, as in --name "Acme"',
   );
 }
 
-function uuidOf(id: string | undefined): string {
+function parseUuid(id: string | undefined): string {
   if (id && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return id.toLowerCase();
-  throw new StartError(
+  throw new StartupError(
     'the id of an organisation is needed, as in --org 6f03caa1-a5de-43ce-b127-95a145d3464c',
   );
 }
 
-function scopesOf(list: string): Scope[] {
+function parseScopes(list: string): Scope[] {
   const names = list.split(',').map((name) => name.trim());
   const known = scopes.filter((scope) => names.includes(scope));
   if (known.length > 0 && names.every((name) => known.some((scope) => scope === name))) return known;
-  throw new StartError(`--scopes takes these, with commas between: ${scopes.join(',')}`);
+  throw new StartupError(`--scopes takes these, with commas between: ${scopes.join(',')}`);
 }
 
 try {
   await run();
 } catch (error) {
-  console.error(`Cannot do that: ${describeFailure(error)}`);
+  console.error(`Cannot do that: ${describeStartupError(error)}`);
   process.exitCode = 1;
 }

@@ -23,7 +23,7 @@ import { entities } from '../bootstrap/entities.ts';
 import { createLog } from '../common/log.ts';
 import * as operations from '../dashboard/operations.ts';
 import { openOrm } from '../database/database.ts';
-import { asOwner, inSession } from '../database/driver/session.ts';
+import { inSession, ownerSession } from '../database/driver/session.ts';
 import { configurationReference } from './codegen/configuration-reference.ts';
 import { errorReference } from './codegen/error-reference.ts';
 import { restReference } from './codegen/rest-reference.ts';
@@ -31,7 +31,7 @@ import { restReference } from './codegen/rest-reference.ts';
 const [, , command, flag] = process.argv;
 const check = flag === '--check';
 
-function inStep(what: string, ok: boolean, remedy: string): void {
+function reportCheck(what: string, ok: boolean, remedy: string): void {
   console.log(ok ? `${what}: in step` : `${what}: out of step; ${remedy}`);
   if (!ok) process.exitCode = 1;
 }
@@ -39,7 +39,7 @@ function inStep(what: string, ok: boolean, remedy: string): void {
 function writeOrCheck(name: string, text: string, remedy: string): void {
   const file = new URL(`../../${name}`, import.meta.url);
   if (!check) writeFileSync(file, text);
-  else inStep(name, existsSync(file) && readFileSync(file, 'utf8') === text, remedy);
+  else reportCheck(name, existsSync(file) && readFileSync(file, 'utf8') === text, remedy);
 }
 
 if (command === 'schema') {
@@ -63,15 +63,16 @@ if (command === 'schema') {
   const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
   const documents: Record<string, DocumentNode> = { ...operations };
   for (const [name, document] of Object.entries(documents)) {
-    for (const { message } of validate(schema, document)) inStep(`operations.ts: ${name}`, false, message);
+    for (const { message } of validate(schema, document))
+      reportCheck(`operations.ts: ${name}`, false, message);
   }
 } else if (command === 'migration') {
   const orm = await openOrm({ kind: 'embedded' }, entities, createLog('silent'));
-  const difference = await inSession(asOwner, async () => {
+  const difference = await inSession(ownerSession, async () => {
     await orm.migrator.up();
     return orm.schema.getUpdateSchemaSQL({ safe: false });
   });
-  if (check) inStep('migrations', difference.trim() === '', `run npm run migration:\n${difference}`);
+  if (check) reportCheck('migrations', difference.trim() === '', `run npm run migration:\n${difference}`);
   else console.log(difference);
   await orm.close();
 } else {

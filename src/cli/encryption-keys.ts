@@ -4,14 +4,14 @@
  */
 import { parseArgs } from 'node:util';
 import { createApps } from '../apps/index.ts';
-import { describeFailure } from '../bootstrap/describe-error.ts';
+import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { openStores, type Stores } from '../bootstrap/stores.ts';
-import { Problem, StartError } from '../common/errors.ts';
+import { AppError, StartupError } from '../common/errors.ts';
 import { createLog } from '../common/log.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/read-config.ts';
-import { KeyServiceFailure } from '../encryption/root-key.ts';
-import { countKeys, type KeyCensus } from '../key-rotation/key-usage.ts';
+import { KmsUnavailableError } from '../encryption/root-key.ts';
+import { type KeyUsageReport, reportKeyUsage } from '../key-rotation/key-usage.ts';
 import { rotateKeys } from '../key-rotation/rotate-keys.ts';
 
 const usage = `npm run keys -- status
@@ -34,7 +34,7 @@ interface Task {
 /** What there is to do; each prints what came of it. */
 const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
   async status({ stores: { database, vault } }) {
-    console.log(describe(await countKeys(database, vault.keyring)));
+    console.log(describeUsage(await reportKeyUsage(database, vault.keyring)));
   },
 
   async rotate({ config, stores, reseal }) {
@@ -54,11 +54,11 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
       console.log(`${sealKeys} organisations seal under a new data key`);
       console.log(`${connections} connections sealed again`);
     }
-    const census = await countKeys(database, vault.keyring);
-    console.log(describe(census));
-    if (broken.length > 0) throw new StartError(`this was left as it is: ${broken.join('; ')}`);
+    const census = await reportKeyUsage(database, vault.keyring);
+    console.log(describeUsage(census));
+    if (broken.length > 0) throw new StartupError(`this was left as it is: ${broken.join('; ')}`);
     if (census.behind > 0 || (reseal && census.underRetired > 0)) {
-      throw new StartError(
+      throw new StartupError(
         'others have made keys under another root key meanwhile; see which servers or shells have another ' +
           'first key than this one, and run it again',
       );
@@ -67,7 +67,7 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
 };
 
 /** A census for people to read. */
-function describe({ rootKeys, behind, outdated, sealedBefore, underRetired }: KeyCensus): string {
+function describeUsage({ rootKeys, behind, outdated, sealedBefore, underRetired }: KeyUsageReport): string {
   const [first] = rootKeys;
   const width = Math.max('root key'.length, ...rootKeys.map(({ id }) => id.length));
   const line = (id: string, dataKeys: unknown, connections: unknown, what: string) =>
@@ -94,7 +94,7 @@ function describe({ rootKeys, behind, outdated, sealedBefore, underRetired }: Ke
 }
 
 async function run(): Promise<void> {
-  const { command, reseal } = commandLine();
+  const { command, reseal } = parseCommandLine();
   const work = commands[command];
   if (!work) {
     console.log(usage);
@@ -110,7 +110,7 @@ async function run(): Promise<void> {
   }
 }
 
-function commandLine(): { command: string; reseal: boolean } {
+function parseCommandLine(): { command: string; reseal: boolean } {
   try {
     const { positionals, values } = parseArgs({ options, allowPositionals: true });
     const [command = ''] = positionals;
@@ -125,7 +125,7 @@ try {
   await run();
 } catch (error) {
   process.exitCode = 1;
-  const isForeseen = [StartError, Problem, KeyServiceFailure].some((kind) => error instanceof kind);
+  const isForeseen = [StartupError, AppError, KmsUnavailableError].some((kind) => error instanceof kind);
   const what = isForeseen ? 'Cannot do that' : 'Broken off; nothing is lost, run it again';
-  console.error(`${what}: ${describeFailure(error)}`);
+  console.error(`${what}: ${describeStartupError(error)}`);
 }

@@ -9,9 +9,9 @@ import { parseArgs } from 'node:util';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { isSigned, parseCheckpoints } from '../audit/checkpoint-file.ts';
 import { verifyChain } from '../audit/hash-chain.ts';
-import { describeFailure } from '../bootstrap/describe-error.ts';
+import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { openStores, type Stores } from '../bootstrap/stores.ts';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import { createLog } from '../common/log.ts';
 import { readConfig } from '../config/read-config.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
@@ -19,7 +19,7 @@ import { authenticatedEntities, verifyRows } from '../integrity/authenticated-ro
 import { RowHistory } from '../integrity/row-history.ts';
 
 /** The hashes that trails had, by organisation and then by `seq`. */
-type Seen = Map<string, Map<number, string>>;
+type CheckpointsByOrganisation = Map<string, Map<number, string>>;
 
 const problems = {
   added: 'was added',
@@ -40,7 +40,7 @@ async function verify(stores: Stores, checkpointFile: string | undefined): Promi
   const { database, vault, unlock } = stores;
   await unlock();
   const seen = checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile);
-  const organisations = await database.forkAcross().find(Organisation, {}, { orderBy: { id: 'asc' } });
+  const organisations = await database.asSystem().find(Organisation, {}, { orderBy: { id: 'asc' } });
   const known = new Set(organisations.map(({ id }) => id));
   const ids = new Set([...known, ...(await namedOrganisations(stores)), ...(seen?.keys() ?? [])]);
   for (const id of ids) {
@@ -48,7 +48,7 @@ async function verify(stores: Stores, checkpointFile: string | undefined): Promi
     const checkpoints = seen?.get(id);
     const history = new RowHistory();
     const onEvent = (event: AuditEvent) => history.add(event);
-    const found = await verifyChain(() => database.fork(id), vault, id, { checkpoints, onEvent });
+    const found = await verifyChain(() => database.forOrganisation(id), vault, id, { checkpoints, onEvent });
     if ('problem' in found) report(`organisation ${id}: event ${found.seq} ${problems[found.problem]}`);
     else console.log(`organisation ${id}: ${found.events} events, whole`);
     for await (const line of history.contradictions(database, id)) report(line);
@@ -60,7 +60,7 @@ async function verify(stores: Stores, checkpointFile: string | undefined): Promi
 
 /** The organisations whose events, or rows that carry MACs, there are. */
 async function namedOrganisations({ database }: Stores): Promise<string[]> {
-  const em = database.forkAcross();
+  const em = database.asSystem();
   const authenticated = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
   const tables = [em.getMetadata(AuditEvent).tableName, ...authenticated];
   const union = tables.map((table) => `select org_id from "${table}"`).join(' union ');
@@ -68,16 +68,19 @@ async function namedOrganisations({ database }: Stores): Promise<string[]> {
   return found.map(({ org_id: orgId }) => orgId);
 }
 
-async function readCheckpoints({ database, vault }: Stores, file: string): Promise<Seen> {
-  const macs = await vault.rowMacs(database.forkAcross());
-  const seen: Seen = new Map();
+async function readCheckpoints(
+  { database, vault }: Stores,
+  file: string,
+): Promise<CheckpointsByOrganisation> {
+  const macs = await vault.rowMacs(database.asSystem());
+  const seen: CheckpointsByOrganisation = new Map();
   for (const checkpoint of parseCheckpoints(readText(file))) {
     const { orgId, seq, hash, at } = checkpoint;
     if (!isSigned(macs, checkpoint))
       report(`checkpoint of ${at}, organisation ${orgId}: not written by this server`);
     else seen.set(orgId, (seen.get(orgId) ?? new Map<number, string>()).set(seq, hash));
   }
-  if (seen.size === 0) throw new StartError(`--checkpoint ${file}: there is no checkpoint in it`);
+  if (seen.size === 0) throw new StartupError(`--checkpoint ${file}: there is no checkpoint in it`);
   return seen;
 }
 
@@ -86,20 +89,20 @@ function readText(file: string): string {
     return readFileSync(file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new StartError(`--checkpoint ${file}: cannot be read (${code ?? 'unknown error'})`);
+    throw new StartupError(`--checkpoint ${file}: cannot be read (${code ?? 'unknown error'})`);
   }
 }
 
-function commandLine(): { checkpoint?: string | undefined } {
+function parseCommandLine(): { checkpoint?: string | undefined } {
   try {
     return parseArgs({ options: { checkpoint: { type: 'string' } } }).values;
   } catch {
-    throw new StartError('usage: npm run audit:verify [-- --checkpoint FILE]');
+    throw new StartupError('usage: npm run audit:verify [-- --checkpoint FILE]');
   }
 }
 
 try {
-  const { checkpoint } = commandLine();
+  const { checkpoint } = parseCommandLine();
   const stores = await openStores(readConfig(), createLog('silent'));
   try {
     await verify(stores, checkpoint);
@@ -107,6 +110,6 @@ try {
     await stores.close();
   }
 } catch (error) {
-  console.error(`Cannot verify: ${describeFailure(error)}`);
+  console.error(`Cannot verify: ${describeStartupError(error)}`);
   process.exitCode = 1;
 }

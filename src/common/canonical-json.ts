@@ -1,7 +1,7 @@
 import { Secret } from './secret.ts';
 
 /** JSON with its keys in order and its secrets revealed: equal for equal values. */
-export function canonical(value: object): string {
+export function canonicalJson(value: object): string {
   return JSON.stringify(ordered(value));
 }
 

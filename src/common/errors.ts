@@ -124,7 +124,7 @@ export interface Issue {
  *
  * Anything thrown that is not a `Problem` is our fault and reaches the caller as `INTERNAL_SERVER_ERROR`.
  */
-export class Problem extends Error {
+export class AppError extends Error {
   override readonly name = 'Problem';
   readonly code: ErrorCode;
   /** Broken rules, when the input is at fault. */
@@ -161,7 +161,7 @@ export class Problem extends Error {
 }
 
 /** A failure that is about HTTP and so has an HTTP status of its own, over GraphQL as over REST. */
-export class HttpProblem extends Problem {
+export class HttpError extends AppError {
   readonly status: number;
   /** Response headers, by their names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
@@ -182,22 +182,22 @@ export class HttpProblem extends Problem {
  * There was no room for the request, and nothing of it was tried. It leaves no event: who is turned away by the hundred
  * must cost next to nothing.
  */
-export class Overload extends Problem {}
+export class OverloadedError extends AppError {}
 
 /** Every broken rule as one `BAD_USER_INPUT`. */
-export function brokenRules(error: z.ZodError): Problem {
+export function fromZodError(error: z.ZodError): AppError {
   const issues = error.issues.map(
     (issue): Issue => ({
       path: issue.path.map((part) => (typeof part === 'symbol' ? part.toString() : part)),
       message: issue.message,
     }),
   );
-  return badInput(issues);
+  return validationError(issues);
 }
 
 /** `BAD_USER_INPUT` with these issues; its message repeats them for those who read nothing else. */
-export function badInput(issues: readonly Issue[]): Problem {
-  return new Problem(
+export function validationError(issues: readonly Issue[]): AppError {
+  return new AppError(
     'BAD_USER_INPUT',
     issues.map(({ path, message }) => (path.length ? `${path.join('.')}: ${message}` : message)).join(' '),
     { issues, remedy: 'Correct the input and send it again; nothing was changed.' },
@@ -205,11 +205,11 @@ export function badInput(issues: readonly Issue[]): Problem {
 }
 
 /** `Retry-After` of HTTP: whole seconds, at least 1. */
-export function secondsUntil(time: Date): string {
+export function retryAfterSeconds(time: Date): string {
   return String(Math.max(1, Math.ceil((time.getTime() - Date.now()) / 1_000)));
 }
 
 /** The server cannot start. Its message is the one line that the operator sees. */
-export class StartError extends Error {
+export class StartupError extends Error {
   override readonly name = 'StartError';
 }

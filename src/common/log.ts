@@ -4,7 +4,7 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 export type { Logger } from 'pino';
 
 /** What is known of the request being served, for its one log line. */
-export interface RequestRecord {
+export interface RequestLogContext {
   readonly id: string;
   /** Where it came from: as the operating system has it, or as a trusted proxy says. */
   readonly address?: string | undefined;
@@ -21,10 +21,10 @@ export interface RequestRecord {
 }
 
 /** The request being served, for whatever runs on its behalf. */
-export const currentRequest = new AsyncLocalStorage<RequestRecord>();
+export const currentRequest = new AsyncLocalStorage<RequestLogContext>();
 
 /** A pino logger that adds the request's id to each line. Writes to stdout unless told otherwise. */
-export function createLog(level: string, destination: DestinationStream = writingTogether()): Logger {
+export function createLog(level: string, destination: DestinationStream = bufferedStdout()): Logger {
   const options = {
     level,
     base: null,
@@ -39,7 +39,7 @@ export function createLog(level: string, destination: DestinationStream = writin
 }
 
 /** Standard output, to which the lines of one moment are written at its end: each write costs as much as a small answer. */
-function writingTogether(): DestinationStream {
+function bufferedStdout(): DestinationStream {
   const stdout = pino.destination(1);
   let lines = '';
   const writeAll = () => {
@@ -61,7 +61,7 @@ function writingTogether(): DestinationStream {
  * What may be logged of an error: its kind, its code and where it was thrown. Its message is left out, because
  * messages of databases, parsers and clients repeat the values that they were given.
  */
-export function describeError(error: unknown): Record<string, unknown> {
+export function safeErrorFields(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { name: typeof error };
   const { code, constraint } = error as { code?: unknown; constraint?: unknown };
   return {
@@ -73,7 +73,7 @@ export function describeError(error: unknown): Record<string, unknown> {
       .filter((line) => /^\s+at /.test(line))
       .map((line) => line.trim())
       .slice(0, 12),
-    ...(error.cause !== undefined && { cause: describeError(error.cause) }),
+    ...(error.cause !== undefined && { cause: safeErrorFields(error.cause) }),
   };
 }
 
@@ -82,8 +82,8 @@ export function describeError(error: unknown): Record<string, unknown> {
  *
  * @returns all that the caller may know of it
  */
-export function unexpected(log: Logger, error: unknown, where: Record<string, unknown> = {}) {
-  log.error({ error: describeError(error), ...where }, 'unexpected error');
+export function logUnexpectedError(log: Logger, error: unknown, where: Record<string, unknown> = {}) {
+  log.error({ error: safeErrorFields(error), ...where }, 'unexpected error');
   return {
     message: 'Something went wrong on our side.',
     requestId: currentRequest.getStore()?.id,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { badInput } from './errors.ts';
+import { validationError } from './errors.ts';
 import { maxCursorLength } from './text.ts';
 
 /** Part of a list that is read forward. */
@@ -27,7 +27,7 @@ export interface Order<T, Place> {
 }
 
 /** @param found what was found, one more than the page has room for if there is more */
-export function pageOf<T extends { id: string }, Place>(
+export function toPage<T extends { id: string }, Place>(
   { list, placeOf }: Order<T, Place>,
   found: readonly T[],
   first: number,
@@ -39,7 +39,7 @@ export function pageOf<T extends { id: string }, Place>(
 }
 
 /** The rule of a cursor of a list. */
-export function cursorRule<T, Place>(order: Order<T, Place>) {
+export function cursorSchema<T, Place>(order: Order<T, Place>) {
   return z.string().refine((text) => parseCursor(order, text) !== undefined, { error: notACursor });
 }
 
@@ -52,7 +52,7 @@ const notACursor = 'This is not a cursor of this list; use "endCursor" of the pa
  */
 export function decodeCursor<T, Place>(order: Order<T, Place>, cursor: string): { id: string; place: Place } {
   const parsed = parseCursor(order, cursor);
-  if (!parsed) throw badInput([{ path: ['after'], message: notACursor }]);
+  if (!parsed) throw validationError([{ path: ['after'], message: notACursor }]);
   return parsed;
 }
 

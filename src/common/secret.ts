@@ -25,7 +25,7 @@ export class Secret {
    * Whether `text` holds the secret, raw or in base64, base64url, hex or URL encoding. A secret of fewer than eight
    * characters is held by nothing: it would be found by accident.
    */
-  isIn(text: string): boolean {
+  appearsIn(text: string): boolean {
     if (this.#value.length < 8) return false;
     this.#forms ??= formsOf(this.#value);
     const searched = text.toLowerCase();

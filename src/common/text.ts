@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Issue } from './errors.ts';
 
 /** What is said of a text that the database cannot hold. */
-export const notStorable =
+export const notStorableMessage =
   'Leave out U+0000 and halves of surrogate pairs: they cannot be stored or looked for.';
 
 /** Whether the database can hold a text: PostgreSQL has no U+0000, and UTF-8 no halves of surrogate pairs. */
@@ -12,7 +12,7 @@ export function isStorable(text: string): boolean {
 
 /** A text of at most `max` UTF-16 code units that the database can hold. */
 export function storableText(max: number, tooLong: string) {
-  return boundedText(max, { tooLong }).refine(isStorable, { error: notStorable });
+  return boundedText(max, { tooLong }).refine(isStorable, { error: notStorableMessage });
 }
 
 /** No input has members that are deeper than this; what is, is refused as not known. */
@@ -20,7 +20,7 @@ export const maxInputDepth = 12;
 
 /** An issue for each text that the database cannot hold. The paths have the names of members as they are. */
 export function unstorableTexts(value: unknown, path: Issue['path'] = []): Issue[] {
-  if (typeof value === 'string') return isStorable(value) ? [] : [{ path, message: notStorable }];
+  if (typeof value === 'string') return isStorable(value) ? [] : [{ path, message: notStorableMessage }];
   if (typeof value !== 'object' || value === null || path.length === maxInputDepth) return [];
   if (Array.isArray(value)) return value.flatMap((item, index) => unstorableTexts(item, [...path, index]));
   return Object.entries(value).flatMap(([name, item]) => unstorableTexts(item, [...path, name]));

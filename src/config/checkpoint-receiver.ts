@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Receiver } from '../audit/checkpoint-sender.ts';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound } from '../outbound/outbound.ts';
@@ -36,17 +36,17 @@ export function parseCheckpointReceiver(
     AUDIT_CHECKPOINT_TOKEN_FILE: tokenFile,
   } = data;
   if (token && tokenFile) {
-    throw new StartError(
+    throw new StartupError(
       'AUDIT_CHECKPOINT_TOKEN and AUDIT_CHECKPOINT_TOKEN_FILE exclude each other; set one of them',
     );
   }
   if (!url) {
     const given = token ? 'AUDIT_CHECKPOINT_TOKEN' : 'AUDIT_CHECKPOINT_TOKEN_FILE';
-    if (token || tokenFile) throw new StartError(`${given} needs AUDIT_CHECKPOINT_URL`);
+    if (token || tokenFile) throw new StartupError(`${given} needs AUDIT_CHECKPOINT_URL`);
     return undefined;
   }
   if (production && !url.startsWith('https:')) {
-    throw new StartError('AUDIT_CHECKPOINT_URL must start with https:// when NODE_ENV=production');
+    throw new StartupError('AUDIT_CHECKPOINT_URL must start with https:// when NODE_ENV=production');
   }
   return { url, token, tokenFile };
 }
@@ -93,8 +93,10 @@ function readTokenFile(file: string): Secret {
     text = readFileSync(file, 'utf8').trim();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new StartError(`AUDIT_CHECKPOINT_TOKEN_FILE ${file}: cannot be read (${code ?? 'unknown error'})`);
+    throw new StartupError(
+      `AUDIT_CHECKPOINT_TOKEN_FILE ${file}: cannot be read (${code ?? 'unknown error'})`,
+    );
   }
   if (bearerToken.test(text)) return new Secret(text);
-  throw new StartError(`AUDIT_CHECKPOINT_TOKEN_FILE ${file}: it holds no token as in a header`);
+  throw new StartupError(`AUDIT_CHECKPOINT_TOKEN_FILE ${file}: it holds no token as in a header`);
 }

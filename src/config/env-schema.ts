@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { domainToASCII } from 'node:url';
 import { z } from 'zod';
-import { assertNotMistyped } from '../auth/api-keys.ts';
+import { assertChecksum } from '../auth/api-keys.ts';
 import { Secret } from '../common/secret.ts';
 import { type AddressRange, parseRange } from '../http/client-ip.ts';
 import { parseProxy } from '../outbound/proxy.ts';
@@ -81,7 +81,7 @@ export const environment = z.object({
       error: 'must be 32 to 512 characters out of A-Z, a-z, 0-9, ".", "_", "~" and "-"',
     })
     .pipe(secret)
-    .refine(isWhole, {
+    .refine(hasValidChecksum, {
       error:
         'looks like a key that starts with ack_ but is not a whole one; copy it again, or choose another',
     })
@@ -181,9 +181,9 @@ export const environment = z.object({
     .default('info'),
 });
 
-function isWhole(key: Secret): boolean {
+function hasValidChecksum(key: Secret): boolean {
   try {
-    assertNotMistyped(key);
+    assertChecksum(key);
     return true;
   } catch {
     return false;

@@ -1,13 +1,13 @@
 import { resolve } from 'node:path';
 import type { OidcSettings } from '../auth/oidc.ts';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import { isLoopback } from '../http/host-check.ts';
 import type { TlsFiles } from '../http/tls.ts';
 import { scopes } from '../identity/caller.ts';
 import { parseCheckpointReceiver } from './checkpoint-receiver.ts';
 import type { Config } from './config.ts';
 import { type Environment, environment } from './env-schema.ts';
-import { findEnvironmentRisks } from './security-warnings.ts';
+import { findEnvironmentWarnings } from './security-warnings.ts';
 
 /** What the dashboard can use: it makes no API keys. */
 const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access:admin')];
@@ -22,14 +22,16 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
   const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(given[name] ?? ''));
   if (quoted.length > 0) {
-    throw new StartError(`${quoted.join(' and ')} must be without quotation marks around the value`);
+    throw new StartupError(`${quoted.join(' and ')} must be without quotation marks around the value`);
   }
   const { success, data, error } = environment.safeParse(given);
   if (!success) {
-    throw new StartError(error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '));
+    throw new StartupError(
+      error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '),
+    );
   }
   if (data.ENCRYPTION_KEYS && data.ENCRYPTION_KEYS_FILE) {
-    throw new StartError('ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set one of them');
+    throw new StartupError('ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set one of them');
   }
   const production = data.NODE_ENV === 'production';
   if (production) {
@@ -37,23 +39,23 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       ...(data.DATABASE_URL ? [] : ['DATABASE_URL']),
       ...(data.ENCRYPTION_KEYS || data.ENCRYPTION_KEYS_FILE ? [] : ['ENCRYPTION_KEYS']),
     ];
-    if (missing.length > 0) throw new StartError(`NODE_ENV=production needs ${missing.join(' and ')}`);
+    if (missing.length > 0) throw new StartupError(`NODE_ENV=production needs ${missing.join(' and ')}`);
     if (data.OKTA_STAND_IN === 'on')
-      throw new StartError('OKTA_STAND_IN=on is refused when NODE_ENV=production');
+      throw new StartupError('OKTA_STAND_IN=on is refused when NODE_ENV=production');
   }
   return {
     production,
     port: data.PORT,
     host: data.HOST?.toLowerCase() ?? (production ? '::' : '127.0.0.1'),
     basePath: data.BASE_PATH,
-    tls: tlsOf(data),
-    corsOrigins: corsOriginsOf(data, production),
+    tls: readTlsFiles(data),
+    corsOrigins: parseCorsOrigins(data, production),
     databaseUrl: data.DATABASE_URL,
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,
     encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,
     bootstrapApiKey: data.BOOTSTRAP_API_KEY,
-    oidc: oidcOf(data, production),
+    oidc: readOidcSettings(data, production),
     trustedInstanceHosts: new Set(data.TRUSTED_INSTANCE_HOSTS),
     allowedInstanceHosts: data.ALLOWED_INSTANCE_HOSTS,
     outboundProxy: data.OUTBOUND_PROXY,
@@ -68,7 +70,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     auditCheckpointReceiver: parseCheckpointReceiver(data, production),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     logLevel: data.LOG_LEVEL,
-    environmentRisks: findEnvironmentRisks(variables),
+    environmentRisks: findEnvironmentWarnings(variables),
     npmScript: variables.npm_lifecycle_event,
   };
 }
@@ -80,40 +82,41 @@ function parseProxyResolves(data: Environment): boolean {
     ...(data.OUTBOUND_PROXY ? [] : ['OUTBOUND_PROXY']),
     ...(data.ALLOWED_INSTANCE_HOSTS ? [] : ['ALLOWED_INSTANCE_HOSTS']),
   ];
-  if (missing.length > 0) throw new StartError(`OUTBOUND_PROXY_RESOLVES=on needs ${missing.join(' and ')}`);
+  if (missing.length > 0) throw new StartupError(`OUTBOUND_PROXY_RESOLVES=on needs ${missing.join(' and ')}`);
   return true;
 }
 
-function tlsOf({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles | undefined {
+function readTlsFiles({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles | undefined {
   if (!cert && !key) return undefined;
-  if (!cert || !key) throw new StartError('TLS_CERT and TLS_KEY are needed together, or neither of them');
+  if (!cert || !key) throw new StartupError('TLS_CERT and TLS_KEY are needed together, or neither of them');
   return { cert: resolve(cert), key: resolve(key) };
 }
 
 /** Whoever is between a page that came without TLS and its browser can make it ask for anything. */
-function corsOriginsOf({ CORS_ORIGINS: origins }: Environment, production: boolean): ReadonlySet<string> {
+function parseCorsOrigins({ CORS_ORIGINS: origins }: Environment, production: boolean): ReadonlySet<string> {
   const isSafe = (origin: string) => {
     const { protocol, hostname } = new URL(origin);
     return protocol === 'https:' || isLoopback(hostname.replace(/^\[|\]$/g, ''));
   };
   if (production && !origins.every(isSafe)) {
-    throw new StartError(
+    throw new StartupError(
       'CORS_ORIGINS must start with https:// when NODE_ENV=production, except for pages of this machine',
     );
   }
   return new Set(origins);
 }
 
-function oidcOf(data: Environment, production: boolean): OidcSettings | undefined {
+function readOidcSettings(data: Environment, production: boolean): OidcSettings | undefined {
   const { OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience, OIDC_CLIENT_ID: id } = data;
-  if (data.OIDC_SCOPES && !id) throw new StartError('OIDC_SCOPES needs OIDC_CLIENT_ID');
-  if (id && !(issuer && audience)) throw new StartError('OIDC_CLIENT_ID needs OIDC_ISSUER and OIDC_AUDIENCE');
+  if (data.OIDC_SCOPES && !id) throw new StartupError('OIDC_SCOPES needs OIDC_CLIENT_ID');
+  if (id && !(issuer && audience))
+    throw new StartupError('OIDC_CLIENT_ID needs OIDC_ISSUER and OIDC_AUDIENCE');
   if (!issuer && !audience) return undefined;
   if (!issuer || !audience) {
-    throw new StartError('OIDC_ISSUER and OIDC_AUDIENCE are needed together, or neither of them');
+    throw new StartupError('OIDC_ISSUER and OIDC_AUDIENCE are needed together, or neither of them');
   }
   if (production && !issuer.startsWith('https:')) {
-    throw new StartError('OIDC_ISSUER must start with https:// when NODE_ENV=production');
+    throw new StartupError('OIDC_ISSUER must start with https:// when NODE_ENV=production');
   }
   return {
     issuer,

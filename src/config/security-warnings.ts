@@ -13,19 +13,19 @@ const sticky = 0o1000;
  * What makes a server with these settings easy to break into: keys that can be guessed, and files that others on the
  * machine may read or replace. Production refuses each; development warns. Nothing here repeats a secret.
  */
-export function findRisks(config: Config): string[] {
+export function findConfigWarnings(config: Config): string[] {
   const { bootstrapApiKey, auditCheckpointReceiver, dataDir, encryptionKeysFile, production, tls } = config;
   const weakness = bootstrapApiKey && findApiKeyWeakness(bootstrapApiKey.reveal());
   return [
     ...config.environmentRisks,
     ...(weakness ? [`BOOTSTRAP_API_KEY ${weakness}; make one with "openssl rand -hex 32"`] : []),
-    ...folderRisks('DATA_DIR', dataDir),
+    ...folderWarnings('DATA_DIR', dataDir),
     ...(production
       ? []
-      : ['encryption-keys', 'api-key'].flatMap((name) => fileRisks('DATA_DIR', join(dataDir, name)))),
-    ...(encryptionKeysFile ? fileRisks('ENCRYPTION_KEYS_FILE', encryptionKeysFile) : []),
+      : ['encryption-keys', 'api-key'].flatMap((name) => fileWarnings('DATA_DIR', join(dataDir, name)))),
+    ...(encryptionKeysFile ? fileWarnings('ENCRYPTION_KEYS_FILE', encryptionKeysFile) : []),
     ...(auditCheckpointReceiver?.tokenFile
-      ? fileRisks('AUDIT_CHECKPOINT_TOKEN_FILE', auditCheckpointReceiver.tokenFile)
+      ? fileWarnings('AUDIT_CHECKPOINT_TOKEN_FILE', auditCheckpointReceiver.tokenFile)
       : []),
     ...(tls ? findTlsRisks(tls.key) : []),
   ];
@@ -33,11 +33,11 @@ export function findRisks(config: Config): string[] {
 
 /** Those of them that come from the file of the private key for TLS, which may be replaced while the server runs. */
 export function findTlsRisks(keyFile: string): string[] {
-  return fileRisks('TLS_KEY', keyFile);
+  return fileWarnings('TLS_KEY', keyFile);
 }
 
 /** Settings of Node and of the AWS SDK that take away the protection of the keys on their way. */
-export function findEnvironmentRisks(variables: Readonly<Record<string, string | undefined>>): string[] {
+export function findEnvironmentWarnings(variables: Readonly<Record<string, string | undefined>>): string[] {
   const endpoints = ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_KMS'].filter((name) => {
     const url = URL.parse(variables[name] ?? '');
     return url?.protocol === 'http:' && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''));
@@ -50,13 +50,13 @@ export function findEnvironmentRisks(variables: Readonly<Record<string, string |
   ];
 }
 
-function folderRisks(variable: string, path: string): string[] {
+function folderWarnings(variable: string, path: string): string[] {
   const mode = readMode(path);
   if (!(mode & (groupWrites | othersWrite))) return [];
   return [`${variable} ${path}: others than its owner may write there; run "chmod go-w" on it`];
 }
 
-function fileRisks(variable: string, path: string): string[] {
+function fileWarnings(variable: string, path: string): string[] {
   const mode = readMode(path);
   if (mode & (groupWrites | othersWrite)) {
     return [`${variable} ${path}: others than its owner may write it; run "chmod go-w" on it`];

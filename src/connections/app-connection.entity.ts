@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { ErrorCode } from '../common/errors.ts';
-import { keptApart } from '../database/row-level-security.ts';
+import { tenantIsolated } from '../database/row-level-security.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
@@ -22,7 +22,7 @@ function index<const Properties extends string[]>(name: string, properties: Prop
 const AppConnectionSchema = defineEntity({
   name: 'AppConnection',
   tableName: 'app_connection',
-  ...keptApart('app_connection'),
+  ...tenantIsolated('app_connection'),
   properties: {
     id: p.uuid().primary(),
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),
@@ -110,7 +110,7 @@ authenticateRows(AppConnection, {
 });
 
 /** What is read for a list in which nobody asks for more, which is as much again. */
-export const connectionBasics = [
+export const summaryColumns = [
   ...(['id', 'orgId', 'projectId', 'name', 'description', 'app', 'method', 'version'] as const),
   ...(['createdAt', 'updatedAt', 'credentialsHash', 'publicCredentials'] as const),
   ...(['verificationStatus', 'verificationCheckedAt'] as const),

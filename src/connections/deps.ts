@@ -1,4 +1,4 @@
-import type { App, Method } from '../apps/app.ts';
+import type { App, AuthMethod } from '../apps/app.ts';
 import type { Refusals } from '../audit/refusal-counter.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Database } from '../database/database.ts';
@@ -8,7 +8,7 @@ import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 
 /** What working with connections takes. */
-export interface ConnectionParts {
+export interface ConnectionDeps {
   apps: readonly App[];
   database: Database;
   vault: Vault;
@@ -28,31 +28,31 @@ export interface ConnectionParts {
  *
  * @throws Problem `RATE_LIMITED`
  */
-export async function outboundFor(parts: ConnectionParts, caller: Caller): Promise<Outbound> {
+export async function rateLimitedOutbound(parts: ConnectionDeps, caller: Caller): Promise<Outbound> {
   await parts.limits.ofOutbound(caller);
-  return uncountedOutboundFor(parts, caller);
+  return unmeteredOutbound(parts, caller);
 }
 
 /** The same for what sends nothing, and so is not limited how often. */
-export function uncountedOutboundFor(
-  { outbound }: Pick<ConnectionParts, 'outbound'>,
+export function unmeteredOutbound(
+  { outbound }: Pick<ConnectionDeps, 'outbound'>,
   { orgId, id }: Caller,
 ): Outbound {
   return outbound.onBehalfOf({ orgId, callerId: `${orgId} ${id}` });
 }
 
 /** The app of this id, which is one of those that there are. */
-export function appById({ apps }: Pick<ConnectionParts, 'apps'>, id: string): App {
+export function requireApp({ apps }: Pick<ConnectionDeps, 'apps'>, id: string): App {
   const app = apps.find((each) => each.id === id);
   if (!app) throw new TypeError(`There is no app ${id}.`);
   return app;
 }
 
 /** The app and the method of a stored connection. */
-export function appAndMethodOf(
-  { apps }: Pick<ConnectionParts, 'apps'>,
+export function resolveAppAndMethod(
+  { apps }: Pick<ConnectionDeps, 'apps'>,
   connection: { app: string; method: string },
-): { app: App; method: Method } {
+): { app: App; method: AuthMethod } {
   const app = apps.find(({ id }) => id === connection.app);
   const method = app?.methods.find(({ id }) => id === connection.method);
   if (!app || !method) throw new TypeError(`There is no app ${connection.app} with ${connection.method}.`);

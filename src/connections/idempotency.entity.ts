@@ -1,12 +1,12 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { keptApart } from '../database/row-level-security.ts';
+import { tenantIsolated } from '../database/row-level-security.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 
 const IdempotentRequestSchema = defineEntity({
   name: 'IdempotentRequest',
   tableName: 'idempotent_request',
-  ...keptApart('idempotent_request'),
+  ...tenantIsolated('idempotent_request'),
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
     /** `Caller.id`. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { App, FieldValue, Method } from '../apps/app.ts';
+import type { App, AuthMethod, FieldValue } from '../apps/app.ts';
 import { Secret } from '../common/secret.ts';
 import { boundedText } from '../common/text.ts';
 
@@ -10,7 +10,7 @@ export const connectionName = boundedText(1_024, {
 })
   .trim()
   .min(1, { error: 'Give the connection a name.', abort: true })
-  .max(64, { error: (issue) => `A name has at most 64 characters; this one has ${lengthOf(issue.input)}.` })
+  .max(64, { error: (issue) => `A name has at most 64 characters; this one has ${textLength(issue.input)}.` })
   .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, {
     error: 'A name is lower-case letters and digits, with single hyphens between them: my-okta-connection.',
   });
@@ -20,7 +20,7 @@ const description = boundedText(2_048, {
 })
   .trim()
   .refine((text) => [...text].length <= 256, {
-    error: (issue) => `A description has at most 256 characters; this one has ${lengthOf(issue.input)}.`,
+    error: (issue) => `A description has at most 256 characters; this one has ${textLength(issue.input)}.`,
   })
   // Control characters, broken surrogates, and what makes text read in another order than it is written.
   .refine((text) => text.isWellFormed() && !/[^\P{Cc}\t\n\r]|[\u202a-\u202e\u2066-\u2069]/u.test(text), {
@@ -68,7 +68,7 @@ export interface CreateConnection {
 }
 
 /** The rules of a connection to be made to this app. */
-export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
+export function createConnectionSchema(app: App): z.ZodType<CreateConnection> {
   return byMethod(app, {
     name: connectionName,
     description,
@@ -82,40 +82,42 @@ export function createConnectionRule(app: App): z.ZodType<CreateConnection> {
 export type ValidateCredentials = Pick<CreateConnection, 'method' | 'credentials'>;
 
 /** The rules of credentials that this app is to judge: those of a connection to be made with them. */
-export function validateCredentialsRule(app: App): z.ZodType<ValidateCredentials> {
+export function validateCredentialsSchema(app: App): z.ZodType<ValidateCredentials> {
   return byMethod(app, {});
 }
 
-function credentialsRules(app: App, method: Method) {
+function credentialsSchemas(app: App, method: AuthMethod) {
   const own = Object.entries(method.fields).map(
     ([name, { rule, required }]) => [name, required ? rule : rule.nullish()] as const,
   );
   const others = app.methods.flatMap(({ fields }) =>
-    Object.keys(fields).map((name) => [name, z.null({ error: notOfMethod(method) }).optional()] as const),
+    Object.keys(fields).map(
+      (name) => [name, z.null({ error: unknownFieldMessage(method) }).optional()] as const,
+    ),
   );
   const rules: Record<string, z.ZodType<FieldValue>> = Object.fromEntries([...others, ...own]);
-  return { method: z.literal(method.id), credentials: nothingElse(rules) };
+  return { method: z.literal(method.id), credentials: strictObject(rules) };
 }
 
 /** What holds for the credentials whichever method they are for. A field that several methods have is the same in each. */
-function commonCredentialsRules({ methods }: App) {
+function commonCredentialsSchemas({ methods }: App) {
   const fields = methods.flatMap((method) => Object.entries(method.fields));
   const rules = fields.map(([name, { rule }]) => {
     const isRequired = methods.every((method) => method.fields[name]?.required);
     return [name, isRequired ? rule : rule.nullish()] as const;
   });
-  return { method: z.unknown().optional(), credentials: nothingElse(Object.fromEntries(rules)) };
+  return { method: z.unknown().optional(), credentials: strictObject(Object.fromEntries(rules)) };
 }
 
 /** What to say of a field that only another method of the app has. */
-export function notOfMethod({ label }: Method): string {
+export function unknownFieldMessage({ label }: AuthMethod): string {
   return `Leave this out: it is not part of the method “${label}”.`;
 }
 
 /** These rules beside those of the method and of its credentials; of an unknown method, those that all methods share. */
 function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
   const [first, ...others] = app.methods.map((method) =>
-    nothingElse({ ...shape, ...credentialsRules(app, method) }),
+    strictObject({ ...shape, ...credentialsSchemas(app, method) }),
   );
   if (!first) throw new TypeError(`The app ${app.id} has no method.`);
   const rule = z
@@ -123,9 +125,9 @@ function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
       error: `${app.name} is not connected by this method.`,
     })
     .superRefine(refuseMisplacedSecrets);
-  const common = nothingElse({ ...shape, ...commonCredentialsRules(app) });
+  const common = strictObject({ ...shape, ...commonCredentialsSchemas(app) });
   const isKnown = (input: unknown) => app.methods.some(({ id }) => id === Object(input).method);
-  return tellingAll(rule, (input) => [
+  return withAllIssues(rule, (input) => [
     ...misplacedSecrets(input),
     // The rule itself stops at a method that it does not know.
     ...(isKnown(input) ? [] : (common.safeParse(input).error?.issues ?? [])),
@@ -139,7 +141,10 @@ type InputIssue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
  * A rule of an input beside which others are checked, also where it is broken itself: zod by itself checks what concerns an
  * object as a whole only if nothing is wrong with its members.
  */
-function tellingAll<Rule extends z.ZodType>(rule: Rule, others: (input: unknown) => readonly InputIssue[]) {
+function withAllIssues<Rule extends z.ZodType>(
+  rule: Rule,
+  others: (input: unknown) => readonly InputIssue[],
+) {
   return z.preprocess((input, context) => {
     const issues = others(input);
     if (issues.length === 0) return input;
@@ -169,14 +174,14 @@ export interface UpdateConnection {
 }
 
 /** The rules of a change of a connection to this app. */
-export function updateConnectionRule(app: App) {
+export function updateConnectionSchema(app: App) {
   const rules = app.methods.flatMap((method) => Object.entries(method.fields));
   const flag = app.moving?.flag;
-  const rule = nothingElse({
+  const rule = strictObject({
     version: z.int().min(1, { error: 'Versions start at 1.' }).nullish(),
     name: connectionName.optional(),
     description,
-    credentials: nothingElse(
+    credentials: strictObject(
       Object.fromEntries(rules.map(([name, { rule }]) => [name, rule.nullish()])),
     ).nullish(),
     idempotencyKey: idempotencyKey.nullish(),
@@ -187,14 +192,14 @@ export function updateConnectionRule(app: App) {
       const given: Readonly<Record<string, unknown>> = input;
       return { ...input, allowDifferentOrganisation: flag !== undefined && given[flag] === true };
     });
-  return tellingAll(rule, misplacedSecrets);
+  return withAllIssues(rule, misplacedSecrets);
 }
 
 /**
  * An object with these members only: a misspelt one would be taken for one left out. The message does not say which
  * it is, because that may be a secret.
  */
-export function nothingElse<T extends z.ZodRawShape>(shape: T) {
+export function strictObject<T extends z.ZodRawShape>(shape: T) {
   return z.strictObject(shape, {
     error: ({ code }) =>
       code === 'unrecognized_keys'
@@ -226,14 +231,14 @@ function misplacedSecrets(input: unknown): InputIssue[] {
     ...fields.map(([field, value]): [string[], unknown] => [['credentials', field], value]),
   ];
   const isSecret = (value: unknown) =>
-    typeof value === 'string' && isSearchable(value) && secrets.some((secret) => secret.isIn(value));
+    typeof value === 'string' && isSearchable(value) && secrets.some((secret) => secret.appearsIn(value));
   return shown.flatMap(([path, value]) =>
     isSecret(value) ? [{ path, message: 'This holds the secret, and everybody may read it here.' }] : [],
   );
 }
 
 /** A moment that the database can hold. */
-export const moment = z
+export const dateTime = z
   .date()
   .min(new Date('0001-01-01T00:00:00Z'), { error: 'Give a moment of the year 1 or later.' })
   .max(new Date('9999-12-31T23:59:59.999Z'), { error: 'Give a moment of the year 9999 or earlier.' });
@@ -244,6 +249,6 @@ export const pageSize = z
   .min(1, { error: 'Ask for at least 1.' })
   .max(100, { error: 'Ask for at most 100, and read on from there.' });
 
-function lengthOf(input: unknown): number {
+function textLength(input: unknown): number {
   return [...String(input)].length;
 }

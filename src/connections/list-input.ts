@@ -3,7 +3,7 @@ import type { Issue } from '../common/errors.ts';
 import { boundedText } from '../common/text.ts';
 import { type VerificationStatus, verificationStatuses } from './app-connection.entity.ts';
 import { type ConnectionOrder, type Cursor, decodeCursor } from './cursor.ts';
-import { moment, pageSize } from './input-schemas.ts';
+import { dateTime, pageSize } from './input-schemas.ts';
 
 /** What connections have to be like; absent or null is anything. */
 export interface ConnectionFilter {
@@ -44,7 +44,7 @@ export interface ListConnections {
 }
 
 /** The rule of a part of a name that is looked for. */
-export const namePart = boundedText(1_024, {
+export const nameContainsSchema = boundedText(1_024, {
   tooLong: 'Names have at most 64 characters, so none has this in it.',
 })
   .trim()
@@ -59,12 +59,12 @@ const filter = z
     app: z.string().nullish(),
     method: z.string().nullish(),
     status: z.enum(verificationStatuses).nullish(),
-    namePrefix: namePart,
-    nameContains: namePart,
-    createdFrom: moment.nullish(),
-    createdTo: moment.nullish(),
-    updatedFrom: moment.nullish(),
-    updatedTo: moment.nullish(),
+    namePrefix: nameContainsSchema,
+    nameContains: nameContainsSchema,
+    createdFrom: dateTime.nullish(),
+    createdTo: dateTime.nullish(),
+    updatedFrom: dateTime.nullish(),
+    updatedTo: dateTime.nullish(),
   })
   .superRefine(({ createdFrom, createdTo, updatedFrom, updatedTo }, context) => {
     const refuse = (to: string, from: string) =>
@@ -78,7 +78,7 @@ const filter = z
   });
 
 /** The rules of listing connections. */
-export const listRule: z.ZodType<ListConnections> = z
+export const listConnectionsSchema: z.ZodType<ListConnections> = z
   .object({
     projectId: z.string().nullish(),
     app: z.string().nullish(),
@@ -95,13 +95,13 @@ export const listRule: z.ZodType<ListConnections> = z
     before: z.string().nullish(),
   })
   .superRefine((listing, context) => {
-    for (const issue of placeOf(listing).issues) {
+    for (const issue of parsePageArguments(listing).issues) {
       context.addIssue({ code: 'custom', path: [...issue.path], message: issue.message });
     }
   });
 
 /** From where, and which way, a page is to be read. */
-export interface PagePlace {
+export interface PageArguments {
   order: ConnectionOrder;
   isBackward: boolean;
   size: number;
@@ -112,7 +112,7 @@ export interface PagePlace {
 }
 
 /** Finds out which page is asked for; of the rules, it is those on arguments that have to fit each other. */
-export function placeOf({ orderBy, first, after, last, before }: ListConnections): PagePlace {
+export function parsePageArguments({ orderBy, first, after, last, before }: ListConnections): PageArguments {
   const order = orderBy ?? { field: 'name', direction: 'asc' };
   const isForward = first != null || after != null;
   const isBackward = last != null || before != null;

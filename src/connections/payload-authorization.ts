@@ -1,5 +1,5 @@
 import type { App } from '../apps/app.ts';
-import { Problem } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { UpdateConnection } from './input-schemas.ts';
@@ -43,14 +43,14 @@ export function restorePayloadFields(name: string | null | undefined): FieldPath
  * @param selected what the caller wants to be shown
  * @throws Problem `FORBIDDEN`, which names the fields
  */
-export function assertMaySelect(caller: Caller, fields: FieldPaths, selected: FieldPaths): void {
+export function requireSelectable(caller: Caller, fields: FieldPaths, selected: FieldPaths): void {
   if (caller.scopes.has(readScope)) return;
   const hidden = selected.filter((path) => !isCovered(fields, path));
   if (hidden.length === 0) return;
   const message =
     `This ${caller.credentialKind} lacks the scope ${readScope}, without which the answer does not show ` +
     `${[...new Set(hidden)].join(', ')}.`;
-  throw new Problem('FORBIDDEN', message, {
+  throw new AppError('FORBIDDEN', message, {
     remedy: `Select only ${fields.join(', ')}, or use one that has ${readScope}. Nothing was changed.`,
   });
 }

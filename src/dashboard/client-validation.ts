@@ -5,8 +5,8 @@ import { Secret } from '../common/secret.ts';
 import {
   type CreateConnection,
   connectionName,
-  createConnectionRule,
-  updateConnectionRule,
+  createConnectionSchema,
+  updateConnectionSchema,
 } from '../connections/input-schemas.ts';
 import type { AppOption, FieldOption } from './use-options.ts';
 
@@ -47,7 +47,7 @@ export function issuesOfNew(
     onUnreachable: 'FAIL',
   };
   return app
-    ? issuesOf<CreateConnection>(createConnectionRule(app), input)
+    ? issuesOf<CreateConnection>(createConnectionSchema(app), input)
     : [...issuesOf(connectionName, name, ['name']), ...missing(values, fields)];
 }
 
@@ -57,7 +57,7 @@ export function issuesOfChange(app: string, values: Values, fields: readonly Fie
   if (!known) return missing(values, fields);
   const { name, description } = values;
   const credentials = fields.length > 0 ? credentialsOf(values, fields) : undefined;
-  return issuesOf(updateConnectionRule(known), { name, description, credentials });
+  return issuesOf(updateConnectionSchema(known), { name, description, credentials });
 }
 
 function credentialsOf(values: Values, fields: readonly FieldOption[]) {

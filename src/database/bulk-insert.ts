@@ -9,18 +9,18 @@ const texts = new WeakMap<EntityMetadata, string>();
  *
  * @param rows plain ones will do; what is left out of one is null
  */
-export function insertOf<Entity extends object>(
+export function bulkInsert<Entity extends object>(
   em: EntityManager,
   entity: new () => Entity,
   rows: readonly Entity[],
 ): SqlStatement {
   const meta = em.getMetadata(entity);
-  const sql = texts.get(meta) ?? textOf(meta);
+  const sql = texts.get(meta) ?? insertSql(meta);
   texts.set(meta, sql);
   return { sql, params: [JSON.stringify(rows)] };
 }
 
-function textOf({ tableName, props }: EntityMetadata): string {
+function insertSql({ tableName, props }: EntityMetadata): string {
   const stored = props.filter(({ persist }) => persist !== false);
   const columns = stored.map(({ fieldNames }) => `"${fieldNames[0]}"`).join(', ');
   const given = stored.map(({ name, columnTypes }) => `"${name}" ${columnTypes[0]}`).join(', ');

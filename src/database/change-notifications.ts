@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { describeError, type Logger } from '../common/log.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 
 /** The channel on which servers tell each other which organisation has changed. */
 export const changesChannel = 'app_connections_changed';
@@ -9,14 +9,14 @@ const reconnectMs = 1_000;
 const heartbeatMs = 15_000;
 
 /** Waits for what is published of one organisation. */
-export interface Listening {
+export interface ChangeSubscription {
   /** Waits no longer than this, in milliseconds, and says whether there was anything. */
   next(withinMs: number): Promise<boolean>;
   stop(): void;
 }
 
 /** Tells listeners that something of an organisation has changed; what it was, they look up themselves. */
-export class ChangeFeed {
+export class OrganisationChangeNotifier {
   readonly #listeners = new Map<string, Set<() => void>>();
   readonly #watchers = new Set<(orgId: string | undefined) => void>();
   #isClosed = false;
@@ -44,7 +44,7 @@ export class ChangeFeed {
   }
 
   /** What to let go of when this is closed; the last one given counts. */
-  holding(letGo: () => void): void {
+  onClose(letGo: () => void): void {
     this.#letGo = letGo;
     if (this.#isClosed) letGo();
   }
@@ -62,7 +62,7 @@ export class ChangeFeed {
   }
 
   /** Starts to listen. Nothing that is published between two calls of `next` is missed. */
-  listen(orgId: string): Listening {
+  listen(orgId: string): ChangeSubscription {
     let isDue = false;
     let resolve: (() => void) | undefined;
     const wake = () => {
@@ -94,25 +94,32 @@ export class ChangeFeed {
 }
 
 /** Listens on a connection of its own, and whenever that is lost, on another one. */
-export async function listen(orm: MikroORM, changes: ChangeFeed, log: Logger): Promise<void> {
+export async function startListening(
+  orm: MikroORM,
+  changes: OrganisationChangeNotifier,
+  log: Logger,
+): Promise<void> {
   const { lost } = await listenOnce(orm, changes);
-  void lost.then(() => listenAgain(orm, changes, log));
+  void lost.then(() => reconnect(orm, changes, log));
 }
 
 /** Fulfilled once it listens; `lost` is fulfilled once it does not any more. */
-async function listenOnce(orm: MikroORM, changes: ChangeFeed): Promise<{ lost: Promise<void> }> {
+async function listenOnce(
+  orm: MikroORM,
+  changes: OrganisationChangeNotifier,
+): Promise<{ lost: Promise<void> }> {
   const pool = await orm.em.getConnection().getNativeClient();
   const client = await pool.connect();
   const lost = Promise.withResolvers<void>();
   client.once('end', lost.resolve);
-  const letGo = once(() => client.release(true));
+  const letGo = onceOnly(() => client.release(true));
   void lost.promise.then(letGo);
   client.on('notification', ({ payload }: { payload?: string }) => payload && changes.publish(payload));
   await client.query(`listen ${changesChannel}`).catch((error: unknown) => {
     letGo();
     throw error;
   });
-  changes.holding(letGo);
+  changes.onClose(letGo);
   // Over a network that went without a word nothing would be heard, and nothing would say so.
   const asking = setInterval(() => client.query('select 1').catch(lost.resolve), heartbeatMs).unref();
   void lost.promise.then(() => clearInterval(asking));
@@ -121,19 +128,19 @@ async function listenOnce(orm: MikroORM, changes: ChangeFeed): Promise<{ lost: P
   return { lost: lost.promise };
 }
 
-async function listenAgain(orm: MikroORM, changes: ChangeFeed, log: Logger): Promise<void> {
+async function reconnect(orm: MikroORM, changes: OrganisationChangeNotifier, log: Logger): Promise<void> {
   while (!changes.isClosed) {
     await sleep(reconnectMs, undefined, { ref: false });
     if (changes.isClosed) return;
     try {
-      return await listen(orm, changes, log);
+      return await startListening(orm, changes, log);
     } catch (error) {
-      log.warn({ error: describeError(error) }, 'changes on other servers are not heard of; trying again');
+      log.warn({ error: safeErrorFields(error) }, 'changes on other servers are not heard of; trying again');
     }
   }
 }
 
-function once(work: () => void): () => void {
+function onceOnly(work: () => void): () => void {
   let isDone = false;
   return () => {
     if (!isDone) work();

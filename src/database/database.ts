@@ -1,26 +1,26 @@
 import { Migrator } from '@mikro-orm/migrations';
 import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-orm/postgresql';
-import { StartError } from '../common/errors.ts';
+import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
-import { ChangeFeed, changesChannel, listen } from './change-notifications.ts';
-import { binding } from './driver/bind-parameters.ts';
-import { keepConnection, settlePool, unhurried } from './driver/pool.ts';
+import { changesChannel, OrganisationChangeNotifier, startListening } from './change-notifications.ts';
+import { withBoundParameters } from './driver/bind-parameters.ts';
+import { instrumentPool, openDedicatedConnection, withoutStatementTimeout } from './driver/pool.ts';
 import {
-  asOwner,
-  asSystem,
   asSystemForStranger,
-  asTenant,
-  bound,
   inSession,
+  lazyScopedEntityManager,
+  ownerSession,
   statementTimeoutMs,
+  systemSession,
+  tenantSession,
 } from './driver/session.ts';
 import type { Statement } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
 import type { DatabaseLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
-import { placeOf, reasonOf } from './open-failure.ts';
+import { describeConnectionFailure, describeLocation } from './open-failure.ts';
 import { openProbe } from './readiness-probe.ts';
-import { type Rows, rowsOf } from './row-reader.ts';
+import { createRowReader, type RowReader } from './row-reader.ts';
 
 /** The entity classes to map. */
 export type Entities = NonNullable<Options['entities']>;
@@ -32,14 +32,14 @@ export interface SqlStatement {
 }
 
 /** An open database with all migrations done. */
-export interface Database extends Rows {
+export interface Database extends RowReader {
   /**
    * A fresh unit of work in which PostgreSQL itself shows the rows of this organisation and no others. Make one for each
    * piece of work, never share one between requests.
    */
-  fork(orgId: string): EntityManager;
+  forOrganisation(orgId: string): EntityManager;
   /** A fresh unit of work across all organisations, for what is done on behalf of none: signing in, clearing up. */
-  forkAcross(): EntityManager;
+  asSystem(): EntityManager;
   /** The same for finding out who a stranger is: it never takes a connection from signing in those who are known. */
   forkForStranger(): EntityManager;
   /**
@@ -49,7 +49,7 @@ export interface Database extends Rows {
    * @param look what to look up in the same statement; it does not see the changes either
    * @returns the rows that were found
    */
-  announce(
+  executeAndNotify(
     em: EntityManager,
     orgId: string,
     changes: readonly SqlStatement[],
@@ -58,7 +58,7 @@ export interface Database extends Rows {
   /** Has a subscriber hear of what entities are written from now on. */
   subscribe(subscriber: EventSubscriber): void;
   /** Hears, from all servers, that something has changed. */
-  changes: ChangeFeed;
+  changes: OrganisationChangeNotifier;
   /**
    * For libraries that bring their own SQL: their statements are the system's. Absent on the embedded database, which
    * no two servers share.
@@ -86,33 +86,33 @@ export async function openDatabase(
   log: Logger,
 ): Promise<Database> {
   const cannotOpen = (error: unknown) =>
-    error instanceof StartError || isMissingModule(error)
+    error instanceof StartupError || isMissingModule(error)
       ? error
-      : new StartError(`${placeOf(location)}: ${reasonOf(error, location)}`);
+      : new StartupError(`${describeLocation(location)}: ${describeConnectionFailure(error, location)}`);
   const orm = await openOrm(location, entities, log).catch((error: unknown) => {
     throw cannotOpen(error);
   });
   try {
-    await unhurried(() => inSession(asOwner, () => migrate(orm, location)));
+    await withoutStatementTimeout(() => inSession(ownerSession, () => migrate(orm, location)));
   } catch (error) {
     await orm.close(true);
     throw cannotOpen(error);
   }
-  const changes = new ChangeFeed();
+  const changes = new OrganisationChangeNotifier();
   const isEmbedded = location.kind === 'embedded';
-  if (!isEmbedded) await listen(orm, changes, log);
+  if (!isEmbedded) await startListening(orm, changes, log);
   // Else each of their statements would take a connection out of the session in which the next one is to run.
   const shared = isEmbedded
     ? undefined
-    : keepConnection(() => orm.em.getConnection().getNativeClient(), asSystem);
+    : openDedicatedConnection(() => orm.em.getConnection().getNativeClient(), systemSession);
   const probe = location.kind === 'postgresql' ? openProbe(location.url.reveal()) : undefined;
-  const forkAcross = () => bound(() => orm.em.fork(), asSystem);
+  const forkAcross = () => lazyScopedEntityManager(() => orm.em.fork(), systemSession);
   return {
-    ...rowsOf(orm, isEmbedded, log),
-    fork: (orgId) => bound(() => orm.em.fork(), asTenant(orgId)),
-    forkAcross,
-    forkForStranger: () => bound(() => orm.em.fork(), asSystemForStranger),
-    announce: async (em, orgId, made, look) => {
+    ...createRowReader(orm, isEmbedded, log),
+    forOrganisation: (orgId) => lazyScopedEntityManager(() => orm.em.fork(), tenantSession(orgId)),
+    asSystem: forkAcross,
+    forkForStranger: () => lazyScopedEntityManager(() => orm.em.fork(), asSystemForStranger),
+    executeAndNotify: async (em, orgId, made, look) => {
       const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
       const seen = look ? `(select json_agg(seen) from (${look.sql}) seen)` : 'null';
       const [row]: { seen: object[] | null }[] = await em.execute(
@@ -141,18 +141,21 @@ async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void>
   await assertServerVersion(orm);
   // The embedded database has one connection, which the lock would take from the migrations; and one server.
   if (location.kind === 'embedded') await orm.migrator.up();
-  else await atStart(orm.em.fork(), () => orm.migrator.up());
+  else await withStartupLock(orm.em.fork(), () => orm.migrator.up());
 }
 
 /** Runs what only one server may do at a time while starting, in one transaction under one lock. */
-export async function atStart<T>(em: EntityManager, work: (em: EntityManager) => Promise<T>): Promise<T> {
+export async function withStartupLock<T>(
+  em: EntityManager,
+  work: (em: EntityManager) => Promise<T>,
+): Promise<T> {
   const locking = async (locked: EntityManager) => {
     // Another server's migrations may take longer than a statement otherwise may.
     await locked.execute('set local statement_timeout = 0');
     await locked.execute(`select pg_advisory_xact_lock(${startLock})`);
     return work(locked);
   };
-  return unhurried(() => em.transactional(locking));
+  return withoutStatementTimeout(() => em.transactional(locking));
 }
 
 /** Connects without migrating. */
@@ -176,7 +179,7 @@ export async function openOrm(
     const { MikroORM, PostgreSqlConnection, PostgreSqlDriver } = await import('@mikro-orm/postgresql');
     return MikroORM.init({
       ...shared,
-      driver: binding(PostgreSqlDriver, PostgreSqlConnection),
+      driver: withBoundParameters(PostgreSqlDriver, PostgreSqlConnection),
       clientUrl: location.url.reveal(),
       ensureDatabase: false,
       driverOptions: {
@@ -185,7 +188,7 @@ export async function openOrm(
         connectionTimeoutMillis: 5_000,
         statement_timeout: statementTimeoutMs,
         idle_in_transaction_session_timeout: 60_000,
-        onPoolCreated: settlePool,
+        onPoolCreated: instrumentPool,
       },
     });
   }
@@ -197,7 +200,7 @@ async function assertServerVersion(orm: MikroORM): Promise<void> {
     .fork()
     .execute<{ version: number }>("select current_setting('server_version_num')::int as version", [], 'get');
   if (version < 150_000) {
-    throw new StartError(
+    throw new StartupError(
       `DATABASE_URL: PostgreSQL 15 or newer is needed; this is ${Math.floor(version / 10_000)}.`,
     );
   }

@@ -13,7 +13,7 @@ const cleanUpLock = 4_216_017_334;
  *
  * @returns the result of `work`, or undefined without running it while another server runs a batch
  */
-export async function runCleanUpBatch<Result>(
+export async function runInTransaction<Result>(
   em: EntityManager,
   work: (em: EntityManager) => Promise<Result>,
 ): Promise<Result | undefined> {
@@ -34,7 +34,7 @@ export async function runCleanUpBatch<Result>(
  * @returns how many rows it has deleted
  */
 export async function deleteInBatches(
-  database: Pick<Database, 'forkAcross'>,
+  database: Pick<Database, 'asSystem'>,
   { table, condition, params }: { table: string; condition: string; params: readonly unknown[] },
   signal?: AbortSignal,
 ): Promise<number> {
@@ -42,7 +42,7 @@ export async function deleteInBatches(
     select ctid from ${table} where ${condition} limit ${cleanUpBatchRows}))`;
   let deleted = 0;
   while (!signal?.aborted) {
-    const batch = await runCleanUpBatch(database.forkAcross(), (em) =>
+    const batch = await runInTransaction(database.asSystem(), (em) =>
       em.execute<{ affectedRows: number }>(statement, [...params], 'run'),
     );
     deleted += batch?.affectedRows ?? 0;

@@ -7,9 +7,9 @@ import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import type { PGlite, Transaction } from '@electric-sql/pglite';
 import type { MikroORM, Options, PostgreSqlDriver } from '@mikro-orm/postgresql';
-import { StartError } from '../common/errors.ts';
-import { binding } from './driver/bind-parameters.ts';
-import { currentSession, settingsOf, settleSql } from './driver/session.ts';
+import { StartupError } from '../common/errors.ts';
+import { withBoundParameters } from './driver/bind-parameters.ts';
+import { applySettingsSql, currentSession, sessionSettings } from './driver/session.ts';
 import { diskFullCode } from './outage.ts';
 
 /** Its log grows by files of 16 MiB; besides those, tables and indexes grow. */
@@ -51,7 +51,7 @@ export async function openEmbedded(
   const orm = await MikroORM.init({
     ...shared,
     // To the types, as to all who use it, it is a PostgreSQL.
-    driver: binding(PgliteDriver, PgliteConnection) as unknown as typeof PostgreSqlDriver,
+    driver: withBoundParameters(PgliteDriver, PgliteConnection) as unknown as typeof PostgreSqlDriver,
     dbName: folder ?? 'memory://',
     driverOptions: {
       // MikroORM copies what it is given, and a copy of a Blob is none; of one, no more than this is looked at.
@@ -59,24 +59,26 @@ export async function openEmbedded(
       startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
     },
   });
-  settle(await orm.em.getConnection().getNativeClient(), folder);
+  patchPglite(await orm.em.getConnection().getNativeClient(), folder);
   return orm;
 }
 
 async function prepare(folder: string): Promise<void> {
   // Recovery writes too, whatever state the data was left in.
-  if (!(await hasRoom(dirname(folder)))) {
-    throw new StartError(
+  if (!(await hasFreeDiskSpace(dirname(folder)))) {
+    throw new StartupError(
       `DATA_DIR: the disk of ${dirname(folder)} is full; the embedded database needs 40 MiB free`,
     );
   }
   if (!existsSync(folder)) await initialise(folder);
   if (!existsSync(join(folder, 'PG_VERSION'))) {
-    throw new StartError(`DATA_DIR: ${folder} is not a database; put the whole of it back, or move it away`);
+    throw new StartupError(
+      `DATA_DIR: ${folder} is not a database; put the whole of it back, or move it away`,
+    );
   }
   const version = readFileSync(join(folder, 'PG_VERSION'), 'utf8').trim();
   if (version !== embeddedVersion) {
-    throw new StartError(
+    throw new StartupError(
       `DATA_DIR: ${folder} is of PostgreSQL ${/^\d{1,3}$/.test(version) ? version : '(unknown)'}, and this server ` +
         `embeds ${embeddedVersion}; start the version of it that made the folder, or set DATA_DIR to another`,
     );
@@ -99,17 +101,17 @@ async function initialise(folder: string): Promise<void> {
  * Puts the one connection, which is lent for one statement or transaction at a time, into the session of its borrower;
  * and lets nobody write while the disk is about to be full: PGlite would try for ever.
  */
-function settle(database: PGlite, folder: string | undefined): void {
+function patchPglite(database: PGlite, folder: string | undefined): void {
   const query = database.query.bind(database);
   const transaction = database.transaction.bind(database);
   let settled: string | undefined;
   const ready = async (isWrite: boolean) => {
-    if (isWrite && folder !== undefined && !(await hasRoom(folder))) throw new DiskFull();
-    const settings = settingsOf(currentSession());
+    if (isWrite && folder !== undefined && !(await hasFreeDiskSpace(folder))) throw new DiskFullError();
+    const settings = sessionSettings(currentSession());
     const session = settings.join();
     if (settled === session) return;
     settled = undefined;
-    await query(settleSql, settings);
+    await query(applySettingsSql, settings);
     settled = session;
   };
   const running = trackWork(database);
@@ -123,7 +125,7 @@ function settle(database: PGlite, folder: string | undefined): void {
       () => undefined,
       (error: unknown) => error,
     );
-    return transaction((tx) => work(refusal === undefined ? tx : refusing(tx, refusal)));
+    return transaction((tx) => work(refusal === undefined ? tx : rejectWrites(tx, refusal)));
   });
 }
 
@@ -157,16 +159,16 @@ function isWrite(sql: string): boolean {
   return !/^\s*select\b/i.test(sql);
 }
 
-function refusing(transaction: Transaction, refusal: unknown): Transaction {
+function rejectWrites(transaction: Transaction, refusal: unknown): Transaction {
   return { ...transaction, query: () => Promise.reject(refusal), exec: () => Promise.reject(refusal) };
 }
 
-async function hasRoom(folder: string): Promise<boolean> {
+async function hasFreeDiskSpace(folder: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize >= spareBytes;
 }
 
 /** As PostgreSQL would say it, if it could. */
-class DiskFull extends Error {
+class DiskFullError extends Error {
   readonly code = diskFullCode;
 }

@@ -1,10 +1,10 @@
 import DataLoader from 'dataloader';
-import { isOutage } from './outage.ts';
+import { isDatabaseUnavailable } from './outage.ts';
 
 /** The most that is done together: a transaction is not to grow without end. */
 const mostTogether = 50;
 
-interface Waiting<Item, Result> {
+interface PendingItem<Item, Result> {
   item: Item;
   resolve(result: Result): void;
   reject(error: unknown): void;
@@ -15,10 +15,10 @@ interface Waiting<Item, Result> {
  * done under it waits; all that has come together by then is done in one go. Where that fails, each is done by itself, so
  * that nobody suffers for what is wrong with another one.
  */
-export class Together<Item, Result> {
+export class GroupCommitter<Item, Result> {
   readonly #work: (key: string, items: readonly Item[]) => Promise<readonly Result[]>;
   /** What waits, by key. There is a list, if only an empty one, as long as something is done. */
-  readonly #waiting = new Map<string, Waiting<Item, Result>[]>();
+  readonly #waiting = new Map<string, PendingItem<Item, Result>[]>();
 
   /** @param work does all or nothing, and gives the results in the order of the items */
   constructor(work: (key: string, items: readonly Item[]) => Promise<readonly Result[]>) {
@@ -26,7 +26,7 @@ export class Together<Item, Result> {
   }
 
   /** @throws whatever the work throws */
-  do(key: string, item: Item): Promise<Result> {
+  submit(key: string, item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       const one = { item, resolve, reject };
       const waiting = this.#waiting.get(key);
@@ -35,8 +35,8 @@ export class Together<Item, Result> {
     });
   }
 
-  async #start(key: string, first: Waiting<Item, Result>): Promise<void> {
-    const waiting: Waiting<Item, Result>[] = [];
+  async #start(key: string, first: PendingItem<Item, Result>): Promise<void> {
+    const waiting: PendingItem<Item, Result>[] = [];
     this.#waiting.set(key, waiting);
     for (let group = [first]; group.length > 0; group = waiting.splice(0, mostTogether)) {
       await this.#doAll(key, group);
@@ -44,7 +44,7 @@ export class Together<Item, Result> {
     this.#waiting.delete(key);
   }
 
-  async #doAll(key: string, group: readonly Waiting<Item, Result>[]): Promise<void> {
+  async #doAll(key: string, group: readonly PendingItem<Item, Result>[]): Promise<void> {
     try {
       const results = await this.#work(
         key,
@@ -53,7 +53,7 @@ export class Together<Item, Result> {
       for (const [index, { resolve }] of group.entries()) resolve(results[index] as Result);
     } catch (error) {
       // Whoever's database does not answer need not ask it again; it may even have done what it was asked.
-      if (group.length === 1 || isOutage(error)) for (const { reject } of group) reject(error);
+      if (group.length === 1 || isDatabaseUnavailable(error)) for (const { reject } of group) reject(error);
       else for (const one of group) await this.#doAll(key, [one]);
     }
   }
@@ -65,7 +65,7 @@ export class Together<Item, Result> {
  *
  * @param find gives what there is for each of the names, in their order
  */
-export function lookUpTogether<Found>(
+export function createBatchLoader<Found>(
   find: (names: readonly string[]) => Promise<readonly Found[]>,
 ): (name: string) => Promise<Found> {
   const loader = new DataLoader(find, {

@@ -1,14 +1,14 @@
 import type { DatabaseLocation } from './location.ts';
 
 /** How to speak of where a database is, which repeats nothing of a URL. */
-export function placeOf(location: DatabaseLocation): string {
+export function describeLocation(location: DatabaseLocation): string {
   return location.kind === 'postgresql'
     ? 'DATABASE_URL'
     : `the embedded database in ${location.folder ?? 'memory'}`;
 }
 
 /** Why a database cannot be opened. Only the codes of the database and the operating system are repeated: a message may hold the URL. */
-export function reasonOf(error: unknown, location: DatabaseLocation): string {
+export function describeConnectionFailure(error: unknown, location: DatabaseLocation): string {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as { code?: unknown };
     if (typeof code === 'string') {

@@ -1,5 +1,5 @@
-import { Problem } from '../common/errors.ts';
-import { describeError, type Logger } from '../common/log.ts';
+import { AppError } from '../common/errors.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 
 /** What PostgreSQL says when there is no room on its disk. */
 export const diskFullCode = '53100';
@@ -26,24 +26,24 @@ export function isLockTimeout(error: unknown): boolean {
 }
 
 /** Whether it is the database that does not answer, or not in time, or has no room. */
-export function isOutage(error: unknown): error is Error {
-  if (!(error instanceof Error) || error instanceof Problem) return false;
+export function isDatabaseUnavailable(error: unknown): error is Error {
+  if (!(error instanceof Error) || error instanceof AppError) return false;
   // Whatever PostgreSQL says with FATAL, it hangs up: it is stopping, starting, full, or lets nobody in.
   const { code, severity } = error as { code?: unknown; severity?: unknown };
   return codes.has(String(code)) || severity === 'FATAL' || messages.test(error.message);
 }
 
 /** What callers are told of an outage; undefined for every other error. It goes into the log too. */
-export function outageOf(error: unknown, log: Logger): Problem | undefined {
-  if (!isOutage(error)) return undefined;
+export function toServiceUnavailable(error: unknown, log: Logger): AppError | undefined {
+  if (!isDatabaseUnavailable(error)) return undefined;
   if ((error as { code?: unknown }).code === diskFullCode) {
-    log.error({ error: describeError(error) }, 'the disk of the database is full; nothing can be changed');
-    return new Problem('SERVICE_UNAVAILABLE', 'The disk of our database is full. Nothing was changed.', {
+    log.error({ error: safeErrorFields(error) }, 'the disk of the database is full; nothing can be changed');
+    return new AppError('SERVICE_UNAVAILABLE', 'The disk of our database is full. Nothing was changed.', {
       remedy: 'Tell the operator; what is there can be read meanwhile.',
     });
   }
-  log.warn({ error: describeError(error) }, 'the database does not answer in time');
-  return new Problem('SERVICE_UNAVAILABLE', 'Our database does not answer, or not in time.', {
+  log.warn({ error: safeErrorFields(error) }, 'the database does not answer in time');
+  return new AppError('SERVICE_UNAVAILABLE', 'Our database does not answer, or not in time.', {
     remedy: 'Try again in a while; a change that has an idempotency key is not made twice.',
   });
 }

@@ -10,7 +10,7 @@ const organisation = `nullif(current_setting('${organisationSetting}', true), ''
  *
  * @param column the column that says whose a row is
  */
-export function keptApart(table: string, column = 'org_id') {
+export function tenantIsolated(table: string, column = 'org_id') {
   const own = `${column} = ${organisation}`;
   const policies: PolicyDef[] = [
     { name: `${table}_tenant`, roles: [roles.tenant], using: own, check: own },
@@ -20,7 +20,7 @@ export function keptApart(table: string, column = 'org_id') {
 }
 
 /** Row-level security for a table that is of no organisation: those who serve one see nothing of it. */
-export function ofNobody(table: string) {
+export function systemOnly(table: string) {
   return { rowLevelSecurity: 'force' as const, policies: [forSystem(table)] };
 }
 

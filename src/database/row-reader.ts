@@ -2,9 +2,9 @@ import type { EntityProperty, MikroORM } from '@mikro-orm/postgresql';
 import { CompiledQuery } from 'kysely';
 import type { Logger } from '../common/log.ts';
 import { queryPool } from './driver/pool.ts';
-import { asScan, asTenant, inSession } from './driver/session.ts';
+import { inSession, scanSession, tenantSession } from './driver/session.ts';
 import type { Pool } from './driver/types.ts';
-import { type Sql, sql, verbatim } from './sql.ts';
+import { raw, type Sql, sql } from './sql.ts';
 
 /** An entity class, of which rows are read. */
 export type RowClass<Entity> = new () => Entity;
@@ -14,19 +14,19 @@ export type RowClass<Entity> = new () => Entity;
  * read, down to what is lazy and so not there; and nothing comes of changing them. PostgreSQL shows the rows of the
  * organisation and no others.
  */
-export interface Rows {
+export interface RowReader {
   /** @param rest all that comes after the table: `where …` and so on, by the names of columns */
   select<Entity extends object>(
     entity: RowClass<Entity>,
     orgId: string,
     rest: Sql,
-    how?: HowToRead<Entity>,
+    how?: SelectOptions<Entity>,
   ): Promise<Entity[]>;
   count(entity: RowClass<object>, orgId: string, rest: Sql): Promise<number>;
 }
 
 /** How rows are read, where that is not to be as usual. */
-export interface HowToRead<Entity> {
+export interface SelectOptions<Entity> {
   /** For when the best plan depends on the values: PostgreSQL may keep one for what is prepared. */
   isPlannedAnew?: boolean;
   /** For a range of an index in its order: PostgreSQL never sorts, and gives up after two seconds. */
@@ -36,14 +36,14 @@ export interface HowToRead<Entity> {
 }
 
 /** Rows of the database that `orm` is connected to. */
-export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
+export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger): RowReader {
   const run = async (
     orgId: string,
     { text, values }: Sql,
-    how: Pick<HowToRead<object>, 'isPlannedAnew' | 'isScan'>,
+    how: Pick<SelectOptions<object>, 'isPlannedAnew' | 'isScan'>,
   ) => {
     log.trace(text);
-    const session = how.isScan ? asScan(orgId) : asTenant(orgId);
+    const session = how.isScan ? scanSession(orgId) : tenantSession(orgId);
     const connection = orm.em.getConnection();
     if (isEmbedded) {
       const query = CompiledQuery.raw(text, [...values]);
@@ -55,9 +55,9 @@ export function rowsOf(orm: MikroORM, isEmbedded: boolean, log: Logger): Rows {
     const { rows } = await queryPool(pool, session, statement, values);
     return rows as Record<string, unknown>[];
   };
-  const tables = new Map<RowClass<object> | Only, Table>();
-  const tableOf = (entity: RowClass<object>, only?: Only) => {
-    const known = tables.get(only ?? entity) ?? describe(orm, entity, only);
+  const tables = new Map<RowClass<object> | SelectedColumns, Table>();
+  const tableOf = (entity: RowClass<object>, only?: SelectedColumns) => {
+    const known = tables.get(only ?? entity) ?? describeTable(orm, entity, only);
     tables.set(only ?? entity, known);
     return known;
   };
@@ -95,17 +95,17 @@ interface Table {
 }
 
 /** Some properties of one entity. */
-type Only = readonly PropertyKey[];
+type SelectedColumns = readonly PropertyKey[];
 
-function describe(orm: MikroORM, entity: RowClass<object>, only?: Only): Table {
+function describeTable(orm: MikroORM, entity: RowClass<object>, only?: SelectedColumns): Table {
   const { tableName, props } = orm.getMetadata().get(entity);
   const read = props.filter(
     ({ lazy, persist, name }) => !lazy && persist !== false && (only?.includes(name) ?? true),
   );
   const column = ({ fieldNames, name }: EntityProperty) => `"${fieldNames[0]}" as "${name}"`;
   return {
-    name: verbatim(`"${tableName}"`),
-    columns: verbatim(read.map(column).join(', ')),
+    name: raw(`"${tableName}"`),
+    columns: raw(read.map(column).join(', ')),
     dates: read.filter(({ runtimeType }) => runtimeType === 'Date').map(({ name }) => name),
   };
 }

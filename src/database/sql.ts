@@ -33,11 +33,11 @@ export function sql(parts: readonly string[], ...given: readonly unknown[]): Sql
 }
 
 /** SQL that is known beforehand and has no values; never anything that a caller has sent. */
-export function verbatim(text: string): Sql {
+export function raw(text: string): Sql {
   return new Sql([text], []);
 }
 
 /** All of these conditions. */
-export function allOf(conditions: readonly Sql[]): Sql {
+export function joinAnd(conditions: readonly Sql[]): Sql {
   return conditions.reduce((all, condition) => sql`${all} and ${condition}`);
 }

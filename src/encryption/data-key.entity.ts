@@ -1,5 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { keptApart } from '../database/row-level-security.ts';
+import { tenantIsolated } from '../database/row-level-security.ts';
 import { authenticateRows } from './row-macs.ts';
 
 /** `SEAL` keys encrypt credentials, `FINGERPRINT` keys make `credentialsHash`, `AUDIT` keys chain events. */
@@ -16,7 +16,7 @@ export type DataKeyPurpose = (typeof dataKeyPurposes)[number];
 const DataKeySchema = defineEntity({
   name: 'DataKey',
   tableName: 'data_key',
-  ...keptApart('data_key'),
+  ...tenantIsolated('data_key'),
   properties: {
     id: p.uuid().primary(),
     orgId: p.uuid(),

@@ -2,7 +2,7 @@ import { createCipheriv, type KeyObject, randomBytes } from 'node:crypto';
 import { compactDecrypt } from 'jose';
 
 /** What is sealed did not open: it was changed, moved, or its key is not here. The message says nothing of it. */
-export class SealBroken extends Error {
+export class DecryptionError extends Error {
   override readonly name = 'SealBroken';
 }
 
@@ -38,18 +38,19 @@ export async function openJwe(
   options: { what: string; keyOf: (kid: string) => KeyObject; binding: Readonly<Record<string, string>> },
 ): Promise<Uint8Array> {
   const { what, keyOf, binding } = options;
-  if (!isCanonical(text)) throw new SealBroken(`${what} was changed.`);
+  if (!isCanonical(text)) throw new DecryptionError(`${what} was changed.`);
   const { plaintext, protectedHeader } = await compactDecrypt(text, ({ kid }) => keyOf(String(kid)), {
     keyManagementAlgorithms: ['dir'],
     contentEncryptionAlgorithms: ['A256GCM'],
   }).catch((error: unknown) => {
-    throw error instanceof SealBroken
+    throw error instanceof DecryptionError
       ? error
-      : new SealBroken(`${what} was changed, or sealed under another key.`);
+      : new DecryptionError(`${what} was changed, or sealed under another key.`);
   });
   const { alg, enc, kid, ...sealedFor } = protectedHeader;
   for (const name of new Set([...Object.keys(binding), ...Object.keys(sealedFor)])) {
-    if (sealedFor[name] !== binding[name]) throw new SealBroken(`${what} was sealed for another ${name}.`);
+    if (sealedFor[name] !== binding[name])
+      throw new DecryptionError(`${what} was sealed for another ${name}.`);
   }
   return plaintext;
 }

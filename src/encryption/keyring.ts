@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Secret } from '../common/secret.ts';
-import { SealBroken } from './jwe.ts';
+import { DecryptionError } from './jwe.ts';
 import { findRootKeyWeakness } from './key-strength.ts';
 import { KmsRootKey } from './kms-root-key.ts';
 import { LocalRootKey } from './local-root-key.ts';
@@ -19,7 +19,7 @@ export interface Wrapped {
 export const rowMacsMarker = 'mac:';
 
 /** The root keys cannot be used. The message is one sentence that says why, and holds none of them. */
-export class KeysUnfit extends Error {
+export class InvalidKeyringError extends Error {
   override readonly name = 'KeysUnfit';
 }
 
@@ -65,7 +65,8 @@ export class Keyring {
    */
   async unwrap(stored: Wrapped & DataKeyBinding): Promise<Uint8Array> {
     const key = this.#keys.get(stored.rootKeyId);
-    if (!key) throw new SealBroken('The root key that wraps the data key is not among the encryption keys.');
+    if (!key)
+      throw new DecryptionError('The root key that wraps the data key is not among the encryption keys.');
     const hasRowMacs = stored.wrapped.startsWith(rowMacsMarker);
     const wrapped = hasRowMacs ? stored.wrapped.slice(rowMacsMarker.length) : stored.wrapped;
     return key.unwrap(wrapped, { ...stored, hasRowMacs });
@@ -76,7 +77,7 @@ export class Keyring {
    *
    * @throws KeyServiceFailure when the primary root key cannot be used
    */
-  async tryOut(): Promise<void> {
+  async selfTest(): Promise<void> {
     const nothing = { id: randomUUID(), orgId: randomUUID(), purpose: 'TRIAL' };
     await this.unwrap({ ...nothing, ...(await this.wrap(randomBytes(32), nothing)) });
   }
@@ -97,8 +98,8 @@ export function parseKeyring(text: Secret): Keyring {
   for (const [index, entry] of splitEntries(text).entries()) {
     const where = `entry ${index + 1}`;
     const [, id = '', value = ''] = entryPattern.exec(entry) ?? [];
-    const key = rootKeyOf(where, id, value);
-    if (keys.has(id)) throw new KeysUnfit(`${where} repeats the id of an earlier entry`);
+    const key = parseRootKey(where, id, value);
+    if (keys.has(id)) throw new InvalidKeyringError(`${where} repeats the id of an earlier entry`);
     keys.set(id, key);
   }
   return new Keyring(keys);
@@ -134,17 +135,20 @@ function splitEntries(text: Secret): string[] {
     .split(/\s*[,\n]\s*/);
 }
 
-function rootKeyOf(where: string, id: string, value: string): RootKey {
+function parseRootKey(where: string, id: string, value: string): RootKey {
   const [arn, region] = arnPattern.exec(value) ?? [];
   if (arn && region) return new KmsRootKey(id, { arn, region });
   if (value.startsWith('arn:')) {
-    throw new KeysUnfit(`${where} does not name a key as AWS KMS does: id:arn:aws:kms:…:key/… (no alias)`);
+    throw new InvalidKeyringError(
+      `${where} does not name a key as AWS KMS does: id:arn:aws:kms:…:key/… (no alias)`,
+    );
   }
   if (!base64Pattern.test(value)) {
-    throw new KeysUnfit(`${where} is not of the form id:base64 or id:arn:aws:kms:…:key/…`);
+    throw new InvalidKeyringError(`${where} is not of the form id:base64 or id:arn:aws:kms:…:key/…`);
   }
   const bytes = Buffer.from(value, 'base64');
-  if (bytes.length !== 32) throw new KeysUnfit(`${where} holds ${bytes.length} bytes instead of 32`);
+  if (bytes.length !== 32)
+    throw new InvalidKeyringError(`${where} holds ${bytes.length} bytes instead of 32`);
   return new LocalRootKey(id, bytes);
 }
 

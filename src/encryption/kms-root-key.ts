@@ -1,7 +1,7 @@
 import type { KMS } from '@aws-sdk/client-kms';
 import { operatorSocketLookup } from '../outbound/dns-lookup.ts';
-import { SealBroken } from './jwe.ts';
-import { type DataKeyBinding, KeyServiceFailure, namesOf, type RootKey } from './root-key.ts';
+import { DecryptionError } from './jwe.ts';
+import { type DataKeyBinding, encryptionContext, KmsUnavailableError, type RootKey } from './root-key.ts';
 
 const answerWithinMs = 5_000;
 
@@ -38,7 +38,7 @@ export class KmsRootKey implements RootKey {
   }
 
   #about(binding: DataKeyBinding) {
-    return { KeyId: this.#arn, EncryptionContext: namesOf(binding) };
+    return { KeyId: this.#arn, EncryptionContext: encryptionContext(binding) };
   }
 
   /** The SDK asks up to three times; all of that has to be over in time. */
@@ -54,16 +54,18 @@ export class KmsRootKey implements RootKey {
 
   #have(bytes: Uint8Array | undefined): Uint8Array {
     if (bytes?.length) return bytes;
-    throw new KeyServiceFailure(this.#id, 'AWS KMS answered with nothing');
+    throw new KmsUnavailableError(this.#id, 'AWS KMS answered with nothing');
   }
 
   /** The messages of the SDK are left out: they are made of what it was sent and what it was answered. */
   #failureOf(error: unknown): Error {
-    const name = nameOf(error);
+    const name = errorName(error);
     if (name === 'InvalidCiphertextException' || name === 'IncorrectKeyException') {
-      return new SealBroken('The data key was changed, or wrapped for another place or by another root key.');
+      return new DecryptionError(
+        'The data key was changed, or wrapped for another place or by another root key.',
+      );
     }
-    return new KeyServiceFailure(this.#id, `AWS KMS ${reasons[name] ?? 'failed'} (${name})`);
+    return new KmsUnavailableError(this.#id, `AWS KMS ${reasons[name] ?? 'failed'} (${name})`);
   }
 }
 
@@ -76,7 +78,7 @@ async function connect(region: string): Promise<KMS> {
 }
 
 /** What a failure is called: by the operating system, or by AWS. */
-function nameOf(error: unknown): string {
+function errorName(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
   const { code } = error as { code?: unknown };
   const name = typeof code === 'string' ? code : error.name;

@@ -1,6 +1,6 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
-import { openJwe, SealBroken, sealJwe } from './jwe.ts';
-import { type DataKeyBinding, namesOf, type RootKey } from './root-key.ts';
+import { DecryptionError, openJwe, sealJwe } from './jwe.ts';
+import { type DataKeyBinding, encryptionContext, type RootKey } from './root-key.ts';
 
 /** A root key of 32 bytes in the memory of this process. It wraps a data key as a compact JWE. */
 export class LocalRootKey implements RootKey {
@@ -13,17 +13,17 @@ export class LocalRootKey implements RootKey {
   }
 
   async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
-    return sealJwe(dataKey, this.#key, this.#id, namesOf(binding));
+    return sealJwe(dataKey, this.#key, this.#id, encryptionContext(binding));
   }
 
   unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
     return openJwe(wrapped, {
       what: 'The data key',
       keyOf: (id) => {
-        if (id !== this.#id) throw new SealBroken('The data key was wrapped by another root key.');
+        if (id !== this.#id) throw new DecryptionError('The data key was wrapped by another root key.');
         return this.#key;
       },
-      binding: namesOf(binding),
+      binding: encryptionContext(binding),
     });
   }
 }

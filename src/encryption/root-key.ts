@@ -1,4 +1,4 @@
-import { Problem } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 
 /** What a data key is for and whose it is; a wrapped key opens for nothing else. */
 export interface DataKeyBinding {
@@ -24,12 +24,17 @@ export interface RootKey {
 }
 
 /** A binding by the names under which it is authenticated. They are stored with every wrapped key: never change them. */
-export function namesOf({ id, orgId, purpose, hasRowMacs }: DataKeyBinding): Record<string, string> {
+export function encryptionContext({
+  id,
+  orgId,
+  purpose,
+  hasRowMacs,
+}: DataKeyBinding): Record<string, string> {
   return { dk: id, org: orgId, use: purpose, ...(hasRowMacs && { rows: 'mac' }) };
 }
 
 /** The service that has a root key did not do its part. Nothing is said about what is stored. */
-export class KeyServiceFailure extends Problem {
+export class KmsUnavailableError extends AppError {
   /** One sentence for the operator. */
   readonly reason: string;
 

@@ -7,7 +7,7 @@ import type {
   EventSubscriber,
   FlushEventArgs,
 } from '@mikro-orm/core';
-import { canonical } from '../common/canonical-json.ts';
+import { canonicalJson } from '../common/canonical-json.ts';
 import type { Logger } from '../common/log.ts';
 
 /** A stored row is not as this server wrote it. Nobody may act on it; the message names the table and nothing else. */
@@ -75,7 +75,7 @@ export class RowMacs implements EventSubscriber {
 
   /** A MAC over a value that is no row, in base64url. `use` keeps what is for one use from serving another. */
   mac(use: string, value: object): string {
-    return createHmac('sha256', this.#key).update(canonical({ use, value })).digest('base64url');
+    return createHmac('sha256', this.#key).update(canonicalJson({ use, value })).digest('base64url');
   }
 
   /** Whether `mac` is the MAC over a value. */
@@ -137,7 +137,7 @@ export class RowMacs implements EventSubscriber {
     columns.set(meta, known);
     const values: Record<string, unknown> = {};
     for (const { name, property, isUuid } of known) {
-      const value = asStored((row as Record<string, unknown>)[property], isUuid);
+      const value = toStoredForm((row as Record<string, unknown>)[property], isUuid);
       if (value != null) values[name] = value;
     }
     return this.mac('row', { table: meta.tableName, values });
@@ -173,9 +173,9 @@ function authenticatedColumns({ className, props }: EntityMetadata): Column[] {
 }
 
 /** A value as PostgreSQL gives it back. */
-function asStored(value: unknown, isUuid: boolean): unknown {
+function toStoredForm(value: unknown, isUuid: boolean): unknown {
   if (typeof value === 'string') return isUuid ? value.toLowerCase() : value.toWellFormed();
-  if (Array.isArray(value)) return value.map((item) => asStored(item, isUuid));
+  if (Array.isArray(value)) return value.map((item) => toStoredForm(item, isUuid));
   return value;
 }
 

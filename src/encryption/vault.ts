@@ -1,11 +1,11 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
-import { canonical } from '../common/canonical-json.ts';
+import { canonicalJson } from '../common/canonical-json.ts';
 import type { Logger } from '../common/log.ts';
 import { Secret } from '../common/secret.ts';
 import type { SqlStatement } from '../database/database.ts';
-import { asSystem, inSession } from '../database/driver/session.ts';
+import { inSession, systemSession } from '../database/driver/session.ts';
 import {
   DataKey,
   type DataKeyPurpose,
@@ -13,18 +13,18 @@ import {
   integrityOwner,
   integrityPurpose,
 } from './data-key.entity.ts';
-import { openJwe, SealBroken, sealJwe } from './jwe.ts';
-import { type Keyring, KeysUnfit, type Wrapped } from './keyring.ts';
-import { KeyServiceFailure } from './root-key.ts';
+import { DecryptionError, openJwe, sealJwe } from './jwe.ts';
+import { InvalidKeyringError, type Keyring, type Wrapped } from './keyring.ts';
+import { KmsUnavailableError } from './root-key.ts';
 import { RowMacs } from './row-macs.ts';
 
-export { SealBroken } from './jwe.ts';
+export { DecryptionError } from './jwe.ts';
 
 /** The keys that make hashes. */
 export type MacPurpose = Exclude<DataKeyPurpose, 'SEAL'>;
 
 /** Where a sealed text belongs; it opens nowhere else. */
-export interface SealBinding {
+export interface EncryptionContext {
   orgId: string;
   connectionId: string;
   app: string;
@@ -144,8 +144,8 @@ export class Vault {
    */
   async rowMacs(em: EntityManager): Promise<RowMacs> {
     // No organisation sees the key, and whoever asks may be serving one.
-    const found = this.#rowMacs ?? (await inSession(asSystem, () => this.findRowMacs(em.fork())));
-    if (!found) throw new SealBroken('The database has no integrity key.');
+    const found = this.#rowMacs ?? (await inSession(systemSession, () => this.findRowMacs(em.fork())));
+    if (!found) throw new DecryptionError('The database has no integrity key.');
     return found;
   }
 
@@ -167,17 +167,17 @@ export class Vault {
    */
   async seal(
     em: EntityManager,
-    binding: SealBinding,
+    binding: EncryptionContext,
     secrets: Readonly<Record<string, Secret>>,
   ): Promise<Sealed> {
     const { id, key } = await this.#activeKey(em, binding.orgId, 'SEAL');
-    const content = new TextEncoder().encode(canonical(secrets));
+    const content = new TextEncoder().encode(canonicalJson(secrets));
     return { text: sealJwe(content, key, id, header(binding)), dataKeyId: id };
   }
 
   /** Has the next `seal` ask the database which data key the organisation seals under. */
   forgetSealKey(orgId: string): void {
-    this.#active.delete(activeName(orgId, 'SEAL'));
+    this.#active.delete(activeCacheKey(orgId, 'SEAL'));
   }
 
   /** What finds the ids of those of the data keys that others have taken over from. */
@@ -194,7 +194,7 @@ export class Vault {
    */
   async open(
     em: EntityManager,
-    binding: SealBinding,
+    binding: EncryptionContext,
     sealed: Sealed,
     readAgain: () => Promise<Sealed | undefined> = async () => undefined,
   ): Promise<Record<string, Secret>> {
@@ -206,9 +206,9 @@ export class Vault {
       const resealed = await readAgain();
       const newKey = resealed && (await keyOf(resealed));
       if (newKey) return await unseal(resealed.text, newKey, binding);
-      throw new SealBroken('The data key is destroyed.');
+      throw new DecryptionError('The data key is destroyed.');
     } catch (error) {
-      if (error instanceof SealBroken) {
+      if (error instanceof DecryptionError) {
         const { connectionId } = binding;
         this.#log.error({ orgId, connectionId, reason: error.message }, 'sealed credentials do not open');
       }
@@ -222,7 +222,7 @@ export class Vault {
    */
   async mac(em: EntityManager, orgId: string, purpose: MacPurpose, value: object): Promise<string> {
     const { key } = await this.#activeKey(em, orgId, purpose);
-    return createHmac('sha256', key).update(canonical(value)).digest('hex');
+    return createHmac('sha256', key).update(canonicalJson(value)).digest('hex');
   }
 
   /**
@@ -240,20 +240,22 @@ export class Vault {
     const samples = rows.map((row) => em.map(DataKey, row));
     const missing = samples.find(({ rootKeyId }) => !(keyring ?? this.keyring).has(rootKeyId));
     if (missing) {
-      throw new KeysUnfit(
+      throw new InvalidKeyringError(
         `there are stored data keys that are wrapped by "${missing.rootKeyId}", which is not among them`,
       );
     }
     for (const dataKey of samples) {
       await (keyring ? keyring.unwrap(dataKey) : this.#open(dataKey)).catch((error: unknown) => {
-        if (error instanceof KeyServiceFailure) throw error;
-        throw new KeysUnfit(`"${dataKey.rootKeyId}" is not the key that wrapped the stored data keys`);
+        if (error instanceof KmsUnavailableError) throw error;
+        throw new InvalidKeyringError(
+          `"${dataKey.rootKeyId}" is not the key that wrapped the stored data keys`,
+        );
       });
     }
   }
 
   async #activeKey(em: EntityManager, orgId: string, purpose: DataKeyPurpose): Promise<OpenKey> {
-    const name = activeName(orgId, purpose);
+    const name = activeCacheKey(orgId, purpose);
     const known = this.#active.get(name);
     if (known) return known;
     // Once a key has taken over, none of those before it is active again, whatever its row says.
@@ -262,7 +264,8 @@ export class Vault {
       { orgId, purpose },
       { orderBy: { createdAt: 'desc', id: 'desc' }, limit: 1 },
     );
-    if (!dataKey || dataKey.retiredAt) throw new SealBroken(`The organisation has no active ${purpose} key.`);
+    if (!dataKey || dataKey.retiredAt)
+      throw new DecryptionError(`The organisation has no active ${purpose} key.`);
     const active = { id: dataKey.id, key: await this.#open(dataKey) };
     (await this.rowMacs(em)).verify(em, DataKey, dataKey);
     if (!this.#made.has(dataKey)) this.#active.set(name, active);
@@ -271,15 +274,15 @@ export class Vault {
 
   /** A data key; undefined when it is destroyed. */
   async #keyOf(em: EntityManager, whose: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject | undefined> {
-    const known = this.#opened.get(openedName(whose));
+    const known = this.#opened.get(openedCacheKey(whose));
     if (known) return known;
     const dataKey = await em.findOne(DataKey, whose);
-    if (!dataKey) throw new SealBroken('The organisation has no such data key.');
+    if (!dataKey) throw new DecryptionError('The organisation has no such data key.');
     return dataKey.rootKeyId ? this.#open(dataKey) : undefined;
   }
 
   #open(dataKey: DataKey): Promise<KeyObject> {
-    const name = openedName(dataKey);
+    const name = openedCacheKey(dataKey);
     const known = this.#opened.get(name);
     if (known) return known;
     const opening = this.#telling(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
@@ -293,21 +296,25 @@ export class Vault {
     try {
       return await work();
     } catch (error) {
-      if (error instanceof KeyServiceFailure) this.#log.error({ reason: error.reason }, 'no key service');
+      if (error instanceof KmsUnavailableError) this.#log.error({ reason: error.reason }, 'no key service');
       throw error;
     }
   }
 }
 
-function activeName(orgId: string, purpose: DataKeyPurpose): string {
+function activeCacheKey(orgId: string, purpose: DataKeyPurpose): string {
   return `${orgId} ${purpose}`;
 }
 
-function openedName({ orgId, id }: Pick<DataKey, 'id' | 'orgId'>): string {
+function openedCacheKey({ orgId, id }: Pick<DataKey, 'id' | 'orgId'>): string {
   return `${orgId} ${id}`;
 }
 
-async function unseal(text: string, key: KeyObject, binding: SealBinding): Promise<Record<string, Secret>> {
+async function unseal(
+  text: string,
+  key: KeyObject,
+  binding: EncryptionContext,
+): Promise<Record<string, Secret>> {
   const plaintext = await openJwe(text, {
     what: 'The sealed text',
     keyOf: () => key,
@@ -317,7 +324,7 @@ async function unseal(text: string, key: KeyObject, binding: SealBinding): Promi
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, new Secret(value)]));
 }
 
-function header(binding: SealBinding): Record<string, string> {
+function header(binding: EncryptionContext): Record<string, string> {
   return {
     org: binding.orgId,
     cid: binding.connectionId,

@@ -1,6 +1,6 @@
 import SchemaBuilder from '@pothos/core';
 import ZodPlugin from '@pothos/plugin-zod';
-import { brokenRules, errorCodes } from '../common/errors.ts';
+import { errorCodes, fromZodError } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
 import type { Context } from './context.ts';
 import { fairFields } from './fair-fields.ts';
@@ -25,7 +25,7 @@ export function createBuilder() {
     // what has no rules.
     plugins: [fairFields, ZodPlugin, storableTexts],
     defaultFieldNullability: false,
-    zod: { validationError: brokenRules },
+    zod: { validationError: fromZodError },
   });
 
   builder.addScalarType('UUID', UuidScalar, {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AdministrationParts } from '../administration/deps.ts';
+import type { AdministrationDeps } from '../administration/deps.ts';
 import { unauthenticated } from '../auth/authentication-error.ts';
-import type { ConnectionParts } from '../connections/deps.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Caller } from '../identity/caller.ts';
 
 /** What resolvers work with. */
@@ -12,8 +12,8 @@ export interface Context {
   req: IncomingMessage;
   /** What the answer goes out by. */
   res: ServerResponse;
-  connections: ConnectionParts;
-  administration: AdministrationParts;
+  connections: ConnectionDeps;
+  administration: AdministrationDeps;
   /** The request that is answered; its signal aborts when whoever asked hangs up. */
   request: Pick<Request, 'signal'>;
   /** For what goes on for long: throws once the caller's credential lets nobody in any more; absent as the caller is. */
@@ -23,7 +23,7 @@ export interface Context {
 }
 
 /** @throws Problem `UNAUTHENTICATED` when the request came without a key */
-export function callerOf(context: Context): Caller {
+export function requireCaller(context: Context): Caller {
   if (context.caller) return context.caller;
   throw unauthenticated();
 }

@@ -71,7 +71,7 @@ class CostCalculation {
   }
 
   #ofField(node: FieldNode, parent: GraphQLCompositeType): number {
-    const field = fieldOf(parent, node.name.value);
+    const field = findField(parent, node.name.value);
     const type = field && getNamedType(field.type);
     if (!field || !node.selectionSet || !isCompositeType(type)) return scalarCost;
     const below = factorPerLevel * this.ofSelections(node.selectionSet, type);
@@ -116,6 +116,6 @@ class CostCalculation {
   }
 }
 
-function fieldOf(type: GraphQLCompositeType, name: string): GraphQLField<unknown, unknown> | undefined {
+function findField(type: GraphQLCompositeType, name: string): GraphQLField<unknown, unknown> | undefined {
   return isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined;
 }

@@ -23,7 +23,7 @@ export const armor = new EnvelopArmor({
 });
 
 /** Refuses what costs far more to check than to write, before the rules that it costs are run. */
-export function useFrugalDocuments(): Plugin<Context> {
+export function useDocumentLimits(): Plugin<Context> {
   const rule = (): ASTVisitor => ({
     Document: (document) => void visit(document, { SelectionSet: assertFewRepeats, ListValue: assertShort }),
   });
@@ -38,16 +38,16 @@ function assertFewRepeats({ selections }: SelectionSetNode): void {
     const alias = 'alias' in selection ? selection.alias : undefined;
     const name = (alias ?? selection.name).value;
     const count = (counts.get(name) ?? 0) + 1;
-    if (count > maxRepeats) throw refused(`One thing is asked for more than ${maxRepeats} times.`);
+    if (count > maxRepeats) throw documentRejected(`One thing is asked for more than ${maxRepeats} times.`);
     counts.set(name, count);
   }
 }
 
 function assertShort({ values }: ListValueNode): void {
-  if (values.length > maxListLength) throw refused(tooLong);
+  if (values.length > maxListLength) throw documentRejected(tooLong);
 }
 
-export function refused(message: string): GraphQLError {
+export function documentRejected(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { http: { status: 400, spec: true } } });
 }
 

@@ -10,25 +10,25 @@ import {
   TokenKind,
 } from 'graphql';
 import {
+  AppError,
   type ErrorCode,
   errorCodes,
-  HttpProblem,
+  HttpError,
   type Issue,
-  Problem,
-  secondsUntil,
+  retryAfterSeconds,
 } from '../common/errors.ts';
-import { type Logger, unexpected } from '../common/log.ts';
-import { outageOf } from '../database/outage.ts';
+import { type Logger, logUnexpectedError } from '../common/log.ts';
+import { toServiceUnavailable } from '../database/outage.ts';
 
 /** The gateway of errors that `createErrorShaper` makes. */
-export type Shaper = (error: unknown) => GraphQLError;
+export type ErrorMasker = (error: unknown) => GraphQLError;
 
 /**
  * Makes the one gateway through which every error leaves: problems as they are, graphql's own complaints without
  * the values they quote, and everything else as `INTERNAL_SERVER_ERROR` with nothing in it but the request id.
  */
-export function createErrorShaper(schema: GraphQLSchema, log: Logger): Shaper {
-  const scrub = createScrubber(schema);
+export function createErrorMasker(schema: GraphQLSchema, log: Logger): ErrorMasker {
+  const scrub = createMessageRedactor(schema);
   const done = new WeakSet<GraphQLError>();
   const shaped = (
     code: ErrorCode,
@@ -53,21 +53,24 @@ export function createErrorShaper(schema: GraphQLSchema, log: Logger): Shaper {
   };
   return (error) => {
     if (error instanceof GraphQLError && done.has(error)) return error;
-    const origin = originOf(error);
-    const cause = outageOf(origin, log) ?? origin;
+    const origin = originalError(error);
+    const cause = toServiceUnavailable(origin, log) ?? origin;
     const outer: Partial<GraphQLError> = error instanceof GraphQLError ? error : {};
-    if (cause instanceof Problem) return shaped(cause.code, cause.message, outer, detailsOf(cause));
+    if (cause instanceof AppError) return shaped(cause.code, cause.message, outer, errorExtensions(cause));
     // Without a path it is about the request; with one it happened while resolving, which is our fault.
     if (cause instanceof GraphQLError && !cause.path) {
       const message = scrub(cause);
-      return shaped('BAD_USER_INPUT', message, cause, { ...requestDetails(message), http: httpOf(cause) });
+      return shaped('BAD_USER_INPUT', message, cause, {
+        ...requestDetails(message),
+        http: readHttpExtensions(cause),
+      });
     }
     // The stack ran out while the request was read, before any of it was carried out.
     if (cause instanceof RangeError && !outer.path) {
       const message = 'The request is nested too deeply.';
       return shaped('BAD_USER_INPUT', message, {}, requestDetails(message));
     }
-    const { message, ...details } = unexpected(log, cause, { path: outer.path });
+    const { message, ...details } = logUnexpectedError(log, cause, { path: outer.path });
     return shaped('INTERNAL_SERVER_ERROR', message, outer, details);
   };
 }
@@ -91,21 +94,21 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [/^Unexpected parameter/, 'Send query, variables, operationName and extensions, and nothing else.'],
 ];
 
-function detailsOf(problem: Problem): Record<string, unknown> {
+function errorExtensions(problem: AppError): Record<string, unknown> {
   const { message, remedy, retryAt, currentVersion } = problem;
-  const issues = problem instanceof HttpProblem ? [{ path: [], message }] : problem.issues;
+  const issues = problem instanceof HttpError ? [{ path: [], message }] : problem.issues;
   return {
     issues,
     remedy,
     retryAt: retryAt?.toISOString(),
     currentVersion,
-    http: httpOfProblem(problem),
+    http: httpExtensions(problem),
   };
 }
 
 /** What is about the whole request, or whatever of it there is to come, HTTP may say too; the rest is about one field. */
-function httpOfProblem(problem: Problem) {
-  if (problem instanceof HttpProblem) return { status: problem.status, headers: problem.headers };
+function httpExtensions(problem: AppError) {
+  if (problem instanceof HttpError) return { status: problem.status, headers: problem.headers };
   const { code, retryAt } = problem;
   const { status } = errorCodes[code];
   switch (code) {
@@ -116,19 +119,19 @@ function httpOfProblem(problem: Problem) {
       return { status: 200 };
     case 'RATE_LIMITED':
     case 'SERVICE_UNAVAILABLE':
-      return { status, headers: retryAt && { 'retry-after': secondsUntil(retryAt) } };
+      return { status, headers: retryAt && { 'retry-after': retryAfterSeconds(retryAt) } };
     default:
       return undefined;
   }
 }
 
 /** What is no GraphQL request at all is a 400 for everybody; with `spec`, clients of `application/json` get 200. */
-function httpOf({ extensions: { code, http } }: GraphQLError) {
+function readHttpExtensions({ extensions: { code, http } }: GraphQLError) {
   return http && code === 'BAD_REQUEST' ? { ...http, spec: false } : http;
 }
 
-function originOf(error: unknown): unknown {
-  return error instanceof GraphQLError && error.originalError ? originOf(error.originalError) : error;
+function originalError(error: unknown): unknown {
+  return error instanceof GraphQLError && error.originalError ? originalError(error.originalError) : error;
 }
 
 /**
@@ -136,8 +139,8 @@ function originOf(error: unknown): unknown {
  * Names of the schema stay; everything else that is quoted goes; a message in which a piece of the document is
  * still to be found after that is not used at all.
  */
-export function createScrubber(schema: GraphQLSchema): (error: GraphQLError) => string {
-  const names = namesOf(schema);
+export function createMessageRedactor(schema: GraphQLSchema): (error: GraphQLError) => string {
+  const names = schemaNames(schema);
   return (error) => {
     // What is that long quotes the caller, and searching it takes time that grows with the square of its length.
     if (error.message.length > maxMessageLength)
@@ -145,7 +148,7 @@ export function createScrubber(schema: GraphQLSchema): (error: GraphQLError) => 
     const message = withoutValues(error.message).replace(/"((?:[^"\\]|\\.)*)"/g, (quoted, text: string) =>
       /^[^\w\s"]{1,3}$/.test(text) || names.has(text.replace(/[[\]!]/g, '')) ? quoted : '[not shown]',
     );
-    return valuesIn(error.source).some((value) => message.includes(value))
+    return literalsIn(error.source).some((value) => message.includes(value))
       ? 'The document is not valid.'
       : message;
   };
@@ -162,7 +165,7 @@ function withoutValues(message: string): string {
   return message.replace(/(: |, found ).*$/s, '.').replace(/\.\.$/, '.');
 }
 
-function namesOf(schema: GraphQLSchema): ReadonlySet<string> {
+function schemaNames(schema: GraphQLSchema): ReadonlySet<string> {
   const names = new Set([
     ...['query', 'variables', 'operationName', 'extensions'],
     ...schema.getDirectives().flatMap(({ name, args }) => [name, ...args.map((arg) => arg.name)]),
@@ -185,7 +188,7 @@ function namesOf(schema: GraphQLSchema): ReadonlySet<string> {
 const valuesBySource = new WeakMap<Source, string[]>();
 
 /** The literal values of a document, as far as it can be read. */
-function valuesIn(source: Source | undefined): string[] {
+function literalsIn(source: Source | undefined): string[] {
   if (!source) return [];
   const known = valuesBySource.get(source);
   if (known) return known;

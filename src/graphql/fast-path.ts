@@ -10,22 +10,22 @@ import {
 import { type GraphQLParams, processRegularResult, type YogaServerInstance } from 'graphql-yoga';
 import type { Context } from './context.ts';
 import type { DocumentCache } from './document-cache.ts';
-import type { Shaper } from './error-masking.ts';
-import { shapeErrors, textOf } from './plugins.ts';
-import type { Admission } from './request-guard.ts';
-import { type Received, readParams } from './strict-requests.ts';
+import type { ErrorMasker } from './error-masking.ts';
+import { maskErrors, statusMessage } from './plugins.ts';
+import type { RequestGuard } from './request-guard.ts';
+import { type NodeServerContext, readParams } from './strict-requests.ts';
 
-type Yoga = YogaServerInstance<Received, Omit<Context, 'request'>>;
+type Yoga = YogaServerInstance<NodeServerContext, Omit<Context, 'request'>>;
 
 /** What the short road is made of. */
-export interface ShortRoadParts {
+export interface FastPathDeps {
   yoga: Yoga;
   schema: GraphQLSchema;
   /** The context that resolvers get, but for who asks. */
-  contextOf(server: Received): Omit<Context, 'request'>;
-  admission: Admission;
+  contextOf(server: NodeServerContext): Omit<Context, 'request'>;
+  admission: RequestGuard;
   documents: DocumentCache;
-  shape: Shaper;
+  shape: ErrorMasker;
 }
 
 /**
@@ -35,13 +35,13 @@ export interface ShortRoadParts {
  * the cache are not parsed and validated again, but all else is done for them too. Subscriptions and
  * everything else take the long way.
  */
-export function createShortRoad({ yoga, schema, contextOf, admission, documents, shape }: ShortRoadParts) {
+export function createFastPath({ yoga, schema, contextOf, admission, documents, shape }: FastPathDeps) {
   /** Carries out a cached document as Yoga would. */
   const run = async (
     document: DocumentNode,
     { variables, operationName }: GraphQLParams,
-    request: PlainRequest,
-    server: Received,
+    request: LightweightRequest,
+    server: NodeServerContext,
   ): Promise<ExecutionResult> => {
     const { caller, assertSignedIn } = server;
     const context: Context = {
@@ -54,11 +54,11 @@ export function createShortRoad({ yoga, schema, contextOf, admission, documents,
     const error = admission.check(args, context);
     return error ? { errors: [error] } : execute({ ...args, schema, contextValue: context });
   };
-  const resultOf = async (params: GraphQLParams, server: Received): Promise<ExecutionResult> => {
-    const request = new PlainRequest(server);
+  const resultOf = async (params: GraphQLParams, server: NodeServerContext): Promise<ExecutionResult> => {
+    const request = new LightweightRequest(server);
     try {
       const document = typeof params.query === 'string' ? documents.get(params.query) : undefined;
-      if (document && isWhole(params, document)) return await run(document, params, request, server);
+      if (document && isEligible(params, document)) return await run(document, params, request, server);
       const asked = { params, request: request as unknown as Request };
       // Only subscriptions come as one result after another.
       return (await yoga.getResultForParams(asked, server)) as ExecutionResult;
@@ -75,14 +75,14 @@ export function createShortRoad({ yoga, schema, contextOf, admission, documents,
       response.end(body, length === body.length ? 'latin1' : 'utf8');
       return;
     }
-    const processed = processRegularResult(shapeErrors(result, shape), yoga.fetchAPI, mediaType);
-    const text = (await processed.text()) || textOf(processed.status);
+    const processed = processRegularResult(maskErrors(result, shape), yoga.fetchAPI, mediaType);
+    const text = (await processed.text()) || statusMessage(processed.status);
     response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const mediaType = req.method === 'POST' && wanted(req);
+    const mediaType = req.method === 'POST' && negotiateMediaType(req);
     if (!mediaType) return yoga(req, res) as Promise<void>;
-    const server: Received = { req, res, isAdmitted: true };
+    const server: NodeServerContext = { req, res, isAdmitted: true };
     // Before the body is read and parsed, which a stranger could otherwise ask for any number of times.
     const refusal = await admission.signIn(req.headers.authorization ?? null, server);
     if (refusal) return send({ errors: [refusal] }, res, mediaType);
@@ -103,7 +103,7 @@ function maySubscribe({ query }: GraphQLParams): boolean {
 }
 
 /** Whether there is nothing about a request that Yoga would have to say something about. */
-function isWhole(
+function isEligible(
   { query, variables, operationName, extensions, ...others }: GraphQLParams,
   { definitions }: DocumentNode,
 ): boolean {
@@ -123,7 +123,7 @@ function isObjectOrNothing(value: unknown): boolean {
 }
 
 /** What an answer is to be, if it is to be nothing but JSON at once; the first of the two that is named. */
-function wanted({ headers: { accept = '*/*' } }: IncomingMessage): string | undefined {
+function negotiateMediaType({ headers: { accept = '*/*' } }: IncomingMessage): string | undefined {
   const types = accept.split(',').map((type) => type.trim().toLowerCase());
   const known = types.map((type) => mediaTypes.get(type));
   return known.includes(undefined) ? undefined : known[0];
@@ -137,7 +137,7 @@ const mediaTypes = new Map([
   ['*/*', 'application/json'],
 ]);
 
-function headersOf({ headers }: IncomingMessage): Pick<Headers, 'get'> {
+function toHeaders({ headers }: IncomingMessage): Pick<Headers, 'get'> {
   return {
     get: (name) => {
       const value = headers[name.toLowerCase()];
@@ -150,16 +150,16 @@ function headersOf({ headers }: IncomingMessage): Pick<Headers, 'get'> {
  * As much of a Request as plugins and resolvers look at. It is a class, because an object with a getter of its own has a
  * shape of its own, which with all that the getter sees is kept until the next full collection of garbage.
  */
-class PlainRequest implements Pick<Request, 'method' | 'url' | 'signal'> {
+class LightweightRequest implements Pick<Request, 'method' | 'url' | 'signal'> {
   readonly method = 'POST';
   readonly url: string;
   readonly headers: Pick<Headers, 'get'>;
   readonly #response: ServerResponse;
   #hangUp: AbortController | undefined;
 
-  constructor({ req, res }: Received) {
+  constructor({ req, res }: NodeServerContext) {
     this.url = req.url ?? '';
-    this.headers = headersOf(req);
+    this.headers = toHeaders(req);
     this.#response = res;
   }
 

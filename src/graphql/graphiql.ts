@@ -103,13 +103,13 @@ async function render(): Promise<Page> {
   const html = `${rendered.slice(0, start)}startGraphiQL(${JSON.stringify(options)});</script></body></html>`
     .replace('<head>', () => `<head><script>${signInScript}${forgetful}</script>`)
     .replace('<div id="root">', () => `${signInMarkup}<div id="root">`);
-  return { html, policy: policyOf(html) };
+  return { html, policy: contentSecurityPolicy(html) };
 }
 
 /**
  * The page runs its own scripts, known by their hashes, and theirs alone; it talks to this server and to nobody else.
  */
-function policyOf(html: string): string {
+function contentSecurityPolicy(html: string): string {
   const scripts = [...html.matchAll(/<script>(.*?)<\/script>/gs)].map(
     ([, script = '']) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`,
   );

@@ -8,7 +8,7 @@ import type { Issue } from '../common/errors.ts';
  * @param value the variable as far as it could be coerced
  * @param misshapen where it could not
  */
-export function rulesBrokenBeside(
+export function collectSchemaIssues(
   type: GraphQLInputType,
   value: unknown,
   misshapen: readonly Issue['path'][],

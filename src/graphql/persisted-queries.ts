@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
 import { z } from 'zod';
-import { HttpProblem, Problem } from '../common/errors.ts';
+import { AppError, HttpError } from '../common/errors.ts';
 import type { Context } from './context.ts';
 
 /** What one organisation's documents may take, in bytes of memory. */
@@ -129,19 +129,19 @@ function hashIn({ extensions }: GraphQLParams): string | undefined {
 }
 
 /** By this message and this code, Apollo's, urql's and other clients know to send the document. */
-function notFound(): Problem {
-  return new Problem('PERSISTED_QUERY_NOT_FOUND', 'PersistedQueryNotFound', {
+function notFound(): AppError {
+  return new AppError('PERSISTED_QUERY_NOT_FOUND', 'PersistedQueryNotFound', {
     remedy: 'Send the request again with "query", the whole document, beside its hash.',
   });
 }
 
-function mismatch(): HttpProblem {
+function mismatch(): HttpError {
   return malformed(
     'extensions.persistedQuery.sha256Hash is not the SHA-256 of "query".',
     'Hash the document exactly as it is sent, in UTF-8.',
   );
 }
 
-function malformed(message: string, remedy: string): HttpProblem {
-  return new HttpProblem(400, 'BAD_USER_INPUT', message, { remedy });
+function malformed(message: string, remedy: string): HttpError {
+  return new HttpError(400, 'BAD_USER_INPUT', message, { remedy });
 }

@@ -1,10 +1,10 @@
 import { finished } from 'node:stream';
 import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
-import { HttpProblem } from '../common/errors.ts';
+import { HttpError } from '../common/errors.ts';
 import { currentRequest } from '../common/log.ts';
-import { type Context, callerOf } from './context.ts';
-import type { Shaper } from './error-masking.ts';
+import { type Context, requireCaller } from './context.ts';
+import type { ErrorMasker } from './error-masking.ts';
 
 /** What Yoga says with a bare status. */
 const unspoken: Readonly<Record<number, string>> = {
@@ -19,14 +19,14 @@ const unbuffered = [
 ] as const;
 
 /** What people read in an answer that would have a status and nothing else. */
-export function textOf(status: number): string | undefined {
+export function statusMessage(status: number): string | undefined {
   return unspoken[status] && `${unspoken[status]}\n`;
 }
 
 /** Shapes the errors of a result, if it has any, and notes the first of them for the log. */
-export function shapeErrors<Result extends Pick<ExecutionResult, 'data' | 'errors'>>(
+export function maskErrors<Result extends Pick<ExecutionResult, 'data' | 'errors'>>(
   result: Result,
-  shape: Shaper,
+  shape: ErrorMasker,
 ): Result {
   if (!result.errors) return result;
   const errors = result.errors.map(shape);
@@ -39,10 +39,10 @@ export function shapeErrors<Result extends Pick<ExecutionResult, 'data' | 'error
 }
 
 /** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
-export function useShapedErrors(shape: Shaper): Plugin<Context> {
+export function useErrorMasking(shape: ErrorMasker): Plugin<Context> {
   return {
     onResultProcess({ result, setResult }) {
-      if (!Array.isArray(result) && 'errors' in result) setResult(shapeErrors(result, shape));
+      if (!Array.isArray(result) && 'errors' in result) setResult(maskErrors(result, shape));
     },
     onResponse({ response, setResponse, fetchAPI }) {
       // Whether answers may be kept is said in one place for all of them, and Yoga says otherwise of some.
@@ -50,7 +50,7 @@ export function useShapedErrors(shape: Shaper): Plugin<Context> {
       if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
         for (const [name, value] of unbuffered) response.headers.set(name, value);
       }
-      const text = textOf(response.status);
+      const text = statusMessage(response.status);
       if (!text || response.body) return;
       setResponse(new fetchAPI.Response(text, { status: response.status, headers: response.headers }));
     },
@@ -58,13 +58,13 @@ export function useShapedErrors(shape: Shaper): Plugin<Context> {
 }
 
 /** Refuses a subscription whose answer is to be something else than a stream of events. */
-export function useEventStreams(shape: Shaper): Plugin<Context> {
+export function useEventStreams(shape: ErrorMasker): Plugin<Context> {
   return {
     onSubscribe({ args, setResultAndStopExecution }) {
       const { accept = '*/*' } = args.contextValue.req.headers;
       const types = accept.split(',').map((type) => type.split(';', 1)[0]?.trim().toLowerCase() ?? '');
       if (types.some((type) => ['text/event-stream', 'text/*', '*/*'].includes(type))) return;
-      const problem = new HttpProblem(
+      const problem = new HttpError(
         406,
         'BAD_USER_INPUT',
         'A subscription is answered with text/event-stream alone, which the Accept header does not want.',
@@ -79,12 +79,12 @@ export function useEventStreams(shape: Shaper): Plugin<Context> {
  * Counts a subscription as open until its answer ends, however it ends, and refuses one that is too many. It has been
  * counted as a request like any other.
  */
-export function useBoundedSubscriptions(shape: Shaper): Plugin<Context> {
+export function useSubscriptionLimit(shape: ErrorMasker): Plugin<Context> {
   return {
     onSubscribe({ args, setResultAndStopExecution }) {
       const { connections, res } = args.contextValue;
       try {
-        finished(res, connections.limits.openSubscription(callerOf(args.contextValue)));
+        finished(res, connections.limits.openSubscription(requireCaller(args.contextValue)));
       } catch (error) {
         setResultAndStopExecution({ errors: [shape(error)] });
       }

@@ -16,19 +16,19 @@ import {
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { unauthenticated } from '../auth/authentication-error.ts';
-import { badInput, type Issue, Problem } from '../common/errors.ts';
+import { AppError, type Issue, validationError } from '../common/errors.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import { currentRequest } from '../common/log.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Context } from './context.ts';
 import { type CostInput, calculateCost, maxCost } from './cost.ts';
-import { hasLongList, refused, tooLong } from './document-limits.ts';
-import { createScrubber, type Shaper } from './error-masking.ts';
-import { rulesBrokenBeside } from './input-rules.ts';
-import type { Received } from './strict-requests.ts';
+import { documentRejected, hasLongList, tooLong } from './document-limits.ts';
+import { createMessageRedactor, type ErrorMasker } from './error-masking.ts';
+import { collectSchemaIssues } from './input-rules.ts';
+import type { NodeServerContext } from './strict-requests.ts';
 
 /** What a request has to pass, by whichever way it comes. */
-export interface Admission {
+export interface RequestGuard {
   /** Signs in whoever asks and puts them into the context; gives the error to answer with, where that fails. */
   signIn(authorization: string | null, context: Partial<Context>): Promise<GraphQLError | undefined>;
   /** Waits until the document of a request may be read and carried out. */
@@ -41,14 +41,14 @@ export interface Admission {
 }
 
 /** What admission takes. */
-export interface AdmissionOptions {
+export interface RequestGuardOptions {
   /** Finds out who asks, for a request that counts. */
   signIn: (authorization: string | null) => Promise<Caller>;
   /** Finds out whether whoever has asked is still let in. */
   authenticate: (authorization: string | null) => Promise<Caller>;
   /** Whether the schema may be read without a key. */
   openIntrospection: boolean;
-  shape: Shaper;
+  shape: ErrorMasker;
   connections: { scheduler: FairScheduler };
 }
 
@@ -59,11 +59,11 @@ export interface AdmissionOptions {
  * Checks the variables before graphql does: graphql's own message repeats the whole value, tokens included.
  * Every misshapen part is reported at once, with its path.
  */
-export function createAdmission(
+export function createRequestGuard(
   schema: GraphQLSchema,
-  { signIn, authenticate, openIntrospection, shape, connections: { scheduler } }: AdmissionOptions,
-): Admission {
-  const scrub = createScrubber(schema);
+  { signIn, authenticate, openIntrospection, shape, connections: { scheduler } }: RequestGuardOptions,
+): RequestGuard {
+  const scrub = createMessageRedactor(schema);
   /** Operations that cost no more than they may whatever their variables are. */
   const affordable = new WeakSet<OperationDefinitionNode>();
   const assertAffordable = (input: Required<CostInput>): void => {
@@ -74,7 +74,8 @@ export function createAdmission(
       return;
     }
     const cost = calculateCost(schema, input);
-    if (cost > maxCost) throw refused(`Cost limit of ${maxCost} exceeded; this operation costs ${cost}.`);
+    if (cost > maxCost)
+      throw documentRejected(`Cost limit of ${maxCost} exceeded; this operation costs ${cost}.`);
   };
   return {
     async signIn(authorization, context) {
@@ -87,7 +88,7 @@ export function createAdmission(
         return undefined;
       } catch (error) {
         const isOpen = authorization === null && openIntrospection;
-        if (isOpen && error instanceof Problem && error.code === 'UNAUTHENTICATED') return undefined;
+        if (isOpen && error instanceof AppError && error.code === 'UNAUTHENTICATED') return undefined;
         return shape(error);
       }
     },
@@ -101,17 +102,21 @@ export function createAdmission(
       const issues: Issue[] = [];
       try {
         assertAffordable({ document, operation, variables: variableValues ?? {} });
-        findMisshapen(schema, operation, variableValues ?? {}, scrub, issues);
+        collectVariableErrors(schema, operation, variableValues ?? {}, scrub, issues);
       } catch (error) {
         if (error !== enough) return shape(error);
       }
-      return issues.length > 0 ? shape(badInput(issues)) : undefined;
+      return issues.length > 0 ? shape(validationError(issues)) : undefined;
     },
   };
 }
 
 /** Admission on Yoga's own way; it has to come after what sets the parser of requests. For queries and mutations and for subscriptions alike. */
-export function useAdmission({ signIn, waitForTurn, check }: Admission): Plugin<Context, Received> {
+export function useRequestGuard({
+  signIn,
+  waitForTurn,
+  check,
+}: RequestGuard): Plugin<Context, NodeServerContext> {
   const hook = ({ args, setResultAndStopExecution }: Payload) => {
     const error = check(args, args.contextValue);
     if (error) setResultAndStopExecution({ errors: [error] });
@@ -155,7 +160,7 @@ const maxIssues = 100;
 const enough = new Error(`There are ${maxIssues} broken rules.`);
 
 /** @throws `enough`, when that many have been found */
-function findMisshapen(
+function collectVariableErrors(
   schema: GraphQLSchema,
   operation: OperationDefinitionNode,
   values: Readonly<Record<string, unknown>>,
@@ -186,7 +191,7 @@ function findMisshapen(
       issues.push({ path: [name, ...path], message: isRepeated ? notOfItsType : message });
     });
     if (misshapen.length === 0) continue;
-    for (const { path, message } of rulesBrokenBeside(type, coerced, misshapen)) {
+    for (const { path, message } of collectSchemaIssues(type, coerced, misshapen)) {
       if (issues.length < maxIssues) issues.push({ path: [name, ...path], message });
     }
   }

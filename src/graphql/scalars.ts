@@ -33,8 +33,8 @@ const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 export const UuidScalar = new GraphQLScalarType<string, string>({
   name: 'UUID',
   serialize: String,
-  parseValue: uuidOf,
-  parseLiteral: (node) => uuidOf(node.kind === Kind.STRING ? node.value : undefined),
+  parseValue: parseUuid,
+  parseLiteral: (node) => parseUuid(node.kind === Kind.STRING ? node.value : undefined),
 });
 
 /**
@@ -53,7 +53,7 @@ export const DateTimeScalar = new GraphQLScalarType<Date, string>({
 /** The moments of one thing are often one and the same: when it was made, changed and checked. */
 let last = { time: Number.NaN, text: '' };
 
-function uuidOf(value: unknown): string {
+function parseUuid(value: unknown): string {
   if (typeof value === 'string' && uuidPattern.test(value)) return value.toLowerCase();
   throw new GraphQLError(
     'An id is hexadecimal digits in five groups, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',

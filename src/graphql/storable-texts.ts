@@ -1,6 +1,6 @@
 import SchemaBuilder, { BasePlugin, type PothosOutputFieldConfig, type SchemaTypes } from '@pothos/core';
 import type { GraphQLFieldResolver } from 'graphql';
-import { badInput } from '../common/errors.ts';
+import { validationError } from '../common/errors.ts';
 import { unstorableTexts } from '../common/text.ts';
 
 /** The name of the plugin among those of the builder. */
@@ -32,7 +32,7 @@ function guarded<Types extends SchemaTypes>(
   if (Object.keys(args).length === 0) return resolve;
   return (parent, given, context, info) => {
     const issues = unstorableTexts({ ...given });
-    if (issues.length > 0) throw badInput(issues);
+    if (issues.length > 0) throw validationError(issues);
     return resolve(parent, given, context, info);
   };
 }

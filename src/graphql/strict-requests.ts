@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
-import { HttpProblem } from '../common/errors.ts';
+import { HttpError } from '../common/errors.ts';
 import { readJsonBody } from '../http/json-body.ts';
 import type { Context } from './context.ts';
 
 /** A request, what its answer goes out by, and what is asked if that has been read already. */
-export interface Received extends Pick<Context, 'caller' | 'assertSignedIn'> {
+export interface NodeServerContext extends Pick<Context, 'caller' | 'assertSignedIn'> {
   req: IncomingMessage;
   res: ServerResponse;
   params?: GraphQLParams;
@@ -17,7 +17,7 @@ export interface Received extends Pick<Context, 'caller' | 'assertSignedIn'> {
  * Takes bodies of plain JSON in UTF-8 and no others: forms and plain text are what pages elsewhere can send without
  * asking first. What cannot be read is refused, and nothing of it is in any message.
  */
-export function useStrictRequests(): Plugin<object, Received> {
+export function useStrictRequests(): Plugin<object, NodeServerContext> {
   return {
     onRequestParse({ request, serverContext, requestParser, setRequestParser }) {
       if (request.method === 'POST') {
@@ -29,7 +29,7 @@ export function useStrictRequests(): Plugin<object, Received> {
           try {
             return await requestParser(given);
           } catch {
-            throw new HttpProblem(
+            throw new HttpError(
               400,
               'BAD_USER_INPUT',
               'The parameters "variables" and "extensions" have to be JSON.',
@@ -46,7 +46,7 @@ export function useStrictRequests(): Plugin<object, Received> {
 function assertNoRepeats(url: string): void {
   const names = [...new URL(url, 'http://localhost').searchParams.keys()];
   if (new Set(names).size === names.length) return;
-  throw new HttpProblem(400, 'BAD_USER_INPUT', 'A parameter of the query string is there several times.', {
+  throw new HttpError(400, 'BAD_USER_INPUT', 'A parameter of the query string is there several times.', {
     remedy: 'Give each of them once.',
   });
 }

@@ -11,7 +11,7 @@ const onlyOnce = [
  * What is wrong with the headers of a request, if anything is: whoever reads them after us, or before, must not be able to
  * take it for a request to or by somebody else.
  */
-export function headerFlaw({ headersDistinct, httpVersion }: IncomingMessage): string | undefined {
+export function findHeaderDefect({ headersDistinct, httpVersion }: IncomingMessage): string | undefined {
   const repeated = onlyOnce.find((name) => (headersDistinct[name.toLowerCase()]?.length ?? 0) > 1);
   if (repeated) return `There is more than one ${repeated} header. Send one.`;
   const [host] = headersDistinct.host ?? [];
@@ -39,7 +39,7 @@ export function refuseMalformed(
   pending: readonly ServerResponse[],
   discard: () => void,
 ): number | undefined {
-  const status = statusOf(error.code);
+  const status = statusForCode(error.code);
   // An answer here would be taken for that to the request before, or for a part of it.
   const isExpected = pending.every(({ headersSent, req }) => !headersSent && !req.complete);
   if (!status || !isExpected || !socket.writable) {
@@ -59,7 +59,7 @@ export function refuseMalformed(
   return status;
 }
 
-function statusOf(code = ''): number | undefined {
+function statusForCode(code = ''): number | undefined {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return 431;

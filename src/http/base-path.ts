@@ -1,5 +1,5 @@
 /** Whether a URL is the base path itself, without the slash behind it. */
-export function isBare(url: string | undefined, basePath: string): boolean {
+export function lacksTrailingSlash(url: string | undefined, basePath: string): boolean {
   return basePath !== '' && url?.split('?', 1)[0] === basePath;
 }
 

@@ -20,11 +20,11 @@ export function parseRange(text: string): AddressRange | undefined {
  * says it is. Proxies add to the end of `X-Forwarded-For`, and what is before that anybody may have written; so it is read
  * from its end, and no further than to the first address that is no trusted proxy's.
  */
-export function addressOf(
+export function clientIp(
   { socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>,
   trusted: readonly AddressRange[],
 ): string | undefined {
-  let address = peerOf(socket);
+  let address = peerAddress(socket);
   const isProxy = (of: IPv4 | IPv6) =>
     trusted.some(([network, bits]) => of.kind() === network.kind() && of.match(network, bits));
   const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
@@ -39,7 +39,7 @@ export function addressOf(
 const peers = new WeakMap<Socket, IPv4 | IPv6 | undefined>();
 
 /** Who is at the other end: the same for all requests of a connection. */
-function peerOf(socket: Socket): IPv4 | IPv6 | undefined {
+function peerAddress(socket: Socket): IPv4 | IPv6 | undefined {
   if (!peers.has(socket)) peers.set(socket, parse(socket.remoteAddress ?? ''));
   return peers.get(socket);
 }

@@ -3,16 +3,16 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { SignInOffer } from '../auth/oidc-client-config.ts';
+import type { OidcClientConfig } from '../auth/oidc-client-config.ts';
 
 /** What the page is told by the server; see `src/dashboard/settings.ts`. */
 export interface DashboardSettings {
   /** How to sign in with the identity provider, where there is one. */
-  oidc?: SignInOffer | undefined;
+  oidc?: OidcClientConfig | undefined;
 }
 
 /** The built dashboard. */
-export interface Dashboard {
+export interface DashboardHandler {
   /** Answers a request for one of its files with what `settings` says; false for anything else. */
   answer(
     request: IncomingMessage,
@@ -51,7 +51,7 @@ interface Asset {
 }
 
 /** Reads the files once: what is not there then is not served, whatever a path says. */
-export function readDashboard(folder = builtFolder): Dashboard {
+export function loadDashboard(folder = builtFolder): DashboardHandler {
   const page = isBuilt(folder) ? readFileSync(join(folder, 'index.html'), 'utf8') : undefined;
   const assets = page ? readAssets(join(folder, 'assets')) : new Map<string, Asset>();
   return {

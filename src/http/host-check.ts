@@ -4,7 +4,7 @@
  *
  * @param header the `Host` header
  */
-export function isOwnName(header: string | undefined, host: string): boolean {
+export function isOwnHost(header: string | undefined, host: string): boolean {
   const name = header
     ?.toLowerCase()
     .replace(/:\d+$/, '')

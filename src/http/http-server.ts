@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { StartError } from '../common/errors.ts';
-import { currentRequest, describeError, type Logger, type RequestRecord } from '../common/log.ts';
-import { headerFlaw, refuseMalformed } from './bad-requests.ts';
-import { type AddressRange, addressOf } from './client-ip.ts';
+import { StartupError } from '../common/errors.ts';
+import { currentRequest, type Logger, type RequestLogContext, safeErrorFields } from '../common/log.ts';
+import { findHeaderDefect, refuseMalformed } from './bad-requests.ts';
+import { type AddressRange, clientIp } from './client-ip.ts';
 import { LingeringConnections } from './lingering-close.ts';
-import { commonHeaders } from './security-headers.ts';
-import { httpLimits } from './timeouts.ts';
+import { securityHeaders } from './security-headers.ts';
+import { httpTimeouts } from './timeouts.ts';
 import { createTlsServer, type TlsFiles } from './tls.ts';
 
 /** Where to listen, and what answers. */
-export interface ListenerOptions {
+export interface HttpServerOptions {
   host: string;
   port: number;
   /** Absent: HTTP without TLS. */
@@ -25,7 +25,7 @@ export interface ListenerOptions {
 }
 
 /** A port on which requests are answered. */
-export interface Listener {
+export interface HttpServer {
   url: string;
   /** Takes no more requests, and finishes those in flight, for which it waits `drainMs` milliseconds at most. */
   close(drainMs: number): Promise<void>;
@@ -36,17 +36,17 @@ export interface Listener {
  *
  * @throws StartError when the port cannot be had, or the certificate cannot be used
  */
-export async function listen(options: ListenerOptions): Promise<Listener> {
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port, tls, trustedProxies, log, answer } = options;
-  const headers = commonHeaders(options);
+  const headers = securityHeaders(options);
   const common = Object.entries(headers);
-  const unanswered = new Unanswered();
+  const unanswered = new InFlightResponses();
   const lingering = new LingeringConnections();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     unanswered.add(response);
     lingering.watch(request, response);
     if (!http.listening) response.setHeader('connection', 'close');
-    const record: RequestRecord = { id: randomUUID(), address: addressOf(request, trustedProxies) };
+    const record: RequestLogContext = { id: randomUUID(), address: clientIp(request, trustedProxies) };
     const start = performance.now();
     for (const [name, value] of common) response.setHeader(name, value);
     response.setHeader('x-request-id', record.id);
@@ -57,16 +57,16 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
         if (!http.listening) http.closeIdleConnections();
         logRequest(log, record, response, start);
       });
-      const flaw = headerFlaw(request);
-      if (flaw) return reply(response, 400, flaw);
+      const flaw = findHeaderDefect(request);
+      if (flaw) return sendText(response, 400, flaw);
       answer(request, response).catch((error: unknown) => {
-        log.error({ error: describeError(error) }, 'unexpected error');
-        if (!response.headersSent) reply(response, 500, `Something went wrong on our side: ${record.id}`);
+        log.error({ error: safeErrorFields(error) }, 'unexpected error');
+        if (!response.headersSent) sendText(response, 500, `Something went wrong on our side: ${record.id}`);
         else response.destroy();
       });
     });
   };
-  const settings = { ...httpLimits, requireHostHeader: false };
+  const settings = { ...httpTimeouts, requireHostHeader: false };
   const http = tls ? createTlsServer(tls, settings, log, serve) : createServer(settings, serve);
   // Node would answer these itself, without our headers. What is expected beyond 100-continue may be left unheeded.
   http.on('checkExpectation', serve);
@@ -96,7 +96,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       return listenOn('0.0.0.0');
     });
   } catch (error) {
-    throw new StartError(whyNotListening(host, port, error));
+    throw new StartupError(describeListenError(host, port, error));
   }
 
   const bound = http.address() as AddressInfo;
@@ -121,7 +121,7 @@ const withoutIpv6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
  * them, and those that it was before keep alive what was in them until the next full collection of garbage: every request
  * would take part in one.
  */
-class Unanswered {
+class InFlightResponses {
   readonly #responses: ServerResponse[] = [];
 
   add(response: ServerResponse): void {
@@ -141,11 +141,11 @@ class Unanswered {
 }
 
 /** Answers with a line of text. */
-export function reply(response: ServerResponse, status: number, text: string): void {
+export function sendText(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
 }
 
-function logRequest(log: Logger, record: RequestRecord, response: ServerResponse, start: number): void {
+function logRequest(log: Logger, record: RequestLogContext, response: ServerResponse, start: number): void {
   const { address, operation, orgId, keyId, subject } = record;
   log.info(
     {
@@ -158,19 +158,19 @@ function logRequest(log: Logger, record: RequestRecord, response: ServerResponse
       keyId: keyId ?? undefined,
       subject: subject ?? undefined,
       ms: Math.round(performance.now() - start),
-      outcome: record.outcome ?? outcomeOf(response),
+      outcome: record.outcome ?? describeOutcome(response),
     },
     'request',
   );
 }
 
 /** For answers that no error code speaks of. */
-function outcomeOf({ writableFinished, statusCode }: ServerResponse): string {
+function describeOutcome({ writableFinished, statusCode }: ServerResponse): string {
   if (!writableFinished) return 'ABORTED';
   return statusCode < 400 ? 'OK' : `HTTP_${statusCode}`;
 }
 
-function whyNotListening(host: string, port: number, error: unknown): string {
+function describeListenError(host: string, port: number, error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return `PORT ${port} is in use on ${host}; set PORT to another`;
   if (code === 'EACCES') return `PORT ${port} may not be used by this user; set PORT to another`;

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { HttpProblem } from '../common/errors.ts';
+import { HttpError } from '../common/errors.ts';
 import { PieceBuffer } from '../common/piece-buffer.ts';
 
 /** How many bytes the body of a request may have. */
@@ -16,7 +16,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 /** @throws HttpProblem (400) when there is a body */
 export function assertNoBody(request: IncomingMessage): undefined {
   if (!hasBody(request)) return;
-  throw new HttpProblem(400, 'BAD_USER_INPUT', 'This route takes no body.', { remedy: 'Leave it out.' });
+  throw new HttpError(400, 'BAD_USER_INPUT', 'This route takes no body.', { remedy: 'Leave it out.' });
 }
 
 /** What a body has to be like, where it is not as usual. */
@@ -41,12 +41,12 @@ export async function readJsonBody(
   const value = parseJson(await readBytes(request, maxBytes), mediaType);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   if (Array.isArray(value)) {
-    throw unreadable(
+    throw invalidJson(
       'The body is an array; it has to be one JSON object.',
       'Send each request by itself: a client that batches them has a setting that turns it off.',
     );
   }
-  throw unreadable('The body has to be one JSON object.', 'Send a JSON object: { … }.');
+  throw invalidJson('The body has to be one JSON object.', 'Send a JSON object: { … }.');
 }
 
 const sendAs = (mediaType: string) =>
@@ -55,7 +55,7 @@ const knownCodings = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd', 'compre
 
 function assertMediaType({ headers }: IncomingMessage, mediaType: string): void {
   const unsupported = (message: string) =>
-    new HttpProblem(415, 'BAD_USER_INPUT', message, {
+    new HttpError(415, 'BAD_USER_INPUT', message, {
       headers: { accept: mediaType },
       remedy: sendAs(mediaType),
     });
@@ -75,7 +75,7 @@ function assertMediaType({ headers }: IncomingMessage, mediaType: string): void 
   if (coding === '' || coding === 'identity') return;
   const codings = coding.split(',').map((each) => each.trim());
   const named = codings.every((each) => knownCodings.has(each));
-  throw new HttpProblem(
+  throw new HttpError(
     415,
     'BAD_USER_INPUT',
     named
@@ -91,7 +91,7 @@ function assertMediaType({ headers }: IncomingMessage, mediaType: string): void 
 }
 
 async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const cutOff = () => unreadable('The body is cut off.', 'Send it again, as a whole.');
+  const cutOff = () => invalidJson('The body is cut off.', 'Send it again, as a whole.');
   if (Number(request.headers['content-length']) > maxBytes) throw tooLarge(maxBytes);
   // The event is over: who signs in first may have hung up meanwhile.
   if (request.destroyed && !request.complete) throw cutOff();
@@ -117,27 +117,27 @@ function parseJson(bytes: Buffer, mediaType: string): unknown {
     return JSON.parse(utf8.decode(bytes));
   } catch {
     const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
-    throw unreadable(
+    throw invalidJson(
       isGzip ? 'The body is compressed with gzip.' : 'The body is not JSON in UTF-8.',
       sendAs(mediaType),
     );
   }
 }
 
-function unreadable(message: string, remedy: string): HttpProblem {
-  return new HttpProblem(400, 'BAD_USER_INPUT', message, { remedy });
+function invalidJson(message: string, remedy: string): HttpError {
+  return new HttpError(400, 'BAD_USER_INPUT', message, { remedy });
 }
 
-function tooLarge(maxBytes: number): HttpProblem {
-  return new HttpProblem(413, 'BAD_USER_INPUT', `The body has more than ${maxBytes} bytes.`, {
+function tooLarge(maxBytes: number): HttpError {
+  return new HttpError(413, 'BAD_USER_INPUT', `The body has more than ${maxBytes} bytes.`, {
     // What is left of the body stands in the way of another request.
     headers: { connection: 'close' },
     remedy: `Send at most ${maxBytes} bytes.`,
   });
 }
 
-function tooManyPieces(): HttpProblem {
-  return new HttpProblem(413, 'BAD_USER_INPUT', `The body comes in more than ${maxBodyPieces} pieces.`, {
+function tooManyPieces(): HttpError {
+  return new HttpError(413, 'BAD_USER_INPUT', `The body comes in more than ${maxBodyPieces} pieces.`, {
     headers: { connection: 'close' },
     remedy: 'Send it in larger chunks, or as a whole with the header Content-Length.',
   });

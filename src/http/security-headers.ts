@@ -19,6 +19,6 @@ const always = {
 const overTlsOnly = { 'strict-transport-security': 'max-age=31536000' };
 
 /** The headers that all answers have, by their names in lower case. */
-export function commonHeaders({ isOverTls }: { isOverTls: boolean }): Readonly<Record<string, string>> {
+export function securityHeaders({ isOverTls }: { isOverTls: boolean }): Readonly<Record<string, string>> {
   return { ...always, ...(isOverTls && overTlsOnly) };
 }

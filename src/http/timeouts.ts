@@ -1,7 +1,7 @@
 import type { ServerOptions } from 'node:http';
 
 /** How long a caller may take, and how much there may be before the body. */
-export const httpLimits: ServerOptions = {
+export const httpTimeouts: ServerOptions = {
   // Headers come in one piece from everybody but those who would rather hold on to connections.
   headersTimeout: 10_000,
   // The largest body there may be, over a line of 40 kbit/s.

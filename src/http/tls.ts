@@ -4,8 +4,8 @@ import type { RequestListener } from 'node:http';
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { StartError } from '../common/errors.ts';
-import { describeError, type Logger } from '../common/log.ts';
+import { StartupError } from '../common/errors.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 
 /** The files of a certificate (with its chain) and of its private key, both in PEM. */
 export interface TlsFiles {
@@ -81,7 +81,7 @@ function watchFiles(
       const { validTo, fingerprint256 } = new X509Certificate(found.cert);
       log.info({ validTo, fingerprint256 }, 'new connections get this certificate');
     } catch (error) {
-      const reason = error instanceof StartError ? error.message : describeError(error);
+      const reason = error instanceof StartupError ? error.message : safeErrorFields(error);
       if (found || seen) log.warn({ reason }, 'the certificate in force stays');
     }
     seen = found;
@@ -123,30 +123,30 @@ function read(variable: string, file: string): Buffer {
     return readFileSync(file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new StartError(`${variable} ${file}: cannot be read (${code ?? 'unknown error'})`);
+    throw new StartupError(`${variable} ${file}: cannot be read (${code ?? 'unknown error'})`);
   }
 }
 
 function checkContext(files: TlsFiles, context: TlsContext): void {
-  const certificate = tried(
+  const certificate = wrapTlsError(
     () => new X509Certificate(context.cert),
     `TLS_CERT ${files.cert}: holds no certificate in PEM`,
   );
-  const key = tried(
+  const key = wrapTlsError(
     () => createPrivateKey(context.key),
     `TLS_KEY ${files.key}: holds no private key in PEM that opens without a passphrase`,
   );
   if (!certificate.checkPrivateKey(key)) {
-    throw new StartError(`TLS_KEY ${files.key}: is not the private key of the certificate in TLS_CERT`);
+    throw new StartupError(`TLS_KEY ${files.key}: is not the private key of the certificate in TLS_CERT`);
   }
-  tried(() => createSecureContext(context), `TLS_CERT ${files.cert}: cannot be used for TLS`);
+  wrapTlsError(() => createSecureContext(context), `TLS_CERT ${files.cert}: cannot be used for TLS`);
 }
 
-function tried<T>(work: () => T, complaint: string): T {
+function wrapTlsError<T>(work: () => T, complaint: string): T {
   try {
     return work();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new StartError(`${complaint}${code ? ` (${code})` : ''}`);
+    throw new StartupError(`${complaint}${code ? ` (${code})` : ''}`);
   }
 }

@@ -1,5 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { keptApart } from '../database/row-level-security.ts';
+import { tenantIsolated } from '../database/row-level-security.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import type { Scope } from './caller.ts';
 import { Organisation } from './organisation.entity.ts';
@@ -7,7 +7,7 @@ import { Organisation } from './organisation.entity.ts';
 const ApiKeySchema = defineEntity({
   name: 'ApiKey',
   tableName: 'api_key',
-  ...keptApart('api_key'),
+  ...tenantIsolated('api_key'),
   properties: {
     id: p.uuid().primary(),
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id').index('api_key_org'),

@@ -1,4 +1,4 @@
-import { Problem } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 
 /** What a caller may do. */
 export const scopes = [
@@ -60,10 +60,10 @@ export class Caller {
   }
 
   /** @throws Problem `FORBIDDEN` when the caller has none of the scopes */
-  assertMay(...oneOf: [Scope, ...Scope[]]): void {
+  requireScope(...oneOf: [Scope, ...Scope[]]): void {
     if (oneOf.some((scope) => this.scopes.has(scope))) return;
     const names = oneOf.join(' or ');
-    throw new Problem('FORBIDDEN', `This ${this.credentialKind} lacks the scope ${names}.`, {
+    throw new AppError('FORBIDDEN', `This ${this.credentialKind} lacks the scope ${names}.`, {
       remedy: `Use one that has ${names}.`,
     });
   }
@@ -73,23 +73,23 @@ export class Caller {
    * @param path where in the input it was named
    * @throws Problem `FORBIDDEN` when the caller is limited to other projects
    */
-  assertMayUse(projectId: string | null, path: readonly string[]): void {
+  requireProject(projectId: string | null, path: readonly string[]): void {
     if (!this.projectIds) return;
     if (projectId !== null && this.projectIds.has(projectId)) return;
     const message =
       projectId === null
         ? `This ${this.credentialKind} is limited to projects, and this is outside of all of them.`
         : `This ${this.credentialKind} is limited to other projects.`;
-    throw new Problem('FORBIDDEN', message, {
+    throw new AppError('FORBIDDEN', message, {
       issues: [{ path, message }],
       remedy: 'Name one of the projects that `viewer` lists, or use a credential that is not limited.',
     });
   }
 
   /** @throws Problem `FORBIDDEN` when the caller is limited to some projects */
-  assertUnlimited(): void {
+  requireAllProjects(): void {
     if (!this.projectIds) return;
-    throw new Problem('FORBIDDEN', `This ${this.credentialKind} is limited to projects.`, {
+    throw new AppError('FORBIDDEN', `This ${this.credentialKind} is limited to projects.`, {
       remedy: 'Use one that is not limited to projects.',
     });
   }

@@ -1,11 +1,11 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { keptApart } from '../database/row-level-security.ts';
+import { tenantIsolated } from '../database/row-level-security.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 
 const OrganisationSchema = defineEntity({
   name: 'Organisation',
   tableName: 'organisation',
-  ...keptApart('organisation', 'id'),
+  ...tenantIsolated('organisation', 'id'),
   properties: {
     id: p.uuid().primary(),
     name: p.text(),
@@ -23,7 +23,7 @@ export const projectNameIndex = 'project_name_unique';
 const ProjectSchema = defineEntity({
   name: 'Project',
   tableName: 'project',
-  ...keptApart('project'),
+  ...tenantIsolated('project'),
   properties: {
     id: p.uuid().primary(),
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),

@@ -7,7 +7,7 @@ export const firstOrganisationId = '6f03caa1-a5de-43ce-b127-95a145d3464c';
 export const firstProjectId = '7ffbb072-2575-495a-b5b0-127f88caef78';
 
 /** Whom strangers belong to: its trail tells of credentials that are nobody's. It has no API keys and no projects. */
-export const nobodyId = '00000000-0000-0000-0000-000000000000';
+export const unattributedOrgId = '00000000-0000-0000-0000-000000000000';
 
 /** What an organisation is to be like. */
 export interface NewOrganisation {
@@ -31,5 +31,5 @@ export function firstOrganisation(administratorKey: Secret): NewOrganisation {
 
 /** Whether any organisation exists. */
 export async function hasOrganisation(em: EntityManager): Promise<boolean> {
-  return (await em.count(Organisation, { id: { $ne: nobodyId } })) > 0;
+  return (await em.count(Organisation, { id: { $ne: unattributedOrgId } })) > 0;
 }

@@ -23,7 +23,7 @@ export const authenticatedEntities: readonly EntityClass<Authenticated>[] = [
 const batchRows = 500;
 
 /** Reads rows of an entity with everything that is lazy, in the order of their primary keys. */
-export async function* batchesOf(
+export async function* readBatches(
   fork: () => EntityManager,
   entity: EntityClass<Authenticated>,
   where: FilterQuery<Authenticated>,
@@ -53,19 +53,19 @@ export async function* batchesOf(
 }
 
 /** A row that is not as this server wrote it. */
-export interface ChangedRow {
+export interface TamperedRow {
   table: string;
   /** The columns of its primary key. */
   id: Record<string, unknown>;
 }
 
 /** Verifies every row that carries a MAC. */
-export async function* verifyRows(database: Database, vault: Vault): AsyncGenerator<ChangedRow> {
-  const macs = await vault.rowMacs(database.forkAcross());
+export async function* verifyRows(database: Database, vault: Vault): AsyncGenerator<TamperedRow> {
+  const macs = await vault.rowMacs(database.asSystem());
   for (const entity of authenticatedEntities) {
-    const em = database.forkAcross();
+    const em = database.asSystem();
     const meta = em.getMetadata(entity);
-    for await (const rows of batchesOf(() => database.forkAcross(), entity, {})) {
+    for await (const rows of readBatches(() => database.asSystem(), entity, {})) {
       for (const row of rows) {
         if (!macs.isAuthentic(em, entity, row)) yield { table: meta.tableName, id: rowId(meta, row) };
       }

@@ -51,12 +51,12 @@ export class RowHistory {
   async *contradictions(database: Database, orgId: string): AsyncGenerator<string> {
     for (const ids of inBatches([...this.#revoked])) {
       const where = { orgId, id: { $in: ids }, revokedAt: null };
-      for (const { id } of await database.fork(orgId).find(ApiKey, where)) {
+      for (const { id } of await database.forOrganisation(orgId).find(ApiKey, where)) {
         yield `api_key {"id":"${id}"}: in force, though the audit trail tells that it was revoked`;
       }
     }
     const retired = await database
-      .fork(orgId)
+      .forOrganisation(orgId)
       .count(DataKey, { orgId, purpose: 'SEAL', retiredAt: { $ne: null } });
     if (retired < this.#replacedSealKeys) {
       yield `data_key of organisation ${orgId}: ${retired} retired keys, though the audit trail tells of ${this.#replacedSealKeys}`;
@@ -65,7 +65,7 @@ export class RowHistory {
       yield `app_connection {"id":"${id}"}: purged when its time had come, though the audit trail tells of no deletion`;
     }
     for (const ids of inBatches([...this.#versions.keys()])) {
-      const em = database.fork(orgId);
+      const em = database.forOrganisation(orgId);
       const rows = await em.find(AppConnection, { orgId, id: { $in: ids } }, { fields: ['id', 'version'] });
       const found = new Map(rows.map(({ id, version }) => [id, version]));
       const gone = ids.filter((id) => !found.has(id));

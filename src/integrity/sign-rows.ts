@@ -1,16 +1,16 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { addNobody, operator } from '../administration/organisations.ts';
+import { ensureUnattributedOrg, operator } from '../administration/organisations.ts';
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
-import { type AuditParts, appendEvent } from '../audit/hash-chain.ts';
-import { StartError } from '../common/errors.ts';
-import { atStart } from '../database/database.ts';
+import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
+import { StartupError } from '../common/errors.ts';
+import { withStartupLock } from '../database/database.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { rowMacsMarker } from '../encryption/keyring.ts';
 import { type RowMacs, rowId } from '../encryption/row-macs.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
-import { nobodyId } from '../identity/organisations.ts';
-import { authenticatedEntities, batchesOf } from './authenticated-rows.ts';
+import { unattributedOrgId } from '../identity/organisations.ts';
+import { authenticatedEntities, readBatches } from './authenticated-rows.ts';
 
 /**
  * Opens the key that authenticates rows, and has everything that is written from now on carry MACs. In an empty database it
@@ -21,20 +21,20 @@ import { authenticatedEntities, batchesOf } from './authenticated-rows.ts';
  * @throws SealBroken when the key does not open
  * @throws KeyServiceFailure
  */
-export async function openRowMacs(parts: AuditParts): Promise<void> {
+export async function prepareRowMacs(parts: AuditDeps): Promise<void> {
   const { database, vault } = parts;
-  await atStart(database.forkAcross(), async (em) => {
+  await withStartupLock(database.asSystem(), async (em) => {
     const isEmpty = (await em.count(Organisation, {})) === 0;
     const unsigned = await tablesWithoutMacs(em);
     const isUpgrade = unsigned.length > 0;
     const found = await vault.findRowMacs(em);
     if (isUpgrade && (found || (await isSigned(em)) || (await hasMarkedDataKey(em)))) {
-      throw new StartError(
+      throw new StartupError(
         `the database: the MACs of ${unsigned.join(', ')} were taken away by something else than this server; restore a backup`,
       );
     }
     if (!found && !isEmpty && !isUpgrade) {
-      throw new StartError('the database: the key that authenticates its rows is gone; restore a backup');
+      throw new StartupError('the database: the key that authenticates its rows is gone; restore a backup');
     }
     const macs = found ?? (await vault.addIntegrityKey(em));
     database.subscribe(macs);
@@ -45,11 +45,11 @@ export async function openRowMacs(parts: AuditParts): Promise<void> {
       await rewrapDataKeys(em, vault);
       await signRows(em, macs);
     }
-    await addNobody(em, vault);
+    await ensureUnattributedOrg(em, vault);
     await em.flush();
     if (!(await isSigned(em))) {
       await appendEvent(em, parts, {
-        ...{ ...operator, orgId: nobodyId, action: 'AUTHENTICATE_ROWS', outcome: 'OK' },
+        ...{ ...operator, orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS', outcome: 'OK' },
       });
     }
     if (isUpgrade) {
@@ -74,7 +74,7 @@ async function tablesWithoutMacs(em: EntityManager): Promise<string[]> {
 
 /** Whether rows have been signed before, as the trail of the system says. Then none without a MAC is of an older version. */
 async function isSigned(em: EntityManager): Promise<boolean> {
-  return (await em.count(AuditEvent, { orgId: nobodyId, action: 'AUTHENTICATE_ROWS' })) > 0;
+  return (await em.count(AuditEvent, { orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS' })) > 0;
 }
 
 /**
@@ -88,7 +88,7 @@ async function hasMarkedDataKey(em: EntityManager): Promise<boolean> {
 /** Has every data key say from now on that it belongs to a database whose rows carry MACs. */
 async function rewrapDataKeys(em: EntityManager, vault: Vault): Promise<void> {
   const fork = () => em.fork({ keepTransactionContext: true });
-  for await (const rows of batchesOf(fork, DataKey, { mac: null })) {
+  for await (const rows of readBatches(fork, DataKey, { mac: null })) {
     for (const row of rows) {
       if (!(row instanceof DataKey) || row.rootKeyId === '') continue;
       await em.nativeUpdate(DataKey, { id: row.id }, await vault.rewrap(row));
@@ -109,7 +109,7 @@ async function signRows(em: EntityManager, macs: RowMacs): Promise<void> {
     const isSame = keys.map(({ name, column }) => `"${meta.tableName}".${column} = given."${name}"`);
     const sql = `update "${meta.tableName}" set mac = given.mac
       from json_to_recordset(?) as given (${given.join(', ')}, mac text) where ${isSame.join(' and ')}`;
-    for await (const rows of batchesOf(fork, entity, { mac: null })) {
+    for await (const rows of readBatches(fork, entity, { mac: null })) {
       const signed = rows.map((row) => ({ ...rowId(meta, row), mac: macs.signed(em, entity, row).mac }));
       await em.execute(sql, [JSON.stringify(signed)]);
     }

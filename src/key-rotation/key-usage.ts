@@ -13,7 +13,7 @@ export interface RootKeyUse {
 }
 
 /** What hangs on which key. */
-export interface KeyCensus {
+export interface KeyUsageReport {
   /** Those in force in their order, the one that wraps first; then those that are missing. */
   rootKeys: RootKeyUse[];
   /** How many data keys another root key than the first wraps. */
@@ -27,7 +27,10 @@ export interface KeyCensus {
 }
 
 /** Counts, as things are at this moment. */
-export async function countKeys(database: Database, { ids, primaryId }: Keyring): Promise<KeyCensus> {
+export async function reportKeyUsage(
+  database: Database,
+  { ids, primaryId }: Keyring,
+): Promise<KeyUsageReport> {
   const rows: {
     root_key_id: string;
     data_keys: number;
@@ -35,7 +38,7 @@ export async function countKeys(database: Database, { ids, primaryId }: Keyring)
     outdated: number;
     sealed_before: number;
     under_retired: number;
-  }[] = await database.forkAcross().execute(
+  }[] = await database.asSystem().execute(
     `select root_key_id, count(*)::int as data_keys, coalesce(sum(connections), 0)::int as connections,
         (count(*) filter (where purpose = 'SEAL' and retired_at is null and made_under <> ?))::int as outdated,
         coalesce(sum(connections) filter (where made_under <> ?), 0)::int as sealed_before,

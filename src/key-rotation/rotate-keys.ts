@@ -1,18 +1,18 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { operator } from '../administration/organisations.ts';
-import { type AuditParts, appendEvent } from '../audit/hash-chain.ts';
+import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
-import { type ResealParts, resealConnections } from '../connections/operations/reencrypt.ts';
+import { type ReencryptDeps, reencryptConnections } from '../connections/operations/reencrypt.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import type { Wrapped } from '../encryption/keyring.ts';
 import { MacMismatch } from '../encryption/row-macs.ts';
-import { SealBroken, type Vault } from '../encryption/vault.ts';
+import { DecryptionError, type Vault } from '../encryption/vault.ts';
 
 /** What rotating takes. */
-export type RotationParts = AuditParts & ResealParts;
+export type RotationDeps = AuditDeps & ReencryptDeps;
 
 /** What is to be rotated, and whom to tell of it. */
-export interface Rotation {
+export interface RotationOptions {
   /** Whether each organisation that seals under a key of another root key's time gets a new one, and all is sealed again. */
   reseal: boolean;
   /** Is called now and then with how many connections were sealed again since the last time. */
@@ -20,7 +20,7 @@ export interface Rotation {
 }
 
 /** What a rotation has done. */
-export interface Rotated {
+export interface RotationResult {
   /** How many were wrapped anew. */
   dataKeys: number;
   /** How many organisations have got a new key to seal under. */
@@ -39,12 +39,12 @@ const maxRounds = 10;
  *
  * @throws KeyServiceFailure
  */
-export async function rotateKeys(parts: RotationParts, rotation: Rotation): Promise<Rotated> {
-  const rotated: Rotated = { dataKeys: 0, sealKeys: 0, broken: [] };
+export async function rotateKeys(parts: RotationDeps, rotation: RotationOptions): Promise<RotationResult> {
+  const rotated: RotationResult = { dataKeys: 0, sealKeys: 0, broken: [] };
   const stuck = new Set<string>();
   let unsealable: string[] = [];
   for (let round = 1; round <= maxRounds; round += 1) {
-    const due = (await organisationsDue(parts, rotation)).filter((orgId) => !stuck.has(orgId));
+    const due = (await findOrganisationsToRotate(parts, rotation)).filter((orgId) => !stuck.has(orgId));
     if (round > 1 && due.length === 0) break;
     for (const orgId of due) {
       const { dataKeys, sealKeys, broken } = await rotateOrganisation(parts, rotation, orgId);
@@ -53,14 +53,17 @@ export async function rotateKeys(parts: RotationParts, rotation: Rotation): Prom
       rotated.broken.push(...broken);
       if (broken.length > 0) stuck.add(orgId);
     }
-    if (rotation.reseal) unsealable = await resealAll(parts, rotation);
+    if (rotation.reseal) unsealable = await reencryptAll(parts, rotation);
   }
   return { ...rotated, broken: [...rotated.broken, ...unsealable] };
 }
 
-async function organisationsDue({ database, vault }: RotationParts, { reseal }: Rotation): Promise<string[]> {
+async function findOrganisationsToRotate(
+  { database, vault }: RotationDeps,
+  { reseal }: RotationOptions,
+): Promise<string[]> {
   const first = vault.keyring.primaryId;
-  const found: { org_id: string }[] = await database.forkAcross().execute(
+  const found: { org_id: string }[] = await database.asSystem().execute(
     `select distinct org_id from data_key where root_key_id <> '' and (root_key_id <> ?
        or (? and purpose = 'SEAL' and retired_at is null and made_under <> ?)) order by org_id`,
     [first, reseal, first],
@@ -69,14 +72,14 @@ async function organisationsDue({ database, vault }: RotationParts, { reseal }: 
 }
 
 async function rotateOrganisation(
-  parts: RotationParts,
-  { reseal }: Rotation,
+  parts: RotationDeps,
+  { reseal }: RotationOptions,
   orgId: string,
-): Promise<Rotated> {
+): Promise<RotationResult> {
   const { database, vault } = parts;
   const first = vault.keyring.primaryId;
   // Two that rotate at once lock rows in one order.
-  const stored = await database.forkAcross().find(DataKey, { orgId }, { orderBy: { id: 'asc' } });
+  const stored = await database.asSystem().find(DataKey, { orgId }, { orderBy: { id: 'asc' } });
   const { rewrapped, broken } = await rewrap(
     parts,
     stored.filter(({ rootKeyId }) => rootKeyId && rootKeyId !== first),
@@ -85,9 +88,9 @@ async function rotateOrganisation(
   const outdated = reseal && active && active.madeUnder !== first ? active : undefined;
   const successor = outdated && (await vault.makeDataKey(orgId, 'SEAL'));
   try {
-    return await database.forkAcross().transactional(async (em) => {
+    return await database.asSystem().transactional(async (em) => {
       let dataKeys = 0;
-      for (const { dataKey, under } of rewrapped) dataKeys += await changeDataKey(parts, em, dataKey, under);
+      for (const { dataKey, under } of rewrapped) dataKeys += await replaceDataKey(parts, em, dataKey, under);
       const sealKeys = outdated && successor ? await replace(parts, em, outdated, successor) : 0;
       const fields = [...(dataKeys > 0 ? ['rootKey'] : []), ...(sealKeys > 0 ? ['sealKey'] : [])];
       if (fields.length > 0) {
@@ -97,15 +100,15 @@ async function rotateOrganisation(
     });
   } catch (error) {
     // Nothing is done that the audit trail cannot tell of.
-    if (!(error instanceof SealBroken || error instanceof MacMismatch)) throw error;
+    if (!(error instanceof DecryptionError || error instanceof MacMismatch)) throw error;
     const untold = `the keys of organisation ${orgId}, because its audit trail cannot be continued`;
     return { dataKeys: 0, sealKeys: 0, broken: [...broken, untold] };
   }
 }
 
 /** Data keys under the root key that wraps now, but for those that do not open. */
-async function rewrap({ database, vault }: RotationParts, dataKeys: readonly DataKey[]) {
-  const em = database.forkAcross();
+async function rewrap({ database, vault }: RotationDeps, dataKeys: readonly DataKey[]) {
+  const em = database.asSystem();
   const macs = await vault.rowMacs(em);
   const rewrapped: { dataKey: DataKey; under: Wrapped }[] = [];
   const broken: string[] = [];
@@ -117,7 +120,7 @@ async function rewrap({ database, vault }: RotationParts, dataKeys: readonly Dat
     try {
       rewrapped.push({ dataKey, under: await vault.rewrap(dataKey) });
     } catch (error) {
-      if (!(error instanceof SealBroken)) throw error;
+      if (!(error instanceof DecryptionError)) throw error;
       broken.push(`data key ${dataKey.id} of organisation ${dataKey.orgId}, because it does not open`);
     }
   }
@@ -128,8 +131,8 @@ async function rewrap({ database, vault }: RotationParts, dataKeys: readonly Dat
  * Changes a data key that was verified, unless another process has changed it meanwhile; says how many it has changed. The
  * object has the change too.
  */
-async function changeDataKey(
-  { vault }: RotationParts,
+async function replaceDataKey(
+  { vault }: RotationDeps,
   em: EntityManager,
   dataKey: DataKey,
   change: Partial<Pick<DataKey, 'wrapped' | 'rootKeyId' | 'retiredAt'>>,
@@ -146,28 +149,28 @@ async function changeDataKey(
 
 /** Lets another data key take over, unless one has already; says how many have. */
 async function replace(
-  parts: RotationParts,
+  parts: RotationDeps,
   em: EntityManager,
   outdated: DataKey,
   successor: Awaited<ReturnType<Vault['makeDataKey']>>,
 ): Promise<number> {
   const macs = await parts.vault.rowMacs(em);
   macs.verify(em, DataKey, outdated);
-  const replaced = await changeDataKey(parts, em, outdated, { retiredAt: new Date() });
+  const replaced = await replaceDataKey(parts, em, outdated, { retiredAt: new Date() });
   if (replaced > 0) await em.insert(DataKey, macs.signed(em, DataKey, successor));
   return replaced;
 }
 
-async function resealAll(parts: RotationParts, { tell }: Rotation): Promise<string[]> {
+async function reencryptAll(parts: RotationDeps, { tell }: RotationOptions): Promise<string[]> {
   const where = { purpose: 'SEAL', retiredAt: { $ne: null }, rootKeyId: { $ne: '' } } as const;
-  const retired = await parts.database.forkAcross().find(DataKey, where, { orderBy: { id: 'asc' } });
+  const retired = await parts.database.asSystem().find(DataKey, where, { orderBy: { id: 'asc' } });
   const broken: string[] = [];
   for (const { id, orgId } of retired) {
-    const ids = await resealConnections(parts, id, tell);
+    const ids = await reencryptConnections(parts, id, tell);
     broken.push(
       ...ids.map((each) => `connection ${each} of organisation ${orgId}, because it does not open`),
     );
-    if (ids.length === 0) await destroy(parts, id);
+    if (ids.length === 0) await destroyDataKey(parts, id);
   }
   return broken;
 }
@@ -176,8 +179,8 @@ async function resealAll(parts: RotationParts, { tell }: Rotation): Promise<stri
  * Destroys a retired data key that nothing is sealed under: what is sealed under it is in backups alone. Its row stays, so
  * that servers that had it active find it retired.
  */
-async function destroy(parts: RotationParts, id: string): Promise<void> {
-  await parts.database.forkAcross().transactional(async (em) => {
+async function destroyDataKey(parts: RotationDeps, id: string): Promise<void> {
+  await parts.database.asSystem().transactional(async (em) => {
     // Waits for those who have just stored something under it; those who come later wait for this.
     const dataKey = await em.findOneOrFail(DataKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!dataKey.rootKeyId || (await em.count(AppConnection, { dataKeyId: id })) > 0) return;

@@ -47,25 +47,25 @@ export function isLoopback(address: string): boolean {
  * not an address that is not public, and not a name of this machine.
  */
 export function isAllowedHost(hostname: string): boolean {
-  const host = bareHost(hostname);
+  const host = normalizeHost(hostname);
   if (isIP(host) !== 0) return isPublicAddress(host);
   return !isLoopbackName(host);
 }
 
 /** Whether a name is one of this machine's own, as RFC 6761 has it. */
 export function isLoopbackName(hostname: string): boolean {
-  const host = bareHost(hostname);
+  const host = normalizeHost(hostname);
   return host === 'localhost' || host.endsWith('.localhost');
 }
 
 /** Whether a URL's host is one of these names (`okta.com`) or under one of them. An address is under no name. */
-export function isUnder(hostname: string, names: readonly string[]): boolean {
-  const host = bareHost(hostname);
+export function matchesDomain(hostname: string, names: readonly string[]): boolean {
+  const host = normalizeHost(hostname);
   return isIP(host) === 0 && names.some((name) => host === name || host.endsWith(`.${name}`));
 }
 
 /** A URL's host in lower case, without the brackets of IPv6 and without the dots that may end a name. */
-export function bareHost(hostname: string): string {
+export function normalizeHost(hostname: string): string {
   return hostname
     .toLowerCase()
     .replace(/^\[|\]$/g, '')

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import { explain } from './error-mapping.ts';
+import { toOutboundError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 import { ResponseBody } from './response-body.ts';
 
@@ -10,7 +10,7 @@ const maxHeaders = 200;
 const maxInterimResponses = 8;
 
 /** What the other host answered, whatever the status; redirects are not followed. */
-export interface Answer {
+export interface OutboundResponse {
   status: number;
   /** Names in lower case; a header that came several times is joined with commas. */
   headers: Readonly<Record<string, string>>;
@@ -18,7 +18,7 @@ export interface Answer {
 }
 
 /** How much one exchange may take, and who may end it. */
-export interface Bounds {
+export interface RequestLimits {
   timeoutMs: number;
   maxBytes: number;
   /** Any of these ends it early. */
@@ -31,11 +31,11 @@ type GivenHeaders = Readonly<Record<string, string | string[] | undefined>>;
  * One request, and what comes of it. It takes from undici what that has read, without a stream for a body that has to be
  * whole before anybody looks at it.
  */
-export class Exchange implements Dispatcher.DispatchHandler {
+export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   /** Rejects with an `OutboundError`, also where undici cannot be stopped: while it connects. */
-  readonly answer: Promise<Answer>;
-  readonly #bounds: Bounds;
-  readonly #settle = Promise.withResolvers<Answer>();
+  readonly answer: Promise<OutboundResponse>;
+  readonly #bounds: RequestLimits;
+  readonly #settle = Promise.withResolvers<OutboundResponse>();
   readonly #timer: NodeJS.Timeout;
   readonly #body: ResponseBody;
   #interimResponses = 0;
@@ -44,7 +44,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #failure: OutboundError | undefined;
 
-  constructor(bounds: Bounds) {
+  constructor(bounds: RequestLimits) {
     this.#bounds = bounds;
     this.#body = new ResponseBody(bounds.maxBytes);
     this.answer = this.#settle.promise;
@@ -110,7 +110,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #fail(error: unknown): void {
     if (this.#failure) return;
     this.#end();
-    this.#failure = explain(error);
+    this.#failure = toOutboundError(error);
     this.#settle.reject(this.#failure);
     this.#controller?.abort(this.#failure);
   }

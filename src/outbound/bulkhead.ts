@@ -42,7 +42,7 @@ interface Bound {
 }
 
 /** The requests of one client that are under way. */
-export class Slots {
+export class Bulkhead {
   readonly #timeoutMs: number;
   readonly #taken = new Map<string, number>();
 
@@ -58,8 +58,8 @@ export class Slots {
    * @param requester absent: the server itself
    * @throws OutboundError `BUSY`, with when all that is under way now will be over
    */
-  take(host: string, requester?: Requester): Slot {
-    const bounds = boundsFor(host, requester);
+  acquire(host: string, requester?: Requester): Slot {
+    const bounds = limitsFor(host, requester);
     const full = bounds.find(({ key, most }) => (this.#taken.get(key) ?? 0) >= most);
     if (full) {
       const retryAt = new Date(Date.now() + this.#timeoutMs);
@@ -93,7 +93,7 @@ export class Slots {
   }
 }
 
-function boundsFor(host: string, requester: Requester | undefined): readonly Bound[] {
+function limitsFor(host: string, requester: Requester | undefined): readonly Bound[] {
   const bounds = [
     {
       key: `host ${host}`,

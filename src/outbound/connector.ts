@@ -1,8 +1,8 @@
 import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { buildConnector } from 'undici';
-import { bareHost, isLoopback, isLoopbackName } from './address.ts';
-import { type Address, giving, type Lookup, resolve } from './dns.ts';
+import { isLoopback, isLoopbackName, normalizeHost } from './address.ts';
+import { type Address, type Lookup, resolve, staticLookup } from './dns.ts';
 import { HandshakeLimit } from './handshake-limit.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
 import { startDeadline } from './timeout.ts';
@@ -63,7 +63,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
     const limited = new HandshakeLimit(wire);
     try {
       // undici only hands it on to `tls.connect`, which takes any stream.
-      const socket = await promised(buildConnector(options), {
+      const socket = await toPromise(buildConnector(options), {
         ...target,
         httpSocket: limited as Duplex as Socket,
       });
@@ -91,7 +91,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
     const tunnel = (hosts: readonly string[]) =>
       openTunnel(via, { hosts, port, lookup: settings.proxyLookup }, deadline.signal);
     if (settings.proxyResolves && isIP(hostname) === 0 && !isLoopbackName(hostname)) {
-      return await tunnel([bareHost(hostname)]);
+      return await tunnel([normalizeHost(hostname)]);
     }
     const answered = deadline.message;
     deadline.message = `the host name could not be looked up within ${ms / 1000} s`;
@@ -138,15 +138,15 @@ function dial(
   addresses: readonly [Address, ...Address[]],
   options: buildConnector.BuildOptions,
 ): Promise<Connected> {
-  const connector = buildConnector({ ...options, lookup: giving(addresses) });
-  return promised(connector, { ...target, protocol: 'http:', port: String(effectivePort(target)) });
+  const connector = buildConnector({ ...options, lookup: staticLookup(addresses) });
+  return toPromise(connector, { ...target, protocol: 'http:', port: String(effectivePort(target)) });
 }
 
 function effectivePort({ port, protocol }: Target): number {
   return Number(port || (protocol === 'https:' ? 443 : 80));
 }
 
-function promised(connector: Connector, target: Target): Promise<Connected> {
+function toPromise(connector: Connector, target: Target): Promise<Connected> {
   return new Promise((resolve, reject) => {
     connector(target, (error, socket) => (socket ? resolve(socket) : reject(error)));
   });

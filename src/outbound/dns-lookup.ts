@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns/promises';
-import { type Address, type Lookup, oncePerName, socketLookup, withSystemLookup } from './dns.ts';
+import { type Address, coalesceLookups, type Lookup, socketLookup, withSystemLookup } from './dns.ts';
 import { hasCode } from './error-mapping.ts';
 import { HostsFile, systemHostsFile } from './hosts-file.ts';
 
@@ -25,7 +25,7 @@ export interface DnsSettings {
  */
 export function createDnsLookup({ servers, hostsFile = systemHostsFile }: DnsSettings = {}): Lookup {
   const hosts = new HostsFile(hostsFile);
-  return oncePerName(async (hostname) => {
+  return coalesceLookups(async (hostname) => {
     const name = hostname.toLowerCase().replace(/\.$/, '');
     const found = await hosts.find(name);
     if (found.length > 0) return [...found];

@@ -1,7 +1,7 @@
 import dns from 'node:dns/promises';
 import type { LookupFunction } from 'node:net';
 import { isPublicAddress } from './address.ts';
-import { explainLookup, hasCode } from './error-mapping.ts';
+import { hasCode, toLookupError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /** An address as a resolver gives it. */
@@ -14,7 +14,7 @@ export interface Address {
 export type Lookup = (hostname: string) => Promise<Address[]>;
 
 /** Gives those who ask for a name that is being looked up the same answer. */
-export function oncePerName(lookup: Lookup): Lookup {
+export function coalesceLookups(lookup: Lookup): Lookup {
   const underWay = new Map<string, Promise<Address[]>>();
   return (hostname) => {
     const known = underWay.get(hostname);
@@ -29,7 +29,7 @@ export function oncePerName(lookup: Lookup): Lookup {
  * Asks the operating system, as other programs on the machine do. That takes one of few threads for as long as a name
  * server pleases, so it is for names that the operator has chosen, and never for names that callers choose.
  */
-export const systemLookup: Lookup = oncePerName(async (hostname) => {
+export const systemLookup: Lookup = coalesceLookups(async (hostname) => {
   const found = await dns.lookup(hostname, { all: true });
   return found.map(({ address, family }): Address => ({ address, family: family === 6 ? 6 : 4 }));
 });
@@ -50,14 +50,14 @@ export function withSystemLookup(lookup: Lookup): Lookup {
 export function socketLookup(lookup: Lookup): LookupFunction {
   return (hostname, options, callback) => {
     resolve(lookup, hostname, false).then(
-      (addresses) => giving(addresses)(hostname, options, callback),
+      (addresses) => staticLookup(addresses)(hostname, options, callback),
       (error: OutboundError) => callback(error, ''),
     );
   };
 }
 
 /** What a socket calls to find addresses that are known already. */
-export function giving([first, ...others]: readonly [Address, ...Address[]]): LookupFunction {
+export function staticLookup([first, ...others]: readonly [Address, ...Address[]]): LookupFunction {
   return (_, options, callback) => {
     if (options.all) callback(null, [first, ...others]);
     else callback(null, first.address, first.family);
@@ -79,7 +79,7 @@ export async function resolve(
   guarded: boolean,
 ): Promise<[Address, ...Address[]]> {
   const found = await lookup(hostname).catch((error: unknown) => {
-    throw explainLookup(error);
+    throw toLookupError(error);
   });
   if (guarded && !found.every(({ address }) => isPublicAddress(address))) {
     throw new OutboundError('HOST_NOT_ALLOWED', 'the host name leads to a private or reserved address');

@@ -43,31 +43,31 @@ const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
 };
 
 /** Turns whatever went wrong into an `OutboundError`, without copying any of its text. */
-export function explain(error: unknown): OutboundError {
+export function toOutboundError(error: unknown): OutboundError {
   if (error instanceof OutboundError) return error;
   // undici gives this one a code only sometimes.
   if (error instanceof errors.HTTPParserError) return new OutboundError('PROTOCOL', 'the answer is not HTTP');
-  const code = codeOf(error);
+  const code = errorCode(error);
   if (code === undefined) return new OutboundError('UNREACHABLE', 'the host could not be reached');
-  const [reason, clause] = known[code] ?? byKind(code);
+  const [reason, clause] = known[code] ?? classify(code);
   return new OutboundError(reason, clause, { code });
 }
 
 /** The resolver failed: only some of its codes say that the name does not exist. */
-export function explainLookup(error: unknown): OutboundError {
-  if (hasCode(error, ['ENOTFOUND', 'ENODATA', 'EBADNAME'])) return explain(error);
-  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', { code: codeOf(error) });
+export function toLookupError(error: unknown): OutboundError {
+  if (hasCode(error, ['ENOTFOUND', 'ENODATA', 'EBADNAME'])) return toOutboundError(error);
+  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', { code: errorCode(error) });
 }
 
 /** Something went wrong between this server and its proxy, and nothing is known of what lies behind. */
-export function explainProxy(error: unknown): OutboundError {
-  const explained = explain(error);
+export function toProxyError(error: unknown): OutboundError {
+  const explained = toOutboundError(error);
   const { reason, message, code } = explained;
   if (reason === 'ABORTED' || reason === 'PROXY') return explained;
   return new OutboundError('PROXY', `the proxy of this server cannot be used: ${message}`, { code });
 }
 
-function byKind(code: string): readonly [OutboundReason, string] {
+function classify(code: string): readonly [OutboundReason, string] {
   if (/^(CERT_|UNABLE_TO_|ERROR_IN_|INVALID_|PATH_LENGTH_)/.test(code)) {
     return ['TLS', 'the certificate could not be verified'];
   }
@@ -78,12 +78,12 @@ function byKind(code: string): readonly [OutboundReason, string] {
 
 /** Whether an error of Node's has one of these codes. */
 export function hasCode(error: unknown, codes: readonly string[]): boolean {
-  return codes.includes(codeOf(error) ?? '');
+  return codes.includes(errorCode(error) ?? '');
 }
 
 /** The code of an error; of the first one when several addresses were tried. */
-function codeOf(error: unknown): string | undefined {
-  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
+function errorCode(error: unknown): string | undefined {
+  if (error instanceof AggregateError && error.errors.length > 0) return errorCode(error.errors[0]);
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
 }

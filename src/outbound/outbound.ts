@@ -1,7 +1,7 @@
 import { Agent } from 'undici';
-import { bareHost, isAllowedHost, isUnder } from './address.ts';
-import { type Answer, Exchange } from './buffered-response.ts';
-import { type Requester, type Slot, Slots } from './bulkhead.ts';
+import { isAllowedHost, matchesDomain, normalizeHost } from './address.ts';
+import { BufferedResponseHandler, type OutboundResponse } from './buffered-response.ts';
+import { Bulkhead, type Requester, type Slot } from './bulkhead.ts';
 import { type ConnectorSettings, createConnector } from './connector.ts';
 import { type Lookup, withSystemLookup } from './dns.ts';
 import { createDnsLookup } from './dns-lookup.ts';
@@ -51,13 +51,13 @@ export interface Outbound {
    *
    * @throws OutboundError whatever goes wrong, with nothing of the headers or the body in it
    */
-  get(url: URL, request: OutboundRequest): Promise<Answer>;
+  get(url: URL, request: OutboundRequest): Promise<OutboundResponse>;
   /**
    * Sends a text, as `get` asks.
    *
    * @throws OutboundError as `get` does
    */
-  post(url: URL, request: OutboundPost): Promise<Answer>;
+  post(url: URL, request: OutboundPost): Promise<OutboundResponse>;
   /**
    * Refuses what `get` would refuse at once, without looking anything up.
    *
@@ -96,14 +96,14 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
   };
   const guarded = createAgent({ ...shared, lookup, isGuarded: true });
   const trusted = createAgent({ ...shared, lookup: operatorLookup, isGuarded: false });
-  const slots = new Slots(timeoutMs);
+  const slots = new Bulkhead(timeoutMs);
 
   /** Who answers for a URL, and over which agent. Addresses are checked here: sockets look up names only. */
   function route(url: URL): { agent: Agent; origin: string; isStandIn?: boolean } {
     const standIn = settings.standIns?.get(url.origin);
     if (standIn !== undefined) return { agent: trusted, origin: standIn, isStandIn: true };
     if (settings.trustedHosts.has(hostPort(url))) return { agent: trusted, origin: url.origin };
-    if (settings.allowedHosts && !isUnder(url.hostname, settings.allowedHosts)) {
+    if (settings.allowedHosts && !matchesDomain(url.hostname, settings.allowedHosts)) {
       throw new OutboundError('HOST_NOT_LISTED', 'it is none of the hosts that this server connects to');
     }
     if (url.protocol !== 'https:') {
@@ -117,7 +117,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
 
   /** A stand-in is of this server, and keeps nobody waiting. */
   function takeSlot(url: URL, isStandIn: boolean | undefined, requester: Requester | undefined) {
-    return isStandIn ? undefined : slots.take(bareHost(url.hostname), requester);
+    return isStandIn ? undefined : slots.acquire(normalizeHost(url.hostname), requester);
   }
 
   function clientFor(requester?: Requester): Outbound {
@@ -125,10 +125,14 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       url: URL,
       method: 'GET' | 'POST',
       { headers, maxBytes: most = maxBytes, signal, body }: OutboundRequest & { body?: string },
-    ): Promise<Answer> => {
+    ): Promise<OutboundResponse> => {
       const { agent, origin, isStandIn } = route(url);
       using slot = takeSlot(url, isStandIn, requester);
-      const exchange = new Exchange({ timeoutMs, maxBytes: most, signals: [signal, closing.signal] });
+      const exchange = new BufferedResponseHandler({
+        timeoutMs,
+        maxBytes: most,
+        signals: [signal, closing.signal],
+      });
       dispatching = slot;
       exchange.begin(agent, {
         ...{ origin, path: url.pathname + url.search, method },

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import type { Socket } from 'node:net';
 import { Secret } from '../common/secret.ts';
-import { bareHost } from './address.ts';
+import { normalizeHost } from './address.ts';
 import { type Lookup, socketLookup } from './dns.ts';
-import { explainProxy } from './error-mapping.ts';
+import { toProxyError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /** The operator's HTTP proxy, which makes connections for us when asked with CONNECT. */
@@ -25,7 +25,7 @@ export function parseProxy(text: string): HttpProxy | undefined {
   const url = URL.parse(text);
   // `URL` leaves a port of 80 out, and takes away the empty path, query and fragment.
   if (!url || !/^http:\/\/[^/?#]+:\d+\/?$/i.test(text)) return undefined;
-  const host = bareHost(url.hostname);
+  const host = normalizeHost(url.hostname);
   const place = { host, port: Number(url.port || 80) };
   if (place.port === 0) return undefined;
   if (url.username === '' && url.password === '') return place;
@@ -77,7 +77,7 @@ export async function openTunnel(
     // Only these say that the fault is with the address.
     if (![502, 503, 504].includes(status)) break;
   }
-  throw new OutboundError('PROXY', meaningOf(status));
+  throw new OutboundError('PROXY', describeStatus(status));
 }
 
 /** Asks the proxy once. There is a socket only if it agreed. */
@@ -117,11 +117,11 @@ async function connect(
     return { status, socket };
   } catch (error) {
     asking.destroy();
-    throw explainProxy(signal.aborted ? signal.reason : error);
+    throw toProxyError(signal.aborted ? signal.reason : error);
   }
 }
 
-function meaningOf(status: number): string {
+function describeStatus(status: number): string {
   switch (status) {
     case 407:
       return 'the proxy of this server wants another user name or password (status 407)';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { RateLimiterPostgres, type RateLimiterRes, RLWrapperTimeouts } from 'rate-limiter-flexible';
-import { describeError, type Logger } from '../common/log.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { Database } from '../database/database.ts';
 import type { Rate } from './defaults.ts';
 import { MemoryWindows } from './memory-windows.ts';
@@ -23,7 +23,7 @@ interface Lease {
 }
 
 /** What counting takes. */
-export interface CounterParts {
+export interface RateLimiterDeps {
   database: Pick<Database, 'shared'>;
   log: Logger;
   /** Until when the shared counts are left alone, in milliseconds since 1970; the same for all counters of a server. */
@@ -31,7 +31,7 @@ export interface CounterParts {
 }
 
 /** What is to be counted. */
-export interface Counted extends Rate {
+export interface RateLimit extends Rate {
   /** Tells it from what else is counted. */
   name: string;
   windowSeconds: number;
@@ -44,15 +44,15 @@ export interface Counted extends Rate {
  *
  * While PostgreSQL cannot be asked, each server counts for itself.
  */
-export class Counter {
-  readonly #rate: Counted;
+export class LeasedRateLimiter {
+  readonly #rate: RateLimit;
   readonly #log: Logger;
-  readonly #outage: CounterParts['outage'];
+  readonly #outage: RateLimiterDeps['outage'];
   readonly #own: MemoryWindows;
   readonly #shared: RLWrapperTimeouts | undefined;
   readonly #leases = new LRUCache<string, Lease>({ max: maxLeases });
 
-  constructor(rate: Counted, { database, log, outage }: CounterParts) {
+  constructor(rate: RateLimit, { database, log, outage }: RateLimiterDeps) {
     const options = { keyPrefix: rate.name, points: rate.points, duration: rate.windowSeconds };
     this.#rate = rate;
     this.#log = log;
@@ -78,7 +78,7 @@ export class Counter {
    *
    * @returns when there will be one again, if there is none
    */
-  async take(key: string): Promise<Date | undefined> {
+  async consume(key: string): Promise<Date | undefined> {
     const lease = this.#leaseOf(key);
     for (;;) {
       if (lease.until <= Date.now()) {
@@ -135,7 +135,7 @@ export class Counter {
       return await this.#shared.penalty(key, points);
     } catch (error) {
       this.#outage.until = Date.now() + leaveAloneMs;
-      this.#log.warn({ error: describeError(error) }, 'rates are counted by this server alone for a while');
+      this.#log.warn({ error: safeErrorFields(error) }, 'rates are counted by this server alone for a while');
       return this.#own.penalty(key, points);
     }
   }

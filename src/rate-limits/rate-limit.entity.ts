@@ -1,10 +1,10 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { ofNobody } from '../database/row-level-security.ts';
+import { systemOnly } from '../database/row-level-security.ts';
 
 const RateLimitSchema = defineEntity({
   name: 'RateLimit',
   tableName: 'rate_limit',
-  ...ofNobody('rate_limit'),
+  ...systemOnly('rate_limit'),
   // The names, the types and the order of these are those that rate-limiter-flexible writes to.
   properties: {
     /** What is counted, and of whom. */

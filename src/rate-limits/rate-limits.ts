@@ -1,10 +1,10 @@
 import ipaddr from 'ipaddr.js';
-import { Problem } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 import type { Database } from '../database/database.ts';
 import { deleteInBatches } from '../database/delete-in-batches.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Rate, Rates } from './defaults.ts';
-import { Counter, type CounterParts } from './leased-rate-limiter.ts';
+import { LeasedRateLimiter, type RateLimiterDeps } from './leased-rate-limiter.ts';
 
 /** Limits on how often; each takes a point, or throws `RATE_LIMITED` with when there will be one again. */
 export interface RateLimits {
@@ -37,14 +37,15 @@ export const unlimited: RateLimits = {
 };
 
 /** Limits that all servers of one database share, but for that on subscriptions. */
-export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rates): RateLimits {
+export function createRateLimits(given: Omit<RateLimiterDeps, 'outage'>, rates: Rates): RateLimits {
   const { windowSeconds } = rates;
   const parts = { ...given, outage: { until: 0 } };
   const limit = (name: string, rate: Rate, says: string) => {
-    const counter = new Counter({ ...rate, name, windowSeconds }, parts);
+    const counter = new LeasedRateLimiter({ ...rate, name, windowSeconds }, parts);
     return async (key: string) => {
-      const retryAt = await counter.take(key);
-      if (retryAt) throw tooFast(`${says}: at most ${rate.points} in ${windowSeconds} seconds.`, retryAt);
+      const retryAt = await counter.consume(key);
+      if (retryAt)
+        throw rateLimitedError(`${says}: at most ${rate.points} in ${windowSeconds} seconds.`, retryAt);
     };
   };
   const stranger = limit(
@@ -74,24 +75,24 @@ export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rat
   const open = new Map<string, number>();
 
   return {
-    ofStranger: async (address) => stranger(networkOf(address)),
-    ofFailedSignIn: async (address) => failedSignIn(networkOf(address)),
+    ofStranger: async (address) => stranger(networkPrefix(address)),
+    ofFailedSignIn: async (address) => failedSignIn(networkPrefix(address)),
     ofCaller: async (caller) => {
-      await request(nameOf(caller));
+      await request(callerKey(caller));
       await organisation(caller.orgId);
     },
     ofOutbound: async (caller) => {
-      await outbound(nameOf(caller));
+      await outbound(callerKey(caller));
       await outboundOfOrganisation(caller.orgId);
     },
     ofChange: async (caller) => {
-      await change(nameOf(caller));
+      await change(callerKey(caller));
       await changeOfOrganisation(caller.orgId);
     },
     openSubscription: (caller) => {
-      const name = nameOf(caller);
+      const name = callerKey(caller);
       const count = open.get(name) ?? 0;
-      if (count >= rates.subscriptions) throw tooMany(rates.subscriptions);
+      if (count >= rates.subscriptions) throw tooManyFieldsError(rates.subscriptions);
       open.set(name, count + 1);
       return () => {
         const left = (open.get(name) ?? 0) - 1;
@@ -107,7 +108,7 @@ export function createRateLimits(given: Omit<CounterParts, 'outage'>, rates: Rat
  *
  * @returns how many rows it has deleted
  */
-export async function forgetWindows(
+export async function purgeExpiredWindows(
   { database }: { database: Database },
   signal?: AbortSignal,
 ): Promise<number> {
@@ -116,25 +117,25 @@ export async function forgetWindows(
 }
 
 /** What tells a caller from all others, also from those of other organisations. */
-function nameOf({ orgId, id }: Caller): string {
+function callerKey({ orgId, id }: Caller): string {
   return `${orgId} ${id}`;
 }
 
 /** Whoever has an IPv6 address has the 2⁶⁴ of its network, and would never run out of them. */
-function networkOf(address = 'unknown'): string {
+function networkPrefix(address = 'unknown'): string {
   if (!ipaddr.IPv6.isValid(address)) return address;
   return `${ipaddr.IPv6.networkAddressFromCIDR(`${address.split('%', 1)[0]}/64`)}/64`;
 }
 
-function tooFast(message: string, retryAt: Date): Problem {
-  return new Problem('RATE_LIMITED', message, {
+function rateLimitedError(message: string, retryAt: Date): AppError {
+  return new AppError('RATE_LIMITED', message, {
     retryAt,
     remedy: 'Wait until `retryAt`, and spread what you ask over time.',
   });
 }
 
-function tooMany(most: number): Problem {
-  return new Problem(
+function tooManyFieldsError(most: number): AppError {
+  return new AppError(
     'RATE_LIMITED',
     `This API key or token holds too many subscriptions open: at most ${most} on one server.`,
     { remedy: 'Close one, or let those who watch the same share one.' },

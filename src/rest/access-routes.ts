@@ -1,31 +1,31 @@
 import { z } from 'zod';
 import { apiKeyCursor, createApiKey, listApiKeys } from '../administration/api-keys.ts';
-import type { AdministrationParts } from '../administration/deps.ts';
-import { createApiKeyRule, givenName } from '../administration/input-schemas.ts';
+import type { AdministrationDeps } from '../administration/deps.ts';
+import { createApiKeySchema, displayName } from '../administration/input-schemas.ts';
 import { createProject, listProjects, projectCursor, renameProject } from '../administration/projects.ts';
 import { revokeApiKey } from '../administration/revoke-api-keys.ts';
 import { getViewer } from '../administration/viewer.ts';
-import { nothingElse, uuid } from '../connections/input-schemas.ts';
+import { strictObject, uuid } from '../connections/input-schemas.ts';
 import {
-  apiKeyAnswer,
-  projectAnswer,
-  showApiKey,
-  showProject,
-  showViewer,
-  viewerAnswer,
+  apiKeyResponse,
+  projectResponse,
+  serializeApiKey,
+  serializeProject,
+  serializeViewer,
+  viewerResponse,
 } from './access-serializers.ts';
-import { linkTo } from './paginate.ts';
-import { idPath, noQuery, pageQuery, timestamp, yesOrNo } from './request-schemas.ts';
+import { linkHeader } from './paginate.ts';
+import { booleanParameter, idPath, noQuery, pageQuery, timestamp } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const root = '/api/v1';
 
 /** Who asks, the projects, and the API keys. */
-export function createAccessRoutes(parts: AdministrationParts): Route[] {
+export function createAccessRoutes(parts: AdministrationDeps): Route[] {
   return [viewerRoute(parts), ...projectRoutes(parts), ...apiKeyRoutes(parts)];
 }
 
-function viewerRoute(parts: AdministrationParts): Route {
+function viewerRoute(parts: AdministrationDeps): Route {
   return route(
     {
       method: 'GET',
@@ -33,19 +33,19 @@ function viewerRoute(parts: AdministrationParts): Route {
       id: 'getViewer',
       summary: 'Returns the caller and its permissions. Needs no scope.',
       rules: { query: noQuery },
-      answer: z.object({ viewer: viewerAnswer }),
+      answer: z.object({ viewer: viewerResponse }),
     },
-    async (_, caller) => ({ body: { viewer: showViewer(await getViewer(parts, caller)) } }),
+    async (_, caller) => ({ body: { viewer: serializeViewer(await getViewer(parts, caller)) } }),
   );
 }
 
-const projectBody = nothingElse({
-  name: givenName.meta({ description: 'The name: 1 to 64 characters, unique in the organisation.' }),
+const projectBody = strictObject({
+  name: displayName.meta({ description: 'The name: 1 to 64 characters, unique in the organisation.' }),
 }).meta({ id: 'NamedProject', description: 'The name of a project.' });
 
-function projectRoutes(parts: AdministrationParts): Route[] {
+function projectRoutes(parts: AdministrationDeps): Route[] {
   const path = `${root}/projects`;
-  const one = z.object({ project: projectAnswer });
+  const one = z.object({ project: projectResponse });
   return [
     route(
       {
@@ -53,16 +53,16 @@ function projectRoutes(parts: AdministrationParts): Route[] {
         path,
         id: 'listProjects',
         summary: 'Lists the projects of the caller. Scope: connections:read or access:admin.',
-        rules: { query: nothingElse(pageQuery(projectCursor)) },
-        answer: z.object({ projects: z.array(projectAnswer) }),
+        rules: { query: strictObject(pageQuery(projectCursor)) },
+        answer: z.object({ projects: z.array(projectResponse) }),
         isPaged: true,
       },
       async ({ query }, caller) => {
         const { limit: first = 20, cursor: after } = query;
         const { nodes, hasNextPage, endCursor } = await listProjects(parts, caller, { first, after });
         return {
-          body: { projects: nodes.map(showProject) },
-          ...linkTo(path, query, hasNextPage ? endCursor : null),
+          body: { projects: nodes.map(serializeProject) },
+          ...linkHeader(path, query, hasNextPage ? endCursor : null),
         };
       },
     ),
@@ -77,7 +77,7 @@ function projectRoutes(parts: AdministrationParts): Route[] {
         codes: ['NAME_TAKEN'],
       },
       async ({ body }, caller) => ({
-        body: { project: showProject(await createProject(parts, caller, body)) },
+        body: { project: serializeProject(await createProject(parts, caller, body)) },
       }),
     ),
     route(
@@ -91,14 +91,14 @@ function projectRoutes(parts: AdministrationParts): Route[] {
         codes: ['NOT_FOUND', 'NAME_TAKEN'],
       },
       async ({ path: { id }, body: { name } }, caller) => ({
-        body: { project: showProject(await renameProject(parts, caller, { id, name })) },
+        body: { project: serializeProject(await renameProject(parts, caller, { id, name })) },
       }),
     ),
   ];
 }
 
-const { shape: keyRules } = createApiKeyRule;
-const apiKeyBody = nothingElse({
+const { shape: keyRules } = createApiKeySchema;
+const apiKeyBody = strictObject({
   name: keyRules.name.meta({ description: 'The display name: 1 to 64 characters.' }),
   scopes: keyRules.scopes.meta({ description: 'The scopes of the key.' }),
   projectIds: z
@@ -115,7 +115,7 @@ const apiKeyBody = nothingElse({
   description: 'The API key to create. It cannot have more rights than its creator.',
 });
 
-function apiKeyRoutes(parts: AdministrationParts): Route[] {
+function apiKeyRoutes(parts: AdministrationDeps): Route[] {
   const path = `${root}/api-keys`;
   return [
     route(
@@ -125,20 +125,20 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
         id: 'listApiKeys',
         summary: 'Lists the API keys, newest first. Scope: access:admin.',
         rules: {
-          query: nothingElse({
-            includeRevoked: yesOrNo.meta({ description: 'Whether to include revoked keys.' }),
+          query: strictObject({
+            includeRevoked: booleanParameter.meta({ description: 'Whether to include revoked keys.' }),
             ...pageQuery(apiKeyCursor),
           }),
         },
-        answer: z.object({ apiKeys: z.array(apiKeyAnswer) }),
+        answer: z.object({ apiKeys: z.array(apiKeyResponse) }),
         isPaged: true,
       },
       async ({ query }, caller) => {
         const { limit: first = 20, cursor: after, includeRevoked } = query;
         const found = await listApiKeys(parts, caller, { first, after, includeRevoked });
         return {
-          body: { apiKeys: found.nodes.map(showApiKey) },
-          ...linkTo(path, query, found.hasNextPage ? found.endCursor : null),
+          body: { apiKeys: found.nodes.map(serializeApiKey) },
+          ...linkHeader(path, query, found.hasNextPage ? found.endCursor : null),
         };
       },
     ),
@@ -150,14 +150,14 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
         summary: 'Creates an API key. Scope: access:admin.',
         rules: { query: noQuery, body: apiKeyBody },
         answer: z.object({
-          apiKey: apiKeyAnswer,
+          apiKey: apiKeyResponse,
           key: z.string().meta({ description: 'The key. Only this response contains it.' }),
         }),
         codes: ['NOT_FOUND'],
       },
       async ({ body }, caller) => {
         const { apiKey, key } = await createApiKey(parts, caller, body);
-        return { body: { apiKey: showApiKey(apiKey), key: key.reveal() } };
+        return { body: { apiKey: serializeApiKey(apiKey), key: key.reveal() } };
       },
     ),
     route(
@@ -169,15 +169,15 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
           'Revokes an API key. It stops working on every server within five seconds. Scope: access:admin.',
         rules: {
           path: idPath,
-          query: nothingElse({
-            andWhatItMade: yesOrNo.meta({
+          query: strictObject({
+            andWhatItMade: booleanParameter.meta({
               description: 'Whether to revoke also every key that it created, that those created, and so on.',
             }),
           }),
         },
         answer: z.object({
-          apiKey: apiKeyAnswer,
-          revokedApiKeys: z.array(apiKeyAnswer).meta({
+          apiKey: apiKeyResponse,
+          revokedApiKeys: z.array(apiKeyResponse).meta({
             description: 'Every API key that this request revoked.',
           }),
         }),
@@ -185,7 +185,7 @@ function apiKeyRoutes(parts: AdministrationParts): Route[] {
       },
       async ({ path: { id }, query: { andWhatItMade } }, caller) => {
         const { apiKey, revoked } = await revokeApiKey(parts, caller, id, andWhatItMade);
-        return { body: { apiKey: showApiKey(apiKey), revokedApiKeys: revoked.map(showApiKey) } };
+        return { body: { apiKey: serializeApiKey(apiKey), revokedApiKeys: revoked.map(serializeApiKey) } };
       },
     ),
   ];

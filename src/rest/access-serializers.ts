@@ -9,12 +9,12 @@ const name = z.string().meta({ description: 'The display name.' });
 const timestamp = z.iso.datetime();
 
 /** A project as REST shows it. */
-export const projectAnswer = z
+export const projectResponse = z
   .object({ id, name, createdAt: timestamp.meta({ description: 'The time of creation.' }) })
   .meta({ id: 'Project', description: 'A project: a group of connections in an organisation.' });
 
 /** What is known of an API key. */
-export const apiKeyAnswer = z
+export const apiKeyResponse = z
   .object({
     id,
     name,
@@ -45,10 +45,10 @@ export const apiKeyAnswer = z
   .meta({ id: 'ApiKey', description: 'An API key, without the key itself, which is not stored.' });
 
 /** Who asks, and what they may do. */
-export const viewerAnswer = z
+export const viewerResponse = z
   .object({
     organisation: z.object({ id, name }).meta({ description: 'The organisation of the caller.' }),
-    apiKey: apiKeyAnswer
+    apiKey: apiKeyResponse
       .nullable()
       .meta({ description: 'The API key of the request; null for an access token.' }),
     subject: z
@@ -57,7 +57,7 @@ export const viewerAnswer = z
       .meta({ description: 'The subject of the access token; null for an API key.' }),
     scopes: z.array(z.enum(scopes)).meta({ description: 'The scopes of the caller.' }),
     projects: z
-      .array(projectAnswer)
+      .array(projectResponse)
       .nullable()
       .meta({ description: 'The projects that the caller is limited to; null if it is not limited.' }),
     expiresAt: timestamp
@@ -67,12 +67,12 @@ export const viewerAnswer = z
   .meta({ id: 'Viewer', description: 'The caller and its permissions.' });
 
 /** A project, as `projectAnswer` has it. */
-export function showProject({ id, name, createdAt }: Project) {
+export function serializeProject({ id, name, createdAt }: Project) {
   return { id, name, createdAt: createdAt.toISOString() };
 }
 
 /** An API key, as `apiKeyAnswer` has it. */
-export function showApiKey(apiKey: ApiKey) {
+export function serializeApiKey(apiKey: ApiKey) {
   const { id, name, scopes, projectIds } = apiKey;
   return {
     ...{ id, name, scopes, projectIds: projectIds ?? null },
@@ -85,13 +85,13 @@ export function showApiKey(apiKey: ApiKey) {
 }
 
 /** A caller, as `viewerAnswer` has it. */
-export function showViewer({ caller, organisation, apiKey, projects }: Viewer) {
+export function serializeViewer({ caller, organisation, apiKey, projects }: Viewer) {
   return {
     organisation: { id: organisation.id, name: organisation.name },
-    apiKey: apiKey && showApiKey(apiKey),
+    apiKey: apiKey && serializeApiKey(apiKey),
     subject: caller.subject,
     scopes: [...caller.scopes],
-    projects: projects?.map(showProject) ?? null,
+    projects: projects?.map(serializeProject) ?? null,
     expiresAt: caller.expiresAt?.toISOString() ?? null,
   };
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { type App, typeNameOf } from '../apps/app.ts';
+import { type App, appTypeName } from '../apps/app.ts';
 import type { ErrorCode } from '../common/errors.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
-import type { ConnectionParts } from '../connections/deps.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import { connectionName } from '../connections/input-schemas.ts';
 import { createConnection } from '../connections/operations/create.ts';
 import { deleteConnection, restoreConnection } from '../connections/operations/delete-and-restore.ts';
@@ -10,24 +10,24 @@ import { getConnection, getConnectionByName } from '../connections/operations/re
 import { updateConnection } from '../connections/operations/update.ts';
 import { restorePayloadFields, updatePayloadFields } from '../connections/payload-authorization.ts';
 import {
-  availableAnswer,
-  type ConnectionAnswer,
-  changedAnswer,
-  deletedAnswer,
-  showAvailable,
-  showChanged,
-  showConnection,
-  showDeleted,
+  availableConnectionResponse,
+  type ConnectionResponse,
+  changedConnectionResponse,
+  deletedConnectionResponse,
+  serializeAvailableConnection,
+  serializeChangedConnection,
+  serializeConnection,
+  serializeDeletedConnection,
 } from './connection-serializers.ts';
-import { page } from './paginate.ts';
+import { paginate } from './paginate.ts';
 import {
   createBody,
   deleteQuery,
+  idempotencyHeaders,
   idPath,
   listQuery,
   noQuery,
-  placeQuery,
-  repeatable,
+  projectQuery,
   restoreBody,
   updateBody,
 } from './request-schemas.ts';
@@ -46,27 +46,27 @@ const diagnoses: readonly ErrorCode[] = [
 
 /** The routes about connections to one app, under `path`; of two whose paths fit, the first is meant. */
 export function createAppRoutes(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   app: App,
   path: string,
-  connection: ConnectionAnswer,
+  connection: ConnectionResponse,
 ): Route[] {
   const one = z.object({ appConnection: connection });
-  const changed = changedAnswer(app, connection);
-  const show = (found: AppConnection) => showConnection(parts, found);
+  const changed = changedConnectionResponse(app, connection);
+  const show = (found: AppConnection) => serializeConnection(parts, found);
   return [
     route(
       {
         method: 'POST',
         path,
-        id: `create${typeNameOf(app)}Connection`,
+        id: `create${appTypeName(app)}Connection`,
         summary: `Creates a connection, after verifying the credentials with ${app.name}.`,
-        rules: { query: noQuery, headers: repeatable, body: createBody(app) },
+        rules: { query: noQuery, headers: idempotencyHeaders, body: createBody(app) },
         answer: one,
         codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
       },
       async ({ headers, body }, caller) => {
-        const input = { ...body, ...keyOf(headers) };
+        const input = { ...body, ...readIdempotencyKey(headers) };
         return { body: { appConnection: show(await createConnection(parts, caller, app.id, input)) } };
       },
     ),
@@ -74,36 +74,42 @@ export function createAppRoutes(
       {
         method: 'GET',
         path,
-        id: `list${typeNameOf(app)}Connections`,
+        id: `list${appTypeName(app)}Connections`,
         summary: `Lists the connections to ${app.name}.`,
         rules: { query: listQuery([app]) },
         answer: z.object({ appConnections: z.array(connection) }),
         isPaged: true,
       },
-      ({ query }, caller) => page(parts, caller, { path, app: app.id }, query, show),
+      ({ query }, caller) => paginate(parts, caller, { path, app: app.id }, query, show),
     ),
     route(
       {
         method: 'GET',
         path: `${path}/available`,
-        id: `listAvailable${typeNameOf(app)}Connections`,
+        id: `listAvailable${appTypeName(app)}Connections`,
         summary: `Lists the connections to ${app.name} that the caller may use, in short.`,
         rules: { query: listQuery([app]) },
-        answer: z.object({ appConnections: z.array(availableAnswer(app)) }),
+        answer: z.object({ appConnections: z.array(availableConnectionResponse(app)) }),
         isPaged: true,
       },
       ({ query }, caller) =>
-        page(parts, caller, { path: `${path}/available`, app: app.id }, query, showAvailable),
+        paginate(
+          parts,
+          caller,
+          { path: `${path}/available`, app: app.id },
+          query,
+          serializeAvailableConnection,
+        ),
     ),
     validateRoute(parts, app, path),
     route(
       {
         method: 'GET',
         path: `${path}/connection-name/:name`,
-        id: `get${typeNameOf(app)}ConnectionByName`,
+        id: `get${appTypeName(app)}ConnectionByName`,
         summary:
           'Returns a connection by name: in the project `projectId`, or among the connections without a project.',
-        rules: { path: z.object({ name: connectionName }), query: placeQuery },
+        rules: { path: z.object({ name: connectionName }), query: projectQuery },
         answer: one,
         codes: ['NOT_FOUND'],
       },
@@ -115,7 +121,7 @@ export function createAppRoutes(
       {
         method: 'GET',
         path: `${path}/:id`,
-        id: `get${typeNameOf(app)}Connection`,
+        id: `get${appTypeName(app)}Connection`,
         summary: 'Returns a connection by id.',
         rules: { path: idPath, query: noQuery },
         answer: one,
@@ -129,40 +135,40 @@ export function createAppRoutes(
       {
         method: 'PATCH',
         path: `${path}/:id`,
-        id: `update${typeNameOf(app)}Connection`,
+        id: `update${appTypeName(app)}Connection`,
         summary: `Updates a connection. New credentials replace the old ones only if ${app.name} accepts them.`,
-        rules: { path: idPath, query: noQuery, headers: repeatable, body: updateBody(app) },
+        rules: { path: idPath, query: noQuery, headers: idempotencyHeaders, body: updateBody(app) },
         answer: z.object({ appConnection: changed }),
         codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
       },
       async ({ path: { id }, headers, body }, caller) => {
-        const input = { ...body, ...keyOf(headers) };
+        const input = { ...body, ...readIdempotencyKey(headers) };
         const connection = await updateConnection(parts, caller, app.id, id, input);
         const fields = updatePayloadFields(app, input);
-        return { body: { appConnection: showChanged(parts, caller, connection, fields) } };
+        return { body: { appConnection: serializeChangedConnection(parts, caller, connection, fields) } };
       },
     ),
     route(
       {
         method: 'DELETE',
         path: `${path}/:id`,
-        id: `delete${typeNameOf(app)}Connection`,
+        id: `delete${appTypeName(app)}Connection`,
         summary: 'Deletes a connection. It can be restored, unless `purge` is true.',
-        rules: { path: idPath, query: deleteQuery, headers: repeatable },
-        answer: z.object({ appConnection: deletedAnswer }),
+        rules: { path: idPath, query: deleteQuery, headers: idempotencyHeaders },
+        answer: z.object({ appConnection: deletedConnectionResponse }),
         codes: ['NOT_FOUND', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT'],
       },
       async ({ path: { id }, query, headers }, caller) => {
-        const target = { ...query, ...keyOf(headers), id, app: app.id };
+        const target = { ...query, ...readIdempotencyKey(headers), id, app: app.id };
         const deleted = await deleteConnection(parts, caller, target);
-        return { body: { appConnection: showDeleted(deleted) } };
+        return { body: { appConnection: serializeDeletedConnection(deleted) } };
       },
     ),
     route(
       {
         method: 'POST',
         path: `${path}/:id/restore`,
-        id: `restore${typeNameOf(app)}Connection`,
+        id: `restore${appTypeName(app)}Connection`,
         summary: 'Restores a deleted connection, under its old name or a new one.',
         rules: { path: idPath, query: noQuery, body: restoreBody },
         isBodyOptional: true,
@@ -172,7 +178,7 @@ export function createAppRoutes(
       async ({ path: { id }, body: { name } }, caller) => {
         const connection = await restoreConnection(parts, caller, { id, app: app.id }, name);
         const fields = restorePayloadFields(name);
-        return { body: { appConnection: showChanged(parts, caller, connection, fields) } };
+        return { body: { appConnection: serializeChangedConnection(parts, caller, connection, fields) } };
       },
     ),
     ...createVerificationRoutes(parts, app, path),
@@ -180,7 +186,9 @@ export function createAppRoutes(
 }
 
 /** The header counts, where there is one. */
-function keyOf(headers: { 'idempotency-key'?: string | undefined }): { idempotencyKey?: string } {
+function readIdempotencyKey(headers: { 'idempotency-key'?: string | undefined }): {
+  idempotencyKey?: string;
+} {
   const idempotencyKey = headers['idempotency-key'];
   return idempotencyKey === undefined ? {} : { idempotencyKey };
 }

@@ -2,16 +2,16 @@ import { z } from 'zod';
 import { type AuditAction, type AuditEvent, auditActions } from '../audit/audit-event.entity.ts';
 import { outcomeFilter, subjectFilter } from '../audit/input.ts';
 import { eventCursor, listEvents } from '../audit/list-events.ts';
-import type { RefusalParts } from '../audit/record-refusals.ts';
-import { nothingElse, uuid } from '../connections/input-schemas.ts';
-import { linkTo } from './paginate.ts';
+import type { RefusalAuditDeps } from '../audit/record-refusals.ts';
+import { strictObject, uuid } from '../connections/input-schemas.ts';
+import { linkHeader } from './paginate.ts';
 import { pageQuery, timestamp } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const path = '/api/v1/audit-events';
 const action = z.enum(Object.keys(auditActions) as [AuditAction, ...AuditAction[]]);
 
-const eventQuery = nothingElse({
+const eventQuery = strictObject({
   action: action.optional().meta({ description: 'Only events with this action.' }),
   connectionId: uuid.optional().meta({ description: 'Only events about this connection.' }),
   projectId: uuid.optional().meta({ description: 'Only events about this project.' }),
@@ -55,7 +55,7 @@ const eventAnswer = z
   .meta({ id: 'AuditEvent', description: 'An entry of the audit trail: a change, or a refused attempt.' });
 
 /** Reading the audit trail. */
-export function auditRoute(parts: RefusalParts): Route {
+export function auditRoute(parts: RefusalAuditDeps): Route {
   return route(
     {
       method: 'GET',
@@ -70,14 +70,14 @@ export function auditRoute(parts: RefusalParts): Route {
       const { limit: first = 20, cursor: after, ...filter } = query;
       const { nodes, hasNextPage, endCursor } = await listEvents(parts, caller, { filter, first, after });
       return {
-        body: { auditEvents: nodes.map(showEvent) },
-        ...linkTo(path, query, hasNextPage ? endCursor : null),
+        body: { auditEvents: nodes.map(serializeEvent) },
+        ...linkHeader(path, query, hasNextPage ? endCursor : null),
       };
     },
   );
 }
 
-function showEvent(event: AuditEvent) {
+function serializeEvent(event: AuditEvent) {
   return {
     seq: event.seq,
     at: event.at.toISOString(),

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { type App, typeNameOf } from '../apps/app.ts';
+import { type App, appTypeName } from '../apps/app.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
-import { appAndMethodOf, type ConnectionParts } from '../connections/deps.ts';
-import type { Deleted } from '../connections/operations/delete-and-restore.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../connections/deps.ts';
+import type { DeletedConnection } from '../connections/operations/delete-and-restore.ts';
 import { type FieldPaths, isCovered, readScope } from '../connections/payload-authorization.ts';
 import type { Caller } from '../identity/caller.ts';
 
@@ -17,7 +17,7 @@ const projectId = z
   .meta({ description: 'The id of the project; null for a connection of the organisation itself.' });
 
 /** A connection to this app as REST shows it. */
-export function connectionAnswer(app: App) {
+export function connectionResponse(app: App) {
   return z
     .object({
       id,
@@ -42,16 +42,16 @@ export function connectionAnswer(app: App) {
         }),
       app: z.literal(app.id).meta({ description: 'The id of the app.' }),
       method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'The id of the method.' }),
-      credentials: shownCredentials(app),
+      credentials: serializeCredentials(app),
     })
-    .meta({ id: `${typeNameOf(app)}Connection`, description: `A connection to ${app.name}.` });
+    .meta({ id: `${appTypeName(app)}Connection`, description: `A connection to ${app.name}.` });
 }
 
 /** What the answer to a change shows: without `connections:read` only what was sent and what the change produced. */
-export function changedAnswer(app: App, connection: ConnectionAnswer) {
+export function changedConnectionResponse(app: App, connection: ConnectionResponse) {
   const part = connection.partial().required({ id: true, version: true });
   return z.union([connection, part]).meta({
-    id: `Changed${typeNameOf(app)}Connection`,
+    id: `Changed${appTypeName(app)}Connection`,
     description:
       `A connection to ${app.name} after a change. Without \`connections:read\`, only its id, its version and the ` +
       'members that the request has.',
@@ -59,18 +59,18 @@ export function changedAnswer(app: App, connection: ConnectionAnswer) {
 }
 
 /** The zod schema of such a connection. */
-export type ConnectionAnswer = ReturnType<typeof connectionAnswer>;
+export type ConnectionResponse = ReturnType<typeof connectionResponse>;
 
 /** A connection in the short form of those that a key may use. */
-export function availableAnswer(app: App) {
+export function availableConnectionResponse(app: App) {
   return z.object({ id, name, app: z.literal(app.id), projectId, orgId }).meta({
-    id: `Available${typeNameOf(app)}Connection`,
+    id: `Available${appTypeName(app)}Connection`,
     description: `A connection to ${app.name}, in short.`,
   });
 }
 
 /** What was deleted, and until when it can be restored. */
-export const deletedAnswer = z
+export const deletedConnectionResponse = z
   .object({
     id,
     restorableUntil: z.iso
@@ -81,7 +81,7 @@ export const deletedAnswer = z
   .meta({ id: 'DeletedConnection', description: 'The deleted connection.' });
 
 /** What a client can choose from. */
-export const optionAnswer = z
+export const optionResponse = z
   .object({
     name: z.string().meta({ description: 'The display name of the app.' }),
     app: z.string().meta({ description: 'The id of the app, also in paths.' }),
@@ -90,8 +90,8 @@ export const optionAnswer = z
   .meta({ id: 'ConnectionOption', description: 'An app that connections can be made to.' });
 
 /** A connection in the order of the documentation, with the public part of its credentials. */
-export function showConnection(parts: ConnectionParts, connection: AppConnection) {
-  const { method } = appAndMethodOf(parts, connection);
+export function serializeConnection(parts: ConnectionDeps, connection: AppConnection) {
+  const { method } = resolveAppAndMethod(parts, connection);
   const shown = Object.entries(method.fields).flatMap(([name, { kind }]) => {
     const value = connection.publicCredentials[name];
     return kind === 'SECRET' || value === undefined ? [] : [[name, value] as const];
@@ -118,13 +118,13 @@ export function showConnection(parts: ConnectionParts, connection: AppConnection
  *
  * @param fields what is shown without `connections:read`
  */
-export function showChanged(
-  parts: ConnectionParts,
+export function serializeChangedConnection(
+  parts: ConnectionDeps,
   caller: Caller,
   connection: AppConnection,
   fields: FieldPaths,
 ) {
-  const shown = showConnection(parts, connection);
+  const shown = serializeConnection(parts, connection);
   if (caller.scopes.has(readScope)) return shown;
   const credentials = Object.entries(shown.credentials).filter(([name]) =>
     isCovered(fields, `credentials.${name}`),
@@ -138,16 +138,16 @@ export function showChanged(
 }
 
 /** The short form, for choosing. */
-export function showAvailable({ id, name, app, projectId, orgId }: AppConnection) {
+export function serializeAvailableConnection({ id, name, app, projectId, orgId }: AppConnection) {
   return { id, name, app, projectId: projectId ?? null, orgId };
 }
 
 /** What became of a deleted connection. */
-export function showDeleted({ id, restorableUntil }: Deleted) {
+export function serializeDeletedConnection({ id, restorableUntil }: DeletedConnection) {
   return { id, restorableUntil: restorableUntil?.toISOString() ?? null };
 }
 
-function shownCredentials(app: App) {
+function serializeCredentials(app: App) {
   const fields = app.methods.flatMap((method) => Object.entries(method.fields));
   const shown = fields.flatMap(([name, { kind, help }]) => {
     const isEverywhere = app.methods.every((method) => method.fields[name]?.required);

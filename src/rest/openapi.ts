@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
 import type { App, Field } from '../apps/app.ts';
 import { type ErrorCode, errorCodes } from '../common/errors.ts';
-import { problemAnswer } from './problem.ts';
+import { problemResponseSchema } from './problem.ts';
 import type { Route } from './route.ts';
 
 /** What can happen to every request with a key or a token. */
@@ -27,7 +27,7 @@ export function createOpenApi(routes: readonly Route[], apps: readonly App[], ba
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
   for (const route of routes) {
     const path = route.path.replace(/:(\w+)/g, '{$1}');
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route) };
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: toOperation(route) };
   }
   return createDocument(
     {
@@ -55,7 +55,7 @@ export function createOpenApi(routes: readonly Route[], apps: readonly App[], ba
   );
 }
 
-function operationOf({
+function toOperation({
   id,
   summary,
   rules,
@@ -123,7 +123,7 @@ function statuses(descriptions: Readonly<Record<string, string>>): ZodOpenApiRes
       {
         description,
         ...(retriable.has(status) && { headers: z.object({ 'retry-after': retryAfter }) }),
-        content: { 'application/problem+json': { schema: problemAnswer } },
+        content: { 'application/problem+json': { schema: problemResponseSchema } },
       },
     ]),
   );

@@ -1,19 +1,19 @@
 import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
 import {
-  badInput,
+  AppError,
   type ErrorCode,
   errorCodes,
-  HttpProblem,
+  HttpError,
   type Issue,
-  Problem,
-  secondsUntil,
+  retryAfterSeconds,
+  validationError,
 } from '../common/errors.ts';
-import { currentRequest, type Logger, unexpected } from '../common/log.ts';
-import { outageOf } from '../database/outage.ts';
+import { currentRequest, type Logger, logUnexpectedError } from '../common/log.ts';
+import { toServiceUnavailable } from '../database/outage.ts';
 
 /** `application/problem+json`, as RFC 9457 has it, with what a GraphQL error would say. */
-export const problemAnswer = z
+export const problemResponseSchema = z
   .object({
     type: z
       .string()
@@ -43,22 +43,22 @@ export const problemAnswer = z
 export interface ProblemResponse {
   status: number;
   headers: Readonly<Record<string, string>>;
-  body: z.input<typeof problemAnswer>;
+  body: z.input<typeof problemResponseSchema>;
 }
 
 /** The one gateway of REST's errors: problems as they are, and everything else as `INTERNAL_SERVER_ERROR`. */
 export function describeProblem(thrown: unknown, log: Logger): ProblemResponse {
-  const error = outageOf(thrown, log) ?? thrown;
-  if (!(error instanceof Problem)) {
-    const { message, ...details } = unexpected(log, error);
-    return shaped('INTERNAL_SERVER_ERROR', message, details);
+  const error = toServiceUnavailable(thrown, log) ?? thrown;
+  if (!(error instanceof AppError)) {
+    const { message, ...details } = logUnexpectedError(log, error);
+    return toProblemResponse('INTERNAL_SERVER_ERROR', message, details);
   }
-  const issues = error.issues?.map(asInRest);
+  const issues = error.issues?.map(toRestIssue);
   const { remedy, retryAt, currentVersion } = error;
-  const message = error.code === 'BAD_USER_INPUT' && issues ? badInput(issues).message : error.message;
+  const message = error.code === 'BAD_USER_INPUT' && issues ? validationError(issues).message : error.message;
   const details = { issues, remedy, retryAt: retryAt?.toISOString(), currentVersion };
-  const { status, headers, body } = shaped(error.code, message, details);
-  if (error instanceof HttpProblem) {
+  const { status, headers, body } = toProblemResponse(error.code, message, details);
+  if (error instanceof HttpError) {
     const title = STATUS_CODES[error.status] ?? body.title;
     return {
       status: error.status,
@@ -66,13 +66,17 @@ export function describeProblem(thrown: unknown, log: Logger): ProblemResponse {
       body: { ...body, type: 'about:blank', title, status: error.status },
     };
   }
-  return { status, headers: { ...headers, ...(retryAt && { 'retry-after': secondsUntil(retryAt) }) }, body };
+  return {
+    status,
+    headers: { ...headers, ...(retryAt && { 'retry-after': retryAfterSeconds(retryAt) }) },
+    body,
+  };
 }
 
-function shaped(
+function toProblemResponse(
   code: ErrorCode,
   detail: string,
-  details: Partial<z.input<typeof problemAnswer>>,
+  details: Partial<z.input<typeof problemResponseSchema>>,
 ): ProblemResponse {
   const record = currentRequest.getStore();
   if (record) record.outcome ??= code;
@@ -93,7 +97,7 @@ function shaped(
 }
 
 /** GraphQL's argument `input` is the body here, and reading on goes by another name. */
-function asInRest({ path: [first, ...rest], message }: Issue) {
+function toRestIssue({ path: [first, ...rest], message }: Issue) {
   if (first === 'input' || first === 'filter') return { path: rest, message };
   if (first !== 'after') return { path: first === undefined ? [] : [first, ...rest], message };
   return { path: ['cursor'], message: 'This is no cursor of this list; follow the Link header of a page.' };

@@ -1,21 +1,21 @@
 import { z } from 'zod';
-import { type App, typeNameOf } from '../apps/app.ts';
+import { type App, appTypeName } from '../apps/app.ts';
 import { Secret } from '../common/secret.ts';
 import { verificationStatuses } from '../connections/app-connection.entity.ts';
 import { decodeCursor } from '../connections/cursor.ts';
 import {
   connectionName,
-  createConnectionRule,
+  createConnectionSchema,
+  dateTime,
   idempotencyKey,
   idempotencyKeyDescription,
-  moment,
-  nothingElse,
   pageSize,
-  updateConnectionRule,
+  strictObject,
+  updateConnectionSchema,
   uuid,
-  validateCredentialsRule,
+  validateCredentialsSchema,
 } from '../connections/input-schemas.ts';
-import { namePart } from '../connections/list-input.ts';
+import { nameContainsSchema } from '../connections/list-input.ts';
 import { describeMembers } from './body-descriptions.ts';
 
 /** `:id` of a path. */
@@ -29,10 +29,10 @@ const projectId = z
   .optional();
 
 /** For routes that take nothing there. */
-export const noQuery = nothingElse({});
+export const noQuery = strictObject({});
 
 /** Where a name is looked for. */
-export const placeQuery = nothingElse({
+export const projectQuery = strictObject({
   projectId: projectId.meta({
     description: 'The id of the project. Absent: a connection of the organisation itself.',
   }),
@@ -48,7 +48,7 @@ const noCursor = 'This is no cursor of this list; follow the Link header of a pa
  */
 export function pageQuery(cursor: z.ZodType<string>) {
   return {
-    limit: wholeNumber(pageSize)
+    limit: integerParameter(pageSize)
       .optional()
       .meta({ description: 'The number of items on a page, 1 to 100. Default: 20.' }),
     cursor: z
@@ -62,7 +62,7 @@ export function pageQuery(cursor: z.ZodType<string>) {
 }
 
 /** Yes or no out of a query. */
-export const yesOrNo = z
+export const booleanParameter = z
   .enum(['true', 'false'])
   .default('false')
   .transform((text) => text === 'true');
@@ -71,10 +71,10 @@ export const yesOrNo = z
 export const timestamp = z.iso
   .datetime({ offset: true, error: 'Give a moment as RFC 3339 has it: 2007-12-03T10:15:30.125Z.' })
   .transform((text) => new Date(text))
-  .pipe(moment);
+  .pipe(dateTime);
 
 const orders = ['name', 'createdAt', 'updatedAt'] as const;
-const oneOfIds = (all: readonly { id: string }[]) => z.enum(all.map(({ id }) => id));
+const idEnum = (all: readonly { id: string }[]) => z.enum(all.map(({ id }) => id));
 
 /**
  * Which connections are asked for, in what order, and which page of them: the filter and the order of GraphQL.
@@ -83,16 +83,16 @@ const oneOfIds = (all: readonly { id: string }[]) => z.enum(all.map(({ id }) => 
  */
 export function listQuery(apps: readonly App[]) {
   const methods = apps.flatMap((app) => app.methods);
-  return nothingElse({
+  return strictObject({
     ...listed,
-    method: oneOfIds(methods).optional().meta({ description: 'Only connections with this method.' }),
+    method: idEnum(methods).optional().meta({ description: 'Only connections with this method.' }),
   });
 }
 
 /** As `listQuery`, of every app. */
-export function listQueryOfAll(apps: readonly App[]) {
+export function listAllQuery(apps: readonly App[]) {
   return listQuery(apps).extend({
-    app: oneOfIds(apps).optional().meta({ description: 'Only connections to this app.' }),
+    app: idEnum(apps).optional().meta({ description: 'Only connections to this app.' }),
   });
 }
 
@@ -105,8 +105,8 @@ const listed = {
     .enum(verificationStatuses)
     .optional()
     .meta({ description: 'Only connections whose last check had this result.' }),
-  namePrefix: namePart.meta({ description: 'Only connections whose name starts with this text.' }),
-  nameContains: namePart.meta({ description: 'Only connections whose name contains this text.' }),
+  namePrefix: nameContainsSchema.meta({ description: 'Only connections whose name starts with this text.' }),
+  nameContains: nameContainsSchema.meta({ description: 'Only connections whose name contains this text.' }),
   createdFrom: timestamp.optional().meta({ description: 'Only connections created at this time or later.' }),
   createdTo: timestamp.optional().meta({ description: 'Only connections created before this time.' }),
   updatedFrom: timestamp
@@ -129,19 +129,19 @@ const listed = {
 };
 
 /** For routes that change something. */
-export const repeatable = z.object({
+export const idempotencyHeaders = z.object({
   'idempotency-key': idempotencyKey.optional().meta({ description: idempotencyKeyDescription }),
 });
 
 /** How to delete. */
-export const deleteQuery = nothingElse({
-  version: wholeNumber(z.int().min(1, { error: 'Versions start at 1.' }))
+export const deleteQuery = strictObject({
+  version: integerParameter(z.int().min(1, { error: 'Versions start at 1.' }))
     .optional()
     .meta({
       description:
         'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
     }),
-  purge: yesOrNo.meta({
+  purge: booleanParameter.meta({
     description: 'Removes the connection and its secret permanently, also if it was deleted before.',
   }),
 });
@@ -151,9 +151,9 @@ export function createBody(app: App) {
   const [onlyMethod, anotherMethod] = app.methods;
   const defaults = { ...(!anotherMethod && { method: onlyMethod?.id }), onUnreachable: 'FAIL' };
   return z
-    .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), createConnectionRule(app))
+    .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), createConnectionSchema(app))
     .meta({
-      id: `Create${typeNameOf(app)}Connection`,
+      id: `Create${appTypeName(app)}Connection`,
       description: `The connection to ${app.name} to create.`,
       override: ({ jsonSchema }) => {
         makeOptional(jsonSchema, defaults);
@@ -175,9 +175,12 @@ export function validateBody(app: App) {
   const [onlyMethod, anotherMethod] = app.methods;
   const defaults = anotherMethod ? {} : { method: onlyMethod?.id };
   return z
-    .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), validateCredentialsRule(app))
+    .preprocess(
+      (body) => withSecrets(app, { ...defaults, ...toObject(body) }),
+      validateCredentialsSchema(app),
+    )
     .meta({
-      id: `Validate${typeNameOf(app)}Credentials`,
+      id: `Validate${appTypeName(app)}Credentials`,
       description: `The credentials for ${app.name} to check.`,
       override: ({ jsonSchema }) => {
         makeOptional(jsonSchema, defaults);
@@ -187,16 +190,16 @@ export function validateBody(app: App) {
 }
 
 /** The body with which a deleted connection is brought back. */
-export const restoreBody = nothingElse({
+export const restoreBody = strictObject({
   name: connectionName.nullish().meta({ description: 'A new name, in case the old one has been taken.' }),
 }).meta({ id: 'RestoreConnection', description: 'How to restore the connection.' });
 
 /** The body with which a connection to this app is changed: the service's rule, for JSON. */
 export function updateBody(app: App) {
   return z
-    .preprocess((body) => withSecrets(app, toObject(body)), updateConnectionRule(app))
+    .preprocess((body) => withSecrets(app, toObject(body)), updateConnectionSchema(app))
     .meta({
-      id: `Update${typeNameOf(app)}Connection`,
+      id: `Update${appTypeName(app)}Connection`,
       description: 'The changes. Absent members stay as they are; null clears a member.',
       override: ({ jsonSchema }) => describeMembers(jsonSchema, app),
     });
@@ -219,7 +222,7 @@ function toObject(body: unknown): Record<string, unknown> {
 }
 
 /** A whole number out of a query, where all is text. */
-export function wholeNumber<T extends z.ZodType>(rule: T) {
+export function integerParameter<T extends z.ZodType>(rule: T) {
   return z.preprocess(
     (text) => (typeof text === 'string' && /^-?\d{1,9}$/.test(text) ? Number(text) : text),
     rule,

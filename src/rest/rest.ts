@@ -1,18 +1,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AdministrationParts } from '../administration/deps.ts';
-import { HttpProblem, Problem } from '../common/errors.ts';
+import type { AdministrationDeps } from '../administration/deps.ts';
+import { AppError, HttpError } from '../common/errors.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
-import type { ConnectionParts } from '../connections/deps.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
 import type { Caller } from '../identity/caller.ts';
 import { describeProblem } from './problem.ts';
-import { type Answer, findRoute, type Route } from './route.ts';
+import { findRoute, type RestResponse, type Route } from './route.ts';
 import { createRestApi } from './routes.ts';
 
 /** What the REST routes are made of. */
 export interface RestOptions {
-  connections: ConnectionParts;
-  administration: AdministrationParts;
+  connections: ConnectionDeps;
+  administration: AdministrationDeps;
   /** Finds out who asks, for a request that counts. */
   signIn: (authorization: string | null) => Promise<Caller>;
   /** Whether the description of the routes may be read without a key. */
@@ -29,34 +29,34 @@ export function createRest(options: RestOptions) {
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
-      const { body, headers } = await answer(options, routes, request);
+      const { body, headers } = await handleRequest(options, routes, request);
       const outside = headers?.link && { link: headers.link.replace(/^<\//, `<${basePath}/`) };
-      send(response, 200, { 'content-type': 'application/json', ...headers, ...outside }, body);
+      writeJson(response, 200, { 'content-type': 'application/json', ...headers, ...outside }, body);
     } catch (error) {
       // Who has left before all was said hears no answer, and has not found a fault of ours.
       if (request.readableAborted) return;
       const { status, headers, body } = describeProblem(error, log);
-      send(response, status, { 'content-type': 'application/problem+json', ...headers }, body);
+      writeJson(response, status, { 'content-type': 'application/problem+json', ...headers }, body);
     }
   };
 }
 
-async function answer(
+async function handleRequest(
   { signIn, openIntrospection, connections: { scheduler } }: RestOptions,
   routes: readonly Route[],
   request: IncomingMessage,
-): Promise<Answer<unknown>> {
+): Promise<RestResponse<unknown>> {
   const { method = '', url = '', headers } = request;
   const [pathname = ''] = url.split('?', 1);
   const found = findRoute(routes, method, pathname);
   if (!found) {
-    throw new HttpProblem(404, 'NOT_FOUND', 'There is no such route.', {
+    throw new HttpError(404, 'NOT_FOUND', 'There is no such route.', {
       remedy: 'GET /api/v1/openapi.json describes those there are.',
     });
   }
   const { route, allowed } = found;
   if (!route) {
-    throw new HttpProblem(405, 'BAD_USER_INPUT', 'This route has no such method.', {
+    throw new HttpError(405, 'BAD_USER_INPUT', 'This route has no such method.', {
       headers: { allow: allowed.join(', ') },
       remedy: `Use ${allowed.join(' or ')}.`,
     });
@@ -67,7 +67,7 @@ async function answer(
   const { authorization = null } = headers;
   const caller = await signIn(authorization).catch((error: unknown) => {
     const isOpen = route.isOpen && openIntrospection && authorization === null;
-    if (isOpen && error instanceof Problem && error.code === 'UNAUTHENTICATED') return undefined;
+    if (isOpen && error instanceof AppError && error.code === 'UNAUTHENTICATED') return undefined;
     throw error;
   });
   if (record && caller) Object.assign(record, caller.actor);
@@ -92,7 +92,7 @@ async function readBody(
   return isBodyOptional && !hasBody(request) ? {} : readJsonBody(request);
 }
 
-function send(
+function writeJson(
   response: ServerResponse,
   status: number,
   headers: Readonly<Record<string, string>>,

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { unauthenticated } from '../auth/authentication-error.ts';
-import { badInput, type ErrorCode } from '../common/errors.ts';
-import { isStorable, maxInputDepth, notStorable } from '../common/text.ts';
+import { type ErrorCode, validationError } from '../common/errors.ts';
+import { isStorable, maxInputDepth, notStorableMessage } from '../common/text.ts';
 import type { Caller } from '../identity/caller.ts';
 
 /** What came with a request, as it came. */
-export interface Given {
+export interface RestRequest {
   path: Readonly<Record<string, string>>;
   /** A list for a parameter that was given several times. */
   query: Readonly<Record<string, string | readonly string[]>>;
@@ -15,16 +15,24 @@ export interface Given {
 }
 
 /** The rules of what may come with a request. */
-export type Rules = { path?: z.ZodObject; query: z.ZodObject; headers?: z.ZodObject; body?: z.ZodType };
+export type RequestSchemas = {
+  path?: z.ZodObject;
+  query: z.ZodObject;
+  headers?: z.ZodObject;
+  body?: z.ZodType;
+};
 
 /** What a route answers with: a JSON body and perhaps headers of its own. */
-export interface Answer<Body> {
+export interface RestResponse<Body> {
   body: Body;
   headers?: Readonly<Record<string, string>>;
 }
 
 /** What is said of a route; requests are checked by it, and the OpenAPI document is made from it. */
-export interface RouteDescription<R extends Rules = Rules, A extends z.ZodType = z.ZodType> {
+export interface RouteDescription<
+  R extends RequestSchemas = RequestSchemas,
+  A extends z.ZodType = z.ZodType,
+> {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** Segments that start with a colon are parameters. */
   path: string;
@@ -46,28 +54,31 @@ export interface RouteDescription<R extends Rules = Rules, A extends z.ZodType =
 /** A route that can be asked. */
 export interface Route extends RouteDescription {
   /** @throws Problem `BAD_USER_INPUT` with every broken rule, or whatever the service that it calls throws */
-  run(given: Given, caller: Caller | undefined): Promise<Answer<unknown>>;
+  run(given: RestRequest, caller: Caller | undefined): Promise<RestResponse<unknown>>;
 }
 
 /** A route that answers callers once the rules of what they gave have been checked. */
-export function route<R extends Rules, A extends z.ZodType>(
+export function route<R extends RequestSchemas, A extends z.ZodType>(
   description: RouteDescription<R, A>,
-  answer: (given: z.output<ReturnType<typeof z.object<R>>>, caller: Caller) => Promise<Answer<z.input<A>>>,
+  answer: (
+    given: z.output<ReturnType<typeof z.object<R>>>,
+    caller: Caller,
+  ) => Promise<RestResponse<z.input<A>>>,
 ): Route {
   const rules = z.object(description.rules);
   return {
     ...description,
     run: async (given, caller) => {
       if (!caller) throw unauthenticated();
-      const { usable, reasons } = withoutUnusable(given);
+      const { usable, reasons } = dropUnusableText(given);
       const { success, data, error } = rules.safeParse(usable);
       if (success) return answer(data, caller);
       const issues = error.issues.map(({ path, message }) => {
-        const names = path.map(asName);
+        const names = path.map(toPathSegment);
         // Which part of the request it was, the name of the field says well enough.
         return { path: names.slice(1), message: reasons.get(JSON.stringify(names)) ?? message };
       });
-      throw badInput(issues);
+      throw validationError(issues);
     },
   };
 }
@@ -76,14 +87,14 @@ export function route<R extends Rules, A extends z.ZodType>(
 const unusable = Symbol('unusable');
 
 /** What was given but for what cannot be used whatever its rule is, and by path why not. */
-function withoutUnusable(given: Given): { usable: unknown; reasons: ReadonlyMap<string, string> } {
+function dropUnusableText(given: RestRequest): { usable: unknown; reasons: ReadonlyMap<string, string> } {
   const reasons = new Map<string, string>();
   const refuse = (path: readonly (string | number)[], reason: string) => {
     reasons.set(JSON.stringify(path), reason);
     return unusable;
   };
   const look = (value: unknown, path: readonly (string | number)[]): unknown => {
-    if (typeof value === 'string') return isStorable(value) ? value : refuse(path, notStorable);
+    if (typeof value === 'string') return isStorable(value) ? value : refuse(path, notStorableMessage);
     if (typeof value !== 'object' || value === null || path.length === maxInputDepth) return value;
     if (Array.isArray(value)) {
       if (path[0] === 'query') return refuse(path, 'Give this once.');
@@ -100,7 +111,7 @@ export function findRoute(
   routes: readonly Route[],
   method: string,
   path: string,
-): { route: Route | undefined; parameters: Given['path']; allowed: string[] } | undefined {
+): { route: Route | undefined; parameters: RestRequest['path']; allowed: string[] } | undefined {
   for (const { path: pattern } of routes) {
     const parameters = match(pattern, path);
     if (!parameters) continue;
@@ -135,6 +146,6 @@ function decoded(segment: string): string {
   }
 }
 
-function asName(part: PropertyKey): string | number {
+function toPathSegment(part: PropertyKey): string | number {
   return typeof part === 'symbol' ? part.toString() : part;
 }

@@ -1,19 +1,19 @@
 import { z } from 'zod';
-import type { AdministrationParts } from '../administration/deps.ts';
+import type { AdministrationDeps } from '../administration/deps.ts';
 import type { App } from '../apps/app.ts';
-import type { ConnectionParts } from '../connections/deps.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import { createAccessRoutes } from './access-routes.ts';
 import { createAppRoutes } from './app-routes.ts';
 import { auditRoute } from './audit-routes.ts';
 import {
-  type ConnectionAnswer,
-  connectionAnswer,
-  optionAnswer,
-  showConnection,
+  type ConnectionResponse,
+  connectionResponse,
+  optionResponse,
+  serializeConnection,
 } from './connection-serializers.ts';
 import { createOpenApi } from './openapi.ts';
-import { page } from './paginate.ts';
-import { listQueryOfAll, noQuery } from './request-schemas.ts';
+import { paginate } from './paginate.ts';
+import { listAllQuery, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const root = '/api/v1/app-connections';
@@ -26,8 +26,8 @@ export interface RestApi {
 
 /** Every route under `/api/`. `basePath` is what precedes it in the addresses that clients see. */
 export function createRestApi(
-  parts: ConnectionParts,
-  administration: AdministrationParts,
+  parts: ConnectionDeps,
+  administration: AdministrationDeps,
   basePath: string,
 ): RestApi {
   const routes = [...createRoutes(parts, administration), openApiRoute(() => document)];
@@ -36,8 +36,8 @@ export function createRestApi(
 }
 
 /** The first route whose path matches is used. */
-function createRoutes(parts: ConnectionParts, administration: AdministrationParts): readonly Route[] {
-  const answers = parts.apps.map((app) => ({ app, connection: connectionAnswer(app) }));
+function createRoutes(parts: ConnectionDeps, administration: AdministrationDeps): readonly Route[] {
+  const answers = parts.apps.map((app) => ({ app, connection: connectionResponse(app) }));
   return [
     listRoute(
       parts,
@@ -50,18 +50,19 @@ function createRoutes(parts: ConnectionParts, administration: AdministrationPart
   ];
 }
 
-function listRoute(parts: ConnectionParts, connections: readonly ConnectionAnswer[]): Route {
+function listRoute(parts: ConnectionDeps, connections: readonly ConnectionResponse[]): Route {
   return route(
     {
       method: 'GET',
       path: root,
       id: 'listConnections',
       summary: 'Lists connections to all apps.',
-      rules: { query: listQueryOfAll(parts.apps) },
+      rules: { query: listAllQuery(parts.apps) },
       answer: z.object({ appConnections: z.array(z.union(connections)) }),
       isPaged: true,
     },
-    ({ query }, caller) => page(parts, caller, { path: root }, query, (each) => showConnection(parts, each)),
+    ({ query }, caller) =>
+      paginate(parts, caller, { path: root }, query, (each) => serializeConnection(parts, each)),
   );
 }
 
@@ -73,7 +74,7 @@ function optionsRoute(apps: readonly App[]): Route {
       id: 'listOptions',
       summary: 'Lists the apps and their methods.',
       rules: { query: noQuery },
-      answer: z.object({ appConnectionOptions: z.array(optionAnswer) }),
+      answer: z.object({ appConnectionOptions: z.array(optionResponse) }),
     },
     async () => ({
       body: {

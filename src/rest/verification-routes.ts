@@ -1,47 +1,47 @@
 import { z } from 'zod';
-import { type App, typeNameOf } from '../apps/app.ts';
-import type { ConnectionParts } from '../connections/deps.ts';
+import { type App, appTypeName } from '../apps/app.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import { getConnection } from '../connections/operations/read.ts';
 import { validateCredentials, verifyConnection } from '../connections/operations/verify.ts';
 import { idPath, noQuery, validateBody } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 import {
-  showValidation,
-  showVerification,
-  validationAnswer,
-  verificationAnswer,
+  serializeValidation,
+  serializeVerification,
+  validationResponse,
+  verificationResponse,
 } from './verification-serializers.ts';
 
 /** The route that tries credentials and keeps nothing. Its path is a word where others have an id. */
-export function validateRoute(parts: ConnectionParts, app: App, path: string): Route {
+export function validateRoute(parts: ConnectionDeps, app: App, path: string): Route {
   return route(
     {
       method: 'POST',
       path: `${path}/validate`,
-      id: `validate${typeNameOf(app)}Credentials`,
+      id: `validate${appTypeName(app)}Credentials`,
       summary:
         `Checks credentials with ${app.name} without storing them. If ${app.name} rejects them, that is a result and ` +
         'not an error.',
       rules: { query: noQuery, body: validateBody(app) },
-      answer: z.object({ validation: validationAnswer(app) }),
+      answer: z.object({ validation: validationResponse(app) }),
       codes: ['HOST_NOT_ALLOWED'],
     },
     async ({ body: { method, credentials } }, caller) => {
       const diagnosis = await validateCredentials(parts, caller, { app: app.id, method }, credentials);
-      return { body: { validation: showValidation(app, diagnosis) } };
+      return { body: { validation: serializeValidation(app, diagnosis) } };
     },
   );
 }
 
 /** The routes about whether the credentials of a connection work. */
-export function createVerificationRoutes(parts: ConnectionParts, app: App, path: string): Route[] {
-  const answer = z.object({ verification: verificationAnswer(app) });
+export function createVerificationRoutes(parts: ConnectionDeps, app: App, path: string): Route[] {
+  const answer = z.object({ verification: verificationResponse(app) });
   return [
     route(
       {
         method: 'GET',
         path: `${path}/:id/verification`,
-        id: `get${typeNameOf(app)}ConnectionVerification`,
+        id: `get${appTypeName(app)}ConnectionVerification`,
         summary: `Returns the result of the last verification with ${app.name}.`,
         rules: { path: idPath, query: noQuery },
         answer,
@@ -49,14 +49,14 @@ export function createVerificationRoutes(parts: ConnectionParts, app: App, path:
       },
       async ({ path: { id } }, caller) => {
         const connection = await getConnection(parts, caller, id, app.id);
-        return { body: { verification: showVerification(app, caller, connection) } };
+        return { body: { verification: serializeVerification(app, caller, connection) } };
       },
     ),
     route(
       {
         method: 'POST',
         path: `${path}/:id/verify`,
-        id: `verify${typeNameOf(app)}Connection`,
+        id: `verify${appTypeName(app)}Connection`,
         summary:
           `Verifies the stored credentials with ${app.name} and stores the result. If ${app.name} does not answer, that ` +
           'is a result and not an error.',
@@ -66,7 +66,7 @@ export function createVerificationRoutes(parts: ConnectionParts, app: App, path:
       },
       async ({ path: { id } }, caller) => {
         const connection = await verifyConnection(parts, caller, { id, app: app.id });
-        return { body: { verification: showVerification(app, caller, connection) } };
+        return { body: { verification: serializeVerification(app, caller, connection) } };
       },
     ),
   ];

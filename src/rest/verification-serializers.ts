@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type App, type Diagnosis, requestIdFieldOf } from '../apps/app.ts';
+import { type App, requestIdField, type VerificationResult } from '../apps/app.ts';
 import { type ErrorCode, errorCodes } from '../common/errors.ts';
 import { type AppConnection, verificationStatuses } from '../connections/app-connection.entity.ts';
 import { readScope } from '../connections/payload-authorization.ts';
@@ -23,11 +23,11 @@ const outcome = {
 /** The app's own id of the request. */
 function requestId(app: App) {
   const description = `The id that ${app.name} gave the request, for the support of ${app.name}.`;
-  return { [requestIdFieldOf(app)]: z.string().nullable().meta({ description }) };
+  return { [requestIdField(app)]: z.string().nullable().meta({ description }) };
 }
 
 /** Whose credentials they are, as far as an app tells. */
-function ownerOf(app: App) {
+function ownerSchema(app: App) {
   const { account } = app;
   if (!account) return undefined;
   const fields = Object.entries(account.fields).map(([name, { description, required }]) => {
@@ -38,8 +38,8 @@ function ownerOf(app: App) {
 }
 
 /** The outcome of the last time that the app was asked about a connection. */
-export function verificationAnswer(app: App) {
-  const owner = ownerOf(app);
+export function verificationResponse(app: App) {
+  const owner = ownerSchema(app);
   return z
     .object({
       ...outcome,
@@ -60,8 +60,8 @@ export function verificationAnswer(app: App) {
 }
 
 /** The outcome of trying credentials. */
-export function validationAnswer(app: App) {
-  const owner = ownerOf(app);
+export function validationResponse(app: App) {
+  const owner = ownerSchema(app);
   return z
     .object({
       ...outcome,
@@ -75,7 +75,7 @@ export function validationAnswer(app: App) {
 }
 
 /** A connection's verification, as `verificationAnswer` has it. */
-export function showVerification(app: App, caller: Caller, connection: AppConnection) {
+export function serializeVerification(app: App, caller: Caller, connection: AppConnection) {
   const { account } = app;
   return {
     status: connection.verificationStatus,
@@ -85,13 +85,13 @@ export function showVerification(app: App, caller: Caller, connection: AppConnec
     checkedAt: connection.verificationCheckedAt.toISOString(),
     lastVerifiedAt: connection.lastVerifiedAt?.toISOString() ?? null,
     failingSince: connection.failingSince?.toISOString() ?? null,
-    [requestIdFieldOf(app)]: connection.upstreamRequestId ?? null,
+    [requestIdField(app)]: connection.upstreamRequestId ?? null,
     ...(account && caller.scopes.has(readScope) && { [account.field]: connection.account ?? null }),
   };
 }
 
 /** A diagnosis, as `validationAnswer` has it. */
-export function showValidation(app: App, diagnosis: Diagnosis) {
+export function serializeValidation(app: App, diagnosis: VerificationResult) {
   const failed = diagnosis.status === 'VERIFIED' ? undefined : diagnosis;
   const owner = diagnosis.status === 'VERIFIED' ? diagnosis.account : null;
   return {
@@ -100,7 +100,7 @@ export function showValidation(app: App, diagnosis: Diagnosis) {
     message: failed?.message ?? null,
     remedy: failed?.remedy ?? null,
     retryAt: failed?.retryAt?.toISOString() ?? null,
-    [requestIdFieldOf(app)]: diagnosis.upstreamRequestId,
+    [requestIdField(app)]: diagnosis.upstreamRequestId,
     ...(app.account && { [app.account.field]: owner }),
   };
 }

@@ -163,5 +163,5 @@ export async function eventsOf(client: GraphQLClient): Promise<EventFields[]> {
 
 /** What is wrong with an organisation's chain, or how many events it has. */
 export function checkChain(server: TestServer, orgId: string) {
-  return verifyChain(() => server.database.fork(orgId), server.vault, orgId);
+  return verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId);
 }

@@ -13,7 +13,7 @@ export function forgetful(database: Database, forgetting: Forgetfulness): Databa
   const forget = (rest: Sql) => (forgetting.isOn ? ofAnyOrganisation(rest) : rest);
   return {
     ...database,
-    fork: (orgId) => forgetfulManager(database.fork(orgId), forgetting),
+    forOrganisation: (orgId) => forgetfulManager(database.forOrganisation(orgId), forgetting),
     select: (entity, orgId, rest, ...how) => database.select(entity, orgId, forget(rest), ...how),
     count: (entity, orgId, rest) => database.count(entity, orgId, forget(rest)),
   };

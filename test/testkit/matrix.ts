@@ -1,4 +1,4 @@
-import { encodePlace } from '../../src/audit/event-cursor.ts';
+import { encodeEventCursor } from '../../src/audit/event-cursor.ts';
 import type { Scope } from '../../src/identity/caller.ts';
 import { restClient } from './rest.ts';
 import { subscribe } from './watch.ts';
@@ -410,7 +410,7 @@ function outcomeOf({ status, text }: { status: number; text: string }): Outcome 
 /** Listens to all that has happened, as long as there is something to be heard. */
 function watch(argument: string, variablesOf: (target: Target) => Record<string, unknown>): Operation['ask'] {
   const declared = argument && '($projectId: UUID!)';
-  const after = encodePlace('change', 0);
+  const after = encodeEventCursor('change', 0);
   const query = `subscription ${declared} {
     appConnectionChanged(after: "${after}"${argument}) { connectionId appConnection { name } }
   }`;

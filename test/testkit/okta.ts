@@ -3,8 +3,8 @@ import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerRespon
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { handleAsOkta, send } from '../../src/apps/okta/fake-okta.ts';
-import { answerAsOkta, oktaError } from '../../src/apps/okta/fake-okta-responses.ts';
+import { handleFakeOkta, send } from '../../src/apps/okta/fake-okta.ts';
+import { oktaError, respondAsOkta } from '../../src/apps/okta/fake-okta-responses.ts';
 import type { KeyPair } from './certificates.ts';
 
 /** How an Okta answers one request. */
@@ -40,7 +40,7 @@ export interface TestOkta extends AsyncDisposable {
 /** Starts one; without options it is plain HTTP and answers as the stand-in does. */
 export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } = {}): Promise<TestOkta> {
   const requests: Received[] = [];
-  let behaviour = options.handler ?? handleAsOkta;
+  let behaviour = options.handler ?? handleFakeOkta;
   let connections = 0;
   const listener: Behaviour = (request, response) => {
     const { method = '', url: path = '', headers, socket } = request;
@@ -193,5 +193,5 @@ export const garbage: Behaviour = (request) => {
 
 function good(request: IncomingMessage) {
   const { url: path = '/', headers } = request;
-  return answerAsOkta({ method: 'GET', path, authorization: headers.authorization });
+  return respondAsOkta({ method: 'GET', path, authorization: headers.authorization });
 }

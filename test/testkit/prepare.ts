@@ -31,7 +31,7 @@ export default async function prepare(): Promise<() => Promise<void>> {
 /** Makes an embedded database with all migrations applied in a folder, and a tar archive of it for those in memory. */
 async function migrateEmbedded(folder: string, file: string): Promise<void> {
   const database = await openDatabase({ kind: 'embedded', folder }, entities, createLog('silent'));
-  const client: PGlite = await database.forkAcross().getConnection().getNativeClient();
+  const client: PGlite = await database.asSystem().getConnection().getNativeClient();
   // Two thirds of the files that each copy would have to read and write: PostgreSQL's templates of new databases.
   await client.exec('update pg_database set datistemplate = false, datallowconn = true');
   for (const template of ['template0', 'template1']) await client.exec(`drop database ${template}`);

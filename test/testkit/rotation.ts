@@ -1,13 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { handleAsOkta } from '../../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta } from '../../src/apps/okta/fake-okta.ts';
 import { entities } from '../../src/bootstrap/entities.ts';
 import { createLog } from '../../src/common/log.ts';
 import { Secret } from '../../src/common/secret.ts';
 import { AppConnection } from '../../src/connections/app-connection.entity.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
-import { asOwner, bound } from '../../src/database/driver/session.ts';
+import { lazyScopedEntityManager, ownerSession } from '../../src/database/driver/session.ts';
 import { parseKeyring } from '../../src/encryption/keyring.ts';
 import { Vault } from '../../src/encryption/vault.ts';
 import { startOkta, tokenRejected } from './okta.ts';
@@ -70,7 +70,7 @@ export async function proveRotation(size: ProofSize, tell: (line: string) => voi
     await startOkta({
       handler: (request, response) => {
         const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
-        (valid.has(token) ? handleAsOkta : tokenRejected)(request, response);
+        (valid.has(token) ? handleFakeOkta : tokenRejected)(request, response);
       },
     }),
   );
@@ -180,7 +180,7 @@ async function rotateAndKill(
 }
 
 async function countLeft(database: Database): Promise<Proof['left']> {
-  return bound(() => database.forkAcross(), asOwner).execute(
+  return lazyScopedEntityManager(() => database.asSystem(), ownerSession).execute(
     `select (select count(*)::int from data_key where root_key_id not in ('next', '')) as "dataKeysOnOldRoot",
       (select count(*)::int from app_connection join data_key k on k.id = data_key_id
         where retired_at is not null) as "onRetiredDataKeys",
@@ -194,7 +194,7 @@ async function countLeft(database: Database): Promise<Proof['left']> {
 /** Opens what each row holds, with this root key alone, and compares it with what was last stored. */
 async function openAll(database: Database, key: string, { kept, failures }: Traffic): Promise<number> {
   const vault = new Vault(parseKeyring(new Secret(key)), createLog('silent'));
-  const em = bound(() => database.forkAcross(), asOwner);
+  const em = lazyScopedEntityManager(() => database.asSystem(), ownerSession);
   const rows = await em.find(AppConnection, {}, { populate: ['sealedCredentials'] });
   const byId = new Map(rows.map((row) => [row.id, row]));
   if (rows.length !== kept.length) failures.push(`${rows.length} rows, but ${kept.length} were kept`);
@@ -221,7 +221,10 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
 
 /** Each organisation's trail tells once of the rotation, however often it was begun. */
 async function assertTold(database: Database, { failures }: Traffic): Promise<void> {
-  const told: { count: number }[] = await bound(() => database.forkAcross(), asOwner).execute(
+  const told: { count: number }[] = await lazyScopedEntityManager(
+    () => database.asSystem(),
+    ownerSession,
+  ).execute(
     `select count(e.seq)::int as count from organisation o
       left join audit_event e on e.org_id = o.id and e.action = 'ROTATE_KEYS' group by o.id`,
   );

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { App, Credentials, Diagnosis, Field, Method } from '../../src/apps/app.ts';
+import type { App, AuthMethod, Credentials, Field, VerificationResult } from '../../src/apps/app.ts';
 import { Secret } from '../../src/common/secret.ts';
 import type { Outbound } from '../../src/outbound/outbound.ts';
 import type { Behaviour } from './okta.ts';
@@ -32,7 +32,7 @@ const region: Field = {
   whereToFind: 'It is the first part of every shelf number.',
 };
 
-function signedRequests(origin: string): Method {
+function signedRequests(origin: string): AuthMethod {
   return {
     id: 'signed-requests',
     label: 'Signed requests',
@@ -58,7 +58,7 @@ function signedRequests(origin: string): Method {
   };
 }
 
-const apiToken: Method = {
+const apiToken: AuthMethod = {
   id: 'api-token',
   label: 'Depot token',
   description: 'A token for one depot.',
@@ -94,7 +94,7 @@ function secretField(label: string): Field {
 }
 
 /** Shows the depot everything there is: in `authorization` as JSON, so that the other side can say what came. */
-async function ask(url: URL, credentials: Credentials, outbound: Outbound): Promise<Diagnosis> {
+async function ask(url: URL, credentials: Credentials, outbound: Outbound): Promise<VerificationResult> {
   const secrets = Object.entries(credentials.secret).map(([name, secret]) => [name, secret.reveal()]);
   const authorization = JSON.stringify({ ...credentials.public, ...Object.fromEntries(secrets) });
   const { status, headers } = await outbound.get(url, { headers: { authorization } });

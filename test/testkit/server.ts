@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type ClientError, GraphQLClient } from 'graphql-request';
 import { addOrganisation } from '../../src/administration/organisations.ts';
-import { createServer, type Parts } from '../../src/app/server.ts';
+import { createServer, type ServerDeps } from '../../src/app/server.ts';
 import { addApiKey, generateApiKey, type NewApiKey } from '../../src/auth/api-keys.ts';
 import { entities } from '../../src/bootstrap/entities.ts';
 import { createLog } from '../../src/common/log.ts';
@@ -11,30 +11,30 @@ import { Secret } from '../../src/common/secret.ts';
 import type { Config } from '../../src/config/config.ts';
 import { readConfig } from '../../src/config/read-config.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
-import { asOwner, bound } from '../../src/database/driver/session.ts';
+import { lazyScopedEntityManager, ownerSession } from '../../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../../src/database/location.ts';
 import { parseKeyring } from '../../src/encryption/keyring.ts';
 import { Vault } from '../../src/encryption/vault.ts';
 import type { Scope } from '../../src/identity/caller.ts';
 import { Project } from '../../src/identity/organisation.entity.ts';
-import { openRowMacs } from '../../src/integrity/sign-rows.ts';
+import { prepareRowMacs } from '../../src/integrity/sign-rows.ts';
 import { freshDatabase } from './database.ts';
 import { rootKey as newRootKey } from './root-key.ts';
 
 /** How a server under test differs from a development server on a free port. */
 export interface TestServerOptions {
   config?: Partial<Config>;
-  outbound?: Parts['outbound'];
-  apps?: Parts['apps'];
-  rates?: Parts['rates'];
-  scheduler?: Parts['scheduler'];
+  outbound?: ServerDeps['outbound'];
+  apps?: ServerDeps['apps'];
+  rates?: ServerDeps['rates'];
+  scheduler?: ServerDeps['scheduler'];
   /** A server to share the database and the keys with. */
   beside?: TestServer;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
   /** What one-time codes are exchanged for. */
   signInKey?: Secret;
-  signInCodes?: Parts['signInCodes'];
+  signInCodes?: ServerDeps['signInCodes'];
   dashboardFolder?: string;
   /** What the server is given for its database. */
   wrap?: (database: Database) => Database;
@@ -97,12 +97,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const made = given ? undefined : await freshDatabase();
   const location = given ?? made?.location ?? { kind: 'embedded' };
   const database = await openDatabase(location, entities, log);
-  const owner = () => bound(() => database.forkAcross().fork(), asOwner);
+  const owner = () => lazyScopedEntityManager(() => database.asSystem().fork(), ownerSession);
   const rootKey = options.rootKeys ?? options.beside?.rootKey ?? newRootKey('test');
   const restartedVault = (...newKeys: string[]) =>
     new Vault(parseKeyring(new Secret([...newKeys, rootKey].join(','))), log);
   const vault = restartedVault();
-  await openRowMacs({ database, vault });
+  await prepareRowMacs({ database, vault });
   const config = {
     ...readConfig({ PORT: '0', OKTA_STAND_IN: 'on' }),
     auditCheckpointFile: undefined,

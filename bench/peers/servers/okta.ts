@@ -1,6 +1,6 @@
 /** The one Okta that all servers ask: the product's own stand-in, in a process of its own. */
-import { startOktaStandIn } from '../../../src/apps/okta/fake-okta.ts';
+import { startFakeOkta } from '../../../src/apps/okta/fake-okta.ts';
 import { announce } from './work/announce.ts';
 
-const { url } = await startOktaStandIn();
+const { url } = await startFakeOkta();
 announce(url);

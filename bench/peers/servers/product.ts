@@ -3,12 +3,12 @@
  * are usual would refuse the load after seconds.
  */
 
-import { makeOrganisation } from '../../../src/administration/organisations.ts';
+import { createOrganisation } from '../../../src/administration/organisations.ts';
 import { createServer } from '../../../src/app/server.ts';
 import { openStores } from '../../../src/bootstrap/stores.ts';
 import { createLog } from '../../../src/common/log.ts';
 import { readConfig } from '../../../src/config/read-config.ts';
-import { atStart } from '../../../src/database/database.ts';
+import { withStartupLock } from '../../../src/database/database.ts';
 import { firstOrganisation, hasOrganisation } from '../../../src/identity/organisations.ts';
 import { type Rate, rates } from '../../../src/rate-limits/defaults.ts';
 import { announce } from './work/announce.ts';
@@ -17,9 +17,9 @@ const config = readConfig();
 const log = createLog(config.logLevel);
 const { database, vault, unlock, close } = await openStores(config, log);
 await unlock();
-await atStart(database.forkAcross(), async (em) => {
+await withStartupLock(database.asSystem(), async (em) => {
   if (!config.bootstrapApiKey || (await hasOrganisation(em))) return;
-  await makeOrganisation(em, { database, vault }, firstOrganisation(config.bootstrapApiKey));
+  await createOrganisation(em, { database, vault }, firstOrganisation(config.bootstrapApiKey));
 });
 const endless = ({ block }: Rate): Rate => ({ points: 1_000_000_000, block });
 const server = await createServer(config, {

@@ -1,9 +1,9 @@
 import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import type { ApiKey } from '../../identity/api-key.entity.ts';
 import { apiKeyCursor, createApiKey, listApiKeys } from '../api-keys.ts';
-import { createApiKeyRule } from '../input-schemas.ts';
+import { createApiKeySchema } from '../input-schemas.ts';
 import { type RevokedApiKeys, revokeApiKey } from '../revoke-api-keys.ts';
 import type { AdministrationTypes } from './types.ts';
 
@@ -25,7 +25,7 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
         description: 'The time at which it expires. Absent: never.',
       }),
     }),
-    validate: { schema: createApiKeyRule },
+    validate: { schema: createApiKeySchema },
   });
   const Created = builder
     .objectRef<Awaited<ReturnType<typeof createApiKey>>>('CreateApiKeyPayload')
@@ -58,7 +58,7 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
       nullable: true,
       description: 'Creates an API key. Only this response contains the key. Scope: access:admin.',
       args: { input: t.arg({ type: Input, required: true, description: 'The key to create.' }) },
-      resolve: (_, { input }, context) => createApiKey(context.administration, callerOf(context), input),
+      resolve: (_, { input }, context) => createApiKey(context.administration, requireCaller(context), input),
     }),
     revokeApiKey: t.field({
       type: Revoked,
@@ -77,7 +77,7 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
         }),
       },
       resolve: (_, { id, andWhatItMade }, context) =>
-        revokeApiKey(context.administration, callerOf(context), id, andWhatItMade),
+        revokeApiKey(context.administration, requireCaller(context), id, andWhatItMade),
     }),
   }));
   builder.queryField('apiKeys', (t) =>
@@ -101,7 +101,7 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
           description: 'Whether to include revoked keys.',
         }),
       },
-      resolve: (_, args, context) => listApiKeys(context.administration, callerOf(context), args),
+      resolve: (_, args, context) => listApiKeys(context.administration, requireCaller(context), args),
     }),
   );
 }

@@ -1,8 +1,8 @@
 import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import type { Project } from '../../identity/organisation.entity.ts';
-import { createProjectRule, givenName } from '../input-schemas.ts';
+import { createProjectSchema, displayName } from '../input-schemas.ts';
 import { createProject, listProjects, projectCursor, renameProject } from '../projects.ts';
 import type { AdministrationTypes } from './types.ts';
 
@@ -14,7 +14,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
   const Input = builder.inputType('CreateProjectInput', {
     description: 'The project to create.',
     fields: (t) => ({ name: t.string({ required: true, description: `The name: ${aboutNames}` }) }),
-    validate: { schema: createProjectRule },
+    validate: { schema: createProjectSchema },
   });
   const definePayload = (name: string, description: string) =>
     builder.objectRef<{ project: Project }>(name).implement({
@@ -34,7 +34,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
       description: 'Creates a project. Scope: access:admin, not limited to projects.',
       args: { input: t.arg({ type: Input, required: true, description: 'The project to create.' }) },
       resolve: async (_, { input }, context) => ({
-        project: await createProject(context.administration, callerOf(context), input),
+        project: await createProject(context.administration, requireCaller(context), input),
       }),
     }),
     renameProject: t.field({
@@ -47,11 +47,11 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
         name: t.arg.string({
           required: true,
           description: `The new name: ${aboutNames}`,
-          validate: { schema: givenName },
+          validate: { schema: displayName },
         }),
       },
       resolve: async (_, target, context) => ({
-        project: await renameProject(context.administration, callerOf(context), target),
+        project: await renameProject(context.administration, requireCaller(context), target),
       }),
     }),
   }));
@@ -71,7 +71,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
           validate: { schema: projectCursor },
         }),
       },
-      resolve: (_, args, context) => listProjects(context.administration, callerOf(context), args),
+      resolve: (_, args, context) => listProjects(context.administration, requireCaller(context), args),
     }),
   );
 }

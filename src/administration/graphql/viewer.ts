@@ -1,5 +1,5 @@
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import { getViewer, type Viewer } from '../viewer.ts';
 import type { AdministrationTypes } from './types.ts';
 
@@ -45,7 +45,7 @@ export function defineViewer(builder: Builder, types: AdministrationTypes): void
     t.field({
       type: ViewerType,
       description: 'The caller and its permissions. Needs no scope.',
-      resolve: (_, __, context) => getViewer(context.administration, callerOf(context)),
+      resolve: (_, __, context) => getViewer(context.administration, requireCaller(context)),
     }),
   );
 }

@@ -9,12 +9,12 @@ const where = 'Okta shows it once, when you create it under Security > API > Tok
 const maxGivenLength = 1_024;
 
 /** The rule for an API token: white space around it goes, and what is left can be sent in a header. */
-export const apiTokenRule = z
+export const apiTokenSchema = z
   .instanceof(Secret, { error: `Give the API token. ${where}` })
   .transform((secret, context) => {
     const given = secret.reveal();
     const token = given.length > maxGivenLength ? given : given.trim();
-    const problem = problemOf(token);
+    const problem = findTokenIssue(token);
     if (problem === undefined) return new Secret(token);
     context.addIssue({ code: 'custom', message: problem });
     return z.NEVER;
@@ -84,7 +84,7 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** What is wrong with a token, in words that do not repeat any of it. */
-function problemOf(token: string): string | undefined {
+function findTokenIssue(token: string): string | undefined {
   if (token.length > 256) return tooLong;
   return mistakes.find(([mistake]) => mistake.test(token))?.[1];
 }

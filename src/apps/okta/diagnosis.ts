@@ -1,9 +1,9 @@
-import type { Diagnosis } from '../app.ts';
+import type { VerificationResult } from '../app.ts';
 
-type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 /** A diagnosis, before it is known under which id Okta knows the request. */
-export type Finding = Without<Diagnosis, 'upstreamRequestId'>;
+export type Finding = DistributiveOmit<VerificationResult, 'upstreamRequestId'>;
 
 /** Okta refused the token itself. */
 const tokenRejected = {
@@ -59,7 +59,7 @@ export function rateLimited(retryAt: Date | undefined): Finding {
 }
 
 /** Okta, or something before it, is out of order, until `retryAt` if it says so. `status` is 500 or more. */
-export function failing(status: number, retryAt: Date | undefined): Finding {
+export function serverError(status: number, retryAt: Date | undefined): Finding {
   const when = retryAt ? `after ${retryAt.toISOString()}` : 'in a few minutes';
   return {
     status: 'UNREACHABLE',

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
 /** What Okta would answer; `body` is to be sent as JSON. */
-export interface StandInAnswer {
+export interface FakeOktaResponse {
   status: number;
   /** Names in lower case. */
   headers: Record<string, string>;
@@ -9,7 +9,7 @@ export interface StandInAnswer {
 }
 
 /** The part of a request that decides about the answer. */
-export interface StandInRequest {
+export interface FakeOktaRequest {
   method: string;
   /** Path and query, as it stands in the request line. */
   path: string;
@@ -33,7 +33,7 @@ const errors = {
 export type OktaErrorCode = keyof typeof errors;
 
 /** An answer in which Okta refuses, with the headers and the body that Okta's API description has. */
-export function oktaError(code: OktaErrorCode, resetAt?: Date): StandInAnswer {
+export function oktaError(code: OktaErrorCode, resetAt?: Date): FakeOktaResponse {
   const { status, summary } = errors[code];
   return {
     status,
@@ -57,7 +57,7 @@ const demonstrations: readonly (readonly [string, OktaErrorCode])[] = [
 ];
 
 /** Answers a request as the Okta organisation `https://example.okta.com` would. */
-export function answerAsOkta({ method, path, authorization }: StandInRequest): StandInAnswer {
+export function respondAsOkta({ method, path, authorization }: FakeOktaRequest): FakeOktaResponse {
   const [pathname] = path.split('?', 1);
   if (pathname === '/.well-known/okta-organization') {
     return method === 'GET' ? ok(organisation) : oktaError('E0000022');
@@ -70,7 +70,7 @@ export function answerAsOkta({ method, path, authorization }: StandInRequest): S
   return refusal ? oktaError(refusal[1]) : ok(administrator);
 }
 
-function ok(body: object): StandInAnswer {
+function ok(body: object): FakeOktaResponse {
   return { status: 200, headers: { ...commonHeaders(perMinute - 1), etag: 'W/"1234567890abcdef"' }, body };
 }
 

@@ -1,24 +1,24 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { answerAsOkta, type StandInAnswer } from './fake-okta-responses.ts';
+import { type FakeOktaResponse, respondAsOkta } from './fake-okta-responses.ts';
 
 /** Writes an answer to the wire. */
-export function send(response: ServerResponse, { status, headers, body }: StandInAnswer): void {
+export function send(response: ServerResponse, { status, headers, body }: FakeOktaResponse): void {
   response.writeHead(status, headers).end(JSON.stringify(body));
 }
 
 /** Answers one request as Okta would. */
-export function handleAsOkta(request: IncomingMessage, response: ServerResponse): void {
+export function handleFakeOkta(request: IncomingMessage, response: ServerResponse): void {
   const { method = 'GET', url: path = '/', headers } = request;
-  send(response, answerAsOkta({ method, path, authorization: headers.authorization }));
+  send(response, respondAsOkta({ method, path, authorization: headers.authorization }));
 }
 
 /**
  * Starts the Okta organisation that answers for `https://example.okta.com` in development: plain HTTP on a free
  * port of this machine. `url` is its origin; `close` also ends connections that are being kept alive.
  */
-export async function startOktaStandIn(): Promise<{ url: string; close(): Promise<void> }> {
-  const server = createServer(handleAsOkta).listen(0, '127.0.0.1');
+export async function startFakeOkta(): Promise<{ url: string; close(): Promise<void> }> {
+  const server = createServer(handleFakeOkta).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the stand-in has no port');

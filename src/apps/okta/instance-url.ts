@@ -16,7 +16,7 @@ const oktaDomain =
  * Messages repeat no more of the input than a host name under one of Okta's own domains: people paste tokens into
  * the wrong field.
  */
-export function instanceUrlRule(trustedHosts: AppSettings['trustedHosts']) {
+export function instanceUrlSchema(trustedHosts: AppSettings['trustedHosts']) {
   return z
     .string({ error: `Give the address of your Okta organisation, such as ${example}.` })
     .transform((input, context) => {
@@ -27,9 +27,9 @@ export function instanceUrlRule(trustedHosts: AppSettings['trustedHosts']) {
     });
 }
 
-type Outcome = { origin: string } | { messages: readonly string[] };
+type UrlParseResult = { origin: string } | { messages: readonly string[] };
 
-function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts']): Outcome {
+function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts']): UrlParseResult {
   const tooLong = `The instance URL is too long. It is only the address of your Okta organisation, such as ${example}.`;
   // Twice what is allowed leaves room for white space; of what is longer, nothing else is looked at.
   if (input.length > 2 * maxLength) return refuse(tooLong);
@@ -44,7 +44,7 @@ function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts
   }
   // `URL` would read `acme.okta.com:443` as the scheme `acme.okta.com`, and `https:acme` as `https://acme`.
   const [, scheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/i.exec(text) ?? [];
-  if (scheme === undefined) return refuse(`The instance URL has to start with https://. ${suggestion(rest)}`);
+  if (scheme === undefined) return refuse(`The instance URL has to start with https://. ${suggestUrl(rest)}`);
   if (!/^https?$/i.test(scheme))
     return refuse(`The instance URL has to start with https://, such as ${example}.`);
   const url = URL.parse(text);
@@ -52,7 +52,7 @@ function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts
 
   const hostname = url.hostname.replace(/\.$/, '');
   const origin = `${url.protocol}//${hostname}${url.port && `:${url.port}`}`;
-  const messages = [...extras(url, rest), ...hostProblems(hostname)];
+  const messages = [...findExtraParts(url, rest), ...findHostIssues(hostname)];
   if (
     url.protocol === 'http:' &&
     !trustedHosts.has(hostPort({ protocol: url.protocol, hostname, port: url.port }))
@@ -63,7 +63,7 @@ function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts
 }
 
 /** What a URL may have and an instance URL may not. `rest` still has the empty parts that `URL` forgets. */
-function extras(url: URL, rest: string): string[] {
+function findExtraParts(url: URL, rest: string): string[] {
   const messages: string[] = [];
   if (/^[^/?#]*@/.test(rest)) {
     messages.push('Remove the user name and password before the @. The API token goes into its own field.');
@@ -74,7 +74,7 @@ function extras(url: URL, rest: string): string[] {
   return messages;
 }
 
-function hostProblems(hostname: string): string[] {
+function findHostIssues(hostname: string): string[] {
   const isAddress = hostname.startsWith('[');
   if (!isAddress && !isHostName(hostname)) {
     return [`The host of the instance URL is not a valid host name. Write it like ${example}.`];
@@ -92,12 +92,12 @@ function isHostName(hostname: string): boolean {
   return hostname.length <= 253 && hostname.split('.').every((label) => /^[a-z0-9_-]{1,63}$/.test(label));
 }
 
-function suggestion(rest: string): string {
+function suggestUrl(rest: string): string {
   const host = /^[a-z0-9.-]+(?=$|[/?#:])/i.exec(rest)?.[0].toLowerCase() ?? '';
   if (!isHostName(host) || !oktaDomain.test(host)) return `Write it like ${example}.`;
-  return hostProblems(host)[0] ?? `Write https://${host}.`;
+  return findHostIssues(host)[0] ?? `Write https://${host}.`;
 }
 
-function refuse(message: string): Outcome {
+function refuse(message: string): UrlParseResult {
   return { messages: [message] };
 }

@@ -1,6 +1,6 @@
 import type { App, AppSettings } from '../app.ts';
-import { apiTokenRule } from './api-token.ts';
-import { instanceUrlRule } from './instance-url.ts';
+import { apiTokenSchema } from './api-token.ts';
+import { instanceUrlSchema } from './instance-url.ts';
 import { isSameOktaOrganisation } from './same-org.ts';
 import { verifyApiToken } from './verify.ts';
 
@@ -28,7 +28,7 @@ export function okta(settings: AppSettings): App {
           instanceUrl: {
             label: 'Instance URL',
             kind: 'URL',
-            rule: instanceUrlRule(settings.trustedHosts),
+            rule: instanceUrlSchema(settings.trustedHosts),
             required: true,
             placeholder: 'https://example.okta.com',
             help: 'The address of your Okta organisation. A custom domain works too.',
@@ -38,7 +38,7 @@ export function okta(settings: AppSettings): App {
           apiToken: {
             label: 'API token',
             kind: 'SECRET',
-            rule: apiTokenRule,
+            rule: apiTokenSchema,
             required: true,
             placeholder: 'The token that Okta shows once',
             help: 'The token as Okta showed it, without “SSWS”.',

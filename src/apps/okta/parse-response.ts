@@ -52,9 +52,9 @@ export function readTokenOwner(body: string, token: Secret): TokenOwner | { prob
   const json = parseJson(body);
   if (json === undefined) return { problem: 'the answer is not JSON' };
   const { data } = user.safeParse(json);
-  if (!data || token.isIn(data.id)) return { problem: 'the answer does not describe an Okta user' };
+  if (!data || token.appearsIn(data.id)) return { problem: 'the answer does not describe an Okta user' };
   const { id, status = null, profile } = data;
-  return { id, login: unlessHolding(token, profile?.login), status };
+  return { id, login: withoutToken(token, profile?.login), status };
 }
 
 /**
@@ -64,10 +64,10 @@ export function readTokenOwner(body: string, token: Secret): TokenOwner | { prob
  */
 export function readRequestId(headers: Readonly<Record<string, string>>, token: Secret): string | null {
   const id = headers['x-okta-request-id'] ?? '';
-  return /^[A-Za-z0-9_@-]{16,36}$/.test(id) ? unlessHolding(token, id) : null;
+  return /^[A-Za-z0-9_@-]{16,36}$/.test(id) ? withoutToken(token, id) : null;
 }
 
 /** A token that is shorter than Okta's would fit into these shapes. */
-function unlessHolding(token: Secret, text: string | null | undefined): string | null {
-  return text == null || token.isIn(text) ? null : text;
+function withoutToken(token: Secret, text: string | null | undefined): string | null {
+  return text == null || token.appearsIn(text) ? null : text;
 }

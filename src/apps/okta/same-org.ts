@@ -3,7 +3,7 @@ import { parseJson } from '../../outbound/json.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Credentials } from '../app.ts';
-import { ownFailure } from '../map-outbound-error.ts';
+import { ownOutboundError } from '../map-outbound-error.ts';
 
 /** The part of the organisation's metadata that tells one from another. */
 const metadata = z.object({ id: z.string().min(1) });
@@ -19,11 +19,11 @@ export async function isSameOktaOrganisation(
   to: Credentials['public'],
   outbound: Outbound,
 ): Promise<boolean> {
-  const [one, other] = await Promise.all([from, to].map((shown) => organisationId(shown, outbound)));
+  const [one, other] = await Promise.all([from, to].map((shown) => fetchOrganisationId(shown, outbound)));
   return one !== undefined && one === other;
 }
 
-async function organisationId(
+async function fetchOrganisationId(
   { instanceUrl }: Credentials['public'],
   outbound: Outbound,
 ): Promise<string | undefined> {
@@ -35,7 +35,7 @@ async function organisationId(
     });
     return metadata.parse(parseJson(body)).id;
   } catch (error) {
-    const own = error instanceof OutboundError && ownFailure(error, 'Okta');
+    const own = error instanceof OutboundError && ownOutboundError(error, 'Okta');
     if (own) throw own;
     return undefined;
   }

@@ -1,9 +1,9 @@
 import type { Secret } from '../../common/secret.ts';
-import type { Answer } from '../../outbound/buffered-response.ts';
+import type { OutboundResponse } from '../../outbound/buffered-response.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
-import type { Credentials, Diagnosis } from '../app.ts';
-import { hostRefusal, ownFailure } from '../map-outbound-error.ts';
+import type { Credentials, VerificationResult } from '../app.ts';
+import { hostNotAllowedError, ownOutboundError } from '../map-outbound-error.ts';
 import * as diagnosis from './diagnosis.ts';
 import { readErrorCode, readRequestId, readTokenOwner } from './parse-response.ts';
 import { readRateLimitReset, readRetryAfter } from './parse-retry-after.ts';
@@ -25,7 +25,7 @@ export async function verifyApiToken(
   credentials: Credentials,
   outbound: Outbound,
   signal?: AbortSignal,
-): Promise<Diagnosis> {
+): Promise<VerificationResult> {
   const { instanceUrl } = credentials.public;
   const { apiToken } = credentials.secret;
   if (instanceUrl === undefined || apiToken === undefined)
@@ -38,15 +38,15 @@ export async function verifyApiToken(
     return { ...diagnose(answer, apiToken), upstreamRequestId: readRequestId(answer.headers, apiToken) };
   } catch (error) {
     if (!(error instanceof OutboundError) || signal?.aborted) throw error;
-    const own = ownFailure(error, 'Okta');
+    const own = ownOutboundError(error, 'Okta');
     if (own) throw own;
     return { ...diagnoseFailure(error), upstreamRequestId: null };
   }
 }
 
-function diagnose({ status, headers, body }: Answer, token: Secret): diagnosis.Finding {
+function diagnose({ status, headers, body }: OutboundResponse, token: Secret): diagnosis.Finding {
   if (status === 429) return diagnosis.rateLimited(readRateLimitReset(headers, new Date()));
-  if (status >= 500) return diagnosis.failing(status, readRetryAfter(headers, new Date()));
+  if (status >= 500) return diagnosis.serverError(status, readRetryAfter(headers, new Date()));
   if (status >= 300 && status < 400) {
     return diagnosis.notOkta(`it sends us elsewhere (status ${status}), and the token is not sent along`);
   }
@@ -58,7 +58,7 @@ function diagnose({ status, headers, body }: Answer, token: Secret): diagnosis.F
 }
 
 function diagnoseFailure(error: OutboundError): diagnosis.Finding {
-  const refusal = hostRefusal(error);
+  const refusal = hostNotAllowedError(error);
   if (refusal) return { status: 'REJECTED', ...refusal };
   switch (error.reason) {
     case 'TOO_LARGE':

@@ -1,6 +1,6 @@
 import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import { type AuditAction, type AuditEvent, auditActions } from '../audit-event.entity.ts';
 import type { EventFilter } from '../input.ts';
 import { outcomeFilter, subjectFilter } from '../input.ts';
@@ -141,7 +141,7 @@ export function defineAudit(builder: Builder): void {
           validate: { schema: eventCursor },
         }),
       },
-      resolve: (_, args, context) => listEvents(context.connections, callerOf(context), args),
+      resolve: (_, args, context) => listEvents(context.connections, requireCaller(context), args),
     }),
   );
 }

@@ -1,6 +1,6 @@
-import type { AdministrationParts } from '../../administration/deps.ts';
+import type { AdministrationDeps } from '../../administration/deps.ts';
 import { createApps } from '../../apps/index.ts';
-import type { ConnectionParts } from '../../connections/deps.ts';
+import type { ConnectionDeps } from '../../connections/deps.ts';
 import { createRestApi } from '../../rest/routes.ts';
 import { describe, describeType, type JsonSchema, properties, schemaName } from './json-schema.ts';
 import { generatedNotice, page, table } from './markdown.ts';
@@ -58,7 +58,7 @@ export function restReference(): string {
 /** Routes are only described here and never called, so they need no services. */
 function openApiDocument(): Document {
   const apps = createApps({ trustedHosts: new Set() });
-  const { document } = createRestApi({ apps } as unknown as ConnectionParts, {} as AdministrationParts, '');
+  const { document } = createRestApi({ apps } as unknown as ConnectionDeps, {} as AdministrationDeps, '');
   return JSON.parse(JSON.stringify(document));
 }
 

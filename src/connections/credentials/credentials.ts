@@ -1,17 +1,20 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { App, Credentials, Diagnosis, FieldValue, Method } from '../../apps/app.ts';
-import { hostRefusal, ownFailure } from '../../apps/map-outbound-error.ts';
-import { type ErrorCode, Problem } from '../../common/errors.ts';
+import type { App, AuthMethod, Credentials, FieldValue, VerificationResult } from '../../apps/app.ts';
+import { hostNotAllowedError, ownOutboundError } from '../../apps/map-outbound-error.ts';
+import { AppError, type ErrorCode } from '../../common/errors.ts';
 import { Secret } from '../../common/secret.ts';
 import type { SqlStatement } from '../../database/database.ts';
-import type { SealBinding } from '../../encryption/vault.ts';
+import type { EncryptionContext } from '../../encryption/vault.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { appAndMethodOf, type ConnectionParts } from '../deps.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 
 /** Parts credentials into what may be shown and what may not. */
-export function part(method: Method, given: Readonly<Record<string, FieldValue>>): Credentials {
+export function splitCredentials(
+  method: AuthMethod,
+  given: Readonly<Record<string, FieldValue>>,
+): Credentials {
   const shown: Record<string, string> = {};
   const secret: Record<string, Secret> = {};
   for (const name of Object.keys(method.fields)) {
@@ -23,13 +26,13 @@ export function part(method: Method, given: Readonly<Record<string, FieldValue>>
 }
 
 /** The name of the field that says where the app is, if the method has one. */
-function urlFieldOf({ fields }: Method): string | undefined {
+function findUrlField({ fields }: AuthMethod): string | undefined {
   return Object.keys(fields).find((name) => fields[name]?.kind === 'URL');
 }
 
 /** The host that the credentials are for: that of the method's URL field, or empty. */
-export function hostOf(method: Method, shown: Credentials['public']): string {
-  const url = shown[urlFieldOf(method) ?? ''];
+export function getHost(method: AuthMethod, shown: Credentials['public']): string {
+  const url = shown[findUrlField(method) ?? ''];
   return url ? new URL(url).host : '';
 }
 
@@ -39,32 +42,35 @@ export function hostOf(method: Method, shown: Credentials['public']): string {
  * @param path of the credentials in the input
  * @throws Problem `HOST_NOT_ALLOWED`, or `UPSTREAM_UNREACHABLE` when too many are waiting already
  */
-export function assertCanAsk(
+export function assertHostAllowed(
   outbound: Outbound,
-  { app, method }: { app: App; method: Method },
+  { app, method }: { app: App; method: AuthMethod },
   shown: Credentials['public'],
   path: readonly string[],
 ): void {
-  const url = shown[urlFieldOf(method) ?? ''];
+  const url = shown[findUrlField(method) ?? ''];
   if (!url) return;
   try {
     outbound.assertCanGet(new URL(url));
   } catch (error) {
     if (!(error instanceof OutboundError)) throw error;
-    const refusal = hostRefusal(error);
-    throw refusal ? problemOf(refusal, method, path) : (ownFailure(error, app.name) ?? error);
+    const refusal = hostNotAllowedError(error);
+    throw refusal ? verificationError(refusal, method, path) : (ownOutboundError(error, app.name) ?? error);
   }
 }
 
 /** The columns in which a connection keeps its credentials. */
-export async function sealedColumns(
-  { vault }: ConnectionParts,
+export async function sealCredentials(
+  { vault }: ConnectionDeps,
   em: EntityManager,
-  whose: { app: App; method: Method; orgId: string; connectionId: string },
+  whose: { app: App; method: AuthMethod; orgId: string; connectionId: string },
   credentials: Credentials,
 ) {
   const { app, method, orgId, connectionId: id } = whose;
-  const binding = bindingOf({ id, orgId, app: app.id, publicCredentials: credentials.public }, method);
+  const binding = encryptionContext(
+    { id, orgId, app: app.id, publicCredentials: credentials.public },
+    method,
+  );
   const sealed = await vault.seal(em, binding, credentials.secret);
   return {
     publicCredentials: credentials.public,
@@ -80,10 +86,10 @@ export async function sealedColumns(
 }
 
 /** What a transaction has stored, with the secrets that are sealed in it. */
-type Stored = readonly { connection: AppConnection; credentials: Credentials }[];
+type StoredCredentials = readonly { connection: AppConnection; credentials: Credentials }[];
 
 /** What finds those of the data keys under which something is stored that are retired. */
-export function retiredKeysOf({ vault }: ConnectionParts, stored: Stored): SqlStatement {
+export function findRetiredKeys({ vault }: ConnectionDeps, stored: StoredCredentials): SqlStatement {
   return vault.retiredAmong(stored.map(({ connection }) => connection.dataKeyId));
 }
 
@@ -94,20 +100,20 @@ export function retiredKeysOf({ vault }: ConnectionParts, stored: Stored): SqlSt
  *
  * @param found what `retiredKeysOf` has found by a later statement than the one that stored it, if it was run already
  */
-export async function sealUnderActiveKey(
-  parts: ConnectionParts,
+export async function resealIfKeyRetired(
+  parts: ConnectionDeps,
   em: EntityManager,
-  stored: Stored,
+  stored: StoredCredentials,
   found?: readonly object[],
 ): Promise<void> {
   for (let left = stored, rows = found; left.length > 0; rows = undefined) {
-    const { sql, params } = retiredKeysOf(parts, left);
+    const { sql, params } = findRetiredKeys(parts, left);
     rows ??= await em.execute<object[]>(sql, [...params]);
     const retired = new Set((rows as { id: string }[]).map(({ id }) => id));
     left = left.filter(({ connection }) => retired.has(connection.dataKeyId));
     for (const { connection, credentials } of left) {
       parts.vault.forgetSealKey(connection.orgId);
-      const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
+      const binding = encryptionContext(connection, resolveAppAndMethod(parts, connection).method);
       const { text, dataKeyId } = await parts.vault.seal(em, binding, credentials.secret);
       const sealed = { sealedCredentials: text, dataKeyId };
       const macs = await parts.vault.rowMacs(em);
@@ -125,17 +131,17 @@ export async function sealUnderActiveKey(
  * @throws SealBroken when they do not open
  */
 export async function openCredentials(
-  parts: Pick<ConnectionParts, 'apps' | 'database' | 'vault'>,
+  parts: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>,
   em: EntityManager,
   connection: AppConnection,
 ): Promise<Credentials> {
   const macs = await parts.vault.rowMacs(em);
   macs.verify(em, AppConnection, connection);
   const { id, orgId, credentialsHash, publicCredentials, sealedCredentials, dataKeyId } = connection;
-  const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
+  const binding = encryptionContext(connection, resolveAppAndMethod(parts, connection).method);
   const readAgain = async () => {
     // An EntityManager gives back the object that it has read before.
-    const fresh = parts.database.fork(orgId);
+    const fresh = parts.database.forOrganisation(orgId);
     const populate = ['sealedCredentials', 'mac'] as const;
     const now = await fresh.findOne(AppConnection, { id, orgId, credentialsHash }, { populate });
     if (!now) return undefined;
@@ -148,17 +154,17 @@ export async function openCredentials(
 }
 
 /** Where the credentials of a connection belong. */
-export function bindingOf(
+export function encryptionContext(
   connection: Pick<AppConnection, 'id' | 'orgId' | 'app' | 'publicCredentials'>,
-  method: Method,
-): SealBinding {
+  method: AuthMethod,
+): EncryptionContext {
   const { id: connectionId, orgId, app, publicCredentials } = connection;
-  return { orgId, connectionId, app, method: method.id, host: hostOf(method, publicCredentials) };
+  return { orgId, connectionId, app, method: method.id, host: getHost(method, publicCredentials) };
 }
 
 /** What a connection keeps of a diagnosis; `before` is what it kept until then of the same credentials. */
-export function outcomeColumns(
-  diagnosis: Diagnosis,
+export function verificationColumns(
+  diagnosis: VerificationResult,
   checkedAt: Date,
   before?: Pick<AppConnection, 'lastVerifiedAt' | 'failingSince' | 'account'>,
 ) {
@@ -183,21 +189,21 @@ export function outcomeColumns(
  * @param signal aborts when the caller hangs up, who is not to find something changed that they gave up
  * @throws Problem `UPSTREAM_UNREACHABLE` when it has; only the audit trail hears of it
  */
-export async function judge(
+export async function verifyWithApp(
   outbound: Outbound,
-  { app, method }: { app: App; method: Method },
+  { app, method }: { app: App; method: AuthMethod },
   credentials: Credentials,
   signal: AbortSignal | undefined,
-): Promise<Diagnosis> {
+): Promise<VerificationResult> {
   const diagnosis = await method.verify(credentials, outbound, signal).catch((error: unknown) => {
-    throw signal?.aborted ? givenUp(app) : error;
+    throw signal?.aborted ? clientDisconnectedError(app) : error;
   });
-  if (signal?.aborted) throw givenUp(app);
+  if (signal?.aborted) throw clientDisconnectedError(app);
   return diagnosis;
 }
 
-function givenUp({ name }: App): Problem {
-  return new Problem('UPSTREAM_UNREACHABLE', `The request was given up before ${name} had answered.`, {
+function clientDisconnectedError({ name }: App): AppError {
+  return new AppError('UPSTREAM_UNREACHABLE', `The request was given up before ${name} had answered.`, {
     remedy: 'Send it again; nothing was changed.',
   });
 }
@@ -206,18 +212,22 @@ function givenUp({ name }: App): Problem {
  * @param path of the credentials in the input
  * @throws Problem with what the app, or the lack of its answer, says about the credentials
  */
-export function assertVerified(diagnosis: Diagnosis, method: Method, path: readonly string[]): void {
-  if (diagnosis.status !== 'VERIFIED') throw problemOf(diagnosis, method, path);
+export function assertVerified(
+  diagnosis: VerificationResult,
+  method: AuthMethod,
+  path: readonly string[],
+): void {
+  if (diagnosis.status !== 'VERIFIED') throw verificationError(diagnosis, method, path);
 }
 
 /** A host that is not allowed is the fault of one field, which is named. */
-function problemOf(
+function verificationError(
   { code, message, remedy, retryAt }: { code: ErrorCode; message: string; remedy: string; retryAt?: Date },
-  method: Method,
+  method: AuthMethod,
   path: readonly string[],
-): Problem {
-  const field = code === 'HOST_NOT_ALLOWED' && urlFieldOf(method);
-  return new Problem(code, message, {
+): AppError {
+  const field = code === 'HOST_NOT_ALLOWED' && findUrlField(method);
+  return new AppError(code, message, {
     remedy,
     ...(field && { issues: [{ path: [...path, field], message }] }),
     ...(retryAt && { retryAt }),

@@ -1,8 +1,12 @@
-import { typeNameOf } from '../../apps/app.ts';
+import { appTypeName } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
-import { type CreateConnection, createConnectionRule, idempotencyKeyDescription } from '../input-schemas.ts';
+import {
+  type CreateConnection,
+  createConnectionSchema,
+  idempotencyKeyDescription,
+} from '../input-schemas.ts';
 import { createConnection } from '../operations/create.ts';
 import type { ConnectionTypes } from './types.ts';
 
@@ -24,9 +28,9 @@ export function defineCreateConnection(
 
   for (const { app, CredentialsInput } of ofApps) {
     const [onlyMethod, anotherMethod] = app.methods;
-    const Input = builder.inputRef<CreateConnection>(`Create${typeNameOf(app)}ConnectionInput`).implement({
+    const Input = builder.inputRef<CreateConnection>(`Create${appTypeName(app)}ConnectionInput`).implement({
       description: `The connection to ${app.name} to create.`,
-      validate: { schema: createConnectionRule(app) },
+      validate: { schema: createConnectionSchema(app) },
       fields: (t) => ({
         name: t.string({
           required: true,
@@ -60,14 +64,14 @@ export function defineCreateConnection(
       }),
     });
     const Payload = builder
-      .objectRef<{ appConnection: AppConnection }>(`Create${typeNameOf(app)}ConnectionPayload`)
+      .objectRef<{ appConnection: AppConnection }>(`Create${appTypeName(app)}ConnectionPayload`)
       .implement({
         description: 'The result of a creation.',
         fields: (t) => ({
           appConnection: t.expose('appConnection', { type: Connection, description: 'The new connection.' }),
         }),
       });
-    builder.mutationField(`create${typeNameOf(app)}Connection`, (t) =>
+    builder.mutationField(`create${appTypeName(app)}Connection`, (t) =>
       t.field({
         type: Payload,
         nullable: true,
@@ -77,7 +81,7 @@ export function defineCreateConnection(
           const { connections, request } = context;
           const appConnection = await createConnection(
             connections,
-            callerOf(context),
+            requireCaller(context),
             app.id,
             input,
             request.signal,

@@ -1,5 +1,5 @@
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import { connectionName } from '../input-schemas.ts';
 import { getConnection, getConnectionByName } from '../operations/read.ts';
 import type { ConnectionTypes } from './types.ts';
@@ -12,7 +12,7 @@ export function defineConnectionQueries(builder: Builder, { Connection }: Connec
       nullable: true,
       description: 'A connection by its id, or the error `NOT_FOUND`.',
       args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
-      resolve: (_, { id }, context) => getConnection(context.connections, callerOf(context), id),
+      resolve: (_, { id }, context) => getConnection(context.connections, requireCaller(context), id),
     }),
     appConnectionByName: t.field({
       type: Connection,
@@ -30,7 +30,7 @@ export function defineConnectionQueries(builder: Builder, { Connection }: Connec
         }),
       },
       resolve: (_, { name, projectId }, context) =>
-        getConnectionByName(context.connections, callerOf(context), name, projectId ?? null),
+        getConnectionByName(context.connections, requireCaller(context), name, projectId ?? null),
     }),
   }));
 }

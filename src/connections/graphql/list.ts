@@ -1,9 +1,9 @@
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
-import { asksForAny } from '../../graphql/selects-any.ts';
+import { requireCaller } from '../../graphql/context.ts';
+import { selectsAny } from '../../graphql/selects-any.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionOrder } from '../cursor.ts';
-import { type ConnectionFilter, listRule } from '../list-input.ts';
+import { type ConnectionFilter, listConnectionsSchema } from '../list-input.ts';
 import { type ConnectionPage, listConnections } from '../operations/read.ts';
 import type { ConnectionTypes } from './types.ts';
 
@@ -46,10 +46,10 @@ export function defineConnectionFinding(builder: Builder, types: ConnectionTypes
           description: '`startCursor` of the following page, to read backward, with the same `orderBy`.',
         }),
       },
-      validate: { schema: listRule },
+      validate: { schema: listConnectionsSchema },
       resolve: (_, args, context, info) =>
-        listConnections(context.connections, callerOf(context), args, {
-          isBrief: !asksForAny(info, detailFields),
+        listConnections(context.connections, requireCaller(context), args, {
+          isBrief: !selectsAny(info, detailFields),
         }),
     }),
   );

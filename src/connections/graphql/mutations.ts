@@ -1,6 +1,6 @@
-import { type App, typeNameOf } from '../../apps/app.ts';
+import { type App, appTypeName } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import { selectedPaths } from '../../graphql/selection.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import {
@@ -8,12 +8,16 @@ import {
   idempotencyKey,
   idempotencyKeyDescription,
   type UpdateConnection,
-  updateConnectionRule,
+  updateConnectionSchema,
 } from '../input-schemas.ts';
-import { type Deleted, deleteConnection, restoreConnection } from '../operations/delete-and-restore.ts';
+import {
+  type DeletedConnection,
+  deleteConnection,
+  restoreConnection,
+} from '../operations/delete-and-restore.ts';
 import { updateConnection } from '../operations/update.ts';
 import { verifyConnection } from '../operations/verify.ts';
-import { type ConnectionTypes, fieldsOf } from './types.ts';
+import { appTypeFields, type ConnectionTypes } from './types.ts';
 
 /** Changing connections: `update…Connection` for every app, and verifying, deleting and restoring for all. */
 export function defineConnectionChanges(
@@ -34,7 +38,7 @@ export function defineConnectionChanges(
     'RestoreAppConnectionPayload',
     'The result of restoring. Without `connections:read`: `id`, `version` and a new name.',
   );
-  const Removed = builder.objectRef<Deleted>('DeleteAppConnectionPayload').implement({
+  const Removed = builder.objectRef<DeletedConnection>('DeleteAppConnectionPayload').implement({
     description: 'The result of a deletion.',
     fields: (t) => ({
       id: t.expose('id', { type: 'UUID', description: 'The id of the connection.' }),
@@ -57,7 +61,7 @@ export function defineConnectionChanges(
       resolve: async (_, { id }, context, info) => ({
         appConnection: await verifyConnection(
           context.connections,
-          callerOf(context),
+          requireCaller(context),
           { id },
           selectedPaths(info, 'appConnection'),
         ),
@@ -85,7 +89,7 @@ export function defineConnectionChanges(
           validate: { schema: idempotencyKey },
         }),
       },
-      resolve: (_, target, context) => deleteConnection(context.connections, callerOf(context), target),
+      resolve: (_, target, context) => deleteConnection(context.connections, requireCaller(context), target),
     }),
     restoreAppConnection: t.field({
       type: Restored,
@@ -101,7 +105,7 @@ export function defineConnectionChanges(
       resolve: async (_, { id, name }, context, info) => ({
         appConnection: await restoreConnection(
           context.connections,
-          callerOf(context),
+          requireCaller(context),
           { id },
           name,
           selectedPaths(info, 'appConnection'),
@@ -126,12 +130,12 @@ function definePayload(builder: Builder, { Connection }: ConnectionTypes, name: 
 
 function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void {
   const { name, moving } = app;
-  const typeName = typeNameOf(app);
+  const typeName = appTypeName(app);
   const CredentialsInput = builder.inputType(`Update${typeName}CredentialsInput`, {
     description: `The changes of the credentials for ${name}. Absent fields stay as they are.`,
     fields: (t) =>
       Object.fromEntries(
-        fieldsOf(app).map(({ name, kind, help, whereToFind }) => [
+        appTypeFields(app).map(({ name, kind, help, whereToFind }) => [
           name,
           t.field({ type: kind === 'SECRET' ? 'Secret' : 'String', description: `${help} ${whereToFind}` }),
         ]),
@@ -139,7 +143,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
   });
   const Input = builder.inputRef<UpdateConnection>(`Update${typeName}ConnectionInput`).implement({
     description: `The changes of a connection to ${name}. Absent fields stay as they are; null clears a field.`,
-    validate: { schema: updateConnectionRule(app) },
+    validate: { schema: updateConnectionSchema(app) },
     fields: (t) => ({
       version: t.int({
         description:
@@ -174,7 +178,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
         const { connections, request } = context;
         const appConnection = await updateConnection(
           connections,
-          callerOf(context),
+          requireCaller(context),
           app.id,
           id,
           input,

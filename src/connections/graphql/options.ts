@@ -1,6 +1,6 @@
-import type { App, Field, Method } from '../../apps/app.ts';
+import type { App, AuthMethod, Field } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import type { ConnectionTypes } from './types.ts';
 
 /** `appConnectionOptions`: all that a client needs to draw a form for an app that it has never heard of. */
@@ -31,7 +31,7 @@ export function defineConnectionOptions(builder: Builder, types: ConnectionTypes
       type: [Option],
       description: 'The apps, with their methods and fields. Needs no scope.',
       resolve: (_, __, context) => {
-        callerOf(context);
+        requireCaller(context);
         return [...context.connections.apps];
       },
     }),
@@ -40,7 +40,7 @@ export function defineConnectionOptions(builder: Builder, types: ConnectionTypes
 
 function defineMethod(builder: Builder, { MethodEnum }: ConnectionTypes) {
   const CredentialsField = defineField(builder);
-  return builder.objectRef<Method>('AppConnectionMethodOption').implement({
+  return builder.objectRef<AuthMethod>('AppConnectionMethodOption').implement({
     description: 'A method of authentication to an app.',
     fields: (t) => ({
       method: t.field({ type: MethodEnum, description: 'The method.', resolve: ({ id }) => id }),

@@ -1,6 +1,6 @@
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
-import { type ConnectionChange, watchConnections } from '../operations/subscribe.ts';
+import { requireCaller } from '../../graphql/context.ts';
+import { type ConnectionChange, subscribeToConnections } from '../operations/subscribe.ts';
 import type { ConnectionTypes } from './types.ts';
 
 /** Hearing of changes as they happen. */
@@ -49,8 +49,8 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
         }),
       },
       subscribe: (_, args, context) => {
-        const { connections, assertSignedIn = async () => callerOf(context) } = context;
-        return watchConnections(connections, callerOf(context), { ...args, assertSignedIn });
+        const { connections, assertSignedIn = async () => requireCaller(context) } = context;
+        return subscribeToConnections(connections, requireCaller(context), { ...args, assertSignedIn });
       },
       resolve: (change) => change,
     }),

@@ -1,4 +1,4 @@
-import { type App, requestIdFieldOf, typeNameOf } from '../../apps/app.ts';
+import { type App, appTypeName, requestIdField } from '../../apps/app.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { defineVerification } from './verification-type.ts';
@@ -14,7 +14,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   });
   const MethodEnum = builder.enumType('AppConnectionMethod', {
     description: 'The methods of authentication to apps.',
-    values: enumValues(methodsOf(apps)),
+    values: enumValues(collectMethods(apps)),
   });
   const { Credentials, ofApps } = defineCredentials(builder, apps);
   const { Verification, Status, ErrorCodeEnum } = defineVerification(builder, apps);
@@ -73,20 +73,20 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     Status,
     ErrorCodeEnum,
     ofApps,
-    detailFields: detailFieldsOf(apps),
+    detailFields: collectDetailFields(apps),
   };
 }
 
 /** The fields that show more than `connectionBasics`. */
-function detailFieldsOf(apps: readonly App[]): ReadonlySet<string> {
+function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
     ...['isPlatformManagedCredentials', 'lastVerifiedAt', 'failingSince', 'code', 'message', 'remedy'],
-    ...apps.flatMap((app) => [requestIdFieldOf(app), ...(app.account ? [app.account.field] : [])]),
+    ...apps.flatMap((app) => [requestIdField(app), ...(app.account ? [app.account.field] : [])]),
   ]);
 }
 
 /** Every method once; one that several apps have is described for each of them. */
-function methodsOf(apps: readonly App[]): { id: string; description: string }[] {
+function collectMethods(apps: readonly App[]): { id: string; description: string }[] {
   const uses = apps.flatMap(({ name, methods }) => methods.map((method) => ({ name, ...method })));
   return [...Map.groupBy(uses, ({ id }) => id)].map(([id, alike]) => {
     const descriptions = alike.map(({ name, description }) =>
@@ -98,7 +98,7 @@ function methodsOf(apps: readonly App[]): { id: string; description: string }[] 
 
 /** `AppConnectionCredentials`, and for each app the type that implements it and the input that it comes from. */
 function defineCredentials(builder: Builder, apps: readonly App[]) {
-  const typeName = (app: App) => `${typeNameOf(app)}Credentials`;
+  const typeName = (app: App) => `${appTypeName(app)}Credentials`;
   const typeNames = new Map(apps.map((app) => [app.id, typeName(app)]));
   const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
     description: 'The public part of the credentials. The secret part is never returned.',
@@ -119,7 +119,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
       interfaces: [Credentials],
       fields: (t) => ({
         ...Object.fromEntries(
-          fieldsOf(app)
+          appTypeFields(app)
             .filter(({ kind }) => kind !== 'SECRET')
             .map(({ name, required, help }) => [
               name,
@@ -147,11 +147,11 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
 
 /** `…CredentialsInput`: the fields of all methods of an app. */
 function defineCredentialsInput(builder: Builder, app: App) {
-  return builder.inputType(`${typeNameOf(app)}CredentialsInput`, {
+  return builder.inputType(`${appTypeName(app)}CredentialsInput`, {
     description: `The credentials for ${app.name}.`,
     fields: (t) =>
       Object.fromEntries(
-        fieldsOf(app).map(({ name, kind, required, help, whereToFind }) => [
+        appTypeFields(app).map(({ name, kind, required, help, whereToFind }) => [
           name,
           t.field({
             type: kind === 'SECRET' ? 'Secret' : 'String',
@@ -183,7 +183,7 @@ function textOrNull(value: string | null | undefined): string {
 }
 
 /** The fields of all methods of an app; one is required only if every method requires it. */
-export function fieldsOf(app: App) {
+export function appTypeFields(app: App) {
   const names = new Set(app.methods.flatMap((method) => Object.keys(method.fields)));
   return [...names].flatMap((name) => {
     const [field] = app.methods.flatMap((method) => method.fields[name] ?? []);

@@ -1,7 +1,7 @@
-import { type App, type Diagnosis, requestIdFieldOf, typeNameOf } from '../../apps/app.ts';
+import { type App, appTypeName, requestIdField, type VerificationResult } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { callerOf } from '../../graphql/context.ts';
-import { type ValidateCredentials, validateCredentialsRule } from '../input-schemas.ts';
+import { requireCaller } from '../../graphql/context.ts';
+import { type ValidateCredentials, validateCredentialsSchema } from '../input-schemas.ts';
 import { validateCredentials } from '../operations/verify.ts';
 import type { ConnectionTypes } from './types.ts';
 
@@ -10,7 +10,7 @@ export function defineCredentialsValidation(builder: Builder, types: ConnectionT
   for (const { app, Account, CredentialsInput } of types.ofApps) {
     const Payload = definePayload(builder, types, app, Account);
     const [onlyMethod, anotherMethod] = app.methods;
-    builder.mutationField(`validate${typeNameOf(app)}Credentials`, (t) =>
+    builder.mutationField(`validate${appTypeName(app)}Credentials`, (t) =>
       t.field({
         type: Payload,
         nullable: true,
@@ -30,9 +30,14 @@ export function defineCredentialsValidation(builder: Builder, types: ConnectionT
             ...(!anotherMethod && { defaultValue: onlyMethod?.id }),
           }),
         },
-        validate: { schema: validateCredentialsRule(app) },
+        validate: { schema: validateCredentialsSchema(app) },
         resolve: (_, { credentials, method }: ValidateCredentials, context) =>
-          validateCredentials(context.connections, callerOf(context), { app: app.id, method }, credentials),
+          validateCredentials(
+            context.connections,
+            requireCaller(context),
+            { app: app.id, method },
+            credentials,
+          ),
       }),
     );
   }
@@ -47,7 +52,7 @@ function definePayload(
   Account: OfApp['Account'],
 ) {
   const { name, account } = app;
-  return builder.objectRef<Diagnosis>(`Validate${typeNameOf(app)}CredentialsPayload`).implement({
+  return builder.objectRef<VerificationResult>(`Validate${appTypeName(app)}CredentialsPayload`).implement({
     description: `The result of verifying credentials with ${name}.`,
     fields: (t) => ({
       status: t.expose('status', { type: Status, description: 'The result.' }),
@@ -55,25 +60,25 @@ function definePayload(
         type: ErrorCodeEnum,
         nullable: true,
         description: 'The error code; null if the verification succeeded.',
-        resolve: (diagnosis) => failureOf(diagnosis)?.code,
+        resolve: (diagnosis) => toValidationFailure(diagnosis)?.code,
       }),
       message: t.string({
         nullable: true,
         description: 'A description of the problem; null if the verification succeeded.',
-        resolve: (diagnosis) => failureOf(diagnosis)?.message,
+        resolve: (diagnosis) => toValidationFailure(diagnosis)?.message,
       }),
       remedy: t.string({
         nullable: true,
         description: 'What to do next; null if the verification succeeded.',
-        resolve: (diagnosis) => failureOf(diagnosis)?.remedy,
+        resolve: (diagnosis) => toValidationFailure(diagnosis)?.remedy,
       }),
       retryAt: t.field({
         type: 'DateTime',
         nullable: true,
         description: 'The time at which the request can be sent again, if it is known.',
-        resolve: (diagnosis) => failureOf(diagnosis)?.retryAt,
+        resolve: (diagnosis) => toValidationFailure(diagnosis)?.retryAt,
       }),
-      [requestIdFieldOf(app)]: t.exposeString('upstreamRequestId', {
+      [requestIdField(app)]: t.exposeString('upstreamRequestId', {
         nullable: true,
         description: `The id of the request at ${name}, for the support of ${name}.`,
       }),
@@ -90,6 +95,6 @@ function definePayload(
   });
 }
 
-function failureOf(diagnosis: Diagnosis) {
+function toValidationFailure(diagnosis: VerificationResult) {
   return diagnosis.status === 'VERIFIED' ? null : diagnosis;
 }

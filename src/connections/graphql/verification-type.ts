@@ -1,4 +1,4 @@
-import { type App, requestIdFieldOf } from '../../apps/app.ts';
+import { type App, requestIdField } from '../../apps/app.ts';
 import { type Builder, defineErrorCode } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 
@@ -52,7 +52,7 @@ export function defineVerification(builder: Builder, apps: readonly App[]) {
       }),
       ...Object.fromEntries(
         apps.map((app) => [
-          requestIdFieldOf(app),
+          requestIdField(app),
           t.string({
             nullable: true,
             description: `${app.name}'s own id of the request, for ${app.name}'s support.`,

@@ -1,27 +1,27 @@
 import { randomUUID } from 'node:crypto';
-import { tell } from '../../audit/hash-chain.ts';
-import { auditRefusals } from '../../audit/record-refusals.ts';
+import { withRequestContext } from '../../audit/hash-chain.ts';
+import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import {
-  assertCanAsk,
+  assertHostAllowed,
   assertVerified,
-  judge,
-  outcomeColumns,
-  part,
-  sealedColumns,
+  sealCredentials,
+  splitCredentials,
+  verificationColumns,
+  verifyWithApp,
 } from '../credentials/credentials.ts';
-import { appAndMethodOf, type ConnectionParts, outboundFor, uncountedOutboundFor } from '../deps.ts';
+import { type ConnectionDeps, rateLimitedOutbound, resolveAppAndMethod, unmeteredOutbound } from '../deps.ts';
 import type { CreateConnection } from '../input-schemas.ts';
 import { storeConnection } from '../persistence/batch-insert.ts';
-import { type Keep, once } from '../persistence/idempotency.ts';
+import { runIdempotent, type SaveOutcome } from '../persistence/idempotency.ts';
 import {
-  assertNameFree,
+  assertNameAvailable,
   assertProject,
-  keepingNamesApart,
-  type Place,
+  mapNameConflict,
+  type ProjectScope,
 } from '../persistence/project-scope.ts';
-import { recall } from '../persistence/snapshot.ts';
+import { fromSnapshot } from '../persistence/snapshot.ts';
 
 const namePath = ['input', 'name'];
 const credentialsPath = ['input', 'credentials'];
@@ -35,7 +35,7 @@ const credentialsPath = ['input', 'credentials'];
  *   diagnosis says
  */
 export async function createConnection(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   appId: string,
   input: CreateConnection,
@@ -45,43 +45,48 @@ export async function createConnection(
   const request = { create: appId, ...asked };
   const { name: connectionName, projectId } = input;
   const attempt = { action: 'CREATE_CONNECTION', connectionName, projectId } as const;
-  return auditRefusals(parts, caller, attempt, () => {
-    caller.assertMay('connections:write');
-    caller.assertMayUse(input.projectId ?? null, ['input', 'projectId']);
-    return once(
+  return withRefusalAudit(parts, caller, attempt, () => {
+    caller.requireScope('connections:write');
+    caller.requireProject(input.projectId ?? null, ['input', 'projectId']);
+    return runIdempotent(
       parts,
       caller,
       { idempotencyKey, request },
-      (keep) => make(parts, caller, appId, input, keep, signal),
-      recall,
+      (keep) => verifyAndStore(parts, caller, appId, input, keep, signal),
+      fromSnapshot,
     );
   });
 }
 
-async function make(
-  parts: ConnectionParts,
+async function verifyAndStore(
+  parts: ConnectionDeps,
   caller: Caller,
   appId: string,
   input: CreateConnection,
-  keep: Keep,
+  keep: SaveOutcome,
   signal: AbortSignal | undefined,
 ): Promise<AppConnection> {
   const { orgId } = caller;
-  const em = parts.database.fork(orgId);
-  const place = { orgId, projectId: input.projectId ?? null } satisfies Place;
-  const { app, method } = appAndMethodOf(parts, { app: appId, method: input.method });
-  const credentials = part(method, input.credentials);
-  assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, credentials.public, credentialsPath);
+  const em = parts.database.forOrganisation(orgId);
+  const place = { orgId, projectId: input.projectId ?? null } satisfies ProjectScope;
+  const { app, method } = resolveAppAndMethod(parts, { app: appId, method: input.method });
+  const credentials = splitCredentials(method, input.credentials);
+  assertHostAllowed(unmeteredOutbound(parts, caller), { app, method }, credentials.public, credentialsPath);
   await assertProject(parts, place);
-  await assertNameFree(parts.database, place, input.name, namePath);
+  await assertNameAvailable(parts.database, place, input.name, namePath);
 
-  const diagnosis = await judge(await outboundFor(parts, caller), { app, method }, credentials, signal);
+  const diagnosis = await verifyWithApp(
+    await rateLimitedOutbound(parts, caller),
+    { app, method },
+    credentials,
+    signal,
+  );
   const isKeptAnyway = diagnosis.status === 'UNREACHABLE' && input.onUnreachable === 'SAVE_UNVERIFIED';
   if (!isKeptAnyway) assertVerified(diagnosis, method, credentialsPath);
 
   const id = randomUUID();
   const now = new Date();
-  const columns = await sealedColumns(parts, em, { app, method, orgId, connectionId: id }, credentials);
+  const columns = await sealCredentials(parts, em, { app, method, orgId, connectionId: id }, credentials);
   const made = {
     connection: {
       id,
@@ -96,21 +101,21 @@ async function make(
       deletedAt: null,
       isPlatformManagedCredentials: false,
       ...columns,
-      ...outcomeColumns(diagnosis, now),
+      ...verificationColumns(diagnosis, now),
     },
     credentials,
-    event: tell({
+    event: withRequestContext({
       ...{ ...caller.actor, action: 'CREATE_CONNECTION', outcome: 'OK' },
       ...{ connectionId: id, connectionName: input.name, projectId: place.projectId },
-      fields: fieldsOf(input),
+      fields: auditedFields(input),
     }),
     keep,
   };
-  return keepingNamesApart(place, namePath, () => storeConnection(parts, made));
+  return mapNameConflict(place, namePath, () => storeConnection(parts, made));
 }
 
 /** The names of what was given, the parts of the credentials one by one. */
-function fieldsOf({ credentials, ...input }: CreateConnection): string[] {
+function auditedFields({ credentials, ...input }: CreateConnection): string[] {
   const names = (values: object, prefix = '') =>
     Object.entries(values).flatMap(([name, value]) => (value == null ? [] : [prefix + name]));
   return [...names(input), ...names(credentials, 'credentials.')];

@@ -1,18 +1,18 @@
-import { auditRefusals } from '../../audit/record-refusals.ts';
-import { Problem } from '../../common/errors.ts';
+import { withRefusalAudit } from '../../audit/record-refusals.ts';
+import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
-import type { ConnectionParts } from '../deps.ts';
-import { assertMaySelect, type FieldPaths, restorePayloadFields } from '../payload-authorization.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import { type FieldPaths, requireSelectable, restorePayloadFields } from '../payload-authorization.ts';
 import { findConnection } from '../persistence/find-connection.ts';
-import { type Keep, once } from '../persistence/idempotency.ts';
-import { type ChangeTarget, changeConnection } from '../persistence/locked-update.ts';
-import { keepingNamesApart } from '../persistence/project-scope.ts';
+import { runIdempotent, type SaveOutcome } from '../persistence/idempotency.ts';
+import { type ChangeTarget, updateLocked } from '../persistence/locked-update.ts';
+import { mapNameConflict } from '../persistence/project-scope.ts';
 
 const dayMs = 86_400_000;
 
 /** What became of a connection that was deleted. */
-export interface Deleted {
+export interface DeletedConnection {
   id: string;
   /** Until when it can be restored; null when it is gone for good. */
   restorableUntil: Date | null;
@@ -24,19 +24,19 @@ export interface Deleted {
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`
  */
 export async function deleteConnection(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   target: ChangeTarget & { purge: boolean; idempotencyKey?: string | null | undefined },
-): Promise<Deleted> {
+): Promise<DeletedConnection> {
   const { id, version, purge, idempotencyKey } = target;
   const action = purge ? 'PURGE_CONNECTION' : 'DELETE_CONNECTION';
-  return auditRefusals(parts, caller, { action, connectionId: id }, () => {
-    caller.assertMay('connections:write');
+  return withRefusalAudit(parts, caller, { action, connectionId: id }, () => {
+    caller.requireScope('connections:write');
     const request = { delete: id, version, purge };
-    const work = async (keep: Keep): Promise<Deleted> => {
+    const work = async (keep: SaveOutcome): Promise<DeletedConnection> => {
       const deletedAt = new Date();
       const deleted = { id, restorableUntil: purge ? null : restorableUntil(parts, deletedAt) };
-      await changeConnection(parts, caller, {
+      await updateLocked(parts, caller, {
         target,
         action,
         find: purge ? { deleted: 'too' } : {},
@@ -49,7 +49,7 @@ export async function deleteConnection(
       });
       return deleted;
     };
-    return once(parts, caller, { idempotencyKey, request }, work, ({ restorableUntil: until }) => ({
+    return runIdempotent(parts, caller, { idempotencyKey, request }, work, ({ restorableUntil: until }) => ({
       id,
       restorableUntil: typeof until === 'string' ? new Date(until) : null,
     }));
@@ -64,27 +64,27 @@ export async function deleteConnection(
  * @throws Problem `FORBIDDEN`, `NOT_FOUND` (also when it is too late), `NAME_TAKEN`
  */
 export async function restoreConnection(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
   name: string | null | undefined,
   selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const action = 'RESTORE_CONNECTION';
-  return auditRefusals(parts, caller, { action, connectionId: target.id }, async () => {
-    caller.assertMay('connections:write');
-    assertMaySelect(caller, restorePayloadFields(name), selected);
-    const place = await findConnection(parts.database.fork(caller.orgId), caller, target, {
+  return withRefusalAudit(parts, caller, { action, connectionId: target.id }, async () => {
+    caller.requireScope('connections:write');
+    requireSelectable(caller, restorePayloadFields(name), selected);
+    const place = await findConnection(parts.database.forOrganisation(caller.orgId), caller, target, {
       deleted: 'only',
     });
-    return keepingNamesApart(place, ['name'], () =>
-      changeConnection(parts, caller, {
+    return mapNameConflict(place, ['name'], () =>
+      updateLocked(parts, caller, {
         target,
         action,
         find: { deleted: 'only' },
         apply: (connection) => {
           const until = connection.deletedAt && restorableUntil(parts, connection.deletedAt);
-          if (!until || until <= new Date()) throw tooLate();
+          if (!until || until <= new Date()) throw retentionEndedError();
           const isRenamed = name != null && name !== connection.name;
           connection.deletedAt = null;
           if (isRenamed) connection.name = name;
@@ -100,12 +100,12 @@ export function retentionEnd(deletedRetentionDays: number): Date {
   return new Date(Date.now() - deletedRetentionDays * dayMs);
 }
 
-function restorableUntil({ deletedRetentionDays }: ConnectionParts, deletedAt: Date): Date {
+function restorableUntil({ deletedRetentionDays }: ConnectionDeps, deletedAt: Date): Date {
   return new Date(deletedAt.getTime() + deletedRetentionDays * dayMs);
 }
 
-function tooLate(): Problem {
-  return new Problem('NOT_FOUND', 'The connection was deleted too long ago to be restored.', {
+function retentionEndedError(): AppError {
+  return new AppError('NOT_FOUND', 'The connection was deleted too long ago to be restored.', {
     remedy: 'Create it anew.',
   });
 }

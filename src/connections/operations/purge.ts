@@ -1,5 +1,5 @@
-import { type AuditParts, appendEvents } from '../../audit/hash-chain.ts';
-import { cleanUpBatchRows, runCleanUpBatch } from '../../database/delete-in-batches.ts';
+import { type AuditDeps, appendEvents } from '../../audit/hash-chain.ts';
+import { cleanUpBatchRows, runInTransaction } from '../../database/delete-in-batches.ts';
 import { MacMismatch } from '../../encryption/row-macs.ts';
 import { retentionEnd } from './delete-and-restore.ts';
 
@@ -18,7 +18,7 @@ interface Purged {
 }
 
 /** What a purge needs. */
-export type PurgeDependencies = AuditParts & { deletedRetentionDays: number };
+export type PurgeDependencies = AuditDeps & { deletedRetentionDays: number };
 
 /**
  * Removes every connection that can no longer be restored, and adds an audit event for each. One transaction removes at
@@ -51,7 +51,7 @@ async function findExpired(
   before: Date,
   last: Expired | undefined,
 ): Promise<Expired[]> {
-  return database.forkAcross().execute<Expired[]>(
+  return database.asSystem().execute<Expired[]>(
     `select id, org_id as "orgId", deleted_at::text as "deletedAt" from app_connection
      where deleted_at <= ? ${last ? 'and (deleted_at, id) > (?::timestamptz, ?::uuid)' : ''}
      order by deleted_at, id limit ${cleanUpBatchRows}`,
@@ -66,7 +66,7 @@ async function purge(
   ids: string[],
   before: Date,
 ): Promise<boolean> {
-  const purged = await runCleanUpBatch(dependencies.database.fork(orgId), async (em) => {
+  const purged = await runInTransaction(dependencies.database.forOrganisation(orgId), async (em) => {
     // Others may have restored or purged some of them meanwhile, or be about to.
     const rows = await em.execute<Purged[]>(
       `delete from app_connection where org_id = ? and id in (

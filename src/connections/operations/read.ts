@@ -1,14 +1,21 @@
-import { auditForbidden } from '../../audit/record-refusals.ts';
-import { badInput } from '../../common/errors.ts';
-import { lookUpTogether } from '../../database/group-commit.ts';
-import { allOf, type Sql, sql } from '../../database/sql.ts';
+import { withForbiddenAudit } from '../../audit/record-refusals.ts';
+import { validationError } from '../../common/errors.ts';
+import { createBatchLoader } from '../../database/group-commit.ts';
+import { joinAnd, type Sql, sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
-import { AppConnection, connectionBasics } from '../app-connection.entity.ts';
+import { AppConnection, summaryColumns } from '../app-connection.entity.ts';
 import { encodeCursor } from '../cursor.ts';
-import type { ConnectionParts } from '../deps.ts';
-import { type ListConnections, placeOf } from '../list-input.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import { type ListConnections, parsePageArguments } from '../list-input.ts';
 import { connectionNotFound, readConnection } from '../persistence/find-connection.ts';
-import { beyond, conditionsOf, inOrder, inProject, upTo, visibleTo } from '../persistence/list-conditions.ts';
+import {
+  afterCursor,
+  atOrBeforeCursor,
+  connectionVisibilityConditions,
+  inProject,
+  listConditions,
+  orderBy,
+} from '../persistence/list-conditions.ts';
 
 const reading = { action: 'READ_CONNECTIONS' } as const;
 
@@ -33,14 +40,14 @@ export interface ConnectionPage {
  * @throws Problem `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnection(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   id: string,
   app?: string,
 ): Promise<AppConnection> {
-  return auditForbidden(parts, caller, { ...reading, connectionId: id }, async () => {
-    caller.assertMay('connections:read');
-    const connection = await readTogether(parts, caller)(id);
+  return withForbiddenAudit(parts, caller, { ...reading, connectionId: id }, async () => {
+    caller.requireScope('connections:read');
+    const connection = await connectionLoader(parts, caller)(id);
     if (connection && (!app || connection.app === app)) return connection;
     throw connectionNotFound();
   });
@@ -52,16 +59,16 @@ export async function getConnection(
  * @throws Problem `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnectionByName(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   name: string,
   projectId: string | null,
   app?: string,
 ): Promise<AppConnection> {
-  return auditForbidden(parts, caller, { ...reading, projectId }, async () => {
-    caller.assertMay('connections:read');
-    caller.assertMayUse(projectId, ['projectId']);
-    return readConnection(parts, caller, [sql`name = ${name}`, inProject(projectId), ...ofApp(app)]);
+  return withForbiddenAudit(parts, caller, { ...reading, projectId }, async () => {
+    caller.requireScope('connections:read');
+    caller.requireProject(projectId, ['projectId']);
+    return readConnection(parts, caller, [sql`name = ${name}`, inProject(projectId), ...appCondition(app)]);
   });
 }
 
@@ -73,40 +80,40 @@ export interface ListOptions {
 
 /** @throws Problem `BAD_USER_INPUT` (a cursor, or arguments that do not fit each other), `FORBIDDEN` */
 export async function listConnections(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   listing: ListConnections,
   options: ListOptions = {},
 ): Promise<ConnectionPage> {
   const { projectId } = listing;
-  return auditForbidden(parts, caller, { ...reading, projectId }, async () => {
-    caller.assertMay('connections:read');
-    if (projectId !== undefined) caller.assertMayUse(projectId, ['projectId']);
-    return list(parts, caller, listing, options);
+  return withForbiddenAudit(parts, caller, { ...reading, projectId }, async () => {
+    caller.requireScope('connections:read');
+    if (projectId !== undefined) caller.requireProject(projectId, ['projectId']);
+    return readPage(parts, caller, listing, options);
   });
 }
 
-async function list(
-  { database }: ConnectionParts,
+async function readPage(
+  { database }: ConnectionDeps,
   caller: Caller,
   listing: ListConnections,
   { isBrief }: ListOptions,
 ): Promise<ConnectionPage> {
-  const { order, isBackward, size, cursor, issues } = placeOf(listing);
-  if (issues.length > 0) throw badInput(issues);
+  const { order, isBackward, size, cursor, issues } = parsePageArguments(listing);
+  if (issues.length > 0) throw validationError(issues);
   const { orgId } = caller;
-  const conditions = conditionsOf(caller, listing);
+  const conditions = listConditions(caller, listing);
   const how = {
     // What is rare is found by other indexes than what is common.
     isPlannedAnew: Boolean(listing.filter || listing.app),
-    ...(isBrief && { only: connectionBasics }),
+    ...(isBrief && { only: summaryColumns }),
   };
-  const onPage = cursor ? [beyond(order, cursor, isBackward)] : [];
+  const onPage = cursor ? [afterCursor(order, cursor, isBackward)] : [];
   const found = await database.select(
     AppConnection,
     orgId,
     // One more than asked for tells whether there are more.
-    sql`where ${allOf([...conditions, ...onPage])} ${inOrder(order, isBackward)} limit ${size + 1}`,
+    sql`where ${joinAnd([...conditions, ...onPage])} ${orderBy(order, isBackward)} limit ${size + 1}`,
     how,
   );
   const nodes = found.slice(0, size);
@@ -115,11 +122,11 @@ async function list(
   const isMoreAhead = async () => found.length > size;
   const isMoreBehind = async () => {
     if (!cursor) return false;
-    const near = allOf([...conditions, upTo(order, cursor, isBackward)]);
+    const near = joinAnd([...conditions, atOrBeforeCursor(order, cursor, isBackward)]);
     const one = await database.select(
       AppConnection,
       orgId,
-      sql`where ${near} ${inOrder(order, !isBackward)} limit 1`,
+      sql`where ${near} ${orderBy(order, !isBackward)} limit 1`,
       how,
     );
     return one.length > 0;
@@ -132,18 +139,18 @@ async function list(
     cursorOf,
     hasNextPage: isBackward ? isMoreBehind : isMoreAhead,
     hasPreviousPage: isBackward ? isMoreAhead : isMoreBehind,
-    count: () => database.count(AppConnection, orgId, sql`where ${allOf(conditions)}`),
+    count: () => database.count(AppConnection, orgId, sql`where ${joinAnd(conditions)}`),
   };
 }
 
 const byId = new WeakMap<Caller, (id: string) => Promise<AppConnection | undefined>>();
 
 /** Reads connections by their ids for one caller, those of one moment in one statement. */
-function readTogether({ database }: ConnectionParts, caller: Caller) {
+function connectionLoader({ database }: ConnectionDeps, caller: Caller) {
   const known = byId.get(caller);
   if (known) return known;
-  const read = lookUpTogether(async (ids) => {
-    const conditions = allOf([...visibleTo(caller), sql`id = any(${ids}::uuid[])`]);
+  const read = createBatchLoader(async (ids) => {
+    const conditions = joinAnd([...connectionVisibilityConditions(caller), sql`id = any(${ids}::uuid[])`]);
     const found = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
     const connections = new Map(found.map((connection) => [connection.id, connection]));
     return ids.map((id) => connections.get(id));
@@ -152,6 +159,6 @@ function readTogether({ database }: ConnectionParts, caller: Caller) {
   return read;
 }
 
-function ofApp(app: string | undefined): Sql[] {
+function appCondition(app: string | undefined): Sql[] {
   return app ? [sql`app = ${app}`] : [];
 }

@@ -1,14 +1,14 @@
 import { MacMismatch } from '../../encryption/row-macs.ts';
-import { SealBroken } from '../../encryption/vault.ts';
+import { DecryptionError } from '../../encryption/vault.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { bindingOf, openCredentials } from '../credentials/credentials.ts';
-import { appAndMethodOf, type ConnectionParts } from '../deps.ts';
+import { encryptionContext, openCredentials } from '../credentials/credentials.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 
 /** What sealing again takes. */
-export type ResealParts = Pick<ConnectionParts, 'apps' | 'database' | 'vault'>;
+export type ReencryptDeps = Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>;
 
 /** What came of sealing one connection again; `changed` when it was changed or removed meanwhile. */
-type Outcome = 'resealed' | 'changed' | 'broken';
+type ReencryptionResult = 'resealed' | 'changed' | 'broken';
 
 /** All of a batch are at work at once, so it has to be smaller than the pool of connections to the database. */
 const batchSize = 8;
@@ -28,8 +28,8 @@ const firstId = '00000000-0000-0000-0000-000000000000';
  * @param tell is called after each batch with how many connections were sealed again
  * @returns the ids of the connections that do not open, or whose app is not here; they stay as they are
  */
-export async function resealConnections(
-  parts: ResealParts,
+export async function reencryptConnections(
+  parts: ReencryptDeps,
   dataKeyId: string,
   tell: (resealed: number) => void,
 ): Promise<string[]> {
@@ -39,13 +39,13 @@ export async function resealConnections(
     let isAgain = false;
     for (let after = firstId, length = batchSize; length === batchSize; ) {
       const batch = await parts.database
-        .forkAcross()
+        .asSystem()
         .find(
           AppConnection,
           { dataKeyId, id: { $gt: after } },
           { populate: ['sealedCredentials', 'mac'], orderBy: { id: 'asc' }, limit: batchSize },
         );
-      const outcomes = await Promise.all(batch.map((connection) => reseal(parts, connection)));
+      const outcomes = await Promise.all(batch.map((connection) => reencrypt(parts, connection)));
       isAgain ||= outcomes.includes('changed');
       broken.push(...batch.filter((_, index) => outcomes[index] === 'broken').map(({ id }) => id));
       tell(outcomes.filter((outcome) => outcome === 'resealed').length);
@@ -57,17 +57,17 @@ export async function resealConnections(
 }
 
 /** Waits until every transaction that has stored something under this data key, and has not ended yet, has ended. */
-async function waitForWriters({ database }: ResealParts, dataKeyId: string): Promise<void> {
-  await database.forkAcross().execute('select from data_key where id = ? for update', [dataKeyId]);
+async function waitForWriters({ database }: ReencryptDeps, dataKeyId: string): Promise<void> {
+  await database.asSystem().execute('select from data_key where id = ? for update', [dataKeyId]);
 }
 
-async function reseal(parts: ResealParts, connection: AppConnection): Promise<Outcome> {
+async function reencrypt(parts: ReencryptDeps, connection: AppConnection): Promise<ReencryptionResult> {
   const { id, mac } = connection;
   if (!isOfKnownApp(parts, connection)) return 'broken';
-  const em = parts.database.forkAcross();
+  const em = parts.database.asSystem();
   try {
     const { secret } = await openCredentials(parts, em, connection);
-    const binding = bindingOf(connection, appAndMethodOf(parts, connection).method);
+    const binding = encryptionContext(connection, resolveAppAndMethod(parts, connection).method);
     // Nobody looks afterwards whether this one has been retired too.
     parts.vault.forgetSealKey(connection.orgId);
     const sealed = await parts.vault.seal(em, binding, secret);
@@ -79,11 +79,11 @@ async function reseal(parts: ResealParts, connection: AppConnection): Promise<Ou
       ? 'resealed'
       : 'changed';
   } catch (error) {
-    if (error instanceof SealBroken || error instanceof MacMismatch) return 'broken';
+    if (error instanceof DecryptionError || error instanceof MacMismatch) return 'broken';
     throw error;
   }
 }
 
-function isOfKnownApp({ apps }: ResealParts, { app, method }: AppConnection): boolean {
+function isOfKnownApp({ apps }: ReencryptDeps, { app, method }: AppConnection): boolean {
   return apps.some(({ id, methods }) => id === app && methods.some((each) => each.id === method));
 }

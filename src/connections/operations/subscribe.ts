@@ -1,12 +1,12 @@
 import { type AuditAction, AuditEvent, AuditHead } from '../../audit/audit-event.entity.ts';
-import { decodePlace, encodePlace } from '../../audit/event-cursor.ts';
-import { auditForbidden } from '../../audit/record-refusals.ts';
-import { badInput } from '../../common/errors.ts';
-import type { Rows } from '../../database/row-reader.ts';
+import { decodeEventCursor, encodeEventCursor } from '../../audit/event-cursor.ts';
+import { withForbiddenAudit } from '../../audit/record-refusals.ts';
+import { validationError } from '../../common/errors.ts';
+import type { RowReader } from '../../database/row-reader.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import type { ConnectionParts } from '../deps.ts';
+import type { ConnectionDeps } from '../deps.ts';
 
 /** What happened to a connection, by the action that did it. */
 export const changeKinds = {
@@ -41,35 +41,35 @@ const checkEveryMs = 2_000;
  *   see. `assertSignedIn` throws once the caller's credential lets nobody in any more.
  * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (`after`), or while listening what `assertSignedIn` throws
  */
-export async function watchConnections(
-  parts: ConnectionParts,
+export async function subscribeToConnections(
+  parts: ConnectionDeps,
   caller: Caller,
-  options: WatchOptions,
+  options: SubscribeOptions,
 ): Promise<AsyncGenerator<ConnectionChange>> {
   const { projectId, after } = options;
-  return auditForbidden(parts, caller, { action: 'READ_CONNECTIONS', projectId }, async () => {
-    caller.assertMay('connections:read');
-    if (projectId !== undefined) caller.assertMayUse(projectId, ['projectId']);
+  return withForbiddenAudit(parts, caller, { action: 'READ_CONNECTIONS', projectId }, async () => {
+    caller.requireScope('connections:read');
+    if (projectId !== undefined) caller.requireProject(projectId, ['projectId']);
     const { orgId } = caller;
     const start = after
-      ? seqOf(after)
-      : ((await parts.database.fork(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0);
+      ? parseChangeCursor(after)
+      : ((await parts.database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0);
     return changesSince(parts, caller, start, options);
   });
 }
 
 /** What to listen to, and for how long. */
-export interface WatchOptions {
+export interface SubscribeOptions {
   projectId?: string | null | undefined;
   after?: string | null | undefined;
   assertSignedIn: () => Promise<unknown>;
 }
 
 async function* changesSince(
-  { database, scheduler }: ConnectionParts,
+  { database, scheduler }: ConnectionDeps,
   caller: Caller,
   start: number,
-  options: WatchOptions,
+  options: SubscribeOptions,
 ): AsyncGenerator<ConnectionChange> {
   const { orgId } = caller;
   const { assertSignedIn } = options;
@@ -118,7 +118,7 @@ function toChangeKind(action: AuditAction): ConnectionChange['kind'] | undefined
 function isVisibleChange(
   { action, connectionId, fields, projectId: place = null }: WatchedEvent,
   { projectIds }: Caller,
-  { projectId }: WatchOptions,
+  { projectId }: SubscribeOptions,
 ): boolean {
   // What was refused has changed nothing.
   if (!toChangeKind(action) || !connectionId || fields.length === 0) return false;
@@ -132,7 +132,7 @@ function isVisibleChange(
  * @param beforeEach is waited for before each of them
  */
 async function* describeChanges(
-  database: Rows,
+  database: RowReader,
   { orgId }: Caller,
   events: readonly WatchedEvent[],
   beforeEach: () => Promise<void>,
@@ -154,14 +154,14 @@ async function* describeChanges(
       connections = new Map(found.map((connection) => [connection.id, connection]));
     }
     const appConnection = connections.get(connectionId) ?? null;
-    yield { eventId: encodePlace('change', seq), kind, connectionId, appConnection };
+    yield { eventId: encodeEventCursor('change', seq), kind, connectionId, appConnection };
   }
 }
 
-function seqOf(after: string): number {
-  const seq = decodePlace('change', after);
+function parseChangeCursor(after: string): number {
+  const seq = decodeEventCursor('change', after);
   if (seq !== undefined) return seq;
-  throw badInput([
+  throw validationError([
     { path: ['after'], message: 'This is not an event id; use "eventId" of the last change.' },
   ]);
 }

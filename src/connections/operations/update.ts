@@ -1,28 +1,34 @@
-import type { App, Credentials, Field, Method } from '../../apps/app.ts';
-import { auditRefusals } from '../../audit/record-refusals.ts';
-import { badInput, type Issue } from '../../common/errors.ts';
+import type { App, AuthMethod, Credentials, Field } from '../../apps/app.ts';
+import { withRefusalAudit } from '../../audit/record-refusals.ts';
+import { type Issue, validationError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import {
-  assertCanAsk,
+  assertHostAllowed,
   assertVerified,
-  hostOf,
-  judge,
+  getHost,
   openCredentials,
-  outcomeColumns,
-  part,
-  sealedColumns,
-  sealUnderActiveKey,
+  resealIfKeyRetired,
+  sealCredentials,
+  splitCredentials,
+  verificationColumns,
+  verifyWithApp,
 } from '../credentials/credentials.ts';
-import { appAndMethodOf, appById, type ConnectionParts, outboundFor, uncountedOutboundFor } from '../deps.ts';
-import { notOfMethod, type UpdateConnection } from '../input-schemas.ts';
-import { assertMaySelect, type FieldPaths, updatePayloadFields } from '../payload-authorization.ts';
+import {
+  type ConnectionDeps,
+  rateLimitedOutbound,
+  requireApp,
+  resolveAppAndMethod,
+  unmeteredOutbound,
+} from '../deps.ts';
+import { type UpdateConnection, unknownFieldMessage } from '../input-schemas.ts';
+import { type FieldPaths, requireSelectable, updatePayloadFields } from '../payload-authorization.ts';
 import { findConnection } from '../persistence/find-connection.ts';
-import { type Keep, once } from '../persistence/idempotency.ts';
-import { assertVersion, changeConnection } from '../persistence/locked-update.ts';
-import { assertNameFree, keepingNamesApart } from '../persistence/project-scope.ts';
-import { recall, snapshot } from '../persistence/snapshot.ts';
+import { runIdempotent, type SaveOutcome } from '../persistence/idempotency.ts';
+import { assertVersion, updateLocked } from '../persistence/locked-update.ts';
+import { assertNameAvailable, mapNameConflict } from '../persistence/project-scope.ts';
+import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
 
 const namePath = ['input', 'name'];
 const credentialsPath = ['input', 'credentials'];
@@ -38,7 +44,7 @@ const credentialsPath = ['input', 'credentials'];
  *   the app's organisation would be another), or what the app's diagnosis says
  */
 export async function updateConnection(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   appId: string,
   id: string,
@@ -48,43 +54,49 @@ export async function updateConnection(
 ): Promise<AppConnection> {
   const { idempotencyKey, ...asked } = input;
   const request = { update: id, ...asked };
-  return auditRefusals(parts, caller, { action: 'UPDATE_CONNECTION', connectionId: id }, () => {
-    caller.assertMay('connections:write');
-    assertMaySelect(caller, updatePayloadFields(appById(parts, appId), input), selected);
-    const work = (keep: Keep) => change(parts, caller, { app: appId, id }, input, keep, signal);
-    return once(parts, caller, { idempotencyKey, request }, work, recall);
+  return withRefusalAudit(parts, caller, { action: 'UPDATE_CONNECTION', connectionId: id }, () => {
+    caller.requireScope('connections:write');
+    requireSelectable(caller, updatePayloadFields(requireApp(parts, appId), input), selected);
+    const work = (keep: SaveOutcome) => applyUpdate(parts, caller, { app: appId, id }, input, keep, signal);
+    return runIdempotent(parts, caller, { idempotencyKey, request }, work, fromSnapshot);
   });
 }
 
-async function change(
-  parts: ConnectionParts,
+async function applyUpdate(
+  parts: ConnectionDeps,
   caller: Caller,
   where: { app: string; id: string },
   input: UpdateConnection,
-  keep: Keep,
+  keep: SaveOutcome,
   signal: AbortSignal | undefined,
 ): Promise<AppConnection> {
-  const em = parts.database.fork(caller.orgId);
+  const em = parts.database.forOrganisation(caller.orgId);
   const before = await findConnection(em, caller, where, { withSecrets: true });
   const target = { id: where.id, version: input.version };
   assertVersion(before, target);
   const name = input.name ?? before.name;
-  if (name !== before.name) await assertNameFree(parts.database, before, name, namePath);
+  if (name !== before.name) await assertNameAvailable(parts.database, before, name, namePath);
 
-  const { app, method } = appAndMethodOf(parts, before);
-  const fresh = await newCredentials(parts, caller, before, input);
+  const { app, method } = resolveAppAndMethod(parts, before);
+  const fresh = await mergeCredentials(parts, caller, before, input);
   const diagnosis =
-    fresh && (await judge(await outboundFor(parts, caller), { app, method }, fresh.credentials, signal));
+    fresh &&
+    (await verifyWithApp(
+      await rateLimitedOutbound(parts, caller),
+      { app, method },
+      fresh.credentials,
+      signal,
+    ));
   if (diagnosis) assertVerified(diagnosis, method, credentialsPath);
   const whose = { app, method, orgId: before.orgId, connectionId: where.id };
   const columns = fresh &&
     diagnosis && {
-      ...(await sealedColumns(parts, em, whose, fresh.credentials)),
-      ...outcomeColumns(diagnosis, new Date()),
+      ...(await sealCredentials(parts, em, whose, fresh.credentials)),
+      ...verificationColumns(diagnosis, new Date()),
     };
 
-  return keepingNamesApart(before, namePath, () =>
-    changeConnection(parts, caller, {
+  return mapNameConflict(before, namePath, () =>
+    updateLocked(parts, caller, {
       target,
       action: 'UPDATE_CONNECTION',
       apply: (connection) => {
@@ -104,8 +116,8 @@ async function change(
         ];
       },
       keep: async (tx, connection) => {
-        if (fresh) await sealUnderActiveKey(parts, tx, [{ connection, credentials: fresh.credentials }]);
-        await keep(tx, () => snapshot(connection));
+        if (fresh) await resealIfKeyRetired(parts, tx, [{ connection, credentials: fresh.credentials }]);
+        await keep(tx, () => toSnapshot(connection));
       },
     }),
   );
@@ -114,7 +126,7 @@ async function change(
 const inCredentials = (name: string) => [...credentialsPath, name];
 
 /** The names of what is in one and not, or not the same, in the other. */
-function changedOf(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>) {
+function changedFields(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>) {
   const names = Object.keys({ ...before, ...after });
   return names.filter((name) => before[name] !== after[name]);
 }
@@ -129,59 +141,63 @@ interface NewCredentials {
 }
 
 /** The whole of the credentials as they would be, or undefined when they stay as they are. */
-async function newCredentials(
-  parts: ConnectionParts,
+async function mergeCredentials(
+  parts: ConnectionDeps,
   caller: Caller,
   before: AppConnection,
   input: UpdateConnection,
 ): Promise<NewCredentials | undefined> {
-  const { app, method } = appAndMethodOf(parts, before);
+  const { app, method } = resolveAppAndMethod(parts, before);
   const foreign = foreignFields(method, input);
-  const given = part(method, input.credentials ?? {});
+  const given = splitCredentials(method, input.credentials ?? {});
   const kept = <T>(values: Readonly<Record<string, T>>) =>
     Object.fromEntries(Object.entries(values).filter(([name]) => !isCleared(method, input, name)));
   const shown = { ...kept(before.publicCredentials), ...given.public };
-  const fields = [...Object.keys(given.secret), ...changedOf(before.publicCredentials, shown)];
+  const fields = [...Object.keys(given.secret), ...changedFields(before.publicCredentials, shown)];
 
   const secrets = Object.entries(method.fields).filter(([, { kind }]) => kind === 'SECRET');
   const missing = secrets.filter(([name]) => given.secret[name] === undefined);
-  const isSameHost = hostOf(method, shown) === hostOf(method, before.publicCredentials);
-  const needed = isSameHost ? [] : missing.filter(([, { required }]) => required).map(neededAgain);
-  if (foreign.length > 0) throw badInput([...foreign, ...needed]);
+  const isSameHost = getHost(method, shown) === getHost(method, before.publicCredentials);
+  const needed = isSameHost ? [] : missing.filter(([, { required }]) => required).map(secretRequiredIssue);
+  if (foreign.length > 0) throw validationError([...foreign, ...needed]);
   if (isSameHost) {
     if (fields.length === 0 && !secrets.some(([name]) => isCleared(method, input, name))) return undefined;
     if (missing.length === 0) {
       return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
     }
-    const { secret: stored } = await openCredentials(parts, parts.database.fork(before.orgId), before);
-    fields.push(...changedOf(stored, kept(stored)));
+    const { secret: stored } = await openCredentials(
+      parts,
+      parts.database.forOrganisation(before.orgId),
+      before,
+    );
+    fields.push(...changedFields(stored, kept(stored)));
     const secret = { ...kept(stored), ...given.secret };
     return fields.length > 0 ? { credentials: { public: shown, secret }, fields, isMerged: true } : undefined;
   }
-  assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, shown, credentialsPath);
-  if (needed.length > 0) throw badInput(needed);
+  assertHostAllowed(unmeteredOutbound(parts, caller), { app, method }, shown, credentialsPath);
+  if (needed.length > 0) throw validationError(needed);
   if (!input.allowDifferentOrganisation) {
-    await assertSameOrganisation(await outboundFor(parts, caller), app, before, shown);
+    await assertSameOrganisation(await rateLimitedOutbound(parts, caller), app, before, shown);
   }
   return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
 }
 
 /** Whether a field is to be emptied; null for one that may not be left out is as good as absent. */
-function isCleared(method: Method, { credentials }: UpdateConnection, name: string): boolean {
+function isCleared(method: AuthMethod, { credentials }: UpdateConnection, name: string): boolean {
   return credentials?.[name] === null && method.fields[name]?.required === false;
 }
 
-function neededAgain([name, { label }]: [string, Field]): Issue {
+function secretRequiredIssue([name, { label }]: [string, Field]): Issue {
   const message = `${label}: needed again for a new host. What is stored goes to no host that it was not given for.`;
   return { path: inCredentials(name), message };
 }
 
 /** An issue for each field that only another method of the app has. */
-function foreignFields(method: Method, { credentials }: UpdateConnection): Issue[] {
+function foreignFields(method: AuthMethod, { credentials }: UpdateConnection): Issue[] {
   const others = Object.entries(credentials ?? {}).filter(
     ([name, value]) => value != null && !Object.hasOwn(method.fields, name),
   );
-  const message = notOfMethod(method);
+  const message = unknownFieldMessage(method);
   return others.map(([name]) => ({ path: inCredentials(name), message }));
 }
 
@@ -192,7 +208,7 @@ async function assertSameOrganisation(
   shown: Credentials['public'],
 ): Promise<void> {
   if (!moving || (await moving.isSameOrganisation(before.publicCredentials, shown, outbound))) return;
-  throw badInput([
+  throw validationError([
     {
       path: ['input', moving.flag],
       message: `The new host is, or may be, another ${name} organisation. If that is what you want, set ${moving.flag} to true.`,

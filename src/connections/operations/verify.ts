@@ -1,12 +1,17 @@
-import type { Diagnosis, FieldValue } from '../../apps/app.ts';
+import type { FieldValue, VerificationResult } from '../../apps/app.ts';
 import { appendEvent } from '../../audit/hash-chain.ts';
-import { auditForbidden, auditRefusals } from '../../audit/record-refusals.ts';
+import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusals.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { assertCanAsk, openCredentials, outcomeColumns, part } from '../credentials/credentials.ts';
-import { appAndMethodOf, type ConnectionParts, outboundFor, uncountedOutboundFor } from '../deps.ts';
-import { assertMaySelect, type FieldPaths, verifyPayloadFields } from '../payload-authorization.ts';
+import {
+  assertHostAllowed,
+  openCredentials,
+  splitCredentials,
+  verificationColumns,
+} from '../credentials/credentials.ts';
+import { type ConnectionDeps, rateLimitedOutbound, resolveAppAndMethod, unmeteredOutbound } from '../deps.ts';
+import { type FieldPaths, requireSelectable, verifyPayloadFields } from '../payload-authorization.ts';
 import { findConnection, readConnection } from '../persistence/find-connection.ts';
 
 /**
@@ -18,27 +23,27 @@ import { findConnection, readConnection } from '../persistence/find-connection.t
  * @throws Problem `FORBIDDEN`, `NOT_FOUND`
  */
 export async function verifyConnection(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
   selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const { id } = target;
   const action = 'VERIFY_CONNECTION';
-  return auditRefusals(parts, caller, { action, connectionId: id }, async () => {
-    caller.assertMay('connections:verify');
-    assertMaySelect(caller, verifyPayloadFields, selected);
+  return withRefusalAudit(parts, caller, { action, connectionId: id }, async () => {
+    caller.requireScope('connections:verify');
+    requireSelectable(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
-    const em = parts.database.fork(orgId);
+    const em = parts.database.forOrganisation(orgId);
     const before = await findConnection(em, caller, target, { withSecrets: true });
-    const { method } = appAndMethodOf(parts, before);
+    const { method } = resolveAppAndMethod(parts, before);
     const credentials = await openCredentials(parts, em, before);
-    const diagnosis = await method.verify(credentials, await outboundFor(parts, caller));
+    const diagnosis = await method.verify(credentials, await rateLimitedOutbound(parts, caller));
     const { name: connectionName, projectId } = before;
     await em.transactional(async (tx) => {
       // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
       const unchanged = { id, orgId, credentialsHash: before.credentialsHash };
-      await tx.nativeUpdate(AppConnection, unchanged, outcomeColumns(diagnosis, new Date(), before));
+      await tx.nativeUpdate(AppConnection, unchanged, verificationColumns(diagnosis, new Date(), before));
       const outcome = diagnosis.status === 'VERIFIED' ? 'OK' : diagnosis.code;
       const event = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
       await appendEvent(tx, parts, { ...event, outcome, fields: ['verification'] });
@@ -53,16 +58,16 @@ export async function verifyConnection(
  * @throws Problem `FORBIDDEN`, `HOST_NOT_ALLOWED`
  */
 export async function validateCredentials(
-  parts: ConnectionParts,
+  parts: ConnectionDeps,
   caller: Caller,
   target: { app: string; method: string },
   credentials: Readonly<Record<string, FieldValue>>,
-): Promise<Diagnosis> {
-  return auditForbidden(parts, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
-    caller.assertMay('connections:verify');
-    const { app, method } = appAndMethodOf(parts, target);
-    const given = part(method, credentials);
-    assertCanAsk(uncountedOutboundFor(parts, caller), { app, method }, given.public, ['credentials']);
-    return method.verify(given, await outboundFor(parts, caller));
+): Promise<VerificationResult> {
+  return withForbiddenAudit(parts, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
+    caller.requireScope('connections:verify');
+    const { app, method } = resolveAppAndMethod(parts, target);
+    const given = splitCredentials(method, credentials);
+    assertHostAllowed(unmeteredOutbound(parts, caller), { app, method }, given.public, ['credentials']);
+    return method.verify(given, await rateLimitedOutbound(parts, caller));
   });
 }

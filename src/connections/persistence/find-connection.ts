@@ -1,10 +1,10 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
-import { Problem } from '../../common/errors.ts';
-import { allOf, type Sql, sql } from '../../database/sql.ts';
+import { AppError } from '../../common/errors.ts';
+import { joinAnd, type Sql, sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import type { ConnectionParts } from '../deps.ts';
-import { visibleTo } from './list-conditions.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import { connectionVisibilityConditions } from './list-conditions.ts';
 
 /**
  * A connection as it is now, for showing it.
@@ -12,11 +12,11 @@ import { visibleTo } from './list-conditions.ts';
  * @throws Problem `NOT_FOUND`
  */
 export async function readConnection(
-  { database }: ConnectionParts,
+  { database }: ConnectionDeps,
   caller: Caller,
   where: Sql[],
 ): Promise<AppConnection> {
-  const conditions = allOf([...visibleTo(caller), ...where]);
+  const conditions = joinAnd([...connectionVisibilityConditions(caller), ...where]);
   const [connection] = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
   if (connection) return connection;
   throw connectionNotFound();
@@ -56,8 +56,8 @@ export async function findConnection(
 }
 
 /** What is said of a connection that is not there for this caller, for whatever reason. */
-export function connectionNotFound(): Problem {
-  return new Problem('NOT_FOUND', 'There is no such connection.', {
+export function connectionNotFound(): AppError {
+  return new AppError('NOT_FOUND', 'There is no such connection.', {
     remedy: 'Check the id or the name, and that the API key belongs to the right organisation.',
   });
 }

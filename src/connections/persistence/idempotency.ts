@@ -1,16 +1,16 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { Problem } from '../../common/errors.ts';
+import { AppError } from '../../common/errors.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import type { ConnectionParts } from '../deps.ts';
+import type { ConnectionDeps } from '../deps.ts';
 import { IdempotentRequest } from '../idempotency.entity.ts';
 import { connectionNotFound } from './find-connection.ts';
 
 const keptMs = 86_400_000;
 
 /** A request by the name that its caller gave it. */
-export interface Repeatable {
+export interface IdempotencyOptions {
   /** Absent or null: every request is a new one. */
   idempotencyKey?: string | null | undefined;
   /** All that was asked: with another input under the same key, it is another request. */
@@ -21,7 +21,7 @@ export interface Repeatable {
  * Keeps the outcome, in the transaction of the change; it is not asked for where nobody gave the request a name. A change
  * that changed nothing does not call it, and is carried out when it is repeated.
  */
-export type Keep = (em: EntityManager, outcome: () => object) => Promise<void>;
+export type SaveOutcome = (em: EntityManager, outcome: () => object) => Promise<void>;
 
 /**
  * Does something once: if it was done under this key before, its outcome is given again. Only what succeeded counts
@@ -32,29 +32,30 @@ export type Keep = (em: EntityManager, outcome: () => object) => Promise<void>;
  * @throws Problem `IDEMPOTENCY_CONFLICT` when something else was done under this key; `NOT_FOUND` when it was done to a
  *   connection that the caller may not see any more
  */
-export async function once<T>(
-  { database, vault }: ConnectionParts,
+export async function runIdempotent<T>(
+  { database, vault }: ConnectionDeps,
   caller: Caller,
-  { idempotencyKey: key, request }: Repeatable,
-  work: (keep: Keep) => Promise<T>,
+  { idempotencyKey: key, request }: IdempotencyOptions,
+  work: (keep: SaveOutcome) => Promise<T>,
   recall: (outcome: Record<string, unknown>) => T,
 ): Promise<T> {
   if (key == null) return work(async () => {});
   const { orgId } = caller;
-  const fingerprintOf = (value: object) => vault.mac(database.fork(orgId), orgId, 'FINGERPRINT', value);
+  const fingerprintOf = (value: object) =>
+    vault.mac(database.forOrganisation(orgId), orgId, 'FINGERPRINT', value);
   // Whoever has put a token where the key belongs finds it nowhere, as everywhere else.
   const name = { orgId, caller: caller.id, key: await fingerprintOf({ idempotencyKey: key }) };
   const fingerprint = await fingerprintOf(request);
-  const macs = await vault.rowMacs(database.fork(orgId));
+  const macs = await vault.rowMacs(database.forOrganisation(orgId));
 
   const find = async (): Promise<{ result: T } | undefined> => {
     const done = await database
-      .fork(orgId)
-      .findOne(IdempotentRequest, { ...name, createdAt: { $gt: oldest() } });
+      .forOrganisation(orgId)
+      .findOne(IdempotentRequest, { ...name, createdAt: { $gt: retentionStart() } });
     if (!done) return undefined;
-    macs.verify(database.fork(orgId), IdempotentRequest, done);
-    if (done.fingerprint !== fingerprint) throw conflict();
-    await assertStillVisible(database.fork(orgId), caller, done.outcome);
+    macs.verify(database.forOrganisation(orgId), IdempotentRequest, done);
+    if (done.fingerprint !== fingerprint) throw keyReusedError();
+    await assertStillVisible(database.forOrganisation(orgId), caller, done.outcome);
     return { result: recall(done.outcome) };
   };
   const before = await find();
@@ -63,7 +64,7 @@ export async function once<T>(
   try {
     const result = await work(async (em, outcome) => {
       isKept = true;
-      await em.nativeDelete(IdempotentRequest, { ...name, createdAt: { $lte: oldest() } });
+      await em.nativeDelete(IdempotentRequest, { ...name, createdAt: { $lte: retentionStart() } });
       const kept = {
         ...name,
         fingerprint,
@@ -99,21 +100,21 @@ async function assertStillVisible(
  *
  * @returns how many rows it has deleted
  */
-export async function forgetRequests(
-  { database }: Pick<ConnectionParts, 'database'>,
+export async function purgeIdempotentRequests(
+  { database }: Pick<ConnectionDeps, 'database'>,
   signal?: AbortSignal,
 ): Promise<number> {
-  const expired = { table: 'idempotent_request', condition: 'created_at <= ?', params: [oldest()] };
+  const expired = { table: 'idempotent_request', condition: 'created_at <= ?', params: [retentionStart()] };
   return deleteInBatches(database, expired, signal);
 }
 
-function oldest(): Date {
+function retentionStart(): Date {
   return new Date(Date.now() - keptMs);
 }
 
-function conflict(): Problem {
+function keyReusedError(): AppError {
   const message = 'Something else was asked under this idempotency key.';
-  return new Problem('IDEMPOTENCY_CONFLICT', message, {
+  return new AppError('IDEMPOTENCY_CONFLICT', message, {
     issues: [{ path: ['idempotencyKey'], message }],
     remedy: 'Give every new request a key of its own, and repeat a request exactly as it was.',
   });

@@ -1,10 +1,10 @@
-import { type Sql, sql, verbatim } from '../../database/sql.ts';
+import { raw, type Sql, sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { ConnectionOrder, Cursor } from '../cursor.ts';
 import type { ListConnections } from '../list-input.ts';
 
 /** Those of the caller's organisation, in the projects that the caller is limited to, that are not deleted. */
-export function visibleTo({ orgId, projectIds }: Caller): Sql[] {
+export function connectionVisibilityConditions({ orgId, projectIds }: Caller): Sql[] {
   const all = [sql`org_id = ${orgId}`, sql`deleted_at is null`];
   return projectIds ? [...all, sql`project_id = any(${[...projectIds]}::uuid[])`] : all;
 }
@@ -15,9 +15,9 @@ export function inProject(projectId: string | null): Sql {
 }
 
 /** What the connections of a list are like, on whichever page. */
-export function conditionsOf(caller: Caller, { projectId, app, filter }: ListConnections): Sql[] {
+export function listConditions(caller: Caller, { projectId, app, filter }: ListConnections): Sql[] {
   const { namePrefix, nameContains, method, status } = filter ?? {};
-  const conditions = visibleTo(caller);
+  const conditions = connectionVisibilityConditions(caller);
   if (projectId !== undefined) conditions.push(inProject(projectId));
   if (app) conditions.push(sql`app = ${app}`);
   if (filter?.app) conditions.push(sql`app = ${filter.app}`);
@@ -35,27 +35,27 @@ export function conditionsOf(caller: Caller, { projectId, app, filter }: ListCon
 }
 
 const columns = {
-  name: verbatim('name'),
-  createdAt: verbatim('created_at'),
-  updatedAt: verbatim('updated_at'),
+  name: raw('name'),
+  createdAt: raw('created_at'),
+  updatedAt: raw('updated_at'),
 } as const;
 
 /** How to read a list, from its end if `isBackward`. */
-export function inOrder({ field, direction }: ConnectionOrder, isBackward: boolean): Sql {
-  const way = verbatim((direction === 'asc') === isBackward ? 'desc' : 'asc');
+export function orderBy({ field, direction }: ConnectionOrder, isBackward: boolean): Sql {
+  const way = raw((direction === 'asc') === isBackward ? 'desc' : 'asc');
   return sql`order by ${columns[field]} ${way}, id ${way}`;
 }
 
 /** What is beyond a cursor for who reads on from it, whichever way; compared as a whole, as the indexes are sorted. */
-export function beyond(order: ConnectionOrder, cursor: Cursor, isBackward: boolean): Sql {
+export function afterCursor(order: ConnectionOrder, cursor: Cursor, isBackward: boolean): Sql {
   return compare(order, cursor, (order.direction === 'asc') === isBackward ? '<' : '>');
 }
 
 /** All the rest: what is at the cursor or on the near side of it. */
-export function upTo(order: ConnectionOrder, cursor: Cursor, isBackward: boolean): Sql {
+export function atOrBeforeCursor(order: ConnectionOrder, cursor: Cursor, isBackward: boolean): Sql {
   return compare(order, cursor, (order.direction === 'asc') === isBackward ? '>=' : '<=');
 }
 
 function compare({ field }: ConnectionOrder, { value, id }: Cursor, operator: '<' | '>' | '<=' | '>='): Sql {
-  return sql`(${columns[field]}, id) ${verbatim(operator)} (${value}, ${id})`;
+  return sql`(${columns[field]}, id) ${raw(operator)} (${value}, ${id})`;
 }

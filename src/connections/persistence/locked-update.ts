@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditAction } from '../../audit/audit-event.entity.ts';
 import { appendEvent } from '../../audit/hash-chain.ts';
-import { Problem } from '../../common/errors.ts';
+import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import type { ConnectionParts } from '../deps.ts';
+import type { ConnectionDeps } from '../deps.ts';
 import { type FindOptions, findConnection } from './find-connection.ts';
 
 /** Which connection to change, and what version of it the caller has seen; without one, the last change wins. */
@@ -16,7 +16,7 @@ export interface ChangeTarget {
 }
 
 /** A change, and how it is told afterwards. */
-export interface Change {
+export interface LockedUpdate {
   target: ChangeTarget;
   action: AuditAction;
   find?: Pick<FindOptions, 'deleted'>;
@@ -35,14 +35,14 @@ export interface Change {
  * @throws Problem `NOT_FOUND`, `VERSION_CONFLICT`, `RATE_LIMITED`
  * @throws MacMismatch when the row is not as this server wrote it
  */
-export async function changeConnection(
-  parts: ConnectionParts,
+export async function updateLocked(
+  parts: ConnectionDeps,
   caller: Caller,
-  { target, action, find, apply, keep }: Change,
+  { target, action, find, apply, keep }: LockedUpdate,
 ): Promise<AppConnection> {
   const { id, app } = target;
   await parts.limits.ofChange(caller);
-  return parts.database.fork(caller.orgId).transactional(async (em) => {
+  return parts.database.forOrganisation(caller.orgId).transactional(async (em) => {
     const where = { id, ...(app && { app }) };
     const connection = await findConnection(em, caller, where, { ...find, withSecrets: true, lock: true });
     // What an editor of the database has written would be signed with the change.
@@ -69,7 +69,7 @@ export async function changeConnection(
 export function assertVersion(connection: AppConnection, { version }: ChangeTarget): void {
   if (version == null || version === connection.version) return;
   const message = `The connection has changed since you read it: it is at version ${connection.version} now.`;
-  throw new Problem('VERSION_CONFLICT', message, {
+  throw new AppError('VERSION_CONFLICT', message, {
     currentVersion: connection.version,
     remedy:
       'Read it again, see whether your change still makes sense, and send it with the version you have read.',

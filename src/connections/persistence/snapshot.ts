@@ -2,7 +2,7 @@ import { wrap } from '@mikro-orm/core';
 import { AppConnection } from '../app-connection.entity.ts';
 
 /** A connection as it is at this moment, without what is sealed and its MAC. */
-export function snapshot(connection: AppConnection): Record<string, unknown> {
+export function toSnapshot(connection: AppConnection): Record<string, unknown> {
   const shown: Record<string, unknown> = { ...wrap(connection).toPOJO() };
   delete shown.sealedCredentials;
   delete shown.mac;
@@ -12,7 +12,7 @@ export function snapshot(connection: AppConnection): Record<string, unknown> {
 const isTime = /(At|Since)$/;
 
 /** The connection that a snapshot was made of, after a stay in the database as JSON. */
-export function recall(stored: Record<string, unknown>): AppConnection {
+export function fromSnapshot(stored: Record<string, unknown>): AppConnection {
   const values = Object.entries(stored).map(([name, value]) => [
     name,
     isTime.test(name) && typeof value === 'string' ? new Date(value) : value,

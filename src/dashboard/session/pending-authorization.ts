@@ -6,7 +6,7 @@ const kept = 'app-connections.sign-in';
 export type Offer = SignInOffer & { provider: ProviderEndpoints };
 
 /** What this tab remembers while somebody is away at the identity provider, and not a moment longer. */
-export interface Journey {
+export interface PendingAuthorization {
   state: string;
   nonce: string;
   /** Of PKCE. */
@@ -21,7 +21,7 @@ export interface Journey {
 export interface Arrival {
   parameters: URLSearchParams;
   /** Absent: nobody went from this tab. */
-  journey: Journey | undefined;
+  journey: PendingAuthorization | undefined;
 }
 
 /** Absent: there is no provider, or it could not be asked. */
@@ -34,7 +34,7 @@ export function ownAddress(): string {
   return location.origin + location.pathname;
 }
 
-export function beginJourney(journey: Journey): void {
+export function beginJourney(journey: PendingAuthorization): void {
   sessionStorage.setItem(kept, JSON.stringify(journey));
 }
 
@@ -44,7 +44,7 @@ export function takeArrival(): Arrival | undefined {
   sessionStorage.removeItem(kept);
   const parameters = new URLSearchParams(location.search);
   if (!parameters.has('code') && !parameters.has('error')) return undefined;
-  const journey = begun === null ? undefined : (JSON.parse(begun) as Journey);
+  const journey = begun === null ? undefined : (JSON.parse(begun) as PendingAuthorization);
   history.replaceState(null, '', location.pathname + (journey?.place ?? ''));
   return { parameters, journey };
 }

@@ -13,7 +13,7 @@ import type { AbstractSqlConnection, AbstractSqlDriver, AbstractSqlPlatform } fr
  * The driver with a connection that binds values. MikroORM's own writes them into the text of each statement, which
  * PostgreSQL by default keeps in its log when the statement fails.
  */
-export function binding<Driver extends Constructor<AbstractSqlDriver>>(
+export function withBoundParameters<Driver extends Constructor<AbstractSqlDriver>>(
   Driver: Driver,
   Connection: Constructor<AbstractSqlConnection>,
 ): Driver {
@@ -28,7 +28,7 @@ export function binding<Driver extends Constructor<AbstractSqlDriver>>(
       ctx,
       loggerContext,
     ) => {
-      const fragment = fragmentOf(query, params);
+      const fragment = toFragment(query, params);
       const { text, values } = bindValues(this.platform, fragment.sql, fragment.params);
       // What runs the statement is given it without its values, and here they are put back.
       const withValues = {
@@ -76,7 +76,7 @@ function bindValues(
   return { text: textOf(sql, params), values };
 }
 
-function fragmentOf(
+function toFragment(
   query: Parameters<AbstractSqlConnection['execute']>[0],
   params: readonly unknown[] | Dictionary,
 ): { sql: string; params: readonly unknown[] } {

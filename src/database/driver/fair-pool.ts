@@ -12,7 +12,7 @@ const queueTimeoutMs = 5_000;
  *
  * @returns what connects, in place of `pool.connect`
  */
-export function shareFairly(pool: Pool): Pool['connect'] {
+export function withFairQueue(pool: Pool): Pool['connect'] {
   const connect = pool.connect.bind(pool);
   const { max } = pool.options;
   const capacity = Math.max(1, max - 1);

@@ -1,4 +1,4 @@
-import type { Ask, Messages, Statement } from './types.ts';
+import type { SendQuery, Statement, WireConnection } from './types.ts';
 
 /** What comes of a statement that is not sent. */
 const nothing = { rows: [] };
@@ -7,7 +7,7 @@ const nothing = { rows: [] };
  * Sends `begin` along with the first statement of its transaction, and not at all if there is none: a transaction takes a
  * round trip less. Both are what PostgreSQL does or skips together: if `begin` fails, the statement is not carried out.
  */
-export function beginLate(connection: Messages, ask: Ask): Ask {
+export function pipelineBegin(connection: WireConnection, ask: SendQuery): SendQuery {
   const begin = { name: 'begin', text: 'begin' };
   let isPrepared = false;
   let isHeld = false;
@@ -23,12 +23,12 @@ export function beginLate(connection: Messages, ask: Ask): Ask {
     }
     isHeld = false;
     if (statement === 'commit' || statement === 'rollback') done(null, nothing);
-    else if (isPrepared && isBound(statement)) askAfterBegin(statement, done);
+    else if (isPrepared && usesExtendedProtocol(statement)) askAfterBegin(statement, done);
     else askBegin(statement, done);
   };
 
   /** By itself: it is to be prepared, or the statement is of the simple protocol, in which it may be several. */
-  function askBegin(...[statement, done]: Parameters<Ask>): void {
+  function askBegin(...[statement, done]: Parameters<SendQuery>): void {
     ask(begin, (error, result) => {
       if (error) {
         done(error, result);
@@ -39,7 +39,7 @@ export function beginLate(connection: Messages, ask: Ask): Ask {
     });
   }
 
-  function askAfterBegin(statement: Statement, done: Parameters<Ask>[1]): void {
+  function askAfterBegin(statement: Statement, done: Parameters<SendQuery>[1]): void {
     connection.stream.cork();
     connection.bind({ statement: begin.name });
     connection.execute({});
@@ -50,6 +50,6 @@ export function beginLate(connection: Messages, ask: Ask): Ask {
 }
 
 /** Whether the driver sends it in messages of their own for its text and its values. */
-function isBound(statement: string | Statement): statement is Statement {
+function usesExtendedProtocol(statement: string | Statement): statement is Statement {
   return typeof statement !== 'string' && (statement.name !== undefined || !!statement.values?.length);
 }

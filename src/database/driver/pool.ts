@@ -1,13 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { shareFairly } from './fair-pool.ts';
-import { beginLate } from './pipelined-begin.ts';
-import { prepareOften } from './prepared-statements.ts';
+import { withFairQueue } from './fair-pool.ts';
+import { pipelineBegin } from './pipelined-begin.ts';
+import { createStatementPreparer } from './prepared-statements.ts';
 import {
+  applySettingsSql,
   currentSession,
   inSession,
   type Session,
-  settingsOf,
-  settleSql,
+  sessionSettings,
   statementTimeoutMs,
 } from './session.ts';
 import type { Client, NewClient, Pool, Result, Statement } from './types.ts';
@@ -18,7 +18,7 @@ const patienceMs = statementTimeoutMs + 2_000;
 const unhurriedWork = new AsyncLocalStorage<true>();
 
 /** Runs work whose statements may take any time: what migrating takes, nobody knows beforehand. */
-export function unhurried<T>(work: () => T): T {
+export function withoutStatementTimeout<T>(work: () => T): T {
   return unhurriedWork.run(true, work);
 }
 
@@ -41,14 +41,14 @@ export async function queryPool(
 }
 
 /** A connection that is kept for statements of one session, which run one after the other. */
-export interface KeptConnection {
+export interface DedicatedConnection {
   query(statement: Statement): Promise<unknown>;
   /** Gives it back; ask nothing after that. */
   release(): Promise<void>;
 }
 
 /** Keeps a connection as soon as it is needed, and another one whenever it is lost. */
-export function keepConnection(pool: () => Promise<Pool>, session: Session): KeptConnection {
+export function openDedicatedConnection(pool: () => Promise<Pool>, session: Session): DedicatedConnection {
   let kept: Promise<Client> | undefined;
   let last: Promise<unknown> = Promise.resolve();
   const take = async (): Promise<Client> => {
@@ -83,19 +83,19 @@ export function keepConnection(pool: () => Promise<Pool>, session: Session): Kep
  * The former costs one statement, and none when the connection was in this session already; MikroORM's own ways cost
  * three for every statement, or a transaction.
  */
-export function settlePool(pool: Pool): void {
-  pool.on('connect', attend);
-  takeBackTheDead(pool);
-  const connect = shareFairly(pool);
+export function instrumentPool(pool: Pool): void {
+  pool.on('connect', instrumentClient);
+  releaseDeadClients(pool);
+  const connect = withFairQueue(pool);
   const settled = new WeakMap<Client, string>();
   pool.connect = async () => {
-    const settings = settingsOf(currentSession());
+    const settings = sessionSettings(currentSession());
     const session = settings.join();
     const client = await connect();
     if (settled.get(client) === session) return client;
     try {
       settled.delete(client);
-      await client.query(settleSql, settings);
+      await client.query(applySettingsSql, settings);
       settled.set(client, session);
       return client;
     } catch (error) {
@@ -113,9 +113,9 @@ export function settlePool(pool: Pool): void {
  * The driver tells what comes of a statement by its callback. With its own promises, rows were seen to outlive their
  * requests until a full collection of garbage (bench/README.md has what that cost).
  */
-function attend(client: NewClient): void {
-  const ask = beginLate(client.connection, client.query.bind(client));
-  const prepare = prepareOften(client);
+function instrumentClient(client: NewClient): void {
+  const ask = pipelineBegin(client.connection, client.query.bind(client));
+  const prepare = createStatementPreparer(client);
   /** Since when nothing was heard of the statements that are out; undefined while there are none. */
   let since: number | undefined;
   let out = 0;
@@ -145,7 +145,7 @@ function attend(client: NewClient): void {
   // One timer a connection, because one a statement costs every one of them.
   const watch = setInterval(() => {
     if (since === undefined || performance.now() - since < patienceMs) return;
-    client.connection.stream.destroy(new SilentDatabase('nothing was heard for too long'));
+    client.connection.stream.destroy(new SilentConnectionError('nothing was heard for too long'));
   }, 1_000).unref();
   client.once('end', () => clearInterval(watch));
 }
@@ -154,7 +154,7 @@ function attend(client: NewClient): void {
  * Takes back a connection that has ended while it was lent. Whoever could neither commit nor roll back over it does not
  * give it back, and each one that is missing leaves one connection less, until there is none.
  */
-function takeBackTheDead(pool: Pool): void {
+function releaseDeadClients(pool: Pool): void {
   const lent = new WeakSet<object>();
   pool.on('acquire', (client) => lent.add(client));
   pool.on('release', (_, client) => lent.delete(client));
@@ -169,6 +169,6 @@ function takeBackTheDead(pool: Pool): void {
 }
 
 /** As the operating system would have it, had it waited. */
-class SilentDatabase extends Error {
+class SilentConnectionError extends Error {
   readonly code = 'ETIMEDOUT';
 }

@@ -21,7 +21,7 @@ let named = 0;
  *
  * @returns gives a statement its name, if it comes often
  */
-export function prepareOften({
+export function createStatementPreparer({
   connection,
 }: Pick<NewClient, 'connection'>): (text: string, values: readonly unknown[]) => Statement {
   const prepared = new LRUCache<string, true>({

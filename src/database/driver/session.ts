@@ -28,33 +28,33 @@ export interface Session {
 }
 
 /** The user that connects, who owns the tables. */
-export const asOwner: Session = { role: 'none', orgId: '' };
+export const ownerSession: Session = { role: 'none', orgId: '' };
 
 /** Looking after all organisations. */
-export const asSystem: Session = { role: roles.system, orgId: '' };
+export const systemSession: Session = { role: roles.system, orgId: '' };
 
 /** Looking up who a stranger is: however many there are, they have one share, and it is not that of `asSystem`. */
-export const asSystemForStranger: Session = { ...asSystem, tenant: 'strangers' };
+export const asSystemForStranger: Session = { ...systemSession, tenant: 'strangers' };
 
 /** Serving an organisation. */
-export function asTenant(orgId: string): Session {
+export function tenantSession(orgId: string): Session {
   return { role: roles.tenant, orgId };
 }
 
 /** Serving an organisation with a statement that reads a range of an index in its order. */
-export function asScan(orgId: string): Session {
-  return { ...asTenant(orgId), isScan: true };
+export function scanSession(orgId: string): Session {
+  return { ...tenantSession(orgId), isScan: true };
 }
 
 /** What a statement sees that nobody has said anything about. */
-const asNobody: Session = asTenant('');
+const asNobody: Session = tenantSession('');
 
 /** Connections that a piece of work, all of its inner pieces included, holds at the moment. */
-export interface Holder {
+export interface ConnectionHolder {
   connections: number;
 }
 
-const sessions = new AsyncLocalStorage<{ session: Session; holder: Holder }>();
+const sessions = new AsyncLocalStorage<{ session: Session; holder: ConnectionHolder }>();
 
 /** The session in which a statement is to run now. */
 export function currentSession(): Session {
@@ -68,7 +68,7 @@ export function currentTenant(): string {
 }
 
 /** The piece of work that asks for a connection now. */
-export function currentHolder(): Holder {
+export function currentHolder(): ConnectionHolder {
   return sessions.getStore()?.holder ?? { connections: 0 };
 }
 
@@ -81,7 +81,7 @@ export function inSession<T>(session: Session, work: () => T): T {
  * A unit of work, with every statement of it in this session. It is made when it is used: many are at hand only for what
  * may have to be looked up.
  */
-export function bound(make: () => EntityManager, session: Session): EntityManager {
+export function lazyScopedEntityManager(make: () => EntityManager, session: Session): EntityManager {
   let made: EntityManager | undefined;
   return new Proxy({} as EntityManager, {
     get(_, name) {
@@ -101,12 +101,12 @@ export const statementTimeoutMs = 10_000;
 const scanTimeoutMs = 2_000;
 
 /** Puts a connection into a session; takes its `settingsOf`. */
-export const settleSql = `select set_config('role', $1, false), set_config('${organisationSetting}', $2, false),
+export const applySettingsSql = `select set_config('role', $1, false), set_config('${organisationSetting}', $2, false),
   set_config('statement_timeout', $3, false), set_config('enable_sort', $4, false),
   set_config('enable_bitmapscan', $4, false)`;
 
 /** The values of `settleSql`. Two sessions with the same are the same. */
-export function settingsOf({ role, orgId, isScan }: Session): string[] {
+export function sessionSettings({ role, orgId, isScan }: Session): string[] {
   // The owner migrates, and what that takes nobody knows beforehand.
   const timeoutMs = role === 'none' ? 0 : isScan ? scanTimeoutMs : statementTimeoutMs;
   // Else PostgreSQL may gather a whole range and sort it, where the order of the index lets it stop early.

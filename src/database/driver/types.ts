@@ -12,7 +12,7 @@ export interface Client {
   query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
-  readonly connection: Messages & {
+  readonly connection: WireConnection & {
     readonly stream: { destroy(error: Error): void };
     /** The texts that are prepared on it, by their names. */
     readonly parsedStatements: Record<string, string>;
@@ -21,7 +21,7 @@ export interface Client {
 
 /** As the driver makes it, with `query` as it is told by callback. */
 export interface NewClient extends Omit<Client, 'query'> {
-  query: Ask;
+  query: SendQuery;
 }
 
 /** What comes of a statement. */
@@ -37,13 +37,13 @@ export interface Statement {
 }
 
 /** Asks, as the driver does it with a callback. */
-export type Ask = (
+export type SendQuery = (
   statement: string | Statement,
   done: (error: Error | null, result: Result) => void,
 ) => void;
 
 /** What of a connection of the driver's is used here: the messages that it sends (PostgreSQL, "Extended Query"). */
-export interface Messages {
+export interface WireConnection {
   bind(what: { statement: string }): void;
   execute(what: object): void;
   close(what: { type: 'S'; name: string }): void;

@@ -2,7 +2,7 @@ import { AuditEvent } from '../../../src/audit/audit-event.entity.ts';
 import { verifyChain } from '../../../src/audit/hash-chain.ts';
 import { AppConnection } from '../../../src/connections/app-connection.entity.ts';
 import type { Database } from '../../../src/database/database.ts';
-import { asOwner, bound } from '../../../src/database/driver/session.ts';
+import { lazyScopedEntityManager, ownerSession } from '../../../src/database/driver/session.ts';
 import type { Vault } from '../../../src/encryption/vault.ts';
 import { Organisation } from '../../../src/identity/organisation.entity.ts';
 import { tokenOf } from '../sealed.ts';
@@ -24,7 +24,7 @@ export interface Findings {
 
 /** What there is in the database, held against what the clients know. */
 export async function check(journal: Journal, database: Database, vault: Vault): Promise<Findings> {
-  const owner = () => bound(() => database.forkAcross(), asOwner);
+  const owner = () => lazyScopedEntityManager(() => database.asSystem(), ownerSession);
   const findings: Findings = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
   const rows = await owner().find(AppConnection, {}, { populate: ['sealedCredentials'] });
   const byName = Map.groupBy(rows, ({ name }) => name);
@@ -55,7 +55,7 @@ export async function check(journal: Journal, database: Database, vault: Vault):
   findings.duplicated += byName.size;
   findings.wronglyTold += told.size;
   for (const { id } of await owner().find(Organisation, {})) {
-    const chain = await verifyChain(() => database.fork(id), vault, id);
+    const chain = await verifyChain(() => database.forOrganisation(id), vault, id);
     if ('problem' in chain) findings.brokenChains += 1;
   }
   return findings;

@@ -7,8 +7,8 @@ import { Authenticator } from '../../../src/auth/authenticator.ts';
 import { FairScheduler } from '../../../src/common/fair-scheduler.ts';
 import { createLog } from '../../../src/common/log.ts';
 import type { Context } from '../../../src/graphql/context.ts';
-import { createErrorShaper } from '../../../src/graphql/error-masking.ts';
-import { shapeErrors } from '../../../src/graphql/plugins.ts';
+import { createErrorMasker } from '../../../src/graphql/error-masking.ts';
+import { maskErrors } from '../../../src/graphql/plugins.ts';
 import { createOutbound } from '../../../src/outbound/outbound.ts';
 import { unlimited } from '../../../src/rate-limits/rate-limits.ts';
 import type { TestServer } from '../server.ts';
@@ -99,7 +99,7 @@ async function reference({ database, vault }: TestServer) {
   const log = createLog('silent');
   const apps = createApps({ trustedHosts: new Set() });
   const schema = createSchema(apps);
-  const shape = createErrorShaper(schema, log);
+  const shape = createErrorMasker(schema, log);
   const authenticator = new Authenticator(database, vault);
   const outbound = createOutbound({ trustedHosts: new Set(), lookup: nowhere });
   const refusals = new Refusals({ database, vault, log }, 60_000);
@@ -127,7 +127,7 @@ async function reference({ database, vault }: TestServer) {
       // As a client's variables arrive.
       const variableValues = JSON.parse(JSON.stringify(variables));
       const result = await execute({ schema, document: parse(query), contextValue, variableValues });
-      const { errors, data } = shapeErrors(result, shape);
+      const { errors, data } = maskErrors(result, shape);
       for (const { extensions } of errors ?? []) delete extensions.http;
       return JSON.stringify({ ...(errors && { errors }), ...(data !== undefined && { data }) });
     },

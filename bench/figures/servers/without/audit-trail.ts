@@ -14,7 +14,7 @@ export const appendEvents: typeof originalOfMany = async (
   { change, look } = {},
 ) => {
   if (change) await em.execute(change.sql, [...change.params]);
-  return database.announce(em, orgId, [], look);
+  return database.executeAndNotify(em, orgId, [], look);
 };
 
 /** The same for one event. */
