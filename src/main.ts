@@ -76,7 +76,7 @@ async function start(): Promise<void> {
 /**
  * Whether `--open` was given.
  *
- * @throws StartError when anything else was
+ * @throws StartupError when anything else was
  */
 function readArguments({ production }: Config): boolean {
   const given = process.argv.slice(2);

@@ -41,27 +41,27 @@ export interface CreatedApiKey {
  * Makes an API key that may do what the caller may, or less: no scope, no project and no time that the caller's own
  * credential does not have.
  *
- * @throws Problem `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked meanwhile),
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked meanwhile),
  *   `RATE_LIMITED`
  */
 export async function createApiKey(
-  parts: AdministrationDeps,
+  deps: AdministrationDeps,
   caller: Caller,
   input: CreateApiKey,
 ): Promise<CreatedApiKey> {
   const attempt = { action: 'CREATE_API_KEY', targetName: input.name } as const;
-  return withRefusalAudit(parts, caller, attempt, async () => {
+  return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
     assertCanGrant(caller, input);
-    await parts.limits.ofChange(caller);
+    await deps.limits.ofChange(caller);
     const { orgId } = caller;
-    return parts.database.forOrganisation(orgId).transactional(async (em) => {
-      await assertGrantorActive(em, await parts.vault.rowMacs(em), caller);
+    return deps.database.forOrganisation(orgId).transactional(async (em) => {
+      await assertGrantorActive(em, await deps.vault.rowMacs(em), caller);
       await assertProjects(em, orgId, input.projectIds ?? []);
       const key = generateApiKey();
       const apiKey = addApiKey(em, { ...input, orgId, key, createdBy: caller.id });
       await em.flush();
-      await appendEvent(em, parts, {
+      await appendEvent(em, deps, {
         ...{ ...caller.actor, ...attempt, apiKeyId: apiKey.id, outcome: 'OK' },
         fields: auditedFields(apiKey),
       });
@@ -74,16 +74,16 @@ export async function createApiKey(
  * The organisation's API keys, the newest first; for a caller that is limited to projects, those that are limited to
  * these too.
  *
- * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
 export async function listApiKeys(
-  parts: AdministrationDeps,
+  deps: AdministrationDeps,
   caller: Caller,
   { first, after, includeRevoked }: PageOptions & { includeRevoked: boolean },
 ): Promise<Page<ApiKey>> {
-  return withForbiddenAudit(parts, caller, { action: 'READ_API_KEYS' }, async () => {
+  return withForbiddenAudit(deps, caller, { action: 'READ_API_KEYS' }, async () => {
     caller.requireScope('access:admin');
-    const found = await parts.database.forOrganisation(caller.orgId).find(
+    const found = await deps.database.forOrganisation(caller.orgId).find(
       ApiKey,
       {
         $and: [
@@ -94,7 +94,7 @@ export async function listApiKeys(
       },
       { orderBy: { createdAt: 'desc', id: 'desc' }, limit: first + 1 },
     );
-    await hideCreators(parts, caller, found);
+    await hideCreators(deps, caller, found);
     return toPage(newestFirst, found, first);
   });
 }

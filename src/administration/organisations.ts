@@ -34,13 +34,13 @@ export const operator = { keyId: null, subject: null };
 /** Makes an organisation with its first project and its first API key, in the transaction of `em`. */
 export async function createOrganisation(
   em: EntityManager,
-  parts: AuditDeps,
+  deps: AuditDeps,
   organisation: NewOrganisation,
 ): Promise<{ orgId: string; projectId: string; apiKey: ApiKey }> {
-  const made = await addOrganisation(em, parts.vault, organisation);
+  const made = await addOrganisation(em, deps.vault, organisation);
   await em.flush();
   const { orgId, projectId, apiKey } = made;
-  await appendEvent(em, parts, {
+  await appendEvent(em, deps, {
     ...{ ...operator, orgId, action: 'CREATE_ORGANISATION', outcome: 'OK' },
     ...{ projectId, apiKeyId: apiKey.id, targetName: organisation.name },
     fields: ['name', ...scopes.map((scope) => `scopes.${scope}`)],
@@ -52,11 +52,11 @@ export async function createOrganisation(
  * Makes an API key for an organisation, on the word of whoever may start this server: its first one, or one for those
  * who have lost theirs.
  *
- * @throws Problem `NOT_FOUND` when there is no such organisation
+ * @throws AppError `NOT_FOUND` when there is no such organisation
  */
 export async function grantApiKey(
   em: EntityManager,
-  parts: AuditDeps,
+  deps: AuditDeps,
   grant: { orgId: string; name: string; scopes: readonly Scope[] },
 ): Promise<CreatedApiKey> {
   const isThere =
@@ -69,7 +69,7 @@ export async function grantApiKey(
   const key = generateApiKey();
   const apiKey = addApiKey(em, { ...grant, key });
   await em.flush();
-  await appendEvent(em, parts, {
+  await appendEvent(em, deps, {
     ...{ ...operator, orgId: grant.orgId, action: 'CREATE_API_KEY', outcome: 'OK' },
     ...{ apiKeyId: apiKey.id, targetName: grant.name },
     fields: ['name', ...grant.scopes.map((scope) => `scopes.${scope}`)],

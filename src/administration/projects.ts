@@ -25,53 +25,53 @@ const byName: Order<Project, string> = {
 /** The rule of a cursor of such a list. */
 export const projectCursor = cursorSchema(byName);
 
-/** @throws Problem `FORBIDDEN`, `NAME_TAKEN`, `RATE_LIMITED` */
+/** @throws AppError `FORBIDDEN`, `NAME_TAKEN`, `RATE_LIMITED` */
 export async function createProject(
-  parts: AdministrationDeps,
+  deps: AdministrationDeps,
   caller: Caller,
   { name }: { name: string },
 ): Promise<Project> {
   const attempt = { action: 'CREATE_PROJECT', targetName: name } as const;
-  return withRefusalAudit(parts, caller, attempt, async () => {
+  return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
     caller.requireAllProjects();
-    await parts.limits.ofChange(caller);
+    await deps.limits.ofChange(caller);
     const { orgId } = caller;
-    const work = parts.database.forOrganisation(orgId).transactional(async (em) => {
+    const work = deps.database.forOrganisation(orgId).transactional(async (em) => {
       const project = em.create(Project, { id: randomUUID(), orgId, name, createdAt: new Date() });
       await em.flush();
       const event = { ...caller.actor, ...attempt, projectId: project.id, fields: ['name'] };
-      await appendEvent(em, parts, { ...event, outcome: 'OK' });
+      await appendEvent(em, deps, { ...event, outcome: 'OK' });
       return project;
     });
     return mapNameConflict(['input', 'name'], work);
   });
 }
 
-/** @throws Problem `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN`, `RATE_LIMITED` */
+/** @throws AppError `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN`, `RATE_LIMITED` */
 export async function renameProject(
-  parts: AdministrationDeps,
+  deps: AdministrationDeps,
   caller: Caller,
   { id, name }: { id: string; name: string },
 ): Promise<Project> {
   const attempt = { action: 'RENAME_PROJECT', projectId: id, targetName: name } as const;
-  return withRefusalAudit(parts, caller, attempt, async () => {
+  return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
     // Names are unique in the organisation, so whether one is free tells the names of projects that are hidden.
     caller.requireAllProjects();
-    await parts.limits.ofChange(caller);
-    const work = parts.database.forOrganisation(caller.orgId).transactional(async (em) => {
+    await deps.limits.ofChange(caller);
+    const work = deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
       const project = await em.findOne(Project, { $and: [{ id }, projectVisibilityFilter(caller)] });
       if (!project) {
         throw new AppError('NOT_FOUND', 'There is no such project.', {
           remedy: 'Check the id; `projects` lists the projects that there are.',
         });
       }
-      (await parts.vault.rowMacs(em)).verify(em, Project, project);
+      (await deps.vault.rowMacs(em)).verify(em, Project, project);
       if (project.name === name) return project;
       project.name = name;
       await em.flush();
-      await appendEvent(em, parts, { ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
+      await appendEvent(em, deps, { ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
       return project;
     });
     return mapNameConflict(['name'], work);
@@ -81,18 +81,18 @@ export async function renameProject(
 /**
  * The projects that the caller may use, in order of name.
  *
- * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
 export async function listProjects(
-  parts: AdministrationDeps,
+  deps: AdministrationDeps,
   caller: Caller,
   { first, after }: PageOptions,
 ): Promise<Page<Project>> {
-  return withForbiddenAudit(parts, caller, { action: 'READ_PROJECTS' }, async () => {
+  return withForbiddenAudit(deps, caller, { action: 'READ_PROJECTS' }, async () => {
     caller.requireScope('connections:read', 'access:admin');
     const cursor = after == null ? undefined : decodeCursor(byName, after);
     const beyond = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.place, cursor.id])]: [] } : {};
-    const found = await parts.database
+    const found = await deps.database
       .forOrganisation(caller.orgId)
       .find(
         Project,

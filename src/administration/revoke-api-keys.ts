@@ -21,22 +21,22 @@ export interface RevokedApiKeys {
  *
  * @param andWhatItMade whether to revoke in the same transaction every key that it has made, and that those have made, and
  *   so on: a thief may have made them
- * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` (nothing is revoked then), `UNAUTHENTICATED` (the caller's
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` (nothing is revoked then), `UNAUTHENTICATED` (the caller's
  *   key was revoked meanwhile), `RATE_LIMITED`
  * @throws MacMismatch when, with `andWhatItMade`, the row of any key was changed in the database; nothing is revoked then
  */
 export async function revokeApiKey(
-  parts: AdministrationDeps,
+  deps: AdministrationDeps,
   caller: Caller,
   id: string,
   andWhatItMade = false,
 ): Promise<RevokedApiKeys> {
   const attempt = { action: 'REVOKE_API_KEY', apiKeyId: id } as const;
-  const result = await withRefusalAudit(parts, caller, attempt, async () => {
+  const result = await withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
-    await parts.limits.ofChange(caller);
-    return parts.database.forOrganisation(caller.orgId).transactional(async (em) => {
-      const macs = await parts.vault.rowMacs(em);
+    await deps.limits.ofChange(caller);
+    return deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
+      const macs = await deps.vault.rowMacs(em);
       const keys = await lockKeys(em, caller, id, andWhatItMade);
       await assertGrantorActive(em, macs, caller);
       const apiKey = await em.findOne(ApiKey, { $and: [{ id }, keysVisibleTo(caller)] });
@@ -62,12 +62,12 @@ export async function revokeApiKey(
           ...{ outcome: 'OK', fields: ['revokedAt'] },
         }),
       );
-      if (events.length > 0) await appendEvents(em, parts, caller.orgId, events);
+      if (events.length > 0) await appendEvents(em, deps, caller.orgId, events);
       return { apiKey, revoked };
     });
   });
-  parts.authenticator.forget();
-  await hideCreators(parts, caller, [result.apiKey, ...result.revoked]);
+  deps.authenticator.forget();
+  await hideCreators(deps, caller, [result.apiKey, ...result.revoked]);
   return result;
 }
 

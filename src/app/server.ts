@@ -72,10 +72,10 @@ const drainMs = 8_000;
 /**
  * Wires the rooms together and listens.
  *
- * @throws StartError when the port cannot be had
+ * @throws StartupError when the port cannot be had
  */
-export async function createServer(config: Config, parts: ServerDeps): Promise<Server> {
-  const { database, vault, log } = parts;
+export async function createServer(config: Config, deps: ServerDeps): Promise<Server> {
+  const { database, vault, log } = deps;
   const { auditCheckpointFile, auditCheckpointReceiver } = config;
   const checkpoints = startCheckpoints(
     { database, vault, log },
@@ -91,18 +91,18 @@ export async function createServer(config: Config, parts: ServerDeps): Promise<S
     proxy: config.outboundProxy,
     proxyResolves: config.outboundProxyResolves,
     ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
-    ...parts.outbound,
+    ...deps.outbound,
   });
-  const limits = config.rateLimits ? createRateLimits(parts, { ...rates, ...parts.rates }) : unlimited;
-  const { windowSeconds } = { ...rates, ...parts.rates };
+  const limits = config.rateLimits ? createRateLimits(deps, { ...rates, ...deps.rates }) : unlimited;
+  const { windowSeconds } = { ...rates, ...deps.rates };
   const refusals = new Refusals({ database, vault, log }, windowSeconds * 1_000);
   const connections: ConnectionDeps = {
-    apps: parts.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
+    apps: deps.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
     vault,
     outbound,
     limits,
-    scheduler: parts.scheduler ?? new FairScheduler(),
+    scheduler: deps.scheduler ?? new FairScheduler(),
     deletedRetentionDays: config.deletedRetentionDays,
     refusals,
   };
@@ -136,14 +136,14 @@ export async function createServer(config: Config, parts: ServerDeps): Promise<S
   const rest = createRest({ ...shared, basePath: config.basePath });
   const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
-  const dashboard = loadDashboard(parts.dashboardFolder);
+  const dashboard = loadDashboard(deps.dashboardFolder);
   const signInOffer = provider && createOidcClientConfig(provider.settings, provider.outbound, log);
   const dashboardSettings = async () => ({ oidc: await signInOffer?.() });
   const codes =
-    parts.signInKey && !config.production && isLoopback(config.host)
-      ? new SignInCodes(parts.signInKey, parts.signInCodes)
+    deps.signInKey && !config.production && isLoopback(config.host)
+      ? new SignInCodes(deps.signInKey, deps.signInCodes)
       : undefined;
-  const signInPage = signInPath(config, parts.dashboardFolder);
+  const signInPage = signInPath(config, deps.dashboardFolder);
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { basePath } = config;

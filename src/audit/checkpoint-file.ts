@@ -58,7 +58,7 @@ export class CheckpointFile {
   /** The newest checkpoint of each trail, by organisation. */
   readonly newest = new Map<string, Checkpoint>();
 
-  /** @throws StartError when the file cannot be read and written */
+  /** @throws StartupError when the file cannot be read and written */
   constructor(path: string) {
     this.#path = path;
     try {

@@ -22,13 +22,13 @@ export interface Checkpoints {
  * if there is one. A trail that does not contain its last checkpoint any more gets no other one; the log has an error then.
  *
  * @param places `file`: the path of a file that belongs to this server
- * @throws StartError when the file cannot be read and written
+ * @throws StartupError when the file cannot be read and written
  */
 export function startCheckpoints(
-  parts: AuditDeps & { log: Logger },
+  deps: AuditDeps & { log: Logger },
   { file, receiver }: { file?: string | undefined; receiver?: Receiver | undefined },
 ): Checkpoints {
-  const { database, vault, log } = parts;
+  const { database, vault, log } = deps;
   const target = file === undefined ? undefined : new CheckpointFile(file);
   const newest = target?.newest ?? new Map<string, Checkpoint>();
   // Of those in the file, the receiver may have missed the last ones.
@@ -50,7 +50,7 @@ export function startCheckpoints(
         head.seq !== (newest.get(head.orgId)?.seq ?? 0) || head.hash !== (newest.get(head.orgId)?.hash ?? ''),
     );
     const continued = await restoreCheckpoints(
-      parts,
+      deps,
       grown.map(({ orgId }) => newest.get(orgId)).filter((last) => last !== undefined),
     );
     const at = new Date().toISOString();
@@ -83,7 +83,7 @@ export function startCheckpoints(
       const due = changed;
       changed = new Set();
       try {
-        for await (const orgIds of due === 'all' ? everyTrail(parts) : inBatches([...due]))
+        for await (const orgIds of due === 'all' ? everyTrail(deps) : inBatches([...due]))
           await writeOf(orgIds);
       } catch (error) {
         changed = 'all';

@@ -49,12 +49,8 @@ export function withRequestContext(event: AuditEventInput): RecordedEvent {
  * Adds an event to its organisation's chain, in the transaction of `em`. Call it last: until the transaction ends,
  * nobody else can add to the chain.
  */
-export async function appendEvent(
-  em: EntityManager,
-  parts: AuditDeps,
-  event: AuditEventInput,
-): Promise<void> {
-  await appendEvents(em, parts, event.orgId, [withRequestContext(event)]);
+export async function appendEvent(em: EntityManager, deps: AuditDeps, event: AuditEventInput): Promise<void> {
+  await appendEvents(em, deps, event.orgId, [withRequestContext(event)]);
 }
 
 /** What is done by the statements that add events, as each statement is a way to PostgreSQL and back. */

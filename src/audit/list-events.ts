@@ -25,17 +25,17 @@ export interface EventPage {
 /**
  * The events of the caller's organisation, or of the projects that the caller is limited to, the newest first.
  *
- * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
 export async function listEvents(
-  parts: RefusalAuditDeps,
+  deps: RefusalAuditDeps,
   caller: Caller,
   options: ListEvents,
 ): Promise<EventPage> {
-  return withForbiddenAudit(parts, caller, { action: 'READ_AUDIT_EVENTS' }, async () => {
+  return withForbiddenAudit(deps, caller, { action: 'READ_AUDIT_EVENTS' }, async () => {
     caller.requireScope('audit:read');
     if (options.filter?.projectId) caller.requireProject(options.filter.projectId, ['filter', 'projectId']);
-    return readEvents(parts, caller, options);
+    return readEvents(deps, caller, options);
   });
 }
 

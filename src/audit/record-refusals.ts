@@ -19,7 +19,7 @@ export type Attempt = Pick<
  * transaction of the change.
  */
 export async function withRefusalAudit<T>(
-  parts: RefusalAuditDeps,
+  deps: RefusalAuditDeps,
   caller: Caller,
   attempt: Attempt,
   work: () => Promise<T>,
@@ -31,14 +31,14 @@ export async function withRefusalAudit<T>(
     const isTooFast =
       error instanceof OverloadedError || (error instanceof AppError && error.code === 'RATE_LIMITED');
     if (error instanceof AppError && !isTooFast)
-      await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
+      await deps.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
     throw error;
   }
 }
 
 /** Reads something, and if the caller may not, leaves an event that says so. */
 export async function withForbiddenAudit<T>(
-  parts: RefusalAuditDeps,
+  deps: RefusalAuditDeps,
   caller: Caller,
   attempt: Attempt,
   read: () => Promise<T>,
@@ -47,7 +47,7 @@ export async function withForbiddenAudit<T>(
     return await read();
   } catch (error) {
     if (error instanceof AppError && error.code === 'FORBIDDEN')
-      await parts.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
+      await deps.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
     throw error;
   }
 }

@@ -33,7 +33,7 @@ export function generateApiKey(): Secret {
  * Tells a typo without a look-up. Cut off right before its checksum, a key looks like one of those that had none; and
  * of keys that were made by hand this says nothing.
  *
- * @throws SignInFailure when a key cannot be whole
+ * @throws AuthenticationError when a key cannot be whole
  */
 export function assertChecksum(key: Secret): void {
   const text = key.reveal();
@@ -102,7 +102,7 @@ export function isActive({ revokedAt, expiresAt }: ApiKey): boolean {
   return !revokedAt && (!expiresAt || expiresAt > new Date());
 }
 
-/** @throws SignInFailure when a key lets nobody in any more */
+/** @throws AuthenticationError when a key lets nobody in any more */
 export function assertActive(apiKey: ApiKey): void {
   if (isActive(apiKey)) return;
   const { id: keyId, orgId, revokedAt } = apiKey;

@@ -36,7 +36,7 @@ export class Authenticator {
 
   /**
    * @param authorization the `Authorization` header, or null when there is none
-   * @throws Problem `UNAUTHENTICATED` when there is no credential, or a `SignInFailure` when it is not good;
+   * @throws AppError `UNAUTHENTICATED` when there is no credential, or a `AuthenticationError` when it is not good;
    *   `UPSTREAM_UNREACHABLE` when the identity provider's keys cannot be had
    */
   async authenticate(authorization: string | null): Promise<Caller> {

@@ -31,8 +31,8 @@ export interface OidcSettings {
 /** Verifies tokens, and says who they let in. */
 export interface TokenVerifier {
   /**
-   * @throws SignInFailure when the token lets nobody in
-   * @throws Problem `UPSTREAM_UNREACHABLE` when the provider's keys cannot be had
+   * @throws AuthenticationError when the token lets nobody in
+   * @throws AppError `UPSTREAM_UNREACHABLE` when the provider's keys cannot be had
    */
   verify(token: string): Promise<Identity & { keyId: null; expiresAt: Date }>;
 }

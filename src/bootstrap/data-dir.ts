@@ -92,7 +92,7 @@ export class DataDir {
    * Checks that this user may write everything in a folder, as far as there is one. The embedded database says of files
    * of another user that it is damaged.
    *
-   * @throws StartError that names the first file that this user may not read or write
+   * @throws StartupError that names the first file that this user may not read or write
    */
   assertWritable(name: string): void {
     const folder = this.pathTo(name);
@@ -109,7 +109,7 @@ export class DataDir {
    * Keeps every other server out of the folder until `release()` or the end of the process, however it ends:
    * the lock is one of the operating system, taken by way of SQLite, so nothing stale can be left behind.
    *
-   * @throws StartError when another server has it
+   * @throws StartupError when another server has it
    */
   lock(): { release(): void } {
     const file = this.pathTo('lock');

@@ -9,12 +9,12 @@ import type { DataDir } from './data-dir.ts';
 export interface RootKeySource {
   /** How to speak of it. */
   place: string;
-  /** @throws StartError */
+  /** @throws StartupError */
   read(): Secret;
   /**
    * What is there now, while the server runs.
    *
-   * @throws StartError
+   * @throws StartupError
    */
   readAgain(): Secret;
 }

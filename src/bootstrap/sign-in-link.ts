@@ -29,7 +29,7 @@ export function createCodeStore(dataDir: DataDir): CodeStore {
 /**
  * Makes an address that signs a browser in at the development server with the same settings, once.
  *
- * @throws StartError where there are no such addresses
+ * @throws StartupError where there are no such addresses
  */
 export function createSignInLink(config: Config, dataDir: DataDir): string {
   const { production, host, port, tls, basePath } = config;

@@ -23,14 +23,14 @@ export interface Stores {
   /**
    * Opens what is stored with the keys, before anything is written.
    *
-   * @throws StartError when the keys do not open what is stored, or the first of them cannot wrap, or somebody has taken
+   * @throws StartupError when the keys do not open what is stored, or the first of them cannot wrap, or somebody has taken
    *   away what authenticates the rows of the database
    */
   unlock(): Promise<void>;
   /**
    * Reads the root keys again and puts them in force.
    *
-   * @throws StartError when they cannot be used; then those so far stay in force
+   * @throws StartupError when they cannot be used; then those so far stay in force
    */
   reloadKeys(): Promise<void>;
   close(): Promise<void>;
@@ -40,7 +40,7 @@ export interface Stores {
  * Opens the database, migrated. Production refuses what `findRisks` and `findWeakEntries` find, and development warns.
  *
  * @param options with `allowsWeakKeys`, only the first root key has to be good, so that others can be rotated away
- * @throws StartError with one line that says what is wrong
+ * @throws StartupError with one line that says what is wrong
  */
 export async function openStores(
   config: Config,

@@ -122,7 +122,7 @@ export interface Issue {
 /**
  * A failure that the caller may read: nothing in it is secret, and nothing in it repeats what the caller sent.
  *
- * Anything thrown that is not a `Problem` is our fault and reaches the caller as `INTERNAL_SERVER_ERROR`.
+ * Anything thrown that is not a `AppError` is our fault and reaches the caller as `INTERNAL_SERVER_ERROR`.
  */
 export class AppError extends Error {
   override readonly name = 'Problem';

@@ -48,7 +48,7 @@ const notACursor = 'This is not a cursor of this list; use "endCursor" of the pa
 /**
  * The place and the id of the last one of the page before.
  *
- * @throws Problem `BAD_USER_INPUT` for a cursor that this server did not make for this list
+ * @throws AppError `BAD_USER_INPUT` for a cursor that this server did not make for this list
  */
 export function decodeCursor<T, Place>(order: Order<T, Place>, cursor: string): { id: string; place: Place } {
   const parsed = parseCursor(order, cursor);

@@ -25,7 +25,7 @@ interface Proxying {
 /** A server that stops waits for it. */
 const timeoutMs = 5_000;
 
-/** @throws StartError when the variables do not fit together */
+/** @throws StartupError when the variables do not fit together */
 export function parseCheckpointReceiver(
   data: Environment,
   production: boolean,
@@ -54,7 +54,7 @@ export function parseCheckpointReceiver(
 /**
  * Opens the way there. The operator has named the URL, which may well be inside.
  *
- * @throws StartError when the token cannot be read
+ * @throws StartupError when the token cannot be read
  */
 export function openCheckpointReceiver(
   { url: text, token, tokenFile }: CheckpointReceiver,

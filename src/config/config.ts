@@ -50,7 +50,7 @@ export interface Config {
   /** How long a deleted connection can be restored. */
   deletedRetentionDays: number;
   logLevel: string;
-  /** What else is in the environment that makes the server easy to break into; see `findEnvironmentRisks`. */
+  /** What else is in the environment that makes the server easy to break into; see `findEnvironmentWarnings`. */
   environmentRisks: readonly string[];
   /** The npm script that runs this process, as npm says; absent: none does. */
   npmScript: string | undefined;

@@ -15,7 +15,7 @@ const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access
 /**
  * Reads the configuration from the environment.
  *
- * @throws StartError with one line that names every variable that is missing or wrong, and repeats no value
+ * @throws StartupError with one line that names every variable that is missing or wrong, and repeats no value
  */
 export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
   // An empty variable is how shells and compose files say "not set".

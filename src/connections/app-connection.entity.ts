@@ -32,7 +32,7 @@ const AppConnectionSchema = defineEntity({
     description: p.text().nullable(),
     app: p.text(),
     method: p.text(),
-    // Counted by changeConnection under a lock, not by the ORM, which would count verifications as changes too.
+    // Counted by updateLocked under a lock, not by the ORM, which would count verifications as changes too.
     version: p.integer().default(1),
     createdAt: p.datetime(3),
     updatedAt: p.datetime(3),

@@ -12,7 +12,7 @@ export interface ConnectionDeps {
   apps: readonly App[];
   database: Database;
   vault: Vault;
-  /** Used through `outboundFor` alone, which counts. */
+  /** Used through `rateLimitedOutbound` alone, which counts. */
   outbound: OutboundClient;
   limits: RateLimits;
   /** Shares the event loop among organisations. */
@@ -26,11 +26,11 @@ export interface ConnectionDeps {
  * The way to a host that the caller has named. Ask for it each time: it is limited how often, so that nobody looks for
  * open ports with this server.
  *
- * @throws Problem `RATE_LIMITED`
+ * @throws AppError `RATE_LIMITED`
  */
-export async function rateLimitedOutbound(parts: ConnectionDeps, caller: Caller): Promise<Outbound> {
-  await parts.limits.ofOutbound(caller);
-  return unmeteredOutbound(parts, caller);
+export async function rateLimitedOutbound(deps: ConnectionDeps, caller: Caller): Promise<Outbound> {
+  await deps.limits.ofOutbound(caller);
+  return unmeteredOutbound(deps, caller);
 }
 
 /** The same for what sends nothing, and so is not limited how often. */

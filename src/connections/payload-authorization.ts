@@ -41,7 +41,7 @@ export function restorePayloadFields(name: string | null | undefined): FieldPath
  *
  * @param fields what the payload shows without `connections:read`
  * @param selected what the caller wants to be shown
- * @throws Problem `FORBIDDEN`, which names the fields
+ * @throws AppError `FORBIDDEN`, which names the fields
  */
 export function requireSelectable(caller: Caller, fields: FieldPaths, selected: FieldPaths): void {
   if (caller.scopes.has(readScope)) return;

@@ -110,7 +110,7 @@ export const changesSubscription = graphql(`
   }
 `);
 
-/** Written for Okta, which the schema checks; `ofApp` makes it another app's. */
+/** Written for Okta, which the schema checks; `appCondition` makes it another app's. */
 export const createMutation = graphql(
   `
     mutation Create($input: CreateOktaConnectionInput!) {

@@ -78,7 +78,7 @@ const startLock = 4_216_017_333;
 /**
  * Opens the database.
  *
- * @throws StartError with one line that says why it cannot be opened
+ * @throws StartupError with one line that says why it cannot be opened
  */
 export async function openDatabase(
   location: DatabaseLocation,

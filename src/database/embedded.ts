@@ -38,7 +38,7 @@ export function limitMemory(): void {
   for (const flag of [...wasmFlags, '--optimize-for-size']) setFlagsFromString(flag);
 }
 
-/** @throws StartError */
+/** @throws StartupError */
 export async function openEmbedded(
   shared: Partial<Options>,
   { folder, copyOf }: EmbeddedLocation,

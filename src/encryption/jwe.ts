@@ -31,7 +31,7 @@ export function sealJwe(
 /**
  * Opens what `sealJwe` made, if it is whole and belongs where it was found. `what` begins the message if not.
  *
- * @throws SealBroken
+ * @throws DecryptionError
  */
 export async function openJwe(
   text: string,

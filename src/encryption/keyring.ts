@@ -52,7 +52,7 @@ export class Keyring {
   /**
    * Wraps a data key under the primary root key, for `binding` alone, in a database whose rows carry MACs.
    *
-   * @throws KeyServiceFailure
+   * @throws KmsUnavailableError
    */
   async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<Wrapped> {
     const wrapped = await this.#primary.wrap(dataKey, { ...binding, hasRowMacs: true });
@@ -60,8 +60,8 @@ export class Keyring {
   }
 
   /**
-   * @throws SealBroken when the root key is not here, or what is stored is not whole or was wrapped for another binding
-   * @throws KeyServiceFailure
+   * @throws DecryptionError when the root key is not here, or what is stored is not whole or was wrapped for another binding
+   * @throws KmsUnavailableError
    */
   async unwrap(stored: Wrapped & DataKeyBinding): Promise<Uint8Array> {
     const key = this.#keys.get(stored.rootKeyId);
@@ -75,7 +75,7 @@ export class Keyring {
   /**
    * Wraps and unwraps something, before there is anything to lose.
    *
-   * @throws KeyServiceFailure when the primary root key cannot be used
+   * @throws KmsUnavailableError when the primary root key cannot be used
    */
   async selfTest(): Promise<void> {
     const nothing = { id: randomUUID(), orgId: randomUUID(), purpose: 'TRIAL' };
@@ -91,7 +91,7 @@ const base64Pattern = /^[A-Za-z0-9+/]+={0,2}$/;
  * Reads the root keys, with commas or line breaks between: `id:base64` for one of 32 bytes, or `id:arn:aws:kms:…:key/…`
  * for one in AWS KMS.
  *
- * @throws KeysUnfit with one sentence that says which entry is wrong, and never what it holds
+ * @throws InvalidKeyringError with one sentence that says which entry is wrong, and never what it holds
  */
 export function parseKeyring(text: Secret): Keyring {
   const keys = new Map<string, RootKey>();

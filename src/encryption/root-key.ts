@@ -14,11 +14,11 @@ export interface DataKeyBinding {
  * what that is for.
  */
 export interface RootKey {
-  /** @throws KeyServiceFailure */
+  /** @throws KmsUnavailableError */
   wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string>;
   /**
-   * @throws SealBroken when the wrapped key is not whole, or was wrapped for another binding or under another root key
-   * @throws KeyServiceFailure
+   * @throws DecryptionError when the wrapped key is not whole, or was wrapped for another binding or under another root key
+   * @throws KmsUnavailableError
    */
   unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array>;
 }

@@ -91,7 +91,7 @@ export class Vault {
   /**
    * Makes the first data keys of an organisation; the caller flushes.
    *
-   * @throws KeyServiceFailure
+   * @throws KmsUnavailableError
    */
   async addDataKeys(em: EntityManager, orgId: string): Promise<void> {
     for (const purpose of dataKeyPurposes) {
@@ -102,7 +102,7 @@ export class Vault {
   /**
    * A new data key, to be stored.
    *
-   * @throws KeyServiceFailure
+   * @throws KmsUnavailableError
    */
   async makeDataKey(orgId: string, purpose: DataKeyPurpose | typeof integrityPurpose) {
     const binding = { id: randomUUID(), orgId, purpose };
@@ -115,7 +115,7 @@ export class Vault {
    *
    * @param em sees the rows of all organisations
    * @returns undefined when the database has no integrity key
-   * @throws SealBroken, KeyServiceFailure
+   * @throws DecryptionError, KmsUnavailableError
    */
   async findRowMacs(em: EntityManager): Promise<RowMacs | undefined> {
     if (this.#rowMacs) return this.#rowMacs;
@@ -128,7 +128,7 @@ export class Vault {
   /**
    * Makes the integrity key; the caller flushes.
    *
-   * @throws KeyServiceFailure
+   * @throws KmsUnavailableError
    */
   async addIntegrityKey(em: EntityManager): Promise<RowMacs> {
     const dataKey = em.create(DataKey, await this.makeDataKey(integrityOwner, integrityPurpose));
@@ -139,8 +139,8 @@ export class Vault {
   /**
    * What authenticates rows.
    *
-   * @throws SealBroken when the database has no integrity key, or it does not open
-   * @throws KeyServiceFailure
+   * @throws DecryptionError when the database has no integrity key, or it does not open
+   * @throws KmsUnavailableError
    */
   async rowMacs(em: EntityManager): Promise<RowMacs> {
     // No organisation sees the key, and whoever asks may be serving one.
@@ -152,7 +152,7 @@ export class Vault {
   /**
    * The same data key under the root key that wraps now.
    *
-   * @throws SealBroken, KeyServiceFailure
+   * @throws DecryptionError, KmsUnavailableError
    */
   async rewrap(dataKey: DataKey): Promise<Wrapped> {
     const key = await this.#open(dataKey);
@@ -163,7 +163,7 @@ export class Vault {
    * Seals under the organisation's data key, as far as is known here. It may be retired before the sealed text is
    * stored: whoever stores it has to look with `retiredAmong`, or to call `forgetSealKey` just before this.
    *
-   * @throws SealBroken, KeyServiceFailure
+   * @throws DecryptionError, KmsUnavailableError
    */
   async seal(
     em: EntityManager,
@@ -189,8 +189,8 @@ export class Vault {
   /**
    * @param readAgain reads what is sealed once more: it may have been sealed again, and its data key destroyed, since it was
    *   read. It gives undefined when something else is sealed there now.
-   * @throws SealBroken, whose message says what does not fit and nothing of the content; so does the log
-   * @throws KeyServiceFailure
+   * @throws DecryptionError, whose message says what does not fit and nothing of the content; so does the log
+   * @throws KmsUnavailableError
    */
   async open(
     em: EntityManager,
@@ -231,8 +231,8 @@ export class Vault {
    *
    * @param options `keyring`: other root keys, to be tried before they are in force. `query`: what runs the statement,
    *   if that is not `em`
-   * @throws KeysUnfit with one sentence that names the root key that is missing or does not fit
-   * @throws KeyServiceFailure
+   * @throws InvalidKeyringError with one sentence that names the root key that is missing or does not fit
+   * @throws KmsUnavailableError
    */
   async checkKeys(em: EntityManager, options: CheckKeysOptions = {}): Promise<void> {
     const { keyring, query = (sql: string): Promise<object[]> => em.execute(sql) } = options;

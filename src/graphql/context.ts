@@ -22,7 +22,7 @@ export interface Context {
   persistedQuery?: { hash: string; document: string };
 }
 
-/** @throws Problem `UNAUTHENTICATED` when the request came without a key */
+/** @throws AppError `UNAUTHENTICATED` when the request came without a key */
 export function requireCaller(context: Context): Caller {
   if (context.caller) return context.caller;
   throw unauthenticated();

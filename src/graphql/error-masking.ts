@@ -20,7 +20,7 @@ import {
 import { type Logger, logUnexpectedError } from '../common/log.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
 
-/** The gateway of errors that `createErrorShaper` makes. */
+/** The gateway of errors that `createErrorMasker` makes. */
 export type ErrorMasker = (error: unknown) => GraphQLError;
 
 /**
@@ -37,7 +37,7 @@ export function createErrorMasker(schema: GraphQLSchema, log: Logger): ErrorMask
     extensions: Record<string, unknown>,
   ): GraphQLError => {
     const given = Object.entries(extensions).filter(([, value]) => value !== undefined);
-    // As for a `Problem`.
+    // As for a `AppError`.
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     const result = new GraphQLError(message, {

@@ -117,7 +117,7 @@ const rule = z.object({
   sha256Hash: z.string(notHexadecimal).regex(/^[\da-f]{64}$/, notHexadecimal),
 });
 
-/** @throws HttpProblem (400) when `extensions.persistedQuery` is not as the protocol has it */
+/** @throws HttpError (400) when `extensions.persistedQuery` is not as the protocol has it */
 function hashIn({ extensions }: GraphQLParams): string | undefined {
   const persistedQuery: unknown = Object(extensions).persistedQuery;
   if (persistedQuery === undefined || persistedQuery === null) return undefined;

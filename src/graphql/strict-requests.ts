@@ -42,7 +42,7 @@ export function useStrictRequests(): Plugin<object, NodeServerContext> {
   };
 }
 
-/** @throws HttpProblem (400) for what two readers could read differently */
+/** @throws HttpError (400) for what two readers could read differently */
 function assertNoRepeats(url: string): void {
   const names = [...new URL(url, 'http://localhost').searchParams.keys()];
   if (new Set(names).size === names.length) return;
@@ -54,7 +54,7 @@ function assertNoRepeats(url: string): void {
 /**
  * What a POST asks.
  *
- * @throws HttpProblem as `readJsonBody`
+ * @throws HttpError as `readJsonBody`
  */
 export async function readParams(request: IncomingMessage): Promise<GraphQLParams> {
   return withoutEmptyName(await readJsonBody(request));

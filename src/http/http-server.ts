@@ -34,7 +34,7 @@ export interface HttpServer {
 /**
  * Listens. Every answer has its request's id and the headers that all have; every request leaves one line in the log.
  *
- * @throws StartError when the port cannot be had, or the certificate cannot be used
+ * @throws StartupError when the port cannot be had, or the certificate cannot be used
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port, tls, trustedProxies, log, answer } = options;

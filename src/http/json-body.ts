@@ -13,7 +13,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-/** @throws HttpProblem (400) when there is a body */
+/** @throws HttpError (400) when there is a body */
 export function assertNoBody(request: IncomingMessage): undefined {
   if (!hasBody(request)) return;
   throw new HttpError(400, 'BAD_USER_INPUT', 'This route takes no body.', { remedy: 'Leave it out.' });
@@ -30,7 +30,7 @@ export interface BodyRules {
 /**
  * The JSON object that the body of a request holds. The messages repeat nothing of the request.
  *
- * @throws HttpProblem (415, 413, 400) when the body is not declared as plain JSON in UTF-8, has more bytes than
+ * @throws HttpError (415, 413, 400) when the body is not declared as plain JSON in UTF-8, has more bytes than
  *   it may have or comes in too many pieces, is no JSON object, or is cut off
  */
 export async function readJsonBody(

@@ -31,7 +31,7 @@ const lookAgainMs = 10_000;
  * An HTTP server behind TLS. When other files come into the place of these, new connections get the new certificate,
  * and open ones go on.
  *
- * @throws StartError that names the variable at fault when the files cannot be read, or do not belong together
+ * @throws StartupError that names the variable at fault when the files cannot be read, or do not belong together
  */
 export function createTlsServer(
   files: TlsFiles,

@@ -59,7 +59,7 @@ export class Caller {
     return this.projectIds ? { projectId: { $in: [...this.projectIds] } } : {};
   }
 
-  /** @throws Problem `FORBIDDEN` when the caller has none of the scopes */
+  /** @throws AppError `FORBIDDEN` when the caller has none of the scopes */
   requireScope(...oneOf: [Scope, ...Scope[]]): void {
     if (oneOf.some((scope) => this.scopes.has(scope))) return;
     const names = oneOf.join(' or ');
@@ -71,7 +71,7 @@ export class Caller {
   /**
    * @param projectId null for what belongs to no project
    * @param path where in the input it was named
-   * @throws Problem `FORBIDDEN` when the caller is limited to other projects
+   * @throws AppError `FORBIDDEN` when the caller is limited to other projects
    */
   requireProject(projectId: string | null, path: readonly string[]): void {
     if (!this.projectIds) return;
@@ -86,7 +86,7 @@ export class Caller {
     });
   }
 
-  /** @throws Problem `FORBIDDEN` when the caller is limited to some projects */
+  /** @throws AppError `FORBIDDEN` when the caller is limited to some projects */
   requireAllProjects(): void {
     if (!this.projectIds) return;
     throw new AppError('FORBIDDEN', `This ${this.credentialKind} is limited to projects.`, {

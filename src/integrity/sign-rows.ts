@@ -17,12 +17,12 @@ import { authenticatedEntities, readBatches } from './authenticated-rows.ts';
  * makes that key; in one of a version without MACs, it signs the rows as they are, once. Servers of that version cannot
  * write any more then.
  *
- * @throws StartError when somebody has taken the key or the MACs away
- * @throws SealBroken when the key does not open
- * @throws KeyServiceFailure
+ * @throws StartupError when somebody has taken the key or the MACs away
+ * @throws DecryptionError when the key does not open
+ * @throws KmsUnavailableError
  */
-export async function prepareRowMacs(parts: AuditDeps): Promise<void> {
-  const { database, vault } = parts;
+export async function prepareRowMacs(deps: AuditDeps): Promise<void> {
+  const { database, vault } = deps;
   await withStartupLock(database.asSystem(), async (em) => {
     const isEmpty = (await em.count(Organisation, {})) === 0;
     const unsigned = await tablesWithoutMacs(em);
@@ -48,7 +48,7 @@ export async function prepareRowMacs(parts: AuditDeps): Promise<void> {
     await ensureUnattributedOrg(em, vault);
     await em.flush();
     if (!(await isSigned(em))) {
-      await appendEvent(em, parts, {
+      await appendEvent(em, deps, {
         ...{ ...operator, orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS', outcome: 'OK' },
       });
     }

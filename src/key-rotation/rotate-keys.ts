@@ -37,23 +37,23 @@ const maxRounds = 10;
  * and begun anew, beside servers at work and beside another one of its kind, and goes on until it finds nothing more to
  * do. Each organisation whose keys it touches gets one event that says so, in the transaction that does it.
  *
- * @throws KeyServiceFailure
+ * @throws KmsUnavailableError
  */
-export async function rotateKeys(parts: RotationDeps, rotation: RotationOptions): Promise<RotationResult> {
+export async function rotateKeys(deps: RotationDeps, rotation: RotationOptions): Promise<RotationResult> {
   const rotated: RotationResult = { dataKeys: 0, sealKeys: 0, broken: [] };
   const stuck = new Set<string>();
   let unsealable: string[] = [];
   for (let round = 1; round <= maxRounds; round += 1) {
-    const due = (await findOrganisationsToRotate(parts, rotation)).filter((orgId) => !stuck.has(orgId));
+    const due = (await findOrganisationsToRotate(deps, rotation)).filter((orgId) => !stuck.has(orgId));
     if (round > 1 && due.length === 0) break;
     for (const orgId of due) {
-      const { dataKeys, sealKeys, broken } = await rotateOrganisation(parts, rotation, orgId);
+      const { dataKeys, sealKeys, broken } = await rotateOrganisation(deps, rotation, orgId);
       rotated.dataKeys += dataKeys;
       rotated.sealKeys += sealKeys;
       rotated.broken.push(...broken);
       if (broken.length > 0) stuck.add(orgId);
     }
-    if (rotation.reseal) unsealable = await reencryptAll(parts, rotation);
+    if (rotation.reseal) unsealable = await reencryptAll(deps, rotation);
   }
   return { ...rotated, broken: [...rotated.broken, ...unsealable] };
 }
@@ -72,16 +72,16 @@ async function findOrganisationsToRotate(
 }
 
 async function rotateOrganisation(
-  parts: RotationDeps,
+  deps: RotationDeps,
   { reseal }: RotationOptions,
   orgId: string,
 ): Promise<RotationResult> {
-  const { database, vault } = parts;
+  const { database, vault } = deps;
   const first = vault.keyring.primaryId;
   // Two that rotate at once lock rows in one order.
   const stored = await database.asSystem().find(DataKey, { orgId }, { orderBy: { id: 'asc' } });
   const { rewrapped, broken } = await rewrap(
-    parts,
+    deps,
     stored.filter(({ rootKeyId }) => rootKeyId && rootKeyId !== first),
   );
   const active = stored.find(({ purpose, retiredAt }) => purpose === 'SEAL' && !retiredAt);
@@ -90,11 +90,11 @@ async function rotateOrganisation(
   try {
     return await database.asSystem().transactional(async (em) => {
       let dataKeys = 0;
-      for (const { dataKey, under } of rewrapped) dataKeys += await replaceDataKey(parts, em, dataKey, under);
-      const sealKeys = outdated && successor ? await replace(parts, em, outdated, successor) : 0;
+      for (const { dataKey, under } of rewrapped) dataKeys += await replaceDataKey(deps, em, dataKey, under);
+      const sealKeys = outdated && successor ? await replace(deps, em, outdated, successor) : 0;
       const fields = [...(dataKeys > 0 ? ['rootKey'] : []), ...(sealKeys > 0 ? ['sealKey'] : [])];
       if (fields.length > 0) {
-        await appendEvent(em, parts, { ...operator, orgId, action: 'ROTATE_KEYS', outcome: 'OK', fields });
+        await appendEvent(em, deps, { ...operator, orgId, action: 'ROTATE_KEYS', outcome: 'OK', fields });
       }
       return { dataKeys, sealKeys, broken };
     });
@@ -149,28 +149,28 @@ async function replaceDataKey(
 
 /** Lets another data key take over, unless one has already; says how many have. */
 async function replace(
-  parts: RotationDeps,
+  deps: RotationDeps,
   em: EntityManager,
   outdated: DataKey,
   successor: Awaited<ReturnType<Vault['makeDataKey']>>,
 ): Promise<number> {
-  const macs = await parts.vault.rowMacs(em);
+  const macs = await deps.vault.rowMacs(em);
   macs.verify(em, DataKey, outdated);
-  const replaced = await replaceDataKey(parts, em, outdated, { retiredAt: new Date() });
+  const replaced = await replaceDataKey(deps, em, outdated, { retiredAt: new Date() });
   if (replaced > 0) await em.insert(DataKey, macs.signed(em, DataKey, successor));
   return replaced;
 }
 
-async function reencryptAll(parts: RotationDeps, { tell }: RotationOptions): Promise<string[]> {
+async function reencryptAll(deps: RotationDeps, { tell }: RotationOptions): Promise<string[]> {
   const where = { purpose: 'SEAL', retiredAt: { $ne: null }, rootKeyId: { $ne: '' } } as const;
-  const retired = await parts.database.asSystem().find(DataKey, where, { orderBy: { id: 'asc' } });
+  const retired = await deps.database.asSystem().find(DataKey, where, { orderBy: { id: 'asc' } });
   const broken: string[] = [];
   for (const { id, orgId } of retired) {
-    const ids = await reencryptConnections(parts, id, tell);
+    const ids = await reencryptConnections(deps, id, tell);
     broken.push(
       ...ids.map((each) => `connection ${each} of organisation ${orgId}, because it does not open`),
     );
-    if (ids.length === 0) await destroyDataKey(parts, id);
+    if (ids.length === 0) await destroyDataKey(deps, id);
   }
   return broken;
 }
@@ -179,12 +179,12 @@ async function reencryptAll(parts: RotationDeps, { tell }: RotationOptions): Pro
  * Destroys a retired data key that nothing is sealed under: what is sealed under it is in backups alone. Its row stays, so
  * that servers that had it active find it retired.
  */
-async function destroyDataKey(parts: RotationDeps, id: string): Promise<void> {
-  await parts.database.asSystem().transactional(async (em) => {
+async function destroyDataKey(deps: RotationDeps, id: string): Promise<void> {
+  await deps.database.asSystem().transactional(async (em) => {
     // Waits for those who have just stored something under it; those who come later wait for this.
     const dataKey = await em.findOneOrFail(DataKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!dataKey.rootKeyId || (await em.count(AppConnection, { dataKeyId: id })) > 0) return;
-    if (!(await parts.vault.rowMacs(em)).isAuthentic(em, DataKey, dataKey)) return;
+    if (!(await deps.vault.rowMacs(em)).isAuthentic(em, DataKey, dataKey)) return;
     dataKey.wrapped = '';
     dataKey.rootKeyId = '';
     await em.flush();

@@ -21,7 +21,7 @@ export interface RateLimits {
   /**
    * A subscription, which is open until the function that this gives is called.
    *
-   * @throws Problem `RATE_LIMITED` when the caller holds too many open on this server
+   * @throws AppError `RATE_LIMITED` when the caller holds too many open on this server
    */
   openSubscription(caller: Caller): () => void;
 }

@@ -21,11 +21,11 @@ import { type Route, route } from './route.ts';
 const root = '/api/v1';
 
 /** Who asks, the projects, and the API keys. */
-export function createAccessRoutes(parts: AdministrationDeps): Route[] {
-  return [viewerRoute(parts), ...projectRoutes(parts), ...apiKeyRoutes(parts)];
+export function createAccessRoutes(deps: AdministrationDeps): Route[] {
+  return [viewerRoute(deps), ...projectRoutes(deps), ...apiKeyRoutes(deps)];
 }
 
-function viewerRoute(parts: AdministrationDeps): Route {
+function viewerRoute(deps: AdministrationDeps): Route {
   return route(
     {
       method: 'GET',
@@ -35,7 +35,7 @@ function viewerRoute(parts: AdministrationDeps): Route {
       rules: { query: noQuery },
       answer: z.object({ viewer: viewerResponse }),
     },
-    async (_, caller) => ({ body: { viewer: serializeViewer(await getViewer(parts, caller)) } }),
+    async (_, caller) => ({ body: { viewer: serializeViewer(await getViewer(deps, caller)) } }),
   );
 }
 
@@ -43,7 +43,7 @@ const projectBody = strictObject({
   name: displayName.meta({ description: 'The name: 1 to 64 characters, unique in the organisation.' }),
 }).meta({ id: 'NamedProject', description: 'The name of a project.' });
 
-function projectRoutes(parts: AdministrationDeps): Route[] {
+function projectRoutes(deps: AdministrationDeps): Route[] {
   const path = `${root}/projects`;
   const one = z.object({ project: projectResponse });
   return [
@@ -59,7 +59,7 @@ function projectRoutes(parts: AdministrationDeps): Route[] {
       },
       async ({ query }, caller) => {
         const { limit: first = 20, cursor: after } = query;
-        const { nodes, hasNextPage, endCursor } = await listProjects(parts, caller, { first, after });
+        const { nodes, hasNextPage, endCursor } = await listProjects(deps, caller, { first, after });
         return {
           body: { projects: nodes.map(serializeProject) },
           ...linkHeader(path, query, hasNextPage ? endCursor : null),
@@ -77,7 +77,7 @@ function projectRoutes(parts: AdministrationDeps): Route[] {
         codes: ['NAME_TAKEN'],
       },
       async ({ body }, caller) => ({
-        body: { project: serializeProject(await createProject(parts, caller, body)) },
+        body: { project: serializeProject(await createProject(deps, caller, body)) },
       }),
     ),
     route(
@@ -91,7 +91,7 @@ function projectRoutes(parts: AdministrationDeps): Route[] {
         codes: ['NOT_FOUND', 'NAME_TAKEN'],
       },
       async ({ path: { id }, body: { name } }, caller) => ({
-        body: { project: serializeProject(await renameProject(parts, caller, { id, name })) },
+        body: { project: serializeProject(await renameProject(deps, caller, { id, name })) },
       }),
     ),
   ];
@@ -115,7 +115,7 @@ const apiKeyBody = strictObject({
   description: 'The API key to create. It cannot have more rights than its creator.',
 });
 
-function apiKeyRoutes(parts: AdministrationDeps): Route[] {
+function apiKeyRoutes(deps: AdministrationDeps): Route[] {
   const path = `${root}/api-keys`;
   return [
     route(
@@ -135,7 +135,7 @@ function apiKeyRoutes(parts: AdministrationDeps): Route[] {
       },
       async ({ query }, caller) => {
         const { limit: first = 20, cursor: after, includeRevoked } = query;
-        const found = await listApiKeys(parts, caller, { first, after, includeRevoked });
+        const found = await listApiKeys(deps, caller, { first, after, includeRevoked });
         return {
           body: { apiKeys: found.nodes.map(serializeApiKey) },
           ...linkHeader(path, query, found.hasNextPage ? found.endCursor : null),
@@ -156,7 +156,7 @@ function apiKeyRoutes(parts: AdministrationDeps): Route[] {
         codes: ['NOT_FOUND'],
       },
       async ({ body }, caller) => {
-        const { apiKey, key } = await createApiKey(parts, caller, body);
+        const { apiKey, key } = await createApiKey(deps, caller, body);
         return { body: { apiKey: serializeApiKey(apiKey), key: key.reveal() } };
       },
     ),
@@ -184,7 +184,7 @@ function apiKeyRoutes(parts: AdministrationDeps): Route[] {
         codes: ['NOT_FOUND', 'LAST_ADMINISTRATOR'],
       },
       async ({ path: { id }, query: { andWhatItMade } }, caller) => {
-        const { apiKey, revoked } = await revokeApiKey(parts, caller, id, andWhatItMade);
+        const { apiKey, revoked } = await revokeApiKey(deps, caller, id, andWhatItMade);
         return { body: { apiKey: serializeApiKey(apiKey), revokedApiKeys: revoked.map(serializeApiKey) } };
       },
     ),

@@ -66,12 +66,12 @@ export const viewerResponse = z
   })
   .meta({ id: 'Viewer', description: 'The caller and its permissions.' });
 
-/** A project, as `projectAnswer` has it. */
+/** A project, as `projectResponse` has it. */
 export function serializeProject({ id, name, createdAt }: Project) {
   return { id, name, createdAt: createdAt.toISOString() };
 }
 
-/** An API key, as `apiKeyAnswer` has it. */
+/** An API key, as `apiKeyResponse` has it. */
 export function serializeApiKey(apiKey: ApiKey) {
   const { id, name, scopes, projectIds } = apiKey;
   return {
@@ -84,7 +84,7 @@ export function serializeApiKey(apiKey: ApiKey) {
   };
 }
 
-/** A caller, as `viewerAnswer` has it. */
+/** A caller, as `viewerResponse` has it. */
 export function serializeViewer({ caller, organisation, apiKey, projects }: Viewer) {
   return {
     organisation: { id: organisation.id, name: organisation.name },

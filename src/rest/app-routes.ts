@@ -46,14 +46,14 @@ const diagnoses: readonly ErrorCode[] = [
 
 /** The routes about connections to one app, under `path`; of two whose paths fit, the first is meant. */
 export function createAppRoutes(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   app: App,
   path: string,
   connection: ConnectionResponse,
 ): Route[] {
   const one = z.object({ appConnection: connection });
   const changed = changedConnectionResponse(app, connection);
-  const show = (found: AppConnection) => serializeConnection(parts, found);
+  const show = (found: AppConnection) => serializeConnection(deps, found);
   return [
     route(
       {
@@ -67,7 +67,7 @@ export function createAppRoutes(
       },
       async ({ headers, body }, caller) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
-        return { body: { appConnection: show(await createConnection(parts, caller, app.id, input)) } };
+        return { body: { appConnection: show(await createConnection(deps, caller, app.id, input)) } };
       },
     ),
     route(
@@ -80,7 +80,7 @@ export function createAppRoutes(
         answer: z.object({ appConnections: z.array(connection) }),
         isPaged: true,
       },
-      ({ query }, caller) => paginate(parts, caller, { path, app: app.id }, query, show),
+      ({ query }, caller) => paginate(deps, caller, { path, app: app.id }, query, show),
     ),
     route(
       {
@@ -94,14 +94,14 @@ export function createAppRoutes(
       },
       ({ query }, caller) =>
         paginate(
-          parts,
+          deps,
           caller,
           { path: `${path}/available`, app: app.id },
           query,
           serializeAvailableConnection,
         ),
     ),
-    validateRoute(parts, app, path),
+    validateRoute(deps, app, path),
     route(
       {
         method: 'GET',
@@ -114,7 +114,7 @@ export function createAppRoutes(
         codes: ['NOT_FOUND'],
       },
       async ({ path: { name }, query: { projectId = null } }, caller) => ({
-        body: { appConnection: show(await getConnectionByName(parts, caller, name, projectId, app.id)) },
+        body: { appConnection: show(await getConnectionByName(deps, caller, name, projectId, app.id)) },
       }),
     ),
     route(
@@ -128,7 +128,7 @@ export function createAppRoutes(
         codes: ['NOT_FOUND'],
       },
       async ({ path: { id } }, caller) => ({
-        body: { appConnection: show(await getConnection(parts, caller, id, app.id)) },
+        body: { appConnection: show(await getConnection(deps, caller, id, app.id)) },
       }),
     ),
     route(
@@ -143,9 +143,9 @@ export function createAppRoutes(
       },
       async ({ path: { id }, headers, body }, caller) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
-        const connection = await updateConnection(parts, caller, app.id, id, input);
+        const connection = await updateConnection(deps, caller, app.id, id, input);
         const fields = updatePayloadFields(app, input);
-        return { body: { appConnection: serializeChangedConnection(parts, caller, connection, fields) } };
+        return { body: { appConnection: serializeChangedConnection(deps, caller, connection, fields) } };
       },
     ),
     route(
@@ -160,7 +160,7 @@ export function createAppRoutes(
       },
       async ({ path: { id }, query, headers }, caller) => {
         const target = { ...query, ...readIdempotencyKey(headers), id, app: app.id };
-        const deleted = await deleteConnection(parts, caller, target);
+        const deleted = await deleteConnection(deps, caller, target);
         return { body: { appConnection: serializeDeletedConnection(deleted) } };
       },
     ),
@@ -176,12 +176,12 @@ export function createAppRoutes(
         codes: ['NOT_FOUND', 'NAME_TAKEN'],
       },
       async ({ path: { id }, body: { name } }, caller) => {
-        const connection = await restoreConnection(parts, caller, { id, app: app.id }, name);
+        const connection = await restoreConnection(deps, caller, { id, app: app.id }, name);
         const fields = restorePayloadFields(name);
-        return { body: { appConnection: serializeChangedConnection(parts, caller, connection, fields) } };
+        return { body: { appConnection: serializeChangedConnection(deps, caller, connection, fields) } };
       },
     ),
-    ...createVerificationRoutes(parts, app, path),
+    ...createVerificationRoutes(deps, app, path),
   ];
 }
 

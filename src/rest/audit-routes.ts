@@ -55,7 +55,7 @@ const eventAnswer = z
   .meta({ id: 'AuditEvent', description: 'An entry of the audit trail: a change, or a refused attempt.' });
 
 /** Reading the audit trail. */
-export function auditRoute(parts: RefusalAuditDeps): Route {
+export function auditRoute(deps: RefusalAuditDeps): Route {
   return route(
     {
       method: 'GET',
@@ -68,7 +68,7 @@ export function auditRoute(parts: RefusalAuditDeps): Route {
     },
     async ({ query }, caller) => {
       const { limit: first = 20, cursor: after, ...filter } = query;
-      const { nodes, hasNextPage, endCursor } = await listEvents(parts, caller, { filter, first, after });
+      const { nodes, hasNextPage, endCursor } = await listEvents(deps, caller, { filter, first, after });
       return {
         body: { auditEvents: nodes.map(serializeEvent) },
         ...linkHeader(path, query, hasNextPage ? endCursor : null),

@@ -90,8 +90,8 @@ export const optionResponse = z
   .meta({ id: 'ConnectionOption', description: 'An app that connections can be made to.' });
 
 /** A connection in the order of the documentation, with the public part of its credentials. */
-export function serializeConnection(parts: ConnectionDeps, connection: AppConnection) {
-  const { method } = resolveAppAndMethod(parts, connection);
+export function serializeConnection(deps: ConnectionDeps, connection: AppConnection) {
+  const { method } = resolveAppAndMethod(deps, connection);
   const shown = Object.entries(method.fields).flatMap(([name, { kind }]) => {
     const value = connection.publicCredentials[name];
     return kind === 'SECRET' || value === undefined ? [] : [[name, value] as const];
@@ -119,12 +119,12 @@ export function serializeConnection(parts: ConnectionDeps, connection: AppConnec
  * @param fields what is shown without `connections:read`
  */
 export function serializeChangedConnection(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   connection: AppConnection,
   fields: FieldPaths,
 ) {
-  const shown = serializeConnection(parts, connection);
+  const shown = serializeConnection(deps, connection);
   if (caller.scopes.has(readScope)) return shown;
   const credentials = Object.entries(shown.credentials).filter(([name]) =>
     isCovered(fields, `credentials.${name}`),

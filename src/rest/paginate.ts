@@ -17,7 +17,7 @@ type Query = Readonly<Record<string, unknown>>;
  * @param where the path of the route, and the app whose connections it lists; absent for all
  */
 export async function paginate<T>(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   { path, app }: { path: string; app?: string },
   query: z.output<ReturnType<typeof listQuery>> & { app?: string | undefined },
@@ -32,7 +32,7 @@ export async function paginate<T>(
     ...(isOrdered && { orderBy: { field: orderBy ?? 'name', direction: direction ?? 'asc' } }),
   });
   if (!success) throw fromZodError(error);
-  const found = await listConnections(parts, caller, data);
+  const found = await listConnections(deps, caller, data);
   const next = found.endCursor !== null && (await found.hasNextPage()) ? found.endCursor : null;
   return { body: { appConnections: found.nodes.map(show) }, ...linkHeader(path, query, next) };
 }

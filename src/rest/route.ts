@@ -53,7 +53,7 @@ export interface RouteDescription<
 
 /** A route that can be asked. */
 export interface Route extends RouteDescription {
-  /** @throws Problem `BAD_USER_INPUT` with every broken rule, or whatever the service that it calls throws */
+  /** @throws AppError `BAD_USER_INPUT` with every broken rule, or whatever the service that it calls throws */
   run(given: RestRequest, caller: Caller | undefined): Promise<RestResponse<unknown>>;
 }
 

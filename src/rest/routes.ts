@@ -26,43 +26,43 @@ export interface RestApi {
 
 /** Every route under `/api/`. `basePath` is what precedes it in the addresses that clients see. */
 export function createRestApi(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   administration: AdministrationDeps,
   basePath: string,
 ): RestApi {
-  const routes = [...createRoutes(parts, administration), openApiRoute(() => document)];
-  const document = createOpenApi(routes, parts.apps, basePath);
+  const routes = [...createRoutes(deps, administration), openApiRoute(() => document)];
+  const document = createOpenApi(routes, deps.apps, basePath);
   return { routes, document };
 }
 
 /** The first route whose path matches is used. */
-function createRoutes(parts: ConnectionDeps, administration: AdministrationDeps): readonly Route[] {
-  const answers = parts.apps.map((app) => ({ app, connection: connectionResponse(app) }));
+function createRoutes(deps: ConnectionDeps, administration: AdministrationDeps): readonly Route[] {
+  const answers = deps.apps.map((app) => ({ app, connection: connectionResponse(app) }));
   return [
     listRoute(
-      parts,
+      deps,
       answers.map(({ connection }) => connection),
     ),
-    optionsRoute(parts.apps),
-    ...answers.flatMap(({ app, connection }) => createAppRoutes(parts, app, `${root}/${app.id}`, connection)),
-    auditRoute(parts),
+    optionsRoute(deps.apps),
+    ...answers.flatMap(({ app, connection }) => createAppRoutes(deps, app, `${root}/${app.id}`, connection)),
+    auditRoute(deps),
     ...createAccessRoutes(administration),
   ];
 }
 
-function listRoute(parts: ConnectionDeps, connections: readonly ConnectionResponse[]): Route {
+function listRoute(deps: ConnectionDeps, connections: readonly ConnectionResponse[]): Route {
   return route(
     {
       method: 'GET',
       path: root,
       id: 'listConnections',
       summary: 'Lists connections to all apps.',
-      rules: { query: listAllQuery(parts.apps) },
+      rules: { query: listAllQuery(deps.apps) },
       answer: z.object({ appConnections: z.array(z.union(connections)) }),
       isPaged: true,
     },
     ({ query }, caller) =>
-      paginate(parts, caller, { path: root }, query, (each) => serializeConnection(parts, each)),
+      paginate(deps, caller, { path: root }, query, (each) => serializeConnection(deps, each)),
   );
 }
 

@@ -13,7 +13,7 @@ import {
 } from './verification-serializers.ts';
 
 /** The route that tries credentials and keeps nothing. Its path is a word where others have an id. */
-export function validateRoute(parts: ConnectionDeps, app: App, path: string): Route {
+export function validateRoute(deps: ConnectionDeps, app: App, path: string): Route {
   return route(
     {
       method: 'POST',
@@ -27,14 +27,14 @@ export function validateRoute(parts: ConnectionDeps, app: App, path: string): Ro
       codes: ['HOST_NOT_ALLOWED'],
     },
     async ({ body: { method, credentials } }, caller) => {
-      const diagnosis = await validateCredentials(parts, caller, { app: app.id, method }, credentials);
+      const diagnosis = await validateCredentials(deps, caller, { app: app.id, method }, credentials);
       return { body: { validation: serializeValidation(app, diagnosis) } };
     },
   );
 }
 
 /** The routes about whether the credentials of a connection work. */
-export function createVerificationRoutes(parts: ConnectionDeps, app: App, path: string): Route[] {
+export function createVerificationRoutes(deps: ConnectionDeps, app: App, path: string): Route[] {
   const answer = z.object({ verification: verificationResponse(app) });
   return [
     route(
@@ -48,7 +48,7 @@ export function createVerificationRoutes(parts: ConnectionDeps, app: App, path: 
         codes: ['NOT_FOUND'],
       },
       async ({ path: { id } }, caller) => {
-        const connection = await getConnection(parts, caller, id, app.id);
+        const connection = await getConnection(deps, caller, id, app.id);
         return { body: { verification: serializeVerification(app, caller, connection) } };
       },
     ),
@@ -65,7 +65,7 @@ export function createVerificationRoutes(parts: ConnectionDeps, app: App, path: 
         codes: ['NOT_FOUND'],
       },
       async ({ path: { id } }, caller) => {
-        const connection = await verifyConnection(parts, caller, { id, app: app.id });
+        const connection = await verifyConnection(deps, caller, { id, app: app.id });
         return { body: { verification: serializeVerification(app, caller, connection) } };
       },
     ),

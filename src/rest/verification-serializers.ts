@@ -74,7 +74,7 @@ export function validationResponse(app: App) {
     .meta({ description: `The result of verifying credentials with ${app.name}.` });
 }
 
-/** A connection's verification, as `verificationAnswer` has it. */
+/** A connection's verification, as `verificationResponse` has it. */
 export function serializeVerification(app: App, caller: Caller, connection: AppConnection) {
   const { account } = app;
   return {
@@ -90,7 +90,7 @@ export function serializeVerification(app: App, caller: Caller, connection: AppC
   };
 }
 
-/** A diagnosis, as `validationAnswer` has it. */
+/** A diagnosis, as `validationResponse` has it. */
 export function serializeValidation(app: App, diagnosis: VerificationResult) {
   const failed = diagnosis.status === 'VERIFIED' ? undefined : diagnosis;
   const owner = diagnosis.status === 'VERIFIED' ? diagnosis.account : null;

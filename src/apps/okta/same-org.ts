@@ -12,7 +12,7 @@ const metadata = z.object({ id: z.string().min(1) });
  * Whether two instance URLs are certainly of one Okta organisation: its own domain and a custom one, for example.
  * Both are asked for `/.well-known/okta-organization`, which needs no token; no answer is not the same organisation.
  *
- * @throws Problem if this server could not ask
+ * @throws AppError if this server could not ask
  */
 export async function isSameOktaOrganisation(
   from: Credentials['public'],

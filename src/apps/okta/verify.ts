@@ -19,7 +19,7 @@ const extraAuthorities =
  * address.
  *
  * @throws OutboundError if `signal` aborts: whoever gave up does not want a diagnosis that could be kept
- * @throws Problem if this server could not ask
+ * @throws AppError if this server could not ask
  */
 export async function verifyApiToken(
   credentials: Credentials,

@@ -40,7 +40,7 @@ export function getHost(method: AuthMethod, shown: Credentials['public']): strin
  * Refuses what the app could not be asked at this moment, before anything is looked up, here or in the database.
  *
  * @param path of the credentials in the input
- * @throws Problem `HOST_NOT_ALLOWED`, or `UPSTREAM_UNREACHABLE` when too many are waiting already
+ * @throws AppError `HOST_NOT_ALLOWED`, or `UPSTREAM_UNREACHABLE` when too many are waiting already
  */
 export function assertHostAllowed(
   outbound: Outbound,
@@ -98,25 +98,25 @@ export function findRetiredKeys({ vault }: ConnectionDeps, stored: StoredCredent
  * stored: as the row then refers to its data key, whoever seals again what is left under a retired key (see reseal.ts)
  * waits for this transaction to end, unless it sees here that the key is retired.
  *
- * @param found what `retiredKeysOf` has found by a later statement than the one that stored it, if it was run already
+ * @param found what `findRetiredKeys` has found by a later statement than the one that stored it, if it was run already
  */
 export async function resealIfKeyRetired(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   em: EntityManager,
   stored: StoredCredentials,
   found?: readonly object[],
 ): Promise<void> {
   for (let left = stored, rows = found; left.length > 0; rows = undefined) {
-    const { sql, params } = findRetiredKeys(parts, left);
+    const { sql, params } = findRetiredKeys(deps, left);
     rows ??= await em.execute<object[]>(sql, [...params]);
     const retired = new Set((rows as { id: string }[]).map(({ id }) => id));
     left = left.filter(({ connection }) => retired.has(connection.dataKeyId));
     for (const { connection, credentials } of left) {
-      parts.vault.forgetSealKey(connection.orgId);
-      const binding = encryptionContext(connection, resolveAppAndMethod(parts, connection).method);
-      const { text, dataKeyId } = await parts.vault.seal(em, binding, credentials.secret);
+      deps.vault.forgetSealKey(connection.orgId);
+      const binding = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
+      const { text, dataKeyId } = await deps.vault.seal(em, binding, credentials.secret);
       const sealed = { sealedCredentials: text, dataKeyId };
-      const macs = await parts.vault.rowMacs(em);
+      const macs = await deps.vault.rowMacs(em);
       const columns = { ...sealed, mac: macs.signed(em, AppConnection, { ...connection, ...sealed }).mac };
       await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
       Object.assign(connection, columns);
@@ -128,20 +128,20 @@ export async function resealIfKeyRetired(
  * The credentials of a stored connection, secrets included; it has to be loaded with its secrets.
  *
  * @throws MacMismatch when the row is not as this server wrote it
- * @throws SealBroken when they do not open
+ * @throws DecryptionError when they do not open
  */
 export async function openCredentials(
-  parts: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>,
+  deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>,
   em: EntityManager,
   connection: AppConnection,
 ): Promise<Credentials> {
-  const macs = await parts.vault.rowMacs(em);
+  const macs = await deps.vault.rowMacs(em);
   macs.verify(em, AppConnection, connection);
   const { id, orgId, credentialsHash, publicCredentials, sealedCredentials, dataKeyId } = connection;
-  const binding = encryptionContext(connection, resolveAppAndMethod(parts, connection).method);
+  const binding = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
   const readAgain = async () => {
     // An EntityManager gives back the object that it has read before.
-    const fresh = parts.database.forOrganisation(orgId);
+    const fresh = deps.database.forOrganisation(orgId);
     const populate = ['sealedCredentials', 'mac'] as const;
     const now = await fresh.findOne(AppConnection, { id, orgId, credentialsHash }, { populate });
     if (!now) return undefined;
@@ -149,7 +149,7 @@ export async function openCredentials(
     return { text: now.sealedCredentials, dataKeyId: now.dataKeyId };
   };
   const sealed = { text: sealedCredentials, dataKeyId };
-  const secret = await parts.vault.open(em, binding, sealed, readAgain);
+  const secret = await deps.vault.open(em, binding, sealed, readAgain);
   return { public: publicCredentials, secret };
 }
 
@@ -187,7 +187,7 @@ export function verificationColumns(
  * Asks the app whether credentials work that are to be kept.
  *
  * @param signal aborts when the caller hangs up, who is not to find something changed that they gave up
- * @throws Problem `UPSTREAM_UNREACHABLE` when it has; only the audit trail hears of it
+ * @throws AppError `UPSTREAM_UNREACHABLE` when it has; only the audit trail hears of it
  */
 export async function verifyWithApp(
   outbound: Outbound,
@@ -210,7 +210,7 @@ function clientDisconnectedError({ name }: App): AppError {
 
 /**
  * @param path of the credentials in the input
- * @throws Problem with what the app, or the lack of its answer, says about the credentials
+ * @throws AppError with what the app, or the lack of its answer, says about the credentials
  */
 export function assertVerified(
   diagnosis: VerificationResult,

@@ -77,7 +77,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   };
 }
 
-/** The fields that show more than `connectionBasics`. */
+/** The fields that show more than `summaryColumns`. */
 function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
     ...['isPlatformManagedCredentials', 'lastVerifiedAt', 'failingSince', 'code', 'message', 'remedy'],

@@ -31,11 +31,11 @@ const credentialsPath = ['input', 'credentials'];
  *
  * @param appId the id of the app
  * @param signal aborts when the caller hangs up, who then finds nothing made
- * @throws Problem `FORBIDDEN`, `NOT_FOUND` (the project), `NAME_TAKEN`, `IDEMPOTENCY_CONFLICT`, or what the app's
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND` (the project), `NAME_TAKEN`, `IDEMPOTENCY_CONFLICT`, or what the app's
  *   diagnosis says
  */
 export async function createConnection(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   appId: string,
   input: CreateConnection,
@@ -45,21 +45,21 @@ export async function createConnection(
   const request = { create: appId, ...asked };
   const { name: connectionName, projectId } = input;
   const attempt = { action: 'CREATE_CONNECTION', connectionName, projectId } as const;
-  return withRefusalAudit(parts, caller, attempt, () => {
+  return withRefusalAudit(deps, caller, attempt, () => {
     caller.requireScope('connections:write');
     caller.requireProject(input.projectId ?? null, ['input', 'projectId']);
     return runIdempotent(
-      parts,
+      deps,
       caller,
       { idempotencyKey, request },
-      (keep) => verifyAndStore(parts, caller, appId, input, keep, signal),
+      (keep) => verifyAndStore(deps, caller, appId, input, keep, signal),
       fromSnapshot,
     );
   });
 }
 
 async function verifyAndStore(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   appId: string,
   input: CreateConnection,
@@ -67,16 +67,16 @@ async function verifyAndStore(
   signal: AbortSignal | undefined,
 ): Promise<AppConnection> {
   const { orgId } = caller;
-  const em = parts.database.forOrganisation(orgId);
+  const em = deps.database.forOrganisation(orgId);
   const place = { orgId, projectId: input.projectId ?? null } satisfies ProjectScope;
-  const { app, method } = resolveAppAndMethod(parts, { app: appId, method: input.method });
+  const { app, method } = resolveAppAndMethod(deps, { app: appId, method: input.method });
   const credentials = splitCredentials(method, input.credentials);
-  assertHostAllowed(unmeteredOutbound(parts, caller), { app, method }, credentials.public, credentialsPath);
-  await assertProject(parts, place);
-  await assertNameAvailable(parts.database, place, input.name, namePath);
+  assertHostAllowed(unmeteredOutbound(deps, caller), { app, method }, credentials.public, credentialsPath);
+  await assertProject(deps, place);
+  await assertNameAvailable(deps.database, place, input.name, namePath);
 
   const diagnosis = await verifyWithApp(
-    await rateLimitedOutbound(parts, caller),
+    await rateLimitedOutbound(deps, caller),
     { app, method },
     credentials,
     signal,
@@ -86,7 +86,7 @@ async function verifyAndStore(
 
   const id = randomUUID();
   const now = new Date();
-  const columns = await sealCredentials(parts, em, { app, method, orgId, connectionId: id }, credentials);
+  const columns = await sealCredentials(deps, em, { app, method, orgId, connectionId: id }, credentials);
   const made = {
     connection: {
       id,
@@ -111,7 +111,7 @@ async function verifyAndStore(
     }),
     keep,
   };
-  return mapNameConflict(place, namePath, () => storeConnection(parts, made));
+  return mapNameConflict(place, namePath, () => storeConnection(deps, made));
 }
 
 /** The names of what was given, the parts of the credentials one by one. */

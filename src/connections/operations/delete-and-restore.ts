@@ -21,22 +21,22 @@ export interface DeletedConnection {
 /**
  * Hides a connection at once and frees its name; or, with `purge`, really removes it, also one that is hidden.
  *
- * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`
  */
 export async function deleteConnection(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   target: ChangeTarget & { purge: boolean; idempotencyKey?: string | null | undefined },
 ): Promise<DeletedConnection> {
   const { id, version, purge, idempotencyKey } = target;
   const action = purge ? 'PURGE_CONNECTION' : 'DELETE_CONNECTION';
-  return withRefusalAudit(parts, caller, { action, connectionId: id }, () => {
+  return withRefusalAudit(deps, caller, { action, connectionId: id }, () => {
     caller.requireScope('connections:write');
     const request = { delete: id, version, purge };
     const work = async (keep: SaveOutcome): Promise<DeletedConnection> => {
       const deletedAt = new Date();
-      const deleted = { id, restorableUntil: purge ? null : restorableUntil(parts, deletedAt) };
-      await updateLocked(parts, caller, {
+      const deleted = { id, restorableUntil: purge ? null : restorableUntil(deps, deletedAt) };
+      await updateLocked(deps, caller, {
         target,
         action,
         find: purge ? { deleted: 'too' } : {},
@@ -49,7 +49,7 @@ export async function deleteConnection(
       });
       return deleted;
     };
-    return runIdempotent(parts, caller, { idempotencyKey, request }, work, ({ restorableUntil: until }) => ({
+    return runIdempotent(deps, caller, { idempotencyKey, request }, work, ({ restorableUntil: until }) => ({
       id,
       restorableUntil: typeof until === 'string' ? new Date(until) : null,
     }));
@@ -61,29 +61,29 @@ export async function deleteConnection(
  *
  * @param target with the id of an app, where a connection to another app is not found
  * @param selected the fields that the caller wants to be shown, by their paths
- * @throws Problem `FORBIDDEN`, `NOT_FOUND` (also when it is too late), `NAME_TAKEN`
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND` (also when it is too late), `NAME_TAKEN`
  */
 export async function restoreConnection(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
   name: string | null | undefined,
   selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const action = 'RESTORE_CONNECTION';
-  return withRefusalAudit(parts, caller, { action, connectionId: target.id }, async () => {
+  return withRefusalAudit(deps, caller, { action, connectionId: target.id }, async () => {
     caller.requireScope('connections:write');
     requireSelectable(caller, restorePayloadFields(name), selected);
-    const place = await findConnection(parts.database.forOrganisation(caller.orgId), caller, target, {
+    const place = await findConnection(deps.database.forOrganisation(caller.orgId), caller, target, {
       deleted: 'only',
     });
     return mapNameConflict(place, ['name'], () =>
-      updateLocked(parts, caller, {
+      updateLocked(deps, caller, {
         target,
         action,
         find: { deleted: 'only' },
         apply: (connection) => {
-          const until = connection.deletedAt && restorableUntil(parts, connection.deletedAt);
+          const until = connection.deletedAt && restorableUntil(deps, connection.deletedAt);
           if (!until || until <= new Date()) throw retentionEndedError();
           const isRenamed = name != null && name !== connection.name;
           connection.deletedAt = null;

@@ -37,17 +37,17 @@ export interface ConnectionPage {
 
 /**
  * @param app the id of an app, where a connection to another app is not found
- * @throws Problem `NOT_FOUND`, `FORBIDDEN`
+ * @throws AppError `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnection(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   id: string,
   app?: string,
 ): Promise<AppConnection> {
-  return withForbiddenAudit(parts, caller, { ...reading, connectionId: id }, async () => {
+  return withForbiddenAudit(deps, caller, { ...reading, connectionId: id }, async () => {
     caller.requireScope('connections:read');
-    const connection = await connectionLoader(parts, caller)(id);
+    const connection = await connectionLoader(deps, caller)(id);
     if (connection && (!app || connection.app === app)) return connection;
     throw connectionNotFound();
   });
@@ -56,40 +56,40 @@ export async function getConnection(
 /**
  * @param projectId null for a connection without a project
  * @param app the id of an app, where a connection to another app is not found
- * @throws Problem `NOT_FOUND`, `FORBIDDEN`
+ * @throws AppError `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnectionByName(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   name: string,
   projectId: string | null,
   app?: string,
 ): Promise<AppConnection> {
-  return withForbiddenAudit(parts, caller, { ...reading, projectId }, async () => {
+  return withForbiddenAudit(deps, caller, { ...reading, projectId }, async () => {
     caller.requireScope('connections:read');
     caller.requireProject(projectId, ['projectId']);
-    return readConnection(parts, caller, [sql`name = ${name}`, inProject(projectId), ...appCondition(app)]);
+    return readConnection(deps, caller, [sql`name = ${name}`, inProject(projectId), ...appCondition(app)]);
   });
 }
 
 /** How much of each connection a list has. */
 export interface ListOptions {
-  /** Only `connectionBasics`. */
+  /** Only `summaryColumns`. */
   isBrief?: boolean;
 }
 
-/** @throws Problem `BAD_USER_INPUT` (a cursor, or arguments that do not fit each other), `FORBIDDEN` */
+/** @throws AppError `BAD_USER_INPUT` (a cursor, or arguments that do not fit each other), `FORBIDDEN` */
 export async function listConnections(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   listing: ListConnections,
   options: ListOptions = {},
 ): Promise<ConnectionPage> {
   const { projectId } = listing;
-  return withForbiddenAudit(parts, caller, { ...reading, projectId }, async () => {
+  return withForbiddenAudit(deps, caller, { ...reading, projectId }, async () => {
     caller.requireScope('connections:read');
     if (projectId !== undefined) caller.requireProject(projectId, ['projectId']);
-    return readPage(parts, caller, listing, options);
+    return readPage(deps, caller, listing, options);
   });
 }
 

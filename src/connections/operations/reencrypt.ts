@@ -29,23 +29,23 @@ const firstId = '00000000-0000-0000-0000-000000000000';
  * @returns the ids of the connections that do not open, or whose app is not here; they stay as they are
  */
 export async function reencryptConnections(
-  parts: ReencryptDeps,
+  deps: ReencryptDeps,
   dataKeyId: string,
   tell: (resealed: number) => void,
 ): Promise<string[]> {
-  await waitForWriters(parts, dataKeyId);
+  await waitForWriters(deps, dataKeyId);
   for (;;) {
     const broken: string[] = [];
     let isAgain = false;
     for (let after = firstId, length = batchSize; length === batchSize; ) {
-      const batch = await parts.database
+      const batch = await deps.database
         .asSystem()
         .find(
           AppConnection,
           { dataKeyId, id: { $gt: after } },
           { populate: ['sealedCredentials', 'mac'], orderBy: { id: 'asc' }, limit: batchSize },
         );
-      const outcomes = await Promise.all(batch.map((connection) => reencrypt(parts, connection)));
+      const outcomes = await Promise.all(batch.map((connection) => reencrypt(deps, connection)));
       isAgain ||= outcomes.includes('changed');
       broken.push(...batch.filter((_, index) => outcomes[index] === 'broken').map(({ id }) => id));
       tell(outcomes.filter((outcome) => outcome === 'resealed').length);
@@ -61,20 +61,20 @@ async function waitForWriters({ database }: ReencryptDeps, dataKeyId: string): P
   await database.asSystem().execute('select from data_key where id = ? for update', [dataKeyId]);
 }
 
-async function reencrypt(parts: ReencryptDeps, connection: AppConnection): Promise<ReencryptionResult> {
+async function reencrypt(deps: ReencryptDeps, connection: AppConnection): Promise<ReencryptionResult> {
   const { id, mac } = connection;
-  if (!isOfKnownApp(parts, connection)) return 'broken';
-  const em = parts.database.asSystem();
+  if (!isOfKnownApp(deps, connection)) return 'broken';
+  const em = deps.database.asSystem();
   try {
-    const { secret } = await openCredentials(parts, em, connection);
-    const binding = encryptionContext(connection, resolveAppAndMethod(parts, connection).method);
+    const { secret } = await openCredentials(deps, em, connection);
+    const binding = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
     // Nobody looks afterwards whether this one has been retired too.
-    parts.vault.forgetSealKey(connection.orgId);
-    const sealed = await parts.vault.seal(em, binding, secret);
+    deps.vault.forgetSealKey(connection.orgId);
+    const sealed = await deps.vault.seal(em, binding, secret);
     // The MAC is that of all columns that decide something.
     const unchanged = { id, mac };
     const columns = { sealedCredentials: sealed.text, dataKeyId: sealed.dataKeyId };
-    const signed = (await parts.vault.rowMacs(em)).signed(em, AppConnection, { ...connection, ...columns });
+    const signed = (await deps.vault.rowMacs(em)).signed(em, AppConnection, { ...connection, ...columns });
     return (await em.nativeUpdate(AppConnection, unchanged, { ...columns, mac: signed.mac })) === 1
       ? 'resealed'
       : 'changed';

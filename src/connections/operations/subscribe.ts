@@ -39,22 +39,22 @@ const checkEveryMs = 2_000;
  *
  * @param options `projectId`: a project's only; null for those without a project; absent for all that the caller may
  *   see. `assertSignedIn` throws once the caller's credential lets nobody in any more.
- * @throws Problem `FORBIDDEN`, `BAD_USER_INPUT` (`after`), or while listening what `assertSignedIn` throws
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (`after`), or while listening what `assertSignedIn` throws
  */
 export async function subscribeToConnections(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   options: SubscribeOptions,
 ): Promise<AsyncGenerator<ConnectionChange>> {
   const { projectId, after } = options;
-  return withForbiddenAudit(parts, caller, { action: 'READ_CONNECTIONS', projectId }, async () => {
+  return withForbiddenAudit(deps, caller, { action: 'READ_CONNECTIONS', projectId }, async () => {
     caller.requireScope('connections:read');
     if (projectId !== undefined) caller.requireProject(projectId, ['projectId']);
     const { orgId } = caller;
     const start = after
       ? parseChangeCursor(after)
-      : ((await parts.database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0);
-    return changesSince(parts, caller, start, options);
+      : ((await deps.database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0);
+    return changesSince(deps, caller, start, options);
   });
 }
 

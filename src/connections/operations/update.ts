@@ -40,11 +40,11 @@ const credentialsPath = ['input', 'credentials'];
  * @param appId the id of the app; a connection to another app is not found
  * @param signal aborts when the caller hangs up, who then finds nothing changed that the app was asked about
  * @param selected the fields that the caller wants to be shown, by their paths
- * @throws Problem `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `NAME_TAKEN`, `BAD_USER_INPUT` (a secret is missing, or
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `NAME_TAKEN`, `BAD_USER_INPUT` (a secret is missing, or
  *   the app's organisation would be another), or what the app's diagnosis says
  */
 export async function updateConnection(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   appId: string,
   id: string,
@@ -54,35 +54,35 @@ export async function updateConnection(
 ): Promise<AppConnection> {
   const { idempotencyKey, ...asked } = input;
   const request = { update: id, ...asked };
-  return withRefusalAudit(parts, caller, { action: 'UPDATE_CONNECTION', connectionId: id }, () => {
+  return withRefusalAudit(deps, caller, { action: 'UPDATE_CONNECTION', connectionId: id }, () => {
     caller.requireScope('connections:write');
-    requireSelectable(caller, updatePayloadFields(requireApp(parts, appId), input), selected);
-    const work = (keep: SaveOutcome) => applyUpdate(parts, caller, { app: appId, id }, input, keep, signal);
-    return runIdempotent(parts, caller, { idempotencyKey, request }, work, fromSnapshot);
+    requireSelectable(caller, updatePayloadFields(requireApp(deps, appId), input), selected);
+    const work = (keep: SaveOutcome) => applyUpdate(deps, caller, { app: appId, id }, input, keep, signal);
+    return runIdempotent(deps, caller, { idempotencyKey, request }, work, fromSnapshot);
   });
 }
 
 async function applyUpdate(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   where: { app: string; id: string },
   input: UpdateConnection,
   keep: SaveOutcome,
   signal: AbortSignal | undefined,
 ): Promise<AppConnection> {
-  const em = parts.database.forOrganisation(caller.orgId);
+  const em = deps.database.forOrganisation(caller.orgId);
   const before = await findConnection(em, caller, where, { withSecrets: true });
   const target = { id: where.id, version: input.version };
   assertVersion(before, target);
   const name = input.name ?? before.name;
-  if (name !== before.name) await assertNameAvailable(parts.database, before, name, namePath);
+  if (name !== before.name) await assertNameAvailable(deps.database, before, name, namePath);
 
-  const { app, method } = resolveAppAndMethod(parts, before);
-  const fresh = await mergeCredentials(parts, caller, before, input);
+  const { app, method } = resolveAppAndMethod(deps, before);
+  const fresh = await mergeCredentials(deps, caller, before, input);
   const diagnosis =
     fresh &&
     (await verifyWithApp(
-      await rateLimitedOutbound(parts, caller),
+      await rateLimitedOutbound(deps, caller),
       { app, method },
       fresh.credentials,
       signal,
@@ -91,12 +91,12 @@ async function applyUpdate(
   const whose = { app, method, orgId: before.orgId, connectionId: where.id };
   const columns = fresh &&
     diagnosis && {
-      ...(await sealCredentials(parts, em, whose, fresh.credentials)),
+      ...(await sealCredentials(deps, em, whose, fresh.credentials)),
       ...verificationColumns(diagnosis, new Date()),
     };
 
   return mapNameConflict(before, namePath, () =>
-    updateLocked(parts, caller, {
+    updateLocked(deps, caller, {
       target,
       action: 'UPDATE_CONNECTION',
       apply: (connection) => {
@@ -116,7 +116,7 @@ async function applyUpdate(
         ];
       },
       keep: async (tx, connection) => {
-        if (fresh) await resealIfKeyRetired(parts, tx, [{ connection, credentials: fresh.credentials }]);
+        if (fresh) await resealIfKeyRetired(deps, tx, [{ connection, credentials: fresh.credentials }]);
         await keep(tx, () => toSnapshot(connection));
       },
     }),
@@ -142,12 +142,12 @@ interface NewCredentials {
 
 /** The whole of the credentials as they would be, or undefined when they stay as they are. */
 async function mergeCredentials(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   before: AppConnection,
   input: UpdateConnection,
 ): Promise<NewCredentials | undefined> {
-  const { app, method } = resolveAppAndMethod(parts, before);
+  const { app, method } = resolveAppAndMethod(deps, before);
   const foreign = foreignFields(method, input);
   const given = splitCredentials(method, input.credentials ?? {});
   const kept = <T>(values: Readonly<Record<string, T>>) =>
@@ -166,18 +166,18 @@ async function mergeCredentials(
       return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
     }
     const { secret: stored } = await openCredentials(
-      parts,
-      parts.database.forOrganisation(before.orgId),
+      deps,
+      deps.database.forOrganisation(before.orgId),
       before,
     );
     fields.push(...changedFields(stored, kept(stored)));
     const secret = { ...kept(stored), ...given.secret };
     return fields.length > 0 ? { credentials: { public: shown, secret }, fields, isMerged: true } : undefined;
   }
-  assertHostAllowed(unmeteredOutbound(parts, caller), { app, method }, shown, credentialsPath);
+  assertHostAllowed(unmeteredOutbound(deps, caller), { app, method }, shown, credentialsPath);
   if (needed.length > 0) throw validationError(needed);
   if (!input.allowDifferentOrganisation) {
-    await assertSameOrganisation(await rateLimitedOutbound(parts, caller), app, before, shown);
+    await assertSameOrganisation(await rateLimitedOutbound(deps, caller), app, before, shown);
   }
   return { credentials: { public: shown, secret: given.secret }, fields, isMerged: false };
 }

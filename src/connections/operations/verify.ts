@@ -20,25 +20,25 @@ import { findConnection, readConnection } from '../persistence/find-connection.t
  *
  * @param target with the id of an app, where a connection to another app is not found
  * @param selected the fields that the caller wants to be shown, by their paths
- * @throws Problem `FORBIDDEN`, `NOT_FOUND`
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`
  */
 export async function verifyConnection(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
   selected: FieldPaths = [],
 ): Promise<AppConnection> {
   const { id } = target;
   const action = 'VERIFY_CONNECTION';
-  return withRefusalAudit(parts, caller, { action, connectionId: id }, async () => {
+  return withRefusalAudit(deps, caller, { action, connectionId: id }, async () => {
     caller.requireScope('connections:verify');
     requireSelectable(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
-    const em = parts.database.forOrganisation(orgId);
+    const em = deps.database.forOrganisation(orgId);
     const before = await findConnection(em, caller, target, { withSecrets: true });
-    const { method } = resolveAppAndMethod(parts, before);
-    const credentials = await openCredentials(parts, em, before);
-    const diagnosis = await method.verify(credentials, await rateLimitedOutbound(parts, caller));
+    const { method } = resolveAppAndMethod(deps, before);
+    const credentials = await openCredentials(deps, em, before);
+    const diagnosis = await method.verify(credentials, await rateLimitedOutbound(deps, caller));
     const { name: connectionName, projectId } = before;
     await em.transactional(async (tx) => {
       // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
@@ -46,28 +46,28 @@ export async function verifyConnection(
       await tx.nativeUpdate(AppConnection, unchanged, verificationColumns(diagnosis, new Date(), before));
       const outcome = diagnosis.status === 'VERIFIED' ? 'OK' : diagnosis.code;
       const event = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
-      await appendEvent(tx, parts, { ...event, outcome, fields: ['verification'] });
+      await appendEvent(tx, deps, { ...event, outcome, fields: ['verification'] });
     });
-    return readConnection(parts, caller, [sql`id = ${id}`]);
+    return readConnection(deps, caller, [sql`id = ${id}`]);
   });
 }
 
 /**
  * Asks the app whether credentials work, and keeps nothing.
  *
- * @throws Problem `FORBIDDEN`, `HOST_NOT_ALLOWED`
+ * @throws AppError `FORBIDDEN`, `HOST_NOT_ALLOWED`
  */
 export async function validateCredentials(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   target: { app: string; method: string },
   credentials: Readonly<Record<string, FieldValue>>,
 ): Promise<VerificationResult> {
-  return withForbiddenAudit(parts, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
+  return withForbiddenAudit(deps, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
     caller.requireScope('connections:verify');
-    const { app, method } = resolveAppAndMethod(parts, target);
+    const { app, method } = resolveAppAndMethod(deps, target);
     const given = splitCredentials(method, credentials);
-    assertHostAllowed(unmeteredOutbound(parts, caller), { app, method }, given.public, ['credentials']);
-    return method.verify(given, await rateLimitedOutbound(parts, caller));
+    assertHostAllowed(unmeteredOutbound(deps, caller), { app, method }, given.public, ['credentials']);
+    return method.verify(given, await rateLimitedOutbound(deps, caller));
   });
 }

@@ -23,19 +23,19 @@ const stores = new WeakMap<ConnectionDeps, GroupCommitter<NewConnection, AppConn
  * Stores a connection. Those of one organisation would wait for each other to add to its audit trail; instead, they
  * share a transaction.
  */
-export function storeConnection(parts: ConnectionDeps, made: NewConnection): Promise<AppConnection> {
-  const store = stores.get(parts) ?? new GroupCommitter((orgId, all) => insertBatch(parts, orgId, all));
-  stores.set(parts, store);
+export function storeConnection(deps: ConnectionDeps, made: NewConnection): Promise<AppConnection> {
+  const store = stores.get(deps) ?? new GroupCommitter((orgId, all) => insertBatch(deps, orgId, all));
+  stores.set(deps, store);
   return store.submit(made.connection.orgId, made);
 }
 
 function insertBatch(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   orgId: string,
   all: readonly NewConnection[],
 ): Promise<AppConnection[]> {
-  return parts.database.forOrganisation(orgId).transactional(async (em) => {
-    const macs = await parts.vault.rowMacs(em);
+  return deps.database.forOrganisation(orgId).transactional(async (em) => {
+    const macs = await deps.vault.rowMacs(em);
     const stored = all.map((made) => ({
       ...made,
       connection: macs.signed(em, AppConnection, made.connection),
@@ -45,11 +45,11 @@ function insertBatch(
       await keep(em, () => toSnapshot(Object.assign(new AppConnection(), connection)));
     }
     const events = all.map(({ event }) => event);
-    const retired = await appendEvents(em, parts, orgId, events, {
+    const retired = await appendEvents(em, deps, orgId, events, {
       change: bulkInsert(em, AppConnection, connections),
-      look: findRetiredKeys(parts, stored),
+      look: findRetiredKeys(deps, stored),
     });
-    await resealIfKeyRetired(parts, em, stored, retired);
+    await resealIfKeyRetired(deps, em, stored, retired);
     return connections;
   });
 }

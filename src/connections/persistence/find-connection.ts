@@ -9,7 +9,7 @@ import { connectionVisibilityConditions } from './list-conditions.ts';
 /**
  * A connection as it is now, for showing it.
  *
- * @throws Problem `NOT_FOUND`
+ * @throws AppError `NOT_FOUND`
  */
 export async function readConnection(
   { database }: ConnectionDeps,
@@ -33,7 +33,7 @@ export interface FindOptions {
 /**
  * A connection to be worked with, of the caller's organisation, in one of the projects that the caller is limited to.
  *
- * @throws Problem `NOT_FOUND`
+ * @throws AppError `NOT_FOUND`
  */
 export async function findConnection(
   em: EntityManager,

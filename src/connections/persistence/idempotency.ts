@@ -29,7 +29,7 @@ export type SaveOutcome = (em: EntityManager, outcome: () => object) => Promise<
  *
  * @param work does it, and keeps the outcome in the transaction of the change
  * @param recall makes the result out of the kept outcome
- * @throws Problem `IDEMPOTENCY_CONFLICT` when something else was done under this key; `NOT_FOUND` when it was done to a
+ * @throws AppError `IDEMPOTENCY_CONFLICT` when something else was done under this key; `NOT_FOUND` when it was done to a
  *   connection that the caller may not see any more
  */
 export async function runIdempotent<T>(

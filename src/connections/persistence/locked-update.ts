@@ -32,21 +32,21 @@ export interface LockedUpdate {
 /**
  * Changes one connection in one transaction, while nobody else can; every change makes the version one more.
  *
- * @throws Problem `NOT_FOUND`, `VERSION_CONFLICT`, `RATE_LIMITED`
+ * @throws AppError `NOT_FOUND`, `VERSION_CONFLICT`, `RATE_LIMITED`
  * @throws MacMismatch when the row is not as this server wrote it
  */
 export async function updateLocked(
-  parts: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   { target, action, find, apply, keep }: LockedUpdate,
 ): Promise<AppConnection> {
   const { id, app } = target;
-  await parts.limits.ofChange(caller);
-  return parts.database.forOrganisation(caller.orgId).transactional(async (em) => {
+  await deps.limits.ofChange(caller);
+  return deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
     const where = { id, ...(app && { app }) };
     const connection = await findConnection(em, caller, where, { ...find, withSecrets: true, lock: true });
     // What an editor of the database has written would be signed with the change.
-    (await parts.vault.rowMacs(em)).verify(em, AppConnection, connection);
+    (await deps.vault.rowMacs(em)).verify(em, AppConnection, connection);
     assertVersion(connection, target);
     const fields = apply(connection, em);
     if (fields.length > 0) {
@@ -59,13 +59,13 @@ export async function updateLocked(
       await keep?.(em, connection);
       const { name: connectionName, projectId } = connection;
       const event = { ...caller.actor, action, connectionId: id, connectionName, projectId, fields };
-      await appendEvent(em, parts, { ...event, outcome: 'OK' });
+      await appendEvent(em, deps, { ...event, outcome: 'OK' });
     }
     return connection;
   });
 }
 
-/** @throws Problem `VERSION_CONFLICT` when the caller has seen another version */
+/** @throws AppError `VERSION_CONFLICT` when the caller has seen another version */
 export function assertVersion(connection: AppConnection, { version }: ChangeTarget): void {
   if (version == null || version === connection.version) return;
   const message = `The connection has changed since you read it: it is at version ${connection.version} now.`;

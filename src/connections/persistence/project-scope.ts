@@ -16,7 +16,7 @@ export interface ProjectScope {
 }
 
 /**
- * @throws Problem `NOT_FOUND` when the organisation has no such project
+ * @throws AppError `NOT_FOUND` when the organisation has no such project
  * @throws MacMismatch when its row is not as this server wrote it
  */
 export async function assertProject(
@@ -41,7 +41,7 @@ export async function assertProject(
 /**
  * Spares Okta a question whose answer could not be kept. What really keeps names apart are the unique indexes.
  *
- * @throws Problem `NAME_TAKEN`
+ * @throws AppError `NAME_TAKEN`
  */
 export async function assertNameAvailable(
   database: RowReader,

@@ -100,12 +100,12 @@ export const statementTimeoutMs = 10_000;
 /** How long PostgreSQL works on a scan. */
 const scanTimeoutMs = 2_000;
 
-/** Puts a connection into a session; takes its `settingsOf`. */
+/** Puts a connection into a session; takes its `sessionSettings`. */
 export const applySettingsSql = `select set_config('role', $1, false), set_config('${organisationSetting}', $2, false),
   set_config('statement_timeout', $3, false), set_config('enable_sort', $4, false),
   set_config('enable_bitmapscan', $4, false)`;
 
-/** The values of `settleSql`. Two sessions with the same are the same. */
+/** The values of `applySettingsSql`. Two sessions with the same are the same. */
 export function sessionSettings({ role, orgId, isScan }: Session): string[] {
   // The owner migrates, and what that takes nobody knows beforehand.
   const timeoutMs = role === 'none' ? 0 : isScan ? scanTimeoutMs : statementTimeoutMs;
