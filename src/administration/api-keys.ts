@@ -109,21 +109,21 @@ function assertCanGrant(caller: Caller, { scopes: granted, projectIds, expiresAt
   const issues: Issue[] = granted.flatMap((scope, index) =>
     caller.scopes.has(scope)
       ? []
-      : [{ path: ['input', 'scopes', index], message: `You do not hold the scope ${scope} yourself.` }],
+      : [{ path: ['scopes', index], message: `You do not hold the scope ${scope} yourself.` }],
   );
   if (caller.projectIds && !projectIds) {
     const message = 'You are limited to projects yourself; name some of these.';
-    issues.push({ path: ['input', 'projectIds'], message });
+    issues.push({ path: ['projectIds'], message });
   }
   for (const [index, projectId] of (projectIds ?? []).entries()) {
     if (!caller.projectIds || caller.projectIds.has(projectId)) continue;
-    issues.push({ path: ['input', 'projectIds', index], message: 'You may not use this project yourself.' });
+    issues.push({ path: ['projectIds', index], message: 'You may not use this project yourself.' });
   }
   // A token ends with its session, which says nothing of how long its holder may administer.
   const end = caller.keyId === null ? null : caller.expiresAt;
   if (end && (!expiresAt || expiresAt > end)) {
     const message = `Your own API key expires at ${end.toISOString()}; this one may not outlive it.`;
-    issues.push({ path: ['input', 'expiresAt'], message });
+    issues.push({ path: ['expiresAt'], message });
   }
   if (issues.length === 0) return;
   const messages = new Set(issues.map(({ message }) => message));
@@ -152,7 +152,7 @@ async function assertProjects(em: EntityManager, orgId: string, ids: readonly st
   const known = new Set(found.map(({ id }) => id));
   const message = 'There is no such project.';
   const issues = ids.flatMap((id, index) =>
-    known.has(id) ? [] : [{ path: ['input', 'projectIds', index], message }],
+    known.has(id) ? [] : [{ path: ['projectIds', index], message }],
   );
   if (issues.length > 0)
     throw new AppError('NOT_FOUND', message, { issues, remedy: 'Check the project ids.' });

@@ -44,7 +44,7 @@ export async function createProject(
       await appendEvent(em, deps, { ...event, outcome: 'OK' });
       return project;
     });
-    return mapNameConflict(['input', 'name'], work);
+    return mapNameConflict(work);
   });
 }
 
@@ -74,7 +74,7 @@ export async function renameProject(
       await appendEvent(em, deps, { ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
       return project;
     });
-    return mapNameConflict(['name'], work);
+    return mapNameConflict(work);
   });
 }
 
@@ -108,7 +108,7 @@ export function projectVisibilityFilter({ orgId, projectIds }: Caller) {
   return { orgId, ...(projectIds && { id: { $in: [...projectIds] } }) };
 }
 
-async function mapNameConflict<T>(path: readonly string[], change: Promise<T>): Promise<T> {
+async function mapNameConflict<T>(change: Promise<T>): Promise<T> {
   try {
     return await change;
   } catch (error) {
@@ -117,7 +117,7 @@ async function mapNameConflict<T>(path: readonly string[], change: Promise<T>): 
       throw error;
     const message = 'Another project has this name.';
     throw new AppError('NAME_TAKEN', message, {
-      issues: [{ path, message }],
+      issues: [{ path: ['name'], message }],
       remedy: 'Choose another name.',
     });
   }

@@ -143,7 +143,7 @@ export function createAppRoutes(
       },
       async ({ path: { id }, headers, body }, caller) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
-        const connection = await updateConnection(deps, caller, app.id, id, input);
+        const connection = await updateConnection(deps, caller, { app: app.id, id }, input);
         const fields = updatePayloadFields(app, input);
         return { body: { appConnection: serializeChangedConnection(deps, caller, connection, fields) } };
       },

@@ -96,9 +96,9 @@ function toProblemResponse(
   };
 }
 
-/** GraphQL's argument `input` is the body here, and reading on goes by another name. */
+/** The filter of a list is its query here, and `after` is the parameter `cursor`. */
 function toRestIssue({ path: [first, ...rest], message }: Issue) {
-  if (first === 'input' || first === 'filter') return { path: rest, message };
+  if (first === 'filter') return { path: rest, message };
   if (first !== 'after') return { path: first === undefined ? [] : [first, ...rest], message };
   return { path: ['cursor'], message: 'This is no cursor of this list; follow the Link header of a page.' };
 }

@@ -1,6 +1,7 @@
 import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { withInputPaths } from '../../graphql/input-paths.ts';
 import type { ApiKey } from '../../identity/api-key.entity.ts';
 import { apiKeyCursor, createApiKey, listApiKeys } from '../api-keys.ts';
 import { createApiKeySchema } from '../input-schemas.ts';
@@ -58,7 +59,8 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
       nullable: true,
       description: 'Creates an API key. Only this response contains the key. Scope: access:admin.',
       args: { input: t.arg({ type: Input, required: true, description: 'The key to create.' }) },
-      resolve: (_, { input }, context) => createApiKey(context.administration, requireCaller(context), input),
+      resolve: (_, { input }, context) =>
+        withInputPaths(() => createApiKey(context.administration, requireCaller(context), input)),
     }),
     revokeApiKey: t.field({
       type: Revoked,

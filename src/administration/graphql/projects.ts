@@ -1,6 +1,7 @@
 import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { withInputPaths } from '../../graphql/input-paths.ts';
 import type { Project } from '../../identity/organisation.entity.ts';
 import { createProjectSchema, displayName } from '../input-schemas.ts';
 import { createProject, listProjects, projectCursor, renameProject } from '../projects.ts';
@@ -34,7 +35,9 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
       description: 'Creates a project. Scope: access:admin, not limited to projects.',
       args: { input: t.arg({ type: Input, required: true, description: 'The project to create.' }) },
       resolve: async (_, { input }, context) => ({
-        project: await createProject(context.administration, requireCaller(context), input),
+        project: await withInputPaths(() =>
+          createProject(context.administration, requireCaller(context), input),
+        ),
       }),
     }),
     renameProject: t.field({

@@ -1,6 +1,7 @@
 import { appTypeName } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { withInputPaths } from '../../graphql/input-paths.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import {
   type CreateConnection,
@@ -79,12 +80,8 @@ export function defineCreateConnection(
         args: { input: t.arg({ type: Input, required: true, description: 'The connection to create.' }) },
         resolve: async (_, { input }, context) => {
           const { connections, request } = context;
-          const appConnection = await createConnection(
-            connections,
-            requireCaller(context),
-            app.id,
-            input,
-            request.signal,
+          const appConnection = await withInputPaths(() =>
+            createConnection(connections, requireCaller(context), app.id, input, request.signal),
           );
           return { appConnection };
         },

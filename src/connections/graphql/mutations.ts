@@ -1,6 +1,7 @@
 import { type App, appTypeName } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { withInputPaths } from '../../graphql/input-paths.ts';
 import { selectedPaths } from '../../graphql/selection.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import {
@@ -63,7 +64,7 @@ export function defineConnectionChanges(
           context.connections,
           requireCaller(context),
           { id },
-          selectedPaths(info, 'appConnection'),
+          { signal: context.request.signal, selected: selectedPaths(info, 'appConnection') },
         ),
       }),
     }),
@@ -176,14 +177,10 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       },
       resolve: async (_, { id, input }, context, info) => {
         const { connections, request } = context;
-        const appConnection = await updateConnection(
-          connections,
-          requireCaller(context),
-          app.id,
-          id,
-          input,
-          request.signal,
-          selectedPaths(info, 'appConnection'),
+        const target = { app: app.id, id };
+        const options = { signal: request.signal, selected: selectedPaths(info, 'appConnection') };
+        const appConnection = await withInputPaths(() =>
+          updateConnection(connections, requireCaller(context), target, input, options),
         );
         return { appConnection };
       },

@@ -37,6 +37,7 @@ export function defineCredentialsValidation(builder: Builder, types: ConnectionT
             requireCaller(context),
             { app: app.id, method },
             credentials,
+            context.request.signal,
           ),
       }),
     );

@@ -7,7 +7,7 @@ import { type FieldPaths, requireSelectable, restorePayloadFields } from '../pay
 import { findConnection } from '../persistence/find-connection.ts';
 import { runIdempotent, type SaveOutcome } from '../persistence/idempotency.ts';
 import { type ChangeTarget, updateLocked } from '../persistence/locked-update.ts';
-import { mapNameConflict } from '../persistence/project-scope.ts';
+import { mapNameConflict } from '../persistence/name-uniqueness.ts';
 
 const dayMs = 86_400_000;
 
@@ -33,7 +33,7 @@ export async function deleteConnection(
   return withRefusalAudit(deps, caller, { action, connectionId: id }, () => {
     caller.requireScope('connections:write');
     const request = { delete: id, version, purge };
-    const work = async (keep: SaveOutcome): Promise<DeletedConnection> => {
+    const work = async (saveOutcome: SaveOutcome): Promise<DeletedConnection> => {
       const deletedAt = new Date();
       const deleted = { id, restorableUntil: purge ? null : restorableUntil(deps, deletedAt) };
       await updateLocked(deps, caller, {
@@ -45,7 +45,7 @@ export async function deleteConnection(
           else connection.deletedAt = deletedAt;
           return ['deletedAt'];
         },
-        keep: (em, { projectId }) => keep(em, () => ({ ...deleted, projectId })),
+        afterUpdate: (em, { projectId }) => saveOutcome(em, () => ({ ...deleted, projectId })),
       });
       return deleted;
     };
@@ -77,7 +77,7 @@ export async function restoreConnection(
     const place = await findConnection(deps.database.forOrganisation(caller.orgId), caller, target, {
       deleted: 'only',
     });
-    return mapNameConflict(place, ['name'], () =>
+    return mapNameConflict(place, () =>
       updateLocked(deps, caller, {
         target,
         action,

@@ -1,7 +1,7 @@
 import { MacMismatch } from '../../encryption/row-macs.ts';
 import { DecryptionError } from '../../encryption/vault.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { encryptionContext, openCredentials } from '../credentials/credentials.ts';
+import { encryptionContext, openCredentials } from '../credentials/seal.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 
 /** What sealing again takes. */

@@ -4,29 +4,33 @@ import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusal
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import {
-  assertHostAllowed,
-  openCredentials,
-  splitCredentials,
-  verificationColumns,
-} from '../credentials/credentials.ts';
-import { type ConnectionDeps, rateLimitedOutbound, resolveAppAndMethod, unmeteredOutbound } from '../deps.ts';
+import { assertHostAllowed } from '../credentials/host.ts';
+import { openCredentials } from '../credentials/seal.ts';
+import { splitCredentials } from '../credentials/split.ts';
+import { verificationColumns, verifyCredentials } from '../credentials/verify.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { type FieldPaths, requireSelectable, verifyPayloadFields } from '../payload-authorization.ts';
 import { findConnection, readConnection } from '../persistence/find-connection.ts';
 
+/** Options of a verification. */
+export interface VerifyOptions {
+  /** Aborts when the client disconnects; then the result is not stored. */
+  signal?: AbortSignal | undefined;
+  /** The paths of the fields that the client selects. */
+  selected?: FieldPaths;
+}
+
 /**
- * Asks the app again whether the stored credentials work, and keeps the outcome. That is no change of the connection:
- * its version stays.
+ * Verifies the stored credentials with the app and stores the result. The version of the connection stays the same.
  *
- * @param target with the id of an app, where a connection to another app is not found
- * @param selected the fields that the caller wants to be shown, by their paths
- * @throws AppError `FORBIDDEN`, `NOT_FOUND`
+ * @param target `app`: the id of an app; a connection to another app is not found
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `RATE_LIMITED`
  */
 export async function verifyConnection(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
-  selected: FieldPaths = [],
+  { signal, selected = [] }: VerifyOptions = {},
 ): Promise<AppConnection> {
   const { id } = target;
   const action = 'VERIFY_CONNECTION';
@@ -36,15 +40,15 @@ export async function verifyConnection(
     const { orgId } = caller;
     const em = deps.database.forOrganisation(orgId);
     const before = await findConnection(em, caller, target, { withSecrets: true });
-    const { method } = resolveAppAndMethod(deps, before);
     const credentials = await openCredentials(deps, em, before);
-    const diagnosis = await method.verify(credentials, await rateLimitedOutbound(deps, caller));
+    const resolved = resolveAppAndMethod(deps, before);
+    const result = await verifyCredentials(deps, caller, resolved, credentials, { signal });
     const { name: connectionName, projectId } = before;
     await em.transactional(async (tx) => {
-      // Whoever has replaced the credentials meanwhile has had the new ones verified; this outcome is not theirs.
+      // The result is about these credentials; credentials that have replaced them since were verified themselves.
       const unchanged = { id, orgId, credentialsHash: before.credentialsHash };
-      await tx.nativeUpdate(AppConnection, unchanged, verificationColumns(diagnosis, new Date(), before));
-      const outcome = diagnosis.status === 'VERIFIED' ? 'OK' : diagnosis.code;
+      await tx.nativeUpdate(AppConnection, unchanged, verificationColumns(result, new Date(), before));
+      const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
       const event = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
       await appendEvent(tx, deps, { ...event, outcome, fields: ['verification'] });
     });
@@ -53,21 +57,23 @@ export async function verifyConnection(
 }
 
 /**
- * Asks the app whether credentials work, and keeps nothing.
+ * Verifies credentials with the app without storing anything.
  *
- * @throws AppError `FORBIDDEN`, `HOST_NOT_ALLOWED`
+ * @param signal aborts when the client disconnects
+ * @throws AppError `FORBIDDEN`, `HOST_NOT_ALLOWED`, `RATE_LIMITED`
  */
 export async function validateCredentials(
   deps: ConnectionDeps,
   caller: Caller,
   target: { app: string; method: string },
-  credentials: Readonly<Record<string, FieldValue>>,
+  values: Readonly<Record<string, FieldValue>>,
+  signal?: AbortSignal,
 ): Promise<VerificationResult> {
   return withForbiddenAudit(deps, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
     caller.requireScope('connections:verify');
     const { app, method } = resolveAppAndMethod(deps, target);
-    const given = splitCredentials(method, credentials);
-    assertHostAllowed(unmeteredOutbound(deps, caller), { app, method }, given.public, ['credentials']);
-    return method.verify(given, await rateLimitedOutbound(deps, caller));
+    const credentials = splitCredentials(method, values);
+    assertHostAllowed(deps, caller, { app, method }, credentials.public);
+    return verifyCredentials(deps, caller, { app, method }, credentials, { signal });
   });
 }

@@ -3,53 +3,57 @@ import { appendEvents, type RecordedEvent } from '../../audit/hash-chain.ts';
 import { bulkInsert } from '../../database/bulk-insert.ts';
 import { GroupCommitter } from '../../database/group-commit.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { findRetiredKeys, resealIfKeyRetired } from '../credentials/credentials.ts';
+import { findRetiredKeys, resealIfKeyRetired } from '../credentials/seal.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { SaveOutcome } from './idempotency.ts';
+import { mapNameConflict } from './name-uniqueness.ts';
 import { toSnapshot } from './snapshot.ts';
 
-/** A connection to be stored, and all that is stored with it. */
+/** A connection to store, and what is stored with it in the same transaction. */
 export interface NewConnection {
-  /** Need be no more than a plain object. */
+  /** A plain object suffices. */
   connection: Omit<AppConnection, 'mac'>;
   credentials: Credentials;
   event: RecordedEvent;
-  keep: SaveOutcome;
+  saveOutcome: SaveOutcome;
 }
 
-const stores = new WeakMap<ConnectionDeps, GroupCommitter<NewConnection, AppConnection>>();
+const committers = new WeakMap<ConnectionDeps, GroupCommitter<NewConnection, AppConnection>>();
 
 /**
- * Stores a connection. Those of one organisation would wait for each other to add to its audit trail; instead, they
- * share a transaction.
+ * Stores a connection. New connections of one organisation share a transaction, because each would otherwise wait for
+ * the lock on the organisation's audit trail.
+ *
+ * @throws AppError `NAME_TAKEN`
  */
-export function storeConnection(deps: ConnectionDeps, made: NewConnection): Promise<AppConnection> {
-  const store = stores.get(deps) ?? new GroupCommitter((orgId, all) => insertBatch(deps, orgId, all));
-  stores.set(deps, store);
-  return store.submit(made.connection.orgId, made);
+export function storeConnection(deps: ConnectionDeps, item: NewConnection): Promise<AppConnection> {
+  const committer =
+    committers.get(deps) ?? new GroupCommitter((orgId, items) => insertBatch(deps, orgId, items));
+  committers.set(deps, committer);
+  return mapNameConflict(item.connection, () => committer.submit(item.connection.orgId, item));
 }
 
 function insertBatch(
   deps: ConnectionDeps,
   orgId: string,
-  all: readonly NewConnection[],
+  items: readonly NewConnection[],
 ): Promise<AppConnection[]> {
   return deps.database.forOrganisation(orgId).transactional(async (em) => {
     const macs = await deps.vault.rowMacs(em);
-    const stored = all.map((made) => ({
-      ...made,
-      connection: macs.signed(em, AppConnection, made.connection),
+    const stored = items.map((item) => ({
+      ...item,
+      connection: macs.signed(em, AppConnection, item.connection),
     }));
     const connections = stored.map(({ connection }) => connection);
-    for (const { keep, connection } of stored) {
-      await keep(em, () => toSnapshot(Object.assign(new AppConnection(), connection)));
+    for (const { saveOutcome, connection } of stored) {
+      await saveOutcome(em, () => toSnapshot(Object.assign(new AppConnection(), connection)));
     }
-    const events = all.map(({ event }) => event);
-    const retired = await appendEvents(em, deps, orgId, events, {
+    const events = items.map(({ event }) => event);
+    const retiredKeys = await appendEvents(em, deps, orgId, events, {
       change: bulkInsert(em, AppConnection, connections),
       look: findRetiredKeys(deps, stored),
     });
-    await resealIfKeyRetired(deps, em, stored, retired);
+    await resealIfKeyRetired(deps, em, stored, retiredKeys);
     return connections;
   });
 }

@@ -26,7 +26,7 @@ export interface LockedUpdate {
    * What else belongs to the change once it is stored: what is kept for when the request is repeated. It is not called
    * when there was nothing to change.
    */
-  keep?: (em: EntityManager, connection: AppConnection) => Promise<void>;
+  afterUpdate?: (em: EntityManager, connection: AppConnection) => Promise<void>;
 }
 
 /**
@@ -38,7 +38,7 @@ export interface LockedUpdate {
 export async function updateLocked(
   deps: ConnectionDeps,
   caller: Caller,
-  { target, action, find, apply, keep }: LockedUpdate,
+  { target, action, find, apply, afterUpdate }: LockedUpdate,
 ): Promise<AppConnection> {
   const { id, app } = target;
   await deps.limits.ofChange(caller);
@@ -56,7 +56,7 @@ export async function updateLocked(
     await em.flush();
     // What changed nothing leaves nothing: else a caller could fill the database by repeating it under new keys.
     if (fields.length > 0) {
-      await keep?.(em, connection);
+      await afterUpdate?.(em, connection);
       const { name: connectionName, projectId } = connection;
       const event = { ...caller.actor, action, connectionId: id, connectionName, projectId, fields };
       await appendEvent(em, deps, { ...event, outcome: 'OK' });

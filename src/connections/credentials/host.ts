@@ -1,0 +1,43 @@
+import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
+import { hostNotAllowedError, ownOutboundError } from '../../apps/map-outbound-error.ts';
+import { AppError } from '../../common/errors.ts';
+import type { Caller } from '../../identity/caller.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
+import { type ConnectionDeps, unmeteredOutbound } from '../deps.ts';
+
+/** The name of the field with the URL of the app's instance, if the method has one. */
+export function findUrlField({ fields }: AuthMethod): string | undefined {
+  return Object.keys(fields).find((name) => fields[name]?.kind === 'URL');
+}
+
+/** The host to which the credentials are sent: the one of the method's URL field, or empty if the method has none. */
+export function getHost(method: AuthMethod, publicCredentials: Credentials['public']): string {
+  const url = publicCredentials[findUrlField(method) ?? ''];
+  return url ? new URL(url).host : '';
+}
+
+/**
+ * Rejects credentials for a host to which this server does not send requests, or not at present. It runs before DNS and
+ * the database are queried.
+ *
+ * @throws AppError `HOST_NOT_ALLOWED`, or `UPSTREAM_UNREACHABLE` if too many outbound requests are queued
+ */
+export function assertHostAllowed(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { app, method }: { app: App; method: AuthMethod },
+  publicCredentials: Credentials['public'],
+): void {
+  const field = findUrlField(method);
+  const url = field && publicCredentials[field];
+  if (!url) return;
+  try {
+    unmeteredOutbound(deps, caller).assertCanGet(new URL(url));
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    const refusal = hostNotAllowedError(error);
+    if (!refusal) throw ownOutboundError(error, app.name) ?? error;
+    const { code, message, remedy } = refusal;
+    throw new AppError(code, message, { remedy, issues: [{ path: ['credentials', field], message }] });
+  }
+}

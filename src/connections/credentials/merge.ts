@@ -1,0 +1,115 @@
+import type { App, AuthMethod, Credentials, Field } from '../../apps/app.ts';
+import { type Issue, validationError } from '../../common/errors.ts';
+import type { Caller } from '../../identity/caller.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
+import { type ConnectionDeps, rateLimitedOutbound, resolveAppAndMethod } from '../deps.ts';
+import { type UpdateConnection, unknownFieldMessage } from '../input-schemas.ts';
+import { assertHostAllowed, getHost } from './host.ts';
+import { openCredentials } from './seal.ts';
+import { splitCredentials } from './split.ts';
+
+/** The credentials of a connection after an update. */
+export interface MergedCredentials {
+  credentials: Credentials;
+  /** The names of the fields that change. */
+  fields: string[];
+  /** Whether stored secrets are among them. */
+  hasStoredSecrets: boolean;
+}
+
+/**
+ * Merges the input of an update with the stored credentials. A stored secret is sent only to the host for which it was
+ * stored: a new host needs every secret again.
+ *
+ * @param before loaded with its secrets
+ * @returns undefined if the credentials stay the same
+ * @throws AppError `BAD_USER_INPUT` (a missing secret, a field of another method, or another organisation of the app),
+ *   `HOST_NOT_ALLOWED`, `RATE_LIMITED`
+ */
+export async function mergeCredentials(
+  deps: ConnectionDeps,
+  caller: Caller,
+  before: AppConnection,
+  input: UpdateConnection,
+): Promise<MergedCredentials | undefined> {
+  const { app, method } = resolveAppAndMethod(deps, before);
+  const changed = splitCredentials(method, input.credentials ?? {});
+  const withoutCleared = <T>(values: Readonly<Record<string, T>>) =>
+    Object.fromEntries(Object.entries(values).filter(([name]) => !isCleared(method, input, name)));
+  const publicFields = { ...withoutCleared(before.publicCredentials), ...changed.public };
+  const fields = [...Object.keys(changed.secret), ...changedFields(before.publicCredentials, publicFields)];
+
+  const secrets = Object.entries(method.fields).filter(([, { kind }]) => kind === 'SECRET');
+  const missing = secrets.filter(([name]) => changed.secret[name] === undefined);
+  const isSameHost = getHost(method, publicFields) === getHost(method, before.publicCredentials);
+  const required = isSameHost ? [] : missing.filter(([, field]) => field.required).map(secretRequiredIssue);
+  const unknown = unknownFieldIssues(method, input);
+  if (unknown.length > 0) throw validationError([...unknown, ...required]);
+
+  if (isSameHost) {
+    if (fields.length === 0 && !secrets.some(([name]) => isCleared(method, input, name))) return undefined;
+    if (missing.length === 0) {
+      return {
+        credentials: { public: publicFields, secret: changed.secret },
+        fields,
+        hasStoredSecrets: false,
+      };
+    }
+    const em = deps.database.forOrganisation(before.orgId);
+    const { secret: stored } = await openCredentials(deps, em, before);
+    fields.push(...changedFields(stored, withoutCleared(stored)));
+    if (fields.length === 0) return undefined;
+    const secret = { ...withoutCleared(stored), ...changed.secret };
+    return { credentials: { public: publicFields, secret }, fields, hasStoredSecrets: true };
+  }
+
+  assertHostAllowed(deps, caller, { app, method }, publicFields);
+  if (required.length > 0) throw validationError(required);
+  if (!input.allowDifferentOrganisation) {
+    await assertSameOrganisation(deps, caller, app, before.publicCredentials, publicFields);
+  }
+  return { credentials: { public: publicFields, secret: changed.secret }, fields, hasStoredSecrets: false };
+}
+
+/** Whether a field becomes empty. Null for a required field is the same as absent. */
+function isCleared(method: AuthMethod, { credentials }: UpdateConnection, name: string): boolean {
+  return credentials?.[name] === null && method.fields[name]?.required === false;
+}
+
+/** The names of the fields whose values differ. */
+function changedFields(
+  before: Readonly<Record<string, unknown>>,
+  after: Readonly<Record<string, unknown>>,
+): string[] {
+  return Object.keys({ ...before, ...after }).filter((name) => before[name] !== after[name]);
+}
+
+function secretRequiredIssue([name, { label }]: [string, Field]): Issue {
+  const message = `${label}: needed again for a new host. What is stored goes to no host that it was not given for.`;
+  return { path: ['credentials', name], message };
+}
+
+/** An issue for each field that belongs to another method of the app. */
+function unknownFieldIssues(method: AuthMethod, { credentials }: UpdateConnection): Issue[] {
+  const message = unknownFieldMessage(method);
+  return Object.entries(credentials ?? {})
+    .filter(([name, value]) => value != null && !Object.hasOwn(method.fields, name))
+    .map(([name]) => ({ path: ['credentials', name], message }));
+}
+
+async function assertSameOrganisation(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { name, moving }: App,
+  before: Credentials['public'],
+  after: Credentials['public'],
+): Promise<void> {
+  const outbound = await rateLimitedOutbound(deps, caller);
+  if (!moving || (await moving.isSameOrganisation(before, after, outbound))) return;
+  throw validationError([
+    {
+      path: [moving.flag],
+      message: `The new host is, or may be, another ${name} organisation. If that is what you want, set ${moving.flag} to true.`,
+    },
+  ]);
+}

@@ -1,0 +1,111 @@
+import type { App, AuthMethod, Credentials, VerificationResult } from '../../apps/app.ts';
+import { AppError } from '../../common/errors.ts';
+import type { Caller } from '../../identity/caller.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
+import { type ConnectionDeps, rateLimitedOutbound } from '../deps.ts';
+import type { CreateConnection } from '../input-schemas.ts';
+import { findUrlField } from './host.ts';
+
+/** How to verify credentials. */
+export interface VerificationOptions {
+  /** Aborts when the client disconnects. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Verifies credentials with the app. The outbound rate limit of the caller applies.
+ *
+ * @throws AppError `RATE_LIMITED`, or `UPSTREAM_UNREACHABLE` if the client disconnects; only the audit trail shows that
+ */
+export async function verifyCredentials(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { app, method }: { app: App; method: AuthMethod },
+  credentials: Credentials,
+  { signal }: VerificationOptions,
+): Promise<VerificationResult> {
+  const outbound = await rateLimitedOutbound(deps, caller);
+  const result = await method.verify(credentials, outbound, signal).catch((error: unknown) => {
+    throw signal?.aborted ? clientDisconnectedError(app) : error;
+  });
+  if (signal?.aborted) throw clientDisconnectedError(app);
+  return result;
+}
+
+/**
+ * Verifies credentials before they are stored.
+ *
+ * @param options `onUnreachable`: whether credentials that could not be verified may be stored; `FAIL` if absent
+ * @returns the columns with the result
+ * @throws AppError `RATE_LIMITED`, `UPSTREAM_UNREACHABLE`, or the error with which the app rejects the credentials
+ */
+export async function verifyNewCredentials(
+  deps: ConnectionDeps,
+  caller: Caller,
+  target: { app: App; method: AuthMethod },
+  credentials: Credentials,
+  options: VerificationOptions & { onUnreachable?: CreateConnection['onUnreachable'] },
+): Promise<VerificationColumns> {
+  const result = await verifyCredentials(deps, caller, target, credentials, options);
+  const isStoredUnverified = result.status === 'UNREACHABLE' && options.onUnreachable === 'SAVE_UNVERIFIED';
+  if (result.status !== 'VERIFIED' && !isStoredUnverified) throw rejectedError(result, target.method);
+  return verificationColumns(result, new Date());
+}
+
+/** The columns of a connection that hold the result of a verification. */
+export type VerificationColumns = Pick<
+  AppConnection,
+  | 'verificationStatus'
+  | 'verificationCheckedAt'
+  | 'verificationCode'
+  | 'verificationMessage'
+  | 'verificationRemedy'
+  | 'upstreamRequestId'
+  | 'lastVerifiedAt'
+  | 'failingSince'
+  | 'account'
+>;
+
+/**
+ * Converts the result of a verification to the columns of a connection.
+ *
+ * @param before the columns of the same credentials until now; absent for new credentials
+ */
+export function verificationColumns(
+  result: VerificationResult,
+  checkedAt: Date,
+  before?: Pick<AppConnection, 'lastVerifiedAt' | 'failingSince' | 'account'>,
+): VerificationColumns {
+  const isVerified = result.status === 'VERIFIED';
+  const failure = isVerified ? null : result;
+  return {
+    verificationStatus: result.status,
+    verificationCheckedAt: checkedAt,
+    verificationCode: failure?.code ?? null,
+    verificationMessage: failure?.message ?? null,
+    verificationRemedy: failure?.remedy ?? null,
+    upstreamRequestId: result.upstreamRequestId,
+    lastVerifiedAt: isVerified ? checkedAt : (before?.lastVerifiedAt ?? null),
+    failingSince: isVerified ? null : (before?.failingSince ?? checkedAt),
+    account: isVerified ? result.account : (before?.account ?? null),
+  };
+}
+
+function clientDisconnectedError({ name }: App): AppError {
+  return new AppError('UPSTREAM_UNREACHABLE', `The client disconnected before ${name} answered.`, {
+    remedy: 'Send the request again; nothing was changed.',
+  });
+}
+
+/** `HOST_NOT_ALLOWED` names the field with the URL; every other result is about the credentials as a whole. */
+function rejectedError(
+  { code, message, remedy, retryAt }: Exclude<VerificationResult, { status: 'VERIFIED' }>,
+  method: AuthMethod,
+): AppError {
+  const field = code === 'HOST_NOT_ALLOWED' && findUrlField(method);
+  return new AppError(code, message, {
+    remedy,
+    ...(field && { issues: [{ path: ['credentials', field], message }] }),
+    ...(retryAt && { retryAt }),
+  });
+}
