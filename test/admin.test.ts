@@ -13,7 +13,7 @@ const uuidPattern = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
 /** Runs a command of the operator's. */
 const admin = (environment: Record<string, string>, ...args: string[]) =>
-  runScript('admin.ts', environment, ...args);
+  runScript('cli/admin.ts', environment, ...args);
 
 async function clientOf(server: ServerProcess, apiKey: string): Promise<GraphQLClient> {
   const headers = { authorization: `Bearer ${apiKey}` };

@@ -34,7 +34,7 @@ const tablesOfOrganisations = [
 ];
 
 /** Runs `npm run audit:verify` on the database, which no server has open. */
-const audit = (...flags: string[]) => runScript('verify-audit.ts', settings, ...flags);
+const audit = (...flags: string[]) => runScript('cli/verify-audit.ts', settings, ...flags);
 
 const make = ({ client }: TestOrganisation, name: string) => client.request(createMutation, okta({ name }));
 

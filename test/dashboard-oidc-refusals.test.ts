@@ -113,7 +113,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await goOn(page).click();
     const alert = page.getByRole('alert');
     await alert.getByText("The token's claim org is missing or cannot be read.").waitFor();
-    await alert.getByText('tell your administrator').waitFor();
+    await alert.getByText('ask your administrator to compare the token').waitFor();
   });
 
   test('goes on with what was known while the provider is down, and an API key needs no provider', async () => {

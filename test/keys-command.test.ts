@@ -13,10 +13,10 @@ vi.setConfig({ testTimeout: 180_000 });
 
 /** Runs a command of the operator's. */
 const keys = (environment: Record<string, string>, ...args: string[]) =>
-  runScript('keys.ts', environment, ...args);
+  runScript('cli/encryption-keys.ts', environment, ...args);
 
 const organisation = (environment: Record<string, string>, name: string) =>
-  runScript('admin.ts', environment, 'create-organisation', '--name', name);
+  runScript('cli/admin.ts', environment, 'create-organisation', '--name', name);
 
 /** What `status` says of each root key: data keys, connections, and what may be done with it. */
 function tableOf(stdout: string): Record<string, string> {

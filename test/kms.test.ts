@@ -197,9 +197,11 @@ test('a server that starts while KMS is away says so in one line, and when KMS i
 
   kms.behave(denied);
   expect(await lastWords()).toContain(`ENCRYPTION_KEYS: ${why}`);
-  expect((await runScript('keys.ts', settings, 'rotate')).stderr).toContain(`ENCRYPTION_KEYS: ${why}`);
+  expect((await runScript('cli/encryption-keys.ts', settings, 'rotate')).stderr).toContain(
+    `ENCRYPTION_KEYS: ${why}`,
+  );
   // What is only counted takes no key.
-  expect((await runScript('keys.ts', settings, 'status')).stdout).toMatch(/^k2 +7 +1 /m);
+  expect((await runScript('cli/encryption-keys.ts', settings, 'status')).stdout).toMatch(/^k2 +7 +1 /m);
 
   kms.behave();
   const next = stack.use(spawnServer(settings));
@@ -229,7 +231,10 @@ test('one rotates from a local root key to one in KMS, and back', async () => {
   };
   const rotate = async (keys: string) => {
     writeFileSync(file, keys);
-    expect(await runScript('keys.ts', settings, 'rotate', '--reseal')).toMatchObject({ code: 0, stderr: '' });
+    expect(await runScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal')).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
   };
   const verify = (client: GraphQLClient) => client.request(verifyMutation, { id });
 

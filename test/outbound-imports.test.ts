@@ -10,7 +10,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Which of these files the linter, as it is set up here, says have a way out of the server. */
 async function waysOutOf(files: Readonly<Record<string, string>>): Promise<string[]> {
   using folder = temporaryFolder();
-  for (const name of ['biome.json', 'lint'])
+  for (const name of ['biome.json', '.config'])
     cpSync(join(root, name), join(folder.path, name), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(folder.path, 'node_modules'));
   for (const [name, text] of Object.entries(files)) {

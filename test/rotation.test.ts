@@ -89,7 +89,7 @@ describe('keys are rotated', () => {
     });
 
     const rotated = await runScript(
-      'keys.ts',
+      'cli/encryption-keys.ts',
       { ...settings, ENCRYPTION_KEYS: `${next},${old}` },
       'rotate',
       '--reseal',
@@ -120,7 +120,7 @@ describe('keys are rotated', () => {
       ]);
       expect(auditEvents.nodes.filter(({ action }) => action === 'UPDATE_CONNECTION')).toHaveLength(1);
     });
-    const audit = await runScript('verify-audit.ts', { ...settings, ENCRYPTION_KEYS: next });
+    const audit = await runScript('cli/verify-audit.ts', { ...settings, ENCRYPTION_KEYS: next });
     expect(audit).toMatchObject({ code: 0, stderr: '' });
   });
 
@@ -240,7 +240,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
       DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
       ENCRYPTION_KEYS: `${next},${old}`,
     };
-    const rotate = () => spawnScript('keys.ts', environment, 'rotate', '--reseal');
+    const rotate = () => spawnScript('cli/encryption-keys.ts', environment, 'rotate', '--reseal');
     return { server, environment, old, next, rotate };
   }
 
@@ -401,7 +401,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     await using rotation = rotate();
     await until('the rotation waits', async () => (await waiting(server)) === 1 || undefined);
     const behind = { ...environment, ENCRYPTION_KEYS: `${old},${next}` };
-    expect(await runScript('admin.ts', behind, 'create-organisation', '--name', 'Late')).toMatchObject({
+    expect(await runScript('cli/admin.ts', behind, 'create-organisation', '--name', 'Late')).toMatchObject({
       code: 0,
     });
     expect(await server.asOwner().count(DataKey, { rootKeyId: 'old' })).toBe(3);

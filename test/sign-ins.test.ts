@@ -282,7 +282,7 @@ describe('a refused sign-in', () => {
     await own.close();
 
     const admin = (...args: string[]) =>
-      runScript('admin.ts', { ...environment, ENCRYPTION_KEYS: own.rootKey }, ...args);
+      runScript('cli/admin.ts', { ...environment, ENCRYPTION_KEYS: own.rootKey }, ...args);
     const lines = (await admin('strangers')).stdout.trimEnd().split('\n');
     // What was counted has been told of when the server stopped.
     const more = `  ${credentials.length - 1} more`;

@@ -91,7 +91,7 @@ onEmbedded('the first start', () => {
   test('prints an address that signs in once, and so does the shell while the server runs', async () => {
     const [printed = ''] = /http\S+#code=\S+/.exec(welcome) ?? [];
     const { port } = new URL(url);
-    const another = await runScript('admin.ts', { DATA_DIR: folder, PORT: port }, 'sign-in-link');
+    const another = await runScript('cli/admin.ts', { DATA_DIR: folder, PORT: port }, 'sign-in-link');
     expect(another.stdout).toMatch(new RegExp(`^${url}/(graphql)?#code=[\\w-]{43}\n$`));
     expect(statSync(join(folder, 'sign-in-code')).mode & 0o777).toBe(0o600);
     for (const link of [printed, another.stdout.trim()]) {
@@ -111,7 +111,7 @@ onEmbedded('the first start', () => {
     ['for a server that others reach', { HOST: '0.0.0.0' }],
   ])('the shell prints no address %s', async (_, environment) => {
     const { code, stdout, stderr } = await runScript(
-      'admin.ts',
+      'cli/admin.ts',
       { DATA_DIR: folder, ...environment },
       'sign-in-link',
     );

@@ -139,11 +139,13 @@ test('production takes a file of keys that its group may read, and one in a fold
 test('npm run keys takes a weak root key behind a good one, so that it can be rotated away', async () => {
   const weak = entry(Buffer.alloc(32), 'weak');
   const behind = await production({ ENCRYPTION_KEYS: `${rootKey('k2')},${weak}` });
-  expect((await runScript('keys.ts', behind, 'rotate')).stderr).toMatch(
+  expect((await runScript('cli/encryption-keys.ts', behind, 'rotate')).stderr).toMatch(
     /DATABASE_URL: nothing listens there/,
   );
   const first = await production({ ENCRYPTION_KEYS: `${weak},${rootKey('k2')}` });
-  expect((await runScript('keys.ts', first, 'rotate')).stderr).toMatch(/ENCRYPTION_KEYS: entry 1 repeats/);
+  expect((await runScript('cli/encryption-keys.ts', first, 'rotate')).stderr).toMatch(
+    /ENCRYPTION_KEYS: entry 1 repeats/,
+  );
 });
 
 test('development warns of all that, and starts', async () => {

@@ -89,7 +89,7 @@ export async function proveRotation(size: ProofSize, tell: (line: string) => voi
   const orgKeys: string[] = [];
   for (let index = 1; index <= size.organisations; index += 1) {
     const { stdout } = await runScript(
-      'admin.ts',
+      'cli/admin.ts',
       settings,
       'create-organisation',
       '--name',
@@ -116,7 +116,7 @@ export async function proveRotation(size: ProofSize, tell: (line: string) => voi
     leftWhenKilled.push(await rotateAndKill(database, settings, traffic.kept.length * share));
     tell(`killed with ${leftWhenKilled.at(-1)} connections left to seal again`);
   }
-  const last = [1, 2].map(() => runScript('keys.ts', settings, 'rotate', '--reseal'));
+  const last = [1, 2].map(() => runScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal'));
   for (const { code, stdout, stderr } of await Promise.all(last)) {
     if (code !== 0) traffic.failures.push(`rotate ended with ${code}: ${stdout}${stderr}`);
     tell(stdout.trim());
@@ -143,7 +143,7 @@ export async function proveRotation(size: ProofSize, tell: (line: string) => voi
     if (isGood && token === `SSWS ${kept.token}`) verified += 1;
   }
   await assertTold(database, traffic);
-  const audit = await runScript('verify-audit.ts', settings);
+  const audit = await runScript('cli/verify-audit.ts', settings);
   if (audit.code !== 0) traffic.failures.push(`the audit trail is not whole: ${audit.stdout}${audit.stderr}`);
   const { requests, failures } = traffic;
   return { requests, failures, leftWhenKilled, rotationSeconds, left, opened, verified };
@@ -164,7 +164,7 @@ async function rotateAndKill(
   settings: Record<string, string>,
   when: number,
 ): Promise<number> {
-  await using rotation = spawnScript('keys.ts', settings, 'rotate', '--reseal');
+  await using rotation = spawnScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal');
   const left = await until(
     'half of it is done',
     async () => {
