@@ -9,20 +9,20 @@ const unit = testFiles('okta-diagnosis', 'okta-instance-url', 'outbound-imports'
 
 /** These files test a server in what does not depend on the kind of database: they run once, on the embedded one. */
 const http = testFiles(
-  'addresses',
-  'api-key-typos',
+  'client-ip',
+  'api-key-checksum',
   'cors',
   'dashboard*',
   'docs*',
-  'every-rule',
-  'execution',
+  'input-validation',
+  'graphql-execution',
   'graphiql',
   'graphql-over-http',
   'http-*',
-  'launching',
-  'limits',
-  'limits-attacks',
-  'logs',
+  'launcher',
+  'document-limits',
+  'abuse',
+  'request-logs',
   'oidc',
   'oidc-keys',
   'oidc-refusals',
@@ -41,13 +41,13 @@ const http = testFiles(
 );
 
 /** These files count the objects of their process, so they have one each. */
-const alone = testFiles('caches');
+const alone = testFiles('cache-bounds');
 
 /** These files search for faults, a little in `npm test`, and ten times as long in `npm run test:stress`. */
 const stress = testFiles(
-  'execution',
-  'faults',
-  'finding-pages',
+  'graphql-execution',
+  'crash-recovery',
+  'list-pagination',
   'fuzz',
   'http-requests',
   'model',
