@@ -41,7 +41,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
         await page.getByRole('menuitem', { name: action }).click();
         await page.getByRole('dialog').waitFor();
       };
-      await page.getByText('Changes appear by themselves.').waitFor();
+      await page.getByText('Live updates are on.').waitFor();
       await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
       await expectFit(page, 'list');
       await page.getByRole('button', { name: 'Actions for looked-at' }).click();
@@ -55,7 +55,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
         await page.getByRole('dialog').waitFor({ state: 'detached' });
       }
       await page.getByRole('searchbox').fill('nothing-is-called-so');
-      await page.getByText('No connection is like this').waitFor();
+      await page.getByText('No matching connections').waitFor();
       await expectFit(page, 'nothing found');
 
       await page.getByRole('link', { name: 'Add Connection' }).click();
@@ -168,7 +168,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     await pick('Replace token');
     await page.keyboard.type('00-by-keyboard-again');
     await page.keyboard.press('Enter');
-    await page.getByText('made-by-keyboard has a new token').waitFor();
+    await page.getByText('Replaced the token of made-by-keyboard.').waitFor();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await pick('Delete');
     await page.keyboard.type('made-by-keyboard');
@@ -186,7 +186,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     await page.getByRole('textbox', { name: 'Name' }).fill('first-depot');
     await page.getByRole('textbox', { name: 'Client id' }).fill('not-a-client');
     await page.getByRole('button', { name: 'Create' }).click();
-    await page.getByText('Client secret: this is needed.').waitFor();
+    await page.getByText('Client secret is required.').waitFor();
     const fillInSecrets = async () => {
       await page.getByRole('textbox', { name: 'Client secret' }).fill('open-sesame');
       await page.getByRole('textbox', { name: 'Signing key' }).fill('a-key-that-signs');

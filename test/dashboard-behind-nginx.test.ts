@@ -36,7 +36,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
   test('is live, asks for nothing elsewhere, and its script names the right address', async () => {
     await nginx.configure(location(''));
     const { page, urls, console } = await signIn();
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     await make('seen-through-nginx');
     await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
     for (const url of urls()) expect(url).toMatch(new RegExp(`^${nginx.url}/connections(/|$)`));
@@ -47,12 +47,12 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
   test('says that it is not live when events are held back, reads the list now and then, and goes live by itself', async () => {
     await nginx.configure(location('proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;'));
     const { page } = await signIn();
-    await page.getByText('Not live').waitFor();
+    await page.getByText('Live updates are off').waitFor();
     await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
     await make('held-back');
     await page.clock.fastForward(10_000);
     await page.getByRole('row', { name: /held-back/ }).waitFor();
-    expect(await page.getByText('Changes appear by themselves.').count()).toBe(0);
+    expect(await page.getByText('Live updates are on.').count()).toBe(0);
     await make('held-back-too');
     await page.clock.fastForward(10_000);
     await page.getByRole('row', { name: /held-back-too/ }).waitFor();
@@ -60,7 +60,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     // It gives up the silent stream, waits a little, and opens another.
     await page.clock.fastForward(40_000);
     await page.clock.fastForward(40_000);
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     await make('live-again');
     await page.getByRole('row', { name: /live-again/ }).waitFor();
   });
@@ -68,15 +68,15 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
   test('stops being live when a stream falls silent, and keeps the list while the server is away', async () => {
     await nginx.configure(location(''));
     const { page } = await signIn();
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     await nginx.configure('location / { return 502; }');
-    await page.getByText('Not live').waitFor();
+    await page.getByText('Live updates are off').waitFor();
     await page.clock.fastForward(10_000);
     await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
     expect(await page.getByRole('alert').count()).toBe(0);
     await nginx.configure(location(''));
     await page.clock.fastForward(60_000);
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
   });
 
   test.each([
@@ -86,7 +86,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     await nginx.configure(location(settings));
     const { page } = await signIn();
     await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
-    await page.getByText('Not live').waitFor();
+    await page.getByText('Live updates are off').waitFor();
     const connection = name.replaceAll(' ', '-');
     await make(connection);
     await page.clock.fastForward(10_000);

@@ -64,7 +64,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
         { id },
       );
     await dialog.getByRole('button', { name: 'Save' }).click();
-    await dialog.getByRole('alert').getByText('Somebody else was faster').waitFor();
+    await dialog.getByRole('alert').getByText('Changed by someone else').waitFor();
     await dialog.getByRole('button', { name: 'Cancel' }).click();
     await rowOf(page, 'raced-for').getByText('Theirs.').waitFor();
   });
@@ -83,7 +83,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     dashboard.okta.behave(handleFakeOkta);
     await dialog.getByRole('textbox', { name: 'API token' }).fill(token);
     await dialog.getByRole('button', { name: 'Save' }).click();
-    await page.getByText('to-be-renewed has a new token').waitFor();
+    await page.getByText('Replaced the token of to-be-renewed.').waitFor();
     expect(dashboard.okta.requests.at(-1)?.headers.authorization).toBe(`SSWS ${token}`);
     await expectNowhere(watched, token);
   });
@@ -91,10 +91,10 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   test('it is checked now, and a failure is told with its remedy, also later', async () => {
     await make('to-be-checked');
     const { page } = await dashboard.open();
-    await choose(page, 'to-be-checked', 'Check now');
-    await page.getByText('to-be-checked works').waitFor();
+    await choose(page, 'to-be-checked', 'Verify now');
+    await page.getByText('to-be-checked is verified.').waitFor();
     dashboard.okta.behave(tokenRejected);
-    await choose(page, 'to-be-checked', 'Check now');
+    await choose(page, 'to-be-checked', 'Verify now');
     await page.getByRole('alert').getByText('create a new token and use that one').waitFor();
     const row = rowOf(page, 'to-be-checked');
     await row.getByText('Rejected').filter({ visible: true }).waitFor();
@@ -124,7 +124,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await rowOf(page, 'to-be-deleted').waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Undo' }).click();
     await rowOf(page, 'to-be-deleted').waitFor();
-    await page.getByText('to-be-deleted is back.').waitFor();
+    await page.getByText('Restored to-be-deleted.').waitFor();
   });
 
   test('whose name was taken meanwhile comes back under another', async () => {
@@ -136,7 +136,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByText('Deleted wanted-twice.').waitFor();
     await make('wanted-twice');
     await page.getByRole('button', { name: 'Undo' }).click();
-    await page.getByRole('textbox', { name: 'Another name' }).fill('wanted-again');
+    await page.getByRole('textbox', { name: 'New name' }).fill('wanted-again');
     await page.getByRole('button', { name: 'Undo' }).click();
     await rowOf(page, 'wanted-again').waitFor();
   });
@@ -155,11 +155,11 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   test('a browser that was offline hears of what it has missed', async () => {
     const { page } = await dashboard.open();
     await page.context().setOffline(true);
-    await page.getByText('Not live').waitFor();
+    await page.getByText('Live updates are off').waitFor();
     await make('made-meanwhile');
     await page.context().setOffline(false);
     await rowOf(page, 'made-meanwhile').waitFor();
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
   });
 
   test('the server finds, filters, orders and pages', async () => {
@@ -183,13 +183,13 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     expect(await page.getByRole('row').count()).toBe(1 + 5);
     await page.getByRole('button', { name: 'Previous' }).click();
     await rowOf(page, 'one-of-many-10').waitFor();
-    await page.getByRole('combobox', { name: 'Order' }).selectOption('Name, Z to A');
+    await page.getByRole('combobox', { name: 'Sort by' }).selectOption('Name, Z to A');
     await rowOf(page, 'one-of-many-34').waitFor();
     expect(await page.getByRole('row').nth(1).textContent()).toContain('one-of-many-34');
     await page.getByRole('searchbox', { name: 'Search' }).fill('many-12');
     await page.getByText('1 connection', { exact: true }).waitFor();
     await page.getByRole('combobox', { name: 'Status' }).selectOption('Rejected');
-    await page.getByText('No connection is like this').waitFor();
+    await page.getByText('No matching connections').waitFor();
   });
 });
 
@@ -212,7 +212,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await signIn(page, 'no-such-key-no-such-key-no-such-key');
     await page.getByRole('alert').waitFor();
     await signIn(page, dashboard.apiKey);
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     await expectNowhere(watched, dashboard.apiKey);
     await page.reload();
     await page.getByRole('textbox', { name: 'API key' }).waitFor();
@@ -223,9 +223,9 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await page.goto(dashboard.server.url);
     await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
     await signIn(page, dashboard.apiKey);
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     await page.reload();
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('textbox', { name: 'API key' }).waitFor();
     expect(await page.evaluate('sessionStorage.length + localStorage.length')).toBe(0);
@@ -238,11 +238,11 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     const watched = await openPage(browser);
     const { page } = watched;
     await page.goto(link);
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     expect(await placesOf(page, codeIn(link))).toEqual([]);
     expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
     await page.reload();
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
 
     await page.goto(server.graphqlUrl);
     await statusOf(page).waitFor();
@@ -257,9 +257,9 @@ describe.skipIf(!hasBrowser())('signing in', () => {
 
     const other = await openPage(browser);
     await other.page.goto(link);
-    await other.page.getByRole('alert').getByText('signs nobody in any more').waitFor();
+    await other.page.getByRole('alert').getByText('This sign-in link no longer works').waitFor();
     await signIn(other.page, apiKey);
-    await other.page.getByText('Changes appear by themselves.').waitFor();
+    await other.page.getByText('Live updates are on.').waitFor();
   });
 
   test('at GraphiQL takes a key that works, which is forgotten with the page unless asked', async () => {
@@ -276,7 +276,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await signIn(page, apiKey);
     await statusOf(page).waitFor();
     await page.goto(server.url);
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
   });
 
@@ -302,10 +302,10 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     const { page } = await openPage(browser);
     await page.goto(server.url);
     await signIn(page, createApiKey.key);
-    await page.getByText('Changes appear by themselves.').waitFor();
+    await page.getByText('Live updates are on.').waitFor();
     expect(await page.getByRole('link', { name: 'Add Connection' }).count()).toBe(0);
     const { id } = createApiKey.apiKey;
     await client.request('mutation ($id: UUID!) { revokeApiKey(id: $id) { __typename } }', { id });
-    await page.getByText('Your API key lets nobody in any more').waitFor();
+    await page.getByText('Your API key no longer works').waitFor();
   });
 });

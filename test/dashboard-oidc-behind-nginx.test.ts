@@ -80,7 +80,10 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
       test('an answer that nobody asked for is refused, and taken out of the address', async () => {
         const { page } = await dashboard.visit('', { dashboard: home });
         await page.goto(`${home}/?code=an-attackers&state=an-attackers`);
-        await page.getByRole('alert').getByText('answers no sign-in that was begun in this tab').waitFor();
+        await page
+          .getByRole('alert')
+          .getByText('does not belong to a sign-in that was started in this tab')
+          .waitFor();
         expect(page.url()).toBe(`${home}/`);
       });
     });

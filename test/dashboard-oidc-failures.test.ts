@@ -39,7 +39,10 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await page.goto(
       `${dashboard.home}/?code=an-attackers&state=an-attackers&iss=${encodeURIComponent(dashboard.provider.issuer)}`,
     );
-    await page.getByRole('alert').getByText('answers no sign-in that was begun in this tab').waitFor();
+    await page
+      .getByRole('alert')
+      .getByText('does not belong to a sign-in that was started in this tab')
+      .waitFor();
     expect(page.url()).toBe(`${dashboard.home}/`);
     expect(dashboard.provider.asked('/token')).toBe(before);
     expect(await stored(page)).toBe(0);
@@ -62,8 +65,8 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await leave(page);
     await page.getByRole('button', { name: 'Refuse' }).click();
     const alert = page.getByRole('alert');
-    await alert.getByText('has not let you in: Ada has refused (access_denied).').waitFor();
-    await alert.getByText('Sign in again and allow it').waitFor();
+    await alert.getByText('denied access: Ada has refused (access_denied).').waitFor();
+    await alert.getByText('Sign in again and allow access').waitFor();
     expect(page.url()).toBe(`${dashboard.home}/`);
     await leave(page);
     await goOn(page).click();
@@ -71,9 +74,9 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
   });
 
   test.each([
-    ['with another nonce is not trusted', { nonce: 'of-another-sign-in' }, undefined, 'cannot be trusted'],
-    ['for another client is not trusted', { aud: 'another' }, undefined, 'cannot be trusted'],
-    ['that is no JWT is told with a remedy', {}, 'opaque', 'is not one for this server (no JWT)'],
+    ['with another nonce is not trusted', { nonce: 'of-another-sign-in' }, undefined, 'is not valid'],
+    ['for another client is not trusted', { aud: 'another' }, undefined, 'is not valid'],
+    ['that is no JWT is told with a remedy', {}, 'opaque', 'is not a JWT'],
   ])('a token %s', async (_, differing, opaque, words) => {
     const { page } = await dashboard.visit();
     const asked = page.waitForRequest((request) =>
@@ -103,7 +106,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await leave(page);
     dashboard.provider.answer('/token', (request) => void request.socket.destroy());
     await goOn(page).click();
-    await page.getByRole('alert').getByText('does not answer this page').waitFor();
+    await page.getByRole('alert').getByText('cannot be reached from this page').waitFor();
     await page.getByText('Check your network, then sign in again.').waitFor();
   });
 
@@ -113,7 +116,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await goOn(page).click();
     const alert = page.getByRole('alert');
     await alert.getByText("The token's claim org is missing or cannot be read.").waitFor();
-    await alert.getByText('ask your administrator to compare the token').waitFor();
+    await alert.getByText('compare the token').waitFor();
   });
 
   test('goes on with what was known while the provider is down, and an API key needs no provider', async () => {

@@ -86,7 +86,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     await page.getByRole('textbox', { name: 'Instance URL' }).fill('https://example.okta.com');
     await page.getByRole('textbox', { name: 'API token' }).fill('00-too-late');
     await page.getByRole('button', { name: 'Create' }).click();
-    await page.getByRole('alert').getByText('Your sign-in has expired').waitFor();
+    await page.getByRole('alert').getByText('Your session has expired').waitFor();
     vi.useRealTimers();
     await leave(page);
     // The provider still knows who it is.
@@ -103,7 +103,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     const before = dashboard.provider.asked('/token');
     // Less than half a minute before its end, every request is one shortly before.
     await page.getByRole('searchbox', { name: 'Search' }).fill('nothing-is-called-so');
-    await page.getByText('No connection is like this').waitFor();
+    await page.getByText('No matching connections').waitFor();
     expect(dashboard.provider.asked('/token')).toBeGreaterThan(before);
     expect(visited.console()).toBe('');
     for (const token of await visited.tokens()) await expectNowhere(visited, token);

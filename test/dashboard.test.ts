@@ -53,7 +53,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     expect(text).toContain('"apiToken": "<YOUR-API-TOKEN>"');
     expect(text).toContain(firstProjectId);
     await page.getByRole('tab', { name: 'curl' }).click();
-    expect(await page.getByRole('region', { name: 'The same with curl' }).textContent()).toContain(
+    expect(await page.getByRole('region', { name: 'curl code sample' }).textContent()).toContain(
       "--header 'Authorization: Bearer <YOUR-API-KEY>'",
     );
     await expectNowhere(watched, token);
@@ -101,7 +101,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
       await fillIn(page, { name: 'never-made', url: dashboard.okta.origin, token });
       await page.getByRole('button', { name: 'Create' }).click();
       expect(await page.getByRole('alert').textContent()).toContain(remedy);
-      await page.getByText('paste it again').waitFor();
+      await page.getByText('Enter them again').waitFor();
       expect(await page.getByRole('textbox', { name: 'API token' }).inputValue()).toBe('');
       await expectNowhere(watched, token);
     },
@@ -113,7 +113,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     const before = dashboard.okta.requests.length;
     await fillIn(page, { name: 'cancelled', url: dashboard.okta.origin, token });
     await page.getByRole('button', { name: 'Create' }).click();
-    await page.getByText('Asking Okta whether this works…').waitFor();
+    await page.getByText('Verifying with Okta…').waitFor();
     await expect.poll(() => dashboard.okta.requests.length).toBe(before + 1);
     await page.getByRole('button', { name: 'Cancel' }).click();
     await page.getByText('Cancelled. Nothing was created.').waitFor();

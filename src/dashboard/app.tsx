@@ -34,7 +34,7 @@ export function App() {
   const first: Place | undefined = projects[0]?.id ?? (mayLeaveProjects ? null : undefined);
   const place = placeOf(path);
   const isKnown = place === null ? mayLeaveProjects : projects.some(({ id }) => id === place);
-  if (first === undefined) return <Text p="xl">There is no project that you may use.</Text>;
+  if (first === undefined) return <Text p="xl">You do not have access to any project.</Text>;
   if (place === undefined || !isKnown) return <Redirect to={connectionsPath(first)} replace />;
   return (
     <Shell place={place} projects={projects} mayLeaveProjects={mayLeaveProjects}>

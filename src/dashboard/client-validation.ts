@@ -73,7 +73,7 @@ function credentialsOf(values: Values, fields: readonly FieldOption[]) {
 function missing(values: Values, fields: readonly FieldOption[]): Issue[] {
   return fields
     .filter(({ name, required }) => required && !values[name]?.trim())
-    .map(({ name, label }) => ({ path: ['credentials', name], message: `${label}: this is needed.` }));
+    .map(({ name, label }) => ({ path: ['credentials', name], message: `${label} is required.` }));
 }
 
 function issuesOf<T>(rule: z.ZodType<T>, input: unknown, at: string[] = []): Issue[] {

@@ -2,19 +2,19 @@ import { Alert, Button, Text } from '@mantine/core';
 import type { Problem } from './api-error.ts';
 
 const titles: Readonly<Partial<Record<Problem['code'], string>>> = {
-  OFFLINE: 'No connection',
-  BAD_USER_INPUT: 'Something is to be corrected',
+  OFFLINE: 'Network error',
+  BAD_USER_INPUT: 'Please check your input',
   UNAUTHENTICATED: 'Not signed in',
   FORBIDDEN: 'Not allowed',
-  NOT_FOUND: 'Not there',
-  NAME_TAKEN: 'The name is taken',
-  VERSION_CONFLICT: 'Somebody else was faster',
-  CREDENTIALS_REJECTED: 'The credentials were rejected',
-  INSUFFICIENT_PERMISSIONS: 'The credentials may do too little',
-  NOT_AN_OKTA_ORG: 'That is not Okta',
-  UPSTREAM_RATE_LIMITED: 'Not judged: too many requests',
-  UPSTREAM_UNREACHABLE: 'Not judged: no answer',
-  HOST_NOT_ALLOWED: 'The address is not allowed',
+  NOT_FOUND: 'Not found',
+  NAME_TAKEN: 'Name already in use',
+  VERSION_CONFLICT: 'Changed by someone else',
+  CREDENTIALS_REJECTED: 'Credentials rejected',
+  INSUFFICIENT_PERMISSIONS: 'Insufficient permissions',
+  NOT_AN_OKTA_ORG: 'Not an Okta organisation',
+  UPSTREAM_RATE_LIMITED: 'Could not verify: rate limited',
+  UPSTREAM_UNREACHABLE: 'Could not verify: no response',
+  HOST_NOT_ALLOWED: 'Host not allowed',
 };
 
 /** A problem with its remedy, read out as soon as it appears. */
@@ -30,7 +30,7 @@ export function ProblemAlert({ problem, onRetry }: { problem: Problem; onRetry?:
       )}
       {requestId && (
         <Text size="sm" mt="xs">
-          The server's log has it under {requestId}.
+          Request ID in the server log: {requestId}
         </Text>
       )}
       {onRetry && (

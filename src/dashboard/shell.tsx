@@ -31,7 +31,7 @@ export function Shell({ place, projects, mayLeaveProjects, children }: ShellProp
   const [isOpen, { toggle, close }] = useDisclosure();
   const places = [
     ...projects.map(({ id, name }) => ({ value: id, label: name })),
-    ...(mayLeaveProjects ? [{ value: '', label: 'Without a project' }] : []),
+    ...(mayLeaveProjects ? [{ value: '', label: 'No project' }] : []),
   ];
   return (
     <>

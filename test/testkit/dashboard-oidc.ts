@@ -66,7 +66,7 @@ export const leave = (page: Page) =>
 export const goOn = (page: Page) => page.getByRole('button', { name: 'Go on as Ada' });
 
 /** Waits for the list of connections. */
-export const seeTable = (page: Page) => page.getByText('Changes appear by themselves.').waitFor();
+export const seeTable = (page: Page) => page.getByText('Live updates are on.').waitFor();
 
 /** How many things are in the storages of a page. */
 export const stored = (page: Page) => page.evaluate('sessionStorage.length + localStorage.length');

@@ -70,7 +70,7 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
     open: async (pageOptions) => {
       const watched = await openPage(browser, pageOptions);
       await watched.page.goto(server.signInLink() ?? '');
-      await watched.page.getByText('Changes appear by themselves.').waitFor();
+      await watched.page.getByText('Live updates are on.').waitFor();
       return watched;
     },
     close: async () => {

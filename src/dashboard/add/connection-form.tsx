@@ -100,7 +100,7 @@ export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps
               <TextInput
                 name="name"
                 label="Name"
-                description="Lower-case letters, digits and single hyphens between them."
+                description="Lower-case letters and digits, with single hyphens between them."
                 placeholder={`my-${option.app.toLowerCase()}-connection`}
                 withAsterisk
                 aria-required
@@ -111,7 +111,7 @@ export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps
               <Textarea
                 name="description"
                 label="Description"
-                description="For those who wonder later what it is for."
+                description="What this connection is used for."
                 autosize
                 minRows={2}
                 error={errors.description}
@@ -134,13 +134,13 @@ export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps
               ))}
               <Checkbox
                 name="keep"
-                label={`Create it also if ${option.name} cannot be reached`}
-                description="It is then kept unchecked. What is rejected is never kept."
+                label={`Create the connection even if ${option.name} cannot be reached`}
+                description="It is then saved unverified. Rejected credentials are never saved."
               />
               {problem && <ProblemAlert problem={problem} />}
               {problem && (
                 <Text size="sm" c="dimmed">
-                  What is secret is not kept in this page: paste it again.
+                  This page does not keep secrets. Enter them again.
                 </Text>
               )}
               {isCancelled && (
@@ -152,7 +152,7 @@ export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps
                 {asking ? (
                   <>
                     <Loader size="sm" aria-hidden />
-                    <Text>Asking {option.name} whether this works…</Text>
+                    <Text>Verifying with {option.name}…</Text>
                     <Button variant="default" onClick={() => asking.abort()}>
                       Cancel
                     </Button>

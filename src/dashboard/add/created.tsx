@@ -30,7 +30,7 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
       `Token owner in ${option.name}`,
       ownerId && `${login ?? ownerId}${status ? ` (${status.toLowerCase()})` : ''}`,
     ],
-    ['Id', id],
+    ['ID', id],
   ].filter(([, value]) => value);
   return (
     <Stack>
@@ -39,10 +39,14 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
       </Title>
       {verification.status === 'VERIFIED' ? (
         <Alert color="green" role="status">
-          {option.name} has accepted the credentials, and {name} is ready to use.
+          {option.name} accepted the credentials. {name} is ready to use.
         </Alert>
       ) : (
-        <Alert color="yellow" role="status" title={`${name} is kept, but ${option.name} could not be asked`}>
+        <Alert
+          color="yellow"
+          role="status"
+          title={`${name} is saved, but ${option.name} could not be reached`}
+        >
           <Text size="sm">{verification.message}</Text>
           <Text size="sm" mt="xs">
             {verification.remedy}
@@ -71,10 +75,10 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
         </Button>
       </Group>
       <Title order={2} size="h4" mt="md">
-        The same from a script
+        Create this connection with the API
       </Title>
       <Tabs defaultValue="graphql" keepMounted={false}>
-        <Tabs.List aria-label="Ways to write it">
+        <Tabs.List aria-label="Code samples">
           <Tabs.Tab value="graphql">GraphQL</Tabs.Tab>
           <Tabs.Tab value="curl">curl</Tabs.Tab>
         </Tabs.List>
@@ -95,7 +99,7 @@ function Script({ text, label }: { text: string; label: string }) {
       <Code
         block
         tabIndex={0}
-        aria-label={`The same with ${label}`}
+        aria-label={`${label} code sample`}
         role="region"
         w="100%"
         className={classes.code}

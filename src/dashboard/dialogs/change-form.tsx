@@ -76,12 +76,12 @@ export function ChangeForm(props: ChangeFormProps) {
       <Stack>
         {children(errors)}
         {flag && errors[flag] && (
-          <Checkbox name={flag} label="Yes, it is to be another organisation" error={errors[flag]} />
+          <Checkbox name={flag} label="Yes, use a different organisation" error={errors[flag]} />
         )}
         {problem && <ProblemAlert problem={problem} />}
         {problem && fields.some(({ secret }) => secret) && (
           <Text size="sm" c="dimmed">
-            What is secret is not kept in this page: paste it again.
+            This page does not keep secrets. Enter them again.
           </Text>
         )}
         <Group justify="end" role="status">

@@ -35,11 +35,11 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
       <form onSubmit={submit}>
         <Stack>
           <Text size="sm">
-            What uses it stops working at once. It can be brought back for some time; its token stays sealed
-            until then.
+            Everything that uses this connection stops working immediately. You can restore the connection for
+            some time; its encrypted token is kept until then.
           </Text>
           <TextInput
-            label={`Type ${name} to delete it`}
+            label={`Type ${name} to confirm`}
             value={typed}
             onChange={(event) => setTyped(event.currentTarget.value)}
             autoComplete="off"

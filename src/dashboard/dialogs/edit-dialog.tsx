@@ -20,7 +20,7 @@ export default function EditDialog({ connection, onClose, onDone }: ChangeDialog
             <TextInput
               name="name"
               label="Name"
-              description="Lower-case letters, digits and single hyphens between them."
+              description="Lower-case letters and digits, with single hyphens between them."
               defaultValue={name}
               withAsterisk
               aria-required

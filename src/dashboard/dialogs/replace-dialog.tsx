@@ -17,7 +17,7 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <Text size="sm" mb="md">
-        The new one takes the place of the old one only once {option?.name} has accepted it.
+        The old token stays in use until {option?.name} accepts the new one.
       </Text>
       <ChangeForm
         connection={connection}
@@ -27,8 +27,8 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
             fields.filter(({ name }) => values[name]).map(({ name }) => [name, values[name] ?? '']),
           ),
         })}
-        done={`${name} has a new token, and ${option?.name} has accepted it.`}
-        busy={`Asking ${option?.name} whether this works…`}
+        done={`Replaced the token of ${name}. ${option?.name} accepted it.`}
+        busy={`Verifying with ${option?.name}…`}
         onClose={onClose}
         onDone={onDone}
       >

@@ -31,7 +31,7 @@ export default function Undo({ connection, restorableUntil, onDone, onClose }: U
     const outcome = await send(client, restoreMutation, { id, name: given === null ? null : String(given) });
     setIsBusy(false);
     if (outcome?.problem) return setProblem(outcome.problem);
-    onDone(`${outcome?.data?.outcome?.appConnection.name ?? name} is back.`);
+    onDone(`Restored ${outcome?.data?.outcome?.appConnection.name ?? name}.`);
   };
 
   return (
@@ -40,10 +40,10 @@ export default function Undo({ connection, restorableUntil, onDone, onClose }: U
         <Group align={isTaken ? 'end' : 'center'}>
           <Text size="sm" role="status">
             Deleted {name}.
-            {restorableUntil && ` It can be brought back until ${day.format(new Date(restorableUntil))}.`}
+            {restorableUntil && ` It can be restored until ${day.format(new Date(restorableUntil))}.`}
           </Text>
           {isTaken && (
-            <TextInput name="name" label="Another name" defaultValue={`${name}-2`} spellCheck={false} />
+            <TextInput name="name" label="New name" defaultValue={`${name}-2`} spellCheck={false} />
           )}
           <Button type="submit" variant="default" size="xs" loading={isBusy}>
             Undo

@@ -17,8 +17,8 @@ export interface Wanted {
 const orders: Readonly<Record<string, Order>> = {
   'Name, A to Z': { field: 'NAME', direction: 'ASC' },
   'Name, Z to A': { field: 'NAME', direction: 'DESC' },
-  'Last updated first': { field: 'UPDATED_AT', direction: 'DESC' },
-  'Last updated last': { field: 'UPDATED_AT', direction: 'ASC' },
+  'Recently updated': { field: 'UPDATED_AT', direction: 'DESC' },
+  'Least recently updated': { field: 'UPDATED_AT', direction: 'ASC' },
   'Newest first': { field: 'CREATED_AT', direction: 'DESC' },
   'Oldest first': { field: 'CREATED_AT', direction: 'ASC' },
 };
@@ -56,7 +56,7 @@ export function Filters({ wanted, onChange, options }: FiltersProps) {
         label="App"
         flex="1 1 120px"
         data={[
-          { value: '', label: 'Every app' },
+          { value: '', label: 'All apps' },
           ...options.map(({ app, name }) => ({ value: app, label: name })),
         ]}
         onChange={(event) =>
@@ -67,15 +67,15 @@ export function Filters({ wanted, onChange, options }: FiltersProps) {
         label="Status"
         flex="1 1 120px"
         data={[
-          { value: '', label: 'Every status' },
+          { value: '', label: 'All statuses' },
           { value: 'VERIFIED', label: 'Verified' },
           { value: 'REJECTED', label: 'Rejected' },
-          { value: 'UNREACHABLE', label: 'Not reached' },
+          { value: 'UNREACHABLE', label: 'Unreachable' },
         ]}
         onChange={(event) => narrow({ status: statusOf(event.currentTarget.value) })}
       />
       <NativeSelect
-        label="Order"
+        label="Sort by"
         flex="1 1 150px"
         data={Object.keys(orders)}
         value={order}

@@ -53,7 +53,7 @@ export function ListScreen({ place }: { place: Place }) {
             App Connections
           </Title>
           <Text size="sm" c="dimmed" role="status">
-            {isLive ? 'Changes appear by themselves.' : 'Not live: the list is read again every 10 seconds.'}
+            {isLive ? 'Live updates are on.' : 'Live updates are off. The list refreshes every 10 seconds.'}
           </Text>
         </div>
         {mayAdd && add}
@@ -106,11 +106,11 @@ export function ListScreen({ place }: { place: Place }) {
       {list?.totalCount === 0 && (
         <Paper withBorder p="xl" ta="center" role="status">
           <Title order={2} size="h4">
-            {isFiltered ? 'No connection is like this' : 'No connections yet'}
+            {isFiltered ? 'No matching connections' : 'No connections yet'}
           </Title>
           <Text c="dimmed" mt="xs" mb={mayAdd && !isFiltered ? 'md' : 0}>
             {isFiltered
-              ? 'Change what you search for, or the filters.'
+              ? 'Change the search or the filters.'
               : 'A connection lets this product work with another one, such as Okta, on behalf of your organisation.'}
           </Text>
           {mayAdd && !isFiltered && add}

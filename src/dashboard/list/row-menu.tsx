@@ -30,7 +30,7 @@ export function RowMenu({ connection, onAction }: RowMenuProps) {
         {item('copy', 'Copy ID')}
         {item('edit', 'Edit details', mayWrite)}
         {item('replace', 'Replace token', mayWrite)}
-        {item('check', 'Check now', scopes.includes('CONNECTIONS_VERIFY'))}
+        {item('check', 'Verify now', scopes.includes('CONNECTIONS_VERIFY'))}
         {item('audit', 'Audit trail', scopes.includes('AUDIT_READ'))}
         <Menu.Divider />
         {item('delete', 'Delete', mayWrite, 'var(--mantine-color-error)')}

@@ -5,7 +5,7 @@ import { Ago } from '../relative-time.tsx';
 const looks = {
   VERIFIED: { label: 'Verified', color: 'green' },
   REJECTED: { label: 'Rejected', color: 'red' },
-  UNREACHABLE: { label: 'Not reached', color: 'yellow' },
+  UNREACHABLE: { label: 'Unreachable', color: 'yellow' },
 } as const;
 
 /** Whether the credentials work, when that was last found out, and what to do if they do not. */
@@ -44,7 +44,7 @@ export function Status({ name, verification }: Pick<Connection, 'name' | 'verifi
               )}
               {oktaRequestId && (
                 <Text size="sm" mt="xs" c="dimmed">
-                  Okta's id of the request: {oktaRequestId}
+                  Okta request ID: {oktaRequestId}
                 </Text>
               )}
             </Popover.Dropdown>

@@ -46,7 +46,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
           const status = checking.has(id) ? (
             <Group gap="xs">
               <Loader size="xs" aria-hidden />
-              <Text size="sm">Asking {appName}…</Text>
+              <Text size="sm">Verifying…</Text>
             </Group>
           ) : (
             <Status name={name} verification={verification} />

@@ -45,14 +45,14 @@ export function useActions(options: readonly AppOption[]) {
     const { data, problem } = result;
     if (problem) return setOutcome(<ProblemAlert problem={problem} />);
     const { status, message, remedy } = data.outcome?.appConnection.verification ?? {};
-    if (status === 'VERIFIED') return say(`${name} works: the credentials were accepted just now.`);
+    if (status === 'VERIFIED') return say(`${name} is verified.`);
     setOutcome(
       <Alert
         key={Math.random()}
         color="red"
         mb="md"
         role="alert"
-        title={`${name} was checked, and is not verified`}
+        title={`Verification of ${name} failed`}
         withCloseButton
         closeButtonLabel="Close"
         onClose={() => setOutcome(null)}
@@ -70,8 +70,8 @@ export function useActions(options: readonly AppOption[]) {
     if (action === 'check') return check(connection);
     if (action === 'copy') {
       return navigator.clipboard.writeText(connection.id).then(
-        () => say(`Copied the id of ${connection.name}.`),
-        () => say(`The id of ${connection.name} is ${connection.id}`),
+        () => say(`Copied the ID of ${connection.name}.`),
+        () => say(`The ID of ${connection.name} is ${connection.id}`),
       );
     }
     setOpen({ action, connection });

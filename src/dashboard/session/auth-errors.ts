@@ -5,12 +5,12 @@ import type { Credential } from './credential.ts';
 export function ended({ isToken }: Credential): Problem {
   return isToken
     ? notSignedIn(
-        'Your sign-in has expired, or your identity provider has ended it.',
-        'Sign in again; you come back to where you were.',
+        'Your session has expired, or your identity provider has ended it.',
+        'Sign in again to return to this page.',
       )
     : notSignedIn(
-        'Your API key lets nobody in any more: it was revoked, or its time is over.',
-        'Sign in with another one.',
+        'Your API key no longer works: it was revoked, or it has expired.',
+        'Sign in with another key.',
       );
 }
 
@@ -19,10 +19,10 @@ export function refused(problem: Problem, { isToken }: Credential): Problem {
   if (problem.code !== 'UNAUTHENTICATED') return problem;
   return isToken
     ? notSignedIn(
-        `The server has not accepted the token of your identity provider. ${problem.message}`,
+        `The server did not accept the token of your identity provider. ${problem.message}`,
         'Sign in again. If that does not help, ask your administrator to compare the token with docs/api/authentication.md.',
       )
-    : notSignedIn(problem.message, 'Copy all of it again, or ask an administrator for another one.');
+    : notSignedIn(problem.message, 'Copy the whole key again, or ask an administrator for a new one.');
 }
 
 /** Nobody was let in. */

@@ -14,7 +14,10 @@ export function fetchEvents(ask: typeof fetch, onHeard: () => void): typeof fetc
     let timer: ReturnType<typeof setTimeout> | undefined;
     const wait = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => silence.abort(new Error('Nothing is heard of the server.')), maxSilenceMs);
+      timer = setTimeout(
+        () => silence.abort(new Error('The server has sent nothing for 30 s.')),
+        maxSilenceMs,
+      );
     };
     signal.addEventListener('abort', () => clearTimeout(timer));
     wait();

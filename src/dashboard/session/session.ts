@@ -17,6 +17,6 @@ export const SessionContext = createContext<Session | undefined>(undefined);
 /** The session; only for what is shown to those who are signed in. */
 export function useSession(): Session {
   const session = useContext(SessionContext);
-  if (!session) throw new Error('Nobody is signed in.');
+  if (!session) throw new Error('useSession is used outside of SignedIn');
   return session;
 }

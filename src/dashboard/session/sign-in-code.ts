@@ -8,8 +8,8 @@ const exchangePath = 'sign-in/exchange';
 const codeMediaType = 'application/vnd.app-connections.sign-in-code+json';
 
 const noLonger = notSignedIn(
-  'The address that you have opened signs nobody in any more: it was used, has expired, or is of a server that was stopped.',
-  'Use the API key. The terminal of the server says where it is, and how to get another address.',
+  'This sign-in link no longer works: it was used, it has expired, or its server was stopped.',
+  'Sign in with the API key. The terminal of the server shows where the key is and how to get another link.',
 );
 
 /** The one-time code in the address, which is taken out of the address and of the history. */

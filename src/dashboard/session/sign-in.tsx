@@ -56,7 +56,7 @@ export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInPr
               name="key"
               type="password"
               label="API key"
-              description="It starts with ack_. An administrator of your organisation can make one."
+              description="Starts with ack_. An administrator of your organisation can create one."
               autoComplete="off"
               spellCheck={false}
               required
@@ -68,10 +68,11 @@ export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInPr
             <Checkbox
               name="keep"
               label="Keep me signed in until I close this tab"
-              description="Otherwise until the page is loaded again."
+              description="Otherwise, reloading the page signs you out."
             />
             <Text size="sm" c="dimmed">
-              {provider ? 'Keys and tokens stay' : 'The key stays'} in this tab, and in no cookie or address.
+              {provider ? 'Keys and tokens are' : 'The key is'} stored in this tab only, never in a cookie or
+              URL.
             </Text>
           </Stack>
         </form>
