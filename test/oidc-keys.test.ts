@@ -220,13 +220,13 @@ describe('no token is judged if the provider', () => {
     ],
     [
       'has a set of keys of a megabyte',
-      'the answer is larger than 262144 bytes',
+      'the response is larger than 262144 bytes',
       '/jwks',
       (real) => answering(200, real.replace('{', `{"x":"${'x'.repeat(1_000_000)}",`)),
     ],
     [
       'has a set of keys that is a megabyte once it is decompressed',
-      'the answer is larger than 262144 bytes',
+      'the response is larger than 262144 bytes',
       '/jwks',
       (real) =>
         answering(200, gzipSync(real.replace('{', `{"x":"${'x'.repeat(1_000_000)}",`)), {
@@ -235,7 +235,7 @@ describe('no token is judged if the provider', () => {
     ],
     [
       'has a set of keys in chunks of one byte',
-      'the answer comes in more than 1000 pieces',
+      'the response has more than 1000 chunks',
       '/jwks',
       (real) => (_, response) => {
         for (const character of real.padEnd(2_000)) response.write(character);
@@ -256,7 +256,7 @@ describe('no token is judged if the provider', () => {
     ],
     [
       'hangs up',
-      'the connection was closed before the answer was complete',
+      'the connection was closed before the response was complete',
       '/jwks',
       () => (_, response) => response.destroy(),
     ],

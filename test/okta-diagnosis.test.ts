@@ -210,13 +210,13 @@ describe('answers of Okta that refuse', () => {
       403,
       'E0000015',
       'INSUFFICIENT_PERMISSIONS',
-      'Okta refuses what a connection needs (status 403, E0000015), and does not say whether the API token works.',
+      'Okta refused the request (status 403, E0000015) without saying whether the API token is valid.',
     ],
     [
       403,
       'E0000038',
       'INSUFFICIENT_PERMISSIONS',
-      'Okta refuses what a connection needs (status 403, E0000038), and does not say whether the API token works.',
+      'Okta refused the request (status 403, E0000038) without saying whether the API token is valid.',
     ],
   ])('status %i with %s is %s', async (status, errorCode, code, message) => {
     const handler: okta.Behaviour = (_, response) =>
@@ -229,7 +229,7 @@ describe('answers of Okta that refuse', () => {
     expect(await verifyAgainst(okta.weakRole)).toEqual({
       status: 'REJECTED',
       code: 'INSUFFICIENT_PERMISSIONS',
-      message: expect.stringContaining('The API token works'),
+      message: expect.stringContaining('The API token is valid'),
       remedy: expect.stringMatching(/admin role.*Security > API > Tokens.*“Any IP”/),
       upstreamRequestId: requestId,
     });
@@ -240,7 +240,7 @@ describe('answers of Okta that refuse', () => {
     expect(await verifyAgainst(okta.rateLimited(retryAt))).toEqual({
       status: 'UNREACHABLE',
       code: 'UPSTREAM_RATE_LIMITED',
-      message: `Okta asks us to slow down until ${retryAt.toISOString()}. The API token was not judged.`,
+      message: `Okta limits the rate of requests until ${retryAt.toISOString()}. The API token was not verified.`,
       remedy: expect.stringContaining(`Try again after ${retryAt.toISOString()}.`),
       retryAt,
       upstreamRequestId: requestId,
@@ -267,7 +267,7 @@ describe('answers of Okta that refuse', () => {
     expect(diagnosis).toMatchObject({
       status: 'UNREACHABLE',
       code: 'UPSTREAM_RATE_LIMITED',
-      message: 'Okta asks us to slow down. The API token was not judged.',
+      message: 'Okta limits the rate of requests. The API token was not verified.',
     });
     expect(diagnosis).not.toHaveProperty('retryAt');
   });
@@ -362,12 +362,12 @@ describe('outages are not called bad tokens', () => {
 
   test('slow headers', async () => {
     const diagnosis = await verifyAgainst(okta.slowHeaders, { timeoutMs: 100 });
-    expect(diagnosis).toMatchObject(unreachable('nothing answered within 0.1 s'));
+    expect(diagnosis).toMatchObject(unreachable('there was no response within 0.1 s'));
   });
 
   test('slow body', async () => {
     const diagnosis = await verifyAgainst(okta.slowBody, { timeoutMs: 100 });
-    expect(diagnosis).toMatchObject(unreachable('the answer was not complete within 0.1 s'));
+    expect(diagnosis).toMatchObject(unreachable('the response was not complete within 0.1 s'));
   });
 
   test('the connection is closed', async () => {
@@ -396,7 +396,7 @@ describe('outages are not called bad tokens', () => {
 
   test('a resolver that fails', async () => {
     const diagnosis = await verify('https://acme.okta.test', { lookup: failing('EAI_AGAIN') });
-    expect(diagnosis).toMatchObject(unreachable('the host name could not be looked up'));
+    expect(diagnosis).toMatchObject(unreachable('the host name could not be resolved'));
   });
 
   test.each([
@@ -426,8 +426,8 @@ describe('outages are not called bad tokens', () => {
 
 describe('other people’s servers', () => {
   test.each([
-    ['not JSON', okta.notJson(), 'the answer is not JSON'],
-    ['not Okta', okta.notOkta(), 'the answer does not describe an Okta user'],
+    ['not JSON', okta.notJson(), 'the response is not JSON'],
+    ['not Okta', okta.notOkta(), 'the response does not describe an Okta user'],
     ['an id that is no text', okta.answering({ id: 5 }), 'does not describe an Okta user'],
     ['an id without a visible character', okta.answering({ id: '\u0000' }), 'does not describe an Okta user'],
     [
@@ -440,9 +440,9 @@ describe('other people’s servers', () => {
     ['403 that is not JSON', okta.notJson(403), 'status 403'],
     ['404', okta.notOkta(404), 'status 404'],
     ['204', okta.notOkta(204), 'status 204'],
-    ['a redirect', okta.redirect('https://acme.okta.com/login'), 'it sends us elsewhere (status 302)'],
+    ['a redirect', okta.redirect('https://acme.okta.com/login'), 'it redirects (status 302)'],
     ['an endless body', okta.endlessBody, 'larger than 65536 bytes'],
-    ['no HTTP', okta.garbage, 'the answer is not HTTP'],
+    ['no HTTP', okta.garbage, 'the response is not HTTP'],
   ])('%s', async (_, handler, message) => {
     expect(await verifyAgainst(handler)).toMatchObject(notOkta(message));
   });
@@ -556,7 +556,7 @@ describe('a host that repeats the token', () => {
     for (const id of [encoded, `00u${encoded}`, encoded.slice(0, 20)]) {
       const handler = withRequestId('', { id, profile: { login: `${real.slice(20)}@example.com` } });
       expect(await verifyAgainst(handler, { apiToken: real })).toMatchObject(
-        notOkta('the answer does not describe an Okta user'),
+        notOkta('the response does not describe an Okta user'),
       );
     }
   });

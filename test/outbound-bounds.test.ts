@@ -266,8 +266,8 @@ describe('while an Okta does not answer', () => {
       expect(failureIn(answer)).toEqual({
         code: 'UPSTREAM_UNREACHABLE',
         message:
-          'Okta was not asked: 32 other requests of this API key or token are waiting for their hosts.',
-        remedy: expect.stringMatching(/^Send the same again after \S+Z; nothing was changed\.$/),
+          'No request was sent to Okta: 32 other requests of this API key or token are waiting for their hosts.',
+        remedy: expect.stringMatching(/^Send the request again after \S+Z; nothing was changed\.$/),
         retryAt: expect.stringMatching(/Z$/),
         fields: [],
       });
@@ -276,7 +276,7 @@ describe('while an Okta does not answer', () => {
     const { headers, ...moved } = await rest('PATCH', `${routes}/${id}`, {
       credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any' },
     });
-    expect(failureIn({ headers, ...moved }).message).toMatch(/^Okta was not asked/);
+    expect(failureIn({ headers, ...moved }).message).toMatch(/^No request was sent to Okta/);
     expect(Number(headers.get('retry-after'))).toBeGreaterThan(30);
 
     release();

@@ -49,77 +49,77 @@ const costly: [string, Pieces, string][] = [
   [
     'a small body in chunks of one byte',
     () => [chunked, '1\r\nx\r\n'.repeat(2_000), '0\r\n\r\n'],
-    'the answer comes in more than 1000 pieces',
+    'the response has more than 1000 chunks',
   ],
   [
     'a body without end, in chunks of one byte',
     () => endlessly(chunked, '1\r\nx\r\n'.repeat(500)),
-    'the answer comes in more than 1000 pieces',
+    'the response has more than 1000 chunks',
   ],
   [
     'a body that says that it is too large',
     withBody('x'.repeat(65_537)),
-    'the answer is larger than 65536 bytes',
+    'the response is larger than 65536 bytes',
   ],
   [
     'chunk extensions without end',
     () => endlessly(`${chunked}1;`, kilobyte('x')),
-    'the answer takes more than 163840 bytes on the wire',
+    'the response exceeds 163840 bytes on the wire',
   ],
   [
     'white space before a header’s value without end',
     () => endlessly('HTTP/1.1 200 OK\r\nx:', kilobyte(' ')),
-    'the answer takes more than 163840 bytes on the wire',
+    'the response exceeds 163840 bytes on the wire',
   ],
   [
     'a status text without end',
     () => endlessly('HTTP/1.1 200 ', kilobyte('x')),
-    'the answer takes more than 163840 bytes on the wire',
+    'the response exceeds 163840 bytes on the wire',
   ],
   [
     'empty lines before the answer without end',
     () => endlessly('\r\n', kilobyte('\r\n')),
-    'the answer has more than 3000 lines',
+    'the response has more than 3000 lines',
   ],
   [
     'interim responses without end',
     () => endlessly('', 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(100)),
-    'more than 8 interim responses came',
+    'the host sent more than 8 interim responses',
   ],
   [
     'interim responses with large headers',
     () => endlessly('', `HTTP/1.1 102 Processing\r\nx: ${'y'.repeat(2_000)}\r\n\r\n`),
-    'more than 8 interim responses came',
+    'the host sent more than 8 interim responses',
   ],
   [
     'very many small headers',
     () => [head(...Array.from({ length: 300 }, (_, index) => `x${index}: y`), 'content-length: 0')],
-    'the answer has more than 200 headers',
+    'the response has more than 200 headers',
   ],
   [
     'one header very many times',
     () => [head(...Array.from({ length: 300 }, () => 'set-cookie: a=b'), 'content-length: 0')],
-    'the answer has more than 200 headers',
+    'the response has more than 200 headers',
   ],
   [
     'headers without end',
     () => endlessly('HTTP/1.1 200 OK\r\n', 'x: y\r\n'.repeat(1_000)),
-    'the answer has more than 3000 lines',
+    'the response has more than 3000 lines',
   ],
   [
     'trailers without end',
     () => endlessly(`${chunked}0\r\n`, 'x: y\r\n'.repeat(1_000)),
-    'the answer has more than 3000 lines',
+    'the response has more than 3000 lines',
   ],
   [
     'a header without end',
     () => endlessly('HTTP/1.1 200 OK\r\nx: ', kilobyte('y')),
-    'the headers of the answer are too large',
+    'the response headers are too large',
   ],
   [
     'a trailer without end',
     () => endlessly(`${chunked}0\r\nx: `, kilobyte('y')),
-    'the headers of the answer are too large',
+    'the response headers are too large',
   ],
 ];
 
@@ -162,7 +162,7 @@ describe('an answer that costs more than one may is cut off, and so is its conne
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
     await expect(outbound.get(new URL(`https://${host.hostPort}`), { headers: {} })).rejects.toMatchObject({
       reason: 'TOO_LARGE',
-      message: 'TLS takes more than 12288 bytes to agree on',
+      message: 'the TLS handshake exceeds 12288 bytes',
     });
     await host.disconnected;
   });
@@ -180,7 +180,7 @@ describe('an answer that costs more than one may is cut off, and so is its conne
       const outbound = client({ trustedHosts: new Set([host.hostPort]) });
       await expect(outbound.get(new URL(host.origin), { headers: {} })).rejects.toMatchObject({
         reason: 'TOO_LARGE',
-        message: 'TLS takes more than 12288 bytes to agree on',
+        message: 'the TLS handshake exceeds 12288 bytes',
       });
     },
   );
@@ -191,7 +191,7 @@ describe('an answer that costs more than one may is cut off, and so is its conne
     const outbound = client({ proxy, lookup: async () => [{ address: '3000::1', family: 6 }] });
     await expect(outbound.get(new URL('https://acme.okta.test'), { headers: {} })).rejects.toMatchObject({
       reason: 'PROXY',
-      message: 'the proxy of this server made no connection (status 103)',
+      message: 'the outbound proxy did not connect (status 103)',
     });
   });
 });
@@ -212,7 +212,7 @@ describe('what an answer costs is counted', () => {
     const host = await startHost(withBody('x'.repeat(1_001)));
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
     const exchange = outbound.get(new URL(host.origin), { headers: {}, maxBytes: 1_000 });
-    await expect(exchange).rejects.toMatchObject({ message: 'the answer is larger than 1000 bytes' });
+    await expect(exchange).rejects.toMatchObject({ message: 'the response is larger than 1000 bytes' });
   });
 
   test('and JSON that is written in 5,000 lines is taken', async () => {
@@ -274,18 +274,18 @@ describe('a compressed answer, which is not asked for,', () => {
     expect(body.length).toBeLessThan(65_536);
     await expect(get(withBody(body, `content-encoding: ${encoding}`))).rejects.toMatchObject({
       reason: 'TOO_LARGE',
-      message: 'the answer is larger than 65536 bytes',
+      message: 'the response is larger than 65536 bytes',
     });
   });
 
   test.each([
-    ['gzip', Buffer.from(user), 'the answer is not compressed as it says'],
-    ['gzip', gzipSync(user).subarray(0, -9), 'the answer is not compressed as it says'],
-    ['br', gzipSync(user), 'the answer is not compressed as it says'],
-    ['zstd', zstdCompressSync(user), 'the answer is compressed in a way that is not known'],
-    ['constructor', Buffer.from(user), 'the answer is compressed in a way that is not known'],
-    ['__proto__', Buffer.from(user), 'the answer is compressed in a way that is not known'],
-    ['gzip, gzip', gzipSync(gzipSync(user)), 'the answer is compressed in a way that is not known'],
+    ['gzip', Buffer.from(user), 'the response body does not match its Content-Encoding'],
+    ['gzip', gzipSync(user).subarray(0, -9), 'the response body does not match its Content-Encoding'],
+    ['br', gzipSync(user), 'the response body does not match its Content-Encoding'],
+    ['zstd', zstdCompressSync(user), 'the response has an unknown Content-Encoding'],
+    ['constructor', Buffer.from(user), 'the response has an unknown Content-Encoding'],
+    ['__proto__', Buffer.from(user), 'the response has an unknown Content-Encoding'],
+    ['gzip, gzip', gzipSync(gzipSync(user)), 'the response has an unknown Content-Encoding'],
   ])('that cannot be read is no answer: %s', async (encoding, body, message) => {
     await expect(get(withBody(body, `content-encoding: ${encoding}`))).rejects.toMatchObject({
       reason: 'PROTOCOL',
@@ -331,13 +331,13 @@ describe('through the API', () => {
 
   const notOkta = (clause: string) => ({
     code: 'NOT_AN_OKTA_ORG',
-    message: `What answers at the instance URL is not the API of an Okta organisation: ${clause}.`,
+    message: `The instance URL does not lead to the API of an Okta organisation: ${clause}.`,
   });
 
   test('30 calls at once for a host that sends a mebibyte in chunks of one byte are told so', async () => {
     const chunks = '1\r\nx\r\n'.repeat(1_024);
     const answers = await answersTo(() => [chunked, ...Array.from({ length: 1_024 }, () => chunks)], 30);
-    expect(answers).toMatchObject(answers.map(() => notOkta('the answer comes in more than 1000 pieces')));
+    expect(answers).toMatchObject(answers.map(() => notOkta('the response has more than 1000 chunks')));
   });
 
   test.each([
@@ -352,7 +352,7 @@ describe('through the API', () => {
   ])('%s is not parsed', async (_, body) => {
     expect(body.length).toBeLessThanOrEqual(65_536);
     const [failure] = await answersTo(withBody(body));
-    expect(failure).toMatchObject(notOkta('the answer is not JSON'));
+    expect(failure).toMatchObject(notOkta('the response is not JSON'));
   });
 
   test('a good answer with many brackets, commas and escapes in its strings is taken', async () => {

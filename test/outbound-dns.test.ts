@@ -166,12 +166,12 @@ describe('while name servers are silent about the hosts that one organisation na
     );
     const failures = (await Promise.all(hanging)).map(failureIn);
     expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(['UPSTREAM_UNREACHABLE']));
-    const busy = failures.filter(({ message }) => message.startsWith('Okta was not asked'));
+    const busy = failures.filter(({ message }) => message.startsWith('No request was sent to Okta'));
     expect(failures.length - busy.length).toBe(maxPerOrganisation);
     expect(maxPerCaller).toBeLessThan(60);
     expect(asked()).toBe(maxPerOrganisation);
     expect(failures.find((failure) => !busy.includes(failure))?.message).toBe(
-      'Okta could not be reached: the host name could not be looked up. The API token was not judged.',
+      'Okta could not be reached: the host name could not be resolved. The API token was not verified.',
     );
     expect(system.count).toBe(0);
   });

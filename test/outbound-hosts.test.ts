@@ -78,7 +78,7 @@ describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
       const answer = await send(instanceUrl);
       expect(failureIn(answer), name).toMatchObject({
         code: 'HOST_NOT_ALLOWED',
-        message: expect.stringContaining('none of the hosts'),
+        message: expect.stringContaining('not in the list of allowed hosts'),
         remedy: expect.stringContaining('ALLOWED_INSTANCE_HOSTS'),
         fields: ['credentials.instanceUrl'],
       });

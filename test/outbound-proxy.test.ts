@@ -232,7 +232,7 @@ describe('through a proxy that looks names up itself', () => {
     const proxy = await startProxy(proxies.refusing(502));
     expect(await failure({ proxy, ...allowed })).toMatchObject({
       reason: 'PROXY',
-      message: 'the proxy of this server could not connect to the host (status 502)',
+      message: 'the outbound proxy could not connect to the host (status 502)',
     });
     expect(proxy.asked).toHaveLength(1);
   });
@@ -263,13 +263,13 @@ describe('of several addresses', () => {
 
 describe('a proxy that makes no connection is never gone around', () => {
   test.each([
-    ['it wants a password', proxies.refusing(407), /another user name or password \(status 407\)/],
-    ['it has a rule against it', proxies.refusing(403), /does not allow the connection \(status 403\)/],
+    ['it wants a password', proxies.refusing(407), /rejected the user name or password \(status 407\)/],
+    ['it has a rule against it', proxies.refusing(403), /denied the connection \(status 403\)/],
     ['it does not reach the host', proxies.refusing(502), /could not connect to the host \(status 502\)/],
     ['it is overloaded', proxies.refusing(503), /could not connect to the host \(status 503\)/],
-    ['it is broken', proxies.refusing(500), /made no connection \(status 500\)/],
-    ['it sends us elsewhere', proxies.refusing(302), /made no connection \(status 302\)/],
-    ['it hangs up', proxies.saying(''), /closed before the answer/],
+    ['it is broken', proxies.refusing(500), /did not connect \(status 500\)/],
+    ['it sends us elsewhere', proxies.refusing(302), /did not connect \(status 302\)/],
+    ['it hangs up', proxies.saying(''), /closed before the response/],
     ['it speaks something else', proxies.saying('SSH-2.0-OpenSSH_9.9\r\n'), /not HTTP/],
     [
       'it talks without end',
@@ -279,16 +279,16 @@ describe('a proxy that makes no connection is never gone around', () => {
     [
       'it answers in place of the host',
       proxies.saying('HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n'),
-      /speaks for/,
+      /data of its own/,
     ],
-    ['it never answers', proxies.silent, /nothing answered within 0\.4 s/],
+    ['it never answers', proxies.silent, /there was no response within 0\.4 s/],
   ])('%s', async (_, behaviour, message) => {
     const proxy = await startProxy(behaviour);
     using attempts = countConnectionAttempts();
     const error = await failure({ proxy, timeoutMs: 500 });
     expect(error).toMatchObject({
       reason: 'PROXY',
-      message: expect.stringMatching(/^the proxy of this server /),
+      message: expect.stringMatching(/^the outbound proxy /),
     });
     expect(error.message).toMatch(message);
     expect(new Set(attempts.targets())).toEqual(new Set([`127.0.0.1:${proxy.port}`]));
@@ -299,7 +299,7 @@ describe('a proxy that makes no connection is never gone around', () => {
     using attempts = countConnectionAttempts();
     expect(await failure({ proxy: { host: '127.0.0.1', port } })).toMatchObject({
       reason: 'PROXY',
-      message: 'the proxy of this server cannot be used: the connection was refused',
+      message: 'the outbound proxy failed: the connection was refused',
       code: 'ECONNREFUSED',
     });
     expect(attempts.targets()).toEqual([`127.0.0.1:${port}`]);
@@ -308,9 +308,9 @@ describe('a proxy that makes no connection is never gone around', () => {
 
 describe('behind a proxy, limits hold', () => {
   test.each([
-    ['headers that never come', okta.slowHeaders, 'TIMEOUT', 'nothing answered within 0.5 s'],
-    ['a body that drips', okta.slowBody, 'TIMEOUT', 'the answer was not complete within 0.5 s'],
-    ['a body without end', okta.endlessBody, 'TOO_LARGE', 'the answer is larger than 100000 bytes'],
+    ['headers that never come', okta.slowHeaders, 'TIMEOUT', 'there was no response within 0.5 s'],
+    ['a body that drips', okta.slowBody, 'TIMEOUT', 'the response was not complete within 0.5 s'],
+    ['a body without end', okta.endlessBody, 'TOO_LARGE', 'the response is larger than 100000 bytes'],
   ])('%s', async (_, handler, reason, message) => {
     const { here, proxy } = await start(handler);
     const timeoutMs = reason === 'TIMEOUT' ? 500 : 10_000;
@@ -325,7 +325,7 @@ describe('behind a proxy, limits hold', () => {
     const outbound = client({ proxy, lookup, timeoutMs: 1_000 });
     await expect(outbound.get(url, { headers })).rejects.toMatchObject({
       reason: 'TIMEOUT',
-      message: 'the host name could not be looked up within 0.8 s',
+      message: 'the host name could not be resolved within 0.8 s',
     });
     expect((await outbound.get(url, { headers })).status).toBe(200);
   });

@@ -159,8 +159,8 @@ describe('a server with OUTBOUND_PROXY', () => {
     expect(failureIn(refused)).toMatchObject({
       code: 'UPSTREAM_UNREACHABLE',
       message:
-        'Okta could not be reached: the proxy of this server wants another user name or password (status 407). ' +
-        'The API token was not judged.',
+        'Okta could not be reached: the outbound proxy rejected the user name or password (status 407). ' +
+        'The API token was not verified.',
       remedy: expect.stringContaining('OUTBOUND_PROXY'),
     });
     const secret = outboundProxy?.authorization?.reveal().replace('Basic ', '') ?? '';

@@ -98,7 +98,7 @@ describe.each([
     const error = await failure({ lookup, proxy }, 'https://acme.okta.test/');
     expect(error).toMatchObject({
       reason: 'HOST_NOT_ALLOWED',
-      message: 'the host name leads to a private or reserved address',
+      message: 'the host name resolves to a private or reserved address',
     });
     expect(lookup.calls).toEqual(['acme.okta.test']);
     expect(attempts.count).toBe(0);
@@ -271,8 +271,8 @@ describe('certificates', () => {
 describe('names that cannot be looked up', () => {
   test.each([
     ['ENOTFOUND', 'UNKNOWN_HOST', 'the host name does not exist'],
-    ['EAI_AGAIN', 'UNREACHABLE', 'the host name could not be looked up'],
-    ['ESERVFAIL', 'UNREACHABLE', 'the host name could not be looked up'],
+    ['EAI_AGAIN', 'UNREACHABLE', 'the host name could not be resolved'],
+    ['ESERVFAIL', 'UNREACHABLE', 'the host name could not be resolved'],
   ])('%s', async (code, reason, message) => {
     const lookup = () => Promise.reject(Object.assign(new Error('getaddrinfo secret.test'), { code }));
     expect(await failure({ lookup }, 'https://acme.okta.test/')).toMatchObject({ reason, message, code });
@@ -288,7 +288,7 @@ describe('names that cannot be looked up', () => {
     const lookup = () => new Promise<never>(() => undefined);
     expect(await failure({ lookup, timeoutMs: 50 }, 'https://acme.okta.test/')).toMatchObject({
       reason: 'TIMEOUT',
-      message: 'nothing answered within 0.05 s',
+      message: 'there was no response within 0.05 s',
     });
   });
 });
@@ -303,7 +303,7 @@ describe('limits', () => {
     const { here, settings } = await trusting(okta.slowHeaders);
     expect(await failure(settings, here.origin)).toMatchObject({
       reason: 'TIMEOUT',
-      message: 'nothing answered within 0.25 s',
+      message: 'there was no response within 0.25 s',
     });
     await here.requests[0]?.disconnected;
   });
@@ -312,7 +312,7 @@ describe('limits', () => {
     const { here, settings } = await trusting(okta.slowBody);
     expect(await failure(settings, here.origin)).toMatchObject({
       reason: 'TIMEOUT',
-      message: 'the answer was not complete within 0.25 s',
+      message: 'the response was not complete within 0.25 s',
     });
     await here.requests[0]?.disconnected;
   });
@@ -321,7 +321,7 @@ describe('limits', () => {
     const { here, settings } = await trusting(okta.endlessBody);
     expect(await failure({ ...settings, timeoutMs: 10_000 }, here.origin)).toMatchObject({
       reason: 'TOO_LARGE',
-      message: 'the answer is larger than 100000 bytes',
+      message: 'the response is larger than 100000 bytes',
     });
     await here.requests[0]?.disconnected;
   });
@@ -337,7 +337,7 @@ describe('limits', () => {
     const { here, settings } = await trusting(() => controller.abort(new Error('planted-token')));
     const patient = { ...settings, timeoutMs: 10_000 };
     const error = await failure(patient, here.origin, controller.signal);
-    expect(error).toMatchObject({ reason: 'ABORTED', message: 'the request was given up' });
+    expect(error).toMatchObject({ reason: 'ABORTED', message: 'the request was aborted' });
     await here.requests[0]?.disconnected;
     using attempts = countConnectionAttempts();
     expect(await failure(patient, here.origin, controller.signal)).toHaveProperty('reason', 'ABORTED');

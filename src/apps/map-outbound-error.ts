@@ -8,15 +8,15 @@ export function hostNotAllowedError({ reason, message }: OutboundError) {
   return {
     code: 'HOST_NOT_ALLOWED' as const,
     message: `This server does not connect to the instance URL: ${message}.`,
-    remedy: `Use the address at which people sign in. ${variable}`,
+    remedy: `Use the address at which users sign in. ${variable}`,
   };
 }
 
 const variables: Partial<Record<OutboundError['reason'], string>> = {
   HOST_NOT_ALLOWED:
-    'A host in a private network works only after whoever runs this server has added it to TRUSTED_INSTANCE_HOSTS.',
+    'For a host in a private network, the operator of this server has to add it to TRUSTED_INSTANCE_HOSTS.',
   HOST_NOT_LISTED:
-    'If it is right, whoever runs this server has to add the host, or the domain it is in, to ALLOWED_INSTANCE_HOSTS.',
+    'If it is correct, the operator of this server has to add the host or its domain to ALLOWED_INSTANCE_HOSTS.',
 };
 
 /**
@@ -33,12 +33,12 @@ export function ownOutboundError(
     case 'ABORTED':
       return new AppError(
         'UPSTREAM_UNREACHABLE',
-        `This server is stopping and could not wait for ${app} any longer.`,
-        { remedy: 'Send the same again in a moment; nothing was changed.' },
+        `This server is shutting down and did not wait for ${app}.`,
+        { remedy: 'Send the request again in a moment; nothing was changed.' },
       );
     case 'BUSY':
-      return new OverloadedError('UPSTREAM_UNREACHABLE', `${app} was not asked: ${message}.`, {
-        remedy: `Send the same again after ${retryAt?.toISOString()}; nothing was changed.`,
+      return new OverloadedError('UPSTREAM_UNREACHABLE', `No request was sent to ${app}: ${message}.`, {
+        remedy: `Send the request again after ${retryAt?.toISOString()}; nothing was changed.`,
         ...(retryAt && { retryAt }),
       });
     default:

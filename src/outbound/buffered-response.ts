@@ -75,9 +75,11 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
     this.#headers = headers;
     if (status < 200) this.#interimResponses += 1;
     if (this.#interimResponses > maxInterimResponses) {
-      this.#fail(new OutboundError('TOO_LARGE', `more than ${maxInterimResponses} interim responses came`));
+      this.#fail(
+        new OutboundError('TOO_LARGE', `the host sent more than ${maxInterimResponses} interim responses`),
+      );
     } else if (countHeaders(headers) > maxHeaders) {
-      this.#fail(new OutboundError('TOO_LARGE', `the answer has more than ${maxHeaders} headers`));
+      this.#fail(new OutboundError('TOO_LARGE', `the response has more than ${maxHeaders} headers`));
     }
   }
 
@@ -116,11 +118,11 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   }
 
   readonly #timeOut = () => {
-    const what = this.#status >= 200 ? 'the answer was not complete' : 'nothing answered';
+    const what = this.#status >= 200 ? 'the response was not complete' : 'there was no response';
     this.#fail(new OutboundError('TIMEOUT', `${what} within ${this.#bounds.timeoutMs / 1000} s`));
   };
 
-  readonly #giveUp = () => this.#fail(new OutboundError('ABORTED', 'the request was given up'));
+  readonly #giveUp = () => this.#fail(new OutboundError('ABORTED', 'the request was aborted'));
 
   #end(): void {
     clearTimeout(this.#timer);

@@ -94,7 +94,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
       return await tunnel([normalizeHost(hostname)]);
     }
     const answered = deadline.message;
-    deadline.message = `the host name could not be looked up within ${ms / 1000} s`;
+    deadline.message = `the host name could not be resolved within ${ms / 1000} s`;
     const addresses = await deadline.within(addressesOf(hostname));
     deadline.message = answered;
     // What is on this machine does not leave it; and to the proxy it would be the proxy's machine.

@@ -82,7 +82,7 @@ export async function resolve(
     throw toLookupError(error);
   });
   if (guarded && !found.every(({ address }) => isPublicAddress(address))) {
-    throw new OutboundError('HOST_NOT_ALLOWED', 'the host name leads to a private or reserved address');
+    throw new OutboundError('HOST_NOT_ALLOWED', 'the host name resolves to a private or reserved address');
   }
   const [first, ...others] = [4, 6].flatMap((family) =>
     found.filter((address) => address.family === family).slice(0, maxAddressesPerFamily),

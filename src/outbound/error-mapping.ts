@@ -2,10 +2,10 @@ import { errors } from 'undici';
 import { OutboundError, type OutboundReason } from './outbound-error.ts';
 
 const untrusted = 'the certificate is not signed by an authority that this server trusts';
-const closed = 'the connection was closed before the answer was complete';
-const longHeaders = 'the headers of the answer are too large';
-const noRoute = 'there is no way from this server to the host';
-const timedOut = 'the connection was not made in time';
+const closed = 'the connection was closed before the response was complete';
+const longHeaders = 'the response headers are too large';
+const noRoute = 'there is no route from this server to the host';
+const timedOut = 'the connection timed out';
 
 /** What the codes of Node's and undici's errors mean to a person. */
 const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
@@ -22,10 +22,10 @@ const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
   EHOSTUNREACH: ['UNREACHABLE', noRoute],
   ENETUNREACH: ['UNREACHABLE', noRoute],
   EADDRNOTAVAIL: ['UNREACHABLE', noRoute],
-  ABORT_ERR: ['ABORTED', 'the request was given up'],
-  UND_ERR_ABORTED: ['ABORTED', 'the request was given up'],
-  UND_ERR_DESTROYED: ['ABORTED', 'the request was given up'],
-  UND_ERR_CLOSED: ['ABORTED', 'the request was given up'],
+  ABORT_ERR: ['ABORTED', 'the request was aborted'],
+  UND_ERR_ABORTED: ['ABORTED', 'the request was aborted'],
+  UND_ERR_DESTROYED: ['ABORTED', 'the request was aborted'],
+  UND_ERR_CLOSED: ['ABORTED', 'the request was aborted'],
   UND_ERR_HEADERS_OVERFLOW: ['TOO_LARGE', longHeaders],
   HPE_HEADER_OVERFLOW: ['TOO_LARGE', longHeaders],
   UND_ERR_INVALID_ARG: ['PROTOCOL', 'the request cannot be written as HTTP'],
@@ -46,7 +46,8 @@ const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
 export function toOutboundError(error: unknown): OutboundError {
   if (error instanceof OutboundError) return error;
   // undici gives this one a code only sometimes.
-  if (error instanceof errors.HTTPParserError) return new OutboundError('PROTOCOL', 'the answer is not HTTP');
+  if (error instanceof errors.HTTPParserError)
+    return new OutboundError('PROTOCOL', 'the response is not HTTP');
   const code = errorCode(error);
   if (code === undefined) return new OutboundError('UNREACHABLE', 'the host could not be reached');
   const [reason, clause] = known[code] ?? classify(code);
@@ -56,7 +57,7 @@ export function toOutboundError(error: unknown): OutboundError {
 /** The resolver failed: only some of its codes say that the name does not exist. */
 export function toLookupError(error: unknown): OutboundError {
   if (hasCode(error, ['ENOTFOUND', 'ENODATA', 'EBADNAME'])) return toOutboundError(error);
-  return new OutboundError('UNREACHABLE', 'the host name could not be looked up', { code: errorCode(error) });
+  return new OutboundError('UNREACHABLE', 'the host name could not be resolved', { code: errorCode(error) });
 }
 
 /** Something went wrong between this server and its proxy, and nothing is known of what lies behind. */
@@ -64,15 +65,15 @@ export function toProxyError(error: unknown): OutboundError {
   const explained = toOutboundError(error);
   const { reason, message, code } = explained;
   if (reason === 'ABORTED' || reason === 'PROXY') return explained;
-  return new OutboundError('PROXY', `the proxy of this server cannot be used: ${message}`, { code });
+  return new OutboundError('PROXY', `the outbound proxy failed: ${message}`, { code });
 }
 
 function classify(code: string): readonly [OutboundReason, string] {
   if (/^(CERT_|UNABLE_TO_|ERROR_IN_|INVALID_|PATH_LENGTH_)/.test(code)) {
     return ['TLS', 'the certificate could not be verified'];
   }
-  if (code.startsWith('HPE_')) return ['PROTOCOL', 'the answer is not HTTP'];
-  if (/^(ERR_SSL_|ERR_TLS_|EPROTO)/.test(code)) return ['TLS', 'the two sides could not agree on TLS'];
+  if (code.startsWith('HPE_')) return ['PROTOCOL', 'the response is not HTTP'];
+  if (/^(ERR_SSL_|ERR_TLS_|EPROTO)/.test(code)) return ['TLS', 'the TLS handshake failed'];
   return ['UNREACHABLE', 'the host could not be reached'];
 }
 

@@ -23,7 +23,7 @@ export class HandshakeLimit extends Duplex {
     wire.on('data', (chunk: Buffer) => {
       this.#remaining -= chunk.length;
       if (this.#remaining < 0) {
-        const clause = `TLS takes more than ${maxHandshakeBytes} bytes to agree on`;
+        const clause = `the TLS handshake exceeds ${maxHandshakeBytes} bytes`;
         this.destroy(new OutboundError('TOO_LARGE', clause));
       } else if (!this.push(chunk)) wire.pause();
     });

@@ -104,7 +104,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     if (standIn !== undefined) return { agent: trusted, origin: standIn, isStandIn: true };
     if (settings.trustedHosts.has(hostPort(url))) return { agent: trusted, origin: url.origin };
     if (settings.allowedHosts && !matchesDomain(url.hostname, settings.allowedHosts)) {
-      throw new OutboundError('HOST_NOT_LISTED', 'it is none of the hosts that this server connects to');
+      throw new OutboundError('HOST_NOT_LISTED', 'the host is not in the list of allowed hosts');
     }
     if (url.protocol !== 'https:') {
       throw new OutboundError('HOST_NOT_ALLOWED', 'only https is allowed for this host');
@@ -156,7 +156,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     ...clientFor(),
     onBehalfOf: clientFor,
     async close() {
-      closing.abort(new OutboundError('ABORTED', 'the request was given up'));
+      closing.abort(new OutboundError('ABORTED', 'the request was aborted'));
       await Promise.all([guarded.destroy(), trusted.destroy()]);
     },
   };

@@ -112,7 +112,7 @@ async function connect(
     // Nobody behind it has been asked anything yet, so these would be the proxy's own words.
     if (early.length > 0) {
       socket.destroy();
-      throw new OutboundError('PROXY', 'the proxy of this server speaks for the host');
+      throw new OutboundError('PROXY', 'the outbound proxy sent data of its own before the host did');
     }
     return { status, socket };
   } catch (error) {
@@ -124,14 +124,14 @@ async function connect(
 function describeStatus(status: number): string {
   switch (status) {
     case 407:
-      return 'the proxy of this server wants another user name or password (status 407)';
+      return 'the outbound proxy rejected the user name or password (status 407)';
     case 403:
-      return 'the proxy of this server does not allow the connection (status 403)';
+      return 'the outbound proxy denied the connection (status 403)';
     case 502:
     case 503:
     case 504:
-      return `the proxy of this server could not connect to the host (status ${status})`;
+      return `the outbound proxy could not connect to the host (status ${status})`;
     default:
-      return `the proxy of this server made no connection (status ${status})`;
+      return `the outbound proxy did not connect (status ${status})`;
   }
 }

@@ -23,7 +23,7 @@ export class ResponseBody {
     const exceeded = this.#received.add(piece);
     if (exceeded === 'bytes') throw tooLarge(this.#maxBytes);
     if (exceeded === 'pieces') {
-      throw new OutboundError('TOO_LARGE', `the answer comes in more than ${maxPieces} pieces`);
+      throw new OutboundError('TOO_LARGE', `the response has more than ${maxPieces} chunks`);
     }
   }
 
@@ -41,13 +41,12 @@ export class ResponseBody {
     const body = this.#received.bytes;
     if (encoding === '' || encoding === 'identity' || body.length === 0) return body;
     const decompress = decompressors.get(encoding);
-    if (!decompress)
-      throw new OutboundError('PROTOCOL', 'the answer is compressed in a way that is not known');
+    if (!decompress) throw new OutboundError('PROTOCOL', 'the response has an unknown Content-Encoding');
     try {
       return decompress(body, { maxOutputLength: this.#maxBytes });
     } catch (error) {
       if (error instanceof RangeError) throw tooLarge(this.#maxBytes);
-      throw new OutboundError('PROTOCOL', 'the answer is not compressed as it says');
+      throw new OutboundError('PROTOCOL', 'the response body does not match its Content-Encoding');
     }
   }
 }
@@ -62,5 +61,5 @@ const decompressors = new Map<string, (body: Buffer, options: ZlibOptions) => Bu
 ]);
 
 function tooLarge(maxBytes: number): OutboundError {
-  return new OutboundError('TOO_LARGE', `the answer is larger than ${maxBytes} bytes`);
+  return new OutboundError('TOO_LARGE', `the response is larger than ${maxBytes} bytes`);
 }

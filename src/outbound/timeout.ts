@@ -20,7 +20,7 @@ export function startDeadline(timeoutMs: number, others: readonly (AbortSignal |
     controller.abort(error);
     aborted.reject(error);
   };
-  const giveUp = () => stop(new OutboundError('ABORTED', 'the request was given up'));
+  const giveUp = () => stop(new OutboundError('ABORTED', 'the request was aborted'));
   const timer = setTimeout(() => stop(new OutboundError('TIMEOUT', deadline.message)), timeoutMs);
   for (const other of others) {
     if (other?.aborted) giveUp();
@@ -28,7 +28,7 @@ export function startDeadline(timeoutMs: number, others: readonly (AbortSignal |
   }
   const deadline: Deadline = {
     signal,
-    message: `nothing answered within ${timeoutMs / 1000} s`,
+    message: `there was no response within ${timeoutMs / 1000} s`,
     within: (work) => Promise.race([work, aborted.promise]),
     [Symbol.dispose]() {
       clearTimeout(timer);

@@ -40,11 +40,9 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
     }
     seen = wire.bytesRead;
     if (seen - start > maxBytes) {
-      socket.destroy(
-        new OutboundError('TOO_LARGE', `the answer takes more than ${maxBytes} bytes on the wire`),
-      );
+      socket.destroy(new OutboundError('TOO_LARGE', `the response exceeds ${maxBytes} bytes on the wire`));
     } else if (reads > maxReads) {
-      socket.destroy(new OutboundError('TOO_LARGE', `the answer comes in more than ${maxReads} pieces`));
+      socket.destroy(new OutboundError('TOO_LARGE', `the response arrives in more than ${maxReads} pieces`));
     }
   };
   socket.on('readable', () => {
@@ -58,7 +56,7 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
     const piece: Buffer | null = read(size ?? (Math.min(socket.readableLength, parserBytes) || undefined));
     lines += countLines(piece);
     if (lines <= maxLines) return piece;
-    socket.destroy(new OutboundError('TOO_LARGE', `the answer has more than ${maxLines} lines`));
+    socket.destroy(new OutboundError('TOO_LARGE', `the response has more than ${maxLines} lines`));
     return null;
   };
   const timer = setInterval(check, checkEveryMs).unref();

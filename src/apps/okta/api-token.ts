@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { Secret } from '../../common/secret.ts';
 
-const tooLong =
-  'The API token is longer than 256 characters, so it is not one of Okta’s. Copy the token alone.';
+const tooLong = 'The API token is longer than 256 characters, so it is not from Okta. Copy only the token.';
 const where = 'Okta shows it once, when you create it under Security > API > Tokens in the Admin Console.';
 
 /** With the white space around it. Of what is longer, nothing but the length is looked at. */
@@ -26,10 +25,7 @@ export const apiTokenSchema = z
  */
 const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^$/, `The API token is empty. ${where}`],
-  [
-    /\p{Cf}/u,
-    'The API token has characters in it that cannot be seen. Copy it again from where Okta shows it.',
-  ],
+  [/\p{Cf}/u, 'The API token contains invisible characters. Copy it again from where Okta shows it.'],
   [
     /^["'`“”„‘’‚«»]|["'`“”„‘’‚«»]$/,
     'The API token is in quotation marks. Leave them out, and give only what is between them.',
@@ -40,9 +36,9 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^ack_[\w-]{20}/,
-    'This is an API key of this server, and not a token of Okta’s. It is sent to nobody; give the API token that Okta shows.',
+    'This is an API key of this server, not an API token of Okta. It was not sent to Okta. Give the API token that Okta shows.',
   ],
-  [/%[\da-f]{2}/i, 'The API token is percent-encoded, as addresses have it. Give it as Okta shows it.'],
+  [/%[\da-f]{2}/i, 'The API token is percent-encoded, as in a URL. Give it as Okta shows it.'],
   [/^ssws([\s:=]|00|$)/i, 'Leave out “SSWS” and give only the API token that follows it.'],
   [
     /^(bearer|basic|dpop|token)[\s:=]/i,
@@ -55,7 +51,7 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^(\$\w+|\$?\{+[^}]*\}+|\$\([^)]*\)|%\w+%|(var|local|env|process\.env|import\.meta\.env|secrets)\.\w+)$/,
-    'This is the name of a variable, and nothing has put its value in its place. Give the API token itself.',
+    'This is the name of a variable that was not replaced by its value. Give the API token itself.',
   ],
   [
     /^((export|set|setx)\s+)?[$\w.:-]*[a-z_]\w*\s*[=:](?!=?$)/i,
@@ -63,18 +59,18 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^(null|undefined|none|nil|nan|\[?(secret|redacted|object object)\]?)$/i,
-    'This is what programs write where a value is missing or hidden. Give the API token itself.',
+    'This is a placeholder for a missing or hidden value. Give the API token itself.',
   ],
   [/^[*•●·…]+$/, `This is how an API token looks when it is hidden. Copy the token itself. ${where}`],
   [
     /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/,
     'This is a JWT, such as an OAuth 2.0 access token, and not an API token. Create one under Security > API > Tokens.',
   ],
-  [/\\[nrt]/, 'The API token has a line break or a tab in it, written as \\n, \\r or \\t. Leave it out.'],
-  [/\s/, 'The API token has white space in it. Copy the token alone, in one piece.'],
-  [/[^\x21-\x7e]/, `The API token has characters that no Okta token has. Copy it again. ${where}`],
-  [/[,;]$/, 'The API token has a comma or a semicolon at its end. Leave it out.'],
-  [/\.\.\.$/, `The API token is cut off. Copy the whole of it. ${where}`],
+  [/\\[nrt]/, 'The API token contains a line break or a tab, written as \\n, \\r or \\t. Leave it out.'],
+  [/\s/, 'The API token contains white space. Copy only the token, in one piece.'],
+  [/[^\x21-\x7e]/, `The API token contains characters that Okta tokens do not have. Copy it again. ${where}`],
+  [/[,;]$/, 'The API token ends with a comma or semicolon. Leave it out.'],
+  [/\.\.\.$/, `The API token is cut off. Copy the whole token. ${where}`],
   [/=$/, 'The API token is encoded in base64, or missing after a name. Give it as Okta shows it.'],
   // What the examples of this server have in its place is between < and > too.
   [

@@ -12,7 +12,7 @@ const tokenRejected = {
   message: 'Okta says that the API token is invalid, expired or revoked.',
   remedy:
     'In the Okta Admin Console, go to Security > API > Tokens, create a new token and use that one. A token expires ' +
-    'when it is not used for 30 days, and works no longer when its owner is deactivated. If the token is limited to ' +
+    'when it is not used for 30 days, and stops working when its owner is deactivated. If the token is limited to ' +
     'certain networks, choose “Any IP” or add the address of this server.',
 } satisfies Finding;
 
@@ -20,10 +20,11 @@ const tokenRejected = {
 const roleTooWeak = {
   status: 'REJECTED',
   code: 'INSUFFICIENT_PERMISSIONS',
-  message: 'The API token works, but the administrator who created it may not do what a connection needs.',
+  message:
+    'The API token is valid, but the administrator who created it lacks a permission that connections need.',
   remedy:
-    'In the Okta Admin Console, under Security > Administrators, give the owner of the token an admin role that may ' +
-    'view users; or let an administrator who has one create the token under Security > API > Tokens. If the token is ' +
+    'In the Okta Admin Console, under Security > Administrators, give the owner of the token an admin role that can ' +
+    'view users, or have an administrator with such a role create the token under Security > API > Tokens. If the token is ' +
     'limited to certain networks, choose “Any IP” or add the address of this server.',
 } satisfies Finding;
 
@@ -40,7 +41,7 @@ export function refused(status: number, errorCode: string): Finding {
   if (status === 401 || errorCode === 'E0000004' || errorCode === 'E0000011') return tokenRejected;
   return {
     ...roleTooWeak,
-    message: `Okta refuses what a connection needs (status ${status}, ${errorCode}), and does not say whether the API token works.`,
+    message: `Okta refused the request (status ${status}, ${errorCode}) without saying whether the API token is valid.`,
   };
 }
 
@@ -50,10 +51,10 @@ export function rateLimited(retryAt: Date | undefined): Finding {
   return {
     status: 'UNREACHABLE',
     code: 'UPSTREAM_RATE_LIMITED',
-    message: `Okta asks us to slow down${until ? ` until ${until}` : ''}. The API token was not judged.`,
+    message: `Okta limits the rate of requests${until ? ` until ${until}` : ''}. The API token was not verified.`,
     remedy:
       `Try again ${until ? `after ${until}` : 'in a few minutes'}. If this happens often, the Okta Admin Console ` +
-      'shows under Reports > Rate Limits what uses the limit up.',
+      'shows under Reports > Rate Limits which requests use up the limit.',
     ...(retryAt && { retryAt }),
   };
 }
@@ -64,7 +65,7 @@ export function serverError(status: number, retryAt: Date | undefined): Finding 
   return {
     status: 'UNREACHABLE',
     code: 'UPSTREAM_UNREACHABLE',
-    message: `Okta is not working right now: it answered with status ${status}. The API token was not judged.`,
+    message: `Okta returned an error (status ${status}). The API token was not verified.`,
     remedy: `Try again ${when}. https://status.okta.com says whether Okta knows of an outage.`,
     ...(retryAt && { retryAt }),
   };
@@ -75,7 +76,7 @@ export function unreachable(clause: string, remedy: string): Finding {
   return {
     status: 'UNREACHABLE',
     code: 'UPSTREAM_UNREACHABLE',
-    message: `Okta could not be reached: ${clause}. The API token was not judged.`,
+    message: `Okta could not be reached: ${clause}. The API token was not verified.`,
     remedy,
   };
 }
@@ -85,7 +86,7 @@ export function notOkta(clause: string): Finding {
   return {
     status: 'REJECTED',
     code: 'NOT_AN_OKTA_ORG',
-    message: `What answers at the instance URL is not the API of an Okta organisation: ${clause}.`,
+    message: `The instance URL does not lead to the API of an Okta organisation: ${clause}.`,
     remedy:
       'Use the address that you see when you sign in to Okta, without “-admin” and without a path, such as ' +
       'https://example.okta.com.',

@@ -30,7 +30,7 @@ export function instanceUrlSchema(trustedHosts: AppSettings['trustedHosts']) {
 type UrlParseResult = { origin: string } | { messages: readonly string[] };
 
 function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts']): UrlParseResult {
-  const tooLong = `The instance URL is too long. It is only the address of your Okta organisation, such as ${example}.`;
+  const tooLong = `The instance URL is too long. Give only the address of your Okta organisation, such as ${example}.`;
   // Twice what is allowed leaves room for white space; of what is longer, nothing else is looked at.
   if (input.length > 2 * maxLength) return refuse(tooLong);
   const text = input.trim();
@@ -40,13 +40,13 @@ function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts
     );
   if (text.length > maxLength) return refuse(tooLong);
   if (/[\s\p{Cc}\\]/u.test(text)) {
-    return refuse(`The instance URL has spaces, backslashes or control characters in it. Remove them.`);
+    return refuse(`The instance URL contains spaces, backslashes or control characters. Remove them.`);
   }
   // `URL` would read `acme.okta.com:443` as the scheme `acme.okta.com`, and `https:acme` as `https://acme`.
   const [, scheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/i.exec(text) ?? [];
-  if (scheme === undefined) return refuse(`The instance URL has to start with https://. ${suggestUrl(rest)}`);
+  if (scheme === undefined) return refuse(`The instance URL must start with https://. ${suggestUrl(rest)}`);
   if (!/^https?$/i.test(scheme))
-    return refuse(`The instance URL has to start with https://, such as ${example}.`);
+    return refuse(`The instance URL must start with https://, such as ${example}.`);
   const url = URL.parse(text);
   if (url === null) return refuse(`The instance URL is not a web address. Write it like ${example}.`);
 
@@ -57,7 +57,7 @@ function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts
     url.protocol === 'http:' &&
     !trustedHosts.has(hostPort({ protocol: url.protocol, hostname, port: url.port }))
   ) {
-    messages.push('The instance URL has to use https. Write https:// instead of http://.');
+    messages.push('The instance URL must use https. Write https:// instead of http://.');
   }
   return messages.length > 0 ? { messages } : { origin };
 }

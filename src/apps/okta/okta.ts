@@ -16,13 +16,13 @@ export function okta(settings: AppSettings): App {
         id: 'api-token',
         label: 'API token',
         description:
-          'An API token that an Okta administrator creates. It may do what that administrator may do, and expires ' +
-          'when it is not used for 30 days.',
+          'An API token that an Okta administrator creates. It has the permissions of that administrator and expires ' +
+          'after 30 days without use.',
         steps: [
           'Sign in to the Okta Admin Console, go to Security > API > Tokens, and click Create token.',
-          'Give the token a name that says what it is for, choose “Any IP” under where it may be used from, and click ' +
-            'Create token again.',
-          'Copy the token and paste it into this form. Okta shows it this once; if it is lost, make another.',
+          'Enter a name that says what the token is for, choose “Any IP” as the network it can be used from, and ' +
+            'click Create token again.',
+          'Copy the token and paste it into this form. Okta shows it only once; if you lose it, create another.',
         ],
         fields: {
           instanceUrl: {
@@ -33,7 +33,7 @@ export function okta(settings: AppSettings): App {
             placeholder: 'https://example.okta.com',
             help: 'The address of your Okta organisation. A custom domain works too.',
             whereToFind:
-              'It is what you see in the browser when you sign in to Okta, without “-admin” and without a path.',
+              'The address in the browser when you sign in to Okta, without “-admin” and without a path.',
           },
           apiToken: {
             label: 'API token',
@@ -53,7 +53,7 @@ export function okta(settings: AppSettings): App {
     moving: {
       flag: 'allowDifferentOktaOrg',
       description:
-        'Whether the new instance URL may be that of another Okta organisation than the one connected so far.',
+        'Whether the new instance URL may belong to a different Okta organisation than the current one.',
       isSameOrganisation: isSameOktaOrganisation,
     },
     account: {
@@ -65,12 +65,11 @@ export function okta(settings: AppSettings): App {
         id: { description: 'The id of the user in Okta.', required: true },
         login: {
           description:
-            'The name the user signs in to Okta with; null if it is not an email address of ASCII characters.',
+            'The login of the user in Okta; null if it is not an email address of ASCII characters.',
           required: false,
         },
         status: {
-          description:
-            'The status of the user in Okta: `ACTIVE`, for one; null if it is not one that is known.',
+          description: 'The status of the user in Okta, such as `ACTIVE`; null if it is unknown.',
           required: false,
         },
       },

@@ -50,9 +50,9 @@ export function readErrorCode(body: string): string | undefined {
 /** Reads the owner of the token out of Okta's answer, or says in a clause why it is not one. */
 export function readTokenOwner(body: string, token: Secret): TokenOwner | { problem: string } {
   const json = parseJson(body);
-  if (json === undefined) return { problem: 'the answer is not JSON' };
+  if (json === undefined) return { problem: 'the response is not JSON' };
   const { data } = user.safeParse(json);
-  if (!data || token.appearsIn(data.id)) return { problem: 'the answer does not describe an Okta user' };
+  if (!data || token.appearsIn(data.id)) return { problem: 'the response does not describe an Okta user' };
   const { id, status = null, profile } = data;
   return { id, login: withoutToken(token, profile?.login), status };
 }

@@ -9,8 +9,8 @@ import { readErrorCode, readRequestId, readTokenOwner } from './parse-response.t
 import { readRateLimitReset, readRetryAfter } from './parse-retry-after.ts';
 
 const extraAuthorities =
-  'If an authority of your own organisation signs it, the operator of this server names a file with the certificate of ' +
-  'that authority in NODE_EXTRA_CA_CERTS, and restarts the server.';
+  'If a certificate authority of your organisation signed it, the operator of this server has to set ' +
+  'NODE_EXTRA_CA_CERTS to a file with the certificate of that authority, and restart the server.';
 
 /**
  * Asks Okta whose token it is, and reads the answer.
@@ -48,11 +48,11 @@ function diagnose({ status, headers, body }: OutboundResponse, token: Secret): d
   if (status === 429) return diagnosis.rateLimited(readRateLimitReset(headers, new Date()));
   if (status >= 500) return diagnosis.serverError(status, readRetryAfter(headers, new Date()));
   if (status >= 300 && status < 400) {
-    return diagnosis.notOkta(`it sends us elsewhere (status ${status}), and the token is not sent along`);
+    return diagnosis.notOkta(`it redirects (status ${status}), and the token is not sent to other addresses`);
   }
   const errorCode = readErrorCode(body);
   if (errorCode && (status === 401 || status === 403)) return diagnosis.refused(status, errorCode);
-  if (status !== 200) return diagnosis.notOkta(`it answered with status ${status}, and not as Okta does`);
+  if (status !== 200) return diagnosis.notOkta(`it returned status ${status} without an error of Okta’s`);
   const owner = readTokenOwner(body, token);
   return 'problem' in owner ? diagnosis.notOkta(owner.problem) : { status: 'VERIFIED', account: owner };
 }
@@ -69,13 +69,12 @@ function diagnoseFailure(error: OutboundError): diagnosis.Finding {
     case 'PROXY':
       return diagnosis.unreachable(
         error.message,
-        'Check the spelling of the instance URL. If it is right, whoever runs this server has to see to its proxy, ' +
-          'OUTBOUND_PROXY.',
+        'Check the spelling of the instance URL. If it is correct, the operator of this server has to check OUTBOUND_PROXY.',
       );
     case 'TLS':
       return diagnosis.unreachable(
         error.message,
-        'Check that the instance URL is the address of your Okta organisation. If it is, its certificate has to be put right.' +
+        'Check that the instance URL is the address of your Okta organisation. If it is, its certificate has to be fixed.' +
           (error.isAboutAuthority ? ` ${extraAuthorities}` : ''),
       );
     default:
