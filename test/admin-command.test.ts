@@ -1,5 +1,5 @@
 import { GraphQLClient } from 'graphql-request';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript, type ServerProcess, spawnServer } from './testkit/process.ts';
@@ -11,7 +11,7 @@ vi.setConfig({ testTimeout: 120_000 });
 const keyPattern = /ack_[0-9A-Za-z]{49}/;
 const uuidPattern = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
-/** Runs a command of the operator's. */
+/** Runs `npm run admin`. */
 const admin = (environment: Record<string, string>, ...args: string[]) =>
   runScript('cli/admin.ts', environment, ...args);
 
@@ -22,111 +22,113 @@ async function clientOf(server: ServerProcess, apiKey: string): Promise<GraphQLC
 
 const found = (pattern: RegExp, text: string): string => pattern.exec(text)?.[0] ?? 'not found';
 
-test('from the shell, an organisation and its first API key are made, which work', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const made = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
-  expect(made).toMatchObject({ code: 0, stderr: '' });
-  const key = found(keyPattern, made.stdout);
-  const orgId = found(uuidPattern, made.stdout);
-  expect((await admin(data, 'organisations')).stdout).toBe(`${orgId}  Acme\n`);
+describe('npm run admin', () => {
+  it('creates an organisation with an API key that works', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const made = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
+    expect(made).toMatchObject({ code: 0, stderr: '' });
+    const key = found(keyPattern, made.stdout);
+    const orgId = found(uuidPattern, made.stdout);
+    expect((await admin(data, 'organisations')).stdout).toBe(`${orgId}  Acme\n`);
 
-  const server = stack.use(spawnServer(data));
-  const client = await clientOf(server, key);
-  const { viewer, projects } = await client.request<{ viewer: object; projects: object }>(
-    '{ viewer { organisation { id name } scopes projects { id } } projects { nodes { name } } }',
-  );
-  expect(viewer).toEqual({
-    organisation: { id: orgId, name: 'Acme' },
-    scopes: ['CONNECTIONS_READ', 'CONNECTIONS_WRITE', 'CONNECTIONS_VERIFY', 'AUDIT_READ', 'ACCESS_ADMIN'],
-    projects: null,
+    const server = stack.use(spawnServer(data));
+    const client = await clientOf(server, key);
+    const { viewer, projects } = await client.request<{ viewer: object; projects: object }>(
+      '{ viewer { organisation { id name } scopes projects { id } } projects { nodes { name } } }',
+    );
+    expect(viewer).toEqual({
+      organisation: { id: orgId, name: 'Acme' },
+      scopes: ['CONNECTIONS_READ', 'CONNECTIONS_WRITE', 'CONNECTIONS_VERIFY', 'AUDIT_READ', 'ACCESS_ADMIN'],
+      projects: null,
+    });
+    expect(projects).toEqual({ nodes: [{ name: 'Payroll' }] });
+    await client.request(createMutation, okta());
   });
-  expect(projects).toEqual({ nodes: [{ name: 'Payroll' }] });
-  await client.request(createMutation, okta());
-});
 
-test('from the shell, whoever has lost every API key gets another, and the trail tells of it', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const orgId = found(uuidPattern, (await admin(data, 'create-organisation', '--name', 'Acme')).stdout);
-  const everything = await admin(data, 'create-key', '--org', orgId, '--name', 'Found again');
-  const little = await admin(data, 'create-key', '--org', orgId, '--scopes', 'connections:read,audit:read');
+  it('creates an API key for an organisation that lost all of its keys, with an audit event', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const orgId = found(uuidPattern, (await admin(data, 'create-organisation', '--name', 'Acme')).stdout);
+    const everything = await admin(data, 'create-key', '--org', orgId, '--name', 'Found again');
+    const little = await admin(data, 'create-key', '--org', orgId, '--scopes', 'connections:read,audit:read');
 
-  const server = stack.use(spawnServer(data));
-  const events = '{ auditEvents { nodes { seq action keyId targetName changedFields outcome } } }';
-  const client = await clientOf(server, found(keyPattern, everything.stdout));
-  await client.request(createMutation, okta());
-  const reader = await clientOf(server, found(keyPattern, little.stdout));
-  const [error] = await errorsOf(reader.request(createMutation, okta({ name: 'another' })));
-  expect(error?.extensions.code).toBe('FORBIDDEN');
-  const { auditEvents } = await reader.request<{ auditEvents: { nodes: object[] } }>(events);
-  expect(auditEvents.nodes.slice(-3)).toEqual([
-    {
-      ...{ seq: 3, action: 'CREATE_API_KEY', keyId: null, targetName: 'Administrator', outcome: 'OK' },
-      changedFields: ['name', 'scopes.connections:read', 'scopes.audit:read'],
-    },
-    expect.objectContaining({ seq: 2, action: 'CREATE_API_KEY', keyId: null, targetName: 'Found again' }),
-    expect.objectContaining({ seq: 1, action: 'CREATE_ORGANISATION', keyId: null, targetName: 'Acme' }),
-  ]);
-  expect(JSON.stringify(auditEvents)).not.toMatch(keyPattern);
-});
-
-test('what is asked for wrongly changes nothing and says how to ask', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const id = '00000000-0000-4000-8000-000000000000';
-  const cases: [args: string[], code: number, says: string][] = [
-    [['help'], 0, 'npm run admin -- create-organisation'],
-    [[], 2, 'npm run admin -- create-organisation'],
-    [['frobnicate'], 2, 'npm run admin -- create-organisation'],
-    [['organisations', '--bogus'], 2, 'npm run admin -- create-organisation'],
-    [['constructor'], 2, 'npm run admin -- create-organisation'],
-    [['organisations', 'organisations'], 2, 'npm run admin -- create-organisation'],
-    // What a command does not take is not passed over: this key would be of all projects.
-    [['create-key', '--org', id, '--project', 'Payroll'], 2, 'npm run admin -- create-organisation'],
-    [['create-organisation', '--name', 'a\u001b[2Jb'], 1, 'a name of 1 to 64 characters'],
-    [['create-organisation', '--name', 'Acme', '--project', 'a\nb'], 1, 'a name of 1 to 64 characters'],
-    [['create-organisation'], 1, 'a name of 1 to 64 characters'],
-    [['create-organisation', '--name', 'x'.repeat(65)], 1, 'a name of 1 to 64 characters'],
-    [['create-key'], 1, 'the id of an organisation is needed'],
-    [['create-key', '--org', 'Acme'], 1, 'the id of an organisation is needed'],
-    [['create-key', '--org', id], 1, 'There is no such organisation.'],
-    [['create-key', '--org', id, '--scopes', 'connections:reed'], 1, '--scopes takes these'],
-  ];
-  for (const [args, code, says] of cases) {
-    const outcome = await admin(data, ...args);
-    expect([args, outcome.code, outcome.stdout + outcome.stderr]).toEqual([
-      args,
-      code,
-      expect.stringContaining(says),
+    const server = stack.use(spawnServer(data));
+    const events = '{ auditEvents { nodes { seq action keyId targetName changedFields outcome } } }';
+    const client = await clientOf(server, found(keyPattern, everything.stdout));
+    await client.request(createMutation, okta());
+    const reader = await clientOf(server, found(keyPattern, little.stdout));
+    const [error] = await errorsOf(reader.request(createMutation, okta({ name: 'another' })));
+    expect(error?.extensions.code).toBe('FORBIDDEN');
+    const { auditEvents } = await reader.request<{ auditEvents: { nodes: object[] } }>(events);
+    expect(auditEvents.nodes.slice(-3)).toEqual([
+      {
+        ...{ seq: 3, action: 'CREATE_API_KEY', keyId: null, targetName: 'Administrator', outcome: 'OK' },
+        changedFields: ['name', 'scopes.connections:read', 'scopes.audit:read'],
+      },
+      expect.objectContaining({ seq: 2, action: 'CREATE_API_KEY', keyId: null, targetName: 'Found again' }),
+      expect.objectContaining({ seq: 1, action: 'CREATE_ORGANISATION', keyId: null, targetName: 'Acme' }),
     ]);
-    expect(outcome.stderr.split('\n').length).toBeLessThanOrEqual(2);
-  }
-  expect((await admin(data, 'organisations')).stdout).toBe('');
-});
+    expect(JSON.stringify(auditEvents)).not.toMatch(keyPattern);
+  });
 
-test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be stopped first', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const server = stack.use(spawnServer(data));
-  await server.ready();
-  const { code, stderr } = await admin(data, 'organisations');
-  expect([code, stderr]).toEqual([
-    1,
-    expect.stringMatching(/^Cannot do that: .*another server is using this folder/),
-  ]);
-});
+  it('prints the usage and changes nothing when the arguments are invalid', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const id = '00000000-0000-4000-8000-000000000000';
+    const cases: [args: string[], code: number, says: string][] = [
+      [['help'], 0, 'npm run admin -- create-organisation'],
+      [[], 2, 'npm run admin -- create-organisation'],
+      [['frobnicate'], 2, 'npm run admin -- create-organisation'],
+      [['organisations', '--bogus'], 2, 'npm run admin -- create-organisation'],
+      [['constructor'], 2, 'npm run admin -- create-organisation'],
+      [['organisations', 'organisations'], 2, 'npm run admin -- create-organisation'],
+      // An unknown option is an error: without it, this key would have access to all projects.
+      [['create-key', '--org', id, '--project', 'Payroll'], 2, 'npm run admin -- create-organisation'],
+      [['create-organisation', '--name', 'a\u001b[2Jb'], 1, 'a name of 1 to 64 characters'],
+      [['create-organisation', '--name', 'Acme', '--project', 'a\nb'], 1, 'a name of 1 to 64 characters'],
+      [['create-organisation'], 1, 'a name of 1 to 64 characters'],
+      [['create-organisation', '--name', 'x'.repeat(65)], 1, 'a name of 1 to 64 characters'],
+      [['create-key'], 1, 'the id of an organisation is needed'],
+      [['create-key', '--org', 'Acme'], 1, 'the id of an organisation is needed'],
+      [['create-key', '--org', id], 1, 'There is no such organisation.'],
+      [['create-key', '--org', id, '--scopes', 'connections:reed'], 1, '--scopes takes these'],
+    ];
+    for (const [args, code, says] of cases) {
+      const outcome = await admin(data, ...args);
+      expect([args, outcome.code, outcome.stdout + outcome.stderr]).toEqual([
+        args,
+        code,
+        expect.stringContaining(says),
+      ]);
+      expect(outcome.stderr.split('\n').length).toBeLessThanOrEqual(2);
+    }
+    expect((await admin(data, 'organisations')).stdout).toBe('');
+  });
 
-test.runIf(testDatabaseUrl)('on PostgreSQL, it all works beside servers that are running', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const server = stack.use(spawnServer(data));
-  await server.ready();
-  const made = await admin(data, 'create-organisation', '--name', 'Acme');
-  const client = await clientOf(server, found(keyPattern, made.stdout));
-  await client.request(createMutation, okta());
+  it.runIf(!testDatabaseUrl)('asks to stop the server when it uses the embedded database', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const server = stack.use(spawnServer(data));
+    await server.ready();
+    const { code, stderr } = await admin(data, 'organisations');
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^Cannot do that: .*another server is using this folder/),
+    ]);
+  });
 
-  const stranger = await clientOf(server, 'nobodys-key-nobodys-key-nobodys-key');
-  await errorsOf(stranger.request('{ viewer { scopes } }'));
-  expect((await admin(data, 'strangers')).stdout).toMatch(/^\S+Z {2}127\.0\.0\.1\n$/);
+  it.runIf(testDatabaseUrl)('works beside a running server on PostgreSQL', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const server = stack.use(spawnServer(data));
+    await server.ready();
+    const made = await admin(data, 'create-organisation', '--name', 'Acme');
+    const client = await clientOf(server, found(keyPattern, made.stdout));
+    await client.request(createMutation, okta());
+
+    const stranger = await clientOf(server, 'nobodys-key-nobodys-key-nobodys-key');
+    await errorsOf(stranger.request('{ viewer { scopes } }'));
+    expect((await admin(data, 'strangers')).stdout).toMatch(/^\S+Z {2}127\.0\.0\.1\n$/);
+  });
 });

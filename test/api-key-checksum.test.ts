@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addApiKey, assertChecksum, generateApiKey } from '../src/auth/api-keys.ts';
 import { Secret } from '../src/common/secret.ts';
 import { readConfig } from '../src/config/read-config.ts';
@@ -47,8 +47,8 @@ const typos = fc.oneof(
   ),
 );
 
-describe('a typo in an API key', () => {
-  test('is told from a stranger, by what is said and without a look-up', async () => {
+describe('a mistyped API key', () => {
+  it('gets its own error without a database look-up, unlike an unknown key', async () => {
     const { client } = await server.newOrganisation();
     const { key } = await createKey(client);
     const refusal = async (text: string) => (await errorsOf(viewerOf(server.clientFor(text))))[0];
@@ -74,7 +74,7 @@ describe('a typo in an API key', () => {
     expect((await viewerOf(server.clientFor(key))).apiKey?.name).toBe('Another');
   });
 
-  test('is told wherever it is: every other character in every place, and every two neighbours', () => {
+  it('is detected for each changed character and each swapped pair of neighbours', () => {
     const isTold = (text: string) => {
       try {
         assertChecksum(new Secret(text));
@@ -99,7 +99,7 @@ describe('a typo in an API key', () => {
     }
   });
 
-  test('in BOOTSTRAP_API_KEY keeps the server from starting, which does not repeat it', () => {
+  it('stops the start when it is in BOOTSTRAP_API_KEY, and is not echoed', () => {
     const key = generateApiKey().reveal();
     for (const typo of [key.slice(0, -1), `${key}0`, `bck_${key.slice(4)}`, `ack_${'x'.repeat(49)}`]) {
       const read = () => readConfig({ BOOTSTRAP_API_KEY: typo });
@@ -112,7 +112,7 @@ describe('a typo in an API key', () => {
   });
 });
 
-describe('a scanner for leaked keys', () => {
+describe('a secret scanner', () => {
   const page = readFileSync(new URL('../docs/api/authentication.md', import.meta.url), 'utf8');
 
   /** The CRC-32 of everything before, in base 62, as docs/api/authentication.md describes it. */
@@ -126,7 +126,7 @@ describe('a scanner for leaked keys', () => {
     return text;
   }
 
-  test('tells keys from lookalikes by the format that the documentation describes', async () => {
+  it('tells API keys from lookalikes by the documented format', async () => {
     expect(page.includes('`ack_[0-9A-Za-z]{49}`')).toBe(true);
     expect(/CRC-32 of everything before them, in base 62\swith the digits `0-9A-Za-z`/.test(page)).toBe(true);
     const { client } = await server.newOrganisation();
@@ -143,15 +143,24 @@ describe('a scanner for leaked keys', () => {
   });
 });
 
-describe('keys that have no checksum', () => {
-  test.each([
-    ['made before there was one', () => `ack_${randomBytes(32).toString('base64url')}`],
-    ['made by hand', () => randomBytes(24).toString('hex')],
-    ['made by hand, of all that may be in one', () => `A.z_~-${randomBytes(32).toString('base64url')}`],
-    ['made by hand, that starts much like others', () => `acknowledged-${randomBytes(32).toString('hex')}`],
-    ['made by hand, as long as others', () => randomBytes(27).toString('hex').slice(0, 53)],
-    ['made by hand, as long as may be', () => randomBytes(256).toString('hex')],
-  ])('go on working when they were %s', async (_, make) => {
+describe('an API key without a checksum', () => {
+  it.each([
+    ['generated before checksums existed', () => `ack_${randomBytes(32).toString('base64url')}`],
+    ['chosen by the operator', () => randomBytes(24).toString('hex')],
+    [
+      'chosen by the operator with every allowed character',
+      () => `A.z_~-${randomBytes(32).toString('base64url')}`,
+    ],
+    [
+      'chosen by the operator with a prefix like ack_',
+      () => `acknowledged-${randomBytes(32).toString('hex')}`,
+    ],
+    [
+      'chosen by the operator with the length of a generated key',
+      () => randomBytes(27).toString('hex').slice(0, 53),
+    ],
+    ['chosen by the operator with the maximum length', () => randomBytes(256).toString('hex')],
+  ])('authenticates when it was %s', async (_, make) => {
     const { orgId } = await server.newOrganisation();
     for (let round = 0; round < 10; round += 1) {
       const key = make();

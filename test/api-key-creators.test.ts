@@ -1,5 +1,5 @@
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkChain, createKey, eventsOf, keysOf, revokeKey } from './testkit/access.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { at, restClient } from './testkit/rest.ts';
@@ -50,64 +50,68 @@ async function makeKeys(...lines: string[][]) {
   return { ...organisation, idOf, clientOf, namesInForce, revoke };
 }
 
-test('a caller that is limited to projects is not told which key made another one, unless it sees that key', async () => {
-  const { client, projectId } = await server.newOrganisation();
-  const projectIds = [projectId];
-  const limited = await createKey(client, { name: 'limited', projectIds });
-  const limitedClient = server.clientFor(limited.key);
-  const own = await createKey(limitedClient, { name: 'own', projectIds });
-  const creators = async (each: typeof client) => {
-    const { apiKeys, viewer } = await each.request<{
-      apiKeys: { nodes: { name: string; createdBy: string | null }[] };
-      viewer: { apiKey: { createdBy: string | null } };
-    }>('{ apiKeys { nodes { name createdBy } } viewer { apiKey { createdBy } } }');
-    const byName = Object.fromEntries(apiKeys.nodes.map(({ name, createdBy }) => [name, createdBy]));
-    return { ...byName, viewer: viewer.apiKey.createdBy };
-  };
-  const byLimited = `key:${limited.apiKey.id}`;
-  expect(await creators(limitedClient)).toEqual({ limited: null, own: byLimited, viewer: null });
-  expect(await creators(server.clientFor(own.key))).toMatchObject({ own: byLimited, viewer: byLimited });
-  expect(await creators(client)).toMatchObject({ limited: expect.stringMatching(/^key:/), own: byLimited });
-
-  const rest = restClient(server.url, limited.key);
-  const revoked = await rest('POST', `/api/v1/api-keys/${limited.apiKey.id}/revoke`);
-  expect(at(JSON.parse(revoked.text), 'apiKey', 'createdBy')).toBeNull();
-});
-
-async function isIn(client: ReturnType<TestServer['clientFor']>): Promise<boolean> {
+/** Returns true if the client can authenticate. */
+async function isAuthenticated(client: ReturnType<TestServer['clientFor']>): Promise<boolean> {
   return client.request('{ viewer { subject } }').then(
     () => true,
     () => false,
   );
 }
 
-test('an API key tells which key made it, and the first one that none did', async () => {
-  const { client, idOf } = await makeKeys(['a', 'b']);
-  const { apiKeys } = await client.request<{
-    apiKeys: { nodes: { name: string; createdBy: string | null }[] };
-  }>('{ apiKeys { nodes { name createdBy } } }');
-  const administrator = (await keysOf(client)).find(({ name }) => name === 'Administrator');
-  expect(apiKeys.nodes.sort((one, other) => one.name.localeCompare(other.name))).toEqual([
-    { name: 'a', createdBy: `key:${administrator?.id}` },
-    { name: 'Administrator', createdBy: null },
-    { name: 'b', createdBy: `key:${idOf('a')}` },
-  ]);
+describe('the creator of an API key', () => {
+  it('is hidden from a caller limited to projects that cannot see the creating key', async () => {
+    const { client, projectId } = await server.newOrganisation();
+    const projectIds = [projectId];
+    const limited = await createKey(client, { name: 'limited', projectIds });
+    const limitedClient = server.clientFor(limited.key);
+    const own = await createKey(limitedClient, { name: 'own', projectIds });
+    const creators = async (each: typeof client) => {
+      const { apiKeys, viewer } = await each.request<{
+        apiKeys: { nodes: { name: string; createdBy: string | null }[] };
+        viewer: { apiKey: { createdBy: string | null } };
+      }>('{ apiKeys { nodes { name createdBy } } viewer { apiKey { createdBy } } }');
+      const byName = Object.fromEntries(apiKeys.nodes.map(({ name, createdBy }) => [name, createdBy]));
+      return { ...byName, viewer: viewer.apiKey.createdBy };
+    };
+    const byLimited = `key:${limited.apiKey.id}`;
+    expect(await creators(limitedClient)).toEqual({ limited: null, own: byLimited, viewer: null });
+    expect(await creators(server.clientFor(own.key))).toMatchObject({ own: byLimited, viewer: byLimited });
+    expect(await creators(client)).toMatchObject({ limited: expect.stringMatching(/^key:/), own: byLimited });
+
+    const rest = restClient(server.url, limited.key);
+    const revoked = await rest('POST', `/api/v1/api-keys/${limited.apiKey.id}/revoke`);
+    expect(at(JSON.parse(revoked.text), 'apiKey', 'createdBy')).toBeNull();
+  });
+
+  it('is the key that created it, and null for the first key', async () => {
+    const { client, idOf } = await makeKeys(['a', 'b']);
+    const { apiKeys } = await client.request<{
+      apiKeys: { nodes: { name: string; createdBy: string | null }[] };
+    }>('{ apiKeys { nodes { name createdBy } } }');
+    const administrator = (await keysOf(client)).find(({ name }) => name === 'Administrator');
+    expect(apiKeys.nodes.sort((one, other) => one.name.localeCompare(other.name))).toEqual([
+      { name: 'a', createdBy: `key:${administrator?.id}` },
+      { name: 'Administrator', createdBy: null },
+      { name: 'b', createdBy: `key:${idOf('a')}` },
+    ]);
+  });
 });
 
 describe('revoking an API key', () => {
-  test('leaves what it has made, unless that is asked for', async () => {
+  it('keeps the keys that it created by default', async () => {
     const { client, idOf, clientOf } = await makeKeys(['stolen', 'made by the thief']);
     await revokeKey(client, idOf('stolen'));
-    expect(await isIn(clientOf('stolen'))).toBe(false);
-    expect(await isIn(clientOf('made by the thief'))).toBe(true);
+    expect(await isAuthenticated(clientOf('stolen'))).toBe(false);
+    expect(await isAuthenticated(clientOf('made by the thief'))).toBe(true);
   });
 
-  test('with what it has made reaches every generation, and nothing else, with an event for each', async () => {
+  it('with andWhatItMade revokes all descendants and nothing else, with an audit event for each', async () => {
     const made = await makeKeys(['a', 'b', 'c', 'd'], ['a', 'b2'], ['other', 'other child']);
     const answer = await made.revoke(made.idOf('a'));
     expect(answer.apiKey).toEqual({ id: made.idOf('a'), revokedAt: expect.any(String) });
     expect(answer.revokedApiKeys.map(({ name }) => name).sort()).toEqual(['a', 'b', 'b2', 'c', 'd']);
-    for (const name of ['a', 'b', 'b2', 'c', 'd']) expect(await isIn(made.clientOf(name))).toBe(false);
+    for (const name of ['a', 'b', 'b2', 'c', 'd'])
+      expect(await isAuthenticated(made.clientOf(name))).toBe(false);
     expect(await made.namesInForce()).toEqual(['Administrator', 'other', 'other child']);
     const events = (await eventsOf(made.client)).filter(({ action }) => action === 'REVOKE_API_KEY');
     expect(events.map(({ targetName, outcome }) => [targetName, outcome]).sort()).toEqual(
@@ -116,7 +120,7 @@ describe('revoking an API key', () => {
     expect(await checkChain(server, made.orgId)).toHaveProperty('events');
   });
 
-  test('that was revoked before reaches what it had made, and past keys that were revoked before', async () => {
+  it('with andWhatItMade revokes the remaining descendants of a key that is already revoked', async () => {
     const made = await makeKeys(['a', 'b', 'c']);
     await revokeKey(made.client, made.idOf('a'));
     await revokeKey(made.client, made.idOf('b'));
@@ -126,7 +130,7 @@ describe('revoking an API key', () => {
     expect((await made.revoke(made.idOf('a'))).revokedApiKeys).toEqual([]);
   });
 
-  test('is refused as a whole where no administrator would be left', async () => {
+  it('with andWhatItMade fails as a whole when no administrator would remain', async () => {
     const made = await makeKeys(['a', 'b']);
     const administrator = (await keysOf(made.client)).find(({ name }) => name === 'Administrator');
     const [error] = await errorsOf(made.revoke(administrator?.id ?? ''));
@@ -136,15 +140,15 @@ describe('revoking an API key', () => {
     expect(revokedApiKeys).toHaveLength(2);
   });
 
-  test('also takes the one who asks, if that is among them', async () => {
+  it('with andWhatItMade revokes the calling key when it is a descendant', async () => {
     const made = await makeKeys(['a', 'b']);
     const { revokedApiKeys } = await made.revoke(made.idOf('a'), made.clientOf('b'));
     expect(revokedApiKeys).toHaveLength(2);
-    expect(await isIn(made.clientOf('b'))).toBe(false);
+    expect(await isAuthenticated(made.clientOf('b'))).toBe(false);
     expect(await made.namesInForce()).toEqual(['Administrator']);
   });
 
-  test('reaches keys that are made at the same moment', async () => {
+  it('with andWhatItMade revokes keys that are created concurrently', async () => {
     const made = await makeKeys(['thief']);
     const thief = made.clientOf('thief');
     const making = Array.from({ length: 12 }, (_, index) => createKey(thief, { name: `made ${index}` }));
@@ -155,7 +159,7 @@ describe('revoking an API key', () => {
     expect(fulfilled?.length).toBeLessThanOrEqual(12);
   });
 
-  test('with what it has made is refused while a row in between is changed in the database', async () => {
+  it('with andWhatItMade fails while a row of the chain is tampered with in the database', async () => {
     const made = await makeKeys(['thief', 'link', 'hidden']);
     const changes = [
       [`created_by = null`, `created_by = 'key:${made.idOf('thief')}'`],
@@ -175,14 +179,14 @@ describe('revoking an API key', () => {
     expect((await made.revoke(made.idOf('thief'))).revokedApiKeys).toHaveLength(3);
   });
 
-  test('with what it has made reaches keys whose maker is deleted in the database', async () => {
+  it('with andWhatItMade revokes keys whose creator was deleted in the database', async () => {
     const made = await makeKeys(['thief', 'link', 'hidden']);
     await server.asOwner().execute('delete from api_key where id = ?', [made.idOf('link')]);
     await made.revoke(made.idOf('thief'));
     expect(await made.namesInForce()).toEqual(['Administrator']);
   });
 
-  test('over REST is the same', async () => {
+  it('with andWhatItMade works the same over REST', async () => {
     const made = await makeKeys(['a', 'b']);
     const administrator = restClient(server.url, made.apiKey);
     const listed = await administrator('GET', '/api/v1/api-keys?limit=1');
@@ -197,7 +201,7 @@ describe('revoking an API key', () => {
     expect(await made.namesInForce()).toEqual(['Administrator']);
   });
 
-  test('of other organisations or projects is not found, whatever is asked for', async () => {
+  it('fails with NOT_FOUND for keys of other organisations or projects', async () => {
     const [mine, theirs] = [await makeKeys(['a']), await makeKeys(['b', 'c'])];
     expect((await errorsOf(mine.revoke(theirs.idOf('b'))))[0]?.extensions.code).toBe('NOT_FOUND');
     const { key } = await createKey(theirs.client, { name: 'limited', projectIds: [theirs.projectId] });
@@ -207,7 +211,7 @@ describe('revoking an API key', () => {
   });
 });
 
-test('an API key that a token of the identity provider has made tells whose token it was', async () => {
+it('the creator of an API key is the subject of the identity provider whose token created it', async () => {
   const { client, orgId } = await server.newOrganisation();
   const token = await provider.issue('robot', 'access:admin connections:read', { org: orgId });
   await createKey(server.clientFor(token), { name: 'made by a robot', scopes: ['CONNECTIONS_READ'] });

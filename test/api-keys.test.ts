@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addApiKey, generateApiKey } from '../src/auth/api-keys.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import {
@@ -29,7 +29,7 @@ afterAll(() => server.close());
 const inAnHour = () => new Date(Date.now() + 3_600_000);
 
 describe('an API key', () => {
-  test('has the name, the scopes, the projects and the end that it was made with', async () => {
+  it('has the name, scopes, projects and expiry that it was created with', async () => {
     const { client, projectId } = await server.newOrganisation();
     const expiresAt = inAnHour().toISOString();
     const { key, apiKey } = await createKey(client, {
@@ -59,7 +59,7 @@ describe('an API key', () => {
     });
   });
 
-  test('lets nobody in once it has expired, also while it is in use', async () => {
+  it('stops authenticating when it expires, even while in use', async () => {
     const { client } = await server.newOrganisation();
     const expiresAt = new Date(Date.now() + 3_000);
     const { key } = await createKey(client, { expiresAt });
@@ -78,7 +78,7 @@ describe('an API key', () => {
     });
   });
 
-  test('is shown once, and is in no list, log, trail or row of the database afterwards', async () => {
+  it('appears in the response that creates it, and in no list, log, audit event or row', async () => {
     const { client, apiKey: administrator } = await server.newOrganisation();
     const ask = async (key: string, query: string, variables: object = {}) => {
       const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
@@ -91,7 +91,7 @@ describe('an API key', () => {
     });
     const [key = ''] = /ack_\w+/.exec(made) ?? [];
     const [planted] = await keysOf(client);
-    // The search finds it where it is: in this one answer, once.
+    // The search works: it finds the key in this response, once.
     expect(foundIn(made, [key])).toEqual([key]);
     expect(made.split(key)).toHaveLength(2);
 
@@ -118,7 +118,7 @@ describe('an API key', () => {
     expect(foundIn(dump, [key])).toEqual([]);
   });
 
-  test('is refused with every rule that it would break, each by its place', async () => {
+  it('is rejected with one issue for each broken rule, each with its path', async () => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(
       createKey(client, { name: ' ', scopes: [], projectIds: [], expiresAt: '2001-01-01T00:00:00Z' }),
@@ -132,19 +132,19 @@ describe('an API key', () => {
     ]);
   });
 
-  test.each([
+  it.each([
     ['a name of 65 characters', { name: 'x'.repeat(65) }, ['input', 'name']],
     ['a name with a line break', { name: 'a\nb' }, ['input', 'name']],
     ['a name with a line separator', { name: 'a\u2028b' }, ['input', 'name']],
     ['a name with a paragraph separator', { name: 'a\u2029b' }, ['input', 'name']],
-    ['a name that is written backwards', { name: 'a\u202eb' }, ['input', 'name']],
+    ['a name with a right-to-left override', { name: 'a\u202eb' }, ['input', 'name']],
     ['a name with an invisible character', { name: 'a\u200bb' }, ['input', 'name']],
     ['a name with a NUL', { name: 'a\0b' }, ['input', 'name']],
-    ['a name with half a character', { name: 'a\ud800b' }, ['input', 'name']],
+    ['a name with an unpaired surrogate', { name: 'a\ud800b' }, ['input', 'name']],
     ['six scopes', { scopes: [...everyScope, 'AUDIT_READ'] }, ['input', 'scopes']],
     ['101 projects', { projectIds: Array.from({ length: 101 }, randomUUID) }, ['input', 'projectIds']],
-    ['an end in the year 10000', { expiresAt: '9999-12-31T23:59:59-23:59' }, ['input', 'expiresAt']],
-  ])('is not made with %s', async (_, differing, path) => {
+    ['an expiry in the year 10000', { expiresAt: '9999-12-31T23:59:59-23:59' }, ['input', 'expiresAt']],
+  ])('is rejected with %s', async (_, differing, path) => {
     const { client } = await server.newOrganisation();
     const [error, ...others] = await errorsOf(createKey(client, differing));
     expect(others).toEqual([]);
@@ -152,7 +152,7 @@ describe('an API key', () => {
     expect(await keysOf(client)).toHaveLength(1);
   });
 
-  test('may have a name of 64 characters of any script, and scopes and projects named twice', async () => {
+  it('may have a name of 64 characters of any script and duplicate scopes and projects', async () => {
     const { client, projectId } = await server.newOrganisation();
     for (const name of ['😀'.repeat(64), 'ключ', 'e\u0301'.repeat(64)]) {
       expect((await createKey(client, { name })).apiKey.name).toBe(name.normalize('NFC'));
@@ -165,8 +165,8 @@ describe('an API key', () => {
   });
 });
 
-describe('nobody can grant what they do not hold', () => {
-  /** What making a key is refused with, and that it was not made. */
+describe('granting more than the calling key holds', () => {
+  /** Returns the error of a rejected create, and checks that no key was created. */
   async function refusal(organisation: TestOrganisation, key: string, input: Record<string, unknown>) {
     const before = await keysOf(organisation.client, true);
     const [error] = await errorsOf(createKey(server.clientFor(key), input));
@@ -175,7 +175,7 @@ describe('nobody can grant what they do not hold', () => {
     return { code: error?.extensions.code, paths: error?.extensions.issues?.map(({ path }) => path) };
   }
 
-  test('no scope, also where it was named after others and twice', async () => {
+  it('rejects each scope that the calling key lacks, by its index', async () => {
     const organisation = await server.newOrganisation();
     const key = await organisation.newKey(['access:admin', 'connections:read']);
     const scopes = ['CONNECTIONS_READ', 'CONNECTIONS_READ', 'AUDIT_READ', 'ACCESS_ADMIN', 'AUDIT_READ'];
@@ -188,7 +188,7 @@ describe('nobody can grant what they do not hold', () => {
     });
   });
 
-  test('no project of others, and not all of them', async () => {
+  it('rejects projects of others, and access to all projects', async () => {
     const organisation = await server.newOrganisation();
     const [mine, theirs] = [await organisation.newProject('Mine'), await organisation.newProject('Theirs')];
     const key = await organisation.newKey(['access:admin'], { projectIds: [mine] });
@@ -210,7 +210,7 @@ describe('nobody can grant what they do not hold', () => {
     }
   });
 
-  test('no longer life', async () => {
+  it('rejects an expiry after that of the calling key', async () => {
     const organisation = await server.newOrganisation();
     const expiresAt = inAnHour();
     const key = await organisation.newKey(['access:admin'], { expiresAt });
@@ -223,7 +223,7 @@ describe('nobody can grant what they do not hold', () => {
     }
   });
 
-  test('and all of that is said at once', async () => {
+  it('reports all violations at once', async () => {
     const organisation = await server.newOrganisation();
     const { projectId } = organisation;
     const limits = { projectIds: [projectId], expiresAt: inAnHour() };
@@ -238,7 +238,7 @@ describe('nobody can grant what they do not hold', () => {
     });
   });
 
-  test('but all that they hold', async () => {
+  it('allows everything that the calling key holds', async () => {
     const organisation = await server.newOrganisation();
     const { projectId, newProject } = organisation;
     const limits = { projectIds: [projectId, await newProject('Second')], expiresAt: inAnHour() };
@@ -255,7 +255,7 @@ describe('nobody can grant what they do not hold', () => {
     expect((await createKey(server.clientFor(made.key), less)).apiKey).toMatchObject(less);
   });
 
-  test('a project that there is not is named by its place', async () => {
+  it('rejects an unknown project by its index', async () => {
     const organisation = await server.newOrganisation();
     const { apiKey, projectId } = organisation;
     const elsewhere = (await server.newOrganisation()).projectId;
@@ -269,7 +269,7 @@ describe('nobody can grant what they do not hold', () => {
     });
   });
 
-  test('and without access:admin nothing at all', async () => {
+  it('rejects every operation on keys without access:admin', async () => {
     const organisation = await server.newOrganisation();
     const key = await organisation.newKey(['connections:read', 'audit:read']);
     const { code } = await refusal(organisation, key, { scopes: ['CONNECTIONS_READ'] });
@@ -282,8 +282,8 @@ describe('nobody can grant what they do not hold', () => {
   });
 });
 
-describe('the list of API keys', () => {
-  test('is read to its end without gaps or doubles, also where many were made at the same moment', async () => {
+describe('listing API keys', () => {
+  it('returns each key once in order, also when many were created at the same time', async () => {
     const { client, orgId } = await server.newOrganisation();
     const em = server.asOwner();
     const moments = ['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.001Z'].map((text) => new Date(text));
@@ -312,7 +312,7 @@ describe('the list of API keys', () => {
     }
   });
 
-  test('is read on with its own cursors only', async () => {
+  it('accepts its own cursors only', async () => {
     const { client, projectId } = await server.newOrganisation();
     const cursor = async (query: string) =>
       (await client.request<Paged<object>>(query)).page.pageInfo.endCursor;
@@ -346,7 +346,7 @@ describe('the list of API keys', () => {
     }
   });
 
-  test('shows an administrator of some projects the keys of these, and lets them revoke no others', async () => {
+  it('shows a project administrator the keys of those projects, and allows revoking no others', async () => {
     const organisation = await server.newOrganisation();
     const { client, newProject } = organisation;
     const [one, two, three] = [await newProject('One'), await newProject('Two'), await newProject('Three')];

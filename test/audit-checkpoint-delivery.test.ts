@@ -4,7 +4,7 @@ import http, { type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Checkpoint, isSigned, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
 import { startCheckpoints } from '../src/audit/checkpoints.ts';
 import { StartupError } from '../src/common/errors.ts';
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** What a receiver was sent. */
+/** A request to the receiver. */
 interface Received {
   method: string | undefined;
   path: string | undefined;
@@ -32,7 +32,7 @@ interface Received {
   checkpoints: Checkpoint[];
 }
 
-/** A receiver on this machine that answers with a status, or not at all. */
+/** Starts a local receiver that answers with a fixed status. */
 async function startReceiver(): Promise<
   AsyncDisposable & { url: string; received: Received[]; answerWith(status: number): void }
 > {
@@ -62,7 +62,7 @@ async function startReceiver(): Promise<
 
 const noProxy = { outboundProxy: undefined, outboundProxyResolves: false };
 
-/** What writes checkpoints in a server, to be told when a minute is over. */
+/** Starts the checkpoint writer without its timer; the test calls `write`. */
 function start(given: Partial<CheckpointReceiver> & { url: string }) {
   const lines: string[] = [];
   const out = new Writable({
@@ -80,33 +80,35 @@ function start(given: Partial<CheckpointReceiver> & { url: string }) {
 
 const failed = 'could not be sent to AUDIT_CHECKPOINT_URL';
 
-test('a server sends the signed newest hash of each trail to the URL, with its token, when it stops', async () => {
-  await using receiver = await startReceiver();
-  const token = new Secret('a-token-for-checkpoints');
-  const auditCheckpointReceiver = { url: receiver.url, token, tokenFile: undefined };
-  const own = await startTestServer({ config: { auditCheckpointReceiver } });
-  const { client, orgId } = await own.newOrganisation();
-  await client.request(createMutation, okta());
-  const macs = await own.vault.rowMacs(own.asOwner());
-  await own.close();
-  const [request] = receiver.received;
-  expect(request).toMatchObject({
-    ...{ method: 'POST', path: '/checkpoints?from=here' },
-    headers: { authorization: `Bearer ${token.reveal()}`, 'content-type': 'application/x-ndjson' },
+describe('delivery of audit checkpoints', () => {
+  it('sends the signed newest hash of each trail with the token when the server stops', async () => {
+    await using receiver = await startReceiver();
+    const token = new Secret('a-token-for-checkpoints');
+    const auditCheckpointReceiver = { url: receiver.url, token, tokenFile: undefined };
+    const own = await startTestServer({ config: { auditCheckpointReceiver } });
+    const { client, orgId } = await own.newOrganisation();
+    await client.request(createMutation, okta());
+    const macs = await own.vault.rowMacs(own.asOwner());
+    await own.close();
+    const [request] = receiver.received;
+    expect(request).toMatchObject({
+      ...{ method: 'POST', path: '/checkpoints?from=here' },
+      headers: { authorization: `Bearer ${token.reveal()}`, 'content-type': 'application/x-ndjson' },
+    });
+    const sent = request?.checkpoints ?? [];
+    expect(sent.find((checkpoint) => checkpoint.orgId === orgId)?.seq).toBe(1);
+    expect(sent.every((checkpoint) => isSigned(macs, checkpoint))).toBe(true);
+    expect(parseCheckpoints(own.logs())).toEqual(sent);
+    expect(own.logs()).not.toContain(token.reveal());
   });
-  const sent = request?.checkpoints ?? [];
-  expect(sent.find((checkpoint) => checkpoint.orgId === orgId)?.seq).toBe(1);
-  expect(sent.every((checkpoint) => isSigned(macs, checkpoint))).toBe(true);
-  expect(parseCheckpoints(own.logs())).toEqual(sent);
-  expect(own.logs()).not.toContain(token.reveal());
 });
 
-describe('a receiver that fails', () => {
-  test.each<[string, number]>([
+describe('a failing checkpoint receiver', () => {
+  it.each<[string, number]>([
     ['answers with 500', 500],
     ['answers with 401', 401],
     ['redirects', 307],
-  ])('is told of once, and gets what it missed a minute later: it %s', async (_, status) => {
+  ])('causes one log message and gets the missed checkpoints when it recovers: it %s', async (_, status) => {
     await using receiver = await startReceiver();
     receiver.answerWith(status);
     const { client, orgId } = await server.newOrganisation();
@@ -134,7 +136,7 @@ describe('a receiver that fails', () => {
     expect(checkpoints.about(failed)).toHaveLength(2);
   });
 
-  test('and nobody who listens stop neither the log nor the server', async () => {
+  it('that is down stops neither the checkpoints in the log nor the server', async () => {
     const receiver = await startReceiver();
     await receiver[Symbol.asyncDispose]();
     const { client, orgId } = await server.newOrganisation();
@@ -146,58 +148,62 @@ describe('a receiver that fails', () => {
   });
 });
 
-test('a token in a file is read each time, and one that cannot be read stops no server that runs', async () => {
-  using folder = temporaryFolder();
-  await using receiver = await startReceiver();
-  const { client } = await server.newOrganisation();
-  const tokenFile = join(folder.path, 'token');
-  writeFileSync(tokenFile, 'first-token\n');
-  const checkpoints = start({ url: receiver.url, tokenFile });
-  const change = (name: string) => client.request(createMutation, okta({ name }));
-  await checkpoints.write();
-  writeFileSync(tokenFile, 'second-token');
-  await change('b');
-  await checkpoints.write();
-  writeFileSync(tokenFile, 'two words');
-  await change('c');
-  await checkpoints.close();
-  expect(receiver.received.map(({ headers }) => headers.authorization)).toEqual([
-    'Bearer first-token',
-    'Bearer second-token',
-  ]);
-  expect(checkpoints.about('it holds no token')).toHaveLength(1);
-  expect(checkpoints.log()).not.toContain('two words');
-  expect(() => start({ url: receiver.url, tokenFile: join(folder.path, 'none') })).toThrow(StartupError);
+describe('the checkpoint token file', () => {
+  it('is read for each delivery, and does not stop a running server when unreadable', async () => {
+    using folder = temporaryFolder();
+    await using receiver = await startReceiver();
+    const { client } = await server.newOrganisation();
+    const tokenFile = join(folder.path, 'token');
+    writeFileSync(tokenFile, 'first-token\n');
+    const checkpoints = start({ url: receiver.url, tokenFile });
+    const change = (name: string) => client.request(createMutation, okta({ name }));
+    await checkpoints.write();
+    writeFileSync(tokenFile, 'second-token');
+    await change('b');
+    await checkpoints.write();
+    writeFileSync(tokenFile, 'two words');
+    await change('c');
+    await checkpoints.close();
+    expect(receiver.received.map(({ headers }) => headers.authorization)).toEqual([
+      'Bearer first-token',
+      'Bearer second-token',
+    ]);
+    expect(checkpoints.about('it holds no token')).toHaveLength(1);
+    expect(checkpoints.log()).not.toContain('two words');
+    expect(() => start({ url: receiver.url, tokenFile: join(folder.path, 'none') })).toThrow(StartupError);
+  });
 });
 
-test.each([
-  [{ AUDIT_CHECKPOINT_URL: 'ftp://audit.example' }, 'AUDIT_CHECKPOINT_URL must be an https:// URL'],
-  [
-    { AUDIT_CHECKPOINT_URL: 'https://user:hidden@audit.example' },
-    'AUDIT_CHECKPOINT_URL must be a URL without',
-  ],
-  [{ AUDIT_CHECKPOINT_TOKEN: 'hidden' }, 'AUDIT_CHECKPOINT_TOKEN needs AUDIT_CHECKPOINT_URL'],
-  [{ AUDIT_CHECKPOINT_TOKEN_FILE: '/hidden' }, 'AUDIT_CHECKPOINT_TOKEN_FILE needs AUDIT_CHECKPOINT_URL'],
-  [
-    { AUDIT_CHECKPOINT_URL: 'https://audit.example', AUDIT_CHECKPOINT_TOKEN: 'hid den' },
-    'AUDIT_CHECKPOINT_TOKEN must be a token',
-  ],
-  [
-    {
-      AUDIT_CHECKPOINT_URL: 'https://audit.example',
-      ...{ AUDIT_CHECKPOINT_TOKEN: 'hidden', AUDIT_CHECKPOINT_TOKEN_FILE: '/hidden' },
-    },
-    'AUDIT_CHECKPOINT_TOKEN and AUDIT_CHECKPOINT_TOKEN_FILE exclude each other',
-  ],
-  [
-    {
-      ...{ NODE_ENV: 'production', DATABASE_URL: 'postgresql://db.example/app', ENCRYPTION_KEYS: 'x' },
-      AUDIT_CHECKPOINT_URL: 'http://audit.example',
-    },
-    'AUDIT_CHECKPOINT_URL must start with https:// when NODE_ENV=production',
-  ],
-])('%o is refused at the start, in words that repeat no value', (variables, message) => {
-  expect(() => readConfig(variables as Record<string, string>)).toThrow(StartupError);
-  expect(() => readConfig(variables as Record<string, string>)).toThrow(message);
-  expect(() => readConfig(variables as Record<string, string>)).not.toThrow(/hidden|hid den/);
+describe('the checkpoint settings', () => {
+  it.each([
+    [{ AUDIT_CHECKPOINT_URL: 'ftp://audit.example' }, 'AUDIT_CHECKPOINT_URL must be an https:// URL'],
+    [
+      { AUDIT_CHECKPOINT_URL: 'https://user:hidden@audit.example' },
+      'AUDIT_CHECKPOINT_URL must be a URL without',
+    ],
+    [{ AUDIT_CHECKPOINT_TOKEN: 'hidden' }, 'AUDIT_CHECKPOINT_TOKEN needs AUDIT_CHECKPOINT_URL'],
+    [{ AUDIT_CHECKPOINT_TOKEN_FILE: '/hidden' }, 'AUDIT_CHECKPOINT_TOKEN_FILE needs AUDIT_CHECKPOINT_URL'],
+    [
+      { AUDIT_CHECKPOINT_URL: 'https://audit.example', AUDIT_CHECKPOINT_TOKEN: 'hid den' },
+      'AUDIT_CHECKPOINT_TOKEN must be a token',
+    ],
+    [
+      {
+        AUDIT_CHECKPOINT_URL: 'https://audit.example',
+        ...{ AUDIT_CHECKPOINT_TOKEN: 'hidden', AUDIT_CHECKPOINT_TOKEN_FILE: '/hidden' },
+      },
+      'AUDIT_CHECKPOINT_TOKEN and AUDIT_CHECKPOINT_TOKEN_FILE exclude each other',
+    ],
+    [
+      {
+        ...{ NODE_ENV: 'production', DATABASE_URL: 'postgresql://db.example/app', ENCRYPTION_KEYS: 'x' },
+        AUDIT_CHECKPOINT_URL: 'http://audit.example',
+      },
+      'AUDIT_CHECKPOINT_URL must start with https:// when NODE_ENV=production',
+    ],
+  ])('%o is rejected at the start, without its values in the error', (variables, message) => {
+    expect(() => readConfig(variables as Record<string, string>)).toThrow(StartupError);
+    expect(() => readConfig(variables as Record<string, string>)).toThrow(message);
+    expect(() => readConfig(variables as Record<string, string>)).not.toThrow(/hidden|hid den/);
+  });
 });

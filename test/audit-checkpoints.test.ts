@@ -1,6 +1,6 @@
 import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { CheckpointFile, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
 import { StartupError } from '../src/common/errors.ts';
@@ -47,166 +47,171 @@ beforeAll(async () => {
 });
 afterAll(() => stack.disposeAsync());
 
-test('a server writes a signed checkpoint of each trail, once until it grows, to the log and to its file', async () => {
-  const server = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
-  for (const kind of kinds) organisations.set(kind, await server.newOrganisation());
-  for (const organisation of organisations.values()) {
-    for (const name of ['a', 'b']) await make(organisation, name);
-  }
-  await server.close();
-  const written = parseCheckpoints(readFileSync(file, 'utf8'));
-  expect(written.map(({ orgId, seq }) => [orgId, seq]).sort()).toEqual(
-    [...kinds.map((kind) => [idOf(kind), 2]), [unattributedOrgId, 1]].sort(),
-  );
-  expect(parseCheckpoints(server.logs())).toEqual(written);
-  expect(statSync(file).mode & 0o777).toBe(0o600);
+describe('audit checkpoints', () => {
+  it('are signed and written to the log and the file, once per growth of a trail', async () => {
+    const server = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
+    for (const kind of kinds) organisations.set(kind, await server.newOrganisation());
+    for (const organisation of organisations.values()) {
+      for (const name of ['a', 'b']) await make(organisation, name);
+    }
+    await server.close();
+    const written = parseCheckpoints(readFileSync(file, 'utf8'));
+    expect(written.map(({ orgId, seq }) => [orgId, seq]).sort()).toEqual(
+      [...kinds.map((kind) => [idOf(kind), 2]), [unattributedOrgId, 1]].sort(),
+    );
+    expect(parseCheckpoints(server.logs())).toEqual(written);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
 
-  const again = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
-  const whole = organisations.get('whole');
-  if (whole) await make({ ...whole, client: again.clientFor(whole.apiKey) }, 'c');
-  await again.close();
-  const more = parseCheckpoints(readFileSync(file, 'utf8')).slice(written.length);
-  expect(more.map(({ orgId, seq }) => [orgId, seq])).toEqual([[idOf('whole'), 3]]);
-  expect(await audit('--checkpoint', file)).toMatchObject({ code: 0 });
-});
-
-test('a trail that was cut, emptied, replaced or removed with its own old head is found by a checkpoint alone', async () => {
-  const server = await startTestServer(options);
-  const sql = editor(server);
-  const macs = await server.vault.rowMacs(server.asOwner());
-  /** What an editor has who copied the rows when the trail was this long. */
-  const setBack = async (orgId: string, seq: number) => {
-    const [{ hash } = { hash: '' }] = await sql('select hash from audit_event where org_id = ? and seq = ?', [
-      orgId,
-      seq,
-    ]);
-    const head = macs.signed(server.asOwner(), AuditHead, { orgId, seq, hash: String(hash) });
-    await sql('alter table audit_event disable trigger all');
-    await sql('delete from audit_event where org_id = ? and seq > ?', [orgId, seq]);
-    await sql('alter table audit_event enable trigger all');
-    await sql('update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?', [
-      seq,
-      head.hash,
-      head.mac,
-      orgId,
-    ]);
-  };
-  await setBack(idOf('cut'), 1);
-  await setBack(idOf('emptied'), 0);
-  await setBack(idOf('gone'), 0);
-  await setBack(idOf('replaced'), 1);
-  const replaced = organisations.get('replaced');
-  if (replaced) await make({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'other');
-  for (const [kind, events] of [
-    ['cut', 1],
-    ['emptied', 0],
-    ['replaced', 2],
-  ] as const) {
-    expect([kind, await checkChain(server, idOf(kind))]).toEqual([kind, { events }]);
-  }
-  for (const table of tablesOfOrganisations)
-    await sql(`delete from ${table} where org_id = ?`, [idOf('gone')]);
-  await sql('alter table organisation disable trigger all');
-  await sql('delete from organisation where id = ?', [idOf('gone')]);
-  await sql('alter table organisation enable trigger all');
-  await server.close();
-
-  expect((await audit()).code).toBe(0);
-  const found = await audit('--checkpoint', file);
-  expect(found.code).toBe(1);
-  expect(found.stdout).toContain(`organisation ${idOf('whole')}: 3 events, whole\n`);
-  expect(found.stdout).toContain(`organisation ${idOf('cut')}: event 2 was cut off since its checkpoint\n`);
-  expect(found.stdout).toContain(
-    `organisation ${idOf('emptied')}: event 1 was cut off since its checkpoint\n`,
-  );
-  expect(found.stdout).toContain(`organisation ${idOf('gone')}: event 1 was cut off since its checkpoint\n`);
-  expect(found.stdout).toContain(
-    `organisation ${idOf('replaced')}: event 2 was replaced by another one since its checkpoint\n`,
-  );
-});
-
-test('a server says so of a trail that does not contain its last checkpoint, and writes no other one', async () => {
-  const before = readFileSync(file, 'utf8').trim();
-  const server = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
-  const replaced = organisations.get('replaced');
-  if (replaced) await make({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'one-more');
-  await server.close();
-  for (const kind of ['cut', 'emptied', 'replaced'] as const) {
-    const line = server
-      .logs()
-      .split('\n')
-      .find((text) => text.includes('does not contain its last checkpoint') && text.includes(idOf(kind)));
-    expect([kind, line]).toEqual([kind, expect.stringContaining('"level":"error"')]);
-  }
-  expect(readFileSync(file, 'utf8').trim()).toBe(before);
-});
-
-test('a checkpoint that no server wrote is told, and a file without any is refused', async () => {
-  const text = readFileSync(file, 'utf8');
-  const [first] = parseCheckpoints(text);
-  const forged = `${file}.forged`;
-  writeFileSync(forged, text);
-  appendFileSync(forged, `${JSON.stringify({ ...first, seq: 1_000 })}\n`);
-  const found = await audit('--checkpoint', forged);
-  expect(found.stdout).toContain(`organisation ${first?.orgId}: not written by this server\n`);
-  writeFileSync(forged, 'nothing\n');
-  for (const [flags, message] of [
-    [['--checkpoint', forged], 'there is no checkpoint in it'],
-    [['--checkpoint', join(file, 'nowhere')], 'cannot be read (ENOTDIR)'],
-    [['--nonsense'], 'usage: npm run audit:verify'],
-  ] as const) {
-    expect(await audit(...flags)).toMatchObject({ code: 1, stderr: expect.stringContaining(message) });
-  }
-});
-
-test('the file is bounded, outlives a line that was cut short, and keeps the newest checkpoint of each trail', async () => {
-  const path = `${file}.bounded`;
-  const checkpoint = (seq: number, orgId = 'a'.repeat(36)) => ({
-    orgId,
-    seq,
-    hash: 'h'.repeat(64),
-    at: 'at',
-    mac: 'm',
+    const again = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
+    const whole = organisations.get('whole');
+    if (whole) await make({ ...whole, client: again.clientFor(whole.apiKey) }, 'c');
+    await again.close();
+    const more = parseCheckpoints(readFileSync(file, 'utf8')).slice(written.length);
+    expect(more.map(({ orgId, seq }) => [orgId, seq])).toEqual([[idOf('whole'), 3]]);
+    expect(await audit('--checkpoint', file)).toMatchObject({ code: 0 });
   });
-  writeFileSync(path, `${JSON.stringify(checkpoint(1, 'b'))}\n{"orgId":"cut sh`);
-  const target = new CheckpointFile(path);
-  for (let seq = 0; seq < 60_000; seq += 2_000) {
-    await target.append(Array.from({ length: 2_000 }, (_, index) => checkpoint(seq + index + 1)));
-    expect(statSync(path).size).toBeLessThan(9 * 2 ** 20);
-  }
-  const reread = new CheckpointFile(path);
-  expect([...reread.newest.values()]).toEqual([checkpoint(1, 'b'), checkpoint(60_000)]);
-  expect(() => new CheckpointFile(join(file, 'nowhere'))).toThrow(StartupError);
-});
 
-test('an event that was added, and an organisation whose row was removed, are named without a checkpoint', async () => {
-  const server = await startTestServer(options);
-  const sql = editor(server);
-  const organisation = () => server.newOrganisation();
-  const [before, far, ...hidden] = [
-    await organisation(),
-    await organisation(),
-    await organisation(),
-    await organisation(),
-  ];
-  for (const each of [before, far, ...hidden]) await make(each, 'a');
-  const copy = (seq: number) =>
-    `insert into audit_event select (jsonb_populate_record(event, jsonb_build_object('seq', ${seq}))).*
-      from audit_event event where org_id = ? and seq = 1`;
-  await sql(copy(0), [before.orgId]);
-  await sql(copy(-2_000), [far.orgId]);
-  const [withTrail, withoutTrail] = hidden.map(({ orgId }) => orgId);
-  for (const table of ['audit_event', 'organisation']) await sql(`alter table ${table} disable trigger all`);
-  await sql('delete from audit_event where org_id = ?', [withoutTrail]);
-  await sql('delete from audit_head where org_id = ?', [withoutTrail]);
-  await sql('delete from organisation where id in (?, ?)', [withTrail, withoutTrail]);
-  for (const table of ['audit_event', 'organisation']) await sql(`alter table ${table} enable trigger all`);
-  await server.close();
+  it('reveal a trail that was truncated, emptied, replaced or removed with a matching old head', async () => {
+    const server = await startTestServer(options);
+    const sql = editor(server);
+    const macs = await server.vault.rowMacs(server.asOwner());
+    /** Restores the rows of an earlier time, as an attacker with a copy of them could. */
+    const setBack = async (orgId: string, seq: number) => {
+      const [{ hash } = { hash: '' }] = await sql(
+        'select hash from audit_event where org_id = ? and seq = ?',
+        [orgId, seq],
+      );
+      const head = macs.signed(server.asOwner(), AuditHead, { orgId, seq, hash: String(hash) });
+      await sql('alter table audit_event disable trigger all');
+      await sql('delete from audit_event where org_id = ? and seq > ?', [orgId, seq]);
+      await sql('alter table audit_event enable trigger all');
+      await sql('update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?', [
+        seq,
+        head.hash,
+        head.mac,
+        orgId,
+      ]);
+    };
+    await setBack(idOf('cut'), 1);
+    await setBack(idOf('emptied'), 0);
+    await setBack(idOf('gone'), 0);
+    await setBack(idOf('replaced'), 1);
+    const replaced = organisations.get('replaced');
+    if (replaced) await make({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'other');
+    for (const [kind, events] of [
+      ['cut', 1],
+      ['emptied', 0],
+      ['replaced', 2],
+    ] as const) {
+      expect([kind, await checkChain(server, idOf(kind))]).toEqual([kind, { events }]);
+    }
+    for (const table of tablesOfOrganisations)
+      await sql(`delete from ${table} where org_id = ?`, [idOf('gone')]);
+    await sql('alter table organisation disable trigger all');
+    await sql('delete from organisation where id = ?', [idOf('gone')]);
+    await sql('alter table organisation enable trigger all');
+    await server.close();
 
-  const found = await audit();
-  expect(found.code).toBe(1);
-  expect(found.stdout).toContain(`organisation ${before.orgId}: event 0 was added\n`);
-  expect(found.stdout).toContain(`organisation ${far.orgId}: event -2000 was added\n`);
-  expect(found.stdout).toContain(`organisation ${withTrail}: its own row was removed\n`);
-  expect(found.stdout).toContain(`organisation ${withoutTrail}: its own row was removed\n`);
+    expect((await audit()).code).toBe(0);
+    const found = await audit('--checkpoint', file);
+    expect(found.code).toBe(1);
+    expect(found.stdout).toContain(`organisation ${idOf('whole')}: 3 events, whole\n`);
+    expect(found.stdout).toContain(`organisation ${idOf('cut')}: event 2 was cut off since its checkpoint\n`);
+    expect(found.stdout).toContain(
+      `organisation ${idOf('emptied')}: event 1 was cut off since its checkpoint\n`,
+    );
+    expect(found.stdout).toContain(
+      `organisation ${idOf('gone')}: event 1 was cut off since its checkpoint\n`,
+    );
+    expect(found.stdout).toContain(
+      `organisation ${idOf('replaced')}: event 2 was replaced by another one since its checkpoint\n`,
+    );
+  });
+
+  it('cause an error in the log when a trail does not contain the last one, and no new checkpoint', async () => {
+    const before = readFileSync(file, 'utf8').trim();
+    const server = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
+    const replaced = organisations.get('replaced');
+    if (replaced) await make({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'one-more');
+    await server.close();
+    for (const kind of ['cut', 'emptied', 'replaced'] as const) {
+      const line = server
+        .logs()
+        .split('\n')
+        .find((text) => text.includes('does not contain its last checkpoint') && text.includes(idOf(kind)));
+      expect([kind, line]).toEqual([kind, expect.stringContaining('"level":"error"')]);
+    }
+    expect(readFileSync(file, 'utf8').trim()).toBe(before);
+  });
+
+  it('are rejected by audit:verify when forged or when the file contains none', async () => {
+    const text = readFileSync(file, 'utf8');
+    const [first] = parseCheckpoints(text);
+    const forged = `${file}.forged`;
+    writeFileSync(forged, text);
+    appendFileSync(forged, `${JSON.stringify({ ...first, seq: 1_000 })}\n`);
+    const found = await audit('--checkpoint', forged);
+    expect(found.stdout).toContain(`organisation ${first?.orgId}: not written by this server\n`);
+    writeFileSync(forged, 'nothing\n');
+    for (const [flags, message] of [
+      [['--checkpoint', forged], 'there is no checkpoint in it'],
+      [['--checkpoint', join(file, 'nowhere')], 'cannot be read (ENOTDIR)'],
+      [['--nonsense'], 'usage: npm run audit:verify'],
+    ] as const) {
+      expect(await audit(...flags)).toMatchObject({ code: 1, stderr: expect.stringContaining(message) });
+    }
+  });
+
+  it('are kept in a bounded file that survives a torn line and keeps the newest of each trail', async () => {
+    const path = `${file}.bounded`;
+    const checkpoint = (seq: number, orgId = 'a'.repeat(36)) => ({
+      orgId,
+      seq,
+      hash: 'h'.repeat(64),
+      at: 'at',
+      mac: 'm',
+    });
+    writeFileSync(path, `${JSON.stringify(checkpoint(1, 'b'))}\n{"orgId":"cut sh`);
+    const target = new CheckpointFile(path);
+    for (let seq = 0; seq < 60_000; seq += 2_000) {
+      await target.append(Array.from({ length: 2_000 }, (_, index) => checkpoint(seq + index + 1)));
+      expect(statSync(path).size).toBeLessThan(9 * 2 ** 20);
+    }
+    const reread = new CheckpointFile(path);
+    expect([...reread.newest.values()]).toEqual([checkpoint(1, 'b'), checkpoint(60_000)]);
+    expect(() => new CheckpointFile(join(file, 'nowhere'))).toThrow(StartupError);
+  });
+
+  it('are not needed to detect an added event or a removed organisation', async () => {
+    const server = await startTestServer(options);
+    const sql = editor(server);
+    const organisation = () => server.newOrganisation();
+    const [before, far, ...hidden] = [
+      await organisation(),
+      await organisation(),
+      await organisation(),
+      await organisation(),
+    ];
+    for (const each of [before, far, ...hidden]) await make(each, 'a');
+    const copy = (seq: number) =>
+      `insert into audit_event select (jsonb_populate_record(event, jsonb_build_object('seq', ${seq}))).*
+        from audit_event event where org_id = ? and seq = 1`;
+    await sql(copy(0), [before.orgId]);
+    await sql(copy(-2_000), [far.orgId]);
+    const [withTrail, withoutTrail] = hidden.map(({ orgId }) => orgId);
+    for (const table of ['audit_event', 'organisation'])
+      await sql(`alter table ${table} disable trigger all`);
+    await sql('delete from audit_event where org_id = ?', [withoutTrail]);
+    await sql('delete from audit_head where org_id = ?', [withoutTrail]);
+    await sql('delete from organisation where id in (?, ?)', [withTrail, withoutTrail]);
+    for (const table of ['audit_event', 'organisation']) await sql(`alter table ${table} enable trigger all`);
+    await server.close();
+
+    const found = await audit();
+    expect(found.code).toBe(1);
+    expect(found.stdout).toContain(`organisation ${before.orgId}: event 0 was added\n`);
+    expect(found.stdout).toContain(`organisation ${far.orgId}: event -2000 was added\n`);
+    expect(found.stdout).toContain(`organisation ${withTrail}: its own row was removed\n`);
+    expect(found.stdout).toContain(`organisation ${withoutTrail}: its own row was removed\n`);
+  });
 });

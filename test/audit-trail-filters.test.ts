@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import type { Sql } from '../src/database/sql.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -8,12 +8,12 @@ import { startTestServer, type TestOrganisation, type TestServer } from './testk
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
 const events = 30_000;
-/** The most that one call looks at. */
+/** The maximum number of rows that one call reads. */
 const bound = 10_000;
 
 let server: TestServer;
 let organisation: TestOrganisation;
-/** What came after the table in each reading of the trail. */
+/** The SQL after the table's name in each select from the trail. */
 let readings: Sql[] = [];
 const [key, connection, project] = [randomUUID(), randomUUID(), randomUUID()];
 const nobody = randomUUID();
@@ -40,9 +40,9 @@ beforeAll(async () => {
       [orgId, key, connection, project],
     );
   await insert(organisation.orgId);
-  // What is common elsewhere is what PostgreSQL expects to be common here too.
+  // PostgreSQL's statistics cover all organisations: a second one makes these values common.
   await insert((await server.newOrganisation()).orgId);
-  // One event that has everything that the others have not, a long time ago.
+  // One event whose values are all rare.
   await em.execute(
     `insert into audit_event (org_id, seq, at, action, key_id, subject, connection_id, project_id, outcome, fields,
        previous_hash, hash)
@@ -63,7 +63,7 @@ interface Page {
   pageInfo: { hasNextPage: boolean; endCursor: string | null };
 }
 
-/** One page, and how many events PostgreSQL looked at in the statement of it that looked at most. */
+/** Reads one page, and counts the rows that its most expensive statement reads. */
 async function read(filter: object, after?: string | null, client = organisation.client) {
   readings = [];
   const { auditEvents } = await client.request<{ auditEvents: Page }>(query, { filter, first: 20, after });
@@ -89,7 +89,7 @@ async function rowsLookedAt(rest: string, values: readonly unknown[]): Promise<n
       : 0) + (plan.Plans ?? []).reduce((sum, child) => sum + count(child), 0);
   const em = server.asOwner();
   await em.begin();
-  // As they are for the server's own scans.
+  // The server reads the trail with these settings.
   await em.execute('set local enable_sort = off');
   await em.execute('set local enable_bitmapscan = off');
   const [row] = await em.execute<{ 'QUERY PLAN': string | { Plan: Plan }[] }[]>(
@@ -102,52 +102,49 @@ async function rowsLookedAt(rest: string, values: readonly unknown[]): Promise<n
   return count(plan);
 }
 
-describe(`in a trail of ${events} events`, () => {
-  test.each([
+describe(`the audit trail with ${events} events`, () => {
+  it.each([
     ['an action', { action: 'ROTATE_KEYS' }],
     ['an API key', { keyId: randomUUID() }],
     ['a subject', { subject: 'somebody' }],
     ['an outcome', { outcome: 'FORBIDDEN' }],
     ['a connection', { connectionId: randomUUID() }],
     ['a project', { projectId: randomUUID() }],
-    ['a time to come', { from: '2199-01-01T00:00:00Z' }],
-    ['a time before all', { to: '2001-01-01T00:00:00Z' }],
-  ])(
-    'a filter for %s that matches nothing looks at a handful, and says that there is no more',
-    async (_, filter) => {
-      const page = await read(filter);
-      expect(page).toMatchObject({ nodes: [], pageInfo: { hasNextPage: false, endCursor: null } });
-      // With a time, the events of a day around it, which is as far as clocks are trusted.
-      expect(page.lookedAt).toBeLessThan('from' in filter ? 1_500 : 25);
-    },
-  );
+    ['a time in the future', { from: '2199-01-01T00:00:00Z' }],
+    ['a time before the first event', { to: '2001-01-01T00:00:00Z' }],
+  ])('a filter for %s without a match reads few rows and reports no further page', async (_, filter) => {
+    const page = await read(filter);
+    expect(page).toMatchObject({ nodes: [], pageInfo: { hasNextPage: false, endCursor: null } });
+    // With a time, the events of a day around it, which is as far as clocks are trusted.
+    expect(page.lookedAt).toBeLessThan('from' in filter ? 1_500 : 25);
+  });
 
-  test.each([
+  it.each([
     ['an action', { action: 'CREATE_PROJECT' }],
     ['an API key', { keyId: nobody }],
     ['a subject', { subject: 'rare' }],
     ['an outcome', { outcome: 'NAME_TAKEN' }],
     ['a connection', { connectionId: nobody }],
     ['a project', { projectId: nobody }],
-  ])('a filter for %s finds the one that there is without looking at others', async (_, filter) => {
+  ])('a filter for %s finds the only match without reading other rows', async (_, filter) => {
     const page = await read(filter);
     expect(page).toMatchObject({ nodes: [{ seq: events + 1 }], pageInfo: { hasNextPage: false } });
     expect(page.lookedAt).toBeLessThan(25);
   });
 
-  test.each([
+  it.each([
     ['a common subject and a common action', { subject: 'busy', action: 'UPDATE_CONNECTION' }],
-    ['the same of one key', { keyId: key, subject: 'idle', action: 'VERIFY_CONNECTION' }],
+    ['a common key, subject and action', { keyId: key, subject: 'idle', action: 'VERIFY_CONNECTION' }],
     [
-      'the same of one connection',
+      'a common connection, subject and action',
       { connectionId: connection, subject: 'busy', action: 'UPDATE_CONNECTION' },
     ],
     [
-      'the same of one project',
+      'a common project, subject, action and outcome',
       { projectId: project, subject: 'busy', action: 'UPDATE_CONNECTION', outcome: 'OK' },
     ],
     ['a common key and a rare project', { keyId: key, outcome: 'OK', projectId: nobody }],
-  ])('%s: no call looks at more than the bound, and the cursor leads on to the end', async (_, filter) => {
+  ])(`reads at most ${bound} rows per call and pages to the end with a filter for %s`, async (_, filter) => {
     let pages = 0;
     for (let after: string | null | undefined; ; pages += 1) {
       const { nodes, pageInfo, lookedAt } = await read(filter, after);
@@ -160,7 +157,7 @@ describe(`in a trail of ${events} events`, () => {
     expect(pages).toBeLessThanOrEqual(events / bound + 1);
   });
 
-  test('what matches is found once and in order, over however many short pages', async () => {
+  it('returns each match once and in order across short pages', async () => {
     const filter = {
       keyId: key,
       outcome: 'OK',
@@ -177,13 +174,13 @@ describe(`in a trail of ${events} events`, () => {
     expect(seen).toEqual(Array.from(seen, (_, index) => seen.length - index));
   });
 
-  test('the whole trail can be read to its start', async () => {
+  it('pages through the whole trail', async () => {
     const { nodes, pageInfo } = await read({}, Buffer.from('event:11').toString('base64url'));
     expect(nodes.map(({ seq }) => seq)).toEqual([10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
     expect(pageInfo.hasNextPage).toBe(false);
   });
 
-  test('a caller that is limited to projects without events is bounded too', async () => {
+  it('bounds the reads of a caller limited to projects without events', async () => {
     const [one, two] = [await organisation.newProject('One'), await organisation.newProject('Two')];
     for (const projectIds of [[one], [one, two]]) {
       const client = server.clientFor(await organisation.newKey(['audit:read'], { projectIds }));

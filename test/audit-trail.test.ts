@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOrganisation } from '../src/administration/organisations.ts';
 import { verifyChain } from '../src/audit/hash-chain.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
@@ -61,7 +61,7 @@ const restore = gql`mutation ($id: UUID!) { restoreAppConnection(id: $id) { appC
 const verify = gql`mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }`;
 
 describe('the audit trail', () => {
-  test('tells of every change who did what, from where, and which fields changed', async () => {
+  it('records who did what, from where and which fields changed, for each change', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     const id = await make(organisation);
@@ -107,7 +107,7 @@ describe('the audit trail', () => {
     expect(JSON.stringify(events)).not.toContain('a-second-token');
   });
 
-  test('tells of every refused attempt, and of nothing that changed nothing', async () => {
+  it('records each rejected attempt, and no event when nothing changed', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     const id = await make(organisation);
@@ -129,7 +129,7 @@ describe('the audit trail', () => {
     ]);
   });
 
-  test('is filtered, and read a page at a time, the newest first', async () => {
+  it('supports filters and cursor pagination, newest first', async () => {
     const organisation = await server.newOrganisation();
     const ids = [
       await make(organisation, 'one'),
@@ -159,7 +159,7 @@ describe('the audit trail', () => {
     expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['after'] }] });
   });
 
-  test("is the organisation's own, and needs audit:read", async () => {
+  it('shows only events of the own organisation and requires audit:read', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     await make(theirs);
     expect(await eventsOf(mine)).toEqual([]);
@@ -168,7 +168,7 @@ describe('the audit trail', () => {
     expect(error?.extensions.code).toBe('FORBIDDEN');
   });
 
-  test('is not changed by anybody, not even in the database', async () => {
+  it('rejects updates and deletes in the database', async () => {
     const organisation = await server.newOrganisation();
     await make(organisation);
     for (const sql of [
@@ -182,7 +182,7 @@ describe('the audit trail', () => {
   });
 });
 
-describe('the chain', () => {
+describe('the hash chain', () => {
   const check = (orgId: string) =>
     verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId);
   const tamper = async (...statements: string[]) => {
@@ -192,13 +192,13 @@ describe('the chain', () => {
     await em.execute('alter table audit_event enable trigger all');
   };
 
-  test('is whole after 40 changes at the same moment, one event for each', async () => {
+  it('is intact after 40 concurrent changes with one event each', async () => {
     const organisation = await server.newOrganisation();
     await Promise.all(Array.from({ length: 40 }, (_, i) => make(organisation, `c-${i}`)));
     expect(await check(organisation.orgId)).toEqual({ events: 40 });
   });
 
-  test('of an organisation whose making was broken off at first is whole, also after a restart', async () => {
+  it('is intact when creating the organisation was rolled back once, also after a restart', async () => {
     const id = randomUUID();
     const { database, vault } = server;
     const administratorKey = generateApiKey();
@@ -215,7 +215,7 @@ describe('the chain', () => {
     expect(await verifyChain(() => database.forOrganisation(id), restarted, id)).toEqual({ events: 2 });
   });
 
-  test.each([
+  it.each([
     [
       'edited',
       3,
@@ -245,7 +245,7 @@ describe('the chain', () => {
         `update audit_event set seq = 4 where org_id = '${org}' and seq = 5`,
       ],
     ],
-  ])('shows which event was %s first: %i', async (problem, seq, statements) => {
+  ])('finds the first event that was %s: %i', async (problem, seq, statements) => {
     const organisation = await server.newOrganisation();
     for (const name of ['a', 'b', 'c', 'd', 'e']) await make(organisation, name);
     expect(await check(organisation.orgId)).toEqual({ events: 5 });
@@ -253,9 +253,9 @@ describe('the chain', () => {
     expect(await check(organisation.orgId)).toEqual({ seq, problem });
   });
 
-  test.each([
+  it.each([
     [
-      'whose end is cut off and whose head is set back',
+      'truncated with its head set back',
       2,
       (org: string) => [
         `delete from audit_event where org_id = '${org}' and seq = 3`,
@@ -264,7 +264,7 @@ describe('the chain', () => {
       ],
     ],
     [
-      'that is emptied and whose head is set back',
+      'emptied with its head set back',
       0,
       (org: string) => [
         `delete from audit_event where org_id = '${org}'`,
@@ -272,14 +272,14 @@ describe('the chain', () => {
       ],
     ],
     [
-      'that is emptied with its head',
+      'emptied together with its head',
       0,
       (org: string) => [
         `delete from audit_event where org_id = '${org}'`,
         `delete from audit_head where org_id = '${org}'`,
       ],
     ],
-    ['whose head is gone', 3, (org: string) => [`delete from audit_head where org_id = '${org}'`]],
+    ['without a head', 3, (org: string) => [`delete from audit_head where org_id = '${org}'`]],
     [
       'with the head of another organisation',
       3,
@@ -288,7 +288,7 @@ describe('the chain', () => {
           where other.org_id <> '${org}' and other.seq > 0 limit 1) where org_id = '${org}'`,
       ],
     ],
-  ])('%s is found out, and nothing is done that it cannot tell of', async (_, seq, statements) => {
+  ])('rejects further changes to a trail %s', async (_, seq, statements) => {
     const organisation = await server.newOrganisation();
     for (const name of ['a', 'b', 'c']) await make(organisation, name);
     await tamper(...statements(organisation.orgId));
@@ -302,40 +302,42 @@ describe('the chain', () => {
   });
 });
 
-test.runIf(testDatabaseUrl)('npm run audit:verify reads every chain and names what is wrong', async () => {
-  const own = await startTestServer();
-  const [whole, broken] = [await own.newOrganisation(), await own.newOrganisation()];
-  for (const organisation of [whole, broken]) await make(organisation);
-  const audit = async (rootKey = own.rootKey) => {
-    const { location } = own;
-    const script = fileURLToPath(new URL('../src/cli/verify-audit.ts', import.meta.url));
-    const env = {
-      DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
-      ENCRYPTION_KEYS: rootKey,
+describe('npm run audit:verify', () => {
+  it.runIf(testDatabaseUrl)('verifies each chain and reports the broken ones', async () => {
+    const own = await startTestServer();
+    const [whole, broken] = [await own.newOrganisation(), await own.newOrganisation()];
+    for (const organisation of [whole, broken]) await make(organisation);
+    const audit = async (rootKey = own.rootKey) => {
+      const { location } = own;
+      const script = fileURLToPath(new URL('../src/cli/verify-audit.ts', import.meta.url));
+      const env = {
+        DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
+        ENCRYPTION_KEYS: rootKey,
+      };
+      const run = promisify(execFile)(process.execPath, [script], { env, cwd: tmpdir() });
+      return run.then(
+        ({ stdout }) => ({ stdout, code: 0 }),
+        ({ stdout, stderr, code }: { stdout: string; stderr: string; code: number }) => ({
+          stdout: stdout + stderr,
+          code,
+        }),
+      );
     };
-    const run = promisify(execFile)(process.execPath, [script], { env, cwd: tmpdir() });
-    return run.then(
-      ({ stdout }) => ({ stdout, code: 0 }),
-      ({ stdout, stderr, code }: { stdout: string; stderr: string; code: number }) => ({
-        stdout: stdout + stderr,
-        code,
-      }),
-    );
-  };
-  expect(await audit()).toEqual({
-    code: 0,
-    stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, whole`),
+    expect(await audit()).toEqual({
+      code: 0,
+      stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, whole`),
+    });
+    expect(await audit(rootKey('test'))).toEqual({
+      code: 1,
+      stdout: expect.stringMatching(/^Cannot verify: ENCRYPTION_KEYS: "test" is not the key [^\n]*\n$/),
+    });
+    const em = own.asOwner();
+    await em.execute('alter table audit_event disable trigger all');
+    await em.execute(`update audit_event set address = 'elsewhere' where org_id = '${broken.orgId}'`);
+    const found = await audit();
+    expect(found.code).toBe(1);
+    expect(found.stdout).toContain(`organisation ${broken.orgId}: event 1 was edited`);
+    expect(found.stdout).toContain(`organisation ${whole.orgId}: 1 events, whole`);
+    await own.close();
   });
-  expect(await audit(rootKey('test'))).toEqual({
-    code: 1,
-    stdout: expect.stringMatching(/^Cannot verify: ENCRYPTION_KEYS: "test" is not the key [^\n]*\n$/),
-  });
-  const em = own.asOwner();
-  await em.execute('alter table audit_event disable trigger all');
-  await em.execute(`update audit_event set address = 'elsewhere' where org_id = '${broken.orgId}'`);
-  const found = await audit();
-  expect(found.code).toBe(1);
-  expect(found.stdout).toContain(`organisation ${broken.orgId}: event 1 was edited`);
-  expect(found.stdout).toContain(`organisation ${whole.orgId}: 1 events, whole`);
-  await own.close();
 });

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createKey, revokeKey, viewerOf } from './testkit/access.ts';
 import { freshDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
@@ -37,12 +37,11 @@ async function stop(server: ServerProcess): Promise<void> {
   expect(await server.ended()).toEqual({ code: 0, signal: null });
 }
 
-test.each([
-  ['that was generated', {}],
-  ['of BOOTSTRAP_API_KEY', { BOOTSTRAP_API_KEY: randomBytes(24).toString('hex') }],
-])(
-  'the first key %s is replaced without a restart, and a restart says what became of it',
-  async (_, given) => {
+describe('the bootstrap API key', () => {
+  it.each([
+    ['generated at the first start', {}],
+    ['of BOOTSTRAP_API_KEY', { BOOTSTRAP_API_KEY: randomBytes(24).toString('hex') }],
+  ])('is replaced without a restart, and the next start reports that it is revoked: %s', async (_, given) => {
     await using stack = new AsyncDisposableStack();
     const { path, environment } = await lastingData(stack);
     const file = join(path, 'api-key');
@@ -68,34 +67,34 @@ test.each([
     // There is no address that signs in with a key that does not work.
     expect(second.stdout()).not.toContain('#code=');
     await stop(second);
-  },
-);
+  });
 
-test.runIf(testDatabaseUrl)('in production, the log says that a replaced key changes nothing', async () => {
-  await using database = await freshDatabase();
-  const { location } = database;
-  const old = randomBytes(24).toString('hex');
-  const settings = {
-    NODE_ENV: 'production',
-    DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
-    ENCRYPTION_KEYS: rootKey('k1'),
-    BOOTSTRAP_API_KEY: old,
-  };
-  await using first = spawnServer(settings);
-  const url = await first.ready();
-  expect(first.stdout()).not.toContain('BOOTSTRAP_API_KEY');
-  const client = clientOf(url, old);
-  const { key } = await createKey(client);
-  await revokeKey(clientOf(url, key), (await viewerOf(client)).apiKey?.id ?? '');
-  await stop(first);
+  it.runIf(testDatabaseUrl)('causes a log message in production when it is revoked', async () => {
+    await using database = await freshDatabase();
+    const { location } = database;
+    const old = randomBytes(24).toString('hex');
+    const settings = {
+      NODE_ENV: 'production',
+      DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
+      ENCRYPTION_KEYS: rootKey('k1'),
+      BOOTSTRAP_API_KEY: old,
+    };
+    await using first = spawnServer(settings);
+    const url = await first.ready();
+    expect(first.stdout()).not.toContain('BOOTSTRAP_API_KEY');
+    const client = clientOf(url, old);
+    const { key } = await createKey(client);
+    await revokeKey(clientOf(url, key), (await viewerOf(client)).apiKey?.id ?? '');
+    await stop(first);
 
-  await using second = spawnServer(settings);
-  const again = await second.ready();
-  await until('it is said', () => second.stdout().includes('BOOTSTRAP_API_KEY') || undefined);
-  expect(second.stdout()).toContain(
-    'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
-  );
-  expect(second.stdout()).not.toContain(old);
-  expect((await errorsOf(viewerOf(clientOf(again, old))))[0]?.extensions.code).toBe('UNAUTHENTICATED');
-  expect((await viewerOf(clientOf(again, key))).apiKey?.name).toBe('Another');
+    await using second = spawnServer(settings);
+    const again = await second.ready();
+    await until('it is said', () => second.stdout().includes('BOOTSTRAP_API_KEY') || undefined);
+    expect(second.stdout()).toContain(
+      'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
+    );
+    expect(second.stdout()).not.toContain(old);
+    expect((await errorsOf(viewerOf(clientOf(again, old))))[0]?.extensions.code).toBe('UNAUTHENTICATED');
+    expect((await viewerOf(clientOf(again, key))).apiKey?.name).toBe('Another');
+  });
 });

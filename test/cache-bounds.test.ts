@@ -1,6 +1,6 @@
 import { queryObjects } from 'node:v8';
 import { Source } from 'graphql';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../src/common/log.ts';
 import { rates } from '../src/rate-limits/defaults.ts';
 import { createRateLimits } from '../src/rate-limits/rate-limits.ts';
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** How many documents are alive in this process, in which the server runs too; garbage is collected first. */
+/** Counts the live documents of this process, which includes the server. Collects garbage first. */
 const countDocuments = () => queryObjects(Source, { format: 'count' });
 
 type Send = (query: string) => Promise<unknown>;
@@ -33,7 +33,7 @@ const get: Send = async (query) => {
   const headers = { authorization: `Bearer ${organisation.apiKey}` };
   return (await fetch(`${server.graphqlUrl}?${parameters}`, { headers })).json();
 };
-/** As a page elsewhere can have a browser do it: without a key, and without asking first. */
+/** Sends what a page of another site can make a browser send: no key, no preflight. */
 const getFromElsewhere: Send = async (query) => {
   const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://elsewhere.example' };
   return (await fetch(`${server.graphqlUrl}?${new URLSearchParams({ query })}`, { headers })).text();
@@ -41,8 +41,8 @@ const getFromElsewhere: Send = async (query) => {
 
 const many = (count: number, text: string) => Array.from({ length: count }, () => text).join(' ');
 
-describe('a document leaves nothing behind that', () => {
-  test.each<[string, Send, (index: number) => string]>([
+describe('a document is not cached when it', () => {
+  it.each<[string, Send, (index: number) => string]>([
     ['does not parse', post, (index) => `{ a${index} ${many(1_900, '{')}`],
     ['does not validate', post, (index) => `{ a${index} { ${many(450, '... { b }')} } }`],
     ['does not validate, with GET', get, (index) => `{ a${index} { ${many(200, '... { b }')} } }`],
@@ -54,21 +54,17 @@ describe('a document leaves nothing behind that', () => {
         `{ a${index}: __typename ${many(3, '...P')} } fragment P on Query { ${['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => `${name}: appConnections(first: 100) { nodes { id name verification { status checkedAt message } credentials { instanceUrl } } }`).join(' ')} }`,
     ],
     [
-      'has variables that are not of their types',
+      'has variables of wrong types',
       post,
       (index) =>
         `query ($v${index}: Int!) { __typename @skip(if: true) viewer { scopes } appConnections(first: $v${index}) { totalCount } }`,
     ],
     [
-      'a page elsewhere has asked for',
+      'comes from another site',
       getFromElsewhere,
       (index) => `{ a${index}: __schema { queryType { name } } ${many(9, '__typename')} }`,
     ],
-    [
-      'a page elsewhere has asked for in vain',
-      getFromElsewhere,
-      (index) => `{ a${index}: viewer { scopes } }`,
-    ],
+    ['comes from another site and fails', getFromElsewhere, (index) => `{ a${index}: viewer { scopes } }`],
   ])('%s', async (_, send, document) => {
     await send(document(-1));
     const before = countDocuments();
@@ -77,7 +73,7 @@ describe('a document leaves nothing behind that', () => {
   });
 });
 
-test('what is counted of addresses takes no more memory, however many of them there are', async () => {
+it('rate limits of addresses use bounded memory for any number of addresses', async () => {
   const limits = createRateLimits({ database: {}, log: createLog('silent') }, rates);
   let next = 0;
   const heapAfter = async (count: number) => {
@@ -92,33 +88,45 @@ test('what is counted of addresses takes no more memory, however many of them th
   expect((await heapAfter(60_000)) - before).toBeLessThan(3_000_000);
 });
 
-describe('documents that are carried out are kept', () => {
-  test('so that a document that comes again is not parsed again', async () => {
+describe('the document cache', () => {
+  it('parses a repeated document once', async () => {
     const before = countDocuments();
     for (let index = 0; index < 20; index += 1) await post('{ viewer { scopes } again: __typename }');
     expect(countDocuments() - before).toBeLessThan(3);
   });
 
-  test.each<[string, Send, (index: number) => string, number, number]>([
+  it.each<[string, Send, (index: number) => string, number, number]>([
     // Some 1 MB each.
     [
-      'of 1,900 tokens',
+      'documents of 1,900 tokens',
       post,
       (index) => `{ a${index}: __typename ${many(470, '... { __typename }')} }`,
       16,
       30,
     ],
     [
-      'of 1,900 tokens, with GET',
+      'documents of 1,900 tokens, with GET',
       get,
       (index) => `{ g${index}: __typename ${many(470, '...{__typename}')} }`,
       16,
       30,
     ],
     // Some 180 kB each, and a token for each comment.
-    ['of one long comment', post, (index) => `{ c${index}: __typename } # ${'x'.repeat(90_000)}`, 95, 110],
-    ['of very many comments', post, (index) => `{ d${index}: __typename } ${'#\n'.repeat(40_000)}`, 0, 10],
-  ])('up to 16 MiB in all: %s', async (_, send, document, most, count) => {
+    [
+      'documents of one long comment',
+      post,
+      (index) => `{ c${index}: __typename } # ${'x'.repeat(90_000)}`,
+      95,
+      110,
+    ],
+    [
+      'documents of very many comments',
+      post,
+      (index) => `{ d${index}: __typename } ${'#\n'.repeat(40_000)}`,
+      0,
+      10,
+    ],
+  ])('holds at most 16 MiB: %s', async (_, send, document, most, count) => {
     const before = countDocuments();
     for (let index = 0; index < count; index += 1) await send(document(index));
     expect(countDocuments() - before).toBeLessThan(most + 5);

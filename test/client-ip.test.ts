@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readConfig } from '../src/config/read-config.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
@@ -16,8 +16,8 @@ afterAll(async () => {
   await behind.close();
 });
 
-/** The address that the log has of a request with this header. */
-async function loggedOf(server: TestServer, forwardedFor?: string): Promise<unknown> {
+/** The client IP in the log of a request with this header. */
+async function loggedAddress(server: TestServer, forwardedFor?: string): Promise<unknown> {
   const headers = new Headers(forwardedFor === undefined ? [] : [['x-forwarded-for', forwardedFor]]);
   const response = await fetch(`${server.url}/health/live`, { headers });
   const id = `${response.headers.get('x-request-id')}`;
@@ -30,8 +30,8 @@ async function loggedOf(server: TestServer, forwardedFor?: string): Promise<unkn
   return JSON.parse(line() ?? '').address;
 }
 
-/** The address that the audit trail has of a change with this header. */
-async function auditedOf(server: TestServer, forwardedFor: string): Promise<unknown> {
+/** The client IP in the audit event of a create with this header. */
+async function auditedAddress(server: TestServer, forwardedFor: string): Promise<unknown> {
   const { apiKey, orgId } = await server.newOrganisation();
   const headers = {
     authorization: `Bearer ${apiKey}`,
@@ -43,35 +43,35 @@ async function auditedOf(server: TestServer, forwardedFor: string): Promise<unkn
   return server.asOwner().execute('select address from audit_event where org_id = ?', [orgId]);
 }
 
-test('whoever is no trusted proxy is where it is, whatever it says', async () => {
-  expect(await loggedOf(direct, '203.0.113.1')).toBe('127.0.0.1');
-  expect(await auditedOf(direct, '203.0.113.1')).toEqual([{ address: '127.0.0.1' }]);
+it('ignores X-Forwarded-For from a peer that is not a trusted proxy', async () => {
+  expect(await loggedAddress(direct, '203.0.113.1')).toBe('127.0.0.1');
+  expect(await auditedAddress(direct, '203.0.113.1')).toEqual([{ address: '127.0.0.1' }]);
 });
 
-describe('behind a trusted proxy, a caller is where the proxy says', () => {
-  test('in the audit trail', async () => {
-    expect(await auditedOf(behind, '203.0.113.1')).toEqual([{ address: '203.0.113.1' }]);
+describe('client IP behind a trusted proxy', () => {
+  it('is recorded in the audit trail', async () => {
+    expect(await auditedAddress(behind, '203.0.113.1')).toEqual([{ address: '203.0.113.1' }]);
   });
 
-  test.each([
-    ['nothing else is said', undefined, '127.0.0.1'],
-    ['there is one', '203.0.113.1', '203.0.113.1'],
-    ['the caller has added to it', '198.51.100.7, 10.0.0.5, 203.0.113.1', '203.0.113.1'],
-    ['there are several', '198.51.100.7, 203.0.113.1, 10.0.0.5, 10.0.0.6', '203.0.113.1'],
-    ['they are IPv6', '2001:DB8::1, fd00::1', '2001:db8::1'],
-    ['it adds the port', '203.0.113.1:4711', '203.0.113.1'],
-    ['it adds the port to IPv6', '[2001:db8::1]:4711', '2001:db8::1'],
-    ['it writes IPv4 as IPv6', '::ffff:203.0.113.1', '203.0.113.1'],
-    ['the caller is one of them', '10.0.0.7', '10.0.0.7'],
-    ['it says what is no address', '203.0.113.1, unknown', '127.0.0.1'],
-    ['it says nothing', '', '127.0.0.1'],
-    ['the caller has added what is no address', '<script>, 203.0.113.1', '203.0.113.1'],
-  ])('in the log, when %s', async (_, forwardedFor, address) => {
-    expect(await loggedOf(behind, forwardedFor)).toBe(address);
+  it.each([
+    ['the header is absent', undefined, '127.0.0.1'],
+    ['the header has one address', '203.0.113.1', '203.0.113.1'],
+    ['the client prepends addresses', '198.51.100.7, 10.0.0.5, 203.0.113.1', '203.0.113.1'],
+    ['several proxies are trusted', '198.51.100.7, 203.0.113.1, 10.0.0.5, 10.0.0.6', '203.0.113.1'],
+    ['the addresses are IPv6', '2001:DB8::1, fd00::1', '2001:db8::1'],
+    ['the proxy adds the port', '203.0.113.1:4711', '203.0.113.1'],
+    ['the proxy adds the port to IPv6', '[2001:db8::1]:4711', '2001:db8::1'],
+    ['the proxy writes IPv4-mapped IPv6', '::ffff:203.0.113.1', '203.0.113.1'],
+    ['the client is itself a trusted address', '10.0.0.7', '10.0.0.7'],
+    ['the proxy adds a value that is no address', '203.0.113.1, unknown', '127.0.0.1'],
+    ['the header is empty', '', '127.0.0.1'],
+    ['the client prepends a value that is no address', '<script>, 203.0.113.1', '203.0.113.1'],
+  ])('is written to the log when %s', async (_, forwardedFor, address) => {
+    expect(await loggedAddress(behind, forwardedFor)).toBe(address);
   });
 });
 
-test('TRUSTED_PROXIES is addresses and networks, and says so otherwise', () => {
+it('accepts addresses and networks in TRUSTED_PROXIES and rejects other values', () => {
   expect(readConfig({}).trustedProxies).toEqual([]);
   expect(readConfig({ TRUSTED_PROXIES: proxies }).trustedProxies).toHaveLength(3);
   for (const wrong of ['loopback', '10.0.0.0/33', '10.0.0.1,proxy.example', '2']) {

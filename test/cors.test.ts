@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** The headers of an answer that are about other origins. */
+/** Returns the CORS headers of a response. */
 function corsOf(headers: Headers): Record<string, string> {
   return Object.fromEntries([...headers].filter(([name]) => /^(access-control-|vary$)/.test(name)));
 }
@@ -47,12 +47,12 @@ const preflight = (path: string, from: string, method = 'POST') =>
 const graphql = (query: string, headers: Record<string, string> = {}, from = origin) =>
   ask('/graphql', { method: 'POST', body: JSON.stringify({ query }), headers }, from);
 
-describe('a browser that asks beforehand whether a page may', () => {
-  test.each([
+describe('a CORS preflight', () => {
+  it.each([
     ['/graphql', 'GET, POST'],
     [okta, 'GET, POST, PATCH, DELETE'],
     [`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`, 'GET, POST, PATCH, DELETE'],
-  ])('is told what a page of a named origin may do at %s', async (path, methods) => {
+  ])('allows the methods and headers at %s for a configured origin', async (path, methods) => {
     for (const from of [origin, another]) {
       const response = await preflight(path, from);
       expect(response.status).toBe(204);
@@ -67,13 +67,13 @@ describe('a browser that asks beforehand whether a page may', () => {
     }
   });
 
-  test.each([
+  it.each([
     'traceparent',
     'baggage,sentry-trace',
     'authorization,content-type,traceparent,tracestate,baggage',
     'apollographql-client-name,apollographql-client-version,apollo-require-preflight,x-apollo-operation-name',
     'idempotency-key, X-Datadog-Trace-Id, x-b3-traceid',
-  ])('is told that it may send %s', async (asked) => {
+  ])('allows the request headers %s', async (asked) => {
     for (const path of ['/graphql', okta]) {
       const { status, headers } = await ask(path, {
         method: 'OPTIONS',
@@ -86,8 +86,8 @@ describe('a browser that asks beforehand whether a page may', () => {
     }
   });
 
-  test.each(['a b', 'x:y', 'x,,y', '"x"', 'x;y', '<script>'])(
-    'is told nothing of %s, which is no list of header names',
+  it.each(['a b', 'x:y', 'x,,y', '"x"', 'x;y', '<script>'])(
+    'does not allow %s, which is no list of header names',
     async (asked) => {
       const { headers } = await ask('/graphql', {
         method: 'OPTIONS',
@@ -99,7 +99,7 @@ describe('a browser that asks beforehand whether a page may', () => {
     },
   );
 
-  test.each([
+  it.each([
     'https://evil.example',
     'https://app.example.evil.example',
     'https://evil.app.example',
@@ -110,7 +110,7 @@ describe('a browser that asks beforehand whether a page may', () => {
     'https://app.example, https://evil.example',
     'null',
     '*',
-  ])('is told nothing for a page of %s', async (from) => {
+  ])('gets no CORS headers for the origin %s', async (from) => {
     for (const path of ['/graphql', okta]) {
       const response = await preflight(path, from);
       expect(response.status).toBe(405);
@@ -118,7 +118,7 @@ describe('a browser that asks beforehand whether a page may', () => {
     }
   });
 
-  test('is told nothing of addresses where there is nothing to ask', async () => {
+  it('gets no CORS headers on paths without CORS', async () => {
     for (const path of ['/', '/health/ready', '/graphql/']) {
       const { status, headers } = await preflight(path, origin);
       expect([404, 405]).toContain(status);
@@ -127,8 +127,8 @@ describe('a browser that asks beforehand whether a page may', () => {
   });
 });
 
-describe('a page of a named origin may read', () => {
-  test('what it asked for, over GraphQL and REST', async () => {
+describe('a page of a configured origin can read', () => {
+  it('responses of GraphQL and REST', async () => {
     const created = await ask(okta, { method: 'POST', body: JSON.stringify(oktaBody()) });
     expect(created.status).toBe(200);
     expect(corsOf(created.headers)).toEqual(readable(origin));
@@ -137,7 +137,7 @@ describe('a page of a named origin may read', () => {
     expect(corsOf(listed.headers)).toEqual(readable(another));
   });
 
-  test.each<[number, () => Promise<Response>]>([
+  it.each<[number, () => Promise<Response>]>([
     [400, () => ask('/graphql', { method: 'POST', body: '{' })],
     [401, () => graphql('{ viewer { __typename } }', { authorization: 'Bearer nobody' })],
     [401, () => ask(okta, { headers: { authorization: 'Bearer nobody' } })],
@@ -157,14 +157,14 @@ describe('a page of a named origin may read', () => {
           body: JSON.stringify(oktaBody({ name: 'limited' }, { apiToken: 'limited' })),
         }),
     ],
-  ])('why it failed: %i', async (status, send) => {
+  ])('error responses: %i', async (status, send) => {
     const response = await send();
     expect(response.status).toBe(status);
     expect(corsOf(response.headers)).toEqual(readable(origin));
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  test('that it is our fault', async () => {
+  it('internal errors', async () => {
     const broken = await startTestServer({ config: { corsOrigins: new Set([origin]) } });
     const { apiKey } = await broken.newOrganisation();
     await broken.asOwner().execute('drop table app_connection cascade');
@@ -174,7 +174,7 @@ describe('a page of a named origin may read', () => {
     await broken.close();
   });
 
-  test('changes as they happen', async () => {
+  it('events of a subscription', async () => {
     await using subscription = await subscribe(
       server.graphqlUrl,
       organisation.apiKey,
@@ -187,7 +187,7 @@ describe('a page of a named origin may read', () => {
     expect(await subscription.next()).toEqual({ data: { appConnectionChanged: { kind: 'CREATED' } } });
   });
 
-  test('that it used a name that is not of this machine, and nothing else under that name', async () => {
+  it('the error about an unknown Host, and nothing else under that Host', async () => {
     const lines = [`Origin: ${origin}`, 'Host: evil.example', 'Connection: close'];
     for (const line of ['GET /graphql', 'OPTIONS /graphql']) {
       const more = ['Accept: text/html', 'Access-Control-Request-Method: POST', '', ''];
@@ -198,7 +198,7 @@ describe('a page of a named origin may read', () => {
     }
   });
 
-  test("GraphiQL's page, which has no key", async () => {
+  it('the page of GraphiQL, which contains no key', async () => {
     const response = await ask('/graphql', { headers: { accept: 'text/html' } });
     const page = await response.text();
     expect(page).toContain('createOktaConnection(input: $input)');
@@ -206,7 +206,7 @@ describe('a page of a named origin may read', () => {
   });
 });
 
-describe('what a browser sends for a page of another site, by its own account,', () => {
+describe('a cross-site request according to Sec-Fetch headers', () => {
   const from = (site: string, mode: string, dest: string) => ({
     'sec-fetch-site': site,
     'sec-fetch-mode': mode,
@@ -215,18 +215,18 @@ describe('what a browser sends for a page of another site, by its own account,',
   const navigation = from('cross-site', 'navigate', 'document');
   const evil = { origin: 'https://evil.example' };
 
-  test.each<[string, string, string, Record<string, string>]>([
+  it.each<[string, string, string, Record<string, string>]>([
     ['a query', 'POST', '/graphql', { ...from('cross-site', 'cors', 'empty'), ...evil }],
-    ['a query in an address', 'GET', '/graphql?query={__typename}', from('cross-site', 'no-cors', 'image')],
+    ['a query in a URL', 'GET', '/graphql?query={__typename}', from('cross-site', 'no-cors', 'image')],
     ['a page in a frame', 'GET', '/', from('cross-site', 'navigate', 'iframe')],
     ['a form', 'POST', '/', { ...navigation, ...evil }],
     ['a link to REST', 'GET', '/api/v1/openapi.json', navigation],
     ['a script', 'GET', '/assets/index.js', from('cross-site', 'no-cors', 'script')],
     ['health', 'GET', '/health/ready', from('same-site', 'no-cors', 'empty')],
     ['a query of another port', 'POST', '/graphql', { ...from('same-site', 'cors', 'empty'), ...evil }],
-    ['a question beforehand', 'OPTIONS', '/graphql', { ...from('cross-site', 'cors', 'empty'), ...evil }],
-    ['what the standard does not know', 'POST', '/graphql', from('from-afar', 'cors', 'empty')],
-  ])('is refused: %s', async (_, method, path, headers) => {
+    ['a preflight', 'OPTIONS', '/graphql', { ...from('cross-site', 'cors', 'empty'), ...evil }],
+    ['an unknown Sec-Fetch-Site value', 'POST', '/graphql', from('from-afar', 'cors', 'empty')],
+  ])('is rejected: %s', async (_, method, path, headers) => {
     const authorization = `Bearer ${organisation.apiKey}`;
     const response = await request(server.url + path, { method, headers: { authorization, ...headers } });
     expect(response.status).toBe(403);
@@ -234,7 +234,7 @@ describe('what a browser sends for a page of another site, by its own account,',
     expect(response.headers['access-control-allow-origin']).toBeUndefined();
   });
 
-  test('is answered when somebody follows a link to a page', async () => {
+  it('is accepted as a navigation to a page', async () => {
     const headers = { ...navigation, accept: 'text/html' };
     expect((await request(`${server.url}/graphql`, { headers })).text).toContain('GraphiQL');
     expect((await request(server.url, { headers })).status).not.toBe(403);
@@ -244,7 +244,7 @@ describe('what a browser sends for a page of another site, by its own account,',
     expect(asked.status).toBe(403);
   });
 
-  test('is answered when CORS_ORIGINS names the origin of the page', async () => {
+  it('is accepted from a configured origin', async () => {
     const headers = {
       ...from('cross-site', 'cors', 'empty'),
       authorization: `Bearer ${organisation.apiKey}`,
@@ -255,7 +255,7 @@ describe('what a browser sends for a page of another site, by its own account,',
     }
   });
 
-  test('is answered when it comes from a page of the server, or of no page', async () => {
+  it('is accepted when it is same-origin or has no site', async () => {
     for (const site of ['same-origin', 'none']) {
       const headers = { ...from(site, 'cors', 'empty'), authorization: `Bearer ${organisation.apiKey}` };
       expect((await request(server.url + okta, { headers })).status).toBe(200);
@@ -263,8 +263,8 @@ describe('what a browser sends for a page of another site, by its own account,',
   });
 });
 
-describe('a page of any other origin may read nothing', () => {
-  test('and as no credentials come by themselves, a client that says nothing of sites is answered like anybody', async () => {
+describe('a page of another origin', () => {
+  it('gets no CORS headers, while a request without Sec-Fetch headers is processed as from any client', async () => {
     const from = 'https://evil.example';
     const response = await ask(
       '/graphql',
@@ -281,7 +281,7 @@ describe('a page of any other origin may read nothing', () => {
     expect(corsOf(failed.headers)).toEqual(nobody);
   });
 
-  test('and where none is named, there is no word of origins at all', async () => {
+  it('gets no CORS headers and no Vary header when no origin is configured', async () => {
     const closed = await startTestServer();
     for (const method of ['OPTIONS', 'POST']) {
       const response = await fetch(closed.graphqlUrl, {
@@ -303,7 +303,7 @@ describe('CORS_ORIGINS', () => {
   const origins = (list: string, environment = {}) =>
     readConfig({ ...environment, CORS_ORIGINS: list }).corsOrigins;
 
-  test('names origins, one after the other', () => {
+  it('accepts a comma-separated list of origins', () => {
     expect([...readConfig({}).corsOrigins]).toEqual([]);
     expect([...origins('https://app.example, http://localhost:5173,https://APP.example:8443')]).toEqual([
       'https://app.example',
@@ -314,7 +314,7 @@ describe('CORS_ORIGINS', () => {
     expect([...origins(`${local},https://app.example`, production)]).toHaveLength(4);
   });
 
-  test.each([
+  it.each([
     ['*', /^CORS_ORIGINS must name every origin; "\*"/],
     ['https://app.example,*', /^CORS_ORIGINS must name every origin; "\*"/],
     ['null', /^CORS_ORIGINS must be origins/],
@@ -326,13 +326,13 @@ describe('CORS_ORIGINS', () => {
     ['https://me:secret@app.example', /^CORS_ORIGINS must be origins/],
     ['file:///home', /^CORS_ORIGINS must be origins/],
     ['https://app.example https://b.example', /^CORS_ORIGINS must be origins/],
-  ])('is refused as %s, wherever it runs', (list, message) => {
+  ])('rejects %s in every environment', (list, message) => {
     for (const environment of [{}, production]) {
       expect(() => origins(list, environment)).toThrow(message);
     }
   });
 
-  test('is refused without TLS in production, but not while developing', () => {
+  it('rejects http:// origins in production, but not in development', () => {
     expect([...origins('http://app.example')]).toEqual(['http://app.example']);
     expect(() => origins('http://app.example', production)).toThrow(/^CORS_ORIGINS must start with https:/);
   });

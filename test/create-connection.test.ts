@@ -1,5 +1,5 @@
 import type { ClientError } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventsOf } from './testkit/access.ts';
 import { type ConnectionFields, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 describe('creating an Okta connection', () => {
-  test('gives back everything but the token', async () => {
+  it('returns all fields but the token', async () => {
     const { client, orgId, projectId } = await server.newOrganisation();
     const before = Date.now();
     const { createOktaConnection } = await client.request<Created>(
@@ -52,7 +52,7 @@ describe('creating an Okta connection', () => {
     expect(Date.parse(made.createdAt)).toBeGreaterThanOrEqual(before);
   });
 
-  test('needs neither project nor description nor method', async () => {
+  it('requires neither project, description nor method', async () => {
     const { client } = await server.newOrganisation();
     const { createOktaConnection } = await client.request<Created>(createMutation, okta());
     expect(createOktaConnection.appConnection).toMatchObject({
@@ -62,7 +62,7 @@ describe('creating an Okta connection', () => {
     });
   });
 
-  test('takes null where something may be left out, and an empty description for none', async () => {
+  it('accepts null for optional fields, and stores an empty description as null', async () => {
     const { client } = await server.newOrganisation();
     const { createOktaConnection: first } = await client.request<Created>(
       createMutation,
@@ -76,7 +76,7 @@ describe('creating an Okta connection', () => {
     expect(second.appConnection.description).toBeNull();
   });
 
-  test('reduces the instance URL to its lower-case origin', async () => {
+  it('normalises the instance URL to its lower-case origin', async () => {
     const { client } = await server.newOrganisation();
     const { createOktaConnection } = await client.request<Created>(
       createMutation,
@@ -85,7 +85,7 @@ describe('creating an Okta connection', () => {
     expect(createOktaConnection.appConnection.credentials.instanceUrl).toBe('https://example.okta.com');
   });
 
-  test('names every broken rule at once, each with its path and what to do', async () => {
+  it('reports all broken rules at once, each with its path and a remedy', async () => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(
       client.request(
@@ -116,7 +116,7 @@ describe('creating an Okta connection', () => {
     expect(error?.extensions.remedy).toMatch(/nothing was changed/);
   });
 
-  test('names every misshapen part of the variables at once, without repeating them', async () => {
+  it('reports all variables of wrong types at once, without echoing them', async () => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(
       client.request(createMutation, {
@@ -133,7 +133,7 @@ describe('creating an Okta connection', () => {
     );
   });
 
-  test('refuses the token where everybody could read it', async () => {
+  it('rejects the token in the name, description or instance URL', async () => {
     const { client } = await server.newOrganisation();
     const apiToken = '00abcdefghij0123456789';
     for (const [path, input] of [
@@ -149,11 +149,11 @@ describe('creating an Okta connection', () => {
     }
   });
 
-  test('refuses a name that is taken in the same place, before Okta is asked', async () => {
+  it('fails with NAME_TAKEN for a name in use in the same scope, before a request to Okta', async () => {
     const { client, projectId } = await server.newOrganisation();
     for (const place of [{}, { projectId }]) {
       await client.request(createMutation, okta(place));
-      // The stand-in would reject this token, had it been asked.
+      // The fake Okta would reject this token.
       const [error] = await errorsOf(client.request(createMutation, okta(place, { apiToken: 'revoked' })));
       expect(error?.extensions).toMatchObject({
         code: 'NAME_TAKEN',
@@ -162,13 +162,13 @@ describe('creating an Okta connection', () => {
     }
   });
 
-  test('lets two organisations use the same name', async () => {
+  it('allows two organisations to use the same name', async () => {
     for (const organisation of [await server.newOrganisation(), await server.newOrganisation()]) {
       await organisation.client.request(createMutation, okta());
     }
   });
 
-  test('of many creates of one name at the same moment, keeps one and calls the others NAME_TAKEN', async () => {
+  it('creates one of 20 concurrent connections with the same name and fails the others with NAME_TAKEN', async () => {
     const { client, projectId } = await server.newOrganisation();
     for (const place of [{}, { projectId }]) {
       const outcomes = await Promise.allSettled(
@@ -182,7 +182,7 @@ describe('creating an Okta connection', () => {
     }
   });
 
-  test('of creates at the same moment, lets none suffer for what is wrong with another', async () => {
+  it('does not let a failing create affect concurrent creates', async () => {
     const { client } = await server.newOrganisation();
     // The second of each pair finds the name free, and taken only as it is stored.
     const names = Array.from({ length: 12 }, (_, index) => [
@@ -206,7 +206,7 @@ describe('creating an Okta connection', () => {
     expect(outcomes.filter((outcome) => outcome === 'NAME_TAKEN')).toHaveLength(12);
   });
 
-  test("does not find another organisation's project", async () => {
+  it("fails with NOT_FOUND for another organisation's project", async () => {
     const { client } = await server.newOrganisation();
     const other = await server.newOrganisation();
     const [error] = await errorsOf(client.request(createMutation, okta({ projectId: other.projectId })));
@@ -216,7 +216,7 @@ describe('creating an Okta connection', () => {
     });
   });
 
-  test('needs the scope connections:write', async () => {
+  it('requires connections:write', async () => {
     const { newKey } = await server.newOrganisation();
     const reader = server.clientFor(await newKey(['connections:read']));
     const [error] = await errorsOf(reader.request(createMutation, okta()));

@@ -1,6 +1,6 @@
 import { getIntrospectionQuery } from 'graphql';
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -14,21 +14,21 @@ function post(server: TestServer, query: string, headers: Record<string, string>
   });
 }
 
-describe('without a valid API key there is no data', () => {
+describe('a request without a valid API key', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startTestServer();
   });
   afterAll(() => server.close());
 
-  test.each([
-    ['no header', {}],
-    ['an empty header', { authorization: '' }],
-    ["nobody's key", { authorization: `Bearer ack_${'x'.repeat(43)}` }],
-    ['another scheme', { authorization: 'Basic dXNlcjpwYXNz' }],
-    ['two keys', { authorization: 'Bearer one two' }],
-    ['a key of the wrong alphabet', { authorization: 'Bearer ké' }],
-  ])('%s', async (_, headers) => {
+  it.each([
+    ['without an Authorization header', {}],
+    ['with an empty Authorization header', { authorization: '' }],
+    ['with an unknown API key', { authorization: `Bearer ack_${'x'.repeat(43)}` }],
+    ['with the Basic scheme', { authorization: 'Basic dXNlcjpwYXNz' }],
+    ['with two keys', { authorization: 'Bearer one two' }],
+    ['with a key that has a non-ASCII character', { authorization: 'Bearer ké' }],
+  ])('is answered with 401 and no data: %s', async (_, headers) => {
     for (const query of [anyQuery, createMutation]) {
       const response = await post(server, query, headers);
       expect(response.status).toBe(401);
@@ -39,7 +39,7 @@ describe('without a valid API key there is no data', () => {
     }
   });
 
-  test('a key of another letter case is another key', async () => {
+  it('compares API keys case-sensitively', async () => {
     const { apiKey } = await server.newOrganisation();
     const swapped = apiKey.replace(/[a-z]/gi, (letter) =>
       letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase(),
@@ -48,30 +48,30 @@ describe('without a valid API key there is no data', () => {
     expect(error?.extensions.code).toBe('UNAUTHENTICATED');
   });
 
-  test('but in development tools may read the schema, and nothing besides', async () => {
+  it('may introspect the schema in development, and nothing else', async () => {
     const schema = await (await post(server, getIntrospectionQuery())).json();
     expect(schema.data.__schema.queryType.name).toBe('Query');
-    for (const sneaky of [
+    for (const query of [
       '{ __typename appConnections { totalCount } }',
       '{ ... { appConnections { totalCount } } }',
       'fragment F on Query { appConnections { totalCount } } { ...F }',
       'mutation { __typename }',
       'subscription { appConnectionChanged { kind } }',
     ]) {
-      const { errors } = await (await post(server, sneaky)).json();
+      const { errors } = await (await post(server, query)).json();
       expect(errors[0].extensions.code).toBe('UNAUTHENTICATED');
     }
   });
 });
 
-describe('in production', () => {
+describe('production mode', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startTestServer({ config: { production: true, graphiql: false, oktaStandIn: false } });
   });
   afterAll(() => server.close());
 
-  test('a stranger sees neither the schema nor what is misspelt', async () => {
+  it('hides the schema and its suggestions from an unauthenticated client', async () => {
     for (const query of [getIntrospectionQuery(), '{ __typename }', '{ appConnection }', '{ syntax error']) {
       const response = await post(server, query);
       const text = await response.text();
@@ -81,12 +81,12 @@ describe('in production', () => {
     }
   });
 
-  test('the holder of a key may read the schema', async () => {
+  it('allows introspection with an API key', async () => {
     const { client } = await server.newOrganisation();
     await expect(client.request(getIntrospectionQuery())).resolves.toHaveProperty('__schema');
   });
 
-  test('and gets suggestions, but nothing back of what they sent', async () => {
+  it('gives a client with an API key suggestions that do not echo its input', async () => {
     const { apiKey } = await server.newOrganisation();
     const sent = 'PlantedPlanted00';
     for (const [query, suggested] of [
@@ -104,17 +104,19 @@ describe('in production', () => {
       const text = await (await post(server, query, { authorization: `Bearer ${apiKey}` })).text();
       expect(text).toMatch(new RegExp(`Did you mean [^?]*\\\\"${suggested}\\\\"`));
       expect(text).not.toContain(sent);
-      const stranger = await (await post(server, query, { authorization: `Bearer ${apiKey}x` })).text();
-      expect(stranger).not.toMatch(/Did you mean|appConnection|viewer|createApiKey/);
+      const unauthenticated = await (
+        await post(server, query, { authorization: `Bearer ${apiKey}x` })
+      ).text();
+      expect(unauthenticated).not.toMatch(/Did you mean|appConnection|viewer|createApiKey/);
     }
   });
 
-  test('there is no GraphiQL', async () => {
+  it('does not serve GraphiQL', async () => {
     const response = await fetch(server.graphqlUrl, { headers: { accept: 'text/html' } });
     expect(await response.text()).not.toContain('GraphiQL');
   });
 
-  test('example.okta.com is not answered by a stand-in', async () => {
+  it('does not answer for example.okta.com with the fake Okta', async () => {
     const loopback = await startTestServer({
       config: { production: true, oktaStandIn: false },
       outbound: { lookup: async () => [{ address: '127.0.0.1', family: 4 }] },

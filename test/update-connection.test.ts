@@ -1,5 +1,5 @@
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { purgeExpired } from '../src/connections/operations/purge.ts';
 import {
@@ -98,8 +98,8 @@ async function read({ client }: TestOrganisation, id: string) {
 const tokenSeenBy = (host: TestOkta) =>
   host.requests.findLast(({ path }) => path.endsWith('/me'))?.headers.authorization;
 
-describe('changing a connection', () => {
-  test('renames it and describes it without asking Okta', async () => {
+describe('updating a connection', () => {
+  it('changes name and description without a request to Okta', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation, { description: 'Before' });
     const asked = upstream.requests.length;
@@ -116,7 +116,7 @@ describe('changing a connection', () => {
     expect(await read(organisation, made.id)).toMatchObject({ name: 'renamed', version: 2 });
   });
 
-  test('leaves what is absent, clears with null what may be empty, and nothing else', async () => {
+  it('keeps absent fields, clears nullable fields with null and rejects null for others', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation, { description: 'Kept' });
     expect(await update(organisation, made.id, { name: 'other' })).toMatchObject({ description: 'Kept' });
@@ -131,7 +131,7 @@ describe('changing a connection', () => {
     });
   });
 
-  test('that changes nothing leaves the version', async () => {
+  it('keeps the version when nothing changes', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     for (const input of [{}, { name: made.name }, { credentials: { instanceUrl: upstream.origin } }]) {
@@ -142,7 +142,7 @@ describe('changing a connection', () => {
     }
   });
 
-  test('replaces the token once Okta accepts the new one', async () => {
+  it('replaces the token when Okta accepts the new one', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const changed = await update(organisation, made.id, { credentials: { apiToken: 'the-second-token' } });
@@ -153,10 +153,10 @@ describe('changing a connection', () => {
     expect(tokenSeenBy(upstream)).toBe('SSWS the-second-token');
   });
 
-  test.each([
+  it.each([
     ['rejects', tokenRejected, 'CREDENTIALS_REJECTED'],
-    ['finds too weak', weakRole, 'INSUFFICIENT_PERMISSIONS'],
-    ['does not judge', slowHeaders, 'UPSTREAM_UNREACHABLE'],
+    ['reports missing permissions of', weakRole, 'INSUFFICIENT_PERMISSIONS'],
+    ['does not answer for', slowHeaders, 'UPSTREAM_UNREACHABLE'],
   ])('keeps the old token when Okta %s the new one', async (_, behaviour, code) => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
@@ -174,7 +174,7 @@ describe('changing a connection', () => {
     expect(tokenSeenBy(upstream)).toBe('SSWS the-first-token');
   });
 
-  test('never sends the stored token to a new host', async () => {
+  it('never sends the stored token to a new host', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const [error] = await errorsOf(
@@ -195,7 +195,7 @@ describe('changing a connection', () => {
     expect(tokenSeenBy(elsewhere)).toBe('SSWS for-elsewhere');
   });
 
-  test('moves to another Okta organisation, or to one that may be, only when told', async () => {
+  it('requires allowDifferentOktaOrg to move to another or unknown Okta organisation', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const credentials = { instanceUrl: elsewhere.origin, apiToken: 'for-elsewhere' };
@@ -215,7 +215,7 @@ describe('changing a connection', () => {
     expect(moved).toMatchObject({ version: 2, credentials: { instanceUrl: elsewhere.origin } });
   });
 
-  test('with a stale version is a conflict that says the version now', async () => {
+  it('fails with VERSION_CONFLICT and the current version when the version is stale', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     await update(organisation, made.id, { version: 1, name: 'first' });
@@ -232,7 +232,7 @@ describe('changing a connection', () => {
     expect(await update(organisation, made.id, { version: 2, name: 'second' })).toMatchObject({ version: 3 });
   });
 
-  test('50 at once: every one bumps the version by one', async () => {
+  it('increments the version by one for each of 50 concurrent updates', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const changed = await Promise.all(
@@ -243,7 +243,7 @@ describe('changing a connection', () => {
     );
   });
 
-  test('50 at once with the same version: one is made, the others are told', async () => {
+  it('applies one of 50 concurrent updates with the same version and rejects the others', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const outcomes = await Promise.allSettled(
@@ -257,7 +257,7 @@ describe('changing a connection', () => {
     expect(await read(organisation, made.id)).toMatchObject({ version: 2 });
   });
 
-  test('refuses a name that is taken, also under a race', async () => {
+  it('fails with NAME_TAKEN for a name in use, also under concurrency', async () => {
     const organisation = await server.newOrganisation();
     const made = await Promise.all(
       ['one', 'two', 'three', 'four'].map((name) => make(organisation, { name })),
@@ -274,7 +274,7 @@ describe('changing a connection', () => {
     }
   });
 
-  test("does not find another organisation's, and needs connections:write", async () => {
+  it("fails with NOT_FOUND for another organisation's connection and requires connections:write", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const made = await make(theirs);
     const [notFound] = await errorsOf(update(mine, made.id, { name: 'mine-now' }));
@@ -289,7 +289,7 @@ describe('verifying a connection again', () => {
   const verify = async ({ client }: TestOrganisation, id: string) =>
     (await client.request<Verified>(verifyMutation, { id })).verifyAppConnection.appConnection;
 
-  test('keeps the outcome, when it was last good and since when it has failed, and no new version', async () => {
+  it('stores the result, lastVerifiedAt and failingSince without a new version', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const good = await verify(organisation, made.id);
@@ -316,10 +316,10 @@ describe('verifying a connection again', () => {
     });
   });
 
-  test.each([
+  it.each([
     ['does not answer', slowHeaders],
     ['is rate limiting', rateLimited(new Date(Date.now() + 60_000))],
-  ])('never calls the token rejected when Okta %s', async (_, behaviour) => {
+  ])('reports UNREACHABLE, not REJECTED, when Okta %s', async (_, behaviour) => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     upstream.behave(behaviour);
@@ -329,7 +329,7 @@ describe('verifying a connection again', () => {
     });
   });
 
-  test('needs connections:verify', async () => {
+  it('requires connections:verify', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const client = server.clientFor(await organisation.newKey(['connections:read', 'connections:write']));
@@ -338,7 +338,7 @@ describe('verifying a connection again', () => {
   });
 });
 
-describe('deleting and restoring', () => {
+describe('deleting and restoring a connection', () => {
   const rowsOf = (id: string) => server.asOwner().count(AppConnection, { id });
   const deletion = gql`
     mutation Delete($id: UUID!, $version: Int, $purge: Boolean! = false) {
@@ -354,7 +354,7 @@ describe('deleting and restoring', () => {
     deleteAppConnection: { id: string; restorableUntil: string | null };
   }
 
-  test('hides a connection at once, frees its name, and brings it back', async () => {
+  it('hides a deleted connection, frees its name, and restores it', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     const made = await make(organisation);
@@ -375,7 +375,7 @@ describe('deleting and restoring', () => {
     expect(again.id).not.toBe(made.id);
   });
 
-  test('with purge really removes the row and its secret, also of one deleted before', async () => {
+  it('removes the row and its secret with purge, also of a deleted connection', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     for (const isDeletedBefore of [false, true]) {
@@ -392,7 +392,7 @@ describe('deleting and restoring', () => {
     }
   });
 
-  test('is too late after the retention, and then the row is really gone', async () => {
+  it('cannot restore after the retention, when the row is purged', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     await organisation.client.request(deletion, { id: made.id });
@@ -408,7 +408,7 @@ describe('deleting and restoring', () => {
     expect(await rowsOf(made.id)).toBe(0);
   });
 
-  test('with a stale version is a conflict; a second time there is nothing to delete', async () => {
+  it('fails with VERSION_CONFLICT when the version is stale, and with NOT_FOUND when already deleted', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     await update(organisation, made.id, { description: 'Changed' });
@@ -419,7 +419,7 @@ describe('deleting and restoring', () => {
     expect(gone?.extensions.code).toBe('NOT_FOUND');
   });
 
-  test('deletes against updates: whatever wins, nothing is half done', async () => {
+  it('applies each update or delete completely when they run concurrently', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const outcomes = await Promise.allSettled([
@@ -439,7 +439,7 @@ describe('deleting and restoring', () => {
     expect(restored.restoreAppConnection.appConnection.version).toBe(1 + changes + 2);
   });
 
-  test("does not find another organisation's", async () => {
+  it("fails with NOT_FOUND for another organisation's connection", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const made = await make(theirs);
     for (const purge of [false, true]) {
