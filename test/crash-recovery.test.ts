@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { goAway } from './testkit/faults/away.ts';
@@ -14,11 +14,11 @@ import { startTestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 
 const nothing = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
-// On a machine that is busy, each start takes seconds.
+// On a busy machine, each start takes seconds.
 const timeout = 180_000 * times;
 
-describe.runIf(testDatabaseUrl && canMakeCluster)('with PostgreSQL', () => {
-  test('nothing acknowledged is lost when servers and PostgreSQL are killed under load', {
+describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQL', () => {
+  it('loses no acknowledged change when servers and PostgreSQL are killed under load', {
     timeout,
   }, async () => {
     const { findings, wrongAnswers, changes } = await surviveOnPostgreSQL({
@@ -30,14 +30,14 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('with PostgreSQL', () => {
     expect(changes.acknowledged).toBeGreaterThan(0);
   });
 
-  test('which would be noticed: a PostgreSQL that acknowledges before it writes loses', {
+  it('detects lost writes when PostgreSQL acknowledges before fsync (self-check)', {
     timeout,
   }, async () => {
     const { findings } = await surviveOnPostgreSQL({ servers: 0, databases: 3 }, ...lazyCommits);
     expect(findings.lost).toBeGreaterThan(0);
   });
 
-  test('while it is stopped, everybody is told so, and all goes on by itself when it is back', {
+  it('reports the outage while PostgreSQL is stopped and recovers by itself', {
     timeout,
   }, async () => {
     const { codes, acknowledged, findings } = await goAway('stopped', 2_000);
@@ -46,7 +46,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('with PostgreSQL', () => {
     expect(findings).toEqual(nothing);
   });
 
-  test('when it says nothing any more, nobody waits for ever, nor is told what is not so', {
+  it('times out without wrong results when PostgreSQL stops responding', {
     timeout,
   }, async () => {
     const { codes, acknowledged, findings } = await goAway('frozen', 14_000);
@@ -58,16 +58,16 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('with PostgreSQL', () => {
   });
 });
 
-describe.runIf(!testDatabaseUrl)('with the embedded database', () => {
-  test('nothing acknowledged is lost when the server is killed under load', { timeout }, async () => {
+describe.runIf(!testDatabaseUrl)('crash recovery with the embedded database', () => {
+  it('loses no acknowledged change when the server is killed under load', { timeout }, async () => {
     const { findings, wrongAnswers, changes } = await surviveEmbedded({ servers: 3 * times });
     expect(wrongAnswers).toEqual([]);
     expect(findings).toEqual(nothing);
     expect(changes.acknowledged).toBeGreaterThan(0);
   });
 
-  test.runIf(canMount)(
-    'a full disk stops changes but not reading, and costs no data',
+  it.runIf(canMount)(
+    'rejects changes but serves reads on a full disk, without data loss',
     { timeout },
     async () => {
       const { change, read, lastWords, afterwards, findings } = await fillDisk();
@@ -83,30 +83,30 @@ describe.runIf(!testDatabaseUrl)('with the embedded database', () => {
   );
 });
 
-describe('what is looked for after a kill is found', () => {
-  test.each([
-    ['a connection that is gone', { lost: 1, wronglyTold: 1 }, 'delete from app_connection where id = ?'],
+describe('checks after a crash (self-check)', () => {
+  it.each([
+    ['a lost connection', { lost: 1, wronglyTold: 1 }, 'delete from app_connection where id = ?'],
     [
-      'a change that is gone',
+      'a lost change',
       { lost: 1, wronglyTold: 1 },
       "update app_connection set version = version - 1, description = 'before' where id = ?",
     ],
     [
-      'a change that was made twice',
+      'a change applied twice',
       { duplicated: 1, wronglyTold: 1 },
       'update app_connection set version = version + 1 where id = ?',
     ],
     [
-      'credentials that do not open',
+      'credentials that cannot be decrypted',
       { unopenable: 1 },
       `update app_connection set sealed_credentials = overlay(sealed_credentials placing '${randomBytes(4).toString('hex')}' from 300) where id = ?`,
     ],
     [
-      'a change that the audit trail does not tell of',
+      'a change without an audit event',
       { wronglyTold: 1, brokenChains: 1 },
       'delete from audit_event where connection_id = ? and seq = (select max(seq) from audit_event where connection_id = ?)',
     ],
-  ])('%s', async (_, findings, damage) => {
+  ])('detect %s', async (_, findings, damage) => {
     const server = await startTestServer();
     try {
       const { apiKey } = await server.newOrganisation();

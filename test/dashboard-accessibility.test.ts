@@ -1,5 +1,5 @@
 import type { Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
@@ -10,7 +10,7 @@ import { slowHeaders, startOkta, type TestOkta, tokenRejected } from './testkit/
 import { createMutation, okta } from './testkit/operations.ts';
 import { handleAsDepot, parcelDepot } from './testkit/second-app.ts';
 
-describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
+describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
   let dashboard: TestDashboard;
   let depot: TestOkta;
   beforeAll(async () => {
@@ -30,8 +30,8 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     await depot?.close();
   });
 
-  test.each(looks)(
-    'axe finds nothing serious on any screen, %s and %i pixels wide',
+  it.each(looks)(
+    'has no serious axe violations on any screen, %s and %i pixels wide',
     async (colorScheme, width) => {
       const { page } = await dashboard.open({ colorScheme, viewport: { width, height: 800 } });
       await bringAxe(page);
@@ -91,7 +91,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     90_000,
   );
 
-  test('axe finds nothing serious while something is loaded either', async () => {
+  it('has no serious axe violations while data is loading', async () => {
     const { page } = await dashboard.open();
     await bringAxe(page);
     const { promise: hasBeenSeen, resolve: answer } = Promise.withResolvers<void>();
@@ -123,7 +123,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     throw new Error(`Tab does not lead to ${wanted}.`);
   }
 
-  test('a connection is made, edited, given a new token, deleted and brought back with the keyboard alone', async () => {
+  it('allows creating, editing, replacing the token, deleting and restoring by keyboard alone', async () => {
     dashboard.okta.behave(handleFakeOkta);
     const { page } = await dashboard.open();
     await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
@@ -179,7 +179,7 @@ describe.skipIf(!hasBrowser())('the dashboard is for everybody', () => {
     await menu.waitFor();
   });
 
-  test('an app that the page has never heard of has a form too', async () => {
+  it('shows a form for an app that the page does not know', async () => {
     const { page } = await dashboard.open();
     await page.getByRole('link', { name: 'Add Connection' }).click();
     await page.getByRole('link', { name: /Parcel Depot/ }).click();

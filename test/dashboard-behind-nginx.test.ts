@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { hasBrowser, openPage } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
@@ -33,7 +33,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     return watched;
   }
 
-  test('is live, asks for nothing elsewhere, and its script names the right address', async () => {
+  it('updates live, requests no other origin and loads its script from the right URL', async () => {
     await nginx.configure(location(''));
     const { page, urls, console } = await signIn();
     await page.getByText('Live updates are on.').waitFor();
@@ -44,7 +44,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     await page.goto(`${nginx.url}/connections/#/projects/${firstProjectId}/integrations/app-connections/add`);
   });
 
-  test('says that it is not live when events are held back, reads the list now and then, and goes live by itself', async () => {
+  it('polls and says so while nginx buffers events, and recovers by itself', async () => {
     await nginx.configure(location('proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;'));
     const { page } = await signIn();
     await page.getByText('Live updates are off').waitFor();
@@ -65,7 +65,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     await page.getByRole('row', { name: /live-again/ }).waitFor();
   });
 
-  test('stops being live when a stream falls silent, and keeps the list while the server is away', async () => {
+  it('polls when the event stream falls silent, and keeps the list while the server is down', async () => {
     await nginx.configure(location(''));
     const { page } = await signIn();
     await page.getByText('Live updates are on.').waitFor();
@@ -79,10 +79,10 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     await page.getByText('Live updates are on.').waitFor();
   });
 
-  test.each([
-    ['a refused subscription', 'if ($http_accept = "text/event-stream") { return 503; }'],
-    ['a stream that ends at once', 'proxy_read_timeout 1s; proxy_ignore_headers X-Accel-Buffering;'],
-  ])('reads the list now and then with %s', async (name, settings) => {
+  it.each([
+    ['a rejected subscription', 'if ($http_accept = "text/event-stream") { return 503; }'],
+    ['a stream that ends immediately', 'proxy_read_timeout 1s; proxy_ignore_headers X-Accel-Buffering;'],
+  ])('polls the list with %s', async (name, settings) => {
     await nginx.configure(location(settings));
     const { page } = await signIn();
     await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();

@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { buildDashboard } from './testkit/dashboard.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { temporaryFolder } from './testkit/process.ts';
@@ -22,7 +22,7 @@ interface Answer {
   body: Buffer;
 }
 
-/** As it goes over the wire: fetch would tidy the path and undo the compression. */
+/** Sends a raw request: fetch would normalise the path and decompress the body. */
 function get(
   path: string,
   headers: Record<string, string> = {},
@@ -47,21 +47,23 @@ async function scriptPath(): Promise<string> {
   return /<script[^>]+src="\.(\/assets\/[^"]+\.js)"/.exec(page)?.[1] ?? '';
 }
 
-test('the page comes with a policy that lets nothing in but its own files', async () => {
-  const { status, headers, body } = await get('/');
-  expect(status).toBe(200);
-  const policy = String(headers['content-security-policy']);
-  expect(policy).toContain("default-src 'none'");
-  expect(policy).toContain("script-src 'self';");
-  expect(policy).not.toMatch(/unsafe|\*|https?:/);
-  expect(headers['cache-control']).toBe('no-store');
-  expect(headers['x-frame-options']).toBe('DENY');
-  const page = body.toString();
-  expect(page).not.toMatch(/(src|href)="(https?:)?\/\//);
-  expect(page).not.toMatch(/ style=|<style| on\w+=/);
+describe('files of the dashboard', () => {
+  it('have a Content-Security-Policy that allows only own files', async () => {
+    const { status, headers, body } = await get('/');
+    expect(status).toBe(200);
+    const policy = String(headers['content-security-policy']);
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("script-src 'self';");
+    expect(policy).not.toMatch(/unsafe|\*|https?:/);
+    expect(headers['cache-control']).toBe('no-store');
+    expect(headers['x-frame-options']).toBe('DENY');
+    const page = body.toString();
+    expect(page).not.toMatch(/(src|href)="(https?:)?\/\//);
+    expect(page).not.toMatch(/ style=|<style| on\w+=/);
+  });
 });
 
-describe('where there is an identity provider to sign in with, the page', () => {
+describe('the dashboard with an identity provider', () => {
   let provider: TestProvider;
   beforeAll(async () => {
     provider = await startProvider();
@@ -84,7 +86,7 @@ describe('where there is an identity provider to sign in with, the page', () => 
     return { policy: String(headers['content-security-policy']), told: JSON.parse(settings ?? '').oidc };
   }
 
-  test('may ask the origin that gives tokens, and no other', async () => {
+  it('allows connections to the origin of the token endpoint and no other', async () => {
     const { policy, told } = await pageOf(await start());
     expect(policy).toContain(`connect-src 'self' ${provider.issuer};`);
     expect(policy.match(/https?:/g)).toHaveLength(1);
@@ -97,7 +99,7 @@ describe('where there is an identity provider to sign in with, the page', () => 
     expect(other.scopes).toBe('openid offline_access');
   });
 
-  test('comes all the same and asks nobody while the provider cannot be asked, or says what cannot be used', async () => {
+  it('loads and allows no other origin when the provider is unreachable or its metadata is invalid', async () => {
     const other = await start();
     onTestFinished(() => provider.answer('/.well-known/openid-configuration'));
     const { issuer } = provider;
@@ -123,80 +125,79 @@ describe('where there is an identity provider to sign in with, the page', () => 
   });
 });
 
-test('no two pages have the same nonce', async () => {
-  const nonceOf = ({ headers }: Answer) =>
-    /'nonce-([^']+)'/.exec(String(headers['content-security-policy']))?.[1];
-  const nonces = (await Promise.all([get('/'), get('/')])).map(nonceOf);
-  expect(nonces[0]).toMatch(/^[\w+/]{24}$/);
-  expect(nonces[0]).not.toBe(nonces[1]);
-});
+describe('serving the dashboard', () => {
+  it('uses a different nonce for each page', async () => {
+    const nonceOf = ({ headers }: Answer) =>
+      /'nonce-([^']+)'/.exec(String(headers['content-security-policy']))?.[1];
+    const nonces = (await Promise.all([get('/'), get('/')])).map(nonceOf);
+    expect(nonces[0]).toMatch(/^[\w+/]{24}$/);
+    expect(nonces[0]).not.toBe(nonces[1]);
+  });
 
-test('a file is sent in the smallest encoding that is wanted, and again only when it has changed', async () => {
-  const path = await scriptPath();
-  const plain = await get(path);
-  const brotli = await get(path, { 'accept-encoding': 'gzip, deflate, br' });
-  const gzip = await get(path, { 'accept-encoding': 'gzip, br;q=0' });
-  expect(plain.headers['content-encoding']).toBeUndefined();
-  expect(brotli.headers['content-encoding']).toBe('br');
-  expect(gzip.headers['content-encoding']).toBe('gzip');
-  expect(brotliDecompressSync(brotli.body).equals(plain.body)).toBe(true);
-  expect(gunzipSync(gzip.body).equals(plain.body)).toBe(true);
-  expect(plain.headers['cache-control']).toBe('public, max-age=31536000, immutable');
-  expect(plain.headers['content-type']).toBe('text/javascript; charset=utf-8');
-  const again = await get(path, { 'accept-encoding': 'br', 'if-none-match': String(brotli.headers.etag) });
-  expect([again.status, again.body.length]).toEqual([304, 0]);
-  const other = await get(path, { 'if-none-match': String(brotli.headers.etag) });
-  expect(other.status).toBe(200);
-});
+  it('serves the smallest accepted encoding and answers 304 for an unchanged file', async () => {
+    const path = await scriptPath();
+    const plain = await get(path);
+    const brotli = await get(path, { 'accept-encoding': 'gzip, deflate, br' });
+    const gzip = await get(path, { 'accept-encoding': 'gzip, br;q=0' });
+    expect(plain.headers['content-encoding']).toBeUndefined();
+    expect(brotli.headers['content-encoding']).toBe('br');
+    expect(gzip.headers['content-encoding']).toBe('gzip');
+    expect(brotliDecompressSync(brotli.body).equals(plain.body)).toBe(true);
+    expect(gunzipSync(gzip.body).equals(plain.body)).toBe(true);
+    expect(plain.headers['cache-control']).toBe('public, max-age=31536000, immutable');
+    expect(plain.headers['content-type']).toBe('text/javascript; charset=utf-8');
+    const again = await get(path, { 'accept-encoding': 'br', 'if-none-match': String(brotli.headers.etag) });
+    expect([again.status, again.body.length]).toEqual([304, 0]);
+    const other = await get(path, { 'if-none-match': String(brotli.headers.etag) });
+    expect(other.status).toBe(200);
+  });
 
-test('the script of the first load is under 150 kB, compressed with gzip', async () => {
-  const page = (await get('/')).body.toString();
-  const paths = [...page.matchAll(/"\.(\/assets\/[^"]+\.js)"/g)].map(([, path]) => path ?? '');
-  const sizes = await Promise.all(
-    paths.map(async (path) => (await get(path, { 'accept-encoding': 'gzip' })).body.length),
-  );
-  expect(sizes.length).toBeGreaterThan(0);
-  expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(150_000);
-});
+  it('serves under 150 kB of gzipped script on the first load', async () => {
+    const page = (await get('/')).body.toString();
+    const paths = [...page.matchAll(/"\.(\/assets\/[^"]+\.js)"/g)].map(([, path]) => path ?? '');
+    const sizes = await Promise.all(
+      paths.map(async (path) => (await get(path, { 'accept-encoding': 'gzip' })).body.length),
+    );
+    expect(sizes.length).toBeGreaterThan(0);
+    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(150_000);
+  });
 
-test.each([
-  '/assets/../index.html',
-  '/assets/..%2findex.html',
-  '/../package.json',
-  '/assets/',
-  '/index.html',
-  '/assets/nothing.js',
-  '/assets/__proto__',
-])('%s is not there', async (path) => {
-  expect((await get(path)).status).toBe(404);
-});
+  it.each([
+    '/assets/../index.html',
+    '/assets/..%2findex.html',
+    '/../package.json',
+    '/assets/',
+    '/index.html',
+    '/assets/nothing.js',
+    '/assets/__proto__',
+  ])('answers 404 for %s', async (path) => {
+    expect((await get(path)).status).toBe(404);
+  });
 
-test('files are only read', async () => {
-  const { status, headers } = await get('/', {}, { method: 'POST' });
-  expect([status, headers.allow]).toEqual([405, 'GET, HEAD']);
-});
+  it('accepts only GET and HEAD for files', async () => {
+    const { status, headers } = await get('/', {}, { method: 'POST' });
+    expect([status, headers.allow]).toEqual([405, 'GET, HEAD']);
+  });
 
-test.each(['evil.example', '127.0.0.1.evil.example'])(
-  'a page elsewhere that points its name at this machine (%s) sees nothing',
-  async (host) => {
+  it.each(['evil.example', '127.0.0.1.evil.example'])('rejects the Host %s (DNS rebinding)', async (host) => {
     const { status, body } = await get('/', { host });
     expect(status).toBe(421);
     expect(body.toString()).not.toContain('settings');
-  },
-);
-
-test('without the dashboard built, the server says how to build it, and the API works', async () => {
-  using empty = temporaryFolder();
-  const bare = await startTestServer({ dashboardFolder: empty.path });
-  const { status, body } = await get('/', {}, { of: bare });
-  expect(status).toBe(503);
-  expect(body.toString()).toMatch(
-    /^The dashboard is not built; "npm install --include=dev && npm run dashboard" builds it\..*\n$/,
-  );
-  expect((await get('/assets/index.js', {}, { of: bare })).status).toBe(404);
-  const { client } = await bare.newOrganisation();
-  expect(await client.request('{ appConnections { totalCount } }')).toEqual({
-    appConnections: { totalCount: 0 },
   });
-  await bare.close();
-}, 60_000);
+
+  it('explains how to build the dashboard when it is missing, while the API works', async () => {
+    using empty = temporaryFolder();
+    const bare = await startTestServer({ dashboardFolder: empty.path });
+    const { status, body } = await get('/', {}, { of: bare });
+    expect(status).toBe(503);
+    expect(body.toString()).toMatch(
+      /^The dashboard is not built; "npm install --include=dev && npm run dashboard" builds it\..*\n$/,
+    );
+    expect((await get('/assets/index.js', {}, { of: bare })).status).toBe(404);
+    const { client } = await bare.newOrganisation();
+    expect(await client.request('{ appConnections { totalCount } }')).toEqual({
+      appConnections: { totalCount: 0 },
+    });
+    await bare.close();
+  }, 60_000);
+});

@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser, openPage, placesOf } from './testkit/browser.ts';
@@ -36,7 +36,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByRole('menuitem', { name: action }).click();
   }
 
-  test('its name and description are edited, and what breaks a rule is said at its field', async () => {
+  it('can be renamed and described, with validation errors at their fields', async () => {
     await make('to-be-edited');
     const { page } = await dashboard.open();
     await choose(page, 'to-be-edited', 'Edit details');
@@ -51,7 +51,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await dialog.waitFor({ state: 'detached' });
   });
 
-  test('an edit over somebody else’s change is refused', async () => {
+  it("cannot be edited over another user's change", async () => {
     const { id } = await make('raced-for');
     const { page } = await dashboard.open();
     await choose(page, 'raced-for', 'Edit details');
@@ -69,7 +69,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await rowOf(page, 'raced-for').getByText('Theirs.').waitFor();
   });
 
-  test('its token is replaced once Okta accepts the new one, which stays nowhere', async () => {
+  it('gets a new token when Okta accepts it, without the token in the page', async () => {
     await make('to-be-renewed');
     const watched = await dashboard.open();
     const { page } = watched;
@@ -88,7 +88,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await expectNowhere(watched, token);
   });
 
-  test('it is checked now, and a failure is told with its remedy, also later', async () => {
+  it('can be verified, with the remedy of a failure, which stays visible', async () => {
     await make('to-be-checked');
     const { page } = await dashboard.open();
     await choose(page, 'to-be-checked', 'Verify now');
@@ -103,7 +103,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByRole('dialog').getByText('create a new token and use that one').waitFor();
   });
 
-  test('its audit trail says what was done', async () => {
+  it('shows its audit trail', async () => {
     await make('looked-into');
     const { page } = await dashboard.open();
     await choose(page, 'looked-into', 'Audit trail');
@@ -111,7 +111,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await dialog.getByRole('listitem').getByText('Create connection: done').waitFor();
   });
 
-  test('it is deleted by typing its name, and comes back with Undo', async () => {
+  it('is deleted by typing its name and restored with Undo', async () => {
     await make('to-be-deleted');
     const { page } = await dashboard.open();
     await choose(page, 'to-be-deleted', 'Delete');
@@ -127,7 +127,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByText('Restored to-be-deleted.').waitFor();
   });
 
-  test('whose name was taken meanwhile comes back under another', async () => {
+  it('is restored under another name when its name is taken', async () => {
     await make('wanted-twice');
     const { page } = await dashboard.open();
     await choose(page, 'wanted-twice', 'Delete');
@@ -141,7 +141,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await rowOf(page, 'wanted-again').waitFor();
   });
 
-  test('what is done in one browser is seen in the other', async () => {
+  it('is updated live in a second browser', async () => {
     const [one, other] = [await dashboard.open(), await dashboard.open()];
     await make('seen-by-both');
     await rowOf(one.page, 'seen-by-both').waitFor();
@@ -152,7 +152,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await rowOf(other.page, 'seen-by-both').getByText('Said over there.').waitFor();
   });
 
-  test('a browser that was offline hears of what it has missed', async () => {
+  it('is updated in a browser that was offline', async () => {
     const { page } = await dashboard.open();
     await page.context().setOffline(true);
     await page.getByText('Live updates are off').waitFor();
@@ -162,7 +162,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByText('Live updates are on.').waitFor();
   });
 
-  test('the server finds, filters, orders and pages', async () => {
+  it('is searched, filtered, sorted and paged by the server', async () => {
     const { server, apiKey } = dashboard;
     const project = await server
       .clientFor(apiKey)
@@ -193,7 +193,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   });
 });
 
-describe.skipIf(!hasBrowser())('signing in', () => {
+describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
   let dashboard: TestDashboard;
   beforeAll(async () => {
     dashboard = await startDashboard();
@@ -205,7 +205,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await page.getByRole('button', { name: 'Sign in' }).click();
   }
 
-  test('needs a key that works, which is forgotten with the page', async () => {
+  it('requires a valid API key, which is forgotten with the page', async () => {
     const watched = await openPage(dashboard.browser);
     const { page } = watched;
     await page.goto(dashboard.server.url);
@@ -218,7 +218,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await page.getByRole('textbox', { name: 'API key' }).waitFor();
   });
 
-  test('lasts as long as the tab if asked, until signing out', async () => {
+  it('keeps the key for the tab on request, until sign-out', async () => {
     const { page } = await openPage(dashboard.browser);
     await page.goto(dashboard.server.url);
     await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
@@ -232,7 +232,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
   });
 
   const statusOf = (page: Page) => page.getByRole('status').getByText('Signed in with an API key');
-  test('takes an address with a one-time code, which then signs nobody in, and GraphiQL in the same tab', async () => {
+  it('accepts a one-time code in the URL once, also for GraphiQL in the same tab', async () => {
     const { server, apiKey, browser } = dashboard;
     const link = server.signInLink() ?? '';
     const watched = await openPage(browser);
@@ -262,7 +262,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await other.page.getByText('Live updates are on.').waitFor();
   });
 
-  test('at GraphiQL takes a key that works, which is forgotten with the page unless asked', async () => {
+  it('accepts a valid key at GraphiQL, forgotten with the page unless remembered', async () => {
     const { server, apiKey, browser } = dashboard;
     const { page } = await openPage(browser);
     await page.goto(server.graphqlUrl);
@@ -280,7 +280,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
   });
 
-  test('at GraphiQL takes a one-time code too', async () => {
+  it('accepts a one-time code at GraphiQL', async () => {
     const { server, apiKey, browser } = dashboard;
     const { page } = await openPage(browser);
     const link = `${server.graphqlUrl}#code=${codeIn(server.signInLink())}`;
@@ -293,7 +293,7 @@ describe.skipIf(!hasBrowser())('signing in', () => {
     await page.getByRole('alert').getByText('The address was used').waitFor();
   });
 
-  test('a key that is revoked signs the page out, which says why', async () => {
+  it('signs out with a reason when the key is revoked', async () => {
     const { server, apiKey, browser } = dashboard;
     const client = server.clientFor(apiKey);
     const { createApiKey } = await client.request<{ createApiKey: { key: string; apiKey: { id: string } } }>(

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser } from './testkit/browser.ts';
 import {
@@ -12,7 +12,7 @@ import {
 import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
 
 describe.skipIf(!hasBrowser() || !hasNginx())(
-  'signing in with an identity provider under BASE_PATH=/connections',
+  'signing in to the dashboard with OIDC under BASE_PATH=/connections',
   () => {
     let dashboard: OidcDashboard;
     let nginx: Nginx;
@@ -28,9 +28,9 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
 
     describe.each([
       ['without a proxy', () => undefined],
-      ['behind a proxy that passes the path on', () => `location /connections { proxy_pass ${origin()}; }`],
+      ['behind a proxy that keeps the path', () => `location /connections { proxy_pass ${origin()}; }`],
       [
-        'behind a proxy that takes the path off',
+        'behind a proxy that strips the path',
         () => `location /connections/ { proxy_pass ${origin()}/; absolute_redirect off; }`,
       ],
     ])('%s', (_, locations) => {
@@ -42,7 +42,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
         home = configuration ? `${nginx.url.replace('127.0.0.1', 'localhost')}/connections` : dashboard.home;
       });
 
-      test('comes back to the page that one wanted, under the path, and leaves no token anywhere', async () => {
+      it('returns to the requested page under the path, without a token in the URL', async () => {
         const place = `#/projects/${firstProjectId}/integrations/app-connections/add/okta`;
         const visited = await dashboard.visit(place, { dashboard: home });
         const { page } = visited;
@@ -63,7 +63,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
         expect(dashboard.server.logs()).not.toContain('code=');
       });
 
-      test('is over for this tab and at the provider after signing out, which leads back under the path', async () => {
+      it('signs out of the tab and the provider, and returns under the path', async () => {
         const { page } = await dashboard.visit('', { dashboard: home });
         await leave(page);
         await goOn(page).click();
@@ -77,7 +77,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
         await goOn(page).waitFor();
       });
 
-      test('an answer that nobody asked for is refused, and taken out of the address', async () => {
+      it('rejects an unsolicited response and removes it from the URL', async () => {
         const { page } = await dashboard.visit('', { dashboard: home });
         await page.goto(`${home}/?code=an-attackers&state=an-attackers`);
         await page

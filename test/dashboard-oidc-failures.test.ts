@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { firstOrganisationId } from '../src/identity/organisations.ts';
 import { hasBrowser, openPage } from './testkit/browser.ts';
 import {
@@ -15,7 +15,7 @@ import { startTestServer } from './testkit/server.ts';
 
 const anHourMs = 3_600_000;
 
-describe.skipIf(!hasBrowser())('where signing in with an identity provider fails', () => {
+describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OIDC', () => {
   let dashboard: OidcDashboard;
   beforeAll(async () => {
     dashboard = await startOidcDashboard();
@@ -26,10 +26,10 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     dashboard.provider.answer('/token');
   });
 
-  test.each([
+  it.each([
     ['another tab', false],
     ['another sign-in', true],
-  ])('an answer to %s is refused, and its code is not used', async (_, isUnderWay) => {
+  ])('rejects a response to %s without redeeming its code', async (_, isUnderWay) => {
     const { page } = await dashboard.visit();
     if (isUnderWay) {
       await leave(page);
@@ -48,7 +48,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     expect(await stored(page)).toBe(0);
   });
 
-  test('whoever turns back at the provider can sign in as before', async () => {
+  it('allows a new sign-in after going back from the provider', async () => {
     const { page } = await dashboard.visit();
     await leave(page);
     await goOn(page).waitFor();
@@ -60,7 +60,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await seeTable(page);
   });
 
-  test('a refusal at the provider is told, and does not keep one from trying again', async () => {
+  it('shows an error of the provider and allows another try', async () => {
     const { page } = await dashboard.visit();
     await leave(page);
     await page.getByRole('button', { name: 'Refuse' }).click();
@@ -73,11 +73,11 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await seeTable(page);
   });
 
-  test.each([
-    ['with another nonce is not trusted', { nonce: 'of-another-sign-in' }, undefined, 'is not valid'],
-    ['for another client is not trusted', { aud: 'another' }, undefined, 'is not valid'],
-    ['that is no JWT is told with a remedy', {}, 'opaque', 'is not a JWT'],
-  ])('a token %s', async (_, differing, opaque, words) => {
+  it.each([
+    ['with a wrong nonce', { nonce: 'of-another-sign-in' }, undefined, 'is not valid'],
+    ['for another client', { aud: 'another' }, undefined, 'is not valid'],
+    ['that is not a JWT', {}, 'opaque', 'is not a JWT'],
+  ])('rejects a token %s', async (_, differing, opaque, words) => {
     const { page } = await dashboard.visit();
     const asked = page.waitForRequest((request) =>
       request.url().startsWith(`${dashboard.provider.issuer}/auth?`),
@@ -101,7 +101,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await page.getByRole('alert').getByText(words).waitFor();
   });
 
-  test('a provider that does not answer the page is told with a remedy', async () => {
+  it('shows a remedy when the provider does not answer the page', async () => {
     const { page } = await dashboard.visit();
     await leave(page);
     dashboard.provider.answer('/token', (request) => void request.socket.destroy());
@@ -110,7 +110,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await page.getByText('Check your network, then sign in again.').waitFor();
   });
 
-  test('a token that the server refuses is told with a remedy', async () => {
+  it('shows a remedy when the server rejects the token', async () => {
     const { page } = await dashboard.visit('', { claims: {} });
     await leave(page);
     await goOn(page).click();
@@ -119,7 +119,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await alert.getByText('compare the token').waitFor();
   });
 
-  test('goes on with what was known while the provider is down, and an API key needs no provider', async () => {
+  it('uses cached provider metadata while the provider is down, and signs in with an API key', async () => {
     await dashboard.visit();
     await dashboard.provider.stop();
     onTestFinished(() => dashboard.provider.start());
@@ -132,7 +132,7 @@ describe.skipIf(!hasBrowser())('where signing in with an identity provider fails
     await seeTable(page);
   });
 
-  test('is offered as soon as a provider can be reached that could not', async () => {
+  it('offers OIDC when the provider becomes reachable', async () => {
     const another = await startProvider();
     const { oidc } = another.settings({ OIDC_CLIENT_ID: dashboardClient });
     await another.stop();

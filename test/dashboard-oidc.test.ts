@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { bringAxe, expectFit, looks } from './testkit/axe.ts';
 import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
@@ -13,7 +13,7 @@ import {
 
 const anHourMs = 3_600_000;
 
-describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity provider', () => {
+describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
   let dashboard: OidcDashboard;
   beforeAll(async () => {
     dashboard = await startOidcDashboard();
@@ -21,7 +21,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
   afterAll(() => dashboard?.close());
   afterEach(() => void vi.useRealTimers());
 
-  test('leads from a cold page to the connections, and leaves no token anywhere', async () => {
+  it('leads from a new page to the connections, without a token in the URL or storage', async () => {
     const visited = await dashboard.visit();
     const { page } = visited;
     await leave(page);
@@ -43,7 +43,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     expect(elsewhere).toEqual([]);
   });
 
-  test('works with the keyboard alone, and comes back to where one wanted to go', async () => {
+  it('works by keyboard alone and returns to the requested page', async () => {
     const place = `#/projects/${firstProjectId}/integrations/app-connections/add/okta`;
     const { page } = await dashboard.visit(place);
     await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
@@ -54,7 +54,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     expect(page.url()).toBe(`${dashboard.home}/${place}`);
   });
 
-  test('asks for what the server accepts, with a challenge, and from the one origin that the policy names', async () => {
+  it("sends a PKCE challenge, the server's scopes and audience, from the origin that the CSP allows", async () => {
     const { page } = await dashboard.visit();
     const policy = (await page.reload())?.headers()['content-security-policy'];
     expect(policy).toContain(`connect-src 'self' ${dashboard.provider.issuer};`);
@@ -72,7 +72,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     for (const name of ['state', 'nonce', 'code_challenge']) expect(parameters[name]).toMatch(/^[\w-]{43}$/);
   });
 
-  test('who has expired is asked to sign in again, and is back in the same place', async () => {
+  it('asks to sign in again when the session expires, and returns to the same page', async () => {
     const { page } = await dashboard.visit();
     await leave(page);
     await goOn(page).click();
@@ -94,7 +94,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     expect(page.url()).toBe(place);
   });
 
-  test('is renewed before its end where the provider grants that, and nobody notices', async () => {
+  it('renews the session silently before its expiry when the provider issues a refresh token', async () => {
     const visited = await dashboard.visit('', { lastsSeconds: 20, mayRenew: true });
     const { page } = visited;
     await leave(page);
@@ -109,7 +109,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     for (const token of await visited.tokens()) await expectNowhere(visited, token);
   });
 
-  test('lasts as long as the tab if asked, until one signs out, here and at the provider', async () => {
+  it('keeps the session for the tab on request, until signing out here and at the provider', async () => {
     const visited = await dashboard.visit();
     const { page } = visited;
     await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
@@ -128,7 +128,7 @@ describe.skipIf(!hasBrowser())('signing in at the dashboard with an identity pro
     await goOn(page).waitFor();
   });
 
-  test.each(looks)('axe finds nothing serious, %s and %i pixels wide', async (colorScheme, width) => {
+  it.each(looks)('has no serious axe violations, %s and %i pixels wide', async (colorScheme, width) => {
     dashboard.provider.receive({ dashboard: dashboard.home });
     const { page } = await openPage(dashboard.browser, { colorScheme, viewport: { width, height: 900 } });
     await bringAxe(page);

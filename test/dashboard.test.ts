@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser, placesOf } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
@@ -31,7 +31,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     return watched;
   }
 
-  test('from the first click to “Connection created”, without the token staying anywhere', async () => {
+  it('creates a connection with one form, and the token stays nowhere', async () => {
     const watched = await dashboard.open();
     const { page } = watched;
     await page.getByRole('link', { name: 'App Connections' }).click();
@@ -70,7 +70,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     expect(watched.urls().filter((url) => !url.startsWith(dashboard.server.url))).toEqual([]);
   });
 
-  test('what breaks a rule is said at its field, by the rules of the server, and Okta is not asked', async () => {
+  it("shows the server's validation errors at their fields without a request to Okta", async () => {
     const { page } = await openForm();
     const before = dashboard.okta.requests.length;
     await fillIn(page, { name: 'Not A Name', url: 'https://acme-admin.okta.com', token: 'SSWS abc' });
@@ -86,28 +86,29 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
 
   const failures = [
     ['a revoked token', okta.tokenRejected, 'create a new token and use that one'],
-    ['too weak a role', okta.weakRole, 'give the owner of the token an admin role'],
-    ['a limit that is used up', okta.rateLimited(new Date(Date.now() + 60_000)), 'Try again after'],
+    ['a role with too few permissions', okta.weakRole, 'give the owner of the token an admin role'],
+    ['an exhausted rate limit', okta.rateLimited(new Date(Date.now() + 60_000)), 'Try again after'],
     ['an Okta that is broken', okta.failing(), 'https://status.okta.com'],
-    ['something that is not Okta', okta.notJson(), 'Use the address that you see when you sign in to Okta'],
-    ['a host that hangs up', okta.closesConnection, 'whether this server may connect to that host'],
+    ['a host that is not Okta', okta.notJson(), 'Use the address that you see when you sign in to Okta'],
+    [
+      'a host that closes the connection',
+      okta.closesConnection,
+      'whether this server may connect to that host',
+    ],
   ] as const;
-  test.each(failures)(
-    '%s is told with its remedy, and the token is asked for again',
-    async (_, behaviour, remedy) => {
-      const watched = await openForm();
-      const { page } = watched;
-      dashboard.okta.behave(behaviour);
-      await fillIn(page, { name: 'never-made', url: dashboard.okta.origin, token });
-      await page.getByRole('button', { name: 'Create' }).click();
-      expect(await page.getByRole('alert').textContent()).toContain(remedy);
-      await page.getByText('Enter them again').waitFor();
-      expect(await page.getByRole('textbox', { name: 'API token' }).inputValue()).toBe('');
-      await expectNowhere(watched, token);
-    },
-  );
+  it.each(failures)('shows the remedy for %s, and asks for the token again', async (_, behaviour, remedy) => {
+    const watched = await openForm();
+    const { page } = watched;
+    dashboard.okta.behave(behaviour);
+    await fillIn(page, { name: 'never-made', url: dashboard.okta.origin, token });
+    await page.getByRole('button', { name: 'Create' }).click();
+    expect(await page.getByRole('alert').textContent()).toContain(remedy);
+    await page.getByText('Enter them again').waitFor();
+    expect(await page.getByRole('textbox', { name: 'API token' }).inputValue()).toBe('');
+    await expectNowhere(watched, token);
+  });
 
-  test('whoever cancels while Okta is asked finds nothing made', async () => {
+  it('creates nothing when the user cancels during verification', async () => {
     const { page } = await openForm();
     dashboard.okta.behave(okta.slowHeaders);
     const before = dashboard.okta.requests.length;
@@ -125,7 +126,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     });
   });
 
-  test('a host that may not be connected to is told with its remedy', async () => {
+  it('shows the remedy for a host that is not allowed', async () => {
     const { page } = await openForm();
     await fillIn(page, { name: 'never-made', url: 'https://127.0.0.1', token });
     await page.getByRole('button', { name: 'Create' }).click();

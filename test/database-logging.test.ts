@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { gql } from 'graphql-request';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { Secret } from '../src/common/secret.ts';
 import { createKey } from './testkit/access.ts';
@@ -23,10 +23,10 @@ const pageQuery = gql`
     appConnections(filter: { nameContains: $name }, first: 1, after: $after) { pageInfo { endCursor } }
   }
 `;
-/** How everything begins that is sealed or wrapped. */
+/** The first characters of sealed and wrapped values (JWE). */
 const jwe = /eyJ[\w-]{8}/;
 
-describe.runIf(testDatabaseUrl && canMakeCluster)('what PostgreSQL logs', () => {
+describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () => {
   const token = `00canary${randomBytes(17).toString('hex')}`;
   const description = `canary-${randomBytes(16).toString('hex')}`;
   let cluster: Cluster;
@@ -52,7 +52,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('what PostgreSQL logs', () => 
   const input = (name: string) =>
     okta({ name, description }, { instanceUrl: upstream.origin, apiToken: token });
 
-  /** What is nobody's business: whatever is sealed, fingerprints of tokens, hashes of API keys, what was planted. */
+  /** Returns the secrets: sealed values, fingerprints of tokens, hashes of API keys, planted tokens. */
   async function secretsOf(server: TestServer, ...keys: string[]): Promise<string[]> {
     const em = server.asOwner();
     const rows = await em.execute<{ secret: string }[]>(
@@ -64,7 +64,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('what PostgreSQL logs', () => 
     return [token, description, ...keys, ...rows.map(({ secret }) => secret)];
   }
 
-  test('of statements that fail has nothing that is secret in it', async () => {
+  it('contains no secrets in failing statements', async () => {
     const { client, apiKey } = await server.newOrganisation();
     const { createOktaConnection } = await client.request<Created>(createMutation, input('made'));
     const { key } = await createKey(client);
@@ -101,12 +101,12 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('what PostgreSQL logs', () => 
     expect(failed).toMatch(/select .* from "api_key" .*"hash" = \$1/);
     expect(foundIn(cluster.log(), secrets)).toEqual([]);
     expect(cluster.log()).not.toMatch(jwe);
-    // The search would find a value in the text of a statement.
+    // Self-check: the search finds a value in the text of a statement.
     await expect(server.asOwner().execute(`select '${description}'::int`)).rejects.toThrow();
     expect(foundIn(cluster.log(), secrets)).toEqual([description]);
   });
 
-  test('of all statements, if it is told to, has values only beside their texts', async () => {
+  it('contains values only as parameters when log_statement is all', async () => {
     await server.asOwner().execute("alter database postgres set log_statement = 'all'");
     await server.close();
     server = await start();
@@ -153,7 +153,7 @@ interface Page {
   appConnections: { pageInfo: { endCursor: string | null } };
 }
 
-/** Lets every attempt to write into these tables fail. */
+/** Makes each write to these tables fail. */
 async function refuseToWrite(server: TestServer, ...tables: string[]): Promise<void> {
   const em = server.asOwner();
   await em.execute(
@@ -166,7 +166,7 @@ async function refuseToWrite(server: TestServer, ...tables: string[]): Promise<v
   }
 }
 
-/** The texts of statements in a log, without what is told beside them. */
+/** Returns the statements in a log without their DETAIL lines. */
 function statementsIn(log: string): string[] {
   const entries = log.split(/^(?=\d{4}-\d\d-\d\d )/m);
   const text = /^[^\]]*\] (?:STATEMENT: |LOG: {2}(?:statement|execute [^:]+):)([\s\S]*)/;

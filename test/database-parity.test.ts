@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { GraphQLClient } from 'graphql-request';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { openOrm } from '../src/database/database.ts';
@@ -33,75 +33,77 @@ async function health(url: string) {
   return { live: await status('live'), ready: await status('ready') };
 }
 
-test('the migrations make the database that the entities describe', async () => {
-  await using database = await emptyDatabase();
-  const { location } = database;
-  const orm = await openOrm(location, entities, createLog('silent'));
-  try {
-    const difference = () => inSession(ownerSession, () => orm.schema.getUpdateSchemaSQL({ safe: false }));
-    expect(await difference()).toContain('create table "app_connection"');
-    await inSession(ownerSession, () => orm.migrator.up());
-    expect(await difference()).toBe('');
-  } finally {
-    await orm.close(true);
-  }
+describe('the database', () => {
+  it('has the schema of the entities after the migrations', async () => {
+    await using database = await emptyDatabase();
+    const { location } = database;
+    const orm = await openOrm(location, entities, createLog('silent'));
+    try {
+      const difference = () => inSession(ownerSession, () => orm.schema.getUpdateSchemaSQL({ safe: false }));
+      expect(await difference()).toContain('create table "app_connection"');
+      await inSession(ownerSession, () => orm.migrator.up());
+      expect(await difference()).toBe('');
+    } finally {
+      await orm.close(true);
+    }
+  });
+
+  it('grants access:admin to former administrators in the migration', async () => {
+    await using database = await emptyDatabase();
+    const orm = await openOrm(database.location, entities, createLog('silent'));
+    try {
+      const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
+      const addKey = (orgId: string, name: string, scopes: string, createdAt: string) =>
+        em.execute(
+          `insert into api_key (id, org_id, name, hash, scopes, created_at)
+            values (gen_random_uuid(), '${orgId}', '${name}', '${orgId} ${name}', '{${scopes}}', '${createdAt}')`,
+        );
+      const addOrganisation = async () => {
+        const orgId = randomUUID();
+        await em.execute(`insert into organisation (id, name, created_at) values ('${orgId}', 'Old', now())`);
+        return orgId;
+      };
+      const [two, four, five] = [
+        'connections:read,connections:write',
+        'connections:verify,audit:read',
+        'access:admin',
+      ];
+      await inSession(ownerSession, () => orm.migrator.up({ to: '0001-start' }));
+      const [oldest, older] = [await addOrganisation(), await addOrganisation()];
+      await addKey(oldest, 'second', two, '2026-01-02');
+      await addKey(oldest, 'first', two, '2026-01-01');
+      await addKey(older, 'first', `${two},${four}`, '2026-01-01');
+      await inSession(ownerSession, () => orm.migrator.up({ to: '0005-access' }));
+      const young = await addOrganisation();
+      await addKey(young, 'first', two, '2026-01-01');
+      await addKey(young, 'second', `${two},${four},${five}`, '2026-01-02');
+      await inSession(ownerSession, () => orm.migrator.up());
+
+      const keys = await em.find(ApiKey, {}, { orderBy: { name: 'asc' } });
+      const scopesOf = (orgId: string) => keys.filter((key) => key.orgId === orgId).map((key) => key.scopes);
+      expect(scopesOf(oldest)).toEqual([scopes, two.split(',')]);
+      expect(scopesOf(older)).toEqual([scopes]);
+      expect(scopesOf(young)).toEqual([two.split(','), scopes]);
+    } finally {
+      await orm.close(true);
+    }
+  });
+
+  it.runIf(!testDatabaseUrl)(
+    'takes the server out of service without ending it when the embedded database is lost',
+    async () => {
+      const server = await startTestServer({ location: { kind: 'embedded' } });
+      expect(await health(server.url)).toEqual({ live: 200, ready: 200 });
+      await server.database.close();
+      await until('it is not ready', async () => (await health(server.url)).ready === 503 || undefined);
+      expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
+      await server.close();
+    },
+  );
 });
 
-test('whoever administered an organisation before there was a scope for it may do everything since', async () => {
-  await using database = await emptyDatabase();
-  const orm = await openOrm(database.location, entities, createLog('silent'));
-  try {
-    const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
-    const addKey = (orgId: string, name: string, scopes: string, createdAt: string) =>
-      em.execute(
-        `insert into api_key (id, org_id, name, hash, scopes, created_at)
-          values (gen_random_uuid(), '${orgId}', '${name}', '${orgId} ${name}', '{${scopes}}', '${createdAt}')`,
-      );
-    const addOrganisation = async () => {
-      const orgId = randomUUID();
-      await em.execute(`insert into organisation (id, name, created_at) values ('${orgId}', 'Old', now())`);
-      return orgId;
-    };
-    const [two, four, five] = [
-      'connections:read,connections:write',
-      'connections:verify,audit:read',
-      'access:admin',
-    ];
-    await inSession(ownerSession, () => orm.migrator.up({ to: '0001-start' }));
-    const [oldest, older] = [await addOrganisation(), await addOrganisation()];
-    await addKey(oldest, 'second', two, '2026-01-02');
-    await addKey(oldest, 'first', two, '2026-01-01');
-    await addKey(older, 'first', `${two},${four}`, '2026-01-01');
-    await inSession(ownerSession, () => orm.migrator.up({ to: '0005-access' }));
-    const young = await addOrganisation();
-    await addKey(young, 'first', two, '2026-01-01');
-    await addKey(young, 'second', `${two},${four},${five}`, '2026-01-02');
-    await inSession(ownerSession, () => orm.migrator.up());
-
-    const keys = await em.find(ApiKey, {}, { orderBy: { name: 'asc' } });
-    const scopesOf = (orgId: string) => keys.filter((key) => key.orgId === orgId).map((key) => key.scopes);
-    expect(scopesOf(oldest)).toEqual([scopes, two.split(',')]);
-    expect(scopesOf(older)).toEqual([scopes]);
-    expect(scopesOf(young)).toEqual([two.split(','), scopes]);
-  } finally {
-    await orm.close(true);
-  }
-});
-
-test.runIf(!testDatabaseUrl)(
-  'an embedded database that is gone takes the server out of service and does not end it',
-  async () => {
-    const server = await startTestServer({ location: { kind: 'embedded' } });
-    expect(await health(server.url)).toEqual({ live: 200, ready: 200 });
-    await server.database.close();
-    await until('it is not ready', async () => (await health(server.url)).ready === 503 || undefined);
-    expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
-    await server.close();
-  },
-);
-
-describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
-  /** What three servers have in common that are one service. */
+describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
+  /** The settings that all servers of one service share. */
   const productionSettings = (location: DatabaseLocation) => ({
     NODE_ENV: 'production',
     DATABASE_URL: urlOf(location),
@@ -109,7 +111,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
   });
 
-  test('three servers may start at once on an empty database and share it from then on', async () => {
+  it('start concurrently on an empty database and share it', async () => {
     await using database = await emptyDatabase();
     const { location } = database;
     await using slow = await startOkta();
@@ -135,10 +137,10 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
   });
 
   // Each holds up what three servers do when they start until all of them are about to do it.
-  test.each([
+  it.each([
     ['run the migrations', false, 'create table mikro_orm_migrations (id int)'],
-    ['make the first organisation', true, 'lock table organisation in access exclusive mode'],
-  ])('three servers that come to %s at the same moment do it once', async (_, isMigrated, obstacle) => {
+    ['create the first organisation', true, 'lock table organisation in access exclusive mode'],
+  ])('%s once when three start concurrently', async (_, isMigrated, obstacle) => {
     await using database = await emptyDatabase();
     const { location } = database;
     const settings = productionSettings(location);
@@ -169,7 +171,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     expect(await countOrganisations(location)).toBe(1);
   });
 
-  test('a server outlives an outage of its database, and is ready again after it', async () => {
+  it('become ready again after an outage of the database', async () => {
     await using database = await emptyDatabase();
     const { location } = database;
     const server = await startTestServer({ location });

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App, AppSettings } from '../src/apps/app.ts';
 import { createApps } from '../src/apps/index.ts';
 import { codeBlocks, readPages, root } from './testkit/documents.ts';
@@ -20,7 +20,7 @@ const create = gql`
 describe('the app in docs/adding-an-app.md', () => {
   let fake: TestOkta;
   let server: TestServer;
-  // Beside the tests, so that its packages are found; the code itself is for a folder in src/apps/.
+  // In test/, so that imports of packages resolve; the example itself is written for src/apps/.
   const file = join(root, 'test', `.acme-${process.pid}.ts`);
   beforeAll(async () => {
     const [block] = readPages()
@@ -50,10 +50,10 @@ describe('the app in docs/adding-an-app.md', () => {
     rmSync(file, { force: true });
   });
 
-  test.each([
+  it.each([
     ['API_TOKEN', { apiToken: 'good-token' }, null],
     ['BASIC_AUTH', { userName: 'service', password: 'good-password' }, 'service'],
-  ])('has connections by %s', async (method, credentials, userName) => {
+  ])('creates connections with the method %s', async (method, credentials, userName) => {
     const { client } = await server.newOrganisation();
     const input = { name: 'acme', method, credentials: { instanceUrl: `${fake.origin}/x`, ...credentials } };
     const { createAcmeConnection } = await client.request<Record<string, object>>(create, { input });
@@ -67,10 +67,10 @@ describe('the app in docs/adding-an-app.md', () => {
     });
   });
 
-  test.each([
+  it.each([
     ['wrong', 'CREDENTIALS_REJECTED'],
     ['broken', 'UPSTREAM_UNREACHABLE'],
-  ])('tells a token that is %s as %s', async (apiToken, code) => {
+  ])('reports a token that is %s as %s', async (apiToken, code) => {
     const { client } = await server.newOrganisation();
     const input = { name: 'acme', method: 'API_TOKEN', credentials: { instanceUrl: fake.origin, apiToken } };
     const error = await client.request(create, { input }).catch((thrown) => thrown);

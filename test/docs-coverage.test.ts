@@ -1,6 +1,6 @@
 import { globSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { AdministrationDeps } from '../src/administration/deps.ts';
 import { createApps } from '../src/apps/index.ts';
 import { configurationReference } from '../src/cli/codegen/configuration-reference.ts';
@@ -20,18 +20,18 @@ function read(path: string): string {
   return readFileSync(join(root, path), 'utf8');
 }
 
-describe('the generated pages are in step with the code', () => {
-  test.each([
+describe('generated documentation', () => {
+  it.each([
     ['docs/api/errors.md', errorReference],
     ['docs/api/rest.md', restReference],
     ['docs/operations/configuration.md', configurationReference],
-  ])('%s (npm run docs writes it)', (path, generate) => {
+  ])('is up to date: %s (npm run docs writes it)', (path, generate) => {
     expect(read(path)).toBe(generate());
   });
 });
 
-describe('the documentation has', () => {
-  test('every REST route', () => {
+describe('the documentation', () => {
+  it('has every REST route', () => {
     const apps = createApps({ trustedHosts: new Set() });
     const { routes } = createRestApi({ apps } as unknown as ConnectionDeps, {} as AdministrationDeps, '');
     expect(routes.map(({ path }) => path)).toContain('/api/v1/openapi.json');
@@ -40,22 +40,22 @@ describe('the documentation has', () => {
     }
   });
 
-  test('every error code', () => {
+  it('has every error code', () => {
     for (const code of Object.keys(errorCodes))
       expect(read('docs/api/errors.md')).toContain(`| \`${code}\` |`);
   });
 
-  test('every environment variable', () => {
+  it('has every environment variable', () => {
     for (const name of Object.keys(environment.shape)) {
       expect(read('docs/operations/configuration.md')).toContain(`| \`${name}\` |`);
     }
   });
 
-  test('every scope', () => {
+  it('has every scope', () => {
     for (const scope of scopes) expect(read('docs/api/authentication.md')).toContain(`| \`${scope}\` |`);
   });
 
-  test('every npm script', () => {
+  it('has every npm script', () => {
     const contributing = read('CONTRIBUTING.md');
     const documented = [...contributing.matchAll(/`npm (?:run )?([\w:-]+)`/g)].map(([, name]) => name);
     expect(documented).toEqual(
@@ -63,13 +63,13 @@ describe('the documentation has', () => {
     );
   });
 
-  test('a reason for every dependency', () => {
+  it('gives a reason for every dependency', () => {
     for (const name of Object.keys({ ...dependencies, ...devDependencies })) {
       expect(read('docs/dependencies.md')).toMatch(new RegExp(`^\\| [^|]*\`${name}\`[^|]* \\| \\S`, 'm'));
     }
   });
 
-  test('every folder of src/, in the architecture', () => {
+  it('has every folder of src/ in the architecture', () => {
     const folders = globSync('*/', { cwd: join(root, 'src') });
     expect(folders.length).toBeGreaterThan(5);
     for (const folder of folders) {
@@ -77,7 +77,7 @@ describe('the documentation has', () => {
     }
   });
 
-  test('every decision in the index, with context, decision, figures, consequences and exit condition', () => {
+  it('lists every ADR, with context, decision, figures, consequences and exit condition', () => {
     const records = globSync('docs/adr/[0-9]*.md', { cwd: root });
     expect(records.length).toBeGreaterThan(0);
     for (const record of records) {
@@ -89,11 +89,11 @@ describe('the documentation has', () => {
 });
 
 describe.each(pages)('$path', (page) => {
-  test('has links that lead to a file and a heading', () => {
+  it('has only links to existing files and headings', () => {
     expect(brokenLinks(page)).toEqual([]);
   });
 
-  test('names npm scripts and tests that exist', () => {
+  it('names only npm scripts and tests that exist', () => {
     const named = [...page.text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
     expect(named.filter((name) => !(name in scripts))).toEqual([]);
     const tests = [...page.text.matchAll(/test\/[\w-]+\.test\.ts/g)].map(([path]) => path);
@@ -101,7 +101,9 @@ describe.each(pages)('$path', (page) => {
   });
 });
 
-test('README.md has at most 8,192 bytes, and a picture of at most 150,000', () => {
-  expect(statSync(join(root, 'README.md')).size).toBeLessThanOrEqual(8_192);
-  expect(statSync(join(root, 'docs/dashboard.png')).size).toBeLessThanOrEqual(150_000);
+describe('README.md', () => {
+  it('has at most 8,192 bytes and a picture of at most 150,000', () => {
+    expect(statSync(join(root, 'README.md')).size).toBeLessThanOrEqual(8_192);
+    expect(statSync(join(root, 'docs/dashboard.png')).size).toBeLessThanOrEqual(150_000);
+  });
 });

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addOrganisation } from '../src/administration/organisations.ts';
 import { Secret } from '../src/common/secret.ts';
 import { firstOrganisation, firstProjectId } from '../src/identity/organisations.ts';
@@ -13,13 +13,13 @@ import { startTestServer, type TestServer } from './testkit/server.ts';
 const run = promisify(execFile);
 const blocks = readPages().flatMap(codeBlocks);
 
-describe('the examples in the documentation', () => {
+describe('examples in the documentation', () => {
   let server: TestServer;
   let folder: string;
   beforeAll(async () => {
     server = await startTestServer();
     folder = await mkdtemp(join(tmpdir(), 'app-connections-docs-'));
-    // As the folder looks in which the server was started.
+    // The folder in which the server was started has this layout.
     const key = 'docs-key-docs-key-docs-key-docs-key-docs-key';
     const em = server.asOwner();
     await addOrganisation(em, server.vault, firstOrganisation(new Secret(key)));
@@ -36,8 +36,8 @@ describe('the examples in the documentation', () => {
   /** The code, with the address of the server under test. */
   const runnable = ({ code }: CodeBlock) => code.replaceAll('http://127.0.0.1:4000', server.url);
 
-  test.each(blocks.filter(({ code }) => code.includes('curl ')))(
-    'a curl command in $page creates a connection as it stands',
+  it.each(blocks.filter(({ code }) => code.includes('curl ')))(
+    'create a connection with the curl command in $page',
     async (block) => {
       const { stdout } = await run('sh', ['-c', runnable(block)], { cwd: folder });
       const answer = JSON.parse(stdout);
@@ -49,13 +49,13 @@ describe('the examples in the documentation', () => {
     },
   );
 
-  test('curl commands for GraphQL and REST are among them', () => {
+  it('include curl commands for GraphQL and REST', () => {
     const commands = blocks.filter(({ code }) => code.includes('curl ')).map(({ code }) => code);
     expect(commands.some((code) => code.includes('/graphql'))).toBe(true);
     expect(commands.some((code) => code.includes('/api/v1/'))).toBe(true);
   });
 
-  test('the script creates a connection, and the second run prints the reason without the token', async () => {
+  it('create a connection with the script, whose second run prints the error without the token', async () => {
     const script = join(folder, 'create.mjs');
     await writeFile(script, runnable(find('README.md', 'import { ClientError')));
     const env = { ...process.env, OKTA_API_TOKEN: '00planted-planted-planted-planted' };
@@ -68,7 +68,7 @@ describe('the examples in the documentation', () => {
     expect(second.stderr).not.toContain('00planted');
   });
 
-  test('the environment file keeps a URL with special characters when a shell reads it', async () => {
+  it('keep a URL with special characters in the environment file when a shell reads it', async () => {
     const url = 'postgresql://user:p%26w@db.example:5432/app?sslmode=verify-full&options=-c%20x&a=b;c#d';
     const { code } = find('docs/operations/production.md', 'cat > production.env');
     const write = code.replace(/postgresql:[^'\n]+/, url);

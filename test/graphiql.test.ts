@@ -1,5 +1,5 @@
 import { request as httpRequest } from 'node:http';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** As a browser asks, with a Host header of our choosing, which fetch would not let us have. */
+/** Requests the page with a given Host header, which fetch cannot set. */
 function open(host: string, of = server): Promise<{ status: number; page: string }> {
   return new Promise((resolve, reject) => {
     const headers = { accept: 'text/html', host };
@@ -23,41 +23,43 @@ function open(host: string, of = server): Promise<{ status: number; page: string
   });
 }
 
-test('GraphiQL opens with a sample and its variables, and loads nothing from elsewhere', async () => {
-  const { status, page } = await open(new URL(server.url).host);
-  expect(status).toBe(200);
-  expect(page).toContain('createOktaConnection(input: $input)');
-  expect(page).toContain('7ffbb072-2575-495a-b5b0-127f88caef78');
-  expect(page).not.toMatch(/<(script|link|img)[^>]+(src|href)="https?:/);
-});
-
-test.each(['evil.example', 'evil.example:4000', 'localhost.evil.example', '127.0.0.1.evil.example'])(
-  'a page elsewhere that points its name at this machine (%s) sees nothing',
-  async (host) => {
-    const { status, page } = await open(host);
-    expect(status).toBe(421);
-    expect(page).not.toContain(apiKey);
-  },
-);
-
-test.each(['localhost', 'LOCALHOST:80', '127.0.0.1:4000', '[::1]:4000'])(
-  'the server goes by the name %s',
-  async (host) => {
-    expect((await open(host)).status).toBe(200);
-  },
-);
-
-test('no page elsewhere may read an answer', async () => {
-  const { apiKey: key } = await server.newOrganisation();
-  const response = await fetch(server.graphqlUrl, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${key}`,
-      'content-type': 'application/json',
-      origin: 'https://evil.example',
-    },
-    body: JSON.stringify({ query: '{ __typename }' }),
+describe('GraphiQL', () => {
+  it('loads with a sample query and variables, and requests no other origin', async () => {
+    const { status, page } = await open(new URL(server.url).host);
+    expect(status).toBe(200);
+    expect(page).toContain('createOktaConnection(input: $input)');
+    expect(page).toContain('7ffbb072-2575-495a-b5b0-127f88caef78');
+    expect(page).not.toMatch(/<(script|link|img)[^>]+(src|href)="https?:/);
   });
-  expect(response.headers.get('access-control-allow-origin')).toBeNull();
-  expect(response.headers.get('x-frame-options')).toBe('DENY');
+
+  it.each(['evil.example', 'evil.example:4000', 'localhost.evil.example', '127.0.0.1.evil.example'])(
+    'rejects the Host %s (DNS rebinding)',
+    async (host) => {
+      const { status, page } = await open(host);
+      expect(status).toBe(421);
+      expect(page).not.toContain(apiKey);
+    },
+  );
+
+  it.each(['localhost', 'LOCALHOST:80', '127.0.0.1:4000', '[::1]:4000'])(
+    'accepts the Host %s',
+    async (host) => {
+      expect((await open(host)).status).toBe(200);
+    },
+  );
+
+  it('sends no CORS headers to another origin', async () => {
+    const { apiKey: key } = await server.newOrganisation();
+    const response = await fetch(server.graphqlUrl, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/json',
+        origin: 'https://evil.example',
+      },
+      body: JSON.stringify({ query: '{ __typename }' }),
+    });
+    expect(response.headers.get('access-control-allow-origin')).toBeNull();
+    expect(response.headers.get('x-frame-options')).toBe('DENY');
+  });
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { serverAudits } from 'graphql-http';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { graphqlBody } from './testkit/fuzz/graphql.ts';
@@ -20,35 +20,32 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** An Accept header that says more than types is left to Yoga, which takes it for the same. */
+/** Yoga answers requests whose Accept header has parameters; the fast path answers the others. */
 const ways = {
   short: (accept: string | null) => accept ?? '*/*',
   long: (accept: string | null) => `${accept ?? '*/*'};q=1`,
 };
 
-describe.each(Object.entries(ways))(
-  'GraphQL over HTTP, as its specification has it, the %s way',
-  (_, acceptOf) => {
-    const audits = serverAudits({
-      url: () => server.graphqlUrl,
-      fetchFn: (url: string, init: RequestInit = {}) => {
-        const headers = new Headers(init.headers);
-        headers.set('authorization', `Bearer ${apiKey}`);
-        headers.set('accept', acceptOf(headers.get('accept')));
-        return fetch(url, { ...init, headers });
-      },
+describe.each(Object.entries(ways))('the GraphQL-over-HTTP specification on the %s path', (_, acceptOf) => {
+  const audits = serverAudits({
+    url: () => server.graphqlUrl,
+    fetchFn: (url: string, init: RequestInit = {}) => {
+      const headers = new Headers(init.headers);
+      headers.set('authorization', `Bearer ${apiKey}`);
+      headers.set('accept', acceptOf(headers.get('accept')));
+      return fetch(url, { ...init, headers });
+    },
+  });
+  for (const { id, name, fn } of audits) {
+    it(`${id}: ${name}`, async () => {
+      const result = await fn();
+      expect(result.status === 'ok' ? 'ok' : `${result.status}: ${result.reason}`).toBe('ok');
     });
-    for (const { id, name, fn } of audits) {
-      test(`${id}: ${name}`, async () => {
-        const result = await fn();
-        expect(result.status === 'ok' ? 'ok' : `${result.status}: ${result.reason}`).toBe('ok');
-      });
-    }
-  },
-);
+  }
+});
 
-describe('both ways lead to the same answer', () => {
-  /** All of an answer that is not another each time. */
+describe('the fast path and Yoga', () => {
+  /** Returns the deterministic parts of a response. */
   async function answer(
     way: keyof typeof ways,
     accept: string,
@@ -78,7 +75,7 @@ describe('both ways lead to the same answer', () => {
     return { status: response.status, headers: Object.fromEntries(kept), text };
   }
 
-  /** The errors of an answer in which they have left no data at all; else undefined. */
+  /** Returns the errors of a response without data; undefined for other responses. */
   function fatalErrors({ text }: Awaited<ReturnType<typeof answer>>): string[] | undefined {
     if (!text.startsWith('{')) return undefined;
     const { data, errors } = JSON.parse(text);
@@ -109,7 +106,7 @@ describe('both ways lead to the same answer', () => {
 
   const accepts = ['*/*', 'application/json', 'application/graphql-response+json, application/json'];
 
-  test('to 200 hostile documents and variables', async () => {
+  it('answer 200 hostile documents and variables identically', async () => {
     const statuses = new Set<number>();
     for (let seed = 1; seed <= 200; seed += 1) {
       const body = hostileBody(seed);
@@ -122,10 +119,10 @@ describe('both ways lead to the same answer', () => {
     expect([...statuses].toSorted()).toEqual([200, 400, 406]);
   });
 
-  /** Has the document cached, so that the short way executes it by itself. */
+  /** Sends the document once, so that it is cached and the fast path executes it. */
   const wearIn = (body: string) => answer('long', '*/*', body);
 
-  test('to 20 hostile documents that are sent again and again', async () => {
+  it('answer 20 repeated hostile documents identically', async () => {
     for (let seed = 201; seed <= 220; seed += 1) {
       const body = hostileBody(seed);
       await wearIn(body);
@@ -139,7 +136,7 @@ describe('both ways lead to the same answer', () => {
   const [url, hidden] = ['https://example.okta.com', `token-${randomBytes(12).toString('hex')}`];
   const create = 'mutation Create($input: CreateOktaConnectionInput!)';
   const parts = 'id name app method createdAt credentials { __typename instanceUrl } verification { status }';
-  test.each<[string, string, object[]]>([
+  it.each<[string, string, object[]]>([
     ['a read', `query Read($id: UUID!) { appConnection(id: $id) { ${parts} } }`, [{ id }, { id: 'no' }, {}]],
     [
       'a page',
@@ -168,13 +165,13 @@ describe('both ways lead to the same answer', () => {
       [{ id, yes: true }, { id, yes: false, no: true }, { id }, { id, yes: 'yes' }],
     ],
     [
-      'a name that JavaScript has its own ideas about',
+      'a field alias __proto__',
       'query ($id: UUID!) { __proto__: appConnection(id: $id) { __proto__: name } }',
       [{ id }],
     ],
-    ['what only others may do', '{ projects { totalCount } auditEvents { nodes { seq } } }', [{}]],
+    ['fields without permission', '{ projects { totalCount } auditEvents { nodes { seq } } }', [{}]],
     [
-      'a change that is not allowed',
+      'a mutation without permission',
       `${create} { createOktaConnection(input: $input) { appConnection { id } } }`,
       [
         { input: { name, credentials: { instanceUrl: url, apiToken: hidden } } },
@@ -184,7 +181,7 @@ describe('both ways lead to the same answer', () => {
         { input: hidden },
       ],
     ],
-  ])('to %s that is sent again and again', async (_, query, inputs) => {
+  ])('answer identically when sent repeatedly: %s', async (_, query, inputs) => {
     const use = JSON.stringify({ query, variables: inputs[0] });
     await wearIn(use);
     for (const variables of inputs) {
@@ -206,25 +203,22 @@ describe('both ways lead to the same answer', () => {
     }
   });
 
-  test.each<[string, string | Buffer<ArrayBuffer>, object?]>([
-    ['a good query', '{"query":"{ viewer { scopes } }"}'],
-    [
-      'a query that may be carried out in part only',
-      '{"query":"{ viewer { scopes } projects { totalCount } }"}',
-    ],
+  it.each<[string, string | Buffer<ArrayBuffer>, object?]>([
+    ['a valid query', '{"query":"{ viewer { scopes } }"}'],
+    ['a query with partial errors', '{"query":"{ viewer { scopes } projects { totalCount } }"}'],
     ['a subscription', '{"query":"subscription { appConnectionChanged { kind } }"}'],
-    ['nobody', '{"query":"{ viewer { scopes } }"}', { authorization: 'Bearer nobody' }],
-    ['what is no JSON', '{"query":'],
+    ['an unknown API key', '{"query":"{ viewer { scopes } }"}', { authorization: 'Bearer nobody' }],
+    ['invalid JSON', '{"query":'],
     ['a list', '[{"query":"{ viewer { scopes } }"}]'],
-    ['what is no UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0xc3, 0x28, 0x22])],
-    ['nothing', ''],
+    ['invalid UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0xc3, 0x28, 0x22])],
+    ['an empty body', ''],
     [
-      'too many bytes',
+      'a body over the size limit',
       JSON.stringify({ query: `{ viewer { scopes } } # ${randomBytes(60_000).toString('hex')}` }),
     ],
     ['a form', 'query=x', { 'content-type': 'application/x-www-form-urlencoded' }],
-    ['another encoding', '{}', { 'content-encoding': 'gzip' }],
-  ])('to %s', async (_, body, headers) => {
+    ['a gzip body', '{}', { 'content-encoding': 'gzip' }],
+  ])('answer identically: %s', async (_, body, headers) => {
     for (const accept of accepts) {
       expect(await answer('short', accept, body, headers)).toEqual(
         await answer('long', accept, body, headers),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { openOrm } from '../src/database/database.ts';
@@ -13,7 +13,7 @@ import { startTestServer, type TestServer } from './testkit/server.ts';
 vi.setConfig({ testTimeout: 30_000 });
 
 let server: TestServer;
-/** The statements of readiness checks so far. */
+/** The statements of the readiness checks so far. */
 const probes: string[] = [];
 const rootKeys = ['a', 'b', 'c'].map((id) => rootKey(id));
 beforeAll(async () => {
@@ -33,17 +33,17 @@ afterAll(() => server.close());
 const ready = async (init: RequestInit = {}, suffix = '') =>
   (await fetch(`${server.url}/health/ready${suffix}`, init)).status;
 
-/** How many checks may have run since: one that was running, and one for each second. */
+/** The maximum number of checks since then: one in flight, and one for each second. */
 function mostSince(start: number): number {
   return Math.ceil((performance.now() - start) / 1_000) + 1;
 }
 
-describe('a stranger causes no more than one readiness check a second', () => {
-  test.each<[string, RequestInit, string]>([
+describe('an unauthenticated client causes at most one readiness check per second', () => {
+  it.each<[string, RequestInit, string]>([
     ['with GET', {}, ''],
     ['with HEAD', { method: 'HEAD' }, ''],
-    ['with a query string of its own each time', {}, '?'],
-    ['with a credential that lets nobody in', { headers: { authorization: 'Bearer nobody' } }, ''],
+    ['with a different query string each time', {}, '?'],
+    ['with an invalid API key', { headers: { authorization: 'Bearer nobody' } }, ''],
   ])('%s', async (_, init, suffix) => {
     const [start, before] = [performance.now(), probes.length];
     const statuses = await Promise.all(
@@ -53,14 +53,14 @@ describe('a stranger causes no more than one readiness check a second', () => {
     expect(probes.length - before).toBeLessThanOrEqual(mostSince(start));
   });
 
-  test('with another method, which causes none', async () => {
+  it('with another method, which causes no check', async () => {
     const before = probes.length;
     for (const method of ['POST', 'DELETE', 'PUT', 'OPTIONS']) expect(await ready({ method })).not.toBe(200);
     expect(probes.length).toBe(before);
   });
 });
 
-/** How many rows a statement reads from tables, as PostgreSQL counts them. */
+/** Counts the rows that a statement reads, as EXPLAIN ANALYZE reports them. */
 async function rowsRead(sql: string): Promise<number> {
   interface Plan {
     'Relation Name'?: string;
@@ -80,41 +80,43 @@ async function rowsRead(sql: string): Promise<number> {
   return count(plan);
 }
 
-test('a readiness check reads a row or two for each root key, however many organisations there are', async () => {
-  await ready();
-  const [sql = ''] = probes;
-  const em = server.asOwner();
-  const add = (rootKeyId: string, count: number) =>
-    em.execute(
-      `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at, mac)
-       select gen_random_uuid(), gen_random_uuid(), 'SEAL', '', '${rootKeyId}', '${rootKeyId}', now(), 'none'
-       from generate_series(1, ${count})`,
-    );
-  try {
-    for (const count of [20, 2_000]) {
-      for (const id of ['a', 'b', 'c']) await add(id, count);
-      await em.execute('analyze data_key');
-      expect(await rowsRead(sql)).toBeLessThanOrEqual(6);
+describe('the readiness check', () => {
+  it('reads at most two rows per root key for any number of organisations', async () => {
+    await ready();
+    const [sql = ''] = probes;
+    const em = server.asOwner();
+    const add = (rootKeyId: string, count: number) =>
+      em.execute(
+        `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at, mac)
+         select gen_random_uuid(), gen_random_uuid(), 'SEAL', '', '${rootKeyId}', '${rootKeyId}', now(), 'none'
+         from generate_series(1, ${count})`,
+      );
+    try {
+      for (const count of [20, 2_000]) {
+        for (const id of ['a', 'b', 'c']) await add(id, count);
+        await em.execute('analyze data_key');
+        expect(await rowsRead(sql)).toBeLessThanOrEqual(6);
+      }
+    } finally {
+      await em.execute('delete from data_key where org_id not in (select id from organisation)');
     }
-  } finally {
-    await em.execute('delete from data_key where org_id not in (select id from organisation)');
-  }
+  });
+
+  it.each(['0', 'bb', 'z'])(
+    'fails without the root key "%s" until nothing needs it, in any sort order',
+    async (id) => {
+      const em = server.asOwner();
+      await server.restartedVault(rootKey(id)).addDataKeys(em, randomUUID());
+      await em.flush();
+      await until('it is not ready', async () => (await ready()) === 503 || undefined);
+      expect(server.logs()).toContain('"msg":"not ready"');
+      await server.asOwner().execute(`delete from data_key where root_key_id = '${id}'`);
+      await until('it is ready again', async () => (await ready()) === 200 || undefined);
+    },
+  );
 });
 
-test.each(['0', 'bb', 'z'])(
-  'a server that lacks the root key "%s" is not ready until nothing needs it, wherever it is in order',
-  async (id) => {
-    const em = server.asOwner();
-    await server.restartedVault(rootKey(id)).addDataKeys(em, randomUUID());
-    await em.flush();
-    await until('it is not ready', async () => (await ready()) === 503 || undefined);
-    expect(server.logs()).toContain('"msg":"not ready"');
-    await server.asOwner().execute(`delete from data_key where root_key_id = '${id}'`);
-    await until('it is ready again', async () => (await ready()) === 200 || undefined);
-  },
-);
-
-/** Locks a table until it is released, from outside of the server's pool of connections. */
+/** Locks a table from a connection outside the server's pool, until released. */
 async function lockTable(table: string): Promise<AsyncDisposable & { release(): Promise<void> }> {
   const orm = await openOrm(server.location, entities, createLog('silent'));
   const em = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
@@ -127,9 +129,9 @@ async function lockTable(table: string): Promise<AsyncDisposable & { release(): 
   return { release, [Symbol.asyncDispose]: release };
 }
 
-describe.runIf(testDatabaseUrl)('while somebody else has locked a table', () => {
-  test.each(['api_key', 'app_connection', 'organisation', 'data_key', 'audit_event', 'mikro_orm_migrations'])(
-    'readiness is told without waiting for it: %s',
+describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', () => {
+  it.each(['api_key', 'app_connection', 'organisation', 'data_key', 'audit_event', 'mikro_orm_migrations'])(
+    'does not wait for the lock: %s',
     async (table) => {
       const { client } = await server.newOrganisation();
       await using lock = await lockTable(table);
@@ -152,7 +154,7 @@ describe.runIf(testDatabaseUrl)('while somebody else has locked a table', () => 
     },
   );
 
-  test('a server that was not ready for want of a root key is not taken for ready', async () => {
+  it('still fails when a root key was missing before', async () => {
     const em = server.asOwner();
     await server.restartedVault(rootKey('lost')).addDataKeys(em, randomUUID());
     await em.flush();

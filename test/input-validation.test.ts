@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { type RestClient, restClient } from './testkit/rest.ts';
 import { parcelDepot } from './testkit/second-app.ts';
@@ -15,14 +15,14 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-interface Told {
+interface ErrorResponse {
   status: number;
   code: string;
   paths: string[];
   text: string;
 }
 
-function told(
+function toErrorResponse(
   status: number,
   { code, issues }: { code: string; issues?: { path: unknown[] }[] },
   text: string,
@@ -30,24 +30,24 @@ function told(
   return { status, code, paths: (issues ?? []).map(({ path }) => path.join('.')).sort(), text };
 }
 
-async function overRest(method: string, path: string, body?: object): Promise<Told> {
+async function overRest(method: string, path: string, body?: object): Promise<ErrorResponse> {
   const { status, body: answer, text } = await rest(method, `/api/v1/app-connections${path}`, body);
-  return told(status, Object(answer), text);
+  return toErrorResponse(status, Object(answer), text);
 }
 
-async function overGraphql(query: string, variables: object): Promise<Told> {
+async function overGraphql(query: string, variables: object): Promise<ErrorResponse> {
   const { status, text } = await rest('POST', '/graphql', { query, variables });
   const { errors } = JSON.parse(text);
-  return told(status, Object(errors?.[0]?.extensions), text);
+  return toErrorResponse(status, Object(errors?.[0]?.extensions), text);
 }
 
 const create = (app: string) =>
   `mutation ($input: Create${app}ConnectionInput!) { create${app}Connection(input: $input) { appConnection { id } } }`;
 
-describe('every broken rule is told at once', () => {
-  test.each<[string, string, object, string[]]>([
+describe('validation errors', () => {
+  it.each<[string, string, object, string[]]>([
     [
-      'a method that there is not',
+      'an unknown method',
       '/okta',
       {
         name: 'A B',
@@ -64,19 +64,19 @@ describe('every broken rule is told at once', () => {
       ['credentials.apiToken', 'credentials.instanceUrl', 'description', 'method', 'name'],
     ],
     [
-      'a method that is no text',
+      'a method that is no string',
       '/okta',
       { name: '', method: 7, onUnreachable: 'NEVER', credentials: 'none' },
       ['credentials', 'method', 'name', 'onUnreachable'],
     ],
     [
-      'no method, of an app that has several',
+      'no method for an app with several methods',
       '/parcel-depot',
       { name: 'A', credentials: { clientId: 'wrong', region: 'europe' } },
       ['credentials.clientId', 'credentials.region', 'method', 'name'],
     ],
     [
-      'a method and a member that is not known',
+      'an unknown method and unknown members',
       '/okta',
       {
         name: 'A',
@@ -87,7 +87,7 @@ describe('every broken rule is told at once', () => {
       ['', 'credentials', 'method', 'name'],
     ],
     [
-      'a secret in the wrong place',
+      'a secret in the wrong field',
       '/okta',
       {
         name: 'A B',
@@ -98,7 +98,7 @@ describe('every broken rule is told at once', () => {
       ['credentials.instanceUrl', 'description', 'name'],
     ],
     [
-      'a secret in the wrong place, and not fit to be one',
+      'a secret in the wrong field and an invalid credential',
       '/okta',
       {
         name: 'fine',
@@ -108,13 +108,13 @@ describe('every broken rule is told at once', () => {
       },
       ['credentials.apiToken', 'description', 'method'],
     ],
-  ])('of a body with %s', async (_, path, body, paths) => {
+  ])('list all broken rules of a body with %s', async (_, path, body, paths) => {
     const answer = await overRest('POST', path, body);
     expect(answer).toMatchObject({ status: 422, code: 'BAD_USER_INPUT', paths });
     expect(answer.text).not.toContain('00planted');
   });
 
-  test.each<[string, string, object, string[]]>([
+  it.each<[string, string, object, string[]]>([
     [
       "a method that is another app's",
       create('Okta'),
@@ -122,25 +122,25 @@ describe('every broken rule is told at once', () => {
       ['input.credentials.apiToken', 'input.credentials.instanceUrl', 'input.method', 'input.name'],
     ],
     [
-      'a method that there is not',
+      'an unknown method',
       create('Okta'),
       { name: 'A B', method: 'api-token', credentials: { instanceUrl: 'ftp://x', apiToken: '' } },
       ['input.credentials.apiToken', 'input.credentials.instanceUrl', 'input.method', 'input.name'],
     ],
     [
-      'a value of another type, deep down',
+      'nested values of wrong types',
       create('Okta'),
       { name: 'A B', credentials: { instanceUrl: 7, apiToken: 'SSWS t' }, idempotencyKey: 'a b' },
       ['input.credentials.apiToken', 'input.credentials.instanceUrl', 'input.idempotencyKey', 'input.name'],
     ],
     [
-      'a member that is not known',
+      'an unknown member',
       create('Okta'),
       { name: 'A B', extra: 1, credentials: { instanceUrl: 'ftp://x', apiToken: 't' } },
       ['input', 'input.credentials.instanceUrl', 'input.name'],
     ],
     [
-      'the method of another, with its fields',
+      "another app's method and its fields",
       create('ParcelDepot'),
       { name: 'A', method: 'API_TOKEN', credentials: { clientId: 'c-1', region: 'europe', apiToken: '' } },
       [
@@ -152,16 +152,16 @@ describe('every broken rule is told at once', () => {
       ],
     ],
     [
-      'too new a version and no scope',
+      'an expired date and an unknown scope',
       'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { key } }',
       { name: '', scopes: ['NONE'], expiresAt: '2001-01-01T00:00:00Z' },
       ['input.expiresAt', 'input.name', 'input.scopes.0'],
     ],
-  ])('of variables with %s', async (_, query, input, paths) => {
+  ])('list all broken rules of variables with %s', async (_, query, input, paths) => {
     expect(await overGraphql(query, { input })).toMatchObject({ code: 'BAD_USER_INPUT', paths });
   });
 
-  test('of credentials to be validated with a method that is not of the app', async () => {
+  it("list all broken rules when credentials are validated with another app's method", async () => {
     const query = `mutation ($credentials: OktaCredentialsInput!, $method: AppConnectionMethod!) {
       validateOktaCredentials(credentials: $credentials, method: $method) { status }
     }`;
@@ -172,7 +172,7 @@ describe('every broken rule is told at once', () => {
     });
   });
 
-  test('of a change, and of where it goes', async () => {
+  it('list all broken rules of the body, the path and the query of an update', async () => {
     const body = { version: 0, name: 'A B', extra: 1, credentials: { extra: 1, apiToken: 'SSWS t' } };
     expect(await overRest('PATCH', '/okta/no-id?extra=1', body)).toMatchObject({
       status: 422,
@@ -180,18 +180,18 @@ describe('every broken rule is told at once', () => {
     });
   });
 
-  test.each<[string, string[]]>([
+  it.each<[string, string[]]>([
     ['?limit=0&cursor=x&projectId=y&extra=1', ['', 'cursor', 'limit', 'projectId']],
     ['?limit=1&limit=2&cursor=x', ['cursor', 'limit']],
     ['?projectId=%00&limit=1000&cursor=', ['cursor', 'limit', 'projectId']],
-  ])('of a query: %s', async (query, paths) => {
+  ])('list all broken rules of the query string %s', async (query, paths) => {
     expect(await overRest('GET', query)).toMatchObject({ status: 422, code: 'BAD_USER_INPUT', paths });
   });
 });
 
-describe('REST refuses what it does not know, and repeats none of it', () => {
+describe('unknown members in REST', () => {
   const right = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
-  test.each<[string, string, object]>([
+  it.each<[string, string, object]>([
     ['POST', '/okta', { name: 'a', credentials: { ...right, '00planted': 1 } }],
     ['POST', '/okta', { name: 'a', credentials: { ...right, api_token: '00planted' } }],
     ['POST', '/okta', { name: 'a', credentials: { ...right, apitoken: '00planted' } }],
@@ -199,7 +199,7 @@ describe('REST refuses what it does not know, and repeats none of it', () => {
     ['POST', '/okta', { name: 'a', credentials: right, '00planted': null }],
     ['POST', '/parcel-depot', { name: 'a', method: 'api-token', credentials: { ...right, '00planted': 1 } }],
     ['PATCH', '/okta/7ffbb072-2575-495a-b5b0-127f88caef78', { credentials: { api_token: '00planted' } }],
-  ])('%s %s %j', async (method, path, body) => {
+  ])('are rejected without echoing them: %s %s %j', async (method, path, body) => {
     const { status, code, text } = await overRest(method, path, body);
     expect([status, code]).toEqual([422, 'BAD_USER_INPUT']);
     expect(text).not.toContain('00planted');

@@ -1,5 +1,5 @@
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import type { Sql } from '../src/database/sql.ts';
 import { createMutation, okta } from './testkit/operations.ts';
@@ -27,7 +27,7 @@ const orders = ['NAME', 'CREATED_AT', 'UPDATED_AT'].flatMap((field) =>
   ['ASC', 'DESC'].map((direction) => ({ name: `${field}_${direction}`, field, direction })),
 );
 
-/** One document that asks for a page in every order, with these arguments beside. */
+/** Builds a document that requests one page in each order with these arguments. */
 const inEveryOrder = (page: (order: string) => string) => gql`
   query Find($projectId: UUID, $filter: AppConnectionFilter) {
     ${orders.map(
@@ -40,7 +40,7 @@ const inEveryOrder = (page: (order: string) => string) => gql`
 
 type Pages = Record<string, { pageInfo: { startCursor: string; endCursor: string } }>;
 
-/** What was read of connections, as the database was asked for it. */
+/** The selects of connections that the server sent. */
 const queries: Sql[] = [];
 let server: TestServer;
 let organisation: TestOrganisation;
@@ -82,43 +82,45 @@ const filters: [string, Record<string, unknown>][] = [
   ['a rare method', { method: 'SIGNED_REQUESTS' }],
   ['a common status', { status: 'VERIFIED' }],
   ['a rare status', { status: 'REJECTED' }],
-  ['a status that none has', { status: 'UNREACHABLE' }],
+  ['a status without rows', { status: 'UNREACHABLE' }],
   ['a common prefix', { namePrefix: 'a' }],
   ['a rare prefix', { namePrefix: 'abcd' }],
   ['a substring', { nameContains: 'ab' }],
-  ['the time of making, open', { createdFrom: minutesAgo(50_000) }],
-  ['the time of making, short', { createdFrom: minutesAgo(6_000), createdTo: minutesAgo(5_900) }],
-  ['the time of change, open', { updatedTo: minutesAgo(50) }],
-  ['the time of change, short', { updatedFrom: minutesAgo(6_000), updatedTo: minutesAgo(5_900) }],
-  ['several at once', { app: 'OKTA', status: 'VERIFIED', nameContains: 'b', createdTo: minutesAgo(10) }],
+  ['createdFrom without an end', { createdFrom: minutesAgo(50_000) }],
+  ['a short range of createdAt', { createdFrom: minutesAgo(6_000), createdTo: minutesAgo(5_900) }],
+  ['updatedTo without a start', { updatedTo: minutesAgo(50) }],
+  ['a short range of updatedAt', { updatedFrom: minutesAgo(6_000), updatedTo: minutesAgo(5_900) }],
+  ['several filters', { app: 'OKTA', status: 'VERIFIED', nameContains: 'b', createdTo: minutesAgo(10) }],
 ];
 
-test.each(filters)('among 100,000, a page by %s is found without a sequential scan', async (_, filter) => {
-  const { client, projectId } = organisation;
-  const documents = [
-    inEveryOrder(() => 'first: 10'),
-    inEveryOrder((order) => `first: 10, after: "${ends[order]?.pageInfo.endCursor}"`),
-    inEveryOrder(() => 'last: 10'),
-    inEveryOrder((order) => `last: 10, before: "${starts[order]?.pageInfo.startCursor}"`),
-  ];
-  const em = server.asOwner();
-  queries.length = 0;
-  for (const document of documents) {
-    for (const scope of [{}, { projectId }, { projectId: null }]) {
-      const variables: Record<string, unknown> = { filter, ...scope };
-      await client.request(document, variables);
+describe('listing 100,000 connections', () => {
+  it.each(filters)('needs no sequential scan in any order with %s', async (_, filter) => {
+    const { client, projectId } = organisation;
+    const documents = [
+      inEveryOrder(() => 'first: 10'),
+      inEveryOrder((order) => `first: 10, after: "${ends[order]?.pageInfo.endCursor}"`),
+      inEveryOrder(() => 'last: 10'),
+      inEveryOrder((order) => `last: 10, before: "${starts[order]?.pageInfo.startCursor}"`),
+    ];
+    const em = server.asOwner();
+    queries.length = 0;
+    for (const document of documents) {
+      for (const scope of [{}, { projectId }, { projectId: null }]) {
+        const variables: Record<string, unknown> = { filter, ...scope };
+        await client.request(document, variables);
+      }
     }
-  }
-  // In half of the documents a cursor makes a second query of what is on its other side.
-  expect(queries).toHaveLength(3 * orders.length * (1 + 2 + 1 + 2));
-  // As PostgreSQL reckons it, where a scan of all costs thousands, and a page off the right index some 15.
-  const mostCost = Object.keys(filter).length === 0 ? 30 : 500;
-  for (const { parts, values } of queries) {
-    const sql = `select * from app_connection ${parts.join('?')}`;
-    const plan: Record<string, string>[] = await em.execute(`explain ${sql}`, [...values]);
-    const lines = plan.flatMap((line) => Object.values(line)).join('\n');
-    expect(lines, sql).toMatch(/Scan .*on app_connection/);
-    expect(Number(/cost=[\d.]+\.\.([\d.]+)/.exec(lines)?.[1]), `${sql}\n${lines}`).toBeLessThan(mostCost);
-    expect(lines, sql).not.toMatch(/Seq Scan on app_connection/);
-  }
+    // In half of the documents a cursor makes a second query of what is on its other side.
+    expect(queries).toHaveLength(3 * orders.length * (1 + 2 + 1 + 2));
+    // As PostgreSQL reckons it, where a scan of all costs thousands, and a page off the right index some 15.
+    const mostCost = Object.keys(filter).length === 0 ? 30 : 500;
+    for (const { parts, values } of queries) {
+      const sql = `select * from app_connection ${parts.join('?')}`;
+      const plan: Record<string, string>[] = await em.execute(`explain ${sql}`, [...values]);
+      const lines = plan.flatMap((line) => Object.values(line)).join('\n');
+      expect(lines, sql).toMatch(/Scan .*on app_connection/);
+      expect(Number(/cost=[\d.]+\.\.([\d.]+)/.exec(lines)?.[1]), `${sql}\n${lines}`).toBeLessThan(mostCost);
+      expect(lines, sql).not.toMatch(/Seq Scan on app_connection/);
+    }
+  });
 });

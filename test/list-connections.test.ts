@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { day, find, namesOf, organisationWith, row } from './testkit/find.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-describe('a filter', () => {
+describe('filtering connections', () => {
   let organisation: TestOrganisation;
   beforeAll(async () => {
     organisation = await organisationWith(server, [
@@ -34,7 +34,7 @@ describe('a filter', () => {
   });
 
   const [okta, depot, acme, signed] = ['acme-okta', 'acme-parcel', 'beta-acme', 'beta-depot'];
-  test.each<[Record<string, unknown>, string[]]>([
+  it.each<[Record<string, unknown>, string[]]>([
     [{}, [okta, depot, acme, signed]],
     [{ app: null, status: null, nameContains: null, createdFrom: null }, [okta, depot, acme, signed]],
     [{ app: 'OKTA' }, [okta, acme]],
@@ -60,21 +60,21 @@ describe('a filter', () => {
       [depot],
     ],
     [{ app: 'OKTA', method: 'SIGNED_REQUESTS' }, []],
-  ])('finds by %o exactly what is like that, and counts it', async (filter, names) => {
+  ])('returns and counts exactly the matches of %o', async (filter, names) => {
     const page = await find(organisation, { filter });
     expect(namesOf(page)).toEqual(names);
     expect(page.totalCount).toBe(names.length);
   });
 
-  test.each(['%', '_', 'a%', 'acme_okta', '\\', '?', "'", '$1', '??', '\u{10ffff}', '*'])(
-    'takes %s for itself, not for any character',
+  it.each(['%', '_', 'a%', 'acme_okta', '\\', '?', "'", '$1', '??', '\u{10ffff}', '*'])(
+    'treats %s literally, not as a wildcard',
     async (text) => {
       expect(namesOf(await find(organisation, { filter: { namePrefix: text } }))).toEqual([]);
       expect(namesOf(await find(organisation, { filter: { nameContains: text } }))).toEqual([]);
     },
   );
 
-  test('narrows what the other arguments leave', async () => {
+  it('combines with the other arguments', async () => {
     const { projectId } = organisation;
     expect(namesOf(await find(organisation, { filter: { nameContains: 'acme' }, projectId }))).toEqual([
       acme,
@@ -85,7 +85,7 @@ describe('a filter', () => {
     expect(namesOf(await find(organisation, { filter: { app: 'PARCEL_DEPOT' }, app: 'OKTA' }))).toEqual([]);
   });
 
-  test('finds nothing that is deleted', async () => {
+  it('excludes deleted connections', async () => {
     const another = await server.newOrganisation();
     for (const name of ['kept', 'gone']) await another.client.request(createMutation, oktaInput({ name }));
     const [gone] = (await find(another, { filter: { namePrefix: 'gone' } })).nodes;
@@ -99,7 +99,7 @@ describe('a filter', () => {
   });
 });
 
-describe('what is refused', () => {
+describe('invalid list arguments', () => {
   let organisation: TestOrganisation;
   beforeAll(async () => {
     organisation = await organisationWith(server, [row({ name: 'a' }), row({ name: 'b' })]);
@@ -112,7 +112,7 @@ describe('what is refused', () => {
     return issues.map(({ path }) => path.join('.')).sort();
   }
 
-  test('is a cursor of another order, of another direction, or of our own making', async () => {
+  it('include cursors of another order, of another direction and forged ones', async () => {
     const { pageInfo } = await find(organisation, { first: 1 });
     const cursor = pageInfo.endCursor;
     for (const field of ['NAME', 'CREATED_AT', 'UPDATED_AT']) {
@@ -144,7 +144,7 @@ describe('what is refused', () => {
     }
   });
 
-  test('is reading both ways at once', async () => {
+  it('include forward and backward arguments together', async () => {
     const { pageInfo } = await find(organisation, { first: 2 });
     const [after, before] = [pageInfo.startCursor, pageInfo.endCursor];
     expect(await pathsOf({ first: 1, last: 1 })).toEqual(['last']);
@@ -154,7 +154,7 @@ describe('what is refused', () => {
     expect(await pathsOf({ first: 1, after, last: 1, before })).toEqual(['before', 'last']);
   });
 
-  test.each<[Record<string, unknown>, string[]]>([
+  it.each<[Record<string, unknown>, string[]]>([
     [{ first: 0 }, ['first']],
     [{ first: 101 }, ['first']],
     [{ last: 0 }, ['last']],
@@ -191,7 +191,7 @@ describe('what is refused', () => {
         'last',
       ],
     ],
-  ])('is %o, with every broken rule at once', async (variables, paths) => {
+  ])('include %o, with one issue for each broken rule', async (variables, paths) => {
     expect(await pathsOf(variables)).toEqual(paths);
   });
 });

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   day,
   find,
@@ -36,7 +36,7 @@ const readings: fc.Arbitrary<Reading> = fc.record({
   isBackward: fc.boolean(),
 });
 
-/** Few names and moments, so that many are equal. */
+/** Few names and times, so that many rows are equal. */
 const name = fc.stringMatching(/^[ab1](-?[ab1]){0,2}$/);
 const rows = fc.uniqueArray(
   fc
@@ -75,8 +75,8 @@ async function readAll(
   return isBackward ? pages.reverse() : pages;
 }
 
-describe('reading a page at a time', () => {
-  test('gives the whole list, in every order, both ways, and says truly what is before and after', async () => {
+describe('paging through all connections', () => {
+  it('returns each connection once in each order and direction, with correct hasPreviousPage and hasNextPage', async () => {
     await fc.assert(
       fc.asyncProperty(rows, readings, async (given, reading) => {
         const organisation = await organisationWith(server, given);
@@ -93,7 +93,7 @@ describe('reading a page at a time', () => {
     );
   });
 
-  test('gives what was there all along once each, in order, however much is added meanwhile', async () => {
+  it('returns each existing connection once while others are inserted', async () => {
     const additions = fc.array(fc.tuple(name, fc.integer({ min: 1, max: 6 })), {
       minLength: 8,
       maxLength: 8,
@@ -119,7 +119,7 @@ describe('reading a page at a time', () => {
   });
 });
 
-describe('a page', () => {
+describe('a page of connections', () => {
   let organisation: TestOrganisation;
   beforeAll(async () => {
     organisation = await organisationWith(
@@ -128,7 +128,7 @@ describe('a page', () => {
     );
   });
 
-  test.each<[Record<string, unknown>, string[], [boolean, boolean]]>([
+  it.each<[Record<string, unknown>, string[], [boolean, boolean]]>([
     [{}, ['a', 'b', 'c', 'd', 'e'], [false, false]],
     [{ orderBy: null }, ['a', 'b', 'c', 'd', 'e'], [false, false]],
     [{ orderBy: { field: 'CREATED_AT' } }, ['e', 'd', 'c', 'b', 'a'], [false, false]],
@@ -137,13 +137,13 @@ describe('a page', () => {
     [{ first: 2 }, ['a', 'b'], [false, true]],
     [{ last: 2 }, ['d', 'e'], [true, false]],
     [{ last: 5 }, ['a', 'b', 'c', 'd', 'e'], [false, false]],
-  ])('asked for with %o is in the order asked for', async (variables, names, [hasPrevious, hasNext]) => {
+  ])('has the requested order with %o', async (variables, names, [hasPrevious, hasNext]) => {
     const page = await find(organisation, variables);
     expect(namesOf(page)).toEqual(names);
     expect(page.pageInfo).toMatchObject({ hasPreviousPage: hasPrevious, hasNextPage: hasNext });
   });
 
-  test('goes on from either of its ends', async () => {
+  it('continues from either end', async () => {
     const { pageInfo } = await find(organisation, { first: 3 });
     const next = await find(organisation, { after: pageInfo.endCursor });
     expect(namesOf(next)).toEqual(['d', 'e']);
@@ -154,7 +154,7 @@ describe('a page', () => {
     expect(namesOf(await find(organisation, { before: back.pageInfo.startCursor }))).toEqual(['a']);
   });
 
-  test('goes on from where a connection was that is there no more', async () => {
+  it('continues from the cursor of a deleted connection', async () => {
     const another = await organisationWith(
       server,
       ['a', 'b', 'c'].map((name) => row({ name })),
@@ -168,7 +168,7 @@ describe('a page', () => {
     expect(next.pageInfo.hasPreviousPage).toBe(false);
   });
 
-  test("shows nothing of another organisation's, even with its cursor", async () => {
+  it('contains nothing of another organisation, even with its cursor', async () => {
     const { pageInfo } = await find(organisation, { first: 1 });
     const other = await organisationWith(server, [row({ name: 'z' })]);
     const page = await find(other, { after: pageInfo.endCursor });
@@ -176,7 +176,7 @@ describe('a page', () => {
     expect(page.pageInfo.hasPreviousPage).toBe(false);
   });
 
-  test('costs a query for the other side of its cursor only when that is asked for', async () => {
+  it('queries the other side of a cursor only when the client selects it', async () => {
     const { pageInfo } = await find(organisation, { first: 1 });
     const queriesOf = async (fields: string) => {
       const before = server.logs().length;

@@ -1,5 +1,5 @@
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
@@ -10,7 +10,7 @@ import { subscribe } from './testkit/watch.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** Turns that were granted, by organisation. */
+/** The granted turns of each organisation. */
 const turns = new Map<string, number>();
 
 /** Grants one turn in each pass of the event loop, so that a test does not depend on how fast the machine is. */
@@ -22,7 +22,7 @@ class CountingScheduler extends FairScheduler {
 }
 
 let server: TestServer;
-/** How often connections were looked up. */
+/** The number of look-ups of connections. */
 let lookUps = 0;
 beforeAll(async () => {
   server = await startTestServer({
@@ -60,97 +60,103 @@ async function answeredBefore(noise: () => Promise<unknown>, many: number, one: 
   return before;
 }
 
-test('a request takes a turn for itself and one for each of its fields', async () => {
-  const organisation = await server.newOrganisation();
-  const { client } = organisation;
-  const readOnly = server.clientFor(await organisation.newKey(['connections:read']));
-  const refused = `mutation { ${aliases(`deleteAppConnection(id: "${id}") { id }`)} }`;
-  expect(await turnsFor(organisation, () => errorsOf(readOnly.request(refused)))).toBe(16);
-  expect(await turnsFor(organisation, () => client.request(`{ ${aliases('viewer { scopes }')} }`))).toBe(16);
-});
-
-test('each page takes another turn before it is made an answer', async () => {
-  const organisation = await server.newOrganisation();
-  const query = `{ ${aliases('appConnections(first: 100) { nodes { id } }')} }`;
-  expect(await turnsFor(organisation, () => organisation.client.request(query))).toBe(31);
-});
-
-test('a request to REST and one with GET take turns too', async () => {
-  const organisation = await server.newOrganisation();
-  const headers = { authorization: `Bearer ${organisation.apiKey}` };
-  const get = (path: string) => () => fetch(`${server.url}${path}`, { headers });
-  expect(await turnsFor(organisation, get('/api/v1/viewer'))).toBe(1);
-  expect(await turnsFor(organisation, get('/graphql?query={viewer{scopes}}'))).toBe(2);
-});
-
-test('refusals by the hundred do not hold up another organisation', async () => {
-  const [busy, other] = [await server.newOrganisation(), await server.newOrganisation()];
-  const readOnly = server.clientFor(await busy.newKey(['connections:read']));
-  const refused = `mutation { ${aliases(`deleteAppConnection(id: "${id}") { id }`)} }`;
-  const read = () => other.client.request('{ viewer { scopes } }');
-  await read();
-  expect(await answeredBefore(() => readOnly.request(refused), 60, read)).toBeLessThan(20);
-});
-
-test('the changes of a long history take a turn each, and 100 of them one look-up', async () => {
-  const organisation = await server.newOrganisation();
-  const { client, apiKey, orgId } = organisation;
-  const { createOktaConnection } = await client.request<{
-    createOktaConnection: { appConnection: { id: string } };
-  }>(createMutation, okta());
-  const changes = 250;
-  const connectionId = createOktaConnection.appConnection.id;
-  await server.asOwner().execute(
-    `insert into audit_event (org_id, seq, at, action, connection_id, outcome, fields, previous_hash, hash)
-       select ?, seq, now(), 'VERIFY_CONNECTION', ?, 'OK', '{verification}', '', '' from generate_series(2, ${changes}) seq`,
-    [orgId, connectionId],
-  );
-  turns.clear();
-  lookUps = 0;
-  await using heard = await subscribe(
-    server.graphqlUrl,
-    apiKey,
-    'subscription ($after: String) { appConnectionChanged(after: $after) { appConnection { id } } }',
-    { after: Buffer.from('change:0').toString('base64url') },
-  );
-  for (let count = 0; count < changes; count += 1) {
-    const { data } = await heard.next();
-    expect(data).toEqual({ appConnectionChanged: { appConnection: { id: connectionId } } });
-  }
-  expect(turns.get(orgId)).toBe(changes + 1);
-  expect(lookUps).toBeLessThan(20);
-});
-
-test.runIf(testDatabaseUrl)(
-  'strangers who try keys that nobody has do not hold up those who were known before',
-  async () => {
-    const { client } = await server.newOrganisation();
-    const viewer = gql`{ viewer { scopes } }`;
-    await client.request(viewer);
-    const holder = server.asOwner();
-    await holder.begin();
-    await holder.execute('lock table api_key in access exclusive mode');
-    const waiting = async () => {
-      await holder.execute('select pg_stat_clear_snapshot()');
-      const [row] = await holder.execute<{ count: number }[]>(
-        `select count(*)::int as count from pg_stat_activity
-         where datname = current_database() and wait_event_type = 'Lock'`,
-      );
-      return row?.count ?? 0;
-    };
-    const strangers = Array.from({ length: 30 }, (_, index) =>
-      errorsOf(server.clientFor(`nobody-has-this-key-${index}`.padEnd(40, 'x')).request(viewer)),
+describe('fair scheduling between organisations', () => {
+  it('takes a turn for a request and one for each of its fields', async () => {
+    const organisation = await server.newOrganisation();
+    const { client } = organisation;
+    const readOnly = server.clientFor(await organisation.newKey(['connections:read']));
+    const refused = `mutation { ${aliases(`deleteAppConnection(id: "${id}") { id }`)} }`;
+    expect(await turnsFor(organisation, () => errorsOf(readOnly.request(refused)))).toBe(16);
+    expect(await turnsFor(organisation, () => client.request(`{ ${aliases('viewer { scopes }')} }`))).toBe(
+      16,
     );
-    await until('strangers hold their share', async () => (await waiting()) === 4 || undefined);
-    // What is believed of the key has ended.
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 10_000 });
-    const known = client.request(viewer);
-    try {
-      await until('the known key is looked up', async () => (await waiting()) === 5 || undefined);
-    } finally {
-      vi.useRealTimers();
-      await holder.rollback();
+  });
+
+  it('takes a turn before each page is serialised', async () => {
+    const organisation = await server.newOrganisation();
+    const query = `{ ${aliases('appConnections(first: 100) { nodes { id } }')} }`;
+    expect(await turnsFor(organisation, () => organisation.client.request(query))).toBe(31);
+  });
+
+  it('takes turns for REST requests and GraphQL requests with GET', async () => {
+    const organisation = await server.newOrganisation();
+    const headers = { authorization: `Bearer ${organisation.apiKey}` };
+    const get = (path: string) => () => fetch(`${server.url}${path}`, { headers });
+    expect(await turnsFor(organisation, get('/api/v1/viewer'))).toBe(1);
+    expect(await turnsFor(organisation, get('/graphql?query={viewer{scopes}}'))).toBe(2);
+  });
+
+  it('answers another organisation while hundreds of requests are rejected', async () => {
+    const [busy, other] = [await server.newOrganisation(), await server.newOrganisation()];
+    const readOnly = server.clientFor(await busy.newKey(['connections:read']));
+    const refused = `mutation { ${aliases(`deleteAppConnection(id: "${id}") { id }`)} }`;
+    const read = () => other.client.request('{ viewer { scopes } }');
+    await read();
+    expect(await answeredBefore(() => readOnly.request(refused), 60, read)).toBeLessThan(20);
+  });
+
+  it('takes a turn for each missed event of a subscription, with one look-up per 100', async () => {
+    const organisation = await server.newOrganisation();
+    const { client, apiKey, orgId } = organisation;
+    const { createOktaConnection } = await client.request<{
+      createOktaConnection: { appConnection: { id: string } };
+    }>(createMutation, okta());
+    const changes = 250;
+    const connectionId = createOktaConnection.appConnection.id;
+    await server.asOwner().execute(
+      `insert into audit_event (org_id, seq, at, action, connection_id, outcome, fields, previous_hash, hash)
+         select ?, seq, now(), 'VERIFY_CONNECTION', ?, 'OK', '{verification}', '', '' from generate_series(2, ${changes}) seq`,
+      [orgId, connectionId],
+    );
+    turns.clear();
+    lookUps = 0;
+    await using heard = await subscribe(
+      server.graphqlUrl,
+      apiKey,
+      'subscription ($after: String) { appConnectionChanged(after: $after) { appConnection { id } } }',
+      { after: Buffer.from('change:0').toString('base64url') },
+    );
+    for (let count = 0; count < changes; count += 1) {
+      const { data } = await heard.next();
+      expect(data).toEqual({ appConnectionChanged: { appConnection: { id: connectionId } } });
     }
-    await Promise.all([known, ...strangers]);
-  },
-);
+    expect(turns.get(orgId)).toBe(changes + 1);
+    expect(lookUps).toBeLessThan(20);
+  });
+});
+
+describe('fair authentication of unknown keys', () => {
+  it.runIf(testDatabaseUrl)(
+    'does not delay known keys while unauthenticated clients try unknown keys',
+    async () => {
+      const { client } = await server.newOrganisation();
+      const viewer = gql`{ viewer { scopes } }`;
+      await client.request(viewer);
+      const holder = server.asOwner();
+      await holder.begin();
+      await holder.execute('lock table api_key in access exclusive mode');
+      const waiting = async () => {
+        await holder.execute('select pg_stat_clear_snapshot()');
+        const [row] = await holder.execute<{ count: number }[]>(
+          `select count(*)::int as count from pg_stat_activity
+           where datname = current_database() and wait_event_type = 'Lock'`,
+        );
+        return row?.count ?? 0;
+      };
+      const strangers = Array.from({ length: 30 }, (_, index) =>
+        errorsOf(server.clientFor(`nobody-has-this-key-${index}`.padEnd(40, 'x')).request(viewer)),
+      );
+      await until('strangers hold their share', async () => (await waiting()) === 4 || undefined);
+      // The cached authentication of the key has expired.
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 10_000 });
+      const known = client.request(viewer);
+      try {
+        await until('the known key is looked up', async () => (await waiting()) === 5 || undefined);
+      } finally {
+        vi.useRealTimers();
+        await holder.rollback();
+      }
+      await Promise.all([known, ...strangers]);
+    },
+  );
+});
