@@ -8,6 +8,7 @@ import {
   Kind,
 } from 'graphql';
 import { type GraphQLParams, processRegularResult, type YogaServerInstance } from 'graphql-yoga';
+import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import type { Context } from './context.ts';
 import type { DocumentCache } from './document-cache.ts';
 import type { ErrorMasker } from './error-masking.ts';
@@ -155,7 +156,7 @@ class LightweightRequest implements Pick<Request, 'method' | 'url' | 'signal'> {
   readonly url: string;
   readonly headers: Pick<Headers, 'get'>;
   readonly #response: ServerResponse;
-  #hangUp: AbortController | undefined;
+  #signal: AbortSignal | undefined;
 
   constructor({ req, res }: NodeServerContext) {
     this.url = req.url ?? '';
@@ -163,15 +164,9 @@ class LightweightRequest implements Pick<Request, 'method' | 'url' | 'signal'> {
     this.#response = res;
   }
 
-  /** Aborts when whoever asked hangs up. Few look at it, so it is made only for these. */
+  /** Aborts when the client disconnects. It is made on first use, because few operations need it. */
   get signal(): AbortSignal {
-    if (!this.#hangUp) {
-      const controller = new AbortController();
-      this.#hangUp = controller;
-      const response = this.#response;
-      if (response.destroyed) controller.abort();
-      response.once('close', () => response.writableFinished || controller.abort());
-    }
-    return this.#hangUp.signal;
+    this.#signal ??= createDisconnectSignal(this.#response);
+    return this.#signal;
   }
 }

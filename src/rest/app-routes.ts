@@ -65,9 +65,10 @@ export function createAppRoutes(
         answer: one,
         codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
       },
-      async ({ headers, body }, caller) => {
+      async ({ headers, body }, caller, getSignal) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
-        return { body: { appConnection: show(await createConnection(deps, caller, app.id, input)) } };
+        const created = await createConnection(deps, caller, app.id, input, getSignal());
+        return { body: { appConnection: show(created) } };
       },
     ),
     route(
@@ -141,9 +142,11 @@ export function createAppRoutes(
         answer: z.object({ appConnection: changed }),
         codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
       },
-      async ({ path: { id }, headers, body }, caller) => {
+      async ({ path: { id }, headers, body }, caller, getSignal) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
-        const connection = await updateConnection(deps, caller, { app: app.id, id }, input);
+        const connection = await updateConnection(deps, caller, { app: app.id, id }, input, {
+          signal: getSignal(),
+        });
         const fields = updatePayloadFields(app, input);
         return { body: { appConnection: serializeChangedConnection(deps, caller, connection, fields) } };
       },

@@ -3,6 +3,7 @@ import type { AdministrationDeps } from '../administration/deps.ts';
 import { AppError, HttpError } from '../common/errors.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
+import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
 import type { Caller } from '../identity/caller.ts';
 import { describeProblem } from './problem.ts';
@@ -29,7 +30,7 @@ export function createRest(options: RestOptions) {
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
-      const { body, headers } = await handleRequest(options, routes, request);
+      const { body, headers } = await handleRequest(options, routes, request, response);
       const outside = headers?.link && { link: headers.link.replace(/^<\//, `<${basePath}/`) };
       writeJson(response, 200, { 'content-type': 'application/json', ...headers, ...outside }, body);
     } catch (error) {
@@ -45,6 +46,7 @@ async function handleRequest(
   { signIn, openIntrospection, connections: { scheduler } }: RestOptions,
   routes: readonly Route[],
   request: IncomingMessage,
+  response: ServerResponse,
 ): Promise<RestResponse<unknown>> {
   const { method = '', url = '', headers } = request;
   const [pathname = ''] = url.split('?', 1);
@@ -81,7 +83,8 @@ async function handleRequest(
       return [name, others.length > 0 ? [first, ...others] : first];
     }),
   );
-  return route.run({ path: found.parameters, query, headers, body }, caller);
+  const restRequest = { path: found.parameters, query, headers, body };
+  return route.run(restRequest, caller, () => createDisconnectSignal(response));
 }
 
 async function readBody(

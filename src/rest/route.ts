@@ -54,25 +54,34 @@ export interface RouteDescription<
 /** A route that can be asked. */
 export interface Route extends RouteDescription {
   /** @throws AppError `BAD_USER_INPUT` with every broken rule, or whatever the service that it calls throws */
-  run(given: RestRequest, caller: Caller | undefined): Promise<RestResponse<unknown>>;
+  run(
+    given: RestRequest,
+    caller: Caller | undefined,
+    getSignal: () => AbortSignal,
+  ): Promise<RestResponse<unknown>>;
 }
 
-/** A route that answers callers once the rules of what they gave have been checked. */
+/**
+ * A route that answers callers once the rules of what they gave have been checked.
+ *
+ * @param answer gets a function that creates a signal, which aborts when the client disconnects
+ */
 export function route<R extends RequestSchemas, A extends z.ZodType>(
   description: RouteDescription<R, A>,
   answer: (
     given: z.output<ReturnType<typeof z.object<R>>>,
     caller: Caller,
+    getSignal: () => AbortSignal,
   ) => Promise<RestResponse<z.input<A>>>,
 ): Route {
   const rules = z.object(description.rules);
   return {
     ...description,
-    run: async (given, caller) => {
+    run: async (given, caller, getSignal) => {
       if (!caller) throw unauthenticated();
       const { usable, reasons } = dropUnusableText(given);
       const { success, data, error } = rules.safeParse(usable);
-      if (success) return answer(data, caller);
+      if (success) return answer(data, caller, getSignal);
       const issues = error.issues.map(({ path, message }) => {
         const names = path.map(toPathSegment);
         // Which part of the request it was, the name of the field says well enough.

@@ -26,8 +26,14 @@ export function validateRoute(deps: ConnectionDeps, app: App, path: string): Rou
       answer: z.object({ validation: validationResponse(app) }),
       codes: ['HOST_NOT_ALLOWED'],
     },
-    async ({ body: { method, credentials } }, caller) => {
-      const diagnosis = await validateCredentials(deps, caller, { app: app.id, method }, credentials);
+    async ({ body: { method, credentials } }, caller, getSignal) => {
+      const diagnosis = await validateCredentials(
+        deps,
+        caller,
+        { app: app.id, method },
+        credentials,
+        getSignal(),
+      );
       return { body: { validation: serializeValidation(app, diagnosis) } };
     },
   );
@@ -64,8 +70,9 @@ export function createVerificationRoutes(deps: ConnectionDeps, app: App, path: s
         answer,
         codes: ['NOT_FOUND'],
       },
-      async ({ path: { id } }, caller) => {
-        const connection = await verifyConnection(deps, caller, { id, app: app.id });
+      async ({ path: { id } }, caller, getSignal) => {
+        const target = { id, app: app.id };
+        const connection = await verifyConnection(deps, caller, target, { signal: getSignal() });
         return { body: { verification: serializeVerification(app, caller, connection) } };
       },
     ),

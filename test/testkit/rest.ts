@@ -22,11 +22,12 @@ export type RestClient = (
   headers?: Record<string, string>,
 ) => Promise<RestAnswer>;
 
-/** A client of the server at `url`; a string for a body is sent as it is. */
-export function restClient(url: string, apiKey?: string): RestClient {
+/** A client of the server at `url`; a string for a body is sent as it is. It disconnects when `signal` aborts. */
+export function restClient(url: string, apiKey?: string, signal?: AbortSignal): RestClient {
   return async (method, path, body, headers = {}) => {
     const response = await fetch(new URL(path, url), {
       method,
+      ...(signal && { signal }),
       headers: {
         ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
         ...(body !== undefined && { 'content-type': 'application/json' }),
