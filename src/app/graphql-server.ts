@@ -16,7 +16,7 @@ import { type NodeServerContext, useStrictRequests } from '../graphql/strict-req
 import { createSchema } from './schema.ts';
 
 /** What the GraphQL endpoint is made of. */
-export interface YogaOptions extends Omit<RequestGuardOptions, 'shape'> {
+export interface GraphQLServerOptions extends Omit<RequestGuardOptions, 'maskError'> {
   connections: ConnectionDeps;
   administration: AdministrationDeps;
   /** Whether browsers get GraphiQL. */
@@ -26,25 +26,25 @@ export interface YogaOptions extends Omit<RequestGuardOptions, 'shape'> {
 
 /** The GraphQL endpoint, and GraphiQL at the same address for browsers. */
 export interface GraphQLEndpoint {
-  answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
   dispose(): Promise<void>;
 }
 
 /** Makes the endpoint out of the schema and what goes with each request. */
-export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
+export function createGraphQL(options: GraphQLServerOptions): GraphQLEndpoint {
   const { log, graphiql } = options;
   const schema = createSchema(options.connections.apps);
-  const shape = createErrorMasker(schema, log);
-  const admission = createRequestGuard(schema, { ...options, shape });
+  const maskError = createErrorMasker(schema, log);
+  const requestGuard = createRequestGuard(schema, { ...options, maskError });
   const documents = new DocumentCache();
-  const contextOf = ({ req, res }: Pick<Context, 'req' | 'res'>) => ({
+  const buildContext = ({ req, res }: Pick<Context, 'req' | 'res'>) => ({
     ...{ req, res },
     connections: options.connections,
     administration: options.administration,
   });
   const yoga = createYoga<NodeServerContext, Omit<Context, 'request'>>({
     schema,
-    context: contextOf,
+    context: buildContext,
     plugins: [
       // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
       ...(graphiql ? [useGraphiQL()] : []),
@@ -52,14 +52,14 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
       useCachedDocuments(documents),
       ...armor.protect().plugins,
       useDocumentLimits(),
-      useRequestGuard(admission),
+      useRequestGuard(requestGuard),
       useDocumentCaching(documents),
       usePersistedQueries(),
-      useEventStreams(shape),
-      useSubscriptionLimit(shape),
-      useErrorMasking(shape),
+      useEventStreams(maskError),
+      useSubscriptionLimit(maskError),
+      useErrorMasking(maskError),
     ],
-    maskedErrors: { maskError: (error) => shape(error) },
+    maskedErrors: { maskError: (error) => maskError(error) },
     // Ours is bounded by bytes, and keeps nothing that failed.
     parserAndValidationCache: false,
     logging: false,
@@ -72,7 +72,7 @@ export function createGraphQL(options: YogaOptions): GraphQLEndpoint {
     graphiql: false,
   });
   return {
-    answer: createFastPath({ yoga, schema, contextOf, admission, documents, shape }),
+    handle: createFastPath({ yoga, schema, buildContext, requestGuard, documents, maskError }),
     dispose: async () => yoga.dispose(),
   };
 }

@@ -124,13 +124,13 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   const shared = {
     connections,
     administration: { database, vault, authenticator, refusals, limits },
-    signIn: config.rateLimits ? withRateLimit(limits, authenticate) : authenticate,
+    authenticate: config.rateLimits ? withRateLimit(limits, authenticate) : authenticate,
     openIntrospection: !config.production,
     log,
   };
   const graphql = createGraphQL({
     ...shared,
-    authenticate,
+    reauthenticate: authenticate,
     graphiql: config.graphiql,
   });
   const rest = createRest({ ...shared, basePath: config.basePath });
@@ -145,7 +145,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       : undefined;
   const signInPage = signInPath(config, deps.dashboardFolder);
 
-  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { basePath } = config;
     if (lacksTrailingSlash(request.url, basePath)) {
       // Else what the page names relative to itself would be looked for beside it.
@@ -154,7 +154,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     }
     request.url = withoutBasePath(request.url, basePath);
     const path = request.url?.split('?', 1)[0] ?? '';
-    cors.allow(request, response);
+    cors.setHeaders(request, response);
     // A page elsewhere could point its own name at this machine, and would then be of the same origin.
     if (!config.production && !isOwnHost(request.headers.host, config.host)) {
       return sendText(
@@ -172,19 +172,19 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       );
     }
     if (path.startsWith('/api/')) {
-      if (cors.answerPreflight(request, response, ['GET', 'POST', 'PATCH', 'DELETE'])) return;
+      if (cors.handlePreflight(request, response, ['GET', 'POST', 'PATCH', 'DELETE'])) return;
       return rest(request, response);
     }
     switch (path) {
       case '/graphql':
-        if (cors.answerPreflight(request, response, ['GET', 'POST'])) return;
-        return graphql.answer(request, response);
+        if (cors.handlePreflight(request, response, ['GET', 'POST'])) return;
+        return graphql.handle(request, response);
       case '/health/live':
       case '/health/ready':
         return handleHealthCheck(request, response, () => readiness.isReady());
       default:
         if (codes && path === `/${exchangePath}`) return handleCodeExchange(codes, request, response);
-        if (await dashboard.answer(request, response, dashboardSettings)) return;
+        if (await dashboard.handle(request, response, dashboardSettings)) return;
         return sendText(
           response,
           404,
@@ -197,7 +197,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   const letGo = () => Promise.all([closeOutbound(), standIn?.close()]);
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
-    ...{ host, port, trustedProxies, log, answer },
+    ...{ host, port, trustedProxies, log, handle },
     tls: config.tls && { ...config.tls, findRisks: production ? findTlsRisks : undefined },
     // Behind a proxy that ends TLS, the header is for whoever asks the proxy. On a developer's machine, it would send
     // browsers to look for TLS on every port of localhost.

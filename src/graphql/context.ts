@@ -17,7 +17,7 @@ export interface Context {
   /** The request that is answered; its signal aborts when whoever asked hangs up. */
   request: Pick<Request, 'signal'>;
   /** For what goes on for long: throws once the caller's credential lets nobody in any more; absent as the caller is. */
-  assertSignedIn?: () => Promise<unknown>;
+  assertStillAuthenticated?: () => Promise<unknown>;
   /** The document and its SHA-256, where the client wants to name it by that from now on. */
   persistedQuery?: { hash: string; document: string };
 }

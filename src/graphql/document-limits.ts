@@ -7,7 +7,7 @@ const maxListLength = 100;
 const maxRepeats = 10;
 
 /** What is said of a list that is too long. */
-export const tooLong = `A list has at most ${maxListLength} items.`;
+export const listTooLong = `A list has at most ${maxListLength} items.`;
 
 /** What one request may ask for: enough for GraphiQL and for any client we know, too little to hold the server up. */
 export const armor = new EnvelopArmor({
@@ -44,7 +44,7 @@ function assertFewRepeats({ selections }: SelectionSetNode): void {
 }
 
 function assertShort({ values }: ListValueNode): void {
-  if (values.length > maxListLength) throw documentRejected(tooLong);
+  if (values.length > maxListLength) throw documentRejected(listTooLong);
 }
 
 export function documentRejected(message: string): GraphQLError {

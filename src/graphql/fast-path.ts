@@ -23,10 +23,10 @@ export interface FastPathDeps {
   yoga: Yoga;
   schema: GraphQLSchema;
   /** The context that resolvers get, but for who asks. */
-  contextOf(server: NodeServerContext): Omit<Context, 'request'>;
-  admission: RequestGuard;
+  buildContext(server: NodeServerContext): Omit<Context, 'request'>;
+  requestGuard: RequestGuard;
   documents: DocumentCache;
-  shape: ErrorMasker;
+  maskError: ErrorMasker;
 }
 
 /**
@@ -36,7 +36,14 @@ export interface FastPathDeps {
  * the cache are not parsed and validated again, but all else is done for them too. Subscriptions and
  * everything else take the long way.
  */
-export function createFastPath({ yoga, schema, contextOf, admission, documents, shape }: FastPathDeps) {
+export function createFastPath({
+  yoga,
+  schema,
+  buildContext,
+  requestGuard,
+  documents,
+  maskError,
+}: FastPathDeps) {
   /** Carries out a cached document as Yoga would. */
   const run = async (
     document: DocumentNode,
@@ -44,15 +51,15 @@ export function createFastPath({ yoga, schema, contextOf, admission, documents, 
     request: LightweightRequest,
     server: NodeServerContext,
   ): Promise<ExecutionResult> => {
-    const { caller, assertSignedIn } = server;
+    const { caller, assertStillAuthenticated } = server;
     const context: Context = {
-      ...contextOf(server),
+      ...buildContext(server),
       ...(caller && { caller }),
-      ...(assertSignedIn && { assertSignedIn }),
+      ...(assertStillAuthenticated && { assertStillAuthenticated }),
       request,
     };
     const args = { document, operationName, variableValues: variables ?? {} };
-    const error = admission.check(args, context);
+    const error = requestGuard.check(args, context);
     return error ? { errors: [error] } : execute({ ...args, schema, contextValue: context });
   };
   const resultOf = async (params: GraphQLParams, server: NodeServerContext): Promise<ExecutionResult> => {
@@ -76,20 +83,20 @@ export function createFastPath({ yoga, schema, contextOf, admission, documents, 
       response.end(body, length === body.length ? 'latin1' : 'utf8');
       return;
     }
-    const processed = processRegularResult(maskErrors(result, shape), yoga.fetchAPI, mediaType);
+    const processed = processRegularResult(maskErrors(result, maskError), yoga.fetchAPI, mediaType);
     const text = (await processed.text()) || statusMessage(processed.status);
     response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const mediaType = req.method === 'POST' && negotiateMediaType(req);
     if (!mediaType) return yoga(req, res) as Promise<void>;
-    const server: NodeServerContext = { req, res, isAdmitted: true };
+    const server: NodeServerContext = { req, res, isAuthenticated: true };
     // Before the body is read and parsed, which a stranger could otherwise ask for any number of times.
-    const refusal = await admission.signIn(req.headers.authorization ?? null, server);
+    const refusal = await requestGuard.authenticate(req.headers.authorization ?? null, server);
     if (refusal) return send({ errors: [refusal] }, res, mediaType);
     try {
       server.params = await readParams(req);
-      await admission.waitForTurn(server);
+      await requestGuard.waitForTurn(server);
     } catch (error) {
       return send({ errors: [error as GraphQLError] }, res, mediaType);
     }

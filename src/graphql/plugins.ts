@@ -26,10 +26,10 @@ export function statusMessage(status: number): string | undefined {
 /** Shapes the errors of a result, if it has any, and notes the first of them for the log. */
 export function maskErrors<Result extends Pick<ExecutionResult, 'data' | 'errors'>>(
   result: Result,
-  shape: ErrorMasker,
+  maskError: ErrorMasker,
 ): Result {
   if (!result.errors) return result;
-  const errors = result.errors.map(shape);
+  const errors = result.errors.map(maskError);
   // Whoever repeats the request on reading the status would do again what has been done.
   const isPartial = Object.values(result.data ?? {}).some((value) => value !== null);
   if (isPartial) for (const { extensions } of errors) delete extensions.http;
@@ -39,10 +39,10 @@ export function maskErrors<Result extends Pick<ExecutionResult, 'data' | 'errors
 }
 
 /** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
-export function useErrorMasking(shape: ErrorMasker): Plugin<Context> {
+export function useErrorMasking(maskError: ErrorMasker): Plugin<Context> {
   return {
     onResultProcess({ result, setResult }) {
-      if (!Array.isArray(result) && 'errors' in result) setResult(maskErrors(result, shape));
+      if (!Array.isArray(result) && 'errors' in result) setResult(maskErrors(result, maskError));
     },
     onResponse({ response, setResponse, fetchAPI }) {
       // Whether answers may be kept is said in one place for all of them, and Yoga says otherwise of some.
@@ -58,7 +58,7 @@ export function useErrorMasking(shape: ErrorMasker): Plugin<Context> {
 }
 
 /** Refuses a subscription whose answer is to be something else than a stream of events. */
-export function useEventStreams(shape: ErrorMasker): Plugin<Context> {
+export function useEventStreams(maskError: ErrorMasker): Plugin<Context> {
   return {
     onSubscribe({ args, setResultAndStopExecution }) {
       const { accept = '*/*' } = args.contextValue.req.headers;
@@ -70,7 +70,7 @@ export function useEventStreams(shape: ErrorMasker): Plugin<Context> {
         'A subscription is answered with text/event-stream alone, which the Accept header does not want.',
         { remedy: 'Send the header "Accept: text/event-stream", as graphql-sse and urql do.' },
       );
-      setResultAndStopExecution({ errors: [shape(problem)] });
+      setResultAndStopExecution({ errors: [maskError(problem)] });
     },
   };
 }
@@ -79,14 +79,14 @@ export function useEventStreams(shape: ErrorMasker): Plugin<Context> {
  * Counts a subscription as open until its answer ends, however it ends, and refuses one that is too many. It has been
  * counted as a request like any other.
  */
-export function useSubscriptionLimit(shape: ErrorMasker): Plugin<Context> {
+export function useSubscriptionLimit(maskError: ErrorMasker): Plugin<Context> {
   return {
     onSubscribe({ args, setResultAndStopExecution }) {
       const { connections, res } = args.contextValue;
       try {
         finished(res, connections.limits.openSubscription(requireCaller(args.contextValue)));
       } catch (error) {
-        setResultAndStopExecution({ errors: [shape(error)] });
+        setResultAndStopExecution({ errors: [maskError(error)] });
       }
     },
   };

@@ -22,7 +22,7 @@ import { currentRequest } from '../common/log.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Context } from './context.ts';
 import { type CostInput, calculateCost, maxCost } from './cost.ts';
-import { documentRejected, hasLongList, tooLong } from './document-limits.ts';
+import { documentRejected, hasLongList, listTooLong } from './document-limits.ts';
 import { createMessageRedactor, type ErrorMasker } from './error-masking.ts';
 import { collectSchemaIssues } from './input-rules.ts';
 import type { NodeServerContext } from './strict-requests.ts';
@@ -30,7 +30,7 @@ import type { NodeServerContext } from './strict-requests.ts';
 /** What a request has to pass, by whichever way it comes. */
 export interface RequestGuard {
   /** Signs in whoever asks and puts them into the context; gives the error to answer with, where that fails. */
-  signIn(authorization: string | null, context: Partial<Context>): Promise<GraphQLError | undefined>;
+  authenticate(authorization: string | null, context: Partial<Context>): Promise<GraphQLError | undefined>;
   /** Waits until the document of a request may be read and carried out. */
   waitForTurn(context: Partial<Context>): Promise<void>;
   /** The error to answer with instead of carrying out an operation, if there is one. */
@@ -43,12 +43,12 @@ export interface RequestGuard {
 /** What admission takes. */
 export interface RequestGuardOptions {
   /** Finds out who asks, for a request that counts. */
-  signIn: (authorization: string | null) => Promise<Caller>;
-  /** Finds out whether whoever has asked is still let in. */
   authenticate: (authorization: string | null) => Promise<Caller>;
+  /** Finds out whether whoever has asked is still let in. */
+  reauthenticate: (authorization: string | null) => Promise<Caller>;
   /** Whether the schema may be read without a key. */
   openIntrospection: boolean;
-  shape: ErrorMasker;
+  maskError: ErrorMasker;
   connections: { scheduler: FairScheduler };
 }
 
@@ -61,7 +61,13 @@ export interface RequestGuardOptions {
  */
 export function createRequestGuard(
   schema: GraphQLSchema,
-  { signIn, authenticate, openIntrospection, shape, connections: { scheduler } }: RequestGuardOptions,
+  {
+    authenticate,
+    reauthenticate,
+    openIntrospection,
+    maskError,
+    connections: { scheduler },
+  }: RequestGuardOptions,
 ): RequestGuard {
   const scrub = createMessageRedactor(schema);
   /** Operations that cost no more than they may whatever their variables are. */
@@ -78,24 +84,24 @@ export function createRequestGuard(
       throw documentRejected(`Cost limit of ${maxCost} exceeded; this operation costs ${cost}.`);
   };
   return {
-    async signIn(authorization, context) {
+    async authenticate(authorization, context) {
       try {
-        const caller = await signIn(authorization);
+        const caller = await authenticate(authorization);
         context.caller = caller;
-        context.assertSignedIn = () => authenticate(authorization);
+        context.assertStillAuthenticated = () => reauthenticate(authorization);
         const record = currentRequest.getStore();
         if (record) Object.assign(record, caller.actor);
         return undefined;
       } catch (error) {
         const isOpen = authorization === null && openIntrospection;
         if (isOpen && error instanceof AppError && error.code === 'UNAUTHENTICATED') return undefined;
-        return shape(error);
+        return maskError(error);
       }
     },
     waitForTurn: ({ caller }) => scheduler.waitForTurn(caller?.orgId ?? ''),
     check({ document, operationName, variableValues }, { caller }) {
       const operation = getOperationAST(document, operationName);
-      if (!caller && !isIntrospection(operation)) return shape(unauthenticated());
+      if (!caller && !isIntrospection(operation)) return maskError(unauthenticated());
       if (!operation) return undefined;
       const record = currentRequest.getStore();
       if (record && operation.name) record.operation = operation.name.value.slice(0, 64);
@@ -104,16 +110,16 @@ export function createRequestGuard(
         assertAffordable({ document, operation, variables: variableValues ?? {} });
         collectVariableErrors(schema, operation, variableValues ?? {}, scrub, issues);
       } catch (error) {
-        if (error !== enough) return shape(error);
+        if (error !== enough) return maskError(error);
       }
-      return issues.length > 0 ? shape(validationError(issues)) : undefined;
+      return issues.length > 0 ? maskError(validationError(issues)) : undefined;
     },
   };
 }
 
 /** Admission on Yoga's own way; it has to come after what sets the parser of requests. For queries and mutations and for subscriptions alike. */
 export function useRequestGuard({
-  signIn,
+  authenticate,
   waitForTurn,
   check,
 }: RequestGuard): Plugin<Context, NodeServerContext> {
@@ -124,9 +130,9 @@ export function useRequestGuard({
   return {
     // Before the body is read and parsed, which a stranger could otherwise ask for any number of times.
     onRequestParse({ request, serverContext, requestParser, setRequestParser }) {
-      if (!requestParser || serverContext.isAdmitted) return;
+      if (!requestParser || serverContext.isAuthenticated) return;
       setRequestParser(async (given) => {
-        const error = await signIn(request.headers.get('authorization'), serverContext);
+        const error = await authenticate(request.headers.get('authorization'), serverContext);
         // Thrown, so that nothing else looks at the request.
         if (error) throw error;
         const params = await requestParser(given);
@@ -178,7 +184,7 @@ function collectVariableErrors(
       continue;
     }
     if (hasLongList(value)) {
-      issues.push({ path: [name, ...fieldWithLongList(type, value)], message: tooLong });
+      issues.push({ path: [name, ...fieldWithLongList(type, value)], message: listTooLong });
       continue;
     }
     const misshapen: Issue['path'][] = [];

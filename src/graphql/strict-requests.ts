@@ -5,12 +5,12 @@ import { readJsonBody } from '../http/json-body.ts';
 import type { Context } from './context.ts';
 
 /** A request, what its answer goes out by, and what is asked if that has been read already. */
-export interface NodeServerContext extends Pick<Context, 'caller' | 'assertSignedIn'> {
+export interface NodeServerContext extends Pick<Context, 'caller' | 'assertStillAuthenticated'> {
   req: IncomingMessage;
   res: ServerResponse;
   params?: GraphQLParams;
   /** Whether admission has let it in, so that it is not counted twice. */
-  isAdmitted?: true;
+  isAuthenticated?: true;
 }
 
 /**

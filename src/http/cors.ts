@@ -10,14 +10,14 @@ export interface Cors {
   /** Whether the request comes from a page of one of those origins. */
   isAllowed(request: IncomingMessage): boolean;
   /** Lets the page that asks read the answer, whatever it will be, if its origin is one of those. */
-  allow(request: IncomingMessage, response: ServerResponse): void;
+  setHeaders(request: IncomingMessage, response: ServerResponse): void;
   /**
    * Answers a browser that asks whether such a page may send a request.
    *
    * @param methods those that there are at this address
    * @returns false when it is no such question, or not from such a page
    */
-  answerPreflight(request: IncomingMessage, response: ServerResponse, methods: readonly string[]): boolean;
+  handlePreflight(request: IncomingMessage, response: ServerResponse, methods: readonly string[]): boolean;
 }
 
 /**
@@ -30,13 +30,13 @@ export function createCors(origins: ReadonlySet<string>): Cors {
   const isAllowed = ({ headers: { origin } }: IncomingMessage) => origin !== undefined && origins.has(origin);
   return {
     isAllowed,
-    allow(request, response) {
+    setHeaders(request, response) {
       if (origins.size > 0) response.setHeader('vary', 'Origin');
       if (!isAllowed(request)) return;
       response.setHeader('access-control-allow-origin', `${request.headers.origin}`);
       response.setHeader('access-control-expose-headers', exposedHeaders);
     },
-    answerPreflight(request, response, methods) {
+    handlePreflight(request, response, methods) {
       const isPreflight =
         request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined;
       if (!isPreflight || !isAllowed(request)) return false;

@@ -14,7 +14,7 @@ export interface DashboardSettings {
 /** The built dashboard. */
 export interface DashboardHandler {
   /** Answers a request for one of its files with what `settings` says; false for anything else. */
-  answer(
+  handle(
     request: IncomingMessage,
     response: ServerResponse,
     settings: () => Promise<DashboardSettings>,
@@ -55,7 +55,7 @@ export function loadDashboard(folder = builtFolder): DashboardHandler {
   const page = isBuilt(folder) ? readFileSync(join(folder, 'index.html'), 'utf8') : undefined;
   const assets = page ? readAssets(join(folder, 'assets')) : new Map<string, Asset>();
   return {
-    async answer(request, response, settings) {
+    async handle(request, response, settings) {
       const path = request.url?.split('?', 1)[0] ?? '';
       const asset = assets.get(path);
       if (path !== '/' && !asset) return false;

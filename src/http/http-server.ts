@@ -21,7 +21,7 @@ export interface HttpServerOptions {
   /** Whether whoever asks does so over TLS, be it that of a proxy. */
   isOverTls: boolean;
   log: Logger;
-  answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
 /** A port on which requests are answered. */
@@ -37,7 +37,7 @@ export interface HttpServer {
  * @throws StartupError when the port cannot be had, or the certificate cannot be used
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { host, port, tls, trustedProxies, log, answer } = options;
+  const { host, port, tls, trustedProxies, log, handle } = options;
   const headers = securityHeaders(options);
   const common = Object.entries(headers);
   const unanswered = new InFlightResponses();
@@ -59,7 +59,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       });
       const flaw = findHeaderDefect(request);
       if (flaw) return sendText(response, 400, flaw);
-      answer(request, response).catch((error: unknown) => {
+      handle(request, response).catch((error: unknown) => {
         log.error({ error: safeErrorFields(error) }, 'unexpected error');
         if (!response.headersSent) sendText(response, 500, `Something went wrong on our side: ${record.id}`);
         else response.destroy();

@@ -20,7 +20,7 @@ export function assertNoBody(request: IncomingMessage): undefined {
 }
 
 /** What a body has to be like, where it is not as usual. */
-export interface BodyRules {
+export interface JsonBodyOptions {
   /** `application/json` if absent. */
   mediaType?: string;
   /** 100,000 if absent. */
@@ -35,7 +35,7 @@ export interface BodyRules {
  */
 export async function readJsonBody(
   request: IncomingMessage,
-  { mediaType = 'application/json', maxBytes = maxBodyBytes }: BodyRules = {},
+  { mediaType = 'application/json', maxBytes = maxBodyBytes }: JsonBodyOptions = {},
 ): Promise<object> {
   assertMediaType(request, mediaType);
   const value = parseJson(await readBytes(request, maxBytes), mediaType);

@@ -32,8 +32,8 @@ function viewerRoute(deps: AdministrationDeps): Route {
       path: `${root}/viewer`,
       id: 'getViewer',
       summary: 'Returns the caller and its permissions. Needs no scope.',
-      rules: { query: noQuery },
-      answer: z.object({ viewer: viewerResponse }),
+      schemas: { query: noQuery },
+      response: z.object({ viewer: viewerResponse }),
     },
     async (_, caller) => ({ body: { viewer: serializeViewer(await getViewer(deps, caller)) } }),
   );
@@ -53,8 +53,8 @@ function projectRoutes(deps: AdministrationDeps): Route[] {
         path,
         id: 'listProjects',
         summary: 'Lists the projects of the caller. Scope: connections:read or access:admin.',
-        rules: { query: strictObject(pageQuery(projectCursor)) },
-        answer: z.object({ projects: z.array(projectResponse) }),
+        schemas: { query: strictObject(pageQuery(projectCursor)) },
+        response: z.object({ projects: z.array(projectResponse) }),
         isPaged: true,
       },
       async ({ query }, caller) => {
@@ -72,8 +72,8 @@ function projectRoutes(deps: AdministrationDeps): Route[] {
         path,
         id: 'createProject',
         summary: 'Creates a project. Scope: access:admin, not limited to projects.',
-        rules: { query: noQuery, body: projectBody },
-        answer: one,
+        schemas: { query: noQuery, body: projectBody },
+        response: one,
         codes: ['NAME_TAKEN'],
       },
       async ({ body }, caller) => ({
@@ -86,8 +86,8 @@ function projectRoutes(deps: AdministrationDeps): Route[] {
         path: `${path}/:id`,
         id: 'renameProject',
         summary: 'Renames a project. Scope: access:admin, not limited to projects.',
-        rules: { path: idPath, query: noQuery, body: projectBody },
-        answer: one,
+        schemas: { path: idPath, query: noQuery, body: projectBody },
+        response: one,
         codes: ['NOT_FOUND', 'NAME_TAKEN'],
       },
       async ({ path: { id }, body: { name } }, caller) => ({
@@ -124,13 +124,13 @@ function apiKeyRoutes(deps: AdministrationDeps): Route[] {
         path,
         id: 'listApiKeys',
         summary: 'Lists the API keys, newest first. Scope: access:admin.',
-        rules: {
+        schemas: {
           query: strictObject({
             includeRevoked: booleanParameter.meta({ description: 'Whether to include revoked keys.' }),
             ...pageQuery(apiKeyCursor),
           }),
         },
-        answer: z.object({ apiKeys: z.array(apiKeyResponse) }),
+        response: z.object({ apiKeys: z.array(apiKeyResponse) }),
         isPaged: true,
       },
       async ({ query }, caller) => {
@@ -148,8 +148,8 @@ function apiKeyRoutes(deps: AdministrationDeps): Route[] {
         path,
         id: 'createApiKey',
         summary: 'Creates an API key. Scope: access:admin.',
-        rules: { query: noQuery, body: apiKeyBody },
-        answer: z.object({
+        schemas: { query: noQuery, body: apiKeyBody },
+        response: z.object({
           apiKey: apiKeyResponse,
           key: z.string().meta({ description: 'The key. Only this response contains it.' }),
         }),
@@ -167,7 +167,7 @@ function apiKeyRoutes(deps: AdministrationDeps): Route[] {
         id: 'revokeApiKey',
         summary:
           'Revokes an API key. It stops working on every server within five seconds. Scope: access:admin.',
-        rules: {
+        schemas: {
           path: idPath,
           query: strictObject({
             andWhatItMade: booleanParameter.meta({
@@ -175,7 +175,7 @@ function apiKeyRoutes(deps: AdministrationDeps): Route[] {
             }),
           }),
         },
-        answer: z.object({
+        response: z.object({
           apiKey: apiKeyResponse,
           revokedApiKeys: z.array(apiKeyResponse).meta({
             description: 'Every API key that this request revoked.',

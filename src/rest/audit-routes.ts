@@ -29,7 +29,7 @@ const eventQuery = strictObject({
 
 const text = z.string().nullable();
 const id = z.guid().nullable();
-const eventAnswer = z
+const eventResponse = z
   .object({
     seq: z.int().meta({ description: 'The sequence number in the organisation, from 1.' }),
     at: z.iso.datetime().meta({ description: 'The time of the event.' }),
@@ -62,8 +62,8 @@ export function auditRoute(deps: RefusalAuditDeps): Route {
       path,
       id: 'listAuditEvents',
       summary: 'Lists the events of the audit trail, newest first. Scope: audit:read.',
-      rules: { query: eventQuery },
-      answer: z.object({ auditEvents: z.array(eventAnswer) }),
+      schemas: { query: eventQuery },
+      response: z.object({ auditEvents: z.array(eventResponse) }),
       isPaged: true,
     },
     async ({ query }, caller) => {

@@ -58,14 +58,14 @@ export function createOpenApi(routes: readonly Route[], apps: readonly App[], ba
 function toOperation({
   id,
   summary,
-  rules,
-  answer,
+  schemas,
+  response,
   isPaged,
-  isOpen,
+  isPublic,
   isBodyOptional,
   codes,
 }: Route): ZodOpenApiOperationObject {
-  const { path, query, headers: header, body } = rules;
+  const { path, query, headers: header, body } = schemas;
   const link = z.string().optional().meta({ description: 'The URL of the next page, with rel="next".' });
   return {
     operationId: id,
@@ -74,12 +74,12 @@ function toOperation({
     ...(body && {
       requestBody: { required: !isBodyOptional, content: { 'application/json': { schema: body } } },
     }),
-    ...(isOpen && { security: [{}, { apiKey: [] }] }),
+    ...(isPublic && { security: [{}, { apiKey: [] }] }),
     responses: {
       200: {
         description: 'Success.',
         ...(isPaged && { headers: z.object({ link }) }),
-        content: { 'application/json': { schema: answer } },
+        content: { 'application/json': { schema: response } },
       },
       ...problems(new Set([...commonCodes, ...(codes ?? [])])),
       ...statuses(body ? bodyStatuses : { 400: 'There is a body, and this takes none.' }),

@@ -15,7 +15,7 @@ export interface RestOptions {
   connections: ConnectionDeps;
   administration: AdministrationDeps;
   /** Finds out who asks, for a request that counts. */
-  signIn: (authorization: string | null) => Promise<Caller>;
+  authenticate: (authorization: string | null) => Promise<Caller>;
   /** Whether the description of the routes may be read without a key. */
   openIntrospection: boolean;
   /** What is before `/api/` in the addresses that others see; empty if nothing is. */
@@ -43,7 +43,7 @@ export function createRest(options: RestOptions) {
 }
 
 async function handleRequest(
-  { signIn, openIntrospection, connections: { scheduler } }: RestOptions,
+  { authenticate, openIntrospection, connections: { scheduler } }: RestOptions,
   routes: readonly Route[],
   request: IncomingMessage,
   response: ServerResponse,
@@ -67,9 +67,9 @@ async function handleRequest(
   const record = currentRequest.getStore();
   if (record) record.operation = `${route.method} ${route.path}`;
   const { authorization = null } = headers;
-  const caller = await signIn(authorization).catch((error: unknown) => {
-    const isOpen = route.isOpen && openIntrospection && authorization === null;
-    if (isOpen && error instanceof AppError && error.code === 'UNAUTHENTICATED') return undefined;
+  const caller = await authenticate(authorization).catch((error: unknown) => {
+    const isAllowed = route.isPublic && openIntrospection && authorization === null;
+    if (isAllowed && error instanceof AppError && error.code === 'UNAUTHENTICATED') return undefined;
     throw error;
   });
   if (record && caller) Object.assign(record, caller.actor);
@@ -84,14 +84,14 @@ async function handleRequest(
     }),
   );
   const restRequest = { path: found.parameters, query, headers, body };
-  return route.run(restRequest, caller, () => createDisconnectSignal(response));
+  return route.handle(restRequest, caller, () => createDisconnectSignal(response));
 }
 
 async function readBody(
-  { rules, isBodyOptional }: Route,
+  { schemas, isBodyOptional }: Route,
   request: IncomingMessage,
 ): Promise<object | undefined> {
-  if (!rules.body) return assertNoBody(request);
+  if (!schemas.body) return assertNoBody(request);
   return isBodyOptional && !hasBody(request) ? {} : readJsonBody(request);
 }
 

@@ -39,8 +39,8 @@ export interface RouteDescription<
   /** The name of the operation, for generated clients. */
   id: string;
   summary: string;
-  rules: R;
-  answer: A;
+  schemas: R;
+  response: A;
   /** Whether a body that is left out is as good as an empty object. */
   isBodyOptional?: boolean;
   /** Whether a `Link` header may lead to more. */
@@ -48,13 +48,13 @@ export interface RouteDescription<
   /** How it can fail, besides what can happen to all. */
   codes?: readonly ErrorCode[];
   /** Whether it needs no key for as long as the GraphQL schema needs none either. */
-  isOpen?: boolean;
+  isPublic?: boolean;
 }
 
 /** A route that can be asked. */
 export interface Route extends RouteDescription {
   /** @throws AppError `BAD_USER_INPUT` with every broken rule, or whatever the service that it calls throws */
-  run(
+  handle(
     given: RestRequest,
     caller: Caller | undefined,
     getSignal: () => AbortSignal,
@@ -74,13 +74,13 @@ export function route<R extends RequestSchemas, A extends z.ZodType>(
     getSignal: () => AbortSignal,
   ) => Promise<RestResponse<z.input<A>>>,
 ): Route {
-  const rules = z.object(description.rules);
+  const schema = z.object(description.schemas);
   return {
     ...description,
-    run: async (given, caller, getSignal) => {
+    handle: async (given, caller, getSignal) => {
       if (!caller) throw unauthenticated();
       const { usable, reasons } = dropUnusableText(given);
-      const { success, data, error } = rules.safeParse(usable);
+      const { success, data, error } = schema.safeParse(usable);
       if (success) return answer(data, caller, getSignal);
       const issues = error.issues.map(({ path, message }) => {
         const names = path.map(toPathSegment);

@@ -57,8 +57,8 @@ function listRoute(deps: ConnectionDeps, connections: readonly ConnectionRespons
       path: root,
       id: 'listConnections',
       summary: 'Lists connections to all apps.',
-      rules: { query: listAllQuery(deps.apps) },
-      answer: z.object({ appConnections: z.array(z.union(connections)) }),
+      schemas: { query: listAllQuery(deps.apps) },
+      response: z.object({ appConnections: z.array(z.union(connections)) }),
       isPaged: true,
     },
     ({ query }, caller) =>
@@ -73,8 +73,8 @@ function optionsRoute(apps: readonly App[]): Route {
       path: `${root}/options`,
       id: 'listOptions',
       summary: 'Lists the apps and their methods.',
-      rules: { query: noQuery },
-      answer: z.object({ appConnectionOptions: z.array(optionResponse) }),
+      schemas: { query: noQuery },
+      response: z.object({ appConnectionOptions: z.array(optionResponse) }),
     },
     async () => ({
       body: {
@@ -94,9 +94,9 @@ function openApiRoute(document: () => object): Route {
     path: '/api/v1/openapi.json',
     id: 'describeRoutes',
     summary: 'Describes these routes as an OpenAPI document. Needs a key in production only.',
-    rules: { query: noQuery },
-    answer: z.looseObject({ openapi: z.string() }),
-    isOpen: true,
-    run: async () => ({ body: document() }),
+    schemas: { query: noQuery },
+    response: z.looseObject({ openapi: z.string() }),
+    isPublic: true,
+    handle: async () => ({ body: document() }),
   };
 }

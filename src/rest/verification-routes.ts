@@ -22,8 +22,8 @@ export function validateRoute(deps: ConnectionDeps, app: App, path: string): Rou
       summary:
         `Checks credentials with ${app.name} without storing them. If ${app.name} rejects them, that is a result and ` +
         'not an error.',
-      rules: { query: noQuery, body: validateBody(app) },
-      answer: z.object({ validation: validationResponse(app) }),
+      schemas: { query: noQuery, body: validateBody(app) },
+      response: z.object({ validation: validationResponse(app) }),
       codes: ['HOST_NOT_ALLOWED'],
     },
     async ({ body: { method, credentials } }, caller, getSignal) => {
@@ -41,7 +41,7 @@ export function validateRoute(deps: ConnectionDeps, app: App, path: string): Rou
 
 /** The routes about whether the credentials of a connection work. */
 export function createVerificationRoutes(deps: ConnectionDeps, app: App, path: string): Route[] {
-  const answer = z.object({ verification: verificationResponse(app) });
+  const response = z.object({ verification: verificationResponse(app) });
   return [
     route(
       {
@@ -49,8 +49,8 @@ export function createVerificationRoutes(deps: ConnectionDeps, app: App, path: s
         path: `${path}/:id/verification`,
         id: `get${appTypeName(app)}ConnectionVerification`,
         summary: `Returns the result of the last verification with ${app.name}.`,
-        rules: { path: idPath, query: noQuery },
-        answer,
+        schemas: { path: idPath, query: noQuery },
+        response,
         codes: ['NOT_FOUND'],
       },
       async ({ path: { id } }, caller) => {
@@ -66,8 +66,8 @@ export function createVerificationRoutes(deps: ConnectionDeps, app: App, path: s
         summary:
           `Verifies the stored credentials with ${app.name} and stores the result. If ${app.name} does not answer, that ` +
           'is a result and not an error.',
-        rules: { path: idPath, query: noQuery },
-        answer,
+        schemas: { path: idPath, query: noQuery },
+        response,
         codes: ['NOT_FOUND'],
       },
       async ({ path: { id } }, caller, getSignal) => {

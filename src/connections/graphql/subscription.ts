@@ -49,8 +49,11 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
         }),
       },
       subscribe: (_, args, context) => {
-        const { connections, assertSignedIn = async () => requireCaller(context) } = context;
-        return subscribeToConnections(connections, requireCaller(context), { ...args, assertSignedIn });
+        const { connections, assertStillAuthenticated = async () => requireCaller(context) } = context;
+        return subscribeToConnections(connections, requireCaller(context), {
+          ...args,
+          assertSignedIn: assertStillAuthenticated,
+        });
       },
       resolve: (change) => change,
     }),
