@@ -5,10 +5,17 @@ import { times } from './test/testkit/stress.ts';
 const testFiles = (...names: string[]) => names.map((name) => `test/${name}.test.ts`);
 
 /** These files start no server and open no database. */
-const unit = testFiles('okta-diagnosis', 'okta-instance-url', 'outbound-imports', 'outbound-proxy', 'schema');
+const unit = testFiles(
+  'okta-diagnosis',
+  'okta-instance-url',
+  'outbound-import-rule',
+  'outbound-proxy',
+  'graphql-schema',
+);
 
 /** These files test a server in what does not depend on the kind of database: they run once, on the embedded one. */
 const http = testFiles(
+  'allowed-instance-hosts',
   'client-ip',
   'api-key-checksum',
   'cors',
@@ -23,21 +30,20 @@ const http = testFiles(
   'document-limits',
   'abuse',
   'request-logs',
-  'oidc',
-  'oidc-keys',
-  'oidc-refusals',
-  'options',
-  'outbound',
-  'outbound-!(imports|proxy)',
+  'oidc-authentication',
+  'oidc-signing-keys',
+  'oidc-token-rejection',
+  'app-connection-options',
+  'outbound-!(import-rule|proxy)',
   'persisted-queries',
   'rest-openapi',
-  'rest-requests',
+  'rest-input',
   'reverse-proxies',
   'sign-in-codes',
   'tls',
   'uploads',
-  'verifying',
-  'weak-keys',
+  'verification-failures',
+  'weak-encryption-keys',
 );
 
 /** These files count the objects of their process, so they have one each. */
@@ -50,11 +56,11 @@ const stress = testFiles(
   'list-pagination',
   'fuzz',
   'http-requests',
-  'model',
+  'model-based',
   'okta-diagnosis',
   'okta-instance-url',
-  'properties',
-  'sealing',
+  'property-based',
+  'encryption',
 );
 
 function project(
@@ -90,7 +96,7 @@ function projects(): TestProjectInlineConfiguration[] {
 export default defineConfig({
   test: {
     projects: projects(),
-    globalSetup: ['test/testkit/prepare.ts'],
+    globalSetup: ['test/testkit/global-setup.ts'],
     reporters: ['default', './test/testkit/slowest-files.ts'],
     // On two cores Vitest would run one file at a time, and files wait as often as they work: two at a time leave half of
     // the processor time unused on PostgreSQL.

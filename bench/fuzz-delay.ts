@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Genes, heavyBody, mutate, randomGenes } from '../test/testkit/fuzz/heavy.ts';
+import { type Genes, heavyBody, mutate, randomGenes } from '../test/testkit/fuzz/expensive-requests.ts';
 import { Random } from '../test/testkit/fuzz/random.ts';
 
 const { values } = parseArgs({

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { compareWithGraphQLJs } from '../test/testkit/fuzz/difference.ts';
-import { prepareGround } from '../test/testkit/fuzz/ground.ts';
+import { prepareGround } from '../test/testkit/fuzz/fixture.ts';
 import { startTestServer } from '../test/testkit/server.ts';
 
 const { values } = parseArgs({

@@ -17,7 +17,7 @@ import {
   viewerOf,
 } from './testkit/access.ts';
 import { until } from './testkit/process.ts';
-import { foundIn } from './testkit/search.ts';
+import { foundIn } from './testkit/secret-scan.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;

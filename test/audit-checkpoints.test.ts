@@ -7,7 +7,7 @@ import { StartupError } from '../src/common/errors.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
-import { editor } from './testkit/editor.ts';
+import { editor } from './testkit/database-attacker.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';

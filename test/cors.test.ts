@@ -2,11 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
-import { sendRaw } from './testkit/raw.ts';
+import { sendRaw } from './testkit/raw-http.ts';
 import { createOver, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { ask as request } from './testkit/sign-in.ts';
-import { subscribe } from './testkit/watch.ts';
+import { ask as request } from './testkit/sign-in-code.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 const origin = 'https://app.example';
 const another = 'http://localhost:5173';

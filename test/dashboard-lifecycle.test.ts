@@ -6,7 +6,7 @@ import { expectNowhere, hasBrowser, openPage, placesOf } from './testkit/browser
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
-import { codeIn } from './testkit/sign-in.ts';
+import { codeIn } from './testkit/sign-in-code.ts';
 
 const token = '00planted-in-a-dialog-planted';
 

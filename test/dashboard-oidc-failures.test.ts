@@ -10,7 +10,7 @@ import {
   stored,
 } from './testkit/dashboard-oidc.ts';
 import { startProvider } from './testkit/oidc.ts';
-import { dashboardClient } from './testkit/oidc-people.ts';
+import { dashboardClient } from './testkit/oidc-accounts.ts';
 import { startTestServer } from './testkit/server.ts';
 
 const anHourMs = 3_600_000;

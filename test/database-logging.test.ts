@@ -10,7 +10,7 @@ import { type Cluster, canMakeCluster, makeCluster } from './testkit/faults/clus
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
-import { foundIn } from './testkit/search.ts';
+import { foundIn } from './testkit/secret-scan.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 const updateMutation = gql`

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { prepareGround } from './testkit/fuzz/ground.ts';
+import { prepareGround } from './testkit/fuzz/fixture.ts';
 import { type HostileHosts, hostileHosts, startHostileHosts } from './testkit/fuzz/hostile-hosts.ts';
 import { fuzz, isIn, wrongWith } from './testkit/fuzz/run.ts';
 import { restClient } from './testkit/rest.ts';

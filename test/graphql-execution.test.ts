@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compareWithGraphQLJs } from './testkit/fuzz/difference.ts';
-import { prepareGround } from './testkit/fuzz/ground.ts';
+import { prepareGround } from './testkit/fuzz/fixture.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 

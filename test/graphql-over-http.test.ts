@@ -3,8 +3,8 @@ import { serverAudits } from 'graphql-http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
+import { prepareGround } from './testkit/fuzz/fixture.ts';
 import { graphqlBody } from './testkit/fuzz/graphql.ts';
-import { prepareGround } from './testkit/fuzz/ground.ts';
 import { Random } from './testkit/fuzz/random.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 

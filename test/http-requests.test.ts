@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
-import { sendRaw } from './testkit/raw.ts';
+import { sendRaw } from './testkit/raw-http.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 

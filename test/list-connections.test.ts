@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { day, find, namesOf, organisationWith, row } from './testkit/find.ts';
+import { day, find, namesOf, organisationWith, row } from './testkit/list-connections.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';

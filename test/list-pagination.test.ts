@@ -9,7 +9,7 @@ import {
   type Page,
   type Row,
   row,
-} from './testkit/find.ts';
+} from './testkit/list-connections.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 

@@ -5,12 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { maxPerCaller, maxPerOrganisation } from '../src/outbound/bulkhead.ts';
 import { withSystemLookup } from '../src/outbound/dns.ts';
 import { createDnsLookup } from '../src/outbound/dns-lookup.ts';
-import { startDns, type TestDns, type Zone } from './testkit/dns.ts';
-import { failureIn, namingsOf } from './testkit/naming.ts';
+import { startDns, type TestDns, type Zone } from './testkit/dns-server.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { temporaryFolder, until } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
 
 /** Counts how often the operating system is asked, which takes one of few threads. */
 function countSystemLookups() {

@@ -6,12 +6,12 @@ import { StartupError } from '../src/common/errors.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
 import { dataFolder } from './testkit/database.ts';
-import { failureIn, namingsOf } from './testkit/naming.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { spawnServer, temporaryFolder } from './testkit/process.ts';
 import { leadingTo, refusing, startProxy, type TestProxy } from './testkit/proxy.ts';
 import { at, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer } from './testkit/server.ts';
+import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
 
 // Some tests start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
-import { sendRaw } from './testkit/raw.ts';
+import { sendRaw } from './testkit/raw-http.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 

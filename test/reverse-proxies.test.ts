@@ -4,7 +4,7 @@ import { buildDashboard } from './testkit/dashboard.ts';
 import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
 import { at, createOver, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { subscribe } from './testkit/watch.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 const subscription = 'subscription { appConnectionChanged { kind appConnection { name } } }';
 

@@ -6,9 +6,9 @@ import { Secret } from '../src/common/secret.ts';
 import { openDatabase } from '../src/database/database.ts';
 import { Project } from '../src/identity/organisation.entity.ts';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
-import { tablesOf } from './testkit/isolation.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { tablesOf } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
 let mine: TestOrganisation;

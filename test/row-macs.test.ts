@@ -5,10 +5,10 @@ import { MacMismatch } from '../src/encryption/row-macs.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { verifyRows } from '../src/integrity/authenticated-rows.ts';
 import { checkChain, createKey, revokeKey } from './testkit/access.ts';
-import { editor } from './testkit/editor.ts';
-import { tablesOf } from './testkit/isolation.ts';
+import { editor } from './testkit/database-attacker.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { tablesOf } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
 let sql: ReturnType<typeof editor>;

@@ -19,7 +19,7 @@ import {
 } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
-import { foundIn } from './testkit/search.ts';
+import { foundIn } from './testkit/secret-scan.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 /** Every token that was planted so far. */

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { buildDashboard } from './testkit/dashboard.ts';
-import { sendRaw } from './testkit/raw.ts';
+import { sendRaw } from './testkit/raw-http.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './testkit/server.ts';
-import { ask, codeIn, exchange, exchangeHeaders } from './testkit/sign-in.ts';
+import { ask, codeIn, exchange, exchangeHeaders } from './testkit/sign-in-code.ts';
 
 const apiKey = 'the-key-that-one-time-codes-are-exchanged-for';
 const signInKey = new Secret(apiKey);

@@ -5,7 +5,7 @@ import type { Scope } from '../src/identity/caller.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { startLimited } from './testkit/rates.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { subscribe } from './testkit/watch.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
 

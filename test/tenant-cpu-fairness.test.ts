@@ -6,7 +6,7 @@ import { testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { subscribe } from './testkit/watch.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
 

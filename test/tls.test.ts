@@ -14,10 +14,10 @@ import { createTlsServer, type TlsFiles } from '../src/http/tls.ts';
 import { type Certificates, type KeyPair, makeCertificates, trust } from './testkit/certificates.ts';
 import { dataFolder } from './testkit/database.ts';
 import { lastWords, spawnServer, temporaryFolder } from './testkit/process.ts';
-import { sendRaw } from './testkit/raw.ts';
+import { sendRaw } from './testkit/raw-http.ts';
 import { createOver, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { subscribe } from './testkit/watch.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 // Some changes are noticed only when the files are looked at again, and some tests start processes.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });

@@ -3,7 +3,7 @@ import { type Dialect, graphql, postgraphile, rest } from './operations.ts';
 /** What is compared, in the order of the table. */
 export const servers = {
   product: { title: 'the product', script: 'product.ts', dialect: graphql },
-  floor: { title: '`node:http`, `pg`', script: 'floor.ts', dialect: rest },
+  baseline: { title: '`node:http`, `pg`', script: 'baseline.ts', dialect: rest },
   mercurius: { title: 'Mercurius, `pg`', script: 'mercurius.ts', dialect: graphql },
   apollo: { title: 'Apollo Server, Prisma', script: 'apollo.ts', dialect: graphql },
   postgraphile: { title: 'PostGraphile', script: 'postgraphile.ts', dialect: postgraphile },

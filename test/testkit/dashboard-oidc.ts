@@ -3,7 +3,7 @@ import { firstOrganisationId } from '../../src/identity/organisations.ts';
 import { openPage, type Watched } from './browser.ts';
 import { startDashboard, type TestDashboard } from './dashboard.ts';
 import { startProvider, type TestProvider } from './oidc.ts';
-import { dashboardClient, type People } from './oidc-people.ts';
+import { dashboardClient, type People } from './oidc-accounts.ts';
 
 /** A page that is not signed in, and what the identity provider has given it. */
 export interface Visit extends Watched {

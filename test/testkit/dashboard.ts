@@ -9,8 +9,8 @@ import type { Secret } from '../../src/common/secret.ts';
 import { firstOrganisation } from '../../src/identity/organisations.ts';
 import { openPage, startBrowser, type Watched } from './browser.ts';
 import { startOkta, type TestOkta } from './okta.ts';
-import { dashboardFolder } from './run.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
+import { dashboardFolder } from './template-environment.ts';
 
 const build = fileURLToPath(new URL('../../src/dashboard/build.js', import.meta.url));
 

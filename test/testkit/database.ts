@@ -8,7 +8,7 @@ import type { EmbeddedLocation } from '../../src/database/embedded.ts';
 import type { DatabaseLocation } from '../../src/database/location.ts';
 import { temporaryFolder } from './process.ts';
 import { rootKey } from './root-key.ts';
-import { templateDatabase, templateFile, templateFolder } from './run.ts';
+import { templateDatabase, templateFile, templateFolder } from './template-environment.ts';
 
 /** A PostgreSQL on which databases may be made; without it, tests run on the embedded database. */
 export const testDatabaseUrl = process.env.TEST_DATABASE_URL;

@@ -23,7 +23,7 @@ import {
   dashboardOf,
   nobody,
   type People,
-} from './oidc-people.ts';
+} from './oidc-accounts.ts';
 
 const audience = 'https://app-connections.example';
 const clientSecret = 'a-secret-of-every-client-of-the-provider';

@@ -5,8 +5,8 @@ import type { Database } from '../../../src/database/database.ts';
 import { lazyScopedEntityManager, ownerSession } from '../../../src/database/driver/session.ts';
 import type { Vault } from '../../../src/encryption/vault.ts';
 import { Organisation } from '../../../src/identity/organisation.entity.ts';
-import { tokenOf } from '../sealed.ts';
-import type { Entry, Journal, State } from './journal.ts';
+import { tokenOf } from '../decrypt-credentials.ts';
+import type { Entry, Journal, State } from './operation-log.ts';
 
 /** What is not as the journal has it; every number is to be 0. */
 export interface Findings {

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { okta } from '../operations.ts';
-import { Entry, type Journal, type State } from './journal.ts';
+import { Entry, type Journal, type State } from './operation-log.ts';
 
 /** What an answer says of a change. */
 type Outcome =

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { temporaryFolder } from '../process.ts';
 import { rootKey } from '../root-key.ts';
 import type { Findings } from './check.ts';
-import { Fleet } from './fleet.ts';
-import { Entry, Journal } from './journal.ts';
+import { lookInto } from './invariants.ts';
 import { type Answer, ask, Load, tryToMake } from './load.ts';
-import { lookInto } from './proof.ts';
+import { Entry, Journal } from './operation-log.ts';
+import { Fleet } from './processes.ts';
 
 /** A disk of its own that is soon full. */
 export interface SmallDisk extends Disposable {

@@ -12,7 +12,7 @@ import { maskErrors } from '../../../src/graphql/plugins.ts';
 import { createOutbound } from '../../../src/outbound/outbound.ts';
 import { unlimited } from '../../../src/rate-limits/rate-limits.ts';
 import type { TestServer } from '../server.ts';
-import { nowhere } from './ground.ts';
+import { nowhere } from './fixture.ts';
 import { Random } from './random.ts';
 import { type ValidRequest, validRequest } from './valid-document.ts';
 import type { Examples } from './valid-values.ts';

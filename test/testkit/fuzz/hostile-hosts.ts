@@ -1,8 +1,8 @@
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import type { Lookup } from '../../../src/outbound/outbound.ts';
-import { endlessly, hangUp, type Pieces, reset, startRawHost } from '../raw-host.ts';
-import { echoes } from './echoes.ts';
-import { nowhere } from './ground.ts';
+import { endlessly, hangUp, type Pieces, reset, startRawHost } from '../raw-http-server.ts';
+import { nowhere } from './fixture.ts';
+import { echoes } from './token-echo-hosts.ts';
 
 const user = JSON.stringify({ id: '00ub0oNGTSWTBKOLGLNR', profile: { login: 'ada@example.com' } });
 const head = (status: string, ...headers: string[]) =>

@@ -7,23 +7,23 @@
 import { connections } from '../peers/load.ts';
 import { prepare } from '../peers/stage.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
-import { measureFeatures } from './features.ts';
-import { measureGrowth } from './growth.ts';
+import { measureFeatures } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
-import { measureNoisy } from './noisy.ts';
+import { measureNoisy } from './noisy-neighbour.ts';
 import { readOptions } from './options.ts';
+import { measureGrowth } from './scale.ts';
 import { measureServers } from './servers.ts';
 import { measureStart } from './start.ts';
-import { measureTail } from './tail.ts';
+import { measureTail } from './tail-latency.ts';
 
 const parts = {
   start: measureStart,
-  growth: measureGrowth,
+  scale: measureGrowth,
   memory: measureMemory,
-  tail: measureTail,
-  noisy: measureNoisy,
+  'tail-latency': measureTail,
+  'noisy-neighbour': measureNoisy,
   servers: measureServers,
-  features: measureFeatures,
+  'feature-cost': measureFeatures,
 };
 
 const options = readOptions();

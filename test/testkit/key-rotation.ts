@@ -10,6 +10,7 @@ import { type Database, openDatabase } from '../../src/database/database.ts';
 import { lazyScopedEntityManager, ownerSession } from '../../src/database/driver/session.ts';
 import { parseKeyring } from '../../src/encryption/keyring.ts';
 import { Vault } from '../../src/encryption/vault.ts';
+import { tokenOf } from './decrypt-credentials.ts';
 import { startOkta, tokenRejected } from './okta.ts';
 import {
   runScript,
@@ -20,7 +21,6 @@ import {
   until,
 } from './process.ts';
 import { rootKey } from './root-key.ts';
-import { tokenOf } from './sealed.ts';
 import { inParallel, Traffic } from './traffic.ts';
 
 /** How large the proof is to be. */

@@ -4,12 +4,18 @@ import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { type Scope, scopes } from '../src/identity/caller.ts';
-import { type Forgetfulness, forgetful, setRowLevelSecurity } from './testkit/isolation.ts';
-import { type Asking, type Operation, type Outcome, operations, type Target } from './testkit/matrix.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { changeRows } from './testkit/stored-rows.ts';
+import {
+  type Asking,
+  type Operation,
+  type Outcome,
+  operations,
+  type Target,
+} from './testkit/tenant-operations.ts';
+import { type Forgetfulness, forgetful, setRowLevelSecurity } from './testkit/without-tenant-filters.ts';
 
 const forgetting: Forgetfulness = { isOn: false };
 let server: TestServer;

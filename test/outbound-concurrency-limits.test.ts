@@ -11,11 +11,11 @@ import {
 } from '../src/outbound/bulkhead.ts';
 import { systemLookup } from '../src/outbound/dns.ts';
 import { createOutbound, type Outbound, type OutboundSettings } from '../src/outbound/outbound.ts';
-import { failureIn, namingsOf } from './testkit/naming.ts';
 import { slowHeaders, startOkta, type TestOkta } from './testkit/okta.ts';
 import { until } from './testkit/process.ts';
 import { at, createOver, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
 
 const routes = '/api/v1/app-connections/okta';
 const many = (count: number) => Array.from({ length: count }, (_, index) => index);

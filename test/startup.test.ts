@@ -28,7 +28,7 @@ import {
   until,
 } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
-import { codeIn, exchange } from './testkit/sign-in.ts';
+import { codeIn, exchange } from './testkit/sign-in-code.ts';
 
 // Each test starts processes, some of them several, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });

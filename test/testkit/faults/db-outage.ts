@@ -5,10 +5,10 @@ import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';
 import type { Findings } from './check.ts';
 import { makeCluster } from './cluster.ts';
-import { Fleet } from './fleet.ts';
-import { Entry, Journal } from './journal.ts';
+import { lookInto } from './invariants.ts';
 import { type Answer, ask, tryToMake } from './load.ts';
-import { lookInto } from './proof.ts';
+import { Entry, Journal } from './operation-log.ts';
+import { Fleet } from './processes.ts';
 
 /** What callers saw of a server whose PostgreSQL was away. */
 export interface Away {

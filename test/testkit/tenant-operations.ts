@@ -1,7 +1,7 @@
 import { encodeEventCursor } from '../../src/audit/event-cursor.ts';
 import type { Scope } from '../../src/identity/caller.ts';
 import { restClient } from './rest.ts';
-import { subscribe } from './watch.ts';
+import { subscribe } from './sse-client.ts';
 
 /** What is asked about: things of one organisation, in one project of it. */
 export interface Target {

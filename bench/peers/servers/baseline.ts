@@ -1,4 +1,4 @@
-/** The floor: `node:http` and `pg`, and nothing between them but the work itself. */
+/** The baseline: `node:http` and `pg` do the work itself, with nothing between them. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createKeyCheck } from './work/access.ts';

@@ -1,10 +1,10 @@
 /**
- * Proves that keys are rotated with the doors open: `npm run prove:rotation`, with DATABASE_URL of an empty PostgreSQL
+ * Proves that keys are rotated with the doors open: `npm run stress:rotation`, with DATABASE_URL of an empty PostgreSQL
  * database. 10,000 connections, two servers at work, and `rotate --reseal`, which is killed twice on the way; then a
  * server without the old root key. Exit code 1 when anything did not go as it should.
  */
 import { readConfig } from '../src/config/read-config.ts';
-import { proveRotation } from '../test/testkit/rotation.ts';
+import { proveRotation } from '../test/testkit/key-rotation.ts';
 
 const { databaseUrl } = readConfig();
 if (!databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');

@@ -12,9 +12,9 @@ import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';
 import { check, type Findings } from './check.ts';
 import { makeCluster } from './cluster.ts';
-import { Fleet } from './fleet.ts';
-import { Journal } from './journal.ts';
 import { Load } from './load.ts';
+import { Journal } from './operation-log.ts';
+import { Fleet } from './processes.ts';
 
 /** How often to kill what. */
 export interface Kills {

@@ -4,10 +4,10 @@ import type { Lookup } from '../src/outbound/outbound.ts';
 import { type ConnectionAttempts, countConnectionAttempts } from './testkit/connection-attempts.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { brokenHosts, disguisedHosts, forbiddenAddresses } from './testkit/forbidden-hosts.ts';
-import { failureIn, namingsOf } from './testkit/naming.ts';
 import { redirect, startOkta, type TestOkta } from './testkit/okta.ts';
 import { at, createOver, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
 
 const apiToken = '00planted-planted-planted';
 

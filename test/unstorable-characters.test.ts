@@ -5,7 +5,7 @@ import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { at, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { subscribe } from './testkit/watch.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 let server: TestServer;
 let apiKey: string;

@@ -1,4 +1,4 @@
-import type { Pieces } from '../raw-host.ts';
+import type { Pieces } from '../raw-http-server.ts';
 
 const inHex = (text: string) => Buffer.from(text).toString('hex');
 

@@ -3,7 +3,15 @@ import { chosen, orExit, positive, roundOptions } from '../peers/options.ts';
 import type { Rounds } from '../peers/rounds.ts';
 
 /** What is measured, in the order in which it is. */
-export const partNames = ['start', 'growth', 'memory', 'tail', 'noisy', 'servers', 'features'] as const;
+export const partNames = [
+  'start',
+  'scale',
+  'memory',
+  'tail-latency',
+  'noisy-neighbour',
+  'servers',
+  'feature-cost',
+] as const;
 export type PartName = (typeof partNames)[number];
 
 /** What to measure, for how long and on how much. */

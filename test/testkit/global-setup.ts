@@ -6,7 +6,7 @@ import { createLog } from '../../src/common/log.ts';
 import { openDatabase } from '../../src/database/database.ts';
 import { emptyDatabase, testDatabaseUrl } from './database.ts';
 import { temporaryFolder } from './process.ts';
-import { dashboardFolder, templateDatabase, templateFile, templateFolder } from './run.ts';
+import { dashboardFolder, templateDatabase, templateFile, templateFolder } from './template-environment.ts';
 
 /** Prints which kind of database a run tests, and migrates one database once, which each test then copies. */
 export default async function prepare(): Promise<() => Promise<void>> {

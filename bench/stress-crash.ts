@@ -1,20 +1,20 @@
 /**
- * Proves that nothing acknowledged is lost: `npm run faults`, with PostgreSQL installed, of which it makes clusters of
+ * Proves that nothing acknowledged is lost: `npm run stress:crash`, with PostgreSQL installed, of which it makes clusters of
  * its own. Kills 200 servers and 50 times PostgreSQL under load, and 50 servers with an embedded database; takes
  * PostgreSQL away for 30 s; fills the disk (as root, who may mount one). Exit code 1 when anything did not go as it should.
  *
- * `npm run faults -- --times 0.1` does a tenth of it; `--only servers` one part: servers, embedded, stopped, frozen,
+ * `npm run stress:crash -- --times 0.1` does a tenth of it; `--only servers` one part: servers, embedded, stopped, frozen,
  * disk, or control, which has to lose something, since PostgreSQL is told to acknowledge what it has not yet written.
  */
 import { parseArgs } from 'node:util';
-import { goAway } from '../test/testkit/faults/away.ts';
 import type { Findings } from '../test/testkit/faults/check.ts';
+import { goAway } from '../test/testkit/faults/db-outage.ts';
 import {
   lazyCommits,
   type Seen,
   surviveEmbedded,
   surviveOnPostgreSQL,
-} from '../test/testkit/faults/proof.ts';
+} from '../test/testkit/faults/invariants.ts';
 import { canMount, fillDisk } from '../test/testkit/faults/small-disk.ts';
 
 const { values } = parseArgs({

@@ -19,7 +19,7 @@ import { byIdQuery, byNameQuery, listQuery } from './testkit/operations.ts';
 import { runScript, until } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
-import { subscribe } from './testkit/watch.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 // Some of these start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });

@@ -15,12 +15,12 @@ import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
 import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
 import { emptyDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { proveRotation } from './testkit/key-rotation.ts';
 import { type KmsBehaviour, startKms, type TestKms } from './testkit/kms.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { runScript, spawnScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
-import { proveRotation } from './testkit/rotation.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 // Most of these start processes, and the machine may be busy.

@@ -7,8 +7,8 @@ import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { subscribe } from './testkit/sse-client.ts';
 import { changeRows } from './testkit/stored-rows.ts';
-import { subscribe } from './testkit/watch.ts';
 
 // Keys go out of use within seconds, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });

@@ -1,7 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { find } from './testkit/find.ts';
+import { find } from './testkit/list-connections.ts';
 import {
   closesConnection,
   rateLimited,

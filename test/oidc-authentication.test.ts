@@ -5,7 +5,7 @@ import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { subscribe } from './testkit/watch.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 let provider: TestProvider;
 let server: TestServer;

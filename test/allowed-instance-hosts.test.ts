@@ -2,10 +2,10 @@ import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { readConfig } from '../src/config/read-config.ts';
 import type { Lookup } from '../src/outbound/outbound.ts';
-import { failureIn, namingsOf } from './testkit/naming.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { at, createOver, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
 
 // The stand-in's host is not among them.
 const allowedInstanceHosts = ['oktapreview.com', 'login.acme.example', 'localhost'];

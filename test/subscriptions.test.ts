@@ -12,7 +12,7 @@ import { unlimited } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { type Subscription, subscribe } from './testkit/watch.ts';
+import { type Subscription, subscribe } from './testkit/sse-client.ts';
 
 let server: TestServer;
 beforeAll(async () => {

@@ -3,13 +3,13 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { createOutbound, type OutboundSettings } from '../src/outbound/outbound.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
 import { countConnectionAttempts } from './testkit/connection-attempts.ts';
-import { failureIn, namingsOf } from './testkit/naming.ts';
 import { startOkta } from './testkit/okta.ts';
 import { closedPort } from './testkit/process.ts';
 import { leadingTo, saying, startProxy } from './testkit/proxy.ts';
-import { endlessly, type Pieces, startRawHost } from './testkit/raw-host.ts';
+import { endlessly, type Pieces, startRawHost } from './testkit/raw-http-server.ts';
 import { createOver, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
 
 let certificates: Certificates;
 let trusting: Disposable;
