@@ -1,12 +1,12 @@
 import { getIntrospectionQuery } from 'graphql';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
 let organisation: TestOrganisation;
 beforeAll(async () => {
-  // As in production, but with an Okta.
+  // Production mode, with the fake Okta.
   server = await startTestServer({ config: { production: true, graphiql: false } });
   organisation = await server.newOrganisation();
 });
@@ -21,7 +21,7 @@ interface Sent {
   isStranger?: boolean;
 }
 
-/** Sends something, as the holder of a key or as a stranger. */
+/** Sends a request with or without an API key. */
 async function send({ body, query, headers, method = 'POST', search, isStranger }: Sent) {
   const url = new URL(server.graphqlUrl);
   for (const [name, value] of Object.entries(search ?? {})) url.searchParams.set(name, value);
@@ -42,17 +42,17 @@ async function send({ body, query, headers, method = 'POST', search, isStranger 
 const many = (count: number, text: (index: number) => string) =>
   Array.from({ length: count }, (_, index) => text(index)).join(' ');
 
-/** Everything that is known to make a server do much for little. */
-describe('a small request does not make much work:', () => {
-  test.each([
+/** Known amplification attacks on GraphQL servers. */
+describe('expensive queries in small requests', () => {
+  it.each([
     ['a field under a hundred aliases', `query cop { ${many(101, (i) => `alias${i}: __typename`)} }`],
     ['directives upon directives', `query cop { __typename ${'@aa'.repeat(10)} }`],
     ['the same field five hundred times', `query cop { ${many(500, () => '__typename')} }`],
     [
-      'the schema asked for in a circle',
+      'circular introspection',
       'query cop { __schema { types { fields { type { fields { type { fields { type { fields { type { name } } } } } } } } } } }',
     ],
-  ])('%s', async (_, query) => {
+  ])('are rejected: %s', async (_, query) => {
     const { answer, text } = await send({ query });
     expect(answer.data ?? null).toBeNull();
     expect(answer.errors).toHaveLength(1);
@@ -60,7 +60,7 @@ describe('a small request does not make much work:', () => {
     expect(text.length).toBeLessThan(1_000);
   });
 
-  test('many operations in one request', async () => {
+  it('are rejected: many operations in one request', async () => {
     const batch = Array.from({ length: 10 }, () => ({ query: 'query cop { __typename }' }));
     const { status, answer } = await send({ body: JSON.stringify(batch) });
     expect(status).toBe(400);
@@ -68,31 +68,31 @@ describe('a small request does not make much work:', () => {
   });
 });
 
-describe('a page elsewhere cannot make a browser ask on its behalf:', () => {
+describe('cross-site requests (CSRF)', () => {
   const mutation = 'mutation { createProject(input: { name: "made-by-a-page" }) { project { id } } }';
   const form = new FormData();
   form.set('operations', JSON.stringify({ query: mutation }));
   form.set('map', '{}');
 
-  test.each<[string, Sent]>([
+  it.each<[string, Sent]>([
     [
-      'with a form',
+      'as a form',
       {
         body: new URLSearchParams({ query: mutation }),
         headers: { 'content-type': 'application/x-www-form-urlencoded' },
       },
     ],
-    ['with a form of many parts', { body: form }],
+    ['as a multipart form', { body: form }],
     [
-      'with plain text',
+      'as plain text',
       { body: JSON.stringify({ query: mutation }), headers: { 'content-type': 'text/plain' } },
     ],
-    ['with a bare document', { body: mutation, headers: { 'content-type': 'application/graphql' } }],
+    ['as a bare document', { body: mutation, headers: { 'content-type': 'application/graphql' } }],
     [
-      'with no type at all',
+      'without a content type',
       { body: new Blob([JSON.stringify({ query: mutation })]), headers: { 'content-type': '' } },
     ],
-  ])('%s', async (_, sent) => {
+  ])('cannot change anything: %s', async (_, sent) => {
     const { status, text, headers } = await send(sent);
     expect(status).toBe(415);
     expect(headers.get('accept')).toBe('application/json');
@@ -100,7 +100,7 @@ describe('a page elsewhere cannot make a browser ask on its behalf:', () => {
     expect((await send({ query: '{ projects { nodes { name } } }' })).text).not.toContain('made-by-a-page');
   });
 
-  test('with GET, by which nothing is changed', async () => {
+  it('cannot change anything: a mutation with GET', async () => {
     const { createOktaConnection } = await organisation.client.request<Created>(createMutation, okta());
     const { id } = createOktaConnection.appConnection;
     for (const method of ['GET', 'HEAD']) {
@@ -113,7 +113,7 @@ describe('a page elsewhere cannot make a browser ask on its behalf:', () => {
     expect(list.appConnections.nodes.map((node) => node.id)).toEqual([id]);
   });
 
-  test('but a query may be asked with GET, by whoever can send the key with it', async () => {
+  it('can read with GET when they carry an API key', async () => {
     const search = { query: '{ viewer { organisation { id } } }' };
     const { status, answer, headers } = await send({ method: 'GET', search });
     expect(status).toBe(200);
@@ -123,12 +123,12 @@ describe('a page elsewhere cannot make a browser ask on its behalf:', () => {
   });
 });
 
-describe('in production nothing is told that strangers or clients need not know:', () => {
-  test.each([
+describe('information disclosure in production', () => {
+  it.each([
     ['the schema', getIntrospectionQuery()],
-    ['what a field might be called', 'query cop { appConnection { nam } }'],
-    ['what a directive might be called', 'query cop { __typename @skipp }'],
-  ])('%s, to a stranger', async (_, query) => {
+    ['suggestions of fields', 'query cop { appConnection { nam } }'],
+    ['suggestions of directives', 'query cop { __typename @skipp }'],
+  ])('hides %s from an unauthenticated client', async (_, query) => {
     const { status, answer, text } = await send({ query, isStranger: true });
     expect(status).toBe(401);
     expect(answer.errors).toHaveLength(1);
@@ -136,8 +136,8 @@ describe('in production nothing is told that strangers or clients need not know:
     expect(text).not.toMatch(/did you mean|__schema|appConnection|skip/i);
   });
 
-  test.each(['/graphql', '/graphiql', '/playground', '/console', '/graphql?query={__typename}'])(
-    'a page to explore with, at %s',
+  it.each(['/graphql', '/graphiql', '/playground', '/console', '/graphql?query={__typename}'])(
+    'serves no GraphQL IDE at %s',
     async (path) => {
       const response = await fetch(new URL(path, server.url), { headers: { accept: 'text/html' } });
       expect(response.ok).toBe(false);
@@ -145,7 +145,7 @@ describe('in production nothing is told that strangers or clients need not know:
     },
   );
 
-  test('how long things took', async () => {
+  it('sends no timings', async () => {
     const { answer } = await send({
       body: JSON.stringify({ query: 'query cop { __typename }', extensions: { tracing: true, debug: true } }),
       headers: { 'x-apollo-tracing': '1', 'apollo-query-plan-experimental': '1' },
@@ -153,15 +153,12 @@ describe('in production nothing is told that strangers or clients need not know:
     expect(answer).toEqual({ data: { __typename: 'Query' } });
   });
 
-  test.each([
-    ['a document that is none', { query: 'qwerty cop { abc }' }],
-    ['a body that is no JSON', { body: '{"query":' }],
-    ['variables that are none', { body: JSON.stringify({ query: '{ __typename }', variables: 'cop' }) }],
-    [
-      'an operation that is not there',
-      { body: JSON.stringify({ query: '{ __typename }', operationName: 'x' }) },
-    ],
-  ])('where in the code it went wrong, on %s', async (_, sent) => {
+  it.each([
+    ['a syntax error', { query: 'qwerty cop { abc }' }],
+    ['invalid JSON', { body: '{"query":' }],
+    ['variables that are no object', { body: JSON.stringify({ query: '{ __typename }', variables: 'cop' }) }],
+    ['an unknown operation', { body: JSON.stringify({ query: '{ __typename }', operationName: 'x' }) }],
+  ])('sends no stack trace for %s', async (_, sent) => {
     const { answer, text } = await send(sent);
     expect(answer.errors[0].extensions.code).toBe('BAD_USER_INPUT');
     expect(text).not.toMatch(/stack|exception|node_modules|\.ts\b|\.js\b|at \w+ \(/);

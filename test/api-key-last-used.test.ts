@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createKey, keysOf, revokeKey, viewerOf } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -24,7 +24,7 @@ afterAll(async () => {
   await server.close();
 });
 
-/** How often a key's row has been written since it was made. */
+/** Counts the updates of a key's row. */
 async function writesOf(id: string): Promise<number> {
   const [row] = await server
     .asOwner()
@@ -32,63 +32,66 @@ async function writesOf(id: string): Promise<number> {
   return row?.count ?? -1;
 }
 
-/** How often a key was looked up by its hash, by all servers. */
+/** Counts the look-ups by hash of all servers. */
 const lookUps = () =>
   [...new Set([server, other])].flatMap((each) => each.logs().match(/where \\"a0\\"\.\\"hash\\" = /g) ?? [])
     .length;
 
-/** Uses a key many times at once and in a row, on every server, each time as if it were not known there. */
+/** Uses a key concurrently and sequentially on each server, each time with an empty cache. */
 async function useMuch(organisation: TestOrganisation, key: string, spent: string): Promise<void> {
   for (let round = 0; round < 4; round += 1) {
     for (const each of [server, other]) {
-      // Whoever revokes, if only what was revoked already, makes a server believe nobody any more.
+      // A revocation, even of a revoked key, empties the authentication cache.
       await revokeKey(each.clientFor(organisation.apiKey), spent);
       await Promise.all(Array.from({ length: 6 }, () => viewerOf(each.clientFor(key))));
     }
   }
 }
 
-test('when a key was last used is written at most once a minute, and known to the minute', async () => {
-  const organisation = await server.newOrganisation();
-  const { client } = organisation;
-  const { key, apiKey } = await createKey(client);
-  const spent = (await createKey(client)).apiKey.id;
-  await revokeKey(client, spent);
-  const lastUsed = async () => (await keysOf(client)).find(({ id }) => id === apiKey.id)?.lastUsedAt ?? null;
-  expect(await lastUsed()).toBeNull();
-  expect(await writesOf(apiKey.id)).toBe(0);
+describe('lastUsedAt of an API key', () => {
+  it('is written at most once a minute and accurate to the minute', async () => {
+    const organisation = await server.newOrganisation();
+    const { client } = organisation;
+    const { key, apiKey } = await createKey(client);
+    const spent = (await createKey(client)).apiKey.id;
+    await revokeKey(client, spent);
+    const lastUsed = async () =>
+      (await keysOf(client)).find(({ id }) => id === apiKey.id)?.lastUsedAt ?? null;
+    expect(await lastUsed()).toBeNull();
+    expect(await writesOf(apiKey.id)).toBe(0);
 
-  const before = Date.now();
-  const looked = lookUps();
-  await useMuch(organisation, key, spent);
-  expect(lookUps() - looked).toBeGreaterThanOrEqual(8);
-  expect(await writesOf(apiKey.id)).toBe(1);
-  const first = await lastUsed();
-  expect(Date.parse(first ?? '')).toBeGreaterThanOrEqual(before);
-  expect(Date.parse(first ?? '')).toBeLessThanOrEqual(Date.now());
+    const before = Date.now();
+    const looked = lookUps();
+    await useMuch(organisation, key, spent);
+    expect(lookUps() - looked).toBeGreaterThanOrEqual(8);
+    expect(await writesOf(apiKey.id)).toBe(1);
+    const first = await lastUsed();
+    expect(Date.parse(first ?? '')).toBeGreaterThanOrEqual(before);
+    expect(Date.parse(first ?? '')).toBeLessThanOrEqual(Date.now());
 
-  const setBack = (seconds: number) =>
-    server
-      .asOwner()
-      .execute(
-        `update api_key set last_used_at = now() - interval '${seconds} seconds' where id = '${apiKey.id}'`,
-      );
-  await setBack(30);
-  await useMuch(organisation, key, spent);
-  expect(await writesOf(apiKey.id)).toBe(2);
+    const setBack = (seconds: number) =>
+      server
+        .asOwner()
+        .execute(
+          `update api_key set last_used_at = now() - interval '${seconds} seconds' where id = '${apiKey.id}'`,
+        );
+    await setBack(30);
+    await useMuch(organisation, key, spent);
+    expect(await writesOf(apiKey.id)).toBe(2);
 
-  await setBack(61);
-  const later = Date.now();
-  await useMuch(organisation, key, spent);
-  expect(await writesOf(apiKey.id)).toBe(4);
-  expect(Date.parse((await lastUsed()) ?? '')).toBeGreaterThanOrEqual(later - 1);
-});
+    await setBack(61);
+    const later = Date.now();
+    await useMuch(organisation, key, spent);
+    expect(await writesOf(apiKey.id)).toBe(4);
+    expect(Date.parse((await lastUsed()) ?? '')).toBeGreaterThanOrEqual(later - 1);
+  });
 
-test('a key that is refused was not used', async () => {
-  const { client } = await server.newOrganisation();
-  const { key, apiKey } = await createKey(client);
-  await revokeKey(client, apiKey.id);
-  await errorsOf(viewerOf(server.clientFor(key)));
-  expect(await writesOf(apiKey.id)).toBe(1);
-  expect((await keysOf(client, true)).find(({ id }) => id === apiKey.id)?.lastUsedAt).toBeNull();
+  it('is not written for a rejected key', async () => {
+    const { client } = await server.newOrganisation();
+    const { key, apiKey } = await createKey(client);
+    await revokeKey(client, apiKey.id);
+    await errorsOf(viewerOf(server.clientFor(key)));
+    expect(await writesOf(apiKey.id)).toBe(1);
+    expect((await keysOf(client, true)).find(({ id }) => id === apiKey.id)?.lastUsedAt).toBeNull();
+  });
 });

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
 import { DecryptionError } from '../src/encryption/vault.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
@@ -26,7 +26,7 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 let kms: TestKms;
 beforeAll(async () => {
   kms = await startKms();
-  // The SDK looks for these itself.
+  // The AWS SDK reads these variables.
   for (const [name, value] of Object.entries(kms.environment)) vi.stubEnv(name, value);
 });
 afterEach(() => kms.behave());
@@ -38,7 +38,7 @@ afterAll(async () => {
 const verifyMutation =
   'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
 
-/** Asserts that nobody is told a data key or a credential. */
+/** Asserts that KMS and the logs contain no data key and no credential. */
 function expectNoSecretIn(text: string): void {
   expect(kms.plaintexts.size).toBeGreaterThan(0);
   for (const secret of [...kms.plaintexts, ...kms.credentials]) expect(text).not.toContain(secret);
@@ -48,7 +48,7 @@ async function isReady(url: string): Promise<boolean> {
   return (await fetch(`${url}/health/ready`)).status === 200;
 }
 
-describe('with a root key in AWS KMS', () => {
+describe('a root key in AWS KMS', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startTestServer({ rootKeys: `k2:${kms.newKey()}` });
@@ -58,7 +58,7 @@ describe('with a root key in AWS KMS', () => {
   const dataKeysOf = (orgId: string) => server.asOwner().find(DataKey, { orgId });
   const sealKeyOf = (orgId: string) => server.asOwner().findOneOrFail(DataKey, { orgId, purpose: 'SEAL' });
 
-  test('KMS wraps each data key, with what it is for as encryption context', async () => {
+  it('wraps each data key with its purpose as encryption context', async () => {
     const { orgId, client } = await server.newOrganisation();
     await client.request(createMutation, okta());
     const stored = await dataKeysOf(orgId);
@@ -76,7 +76,7 @@ describe('with a root key in AWS KMS', () => {
     expectNoSecretIn(server.logs());
   });
 
-  test('a data key that was moved does not open, because KMS is told another context', async () => {
+  it('does not unwrap a data key moved to another row, because the encryption context differs', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const [own, other] = [await sealKeyOf(mine.orgId), await sealKeyOf(theirs.orgId)];
     const whose = { orgId: mine.orgId, connectionId: mine.projectId };
@@ -88,7 +88,7 @@ describe('with a root key in AWS KMS', () => {
     await seal();
   });
 
-  test('KMS is asked for nothing that was opened before', async () => {
+  it('is not used again for unwrapped data keys', async () => {
     const { orgId, client } = await server.newOrganisation();
     const { createOktaConnection } = await client.request<Created>(createMutation, okta());
     const { id } = createOktaConnection.appConnection;
@@ -102,8 +102,8 @@ describe('with a root key in AWS KMS', () => {
     expect(asked.filter(({ EncryptionContext: { org } }) => org === orgId)).toEqual([]);
   });
 
-  test.runIf(testDatabaseUrl)(
-    'after a restart, reads still ask KMS for nothing, and many writes at once for each data key once',
+  it.runIf(testDatabaseUrl)(
+    'is used once per data key after a restart by concurrent writes, and not at all by reads',
     async () => {
       const { orgId, apiKey, client } = await server.newOrganisation();
       await client.request(createMutation, okta());
@@ -124,135 +124,131 @@ describe('with a root key in AWS KMS', () => {
     },
   );
 
-  test.runIf(testDatabaseUrl).each([
+  it.runIf(testDatabaseUrl).each([
     ['denies', denied, 'refused the credentials, or they may not use this key (AccessDeniedException)'],
-    ['asks to slow down', throttled, 'asks to slow down (ThrottlingException)'],
-    ['hangs up', hangsUp, 'could not be reached (ECONNRESET)'],
+    ['throttles', throttled, 'asks to slow down (ThrottlingException)'],
+    ['closes the connection', hangsUp, 'could not be reached (ECONNRESET)'],
     ['does not answer', silent, 'did not answer within 5 s (AbortError)'],
     ['fails', () => ({ status: 500, error: 'KMSInternalException' }), 'failed (KMSInternalException)'],
-  ])(
-    'when KMS %s, a seal is refused with a clear error and nothing else is lost',
-    async (_, behaviour, why) => {
-      const { apiKey, client } = await server.newOrganisation();
-      const { createOktaConnection } = await client.request<Created>(createMutation, okta());
-      const { id } = createOktaConnection.appConnection;
-      const restarted = await startTestServer({ beside: server });
-      const again = restarted.clientFor(apiKey);
-
-      kms.behave(behaviour);
-      const variables = okta({ name: 'another' }, { apiToken: 'planted-planted-planted' });
-      const [error] = await errorsOf(again.request(createMutation, variables));
-      expect(error).toMatchObject({
-        message: "The service that holds this server's keys did not do its part.",
-        extensions: { code: 'UPSTREAM_UNREACHABLE', remedy: expect.stringContaining('try again later') },
-      });
-      const { appConnection } = await again.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
-      expect(appConnection.name).toBe('my-okta-connection');
-      expect(await isReady(restarted.url)).toBe(true);
-      // Where it was opened before, nothing has changed at all.
-      await client.request(verifyMutation, { id });
-
-      expect(restarted.logs()).toContain(`the root key \\"k2\\" cannot be used: AWS KMS ${why}`);
-      expectNoSecretIn(JSON.stringify(error) + restarted.logs());
-      expect(restarted.logs()).not.toContain('planted');
-
-      kms.behave();
-      await again.request(createMutation, variables);
-      await again.request(verifyMutation, { id });
-      expect((await again.request<Listed>(listQuery)).appConnections.totalCount).toBe(2);
-      await restarted.close();
-    },
-  );
-});
-
-test('a server that starts while KMS is away says so in one line, and when KMS is back has everything', async () => {
-  await using stack = new AsyncDisposableStack();
-  const settings = {
-    ...(await lastingData(stack)).environment,
-    ...kms.environment,
-    ENCRYPTION_KEYS: `k2:${kms.newKey()}`,
-    BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
-  };
-  const lastWords = async (environment: Record<string, string> = {}) => {
-    await using server = spawnServer({ ...settings, ...environment });
-    expect(await server.ended()).toEqual({ code: 1, signal: null });
-    expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
-    expectNoSecretIn(server.stdout() + server.stderr());
-    return server.stderr();
-  };
-  const why = 'the root key "k2" cannot be used: AWS KMS refused the credentials';
-  kms.behave(denied);
-  expect(await lastWords()).toContain(why);
-  const nowhere = { AWS_ENDPOINT_URL_KMS: `http://127.0.0.1:${await closedPort()}` };
-  expect(await lastWords(nowhere)).toContain('AWS KMS could not be reached (ECONNREFUSED)');
-
-  kms.behave();
-  const headers = { authorization: `Bearer ${settings.BOOTSTRAP_API_KEY}` };
-  const first = stack.use(spawnServer(settings));
-  const client = new GraphQLClient(`${await first.ready()}/graphql`, { headers });
-  const { createOktaConnection } = await client.request<Created>(createMutation, okta());
-  const { id } = createOktaConnection.appConnection;
-  first.kill('SIGTERM');
-  await first.ended();
-
-  kms.behave(denied);
-  expect(await lastWords()).toContain(`ENCRYPTION_KEYS: ${why}`);
-  expect((await runScript('cli/encryption-keys.ts', settings, 'rotate')).stderr).toContain(
-    `ENCRYPTION_KEYS: ${why}`,
-  );
-  // What is only counted takes no key.
-  expect((await runScript('cli/encryption-keys.ts', settings, 'status')).stdout).toMatch(/^k2 +7 +1 /m);
-
-  kms.behave();
-  const next = stack.use(spawnServer(settings));
-  const again = new GraphQLClient(`${await next.ready()}/graphql`, { headers });
-  expect(await again.request(verifyMutation, { id })).toEqual({
-    verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } },
-  });
-  expectNoSecretIn(next.stdout() + next.stderr());
-});
-
-test('one rotates from a local root key to one in KMS, and back', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const file = join(data.DATA_DIR ?? '', 'keys');
-  const [local, remote] = [rootKey('k1'), `k2:${kms.newKey()}`];
-  const settings = { ...data, ...kms.environment, ENCRYPTION_KEYS_FILE: file };
-  const apiKey = randomBytes(24).toString('hex');
-  const headers = { authorization: `Bearer ${apiKey}` };
-  let id = '';
-  // On the embedded database, the server has to be stopped for the rotation.
-  const serve = async (keys: string, work: (client: GraphQLClient) => Promise<unknown>) => {
-    writeFileSync(file, keys);
-    await using server = spawnServer({ ...settings, BOOTSTRAP_API_KEY: apiKey });
-    await work(new GraphQLClient(`${await server.ready()}/graphql`, { headers }));
-    server.kill('SIGTERM');
-    await server.ended();
-  };
-  const rotate = async (keys: string) => {
-    writeFileSync(file, keys);
-    expect(await runScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal')).toMatchObject({
-      code: 0,
-      stderr: '',
-    });
-  };
-  const verify = (client: GraphQLClient) => client.request(verifyMutation, { id });
-
-  await serve(local, async (client) => {
+  ])('fails the create with a clear error and loses nothing else when KMS %s', async (_, behaviour, why) => {
+    const { apiKey, client } = await server.newOrganisation();
     const { createOktaConnection } = await client.request<Created>(createMutation, okta());
-    id = createOktaConnection.appConnection.id;
+    const { id } = createOktaConnection.appConnection;
+    const restarted = await startTestServer({ beside: server });
+    const again = restarted.clientFor(apiKey);
+
+    kms.behave(behaviour);
+    const variables = okta({ name: 'another' }, { apiToken: 'planted-planted-planted' });
+    const [error] = await errorsOf(again.request(createMutation, variables));
+    expect(error).toMatchObject({
+      message: "The service that holds this server's keys did not do its part.",
+      extensions: { code: 'UPSTREAM_UNREACHABLE', remedy: expect.stringContaining('try again later') },
+    });
+    const { appConnection } = await again.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
+    expect(appConnection.name).toBe('my-okta-connection');
+    expect(await isReady(restarted.url)).toBe(true);
+    // A server that has unwrapped the data key is not affected.
+    await client.request(verifyMutation, { id });
+
+    expect(restarted.logs()).toContain(`the root key \\"k2\\" cannot be used: AWS KMS ${why}`);
+    expectNoSecretIn(JSON.stringify(error) + restarted.logs());
+    expect(restarted.logs()).not.toContain('planted');
+
+    kms.behave();
+    await again.request(createMutation, variables);
+    await again.request(verifyMutation, { id });
+    expect((await again.request<Listed>(listQuery)).appConnections.totalCount).toBe(2);
+    await restarted.close();
   });
-  await rotate(`${remote},${local}`);
-  await serve(remote, verify);
-  const before = kms.requests.length;
-  await rotate(`${local},${remote}`);
-  expect(kms.requests.length).toBeGreaterThan(before);
-  await serve(local, verify);
 });
 
-test.runIf(testDatabaseUrl)(
-  'a root key in KMS that does not work is not put in force in a running server',
-  async () => {
+describe('a server with KMS', () => {
+  it('logs one line when it starts while KMS is unreachable, and recovers with KMS', async () => {
+    await using stack = new AsyncDisposableStack();
+    const settings = {
+      ...(await lastingData(stack)).environment,
+      ...kms.environment,
+      ENCRYPTION_KEYS: `k2:${kms.newKey()}`,
+      BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
+    };
+    const lastWords = async (environment: Record<string, string> = {}) => {
+      await using server = spawnServer({ ...settings, ...environment });
+      expect(await server.ended()).toEqual({ code: 1, signal: null });
+      expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
+      expectNoSecretIn(server.stdout() + server.stderr());
+      return server.stderr();
+    };
+    const why = 'the root key "k2" cannot be used: AWS KMS refused the credentials';
+    kms.behave(denied);
+    expect(await lastWords()).toContain(why);
+    const nowhere = { AWS_ENDPOINT_URL_KMS: `http://127.0.0.1:${await closedPort()}` };
+    expect(await lastWords(nowhere)).toContain('AWS KMS could not be reached (ECONNREFUSED)');
+
+    kms.behave();
+    const headers = { authorization: `Bearer ${settings.BOOTSTRAP_API_KEY}` };
+    const first = stack.use(spawnServer(settings));
+    const client = new GraphQLClient(`${await first.ready()}/graphql`, { headers });
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    const { id } = createOktaConnection.appConnection;
+    first.kill('SIGTERM');
+    await first.ended();
+
+    kms.behave(denied);
+    expect(await lastWords()).toContain(`ENCRYPTION_KEYS: ${why}`);
+    expect((await runScript('cli/encryption-keys.ts', settings, 'rotate')).stderr).toContain(
+      `ENCRYPTION_KEYS: ${why}`,
+    );
+    // Counting needs no key.
+    expect((await runScript('cli/encryption-keys.ts', settings, 'status')).stdout).toMatch(/^k2 +7 +1 /m);
+
+    kms.behave();
+    const next = stack.use(spawnServer(settings));
+    const again = new GraphQLClient(`${await next.ready()}/graphql`, { headers });
+    expect(await again.request(verifyMutation, { id })).toEqual({
+      verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } },
+    });
+    expectNoSecretIn(next.stdout() + next.stderr());
+  });
+
+  it('rotates from a local root key to a KMS key and back', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const file = join(data.DATA_DIR ?? '', 'keys');
+    const [local, remote] = [rootKey('k1'), `k2:${kms.newKey()}`];
+    const settings = { ...data, ...kms.environment, ENCRYPTION_KEYS_FILE: file };
+    const apiKey = randomBytes(24).toString('hex');
+    const headers = { authorization: `Bearer ${apiKey}` };
+    let id = '';
+    // The embedded database allows one process, so the server stops for the rotation.
+    const serve = async (keys: string, work: (client: GraphQLClient) => Promise<unknown>) => {
+      writeFileSync(file, keys);
+      await using server = spawnServer({ ...settings, BOOTSTRAP_API_KEY: apiKey });
+      await work(new GraphQLClient(`${await server.ready()}/graphql`, { headers }));
+      server.kill('SIGTERM');
+      await server.ended();
+    };
+    const rotate = async (keys: string) => {
+      writeFileSync(file, keys);
+      expect(await runScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal')).toMatchObject({
+        code: 0,
+        stderr: '',
+      });
+    };
+    const verify = (client: GraphQLClient) => client.request(verifyMutation, { id });
+
+    await serve(local, async (client) => {
+      const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+      id = createOktaConnection.appConnection.id;
+    });
+    await rotate(`${remote},${local}`);
+    await serve(remote, verify);
+    const before = kms.requests.length;
+    await rotate(`${local},${remote}`);
+    expect(kms.requests.length).toBeGreaterThan(before);
+    await serve(local, verify);
+  });
+
+  it.runIf(testDatabaseUrl)('does not activate a KMS key that fails in a running server', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment: data } = await lastingData(stack);
     const file = join(data.DATA_DIR ?? '', 'keys');
@@ -269,5 +265,5 @@ test.runIf(testDatabaseUrl)(
     server.kill('SIGHUP');
     await until('it does not', () => server.stdout().includes('"rootKeyIds":["k2","k1"]') || undefined);
     expectNoSecretIn(server.stdout() + server.stderr());
-  },
-);
+  });
+});

@@ -73,19 +73,21 @@ describe('a document is not cached when it', () => {
   });
 });
 
-it('rate limits of addresses use bounded memory for any number of addresses', async () => {
-  const limits = createRateLimits({ database: {}, log: createLog('silent') }, rates);
-  let next = 0;
-  const heapAfter = async (count: number) => {
-    for (const end = next + count; next < end; next += 1) {
-      await limits.ofStranger(`2001:db8:${(next >> 16).toString(16)}:${(next & 0xffff).toString(16)}::1`);
-    }
-    // This collects garbage first.
-    countDocuments();
-    return process.memoryUsage().heapUsed;
-  };
-  const before = await heapAfter(30_000);
-  expect((await heapAfter(60_000)) - before).toBeLessThan(3_000_000);
+describe('rate limits of addresses', () => {
+  it('use bounded memory for any number of addresses', async () => {
+    const limits = createRateLimits({ database: {}, log: createLog('silent') }, rates);
+    let next = 0;
+    const heapAfter = async (count: number) => {
+      for (const end = next + count; next < end; next += 1) {
+        await limits.ofStranger(`2001:db8:${(next >> 16).toString(16)}:${(next & 0xffff).toString(16)}::1`);
+      }
+      // This collects garbage first.
+      countDocuments();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = await heapAfter(30_000);
+    expect((await heapAfter(60_000)) - before).toBeLessThan(3_000_000);
+  });
 });
 
 describe('the document cache', () => {

@@ -43,9 +43,11 @@ async function auditedAddress(server: TestServer, forwardedFor: string): Promise
   return server.asOwner().execute('select address from audit_event where org_id = ?', [orgId]);
 }
 
-it('ignores X-Forwarded-For from a peer that is not a trusted proxy', async () => {
-  expect(await loggedAddress(direct, '203.0.113.1')).toBe('127.0.0.1');
-  expect(await auditedAddress(direct, '203.0.113.1')).toEqual([{ address: '127.0.0.1' }]);
+describe('client IP without a trusted proxy', () => {
+  it('is that of the peer, whatever X-Forwarded-For contains', async () => {
+    expect(await loggedAddress(direct, '203.0.113.1')).toBe('127.0.0.1');
+    expect(await auditedAddress(direct, '203.0.113.1')).toEqual([{ address: '127.0.0.1' }]);
+  });
 });
 
 describe('client IP behind a trusted proxy', () => {
@@ -71,12 +73,14 @@ describe('client IP behind a trusted proxy', () => {
   });
 });
 
-it('accepts addresses and networks in TRUSTED_PROXIES and rejects other values', () => {
-  expect(readConfig({}).trustedProxies).toEqual([]);
-  expect(readConfig({ TRUSTED_PROXIES: proxies }).trustedProxies).toHaveLength(3);
-  for (const wrong of ['loopback', '10.0.0.0/33', '10.0.0.1,proxy.example', '2']) {
-    expect(() => readConfig({ TRUSTED_PROXIES: wrong })).toThrow(
-      /^TRUSTED_PROXIES must be addresses or networks/,
-    );
-  }
+describe('TRUSTED_PROXIES', () => {
+  it('accepts addresses and networks and rejects other values', () => {
+    expect(readConfig({}).trustedProxies).toEqual([]);
+    expect(readConfig({ TRUSTED_PROXIES: proxies }).trustedProxies).toHaveLength(3);
+    for (const wrong of ['loopback', '10.0.0.0/33', '10.0.0.1,proxy.example', '2']) {
+      expect(() => readConfig({ TRUSTED_PROXIES: wrong })).toThrow(
+        /^TRUSTED_PROXIES must be addresses or networks/,
+      );
+    }
+  });
 });

@@ -48,7 +48,7 @@ describe('the database', () => {
     }
   });
 
-  it('grants access:admin to former administrators in the migration', async () => {
+  it('grants former administrators all later scopes in the migrations', async () => {
     await using database = await emptyDatabase();
     const orm = await openOrm(database.location, entities, createLog('silent'));
     try {

@@ -1,5 +1,5 @@
 import { getIntrospectionQuery } from 'graphql';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorsOf, startTestServer, type TestServer, type WireError } from './testkit/server.ts';
 
 let server: TestServer;
@@ -8,8 +8,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-describe('one request cannot ask for more than any honest one does', () => {
-  test.each([
+describe('excessive documents', () => {
+  it.each([
     [
       'aliases',
       `{ ${Array.from({ length: 200 }, (_, i) => `a${i}: appConnections { totalCount }`).join(' ')} }`,
@@ -23,7 +23,7 @@ describe('one request cannot ask for more than any honest one does', () => {
     ],
     ['brackets in a type', `query ($a: ${'['.repeat(20_000)}Int${']'.repeat(20_000)}) { __typename }`],
     ['fragments in a circle', '{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }'],
-  ])('%s', async (_, query) => {
+  ])('are rejected: %s', async (_, query) => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(client.request(query));
     expect(error?.extensions).toMatchObject({
@@ -33,10 +33,10 @@ describe('one request cannot ask for more than any honest one does', () => {
     });
   });
 
-  test.each([
-    ['in one piece', (body: string) => body],
+  it.each([
+    ['with Content-Length', (body: string) => body],
     [
-      'of a length that was not told before',
+      'chunked',
       (body: string) =>
         new ReadableStream({
           start(controller) {
@@ -45,7 +45,7 @@ describe('one request cannot ask for more than any honest one does', () => {
           },
         }),
     ],
-  ])('bytes, %s', async (_, send) => {
+  ])('are rejected by size: %s', async (_, send) => {
     const { apiKey } = await server.newOrganisation();
     const response = await fetch(server.graphqlUrl, {
       method: 'POST',
@@ -56,7 +56,7 @@ describe('one request cannot ask for more than any honest one does', () => {
     expect(response.status).toBe(413);
   });
 
-  test('but reading the schema is not too much', async () => {
+  it('do not include the introspection query', async () => {
     const { client } = await server.newOrganisation();
     await expect(
       client.request(getIntrospectionQuery({ inputValueDeprecation: true })),
@@ -64,21 +64,23 @@ describe('one request cannot ask for more than any honest one does', () => {
   });
 });
 
-test.each([
-  [415, { 'content-type': 'text/plain' }, /Content-Type: application\/json/],
-  [406, { 'content-type': 'application/json', accept: 'text/csv' }, /Accept header/],
-])('what is refused with status %i is told why', async (status, headers, text) => {
-  const { apiKey } = await server.newOrganisation();
-  const response = await fetch(server.graphqlUrl, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${apiKey}`, ...headers },
-    body: '{"query":"{ __typename }"}',
+describe('a response about limits', () => {
+  it.each([
+    [415, { 'content-type': 'text/plain' }, /Content-Type: application\/json/],
+    [406, { 'content-type': 'application/json', accept: 'text/csv' }, /Accept header/],
+  ])('gives the reason with status %i', async (status, headers, text) => {
+    const { apiKey } = await server.newOrganisation();
+    const response = await fetch(server.graphqlUrl, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}`, ...headers },
+      body: '{"query":"{ __typename }"}',
+    });
+    expect(response.status).toBe(status);
+    expect(await response.text()).toMatch(text);
   });
-  expect(response.status).toBe(status);
-  expect(await response.text()).toMatch(text);
 });
 
-/** Sends as much of something as one request may have, and then a little more; gives the one error of that. */
+/** Sends the maximum and then one more; returns the single error of the second request. */
 async function justTooMuch(
   most: number,
   requestOf: (count: number, projectId: string) => { query: string; variables?: Record<string, unknown> },
@@ -97,8 +99,8 @@ async function justTooMuch(
 const some = (count: number, one: (index: number) => string) =>
   Array.from({ length: count }, (_, index) => one(index)).join(' ');
 
-describe('one request may have this much and no more:', () => {
-  test.each<[string, number, (count: number) => string, RegExp]>([
+describe('limits of one request', () => {
+  it.each<[string, number, (count: number) => string, RegExp]>([
     ['15 aliases', 15, (count) => `{ ${some(count, (i) => `a${i}: __typename`)} }`, /15/],
     [
       '8 directives',
@@ -106,7 +108,7 @@ describe('one request may have this much and no more:', () => {
       (count) => `{ ${some(count, (i) => `... @skip(if: ${i > 0}) { __typename }`)} }`,
       /Directives limit of 8/,
     ],
-    // Four each, and two around them.
+    // Four tokens each and two braces.
     ['2,000 tokens', 499, (count) => `{ ${some(count, () => '... { __typename }')} }`, /limit of 2000/],
     [
       '12 levels',
@@ -115,9 +117,14 @@ describe('one request may have this much and no more:', () => {
         `{ __type(name: "Query") { ${some(count, () => 'ofType {')} name ${some(count, () => '}')} } }`,
       /depth limit of 12/,
     ],
-    ['10 of the same', 10, (count) => `{ ${some(count, () => '__typename')} }`, /more than 10 times/],
-    ['2 pages of 100 with everything in them', 2, (count) => `{ ${some(count, pageOfAll)} }`, /Cost limit/],
-  ])('%s', async (_, most, query, message) => {
+    [
+      '10 repetitions of a field',
+      10,
+      (count) => `{ ${some(count, () => '__typename')} }`,
+      /more than 10 times/,
+    ],
+    ['2 pages of 100 with all fields', 2, (count) => `{ ${some(count, pageOfAll)} }`, /Cost limit/],
+  ])('allow %s and reject more', async (_, most, query, message) => {
     const error = await justTooMuch(most, (count) => ({ query: query(count) }));
     expect(error?.message).toMatch(message);
   });
@@ -125,7 +132,7 @@ describe('one request may have this much and no more:', () => {
   const pages = (count: number, list: string) => some(count, (i) => `p${i}: ${list} { ...Page }`);
   const withPage = (operation: string) =>
     `${operation} fragment Page on AppConnectionPage { totalCount nodes { ${everything} } ${pageInfo} }`;
-  test.each<[string, number, (count: number) => string, Record<string, unknown>]>([
+  it.each<[string, number, (count: number) => string, Record<string, unknown>]>([
     [
       'by variables',
       2,
@@ -150,19 +157,19 @@ describe('one request may have this much and no more:', () => {
       (count) => `query ($n: Int, $no: Int) { ${pages(count, 'appConnections(last: $no, first: $n)')} }`,
       { n: 100, no: null },
     ],
-    ['of the usual size', 14, (count) => `{ ${pages(count, 'appConnections')} }`, {}],
+    ['by default', 14, (count) => `{ ${pages(count, 'appConnections')} }`, {}],
     [
-      'whose size is null',
+      'null',
       14,
       (count) => `query ($n: Int = 100) { ${pages(count, 'appConnections(first: $n)')} }`,
       { n: null },
     ],
-  ])('so many pages with everything in them, their size given %s', async (_, most, query, variables) => {
+  ])('bound the cost of pages with their size given %s', async (_, most, query, variables) => {
     const error = await justTooMuch(most, (count) => ({ query: withPage(query(count)), variables }));
     expect(error?.message).toMatch(/Cost limit of 30000/);
   });
 
-  test('and what a variable asks for is counted each time that the document comes again', async () => {
+  it('count the cost of variables each time a cached document is executed', async () => {
     const { client } = await server.newOrganisation();
     const query = withPage(`query ($n: Int) { ${pages(15, 'appConnections(first: $n)')} }`);
     for (const n of [1, 2, 1]) await expect(client.request(query, { n })).resolves.toBeDefined();
@@ -172,7 +179,7 @@ describe('one request may have this much and no more:', () => {
     }
   });
 
-  test('100 on a page', async () => {
+  it('allow pages of 100 and reject more', async () => {
     for (const list of ['appConnections', 'auditEvents', 'apiKeys', 'projects']) {
       const error = await justTooMuch(100, (first) => ({
         query: `query ($first: Int!) { ${list}(first: $first) { pageInfo { endCursor } } }`,
@@ -182,7 +189,7 @@ describe('one request may have this much and no more:', () => {
     }
   });
 
-  test('100 items of a list in the input, as a variable and in the document', async () => {
+  it('allow lists of 100 items in variables and literals, and reject more', async () => {
     const many = (count: number, projectId: string) => Array.from({ length: count }, () => projectId);
     const error = await justTooMuch(100, (count, projectId) => ({
       query: 'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } } }',
@@ -201,22 +208,24 @@ describe('one request may have this much and no more:', () => {
   });
 });
 
-test('however much is wrong with a request, the answer is not many times as long', async () => {
-  const { apiKey } = await server.newOrganisation();
-  const members = Array.from({ length: 9_000 }, (_, index) => [`k${index}`, 1]);
-  const body = JSON.stringify({
-    query:
-      'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
-    variables: { input: Object.fromEntries(members) },
+describe('error responses', () => {
+  it('are not many times longer than the request, however many errors it has', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const members = Array.from({ length: 9_000 }, (_, index) => [`k${index}`, 1]);
+    const body = JSON.stringify({
+      query:
+        'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
+      variables: { input: Object.fromEntries(members) },
+    });
+    const response = await fetch(server.graphqlUrl, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+      body,
+    });
+    const text = await response.text();
+    expect(JSON.parse(text).errors[0].extensions.issues).toHaveLength(100);
+    expect(text.length).toBeLessThan(body.length);
   });
-  const response = await fetch(server.graphqlUrl, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-    body,
-  });
-  const text = await response.text();
-  expect(JSON.parse(text).errors[0].extensions.issues).toHaveLength(100);
-  expect(text.length).toBeLessThan(body.length);
 });
 
 const pageInfo = 'pageInfo { hasNextPage hasPreviousPage startCursor endCursor }';
@@ -227,7 +236,7 @@ const everything = `
   verification { status checkedAt lastVerifiedAt failingSince code message remedy oktaRequestId }
 `;
 
-/** All that there is to be known of a hundred connections. */
+/** Selects all fields of a hundred connections. */
 function pageOfAll(index: number): string {
   return `page${index}: appConnections(first: 100) {
     totalCount

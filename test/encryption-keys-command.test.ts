@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript, spawnServer } from './testkit/process.ts';
@@ -11,138 +11,147 @@ import { rootKey } from './testkit/root-key.ts';
 // Each test starts several processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 180_000 });
 
-/** Runs a command of the operator's. */
+/** Runs `npm run keys`. */
 const keys = (environment: Record<string, string>, ...args: string[]) =>
   runScript('cli/encryption-keys.ts', environment, ...args);
 
 const organisation = (environment: Record<string, string>, name: string) =>
   runScript('cli/admin.ts', environment, 'create-organisation', '--name', name);
 
-/** What `status` says of each root key: data keys, connections, and what may be done with it. */
+/** Parses the output of `status`: data keys, connections and advice for each root key. */
 function tableOf(stdout: string): Record<string, string> {
   const lines = [...stdout.matchAll(/^(\S+) +(\d+) +(\d+) +(.*)$/gm)];
   return Object.fromEntries(lines.map(([, id, dataKeys, made, use]) => [id, `${dataKeys} ${made} ${use}`]));
 }
 
-test('what hangs on each root key is counted, moved, and then the old one can be taken out', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const [old, next] = [rootKey('old'), rootKey('next')];
-  const apiKey = randomBytes(24).toString('hex');
-  const server = stack.use(spawnServer({ ...data, ENCRYPTION_KEYS: old, BOOTSTRAP_API_KEY: apiKey }));
-  const headers = { authorization: `Bearer ${apiKey}` };
-  const client = new GraphQLClient(`${await server.ready()}/graphql`, { headers });
-  await client.request(createMutation, okta());
-  await client.request(createMutation, okta({ name: 'another' }));
-  server.kill('SIGTERM');
-  await server.ended();
+describe('npm run keys', () => {
+  it('reports and moves the data of each root key, until the old root key can be removed', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const [old, next] = [rootKey('old'), rootKey('next')];
+    const apiKey = randomBytes(24).toString('hex');
+    const server = stack.use(spawnServer({ ...data, ENCRYPTION_KEYS: old, BOOTSTRAP_API_KEY: apiKey }));
+    const headers = { authorization: `Bearer ${apiKey}` };
+    const client = new GraphQLClient(`${await server.ready()}/graphql`, { headers });
+    await client.request(createMutation, okta());
+    await client.request(createMutation, okta({ name: 'another' }));
+    server.kill('SIGTERM');
+    await server.ended();
 
-  const both = { ...data, ENCRYPTION_KEYS: `${next},${old}` };
-  const before = await keys(both, 'status');
-  // Nobody's trail has data keys too, and rows are authenticated under one.
-  expect([before.code, tableOf(before.stdout)]).toEqual([
-    0,
-    {
-      next: '0 0 the first: it wraps what is new',
-      old: '7 2 in use: it cannot be taken out',
-    },
-  ]);
-  expect(before.stdout).toContain('7 data keys are left under other root keys');
-  await organisation(both, 'Acme');
-  expect(tableOf((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
+    const both = { ...data, ENCRYPTION_KEYS: `${next},${old}` };
+    const before = await keys(both, 'status');
+    // The trail of unattributed events has data keys, and one more is the integrity key.
+    expect([before.code, tableOf(before.stdout)]).toEqual([
+      0,
+      {
+        next: '0 0 the first: it wraps what is new',
+        old: '7 2 in use: it cannot be taken out',
+      },
+    ]);
+    expect(before.stdout).toContain('7 data keys are left under other root keys');
+    await organisation(both, 'Acme');
+    expect(tableOf((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
 
-  const rotated = await keys(both, 'rotate');
-  expect(rotated).toMatchObject({ code: 0, stderr: '' });
-  expect(rotated.stdout).toContain('7 data keys wrapped under "next"');
-  expect(tableOf(rotated.stdout)).toEqual({
-    next: '10 2 the first: it wraps what is new',
-    old: '0 0 not in use: it can be taken out',
+    const rotated = await keys(both, 'rotate');
+    expect(rotated).toMatchObject({ code: 0, stderr: '' });
+    expect(rotated.stdout).toContain('7 data keys wrapped under "next"');
+    expect(tableOf(rotated.stdout)).toEqual({
+      next: '10 2 the first: it wraps what is new',
+      old: '0 0 not in use: it can be taken out',
+    });
+    expect(rotated.stdout).toContain(
+      '2 organisations seal under data keys that were made under other root keys',
+    );
+    expect(rotated.stdout).toContain('2 connections are sealed under such ones');
+
+    // The old root key is removed.
+    const alone = { ...data, ENCRYPTION_KEYS: next };
+    const resealed = await keys(alone, 'rotate', '--reseal');
+    expect(resealed).toMatchObject({ code: 0, stderr: '' });
+    expect(resealed.stdout).toContain(
+      '2 organisations seal under a new data key\n2 connections sealed again',
+    );
+    expect(resealed.stdout).toContain(
+      'Every connection is sealed under a data key that was made under "next".',
+    );
+    expect((await keys(alone, 'rotate', '--reseal')).stdout).toContain('0 connections sealed again');
   });
-  expect(rotated.stdout).toContain(
-    '2 organisations seal under data keys that were made under other root keys',
-  );
-  expect(rotated.stdout).toContain('2 connections are sealed under such ones');
 
-  // And so it is taken out.
-  const alone = { ...data, ENCRYPTION_KEYS: next };
-  const resealed = await keys(alone, 'rotate', '--reseal');
-  expect(resealed).toMatchObject({ code: 0, stderr: '' });
-  expect(resealed.stdout).toContain('2 organisations seal under a new data key\n2 connections sealed again');
-  expect(resealed.stdout).toContain(
-    'Every connection is sealed under a data key that was made under "next".',
-  );
-  expect((await keys(alone, 'rotate', '--reseal')).stdout).toContain('0 connections sealed again');
-});
-
-test('a root key that is missing is told, and nothing is rotated without it', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const [old, next] = [rootKey('old'), rootKey('next')];
-  await organisation({ ...data, ENCRYPTION_KEYS: old }, 'Acme');
-  const alone = { ...data, ENCRYPTION_KEYS: next };
-  const { code, stdout } = await keys(alone, 'status');
-  expect([code, tableOf(stdout).old]).toEqual([0, '7 0 missing: put it back']);
-  const refused = await keys(alone, 'rotate');
-  expect([refused.code, refused.stderr]).toEqual([
-    1,
-    expect.stringMatching(/^Cannot do that: ENCRYPTION_KEYS: .*"old", which is not among them\n$/),
-  ]);
-});
-
-test('what is asked for wrongly changes nothing and says how to ask', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const [one, two] = [rootKey('one'), rootKey('two')];
-  const missing = join(data.DATA_DIR ?? '', 'missing');
-  const empty = join(data.DATA_DIR ?? '', 'empty');
-  writeFileSync(empty, '\n');
-  const usage = 'npm run keys -- status';
-  const arn = 'arn:aws:kms:eu-west-1:123456789012:alias/ours';
-  const cases: [args: string[], environment: Record<string, string>, code: number, says: string][] = [
-    [['help'], {}, 0, usage],
-    [[], {}, 2, usage],
-    [['frobnicate'], {}, 2, usage],
-    [['rotate', '--bogus'], {}, 2, usage],
-    [['rotate', 'twice'], {}, 2, usage],
-    [['status', '--reseal'], {}, 2, usage],
-    [
-      ['status'],
-      { ENCRYPTION_KEYS: one, ENCRYPTION_KEYS_FILE: missing },
+  it('reports a missing root key and rotates nothing without it', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const [old, next] = [rootKey('old'), rootKey('next')];
+    await organisation({ ...data, ENCRYPTION_KEYS: old }, 'Acme');
+    const alone = { ...data, ENCRYPTION_KEYS: next };
+    const { code, stdout } = await keys(alone, 'status');
+    expect([code, tableOf(stdout).old]).toEqual([0, '7 0 missing: put it back']);
+    const refused = await keys(alone, 'rotate');
+    expect([refused.code, refused.stderr]).toEqual([
       1,
-      'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set one of them',
-    ],
-    [
-      ['status'],
-      { ENCRYPTION_KEYS_FILE: missing },
-      1,
-      `ENCRYPTION_KEYS_FILE ${missing}: cannot be read (ENOENT)`,
-    ],
-    [
-      ['status'],
-      { ENCRYPTION_KEYS_FILE: empty },
-      1,
-      `ENCRYPTION_KEYS_FILE ${empty}: entry 1 is not of the form`,
-    ],
-    [['status'], { ENCRYPTION_KEYS: `${one}\n,${two},k3` }, 1, 'ENCRYPTION_KEYS: entry 3 is not of the form'],
-    [['status'], { ENCRYPTION_KEYS: `${one},k2:${arn}` }, 1, 'entry 2 does not name a key as AWS KMS does'],
-  ];
-  for (const [args, environment, code, says] of cases) {
-    const outcome = await keys({ ...data, ...environment }, ...args);
-    const told = outcome.stdout + outcome.stderr;
-    expect([args, outcome.code, told]).toEqual([args, code, expect.stringContaining(says)]);
-    expect(outcome.stderr.split('\n').length).toBeLessThanOrEqual(2);
-    for (const key of [one, two]) expect(told).not.toContain(key.split(':')[1]?.slice(0, 12));
-  }
-});
+      expect.stringMatching(/^Cannot do that: ENCRYPTION_KEYS: .*"old", which is not among them\n$/),
+    ]);
+  });
 
-test.runIf(!testDatabaseUrl)('with the embedded database, the server has to be stopped first', async () => {
-  await using stack = new AsyncDisposableStack();
-  const { environment: data } = await lastingData(stack);
-  const server = stack.use(spawnServer(data));
-  await server.ready();
-  const { code, stderr } = await keys(data, 'rotate');
-  expect([code, stderr]).toEqual([
-    1,
-    expect.stringMatching(/^Cannot do that: .*another server is using this folder/),
-  ]);
+  it('prints the usage and changes nothing when the arguments are invalid', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const [one, two] = [rootKey('one'), rootKey('two')];
+    const missing = join(data.DATA_DIR ?? '', 'missing');
+    const empty = join(data.DATA_DIR ?? '', 'empty');
+    writeFileSync(empty, '\n');
+    const usage = 'npm run keys -- status';
+    const arn = 'arn:aws:kms:eu-west-1:123456789012:alias/ours';
+    const cases: [args: string[], environment: Record<string, string>, code: number, says: string][] = [
+      [['help'], {}, 0, usage],
+      [[], {}, 2, usage],
+      [['frobnicate'], {}, 2, usage],
+      [['rotate', '--bogus'], {}, 2, usage],
+      [['rotate', 'twice'], {}, 2, usage],
+      [['status', '--reseal'], {}, 2, usage],
+      [
+        ['status'],
+        { ENCRYPTION_KEYS: one, ENCRYPTION_KEYS_FILE: missing },
+        1,
+        'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set one of them',
+      ],
+      [
+        ['status'],
+        { ENCRYPTION_KEYS_FILE: missing },
+        1,
+        `ENCRYPTION_KEYS_FILE ${missing}: cannot be read (ENOENT)`,
+      ],
+      [
+        ['status'],
+        { ENCRYPTION_KEYS_FILE: empty },
+        1,
+        `ENCRYPTION_KEYS_FILE ${empty}: entry 1 is not of the form`,
+      ],
+      [
+        ['status'],
+        { ENCRYPTION_KEYS: `${one}\n,${two},k3` },
+        1,
+        'ENCRYPTION_KEYS: entry 3 is not of the form',
+      ],
+      [['status'], { ENCRYPTION_KEYS: `${one},k2:${arn}` }, 1, 'entry 2 does not name a key as AWS KMS does'],
+    ];
+    for (const [args, environment, code, says] of cases) {
+      const outcome = await keys({ ...data, ...environment }, ...args);
+      const told = outcome.stdout + outcome.stderr;
+      expect([args, outcome.code, told]).toEqual([args, code, expect.stringContaining(says)]);
+      expect(outcome.stderr.split('\n').length).toBeLessThanOrEqual(2);
+      for (const key of [one, two]) expect(told).not.toContain(key.split(':')[1]?.slice(0, 12));
+    }
+  });
+
+  it.runIf(!testDatabaseUrl)('asks to stop the server when it uses the embedded database', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const server = stack.use(spawnServer(data));
+    await server.ready();
+    const { code, stderr } = await keys(data, 'rotate');
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^Cannot do that: .*another server is using this folder/),
+    ]);
+  });
 });

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { sendRaw } from './testkit/raw-http.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
@@ -11,7 +11,7 @@ const signInKey = new Secret('the-key-of-one-time-codes-is-in-no-page');
 const query = '{"query":"{ __typename }"}';
 const okta = '/api/v1/app-connections/okta';
 
-/** A request as text, which closes its connection; its host is this machine unless the lines say otherwise. */
+/** Builds a raw request with `Connection: close`; the Host is localhost unless `host` is given. */
 function request(
   line: string,
   { headers = [], body = '', host = ['Host: localhost'] } = {} as Lines,
@@ -26,8 +26,8 @@ interface Lines {
 }
 
 describe.each([
-  ['in development', {}],
-  ['in production', { production: true, oktaStandIn: false }],
+  ['HTTP requests in development', {}],
+  ['HTTP requests in production', { production: true, oktaStandIn: false }],
 ])('%s', (_, config) => {
   let server: TestServer;
   let authorization: string;
@@ -36,7 +36,7 @@ describe.each([
     authorization = `Authorization: Bearer ${(await server.newOrganisation()).apiKey}`;
   });
   afterAll(async () => {
-    // Whatever was sent: nothing of it was our fault, and the server goes on.
+    // No test causes an internal error, and the server continues to serve.
     expect(server.logs()).not.toContain('"level":"error"');
     expect((await fetch(`${server.url}/health/ready`)).status).toBe(200);
     await server.close();
@@ -49,8 +49,8 @@ describe.each([
   ) =>
     request(`POST ${path}`, { headers: [authorization, 'Content-Type: application/json', ...headers], body });
 
-  describe.each(['/graphql', okta])('what two readers could read differently is refused: %s', (path) => {
-    test.each<[string, () => string]>([
+  describe.each(['/graphql', okta])('ambiguous requests (request smuggling) to %s', (path) => {
+    it.each<[string, () => string]>([
       ['two lengths', () => post(path, query, ['Content-Length: 3', `Content-Length: ${query.length}`])],
       ['a list of lengths', () => post(path, query, [`Content-Length: ${query.length}, ${query.length}`])],
       ['a signed length', () => post(path, query, [`Content-Length: +${query.length}`])],
@@ -66,10 +66,10 @@ describe.each([
         'chunks that are not the last encoding',
         () => post(path, '', ['Transfer-Encoding: chunked, identity']),
       ],
-      ['another encoding', () => post(path, '', ['Transfer-Encoding: xchunked'])],
-      ['a chunk of no size', () => post(path, 'zz\r\n', ['Transfer-Encoding: chunked'])],
+      ['another transfer encoding', () => post(path, '', ['Transfer-Encoding: xchunked'])],
+      ['a chunk without a size', () => post(path, 'zz\r\n', ['Transfer-Encoding: chunked'])],
       [
-        'a chunk that is longer than it says',
+        'a chunk longer than its size',
         () => post(path, `1\r\n${query}\r\n0\r\n\r\n`, ['Transfer-Encoding: chunked']),
       ],
       ['a folded header', () => post(path, query, ['X-Folded: a', ' b', `Content-Length: ${query.length}`])],
@@ -106,16 +106,16 @@ describe.each([
         `the host ${host}`,
         () => request(`POST ${path}`, { host: [`Host: ${host}`] }),
       ]),
-    ])('%s', async (_, bytes) => {
+    ])('are rejected: %s', async (_, bytes) => {
       const { status, text } = await sendRaw(server.url, bytes());
       expect(status).toBe(400);
       expectNoStack(text);
-      // One answer, and nothing after it: no second request was read out of the first.
+      // There is one response: the server did not read a second request from the first.
       expect(text.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
     });
   });
 
-  test('a header that is there twice is named, whatever the request is for', async () => {
+  it('names a duplicate header, on every path', async () => {
     for (const line of [
       'GET /graphql?query={__typename}',
       'GET /api/v1/app-connections',
@@ -128,25 +128,25 @@ describe.each([
     }
   });
 
-  test('a header that may be there several times, may', async () => {
+  it('accepts headers that may be repeated', async () => {
     const headers = [authorization, 'Accept: application/json', 'Accept: */*', 'X-Forwarded-For: 1.2.3.4'];
     const line = 'GET /api/v1/app-connections';
     const sent = request(line, { headers: [...headers, 'X-Forwarded-For: 5.6.7.8'] });
     expect((await sendRaw(server.url, sent)).status).toBe(200);
   });
 
-  test.each([
+  it.each([
     'GET /graphql?query={__typename}&query={viewer{subject}}',
     'GET /graphql?query={__typename}&operationName=a&operationName=b',
     'GET /graphql?query={__typename}&variables={}&variables={}',
-  ])('a parameter that is there twice is refused: %s', async (line) => {
+  ])('rejects a duplicate parameter: %s', async (line) => {
     const { status, text } = await sendRaw(server.url, request(line, { headers: [authorization] }));
     expect(status).toBe(400);
     expect(text).toContain('several times');
   });
 
-  test.each(['limit=1&limit=2', 'projectId=null&projectId=null', 'cursor=a&limit=5&cursor=b'])(
-    'so it is over REST, by its name: %s',
+  it.each(['limit=1&limit=2', 'projectId=null&projectId=null', 'cursor=a&limit=5&cursor=b'])(
+    'rejects a duplicate parameter in REST, and names it: %s',
     async (parameters) => {
       const line = `GET /api/v1/app-connections?${parameters}`;
       const { status, text } = await sendRaw(server.url, request(line, { headers: [authorization] }));
@@ -156,7 +156,7 @@ describe.each([
     },
   );
 
-  test('what is too long is refused, as an address and as a header', async () => {
+  it('rejects a URL and a header over the size limit', async () => {
     for (const bytes of [
       request(`GET /${'a'.repeat(20_000)}`),
       request('GET /health/live', { headers: [`X: ${'a'.repeat(20_000)}`] }),
@@ -166,7 +166,7 @@ describe.each([
     }
   });
 
-  test.each([
+  it.each([
     '//graphql',
     '/graphql/',
     '/./graphql',
@@ -183,7 +183,7 @@ describe.each([
     'http://localhost/graphql',
     'http://evil.example/graphql',
     '*',
-  ])('nothing is at %s', async (target) => {
+  ])('answers 404 for %s', async (target) => {
     for (const method of ['GET', 'OPTIONS']) {
       const bytes = request(`${method} ${target}`, { headers: [authorization, 'Accept: text/html'] });
       const { status, text } = await sendRaw(server.url, bytes);
@@ -192,7 +192,7 @@ describe.each([
     }
   });
 
-  test.each(['TRACE', 'PUT', 'PATCH', 'OPTIONS', 'PROPFIND'])('%s is no way to ask', async (method) => {
+  it.each(['TRACE', 'PUT', 'PATCH', 'OPTIONS', 'PROPFIND'])('rejects the method %s', async (method) => {
     for (const path of ['/graphql', '/api/v1/openapi.json', '/health/live', '/health/ready']) {
       const { status, headers, text } = await sendRaw(
         server.url,
@@ -204,7 +204,7 @@ describe.each([
     }
   });
 
-  test('CONNECT leads nowhere', async () => {
+  it('rejects CONNECT', async () => {
     const { text } = await sendRaw(
       server.url,
       'CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n',
@@ -212,7 +212,7 @@ describe.each([
     expect(text).not.toMatch(/^HTTP\/1\.1 2/);
   });
 
-  test('no other protocol is spoken: WebSockets are refused, HTTP/2 is left unheeded', async () => {
+  it('rejects WebSockets and ignores an upgrade to HTTP/2', async () => {
     const socket = [
       'Upgrade: websocket',
       'Sec-WebSocket-Version: 13',
@@ -223,7 +223,7 @@ describe.each([
       request('GET /graphql', { headers: [authorization, 'Connection: Upgrade', ...socket] }),
     );
     expect(refused.status).toBe(400);
-    // As Java's client asks whomever it does not know yet.
+    // Java's HttpClient sends this with its first request to a host.
     const asked = post('/graphql', query, [
       'Connection: Upgrade, HTTP2-Settings',
       'Upgrade: h2c',
@@ -234,21 +234,21 @@ describe.each([
     expect((await sendRaw(server.url, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')).status).toBe(400);
   });
 
-  describe('a body that is no JSON object in UTF-8 is refused', () => {
-    test.each<[string, Buffer]>([
+  describe('a body that is no JSON object in UTF-8', () => {
+    it.each<[string, Buffer]>([
       ['half of an object', Buffer.from('{"query":')],
       ['bytes that are no UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0xc3, 0x28, 0x22])],
       [
-        'such bytes in a string',
+        'invalid UTF-8 in a string',
         Buffer.from([...Buffer.from('{"query":"'), 0xff, ...Buffer.from('{ a }"}')]),
       ],
       ['UTF-16', Buffer.from(query, 'utf16le')],
-      ['nothing', Buffer.alloc(0)],
+      ['an empty body', Buffer.alloc(0)],
       ['null', Buffer.from('null')],
       ['a number', Buffer.from('1234')],
       ['a list', Buffer.from(`[${query}]`)],
       ['brackets', Buffer.from('['.repeat(90_000))],
-    ])('%s', async (_, body) => {
+    ])('is rejected: %s', async (_, body) => {
       for (const path of ['/graphql', okta]) {
         const head = post(path, '', [`Content-Length: ${body.length}`]);
         const { status, text } = await sendRaw(server.url, Buffer.concat([Buffer.from(head), body]));
@@ -259,15 +259,15 @@ describe.each([
     });
   });
 
-  test.each([
-    ['Content-Type: text/plain', 'what a page elsewhere may send without asking'],
-    ['Content-Type: application/x-www-form-urlencoded', 'the same, from a form'],
-    ['Content-Type: multipart/form-data; boundary=x', 'the same, with files'],
+  it.each([
+    ['Content-Type: text/plain', 'another site can send it without a preflight'],
+    ['Content-Type: application/x-www-form-urlencoded', 'another site can send it from a form'],
+    ['Content-Type: multipart/form-data; boundary=x', 'another site can send it with files'],
     ['Content-Type: application/graphql', 'a bare document'],
     ['Content-Type: application/json; charset=utf-16', 'another charset'],
-    ['Content-Type: application/json\r\nContent-Encoding: gzip', 'something compressed'],
-    ['X-Content-Type: none', 'something unnamed'],
-  ])('%s is refused: %s', async (type) => {
+    ['Content-Type: application/json\r\nContent-Encoding: gzip', 'compressed'],
+    ['X-Content-Type: none', 'no content type'],
+  ])('rejects %s: %s', async (type) => {
     for (const path of ['/graphql', okta]) {
       const headers = [authorization, type, `Content-Length: ${query.length}`];
       const { status } = await sendRaw(server.url, request(`POST ${path}`, { headers, body: query }));
@@ -275,7 +275,7 @@ describe.each([
     }
   });
 
-  test('parameters that are no JSON are refused', async () => {
+  it('rejects parameters that are no JSON', async () => {
     for (const parameter of ['variables=%5B', 'extensions=nonsense', 'variables=%FF', 'variables=1']) {
       const target = `/graphql?query=%7B__typename%7D&${parameter}`;
       const { status, text } = await sendRaw(
@@ -288,7 +288,7 @@ describe.each([
     }
   });
 
-  test('whoever leaves in the middle of a body has found no fault of ours', async () => {
+  it('reports no internal error when a client disconnects in the middle of a body', async () => {
     for (const path of ['/graphql', okta]) {
       const before = server.logs().length;
       const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
@@ -302,17 +302,17 @@ describe.each([
     }
   });
 
-  test('an answer that is on its way is not taken for that to what is not HTTP', async () => {
+  it('does not attribute a response in flight to a following malformed request', async () => {
     const pipelined = request('GET /api/v1/app-connections', { headers: [authorization] });
     const { text } = await sendRaw(
       server.url,
       `${pipelined.replace('Connection: close\r\n', '')}nonsense\r\n\r\n`,
     );
-    // The connection ends, with the first answer or without, and the first has no other.
+    // The connection ends with at most one response.
     expect(text).not.toMatch(/^HTTP\/1\.1 400/);
   });
 
-  test('whatever is sent, the server says what is wrong with it, or nothing, and goes on', async () => {
+  it('answers random bytes with a client error or nothing, and continues to serve', async () => {
     const anything = fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes));
     const word = fc.string({ unit: 'binary-ascii', maxLength: 30 });
     const almostHttp = fc
@@ -341,8 +341,12 @@ function expectNoStack(text: string): void {
   expect(text).not.toMatch(/\bat (\S+ \()?(file|node|async)|node_modules|\.ts:\d/);
 }
 
-test('in production, a load balancer may ask after health as HTTP/1.0 has it, without a name', async () => {
-  const server = await startTestServer({ config: { production: true, oktaStandIn: false } });
-  expect((await sendRaw(server.url, 'GET /health/ready HTTP/1.0\r\n\r\n')).text).toMatch(/200 OK.*ready\n$/s);
-  await server.close();
+describe('health checks', () => {
+  it('accept HTTP/1.0 without a Host header in production, as load balancers send it', async () => {
+    const server = await startTestServer({ config: { production: true, oktaStandIn: false } });
+    expect((await sendRaw(server.url, 'GET /health/ready HTTP/1.0\r\n\r\n')).text).toMatch(
+      /200 OK.*ready\n$/s,
+    );
+    await server.close();
+  });
 });

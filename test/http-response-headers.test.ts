@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { sendRaw } from './testkit/raw-http.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -54,8 +54,8 @@ const query = '{"query":"{ __typename }"}';
 const large = JSON.stringify({ query: 'x'.repeat(200_000) });
 const rest = '/api/v1/app-connections';
 
-describe('every answer keeps browsers from storing, guessing, running and embedding it', () => {
-  test.each<[number, string, () => Promise<Response>]>([
+describe('security headers against caching, sniffing, scripts and framing', () => {
+  it.each<[number, string, () => Promise<Response>]>([
     [200, 'health', () => fetch(`${server.url}/health/live`)],
     [405, 'health', () => fetch(`${server.url}/health/ready`, { method: 'DELETE' })],
     [404, 'an address where nothing is', () => fetch(`${server.url}/favicon.ico`)],
@@ -73,30 +73,30 @@ describe('every answer keeps browsers from storing, guessing, running and embedd
     [413, 'REST', () => post(`${rest}/okta`, large)],
     [415, 'REST', () => post(`${rest}/okta`, query, { 'content-type': 'text/plain' })],
     [422, 'REST', () => post(`${rest}/okta`, '{}')],
-  ])('%i of %s', async (status, _, ask) => {
+  ])('are sent with status %i for %s', async (status, _, ask) => {
     const response = await ask();
     await response.text();
     expect(response.status).toBe(status);
     expectSafe(response.headers);
   });
 
-  test.each([
+  it.each([
     [400, 'what is not HTTP', 'nonsense\r\n\r\n'],
     [400, 'a request that names no host', 'GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n'],
     [421, 'a name that is not its own', 'GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'],
     [431, 'headers without end', `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(100_000)}`],
     [
       200,
-      'an expectation that nobody has heard of',
+      'an unknown Expect header',
       'GET /health/live HTTP/1.1\r\nHost: localhost\r\nExpect: a-miracle\r\nConnection: close\r\n\r\n',
     ],
-  ])('%i to %s', async (status, _, bytes) => {
+  ])('are sent with status %i for %s from the HTTP parser', async (status, _, bytes) => {
     const answer = await sendRaw(server.url, bytes);
     expect(answer.status).toBe(status);
     expectSafe(answer.headers);
   });
 
-  test('a subscription', async () => {
+  it('are sent with a subscription', async () => {
     await using subscription = await subscribe(
       server.graphqlUrl,
       organisation.apiKey,
@@ -105,7 +105,7 @@ describe('every answer keeps browsers from storing, guessing, running and embedd
     expectSafe(subscription.headers, nothing, 'no-store, no-transform');
   });
 
-  test('500 and 503, when the data is gone', async () => {
+  it('are sent with 500 and 503 when the tables are gone', async () => {
     const broken = await startTestServer();
     const { apiKey } = await broken.newOrganisation();
     await broken.asOwner().execute('drop table app_connection, data_key cascade');
@@ -119,11 +119,11 @@ describe('every answer keeps browsers from storing, guessing, running and embedd
   });
 });
 
-describe("GraphiQL's page", () => {
+describe('the Content-Security-Policy of GraphiQL', () => {
   const open = (headers: Record<string, string> = {}) =>
     fetch(server.graphqlUrl, { headers: { accept: 'text/html', ...headers } });
 
-  test('may run its own scripts and no others, and talk to its own server alone', async () => {
+  it('allows only its own scripts and requests to its own server', async () => {
     const response = await open();
     expectSafe(response.headers, /^default-src 'none'; script-src 'sha256-/);
     const policy = response.headers.get('content-security-policy') ?? '';
@@ -140,7 +140,7 @@ describe("GraphiQL's page", () => {
       'form-action': "'none'",
       'frame-ancestors': "'none'",
     });
-    // As the HTML standard has it: a script ends where its end tag first occurs.
+    // HTML standard: a script ends at the first end tag.
     const scripts = (await response.text()).split(/<script[^>]*>(?=\s*\(|\s*function)/).slice(1);
     const hashes = scripts.map((rest) =>
       createHash('sha256')
@@ -152,21 +152,23 @@ describe("GraphiQL's page", () => {
   });
 });
 
-test('cookies are neither set nor heeded', async () => {
-  const bare = await fetch(`${server.url}${rest}`, {
-    headers: { cookie: `authorization=Bearer ${organisation.apiKey}; session=${organisation.apiKey}` },
+describe('response headers', () => {
+  it('set no cookies, and cookies of a request are ignored', async () => {
+    const bare = await fetch(`${server.url}${rest}`, {
+      headers: { cookie: `authorization=Bearer ${organisation.apiKey}; session=${organisation.apiKey}` },
+    });
+    expect(bare.status).toBe(401);
+    expectSafe(bare.headers);
+    const signedIn = await post('/graphql', query, { cookie: 'session=1; __Host-session=2' });
+    expect(await signedIn.json()).toEqual({ data: { __typename: 'Query' } });
+    expectSafe(signedIn.headers);
   });
-  expect(bare.status).toBe(401);
-  expectSafe(bare.headers);
-  const signedIn = await post('/graphql', query, { cookie: 'session=1; __Host-session=2' });
-  expect(await signedIn.json()).toEqual({ data: { __typename: 'Query' } });
-  expectSafe(signedIn.headers);
-});
 
-test('in production browsers are told to come over TLS only, and on a machine of a developer they are not', async () => {
-  const inProduction = await fetch(`${production.url}/health/live`);
-  expect(inProduction.headers.get('strict-transport-security')).toBe('max-age=31536000');
-  expectSafe(inProduction.headers);
-  const here = await fetch(`${server.url}/health/live`);
-  expect(here.headers.has('strict-transport-security')).toBe(false);
+  it('have HSTS in production, and none in development', async () => {
+    const inProduction = await fetch(`${production.url}/health/live`);
+    expect(inProduction.headers.get('strict-transport-security')).toBe('max-age=31536000');
+    expectSafe(inProduction.headers);
+    const here = await fetch(`${server.url}/health/live`);
+    expect(here.headers.has('strict-transport-security')).toBe(false);
+  });
 });

@@ -4,7 +4,7 @@ import { chmodSync, cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync }
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
 import { temporaryFolder, until } from './testkit/process.ts';
 
@@ -15,13 +15,13 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 interface Program {
   pid: number;
-  /** What it has printed so far, errors included. */
+  /** The output so far, stdout and stderr. */
   output(): string;
-  /** The exit code, or the signal that ended it. */
+  /** The exit code or the signal. */
   ended: Promise<number | string>;
 }
 
-/** Runs a command in a group of its own, which does not outlive the test. */
+/** Runs a command in its own process group, which ends with the test. */
 function run(
   command: string,
   args: string[],
@@ -38,7 +38,7 @@ function run(
     try {
       process.kill(-pid, 'SIGKILL');
     } catch {
-      // All of the group has ended.
+      // The whole process group has ended.
     }
   });
   let output = '';
@@ -64,13 +64,13 @@ async function isRefused(url: string): Promise<boolean> {
   return outcome !== 'open';
 }
 
-// What these are about is the same with each database.
+// These tests do not depend on the kind of database.
 const onEmbedded = describe.skipIf(testDatabaseUrl);
 
-onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => {
+onEmbedded('a signal to npm start', () => {
   const start = (folder: string) => run('npm', ['start'], { env: { DATA_DIR: folder } });
 
-  test.each(['SIGTERM', 'SIGINT'] as const)('%s stops it gently', async (signal) => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('shuts down gracefully on %s', async (signal) => {
     using folder = dataFolder();
     const npm = start(folder.path);
     const url = await urlIn(npm);
@@ -80,7 +80,7 @@ onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => 
     expect(npm.output()).not.toMatch(/ at /);
   });
 
-  test('SIGHUP has it read its keys again and go on serving', async () => {
+  it('reloads its keys on SIGHUP and continues to serve', async () => {
     using folder = dataFolder();
     const npm = start(folder.path);
     const url = await urlIn(npm);
@@ -92,7 +92,7 @@ onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => 
     expect((await fetch(`${url}/health/live`)).status).toBe(200);
   });
 
-  test('a Ctrl-C, which a terminal sends to npm and to the server, and npm to the server again, stops it gently', async () => {
+  it('shuts down gracefully on Ctrl-C, which reaches npm and the server, and the server again through npm', async () => {
     using folder = dataFolder();
     const npm = start(folder.path);
     await urlIn(npm);
@@ -102,7 +102,7 @@ onEmbedded('a signal to npm, as npm start began it, reaches the server:', () => 
   });
 });
 
-/** A copy of the project with the packages of ours, but for some. */
+/** Copies the project with all packages except the given ones. */
 function copyWithout(...packages: string[]): Disposable & { path: string } {
   const folder = temporaryFolder();
   cpSync(join(root, 'src'), join(folder.path, 'src'), { recursive: true });
@@ -119,14 +119,14 @@ function copyWithout(...packages: string[]): Disposable & { path: string } {
   return folder;
 }
 
-/** What makes a Node say that it is Node 20, but none that it starts. */
+/** Makes a Node report version 20, but not its child processes. */
 const isOld = `
 if (process.env.NODE_IS_OLD) {
   delete process.env.NODE_IS_OLD;
   Object.defineProperty(process, 'version', { value: 'v20.11.0' });
 }`;
 
-onEmbedded('where not everything is installed,', () => {
+onEmbedded('launching with missing packages', () => {
   let bare: ReturnType<typeof copyWithout>;
   beforeAll(() => {
     bare = copyWithout('node', 'vite', 'vitest', 'zod');
@@ -137,8 +137,8 @@ onEmbedded('where not everything is installed,', () => {
   const launch = (cwd: string, name: string, env: object = {}) =>
     run(process.execPath, ['--require', join(bare.path, 'old.cjs'), 'src/launch.js', name], { cwd, env });
 
-  test.each(['start', 'admin', 'keys', 'audit:verify', 'test'])(
-    '"%s" says in one line that this Node is too old',
+  it.each(['start', 'admin', 'keys', 'audit:verify', 'test'])(
+    'prints one line when Node is too old: %s',
     async (name) => {
       const program = launch(bare.path, name, { NODE_IS_OLD: '1' });
       expect(await program.ended).toBe(1);
@@ -148,7 +148,7 @@ onEmbedded('where not everything is installed,', () => {
     },
   );
 
-  test('a Node that the machine cannot run, as on Alpine, is not taken for one', async () => {
+  it('ignores a packaged Node that the machine cannot run, as on Alpine', async () => {
     using copy = copyWithout('node');
     const bin = join(copy.path, 'node_modules/node/bin');
     mkdirSync(bin, { recursive: true });
@@ -159,19 +159,19 @@ onEmbedded('where not everything is installed,', () => {
     expect(program.output()).toMatch(/^Cannot start: Node 24 or newer is needed[^\n]+\n$/);
   });
 
-  test.each([
+  it.each([
     ['start', 'zod', 'npm install'],
     ['admin', 'zod', 'npm install'],
     ['audit:verify', 'zod', 'npm install'],
     ['test', './node_modules/vitest/vitest.mjs', 'npm install --include=dev'],
-  ])('"%s" says in one line that %s is not installed', async (name, missing, remedy) => {
+  ])('prints one line when a package is missing: %s without %s', async (name, missing, remedy) => {
     const program = launch(bare.path, name);
     expect(await program.ended).toBe(1);
     expect(program.output()).toMatch(/^Cannot [a-z]+[^\n]*\n$/);
     expect(program.output()).toContain(`: ${missing} is not installed; run "${remedy}"\n`);
   });
 
-  test('"start" says so of what is loaded later', async () => {
+  it('prints one line when a lazily loaded package is missing', async () => {
     using copy = copyWithout('@electric-sql/pglite');
     using data = temporaryFolder();
     const program = launch(copy.path, 'start', { DATA_DIR: data.path });
@@ -182,7 +182,7 @@ onEmbedded('where not everything is installed,', () => {
     expect(program.output()).not.toMatch(/\n\s+at /);
   });
 
-  test('"start" says in one line that it waits for what never ends', async () => {
+  it('prints one line when the start never ends', async () => {
     using copy = copyWithout();
     writeFileSync(join(copy.path, 'src/main.ts'), 'await new Promise(() => {});');
     const program = run(process.execPath, ['src/launch.js', 'start'], { cwd: copy.path });
@@ -190,7 +190,7 @@ onEmbedded('where not everything is installed,', () => {
     expect(program.output()).toMatch(/^Cannot start: [^\n]*, so report it\n$/);
   });
 
-  test('installing goes on without what builds the dashboard, and says so in one line', async () => {
+  it('does not fail npm install without the packages that build the dashboard, and prints one line', async () => {
     const prepare = run(process.execPath, ['src/dashboard/build.js', '--if-possible'], { cwd: bare.path });
     expect(await prepare.ended).toBe(0);
     expect(prepare.output()).toMatch(
@@ -200,7 +200,7 @@ onEmbedded('where not everything is installed,', () => {
     expect(await build.ended).toBe(1);
   });
 
-  test('an old Node runs the server with the one that npm has brought, and passes on signals and exit codes', async () => {
+  it('runs the server with the packaged Node under an old Node, and forwards signals and exit codes', async () => {
     using data = dataFolder();
     using copy = copyWithout();
     const program = launch(copy.path, 'start', { NODE_IS_OLD: '1', DATA_DIR: data.path });

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
 let organisation: TestOrganisation;
-/** The length of the longest text that was transformed, in UTF-16 code units. */
+/** The length of the longest transformed string, in UTF-16 code units. */
 let longest = 0;
 
 const transformations = ['normalize', 'trim', 'toLowerCase', 'toUpperCase'] as const;
@@ -33,7 +33,7 @@ beforeEach(() => {
   longest = 0;
 });
 
-/** Some 88 kB each: combining characters, whose normal form takes time that grows with the square of their number. */
+/** Strings of 88 kB. The normalisation of combining characters takes quadratic time. */
 const longTexts = [
   ['combining characters', `a${'\u0301\u0316'.repeat(22_000)}`],
   ['white space', ' '.repeat(88_000)],
@@ -46,8 +46,8 @@ const credentials = (given: string) =>
   `credentials: { instanceUrl: ${given === 'instanceUrl' ? '$text' : '"https://example.okta.com"'}, apiToken: ${given === 'apiToken' ? '$secret' : '"any"'} }`;
 const id = randomUUID();
 
-describe.each(longTexts)('%s of 88 kB, fifteen times in one request', (_, text) => {
-  test.each<[string, string]>([
+describe.each(longTexts)('strings of 88 kB of %s, fifteen times per request', (_, text) => {
+  it.each<[string, string]>([
     [
       'the name of a project',
       `mutation ($text: String!) { ${aliased('createProject(input: { name: $text }) { project { id } }')} }`,
@@ -85,11 +85,11 @@ describe.each(longTexts)('%s of 88 kB, fifteen times in one request', (_, text) 
       `query ($text: String!) { ${aliased('appConnectionByName(name: $text) { id }')} }`,
     ],
     [
-      'what names start with',
+      'a filter by name prefix',
       `query ($text: String!) { ${aliased('appConnections(filter: { namePrefix: $text }) { totalCount }')} }`,
     ],
     [
-      'what names contain',
+      'a filter by substring',
       `query ($text: String!) { ${aliased('appConnections(filter: { nameContains: $text }) { totalCount }')} }`,
     ],
     [
@@ -109,7 +109,7 @@ describe.each(longTexts)('%s of 88 kB, fifteen times in one request', (_, text) 
       'a cursor of the audit trail',
       `query ($text: String!) { ${aliased('auditEvents(after: $text) { nodes { seq } }')} }`,
     ],
-  ])('as %s: refused before they are normalised, trimmed or folded', async (_, query) => {
+  ])('are rejected as %s before they are normalised, trimmed or folded', async (_, query) => {
     const errors = await errorsOf(
       organisation.client.request(query, { [query.includes('$secret') ? 'secret' : 'text']: text }),
     );
@@ -121,7 +121,7 @@ describe.each(longTexts)('%s of 88 kB, fifteen times in one request', (_, text) 
     expect(longest).toBeLessThan(5_000);
   });
 
-  test('in a body of REST: refused before they are normalised, trimmed or folded', async () => {
+  it('are rejected in a body of REST before they are normalised, trimmed or folded', async () => {
     const rest = restClient(server.url, organisation.apiKey);
     for (const given of [{ name: text }, { description: text }]) {
       const body = {
@@ -135,29 +135,34 @@ describe.each(longTexts)('%s of 88 kB, fifteen times in one request', (_, text) 
   });
 });
 
-test('a name may have white space around it, and a description of 256 characters may be of two units each', async () => {
-  const query = 'mutation ($name: String!) { createProject(input: { name: $name }) { project { name } } }';
-  await expect(organisation.client.request(query, { name: `${' '.repeat(400)}e\u0301 ` })).resolves.toEqual({
-    createProject: { project: { name: 'é' } },
+describe('the length of strings', () => {
+  it('excludes white space around a name, and counts characters, not code units, of a description', async () => {
+    const query = 'mutation ($name: String!) { createProject(input: { name: $name }) { project { name } } }';
+    await expect(organisation.client.request(query, { name: `${' '.repeat(400)}e\u0301 ` })).resolves.toEqual(
+      {
+        createProject: { project: { name: 'é' } },
+      },
+    );
+    const rest = restClient(server.url, organisation.apiKey);
+    const description = ` ${'👍'.repeat(256)} `;
+    const created = {
+      name: 'described',
+      description,
+      credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any' },
+    };
+    expect(await rest('POST', '/api/v1/app-connections/okta', created)).toMatchObject({
+      status: 200,
+      body: { appConnection: { description: description.trim() } },
+    });
   });
-  const rest = restClient(server.url, organisation.apiKey);
-  const description = ` ${'👍'.repeat(256)} `;
-  const created = {
-    name: 'described',
-    description,
-    credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any' },
-  };
-  expect(await rest('POST', '/api/v1/app-connections/okta', created)).toMatchObject({
-    status: 200,
-    body: { appConnection: { description: description.trim() } },
-  });
-});
 
-test('a member of the input whose name is 20,000 quotation marks is refused without a search through all of it', async () => {
-  const query = 'mutation ($input: CreateProjectInput!) { createProject(input: $input) { project { id } } }';
-  const [error] = await errorsOf(
-    organisation.client.request(query, { input: { name: 'a', ['\\"'.repeat(20_000)]: 1 } }),
-  );
-  expect(error?.extensions.code).toBe('BAD_USER_INPUT');
-  expect(error?.message.length).toBeLessThan(300);
+  it('does not slow down rejecting an unknown field whose name is 20,000 quotation marks', async () => {
+    const query =
+      'mutation ($input: CreateProjectInput!) { createProject(input: $input) { project { id } } }';
+    const [error] = await errorsOf(
+      organisation.client.request(query, { input: { name: 'a', ['\\"'.repeat(20_000)]: 1 } }),
+    );
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    expect(error?.message.length).toBeLessThan(300);
+  });
 });

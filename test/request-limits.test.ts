@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
 import { sendRaw } from './testkit/raw-http.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
-// These wait for what the server waits for, and all at once.
+// These tests wait for timeouts of the server, concurrently.
 vi.setConfig({ testTimeout: 90_000 });
 
 let server: TestServer;
@@ -17,14 +17,14 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** Sends a beginning and then a little now and then, telling how often; gives what is answered before the server hangs up. */
+/** Sends a start and then small pieces, and counts them; returns the response when the server closes the connection. */
 async function dawdle(beginning: string, little: string, told = (_sent: number) => {}): Promise<string> {
   const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
   let answer = '';
   socket.setEncoding('utf8').on('data', (text: string) => {
     answer += text;
   });
-  // Whoever is hung up on while sending may hear nothing of the answer.
+  // A client that sends while the server closes the connection may miss the response.
   socket.on('error', () => {});
   socket.write(beginning);
   let sent = 0;
@@ -43,8 +43,8 @@ const toldOrNot = /^(HTTP\/1\.1 408 |$)/;
 const head = (path: string, apiKey: string) =>
   `POST ${path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${apiKey}\r\ncontent-type: application/json\r\n`;
 
-describe.concurrent('a connection is not held for nothing', () => {
-  test('by who sends headers little by little, for which there is less time than for a body', async () => {
+describe.concurrent('connection timeouts', () => {
+  it('end a connection that sends headers slowly, sooner than one that sends a body slowly', async () => {
     const { apiKey } = await server.newOrganisation();
     const begun = Promise.withResolvers<void>();
     const body = dawdle(`${head('/graphql', apiKey)}content-length: 90000\r\n\r\n{`, ' ', (sent) => {
@@ -58,12 +58,12 @@ describe.concurrent('a connection is not held for nothing', () => {
     await body;
   });
 
-  test('by who sends nothing', async () => {
+  it('end a connection that sends nothing', async () => {
     expect(await dawdle('', '')).toMatch(toldOrNot);
   });
 
-  test.each(['/graphql', '/api/v1/app-connections/okta'])(
-    'by who sends the body for %s little by little',
+  it.each(['/graphql', '/api/v1/app-connections/okta'])(
+    'end a connection that sends the body for %s slowly',
     async (path) => {
       const { apiKey } = await server.newOrganisation();
       expect(await dawdle(`${head(path, apiKey)}content-length: 90000\r\n\r\n{`, ' ')).toMatch(toldOrNot);
@@ -71,7 +71,7 @@ describe.concurrent('a connection is not held for nothing', () => {
     },
   );
 
-  test('but one that is idle is kept, and longer than load balancers keep theirs', async () => {
+  it('keep an idle connection longer than load balancers do', async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const ask = async () => {
       const request = httpRequest(`${server.url}/health/live`, { agent }).end();
@@ -82,22 +82,22 @@ describe.concurrent('a connection is not held for nothing', () => {
     };
     const first = await ask();
     expect(first.kept).toBe('timeout=65');
-    // By then it has been idle for as long as headers may take.
+    // The connection has been idle for longer than the timeout of headers.
     await dawdle('GET /health/live HTTP/1.1\r\nhost: localhost\r\n', 'x-more: x\r\n');
     expect((await ask()).port).toBe(first.port);
     agent.destroy();
   });
 });
 
-describe('what comes before the body may have 16 kB:', () => {
+describe('the limit of 16 kB for URL and headers', () => {
   const tooLong = 'x'.repeat(17_000);
 
-  test.each([
+  it.each([
     ['headers', '/graphql', { 'x-long': tooLong }],
     ['headers, for REST', '/api/v1/app-connections', { 'x-long': tooLong }],
     ['a query, for GraphQL', `/graphql?query=${tooLong}`, {}],
     ['a query, for REST', `/api/v1/app-connections?cursor=${tooLong}`, {}],
-  ])('%s', async (_, path, headers) => {
+  ])('rejects %s', async (_, path, headers) => {
     const { apiKey } = await server.newOrganisation();
     const answer = await restClient(server.url, apiKey)(
       'GET',
@@ -108,7 +108,7 @@ describe('what comes before the body may have 16 kB:', () => {
     expect(answer.status).toBe(431);
   });
 
-  test('and what is within that is answered', async () => {
+  it('accepts URL and headers below the limit', async () => {
     const { apiKey } = await server.newOrganisation();
     const ask = restClient(server.url, apiKey);
     const { status } = await ask('GET', '/api/v1/app-connections', undefined, {
@@ -122,9 +122,9 @@ describe('what comes before the body may have 16 kB:', () => {
 
 describe.each([
   ['GraphQL', '/graphql'],
-  ['REST, to create', '/api/v1/app-connections/okta'],
-  ['REST, to make a project', '/api/v1/projects'],
-])('a body for %s', (_, path) => {
+  ['POST of a connection over REST', '/api/v1/app-connections/okta'],
+  ['POST of a project over REST', '/api/v1/projects'],
+])('the body of %s', (_, path) => {
   const send = async (body: string, pieces: number) => {
     const { apiKey } = await server.newOrganisation();
     const chunks = [body, ...Array.from({ length: pieces - 1 }, () => ' ')].map(
@@ -134,21 +134,21 @@ describe.each([
     return sendRaw(server.url, `${head(path, apiKey)}${framing}${chunks.join('')}0\r\n\r\n`);
   };
 
-  test('in 2,001 pieces is refused, however small they are', async () => {
+  it('is rejected in 2,001 chunks of any size', async () => {
     const { status, text } = await send('{}', 2_001);
     expect(status).toBe(413);
     expect(text).toContain('The body comes in more than 2000 pieces.');
     expect(text).toContain('Send it in larger chunks');
   });
 
-  test('in 2,000 pieces is read', async () => {
+  it('is read in 2,000 chunks', async () => {
     const { status } = await send('{}', 2_000);
     expect(status).toBeOneOf([400, 422]);
   });
 });
 
-describe.runIf(testDatabaseUrl)('when a statement gets stuck in the database', () => {
-  test('whoever waits for it is told so in time, and nothing of the statement', async () => {
+describe.runIf(testDatabaseUrl)('a statement that is stuck in the database', () => {
+  it('fails the request after a timeout, without the statement in the response', async () => {
     const organisation = await server.newOrganisation();
     const { createOktaConnection } = await organisation.client.request<Created>(createMutation, okta());
     const { id } = createOktaConnection.appConnection;
@@ -186,7 +186,7 @@ describe.runIf(testDatabaseUrl)('when a statement gets stuck in the database', (
     expect((await rest('GET', '/api/v1/app-connections')).status).toBe(200);
   });
 
-  test('a request that gets no connection to the database, because others hold them, is a 503', async () => {
+  it('answers 503 to a request that gets no database connection', async () => {
     const [one, another, { client }] = await Promise.all([
       server.newOrganisation(),
       server.newOrganisation(),

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { Secret } from '../src/common/secret.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
@@ -22,17 +22,17 @@ import { at, restClient } from './testkit/rest.ts';
 import { foundIn } from './testkit/secret-scan.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
-/** Every token that was planted so far. */
+/** All planted tokens. */
 const planted: string[] = [];
 
-/** A token that looks like one of Okta's and is to be found nowhere afterwards. */
+/** Creates a token in Okta's format that must not appear anywhere. */
 function canary(): string {
   const token = `00canary${randomBytes(17).toString('hex')}`;
   planted.push(token);
   return token;
 }
 
-/** What hostile hosts made of tokens before they sent them back. */
+/** The encodings of tokens that hostile hosts sent back. */
 const disguised: string[] = [];
 
 function note(form: string): string {
@@ -42,7 +42,7 @@ function note(form: string): string {
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
-/** Ways to write a token that no search for it can know all of. */
+/** Encodings of a token that a search for the token does not find. */
 const disguises: ((token: string) => string)[] = [
   (token) => base64(`SSWS ${token}`),
   (token) => base64(`user:${token}`),
@@ -54,23 +54,23 @@ const disguises: ((token: string) => string)[] = [
   (token) => [...token].map((character) => String.fromCharCode(character.charCodeAt(0) + 1)).join(''),
 ];
 
-/** A good answer with the first half of the token as id, and the second as login. */
+/** A valid response with one half of the token as id and the other as login. */
 const splitting: Behaviour = (request, response) => {
   const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
   const [id, login] = [note(token.slice(0, 20)), note(token.slice(20))];
   response.writeHead(200).end(JSON.stringify({ id, status: 'ACTIVE', profile: { login } }));
 };
 
-/** Which of the planted tokens can be found in a text. */
+/** Returns the planted tokens in a text. */
 const found = (text: string) => foundIn(text, planted);
 
-/** Sends a request in any way and collects every byte that comes back. */
+/** Sends a request and returns every byte of the response. */
 async function collect(url: string, init: RequestInit): Promise<string> {
   const response = await fetch(url, init);
   return `${response.status} ${JSON.stringify([...response.headers])} ${await response.text()}`;
 }
 
-describe('a token is nowhere to be found', () => {
+describe('an API token of Okta', () => {
   let server: TestServer;
   let upstream: TestOkta;
   let folder: string;
@@ -106,7 +106,7 @@ describe('a token is nowhere to be found', () => {
     });
   }
 
-  /** Variables with the token in the right place, in wrong places, of wrong types. */
+  /** Variables with the token in the right field, in wrong fields and with wrong types. */
   function variables(): Record<string, unknown>[] {
     const token = canary();
     return [
@@ -134,7 +134,7 @@ describe('a token is nowhere to be found', () => {
     ];
   }
 
-  /** Documents with the token as a literal, in right and wrong places, and where it cannot even be parsed. */
+  /** Documents with the token as a literal, in right and wrong places and in syntax errors. */
   function documents(): string[] {
     const token = canary();
     const create = (input: string) =>
@@ -276,11 +276,11 @@ describe('a token is nowhere to be found', () => {
     });
   }
 
-  test('in answers, in logs at trace, or in the database, wherever it was put', async () => {
+  it('is in no response, log, audit event or row, wherever a client sends it', async () => {
     const { apiKey, client } = await server.newOrganisation();
     await plantEverywhere(apiKey);
 
-    // Okta rejects it, does not answer, is not there, or sends it back.
+    // Okta rejects it, times out, is unreachable or echoes it.
     const [gone, spare] = [await startOkta(), canary()];
     await gone.close();
     trusted.add(gone.hostPort);
@@ -344,10 +344,10 @@ describe('a token is nowhere to be found', () => {
     if (!testDatabaseUrl) expect(found(bytesIn(folder)), 'in the files of the database').toEqual([]);
   });
 
-  test('in answers or logs when the database is gone', async () => {
+  it('is in no response or log when the database is gone', async () => {
     const dying = await startTestServer();
     const { apiKey } = await dying.newOrganisation();
-    // On PostgreSQL, whoever closes a connection is given another; so there the database itself goes.
+    // On PostgreSQL the pool replaces a closed connection, so the test drops the database.
     if (dying.databaseName) await administer(`drop database ${dying.databaseName} with (force)`);
     else await dying.database.close();
     answers = '';
@@ -371,7 +371,7 @@ describe('a token is nowhere to be found', () => {
     await dying.close();
   });
 
-  test('in what the search is shown to be able to find', () => {
+  it('is found by the search in each encoding (self-check)', () => {
     const token = canary();
     const bytes = Buffer.from(token);
     for (const text of [
@@ -388,33 +388,35 @@ describe('a token is nowhere to be found', () => {
   });
 });
 
-test('a Secret prints as [secret] however it is printed', () => {
-  const token = canary();
-  const secret = new Secret(token);
-  const printed = [
-    `${secret}`,
-    String(secret),
-    `${[secret]}`,
-    JSON.stringify({ secret }),
-    inspect(secret, { depth: 9, showHidden: true }),
-    inspect({ deep: { secret } }, { depth: 9 }),
-    Object.getOwnPropertyNames(secret).join(),
-    JSON.stringify(structuredClone({ ...secret })),
-  ];
-  expect(found(printed.join())).toEqual([]);
-  expect(printed[0]).toBe('[secret]');
-  expect(secret.reveal()).toBe(token);
-});
+describe('secrets of the server', () => {
+  it('Secret prints as [secret] in every format', () => {
+    const token = canary();
+    const secret = new Secret(token);
+    const printed = [
+      `${secret}`,
+      String(secret),
+      `${[secret]}`,
+      JSON.stringify({ secret }),
+      inspect(secret, { depth: 9, showHidden: true }),
+      inspect({ deep: { secret } }, { depth: 9 }),
+      Object.getOwnPropertyNames(secret).join(),
+      JSON.stringify(structuredClone({ ...secret })),
+    ];
+    expect(found(printed.join())).toEqual([]);
+    expect(printed[0]).toBe('[secret]');
+    expect(secret.reveal()).toBe(token);
+  });
 
-test('an API key is stored only as its SHA-256, and in no log', async () => {
-  const server = await startTestServer();
-  const { apiKey, client } = await server.newOrganisation();
-  await client.request('{ appConnections { totalCount } }');
-  planted.push(apiKey);
-  expect(found(await server.dump())).toEqual([]);
-  expect(found(server.logs())).toEqual([]);
-  expect(generateApiKey().reveal()).not.toBe(generateApiKey().reveal());
-  await server.close();
+  it('an API key is stored only as its SHA-256 and is in no log', async () => {
+    const server = await startTestServer();
+    const { apiKey, client } = await server.newOrganisation();
+    await client.request('{ appConnections { totalCount } }');
+    planted.push(apiKey);
+    expect(found(await server.dump())).toEqual([]);
+    expect(found(server.logs())).toEqual([]);
+    expect(generateApiKey().reveal()).not.toBe(generateApiKey().reveal());
+    await server.close();
+  });
 });
 
 function bytesIn(folder: string): string {

@@ -1,5 +1,5 @@
 import { hash, randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { maxRefusalsOfCaller } from '../src/audit/refusal-counter.ts';
 import type { Scope } from '../src/identity/caller.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
@@ -9,7 +9,7 @@ import { subscribe } from './testkit/sse-client.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** As many fields of one request as may have the same name. */
+/** The maximum number of aliases of one field in a request. */
 const aliases = 15;
 const attempts = 60;
 
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** How many rows all tables have together, and how many bytes. */
+/** Returns the number of rows and bytes of all tables. */
 async function measure(each: TestServer): Promise<{ rows: number; bytes: number }> {
   const em = each.asOwner();
   const tables: { name: string }[] = await em.execute(
@@ -34,7 +34,7 @@ async function measure(each: TestServer): Promise<{ rows: number; bytes: number 
   return sum ?? { rows: 0, bytes: 0 };
 }
 
-/** What a caller has to work with. */
+/** The input of a mutation. */
 interface Given {
   /** A connection of the organisation. */
   id: string;
@@ -44,7 +44,7 @@ interface Given {
 
 type Field = (given: Given, index: number) => string;
 
-/** Sends mutations, fifteen a request. */
+/** Sends mutations, fifteen per request. */
 async function send(each: TestServer, key: string, given: Given, field: Field, count = attempts) {
   const fields = Array.from({ length: count }, (_, index) => `a${index}: ${field(given, index)}`);
   const answers = [];
@@ -64,7 +64,7 @@ async function newCaller(each: TestServer, scopes: readonly Scope[]) {
   const { client, newKey, projectId, orgId } = await each.newOrganisation();
   const { createOktaConnection } = await client.request<Created>(createMutation, okta());
   const key = await newKey(scopes);
-  // To have used a key once is noted in its row.
+  // The first use of a key sets last_used_at.
   await each.clientFor(key).request('{ viewer { scopes } }');
   return {
     key,
@@ -80,9 +80,9 @@ const refusedCreate = (projectId: string) =>
 const update = (id: string, input: string) =>
   `updateOktaConnection(id: "${id}", input: { ${input}${newKey()} }) { appConnection { id } }`;
 
-describe('what a caller repeats without changing anything leaves', () => {
-  test.each<[string, readonly Scope[], Field]>([
-    ['an update with nothing in it', ['connections:write'], ({ id }) => update(id, 'version: 1')],
+describe('repeated requests that change nothing', () => {
+  it.each<[string, readonly Scope[], Field]>([
+    ['an empty update', ['connections:write'], ({ id }) => update(id, 'version: 1')],
     ['an update to the same name', ['connections:write'], ({ id, name }) => update(id, `name: "${name}"`)],
     ['an update to the same description', ['connections:write'], ({ id }) => update(id, 'description: null')],
     [
@@ -91,17 +91,17 @@ describe('what a caller repeats without changing anything leaves', () => {
       ({ id }) => update(id, 'credentials: { instanceUrl: "https://EXAMPLE.okta.com/" }'),
     ],
     [
-      'a project renamed to its name',
+      'renaming a project to its current name',
       ['access:admin'],
       ({ projectId }) => `renameProject(id: "${projectId}", name: "Test project") { project { id } }`,
     ],
     [
-      'credentials that are validated',
+      'validating credentials',
       ['connections:verify'],
       () =>
         'validateOktaCredentials(credentials: { instanceUrl: "https://example.okta.com", apiToken: "revoked-token" }) { code }',
     ],
-  ])('no row, and no byte: %s', async (_, scopes, field) => {
+  ])('add no row and no byte: %s', async (_, scopes, field) => {
     const { key, given } = await newCaller(server, scopes);
     const before = await measure(server);
     const answers = await send(server, key, given, field);
@@ -110,16 +110,16 @@ describe('what a caller repeats without changing anything leaves', () => {
   });
 });
 
-describe('what is refused however often, under whatever idempotency key, leaves one row', () => {
-  test.each<[string, readonly Scope[], Field, string]>([
+describe('repeated rejected requests under changing idempotency keys', () => {
+  it.each<[string, readonly Scope[], Field, string]>([
     [
-      'a create that Okta rejects',
+      'a create rejected by Okta',
       ['connections:write'],
       ({ projectId }) => refusedCreate(projectId),
       'CREDENTIALS_REJECTED',
     ],
     [
-      'a restore of what is not deleted',
+      'a restore of a connection that is not deleted',
       ['connections:write'],
       ({ id }) => `restoreAppConnection(id: "${id}") { appConnection { id } }`,
       'NOT_FOUND',
@@ -136,7 +136,7 @@ describe('what is refused however often, under whatever idempotency key, leaves 
       () => `validateOktaCredentials(credentials: ${credentials}) { code }`,
       'FORBIDDEN',
     ],
-  ])('%s', async (_, scopes, field, code) => {
+  ])('add one row: %s', async (_, scopes, field, code) => {
     const { key, given } = await newCaller(server, scopes);
     const before = await measure(server);
     expect(await send(server, key, given, field)).toContain(code);
@@ -145,7 +145,7 @@ describe('what is refused however often, under whatever idempotency key, leaves 
     expect(after.bytes - before.bytes).toBeLessThan(1_000);
   });
 
-  test('deletions of connections that are not there, each with another id, up to the bound of a caller', async () => {
+  it("add rows up to the caller's limit for deletions of unknown connections", async () => {
     const { key, given } = await newCaller(server, ['connections:write']);
     const before = await measure(server);
     const field = () => `deleteAppConnection(id: "${randomUUID()}"${newKey()}) { id }`;
@@ -156,29 +156,31 @@ describe('what is refused however often, under whatever idempotency key, leaves 
   });
 });
 
-test('subscriptions and persisted queries leave no row', async () => {
-  const { key } = await newCaller(server, ['connections:read']);
-  const before = await measure(server);
-  for (let index = 0; index < 20; index += 1) {
-    await using changes = await subscribe(
-      server.graphqlUrl,
-      key,
-      'subscription { appConnectionChanged { kind } }',
-    );
-    expect(changes).toBeDefined();
-    const query = `{ appConnections { a${index}: totalCount } }`;
-    const extensions = { persistedQuery: { version: 1, sha256Hash: hash('sha256', query) } };
-    const response = await fetch(server.graphqlUrl, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ query, extensions }),
-    });
-    expect(await response.json()).toHaveProperty(`data.appConnections.a${index}`);
-  }
-  expect(await measure(server)).toEqual(before);
+describe('subscriptions and persisted queries', () => {
+  it('add no row', async () => {
+    const { key } = await newCaller(server, ['connections:read']);
+    const before = await measure(server);
+    for (let index = 0; index < 20; index += 1) {
+      await using changes = await subscribe(
+        server.graphqlUrl,
+        key,
+        'subscription { appConnectionChanged { kind } }',
+      );
+      expect(changes).toBeDefined();
+      const query = `{ appConnections { a${index}: totalCount } }`;
+      const extensions = { persistedQuery: { version: 1, sha256Hash: hash('sha256', query) } };
+      const response = await fetch(server.graphqlUrl, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ query, extensions }),
+      });
+      expect(await response.json()).toHaveProperty(`data.appConnections.a${index}`);
+    }
+    expect(await measure(server)).toEqual(before);
+  });
 });
 
-describe('changes', () => {
+describe('accepted changes', () => {
   let limited: TestServer;
   beforeAll(async () => {
     limited = await startLimited({
@@ -188,10 +190,14 @@ describe('changes', () => {
   });
   afterAll(() => limited.close());
 
-  test.each<[string, readonly Scope[], Field]>([
-    ['of a connection', ['connections:write'], ({ id }, index) => update(id, `description: "${index}"`)],
+  it.each<[string, readonly Scope[], Field]>([
     [
-      'that delete and restore',
+      'updates of a connection',
+      ['connections:write'],
+      ({ id }, index) => update(id, `description: "${index}"`),
+    ],
+    [
+      'deletions and restores',
       ['connections:write'],
       ({ id }, index) =>
         index % 2
@@ -199,21 +205,21 @@ describe('changes', () => {
           : `deleteAppConnection(id: "${id}"${newKey()}) { id }`,
     ],
     [
-      'that make projects',
+      'new projects',
       ['access:admin'],
       (_, index) => `createProject(input: { name: "Project ${index}" }) { project { id } }`,
     ],
     [
-      'that rename a project',
+      'renames of a project',
       ['access:admin'],
       ({ projectId }, index) => `renameProject(id: "${projectId}", name: "Name ${index}") { project { id } }`,
     ],
     [
-      'that make API keys',
+      'new API keys',
       ['access:admin'],
       () => 'createApiKey(input: { name: "Key", scopes: [ACCESS_ADMIN] }) { apiKey { id } }',
     ],
-  ])('%s leave rows up to the limit of their caller', async (_, scopes, field) => {
+  ])("add rows up to the caller's rate limit: %s", async (_, scopes, field) => {
     const { key, orgId, given } = await newCaller(limited, scopes);
     const countOf = async () => {
       const [found] = await limited
