@@ -5,9 +5,9 @@ import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.t
 import { addApiKey, assertActive, generateApiKey } from '../auth/api-keys.ts';
 import { AppError, type Issue } from '../common/errors.ts';
 import {
+  createListOrder,
   cursorSchema,
   decodeCursor,
-  type Order,
   type Page,
   type PageOptions,
   toPage,
@@ -22,11 +22,11 @@ import type { AdministrationDeps } from './deps.ts';
 import type { CreateApiKey } from './input-schemas.ts';
 import { hideCreators, keysVisibleTo } from './visible-api-keys.ts';
 
-const newestFirst: Order<ApiKey, Date> = {
-  list: 'apiKeys',
-  placeOf: ({ createdAt }) => createdAt,
-  place: z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime),
-};
+const newestFirst = createListOrder(
+  'apiKeys',
+  ({ createdAt }: ApiKey) => createdAt,
+  z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime),
+);
 
 /** The rule of a cursor of such a list. */
 export const apiKeyCursor = cursorSchema(newestFirst);
@@ -100,8 +100,8 @@ export async function listApiKeys(
 }
 
 function afterCursor(cursor: string): FilterQuery<ApiKey> {
-  const { id, place } = decodeCursor(newestFirst, cursor);
-  return { [raw('("created_at", "id") < (?, ?)', [place, id])]: [] };
+  const { key, id } = decodeCursor(newestFirst, cursor);
+  return { [raw('("created_at", "id") < (?, ?)', [key, id])]: [] };
 }
 
 /** Nobody can grant what they do not hold. */

@@ -4,9 +4,9 @@ import { appendEvent } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
 import { AppError } from '../common/errors.ts';
 import {
+  createListOrder,
   cursorSchema,
   decodeCursor,
-  type Order,
   type Page,
   type PageOptions,
   toPage,
@@ -16,11 +16,11 @@ import type { Caller } from '../identity/caller.ts';
 import { Project, projectNameIndex } from '../identity/organisation.entity.ts';
 import type { AdministrationDeps } from './deps.ts';
 
-const byName: Order<Project, string> = {
-  list: 'projects',
-  placeOf: ({ name }) => name,
-  place: storableText(64, 'A project has no such name.'),
-};
+const byName = createListOrder(
+  'projects',
+  ({ name }: Project) => name,
+  storableText(64, 'A project has no such name.'),
+);
 
 /** The rule of a cursor of such a list. */
 export const projectCursor = cursorSchema(byName);
@@ -91,7 +91,7 @@ export async function listProjects(
   return withForbiddenAudit(deps, caller, { action: 'READ_PROJECTS' }, async () => {
     caller.requireScope('connections:read', 'access:admin');
     const cursor = after == null ? undefined : decodeCursor(byName, after);
-    const beyond = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.place, cursor.id])]: [] } : {};
+    const beyond = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.key, cursor.id])]: [] } : {};
     const found = await deps.database
       .forOrganisation(caller.orgId)
       .find(

@@ -1,8 +1,42 @@
 import { z } from 'zod';
 import { validationError } from './errors.ts';
-import { maxCursorLength } from './text.ts';
 
-/** Part of a list that is read forward. */
+/** The most characters of a cursor. The longest that the server encodes has about 400. */
+const maxCursorLength = 1_000;
+
+/** Encodes a position in a list as an opaque cursor, and decodes it. */
+export interface CursorCodec<Key extends readonly unknown[]> {
+  encode(key: Key): string;
+  /** Undefined if the text is not a cursor of this list. */
+  decode(cursor: string): Key | undefined;
+}
+
+/**
+ * Creates the codec of a list. Create it once for each list: to create a schema takes ten times as long as to use it.
+ *
+ * @param list names the list and its order, so that it rejects the cursors of other lists
+ * @param keySchema accepts the key by which the list is sorted, and only what the database can compare it with
+ */
+export function createCursorCodec<Key extends readonly unknown[]>(
+  list: readonly string[],
+  keySchema: z.ZodType<Key>,
+): CursorCodec<Key> {
+  return {
+    encode: (key) => Buffer.from(JSON.stringify([...list, ...key])).toString('base64url'),
+    decode: (cursor) => {
+      if (cursor.length > maxCursorLength) return undefined;
+      try {
+        const values: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+        if (!Array.isArray(values) || list.some((name, index) => values[index] !== name)) return undefined;
+        return keySchema.safeParse(values.slice(list.length)).data;
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+/** A page of a list that is read forward. */
 export interface Page<T> {
   nodes: T[];
   hasNextPage: boolean;
@@ -10,62 +44,63 @@ export interface Page<T> {
   endCursor: string | null;
 }
 
-/** What part of a list to give. */
+/** Which page of a list to read. */
 export interface PageOptions {
   first: number;
-  /** `endCursor` of the page before. */
+  /** `endCursor` of the previous page. */
   after?: string | null | undefined;
 }
 
-/** What a list is in order of; what is equal in that is in order of ids. */
-export interface Order<T, Place> {
-  /** The name of the list, so that a cursor of another one is of no use in it. */
-  list: string;
-  placeOf: (node: T) => Place;
-  /** What a place in a cursor has to be like; what the database does not take must not reach it. */
-  place: z.ZodType<Place>;
+/** The order of a list: by a key, and by id where keys are equal. */
+export interface ListOrder<T, Key> {
+  getKey(node: T): Key;
+  codec: CursorCodec<[Key, string]>;
 }
-
-/** @param found what was found, one more than the page has room for if there is more */
-export function toPage<T extends { id: string }, Place>(
-  { list, placeOf }: Order<T, Place>,
-  found: readonly T[],
-  first: number,
-): Page<T> {
-  const nodes = found.slice(0, first);
-  const last = nodes.at(-1);
-  const endCursor = last ? Buffer.from(JSON.stringify([list, placeOf(last), last.id])) : null;
-  return { nodes, hasNextPage: found.length > first, endCursor: endCursor?.toString('base64url') ?? null };
-}
-
-/** The rule of a cursor of a list. */
-export function cursorSchema<T, Place>(order: Order<T, Place>) {
-  return z.string().refine((text) => parseCursor(order, text) !== undefined, { error: notACursor });
-}
-
-const notACursor = 'This is not a cursor of this list; use "endCursor" of the page before.';
 
 /**
- * The place and the id of the last one of the page before.
+ * Defines the order of a list.
  *
- * @throws AppError `BAD_USER_INPUT` for a cursor that this server did not make for this list
+ * @param list the name of the list
+ * @param keySchema accepts the keys that a cursor may have
  */
-export function decodeCursor<T, Place>(order: Order<T, Place>, cursor: string): { id: string; place: Place } {
-  const parsed = parseCursor(order, cursor);
-  if (!parsed) throw validationError([{ path: ['after'], message: notACursor }]);
-  return parsed;
+export function createListOrder<T, Key>(
+  list: string,
+  getKey: (node: T) => Key,
+  keySchema: z.ZodType<Key>,
+): ListOrder<T, Key> {
+  return { getKey, codec: createCursorCodec([list], z.tuple([keySchema, z.guid()])) };
 }
 
-function parseCursor<T, Place>(
-  order: Order<T, Place>,
-  cursor: string,
-): { id: string; place: Place } | undefined {
-  const rule = z.tuple([z.literal(order.list), order.place, z.guid()]);
-  try {
-    if (cursor.length > maxCursorLength) throw new RangeError('The cursor is too long.');
-    const [, place, id] = rule.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()));
-    return { id, place };
-  } catch {
-    return undefined;
-  }
+/** @param rows the rows of the page, and one more if there is a next page */
+export function toPage<T extends { id: string }, Key>(
+  { getKey, codec }: ListOrder<T, Key>,
+  rows: readonly T[],
+  first: number,
+): Page<T> {
+  const nodes = rows.slice(0, first);
+  const last = nodes.at(-1);
+  return {
+    nodes,
+    hasNextPage: rows.length > first,
+    endCursor: last ? codec.encode([getKey(last), last.id]) : null,
+  };
+}
+
+/** The schema of a cursor of a list. */
+export function cursorSchema<T, Key>({ codec }: ListOrder<T, Key>) {
+  return z.string().refine((text) => codec.decode(text) !== undefined, { error: invalidCursorMessage });
+}
+
+const invalidCursorMessage = 'This is not a cursor of this list; use "endCursor" of the page before.';
+
+/**
+ * Decodes the position after which a page starts.
+ *
+ * @throws AppError `BAD_USER_INPUT` if the text is not a cursor of this list
+ */
+export function decodeCursor<T, Key>({ codec }: ListOrder<T, Key>, cursor: string): { key: Key; id: string } {
+  const decoded = codec.decode(cursor);
+  if (!decoded) throw validationError([{ path: ['after'], message: invalidCursorMessage }]);
+  const [key, id] = decoded;
+  return { key, id };
 }

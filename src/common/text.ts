@@ -26,9 +26,6 @@ export function unstorableTexts(value: unknown, path: Issue['path'] = []): Issue
   return Object.entries(value).flatMap(([name, item]) => unstorableTexts(item, [...path, name]));
 }
 
-/** Characters that a cursor may have; the longest that the server makes has some 400. */
-export const maxCursorLength = 1_000;
-
 /**
  * Text of at most `max` UTF-16 code units as it is sent. The length is checked first and ends the check: to normalise,
  * trim or search a text takes time that grows with its length, for some texts with the square of it.

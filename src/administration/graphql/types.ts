@@ -1,6 +1,7 @@
 import type { ObjectRef } from '@pothos/core';
 import type { Page } from '../../common/pagination.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
+import { defineForwardPageInfo } from '../../graphql/page-info.ts';
 import type { ApiKey } from '../../identity/api-key.entity.ts';
 import { scopes } from '../../identity/caller.ts';
 import type { Organisation, Project } from '../../identity/organisation.entity.ts';
@@ -75,18 +76,7 @@ export function defineAdministrationTypes(builder: Builder) {
       }),
     }),
   });
-  const PageInfo = builder.objectRef<Page<unknown>>('ForwardPageInfo').implement({
-    description: 'The end of a page, and whether there are more items.',
-    fields: (t) => ({
-      hasNextPage: t.exposeBoolean('hasNextPage', {
-        description: 'Whether there are more items after this page.',
-      }),
-      endCursor: t.exposeString('endCursor', {
-        nullable: true,
-        description: 'Send this as `after` to read the next page; null on an empty page.',
-      }),
-    }),
-  });
+  const PageInfo = defineForwardPageInfo(builder, 'ForwardPageInfo');
   const definePage = <T>(
     name: string,
     description: string,

@@ -1,6 +1,7 @@
 import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { defineForwardPageInfo } from '../../graphql/page-info.ts';
 import { type AuditAction, type AuditEvent, auditActions } from '../audit-event.entity.ts';
 import type { EventFilter } from '../input.ts';
 import { outcomeFilter, subjectFilter } from '../input.ts';
@@ -79,18 +80,7 @@ export function defineAudit(builder: Builder): void {
       }),
     }),
   });
-  const PageInfo = builder.objectRef<EventPage>('AuditEventPageInfo').implement({
-    description: 'The end of a page, and whether there are more items.',
-    fields: (t) => ({
-      hasNextPage: t.exposeBoolean('hasNextPage', {
-        description: 'Whether there are more items after this page.',
-      }),
-      endCursor: t.exposeString('endCursor', {
-        nullable: true,
-        description: 'Send this as `after` to read the next page; null on an empty page that is the last.',
-      }),
-    }),
-  });
+  const PageInfo = defineForwardPageInfo(builder, 'AuditEventPageInfo');
   const Page = builder.objectRef<EventPage>('AuditEventPage').implement({
     description: 'A page of the audit trail, newest events first.',
     fields: (t) => ({
