@@ -122,7 +122,7 @@ function shown(): Record<string, string> {
   return JSON.parse(depot.requests.at(-1)?.headers.authorization ?? '{}');
 }
 
-describe('the schema with a second app', () => {
+describe('schema with a second app', () => {
   const schemaOf = async ({ graphqlUrl }: TestServer) => {
     const response = await fetch(graphqlUrl, {
       method: 'POST',
@@ -133,7 +133,7 @@ describe('the schema with a second app', () => {
     return buildClientSchema(data);
   };
 
-  test('says the same of Okta and of everything else as without it, and more', async () => {
+  test('describes Okta as before, and lists the second app', async () => {
     const alone = await startTestServer();
     const [before, after] = [await schemaOf(alone), await schemaOf(server)];
     await alone.close();
@@ -159,7 +159,7 @@ describe('the schema with a second app', () => {
     ]);
   });
 
-  test('has its app and methods as enum values, and describes a method for every app that has it', async () => {
+  test('exposes apps and methods as enum values and a description for each app', async () => {
     const schema = await schemaOf(server);
     const valuesOf = (name: string) => {
       const type = schema.getType(name);
@@ -171,7 +171,7 @@ describe('the schema with a second app', () => {
     expect(shared?.description).toMatch(/Okta: An API token.*Parcel Depot: A token for one depot/s);
   });
 
-  test('requires what every method requires, and has what is secret only in inputs', async () => {
+  test('requires the common input fields and exposes secrets only in inputs', async () => {
     const schema = await schemaOf(server);
     const print = (name: string) => {
       const type = schema.getType(name);
@@ -188,7 +188,7 @@ describe('the schema with a second app', () => {
     expect(print('UpdateParcelDepotConnectionInput')).not.toMatch(/allow/);
   });
 
-  test('tells a form what it needs', async () => {
+  test('describes the form fields of each method of an app', async () => {
     const { appConnectionOptions } = await organisation.client.request<{ appConnectionOptions: object[] }>(
       '{ appConnectionOptions { app name methods { method label fields { name kind required secret } } } }',
     );
@@ -222,8 +222,8 @@ describe('the schema with a second app', () => {
   });
 });
 
-describe('a connection to a second app', () => {
-  test('is made by either method, normalised, verified and read', async () => {
+describe('connection to a second app', () => {
+  test('creates, normalizes, verifies and reads a connection with either method', async () => {
     const one = await create(signedRequests({ region: ' EU ' }));
     expect(one).toEqual({
       id: expect.any(String),
@@ -277,7 +277,7 @@ describe('a connection to a second app', () => {
       () => token({ clientSecret: 'of-no-use', clientId: 'c-1' }),
       ['clientId', 'clientSecret'],
     ],
-  ])('is refused with every issue at once: %s', async (_, input, names) => {
+  ])('rejects invalid credentials with every issue at once: %s', async (_, input, names) => {
     const asked = depot.requests.length;
     const [error] = await errorsOf(create({ ...input(), name: 'No Name' }));
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');
@@ -287,7 +287,7 @@ describe('a connection to a second app', () => {
     expect(depot.requests).toHaveLength(asked);
   });
 
-  test('is refused with what the app says, and kept nowhere', async () => {
+  test('returns the diagnosis of the app and stores nothing when the app rejects the credentials', async () => {
     const [error] = await errorsOf(create(signedRequests({ signingKey: 'wrong' })));
     expect(error).toMatchObject({
       message: 'Parcel Depot does not know these credentials.',
@@ -296,7 +296,7 @@ describe('a connection to a second app', () => {
     expect(await organisation.client.request(listDepots)).toEqual({ appConnections: { nodes: [] } });
   });
 
-  test('has its credentials judged without being made', async () => {
+  test('validates credentials without creating a connection', async () => {
     const validate = gql`
       mutation ($method: AppConnectionMethod!, $credentials: ParcelDepotCredentialsInput!) {
         validateParcelDepotCredentials(method: $method, credentials: $credentials) {
@@ -314,7 +314,7 @@ describe('a connection to a second app', () => {
     });
   });
 
-  test('takes one new secret and keeps the others', async () => {
+  test('replaces one secret and keeps the others', async () => {
     const made = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
     const changed = await update(made.id, { credentials: { signingKey: 'a-second-key' } });
     expect(changed).toMatchObject({ version: 2, credentials: { clientId: 'c-12345', region: 'eu' } });
@@ -329,7 +329,7 @@ describe('a connection to a second app', () => {
     expect(shown()).toEqual(merged);
   });
 
-  test('loses with null what it may be without, and nothing else', async () => {
+  test('clears optional credentials, and only those, when they are set to null', async () => {
     const made = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
     const nothing = { region: null, passphrase: null, clientSecret: null, clientId: null };
     const changed = await update(made.id, { credentials: nothing });
@@ -348,7 +348,7 @@ describe('a connection to a second app', () => {
     ]);
   });
 
-  test('takes nothing that belongs to the other method', async () => {
+  test('rejects credentials of another method', async () => {
     const made = await create(signedRequests());
     const asked = depot.requests.length;
     const [error] = await errorsOf(
@@ -364,7 +364,7 @@ describe('a connection to a second app', () => {
     expect(depot.requests).toHaveLength(asked);
   });
 
-  test('never mixes the secrets of two changes at the same moment', async () => {
+  test('keeps the secrets of concurrent updates separate', async () => {
     const made = await create(signedRequests());
     const waiting: (() => void)[] = [];
     const bothAreAsked = new Promise<void>((resolve) => {
@@ -396,7 +396,7 @@ describe('a connection to a second app', () => {
     });
   });
 
-  test('needs its secret again for a new host', async () => {
+  test('requires the secret again when the host changes', async () => {
     await using elsewhere = await startOkta({ handler: handleAsDepot });
     trusted.add(elsewhere.hostPort);
     const made = await create(token());
@@ -413,7 +413,7 @@ describe('a connection to a second app', () => {
     });
   });
 
-  test('is verified, deleted, restored, listed by its app, and told of in the audit trail', async () => {
+  test('verifies, deletes, restores, lists by app and audits a connection', async () => {
     const made = await create(signedRequests());
     const { createOktaConnection } = await organisation.client.request<Created>(createMutation, okta());
     expect(createOktaConnection.appConnection.verification.oktaRequestId).toMatch(/./);
@@ -454,7 +454,7 @@ describe('a connection to a second app', () => {
     ]);
   });
 
-  test('is out of reach of the mutations of another app', async () => {
+  test('rejects mutations of another app with NOT_FOUND', async () => {
     const made = await create(signedRequests());
     const [error] = await errorsOf(
       organisation.client.request(
@@ -465,7 +465,7 @@ describe('a connection to a second app', () => {
     expect(error?.extensions.code).toBe('NOT_FOUND');
   });
 
-  test('has a place in the REST routes and their description', async () => {
+  test('has REST routes and OpenAPI descriptions', async () => {
     const headers = { authorization: `Bearer ${organisation.apiKey}`, 'content-type': 'application/json' };
     const routes = `${server.url}/api/v1/app-connections/parcel-depot`;
     const made = await fetch(routes, {
@@ -489,7 +489,7 @@ describe('a connection to a second app', () => {
     for (const name of names) expect(name).toMatch(/^[\w.-]+$/);
   });
 
-  test('leaves none of its secrets in the database or the log', async () => {
+  test('stores and logs none of its secrets in plain text', async () => {
     const planted = { clientSecret: 'planted-one', signingKey: 'planted-two', passphrase: 'planted-three' };
     const { id } = await create(signedRequests(planted));
     await create(token({ apiToken: 'planted-four' }));

@@ -47,14 +47,14 @@ afterAll(async () => {
   await upstream.close();
 });
 
-describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
+describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
   test.each([
     'https://acme.oktapreview.com',
     'https://oktapreview.com',
     'https://a.b.oktapreview.com:8443',
     'https://ACME.OktaPreview.COM.',
     'https://login.acme.example',
-  ])('may be %s', async (instanceUrl) => {
+  ])('allows %s', async (instanceUrl) => {
     const answer = await ways.validateOktaCredentials(instanceUrl);
     expect(failureIn(answer).code).toBe('UPSTREAM_UNREACHABLE');
     expect(lookups).toEqual([new URL(instanceUrl).hostname.replace(/\.$/, '')]);
@@ -72,7 +72,7 @@ describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
     'https://оktapreview.com',
     'https://8.8.8.8',
     'https://[2606:4700::1111]',
-  ])('is not %s: told before anything is looked up, with the field and what to do', async (instanceUrl) => {
+  ])('rejects %s before a DNS lookup, with the field and the remedy', async (instanceUrl) => {
     const { hostname } = new URL(instanceUrl);
     for (const [name, send] of Object.entries(ways)) {
       const answer = await send(instanceUrl);
@@ -90,7 +90,7 @@ describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
     expect(lookups).toEqual([]);
   });
 
-  test('on the list is still not on this machine or in the private network', async () => {
+  test('rejects a listed host that resolves to a loopback or private address', async () => {
     resolve = async () => [{ address: '10.0.0.1', family: 4 }];
     for (const instanceUrl of ['https://acme.oktapreview.com', 'https://localhost']) {
       expect(failureIn(await ways['POST to REST'](instanceUrl))).toMatchObject({
@@ -101,13 +101,13 @@ describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
     }
   });
 
-  test('may be a trusted host, or the stand-in, without being on the list', async () => {
+  test('allows trusted hosts and the fake Okta without an entry in the list', async () => {
     for (const instanceUrl of [upstream.origin, 'https://example.okta.com']) {
       expect((await ways['PATCH to REST'](instanceUrl)).status).toBe(200);
     }
   });
 
-  test('that is another one is told of before anybody is asked whose it is', async () => {
+  test('rejects an update to a host that is not listed before it compares Okta organisations', async () => {
     await ways['PATCH to REST'](upstream.origin);
     const asked = upstream.requests.length;
     const moved = await rest('PATCH', `/api/v1/app-connections/okta/${stored.id}`, {
@@ -120,7 +120,7 @@ describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
     expect(upstream.requests).toHaveLength(asked);
   });
 
-  test('that is refused leaves an event', async () => {
+  test('records an audit event when a host is rejected', async () => {
     await ways.createOktaConnection('https://eviloktapreview.com');
     const { text } = await rest('POST', '/graphql', {
       query: '{ auditEvents(first: 1) { nodes { action outcome } } }',
@@ -131,7 +131,7 @@ describe('with ALLOWED_INSTANCE_HOSTS, an instance', () => {
   });
 });
 
-test('a stored connection to a host that is no longer allowed can be read, and is asked no more', async () => {
+test('reads a stored connection to a host that is no longer allowed, and sends it no requests', async () => {
   await ways['PATCH to REST'](upstream.origin);
   trusted.delete(upstream.hostPort);
   onTestFinished(() => void trusted.add(upstream.hostPort));
@@ -159,7 +159,7 @@ test('a stored connection to a host that is no longer allowed can be read, and i
   expect(upstream.requests).toHaveLength(asked);
 });
 
-describe('ALLOWED_INSTANCE_HOSTS', () => {
+describe('ALLOWED_INSTANCE_HOSTS setting', () => {
   test.each([
     ['okta.com', ['okta.com']],
     [
@@ -168,7 +168,7 @@ describe('ALLOWED_INSTANCE_HOSTS', () => {
     ],
     ['com', ['com']],
     ['', undefined],
-  ])('may be %j', (text, hosts) => {
+  ])('accepts %j', (text, hosts) => {
     expect(readConfig({ ALLOWED_INSTANCE_HOSTS: text }).allowedInstanceHosts).toEqual(hosts);
   });
 
@@ -185,7 +185,7 @@ describe('ALLOWED_INSTANCE_HOSTS', () => {
       'a b.com',
     ],
     ...['10.0.0.1', '0.0.1', '1', '0x7f.1', '[::1]', 'a..b', 'me@okta.com', 'planted!.com'],
-  ])('cannot be %j, which is said without repeating it', (text) => {
+  ])('rejects %j without echoing it', (text) => {
     const read = () => readConfig({ ALLOWED_INSTANCE_HOSTS: text });
     expect(read).toThrow(
       /^ALLOWED_INSTANCE_HOSTS must be host names without https:\/\/, port and \*, such as okta\.com,oktapreview\.com$/,

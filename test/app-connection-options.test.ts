@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([server.close(), depot.close()]));
 
-describe('the options for connecting', () => {
+describe('appConnectionOptions query', () => {
   const optionsQuery = gql`{
     appConnectionOptions {
       app name description icon
@@ -46,7 +46,7 @@ describe('the options for connecting', () => {
     }[];
   }
 
-  test('tell all that a form needs, for every app', async () => {
+  test('returns everything that a form needs, for every app', async () => {
     const { client } = await server.newOrganisation();
     const { appConnectionOptions } = await client.request<Options>(optionsQuery);
     const text = expect.stringMatching(/\S/);
@@ -112,7 +112,7 @@ describe('the options for connecting', () => {
     });
   });
 
-  test('name their fields as the input of the app does', async () => {
+  test('names form fields like the input fields of the app', async () => {
     const { client } = await server.newOrganisation();
     const { appConnectionOptions } = await client.request<Options>(optionsQuery);
     const inputs = ['OktaCredentialsInput', 'ParcelDepotCredentialsInput'];
@@ -126,7 +126,7 @@ describe('the options for connecting', () => {
     }
   });
 
-  test('are told to every key, and to nobody without one', async () => {
+  test('requires an API key and no scope', async () => {
     const organisation = await server.newOrganisation();
     const weak = server.clientFor(await organisation.newKey([]));
     expect((await weak.request<Options>(optionsQuery)).appConnectionOptions).toHaveLength(2);
@@ -136,7 +136,7 @@ describe('the options for connecting', () => {
   });
 });
 
-describe('validating credentials', () => {
+describe('credential validation', () => {
   const validateMutation = gql`
     mutation Validate($credentials: OktaCredentialsInput!) {
       validateOktaCredentials(credentials: $credentials) {
@@ -162,7 +162,7 @@ describe('validating credentials', () => {
     return answer.validateOktaCredentials;
   }
 
-  test('asks Okta, and tells whose token it is', async () => {
+  test('asks Okta and returns the owner of the token', async () => {
     expect(await validate()).toEqual({
       status: 'VERIFIED',
       code: null,
@@ -183,7 +183,7 @@ describe('validating credentials', () => {
     ['the role is too weak', weakRole, 'REJECTED', 'INSUFFICIENT_PERMISSIONS', null],
     ['Okta is rate limiting', rateLimited(resetAt), 'UNREACHABLE', 'UPSTREAM_RATE_LIMITED', resetAt],
     ['Okta hangs up', closesConnection, 'UNREACHABLE', 'UPSTREAM_UNREACHABLE', null],
-  ])('answers, rather than fails, when %s', async (_, behaviour, status, code, retryAt) => {
+  ])('returns a result instead of an error when %s', async (_, behaviour, status, code, retryAt) => {
     upstream.behave(behaviour);
     expect(await validate()).toMatchObject({
       status,
@@ -195,7 +195,7 @@ describe('validating credentials', () => {
     });
   });
 
-  test('keeps nothing', async () => {
+  test('stores nothing', async () => {
     const organisation = await server.newOrganisation();
     const connections = async () => server.asOwner().execute('select * from app_connection order by id');
     const before = await connections();
@@ -210,7 +210,7 @@ describe('validating credentials', () => {
     expect(server.logs().slice(logged)).not.toContain('a-token-to-forget');
   });
 
-  test('goes by the rules of creating, and lists every broken one', async () => {
+  test('applies the input rules of create and lists every issue', async () => {
     const { client } = await server.newOrganisation();
     const credentials = { instanceUrl: 'http://acme.okta.com/path', apiToken: 'SSWS token' };
     const create = gql`
@@ -232,7 +232,7 @@ describe('validating credentials', () => {
     );
   });
 
-  test('refuses a secret in a field that everybody may read', async () => {
+  test('rejects a secret in a field that is not secret', async () => {
     const { client } = await server.newOrganisation();
     const apiToken = 'a-misplaced-token';
     const credentials = { instanceUrl: `https://${apiToken}.okta.com`, apiToken };
@@ -240,7 +240,7 @@ describe('validating credentials', () => {
     expect(error?.extensions.issues).toMatchObject([{ path: ['credentials', 'instanceUrl'] }]);
   });
 
-  test('needs the scope connections:verify, and no other', async () => {
+  test('requires the scope connections:verify and no other', async () => {
     const organisation = await server.newOrganisation();
     const credentials = { instanceUrl: upstream.origin, apiToken: 'a-token' };
     const others = server.clientFor(await organisation.newKey(['connections:read', 'connections:write']));
@@ -253,7 +253,7 @@ describe('validating credentials', () => {
     });
   });
 
-  test('is there for every app, by each of its methods', async () => {
+  test('exists for every app and each of its methods', async () => {
     const { client } = await server.newOrganisation();
     const validate = gql`
       mutation ($credentials: ParcelDepotCredentialsInput!, $method: AppConnectionMethod!) {

@@ -47,7 +47,7 @@ const remove = (id: string) => `deleteAppConnection(id: "${id}") { id }`;
 const newId = () => randomUUID();
 const key = (organisation: TestOrganisation, scopes: readonly Scope[]) => organisation.newKey(scopes);
 
-describe('a refusal that is repeated', () => {
+describe('repeated identical refusal', () => {
   test.each<[string, readonly Scope[], (id: string) => string, string]>([
     [
       'a scope that is missing',
@@ -74,19 +74,22 @@ describe('a refusal that is repeated', () => {
       () => 'createProject(input: { name: "Mine" }) { project { id } }',
       'FORBIDDEN',
     ],
-  ])('has one event at once, and no transaction after that: %s', async (_, scopes, field, code) => {
-    const organisation = await server.newOrganisation();
-    const made = await organisation.client.request<Created>(createMutation, okta());
-    const client = server.clientFor(await key(organisation, scopes));
-    const before = server.logs().length;
-    await beRefused(client, Array(150).fill(field(made.createOktaConnection.appConnection.id)));
-    const events = await refusalsOf(server, organisation);
-    expect(events.map(({ outcome, count }) => [outcome, count ?? 1])).toEqual([[code, 1]]);
-    const appended = server.logs().slice(before).split('insert into audit_head').length - 1;
-    expect(appended).toBe(1);
-  });
+  ])(
+    'records one event at once, and opens no transaction for the repeats: %s',
+    async (_, scopes, field, code) => {
+      const organisation = await server.newOrganisation();
+      const made = await organisation.client.request<Created>(createMutation, okta());
+      const client = server.clientFor(await key(organisation, scopes));
+      const before = server.logs().length;
+      await beRefused(client, Array(150).fill(field(made.createOktaConnection.appConnection.id)));
+      const events = await refusalsOf(server, organisation);
+      expect(events.map(({ outcome, count }) => [outcome, count ?? 1])).toEqual([[code, 1]]);
+      const appended = server.logs().slice(before).split('insert into audit_head').length - 1;
+      expect(appended).toBe(1);
+    },
+  );
 
-  test('has one event a window with the number of the others, and the chain stays whole', async () => {
+  test('records one event per window with the number of repeats, in a valid hash chain', async () => {
     const organisation = await quick.newOrganisation();
     const client = quick.clientFor(await key(organisation, ['connections:read']));
     await beRefused(client, Array(60).fill(remove(newId())));
@@ -114,8 +117,8 @@ describe('a refusal that is repeated', () => {
   });
 });
 
-describe('refusals that differ each time', () => {
-  test('have events of their own up to the bound of their caller, and one for all the rest', async () => {
+describe('different refusals', () => {
+  test('record their own events up to the limit of the caller, and one event for the rest', async () => {
     const organisation = await quick.newOrganisation();
     const client = quick.clientFor(await key(organisation, ['connections:write']));
     const ids = Array.from({ length: 90 }, newId);
@@ -132,7 +135,7 @@ describe('refusals that differ each time', () => {
     }
   });
 
-  test('leave no more than the bound of a caller within a window', async () => {
+  test('record no more events than the limit of the caller within a window', async () => {
     const organisation = await server.newOrganisation();
     const client = server.clientFor(await key(organisation, ['connections:write']));
     await beRefused(
@@ -142,7 +145,7 @@ describe('refusals that differ each time', () => {
     expect(await refusalsOf(server, organisation)).toHaveLength(maxRefusalsOfCaller);
   });
 
-  test('leave no more than the bound of an organisation, however many keys it has', async () => {
+  test('record no more events than the limit of the organisation, with any number of keys', async () => {
     const organisation = await server.newOrganisation();
     for (let index = 0; index < 8; index += 1) {
       const client = server.clientFor(await key(organisation, ['connections:read']));
@@ -156,7 +159,7 @@ describe('refusals that differ each time', () => {
     expect(length).toBeGreaterThan(maxRefusalsOfCaller);
   });
 
-  test('do not take room from another organisation', async () => {
+  test('do not use up the limit of another organisation', async () => {
     const other = await server.newOrganisation();
     const client = server.clientFor(await key(other, ['connections:read']));
     await beRefused(client, [remove(newId())]);
@@ -164,7 +167,7 @@ describe('refusals that differ each time', () => {
   });
 });
 
-test('a server that stops tells of what it has counted', async () => {
+test('writes the counted refusals to the audit trail when the server stops', async () => {
   await using stack = new AsyncDisposableStack();
   const { location } = await lastingData(stack);
   const rootKeys = rootKey('k1');

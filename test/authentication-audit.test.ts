@@ -44,8 +44,8 @@ async function signInsOf(each: TestServer, orgId: string): Promise<AuditEvent[]>
   return each.asOwner().find(AuditEvent, { orgId, action: 'SIGN_IN' }, { orderBy: { seq: 'asc' } });
 }
 
-describe('the audit trail', () => {
-  test('tells of every grant, revocation, change of a project and refused attempt, in one whole chain', async () => {
+describe('audit trail of access management', () => {
+  test('records every grant, revocation, project change and refusal in one valid hash chain', async () => {
     const organisation = await server.newOrganisation();
     const { client, projectId, orgId } = organisation;
     const administrator = (await viewerOf(client)).apiKey?.id ?? '';
@@ -161,7 +161,7 @@ describe('the audit trail', () => {
   });
 });
 
-describe('a refused sign-in', () => {
+describe('failed authentication', () => {
   /** Tries a key in every way there is, many times at once; gives how often that was. */
   async function tryHard(key: string, each = server): Promise<number> {
     const rest = restClient(each.url, key);
@@ -177,7 +177,7 @@ describe('a refused sign-in', () => {
     return 15;
   }
 
-  test('with a key that was good once is told to its organisation, once a minute for each key', async () => {
+  test('with a revoked or expired key records one event a minute for each key in its organisation', async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, newKey } = organisation;
     const { key, apiKey } = await createKey(client);
@@ -196,7 +196,7 @@ describe('a refused sign-in', () => {
     expect(await signInsOf(server, unattributedOrgId)).toHaveLength(strangers);
   });
 
-  test('with a key that was good once has one event a window with the number of the others', async () => {
+  test('with a revoked or expired key records one event per window with the number of repeats', async () => {
     const { client, orgId } = await quick.newOrganisation();
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
@@ -215,7 +215,7 @@ describe('a refused sign-in', () => {
     expect(await checkChain(quick, orgId)).toHaveProperty('events');
   });
 
-  test('has its event also where other refusals have taken all the room of its organisation', async () => {
+  test('records its event even when other refusals have reached the limit of the organisation', async () => {
     const { client, orgId, newKey } = await server.newOrganisation();
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
@@ -233,7 +233,7 @@ describe('a refused sign-in', () => {
     expect((await signInsOf(server, orgId)).map(({ keyId }) => keyId)).toEqual([apiKey.id]);
   });
 
-  test('is told again when it could not be told before', async () => {
+  test('records its event later when the database was unavailable', async () => {
     const { client, orgId } = await server.newOrganisation();
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
@@ -249,7 +249,7 @@ describe('a refused sign-in', () => {
     expect(await signInsOf(server, orgId)).toHaveLength(1);
   });
 
-  test('of which nobody knows whose it was is told to no organisation, once a minute for each address', async () => {
+  test('with an unknown key is logged once a minute for each address, and recorded for no organisation', async () => {
     await using stack = new AsyncDisposableStack();
     const { location, environment } = await lastingData(stack);
     const own = await startTestServer({ location });
@@ -300,7 +300,7 @@ describe('a refused sign-in', () => {
     });
   });
 
-  test('is told of no more than 100 strangers a minute, however many addresses they have', async () => {
+  test('with unknown keys logs at most 100 clients a minute, from any number of addresses', async () => {
     const own = await startTestServer();
     const { client, orgId } = await own.newOrganisation();
     const { key, apiKey } = await createKey(client);
@@ -317,7 +317,7 @@ describe('a refused sign-in', () => {
     await own.close();
   });
 
-  test('of more strangers than have events of their own is told of all the same, with their number', async () => {
+  test('with more unknown keys than have log lines of their own logs the number of the others', async () => {
     const own = await startTestServer({ rates: { windowSeconds: 1 } });
     const stranger = `Bearer ${generateApiKey().reveal()}`;
     await Promise.all(

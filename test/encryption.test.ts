@@ -108,7 +108,7 @@ describe('sealed credentials', () => {
     fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
   );
 
-  test('open to what was sealed, whatever text that was', async () => {
+  test('decrypt to the text that was sealed, for any text', async () => {
     const { orgId } = await server.newOrganisation();
     await fc.assert(
       fc.asyncProperty(fc.dictionary(anyText, anyText), anyText, async (secrets, host) => {
@@ -125,7 +125,7 @@ describe('sealed credentials', () => {
     );
   });
 
-  test('are stored as a JWE that is bound to its row and holds no token', async () => {
+  test('are stored as a JWE that is bound to its row and contains no token', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const { sealed } = await rowOf(made.id);
@@ -147,7 +147,7 @@ describe('sealed credentials', () => {
     expect(await openRow(made.id)).toEqual({ apiToken: made.token });
   });
 
-  test('are another text each time, also for the same credentials', async () => {
+  test('differ each time, even for the same credentials', async () => {
     const { orgId } = await server.newOrganisation();
     const binding = { orgId, connectionId: randomUUID(), app: 'okta', method: 'api-token', host: '' };
     const seal = () => server.vault.seal(server.asOwner(), binding, { apiToken: new Secret('a-good-token') });
@@ -155,7 +155,7 @@ describe('sealed credentials', () => {
     for (const part of [2, 3, 4]) expect(one?.[part]).not.toBe(other?.[part]);
   });
 
-  test('do not open when a single bit was changed, wherever it is', async () => {
+  test('do not decrypt when any single bit changes', async () => {
     const organisation = await server.newOrganisation();
     const { binding, sealed } = await rowOf((await make(organisation)).id);
     const { text } = sealed;
@@ -171,7 +171,7 @@ describe('sealed credentials', () => {
     );
   });
 
-  test('do not open when the last character of a part was changed, even where that decodes to the same', async () => {
+  test('do not decrypt when the last character of a part changes, even where it decodes to the same bytes', async () => {
     const organisation = await server.newOrganisation();
     const { binding, sealed } = await rowOf((await make(organisation)).id);
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
@@ -192,7 +192,7 @@ describe('sealed credentials', () => {
   });
 });
 
-describe('sealed credentials do not open, and the log says so without them, when they were moved', () => {
+describe('sealed credentials do not decrypt, and the log says so without showing them, when moved', () => {
   test('to another row', async () => {
     const organisation = await server.newOrganisation();
     const [from, to] = [await make(organisation), await make(organisation, { name: 'another' })];
@@ -237,11 +237,11 @@ describe('sealed credentials do not open, and the log says so without them, when
   });
 });
 
-describe('a wrapped data key', () => {
+describe('wrapped data key', () => {
   const keyOf = (orgId: string, purpose: DataKey['purpose'] = 'SEAL') =>
     server.asOwner().findOneOrFail(DataKey, { orgId, purpose });
 
-  test('does not open in the place of another, whatever that is for', async () => {
+  test('does not unwrap in place of another data key, of any purpose', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const made = await make(mine);
     const own = await keyOf(mine.orgId);
@@ -262,7 +262,7 @@ describe('a wrapped data key', () => {
     expect(await openRow(made.id, server.restartedVault())).toEqual({ apiToken: made.token });
   });
 
-  test('seals nothing for another organisation that it was moved to', async () => {
+  test('encrypts nothing for another organisation that it was moved to', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const own = await keyOf(mine.orgId);
     await sql('update data_key set retired_at = now() where org_id = ?', [theirs.orgId]);
@@ -279,7 +279,7 @@ describe('a wrapped data key', () => {
     await expect(sealing).rejects.toThrow(DecryptionError);
   });
 
-  test('serves no other purpose than its own', async () => {
+  test('does not unwrap for another purpose', async () => {
     const { orgId } = await server.newOrganisation();
     await sql("update data_key set retired_at = now() where org_id = ? and purpose = 'FINGERPRINT'", [orgId]);
     await sql("update data_key set purpose = 'FINGERPRINT' where org_id = ? and purpose = 'SEAL'", [orgId]);
@@ -289,7 +289,7 @@ describe('a wrapped data key', () => {
     await expect(fingerprint).rejects.toThrow();
   });
 
-  test('does not open when it was changed', async () => {
+  test('does not unwrap when it was changed', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const { id, wrapped } = await keyOf(organisation.orgId);
@@ -326,7 +326,7 @@ describe('root keys', () => {
         .kid,
     ]);
 
-  test('all open, and the first one wraps', async () => {
+  test('all unwrap data keys, and the first one wraps new ones', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const { rotated, orgId } = await rotate();
@@ -343,7 +343,7 @@ describe('root keys', () => {
     ]);
   });
 
-  test('that are missing leave closed what they wrapped, and the log says so', async () => {
+  test('leave data keys undecryptable when they are missing, and the log says so', async () => {
     const { rotated, orgId } = await rotate();
     const binding = { orgId, connectionId: randomUUID(), app: 'okta', method: 'api-token', host: '' };
     const token = `token-${randomUUID()}`;
@@ -355,7 +355,7 @@ describe('root keys', () => {
   });
 });
 
-describe('the hash of credentials', () => {
+describe('hash of credentials', () => {
   async function hashOf(
     { client }: TestOrganisation,
     name: string,
@@ -368,7 +368,7 @@ describe('the hash of credentials', () => {
     return createOktaConnection.appConnection.credentialsHash;
   }
 
-  test('is the same for the same credentials within an organisation, however they are written', async () => {
+  test('is the same for equal credentials within an organisation, in any spelling', async () => {
     const organisation = await server.newOrganisation();
     const hash = await hashOf(organisation, 'one');
     expect(hash).toMatch(/^[0-9a-f]{64}$/);
@@ -387,7 +387,7 @@ describe('the hash of credentials', () => {
     expect(new Set(hashes).size).toBe(3);
   });
 
-  test('is another one in another organisation', async () => {
+  test('differs between organisations', async () => {
     const hash = await hashOf(await server.newOrganisation(), 'one');
     expect(await hashOf(await server.newOrganisation(), 'one')).not.toBe(hash);
   });

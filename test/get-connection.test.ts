@@ -32,8 +32,8 @@ async function make({ client }: TestOrganisation, differing: Record<string, unkn
   return createOktaConnection.appConnection;
 }
 
-describe('reading one connection', () => {
-  test('by id and by name gives what creating it gave', async () => {
+describe('get connection', () => {
+  test('returns by id and by name what create returned', async () => {
     const organisation = await server.newOrganisation();
     const { client, projectId } = organisation;
     const ofOrganisation = await make(organisation, { description: 'One' });
@@ -49,7 +49,7 @@ describe('reading one connection', () => {
     }
   });
 
-  test('takes the id in upper case too', async () => {
+  test('accepts the id in upper case', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
     const found = await organisation.client.request<{ appConnection: ConnectionFields }>(byIdQuery, {
@@ -58,7 +58,7 @@ describe('reading one connection', () => {
     expect(found.appConnection.id).toBe(made.id);
   });
 
-  test("does not find what is another organisation's, nor what does not exist, and tells no difference", async () => {
+  test("returns the same NOT_FOUND for another organisation's connection and for an unknown id", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const made = await make(theirs, { projectId: theirs.projectId });
     const missing = '00000000-0000-4000-8000-000000000000';
@@ -76,7 +76,7 @@ describe('reading one connection', () => {
     for (const answer of answers) expect(answer).toEqual(answers[0]);
   });
 
-  test('needs the scope connections:read', async () => {
+  test('requires the scope connections:read', async () => {
     const organisation = await server.newOrganisation();
     const { id, name } = await make(organisation);
     const writer = server.clientFor(await organisation.newKey(['connections:write']));
@@ -94,23 +94,23 @@ describe('reading one connection', () => {
     '7ffbb072-2575-495a-b5b0-127f88caef78}',
     '{7ffbb072-2575-495a-b5b0-127f88caef78}',
     '7ffbb0722575495ab5b0127f88caef78',
-  ])('says that %j is no id, rather than failing', async (id) => {
+  ])('rejects %j as an id with BAD_USER_INPUT', async (id) => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(client.request(byIdQuery, { id }));
     expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['id'] }] });
   });
 
-  test('says that a name cannot be one, rather than failing', async () => {
+  test('rejects an invalid name with BAD_USER_INPUT', async () => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(client.request(byNameQuery, { name: 'nul\u0000' }));
     expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['name'] }] });
   });
 });
 
-describe('listing connections', () => {
+describe('list connections', () => {
   const names = (list: Listed) => list.appConnections.nodes.map(({ name }) => name);
 
-  test('goes through them in order of name, a page at a time', async () => {
+  test('returns pages in order of name', async () => {
     const organisation = await server.newOrganisation();
     for (const name of ['delta', 'alpha', 'charlie', 'bravo', 'a-1', 'a1'])
       await make(organisation, { name });
@@ -125,7 +125,7 @@ describe('listing connections', () => {
     expect(second.appConnections).toMatchObject({ totalCount: 6, pageInfo: { hasNextPage: false } });
   });
 
-  test('gives each of several with one name exactly once', async () => {
+  test('returns each of several connections with the same name exactly once', async () => {
     const organisation = await server.newOrganisation();
     const made = [
       await make(organisation, { name: 'same' }),
@@ -141,7 +141,7 @@ describe('listing connections', () => {
     expect(seen.sort()).toEqual(made.map(({ id }) => id).sort());
   });
 
-  test("keeps to a project, to the organisation's own, or to an app when asked", async () => {
+  test('filters by project, by no project, and by app', async () => {
     const organisation = await server.newOrganisation();
     const { client, projectId } = organisation;
     await make(organisation, { name: 'own' });
@@ -152,7 +152,7 @@ describe('listing connections', () => {
     expect(names(await client.request(listQuery, { app: 'OKTA' }))).toEqual(['of-project', 'own']);
   });
 
-  test('gives 20 unless told otherwise, and an empty page without a cursor', async () => {
+  test('returns 20 by default, and no end cursor for an empty page', async () => {
     const organisation = await server.newOrganisation();
     const empty = await organisation.client.request<Listed>(listQuery);
     expect(empty.appConnections).toEqual({
@@ -165,7 +165,7 @@ describe('listing connections', () => {
     expect(full.appConnections.nodes).toHaveLength(20);
   });
 
-  test("never shows another organisation's, not even with its project", async () => {
+  test("never returns another organisation's connections, even for the id of its project", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     await make(theirs, { projectId: theirs.projectId });
     for (const variables of [{}, { projectId: theirs.projectId }]) {
@@ -180,13 +180,13 @@ describe('listing connections', () => {
     ['after', { after: 'nonsense' }],
     ['after', { after: Buffer.from('["name"]').toString('base64url') }],
     ['after', { after: Buffer.from('[{"$ne":1},"x"]').toString('base64url') }],
-  ])('refuses a bad %s: %o', async (path, variables) => {
+  ])('rejects an invalid %s: %o', async (path, variables) => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(client.request(listQuery, variables));
     expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: [path] }] });
   });
 
-  test('counts only when the count is asked for', async () => {
+  test('counts rows only when totalCount is selected', async () => {
     const { client } = await server.newOrganisation();
     const queries = async (document: string) => {
       const before = server.logs().length;
@@ -224,7 +224,7 @@ describe('listing connections', () => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const ways = waysToAsk(schema.getType('AppConnection') as GraphQLOutputType);
 
-  test(`gives each of the ${ways.length} things there are to know of a connection, asked for alone`, async () => {
+  test(`returns each of the ${ways.length} fields of a connection when it is selected alone`, async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, projectId } = organisation;
     await make(organisation, { projectId, description: 'All of it' });

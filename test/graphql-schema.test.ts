@@ -45,8 +45,8 @@ function partsOf(type: GraphQLNamedType): { place: string; description: string |
   return parts;
 }
 
-describe('the schema', () => {
-  test('describes every type, field, argument and enum value, in sentences', () => {
+describe('GraphQL schema', () => {
+  test('describes every type, field, argument and enum value in sentences', () => {
     const parts = types.flatMap(partsOf);
     const places = parts.map(({ place }) => place);
     // One of each kind, so that none is passed over.
@@ -70,17 +70,17 @@ describe('the schema', () => {
     ['UUID', /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/],
     ['DateTime', /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/],
     ['Secret', /never returned/],
-  ])('shows what a %s looks like', (name, look) => {
+  ])('has an example for %s', (name, look) => {
     const type = schema.getType(name);
     expect(isScalarType(type) && type.description).toMatch(look);
   });
 
-  test('is written down in schema.graphql; if this fails, run npm run schema', () => {
+  test('equals schema.graphql; if this fails, run npm run schema', () => {
     const written = readFileSync(new URL('../schema.graphql', import.meta.url), 'utf8');
     expect(written).toBe(`${printSchema(lexicographicSortSchema(schema))}\n`);
   });
 
-  test('has no output in which a secret could come back', () => {
+  test('has no output field that could return a secret', () => {
     const secrets = apps.flatMap(({ methods }) =>
       methods.flatMap(({ fields }) => Object.keys(fields).filter((name) => fields[name]?.kind === 'SECRET')),
     );

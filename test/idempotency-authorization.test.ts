@@ -67,7 +67,7 @@ test.each<
     (id, key) => ['POST', '/graphql', { query: graphqlDelete, variables: { id, key } }, {}],
   ],
 ])(
-  '%s, repeated by somebody who may not see its project any more, finds no connection',
+  'returns NOT_FOUND for a repeated %s when the caller no longer has access to the project',
   async (_, request) => {
     const { before, connection } = await newConnection();
     const sent = request(connection.id, randomUUID());
@@ -89,7 +89,7 @@ test.each<
   },
 );
 
-test('a create, repeated by somebody who may not use its project any more, is FORBIDDEN', async () => {
+test('returns FORBIDDEN for a repeated create when the caller no longer has access to the project', async () => {
   const { projectId } = organisation;
   const before = await personWith({ projects: [projectId] });
   const [body, headers] = [oktaBody({ name: newName(), projectId }), { 'idempotency-key': randomUUID() }];
@@ -98,7 +98,7 @@ test('a create, repeated by somebody who may not use its project any more, is FO
   expect([repeated.status, at(repeated.body, 'code')]).toEqual([403, 'FORBIDDEN']);
 });
 
-test('what counts is the project that the connection is in now, not the one it was in then', async () => {
+test('checks the project that the connection is in now when a request is repeated', async () => {
   const { projectId } = organisation;
   const limited = restClient(
     server.url,
@@ -121,7 +121,7 @@ test('what counts is the project that the connection is in now, not the one it w
   expect((await limited(...change)).status).toBe(200);
 });
 
-test('what counts are the scopes of the one who repeats, not those of then', async () => {
+test('checks the scopes of the caller who repeats the request, not those of the first request', async () => {
   const { before, connection } = await newConnection();
   const change = [
     'PATCH',
@@ -137,7 +137,7 @@ test('what counts are the scopes of the one who repeats, not those of then', asy
   expect(reader.text).not.toContain(connection.name);
 });
 
-test('a key that somebody else has used names another request', async () => {
+test('treats the idempotency key of another caller as a different request', async () => {
   const { before, connection } = await newConnection();
   const change = [
     'PATCH',

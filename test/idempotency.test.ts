@@ -38,8 +38,8 @@ async function countOf({ client }: TestOrganisation): Promise<number> {
   return (await client.request<Listed>(listQuery)).appConnections.totalCount;
 }
 
-describe('the same request under the same idempotency key', () => {
-  test('creates once, and gives the first outcome again, whatever became of it', async () => {
+describe('same request under the same idempotency key', () => {
+  test('creates once and returns the first result again, also after the connection has changed', async () => {
     await using upstream = await startOkta();
     trusted.add(upstream.hostPort);
     const organisation = await server.newOrganisation();
@@ -53,7 +53,7 @@ describe('the same request under the same idempotency key', () => {
     expect(await countOf(organisation)).toBe(1);
   });
 
-  test('50 at once create one', async () => {
+  test('creates one connection for 50 concurrent requests', async () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     const made = await Promise.all(
@@ -63,7 +63,7 @@ describe('the same request under the same idempotency key', () => {
     expect(await countOf(organisation)).toBe(1);
   });
 
-  test('updates once, also 20 at once', async () => {
+  test('updates once for 20 concurrent requests', async () => {
     const organisation = await server.newOrganisation();
     const { id } = await create(organisation, {});
     const input = { description: 'Changed', idempotencyKey: randomUUID() };
@@ -77,7 +77,7 @@ describe('the same request under the same idempotency key', () => {
     expect(updateOktaConnection.appConnection.version).toBe(2);
   });
 
-  test('answers an update that changes nothing, keeps nothing of it, and changes once if it is repeated later', async () => {
+  test('answers an update that changes nothing, stores no record for it, and applies it once when repeated later', async () => {
     const organisation = await server.newOrganisation();
     const { orgId, client } = organisation;
     const { id } = await create(organisation, { description: 'Same' });
@@ -97,7 +97,7 @@ describe('the same request under the same idempotency key', () => {
     expect(await server.asOwner().count(IdempotentRequest, { orgId })).toBe(1);
   });
 
-  test('deletes once, also 20 at once', async () => {
+  test('deletes once for 20 concurrent requests', async () => {
     const organisation = await server.newOrganisation();
     for (const purge of [false, true]) {
       const { id } = await create(organisation, { name: `purge-${purge}` });
@@ -109,7 +109,7 @@ describe('the same request under the same idempotency key', () => {
     }
   });
 
-  test('may be tried again when it was refused', async () => {
+  test('is carried out again after it was refused', async () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     const input = { name: 'second-try', idempotencyKey };
@@ -120,13 +120,13 @@ describe('the same request under the same idempotency key', () => {
   });
 });
 
-describe('another request under the same idempotency key', () => {
+describe('different request under the same idempotency key', () => {
   test.each([
     ['another name', { name: 'other' }, {}],
     ['another token', {}, { apiToken: 'another-token' }],
     ['another host', {}, { instanceUrl: 'https://other.example' }],
     ['a description', { description: 'More' }, {}],
-  ])('is a conflict: %s', async (_, differing, credentials) => {
+  ])('fails with a conflict: %s', async (_, differing, credentials) => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     await create(organisation, { idempotencyKey });
@@ -138,7 +138,7 @@ describe('another request under the same idempotency key', () => {
     expect(await countOf(organisation)).toBe(1);
   });
 
-  test('is a conflict for another operation too', async () => {
+  test('fails with a conflict for another operation', async () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     const { id } = await create(organisation, { idempotencyKey });
@@ -146,7 +146,7 @@ describe('another request under the same idempotency key', () => {
     expect(error?.extensions.code).toBe('IDEMPOTENCY_CONFLICT');
   });
 
-  test('is none for another API key, nor a day later', async () => {
+  test('does not conflict for another API key, or a day later', async () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     const { id } = await create(organisation, { name: 'one', idempotencyKey });
@@ -162,7 +162,7 @@ describe('another request under the same idempotency key', () => {
   });
 
   test.each(['', 'two words', 'x'.repeat(129), 'ünï'])(
-    'a key that cannot be one is refused: %j',
+    'rejects an invalid idempotency key: %j',
     async (key) => {
       const organisation = await server.newOrganisation();
       const { id } = await create(organisation, {});
@@ -180,7 +180,7 @@ describe('another request under the same idempotency key', () => {
   );
 });
 
-test('what is kept gives away neither token nor credentials, nor what the request was called', async () => {
+test('stores no token, no credentials and no name in idempotency records', async () => {
   const organisation = await server.newOrganisation();
   await create(
     organisation,
@@ -204,7 +204,7 @@ test.skipIf(!testDatabaseUrl)('two servers on one database carry a request out o
   await second.close();
 });
 
-describe('over REST, the header Idempotency-Key', () => {
+describe('REST header Idempotency-Key', () => {
   const send = async (apiKey: string, method: string, path: string, key: string, body?: object) => {
     const response = await fetch(`${server.url}/api/v1/app-connections/okta${path}`, {
       method,
@@ -218,7 +218,7 @@ describe('over REST, the header Idempotency-Key', () => {
     return { status: response.status, body: await response.json() };
   };
 
-  test('makes, changes and deletes once', async () => {
+  test('creates, updates and deletes once for repeated requests', async () => {
     const { apiKey } = await server.newOrganisation();
     const input = okta({ method: 'api-token' }).input;
     const made = await send(apiKey, 'POST', '', 'one', input);
@@ -235,7 +235,7 @@ describe('over REST, the header Idempotency-Key', () => {
     expect(conflict).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_CONFLICT' } });
   });
 
-  test('is refused when it cannot be one', async () => {
+  test('rejects an invalid key', async () => {
     const { apiKey } = await server.newOrganisation();
     const refused = await send(apiKey, 'POST', '', 'two words', okta({ method: 'api-token' }).input);
     expect(refused).toMatchObject({ status: 422, body: { issues: [{ path: ['idempotency-key'] }] } });

@@ -48,7 +48,7 @@ async function oktaOf(token: () => string): Promise<TestOkta> {
   });
 }
 
-describe('keys are rotated', () => {
+describe('rotation of encryption keys', () => {
   const everything = gql`
     {
       appConnections(first: 10) {
@@ -57,7 +57,7 @@ describe('keys are rotated', () => {
     }
   `;
 
-  test('with every connection, deleted ones too, and nothing else of them changes', async () => {
+  test('re-encrypts every connection, also deleted ones, and changes nothing else', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment: data } = await lastingData(stack);
     const token = randomBytes(20).toString('hex');
@@ -132,40 +132,43 @@ describe('keys are rotated', () => {
         client.request(updateMutation, { id, input: { credentials: { apiToken: 'another-good-token' } } }),
       { updateOktaConnection: { appConnection: { id: expect.any(String), version: 2 } } },
     ],
-  ])('between the reading and the opening of a connection that a new server %s', async (_, use, answer) => {
-    await using stack = new AsyncDisposableStack();
-    const folder = join(stack.use(temporaryFolder()).path, 'database');
-    const { location: empty } = stack.use(await emptyDatabase());
-    const location = empty.kind === 'embedded' ? ({ kind: 'embedded', folder } as const) : empty;
-    const [old, next] = [rootKey('old'), rootKey('next')];
-    const rootKeys = `${old},${next}`;
-    const before = await startTestServer({ location, rootKeys });
-    const { apiKey, client } = await before.newOrganisation();
-    const made = await client.request<Created>(createMutation, okta());
-    await before.close();
+  ])(
+    'completes between the read and the decryption of a connection, which a new server then %s',
+    async (_, use, answer) => {
+      await using stack = new AsyncDisposableStack();
+      const folder = join(stack.use(temporaryFolder()).path, 'database');
+      const { location: empty } = stack.use(await emptyDatabase());
+      const location = empty.kind === 'embedded' ? ({ kind: 'embedded', folder } as const) : empty;
+      const [old, next] = [rootKey('old'), rootKey('next')];
+      const rootKeys = `${old},${next}`;
+      const before = await startTestServer({ location, rootKeys });
+      const { apiKey, client } = await before.newOrganisation();
+      const made = await client.request<Created>(createMutation, okta());
+      await before.close();
 
-    const server = await startTestServer({ location, rootKeys });
-    stack.defer(() => server.close());
-    const { database } = server;
-    const vault = new Vault(parseKeyring(new Secret(`${next},${old}`)), createLog('silent'));
-    const apps = createApps({ trustedHosts: new Set() });
-    let isRotated = false;
-    database.subscribe({
-      getSubscribedEntities: () => [AppConnection],
-      async onLoad() {
-        if (isRotated) return;
-        isRotated = true;
-        const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, tell: () => {} });
-        expect(rotated).toMatchObject({ sealKeys: 2, broken: [] });
-      },
-    });
-    expect(await use(server.clientFor(apiKey), made.createOktaConnection.appConnection.id)).toEqual(answer);
-    expect(isRotated).toBe(true);
-    expect(server.logs()).not.toContain('do not open');
-  });
+      const server = await startTestServer({ location, rootKeys });
+      stack.defer(() => server.close());
+      const { database } = server;
+      const vault = new Vault(parseKeyring(new Secret(`${next},${old}`)), createLog('silent'));
+      const apps = createApps({ trustedHosts: new Set() });
+      let isRotated = false;
+      database.subscribe({
+        getSubscribedEntities: () => [AppConnection],
+        async onLoad() {
+          if (isRotated) return;
+          isRotated = true;
+          const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, tell: () => {} });
+          expect(rotated).toMatchObject({ sealKeys: 2, broken: [] });
+        },
+      });
+      expect(await use(server.clientFor(apiKey), made.createOktaConnection.appConnection.id)).toEqual(answer);
+      expect(isRotated).toBe(true);
+      expect(server.logs()).not.toContain('do not open');
+    },
+  );
 
   test.each(['by another process', 'by a process that has sealed under the old key itself'])(
-    'and %s, so that nothing is left under the old one and nothing comes back to it',
+    'with --reseal %s leaves nothing encrypted under the old key, also later',
     async (by) => {
       await using stack = new AsyncDisposableStack();
       const [old, next] = [rootKey('old'), rootKey('next')];
@@ -198,7 +201,7 @@ describe('keys are rotated', () => {
   );
 });
 
-test('data keys of before are known to have been made under the root key that wrapped them', async () => {
+test('records the wrapping root key for data keys that were created by an earlier version', async () => {
   await using database = await emptyDatabase();
   const orm = await openOrm(database.location, entities, createLog('silent'));
   await inSession(ownerSession, () => orm.migrator.up({ to: '0005-access' }));

@@ -14,7 +14,7 @@ import { startTestServer } from './testkit/server.ts';
 // Most of these start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
-describe('a running server reads its root keys again on SIGHUP', () => {
+describe('running server on SIGHUP', () => {
   async function start(stack: AsyncDisposableStack, fileName: string, settings: Record<string, string> = {}) {
     const { environment: data } = await lastingData(stack);
     const file = join(data.DATA_DIR ?? '', fileName);
@@ -47,7 +47,7 @@ describe('a running server reads its root keys again on SIGHUP', () => {
   test.each([
     ['from the file of ENCRYPTION_KEYS_FILE', 'keys', { ENCRYPTION_KEYS_FILE: 'FILE' }],
     ['from the generated file in DATA_DIR', 'encryption-keys', {}],
-  ])('%s, and the first of them wraps', async (_, name, settings) => {
+  ])('reloads its root keys %s, and wraps with the first of them', async (_, name, settings) => {
     await using stack = new AsyncDisposableStack();
     const { server, url, file, old } = await start(stack, name, settings);
     writeFileSync(file, `${rootKey('next')}\n${old}\n`);
@@ -55,7 +55,7 @@ describe('a running server reads its root keys again on SIGHUP', () => {
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   });
 
-  test('but keeps those that it has when the new ones cannot be used, and says why without any of them', async () => {
+  test('keeps its current keys when the new ones are invalid, and says why without printing them', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, url, file, old } = await start(stack, 'keys', { ENCRYPTION_KEYS_FILE: 'FILE' });
     const [next, another] = [rootKey('next'), rootKey('old')];
@@ -78,7 +78,7 @@ describe('a running server reads its root keys again on SIGHUP', () => {
     expect(await reload(server)).toMatchObject({ rootKeyIds: ['next', 'old'] });
   });
 
-  test('and says that the environment of a running process does not change', async () => {
+  test('logs that the environment of a running process does not change', async () => {
     await using stack = new AsyncDisposableStack();
     const { server } = await start(stack, 'keys', { ENCRYPTION_KEYS: rootKey('k1') });
     expect(await reload(server)).toMatchObject({
@@ -89,7 +89,7 @@ describe('a running server reads its root keys again on SIGHUP', () => {
   });
 });
 
-test('after they were read again, the first of the root keys wraps what is new, and all unwrap', async () => {
+test('wraps new data keys with the first root key and unwraps with all of them after a reload', async () => {
   await using stack = new AsyncDisposableStack();
   const { environment: data } = await lastingData(stack);
   const file = join(data.DATA_DIR ?? '', 'keys');
@@ -115,7 +115,7 @@ test('after they were read again, the first of the root keys wraps what is new, 
   for (const orgId of [before, after]) await vault.mac(em, orgId, 'AUDIT', { any: 'thing' });
 });
 
-test('a server that lacks a root key in use is not ready', async () => {
+test('is not ready when a root key in use is missing', async () => {
   const server = await startTestServer();
   const isReady = async () => (await fetch(`${server.url}/health/ready`)).status;
   expect(await isReady()).toBe(200);

@@ -41,7 +41,7 @@ function problemIn(text: string) {
   return { code: at(extensions, 'code'), message: at(error, 'message'), remedy: at(extensions, 'remedy') };
 }
 
-describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, path, accept) => {
+describe.each(apis)('%s at %s with %o explains a malformed body', (api, path, accept) => {
   const good = api === 'GraphQL' ? query : JSON.stringify(oktaBody());
 
   test.each([
@@ -49,7 +49,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
     ['deflate', deflateSync],
     ['br', brotliCompressSync],
     ['zstd', zstdCompressSync],
-  ])('it is compressed with %s', async (coding, compress) => {
+  ])('compressed with %s', async (coding, compress) => {
     const sent = await post(path, Buffer.from(compress(good)), { ...accept, 'content-encoding': coding });
     expect(sent.status).toBe(415);
     expect(sent.headers.get('accept-encoding')).toBe('identity');
@@ -59,7 +59,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
     expect(remedy).toContain('uncompressed');
   });
 
-  test('it is compressed with gzip, and no header says so', async () => {
+  test('compressed with gzip without Content-Encoding', async () => {
     const sent = await post(path, Buffer.from(gzipSync(good)), accept);
     expect(sent.status).toBe(400);
     expect(problemIn(sent.text)).toMatchObject({
@@ -69,7 +69,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
     });
   });
 
-  test('its coding is unknown, which is not repeated', async () => {
+  test('with an unknown Content-Encoding, without echoing it', async () => {
     const sent = await post(path, good, { ...accept, 'content-encoding': 'planted' });
     expect(sent.status).toBe(415);
     expect(problemIn(sent.text).message).toContain('compressed');
@@ -77,7 +77,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
   });
 
   test.each(['utf-8', 'UTF8', 'planted, gzip', 'text/plain'])(
-    'its Content-Encoding is %s, and it is not called compressed',
+    'with Content-Encoding %s, without calling it compressed',
     async (coding) => {
       const sent = await post(path, good, { ...accept, 'content-encoding': coding });
       expect(sent.status).toBe(415);
@@ -90,7 +90,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
   test.each([
     ['one request', 1],
     ['two requests', 2],
-  ])('it is an array of %s', async (_, length) => {
+  ])('that is an array of %s', async (_, length) => {
     const sent = await post(path, `[${Array(length).fill(good)}]`, accept);
     expect(sent.status).toBe(400);
     const { message, remedy } = problemIn(sent.text);
@@ -98,7 +98,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
     expect(remedy).toContain('Send each request by itself');
   });
 
-  test.each(['latin1', 'utf-16', '"iso-8859-1"', 'utf-7'])('it is said to be in %s', async (charset) => {
+  test.each(['latin1', 'utf-16', '"iso-8859-1"', 'utf-7'])('with the charset %s', async (charset) => {
     const type = `application/json; charset=${charset}`;
     const sent = await post(path, good, { ...accept, 'content-type': type });
     expect(sent.status).toBe(415);
@@ -110,7 +110,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
   });
 
   test.each(['text/plain', 'application/graphql', 'application/x-www-form-urlencoded', 'json'])(
-    'it is said to be %s',
+    'with the content type %s',
     async (type) => {
       const sent = await post(path, good, { ...accept, 'content-type': type });
       expect(sent.status).toBe(415);
@@ -123,7 +123,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
     'application/json; charset=UTF8',
     'application/json; charset="utf-8"',
     'Application/JSON ;charset = UTF-8;',
-  ])('but %s is JSON in UTF-8', async (type) => {
+  ])('and accepts %s as JSON in UTF-8', async (type) => {
     const name = `sent-as-${Buffer.from(type).toString('hex').slice(-20)}`;
     const body = api === 'GraphQL' ? query : JSON.stringify(oktaBody({ name }));
     const sent = await post(path, body, { ...accept, 'content-type': type, 'content-encoding': 'identity' });
@@ -132,7 +132,7 @@ describe.each(apis)('%s at %s with %o names what is wrong with a body:', (api, p
 });
 
 describe.each(['application/json', 'application/json;q=1'])(
-  'GraphQL with %s says what to do about a request',
+  'GraphQL over %s explains how to correct a request',
   (accept) => {
     const two = 'query A { viewer { __typename } } query B { viewer { __typename } }';
 
@@ -153,19 +153,19 @@ describe.each(['application/json', 'application/json;q=1'])(
       expect(sent.text).not.toContain('planted');
     });
 
-    test('with the query in the address of a POST', async () => {
+    test('with the query in the URL of a POST', async () => {
       const sent = await post('/graphql?query={viewer{__typename}}', '{}', { accept });
       expect(problemIn(sent.text).remedy).toContain('in the JSON body of a POST');
     });
   },
 );
 
-describe('an empty operationName is absent', () => {
+describe('empty operationName', () => {
   test.each([
     ['a query without a name', '{ viewer { __typename } }'],
     ['a query with a name', 'query Who { viewer { __typename } }'],
     ['a mutation', 'mutation Make { createProject(input: { name: "a" }) { __typename } }'],
-  ])('for %s, whichever way it takes and however often it is sent', async (_, document) => {
+  ])('is treated as absent for %s, on both paths and however often it is sent', async (_, document) => {
     for (const accept of ['application/json', 'application/json;q=1']) {
       for (let use = 1; use <= 12; use += 1) {
         const body = JSON.stringify({
@@ -178,13 +178,13 @@ describe('an empty operationName is absent', () => {
     }
   });
 
-  test('for a query by GET', async () => {
+  test('is treated as absent for a query over GET', async () => {
     const url = `${server.graphqlUrl}?operationName=&variables=&extensions=&query=${encodeURIComponent('query Who { viewer { __typename } }')}`;
     const response = await fetch(url, { headers: { authorization: `Bearer ${apiKey}` } });
     expect(await response.json()).toEqual({ data: { viewer: { __typename: 'Viewer' } } });
   });
 
-  test('for a subscription', async () => {
+  test('is treated as absent for a subscription', async () => {
     const document = 'subscription Watch { appConnectionChanged { kind } }';
     const response = await fetch(server.graphqlUrl, {
       method: 'POST',
@@ -203,7 +203,7 @@ describe('an empty operationName is absent', () => {
   });
 });
 
-describe('a subscription', () => {
+describe('subscription request', () => {
   const subscription = 'subscription { appConnectionChanged { kind } }';
 
   test.each([
@@ -213,7 +213,7 @@ describe('a subscription', () => {
     // As Apollo Client sends it.
     'multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9',
     'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/json',
-  ])('with Accept: %s says to send text/event-stream', async (accept) => {
+  ])('with Accept: %s is asked to send text/event-stream', async (accept) => {
     const { status, text, headers } = await post('/graphql', JSON.stringify({ query: subscription }), {
       accept,
     });
@@ -226,7 +226,7 @@ describe('a subscription', () => {
   });
 
   test.each(['multipart/mixed', 'text/html', 'image/png'])(
-    'with Accept: %s, which wants no JSON, says so in plain text',
+    'with Accept: %s, which excludes JSON, gets the error in plain text',
     async (accept) => {
       const { status, text } = await post('/graphql', JSON.stringify({ query: subscription }), { accept });
       expect(status).toBe(406);
@@ -240,14 +240,14 @@ describe('a subscription', () => {
     'text/*',
     'application/graphql-response+json, text/event-stream, multipart/mixed',
     'Text/Event-Stream; charset=utf-8',
-  ])('with Accept: %s is a stream of events that no proxy is to hold back', async (accept) => {
+  ])('with Accept: %s gets an event stream that disables proxy buffering', async (accept) => {
     await using events = await subscribe(server.graphqlUrl, apiKey, subscription, {}, { accept });
     expect(events.headers.get('content-type')).toMatch(/^text\/event-stream/);
     expect(events.headers.get('cache-control')).toBe('no-store, no-transform');
     expect(events.headers.get('x-accel-buffering')).toBe('no');
   });
 
-  test('that is refused is an event which no proxy is to hold back either', async () => {
+  test('that is refused gets an event that disables proxy buffering', async () => {
     await using events = await subscribe(server.graphqlUrl, 'nobody', subscription);
     expect((await events.next()).errors?.[0]?.extensions.code).toBe('UNAUTHENTICATED');
     expect(events.headers.get('x-accel-buffering')).toBe('no');

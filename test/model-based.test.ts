@@ -362,10 +362,10 @@ async function live(parameters: fc.Parameters<unknown>): Promise<void> {
 
 const { MODEL_SEED: seed } = process.env;
 
-test('whatever happens to connections, over GraphQL or REST, every answer is what a plain model says', () =>
+test('connections match a reference model for random operations over GraphQL and REST', () =>
   live({ numRuns: 4 * times, ...(seed && { seed: Number(seed) }) }));
 
-test('in lives that are the same every time, all that can happen does, and is what a plain model says', async () => {
+test('connections match the reference model in fixed sequences, which reach every outcome', async () => {
   met.clear();
   await live({ numRuns: 6, seed: 3 });
   expect([...met.keys()]).toEqual(

@@ -150,7 +150,7 @@ const changes: [
   ],
 ];
 
-describe('without connections:read, the payload of a change shows what was sent and what the change produced', () => {
+describe('mutation payload without connections:read shows only what was sent and what the change produced', () => {
   test.each(changes)('%s', async (_, scope, { field, args, variables }, shown) => {
     const apiKey = await organisation.newKey([scope]);
     const seen: string[] = [];
@@ -168,17 +168,20 @@ describe('without connections:read, the payload of a change shows what was sent 
     expect(seen.sort()).toEqual([...shown].sort());
   });
 
-  test.each(changes)('with it, everything: %s', async (_, scope, { field, args, variables }) => {
-    const apiKey = await organisation.newKey([scope, 'connections:read']);
-    const selection = everything.map(select).join(' ');
-    const { connection, error } = await ask(apiKey, field, args, await variables(), selection);
-    expect(error).toBeUndefined();
-    for (const path of everything) expect(at(connection, ...path.split('.')), path).toBeDefined();
-  });
+  test.each(changes)(
+    'with connections:read shows every field: %s',
+    async (_, scope, { field, args, variables }) => {
+      const apiKey = await organisation.newKey([scope, 'connections:read']);
+      const selection = everything.map(select).join(' ');
+      const { connection, error } = await ask(apiKey, field, args, await variables(), selection);
+      expect(error).toBeUndefined();
+      for (const path of everything) expect(at(connection, ...path.split('.')), path).toBeDefined();
+    },
+  );
 });
 
-describe('who lacks connections:read is refused before anything is done', () => {
-  test('when the payload is to show more, which leaves an event', async () => {
+describe('mutation without connections:read is refused before it has an effect', () => {
+  test('when the payload selects more, and records an audit event', async () => {
     // Refusals are counted for an organisation, and this file has many of them.
     const fresh = await server.newOrganisation();
     const { createOktaConnection } = await fresh.client.request<Created>(createMutation, okta());
@@ -217,7 +220,7 @@ describe('who lacks connections:read is refused before anything is done', () => 
     }
   });
 
-  test('but not for what a condition leaves out', async () => {
+  test('but not for fields that a directive excludes', async () => {
     const { id } = await newConnection();
     const apiKey = await organisation.newKey(['connections:write']);
     const query = `mutation ($id: UUID!, $mayRead: Boolean!) {
@@ -234,7 +237,7 @@ describe('who lacks connections:read is refused before anything is done', () => 
   });
 });
 
-describe('over REST, without connections:read', () => {
+describe('REST without connections:read', () => {
   const path = '/api/v1/app-connections/okta';
 
   test.each<[string, object, string[]]>([
@@ -243,7 +246,7 @@ describe('over REST, without connections:read', () => {
     ['a description', { description: 'New' }, ['description']],
     ['the same host', { credentials: { instanceUrl: 'https://example.okta.com' } }, ['credentials']],
     ['a new token', { credentials: { apiToken: 'a-second-token' } }, []],
-  ])('a change answers with the id, the version and what was sent: %s', async (_, body, shown) => {
+  ])('returns the id, the version and what was sent for an update: %s', async (_, body, shown) => {
     const { id } = await newConnection();
     const answer = await restClient(server.url, await organisation.newKey(['connections:write']))(
       'PATCH',
@@ -256,14 +259,14 @@ describe('over REST, without connections:read', () => {
     expect(Object.keys(Object(at(full.body, 'appConnection')))).toHaveLength(13);
   });
 
-  test('a create shows all that was sent', async () => {
+  test('returns all that was sent for a create', async () => {
     const rest = restClient(server.url, await organisation.newKey(['connections:write']));
     const { body } = await rest('POST', path, oktaBody({ name: `c-${randomUUID()}` }));
     expect(Object.keys(Object(at(body, 'appConnection')))).toHaveLength(13);
   });
 });
 
-test('a scope set of every scope but connections:read reads no connection by any change', async () => {
+test('returns no stored field in any mutation to a caller with every scope but connections:read', async () => {
   const { id, name, credentialsHash } = await newConnection();
   const apiKey = await organisation.newKey(scopes.filter((scope) => scope !== 'connections:read'));
   const rest = restClient(server.url, apiKey);

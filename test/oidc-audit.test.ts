@@ -43,8 +43,8 @@ async function eventsOf(client: ReturnType<TestServer['clientFor']>, filter = {}
   return auditEvents.nodes.reverse();
 }
 
-describe('the audit trail and the log', () => {
-  test('name the subject of whoever came with a token, and no API key', async () => {
+describe('audit trail and log of OIDC tokens', () => {
+  test('name the subject of the token, and no API key', async () => {
     const { orgId, client } = await server.newOrganisation();
     const [writer, stranger] = [
       await provider.issue('writer', 'connections:write', { org: orgId }),
@@ -94,25 +94,22 @@ describe('the audit trail and the log', () => {
     ['is good for a year', () => ({ exp: seconds() + 31_536_000 })],
     ['is bound to a key', () => ({ cnf: { jkt: 'k' } })],
     ['is a logout token', () => ({ events: {} })],
-  ])(
-    'tell an organisation whose token it was that %s, with one event at once for each subject',
-    async (_, claims) => {
-      const { orgId: org, client } = await server.newOrganisation();
-      const refuse = async (sub: string) =>
-        errorsOf(
-          server.clientFor(await provider.forge({ org, sub, ...claims() })).request('{ viewer { subject } }'),
-        );
-      for (const sub of ['late', 'late', 'later']) await refuse(sub);
-      const event = { action: 'SIGN_IN', outcome: 'UNAUTHENTICATED', keyId: null, address: '127.0.0.1' };
-      const [late, later] = [
-        { ...event, subject: 'late' },
-        { ...event, subject: 'later' },
-      ];
-      expect(await eventsOf(client)).toMatchObject([late, later]);
-    },
-  );
+  ])('record for the organisation that %s, with one event for each subject', async (_, claims) => {
+    const { orgId: org, client } = await server.newOrganisation();
+    const refuse = async (sub: string) =>
+      errorsOf(
+        server.clientFor(await provider.forge({ org, sub, ...claims() })).request('{ viewer { subject } }'),
+      );
+    for (const sub of ['late', 'late', 'later']) await refuse(sub);
+    const event = { action: 'SIGN_IN', outcome: 'UNAUTHENTICATED', keyId: null, address: '127.0.0.1' };
+    const [late, later] = [
+      { ...event, subject: 'late' },
+      { ...event, subject: 'later' },
+    ];
+    expect(await eventsOf(client)).toMatchObject([late, later]);
+  });
 
-  test('tell nobody else of a token whose organisation is not certain', async () => {
+  test('record no event for an organisation when the token does not prove it', async () => {
     const { orgId: org, client } = await server.newOrganisation();
     const [stranger, genuine] = [await startProvider(), await provider.forge({ org })];
     const strangers = await server.asOwner().count(AuditEvent, { orgId: unattributedOrgId });

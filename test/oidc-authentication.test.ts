@@ -36,7 +36,7 @@ async function viewerOf(token: string): Promise<Viewer> {
   return (await server.clientFor(token).request<{ viewer: Viewer }>(viewerQuery)).viewer;
 }
 
-test('a token that the provider has issued is accepted by GraphQL, by REST and by subscriptions', async () => {
+test('accepts a token of the provider for GraphQL, REST and subscriptions', async () => {
   const { orgId } = organisation;
   const token = await provider.issue('robot', 'connections:read connections:write', { org: orgId });
   await using changes = await subscribe(
@@ -53,8 +53,8 @@ test('a token that the provider has issued is accepted by GraphQL, by REST and b
   expect([status, at(body, 'appConnection', 'name')]).toEqual([200, 'made-with-a-token']);
 });
 
-describe('a token is accepted', () => {
-  test('with each kind of key, and for several audiences', async () => {
+describe('OIDC token is accepted', () => {
+  test('with each type of signing key, and with several audiences', async () => {
     const { orgId } = organisation;
     const { audience } = provider.settings().oidc;
     for (const key of provider.keys()) {
@@ -66,7 +66,7 @@ describe('a token is accepted', () => {
     }
   });
 
-  test('without the id of its key, if there is only one that it can be', async () => {
+  test('without a key id when only one key fits', async () => {
     const token = await provider.forge({ org: organisation.orgId }, { header: { kid: undefined } });
     expect(await viewerOf(token)).toMatchObject({ subject: 'robot' });
   });
@@ -75,7 +75,7 @@ describe('a token is accepted', () => {
     ['words', 'connections:read email audit:read no:such'],
     ['words with spaces around them', '  audit:read   connections:read '],
     ['an array', ['audit:read', 'connections:read', 'CONNECTIONS:WRITE', 'access:admin ', 'audit:read']],
-  ])('with scopes as %s, of which those that we do not have do not count', async (_, scope) => {
+  ])('with scopes as %s, and ignores unknown scopes', async (_, scope) => {
     const token = await provider.forge({ org: organisation.orgId, scope });
     expect((await viewerOf(token)).scopes).toEqual(['CONNECTIONS_READ', 'AUDIT_READ']);
   });
@@ -85,7 +85,7 @@ describe('a token is accepted', () => {
     ['an empty list of scopes', []],
     ['empty words for scopes', ''],
     ['scopes that we do not have', 'email openid'],
-  ])('with %s, but may do nothing', async (_, scope) => {
+  ])('with %s, but without permissions', async (_, scope) => {
     const token = await provider.forge({ org: organisation.orgId, scope });
     expect((await viewerOf(token)).scopes).toEqual([]);
     const { status, body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
@@ -97,13 +97,13 @@ describe('a token is accepted', () => {
     });
   });
 
-  test('with a subject as long as it may be', async () => {
+  test('with a subject of the maximum length', async () => {
     const sub = 'x'.repeat(255);
     const token = await provider.forge({ org: organisation.orgId, sub });
     expect(await viewerOf(token)).toMatchObject({ subject: sub });
   });
 
-  test('with its organisation in capitals, whose audit trail stays whole', async () => {
+  test('with its organisation in upper case, with a valid audit trail', async () => {
     const { orgId } = await server.newOrganisation();
     const token = await provider.forge({ org: orgId.toUpperCase(), scope: 'connections:write' });
     await server.clientFor(token).request(createMutation, okta());
@@ -130,7 +130,7 @@ describe('a token is accepted', () => {
     expect(viewer).toEqual({ viewer: { subject: 'robot' } });
   });
 
-  test('if clocks differ by no more than 60 s, to the second', async () => {
+  test('when clocks differ by up to 60 s, to the second', async () => {
     const now = Math.floor(Date.now() / 1_000);
     vi.setSystemTime(now * 1_000);
     const { orgId: org } = organisation;
@@ -153,7 +153,7 @@ describe('a token is accepted', () => {
   });
 });
 
-test('a subscription ends when its token does, by no more than the 60 s that clocks may differ', async () => {
+test('ends a subscription when its token expires, at most 60 s of clock skew later', async () => {
   const { orgId: org } = await server.newOrganisation();
   const subscription = 'subscription { appConnectionChanged { kind } }';
   const expiresAt = Math.floor(Date.now() / 1_000) + 30;
@@ -170,7 +170,7 @@ test('a subscription ends when its token does, by no more than the 60 s that clo
   expect((await going.next()).data).toEqual({ appConnectionChanged: { kind: 'CREATED' } });
 });
 
-test('where there is no identity provider, a token is no API key', async () => {
+test('rejects a token as an API key when no identity provider is configured', async () => {
   const without = await startTestServer();
   const { orgId } = await without.newOrganisation();
   const token = await provider.issue('robot', 'connections:read', { org: orgId });

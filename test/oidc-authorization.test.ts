@@ -25,7 +25,7 @@ const viewerQuery = gql`
   { viewer { organisation { id } subject scopes projects { id } apiKey { id } expiresAt } }
 `;
 
-test('the caller of a token is shown as its subject, without an API key, until it expires', async () => {
+test('returns the subject and the expiry as viewer of a token, without an API key', async () => {
   const { orgId, projectId } = await server.newOrganisation();
   const token = await provider.issue('robot-1', 'connections:read email', {
     org: orgId,
@@ -43,7 +43,7 @@ test('the caller of a token is shown as its subject, without an API key, until i
   });
 });
 
-test('the claims may have other names', async () => {
+test('reads the claims under configured names', async () => {
   const { oidc } = provider.settings({
     OIDC_ORG_CLAIM: 'https://app-connections.example/organisation',
     OIDC_SCOPE_CLAIM: 'permissions',
@@ -64,11 +64,11 @@ test('the claims may have other names', async () => {
   await renaming.close();
 });
 
-describe('a token that is limited to projects', () => {
+describe('OIDC token that is limited to projects', () => {
   test.each([
     ['an array', (ids: string[]) => ids],
     ['words, in capitals', (ids: string[]) => ids.join(' ').toUpperCase()],
-  ])('sees these alone, and makes nothing elsewhere: %s', async (_, written) => {
+  ])('sees and creates only in these projects: %s', async (_, written) => {
     const organisation = await server.newOrganisation();
     const { orgId: org, projectId } = organisation;
     const another = await organisation.newProject('Another');
@@ -98,7 +98,7 @@ describe('a token that is limited to projects', () => {
     await client.request(createMutation, okta({ name: 'new', projectId }));
   });
 
-  test.each([[[]], [''], [' ']])('sees nothing if these are none: %j', async (projects) => {
+  test.each([[[]], [''], [' ']])('sees nothing when it has no project: %j', async (projects) => {
     const organisation = await server.newOrganisation();
     const { orgId: org, projectId } = organisation;
     await organisation.client.request(createMutation, okta({ projectId }));
@@ -110,7 +110,7 @@ describe('a token that is limited to projects', () => {
   });
 });
 
-test('a token may make an API key that outlives it, with no more scopes than its own', async () => {
+test('creates an API key that outlives the token, with at most the scopes of the token', async () => {
   const { orgId: org } = await server.newOrganisation();
   const token = await provider.issue('administrator', 'access:admin audit:read', { org });
   const make = gql`mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { expiresAt } } }`;
@@ -124,7 +124,7 @@ test('a token may make an API key that outlives it, with no more scopes than its
   expect(error?.extensions.code).toBe('FORBIDDEN');
 });
 
-test('idempotency keys of two subjects are apart, and from those of API keys', async () => {
+test('separates idempotency keys of two subjects, and of API keys', async () => {
   const { orgId: org, client } = await server.newOrganisation();
   const asks = (from: typeof client) =>
     from.request<Created>(createMutation, okta({ idempotencyKey: 'the-same-for-all' }));

@@ -46,8 +46,8 @@ async function outcomeOf(token: string): Promise<[number, unknown]> {
 const accepted = [200, undefined];
 const notSigned = [401, 'The token is not signed by a key of the identity provider.'];
 
-describe('when the provider changes its keys', () => {
-  test('a new key is accepted without a restart, and the one before no longer', async () => {
+describe("rotation of the provider's signing keys", () => {
+  test('accepts a new key without a restart, and rejects the previous one', async () => {
     later(oldAge);
     const [before] = provider.keys();
     expect(await outcomeOf(await aToken())).toEqual(accepted);
@@ -57,7 +57,7 @@ describe('when the provider changes its keys', () => {
     expect(await outcomeOf(await aToken({ key: before }))).toEqual(notSigned);
   });
 
-  test('one that was withdrawn lets nobody in after ten minutes', async () => {
+  test('rejects tokens of a withdrawn key after ten minutes', async () => {
     later(oldAge);
     const [withdrawn] = provider.keys();
     expect(await outcomeOf(await aToken())).toEqual(accepted);
@@ -66,7 +66,7 @@ describe('when the provider changes its keys', () => {
     expect(await outcomeOf(await aToken({ key: withdrawn }))).toEqual(notSigned);
   });
 
-  test('they may be somewhere else from then on', async () => {
+  test('follows a changed jwks_uri', async () => {
     later(oldAge);
     expect(await outcomeOf(await aToken())).toEqual(accepted);
     provider.rotate(await makeKey('RS256'));
@@ -84,7 +84,7 @@ describe('when the provider changes its keys', () => {
     provider.answer(configurationPath);
   });
 
-  test('a token has to name its key while there are several that it could be', async () => {
+  test('requires a key id while several keys fit', async () => {
     provider.rotate(await makeKey('RS256'), await makeKey('RS256'));
     later(oldAge);
     for (const key of provider.keys()) expect(await outcomeOf(await aToken({ key }))).toEqual(accepted);
@@ -94,7 +94,7 @@ describe('when the provider changes its keys', () => {
     ]);
   });
 
-  test('strangers do not make the server ask for them again and again', async () => {
+  test('does not refetch keys for every token of an unauthenticated client', async () => {
     later(oldAge);
     expect(await outcomeOf(await aToken())).toEqual(accepted);
     const asked = provider.asked('/jwks');
@@ -107,8 +107,8 @@ describe('when the provider changes its keys', () => {
   });
 });
 
-describe('while the provider is down', () => {
-  test('no token is judged, API keys work, and all goes on by itself afterwards', async () => {
+describe('provider outage', () => {
+  test('fails OIDC tokens with a code, keeps API keys working, and recovers without a restart', async () => {
     const token = await aToken();
     const { apiKey, client, orgId } = organisation;
     const { check } = checkerOf(
@@ -142,7 +142,7 @@ describe('while the provider is down', () => {
     expect(await outcomeOf(await aToken())).toEqual(accepted);
   });
 
-  test('its keys are believed for as long as they are not ten minutes old', async () => {
+  test('uses cached signing keys for up to ten minutes', async () => {
     later(oldAge);
     expect(await outcomeOf(await aToken())).toEqual(accepted);
     await provider.stop();
@@ -161,7 +161,7 @@ function answering(status: number, body: string | Buffer, headers = {}): Request
   };
 }
 
-describe('no token is judged if the provider', () => {
+describe('tokens cannot be verified when the provider', () => {
   const another = 'its configuration is not that of OIDC_ISSUER';
   const weak = { kty: 'RSA', e: 'AQAB', n: Buffer.alloc(128, 0xc3).toString('base64url') };
 
@@ -260,7 +260,7 @@ describe('no token is judged if the provider', () => {
       '/jwks',
       () => (_, response) => response.destroy(),
     ],
-  ])('%s, until it does no longer', async (_, why, path, make) => {
+  ])('%s, until it recovers', async (_, why, path, make) => {
     later(oldAge);
     const real = await (await fetch(provider.issuer + path)).text();
     provider.answer(path, make(real));

@@ -79,7 +79,7 @@ async function present(token: string) {
   };
 }
 
-describe('a token lets nobody in, and nothing of it is repeated anywhere,', () => {
+describe('rejects a token, and echoes no part of it,', () => {
   test.each<[string, string, (material: Material) => Promise<string>]>([
     [
       'if it has expired',

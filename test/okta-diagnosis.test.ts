@@ -64,8 +64,8 @@ const notOkta = (message: string) => ({
   remedy: expect.stringContaining('https://example.okta.com'),
 });
 
-describe('a token that works', () => {
-  test('is verified, with its owner and the id of the request', async () => {
+describe('diagnosis of a valid token', () => {
+  test('is verified with the owner and the request id', async () => {
     const here = await startOkta();
     expect(await verify(here.origin, { trustedHosts: new Set([here.hostPort]) })).toEqual({
       status: 'VERIFIED',
@@ -84,7 +84,7 @@ describe('a token that works', () => {
     });
   });
 
-  test('over TLS', async () => {
+  test('is verified over TLS', async () => {
     const { ca, good } = await makeCertificates();
     using _ = trust(ca);
     const here = await startOkta({ tls: good });
@@ -99,7 +99,7 @@ describe('a token that works', () => {
     [{ profile: null, status: null }],
     [{ profile: { login: 5 }, status: {} }],
     [{ profile: 'none', status: '' }],
-  ])('login and status may be absent: %j', async (changes) => {
+  ])('is verified without login or status: %j', async (changes) => {
     expect(await verifyAgainst(okta.answering(changes))).toMatchObject({
       status: 'VERIFIED',
       account: { id: '00ub0oNGTSWTBKOLGLNR', login: null, status: null },
@@ -111,14 +111,14 @@ describe('a token that works', () => {
     'ada+okta_1@mail.example.co.uk',
     "o'neill-smith@example.com",
     `${'a'.repeat(40)}@${'b'.repeat(36)}.com`,
-  ])('the login %s is kept', async (login) => {
+  ])('keeps the login %s', async (login) => {
     expect(await verifyAgainst(okta.answering({ profile: { login } }))).toHaveProperty(
       'account.login',
       login,
     );
   });
 
-  test('the domain of a login is kept in lower case', async () => {
+  test('lowercases the domain of the login', async () => {
     const handler = okta.answering({ profile: { login: 'Ada.Admin@Example.COM' } });
     expect(await verifyAgainst(handler)).toHaveProperty('account.login', 'Ada.Admin@example.com');
   });
@@ -147,7 +147,7 @@ describe('a token that works', () => {
     ['full-width letters', 'ａｄａ@example.com'],
     ['a lone surrogate', 'ada\ud800@example.com'],
     ['letters of another script', 'аda@example.com'],
-  ])('a login with %s is dropped', async (_, login) => {
+  ])('drops a login with %s', async (_, login) => {
     expect(await verifyAgainst(okta.answering({ profile: { login } }))).toMatchObject({
       status: 'VERIFIED',
       account: { id: '00ub0oNGTSWTBKOLGLNR', login: null },
@@ -163,7 +163,7 @@ describe('a token that works', () => {
     ['ACTIVE\u200b', null],
     ['<script>', null],
     ['00Canary', null],
-  ])('of the status %j, %j is kept', async (status, kept) => {
+  ])('reduces the status %j to %j', async (status, kept) => {
     expect(await verifyAgainst(okta.answering({ status }))).toHaveProperty('account.status', kept);
   });
 
@@ -173,15 +173,15 @@ describe('a token that works', () => {
     'WVlKlHDA@UaJ2hFnZBwZ5wAABOg',
     'b0473b2ad622651b6becabf069b98fce',
     '7ffbb072-2575-495a-b5b0-127f88caef78',
-  ])('the request id %s is kept', async (id) => {
+  ])('keeps the request id %s', async (id) => {
     const handler: okta.Behaviour = (_, response) =>
       void response.writeHead(503, { 'x-okta-request-id': id }).end();
     expect(await verifyAgainst(handler)).toHaveProperty('upstreamRequestId', id);
   });
 });
 
-describe('answers of Okta that refuse', () => {
-  test('token rejected', async () => {
+describe('diagnosis of an Okta refusal', () => {
+  test('reports a rejected token', async () => {
     expect(await verifyAgainst(okta.tokenRejected)).toEqual({
       status: 'REJECTED',
       code: 'CREDENTIALS_REJECTED',
@@ -218,14 +218,14 @@ describe('answers of Okta that refuse', () => {
       'INSUFFICIENT_PERMISSIONS',
       'Okta refused the request (status 403, E0000038) without saying whether the API token is valid.',
     ],
-  ])('status %i with %s is %s', async (status, errorCode, code, message) => {
+  ])('maps status %i with %s to %s', async (status, errorCode, code, message) => {
     const handler: okta.Behaviour = (_, response) =>
       void response.writeHead(status).end(JSON.stringify({ errorCode, errorSummary: 'x' }));
     const diagnosis = await verifyAgainst(handler);
     expect(diagnosis).toMatchObject({ status: 'REJECTED', code, message });
   });
 
-  test('role too weak', async () => {
+  test('reports insufficient permissions when the role is too weak', async () => {
     expect(await verifyAgainst(okta.weakRole)).toEqual({
       status: 'REJECTED',
       code: 'INSUFFICIENT_PERMISSIONS',
@@ -235,7 +235,7 @@ describe('answers of Okta that refuse', () => {
     });
   });
 
-  test('rate limited, with the time it resets', async () => {
+  test('reports a rate limit with its reset time', async () => {
     const retryAt = new Date(Math.ceil(Date.now() / 1000) * 1000 + 45_000);
     expect(await verifyAgainst(okta.rateLimited(retryAt))).toEqual({
       status: 'UNREACHABLE',
@@ -262,7 +262,7 @@ describe('answers of Okta that refuse', () => {
     [{ 'x-rate-limit-reset': '1700000000' }],
     [{ 'x-rate-limit-reset': '99999999999', 'retry-after': '999999999' }],
     [{ 'retry-after': 'Mon, 01 Jan 2001 00:00:00 GMT' }],
-  ])('rate limited without a time to believe: %j', async (headers) => {
+  ])('reports a rate limit without a time when the reset header is invalid: %j', async (headers) => {
     const diagnosis = await verifyAgainst(limitedWith(headers));
     expect(diagnosis).toMatchObject({
       status: 'UNREACHABLE',
@@ -272,7 +272,7 @@ describe('answers of Okta that refuse', () => {
     expect(diagnosis).not.toHaveProperty('retryAt');
   });
 
-  test('rate limited by something that only knows Retry-After', async () => {
+  test('reports a rate limit with the time of Retry-After when there is no other header', async () => {
     const date = new Date(Math.ceil(Date.now() / 1000) * 1000 + 90_000);
     expect(await verifyAgainst(limitedWith({ 'retry-after': date.toUTCString() }))).toHaveProperty(
       'retryAt',
@@ -302,7 +302,7 @@ describe('answers of Okta that refuse', () => {
       'as a doubled date',
       limitedWith({ 'retry-after': `${soonDate.toUTCString()}, ${soonDate.toUTCString()}` }),
     ],
-  ])('rate limited with a time that is doubled, %s', async (_, handler) => {
+  ])('reports a rate limit without guessing when the reset header is repeated, %s', async (_, handler) => {
     expect(await verifyAgainst(handler)).toHaveProperty('retryAt', soonDate);
   });
 
@@ -310,7 +310,7 @@ describe('answers of Okta that refuse', () => {
     ['ahead', 3_600],
     ['behind', -3_600],
     ['days ahead', 5 * 86_400],
-  ])('rate limited by an Okta whose clock is %s, reckoned from its own Date', async (_, difference) => {
+  ])('computes the reset time from the Date header when the clock of Okta is %s', async (_, difference) => {
     const there = Math.floor(Date.now() / 1000) + difference;
     for (const [name, value] of [
       ['x-rate-limit-reset', `${there + 600}`],
@@ -328,8 +328,8 @@ describe('answers of Okta that refuse', () => {
   });
 });
 
-describe('outages are not called bad tokens', () => {
-  test.each([500, 502, 503, 504, 599])('status %i', async (status) => {
+describe('diagnosis of an outage, which is never a rejected token,', () => {
+  test.each([500, 502, 503, 504, 599])('reports an outage for status %i', async (status) => {
     expect(await verifyAgainst(okta.failing(status))).toMatchObject({
       status: 'UNREACHABLE',
       code: 'UPSTREAM_UNREACHABLE',
@@ -338,7 +338,7 @@ describe('outages are not called bad tokens', () => {
     });
   });
 
-  test.each([500, 502, 503, 504])('status %i with Retry-After says when to try again', async (status) => {
+  test.each([500, 502, 503, 504])('reports when to retry for status %i with Retry-After', async (status) => {
     const date = new Date(Math.ceil(Date.now() / 1000) * 1000 + 90_000);
     const waiting = (text: string): okta.Behaviour => {
       return (_, response) => void response.writeHead(status, { 'retry-after': text }).end();
@@ -354,29 +354,29 @@ describe('outages are not called bad tokens', () => {
     expect(await verifyAgainst(waiting('0'))).not.toHaveProperty('retryAt');
   });
 
-  test('a rate limit that is not used up says nothing about an outage', async () => {
+  test('ignores rate limit headers when the limit is not exhausted', async () => {
     const handler: okta.Behaviour = (_, response) =>
       void response.writeHead(503, { 'x-rate-limit-reset': `${Math.ceil(Date.now() / 1000) + 60}` }).end();
     expect(await verifyAgainst(handler)).not.toHaveProperty('retryAt');
   });
 
-  test('slow headers', async () => {
+  test('reports a timeout for slow headers', async () => {
     const diagnosis = await verifyAgainst(okta.slowHeaders, { timeoutMs: 100 });
     expect(diagnosis).toMatchObject(unreachable('there was no response within 0.1 s'));
   });
 
-  test('slow body', async () => {
+  test('reports a timeout for a slow body', async () => {
     const diagnosis = await verifyAgainst(okta.slowBody, { timeoutMs: 100 });
     expect(diagnosis).toMatchObject(unreachable('the response was not complete within 0.1 s'));
   });
 
-  test('the connection is closed', async () => {
+  test('reports a closed connection', async () => {
     expect(await verifyAgainst(okta.closesConnection)).toMatchObject(
       unreachable('the connection was closed'),
     );
   });
 
-  test('connection refused', async () => {
+  test('reports a refused connection', async () => {
     const here = await startOkta();
     await here.close();
     const diagnosis = await verify(here.origin, { trustedHosts: new Set([here.hostPort]) });
@@ -388,13 +388,13 @@ describe('outages are not called bad tokens', () => {
     () =>
       Promise.reject(Object.assign(new Error(code), { code }));
 
-  test('unknown host', async () => {
+  test('reports an unknown host', async () => {
     const diagnosis = await verify('https://acme.okta.test', { lookup: failing('ENOTFOUND') });
     expect(diagnosis).toMatchObject(unreachable('the host name does not exist'));
     expect(diagnosis).toHaveProperty('remedy', 'Check the spelling of the instance URL.');
   });
 
-  test('a resolver that fails', async () => {
+  test('reports a failing DNS resolver', async () => {
     const diagnosis = await verify('https://acme.okta.test', { lookup: failing('EAI_AGAIN') });
     expect(diagnosis).toMatchObject(unreachable('the host name could not be resolved'));
   });
@@ -403,7 +403,7 @@ describe('outages are not called bad tokens', () => {
     ['expired', 'the certificate has expired'],
     ['selfSigned', 'the certificate is self-signed'],
     ['wrongHost', 'the certificate is for another host name'],
-  ] as const)('a certificate that is %s', async (name, message) => {
+  ] as const)('reports a certificate that is %s', async (name, message) => {
     const certificates = await makeCertificates();
     using _ = trust(certificates.ca);
     const here = await startOkta({ tls: certificates[name] });
@@ -414,7 +414,7 @@ describe('outages are not called bad tokens', () => {
     expect(here.requests).toEqual([]);
   });
 
-  test('a certificate by an authority that nobody trusts', async () => {
+  test('reports a certificate of an untrusted authority', async () => {
     const { good } = await makeCertificates();
     const here = await startOkta({ tls: good });
     const diagnosis = await verify(here.origin, { trustedHosts: new Set([here.hostPort]) });
@@ -424,7 +424,7 @@ describe('outages are not called bad tokens', () => {
   });
 });
 
-describe('other people’s servers', () => {
+describe('diagnosis of a server that is not Okta', () => {
   test.each([
     ['not JSON', okta.notJson(), 'the response is not JSON'],
     ['not Okta', okta.notOkta(), 'the response does not describe an Okta user'],
@@ -454,12 +454,12 @@ describe('other people’s servers', () => {
     '{"errorCode":"E11"}',
     '{"errorCode":["E0000011"]}',
     '[{"errorCode":"E0000011"}]',
-  ])('401 with %s says nothing about the token', async (body) => {
+  ])('does not reject the token for a 401 with %s', async (body) => {
     const handler: okta.Behaviour = (_, response) => void response.writeHead(401).end(body);
     expect(await verifyAgainst(handler)).toMatchObject(notOkta('status 401'));
   });
 
-  test('the token does not follow a redirect', async () => {
+  test('does not send the token to a redirect target', async () => {
     const target = await startOkta();
     const here = await startOkta({ handler: okta.redirect(`${target.origin}/api/v1/users/me`) });
     await verify(here.origin, { trustedHosts: new Set([here.hostPort, target.hostPort]) });
@@ -467,7 +467,7 @@ describe('other people’s servers', () => {
   });
 });
 
-describe('hosts that are not allowed', () => {
+describe('diagnosis of a forbidden host', () => {
   const hostNotAllowed = {
     status: 'REJECTED',
     code: 'HOST_NOT_ALLOWED',
@@ -480,12 +480,12 @@ describe('hosts that are not allowed', () => {
     expect(await verify(`https://${host}`)).toEqual(hostNotAllowed);
   });
 
-  test('a name that resolves to a private address', async () => {
+  test('rejects a name that resolves to a private address', async () => {
     const lookup: Lookup = async () => [{ address: '10.0.0.1', family: 4 }];
     expect(await verify('https://acme.okta.test', { lookup })).toEqual(hostNotAllowed);
   });
 
-  test('a name that resolves to a public address first and to this machine afterwards', async () => {
+  test('rejects a name that resolves to a public address first and to a loopback address later', async () => {
     const here = await startOkta();
     let lookups = 0;
     const lookup: Lookup = async () => {
@@ -499,7 +499,7 @@ describe('hosts that are not allowed', () => {
   });
 });
 
-describe('a host that repeats the token', () => {
+describe('host that echoes the token', () => {
   const real = '00QAr4FXQq74P-It8uynxHRBZPJ5E7K-b-IKgIjMFu';
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const encodings: Record<string, (text: string) => string> = {
@@ -535,23 +535,20 @@ describe('a host that repeats the token', () => {
       response.writeHead(200, id).end(JSON.stringify(body));
     };
 
-  test.each(Object.keys(encodings))(
-    'in login, status and request id, %s, finds none of it kept',
-    async (name) => {
-      const encoded = encodings[name]?.(real) ?? '';
-      const good = '00ub0oNGTSWTBKOLGLNR';
-      for (const login of [encoded, `${encoded}@example.com`, `a@${encoded}.com`, `a@${encoded}`]) {
-        const handler = withRequestId(encoded, { id: good, status: encoded, profile: { login } });
-        expect(await verifyAgainst(handler, { apiToken: real })).toEqual({
-          status: 'VERIFIED',
-          account: { id: good, login: null, status: null },
-          upstreamRequestId: null,
-        });
-      }
-    },
-  );
+  test.each(Object.keys(encodings))('stores no echo in login, status and request id: %s', async (name) => {
+    const encoded = encodings[name]?.(real) ?? '';
+    const good = '00ub0oNGTSWTBKOLGLNR';
+    for (const login of [encoded, `${encoded}@example.com`, `a@${encoded}.com`, `a@${encoded}`]) {
+      const handler = withRequestId(encoded, { id: good, status: encoded, profile: { login } });
+      expect(await verifyAgainst(handler, { apiToken: real })).toEqual({
+        status: 'VERIFIED',
+        account: { id: good, login: null, status: null },
+        upstreamRequestId: null,
+      });
+    }
+  });
 
-  test.each(Object.keys(encodings))('in the id, %s, is no Okta', async (name) => {
+  test.each(Object.keys(encodings))('is not taken for Okta when it echoes in the id: %s', async (name) => {
     const encoded = encodings[name]?.(real) ?? '';
     for (const id of [encoded, `00u${encoded}`, encoded.slice(0, 20)]) {
       const handler = withRequestId('', { id, profile: { login: `${real.slice(20)}@example.com` } });
@@ -561,7 +558,7 @@ describe('a host that repeats the token', () => {
     }
   });
 
-  test('that is shorter than Okta’s, in the shape of an id, a login or a request id, finds none of it kept', async () => {
+  test('stores no echo of a short token in the form of an id, a login or a request id', async () => {
     for (const [apiToken, answer, kept] of [
       ['short-token-0123', { profile: { login: 'short-token-0123@example.com' } }, { login: null }],
       ['short-token-0123', { profile: { login: 'ada@short-token-0123.com' } }, { login: null }],
@@ -581,7 +578,7 @@ describe('a host that repeats the token', () => {
   });
 
   test.each(['a'.repeat(37), 'a'.repeat(15), 'a b', 'a"b', 'ü', `${'a'.repeat(20)}.`, `${'a'.repeat(20)}%`])(
-    'request id %j is not taken over',
+    'drops the request id %j',
     async (id) => {
       const handler: okta.Behaviour = (_, response) =>
         void response.writeHead(503, { 'x-okta-request-id': Buffer.from(id).toString('latin1') }).end();
@@ -590,8 +587,8 @@ describe('a host that repeats the token', () => {
   );
 });
 
-describe('any answer', () => {
-  test('leads to a diagnosis, and only Okta’s own 401 and 403 judge the token', async () => {
+describe('diagnosis of any response', () => {
+  test("is a diagnosis, and rejects the token only for Okta's own 401 and 403", async () => {
     const here = await startOkta();
     const settings = { trustedHosts: new Set([here.hostPort]) };
     const status = fc.oneof(fc.constantFrom(200, 401, 403, 429), fc.integer({ min: 200, max: 599 }));
@@ -607,7 +604,7 @@ describe('any answer', () => {
     );
   });
 
-  test('does not matter to a caller who gave up', async () => {
+  test('is not awaited when the caller has disconnected', async () => {
     const controller = new AbortController();
     const here = await startOkta({ handler: () => controller.abort() });
     const verification = verify(here.origin, {
@@ -618,7 +615,7 @@ describe('any answer', () => {
   });
 });
 
-describe('the stand-in', () => {
+describe('fake Okta', () => {
   test.each([
     ['anything', 'VERIFIED', undefined],
     ['<YOUR-API-TOKEN>', 'VERIFIED', undefined],
@@ -626,7 +623,7 @@ describe('the stand-in', () => {
     ['weak-1', 'REJECTED', 'INSUFFICIENT_PERMISSIONS'],
     ['limited-1', 'UNREACHABLE', 'UPSTREAM_RATE_LIMITED'],
     ['broken-1', 'UNREACHABLE', 'UPSTREAM_UNREACHABLE'],
-  ])('takes %s: %s', async (apiToken, status, code) => {
+  ])('accepts %s: %s', async (apiToken, status, code) => {
     const standIn = await startFakeOkta();
     onTestFinished(standIn.close);
     const standIns = new Map([['https://example.okta.com', standIn.url]]);
@@ -642,7 +639,7 @@ describe('the stand-in', () => {
     ['/api/v1/users/me', 'Bearer abc', 401, 'E0000011'],
     ['/api/v1/groups', 'SSWS abc', 404, 'E0000007'],
     ['/', undefined, 404, 'E0000007'],
-  ])('answers %s with %s as Okta does', async (path, authorization, status, errorCode) => {
+  ])('answers %s with %s like Okta', async (path, authorization, status, errorCode) => {
     const standIn = await startFakeOkta();
     onTestFinished(standIn.close);
     const outbound = createOutbound({ trustedHosts: new Set([new URL(standIn.url).host]) });

@@ -25,7 +25,7 @@ function messages(field: 'instanceUrl' | 'apiToken', value: unknown): string {
   return 'messages' in outcome ? outcome.messages.join('\n') : '';
 }
 
-describe('an instance URL', () => {
+describe('Okta instance URL', () => {
   test.each([
     ['https://example.okta.com', 'https://example.okta.com'],
     ['  https://example.okta.com/ \n', 'https://example.okta.com'],
@@ -42,7 +42,7 @@ describe('an instance URL', () => {
     ['http://okta_mock', 'http://okta_mock'],
     ['http://LOCALHOST:9443/', 'http://localhost:9443'],
     ['http://[::1]:8080', 'http://[::1]:8080'],
-  ])('%j is %j', (given, origin) => {
+  ])('normalizes %j to %j', (given, origin) => {
     expect(check('instanceUrl', given)).toEqual({ value: origin });
   });
 
@@ -93,11 +93,11 @@ describe('an instance URL', () => {
     ['https://acme-admin.okta.mil', 'https://acme.okta.mil.'],
     ['https://acme-admin.trexcloud.com', 'https://acme.trexcloud.com.'],
     ['https://-admin.okta.com', 'such as https://example.okta.com.'],
-  ])('%j is refused: %s', (given, message) => {
+  ])('rejects %j: %s', (given, message) => {
     expect(messages('instanceUrl', given)).toContain(message);
   });
 
-  test('every broken rule is named at once', () => {
+  test('reports every issue at once', () => {
     const outcome = check('instanceUrl', 'http://me@acme-admin.okta.com/api?a=b#c');
     expect(outcome).toHaveProperty('messages.length', 6);
   });
@@ -148,8 +148,8 @@ const almostUrl = fc.oneof(
   fc.domain().map((host) => `https://${host}.`),
 );
 
-describe('any text', () => {
-  test('is refused, or comes back as an origin that the rule leaves as it is', () => {
+describe('arbitrary text as an instance URL', () => {
+  test('is rejected, or normalized to an origin that the schema leaves unchanged', () => {
     fc.assert(
       fc.property(almostUrl, (text) => {
         const outcome = check('instanceUrl', text);
@@ -170,7 +170,7 @@ describe('any text', () => {
     );
   });
 
-  test('that is no text at all is refused', () => {
+  test('is rejected when it is not a string', () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         if (typeof value !== 'string') expect(check('instanceUrl', value)).toHaveProperty('messages');
@@ -187,8 +187,8 @@ const token = fc
   )
   .map(([start, rest]) => start + rest);
 
-describe('messages', () => {
-  test('do not repeat a token that was pasted into the URL', () => {
+describe('error messages of credentials', () => {
+  test('do not echo a token that was pasted into the URL', () => {
     const places = [
       '%',
       ' % ',
@@ -225,7 +225,7 @@ describe('messages', () => {
     );
   });
 
-  test('do not repeat a token that the token rule refuses', () => {
+  test('do not echo a token that the schema rejects', () => {
     fc.assert(
       fc.property(
         token,
@@ -240,7 +240,7 @@ describe('messages', () => {
   });
 });
 
-describe('an API token', () => {
+describe('Okta API token', () => {
   test.each([
     '00abc_DEF-123',
     '00QAr4FXQq74P-It8uynxHRBZPJ5E7K-b-IKgIjMFu',
@@ -248,7 +248,7 @@ describe('an API token', () => {
     ' \n00abc_DEF-123\t',
     '<YOUR-API-TOKEN>',
     'x'.repeat(256),
-  ])('%j is taken', (given) => {
+  ])('accepts %j', (given) => {
     const outcome = check('apiToken', new Secret(given));
     expect(outcome).toHaveProperty('value', expect.any(Secret));
     expect('value' in outcome && outcome.value instanceof Secret && outcome.value.reveal()).toBe(
@@ -340,7 +340,7 @@ describe('an API token', () => {
     ['00plan\u00adted-token', 'invisible characters'],
     ['\u202e00planted-token', 'invisible characters'],
     ['00planted\ufeff-token', 'invisible characters'],
-  ])('%j is refused: %s', (given, message) => {
+  ])('rejects %j: %s', (given, message) => {
     const said = messages('apiToken', new Secret(given));
     expect(said).toContain(message);
     expect(said).toMatch(/^\p{Lu}.*\.$/su);
@@ -348,13 +348,13 @@ describe('an API token', () => {
   });
 
   test.each(['<YOUR-API-TOKEN>', '-00planted_', '_00planted-', '00a.b', 'any-token-will-do'])(
-    '%s is taken as it is',
+    'accepts %s unchanged',
     (token) => {
       expect(messages('apiToken', new Secret(token))).toBe('');
     },
   );
 
-  test('as a bare string is refused: it could already have been printed', () => {
+  test('is rejected as a bare string, which could already have been logged', () => {
     expect(messages('apiToken', '00abc')).toContain('Give the API token.');
   });
 });

@@ -20,7 +20,7 @@ import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
 const routes = '/api/v1/app-connections/okta';
 const many = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-describe('a client', () => {
+describe('outbound concurrency limits', () => {
   async function start(settings: Partial<OutboundSettings> = {}) {
     const slow = await startOkta({ handler: slowHeaders });
     const fast = await startOkta();
@@ -41,7 +41,7 @@ describe('a client', () => {
     return { slow, fast, hosts, outbound, get, fill };
   }
 
-  test('asks one host so often at a time, and whoever comes then is told at once when to come again', async () => {
+  test('limit requests to one host, and reject further ones at once with Retry-After', async () => {
     const { slow, fast, get, fill } = await start();
     fill(slow.hostPort);
     await expect.poll(() => slow.requests.length).toBe(maxPerHost);
@@ -53,7 +53,7 @@ describe('a client', () => {
     expect(await get(fast.origin.replace('127.0.0.1', 'fast.test'))).toHaveProperty('status', 404);
   });
 
-  test('asks all hosts so often at a time; a stand-in, which is of this server, always', async () => {
+  test('limit requests to all hosts, but not to the fake Okta of this server', async () => {
     const { slow, fast, hosts, get, fill } = await start();
     const [last, ...others] = hosts;
     others.map(fill);
@@ -67,7 +67,7 @@ describe('a client', () => {
     expect(await get('https://example.okta.com')).toHaveProperty('status', 404);
   });
 
-  test('has room again however an exchange ends', async () => {
+  test('free the slot however a request ends', async () => {
     const { slow, outbound, get, fill } = await start({ timeoutMs: 500 });
     for (const _ of [1, 2]) {
       const ends = await Promise.all(fill(slow.hostPort));
@@ -83,7 +83,7 @@ describe('a client', () => {
     }
   });
 
-  test('gives one caller 32 slots, one organisation 64 and 48 at one host, and the others theirs', async () => {
+  test('allow 32 slots to a caller, and 64 to an organisation with 48 at one host, and leave the rest to others', async () => {
     const { slow, hosts, outbound } = await start();
     const [first = '', second = '', third = ''] = hosts;
     const ask = (client: Outbound, host: string) => client.get(new URL(`http://${host}`), { headers: {} });
@@ -129,7 +129,7 @@ describe('a client', () => {
     expect(slow.requests).toHaveLength(maxPerOrganisation + maxPerCaller);
   });
 
-  test('counts a connection that is being made, also when its caller has hung up', async () => {
+  test('count a connection attempt also after its caller has disconnected', async () => {
     const names = many(maxPerCaller + 1).map((index) => `silent-${index}.test:80`);
     let lookups = 0;
     const found = Promise.withResolvers<[]>();
@@ -164,7 +164,7 @@ describe('a client', () => {
     });
   });
 
-  test('looks a name up once for all who ask at the same time', async () => {
+  test('share one DNS lookup between concurrent requests', async () => {
     let lookups = 0;
     const hook = createHook({
       init(_id, type) {
@@ -180,7 +180,7 @@ describe('a client', () => {
   });
 });
 
-describe('while an Okta does not answer', () => {
+describe('requests while Okta does not answer', () => {
   const trusted = new Set<string>();
   let upstream: TestOkta;
   let server: TestServer;
@@ -218,7 +218,7 @@ describe('while an Okta does not answer', () => {
     mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status failingSince } } } }
   `;
 
-  test('creates, updates and verifications hold no connection to the database, and reads are answered', async () => {
+  test('hold no database connection for creates, updates and verifications, and reads are answered', async () => {
     const { rest, body, create } = await fresh();
     const ids: string[] = [];
     for (const index of many(8)) {
@@ -249,7 +249,7 @@ describe('while an Okta does not answer', () => {
     expect(answers.filter(({ text }) => text.includes('errors'))).toEqual([]);
   });
 
-  test('whoever comes too many is told at once, with when to come again, and nothing is kept or written', async () => {
+  test('are rejected at once beyond the limit, with Retry-After, without rows or events', async () => {
     const { rest, body, create } = await fresh();
     const { id } = await createOver(rest, body('stored'));
     hold();

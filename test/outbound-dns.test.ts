@@ -54,7 +54,7 @@ afterAll(async () => {
 const four = (address: string) => ({ address, family: 4 });
 const six = (address: string) => ({ address, family: 6 });
 
-describe('a name', () => {
+describe('DNS lookup of a name', () => {
   const lookUp = (name: string) => createDnsLookup({ servers: [dns.server], hostsFile: '/nowhere' })(name);
 
   test.each([
@@ -65,7 +65,7 @@ describe('a name', () => {
     ['half-silent.test', [four('192.0.2.1')]],
     ['localhost', [four('127.0.0.1'), six('::1')]],
     ['okta.localhost', [four('127.0.0.1'), six('::1')]],
-  ])('%s is looked up without the operating system’s threads', async (name, addresses) => {
+  ])("resolves %s without the operating system's threads", async (name, addresses) => {
     using system = countSystemLookups();
     expect(await lookUp(name)).toEqual(addresses);
     expect(system.count).toBe(0);
@@ -77,18 +77,18 @@ describe('a name', () => {
     ['broken.test', /^ESERVFAIL$/],
     ['silent.test', /^(ETIMEOUT|ECANCELLED)$/],
     [`${'x'.repeat(64)}.test`, /^EBADNAME$/],
-  ])('%s is not found', async (name, code) => {
+  ])('reports %s as not found', async (name, code) => {
     await expect(lookUp(name)).rejects.toHaveProperty('code', expect.stringMatching(code));
   });
 
-  test('is asked for once while it is looked up, however many wait', async () => {
+  test('is sent once for concurrent requests', async () => {
     const before = dns.queries.length;
     const lookup = createDnsLookup({ servers: [dns.server], hostsFile: '/nowhere' });
     await Promise.all(Array.from({ length: 20 }, () => lookup('both.test')));
     expect(dns.queries.slice(before).sort()).toEqual(['A both.test', 'AAAA both.test']);
   });
 
-  test('that only the operating system knows is found where the operator has chosen it', async () => {
+  test("uses the operating system's resolver when configured", async () => {
     using system = countSystemLookups();
     const lookup = withSystemLookup(async (name) => {
       throw Object.assign(new Error(name), { code: name.startsWith('silent') ? 'ETIMEOUT' : 'ENOTFOUND' });
@@ -100,11 +100,11 @@ describe('a name', () => {
   });
 });
 
-describe('a hosts file', () => {
+describe('hosts file', () => {
   const path = () => join(folder.path, 'hosts');
   const write = (...lines: string[]) => writeFileSync(path(), lines.join('\n'));
 
-  test('comes before the DNS, with every address of a name, and is read again when it changes', async () => {
+  test('takes precedence over DNS with all addresses of a name, and is reloaded when it changes', async () => {
     write(
       '# 192.0.2.9 both.test',
       '192.0.2.7\tacme.okta.test  Alias.okta.test # here',
@@ -128,7 +128,7 @@ describe('a hosts file', () => {
   });
 });
 
-describe('while name servers are silent about the hosts that one organisation names', () => {
+describe('DNS lookups of one organisation while name servers are silent', () => {
   let upstream: TestOkta;
   let server: TestServer;
   beforeAll(async () => {
@@ -145,7 +145,7 @@ describe('while name servers are silent about the hosts that one organisation na
   const waysOf = (apiKey: string) =>
     namingsOf(restClient(server.url, apiKey), 'any', '00planted-planted-planted');
 
-  test('its look-ups are bounded, others are answered, and no thread of the process waits', async () => {
+  test('are limited, do not delay those of others, and block no thread of the process', async () => {
     using system = countSystemLookups();
     const { apiKey, newKey } = await server.newOrganisation();
     const other = await server.newOrganisation();

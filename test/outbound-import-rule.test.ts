@@ -62,7 +62,7 @@ const harmless = [
 const files = (folder: string, texts: readonly string[]) =>
   Object.fromEntries(texts.map((text, index) => [`${folder}/file-${index}.ts`, text]));
 
-test('the linter keeps every way out of the server in src/outbound', async () => {
+test('lint forbids network modules outside src/outbound', async () => {
   const elsewhere = files('src/apps/okta', waysOut);
   expect(
     await waysOutOf({ ...elsewhere, ...files('src', harmless), ...files('src/outbound', waysOut) }),

@@ -63,8 +63,8 @@ function leadingTo(...addresses: string[]): Lookup & { calls: number } {
   return lookup;
 }
 
-describe('through a proxy', () => {
-  test('a name is looked up here, the proxy is told the address, and TLS verifies the name', async () => {
+describe('outbound request through a proxy', () => {
+  test('resolves the name itself, sends the address to the proxy, and verifies the certificate for the name', async () => {
     const { here, proxy } = await start();
     const lookup = leadingTo('3000::1');
     using attempts = countConnectionAttempts();
@@ -79,7 +79,7 @@ describe('through a proxy', () => {
     expect(attempts.targets()).toEqual([`127.0.0.1:${proxy.port}`, `127.0.0.1:${here.port}`]);
   });
 
-  test('a name that has another address when it is asked for again is not asked for again', async () => {
+  test('resolves a name once, so that a changed DNS answer has no effect', async () => {
     const { proxy } = await start();
     const answers = [leadingTo('3000::1'), leadingTo('127.0.0.1')];
     const outbound = client({ proxy, lookup: (name) => (answers.shift() ?? leadingTo('10.0.0.1'))(name) });
@@ -91,14 +91,14 @@ describe('through a proxy', () => {
     expect(proxy.asked).toHaveLength(1);
   });
 
-  test('an address is told as it is, and so is the port', async () => {
+  test('passes a literal address and the port unchanged', async () => {
     const { proxy } = await start();
     const outbound = client({ proxy });
     expect((await outbound.get(new URL('https://[3000::1]:8443/'), { headers })).status).toBe(404);
     expect(proxy.asked.map(({ target }) => target)).toEqual(['[3000::1]:8443']);
   });
 
-  test('whoever stands in for the host shows no certificate of its name, and gets no token', async () => {
+  test('sends no token when another host answers without a certificate for the name', async () => {
     for (const tls of [certificates.good, certificates.selfSigned, certificates.wrongHost]) {
       const thief = await startOkta({ tls });
       const proxy = await startProxy(proxies.leadingTo(thief.port));
@@ -107,7 +107,7 @@ describe('through a proxy', () => {
     }
   });
 
-  test('connections are kept and used again', async () => {
+  test('reuses connections', async () => {
     const { here, proxy } = await start();
     const outbound = client({ proxy });
     for (const _ of [1, 2, 3, 4, 5]) await outbound.get(url, { headers });
@@ -115,7 +115,7 @@ describe('through a proxy', () => {
     expect(proxy.connections()).toBeLessThan(5);
   });
 
-  test('the proxy gets the password, and neither the host nor the proxy gets what is for the other', async () => {
+  test('keeps the headers of proxy and host apart, with the password only for the proxy', async () => {
     const { here, proxy } = await start();
     const { authorization } = parseProxy('http://us%40er:p%3Ass@proxy.test:3128') ?? {};
     await client({ proxy: { host: proxy.host, port: proxy.port, authorization } }).get(url, { headers });
@@ -125,7 +125,7 @@ describe('through a proxy', () => {
     expect(Object.keys(here.requests[0]?.headers ?? {}).filter((name) => /proxy/.test(name))).toEqual([]);
   });
 
-  test('a trusted host in the private network is reached, http and all', async () => {
+  test('reaches a trusted host in the private network, also over http', async () => {
     const here = await startOkta();
     const proxy = await startProxy(proxies.leadingTo(here.port));
     const outbound = client({
@@ -139,7 +139,7 @@ describe('through a proxy', () => {
     expect(here.requests[0]?.headers).toHaveProperty('host', 'okta.internal:8080');
   });
 
-  test('what is on this machine is not: a stand-in, and a trusted host by address or by name', async () => {
+  test('bypasses the proxy for loopback: the fake Okta, and trusted hosts by address or by name', async () => {
     const here = await startOkta();
     const proxy = await startProxy(proxies.leadingTo(here.port));
     const outbound = client({
@@ -155,10 +155,10 @@ describe('through a proxy', () => {
   });
 });
 
-describe('through a proxy that looks names up itself', () => {
+describe('outbound request through a proxy that resolves names', () => {
   const allowed = { proxyResolves: true, allowedHosts: ['okta.test'] };
 
-  test('the proxy is told the name, nothing is looked up here, and TLS verifies the name', async () => {
+  test('sends the name to the proxy, resolves nothing itself, and verifies the certificate for the name', async () => {
     const { here, proxy } = await start();
     const lookup = leadingTo('10.0.0.1');
     const answer = await client({ proxy, lookup, ...allowed }).get(url, { headers });
@@ -170,7 +170,7 @@ describe('through a proxy that looks names up itself', () => {
     expect(here.requests[0]?.servername).toBe('acme.okta.test');
   });
 
-  test('a host without a certificate of the name gets no token', async () => {
+  test('sends no token to a host without a certificate for the name', async () => {
     for (const tls of [certificates.good, certificates.selfSigned, certificates.wrongHost]) {
       const thief = await startOkta({ tls });
       const proxy = await startProxy(proxies.leadingTo(thief.port));
@@ -179,7 +179,7 @@ describe('through a proxy that looks names up itself', () => {
     }
   });
 
-  test('a name that is not on the list is refused, and so is an address that is not trusted', async () => {
+  test('rejects a name that is not listed, and an address that is not trusted', async () => {
     const { proxy } = await start();
     for (const [host, reason] of [
       ['evilokta.test', 'HOST_NOT_LISTED'],
@@ -197,7 +197,7 @@ describe('through a proxy that looks names up itself', () => {
     expect(proxy.connections()).toBe(0);
   });
 
-  test('a trusted host is told by its name, or by its address', async () => {
+  test('passes a trusted host by its name or by its address', async () => {
     const here = await startOkta();
     const proxy = await startProxy(proxies.leadingTo(here.port));
     const trustedHosts = new Set(['okta.internal:8080', '10.1.2.3:80', '[fd00::1]:80']);
@@ -212,7 +212,7 @@ describe('through a proxy that looks names up itself', () => {
     ]);
   });
 
-  test('what is on this machine does not go through it', async () => {
+  test('bypasses the proxy for loopback', async () => {
     const here = await startOkta();
     const proxy = await startProxy(proxies.refusing(500));
     const outbound = client({
@@ -228,7 +228,7 @@ describe('through a proxy that looks names up itself', () => {
     expect(proxy.connections()).toBe(0);
   });
 
-  test('a name that the proxy does not find is the fault of the proxy', async () => {
+  test('reports an unresolvable name as a failure of the proxy', async () => {
     const proxy = await startProxy(proxies.refusing(502));
     expect(await failure({ proxy, ...allowed })).toMatchObject({
       reason: 'PROXY',
@@ -238,10 +238,10 @@ describe('through a proxy that looks names up itself', () => {
   });
 });
 
-describe('of several addresses', () => {
+describe('several addresses of a host behind a proxy', () => {
   const four = ['3000::1', '3000::2', '8.8.8.8', '3000::3', '8.8.4.4', '3000::4'];
 
-  test('the next is tried when the proxy does not reach one, those of IPv4 first', async () => {
+  test('are tried in turn, IPv4 first, when the proxy cannot reach one', async () => {
     const { here, proxy } = await start();
     const leading = proxies.leadingTo(here.port);
     proxy.behave((request, socket) =>
@@ -251,7 +251,7 @@ describe('of several addresses', () => {
     expect(proxy.asked.map(({ target }) => target)).toEqual(['8.8.8.8:443', '8.8.4.4:443', '[3000::1]:443']);
   });
 
-  test('no more than four are tried, and one when the fault is the proxy’s own', async () => {
+  test('are tried up to four times, and once when the proxy itself fails', async () => {
     const proxy = await startProxy(proxies.refusing(504));
     expect(await failure({ proxy, lookup: leadingTo(...four) })).toHaveProperty('reason', 'PROXY');
     expect(proxy.asked).toHaveLength(4);
@@ -261,7 +261,7 @@ describe('of several addresses', () => {
   });
 });
 
-describe('a proxy that makes no connection is never gone around', () => {
+describe('failing proxy is never bypassed', () => {
   test.each([
     ['it wants a password', proxies.refusing(407), /rejected the user name or password \(status 407\)/],
     ['it has a rule against it', proxies.refusing(403), /denied the connection \(status 403\)/],
@@ -282,7 +282,7 @@ describe('a proxy that makes no connection is never gone around', () => {
       /data of its own/,
     ],
     ['it never answers', proxies.silent, /there was no response within 0\.4 s/],
-  ])('%s', async (_, behaviour, message) => {
+  ])('when %s', async (_, behaviour, message) => {
     const proxy = await startProxy(behaviour);
     using attempts = countConnectionAttempts();
     const error = await failure({ proxy, timeoutMs: 500 });
@@ -294,7 +294,7 @@ describe('a proxy that makes no connection is never gone around', () => {
     expect(new Set(attempts.targets())).toEqual(new Set([`127.0.0.1:${proxy.port}`]));
   });
 
-  test('it does not listen', async () => {
+  test('when it does not listen', async () => {
     const port = await closedPort();
     using attempts = countConnectionAttempts();
     expect(await failure({ proxy: { host: '127.0.0.1', port } })).toMatchObject({
@@ -306,19 +306,19 @@ describe('a proxy that makes no connection is never gone around', () => {
   });
 });
 
-describe('behind a proxy, limits hold', () => {
+describe('limits behind a proxy', () => {
   test.each([
     ['headers that never come', okta.slowHeaders, 'TIMEOUT', 'there was no response within 0.5 s'],
     ['a body that drips', okta.slowBody, 'TIMEOUT', 'the response was not complete within 0.5 s'],
     ['a body without end', okta.endlessBody, 'TOO_LARGE', 'the response is larger than 100000 bytes'],
-  ])('%s', async (_, handler, reason, message) => {
+  ])('when %s', async (_, handler, reason, message) => {
     const { here, proxy } = await start(handler);
     const timeoutMs = reason === 'TIMEOUT' ? 500 : 10_000;
     expect(await failure({ proxy, timeoutMs, maxBytes: 100_000 })).toMatchObject({ reason, message });
     await here.requests[0]?.disconnected;
   });
 
-  test('a resolver that never answers, which holds up nobody who comes later', async () => {
+  test('end a request to a silent resolver, without delay for later requests', async () => {
     const { proxy } = await start();
     const lookups = [() => new Promise<never>(() => undefined), leadingTo('3000::1')];
     const lookup: Lookup = (name) => (lookups.shift() ?? leadingTo('10.0.0.1'))(name);
@@ -330,7 +330,7 @@ describe('behind a proxy, limits hold', () => {
     expect((await outbound.get(url, { headers })).status).toBe(200);
   });
 
-  test('TLS that never comes', async () => {
+  test('end a TLS handshake that does not complete', async () => {
     const proxy = await startProxy((_, socket) => void socket.write('HTTP/1.1 200 OK\r\n\r\n'));
     expect(await failure({ proxy, timeoutMs: 500 })).toHaveProperty('reason', 'TIMEOUT');
   });
@@ -338,7 +338,7 @@ describe('behind a proxy, limits hold', () => {
   test.each([
     ['the tunnel', ''],
     ['TLS', 'HTTP/1.1 200 OK\r\n\r\n'],
-  ])('closing ends what waits for %s', async (_, said) => {
+  ])('close what waits for %s when the client closes', async (_, said) => {
     const gone = Promise.withResolvers<void>();
     const proxy = await startProxy((_, socket) => {
       socket.resume().once('end', gone.resolve).once('close', gone.resolve).write(said);

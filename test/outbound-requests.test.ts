@@ -69,9 +69,9 @@ const proxy = { host: '127.0.0.1', port: 9 };
 describe.each([
   ['directly', undefined],
   ['through a proxy', proxy],
-])('addresses that are not public, %s', (_, proxy) => {
+])('non-public addresses, %s', (_, proxy) => {
   test.each(forbiddenAddresses)(
-    '%s is refused as the host of a URL, and no connection is tried',
+    'rejects %s as the host of a URL without a connection attempt',
     async (address) => {
       using attempts = countConnectionAttempts();
       const lookup = resolving([nobody]);
@@ -85,14 +85,14 @@ describe.each([
     },
   );
 
-  test.each(disguisedHosts)('%s is refused as the host of a URL, whatever it resolves to', async (host) => {
+  test.each(disguisedHosts)('rejects %s as the host of a URL whatever it resolves to', async (host) => {
     using attempts = countConnectionAttempts();
     const error = await failure({ lookup: resolving([nobody]), proxy }, `https://${host}/`);
     expect(error.reason).toBe('HOST_NOT_ALLOWED');
     expect(attempts.count).toBe(0);
   });
 
-  test.each(forbiddenAddresses)('%s is refused when a name resolves to it', async (address) => {
+  test.each(forbiddenAddresses)('rejects %s when a name resolves to it', async (address) => {
     using attempts = countConnectionAttempts();
     const lookup = resolving([at(address)]);
     const error = await failure({ lookup, proxy }, 'https://acme.okta.test/');
@@ -105,7 +105,7 @@ describe.each([
   });
 
   test.each([[[nobody, at('10.0.0.1')]], [[at('10.0.0.1'), nobody]], [[at('fe80::1%lo'), nobody]]])(
-    'a name that is also public is refused: %j',
+    'rejects a name that has a public and a non-public address: %j',
     async (addresses) => {
       using attempts = countConnectionAttempts();
       const error = await failure({ lookup: resolving(addresses), proxy }, 'https://acme.okta.test/');
@@ -114,7 +114,7 @@ describe.each([
     },
   );
 
-  test('what a resolver gives has to be an address', async () => {
+  test('rejects a resolver result that is not an address', async () => {
     const lookup = resolving([{ address: 'localhost', family: 4 }]);
     expect(await failure({ lookup, proxy }, 'https://acme.okta.test/')).toMatchObject({
       reason: 'HOST_NOT_ALLOWED',
@@ -122,7 +122,7 @@ describe.each([
   });
 });
 
-test('public addresses are public, and what only looks like a host is none', () => {
+test('classifies public addresses as public, and rejects what only looks like a host', () => {
   const addresses = [
     '1.1.1.1',
     '8.8.8.8',
@@ -143,8 +143,8 @@ test('public addresses are public, and what only looks like a host is none', () 
   expect(brokenHosts.filter((host) => URL.canParse(`https://${host}`))).toEqual([]);
 });
 
-describe('a name that resolves to a public address first and to this machine afterwards', () => {
-  test('is looked up once a connection, and this machine hears nothing', async () => {
+describe('DNS rebinding to a loopback address', () => {
+  test('is prevented by one lookup per connection', async () => {
     const here = await startOkta({ tls: certificates.good });
     const lookup = resolving([nobody], [at('127.0.0.1')]);
     const outbound = client({ lookup, timeoutMs: 250 });
@@ -162,7 +162,7 @@ describe('a name that resolves to a public address first and to this machine aft
 });
 
 describe('trusted hosts', () => {
-  test('may be http and on this machine', async () => {
+  test('may use http and loopback addresses', async () => {
     const here = await startOkta();
     const outbound = client({ trustedHosts: new Set([here.hostPort]) });
     const answer = await outbound.get(new URL(`${here.origin}/api/v1/users/me?a=b`), {
@@ -181,7 +181,7 @@ describe('trusted hosts', () => {
     expect(request?.headers).toHaveProperty('accept-encoding', 'identity');
   });
 
-  test('are trusted by host and port, not by host', async () => {
+  test('are matched by host and port', async () => {
     const [here, other] = await Promise.all([startOkta(), startOkta()]);
     const settings = { trustedHosts: new Set([other.hostPort]) };
     expect(await failure(settings, here.origin)).toMatchObject({ reason: 'HOST_NOT_ALLOWED' });
@@ -189,7 +189,7 @@ describe('trusted hosts', () => {
     expect(here.connections()).toBe(0);
   });
 
-  test('are the only ones that may be http', async () => {
+  test('are the only hosts that may use http', async () => {
     const lookup = resolving([nobody]);
     const error = await failure({ lookup }, 'http://acme.okta.test/');
     expect(error).toMatchObject({
@@ -199,15 +199,15 @@ describe('trusted hosts', () => {
     expect(lookup.calls).toEqual([]);
   });
 
-  test('the default port has to be written out', async () => {
+  test('must name the default port explicitly', async () => {
     const settings = { lookup: resolving([at('127.0.0.1')]), trustedHosts: new Set(['acme.test:443']) };
     expect((await failure(settings, 'https://acme.test/')).reason).not.toBe('HOST_NOT_ALLOWED');
     expect((await failure(settings, 'https://acme.test:444/')).reason).toBe('HOST_NOT_ALLOWED');
   });
 });
 
-describe('stand-ins', () => {
-  test('answer for their origin, and for no other', async () => {
+describe('origin overrides (fake Okta)', () => {
+  test('answer for their origin and for no other', async () => {
     const here = await startOkta();
     const lookup = resolving([at('127.0.0.1')]);
     const outbound = client({ lookup, standIns: new Map([['https://example.okta.com', here.origin]]) });
@@ -222,7 +222,7 @@ describe('stand-ins', () => {
   });
 });
 
-describe('certificates', () => {
+describe('TLS certificates', () => {
   async function against(keyPair: KeyPair, authority?: KeyPair) {
     using _ = authority && trust(authority);
     const here = await startOkta({ tls: keyPair });
@@ -231,7 +231,7 @@ describe('certificates', () => {
     return error;
   }
 
-  test('a good one is taken', async () => {
+  test('accepts a valid certificate', async () => {
     using _ = trust(certificates.ca);
     const here = await startOkta({ tls: certificates.good });
     const outbound = client({ trustedHosts: new Set([here.hostPort]) });
@@ -242,18 +242,18 @@ describe('certificates', () => {
     ['expired', 'the certificate has expired'],
     ['wrongHost', 'the certificate is for another host name'],
     ['selfSigned', 'the certificate is self-signed'],
-  ] as const)('%s: %s', async (name, message) => {
+  ] as const)('rejects %s: %s', async (name, message) => {
     expect(await against(certificates[name], certificates.ca)).toMatchObject({ reason: 'TLS', message });
   });
 
-  test('an authority that nobody trusts', async () => {
+  test('rejects a certificate of an untrusted authority', async () => {
     expect(await against(certificates.good)).toMatchObject({
       reason: 'TLS',
       message: 'the certificate is not signed by an authority that this server trusts',
     });
   });
 
-  test('the environment cannot switch the check off', async () => {
+  test('cannot be disabled by the environment', async () => {
     process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
     onTestFinished(() => {
       delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
@@ -261,30 +261,30 @@ describe('certificates', () => {
     expect(await against(certificates.selfSigned)).toHaveProperty('reason', 'TLS');
   });
 
-  test('a port that does not speak TLS', async () => {
+  test('reports a port that does not speak TLS', async () => {
     const here = await startOkta();
     const error = await failure({ trustedHosts: new Set([here.hostPort]) }, `https://${here.hostPort}`);
     expect(error).toMatchObject({ reason: 'TLS', message: 'the port does not speak TLS' });
   });
 });
 
-describe('names that cannot be looked up', () => {
+describe('DNS failures', () => {
   test.each([
     ['ENOTFOUND', 'UNKNOWN_HOST', 'the host name does not exist'],
     ['EAI_AGAIN', 'UNREACHABLE', 'the host name could not be resolved'],
     ['ESERVFAIL', 'UNREACHABLE', 'the host name could not be resolved'],
-  ])('%s', async (code, reason, message) => {
+  ])('reports %s', async (code, reason, message) => {
     const lookup = () => Promise.reject(Object.assign(new Error('getaddrinfo secret.test'), { code }));
     expect(await failure({ lookup }, 'https://acme.okta.test/')).toMatchObject({ reason, message, code });
   });
 
-  test('no address at all', async () => {
+  test('reports a name without addresses', async () => {
     expect(await failure({ lookup: resolving([]) }, 'https://acme.okta.test/')).toMatchObject({
       reason: 'UNKNOWN_HOST',
     });
   });
 
-  test('a resolver that never answers is under the deadline too', async () => {
+  test('applies the deadline to a resolver that never answers', async () => {
     const lookup = () => new Promise<never>(() => undefined);
     expect(await failure({ lookup, timeoutMs: 50 }, 'https://acme.okta.test/')).toMatchObject({
       reason: 'TIMEOUT',
@@ -293,13 +293,13 @@ describe('names that cannot be looked up', () => {
   });
 });
 
-describe('limits', () => {
+describe('limits of an outbound request', () => {
   async function trusting(handler: okta.Behaviour) {
     const here = await startOkta({ handler });
     return { here, settings: { trustedHosts: new Set([here.hostPort]), timeoutMs: 250, maxBytes: 100_000 } };
   }
 
-  test('headers that never come', async () => {
+  test('time out when headers never arrive', async () => {
     const { here, settings } = await trusting(okta.slowHeaders);
     expect(await failure(settings, here.origin)).toMatchObject({
       reason: 'TIMEOUT',
@@ -308,7 +308,7 @@ describe('limits', () => {
     await here.requests[0]?.disconnected;
   });
 
-  test('a body that drips', async () => {
+  test('time out when a body arrives slowly', async () => {
     const { here, settings } = await trusting(okta.slowBody);
     expect(await failure(settings, here.origin)).toMatchObject({
       reason: 'TIMEOUT',
@@ -317,7 +317,7 @@ describe('limits', () => {
     await here.requests[0]?.disconnected;
   });
 
-  test('a body without end: the connection is destroyed', async () => {
+  test('destroy the connection when a body has no end', async () => {
     const { here, settings } = await trusting(okta.endlessBody);
     expect(await failure({ ...settings, timeoutMs: 10_000 }, here.origin)).toMatchObject({
       reason: 'TOO_LARGE',
@@ -326,13 +326,13 @@ describe('limits', () => {
     await here.requests[0]?.disconnected;
   });
 
-  test('a body of just the size is taken', async () => {
+  test('accept a body of exactly the maximum size', async () => {
     const { here, settings } = await trusting((_, response) => response.end('é'.repeat(50_000)));
     const answer = await client(settings).get(new URL(here.origin), { headers: {} });
     expect(answer.body).toBe('é'.repeat(50_000));
   });
 
-  test('a caller who gives up, while waiting and before', async () => {
+  test('abort when the caller disconnects, before and while waiting', async () => {
     const controller = new AbortController();
     const { here, settings } = await trusting(() => controller.abort(new Error('planted-token')));
     const patient = { ...settings, timeoutMs: 10_000 };
@@ -346,7 +346,7 @@ describe('limits', () => {
     expect(attempts.count).toBe(0);
   });
 
-  test('close ends what is under way', async () => {
+  test('end requests in flight on close', async () => {
     const { promise: asked, resolve } = Promise.withResolvers<void>();
     const { here, settings } = await trusting(() => resolve());
     const outbound = client({ ...settings, timeoutMs: 10_000 });
@@ -357,7 +357,7 @@ describe('limits', () => {
     await here.requests[0]?.disconnected;
   });
 
-  test('close ends connections that are still being made', async () => {
+  test('end connection attempts on close', async () => {
     const sockets = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
     const before = sockets();
     using attempts = countConnectionAttempts();
@@ -372,7 +372,7 @@ describe('limits', () => {
     await expect.poll(sockets).toBeLessThanOrEqual(before);
   });
 
-  test('connections are kept and used again', async () => {
+  test('reuse connections', async () => {
     const here = await startOkta();
     const outbound = client({ trustedHosts: new Set([here.hostPort]) });
     for (const _ of [1, 2, 3, 4, 5]) await outbound.get(new URL(here.origin), { headers: {} });
@@ -382,7 +382,7 @@ describe('limits', () => {
   });
 });
 
-describe('other sides that misbehave', () => {
+describe('misbehaving hosts', () => {
   async function answerOf(bytes: string) {
     const server = net.createServer((socket) => {
       socket.on('error', () => undefined);
@@ -403,19 +403,19 @@ describe('other sides that misbehave', () => {
     ['two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab', 'RESET'],
     ['an upgrade nobody asked for', 'HTTP/1.1 101 Hi\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n', 'RESET'],
     ['too many headers', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`, 'TOO_LARGE'],
-  ])('%s', async (_, bytes, reason) => {
+  ])('reports %s', async (_, bytes, reason) => {
     const { url, trustedHosts } = await answerOf(bytes);
     expect(await failure({ trustedHosts }, url)).toHaveProperty('reason', reason);
   });
 
-  test('headers with names that objects have', async () => {
+  test('handles headers named like properties of Object.prototype', async () => {
     const names = ['__proto__', 'constructor', 'toString', '__proto__'];
     const bytes = `HTTP/1.1 200 OK\r\n${names.map((name) => `${name}: x\r\n`).join('')}content-length: 2\r\n\r\nok`;
     const { url, trustedHosts } = await answerOf(bytes);
     expect(await client({ trustedHosts }).get(new URL(url), { headers: {} })).toHaveProperty('body', 'ok');
   });
 
-  test('a redirect is an answer, and is not followed', async () => {
+  test('returns a redirect as the response without following it', async () => {
     const target = await startOkta();
     const here = await startOkta({ handler: okta.redirect(target.origin) });
     const outbound = client({ trustedHosts: new Set([here.hostPort, target.hostPort]) });
@@ -424,7 +424,7 @@ describe('other sides that misbehave', () => {
     expect(target.connections()).toBe(0);
   });
 
-  test('nobody listens', async () => {
+  test('reports a refused connection', async () => {
     const here = await startOkta();
     await here.close();
     const error = await failure({ trustedHosts: new Set([here.hostPort]) }, here.origin);
@@ -436,7 +436,7 @@ describe('other sides that misbehave', () => {
   });
 });
 
-test('headers that cannot be sent are refused without being repeated', async () => {
+test('rejects invalid request headers without echoing them', async () => {
   const here = await startOkta();
   const outbound = client({ trustedHosts: new Set([here.hostPort]) });
   for (const value of ['planted\r\nx: y', 'planted\u0000', 'planted…']) {

@@ -123,7 +123,7 @@ const costly: [string, Pieces, string][] = [
   ],
 ];
 
-describe('an answer that costs more than one may is cut off, and so is its connection:', () => {
+describe('response beyond the limits closes the connection:', () => {
   test.each(costly)('%s', async (_, pieces, message) => {
     const host = await startHost(pieces);
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
@@ -154,7 +154,7 @@ describe('an answer that costs more than one may is cut off, and so is its conne
     await host.disconnected;
   });
 
-  test('a TLS handshake that has messages to be skipped without end', async () => {
+  test('an endless sequence of TLS handshake messages', async () => {
     // RFC 5246, section 7.4.1.1: a client skips each HelloRequest until it has finished its handshake.
     const helloRequest = Buffer.from([22, 3, 3, 0, 4, 0, 0, 0, 0]);
     const records = Buffer.concat(Array.from({ length: 1_000 }, () => helloRequest));
@@ -171,21 +171,18 @@ describe('an answer that costs more than one may is cut off, and so is its conne
     ['that are not needed', 40, 'good'],
     ['for another host', 40, 'wrongHost'],
     ['of which the first is signed by itself', 400, 'selfSigned'],
-  ] as const)(
-    'a TLS handshake with %s, %i certificates, before one of them is verified',
-    async (_, count, kind) => {
-      const { cert, key } = certificates[kind];
-      const host = await startRawHost(() => [], { cert: withOthers(cert, count), key });
-      onTestFinished(host.close);
-      const outbound = client({ trustedHosts: new Set([host.hostPort]) });
-      await expect(outbound.get(new URL(host.origin), { headers: {} })).rejects.toMatchObject({
-        reason: 'TOO_LARGE',
-        message: 'the TLS handshake exceeds 12288 bytes',
-      });
-    },
-  );
+  ] as const)('a TLS handshake with %s, %i certificates, before any is verified', async (_, count, kind) => {
+    const { cert, key } = certificates[kind];
+    const host = await startRawHost(() => [], { cert: withOthers(cert, count), key });
+    onTestFinished(host.close);
+    const outbound = client({ trustedHosts: new Set([host.hostPort]) });
+    await expect(outbound.get(new URL(host.origin), { headers: {} })).rejects.toMatchObject({
+      reason: 'TOO_LARGE',
+      message: 'the TLS handshake exceeds 12288 bytes',
+    });
+  });
 
-  test('the interim responses of a proxy, of which the first is its answer', async () => {
+  test('interim responses of a proxy, the first of which is its response', async () => {
     const proxy = await startProxy(saying('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1_000)));
     onTestFinished(() => proxy[Symbol.asyncDispose]());
     const outbound = client({ proxy, lookup: async () => [{ address: '3000::1', family: 6 }] });
@@ -196,8 +193,8 @@ describe('an answer that costs more than one may is cut off, and so is its conne
   });
 });
 
-describe('what an answer costs is counted', () => {
-  test('for each answer anew, when a connection is used again', async () => {
+describe('response limits', () => {
+  test('apply to each response anew on a reused connection', async () => {
     const okta = await startOkta({ handler: (_, response) => void response.end('x'.repeat(60_000)) });
     onTestFinished(okta.close);
     const outbound = client({ trustedHosts: new Set([okta.hostPort]) });
@@ -208,21 +205,21 @@ describe('what an answer costs is counted', () => {
     expect(okta.connections()).toBeLessThan(3);
   });
 
-  test('with less than the most, where less is asked for', async () => {
+  test('can be lowered for a request', async () => {
     const host = await startHost(withBody('x'.repeat(1_001)));
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
     const exchange = outbound.get(new URL(host.origin), { headers: {}, maxBytes: 1_000 });
     await expect(exchange).rejects.toMatchObject({ message: 'the response is larger than 1000 bytes' });
   });
 
-  test('and JSON that is written in 5,000 lines is taken', async () => {
+  test('accept JSON of 5,000 lines', async () => {
     const body = `[${'\n1,'.repeat(5_000)}1]`;
     const host = await startHost(withBody(body));
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
     await expect(outbound.get(new URL(host.origin), { headers: {} })).resolves.toMatchObject({ body });
   });
 
-  test('and an answer of 64 kB in large pieces, with interim responses and trailers, is taken', async () => {
+  test('accept 64 kB in large chunks, with interim responses and trailers', async () => {
     const piece = `1000\r\n${'é'.repeat(0x1000 / 2)}\r\n`;
     const host = await startHost(() => [
       'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n',
@@ -236,7 +233,7 @@ describe('what an answer costs is counted', () => {
   });
 });
 
-test('ten certificates that are not needed are no more than a TLS handshake may have', async () => {
+test('reject a TLS handshake with more than ten unneeded certificates', async () => {
   const { cert, key } = certificates.good;
   const host = await startRawHost(withBody(user), { cert: withOthers(cert, 10), key });
   onTestFinished(host.close);
@@ -244,7 +241,7 @@ test('ten certificates that are not needed are no more than a TLS handshake may 
   await expect(outbound.get(new URL(host.origin), { headers: {} })).resolves.toMatchObject({ body: user });
 });
 
-describe('a compressed answer, which is not asked for,', () => {
+describe('unrequested compressed response', () => {
   const get = async (pieces: Pieces) => {
     const host = await startHost(pieces);
     return client({ trustedHosts: new Set([host.hostPort]) }).get(new URL(host.origin), { headers: {} });
@@ -259,7 +256,7 @@ describe('a compressed answer, which is not asked for,', () => {
     ['br', brotliCompressSync(user)],
     ['identity', Buffer.from(user)],
     ['gzip', Buffer.alloc(0)],
-  ])('is read all the same: %s', async (encoding, body) => {
+  ])('is decompressed: %s', async (encoding, body) => {
     const answer = await get(withBody(body, `content-encoding: ${encoding}`));
     expect(answer.body).toBe(body.length === 0 ? '' : user);
   });
@@ -270,7 +267,7 @@ describe('a compressed answer, which is not asked for,', () => {
     ['deflate', deflateRawSync(Buffer.alloc(10_000_000))],
     ['br', brotliCompressSync(Buffer.alloc(10_000_000))],
     ['gzip', Buffer.concat(Array.from({ length: 200 }, () => gzipSync(Buffer.alloc(1_000))))],
-  ])('may not be larger than 64 kB once it is read: %s', async (encoding, body) => {
+  ])('is limited to 64 kB after decompression: %s', async (encoding, body) => {
     expect(body.length).toBeLessThan(65_536);
     await expect(get(withBody(body, `content-encoding: ${encoding}`))).rejects.toMatchObject({
       reason: 'TOO_LARGE',
@@ -286,7 +283,7 @@ describe('a compressed answer, which is not asked for,', () => {
     ['constructor', Buffer.from(user), 'the response has an unknown Content-Encoding'],
     ['__proto__', Buffer.from(user), 'the response has an unknown Content-Encoding'],
     ['gzip, gzip', gzipSync(gzipSync(user)), 'the response has an unknown Content-Encoding'],
-  ])('that cannot be read is no answer: %s', async (encoding, body, message) => {
+  ])('that is invalid fails: %s', async (encoding, body, message) => {
     await expect(get(withBody(body, `content-encoding: ${encoding}`))).rejects.toMatchObject({
       reason: 'PROTOCOL',
       message,
@@ -294,7 +291,7 @@ describe('a compressed answer, which is not asked for,', () => {
   });
 });
 
-test('of the addresses of a name, four of a family are tried', async () => {
+test('tries at most four addresses of each IP family', async () => {
   const port = await closedPort();
   using attempts = countConnectionAttempts();
   const outbound = client({
@@ -310,7 +307,7 @@ test('of the addresses of a name, four of a family are tried', async () => {
   expect(attempts.count).toBe(4);
 });
 
-describe('through the API', () => {
+describe('response limits through the API', () => {
   const trusted = new Set<string>();
   let server: TestServer;
   let rest: RestClient;
@@ -334,7 +331,7 @@ describe('through the API', () => {
     message: `The instance URL does not lead to the API of an Okta organisation: ${clause}.`,
   });
 
-  test('30 calls at once for a host that sends a mebibyte in chunks of one byte are told so', async () => {
+  test('reject 1 MiB in one-byte chunks for 30 concurrent calls', async () => {
     const chunks = '1\r\nx\r\n'.repeat(1_024);
     const answers = await answersTo(() => [chunked, ...Array.from({ length: 1_024 }, () => chunks)], 30);
     expect(answers).toMatchObject(answers.map(() => notOkta('the response has more than 1000 chunks')));
@@ -349,13 +346,13 @@ describe('through the API', () => {
     ],
     ['a good answer with 25,000 numbers', user.replace('{', `{"x":[${'0,'.repeat(25_000)}0],`)],
     ['a good answer with 7,000 members', user.replace('{', `{${'"":0,'.repeat(12_000)}`)],
-  ])('%s is not parsed', async (_, body) => {
+  ])('reject %s before parsing', async (_, body) => {
     expect(body.length).toBeLessThanOrEqual(65_536);
     const [failure] = await answersTo(withBody(body));
     expect(failure).toMatchObject(notOkta('the response is not JSON'));
   });
 
-  test('a good answer with many brackets, commas and escapes in its strings is taken', async () => {
+  test('accept a valid response with many brackets, commas and escapes in strings', async () => {
     const body = user.replace('{', `{"x":${JSON.stringify('[{"\\,:'.repeat(5_000))},`);
     const host = await startHost(withBody(body));
     trusted.add(host.hostPort);

@@ -41,11 +41,11 @@ describe('OUTBOUND_PROXY', () => {
     ['http://PROXY.test:80/', { host: 'proxy.test', port: 80 }],
     ['http://[fd00::1]:8080', { host: 'fd00::1', port: 8080 }],
     ['', undefined],
-  ])('may be %j', (text, outboundProxy) => {
+  ])('accepts %j', (text, outboundProxy) => {
     expect(readConfig({ OUTBOUND_PROXY: text }).outboundProxy).toEqual(outboundProxy);
   });
 
-  test('may have a password, which is not printed', () => {
+  test('accepts a password and does not print it', () => {
     const { outboundProxy } = readConfig({ OUTBOUND_PROXY: `http://us%40er:${password}%2F@proxy.test:3128` });
     const basic = Buffer.from(`us@er:${password}/`).toString('base64');
     expect(outboundProxy?.authorization?.reveal()).toBe(`Basic ${basic}`);
@@ -75,7 +75,7 @@ describe('OUTBOUND_PROXY', () => {
       'http://pla nted:80',
     ],
     ...['http://planted:%zz@planted.test:80', 'http://plan%3Ated:planted@planted.test:80'],
-  ])('cannot be %j, which is said without repeating it', (text) => {
+  ])('rejects %j without echoing it', (text) => {
     expect(() => readConfig({ OUTBOUND_PROXY: text })).toThrow(
       /^OUTBOUND_PROXY must be http:\/\/host:port or http:\/\/user:password@host:port, with %-encoding in user and password$/,
     );
@@ -86,7 +86,7 @@ describe('OUTBOUND_PROXY_RESOLVES', () => {
   const allowed = { ALLOWED_INSTANCE_HOSTS: 'okta.test' };
   const behind = { OUTBOUND_PROXY: 'http://proxy.test:3128' };
 
-  test('is off unless it is on', () => {
+  test('is off by default', () => {
     expect(readConfig({ ...behind, ...allowed }).outboundProxyResolves).toBe(false);
     expect(readConfig({ OUTBOUND_PROXY_RESOLVES: 'off' }).outboundProxyResolves).toBe(false);
     const on = { ...behind, ...allowed, OUTBOUND_PROXY_RESOLVES: 'on' };
@@ -98,12 +98,12 @@ describe('OUTBOUND_PROXY_RESOLVES', () => {
     [{ ...behind, ALLOWED_INSTANCE_HOSTS: '' }, 'OUTBOUND_PROXY_RESOLVES=on needs ALLOWED_INSTANCE_HOSTS'],
     [{ ...allowed }, 'OUTBOUND_PROXY_RESOLVES=on needs OUTBOUND_PROXY'],
     [{}, 'OUTBOUND_PROXY_RESOLVES=on needs OUTBOUND_PROXY and ALLOWED_INSTANCE_HOSTS'],
-  ])('needs a proxy and a list of hosts, so that with %j the server does not start', (variables, message) => {
+  ])('requires a proxy and a list of hosts: %j does not start', (variables, message) => {
     const on = { ...variables, OUTBOUND_PROXY_RESOLVES: 'on' };
     expect(() => readConfig(on)).toThrow(new StartupError(message));
   });
 
-  test('has a server look nothing up, and heed the list', async () => {
+  test('disables DNS lookups and enforces the list', async () => {
     using _ = trust(certificates.ca);
     const server = await startTestServer({
       config: {
@@ -135,8 +135,8 @@ describe('OUTBOUND_PROXY_RESOLVES', () => {
   });
 });
 
-describe('a server with OUTBOUND_PROXY', () => {
-  test('asks Okta through it, and says so when it is the proxy that fails, whose password it keeps', async () => {
+describe('server with OUTBOUND_PROXY', () => {
+  test('connects to Okta through it, and reports failures of the proxy without its password', async () => {
     using _ = trust(certificates.ca);
     const { outboundProxy } = readConfig({
       OUTBOUND_PROXY: `http://someone:${password}@127.0.0.1:${proxy.port}`,
@@ -172,7 +172,7 @@ describe('a server with OUTBOUND_PROXY', () => {
     await server.close();
   });
 
-  test('asks the identity provider through it, whatever hosts instances may have', async () => {
+  test('connects to the identity provider through it, independent of allowed instance hosts', async () => {
     using _ = trust(certificates.ca);
     const { publicKey, privateKey } = await generateKeyPair('ES256');
     const issuer = 'https://[3000::1]';
@@ -209,7 +209,7 @@ describe('a server with OUTBOUND_PROXY', () => {
   });
 });
 
-describe('in a process of its own, a server', () => {
+describe('server in a process of its own', () => {
   const apiKey = 'planted-key-planted-key-planted-key';
   /** What other programs take for proxies and for leave to trust anybody. */
   const misleading = () => {
@@ -227,7 +227,7 @@ describe('in a process of its own, a server', () => {
     return { status: answer.status, ...failureIn(answer) };
   }
 
-  test('goes through OUTBOUND_PROXY alone, and trusts the authorities of NODE_EXTRA_CA_CERTS', async () => {
+  test('connects only through OUTBOUND_PROXY and trusts the authorities of NODE_EXTRA_CA_CERTS', async () => {
     using folder = temporaryFolder();
     using data = dataFolder();
     const authority = join(folder.path, 'authority.pem');
@@ -258,7 +258,7 @@ describe('in a process of its own, a server', () => {
     expect(server.stdout() + server.stderr()).not.toContain(password);
   });
 
-  test('without them goes directly, and trusts nobody else, whatever the environment says', async () => {
+  test('connects directly and trusts no other authority without these variables, whatever else the environment sets', async () => {
     using data = dataFolder();
     await using inside = await startOkta({ tls: certificates.good });
     await using server = spawnServer({

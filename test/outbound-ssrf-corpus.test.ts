@@ -63,7 +63,7 @@ function strangersOf(attempts: ConnectionAttempts): string[] {
 
 const inBrackets = (address: string) => (isIPv6(address) ? `[${address}]` : address);
 
-describe('nobody is connected to, nothing is looked up and nothing is repeated', () => {
+describe('forbidden host causes no connection, no lookup and no echo', () => {
   test.each([...forbiddenAddresses.map(inBrackets), ...disguisedHosts])('for https://%s', async (host) => {
     lookups.length = 0;
     const url = `https://${host}`;
@@ -75,18 +75,18 @@ describe('nobody is connected to, nothing is looked up and nothing is repeated',
     expect(lookups).toEqual([]);
   });
 
-  test.each(brokenHosts)('for https://%s, which is no URL', async (host) => {
+  test.each(brokenHosts)('for https://%s, which is not a URL', async (host) => {
     lookups.length = 0;
     expect(await codesFor(`https://${host}`, [host])).toEqual(new Set(['BAD_USER_INPUT']));
     expect(lookups).toEqual([]);
   });
 });
 
-describe('nobody is connected to and nothing is repeated for a name that leads', () => {
+describe('name of a forbidden address causes no connection and no echo', () => {
   const nobody = { address: '3000::1', family: 6 } as const;
   const found = (address: string) => ({ address, family: isIPv6(address) ? 6 : 4 }) as const;
 
-  test.each(forbiddenAddresses)('to %s, alone or among others', async (address) => {
+  test.each(forbiddenAddresses)('when it resolves to %s, alone or among others', async (address) => {
     for (const answer of [[found(address)], [nobody, found(address)], [found(address), nobody]]) {
       resolve = async () => answer;
       const codes = await codesFor('https://hidden.okta.test', ['hidden.okta', address]);
@@ -95,7 +95,7 @@ describe('nobody is connected to and nothing is repeated for a name that leads',
   });
 });
 
-test('no redirect to any of these is followed', async () => {
+test('follows no redirect to a forbidden address', async () => {
   allowed.push(`${redirecting.port}`);
   onTestFinished(() => void allowed.pop());
   resolve = () => Promise.reject(new Error('nothing was to be looked up'));
@@ -109,7 +109,7 @@ test('no redirect to any of these is followed', async () => {
   }
 });
 
-test('and nothing of all that was kept', async () => {
+test('stores nothing for forbidden hosts', async () => {
   const { body } = await rest('GET', '/api/v1/app-connections/okta');
   expect(at(body, 'appConnections')).toMatchObject([{ id: stored.id, version: 1 }]);
 });

@@ -45,7 +45,7 @@ describe('edges of a page of connections', () => {
     ['forward by name', { first: 5 }],
     ['backward by name', { last: 5 }],
     ['by moment, the latest first', { first: 5, orderBy: { field: 'CREATED_AT', direction: 'DESC' } }],
-  ])('have the nodes, and cursors from each of which one can go on: %s', async (_, variables) => {
+  ])('contain the nodes, each with a cursor that continues the list: %s', async (_, variables) => {
     const { client } = organisation;
     const { appConnections } = await client.request<Record<string, unknown>>(document, variables);
     const [edges, nodes] = [Object(at(appConnections, 'edges')), Object(at(appConnections, 'nodes'))];
@@ -64,7 +64,7 @@ describe('edges of a page of connections', () => {
     }
   });
 
-  test('cost about what nodes cost: a page of 100 of all that there is passes, three do not', async () => {
+  test('cost about as much as nodes: a page of 100 with all fields passes, three pages do not', async () => {
     const page = (index: number) => `page${index}: appConnections(first: 100) {
       totalCount
       edges {
@@ -85,7 +85,7 @@ describe('edges of a page of connections', () => {
     expect(error?.message).toMatch(/cost/i);
   });
 
-  test('are of the whole connection when only edges ask for its details', async () => {
+  test('contain the whole connection when only edges select its details', async () => {
     const { appConnections } = await organisation.client.request<Record<string, unknown>>(
       '{ appConnections(first: 1) { edges { node { credentials { instanceUrl } } } } }',
     );
@@ -105,7 +105,7 @@ const query = `
   }
 `;
 
-test("Apollo Client's relayStylePagination joins the pages of connections", async () => {
+test("Apollo Client's relayStylePagination joins pages of connections", async () => {
   const client = new ApolloClient({
     cache: new InMemoryCache({
       typePolicies: { Query: { fields: { appConnections: relayStylePagination() } } },
@@ -131,7 +131,7 @@ test("Apollo Client's relayStylePagination joins the pages of connections", asyn
   client.stop();
 });
 
-test("urql's relayPagination joins the pages of connections", async () => {
+test("urql's relayPagination joins pages of connections", async () => {
   const client = new Client({
     url: server.graphqlUrl,
     exchanges: [
@@ -153,7 +153,7 @@ test("urql's relayPagination joins the pages of connections", async () => {
   }
 });
 
-test("Relay's compiler takes the list for a connection, and the query that it makes reads all of it", async () => {
+test("Relay's compiler accepts the list as a connection, and its generated query reads all pages", async () => {
   using folder = temporaryFolder();
   const root = fileURLToPath(new URL('..', import.meta.url));
   const source = join(folder.path, 'src');

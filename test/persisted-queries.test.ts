@@ -48,8 +48,8 @@ const notFound = {
   },
 };
 
-describe.each(accepts)('a query that is named by its hash, with Accept: %s', (accept) => {
-  test('is not found until it has come with its hash once, and then answers like itself', async () => {
+describe.each(accepts)('automatic persisted query with Accept: %s', (accept) => {
+  test('is not found until it was sent once with its hash, and then returns the same response', async () => {
     const document = `query Who { viewer { __typename } } # ${accept}`;
     expect(await post(byHash(document), { accept })).toEqual(notFound);
     const answer = { status: 200, body: { data: { viewer: { __typename: 'Viewer' } } } };
@@ -63,7 +63,7 @@ describe.each(accepts)('a query that is named by its hash, with Accept: %s', (ac
     }
   });
 
-  test('takes variables and an operation name', async () => {
+  test('accepts variables and an operation name', async () => {
     const document = `query One($first: Int) { projects(first: $first) { nodes { name } } }
       query Other { viewer { __typename } } # ${accept}`;
     await post(withHash(document, { operationName: 'Other' }), { accept });
@@ -85,7 +85,7 @@ describe.each(accepts)('a query that is named by its hash, with Accept: %s', (ac
     ['another version', { version: 2, sha256Hash: sha256('{ __typename }') }, /version has to be 1/],
     ['a list', [], /has to be an object/],
     ['a text', sha256('{ __typename }'), /has to be an object/],
-  ])('is refused with %s, which says so', async (_, given, message) => {
+  ])('is rejected with %s, with the reason', async (_, given, message) => {
     const body = { query: '{ __typename }', extensions: { persistedQuery: given } };
     const { status, body: answer } = await post(body, { accept });
     expect(status).toBe(400);
@@ -100,7 +100,7 @@ describe.each(accepts)('a query that is named by its hash, with Accept: %s', (ac
     ['does not validate', '{ nowhere }'],
     ['cannot be parsed', '{ viewer {'],
     ['asks for too much', `{ ${'viewer { __typename } '.repeat(11)} }`],
-  ])('is not kept when it %s', async (_, text) => {
+  ])('is not stored when it %s', async (_, text) => {
     const document = `${text} # ${accept}`;
     expect(at((await post(withHash(document), { accept })).body, 'errors', 0, 'extensions', 'code')).toBe(
       'BAD_USER_INPUT',
@@ -108,7 +108,7 @@ describe.each(accepts)('a query that is named by its hash, with Accept: %s', (ac
     expect(await post(byHash(document), { accept })).toEqual(notFound);
   });
 
-  test('is refused without a good key, whether it is known or not', async () => {
+  test('is rejected without a valid API key, registered or not', async () => {
     const document = `{ viewer { scopes } } # ${accept}`;
     await post(withHash(document), { accept });
     for (const body of [byHash(document), withHash(document), byHash('{ unknown }')]) {
@@ -117,7 +117,7 @@ describe.each(accepts)('a query that is named by its hash, with Accept: %s', (ac
     }
   });
 
-  test('is not kept for a stranger who may read the schema', async () => {
+  test('is not stored for an unauthenticated client that may read the schema', async () => {
     const document = `{ __schema { queryType { name } } } # ${accept}`;
     const answer = { status: 200, body: { data: { __schema: { queryType: { name: 'Query' } } } } };
     expect(await post(withHash(document), { accept, key: '' })).toEqual(answer);
@@ -127,7 +127,7 @@ describe.each(accepts)('a query that is named by its hash, with Accept: %s', (ac
   });
 });
 
-describe('over GET', () => {
+describe('automatic persisted query over GET', () => {
   async function get(parameters: Record<string, string>) {
     const response = await fetch(`${server.graphqlUrl}?${new URLSearchParams(parameters)}`, {
       headers: { authorization: `Bearer ${apiKey}`, accept: 'application/json' },
@@ -136,7 +136,7 @@ describe('over GET', () => {
   }
   const extensions = (document: string) => JSON.stringify({ persistedQuery: persistedQuery(document) });
 
-  test('a query is registered and named by its hash', async () => {
+  test('is registered and requested by its hash', async () => {
     const query = 'query ByGet { viewer { __typename } }';
     expect(await get({ extensions: extensions(query) })).toEqual(notFound);
     const answer = { status: 200, body: { data: { viewer: { __typename: 'Viewer' } } } };
@@ -146,7 +146,7 @@ describe('over GET', () => {
     );
   });
 
-  test('a mutation is not carried out, though its hash is known', async () => {
+  test('does not execute a mutation, even under a registered hash', async () => {
     const query = 'mutation { createProject(input: { name: "made-by-get" }) { project { name } } }';
     await post(withHash(query));
     expect((await get({ extensions: extensions(query) })).status).toBe(405);
@@ -159,8 +159,8 @@ describe('over GET', () => {
   });
 });
 
-describe('an organisation', () => {
-  test('does not find what another one has registered', async () => {
+describe('persisted queries of an organisation', () => {
+  test('are invisible to other organisations', async () => {
     const other = await server.newOrganisation();
     const document = '{ viewer { organisation { id } } }';
     await post(withHash(document), { key: other.apiKey });
@@ -169,7 +169,7 @@ describe('an organisation', () => {
     expect(at(body, 'data', 'viewer', 'organisation', 'id')).toBe(other.orgId);
   });
 
-  test('that registers too much loses its own oldest, and nobody else loses anything', async () => {
+  test("evict the organisation's own oldest ones beyond its limit, and those of no other", async () => {
     const [many, few] = [await server.newOrganisation(), await server.newOrganisation()];
     const small = '{ viewer { organisation { name } } }';
     await post(withHash(small), { key: few.apiKey });
@@ -180,7 +180,7 @@ describe('an organisation', () => {
     expect((await post(byHash(small), { key: few.apiKey })).body.data).toBeDefined();
   });
 
-  test('is forgotten, the least recently used first, when all together have too much', () => {
+  test('are evicted, least recently used organisation first, beyond the total limit', () => {
     const known = new PersistedQueries();
     const document = 'x'.repeat(100_000);
     const organisations = Array.from({ length: 200 }, (_, index) => `organisation-${index}`);
@@ -214,7 +214,7 @@ describe("Apollo Client's persisted queries", () => {
   test.each([
     [false, ['POST hash', 'POST document', 'POST hash']],
     [true, ['GET hash', 'POST document', 'GET hash']],
-  ])('work, with useGETForHashedQueries: %s', async (useGETForHashedQueries, expected) => {
+  ])('work with useGETForHashedQueries: %s', async (useGETForHashedQueries, expected) => {
     const { sent, ask } = recording();
     const query = gql`
       query Apollo${String(useGETForHashedQueries)} { viewer { __typename organisation { name } } }
@@ -234,7 +234,7 @@ describe("Apollo Client's persisted queries", () => {
     expect(sent).toEqual(expected);
   });
 
-  test('of mutations work, over POST', async () => {
+  test('work for mutations over POST', async () => {
     const { sent, ask } = recording();
     const mutation = gql`
       mutation ApolloMakes($name: String!) { createProject(input: { name: $name }) { project { name } } }
@@ -260,7 +260,7 @@ describe("urql's persisted queries", () => {
     [false, ['POST hash', 'POST document', 'POST hash']],
     ['within-url-limit', ['GET hash', 'GET document', 'GET hash']],
   ] as const)(
-    'work, with preferGetForPersistedQueries: %s',
+    'work with preferGetForPersistedQueries: %s',
     async (preferGetForPersistedQueries, expected) => {
       const { sent, ask } = recording();
       const client = new Client({

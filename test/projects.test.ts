@@ -53,8 +53,8 @@ async function refusal(request: Promise<unknown>) {
   return { code: error?.extensions.code, paths: error?.extensions.issues?.map(({ path }) => path) };
 }
 
-describe('a project', () => {
-  test('is made and renamed, and keeps its id and its connections', async () => {
+describe('project', () => {
+  test('is created and renamed, and keeps its id and its connections', async () => {
     const { client, projectId } = await server.newOrganisation();
     const made = await create(client, '  Lohn & Gehalt  ');
     expect(made).toEqual({ id: expect.any(String), name: 'Lohn & Gehalt', createdAt: expect.any(String) });
@@ -87,7 +87,7 @@ describe('a project', () => {
     ['a NUL', 'a\0b'],
     ['an invisible character', 'a\u200bb'],
     ['half a character', '\udc00'],
-  ])('has no name of %s', async (_, name) => {
+  ])('rejects %s as a name', async (_, name) => {
     const { client, projectId } = await server.newOrganisation();
     expect(await refusal(create(client, name))).toEqual({
       code: 'BAD_USER_INPUT',
@@ -100,7 +100,7 @@ describe('a project', () => {
     expect((await projectsOf(client)).map((each) => each.name)).toEqual(['Test project']);
   });
 
-  test('has a name that no other has, whoever comes first and however it is written', async () => {
+  test('requires a unique name, compared without regard to case and Unicode form', async () => {
     const { client, projectId } = await server.newOrganisation();
     await create(client, 'Café');
     for (const name of ['Café', ' Café ', 'Cafe\u0301']) {
@@ -120,7 +120,7 @@ describe('a project', () => {
     await create(client, 'Test project');
   });
 
-  test('has such a name also when many ask for it at the same moment', async () => {
+  test('requires a unique name also for concurrent creates', async () => {
     const { client, orgId, newProject } = await server.newOrganisation();
     const others = await Promise.all(['a', 'b', 'c', 'd'].map(newProject));
     const other = testDatabaseUrl ? await startTestServer({ beside: server }) : server;
@@ -155,13 +155,13 @@ describe('a project', () => {
     if (other !== server) await other.close();
   });
 
-  test('that there is not cannot be renamed', async () => {
+  test('cannot be renamed when it does not exist', async () => {
     const { client } = await server.newOrganisation();
     expect(await refusal(rename(client, randomUUID(), 'x'))).toMatchObject({ code: 'NOT_FOUND' });
   });
 });
 
-describe('the list of projects', () => {
+describe('list of projects', () => {
   const strange = [
     'What?',
     "a'b",
@@ -176,7 +176,7 @@ describe('the list of projects', () => {
     '😀',
   ];
 
-  test('is read to its end without gaps or doubles, whatever the projects are called', async () => {
+  test('has every project exactly once over all pages, for any names', async () => {
     const { client } = await server.newOrganisation();
     const made = ['Test project', ...strange, ...strange.map((name) => `${name} ${name}`)];
     for (const name of made.slice(1)) await create(client, name);
@@ -189,7 +189,7 @@ describe('the list of projects', () => {
     }
   });
 
-  test('is read on with its own cursors only', async () => {
+  test('accepts only its own cursors', async () => {
     const { client, projectId } = await server.newOrganisation();
     const ofKeys = (await client.request<Paged<object>>(keysQuery)).page.pageInfo.endCursor;
     const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -211,15 +211,15 @@ describe('the list of projects', () => {
     }
   });
 
-  test('is empty for those who may read but are limited to nothing that is there', async () => {
+  test('is empty for a caller that is limited to projects that do not exist', async () => {
     const organisation = await server.newOrganisation();
     const key = await organisation.newKey(['connections:read'], { projectIds: [randomUUID()] });
     expect(await projectsOf(server.clientFor(key))).toEqual([]);
   });
 });
 
-describe('an administrator of some projects', () => {
-  test('sees these alone, and makes and renames none', async () => {
+describe('project administrator limited to some projects', () => {
+  test('sees only these, and cannot create or rename projects', async () => {
     const organisation = await server.newOrganisation();
     const { client, newProject } = organisation;
     const [one, two, three] = [await newProject('One'), await newProject('Two'), await newProject('Three')];
@@ -241,7 +241,7 @@ describe('an administrator of some projects', () => {
     expect(await refusal(rename(limited, three, 'Third'))).toMatchObject({ code: 'FORBIDDEN' });
   });
 
-  test('cannot find out what hidden projects are called, and whether there are any', async () => {
+  test('cannot learn the names or the existence of hidden projects', async () => {
     const organisation = await server.newOrganisation();
     const { client, newProject } = organisation;
     const [mine, hidden] = [await newProject('Mine'), await newProject('Hidden')];
@@ -277,7 +277,7 @@ describe('an administrator of some projects', () => {
     expect((await eventsOf(client)).at(-1)).toMatchObject({ targetName: 'Hidden' });
   });
 
-  test('and without access:admin nobody makes or renames any', async () => {
+  test('requires access:admin to create or rename projects', async () => {
     const organisation = await server.newOrganisation();
     const reader = server.clientFor(await organisation.newKey(['connections:read', 'connections:write']));
     expect(await refusal(create(reader, 'x'))).toMatchObject({ code: 'FORBIDDEN' });
@@ -288,8 +288,8 @@ describe('an administrator of some projects', () => {
   });
 });
 
-describe('the viewer', () => {
-  test('is told who it is without any scope but its own, and nothing of others', async () => {
+describe('viewer query', () => {
+  test('returns the caller without any scope, and nothing of other callers', async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId } = organisation;
     const whole = await viewerOf(client);

@@ -68,7 +68,7 @@ const anyText = fc.oneof(
   }),
 );
 
-describe('a name', () => {
+describe('random connection name', () => {
   const piece = fc.string({
     unit: fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz0123456789'),
     minLength: 1,
@@ -79,7 +79,7 @@ describe('a name', () => {
     .map((pieces) => pieces.join('-'))
     .filter((text) => text.length <= 64);
 
-  test('that keeps to the rules comes back without the white space around it', async () => {
+  test('that is valid is stored trimmed', async () => {
     const { client } = await server.newOrganisation();
     const taken = new Set<string>();
     await fc.assert(
@@ -93,7 +93,7 @@ describe('a name', () => {
     );
   });
 
-  test('is taken as it is or refused with what to do about it, whatever it is', async () => {
+  test('is stored unchanged or rejected with a remedy', async () => {
     const { client } = await server.newOrganisation();
     const nearly = fc
       .tuple(name, fc.constantFrom('-', '--', ' ', '_', '.', 'A', 'é', '١', '\0', '\n', 'x'.repeat(64)), name)
@@ -111,7 +111,7 @@ describe('a name', () => {
   });
 });
 
-describe('a description', () => {
+describe('random description', () => {
   const names = (function* () {
     for (let number = 1; ; number += 1) yield `number-${number}`;
   })();
@@ -122,7 +122,7 @@ describe('a description', () => {
     return appConnection.description;
   }
 
-  test('of any text without control characters is kept, without the white space around it', async () => {
+  test('without control characters is stored trimmed', async () => {
     const { client } = await server.newOrganisation();
     const text = around(anyText)
       .map((given) => given.toWellFormed().replace(/[^\P{Cc}\t\n\r]|[\u202a-\u202e\u2066-\u2069]/gu, ''))
@@ -138,7 +138,7 @@ describe('a description', () => {
     );
   });
 
-  test('is kept as it is or refused with what to do about it, whatever it is', async () => {
+  test('is stored unchanged or rejected with a remedy', async () => {
     const { client } = await server.newOrganisation();
     await fc.assert(
       fc.asyncProperty(anyText, fc.nat(40), async (text, times) => {
@@ -152,7 +152,7 @@ describe('a description', () => {
   });
 });
 
-describe('an instance URL', () => {
+describe('random instance URL', () => {
   const nowhere = ['localhost', '127.0.0.1', '10.0.0.1', '169.254.169.254', '0.0.0.0', '[::1]', '[fd00::1]'];
 
   /** Whether a URL leads to no host that exists, or is none. */
@@ -187,7 +187,7 @@ describe('an instance URL', () => {
     .map((parts) => parts.join(''));
   const instanceUrl = around(fc.oneof(shaped, anyText)).filter(leadsNowhere);
 
-  test('is reduced to its origin or refused with what to do about it, whatever it is', async () => {
+  test('is reduced to its origin or rejected with a remedy', async () => {
     const { client } = await server.newOrganisation();
     let number = 0;
     const create = (instanceUrl: string) => {
@@ -223,7 +223,7 @@ describe('an instance URL', () => {
   });
 });
 
-describe('the pages of a list', () => {
+describe('pages of a list', () => {
   type Node = Listed['appConnections']['nodes'][number];
   /** A name and whether it is in the project: names repeat, so that ids have to tell rows apart. */
   const place = fc.record({
@@ -235,7 +235,7 @@ describe('the pages of a list', () => {
   const inOrder = (nodes: readonly Node[]) =>
     [...nodes].sort((a, b) => (a.name === b.name ? (a.id < b.id ? -1 : 1) : a.name < b.name ? -1 : 1));
 
-  test('put together are the whole list, and have what was there from the start once, whatever comes in', async () => {
+  test('contain every connection that existed at the start exactly once during concurrent changes', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.uniqueArray(place, { minLength: 6, maxLength: 16, selector: (p) => `${p.name} ${p.inProject}` }),

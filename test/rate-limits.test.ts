@@ -42,14 +42,14 @@ async function open(server: TestServer, apiKey: string, variables = {}, leaving 
   return { status, leave: () => leaving.abort() };
 }
 
-describe('an organisation', () => {
+describe('rate limit of an organisation', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({ organisation: { points: 7, block: 3 } });
   });
   afterAll(() => server.close());
 
-  test('is answered as often as the limit says, however many keys it has, over GraphQL and REST together', async () => {
+  test('counts requests of all its keys over GraphQL and REST together', async () => {
     const organisation = await server.newOrganisation();
     const keys = await Promise.all(times(4, 0).map(() => organisation.newKey(['connections:read'])));
     const ask = (index: number) => (index % 2 ? askRest : askGraphQL)(server, { apiKey: keys[index % 4] });
@@ -58,7 +58,7 @@ describe('an organisation', () => {
     expectTooFast(await askRest(server, { apiKey: organisation.apiKey }));
   });
 
-  test('is answered so often also if all of that comes at once, from many addresses', async () => {
+  test('holds for concurrent requests from many addresses', async () => {
     const organisation = await server.newOrganisation();
     const keys = await Promise.all(times(10, 0).map(() => organisation.newKey(['connections:read'])));
     const asks = keys.flatMap((apiKey, index) =>
@@ -68,7 +68,7 @@ describe('an organisation', () => {
     expect(answers.filter(({ code }) => code === undefined)).toHaveLength(7);
   });
 
-  test('is not counted for another one', async () => {
+  test('does not count requests of another organisation', async () => {
     const [one, another] = [await server.newOrganisation(), await server.newOrganisation()];
     const ask = ({ apiKey }: TestOrganisation) => codesOf(8, () => askGraphQL(server, { apiKey }));
     const expected = [...times(7, 'OK'), 'RATE_LIMITED'];
@@ -76,7 +76,7 @@ describe('an organisation', () => {
   });
 });
 
-describe('a stranger is counted, and refused, before anything is parsed that the stranger has sent:', () => {
+describe('rate limit of an unauthenticated client is applied before its request is parsed:', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({ stranger: { points: 2, block: 1 } });
@@ -116,14 +116,14 @@ describe('a stranger is counted, and refused, before anything is parsed that the
   });
 });
 
-describe('a caller', () => {
+describe('rate limit of a caller', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({ caller: { points: 7, block: 3 } });
   });
   afterAll(() => server.close());
 
-  test('is answered as often as the limit says, over GraphQL and REST together, and then told when again', async () => {
+  test('counts requests over GraphQL and REST together, and returns Retry-After', async () => {
     const { apiKey } = await server.newOrganisation();
     const ask = (index: number) => (index % 2 ? askRest : askGraphQL)(server, { apiKey });
     expect(await codesOf(9, ask)).toEqual([...times(7, 'OK'), ...times(2, 'RATE_LIMITED')]);
@@ -131,13 +131,13 @@ describe('a caller', () => {
     expectTooFast(await askRest(server, { apiKey }));
   });
 
-  test('is answered so often also if all of that comes at once', async () => {
+  test('holds for concurrent requests', async () => {
     const { apiKey } = await server.newOrganisation();
     const answers = await Promise.all(times(30, apiKey).map((apiKey) => askGraphQL(server, { apiKey })));
     expect(answers.filter(({ code }) => code === undefined)).toHaveLength(7);
   });
 
-  test('has a count of its own, and whoever changes the address has not another', async () => {
+  test('is separate for each caller, and shared by all addresses of a caller', async () => {
     const organisation = await server.newOrganisation();
     const another = await organisation.newKey(['connections:read']);
     const from = (apiKey: string) => (index: number) =>
@@ -146,7 +146,7 @@ describe('a caller', () => {
     expect(await codesOf(7, from(another))).toEqual(times(7, 'OK'));
   });
 
-  test('who subscribes is counted once, however long that lasts', async () => {
+  test('counts a subscription once', async () => {
     const { apiKey } = await server.newOrganisation();
     const { status, leave } = await open(server, apiKey);
     expect(status).toBe(200);
@@ -162,7 +162,7 @@ describe('a caller', () => {
     leave();
   });
 
-  test('who was too fast leaves a line in the log, and nothing in the audit trail', async () => {
+  test('logs a line when exceeded, and records no audit event', async () => {
     const { apiKey, orgId } = await server.newOrganisation();
     await codesOf(7, () => askGraphQL(server, { apiKey }));
     const { requestId, code } = await askGraphQL(server, { apiKey, address: '203.0.113.9' });
@@ -179,7 +179,7 @@ describe('a caller', () => {
   });
 });
 
-test('when the window is over, a caller is answered again', async () => {
+test('allows requests again after the window', async () => {
   const server = await startLimited({ caller: { points: 2, block: 1 }, windowSeconds: 2 });
   const { apiKey } = await server.newOrganisation();
   const code = async () => (await askGraphQL(server, { apiKey })).code ?? 'OK';
@@ -189,7 +189,7 @@ test('when the window is over, a caller is answered again', async () => {
   await server.close();
 });
 
-describe('an address', () => {
+describe('rate limit of an address', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({
@@ -199,7 +199,7 @@ describe('an address', () => {
   });
   afterAll(() => server.close());
 
-  test('from which nobody says who they are is told so only so often, over GraphQL and REST', async () => {
+  test('limits unauthenticated requests over GraphQL and REST', async () => {
     const production = await startLimited(
       { stranger: { points: 5, block: 2 } },
       { config: { production: true, graphiql: false, trustedProxies: [] } },
@@ -213,19 +213,19 @@ describe('an address', () => {
     await production.close();
   });
 
-  test('reads the schema so often without a key in development', async () => {
+  test('limits schema reads without a key in development', async () => {
     const asker = { address: '192.0.2.3' };
     const ask = () => askGraphQL(server, asker, '{ __schema { queryType { name } } }');
     expect(await codesOf(7, ask)).toEqual([...times(6, 'OK'), 'RATE_LIMITED']);
   });
 
-  test('of IPv6 is as good as every other of its network', async () => {
+  test('applies to an IPv6 network as a whole', async () => {
     const ask = (index: number) => askRest(server, { address: `2001:db8:1:2:${index}::7` });
     expect(await codesOf(7, ask)).toEqual([...times(6, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
     expect((await askRest(server, { address: '2001:db8:1:3::7' })).code).toBe('UNAUTHENTICATED');
   });
 
-  test('from which credentials are tried that let nobody in is told so only so often', async () => {
+  test('limits failed authentication', async () => {
     const asker = { address: '192.0.2.4', apiKey: 'nobody-has-this-key-nobody-has-this-key' };
     const ask = () => askGraphQL(server, asker);
     expect(await codesOf(4, ask)).toEqual([...times(3, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
@@ -240,7 +240,7 @@ describe('an address', () => {
     expect(await told).toEqual({ count: 1 });
   });
 
-  test('is no worse for a good key because bad ones come from there, be it new or not', async () => {
+  test('does not throttle a valid key behind an address with failed authentication, known or new', async () => {
     const organisation = await server.newOrganisation();
     const [used, fresh] = [organisation.apiKey, await organisation.newKey(['connections:read'])];
     const address = '192.0.2.5';
@@ -252,7 +252,7 @@ describe('an address', () => {
     }
   });
 
-  test('from which too many strangers come keeps nobody out who has been let in before', async () => {
+  test('does not lock out authenticated callers behind an address with many unauthenticated clients', async () => {
     const organisation = await server.newOrganisation();
     const [used, fresh] = [organisation.apiKey, await organisation.newKey(['connections:read'])];
     const address = '192.0.2.6';
@@ -264,7 +264,7 @@ describe('an address', () => {
   });
 });
 
-describe('having credentials tried', () => {
+describe('rate limit of credential checks', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({
@@ -282,7 +282,7 @@ describe('having credentials tried', () => {
   const validate =
     'mutation { validateOktaCredentials(credentials: { instanceUrl: "https://example.okta.com", apiToken: "any" }) { status } }';
 
-  test('is counted whichever way it is done, and what tries none is not', async () => {
+  test('counts every operation that checks credentials, and no other operation', async () => {
     const organisation = await server.newOrganisation();
     const { apiKey } = organisation;
     const made = (await make(organisation, 'first')).data as Created;
@@ -320,7 +320,7 @@ describe('having credentials tried', () => {
     expect(trail).toEqual([{ outcome: 'NAME_TAKEN' }, { outcome: 'OK' }]);
   });
 
-  test('is counted for the organisation too, however many keys it makes, and for no other', async () => {
+  test('counts for the organisation across its keys, and for no other organisation', async () => {
     const organisation = await server.newOrganisation();
     const keys = [organisation.apiKey];
     for (let index = 0; index < 3; index += 1) {
@@ -331,7 +331,7 @@ describe('having credentials tried', () => {
     expect((await make(await server.newOrganisation(), 'mine')).code).toBeUndefined();
   });
 
-  test('of which a part was too much is no failure of the whole request, which nobody is to repeat', async () => {
+  test('rate-limits one field of a mutation without failing the whole request', async () => {
     const { apiKey } = await server.newOrganisation();
     const validation = validate.slice(validate.indexOf('{') + 1, -1);
     const five = `mutation { ${['a', 'b', 'c', 'd', 'e'].map((alias) => `${alias}: ${validation}`).join(' ')} }`;
@@ -346,14 +346,14 @@ describe('having credentials tried', () => {
   });
 });
 
-describe('a subscription', () => {
+describe('subscription limit', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({ subscriptions: 2 });
   });
   afterAll(() => server.close());
 
-  test('may be held open so many times by one caller on one server, and again when one has ended', async () => {
+  test('limits open subscriptions of a caller on one server, and frees a slot when one ends', async () => {
     const organisation = await server.newOrganisation();
     const another = await organisation.newKey(['connections:read']);
     const again = () => open(server, organisation.apiKey);
@@ -380,7 +380,7 @@ describe('a subscription', () => {
     for (const { leave } of [second, third, other]) leave();
   });
 
-  test('that nobody waits for any more by the time it could begin holds nothing open', async () => {
+  test('frees the slot of a subscription whose client disconnects before it begins', async () => {
     const { apiKey } = await server.newOrganisation();
     await Promise.allSettled(
       Array.from({ length: 20 }, (_, index) => {
@@ -399,14 +399,14 @@ describe('a subscription', () => {
   });
 });
 
-test('nobody is too fast in development unless RATE_LIMITS=on', async () => {
+test('rate limits are off in development unless RATE_LIMITS=on', async () => {
   const server = await startTestServer({ rates: { caller: { points: 1, block: 1 }, subscriptions: 0 } });
   const { apiKey } = await server.newOrganisation();
   expect(await codesOf(5, () => askGraphQL(server, { apiKey }))).toEqual(times(5, 'OK'));
   await server.close();
 });
 
-test('RATE_LIMITS is on in production and off in development unless said, and is one or the other', () => {
+test('RATE_LIMITS defaults to on in production and off in development, and accepts only on and off', () => {
   const production = {
     NODE_ENV: 'production',
     DATABASE_URL: 'postgresql://127.0.0.1/any',

@@ -69,8 +69,8 @@ async function fresh() {
 const namesIn = (body: unknown) =>
   Object(at(body, 'appConnections')).map(({ name }: { name: string }) => name);
 
-describe('creating', () => {
-  test("answers the documentation's request with its response, member by member and in its order", async () => {
+describe('REST create connection', () => {
+  test('returns the documented response for the documented request, member by member and in order', async () => {
     const seed = await startTestServer();
     const key = 'seed-key-seed-key-seed-key-seed-key-seed';
     const em = seed.asOwner();
@@ -86,7 +86,7 @@ describe('creating', () => {
     expect(shape(text).match(/"…"/g)).toHaveLength(4);
   });
 
-  test('is verified and kept as GraphQL keeps it, and GraphQL shows the same', async () => {
+  test('verifies and stores the connection as GraphQL does, and GraphQL returns the same', async () => {
     const { rest, client } = await fresh();
     const made = await createOver(rest, { description: ' For the sync. ' });
     const { appConnection } = await client.request<{ appConnection: unknown }>(
@@ -105,7 +105,7 @@ describe('creating', () => {
     });
   });
 
-  test('needs no method where there is only one, and no project', async () => {
+  test('needs no method when the app has one, and no project', async () => {
     const { rest } = await fresh();
     expect(await createOver(rest, { method: undefined })).toMatchObject({
       method: 'api-token',
@@ -113,7 +113,7 @@ describe('creating', () => {
     });
   });
 
-  test('fails or saves unverified when nobody can be asked, as told', async () => {
+  test('fails, or saves unverified if requested, when the host is unreachable', async () => {
     const { rest } = await fresh();
     const limited = oktaBody({}, { apiToken: 'limited' });
     expect((await rest('POST', okta, limited)).status).toBe(503);
@@ -121,7 +121,7 @@ describe('creating', () => {
     expect(status).toBe(200);
   });
 
-  test('names every broken rule at once, each with its path, without repeating any of it', async () => {
+  test('reports every issue at once with its path, without echoing a value', async () => {
     const { rest } = await fresh();
     const { status, body, text } = await rest('POST', okta, {
       name: 'Planted-Here',
@@ -142,7 +142,7 @@ describe('creating', () => {
     expect(text).not.toMatch(/planted/i);
   });
 
-  test('refuses what it does not know, so that a misspelt member is not taken for one left out', async () => {
+  test('rejects unknown members, so that a misspelt member is not ignored', async () => {
     const { rest } = await fresh();
     const { status, body, text } = await rest('POST', okta, oktaBody({ planted: 'x' }));
     expect([status, at(body, 'issues', 0, 'path')]).toEqual([422, []]);
@@ -150,7 +150,7 @@ describe('creating', () => {
     expect(text).not.toContain('planted');
   });
 
-  test('refuses the token where everybody could read it', async () => {
+  test('rejects the token in a field that is not secret', async () => {
     const { rest } = await fresh();
     const { id } = await createOver(rest);
     const description = 'It is 00abcdefghij.';
@@ -164,8 +164,8 @@ describe('creating', () => {
   });
 });
 
-describe('problems', () => {
-  test('are application/problem+json with the code, the issues and the remedy of the GraphQL error', async () => {
+describe('REST error response', () => {
+  test('is application/problem+json with the code, issues and remedy of the GraphQL error', async () => {
     const { rest } = await fresh();
     await createOver(rest);
     const { status, headers, body } = await rest('POST', okta, oktaBody());
@@ -182,7 +182,7 @@ describe('problems', () => {
     });
   });
 
-  test('have the status of their code', async () => {
+  test('has the status of its code', async () => {
     const { rest, newKey } = await fresh();
     const reader = restClient(server.url, await newKey(['connections:read']));
     upstream.behave(tokenRejected);
@@ -204,7 +204,7 @@ describe('problems', () => {
     ]);
   });
 
-  test('say when to try again, where that is known', async () => {
+  test('has Retry-After when the time is known', async () => {
     const { rest } = await fresh();
     const resetAt = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 30_000);
     upstream.behave(rateLimited(resetAt));
@@ -220,7 +220,7 @@ describe('problems', () => {
     expect(seconds).toBeLessThan(32);
   });
 
-  test('of ours say nothing but how to find them in the log', async () => {
+  test('for an internal error contains only the request id for the log', async () => {
     const broken = await startTestServer();
     const { apiKey } = await broken.newOrganisation();
     await broken.asOwner().execute('drop table app_connection cascade');
@@ -249,8 +249,8 @@ describe('problems', () => {
   });
 });
 
-describe('reading', () => {
-  test('gives a connection by its id, in either case, and by its name', async () => {
+describe('REST get and list connections', () => {
+  test('returns a connection by id, in either case, and by name', async () => {
     const { rest, projectId } = await fresh();
     const made = await createOver(rest, { projectId: projectId.toUpperCase() });
     expect(made.projectId).toBe(projectId);
@@ -265,7 +265,7 @@ describe('reading', () => {
     expect(status, 'without the project').toBe(404);
   });
 
-  test("finds neither another organisation's nor another app's", async () => {
+  test("returns NOT_FOUND for another organisation's and for another app's connection", async () => {
     const { rest } = await fresh();
     const { rest: stranger } = await fresh();
     const { id } = await createOver(rest);
@@ -277,7 +277,7 @@ describe('reading', () => {
     expect((await rest('GET', `${okta}/${id}`)).status, 'and left it alone').toBe(200);
   });
 
-  test('lists those of every app or of one, in a project, without one, or in all of the organisation', async () => {
+  test('lists connections of all apps or of one, in a project, in none, or in the whole organisation', async () => {
     const { rest, projectId } = await fresh();
     await createOver(rest, { name: 'a', projectId });
     await createOver(rest, { name: 'b' });
@@ -296,7 +296,7 @@ describe('reading', () => {
     }
   });
 
-  test('pages by following the Link header, until there is none', async () => {
+  test('pages with the Link header until the last page', async () => {
     const { rest, projectId } = await fresh();
     for (const name of ['a', 'b', 'c', 'd', 'e']) await createOver(rest, { name, projectId });
     await createOver(rest, { name: 'elsewhere' });
@@ -314,7 +314,7 @@ describe('reading', () => {
     }
   });
 
-  test('gives 20 at a time unless told, and 1 to 100 when told', async () => {
+  test('returns 20 by default, and 1 to 100 on request', async () => {
     const { rest } = await fresh();
     for (let count = 10; count < 31; count += 1) await createOver(rest, { name: `c${count}` });
     const { body, headers } = await rest('GET', okta);
@@ -327,7 +327,7 @@ describe('reading', () => {
     }
   });
 
-  test('tells of those that the key may use what it takes to choose one', async () => {
+  test('lists the projects of the caller with their names and ids', async () => {
     const { rest, orgId, projectId } = await fresh();
     const { id } = await createOver(rest, { projectId });
     const { body } = await rest('GET', `${okta}/available?projectId=${projectId}`);
@@ -336,7 +336,7 @@ describe('reading', () => {
     });
   });
 
-  test('tells which apps there are and how they let us in', async () => {
+  test('lists the apps and their authentication methods', async () => {
     const { apiKey } = await server.newOrganisation();
     const plain = await startTestServer();
     const { apiKey: plainKey } = await plain.newOrganisation();
@@ -347,7 +347,7 @@ describe('reading', () => {
     expect(at(two, 'appConnectionOptions')).toHaveLength(2);
   });
 
-  test('answers HEAD as GET, without the body', async () => {
+  test('answers HEAD like GET without the body', async () => {
     const { rest, apiKey } = await fresh();
     const { id } = await createOver(rest);
     const { status, headers, text } = await restClient(server.url, apiKey)('HEAD', `${okta}/${id}`);
@@ -355,8 +355,8 @@ describe('reading', () => {
   });
 });
 
-describe('changing', () => {
-  test('leaves what is absent, clears what is null, and says the new version', async () => {
+describe('REST update connection', () => {
+  test('keeps absent members, clears null members, and returns the new version', async () => {
     const { rest } = await fresh();
     const made = await createOver(rest, { description: 'Before' });
     const renamed = await rest('PATCH', `${okta}/${made.id}`, { name: 'renamed' });
@@ -373,7 +373,7 @@ describe('changing', () => {
     });
   });
 
-  test('replaces a token that Okta accepts, and keeps the old one when it does not', async () => {
+  test('replaces a token that Okta accepts, and keeps the old one otherwise', async () => {
     const { rest, client } = await fresh();
     const made = await createOver(rest);
     const path = `${okta}/${made.id.toUpperCase()}`;
@@ -390,7 +390,7 @@ describe('changing', () => {
     });
   });
 
-  test('says the current version to whoever has seen another', async () => {
+  test('returns the current version for a stale version', async () => {
     const { rest } = await fresh();
     const { id } = await createOver(rest);
     await rest('PATCH', `${okta}/${id}`, { name: 'second' });
@@ -403,7 +403,7 @@ describe('changing', () => {
     }
   });
 
-  test('wants the token again for a new host, and consent for another Okta organisation', async () => {
+  test('requires the token for a new host, and consent for another Okta organisation', async () => {
     const { rest } = await fresh();
     const { id } = await createOver(rest);
     await using elsewhere = await startOkta();
@@ -424,7 +424,7 @@ describe('changing', () => {
     expect(at(moved.body, 'appConnection', 'credentials')).toEqual(host);
   });
 
-  test('refuses what it does not know, also inside of the credentials', async () => {
+  test('rejects unknown members, also within credentials', async () => {
     const { rest } = await fresh();
     const { id } = await createOver(rest);
     for (const body of [{ projectId: null }, { credentials: { apitoken: 'misspelt' } }]) {
@@ -433,8 +433,8 @@ describe('changing', () => {
   });
 });
 
-describe('deleting', () => {
-  test('hides a connection, frees its name, and says until when it can be restored', async () => {
+describe('REST delete connection', () => {
+  test('hides the connection, frees its name, and returns until when it can be restored', async () => {
     const { rest, client } = await fresh();
     const { id } = await createOver(rest);
     const { status, body } = await rest('DELETE', `${okta}/${id}?version=1`);
@@ -448,7 +448,7 @@ describe('deleting', () => {
     expect(await client.request(restore, { id })).toMatchObject({ restoreAppConnection: {} });
   });
 
-  test('really removes with purge, also what is hidden', async () => {
+  test('removes the connection with purge, also a deleted one', async () => {
     const { rest } = await fresh();
     const { id } = await createOver(rest);
     await rest('DELETE', `${okta}/${id}?purge=false`);
@@ -457,7 +457,7 @@ describe('deleting', () => {
     expect((await rest('DELETE', `${okta}/${id}?purge=true`)).status).toBe(404);
   });
 
-  test('refuses what it would not heed', async () => {
+  test('rejects a body and parameters that it does not use', async () => {
     const { rest } = await fresh();
     const { id } = await createOver(rest);
     for (const query of ['version=x', 'version=0', 'purge=yes', 'purge=', 'purged=true']) {

@@ -20,8 +20,8 @@ async function fresh() {
   return { ...organisation, rest: await checkedClient(server.url, organisation.apiKey) };
 }
 
-describe('letting in', () => {
-  test('takes an API key, and says how to send one', async () => {
+describe('REST request', () => {
+  test('requires an API key, and explains how to send one', async () => {
     const open = restClient(server.url);
     for (const [method, path] of [
       ['POST', okta],
@@ -50,7 +50,7 @@ describe('letting in', () => {
     }
   });
 
-  test('asks the scope of the key, as GraphQL does', async () => {
+  test('requires the same scope as GraphQL', async () => {
     const { rest, newKey } = await fresh();
     const { id } = await createOver(rest);
     const reader = restClient(server.url, await newKey(['connections:read']));
@@ -64,7 +64,7 @@ describe('letting in', () => {
     expect((await writer('DELETE', `${okta}/${id}`)).status).toBe(200);
   });
 
-  test('leaves one line in the log, with the pattern of the route, the key and the code', async () => {
+  test('is logged in one line with the route pattern, the key and the code', async () => {
     const { apiKey } = await server.newOrganisation();
     const { headers } = await restClient(server.url, apiKey)('GET', `${okta}/seen-nowhere?seen=nowhere`);
     const id = String(headers.get('x-request-id'));
@@ -84,8 +84,8 @@ describe('letting in', () => {
   });
 });
 
-describe('what is no request for a route', () => {
-  test('is 404 where there is none', async () => {
+describe('invalid REST request', () => {
+  test('gets 404 for an unknown route', async () => {
     const { apiKey } = await server.newOrganisation();
     const rest = restClient(server.url, apiKey);
     for (const path of [
@@ -101,7 +101,7 @@ describe('what is no request for a route', () => {
     }
   });
 
-  test('is 405 with the methods there are', async () => {
+  test('gets 405 with the allowed methods', async () => {
     const { apiKey } = await server.newOrganisation();
     const rest = restClient(server.url, apiKey);
     for (const [method, path, allow] of [
@@ -117,7 +117,7 @@ describe('what is no request for a route', () => {
     }
   });
 
-  test('is 415 unless it is said to be plain JSON', async () => {
+  test('gets 415 for a content type other than plain JSON', async () => {
     const { rest } = await fresh();
     for (const type of [
       'text/plain',
@@ -133,7 +133,7 @@ describe('what is no request for a route', () => {
     expect((await rest('POST', okta, oktaBody(), utf8)).status).toBe(200);
   });
 
-  test('is 413 above 100,000 bytes, whether it says its size or not', async () => {
+  test('gets 413 above 100,000 bytes, with and without Content-Length', async () => {
     const { rest, apiKey } = await fresh();
     const sized = (bytes: number) => {
       const body = JSON.stringify(oktaBody());
@@ -154,7 +154,7 @@ describe('what is no request for a route', () => {
     expect((await rest('POST', okta, sized(100_000))).status).toBe(200);
   });
 
-  test('is a 400 that repeats nothing where it is not JSON, or no object', async () => {
+  test('gets 400 without an echo for invalid JSON or a JSON value that is not an object', async () => {
     const { rest } = await fresh();
     const bodies = [
       '{"name": "planted"',
@@ -181,7 +181,7 @@ describe('what is no request for a route', () => {
     expect(response.status, 'not UTF-8').toBe(400);
   });
 
-  test('is 422 and never our fault, however hostile the JSON', async () => {
+  test('gets 422 and never a 5xx for hostile JSON', async () => {
     const { rest } = await fresh();
     const { id } = await createOver(rest);
     const deep = `${'[{"a":'.repeat(12_000)}1${'}]'.repeat(12_000)}`;
@@ -228,13 +228,13 @@ describe('what is no request for a route', () => {
     expect(Object.hasOwn(Object.prototype, 'name')).toBe(false);
   });
 
-  test('takes the last of duplicate keys', async () => {
+  test('uses the last of duplicate JSON keys', async () => {
     const { rest } = await fresh();
     const body = JSON.stringify(oktaBody()).replace('{', '{"name":"first",');
     expect(at((await rest('POST', okta, body)).body, 'appConnection', 'name')).toBe('my-okta-connection');
   });
 
-  test('is 422 for what is no id, no name, no cursor or no parameter, which never reach the database', async () => {
+  test('gets 422 for an invalid id, name, cursor or parameter, before a database query', async () => {
     const { rest } = await fresh();
     const almost = unknownId.replace('8', 'g');
     for (const [path, field] of [
@@ -261,7 +261,7 @@ describe('what is no request for a route', () => {
     }
   });
 
-  test('is no fault of ours when it ends before it is all said', async () => {
+  test('that ends early is not logged as an error of the server', async () => {
     const { apiKey } = await server.newOrganisation();
     const { hostname, port } = new URL(server.url);
     const socket = connect(Number(port), hostname);

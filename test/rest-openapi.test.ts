@@ -22,15 +22,15 @@ function allows(name: string, body: unknown): boolean {
   return ajv.compile({ $ref: `document#/components/schemas/${name}` })(JSON.parse(JSON.stringify(body)));
 }
 
-describe('the OpenAPI document', () => {
-  test('is OpenAPI', async () => {
+describe('OpenAPI document', () => {
+  test('is valid OpenAPI', async () => {
     const { valid, errors } = await new Validator().validate({ ...document });
     expect(errors).toBeUndefined();
     expect(valid).toBe(true);
     expect(at(document, 'openapi')).toMatch(/^3\.1\./);
   });
 
-  test('has every route, and every route answers as it says', async () => {
+  test('describes every route, and every route responds as described', async () => {
     const { apiKey, projectId } = await server.newOrganisation();
     const client = restClient(server.url, apiKey);
     const { check, seen } = checkerOf(document);
@@ -74,7 +74,7 @@ describe('the OpenAPI document', () => {
     expect(described).toHaveLength(22);
   });
 
-  test('is compared so that what differs is found', async () => {
+  test('is compared with responses in a way that finds differences (self-check)', async () => {
     const { apiKey } = await server.newOrganisation();
     const client = restClient(server.url, apiKey);
     const { id } = await createOver(client);
@@ -98,7 +98,7 @@ describe('the OpenAPI document', () => {
     expect(() => check('PUT', `${okta}/${id}`, answer)).toThrow('put');
   });
 
-  test('allows the bodies that the server takes, and no others', async () => {
+  test('allows the same bodies as the server', async () => {
     const { apiKey } = await server.newOrganisation();
     const client = restClient(server.url, apiKey);
     const { id } = await createOver(client, { name: 'to-be-changed' });
@@ -126,7 +126,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  test('says of each secret that it only goes in', () => {
+  test('marks every secret as writeOnly', () => {
     const { schemas } = Object(at(document, 'components'));
     const token = at(
       schemas,
@@ -144,7 +144,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  test('needs no key in development, and one in production; a wrong one never will do', async () => {
+  test('is public in development and needs a key in production, and rejects a wrong key in both', async () => {
     const wrong = await restClient(server.url, 'nobody')('GET', path);
     expect(wrong.status).toBe(401);
     const production = await startTestServer({ config: { production: true, host: '127.0.0.1' } });

@@ -72,7 +72,7 @@ test.each([
   ['Viewer', 'components/schemas/Viewer', []],
   // The connection has the members of the documentation, and its verification has a route of its own.
   ['AppConnection', 'components/schemas/OktaConnection', ['verification']],
-])('REST shows of %s what GraphQL shows', async (type, path, elsewhere) => {
+])('REST returns the same fields as GraphQL for %s', async (type, path, elsewhere) => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const { body } = await restClient(server.url)('GET', '/api/v1/openapi.json');
   const found = at(body, ...path.split('/'), 'properties');
@@ -83,8 +83,8 @@ test.each([
   );
 });
 
-describe('the verification of a connection', () => {
-  test('is what GraphQL says it is, after each check', async () => {
+describe('REST verification of a connection', () => {
+  test('returns the same as GraphQL after each check', async () => {
     const dead = new Set<string>();
     await using upstream = await startOkta({
       handler: (request, response) => {
@@ -140,7 +140,7 @@ describe('the verification of a connection', () => {
     });
   });
 
-  test('shows whose token it is to those who may read, and to nobody else', async () => {
+  test('shows the owner of the token only to callers with connections:read', async () => {
     const { rest, newKey } = await fresh();
     const { id, name } = await createOver(rest);
     const path = `${okta}/${id}/verify`;
@@ -154,7 +154,7 @@ describe('the verification of a connection', () => {
     expect((await verifier('GET', `${okta}/${id}/verification`)).status).toBe(403);
   });
 
-  test('is tried without being kept, by the rules of a connection to be made', async () => {
+  test('checks credentials without storing them, by the rules of create', async () => {
     const { rest } = await fresh();
     const validate = (body: object) => rest('POST', `${okta}/validate`, body);
     const { credentials } = oktaBody();
@@ -185,8 +185,8 @@ describe('the verification of a connection', () => {
   });
 });
 
-describe('a list of connections', () => {
-  test('has the filters and the orders of GraphQL, on every page', async () => {
+describe('REST list of connections', () => {
+  test('has the filters and orders of GraphQL on every page', async () => {
     const { rest, client, projectId } = await fresh();
     for (const name of ['alpha-one', 'alpha-two', 'beta-one', 'beta-two']) {
       await createOver(rest, { name, ...(name.endsWith('one') && { projectId }) });
@@ -244,8 +244,8 @@ describe('a list of connections', () => {
   });
 });
 
-describe('a deleted connection', () => {
-  test('is restored under its name, or under another if that is taken', async () => {
+describe('REST restore', () => {
+  test('restores a deleted connection under its name, or under another when the name is taken', async () => {
     const { rest } = await fresh();
     const { id, name } = await createOver(rest);
     await rest('DELETE', `${okta}/${id}`);
@@ -263,8 +263,8 @@ describe('a deleted connection', () => {
   });
 });
 
-describe('the audit trail', () => {
-  test('is what GraphQL says it is, page by page and by every filter', async () => {
+describe('REST audit trail', () => {
+  test('returns the same as GraphQL on every page and for every filter', async () => {
     const { rest, client, projectId } = await fresh();
     const { id } = await createOver(rest, { projectId });
     await createOver(rest, { name: 'second' });
@@ -320,15 +320,15 @@ describe('the audit trail', () => {
     ['cursor=x', 'cursor'],
     ['limit=101', 'limit'],
     ['subject=%00', 'subject'],
-  ])('refuses %s', async (query, name) => {
+  ])('rejects %s', async (query, name) => {
     const { rest } = await fresh();
     const { status, body } = await rest('GET', `/api/v1/audit-events?${query}`);
     expect([status, at(body, 'issues', 0, 'path')]).toEqual([422, [name]]);
   });
 });
 
-describe('access', () => {
-  test('is seen, granted and taken back as over GraphQL', async () => {
+describe('REST access management', () => {
+  test('lists, grants and revokes like GraphQL', async () => {
     const { rest, client, projectId, orgId } = await fresh();
     const { body: who } = await rest('GET', '/api/v1/viewer');
     expect(who).toMatchObject({
@@ -401,7 +401,7 @@ describe('access', () => {
       { name: 'x', scopes: ['NONE'], expiresAt: '2001-01-01T00:00:00Z' },
       ['expiresAt', 'scopes.0'],
     ],
-  ])('refuses all that is broken: %s %s %j', async (method, path, body, paths) => {
+  ])('rejects invalid input: %s %s %j', async (method, path, body, paths) => {
     const { rest } = await fresh();
     const { status, body: problem } = await rest(method, `/api/v1${path}`, body);
     expect(status).toBe(422);

@@ -165,7 +165,7 @@ describe('BASE_PATH', () => {
     ['/apis', '/apis'],
     ['/', ''],
     ['', ''],
-  ])('%s is %s', (given, basePath) => {
+  ])('normalizes %s to %s', (given, basePath) => {
     expect(readConfig({ BASE_PATH: given }).basePath).toBe(basePath);
   });
 
@@ -185,7 +185,7 @@ describe('BASE_PATH', () => {
     'https://example.com/a',
     '//example.com',
     '/a"><b>',
-  ])('%s is refused, with what it has to be', (given) => {
+  ])('rejects %s with the expected format', (given) => {
     expect(() => readConfig({ BASE_PATH: given })).toThrow(
       /^BASE_PATH must be a path such as \/connections, /,
     );

@@ -85,8 +85,8 @@ async function seeOut(organisation: TestOrganisation, servers: readonly TestServ
   for (const end of await Promise.all(ends)) expect(end - revoked).toBeLessThan(2 * promisedMs);
 }
 
-describe('a revoked key', () => {
-  test('lets nobody in within five seconds, neither over GraphQL nor REST, and open subscriptions end', async () => {
+describe('revoked API key', () => {
+  test('is rejected within five seconds over GraphQL and REST, and its subscriptions end', async () => {
     await seeOut(await server.newOrganisation(), [server]);
   });
 
@@ -96,7 +96,7 @@ describe('a revoked key', () => {
     await other.close();
   });
 
-  test('stays as it is when it is revoked again, and the trail tells of it once', async () => {
+  test('does not change when revoked again, and the audit trail has one event', async () => {
     const { client } = await server.newOrganisation();
     const { apiKey } = await createKey(client);
     const revoked = await revokeKey(client, apiKey.id);
@@ -115,7 +115,7 @@ describe('a revoked key', () => {
     expect((await keysOf(client, true)).map(({ id }) => id)).toEqual([apiKey.id, administrator?.id]);
   });
 
-  test('that is still believed leaves no other key behind, and takes none along', async () => {
+  test('cannot create or revoke other keys while it is still cached', async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId } = organisation;
     const { apiKey: victim } = await createKey(client, { name: 'Victim' });
@@ -150,8 +150,8 @@ describe('a revoked key', () => {
   });
 });
 
-describe('the last key that can administer the organisation for ever', () => {
-  test('stays, whoever asks', async () => {
+describe('last unlimited, unexpiring administrator key of an organisation', () => {
+  test('cannot be revoked', async () => {
     const { client, projectId } = await server.newOrganisation();
     const last = (await viewerOf(client)).apiKey?.id ?? '';
     // None of these can do everything, everywhere and for ever.
@@ -174,7 +174,7 @@ describe('the last key that can administer the organisation for ever', () => {
     expect((await keysOf(client)).map(({ id }) => id)).toEqual([last]);
   });
 
-  test('goes once there is another, by the remedy that is told, also by its own hand', async () => {
+  test('can be revoked after the remedy in the error was followed, also by itself', async () => {
     for (const byItself of [true, false]) {
       const { client } = await server.newOrganisation();
       const first = (await viewerOf(client)).apiKey?.id ?? '';
@@ -187,7 +187,7 @@ describe('the last key that can administer the organisation for ever', () => {
     }
   });
 
-  test('stays when administrators revoke each other, or themselves, at the same moment', async () => {
+  test('remains when administrators revoke each other or themselves concurrently', async () => {
     const other = testDatabaseUrl ? await startTestServer({ beside: server }) : server;
     for (let round = 0; round < (testDatabaseUrl ? 40 : 4); round += 1) {
       const organisation = await server.newOrganisation();
@@ -225,7 +225,7 @@ describe('the last key that can administer the organisation for ever', () => {
     if (other !== server) await other.close();
   });
 
-  test('is not counted among those whose keys belong to another organisation', async () => {
+  test('does not count keys of another organisation', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const own = (await viewerOf(mine.client)).apiKey?.id ?? '';
     await createKey(theirs.client);

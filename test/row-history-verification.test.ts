@@ -59,7 +59,7 @@ async function putBackLater(table: string, id: string): Promise<() => Promise<un
   };
 }
 
-test('rows that were changed in every way by requests contradict no trail', async () => {
+test('audit verification accepts rows after every kind of change by requests', async () => {
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [id, purged] = [await make(organisation, 'a'), await make(organisation, 'b')];
@@ -75,7 +75,7 @@ test('rows that were changed in every way by requests contradict no trail', asyn
   expect(await contradictions(organisation)).toEqual([]);
 });
 
-test('a whole old row of a connection, an API key that was revoked and a connection that is gone contradict it', async () => {
+test('audit verification reports an old row of a connection, a revoked API key and a missing connection', async () => {
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [changed, deleted, gone] = [
@@ -106,7 +106,7 @@ test('a whole old row of a connection, an API key that was revoked and a connect
   expect(key).toBeDefined();
 });
 
-test('a connection that an editor dated as deleted, so that it was purged, contradicts it, and one that was deleted does not', async () => {
+test('audit verification reports a purge after a forged deletion date, and accepts a real deletion', async () => {
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [live, restored, deleted] = [
@@ -131,7 +131,7 @@ test('a connection that an editor dated as deleted, so that it was purged, contr
   expect(await sql('select id from app_connection where id = ?', [deleted])).toEqual([]);
 });
 
-test('a data key that was put back as it was before another took over contradicts the trail', async () => {
+test('audit verification reports a data key that was reset to its state before its replacement', async () => {
   const organisation = await server.newOrganisation();
   const { orgId } = organisation;
   await make(organisation, 'a');

@@ -37,8 +37,8 @@ async function seen(
   return rows.map(({ org }) => org).sort();
 }
 
-describe('PostgreSQL itself keeps organisations apart', () => {
-  test('in every table there is, by force', async () => {
+describe('row-level security', () => {
+  test('is enabled and forced on every table', async () => {
     const tables = await tablesOf(server.asOwner());
     expect(tables.length).toBeGreaterThan(7);
     const secured = await server.asOwner().execute(`
@@ -48,7 +48,7 @@ describe('PostgreSQL itself keeps organisations apart', () => {
     expect(secured).toEqual(tables);
   });
 
-  test('whatever a statement forgets to say', async () => {
+  test('isolates organisations when a statement has no tenant filter', async () => {
     for (const { name } of await tablesOf(server.asOwner())) {
       if (ofNobody.includes(name)) continue;
       const everybody = await seen(name, '', server.asOwner());
@@ -59,7 +59,7 @@ describe('PostgreSQL itself keeps organisations apart', () => {
     }
   });
 
-  test('also when something is written', async () => {
+  test('isolates organisations for writes', async () => {
     const em = () => server.database.forOrganisation(mine.orgId);
     const before = await server.asOwner().execute('select id, name from project order by id');
     const foreign = { id: randomUUID(), orgId: theirs.orgId, name: 'Planted', createdAt: new Date() };
@@ -74,7 +74,7 @@ describe('PostgreSQL itself keeps organisations apart', () => {
     expect(await server.asOwner().execute('select id, name from project order by id')).toEqual(before);
   });
 
-  test('and lets requests do with each table no more than they need', async () => {
+  test('grants requests only the privileges that they need on each table', async () => {
     const em = () => server.database.forOrganisation(mine.orgId);
     for (const statement of [
       'delete from organisation',
@@ -97,7 +97,7 @@ describe('PostgreSQL itself keeps organisations apart', () => {
     }
   });
 
-  test('under roles that are no superusers, cannot log in and own nothing', async () => {
+  test('uses roles that are not superusers, cannot log in and own nothing', async () => {
     const roles = await server.asOwner().execute(`
       select rolname as name, rolsuper or rolbypassrls or rolcanlogin or rolcreaterole or rolcreatedb as is_mighty,
         exists (select from pg_class where relowner = pg_roles.oid) as is_owner
@@ -111,15 +111,15 @@ describe('PostgreSQL itself keeps organisations apart', () => {
   });
 });
 
-describe('connections to the database, which many organisations share,', () => {
-  test('are in the session of who uses them, however they are mixed', async () => {
+describe('shared pooled database connections', () => {
+  test('have the session of the current organisation for interleaved requests', async () => {
     const organisations = [mine, theirs, await server.newOrganisation(), await server.newOrganisation()];
     const rounds = Array.from({ length: 200 }, (_, index) => organisations[index % 4]?.orgId ?? '');
     const answers = await Promise.all(rounds.map((orgId) => seen('project', orgId)));
     expect(answers).toEqual(rounds.map((orgId) => [orgId]));
   });
 
-  test('are so too after transactions that failed, in their midst and at their end', async () => {
+  test('have the session of the current organisation after failed statements and failed commits', async () => {
     for (let round = 0; round < 20; round += 1) {
       const work = server.database.forOrganisation(mine.orgId).transactional(async (em) => {
         expect(await seen('project', mine.orgId, em)).toEqual([mine.orgId]);
@@ -132,7 +132,7 @@ describe('connections to the database, which many organisations share,', () => {
     }
   });
 
-  test('show nothing to whoever does not say for whom', async () => {
+  test('show no rows without an organisation in the session', async () => {
     expect(await seen('project', '')).toEqual([]);
   });
 });

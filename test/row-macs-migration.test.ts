@@ -101,7 +101,7 @@ async function changedRows(server: TestServer): Promise<unknown[]> {
   return found;
 }
 
-test('rows of a version without MACs are signed as they are, once, however often a start is broken off', async () => {
+test('signs the rows of a version without MACs once, unchanged, however often the start is interrupted', async () => {
   await using stack = new AsyncDisposableStack();
   const { location } = await lastingData(stack, { isMigrated: false });
   const rootKeys = rootKey('k1');
@@ -147,7 +147,7 @@ test('rows of a version without MACs are signed as they are, once, however often
   await expect(third).rejects.toThrow('the MACs of api_key were taken away');
 });
 
-test('a database whose integrity key is gone is not opened with another one', async () => {
+test('does not open a database whose integrity key is missing with a new one', async () => {
   await using stack = new AsyncDisposableStack();
   const { location } = await lastingData(stack);
   const rootKeys = rootKey('k1');
@@ -188,7 +188,7 @@ test.each([
   },
   { what: 'every key of the system, after an upgrade,', statements: [systemGone], isUpgraded: true },
 ])(
-  'rows are not signed again when an editor takes away their MACs and $what',
+  'does not sign rows again when a database user removes their MACs and $what',
   async ({ statements, isUpgraded, refusal }) => {
     await using stack = new AsyncDisposableStack();
     const { location } = await lastingData(stack, { isMigrated: !isUpgraded });

@@ -55,11 +55,11 @@ function expectLogged(table: string, id: string): void {
   expect(line).toContain('"level":"error"');
 }
 
-describe('an editor of the database', () => {
+describe('database user with write access', () => {
   const keyOf = async (orgId: string, name = 'Another') =>
     server.asOwner().findOneOrFail(ApiKey, { orgId, name });
 
-  test('who inserts an API key with every scope lets nobody in', async () => {
+  test('cannot authenticate with an inserted API key', async () => {
     const { orgId, client, apiKey } = await server.newOrganisation();
     const { hash } = await server.asOwner().findOneOrFail(ApiKey, { orgId });
     const planted = 'planted-by-an-editor-of-the-database';
@@ -83,7 +83,7 @@ describe('an editor of the database', () => {
     ['moves the end of', `expires_at = now() + interval '10 years'`],
     ['takes the MAC from', `mac = ''`],
     ['gives another MAC to', `mac = (select mac from api_key where name = 'Administrator' limit 1)`],
-  ])('who %s an API key makes it useless', async (_, change) => {
+  ])('makes an API key useless when it %s the key', async (_, change) => {
     const organisation = await server.newOrganisation();
     const key = await organisation.newKey(['connections:read'], {
       projectIds: [organisation.projectId],
@@ -95,7 +95,7 @@ describe('an editor of the database', () => {
     expectLogged('api_key', id);
   });
 
-  test('cannot take back that an API key was revoked', async () => {
+  test('cannot undo the revocation of an API key', async () => {
     const { orgId, client } = await server.newOrganisation();
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
@@ -105,7 +105,7 @@ describe('an editor of the database', () => {
     expect(orgId).toBeDefined();
   });
 
-  test('who swaps the hashes of two API keys makes both useless', async () => {
+  test('makes two API keys useless when it swaps their hashes', async () => {
     const organisation = await server.newOrganisation();
     const [weak, strong] = [
       await organisation.newKey(['connections:read']),
@@ -126,7 +126,7 @@ describe('an editor of the database', () => {
     }
   });
 
-  test('who moves an API key to another organisation lets nobody into it', async () => {
+  test('cannot move an API key to another organisation', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const key = await mine.newKey(['connections:read']);
     await sql(`update api_key set org_id = ? where org_id = ? and name = 'Another'`, [
@@ -136,7 +136,7 @@ describe('an editor of the database', () => {
     expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
   });
 
-  test('who plants an administrator does not make the last real one dispensable', async () => {
+  test('cannot make the last real administrator removable with an inserted one', async () => {
     const { orgId, client } = await server.newOrganisation();
     const { id } = await keyOf(orgId, 'Administrator');
     await sql(
@@ -147,7 +147,7 @@ describe('an editor of the database', () => {
     expect(await codeOf(revokeKey(client, id))).toBe('LAST_ADMINISTRATOR');
   });
 
-  test('cannot have yesterday’s token used again today', async () => {
+  test('cannot restore a previous token', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     const id = await make(organisation, {}, { apiToken: 'the-token-of-yesterday' });
@@ -185,7 +185,7 @@ describe('an editor of the database', () => {
     ],
     ['deleted', (id: string) => ({ document: deleteMutation, variables: { id } })],
     ['purged', (id: string) => ({ document: deleteMutation, variables: { id, purge: true } })],
-  ])('who moves a connection to another project keeps it from being %s there', async (_, ask) => {
+  ])('cannot have a connection %s in another project by moving it there', async (_, ask) => {
     const organisation = await server.newOrganisation();
     const id = await make(organisation);
     const projectId = await organisation.newProject('Second');
@@ -199,7 +199,7 @@ describe('an editor of the database', () => {
     expect(await changedRows()).toContain(`app_connection ${id}`);
   });
 
-  test('cannot bring a deleted connection back, nor have one that is there restored over', async () => {
+  test('cannot restore a deleted connection or have one restored over an existing one', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     const [deleted, there] = [
@@ -213,7 +213,7 @@ describe('an editor of the database', () => {
     expect(await codeOf(client.request(restoreMutation, { id: there }))).toBe('INTERNAL_SERVER_ERROR');
   });
 
-  test('who moves a project to another organisation has no connection made in it', async () => {
+  test('cannot move a project to another organisation and have connections created in it', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const projectId = await mine.newProject('Moved');
     await sql('update project set org_id = ? where id = ?', [theirs.orgId, projectId]);
@@ -221,7 +221,7 @@ describe('an editor of the database', () => {
     expect(await codeOf(make(mine, { projectId }))).toBe('NOT_FOUND');
   });
 
-  test('cannot have a retired data key seal again', async () => {
+  test('cannot reactivate a retired data key for encryption', async () => {
     const organisation = await server.newOrganisation();
     const { orgId } = organisation;
     await make(organisation);
@@ -251,7 +251,7 @@ describe('an editor of the database', () => {
     await expect(seal()).rejects.toThrow(MacMismatch);
   });
 
-  test('cannot answer a repeated request with another connection', async () => {
+  test('cannot redirect an idempotent retry to another connection', async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId } = organisation;
     const other = await make(organisation, { name: 'other' });
@@ -265,7 +265,7 @@ describe('an editor of the database', () => {
   });
 });
 
-test('all that changes rows leaves valid MACs', async () => {
+test('every operation that changes rows leaves valid MACs', async () => {
   const before = await changedRows();
   const organisation = await server.newOrganisation();
   const { client } = organisation;
@@ -289,7 +289,7 @@ test('all that changes rows leaves valid MACs', async () => {
   expect(stored.version).toBe(5);
 });
 
-describe('each column of each table', () => {
+describe('MAC coverage of table columns', () => {
   /** What carries no MAC, and why. */
   const withoutMac = {
     audit_event: 'The hash of each event is over all of its columns.',
@@ -306,7 +306,7 @@ describe('each column of each table', () => {
     ],
   };
 
-  test('is in a table whose rows carry a MAC, or there is a reason', async () => {
+  test('includes every table, or a reason why not', async () => {
     const tables = (await tablesOf(server.asOwner())).map(({ name }) => name);
     const withMac = await sql(
       `select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'mac'`,
@@ -315,7 +315,7 @@ describe('each column of each table', () => {
   });
 
   test.each(['api_key', 'app_connection', 'audit_head', 'data_key', 'idempotent_request', 'project'])(
-    'of %s is authenticated, but for those that decide nothing',
+    'of %s includes every column that decides something',
     async (table) => {
       const organisation = await server.newOrganisation();
       await make(organisation, { idempotencyKey: 'once', projectId: organisation.projectId });
@@ -332,7 +332,7 @@ describe('each column of each table', () => {
     },
   );
 
-  test('of audit_event is in the hash of the event', async () => {
+  test('of audit_event is the hash of the event', async () => {
     const organisation = await server.newOrganisation();
     await make(organisation);
     const whole = { events: 1 };

@@ -34,8 +34,8 @@ async function another(options: TestServerOptions): Promise<TestServer> {
   return other;
 }
 
-describe('a one-time code', () => {
-  test('is in the fragment of an address of the dashboard, is 256 bits long, and is another each time', () => {
+describe('one-time sign-in code', () => {
+  test("is in the fragment of the dashboard's URL, has 256 bits, and is unique", () => {
     const links = [server.signInLink(), server.signInLink()];
     for (const link of links) expect(link).toMatch(new RegExp(`^${server.url}/#code=[\\w-]{43}$`));
     expect(links[0]).not.toBe(links[1]);
@@ -51,14 +51,14 @@ describe('a one-time code', () => {
     expect(second.text).not.toContain(apiKey);
   });
 
-  test('is exchanged by one of 20 that try at the same moment', async () => {
+  test('is exchanged once for 20 concurrent attempts', async () => {
     const code = codeIn(server.signInLink());
     const answers = await Promise.all(Array.from({ length: 20 }, () => exchange(server.url, code)));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(answers.filter(({ text }) => text.includes(apiKey))).toHaveLength(1);
   });
 
-  test('ends after ten minutes, and not before', async () => {
+  test('expires after exactly ten minutes', async () => {
     const codes = [codeIn(server.signInLink()), codeIn(server.signInLink())];
     now += 10 * minuteMs - 1;
     expect((await exchange(server.url, codes[0] ?? '')).status).toBe(200);
@@ -66,7 +66,7 @@ describe('a one-time code', () => {
     expect((await exchange(server.url, codes[1] ?? '')).status).toBe(403);
   });
 
-  test('is unknown to a server that was started anew', async () => {
+  test('is unknown after a restart', async () => {
     const before = await start({ beside: server });
     const code = codeIn(before.signInLink());
     await before.close();
@@ -74,7 +74,7 @@ describe('a one-time code', () => {
     expect((await exchange(after.url, code)).status).toBe(403);
   });
 
-  test('is exchanged however many wrong ones were sent before it, which are told to wait', async () => {
+  test('is exchanged regardless of earlier wrong codes, which are rate-limited', async () => {
     const other = await another({});
     const code = codeIn(other.signInLink());
     const wrong = (index: number) => exchange(other.url, `${code.slice(0, -2)}${10 + index}`);
@@ -90,7 +90,7 @@ describe('a one-time code', () => {
 
   const page = (url: string) => ({ origin: url, 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' });
 
-  test('is exchanged by the page of the server, under each of its names', async () => {
+  test("is exchanged by the server's own page, under each of its host names", async () => {
     for (const url of [server.url, server.url.replace('127.0.0.1', 'localhost')]) {
       expect((await exchange(url, codeIn(server.signInLink()), page(url))).status).toBe(200);
     }
@@ -103,7 +103,7 @@ describe('a one-time code', () => {
     ['a sandboxed frame', { origin: 'null', 'sec-fetch-site': 'cross-site' }],
     ['a named origin of CORS_ORIGINS', { origin: 'https://app.example', 'sec-fetch-site': 'cross-site' }],
     ['this machine over TLS that ends before the server', { origin: 'https://127.0.0.1' }],
-  ])('is not exchanged by a page of %s, and does not end by it', async (_, headers) => {
+  ])('is not exchanged or used up by a page of %s', async (_, headers) => {
     const other = await another({ config: { corsOrigins: new Set(['https://app.example']) } });
     const code = codeIn(other.signInLink());
     const { status, text } = await exchange(other.url, code, headers);
@@ -113,7 +113,7 @@ describe('a one-time code', () => {
   });
 
   test.each(['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'])(
-    'is not exchanged in a body of %s, which a form or a careless page could send',
+    'is not exchanged in a body of %s, which a form or another page could send',
     async (type) => {
       const code = codeIn(server.signInLink());
       expect((await exchange(server.url, code, { 'content-type': type })).status).toBe(415);
@@ -121,7 +121,7 @@ describe('a one-time code', () => {
     },
   );
 
-  test('is not exchanged with any method but POST, nor from the address', async () => {
+  test('is not exchanged by any method but POST, or from the URL', async () => {
     const code = codeIn(server.signInLink());
     for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
       const url = `${server.url}/sign-in/exchange?code=${code}`;
@@ -139,14 +139,14 @@ describe('a one-time code', () => {
     ['an object in place of the code', '{"code":{"length":43}}'],
     ['an empty code', '{"code":""}'],
     ['a megabyte', JSON.stringify({ code: 'x'.repeat(1_000_000) })],
-  ])('a body of %s is refused', async (_, body) => {
+  ])('is rejected in a body of %s', async (_, body) => {
     const url = `${server.url}/sign-in/exchange`;
     const { status } = await ask(url, { method: 'POST', headers: exchangeHeaders, body });
     expect(status).toBe(403);
   });
 
   test.each(['evil.example', '127.0.0.1.evil.example'])(
-    'is not exchanged under the name %s',
+    'is not exchanged under the host name %s',
     async (host) => {
       const { status } = await exchange(server.url, codeIn(server.signInLink()), { host });
       expect(status).toBe(421);
@@ -165,7 +165,7 @@ describe('a one-time code', () => {
     expect(status).toBe(404);
   });
 
-  test('leads to GraphiQL where the dashboard is not built, and nowhere where that is off too', async () => {
+  test('opens GraphiQL without a dashboard, and is not printed without either', async () => {
     const without = { dashboardFolder: `${folder}/assets` };
     const other = await another(without);
     expect(other.signInLink()).toMatch(new RegExp(`^${other.url}/graphql#code=[\\w-]{43}$`));
@@ -175,7 +175,7 @@ describe('a one-time code', () => {
   });
 });
 
-describe('no answer has the API key', () => {
+describe('no response contains the API key', () => {
   const paths = [
     ...['/', '/graphql', '/graphql?query={__typename}', '/sign-in/exchange', '/health/live', '/health/ready'],
     ...['/api/v1/openapi.json', '/api/v1/app-connections', '/index.html', '/nowhere'],
@@ -207,12 +207,12 @@ describe('no answer has the API key', () => {
     return found.join('\n');
   }
 
-  test('and the search for it finds it where it is', async () => {
+  test('and a response that contains it is detected (self-check)', async () => {
     const { text, headers } = await exchange(server.url, codeIn(server.signInLink()));
     expect(JSON.stringify(headers) + text).toContain(apiKey);
   });
 
-  test.each(Object.entries(shapes))('to %s, in development', async (_, headers) => {
+  test.each(Object.entries(shapes))('when sent to %s in development', async (_, headers) => {
     const found = await answers(server, headers);
     expect(found).toContain('createOktaConnection(input: $input)');
     expect(found).toContain('id="settings"');
@@ -221,7 +221,7 @@ describe('no answer has the API key', () => {
   });
 
   test.each(['127.0.0.1', 'localhost', 'evil.example', 'connections.example'])(
-    'in production with GRAPHIQL=on, to Host: %s',
+    'when sent in production with GRAPHIQL=on to Host: %s',
     async (host) => {
       const other = await another({ config: { production: true, graphiql: true } });
       const found = await answers(other, { host });
@@ -230,7 +230,7 @@ describe('no answer has the API key', () => {
     },
   );
 
-  test('over HTTP/1.0 without X-Forwarded-For, as nginx asks', async () => {
+  test('when sent over HTTP/1.0 without X-Forwarded-For, as nginx does', async () => {
     for (const path of ['/', '/graphql']) {
       const request = `GET ${path} HTTP/1.0\r\nHost: 127.0.0.1:4000\r\nAccept: text/html\r\n\r\n`;
       const { status, text } = await sendRaw(server.url, request);

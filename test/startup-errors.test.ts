@@ -13,7 +13,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
-describe.concurrent('a server whose DATABASE_URL cannot be right says what is wrong with it', () => {
+describe.concurrent('server start reports what is wrong with DATABASE_URL', () => {
   test.each([
     [
       'a port in the query that is no number',
@@ -44,7 +44,7 @@ describe.concurrent('a server whose DATABASE_URL cannot be right says what is wr
   });
 });
 
-describe.concurrent('a server says what HOST has to be when it is', () => {
+describe.concurrent('server start reports the valid form of HOST when it is', () => {
   test.each(['[::1]', 'localhost:4000', 'http://localhost', '*', 'one two', '127.0.0.1,::1'])(
     '%s',
     async (host) => {
@@ -56,7 +56,7 @@ describe.concurrent('a server says what HOST has to be when it is', () => {
   );
 });
 
-test.concurrent('quotation marks that an env file of Docker keeps are named for each variable', async () => {
+test.concurrent('server start reports quotation marks from a Docker env file for each variable', async () => {
   const line = await lastWords({ DATA_DIR: "'.data'", ENCRYPTION_KEYS: `"${rootKey('k1')}"` });
   expect(line).toBe(
     'Cannot start: DATA_DIR and ENCRYPTION_KEYS must be without quotation marks around the value\n',

@@ -74,21 +74,21 @@ onEmbedded('the first start', () => {
     parent[Symbol.dispose]();
   });
 
-  test('says where everything is', () => {
+  test('npm start prints where everything is', () => {
     expect(welcome).toContain(`GraphiQL   ${url}/graphql`);
     expect(welcome).toContain(`Data       ${folder}\n`);
     expect(welcome).toContain('https://example.okta.com is answered by a stand-in');
     expect(server.stderr()).toBe('');
   });
 
-  test('prints the API key, which works', async () => {
+  test('npm start prints an API key that works', async () => {
     const [key = ''] = /ack_[\w-]+/.exec(welcome) ?? [];
     expect(key).toBe(keyIn(folder));
     const list = await clientOf(url, key).request<Listed>(listQuery);
     expect(list.appConnections.nodes).toEqual(expect.any(Array));
   });
 
-  test('prints an address that signs in once, and so does the shell while the server runs', async () => {
+  test('npm start and the shell print a URL that signs in once', async () => {
     const [printed = ''] = /http\S+#code=\S+/.exec(welcome) ?? [];
     const { port } = new URL(url);
     const another = await runScript('cli/admin.ts', { DATA_DIR: folder, PORT: port }, 'sign-in-link');
@@ -109,7 +109,7 @@ onEmbedded('the first start', () => {
       { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere/x', ENCRYPTION_KEYS: rootKey('k') },
     ],
     ['for a server that others reach', { HOST: '0.0.0.0' }],
-  ])('the shell prints no address %s', async (_, environment) => {
+  ])('the shell prints no sign-in URL %s', async (_, environment) => {
     const { code, stdout, stderr } = await runScript(
       'cli/admin.ts',
       { DATA_DIR: folder, ...environment },
@@ -119,7 +119,7 @@ onEmbedded('the first start', () => {
     expect(stderr).toMatch(/^Cannot do that: only a development server on a loopback address .*\n$/);
   });
 
-  test('prints a command that makes a connection when it is pasted as it is', async () => {
+  test('npm start prints a command that creates a connection when pasted unchanged', async () => {
     expect(await paste(commandOf(welcome))).toEqual({
       data: {
         createOktaConnection: {
@@ -134,21 +134,21 @@ onEmbedded('the first start', () => {
     });
   });
 
-  test('serves GraphiQL to a browser at the address that it prints', async () => {
+  test('npm start prints a URL that serves GraphiQL to a browser', async () => {
     const [, address = ''] = /GraphiQL +(\S+)/.exec(welcome) ?? [];
     const page = await fetch(address, { headers: { accept: 'text/html' } });
     expect(page.status).toBe(200);
     expect(await page.text()).toContain('GraphiQL');
   });
 
-  test('keeps the data and the keys where nobody else can read them', () => {
+  test('npm start stores data and keys with permissions for its user only', () => {
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
     expect(mode(folder)).toBe('700');
     expect(mode(join(folder, 'api-key'))).toBe('600');
     expect(mode(join(folder, 'encryption-keys'))).toBe('600');
   });
 
-  test('is alive and ready', async () => {
+  test('a started server is alive and ready', async () => {
     expect((await fetch(`${url}/health/live`)).status).toBe(200);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   });
@@ -168,7 +168,7 @@ test.skipIf(testDatabaseUrl)(
 );
 
 onEmbedded('the next start', () => {
-  test('keeps the data and the key, and does not print the key again', async () => {
+  test('a second start keeps the data and the key, and does not print the key again', async () => {
     using folder = dataFolder();
     const settings = { DATA_DIR: folder.path };
     await using first = spawnServer(settings);
@@ -198,7 +198,7 @@ onEmbedded('the next start', () => {
     expect(createOktaConnection.appConnection.credentialsHash).toBe(appConnection.credentialsHash);
   });
 
-  test('needs no tidying up after kill -9, and has all that was acknowledged', async () => {
+  test('a start after kill -9 needs no repair and has everything that was acknowledged', async () => {
     using folder = dataFolder();
     const settings = { DATA_DIR: folder.path };
     await using killed = spawnServer(settings);
@@ -218,7 +218,7 @@ onEmbedded('the next start', () => {
 });
 
 // These end before they have done anything that is worth waiting for.
-describe.concurrent('a server whose settings are wrong says so in one line and ends with exit code 1', () => {
+describe.concurrent('server start with an invalid setting prints one line and exits with code 1', () => {
   test.each(['http', '65536', '-1', '4000.5'])('when PORT is %s', async (port) => {
     expect(await lastWords({ PORT: port })).toContain('PORT must be');
   });
@@ -234,7 +234,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(await lastWords({ DATA_DIR: place })).toMatch(line);
   });
 
-  test('when the lock of DATA_DIR is damaged, which is not taken for another server', async () => {
+  test('when the lock of DATA_DIR is damaged, without reporting another server', async () => {
     using folder = temporaryFolder();
     writeFileSync(
       join(folder.path, 'lock'),
@@ -285,7 +285,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     );
   });
 
-  test('when DATA_DIR is a file, or under one', async () => {
+  test('when DATA_DIR is a file or below a file', async () => {
     using folder = temporaryFolder();
     const file = join(folder.path, 'a-file');
     writeFileSync(file, 'text');
@@ -295,7 +295,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(readFileSync(file, 'utf8')).toBe('text');
   });
 
-  test('when nothing listens at DATABASE_URL, whose password it keeps to itself', async () => {
+  test('when nothing listens at DATABASE_URL, without printing the password', async () => {
     using folder = temporaryFolder();
     const line = await lastWords({
       DATA_DIR: folder.path,
@@ -339,7 +339,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     ['has an entry that is not base64', `k1:!${whole}`, 'entry 1 is not of the form id:base64'],
     ['has a key of the wrong length', `k1:${half}`, 'entry 1 holds 16 bytes instead of 32'],
     ['has an id twice', `k1:${whole},k1:${whole}`, 'entry 2 repeats the id'],
-  ])('when ENCRYPTION_KEYS %s, which it keeps to itself', async (_, keys, reason) => {
+  ])('when ENCRYPTION_KEYS %s, without printing them', async (_, keys, reason) => {
     using folder = temporaryFolder();
     const line = await lastWords({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
     expect(line).toContain(`ENCRYPTION_KEYS: ${reason}`);
@@ -355,7 +355,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(line).not.toContain(half.slice(0, 12));
   });
 
-  test('in production, when what it needs is missing: all of it is named at once', async () => {
+  test('when required settings are missing in production, all in one message', async () => {
     const production = { NODE_ENV: 'production' };
     expect(await lastWords(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
     const onlyKeys = await lastWords({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
@@ -368,7 +368,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(onlyDatabase).not.toContain('hunter2');
   });
 
-  test('in production, when the stand-in is asked for', async () => {
+  test('when the fake Okta is enabled in production', async () => {
     const keys = rootKey('k1');
     const line = await lastWords({
       NODE_ENV: 'production',
@@ -385,7 +385,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     { OIDC_ISSUER: 'https://identity.example' },
     { OIDC_ISSUER: 'https://identity.example', OIDC_AUDIENCE: '' },
     { OIDC_AUDIENCE: 'identity.example' },
-  ])('when of the identity provider only a half is told: %j', async (half) => {
+  ])('when the identity provider is only partly configured: %j', async (half) => {
     const line = await lastWords(half);
     expect(line).toContain('OIDC_ISSUER and OIDC_AUDIENCE are needed together');
     expect(line).not.toContain('identity.example');
@@ -398,7 +398,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
       { OIDC_SCOPES: 'connections:read' },
       'OIDC_SCOPES must be scopes with spaces between, and openid among them',
     ],
-  ])('when the dashboard is to sign in and %j is all that is told', async (part, words) => {
+  ])('when dashboard sign-in is only partly configured: %j', async (part, words) => {
     expect(await lastWords(part)).toMatch(new RegExp(`^Cannot start: ${words}$`, 'm'));
   });
 
@@ -413,7 +413,7 @@ describe.concurrent('a server whose settings are wrong says so in one line and e
     expect(line).not.toContain('identity.example');
   });
 
-  test('in production, when the identity provider is asked for its keys without TLS', async () => {
+  test('when OIDC_JWKS_URL has no TLS in production', async () => {
     const line = await lastWords({
       NODE_ENV: 'production',
       DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
@@ -452,7 +452,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
     }
   });
 
-  test('when the encryption keys of the data are gone, and makes no others in their place', async () => {
+  test('when the encryption keys of existing data are missing, without generating new ones', async () => {
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, 'database'));
     const file = join(folder.path, 'encryption-keys');
@@ -461,7 +461,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
   });
 
   test.each(['', 'short', 'two words that are long enough to be a key'])(
-    'when the file of the API key holds none: %j',
+    'when the API key file contains no key: %j',
     async (text) => {
       using folder = dataFolder();
       writeFileSync(join(folder.path, 'api-key'), text);
@@ -469,12 +469,12 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
     },
   );
 
-  test('when NODE_ENV is misspelt, which would make production a playground', async () => {
+  test('when NODE_ENV is misspelt, instead of starting in development mode', async () => {
     using folder = temporaryFolder();
     expect(await lastWords({ DATA_DIR: folder.path, NODE_ENV: 'Production' })).toMatch(/NODE_ENV must be/);
   });
 
-  test('when another server uses the same DATA_DIR, which goes on undisturbed', async () => {
+  test('when another server uses the same DATA_DIR, without disturbing it', async () => {
     using folder = dataFolder();
     await using first = spawnServer({ DATA_DIR: folder.path });
     const url = await first.ready();
@@ -482,7 +482,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   });
 
-  test('when ENCRYPTION_KEYS are not those of the stored data', async () => {
+  test('when ENCRYPTION_KEYS do not match the stored data', async () => {
     using folder = dataFolder();
     const own = rootKey('own');
     await using first = spawnServer({ DATA_DIR: folder.path, ENCRYPTION_KEYS: own });
@@ -499,7 +499,7 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
 });
 
 onEmbedded('a server that is told to stop', () => {
-  test('lets a request in flight finish, takes no new ones, and ends with exit code 0', async () => {
+  test('shutdown completes requests in flight, accepts no new ones, and exits with code 0', async () => {
     using folder = dataFolder();
     const arrived = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();

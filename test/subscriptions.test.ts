@@ -60,8 +60,8 @@ const rename = gql`
 const mutation = (name: string) =>
   `mutation ($id: UUID!) { ${name}(id: $id) { ${name === 'deleteAppConnection' ? 'id' : 'appConnection { id }'} } }`;
 
-describe('watching connections', () => {
-  test('hears of everything that happens to them, in order, and of nothing that was refused', async () => {
+describe('connection subscription', () => {
+  test('delivers every change in order, and nothing that was refused', async () => {
     const organisation = await server.newOrganisation();
     const { client, apiKey } = organisation;
     await using changes = await subscribe(server.graphqlUrl, apiKey, allWatching);
@@ -85,7 +85,7 @@ describe('watching connections', () => {
     expect(await nextOf(changes)).toMatchObject({ kind: 'RESTORED', appConnection: { name: 'renamed' } });
   });
 
-  test('misses nothing when it comes back with the last event id', async () => {
+  test('delivers missed events after a reconnect with Last-Event-ID', async () => {
     const organisation = await server.newOrganisation();
     let last: string;
     {
@@ -105,7 +105,7 @@ describe('watching connections', () => {
     expect((await nextOf(changes)).connectionId).toBe(next);
   });
 
-  test('hears each of 40 changes at the same moment exactly once', async () => {
+  test('delivers each of 40 concurrent changes exactly once', async () => {
     const organisation = await server.newOrganisation();
     await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
     const made = await Promise.all(Array.from({ length: 40 }, (_, i) => make(organisation, `c-${i}`)));
@@ -114,7 +114,7 @@ describe('watching connections', () => {
     expect(heard).toEqual(new Set(made));
   });
 
-  test('keeps to a project, or to what has none, when asked', async () => {
+  test('filters by project, or by no project', async () => {
     const organisation = await server.newOrganisation();
     const { apiKey, projectId } = organisation;
     await using ofProject = await subscribe(server.graphqlUrl, apiKey, watching, { projectId });
@@ -127,7 +127,7 @@ describe('watching connections', () => {
     expect(await nextOf(ofNone)).toMatchObject({ appConnection: { name: 'of-none-again' } });
   });
 
-  test("never hears of another organisation's", async () => {
+  test("never delivers another organisation's events", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     await using changes = await subscribe(server.graphqlUrl, mine.apiKey, allWatching);
     await make(theirs, 'theirs');
@@ -135,7 +135,7 @@ describe('watching connections', () => {
     expect((await nextOf(changes)).connectionId).toBe(id);
   });
 
-  test('needs a key with connections:read, and an event id that is one', async () => {
+  test('requires connections:read and a valid Last-Event-ID', async () => {
     const organisation = await server.newOrganisation();
     const writer = await organisation.newKey(['connections:write']);
     for (const [key, variables, code] of [
@@ -150,7 +150,7 @@ describe('watching connections', () => {
     }
   });
 
-  test('gives no further change to a key that was revoked, also where many are still to be told', async () => {
+  test('delivers no further event to a revoked key, even from a backlog', async () => {
     const organisation = await server.newOrganisation();
     for (const name of ['one', 'two', 'three']) await make(organisation, name);
     const { database, vault } = server;
@@ -184,7 +184,7 @@ describe('watching connections', () => {
     await expect(changes.next()).rejects.toThrow('This API key has been revoked.');
   });
 
-  test('ends when the server stops, which does not wait for it', async () => {
+  test('ends when the server stops, without delaying it', async () => {
     const stopping = await startTestServer();
     const { apiKey } = await stopping.newOrganisation();
     await using changes = await subscribe(stopping.graphqlUrl, apiKey, allWatching);

@@ -78,7 +78,7 @@ async function rowsOf(orgId: string): Promise<unknown> {
 
 const cases = Object.entries(operations);
 
-test('the matrix has every operation of the schema and every route', async () => {
+test('the tenant isolation matrix covers every operation of the schema and every REST route', async () => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
   const fields = roots.flatMap((type) =>
@@ -101,7 +101,7 @@ describe.each([
     'with row-level security alone, under queries that forget whose rows they want',
     { rowLevelSecurity: true, forgetting: true },
   ],
-])('%s, another organisation', (_, walls) => {
+])('tenant isolation with %s:', (_, walls) => {
   let target: Target & TestOrganisation;
   beforeAll(async () => {
     target = await newTarget();
@@ -114,7 +114,7 @@ describe.each([
   });
 
   test.each(cases.filter(([, { isSilentElsewhere }]) => !isSilentElsewhere))(
-    'sees and changes nothing by %s, and cannot tell it from what is not there',
+    'another organisation sees and changes nothing with %s, and gets the response for a missing object',
     async (_, { ask }) => {
       const before = await rowsOf(target.orgId);
       const outcome = await ask(stranger, target);
@@ -131,7 +131,7 @@ describe.each([
   );
 });
 
-describe('with neither wall, so that it is known that the matrix can fail', () => {
+describe('without tenant filters and without RLS (self-check)', () => {
   beforeEach(async () => {
     await setRowLevelSecurity(server, false);
   });
@@ -142,7 +142,7 @@ describe('with neither wall, so that it is known that the matrix can fail', () =
 
   const reading = /^(GET|Query)(?!.*(viewer|ptions|openapi))/;
   test.each(cases.filter(([name, { showsNothing }]) => reading.test(name) && !showsNothing))(
-    '%s shows another organisation',
+    '%s shows data of another organisation',
     async (_, { ask }) => {
       forgetting.isOn = false;
       const target = await newTarget();
@@ -152,7 +152,7 @@ describe('with neither wall, so that it is known that the matrix can fail', () =
   );
 });
 
-describe('within an organisation', () => {
+describe('access within an organisation', () => {
   let target: Target & TestOrganisation;
   let elsewhere: Asking;
   beforeAll(async () => {
@@ -164,7 +164,7 @@ describe('within an organisation', () => {
     elsewhere = { url: server.url, apiKey, changes: 1 };
   });
 
-  test.each(cases)('who is limited to another project sees and changes nothing by %s', async (_, { ask }) => {
+  test.each(cases)('denies %s to a caller limited to another project', async (_, { ask }) => {
     const before = await rowsOf(target.orgId);
     const outcome = await ask(elsewhere, target);
     expect([undefined, 'NOT_FOUND', 'FORBIDDEN']).toContain(outcome.code);
@@ -173,7 +173,7 @@ describe('within an organisation', () => {
   });
 
   test.each(cases.filter(([, { needs }]) => needs.length > 0))(
-    '%s needs its scope',
+    'requires a scope for %s',
     async (_, { needs, ask }) => {
       const others = scopes.filter((scope) => !needs.includes(scope));
       const asking = { url: server.url, apiKey: await target.newKey(others), changes: 1 };
@@ -189,7 +189,7 @@ describe('within an organisation', () => {
   );
 });
 
-describe('lets nobody in', () => {
+describe('authentication', () => {
   let target: Target & TestOrganisation;
   const keys = new Map<string, string | undefined>();
   beforeAll(async () => {
@@ -206,7 +206,7 @@ describe('lets nobody in', () => {
     cases.flatMap(([name, operation]) =>
       ['an expired key', 'a revoked key', 'no key'].map((which) => [which, name, operation] as const),
     ),
-  )('with %s: %s', async (which, _, { ask }) => {
+  )('rejects %s: %s', async (which, _, { ask }) => {
     const before = await rowsOf(target.orgId);
     const outcome = await ask({ url: server.url, apiKey: keys.get(which), changes: 1 }, target);
     expect(outcome.code).toBe('UNAUTHENTICATED');
@@ -215,17 +215,17 @@ describe('lets nobody in', () => {
   });
 });
 
-describe('whoever has the scope, and is limited to the project,', () => {
+describe('caller with the scope that is limited to the project', () => {
   const onlyFor = (needs: readonly Scope[]) => needs.slice(0, 1);
 
-  test.each(cases.filter(([, { isForUnlimited }]) => !isForUnlimited))('may do %s', async (_, operation) => {
+  test.each(cases.filter(([, { isForUnlimited }]) => !isForUnlimited))('may use %s', async (_, operation) => {
     const target = await newTarget();
     const apiKey = await target.newKey(onlyFor(operation.needs), { projectIds: [target.projectId] });
     await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
   });
 
   test.each(cases.filter(([, { isForUnlimited }]) => isForUnlimited))(
-    'may not do %s, but whoever is not limited may',
+    'may not use %s, while an unlimited caller may',
     async (_, operation) => {
       const target = await newTarget();
       const limited = await target.newKey(scopes, { projectIds: [target.projectId] });

@@ -70,7 +70,7 @@ const patience = { timeout: 40_000, interval: 50 };
 const becomes = (server: TestServer, pair: KeyPair) =>
   expect.poll(() => certificateOf(server), patience).toBe(fingerprintOf(pair));
 
-describe('with TLS_CERT and TLS_KEY', () => {
+describe('server with TLS_CERT and TLS_KEY', () => {
   const folder = temporaryFolder();
   let server: TestServer;
   beforeAll(async () => {
@@ -82,7 +82,7 @@ describe('with TLS_CERT and TLS_KEY', () => {
   });
   const here = () => server.url.replace('0.0.0.0', 'localhost');
 
-  test('everything is served over TLS, with the certificate', async () => {
+  test('serves everything over TLS with the certificate', async () => {
     expect(server.url).toMatch(/^https:\/\/0\.0\.0\.0:\d+$/);
     expect(await certificateOf(server)).toBe(fingerprintOf(first.good));
     expect(await (await fetch(`${here()}/health/ready`)).text()).toBe('ready\n');
@@ -94,7 +94,7 @@ describe('with TLS_CERT and TLS_KEY', () => {
     expect(headers.get('strict-transport-security')).toBe('max-age=31536000');
   });
 
-  test('and nothing without it', async () => {
+  test('serves nothing without TLS', async () => {
     const { text } = await sendRaw(
       server.url.replace('https', 'http'),
       'GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
@@ -103,7 +103,7 @@ describe('with TLS_CERT and TLS_KEY', () => {
     expect(server.logs()).not.toContain('"level":"error"');
   });
 
-  test('TLS 1.2 and 1.3 are spoken, and nothing older', async () => {
+  test('supports TLS 1.2 and 1.3 and nothing older', async () => {
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       expect((await shakeHands(server, version)).protocol).toBe(version);
     }
@@ -112,7 +112,7 @@ describe('with TLS_CERT and TLS_KEY', () => {
     });
   });
 
-  test('what is malformed is refused as without TLS', async () => {
+  test('rejects malformed requests as without TLS', async () => {
     const { port } = new URL(server.url);
     const socket = connect({ host: '127.0.0.1', port: Number(port), servername: 'localhost' });
     socket.write('nonsense\r\n\r\n');
@@ -122,7 +122,7 @@ describe('with TLS_CERT and TLS_KEY', () => {
   });
 });
 
-describe('the certificate changes without a restart', () => {
+describe('certificate reload without a restart', () => {
   const folder = temporaryFolder();
   const within = (name: string) => join(folder.path, name);
   let server: TestServer;
@@ -145,7 +145,7 @@ describe('the certificate changes without a restart', () => {
       .slice(logged)
       .match(/.*the certificate in force stays.*/g) ?? [];
 
-  test('when both files are renamed into place', async () => {
+  test('applies when both files are renamed into place', async () => {
     mkdirSync(within('new'));
     const { cert, key } = put(within('new'), second.good);
     renameSync(cert, within('tls.crt'));
@@ -154,7 +154,7 @@ describe('the certificate changes without a restart', () => {
     expect(server.logs().slice(logged)).toContain('new connections get this certificate');
   });
 
-  test('when one file is written after the other: until they fit, the old pair stays in force', async () => {
+  test('applies when one file is written after the other, and keeps the old pair until both match', async () => {
     writeFileSync(within('tls.crt'), second.good.cert);
     await expect.poll(complaints, patience).toHaveLength(1);
     expect(complaints()[0]).toContain('TLS_KEY');
@@ -181,16 +181,19 @@ describe('the certificate changes without a restart', () => {
     ],
     ['nothing in a file', () => writeFileSync(within('tls.crt'), ''), 'TLS_CERT'],
     ['no file', () => rmSync(within('tls.key')), 'TLS_KEY'],
-  ])('and not when there is %s, which is said, without what is in the files', async (_, damage, variable) => {
-    damage();
-    await expect.poll(() => complaints().join('\n'), patience).toContain(variable);
-    expect(await certificateOf(server)).toBe(fingerprintOf(first.good));
-    put(folder.path, second.good);
-    await becomes(server, second.good);
-    expect(server.logs()).not.toMatch(/BEGIN|PRIVATE/);
-  });
+  ])(
+    'does not apply when there is %s, and logs the reason without the content of the files',
+    async (_, damage, variable) => {
+      damage();
+      await expect.poll(() => complaints().join('\n'), patience).toContain(variable);
+      expect(await certificateOf(server)).toBe(fingerprintOf(first.good));
+      put(folder.path, second.good);
+      await becomes(server, second.good);
+      expect(server.logs()).not.toMatch(/BEGIN|PRIVATE/);
+    },
+  );
 
-  test('and in production not when everybody may read the key, until its permissions are put right', async () => {
+  test('does not apply in production while everybody may read the key, until its permissions are corrected', async () => {
     using own = temporaryFolder();
     const tls = put(own.path, first.good);
     chmodSync(tls.key, 0o600);
@@ -209,7 +212,7 @@ describe('the certificate changes without a restart', () => {
     await production.close();
   });
 
-  test('and whoever is connected already is not disturbed', async () => {
+  test('does not disturb open connections', async () => {
     const { apiKey } = await server.newOrganisation();
     await using subscription = await subscribe(
       server.graphqlUrl,
@@ -237,7 +240,7 @@ describe('the certificate changes without a restart', () => {
   });
 });
 
-test('the certificate changes when a link is swapped, as Kubernetes does it, again and again', async () => {
+test('certificate reload follows a swapped symbolic link, as in Kubernetes, repeatedly', async () => {
   using folder = temporaryFolder();
   const within = (name: string) => join(folder.path, name);
   const swap = (name: string, pair: KeyPair) => {
@@ -263,7 +266,7 @@ test('the certificate changes when a link is swapped, as Kubernetes does it, aga
   await server.close();
 });
 
-test('the certificate changes when the folder itself is swapped, of which no event tells', async () => {
+test('certificate reload follows a swapped directory, for which there is no file event', async () => {
   using folder = temporaryFolder();
   const within = (name: string) => join(folder.path, name);
   const swap = (name: string, pair: KeyPair) => {
@@ -280,8 +283,8 @@ test('the certificate changes when the folder itself is swapped, of which no eve
   await server.close();
 });
 
-describe('starting with TLS', () => {
-  test('says so, and prints a command that works', async () => {
+describe('server start with TLS', () => {
+  test('prints its https URL and a command that works', async () => {
     using folder = temporaryFolder();
     using data = dataFolder();
     const { cert, key } = put(folder.path, first.selfSigned);
@@ -296,7 +299,7 @@ describe('starting with TLS', () => {
     expect(await server.ended()).toEqual({ code: 0, signal: null });
   });
 
-  test('needs both variables, or neither', () => {
+  test('requires both variables or neither', () => {
     expect(readConfig({}).tls).toBeUndefined();
     for (const variables of [{ TLS_CERT: 'a' }, { TLS_KEY: 'a' }]) {
       expect(() => readConfig(variables)).toThrow(/^TLS_CERT and TLS_KEY are needed together/);
@@ -329,7 +332,7 @@ describe('starting with TLS', () => {
       (folder) => put(folder, { ...first.good, key: withPassphrase(first.good.key) }),
       /^TLS_KEY \S+: holds no private key/,
     ],
-  ])('is refused when %s, without a word of what is in the files', async (_, filesIn, message) => {
+  ])('fails when %s, without printing the content of the files', async (_, filesIn, message) => {
     using folder = temporaryFolder();
     const serve = () => createTlsServer(filesIn(folder.path), {}, createLog('silent'), () => {});
     expect(serve).toThrow(StartupError);
@@ -337,7 +340,7 @@ describe('starting with TLS', () => {
     expect(serve).not.toThrow(/BEGIN|[A-Za-z0-9+/]{40}/);
   });
 
-  test('is refused in one line when the key is that of another certificate', async () => {
+  test('fails with one line when the key belongs to another certificate', async () => {
     using folder = temporaryFolder();
     using data = dataFolder();
     const { cert, key } = put(folder.path, { ...first.good, key: second.good.key });

@@ -88,7 +88,7 @@ const texts: [string, string][] = [
   ['the other half', '\ude00b'],
 ];
 
-test('there are texts in every part of the schema', () => {
+test('the schema has strings in every kind of position', () => {
   const names = all.map(([, field, path]) => `${field} ${path.join('.')}`);
   for (const name of [
     'auditEvents filter.subject',
@@ -101,8 +101,8 @@ test('there are texts in every part of the schema', () => {
   }
 });
 
-describe.each(texts)('%s, which the database cannot hold, is BAD_USER_INPUT', (_, text) => {
-  test.each(all)('over GraphQL, in %s.%s at %j', async (root, field, path, type) => {
+describe.each(texts)('%s, which PostgreSQL cannot store, is rejected with BAD_USER_INPUT', (_, text) => {
+  test.each(all)('over GraphQL in %s.%s at %j', async (root, field, path, type) => {
     const args = withText(needed[field] ?? {}, path, asVariable);
     const written = Object.entries(args).map(([name, value]) => `${name}: ${literal(value, name)}`);
     const query = `${root.toLowerCase()} ($text: ${type}) { ${field}(${written}) { __typename } }`;
@@ -120,7 +120,7 @@ describe.each(texts)('%s, which the database cannot hold, is BAD_USER_INPUT', (_
     expect(answer.errors[0].extensions.issues.map((issue: object) => at(issue, 'path'))).toContainEqual(path);
   });
 
-  test('over REST, in a path, a query and a body', async () => {
+  test('over REST in a path, a query and a body', async () => {
     const encoded = encodeURIComponent(text.toWellFormed().includes('\0') ? text : '\0');
     const root = '/api/v1/app-connections';
     const okta = `${root}/okta`;
@@ -149,7 +149,7 @@ describe.each(texts)('%s, which the database cannot hold, is BAD_USER_INPUT', (_
 });
 
 test.each(all.filter(([root]) => root !== 'Subscription'))(
-  'so is a NUL that is written in the document, in %s.%s at %j',
+  'NUL in a literal of a GraphQL document is rejected with BAD_USER_INPUT in %s.%s at %j',
   async (root, field, path) => {
     const args = withText(needed[field] ?? {}, path, 'a\0b');
     const written = Object.entries(args).map(([name, value]) => `${name}: ${literal(value, name)}`);
@@ -166,14 +166,17 @@ test.each([
   ['apiKeys', JSON.stringify(['apiKeys', '\0', unknownId])],
   ['auditEvents', 'event:\0'],
   ['appConnections', JSON.stringify(['name', 'asc', 'a\0', unknownId])],
-])('a cursor of %s that holds such a text is BAD_USER_INPUT: %j', async (field, content) => {
-  const after = Buffer.from(content).toString('base64url');
-  const query = `{ ${field}(after: "${after}") { __typename } }`;
-  const { errors } = JSON.parse((await rest('POST', '/graphql', { query })).text);
-  expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', issues: [{ path: ['after'] }] } }]);
-});
+])(
+  'a cursor of %s with an unstorable character is rejected with BAD_USER_INPUT: %j',
+  async (field, content) => {
+    const after = Buffer.from(content).toString('base64url');
+    const query = `{ ${field}(after: "${after}") { __typename } }`;
+    const { errors } = JSON.parse((await rest('POST', '/graphql', { query })).text);
+    expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', issues: [{ path: ['after'] }] } }]);
+  },
+);
 
-test('what breaks other rules beside such a text is told at once', async () => {
+test('other issues are reported together with an unstorable character', async () => {
   const query = `query ($outcome: String) {
     auditEvents(first: 1000, filter: { subject: "\\u0000", outcome: $outcome }, after: "x") { __typename }
   }`;
@@ -183,14 +186,14 @@ test('what breaks other rules beside such a text is told at once', async () => {
   expect(paths.sort()).toEqual(['after', 'filter.outcome', 'filter.subject', 'first']);
 });
 
-test('the name of a member that is not known is not repeated, whatever its text is', async () => {
+test('an unknown member is rejected without echoing its name', async () => {
   const body = oktaBody({ name: 'b', credentials: { '00planted-as-name': 'a\0', instanceUrl: 'a\0' } });
   const { status, text } = await rest('POST', '/api/v1/app-connections/okta', body);
   expect(status).toBe(422);
   expect(text).not.toContain('00planted');
 });
 
-test('texts with every other character are texts', async () => {
+test('every other character is accepted in strings', async () => {
   const description = 'Ünïcödé 😀 \u{10ffff}\ufffd';
   const made = await createOver(rest, { name: 'every-other', description });
   expect(made.description).toBe(description);

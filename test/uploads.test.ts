@@ -147,9 +147,9 @@ const refusals: [string, number, string, (over: string) => Headers][] = [
   ['no route', 404, '/upload', () => json],
 ];
 
-describe.each(['HTTP', 'TLS'])('over %s,', (over) => {
-  describe.each(clients)('%s reads why an upload is refused', (_, upload) => {
-    test.each(refusals)('by %s: %i', async (_, status, path, headers) => {
+describe.each(['HTTP', 'TLS'])('refused upload over %s:', (over) => {
+  describe.each(clients)('%s reads the response', (_, upload) => {
+    test.each(refusals)('for %s: %i', async (_, status, path, headers) => {
       for (const size of [200_000, 2 * MiB, 8 * MiB, 20 * MiB]) {
         const answer = await upload(new URL(path, servers[over]?.url).href, headers(over), size);
         expect([size, answer.status]).toEqual([size, status]);
@@ -160,7 +160,7 @@ describe.each(['HTTP', 'TLS'])('over %s,', (over) => {
   });
 });
 
-test('a connection over which a refused upload came whole serves the next request', async () => {
+test('connection is reused for the next request after a refused upload was read completely', async () => {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const ports = new Set<number | undefined>();
   for (const size of [2 * MiB, 0, 2 * MiB, 0]) {
@@ -201,7 +201,7 @@ async function sendForEver(head: string, chunk: string): Promise<{ sent: number;
   return { sent: socket.bytesWritten, text };
 }
 
-describe('whoever is refused and goes on sending', () => {
+describe('client that continues to send after a refusal', () => {
   const chunk = ' '.repeat(64 * 1024);
   const post = (path: string, length: string) =>
     `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${length}\r\n\r\n`;
@@ -210,15 +210,18 @@ describe('whoever is refused and goes on sending', () => {
     ['a length of 1 TB', post('/graphql', `Content-Length: ${2 ** 40}`), 413],
     ['a length of 1 TB where nothing is', post('/upload', `Content-Length: ${2 ** 40}`), 404],
     ['headers without end', 'GET / HTTP/1.1\r\nHost: localhost\r\nX: ', 431],
-  ])('with %s, has the answer and is cut off after a bounded number of bytes', async (_, head, status) => {
-    const { sent, text } = await sendForEver(head, chunk.replaceAll(' ', 'x'));
-    expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
-    expect(sent).toBeGreaterThan(MiB);
-    // And what the kernels hold on both sides.
-    expect(sent).toBeLessThan(64 * MiB);
-  });
+  ])(
+    'gets the response with %s, and is disconnected after a limited number of bytes',
+    async (_, head, status) => {
+      const { sent, text } = await sendForEver(head, chunk.replaceAll(' ', 'x'));
+      expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+      expect(sent).toBeGreaterThan(MiB);
+      // And what the kernels hold on both sides.
+      expect(sent).toBeLessThan(64 * MiB);
+    },
+  );
 
-  test('in chunks of one byte, is cut off long before', async () => {
+  test('is disconnected early when it sends chunks of one byte', async () => {
     const head = post('/upload', 'Transfer-Encoding: chunked');
     const { sent, text } = await sendForEver(head, '1\r\nx\r\n'.repeat(10_000));
     expect(text).toMatch(/^HTTP\/1.1 404 /);
@@ -226,7 +229,7 @@ describe('whoever is refused and goes on sending', () => {
     expect(sent).toBeLessThan(10 * MiB);
   });
 
-  test('holds no more than 64 connections, and no later request waits for them', async () => {
+  test('occupies at most 64 connections, without delaying later requests', async () => {
     const { hostname, port } = new URL(servers.HTTP?.url ?? '');
     let closed = 0;
     const refused = Array.from({ length: 100 }, async () => {

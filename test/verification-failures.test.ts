@@ -33,7 +33,7 @@ async function createAnyway(instanceUrl: string) {
   return (await client.request<Created>(createMutation, input)).createOktaConnection.appConnection;
 }
 
-describe('what Okta says about a token', () => {
+describe('verification by Okta', () => {
   let upstream: behaviours.TestOkta;
   beforeAll(async () => {
     upstream = await startOkta();
@@ -41,7 +41,7 @@ describe('what Okta says about a token', () => {
   });
   afterAll(() => upstream.close());
 
-  test('reaches Okta as its API description has it', async () => {
+  test("sends the request that Okta's API description specifies", async () => {
     const { client } = await server.newOrganisation();
     await client.request(createMutation, okta({}, { instanceUrl: upstream.origin, apiToken: 'the-token' }));
     expect(upstream.requests.at(-1)).toMatchObject({
@@ -65,7 +65,7 @@ describe('what Okta says about a token', () => {
     ['a firewall in front says no', behaviours.notJson(403), 'NOT_AN_OKTA_ORG', /Okta/],
     ['it redirects', behaviours.redirect('http://127.0.0.1:1/'), 'NOT_AN_OKTA_ORG', /redirects/],
     ['it never stops', behaviours.endlessBody, 'NOT_AN_OKTA_ORG', /large/i],
-  ])('%s: kept in no case', async (_, behaviour, code, message) => {
+  ])('never saves the connection when %s', async (_, behaviour, code, message) => {
     upstream.behave(behaviour);
     for (const onUnreachable of ['FAIL', 'SAVE_UNVERIFIED']) {
       const error = await failToCreate(upstream.origin, onUnreachable);
@@ -81,28 +81,31 @@ describe('what Okta says about a token', () => {
     ['Okta does not answer', behaviours.slowHeaders, 'UPSTREAM_UNREACHABLE', /within 1 s/],
     ['Okta does not finish its answer', behaviours.slowBody, 'UPSTREAM_UNREACHABLE', /within 1 s/],
     ['Okta hangs up', behaviours.closesConnection, 'UPSTREAM_UNREACHABLE', /clos|reset|hung/i],
-  ])('%s: never a bad token, and kept if asked', async (_, behaviour, code, message) => {
-    upstream.behave(behaviour);
-    const error = await failToCreate(upstream.origin);
-    expect(error).toMatchObject({ message: expect.stringMatching(message), extensions: { code }, kept: 0 });
-    const kept = await createAnyway(upstream.origin);
-    expect(kept.verification).toMatchObject({
-      status: 'UNREACHABLE',
-      code,
-      message: expect.stringMatching(message),
-      remedy: expect.any(String),
-    });
-    expect(kept.credentials.tokenOwner).toBeNull();
-  });
+  ])(
+    'reports an outage, never a rejected token, and saves on request when %s',
+    async (_, behaviour, code, message) => {
+      upstream.behave(behaviour);
+      const error = await failToCreate(upstream.origin);
+      expect(error).toMatchObject({ message: expect.stringMatching(message), extensions: { code }, kept: 0 });
+      const kept = await createAnyway(upstream.origin);
+      expect(kept.verification).toMatchObject({
+        status: 'UNREACHABLE',
+        code,
+        message: expect.stringMatching(message),
+        remedy: expect.any(String),
+      });
+      expect(kept.credentials.tokenOwner).toBeNull();
+    },
+  );
 
-  test('says when the rate limit resets', async () => {
+  test('returns when the rate limit resets', async () => {
     upstream.behave(behaviours.rateLimited(reset));
     const error = await failToCreate(upstream.origin);
     expect(error.extensions?.retryAt).toBe(reset.toISOString());
     expect(error.message).toContain(reset.toISOString());
   });
 
-  test('works with no more than what the API description promises', async () => {
+  test('accepts a response with only the members that the API description guarantees', async () => {
     upstream.behave((_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' }).end('{"id":"00ub0oNGTSWTBKOLGLNR"}');
     });
@@ -118,8 +121,8 @@ describe('what Okta says about a token', () => {
   });
 });
 
-describe('a host that cannot be reached', () => {
-  test('refuses connections', async () => {
+describe('verification of an unreachable host', () => {
+  test('reports a refused connection', async () => {
     const gone = await startOkta();
     await gone.close();
     trusted.add(gone.hostPort);
@@ -132,7 +135,7 @@ describe('a host that cannot be reached', () => {
     expect((await createAnyway(gone.origin)).verification.status).toBe('UNREACHABLE');
   });
 
-  test('does not exist', async () => {
+  test('reports an unknown host', async () => {
     lookup = () => Promise.reject(Object.assign(new Error('no such host'), { code: 'ENOTFOUND' }));
     const error = await failToCreate('https://acme.okta.com');
     expect(error).toMatchObject({
@@ -152,7 +155,7 @@ describe('a host that cannot be reached', () => {
       ['expired', /expired/],
       ['wrongHost', /another host|host name/],
       ['selfSigned', /self-signed|signed by itself/],
-    ] as const)('shows a certificate that is no good: %s', async (which, message) => {
+    ] as const)('reports an invalid certificate: %s', async (which, message) => {
       using _ = trust(certificates.ca);
       await using upstream = await startOkta({ tls: certificates[which] });
       trusted.add(upstream.hostPort);
@@ -165,7 +168,7 @@ describe('a host that cannot be reached', () => {
       expect(upstream.requests).toHaveLength(0);
     });
 
-    test('shows a good certificate, which counts only if its authority is trusted', async () => {
+    test('trusts a valid certificate only of a trusted authority', async () => {
       await using upstream = await startOkta({ tls: certificates.good });
       trusted.add(upstream.hostPort);
       const error = await failToCreate(upstream.origin);
@@ -180,19 +183,19 @@ describe('a host that cannot be reached', () => {
   });
 });
 
-describe('a host that may not be reached', () => {
+describe('verification of a forbidden host', () => {
   test.each([
     'https://127.0.0.1',
     'https://10.0.0.1',
     'https://169.254.169.254',
     'https://[::1]',
     'https://localhost',
-  ])('is %s', async (instanceUrl) => {
+  ])('rejects a host that is %s', async (instanceUrl) => {
     const error = await failToCreate(instanceUrl, 'SAVE_UNVERIFIED');
     expect(error).toMatchObject({ extensions: { code: 'HOST_NOT_ALLOWED' }, kept: 0 });
   });
 
-  test('is a name that leads to a private address', async () => {
+  test('rejects a name that resolves to a private address', async () => {
     await using upstream = await startOkta();
     lookup = async () => [{ address: '127.0.0.1', family: 4 }];
     const error = await failToCreate(`https://rebound.example:${upstream.port}`, 'SAVE_UNVERIFIED');
@@ -200,7 +203,7 @@ describe('a host that may not be reached', () => {
     expect(upstream.connections()).toBe(0);
   });
 
-  test('is a name that leads to a public address first and to a private one when asked again', async () => {
+  test('rejects a name that resolves to a public address first and to a private one later', async () => {
     await using upstream = await startOkta();
     let lookups = 0;
     lookup = async () => {

@@ -37,14 +37,14 @@ const weakKeys: [string, string][] = [
   ['hexadecimal digits in place of bytes', entry(randomBytes(16).toString('hex'))],
 ];
 
-describe.concurrent('production refuses in one line', () => {
+describe.concurrent('production start fails with one line for', () => {
   test.each(weakKeys)('a root key of %s', async (_, key) => {
     const line = await lastWords(await production({ ENCRYPTION_KEYS: key }));
     expect(line).toMatch(/ENCRYPTION_KEYS: entry 1 (repeats|counts|is text).*openssl rand -base64 32/);
     expect(line).not.toContain(key.slice(3, 12));
   });
 
-  test('a weak root key behind a good one, and in a file', async () => {
+  test('a weak root key after a strong one, and in a file', async () => {
     using folder = temporaryFolder();
     const file = join(folder.path, 'keys');
     writeFileSync(file, [rootKey('k2'), entry(Buffer.alloc(32))].join('\n'), { mode: 0o600 });
@@ -86,7 +86,7 @@ describe.concurrent('production refuses in one line', () => {
     [0o620, /others than its owner may write it/],
     [0o644, /everybody may read it/],
     [0o604, /everybody may read it/],
-  ])('a file of keys with the mode %o', async (mode, why) => {
+  ])('a key file with the mode %o', async (mode, why) => {
     using folder = temporaryFolder();
     const file = join(folder.path, 'secret');
     writeFileSync(file, rootKey('k1'));
@@ -98,7 +98,7 @@ describe.concurrent('production refuses in one line', () => {
     );
   });
 
-  test('a file of keys in a folder in which everybody may replace it', async () => {
+  test('a key file in a directory where everybody may replace it', async () => {
     using folder = temporaryFolder();
     const open = join(folder.path, 'open');
     mkdirSync(open);
@@ -122,11 +122,11 @@ test.each([
   ['two of them', { ENCRYPTION_KEYS: `${rootKey('k1')},${rootKey('k2')}` }],
   ['a random API key', { BOOTSTRAP_API_KEY: randomBytes(32).toString('hex') }],
   ['an AWS KMS on this machine', { AWS_ENDPOINT_URL_KMS: 'http://127.0.0.1:1' }],
-])('production takes %s, and comes as far as the database', async (_, differing) => {
+])('production start accepts %s and continues to the database', async (_, differing) => {
   expect(await lastWords(await production(differing))).toMatch(/DATABASE_URL: nothing listens there/);
 });
 
-test('production takes a file of keys that its group may read, and one in a folder like /tmp', async () => {
+test('production start accepts a key file that its group may read, and one in a directory like /tmp', async () => {
   using folder = temporaryFolder();
   const shared = join(folder.path, 'shared');
   mkdirSync(shared);
@@ -136,7 +136,7 @@ test('production takes a file of keys that its group may read, and one in a fold
   expect(await lastWords(settings)).toMatch(/DATABASE_URL: nothing listens there/);
 });
 
-test('npm run keys takes a weak root key behind a good one, so that it can be rotated away', async () => {
+test('npm run keys accepts a weak root key after a strong one, so that it can be rotated', async () => {
   const weak = entry(Buffer.alloc(32), 'weak');
   const behind = await production({ ENCRYPTION_KEYS: `${rootKey('k2')},${weak}` });
   expect((await runScript('cli/encryption-keys.ts', behind, 'rotate')).stderr).toMatch(
@@ -148,7 +148,7 @@ test('npm run keys takes a weak root key behind a good one, so that it can be ro
   );
 });
 
-test('development warns of all that, and starts', async () => {
+test('development start warns about weak keys and permissions, and continues', async () => {
   using folder = dataFolder();
   chmodSync(folder.path, 0o777);
   await using server = spawnServer({
