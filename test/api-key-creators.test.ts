@@ -105,7 +105,7 @@ describe('revoking an API key', () => {
     expect(await isAuthenticated(clientOf('made by the thief'))).toBe(true);
   });
 
-  it('with andWhatItMade revokes all descendants and nothing else, with an audit event for each', async () => {
+  it('revokes all descendants and nothing else with andWhatItMade, with an audit event for each', async () => {
     const made = await makeKeys(['a', 'b', 'c', 'd'], ['a', 'b2'], ['other', 'other child']);
     const answer = await made.revoke(made.idOf('a'));
     expect(answer.apiKey).toEqual({ id: made.idOf('a'), revokedAt: expect.any(String) });
@@ -120,7 +120,7 @@ describe('revoking an API key', () => {
     expect(await checkChain(server, made.orgId)).toHaveProperty('events');
   });
 
-  it('with andWhatItMade revokes the remaining descendants of a key that is already revoked', async () => {
+  it('revokes the remaining descendants of a key that is already revoked', async () => {
     const made = await makeKeys(['a', 'b', 'c']);
     await revokeKey(made.client, made.idOf('a'));
     await revokeKey(made.client, made.idOf('b'));
@@ -130,7 +130,7 @@ describe('revoking an API key', () => {
     expect((await made.revoke(made.idOf('a'))).revokedApiKeys).toEqual([]);
   });
 
-  it('with andWhatItMade fails as a whole when no administrator would remain', async () => {
+  it('fails as a whole when no administrator would remain', async () => {
     const made = await makeKeys(['a', 'b']);
     const administrator = (await keysOf(made.client)).find(({ name }) => name === 'Administrator');
     const [error] = await errorsOf(made.revoke(administrator?.id ?? ''));
@@ -140,7 +140,7 @@ describe('revoking an API key', () => {
     expect(revokedApiKeys).toHaveLength(2);
   });
 
-  it('with andWhatItMade revokes the calling key when it is a descendant', async () => {
+  it('revokes the calling key when it is a descendant', async () => {
     const made = await makeKeys(['a', 'b']);
     const { revokedApiKeys } = await made.revoke(made.idOf('a'), made.clientOf('b'));
     expect(revokedApiKeys).toHaveLength(2);
@@ -148,7 +148,7 @@ describe('revoking an API key', () => {
     expect(await made.namesInForce()).toEqual(['Administrator']);
   });
 
-  it('with andWhatItMade revokes keys that are created concurrently', async () => {
+  it('revokes descendants that are created concurrently', async () => {
     const made = await makeKeys(['thief']);
     const thief = made.clientOf('thief');
     const making = Array.from({ length: 12 }, (_, index) => createKey(thief, { name: `made ${index}` }));
@@ -159,7 +159,7 @@ describe('revoking an API key', () => {
     expect(fulfilled?.length).toBeLessThanOrEqual(12);
   });
 
-  it('with andWhatItMade fails while a row of the chain is tampered with in the database', async () => {
+  it('fails while a row of the chain of creators is tampered with in the database', async () => {
     const made = await makeKeys(['thief', 'link', 'hidden']);
     const changes = [
       [`created_by = null`, `created_by = 'key:${made.idOf('thief')}'`],
@@ -179,14 +179,14 @@ describe('revoking an API key', () => {
     expect((await made.revoke(made.idOf('thief'))).revokedApiKeys).toHaveLength(3);
   });
 
-  it('with andWhatItMade revokes keys whose creator was deleted in the database', async () => {
+  it('revokes descendants whose creator was deleted in the database', async () => {
     const made = await makeKeys(['thief', 'link', 'hidden']);
     await server.asOwner().execute('delete from api_key where id = ?', [made.idOf('link')]);
     await made.revoke(made.idOf('thief'));
     expect(await made.namesInForce()).toEqual(['Administrator']);
   });
 
-  it('with andWhatItMade works the same over REST', async () => {
+  it('revokes descendants over REST as over GraphQL', async () => {
     const made = await makeKeys(['a', 'b']);
     const administrator = restClient(server.url, made.apiKey);
     const listed = await administrator('GET', '/api/v1/api-keys?limit=1');

@@ -29,7 +29,7 @@ afterAll(() => server.close());
 const inAnHour = () => new Date(Date.now() + 3_600_000);
 
 describe('an API key', () => {
-  it('has the name, scopes, projects and expiry that it was created with', async () => {
+  it('is created with the given name, scopes, projects and expiry', async () => {
     const { client, projectId } = await server.newOrganisation();
     const expiresAt = inAnHour().toISOString();
     const { key, apiKey } = await createKey(client, {

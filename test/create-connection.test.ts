@@ -116,7 +116,7 @@ describe('creating an Okta connection', () => {
     expect(error?.extensions.remedy).toMatch(/nothing was changed/);
   });
 
-  it('reports all variables of wrong types at once, without echoing them', async () => {
+  it('reports all variables of wrong types at once, without echoing their values', async () => {
     const { client } = await server.newOrganisation();
     const [error] = await errorsOf(
       client.request(createMutation, {

@@ -56,7 +56,7 @@ describe('excessive documents', () => {
     expect(response.status).toBe(413);
   });
 
-  it('do not include the introspection query', async () => {
+  it('do not include the introspection query of tools', async () => {
     const { client } = await server.newOrganisation();
     await expect(
       client.request(getIntrospectionQuery({ inputValueDeprecation: true })),

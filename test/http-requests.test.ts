@@ -115,7 +115,7 @@ describe.each([
     });
   });
 
-  it('names a duplicate header, on every path', async () => {
+  it('rejects a duplicate header by name, on every path', async () => {
     for (const line of [
       'GET /graphql?query={__typename}',
       'GET /api/v1/app-connections',

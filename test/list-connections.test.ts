@@ -99,7 +99,7 @@ describe('filtering connections', () => {
   });
 });
 
-describe('invalid list arguments', () => {
+describe('listing connections with invalid arguments', () => {
   let organisation: TestOrganisation;
   beforeAll(async () => {
     organisation = await organisationWith(server, [row({ name: 'a' }), row({ name: 'b' })]);
@@ -112,7 +112,7 @@ describe('invalid list arguments', () => {
     return issues.map(({ path }) => path.join('.')).sort();
   }
 
-  it('include cursors of another order, of another direction and forged ones', async () => {
+  it('rejects cursors of another order, of another direction and forged ones', async () => {
     const { pageInfo } = await find(organisation, { first: 1 });
     const cursor = pageInfo.endCursor;
     for (const field of ['NAME', 'CREATED_AT', 'UPDATED_AT']) {
@@ -144,7 +144,7 @@ describe('invalid list arguments', () => {
     }
   });
 
-  it('include forward and backward arguments together', async () => {
+  it('rejects forward and backward arguments together', async () => {
     const { pageInfo } = await find(organisation, { first: 2 });
     const [after, before] = [pageInfo.startCursor, pageInfo.endCursor];
     expect(await pathsOf({ first: 1, last: 1 })).toEqual(['last']);
@@ -191,7 +191,7 @@ describe('invalid list arguments', () => {
         'last',
       ],
     ],
-  ])('include %o, with one issue for each broken rule', async (variables, paths) => {
+  ])('rejects %o with one issue for each broken rule', async (variables, paths) => {
     expect(await pathsOf(variables)).toEqual(paths);
   });
 });
