@@ -18,7 +18,7 @@ import { type Database, openDatabase } from '../src/database/database.ts';
 import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
 import { prepareRowMacs } from '../src/integrity/sign-rows.ts';
-import { rates } from '../src/rate-limits/defaults.ts';
+import { defaultRates } from '../src/rate-limits/defaults.ts';
 import { rootKey } from '../test/testkit/root-key.ts';
 
 const connections = 16;
@@ -42,7 +42,10 @@ const counting: Database = {
   },
 };
 const points = 1_000_000_000;
-const endless = { caller: { ...rates.caller, points }, organisation: { ...rates.organisation, points } };
+const endless = {
+  caller: { ...defaultRates.caller, points },
+  organisation: { ...defaultRates.organisation, points },
+};
 const servers = {
   on: await createServer({ ...config, rateLimits: true }, { database: counting, vault, log, rates: endless }),
   off: await createServer({ ...config, rateLimits: false }, { database, vault, log }),

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { type Checkpoint, isSigned, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
+import { type Checkpoint, isAuthenticCheckpoint, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
 import { startCheckpoints } from '../src/audit/checkpoints.ts';
 import { StartupError } from '../src/common/errors.ts';
 import { createLog } from '../src/common/log.ts';
@@ -97,7 +97,7 @@ describe('delivery of audit checkpoints', () => {
     });
     const sent = request?.checkpoints ?? [];
     expect(sent.find((checkpoint) => checkpoint.orgId === orgId)?.seq).toBe(1);
-    expect(sent.every((checkpoint) => isSigned(macs, checkpoint))).toBe(true);
+    expect(sent.every((checkpoint) => isAuthenticCheckpoint(macs, checkpoint))).toBe(true);
     expect(parseCheckpoints(own.logs())).toEqual(sent);
     expect(own.logs()).not.toContain(token.reveal());
   });

@@ -2,7 +2,7 @@ import { queryObjects } from 'node:v8';
 import { Source } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../src/common/log.ts';
-import { rates } from '../src/rate-limits/defaults.ts';
+import { defaultRates } from '../src/rate-limits/defaults.ts';
 import { createRateLimits } from '../src/rate-limits/rate-limits.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -75,11 +75,13 @@ describe('a document is not cached when it', () => {
 
 describe('rate limits of addresses', () => {
   it('use bounded memory for any number of addresses', async () => {
-    const limits = createRateLimits({ database: {}, log: createLog('silent') }, rates);
+    const limits = createRateLimits({ database: {}, log: createLog('silent') }, defaultRates);
     let next = 0;
     const heapAfter = async (count: number) => {
       for (const end = next + count; next < end; next += 1) {
-        await limits.ofStranger(`2001:db8:${(next >> 16).toString(16)}:${(next & 0xffff).toString(16)}::1`);
+        await limits.checkUnauthenticated(
+          `2001:db8:${(next >> 16).toString(16)}:${(next & 0xffff).toString(16)}::1`,
+        );
       }
       // This collects garbage first.
       countDocuments();

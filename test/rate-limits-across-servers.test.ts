@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { rates } from '../src/rate-limits/defaults.ts';
+import { defaultRates } from '../src/rate-limits/defaults.ts';
 import { RateLimit } from '../src/rate-limits/rate-limit.entity.ts';
 import { purgeExpiredWindows } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
@@ -11,10 +11,10 @@ import type { TestServer } from './testkit/server.ts';
 vi.setConfig({ testTimeout: 120_000 });
 
 const limits = {
-  caller: { points: 40, block: 10 },
-  stranger: { points: 12, block: 4 },
-  failedSignIn: { points: 5, block: 1 },
-  outbound: { points: 4, block: 1 },
+  caller: { points: 40, leaseSize: 10 },
+  unauthenticated: { points: 12, leaseSize: 4 },
+  failedAuthentication: { points: 5, leaseSize: 1 },
+  outbound: { points: 4, leaseSize: 1 },
 };
 
 describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
@@ -103,20 +103,22 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
         );
       return count;
     };
-    const usual = await startLimited({ caller: rates.caller }, { beside: one });
+    const usual = await startLimited({ caller: defaultRates.caller }, { beside: one });
     const caller = await newCaller();
     // The first request takes a block of each limit: of the key, of its organisation, and of its address, which is new.
     await askGraphQL(usual, caller);
     const before = await counted();
     expect(before).toBe(3);
-    const half = rates.caller.block / 2;
+    const half = defaultRates.caller.leaseSize / 2;
     await codesOf(half - 2, () => askGraphQL(usual, caller));
     expect(await counted()).toBe(before);
     const reads = 300;
     await Promise.all(Array.from({ length: reads }, () => askGraphQL(usual, caller)));
     await expect.poll(counted).toBeGreaterThan(before);
-    const blocks = ({ block }: { block: number }) => Math.ceil((reads + half) / (block / 2));
-    expect(await counted()).toBeLessThanOrEqual(before + blocks(rates.caller) + blocks(rates.organisation));
+    const leases = ({ leaseSize }: { leaseSize: number }) => Math.ceil((reads + half) / (leaseSize / 2));
+    expect(await counted()).toBeLessThanOrEqual(
+      before + leases(defaultRates.caller) + leases(defaultRates.organisation),
+    );
     await usual.close();
   });
 

@@ -45,7 +45,7 @@ async function open(server: TestServer, apiKey: string, variables = {}, leaving 
 describe('rate limit of an organisation', () => {
   let server: TestServer;
   beforeAll(async () => {
-    server = await startLimited({ organisation: { points: 7, block: 3 } });
+    server = await startLimited({ organisation: { points: 7, leaseSize: 3 } });
   });
   afterAll(() => server.close());
 
@@ -79,7 +79,7 @@ describe('rate limit of an organisation', () => {
 describe('rate limit of an unauthenticated client is applied before its request is parsed:', () => {
   let server: TestServer;
   beforeAll(async () => {
-    server = await startLimited({ stranger: { points: 2, block: 1 } });
+    server = await startLimited({ unauthenticated: { points: 2, leaseSize: 1 } });
   });
   afterAll(() => server.close());
 
@@ -119,7 +119,7 @@ describe('rate limit of an unauthenticated client is applied before its request 
 describe('rate limit of a caller', () => {
   let server: TestServer;
   beforeAll(async () => {
-    server = await startLimited({ caller: { points: 7, block: 3 } });
+    server = await startLimited({ caller: { points: 7, leaseSize: 3 } });
   });
   afterAll(() => server.close());
 
@@ -180,7 +180,7 @@ describe('rate limit of a caller', () => {
 });
 
 test('allows requests again after the window', async () => {
-  const server = await startLimited({ caller: { points: 2, block: 1 }, windowSeconds: 2 });
+  const server = await startLimited({ caller: { points: 2, leaseSize: 1 }, windowSeconds: 2 });
   const { apiKey } = await server.newOrganisation();
   const code = async () => (await askGraphQL(server, { apiKey })).code ?? 'OK';
   for (const next of ['OK', 'RATE_LIMITED', 'OK', 'RATE_LIMITED']) {
@@ -193,15 +193,15 @@ describe('rate limit of an address', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({
-      stranger: { points: 6, block: 2 },
-      failedSignIn: { points: 3, block: 1 },
+      unauthenticated: { points: 6, leaseSize: 2 },
+      failedAuthentication: { points: 3, leaseSize: 1 },
     });
   });
   afterAll(() => server.close());
 
   test('limits unauthenticated requests over GraphQL and REST', async () => {
     const production = await startLimited(
-      { stranger: { points: 5, block: 2 } },
+      { unauthenticated: { points: 5, leaseSize: 2 } },
       { config: { production: true, graphiql: false, trustedProxies: [] } },
     );
     // What it says of itself, nobody believes.
@@ -268,8 +268,8 @@ describe('rate limit of credential checks', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startLimited({
-      outbound: { points: 4, block: 1 },
-      outboundOfOrganisation: { points: 6, block: 1 },
+      outbound: { points: 4, leaseSize: 1 },
+      outboundOfOrganisation: { points: 6, leaseSize: 1 },
     });
   });
   afterAll(() => server.close());
@@ -400,7 +400,7 @@ describe('subscription limit', () => {
 });
 
 test('rate limits are off in development unless RATE_LIMITS=on', async () => {
-  const server = await startTestServer({ rates: { caller: { points: 1, block: 1 }, subscriptions: 0 } });
+  const server = await startTestServer({ rates: { caller: { points: 1, leaseSize: 1 }, subscriptions: 0 } });
   const { apiKey } = await server.newOrganisation();
   expect(await codesOf(5, () => askGraphQL(server, { apiKey }))).toEqual(times(5, 'OK'));
   await server.close();

@@ -184,8 +184,8 @@ describe('accepted changes', () => {
   let limited: TestServer;
   beforeAll(async () => {
     limited = await startLimited({
-      change: { points: 20, block: 5 },
-      changeOfOrganisation: { points: 50, block: 5 },
+      change: { points: 20, leaseSize: 5 },
+      changeOfOrganisation: { points: 50, leaseSize: 5 },
     });
   });
   afterAll(() => limited.close());

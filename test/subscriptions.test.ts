@@ -1,7 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeEventCursor } from '../src/audit/event-cursor.ts';
-import { Refusals } from '../src/audit/refusal-counter.ts';
+import { RefusalRecorder } from '../src/audit/refusal-counter.ts';
 import { AppError } from '../src/common/errors.ts';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
 import { createLog } from '../src/common/log.ts';
@@ -164,7 +164,7 @@ describe('connection subscription', () => {
         limits: unlimited,
         scheduler: new FairScheduler(),
         deletedRetentionDays: 1,
-        refusals: new Refusals({ database, vault, log: createLog('silent') }, 60_000),
+        refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
       },
       new Caller({
         ...{ orgId: organisation.orgId, keyId: null, subject: 'someone' },
@@ -174,7 +174,7 @@ describe('connection subscription', () => {
       }),
       {
         after: encodeEventCursor('change', 0),
-        assertSignedIn: async () => {
+        assertStillAuthenticated: async () => {
           if (isRevoked) throw new AppError('UNAUTHENTICATED', 'This API key has been revoked.');
         },
       },

@@ -20,7 +20,7 @@ import type { Caller } from '../identity/caller.ts';
 import { Project } from '../identity/organisation.entity.ts';
 import type { AdministrationDeps } from './deps.ts';
 import type { CreateApiKey } from './input-schemas.ts';
-import { hideCreators, keysVisibleTo } from './visible-api-keys.ts';
+import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
 
 const newestFirst = createListOrder(
   'apiKeys',
@@ -53,7 +53,7 @@ export async function createApiKey(
   return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
     assertCanGrant(caller, input);
-    await deps.limits.ofChange(caller);
+    await deps.limits.checkChange(caller);
     const { orgId } = caller;
     return deps.database.forOrganisation(orgId).transactional(async (em) => {
       await assertGrantorActive(em, await deps.vault.rowMacs(em), caller);
@@ -87,7 +87,7 @@ export async function listApiKeys(
       ApiKey,
       {
         $and: [
-          keysVisibleTo(caller),
+          apiKeyVisibilityFilter(caller),
           includeRevoked ? {} : { revokedAt: null },
           after == null ? {} : afterCursor(after),
         ],

@@ -29,7 +29,7 @@ export async function addOrganisation(
 }
 
 /** What the operator does from the shell is done with no API key and no token. */
-export const operator = { keyId: null, subject: null };
+export const operatorActor = { keyId: null, subject: null };
 
 /** Makes an organisation with its first project and its first API key, in the transaction of `em`. */
 export async function createOrganisation(
@@ -41,7 +41,7 @@ export async function createOrganisation(
   await em.flush();
   const { orgId, projectId, apiKey } = made;
   await appendEvent(em, deps, {
-    ...{ ...operator, orgId, action: 'CREATE_ORGANISATION', outcome: 'OK' },
+    ...{ ...operatorActor, orgId, action: 'CREATE_ORGANISATION', outcome: 'OK' },
     ...{ projectId, apiKeyId: apiKey.id, targetName: organisation.name },
     fields: ['name', ...scopes.map((scope) => `scopes.${scope}`)],
   });
@@ -70,7 +70,7 @@ export async function grantApiKey(
   const apiKey = addApiKey(em, { ...grant, key });
   await em.flush();
   await appendEvent(em, deps, {
-    ...{ ...operator, orgId: grant.orgId, action: 'CREATE_API_KEY', outcome: 'OK' },
+    ...{ ...operatorActor, orgId: grant.orgId, action: 'CREATE_API_KEY', outcome: 'OK' },
     ...{ apiKeyId: apiKey.id, targetName: grant.name },
     fields: ['name', ...grant.scopes.map((scope) => `scopes.${scope}`)],
   });

@@ -35,7 +35,7 @@ export async function createProject(
   return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
     caller.requireAllProjects();
-    await deps.limits.ofChange(caller);
+    await deps.limits.checkChange(caller);
     const { orgId } = caller;
     const work = deps.database.forOrganisation(orgId).transactional(async (em) => {
       const project = em.create(Project, { id: randomUUID(), orgId, name, createdAt: new Date() });
@@ -59,7 +59,7 @@ export async function renameProject(
     caller.requireScope('access:admin');
     // Names are unique in the organisation, so whether one is free tells the names of projects that are hidden.
     caller.requireAllProjects();
-    await deps.limits.ofChange(caller);
+    await deps.limits.checkChange(caller);
     const work = deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
       const project = await em.findOne(Project, { $and: [{ id }, projectVisibilityFilter(caller)] });
       if (!project) {

@@ -6,7 +6,7 @@ import { ApiKey } from '../identity/api-key.entity.ts';
 import { type Caller, scopes } from '../identity/caller.ts';
 import { assertGrantorActive } from './api-keys.ts';
 import type { AdministrationDeps } from './deps.ts';
-import { hideCreators, keysVisibleTo } from './visible-api-keys.ts';
+import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
 
 /** What a revocation has changed. */
 export interface RevokedApiKeys {
@@ -34,12 +34,12 @@ export async function revokeApiKey(
   const attempt = { action: 'REVOKE_API_KEY', apiKeyId: id } as const;
   const result = await withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
-    await deps.limits.ofChange(caller);
+    await deps.limits.checkChange(caller);
     return deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
       const macs = await deps.vault.rowMacs(em);
       const keys = await lockKeys(em, caller, id, andWhatItMade);
       await assertGrantorActive(em, macs, caller);
-      const apiKey = await em.findOne(ApiKey, { $and: [{ id }, keysVisibleTo(caller)] });
+      const apiKey = await em.findOne(ApiKey, { $and: [{ id }, apiKeyVisibilityFilter(caller)] });
       if (!apiKey) throw apiKeyNotFound();
       const isAuthentic = (key: ApiKey) => macs.isAuthentic(em, ApiKey, key);
       // Who made a key is known only from an authentic row, and a key that is missed here would live on.
@@ -66,7 +66,7 @@ export async function revokeApiKey(
       return { apiKey, revoked };
     });
   });
-  deps.authenticator.forget();
+  deps.authenticator.invalidateCache();
   await hideCreators(deps, caller, [result.apiKey, ...result.revoked]);
   return result;
 }

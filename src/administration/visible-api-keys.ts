@@ -4,7 +4,7 @@ import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 
 /** The API keys of the organisation, or those of them that are limited to projects of the caller. */
-export function keysVisibleTo({ orgId, projectIds }: Caller): FilterQuery<ApiKey> {
+export function apiKeyVisibilityFilter({ orgId, projectIds }: Caller): FilterQuery<ApiKey> {
   return { orgId, ...(projectIds && { projectIds: { $contained: [...projectIds] } }) };
 }
 
@@ -20,7 +20,7 @@ export async function hideCreators(
   if (!caller.projectIds) return;
   const creators = new Set(keys.flatMap(({ createdBy }) => creatorId(createdBy) ?? []));
   if (creators.size === 0) return;
-  const isVisible = { $and: [keysVisibleTo(caller), { id: { $in: [...creators] } }] };
+  const isVisible = { $and: [apiKeyVisibilityFilter(caller), { id: { $in: [...creators] } }] };
   const found = await database.forOrganisation(caller.orgId).find(ApiKey, isVisible, { fields: ['id'] });
   const visible = new Set([caller.keyId, ...found.map(({ id }) => id)]);
   for (const key of keys) {

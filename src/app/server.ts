@@ -3,7 +3,7 @@ import type { App } from '../apps/app.ts';
 import { createApps } from '../apps/index.ts';
 import { startFakeOkta } from '../apps/okta/fake-okta.ts';
 import { startCheckpoints } from '../audit/checkpoints.ts';
-import { Refusals } from '../audit/refusal-counter.ts';
+import { RefusalRecorder } from '../audit/refusal-counter.ts';
 import { Authenticator } from '../auth/authenticator.ts';
 import { createTokenVerifier } from '../auth/oidc.ts';
 import { createOidcClientConfig } from '../auth/oidc-client-config.ts';
@@ -30,7 +30,7 @@ import { isLoopback, isOwnHost } from '../http/host-check.ts';
 import { sendText, startHttpServer } from '../http/http-server.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
-import { type Rates, rates } from '../rate-limits/defaults.ts';
+import { defaultRates, type Rates } from '../rate-limits/defaults.ts';
 import { createRateLimits, unlimited } from '../rate-limits/rate-limits.ts';
 import { createRest } from '../rest/rest.ts';
 import { startCleanUp } from './clean-up.ts';
@@ -93,9 +93,9 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
     ...deps.outbound,
   });
-  const limits = config.rateLimits ? createRateLimits(deps, { ...rates, ...deps.rates }) : unlimited;
-  const { windowSeconds } = { ...rates, ...deps.rates };
-  const refusals = new Refusals({ database, vault, log }, windowSeconds * 1_000);
+  const limits = config.rateLimits ? createRateLimits(deps, { ...defaultRates, ...deps.rates }) : unlimited;
+  const { windowSeconds } = { ...defaultRates, ...deps.rates };
+  const refusals = new RefusalRecorder({ database, vault, log }, windowSeconds * 1_000);
   const connections: ConnectionDeps = {
     apps: deps.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
@@ -119,7 +119,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
   const authenticator = new Authenticator(database, vault, tokens);
-  const signInRefusals = new Refusals({ database, vault, log }, windowSeconds * 1_000);
+  const signInRefusals = new RefusalRecorder({ database, vault, log }, windowSeconds * 1_000);
   const authenticate = withAudit(signInRefusals, authenticator);
   const shared = {
     connections,

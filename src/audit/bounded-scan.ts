@@ -31,7 +31,7 @@ export interface ScanIndex {
 export interface ScanPlan {
   index: ScanIndex | undefined;
   /** The conditions that no index answers. */
-  rest: Sql[];
+  conditions: Sql[];
 }
 
 /** Chooses the index that leaves the fewest events to look at. */
@@ -49,12 +49,12 @@ export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan 
   if (action) add('action', sql`${action}::text`);
   if (projectId) add('project_id', sql`${projectId}::uuid`, sql`project_id is not null`);
   const [index, ...others] = candidates;
-  const rest = others.map(({ column, value }) => sql`${column} = ${value}`);
-  if (outcome === 'OK') rest.push(sql`outcome = 'OK'`);
-  if (projectIds && !projectId) rest.push(sql`project_id = any(${[...projectIds]}::uuid[])`);
-  if (from) rest.push(sql`at >= ${from}::timestamptz`);
-  if (to) rest.push(sql`at < ${to}::timestamptz`);
-  return { index, rest };
+  const conditions = others.map(({ column, value }) => sql`${column} = ${value}`);
+  if (outcome === 'OK') conditions.push(sql`outcome = 'OK'`);
+  if (projectIds && !projectId) conditions.push(sql`project_id = any(${[...projectIds]}::uuid[])`);
+  if (from) conditions.push(sql`at >= ${from}::timestamptz`);
+  if (to) conditions.push(sql`at < ${to}::timestamptz`);
+  return { index, conditions };
 }
 
 /**

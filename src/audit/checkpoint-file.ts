@@ -22,7 +22,7 @@ export function signCheckpoint(macs: RowMacs, made: Omit<Checkpoint, 'mac'>): Ch
 }
 
 /** Whether a server with these keys wrote a checkpoint. */
-export function isSigned(macs: RowMacs, { mac, ...made }: Checkpoint): boolean {
+export function isAuthenticCheckpoint(macs: RowMacs, { mac, ...made }: Checkpoint): boolean {
   return macs.isMac(mac, 'checkpoint', made);
 }
 

@@ -4,7 +4,7 @@ import { OutboundError } from '../outbound/outbound-error.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 
 /** A place elsewhere that takes checkpoints. */
-export interface Receiver {
+export interface CheckpointSink {
   /**
    * Sends lines of JSON, and returns once they were taken.
    *
@@ -21,13 +21,13 @@ const maxLines = 1_000;
  * alone. The log has one error for as long as it takes none, and a line when it takes them again.
  */
 export class CheckpointSender {
-  readonly #receiver: Receiver;
+  readonly #receiver: CheckpointSink;
   readonly #log: Logger;
   /** By organisation. */
   readonly #unsent: Map<string, Checkpoint>;
   #isFailing = false;
 
-  constructor(receiver: Receiver, log: Logger, unsent: Iterable<Checkpoint>) {
+  constructor(receiver: CheckpointSink, log: Logger, unsent: Iterable<Checkpoint>) {
     this.#receiver = receiver;
     this.#log = log;
     this.#unsent = new Map([...unsent].map((checkpoint) => [checkpoint.orgId, checkpoint]));

@@ -1,7 +1,7 @@
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { AuditHead } from './audit-event.entity.ts';
 import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
-import { CheckpointSender, type Receiver } from './checkpoint-sender.ts';
+import { CheckpointSender, type CheckpointSink } from './checkpoint-sender.ts';
 import type { AuditDeps } from './hash-chain.ts';
 
 const everyMs = 60_000;
@@ -26,7 +26,7 @@ export interface Checkpoints {
  */
 export function startCheckpoints(
   deps: AuditDeps & { log: Logger },
-  { file, receiver }: { file?: string | undefined; receiver?: Receiver | undefined },
+  { file, receiver }: { file?: string | undefined; receiver?: CheckpointSink | undefined },
 ): Checkpoints {
   const { database, vault, log } = deps;
   const target = file === undefined ? undefined : new CheckpointFile(file);
@@ -49,7 +49,7 @@ export function startCheckpoints(
       (head) =>
         head.seq !== (newest.get(head.orgId)?.seq ?? 0) || head.hash !== (newest.get(head.orgId)?.hash ?? ''),
     );
-    const continued = await restoreCheckpoints(
+    const continued = await findContainedCheckpoints(
       deps,
       grown.map(({ orgId }) => newest.get(orgId)).filter((last) => last !== undefined),
     );
@@ -83,7 +83,7 @@ export function startCheckpoints(
       const due = changed;
       changed = new Set();
       try {
-        for await (const orgIds of due === 'all' ? everyTrail(deps) : inBatches([...due]))
+        for await (const orgIds of due === 'all' ? listOrganisationBatches(deps) : toBatches([...due]))
           await writeOf(orgIds);
       } catch (error) {
         changed = 'all';
@@ -106,7 +106,7 @@ export function startCheckpoints(
 }
 
 /** The organisations whose trails still contain these checkpoints. */
-async function restoreCheckpoints(
+async function findContainedCheckpoints(
   { database }: AuditDeps,
   checkpoints: readonly Checkpoint[],
 ): Promise<ReadonlySet<string>> {
@@ -119,7 +119,7 @@ async function restoreCheckpoints(
   return new Set(found.map(({ org_id: orgId }) => orgId));
 }
 
-async function* everyTrail({ database }: AuditDeps): AsyncGenerator<string[]> {
+async function* listOrganisationBatches({ database }: AuditDeps): AsyncGenerator<string[]> {
   for (let after = '00000000-0000-0000-0000-000000000000', isFirst = true; ; isFirst = false) {
     const found: { org_id: string }[] = await database
       .asSystem()
@@ -134,7 +134,7 @@ async function* everyTrail({ database }: AuditDeps): AsyncGenerator<string[]> {
   }
 }
 
-function* inBatches(orgIds: readonly string[]): Generator<string[]> {
+function* toBatches(orgIds: readonly string[]): Generator<string[]> {
   for (let first = 0; first < orgIds.length; first += batchOrganisations) {
     yield orgIds.slice(first, first + batchOrganisations);
   }

@@ -58,7 +58,7 @@ export interface PiggybackedStatements {
   /** What the events tell of, to be done before the chain is locked. */
   change?: SqlStatement;
   /** What to look up after that. */
-  look?: SqlStatement;
+  query?: SqlStatement;
 }
 
 /**
@@ -71,7 +71,7 @@ export async function appendEvents(
   { database, vault }: AuditDeps,
   orgId: string,
   events: readonly RecordedEvent[],
-  { change, look }: PiggybackedStatements = {},
+  { change, query }: PiggybackedStatements = {},
 ): Promise<object[]> {
   // Whoever changes something else has made the change before waiting for the chain, and so must this, or each could wait
   // for the other: the condition has the change done first.
@@ -110,7 +110,7 @@ export async function appendEvents(
       count: event.count ?? null,
       previousHash: hash,
     };
-    hash = await chainHash(em, vault, complete);
+    hash = await computeEventHash(em, vault, complete);
     rows.push({ ...complete, hash });
   }
   const { mac } = macs.signed(em, AuditHead, { orgId, seq, hash });
@@ -118,7 +118,7 @@ export async function appendEvents(
     sql: 'update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?',
     params: [seq, hash, mac, orgId],
   };
-  return database.executeAndNotify(em, orgId, [bulkInsert(em, AuditEvent, rows), move], look);
+  return database.executeAndNotify(em, orgId, [bulkInsert(em, AuditEvent, rows), move], query);
 }
 
 /** The first fault of a trail. */
@@ -161,7 +161,7 @@ export async function verifyChain(
     for (const event of batch) {
       if (event.seq < 1) return { seq: event.seq, problem: 'added' };
       if (event.seq !== expected) return { seq: expected, problem: 'removed' };
-      if (event.hash !== (await chainHash(em, vault, event))) {
+      if (event.hash !== (await computeEventHash(em, vault, event))) {
         return { seq: event.seq, problem: await describeTampering(em, vault, event) };
       }
       if (event.previousHash !== previous) return { seq: event.seq, problem: 'reordered' };
@@ -199,13 +199,13 @@ async function describeTampering(
 ): Promise<BrokenChain['problem']> {
   const head = await readAuthenticHead(em, vault, event.orgId);
   for (let seq = 1; seq <= (head?.seq ?? event.seq); seq += 1) {
-    if (event.hash === (await chainHash(em, vault, event, seq))) return 'reordered';
+    if (event.hash === (await computeEventHash(em, vault, event, seq))) return 'reordered';
   }
   return 'edited';
 }
 
 /** What counts in the hash only where it is known, so that an event hashes as it did before there was such a thing. */
-const ifKnown = [
+const optionalFields = [
   'keyId',
   'subject',
   'connectionId',
@@ -223,11 +223,16 @@ type HashedEvent = Pick<
   AuditEvent,
   'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'previousHash'
 > &
-  Partial<Pick<AuditEvent, (typeof ifKnown)[number]>>;
+  Partial<Pick<AuditEvent, (typeof optionalFields)[number]>>;
 
-function chainHash(em: EntityManager, vault: Vault, event: HashedEvent, seq = event.seq): Promise<string> {
+function computeEventHash(
+  em: EntityManager,
+  vault: Vault,
+  event: HashedEvent,
+  seq = event.seq,
+): Promise<string> {
   const { orgId, at, action, outcome, fields, previousHash } = event;
-  const known = ifKnown.flatMap((name) => (event[name] == null ? [] : [[name, event[name]]]));
+  const known = optionalFields.flatMap((name) => (event[name] == null ? [] : [[name, event[name]]]));
   return vault.mac(em, orgId, 'AUDIT', {
     ...{ orgId, seq, at, action, outcome, fields, previousHash },
     ...Object.fromEntries(known),

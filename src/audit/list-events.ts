@@ -45,16 +45,17 @@ async function readEvents(
   options: ListEvents,
 ): Promise<EventPage> {
   const { first, after } = options;
-  const { index, rest } = planScan(caller, options.filter ?? {});
+  const { index, conditions } = planScan(caller, options.filter ?? {});
   const range = await findRange(database, caller.orgId, options.filter ?? {});
   const to = Math.min(range.to, after ? parseEventCursor(after) : range.to);
-  const scan = rest.length > 0 ? await boundScan(database, caller.orgId, index, { ...range, to }) : undefined;
+  const scan =
+    conditions.length > 0 ? await boundScan(database, caller.orgId, index, { ...range, to }) : undefined;
   const from = scan?.from ?? range.from;
-  const conditions = joinAnd([...rangeCondition(caller.orgId, index, { from, to }), ...rest]);
+  const condition = joinAnd([...rangeCondition(caller.orgId, index, { from, to }), ...conditions]);
   const found = await database.select(
     AuditEvent,
     caller.orgId,
-    sql`where ${conditions} ${newestFirst(index)} limit ${first + 1}`,
+    sql`where ${condition} ${newestFirst(index)} limit ${first + 1}`,
     { isScan: true },
   );
   const nodes = found.slice(0, first);

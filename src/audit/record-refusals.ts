@@ -1,11 +1,11 @@
 import { AppError, OverloadedError } from '../common/errors.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { AuditDeps, AuditEventInput } from './hash-chain.ts';
-import type { Refusals } from './refusal-counter.ts';
+import type { RefusalRecorder } from './refusal-counter.ts';
 
 /** What recording refusals takes. */
 export interface RefusalAuditDeps extends AuditDeps {
-  refusals: Refusals;
+  refusals: RefusalRecorder;
 }
 
 /** Who tries to do what. */

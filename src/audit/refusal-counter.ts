@@ -32,7 +32,7 @@ interface Entry {
  * and organisation, action, outcome and object, are counted, and one event a window tells how many there were. Beyond the
  * bounds of a caller or of its organisation, one event a window tells of all with the same action and outcome.
  */
-export class Refusals {
+export class RefusalRecorder {
   readonly #dependencies: AuditDeps & { log: Logger };
   readonly #windowMs: number;
   /** In the order in which they end. */

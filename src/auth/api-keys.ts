@@ -107,7 +107,7 @@ export function assertActive(apiKey: ApiKey): void {
   if (isActive(apiKey)) return;
   const { id: keyId, orgId, revokedAt } = apiKey;
   throw new AuthenticationError(`This API key has ${revokedAt ? 'been revoked' : 'expired'}.`, {
-    suspect: { orgId, keyId },
+    claimedIdentity: { orgId, keyId },
   });
 }
 

@@ -13,15 +13,15 @@ const howToSignIn = 'Send the header "Authorization: Bearer <API key>".';
 /** A credential was given, and does not let anybody in. */
 export class AuthenticationError extends AppError {
   /** Absent when nobody knows whose credential it was meant to be. */
-  readonly suspect: ClaimedIdentity | undefined;
+  readonly claimedIdentity: ClaimedIdentity | undefined;
 
   /** @param message why; it repeats nothing of the credential */
   constructor(
     message: string,
-    { suspect, remedy = howToSignIn }: { suspect?: ClaimedIdentity; remedy?: string } = {},
+    { claimedIdentity, remedy = howToSignIn }: { claimedIdentity?: ClaimedIdentity; remedy?: string } = {},
   ) {
     super('UNAUTHENTICATED', message, { remedy });
-    this.suspect = suspect;
+    this.claimedIdentity = claimedIdentity;
   }
 }
 

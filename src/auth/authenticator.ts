@@ -61,7 +61,7 @@ export class Authenticator {
   }
 
   /** Believes nobody any more without looking. */
-  forget(): void {
+  invalidateCache(): void {
     this.#believed.clear();
   }
 
@@ -69,7 +69,7 @@ export class Authenticator {
   async #authenticateByKey(key: Secret, wasGood: boolean): Promise<Caller> {
     assertChecksum(key);
     // Those who try keys that nobody has, from however many addresses, are not to hold up those who have one.
-    const em = wasGood ? this.#database.asSystem() : this.#database.forkForStranger();
+    const em = wasGood ? this.#database.asSystem() : this.#database.asSystemForUnauthenticated();
     const found = await findApiKey(em, this.#vault, key);
     if (!found) throw new AuthenticationError('No such API key.');
     const { id: keyId, orgId, scopes, expiresAt } = found;
@@ -94,7 +94,11 @@ export class Authenticator {
       orgId !== unattributedOrgId &&
       (await this.#database.forOrganisation(orgId).count(Organisation, { id: orgId })) > 0;
     const identity = await tokens.verify(token).catch(async (error: unknown) => {
-      if (!(error instanceof AuthenticationError) || !error.suspect || (await isHere(error.suspect.orgId)))
+      if (
+        !(error instanceof AuthenticationError) ||
+        !error.claimedIdentity ||
+        (await isHere(error.claimedIdentity.orgId))
+      )
         throw error;
       // The trail of an organisation that is not here cannot be told of it.
       throw new AuthenticationError(error.message, { remedy: error.remedy });

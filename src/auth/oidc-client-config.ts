@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { OidcSettings } from './oidc.ts';
-import { discover, issuerMismatch } from './oidc-discovery.ts';
+import { fetchProviderConfiguration, issuerMismatch } from './oidc-discovery.ts';
 
 const freshMs = 600_000;
 
@@ -35,7 +35,7 @@ export function createOidcClientConfig(
 
   const ask = async () => {
     try {
-      const { success, data } = rule.safeParse(await discover(issuer, outbound));
+      const { success, data } = rule.safeParse(await fetchProviderConfiguration(issuer, outbound));
       if (!success) throw issuerMismatch();
       known = { provider: data, until: Date.now() + freshMs };
     } catch (error) {

@@ -11,7 +11,10 @@ export type ProviderConfiguration = Readonly<Record<string, unknown>> & { issuer
  *
  * @throws OutboundError when it cannot be asked, or what it says is of another issuer
  */
-export async function discover(issuer: string, outbound: Outbound): Promise<ProviderConfiguration> {
+export async function fetchProviderConfiguration(
+  issuer: string,
+  outbound: Outbound,
+): Promise<ProviderConfiguration> {
   const configuration = await fetchJson(configurationUrl(issuer), outbound, 'configuration');
   // Of another issuer, the keys would be another's too.
   const { success, data } = z.looseObject({ issuer: z.literal(issuer) }).safeParse(configuration);

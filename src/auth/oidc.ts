@@ -13,7 +13,7 @@ import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import { findTokenDefect } from './access-token.ts';
 import { AuthenticationError, type ClaimedIdentity } from './authentication-error.ts';
-import { configurationUrl, discover, fetchJson, issuerMismatch } from './oidc-discovery.ts';
+import { configurationUrl, fetchJson, fetchProviderConfiguration, issuerMismatch } from './oidc-discovery.ts';
 
 /** Which identity provider's tokens are accepted, and which of their claims say what. */
 export interface OidcSettings {
@@ -131,7 +131,7 @@ function createKeySet(issuer: string, outbound: Outbound): JWTVerifyGetKey {
 }
 
 async function discoverJwksUri(issuer: string, outbound: Outbound): Promise<URL> {
-  const { jwks_uri: keys } = await discover(issuer, outbound);
+  const { jwks_uri: keys } = await fetchProviderConfiguration(issuer, outbound);
   const { success, data } = z.url({ protocol: /^https?$/ }).safeParse(keys);
   if (!success) throw issuerMismatch();
   return new URL(data);
@@ -191,9 +191,12 @@ const defaultRemedy =
 function authenticationError(message: string, details: FailureDetails = {}): AuthenticationError {
   const { payload, claims, remedy = defaultRemedy } = details;
   const known = payload && claims && readClaims(payload, claims).data;
-  const suspect: ClaimedIdentity | undefined = known && { orgId: known.orgId, subject: known.subject };
+  const claimedIdentity: ClaimedIdentity | undefined = known && {
+    orgId: known.orgId,
+    subject: known.subject,
+  };
   return new AuthenticationError(message, {
-    ...(suspect && { suspect }),
+    ...(claimedIdentity && { claimedIdentity }),
     remedy,
   });
 }

@@ -1,4 +1,4 @@
-import type { Refusals } from '../audit/refusal-counter.ts';
+import type { RefusalRecorder } from '../audit/refusal-counter.ts';
 import { currentRequest } from '../common/log.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { AuthenticationError } from './authentication-error.ts';
@@ -11,16 +11,19 @@ import type { Authenticator } from './authenticator.ts';
  *
  * @param refusals counts no other refusals, so that those do not take the room of these
  */
-export function withAudit(refusals: Refusals, authenticator: Authenticator): Authenticator['authenticate'] {
+export function withAudit(
+  refusals: RefusalRecorder,
+  authenticator: Authenticator,
+): Authenticator['authenticate'] {
   return async (authorization) => {
     try {
       return await authenticator.authenticate(authorization);
     } catch (error) {
       if (error instanceof AuthenticationError) {
-        const { orgId = unattributedOrgId, keyId = null, subject = null } = error.suspect ?? {};
+        const { orgId = unattributedOrgId, keyId = null, subject = null } = error.claimedIdentity ?? {};
         const failure = { orgId, keyId, subject, action: 'SIGN_IN', outcome: error.code } as const;
         const address = currentRequest.getStore()?.address ?? 'unknown';
-        await refusals.record(failure, error.suspect ? undefined : address);
+        await refusals.record(failure, error.claimedIdentity ? undefined : address);
       }
       throw error;
     }

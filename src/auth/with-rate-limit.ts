@@ -20,18 +20,18 @@ export function withRateLimit(
   return async (authorization) => {
     const address = currentRequest.getStore()?.address;
     const name = hash('sha256', authorization ?? '', 'base64');
-    if (!known.has(name)) await limits.ofStranger(address);
+    if (!known.has(name)) await limits.checkUnauthenticated(address);
     try {
       const caller = await authenticate(authorization);
       known.add(name);
       const [oldest] = known.size > maxKnown ? known : [];
       if (oldest !== undefined) known.delete(oldest);
-      await limits.ofCaller(caller);
+      await limits.checkCaller(caller);
       return caller;
     } catch (error) {
       if (error instanceof AuthenticationError) {
         known.delete(name);
-        await limits.ofFailedSignIn(address);
+        await limits.checkFailedAuthentication(address);
       }
       throw error;
     }

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
-import { isSigned, parseCheckpoints } from '../audit/checkpoint-file.ts';
+import { isAuthenticCheckpoint, parseCheckpoints } from '../audit/checkpoint-file.ts';
 import { verifyChain } from '../audit/hash-chain.ts';
 import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { openStores, type Stores } from '../bootstrap/stores.ts';
@@ -76,7 +76,7 @@ async function readCheckpoints(
   const seen: CheckpointsByOrganisation = new Map();
   for (const checkpoint of parseCheckpoints(readText(file))) {
     const { orgId, seq, hash, at } = checkpoint;
-    if (!isSigned(macs, checkpoint))
+    if (!isAuthenticCheckpoint(macs, checkpoint))
       report(`checkpoint of ${at}, organisation ${orgId}: not written by this server`);
     else seen.set(orgId, (seen.get(orgId) ?? new Map<number, string>()).set(seq, hash));
   }

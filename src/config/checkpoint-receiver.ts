@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Receiver } from '../audit/checkpoint-sender.ts';
+import type { CheckpointSink } from '../audit/checkpoint-sender.ts';
 import { StartupError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import { hostPort } from '../outbound/host-port.ts';
@@ -59,7 +59,7 @@ export function parseCheckpointReceiver(
 export function openCheckpointReceiver(
   { url: text, token, tokenFile }: CheckpointReceiver,
   { outboundProxy, outboundProxyResolves }: Proxying,
-): Receiver {
+): CheckpointSink {
   const url = new URL(text);
   const readToken = () => (tokenFile ? readTokenFile(tokenFile) : token);
   readToken();

@@ -1,5 +1,5 @@
 import type { App, AuthMethod } from '../apps/app.ts';
-import type { Refusals } from '../audit/refusal-counter.ts';
+import type { RefusalRecorder } from '../audit/refusal-counter.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
@@ -19,7 +19,7 @@ export interface ConnectionDeps {
   scheduler: FairScheduler;
   /** How long a deleted connection can be restored, in days. */
   deletedRetentionDays: number;
-  refusals: Refusals;
+  refusals: RefusalRecorder;
 }
 
 /**
@@ -29,7 +29,7 @@ export interface ConnectionDeps {
  * @throws AppError `RATE_LIMITED`
  */
 export async function rateLimitedOutbound(deps: ConnectionDeps, caller: Caller): Promise<Outbound> {
-  await deps.limits.ofOutbound(caller);
+  await deps.limits.checkOutbound(caller);
   return unmeteredOutbound(deps, caller);
 }
 

@@ -6,13 +6,13 @@ import { changesChannel, OrganisationChangeNotifier, startListening } from './ch
 import { withBoundParameters } from './driver/bind-parameters.ts';
 import { instrumentPool, openDedicatedConnection, withoutStatementTimeout } from './driver/pool.ts';
 import {
-  asSystemForStranger,
   inSession,
   lazyScopedEntityManager,
   ownerSession,
   statementTimeoutMs,
   systemSession,
   tenantSession,
+  unauthenticatedSession,
 } from './driver/session.ts';
 import type { Statement } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
@@ -41,7 +41,7 @@ export interface Database extends RowReader {
   /** A fresh unit of work across all organisations, for what is done on behalf of none: signing in, clearing up. */
   asSystem(): EntityManager;
   /** The same for finding out who a stranger is: it never takes a connection from signing in those who are known. */
-  forkForStranger(): EntityManager;
+  asSystemForUnauthenticated(): EntityManager;
   /**
    * Makes changes, if any, in one statement that does them all, and says to all servers, once the transaction of `em` is
    * committed, that something of the organisation has changed. None of the changes sees what another one does.
@@ -111,7 +111,7 @@ export async function openDatabase(
     ...createRowReader(orm, isEmbedded, log),
     forOrganisation: (orgId) => lazyScopedEntityManager(() => orm.em.fork(), tenantSession(orgId)),
     asSystem: forkAcross,
-    forkForStranger: () => lazyScopedEntityManager(() => orm.em.fork(), asSystemForStranger),
+    asSystemForUnauthenticated: () => lazyScopedEntityManager(() => orm.em.fork(), unauthenticatedSession),
     executeAndNotify: async (em, orgId, made, look) => {
       const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
       const seen = look ? `(select json_agg(seen) from (${look.sql}) seen)` : 'null';

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { ensureUnattributedOrg, operator } from '../administration/organisations.ts';
+import { ensureUnattributedOrg, operatorActor } from '../administration/organisations.ts';
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { StartupError } from '../common/errors.ts';
@@ -49,7 +49,7 @@ export async function prepareRowMacs(deps: AuditDeps): Promise<void> {
     await em.flush();
     if (!(await isSigned(em))) {
       await appendEvent(em, deps, {
-        ...{ ...operator, orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS', outcome: 'OK' },
+        ...{ ...operatorActor, orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS', outcome: 'OK' },
       });
     }
     if (isUpgrade) {

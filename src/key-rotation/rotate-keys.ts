@@ -1,5 +1,5 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
-import { operator } from '../administration/organisations.ts';
+import { operatorActor } from '../administration/organisations.ts';
 import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { type ReencryptDeps, reencryptConnections } from '../connections/operations/reencrypt.ts';
@@ -94,7 +94,13 @@ async function rotateOrganisation(
       const sealKeys = outdated && successor ? await replace(deps, em, outdated, successor) : 0;
       const fields = [...(dataKeys > 0 ? ['rootKey'] : []), ...(sealKeys > 0 ? ['sealKey'] : [])];
       if (fields.length > 0) {
-        await appendEvent(em, deps, { ...operator, orgId, action: 'ROTATE_KEYS', outcome: 'OK', fields });
+        await appendEvent(em, deps, {
+          ...operatorActor,
+          orgId,
+          action: 'ROTATE_KEYS',
+          outcome: 'OK',
+          fields,
+        });
       }
       return { dataKeys, sealKeys, broken };
     });

@@ -5,7 +5,7 @@ export interface Rate {
    * How many of the points a server takes at a time, to hand them out without asking again. What one server holds,
    * another cannot hand out: a caller who asks several may be told to wait so many points too early for each of them.
    */
-  block: number;
+  leaseSize: number;
 }
 
 /** Every limit on how often. */
@@ -17,9 +17,9 @@ export interface Rates {
   /** The same for all callers of an organisation together. */
   organisation: Rate;
   /** Requests of an address that come without a credential that has been good before. */
-  stranger: Rate;
+  unauthenticated: Rate;
   /** Credentials that let nobody in, by address. */
-  failedSignIn: Rate;
+  failedAuthentication: Rate;
   /** Calls to a host that the caller names, by API key or subject. */
   outbound: Rate;
   /** The same for all callers of an organisation together. */
@@ -33,25 +33,25 @@ export interface Rates {
 }
 
 /** What is usual. */
-export const rates: Rates = {
+export const defaultRates: Rates = {
   windowSeconds: 60,
   // 50 a second: a front end that serves many people with one key does not get there, and nor does a script that waits
   // for its answers. It is a tenth of what one server with a small PostgreSQL answers, so no caller takes it all.
-  caller: { points: 3_000, block: 100 },
+  caller: { points: 3_000, leaseSize: 100 },
   // Four callers at their limit, as for calls to hosts: whoever makes more keys gets no more of the server.
-  organisation: { points: 12_000, block: 200 },
+  organisation: { points: 12_000, leaseSize: 200 },
   // An office behind one address signs in anew with some hundred credentials a minute, and not with more.
-  stranger: { points: 600, block: 30 },
+  unauthenticated: { points: 600, leaseSize: 30 },
   // Whoever has mistyped a key tries a few times, and a script that has an old one tries once.
-  failedSignIn: { points: 20, block: 1 },
+  failedAuthentication: { points: 20, leaseSize: 1 },
   // A connection a second is more than people make, and what a move of some hundreds takes is minutes; looking for open
   // ports in this way takes days.
-  outbound: { points: 60, block: 6 },
-  outboundOfOrganisation: { points: 240, block: 12 },
+  outbound: { points: 60, leaseSize: 6 },
+  outboundOfOrganisation: { points: 240, leaseSize: 12 },
   // Ten a second renames a thousand connections in under two minutes. Each change has an audit event, which stays, so this
   // bounds how fast one caller fills the database; a request alone may have 15 changes.
-  change: { points: 600, block: 30 },
-  changeOfOrganisation: { points: 2_400, block: 60 },
+  change: { points: 600, leaseSize: 30 },
+  changeOfOrganisation: { points: 2_400, leaseSize: 60 },
   // Each holds a socket and looks after its key every two seconds.
   subscriptions: 50,
 };

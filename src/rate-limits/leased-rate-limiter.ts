@@ -87,7 +87,7 @@ export class LeasedRateLimiter {
       }
       if (lease.left > 0) {
         lease.left -= 1;
-        if (lease.left <= this.#rate.block / 4 && lease.left > 0) void this.#refill(key, lease);
+        if (lease.left <= this.#rate.leaseSize / 4 && lease.left > 0) void this.#refill(key, lease);
         return undefined;
       }
       if (lease.isLast) return new Date(lease.until);
@@ -113,8 +113,8 @@ export class LeasedRateLimiter {
   }
 
   async #ask(key: string, lease: Lease): Promise<void> {
-    const { points, block, windowSeconds } = this.#rate;
-    const wanted = block - lease.left;
+    const { points, leaseSize, windowSeconds } = this.#rate;
+    const wanted = leaseSize - lease.left;
     const { consumedPoints, msBeforeNext } = await this.#count(key, wanted);
     const granted = Math.min(Math.max(points - (consumedPoints - wanted), 0), wanted);
     const until = Date.now() + msBeforeNext;

@@ -9,15 +9,15 @@ import { LeasedRateLimiter, type RateLimiterDeps } from './leased-rate-limiter.t
 /** Limits on how often; each takes a point, or throws `RATE_LIMITED` with when there will be one again. */
 export interface RateLimits {
   /** A request of an address that has shown no credential that is known to be good. */
-  ofStranger(address: string | undefined): Promise<void>;
+  checkUnauthenticated(address: string | undefined): Promise<void>;
   /** A credential that let nobody in. */
-  ofFailedSignIn(address: string | undefined): Promise<void>;
+  checkFailedAuthentication(address: string | undefined): Promise<void>;
   /** A request, counted for the caller and for its organisation. */
-  ofCaller(caller: Caller): Promise<void>;
+  checkCaller(caller: Caller): Promise<void>;
   /** A call to a host that the caller has named. */
-  ofOutbound(caller: Caller): Promise<void>;
+  checkOutbound(caller: Caller): Promise<void>;
   /** A change that needs no call to a host. */
-  ofChange(caller: Caller): Promise<void>;
+  checkChange(caller: Caller): Promise<void>;
   /**
    * A subscription, which is open until the function that this gives is called.
    *
@@ -28,11 +28,11 @@ export interface RateLimits {
 
 /** No limits: `RATE_LIMITS=off`. */
 export const unlimited: RateLimits = {
-  ofStranger: async () => {},
-  ofFailedSignIn: async () => {},
-  ofCaller: async () => {},
-  ofOutbound: async () => {},
-  ofChange: async () => {},
+  checkUnauthenticated: async () => {},
+  checkFailedAuthentication: async () => {},
+  checkCaller: async () => {},
+  checkOutbound: async () => {},
+  checkChange: async () => {},
   openSubscription: () => () => {},
 };
 
@@ -48,14 +48,14 @@ export function createRateLimits(given: Omit<RateLimiterDeps, 'outage'>, rates: 
         throw rateLimitedError(`${says}: at most ${rate.points} in ${windowSeconds} seconds.`, retryAt);
     };
   };
-  const stranger = limit(
+  const unauthenticated = limit(
     'stranger',
-    rates.stranger,
+    rates.unauthenticated,
     'This address sends too many requests without a credential that has been good before',
   );
-  const failedSignIn = limit(
+  const failedAuthentication = limit(
     'sign-in',
-    rates.failedSignIn,
+    rates.failedAuthentication,
     'This address sends too many credentials that let nobody in',
   );
   const request = limit('caller', rates.caller, 'This API key or token asks too often');
@@ -75,24 +75,24 @@ export function createRateLimits(given: Omit<RateLimiterDeps, 'outage'>, rates: 
   const open = new Map<string, number>();
 
   return {
-    ofStranger: async (address) => stranger(networkPrefix(address)),
-    ofFailedSignIn: async (address) => failedSignIn(networkPrefix(address)),
-    ofCaller: async (caller) => {
+    checkUnauthenticated: async (address) => unauthenticated(networkPrefix(address)),
+    checkFailedAuthentication: async (address) => failedAuthentication(networkPrefix(address)),
+    checkCaller: async (caller) => {
       await request(callerKey(caller));
       await organisation(caller.orgId);
     },
-    ofOutbound: async (caller) => {
+    checkOutbound: async (caller) => {
       await outbound(callerKey(caller));
       await outboundOfOrganisation(caller.orgId);
     },
-    ofChange: async (caller) => {
+    checkChange: async (caller) => {
       await change(callerKey(caller));
       await changeOfOrganisation(caller.orgId);
     },
     openSubscription: (caller) => {
       const name = callerKey(caller);
       const count = open.get(name) ?? 0;
-      if (count >= rates.subscriptions) throw tooManyFieldsError(rates.subscriptions);
+      if (count >= rates.subscriptions) throw tooManySubscriptionsError(rates.subscriptions);
       open.set(name, count + 1);
       return () => {
         const left = (open.get(name) ?? 0) - 1;
@@ -134,7 +134,7 @@ function rateLimitedError(message: string, retryAt: Date): AppError {
   });
 }
 
-function tooManyFieldsError(most: number): AppError {
+function tooManySubscriptionsError(most: number): AppError {
   return new AppError(
     'RATE_LIMITED',
     `This API key or token holds too many subscriptions open: at most ${most} on one server.`,

@@ -3,12 +3,12 @@ import type { Rates } from '../../src/rate-limits/defaults.ts';
 import { startTestServer, type TestServer, type TestServerOptions, type WireError } from './server.ts';
 
 /** So much that it is no limit. */
-const plenty = { points: 100_000, block: 1_000 };
+const plenty = { points: 100_000, leaseSize: 1_000 };
 
 /** No limit but those that are given, in windows of a minute unless told. */
 export function only(given: Partial<Rates>): Partial<Rates> {
   const all = {
-    ...{ caller: plenty, organisation: plenty, stranger: plenty, failedSignIn: plenty },
+    ...{ caller: plenty, organisation: plenty, unauthenticated: plenty, failedAuthentication: plenty },
     ...{ outbound: plenty, outboundOfOrganisation: plenty },
     ...{ change: plenty, changeOfOrganisation: plenty, subscriptions: 1_000 },
   };

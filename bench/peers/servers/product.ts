@@ -10,7 +10,7 @@ import { createLog } from '../../../src/common/log.ts';
 import { readConfig } from '../../../src/config/read-config.ts';
 import { withStartupLock } from '../../../src/database/database.ts';
 import { firstOrganisation, hasOrganisation } from '../../../src/identity/organisations.ts';
-import { type Rate, rates } from '../../../src/rate-limits/defaults.ts';
+import { defaultRates, type Rate } from '../../../src/rate-limits/defaults.ts';
 import { announce } from './work/announce.ts';
 
 const config = readConfig();
@@ -21,18 +21,18 @@ await withStartupLock(database.asSystem(), async (em) => {
   if (!config.bootstrapApiKey || (await hasOrganisation(em))) return;
   await createOrganisation(em, { database, vault }, firstOrganisation(config.bootstrapApiKey));
 });
-const endless = ({ block }: Rate): Rate => ({ points: 1_000_000_000, block });
+const endless = ({ leaseSize }: Rate): Rate => ({ points: 1_000_000_000, leaseSize });
 const server = await createServer(config, {
   ...{ database, vault, log },
   rates: {
-    caller: endless(rates.caller),
-    organisation: endless(rates.organisation),
-    stranger: endless(rates.stranger),
-    failedSignIn: endless(rates.failedSignIn),
-    outbound: endless(rates.outbound),
-    outboundOfOrganisation: endless(rates.outboundOfOrganisation),
-    change: endless(rates.change),
-    changeOfOrganisation: endless(rates.changeOfOrganisation),
+    caller: endless(defaultRates.caller),
+    organisation: endless(defaultRates.organisation),
+    unauthenticated: endless(defaultRates.unauthenticated),
+    failedAuthentication: endless(defaultRates.failedAuthentication),
+    outbound: endless(defaultRates.outbound),
+    outboundOfOrganisation: endless(defaultRates.outboundOfOrganisation),
+    change: endless(defaultRates.change),
+    changeOfOrganisation: endless(defaultRates.changeOfOrganisation),
   },
 });
 process.once('SIGTERM', async () => {

@@ -52,7 +52,7 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
         const { connections, assertStillAuthenticated = async () => requireCaller(context) } = context;
         return subscribeToConnections(connections, requireCaller(context), {
           ...args,
-          assertSignedIn: assertStillAuthenticated,
+          assertStillAuthenticated,
         });
       },
       resolve: (change) => change,

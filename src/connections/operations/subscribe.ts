@@ -38,8 +38,8 @@ const checkEveryMs = 2_000;
  * may listen no longer, or the server stops.
  *
  * @param options `projectId`: a project's only; null for those without a project; absent for all that the caller may
- *   see. `assertSignedIn` throws once the caller's credential lets nobody in any more.
- * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (`after`), or while listening what `assertSignedIn` throws
+ *   see. `assertStillAuthenticated` throws once the caller's credential lets nobody in any more.
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (`after`), or while listening what `assertStillAuthenticated` throws
  */
 export async function subscribeToConnections(
   deps: ConnectionDeps,
@@ -62,7 +62,7 @@ export async function subscribeToConnections(
 export interface SubscribeOptions {
   projectId?: string | null | undefined;
   after?: string | null | undefined;
-  assertSignedIn: () => Promise<unknown>;
+  assertStillAuthenticated: () => Promise<unknown>;
 }
 
 async function* changesSince(
@@ -72,12 +72,12 @@ async function* changesSince(
   options: SubscribeOptions,
 ): AsyncGenerator<ConnectionChange> {
   const { orgId } = caller;
-  const { assertSignedIn } = options;
+  const { assertStillAuthenticated } = options;
   const waiting = database.changes.listen(orgId);
   let seen = start;
   try {
     for (let isDue = true; !database.changes.isClosed; isDue = await waiting.next(checkEveryMs)) {
-      await assertSignedIn();
+      await assertStillAuthenticated();
       // As long as there may be more than one batch.
       for (let length = isDue ? batchSize : 0; length === batchSize; ) {
         const events = await database.select(
@@ -96,7 +96,7 @@ async function* changesSince(
           async () => {
             await scheduler.waitForTurn(orgId);
             // Between two changes a slow reader may take longer than a revoked key may live.
-            await assertSignedIn();
+            await assertStillAuthenticated();
           },
         );
       }

@@ -51,7 +51,7 @@ function insertBatch(
     const events = items.map(({ event }) => event);
     const retiredKeys = await appendEvents(em, deps, orgId, events, {
       change: bulkInsert(em, AppConnection, connections),
-      look: findRetiredKeys(deps, stored),
+      query: findRetiredKeys(deps, stored),
     });
     await resealIfKeyRetired(deps, em, stored, retiredKeys);
     return connections;

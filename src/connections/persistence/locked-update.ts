@@ -41,7 +41,7 @@ export async function updateLocked(
   { target, action, find, apply, afterUpdate }: LockedUpdate,
 ): Promise<AppConnection> {
   const { id, app } = target;
-  await deps.limits.ofChange(caller);
+  await deps.limits.checkChange(caller);
   return deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
     const where = { id, ...(app && { app }) };
     const connection = await findConnection(em, caller, where, { ...find, withSecrets: true, lock: true });

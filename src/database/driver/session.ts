@@ -34,7 +34,7 @@ export const ownerSession: Session = { role: 'none', orgId: '' };
 export const systemSession: Session = { role: roles.system, orgId: '' };
 
 /** Looking up who a stranger is: however many there are, they have one share, and it is not that of `asSystem`. */
-export const asSystemForStranger: Session = { ...systemSession, tenant: 'strangers' };
+export const unauthenticatedSession: Session = { ...systemSession, tenant: 'strangers' };
 
 /** Serving an organisation. */
 export function tenantSession(orgId: string): Session {

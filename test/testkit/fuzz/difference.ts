@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { execute, parse } from 'graphql';
 import { createSchema } from '../../../src/app/schema.ts';
 import { createApps } from '../../../src/apps/index.ts';
-import { Refusals } from '../../../src/audit/refusal-counter.ts';
+import { RefusalRecorder } from '../../../src/audit/refusal-counter.ts';
 import { Authenticator } from '../../../src/auth/authenticator.ts';
 import { FairScheduler } from '../../../src/common/fair-scheduler.ts';
 import { createLog } from '../../../src/common/log.ts';
@@ -102,7 +102,7 @@ async function reference({ database, vault }: TestServer) {
   const shape = createErrorMasker(schema, log);
   const authenticator = new Authenticator(database, vault);
   const outbound = createOutbound({ trustedHosts: new Set(), lookup: nowhere });
-  const refusals = new Refusals({ database, vault, log }, 60_000);
+  const refusals = new RefusalRecorder({ database, vault, log }, 60_000);
   const connections = {
     apps,
     database,
