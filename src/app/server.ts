@@ -4,13 +4,12 @@ import { createApps } from '../apps/index.ts';
 import { startFakeOkta } from '../apps/okta/fake-okta.ts';
 import { startCheckpoints } from '../audit/checkpoints.ts';
 import { RefusalRecorder } from '../audit/refusal-counter.ts';
+import { createAuthentication } from '../auth/authentication.ts';
 import { Authenticator } from '../auth/authenticator.ts';
 import { createTokenVerifier } from '../auth/oidc.ts';
 import { createOidcClientConfig } from '../auth/oidc-client-config.ts';
 import { maxProviderBytes } from '../auth/oidc-discovery.ts';
 import { exchangePath, SignInCodes, signInUrl } from '../auth/sign-in-codes.ts';
-import { withAudit } from '../auth/with-audit.ts';
-import { withRateLimit } from '../auth/with-rate-limit.ts';
 import { signInPath } from '../bootstrap/sign-in-link.ts';
 import { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Logger } from '../common/log.ts';
@@ -119,20 +118,19 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
   const authenticator = new Authenticator(database, vault, tokens);
-  const signInRefusals = new RefusalRecorder({ database, vault, log }, windowSeconds * 1_000);
-  const authenticate = withAudit(signInRefusals, authenticator);
+  const authenticationRefusals = new RefusalRecorder({ database, vault, log }, windowSeconds * 1_000);
   const shared = {
     connections,
     administration: { database, vault, authenticator, refusals, limits },
-    authenticate: config.rateLimits ? withRateLimit(limits, authenticate) : authenticate,
+    authentication: createAuthentication({
+      authenticator,
+      refusals: authenticationRefusals,
+      limits: config.rateLimits ? limits : undefined,
+    }),
     openIntrospection: !config.production,
     log,
   };
-  const graphql = createGraphQL({
-    ...shared,
-    reauthenticate: authenticate,
-    graphiql: config.graphiql,
-  });
+  const graphql = createGraphQL({ ...shared, graphiql: config.graphiql });
   const rest = createRest({ ...shared, basePath: config.basePath });
   const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
@@ -224,7 +222,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       await listener.close(drainMs);
       clearTimeout(giveUp);
       await cleanedUp;
-      await Promise.all([refusals.close(), signInRefusals.close()]);
+      await Promise.all([refusals.close(), authenticationRefusals.close()]);
       await graphql.dispose();
       await checkpoints.close();
       await letGo();

@@ -17,6 +17,9 @@ const believedMs = 1_500;
 const maxBelievedBytes = 8 * 1_024 * 1_024;
 const minuteMs = 60_000;
 
+/** Returns the caller of an `Authorization` header, which is null if the request has none. */
+export type Authenticate = (authorization: string | null) => Promise<Caller>;
+
 /** Finds out who asks, by an API key or, where there is an identity provider, by its token. */
 export class Authenticator {
   readonly #database: Database;

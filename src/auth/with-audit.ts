@@ -2,28 +2,24 @@ import type { RefusalRecorder } from '../audit/refusal-counter.ts';
 import { currentRequest } from '../common/log.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { AuthenticationError } from './authentication-error.ts';
-import type { Authenticator } from './authenticator.ts';
+import type { Authenticate } from './authenticator.ts';
 
 /**
- * Signs callers in, and leaves an event for what is refused: in the trail of the organisation whose credential it was,
- * or else in the one of nobody. The first of an API key, a subject of tokens or, if it is nobody's, an address has its
- * event at once; those after it are counted, and one event a window tells how many there were.
- *
- * @param refusals counts no other refusals, so that those do not take the room of these
+ * Records rejected credentials: in the audit trail of the organisation that the credential belongs to, or in the trail for
+ * unattributed events if the organisation is unknown. The first rejection of an API key, of a subject, or of an address if
+ * the credential is unknown, is recorded at once. Further ones are counted, and recorded as one event per window.
  */
-export function withAudit(
-  refusals: RefusalRecorder,
-  authenticator: Authenticator,
-): Authenticator['authenticate'] {
+export function withAudit(refusals: RefusalRecorder, authenticate: Authenticate): Authenticate {
   return async (authorization) => {
     try {
-      return await authenticator.authenticate(authorization);
+      return await authenticate(authorization);
     } catch (error) {
       if (error instanceof AuthenticationError) {
-        const { orgId = unattributedOrgId, keyId = null, subject = null } = error.claimedIdentity ?? {};
+        const { claimedIdentity } = error;
+        const { orgId = unattributedOrgId, keyId = null, subject = null } = claimedIdentity ?? {};
         const failure = { orgId, keyId, subject, action: 'SIGN_IN', outcome: error.code } as const;
         const address = currentRequest.getStore()?.address ?? 'unknown';
-        await refusals.record(failure, error.claimedIdentity ? undefined : address);
+        await refusals.record(failure, claimedIdentity ? undefined : address);
       }
       throw error;
     }

@@ -15,11 +15,11 @@ import {
   typeFromAST,
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import type { Authentication } from '../auth/authentication.ts';
 import { unauthenticated } from '../auth/authentication-error.ts';
 import { AppError, type Issue, validationError } from '../common/errors.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import { currentRequest } from '../common/log.ts';
-import type { Caller } from '../identity/caller.ts';
 import type { Context } from './context.ts';
 import { type CostInput, calculateCost, maxCost } from './cost.ts';
 import { documentRejected, hasLongList, listTooLong } from './document-limits.ts';
@@ -42,10 +42,7 @@ export interface RequestGuard {
 
 /** What admission takes. */
 export interface RequestGuardOptions {
-  /** Finds out who asks, for a request that counts. */
-  authenticate: (authorization: string | null) => Promise<Caller>;
-  /** Finds out whether whoever has asked is still let in. */
-  reauthenticate: (authorization: string | null) => Promise<Caller>;
+  authentication: Authentication;
   /** Whether the schema may be read without a key. */
   openIntrospection: boolean;
   maskError: ErrorMasker;
@@ -61,13 +58,7 @@ export interface RequestGuardOptions {
  */
 export function createRequestGuard(
   schema: GraphQLSchema,
-  {
-    authenticate,
-    reauthenticate,
-    openIntrospection,
-    maskError,
-    connections: { scheduler },
-  }: RequestGuardOptions,
+  { authentication, openIntrospection, maskError, connections: { scheduler } }: RequestGuardOptions,
 ): RequestGuard {
   const scrub = createMessageRedactor(schema);
   /** Operations that cost no more than they may whatever their variables are. */
@@ -86,9 +77,9 @@ export function createRequestGuard(
   return {
     async authenticate(authorization, context) {
       try {
-        const caller = await authenticate(authorization);
+        const caller = await authentication.authenticate(authorization);
         context.caller = caller;
-        context.assertStillAuthenticated = () => reauthenticate(authorization);
+        context.assertStillAuthenticated = () => authentication.assertStillAuthenticated(authorization);
         const record = currentRequest.getStore();
         if (record) Object.assign(record, caller.actor);
         return undefined;

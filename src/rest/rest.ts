@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AdministrationDeps } from '../administration/deps.ts';
+import type { Authentication } from '../auth/authentication.ts';
 import { AppError, HttpError } from '../common/errors.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
-import type { Caller } from '../identity/caller.ts';
 import { describeProblem } from './problem.ts';
 import { findRoute, type RestResponse, type Route } from './route.ts';
 import { createRestApi } from './routes.ts';
@@ -14,8 +14,7 @@ import { createRestApi } from './routes.ts';
 export interface RestOptions {
   connections: ConnectionDeps;
   administration: AdministrationDeps;
-  /** Finds out who asks, for a request that counts. */
-  authenticate: (authorization: string | null) => Promise<Caller>;
+  authentication: Authentication;
   /** Whether the description of the routes may be read without a key. */
   openIntrospection: boolean;
   /** What is before `/api/` in the addresses that others see; empty if nothing is. */
@@ -43,7 +42,7 @@ export function createRest(options: RestOptions) {
 }
 
 async function handleRequest(
-  { authenticate, openIntrospection, connections: { scheduler } }: RestOptions,
+  { authentication, openIntrospection, connections: { scheduler } }: RestOptions,
   routes: readonly Route[],
   request: IncomingMessage,
   response: ServerResponse,
@@ -67,7 +66,7 @@ async function handleRequest(
   const record = currentRequest.getStore();
   if (record) record.operation = `${route.method} ${route.path}`;
   const { authorization = null } = headers;
-  const caller = await authenticate(authorization).catch((error: unknown) => {
+  const caller = await authentication.authenticate(authorization).catch((error: unknown) => {
     const isAllowed = route.isPublic && openIntrospection && authorization === null;
     if (isAllowed && error instanceof AppError && error.code === 'UNAUTHENTICATED') return undefined;
     throw error;
