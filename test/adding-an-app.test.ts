@@ -258,22 +258,22 @@ describe('connection to a second app', () => {
 
   test.each([
     [
-      'what is missing',
+      'missing fields',
       () => signedRequests({ clientSecret: undefined, clientId: null }),
       ['clientId', 'clientSecret'],
     ],
     [
-      'what is wrong',
+      'invalid fields',
       () => signedRequests({ clientId: 'x', region: 'eu1', signingKey: '' }),
       ['clientId', 'signingKey', 'region'],
     ],
     [
-      'what is missing for the other method',
+      'missing fields of the other method',
       () => token({ instanceUrl: null, apiToken: null }),
       ['instanceUrl', 'apiToken'],
     ],
     [
-      'what belongs to the other method',
+      'fields of the other method',
       () => token({ clientSecret: 'of-no-use', clientId: 'c-1' }),
       ['clientId', 'clientSecret'],
     ],

@@ -182,7 +182,7 @@ describe('credential validation', () => {
     ['the token is rejected', tokenRejected, 'REJECTED', 'CREDENTIALS_REJECTED', null],
     ['the role is too weak', weakRole, 'REJECTED', 'INSUFFICIENT_PERMISSIONS', null],
     ['Okta is rate limiting', rateLimited(resetAt), 'UNREACHABLE', 'UPSTREAM_RATE_LIMITED', resetAt],
-    ['Okta hangs up', closesConnection, 'UNREACHABLE', 'UPSTREAM_UNREACHABLE', null],
+    ['Okta closes the connection', closesConnection, 'UNREACHABLE', 'UPSTREAM_UNREACHABLE', null],
   ])('returns a result instead of an error when %s', async (_, behaviour, status, code, retryAt) => {
     upstream.behave(behaviour);
     expect(await validate()).toMatchObject({

@@ -50,13 +50,13 @@ const key = (organisation: TestOrganisation, scopes: readonly Scope[]) => organi
 describe('repeated identical refusal', () => {
   test.each<[string, readonly Scope[], (id: string) => string, string]>([
     [
-      'a scope that is missing',
+      'a missing scope',
       ['connections:read'],
       () => remove('6f03caa1-a5de-43ce-b127-95a145d3464c'),
       'FORBIDDEN',
     ],
     [
-      'a connection that is not there',
+      'a missing connection',
       ['connections:write'],
       () => remove('6f03caa1-a5de-43ce-b127-95a145d3464c'),
       'NOT_FOUND',
@@ -69,7 +69,7 @@ describe('repeated identical refusal', () => {
       'VERSION_CONFLICT',
     ],
     [
-      'a project that may not be made',
+      'a forbidden project',
       ['connections:read'],
       () => 'createProject(input: { name: "Mine" }) { project { id } }',
       'FORBIDDEN',

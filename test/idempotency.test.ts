@@ -192,7 +192,7 @@ test('stores no token, no credentials and no name in idempotency records', async
   expect(rows).not.toMatch(/00planted|sealed|eyJ/);
 });
 
-test.skipIf(!testDatabaseUrl)('two servers on one database carry a request out once', async () => {
+test.skipIf(!testDatabaseUrl)('executes a request once when two servers share a database', async () => {
   const second = await startTestServer({ beside: server });
   const organisation = await server.newOrganisation();
   const there = { ...organisation, client: second.clientFor(organisation.apiKey) };

@@ -167,7 +167,7 @@ describe('rotation of encryption keys', () => {
     },
   );
 
-  test.each(['by another process', 'by a process that has sealed under the old key itself'])(
+  test.each(['in another process', 'in a process that has encrypted under the old key'])(
     'with --reseal %s leaves nothing encrypted under the old key, also later',
     async (by) => {
       await using stack = new AsyncDisposableStack();
@@ -180,7 +180,7 @@ describe('rotation of encryption keys', () => {
       const ids = [await make('before')];
 
       const first = parseKeyring(new Secret(`${next},${old}`));
-      const vault = by === 'by another process' ? new Vault(first, createLog('silent')) : server.vault;
+      const vault = by === 'in another process' ? new Vault(first, createLog('silent')) : server.vault;
       vault.keyring = first;
       const { database } = server;
       const apps = createApps({ trustedHosts: new Set() });
@@ -217,7 +217,7 @@ test('records the wrapping root key for data keys that were created by an earlie
   await orm.close(true);
 });
 
-describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
+describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while servers are running', () => {
   let kms: TestKms;
   beforeAll(async () => {
     kms = await startKms();
@@ -284,7 +284,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     return { held: held.promise, release: released.resolve };
   }
 
-  test('what was sealed before its key was retired, and is stored afterwards, is sealed under the new one', async () => {
+  test('re-encrypts credentials that were encrypted before their key was retired and stored afterwards', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, rotate } = await start(stack, `old:${kms.newKey()}`);
     const { client } = await server.newOrganisation();
@@ -299,7 +299,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     expect(await client.request(verifyMutation, { id })).toEqual(verified);
   });
 
-  test('so is what replaces credentials that were sealed again meanwhile', async () => {
+  test('re-encrypts credentials that were replaced during a rotation', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, rotate } = await start(stack, `old:${kms.newKey()}`);
     const { apiKey, client } = await server.newOrganisation();
@@ -328,7 +328,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     expect(apiToken?.reveal()).toBe('another-good-token');
   });
 
-  test('a rotation waits for whoever has stored something and not committed yet, and seals it again', async () => {
+  test('waits for uncommitted transactions, and re-encrypts what they stored', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, rotate } = await start(stack);
     const { orgId, client } = await server.newOrganisation();
@@ -356,7 +356,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     expect(await sealKeyOf(server, id)).toEqual(isNew);
   });
 
-  test('credentials that are replaced while they are being sealed again stay what they were replaced with', async () => {
+  test('keeps credentials that were replaced while the old ones were being re-encrypted', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, rotate } = await start(stack);
     const { orgId, client } = await server.newOrganisation();
@@ -392,7 +392,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     expect(await sealKeyOf(server, id)).toEqual(isNew);
   });
 
-  test('an organisation that is made meanwhile with the old root key in front is rotated too', async () => {
+  test('rotates an organisation that was created during the rotation under the old root key', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, environment, old, next, rotate } = await start(stack);
     const { client } = await server.newOrganisation();
@@ -416,7 +416,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     ).toBe(0);
   });
 
-  test('what does not open is told and left, and all else is rotated', async () => {
+  test('reports and keeps credentials that do not decrypt, and rotates all others', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, rotate } = await start(stack);
     const [one, other] = [await server.newOrganisation(), await server.newOrganisation()];
@@ -445,7 +445,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL, beside servers at work', () => {
     for (const id of ids.slice(1)) expect(await sealKeyOf(server, id)).toEqual(isNew);
   });
 
-  test('hundreds of connections, killed twice on the way, and no request fails', async () => {
+  test('completes for hundreds of connections when killed twice, without a failed request', async () => {
     await using database = await emptyDatabase();
     const { location } = database;
     if (location.kind !== 'postgresql') throw new Error('this needs a PostgreSQL');

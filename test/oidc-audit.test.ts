@@ -91,7 +91,7 @@ describe('audit trail and log of OIDC tokens', () => {
   test.each([
     ['has expired', () => ({ exp: seconds() - 90 })],
     ['is not valid yet', () => ({ nbf: seconds() + 90 })],
-    ['is good for a year', () => ({ exp: seconds() + 31_536_000 })],
+    ['is valid for a year', () => ({ exp: seconds() + 31_536_000 })],
     ['is bound to a key', () => ({ cnf: { jkt: 'k' } })],
     ['is a logout token', () => ({ events: {} })],
   ])('record for the organisation that %s, with one event for each subject', async (_, claims) => {

@@ -73,7 +73,7 @@ describe('OIDC token is accepted', () => {
 
   test.each([
     ['words', 'connections:read email audit:read no:such'],
-    ['words with spaces around them', '  audit:read   connections:read '],
+    ['a string with extra spaces', '  audit:read   connections:read '],
     ['an array', ['audit:read', 'connections:read', 'CONNECTIONS:WRITE', 'access:admin ', 'audit:read']],
   ])('with scopes as %s, and ignores unknown scopes', async (_, scope) => {
     const token = await provider.forge({ org: organisation.orgId, scope });
@@ -83,8 +83,8 @@ describe('OIDC token is accepted', () => {
   test.each([
     ['no scopes', undefined],
     ['an empty list of scopes', []],
-    ['empty words for scopes', ''],
-    ['scopes that we do not have', 'email openid'],
+    ['empty strings as scopes', ''],
+    ['unknown scopes', 'email openid'],
   ])('with %s, but without permissions', async (_, scope) => {
     const token = await provider.forge({ org: organisation.orgId, scope });
     expect((await viewerOf(token)).scopes).toEqual([]);
@@ -113,9 +113,9 @@ describe('OIDC token is accepted', () => {
 
   test.each<[string, object, { typ?: string | undefined }]>([
     ['RFC 9068', {}, { typ: 'at+jwt' }],
-    ['RFC 9068, in capitals', {}, { typ: 'AT+JWT' }],
+    ['RFC 9068, in upper case', {}, { typ: 'AT+JWT' }],
     ['RFC 9068, with the whole media type', { nonce: 'n', scope: undefined }, { typ: 'application/at+jwt' }],
-    ['Okta, which says no type', { cid: 'c', scope: 'connections:read' }, { typ: undefined }],
+    ['Okta, without a typ header', { cid: 'c', scope: 'connections:read' }, { typ: undefined }],
     ['Auth0 and Entra ID', { azp: 'a' }, { typ: 'JWT' }],
     ['Keycloak', { typ: 'Bearer', azp: 'a', sid: 's' }, { typ: 'JWT' }],
     ['Keycloak before version 24', { typ: 'Bearer', nonce: 'n' }, { typ: 'JWT' }],

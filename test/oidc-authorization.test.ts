@@ -67,7 +67,7 @@ test('reads the claims under configured names', async () => {
 describe('OIDC token that is limited to projects', () => {
   test.each([
     ['an array', (ids: string[]) => ids],
-    ['words, in capitals', (ids: string[]) => ids.join(' ').toUpperCase()],
+    ['a string in upper case', (ids: string[]) => ids.join(' ').toUpperCase()],
   ])('sees and creates only in these projects: %s', async (_, written) => {
     const organisation = await server.newOrganisation();
     const { orgId: org, projectId } = organisation;

@@ -190,7 +190,7 @@ describe('tokens cannot be verified when the provider', () => {
       configurationPath,
       (real) => answering(200, real.replace(/"jwks_uri":"[^"]*"/, '"jwks_uri":"http://127.0.0.1:1/jwks"')),
     ],
-    ['has a page for a configuration', another, configurationPath, () => answering(200, '<html>')],
+    ['has an HTML page as configuration', another, configurationPath, () => answering(200, '<html>')],
     [
       'has no configuration',
       'asked for its configuration, it answered with status 404',
@@ -198,14 +198,19 @@ describe('tokens cannot be verified when the provider', () => {
       () => answering(404, ''),
     ],
     [
-      'sends us elsewhere for its configuration',
+      'redirects its configuration',
       'asked for its configuration, it answered with status 302',
       configurationPath,
       () => answering(302, '', { location: `${provider.issuer}/jwks` }),
     ],
-    ['has trouble', 'asked for its keys, it answered with status 500', '/jwks', () => answering(500, '{}')],
-    ['has a page for keys', 'they cannot be read', '/jwks', () => answering(200, '<html>')],
-    ['has something else for keys', 'they cannot be read', '/jwks', () => answering(200, '{"keys":7}')],
+    [
+      'fails with status 500',
+      'asked for its keys, it answered with status 500',
+      '/jwks',
+      () => answering(500, '{}'),
+    ],
+    ['has an HTML page as key set', 'they cannot be read', '/jwks', () => answering(200, '<html>')],
+    ['has other JSON as key set', 'they cannot be read', '/jwks', () => answering(200, '{"keys":7}')],
     [
       'has a key that is too weak',
       'they cannot be read',
@@ -213,7 +218,7 @@ describe('tokens cannot be verified when the provider', () => {
       (real) => answering(200, JSON.stringify({ keys: [{ ...weak, kid: JSON.parse(real).keys[0].kid }] })),
     ],
     [
-      'has a key that is none',
+      'has an invalid key',
       'they cannot be read',
       '/jwks',
       (real) => answering(200, real.replaceAll(/"n":"[^"]*"/g, '"n":7')),
@@ -255,7 +260,7 @@ describe('tokens cannot be verified when the provider', () => {
       (real) => answering(200, real.replace('{', `{"x":[${'0,'.repeat(25_000)}0],`)),
     ],
     [
-      'hangs up',
+      'closes the connection',
       'the connection was closed before the response was complete',
       '/jwks',
       () => (_, response) => response.destroy(),

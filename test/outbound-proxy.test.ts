@@ -263,16 +263,16 @@ describe('several addresses of a host behind a proxy', () => {
 
 describe('failing proxy is never bypassed', () => {
   test.each([
-    ['it wants a password', proxies.refusing(407), /rejected the user name or password \(status 407\)/],
-    ['it has a rule against it', proxies.refusing(403), /denied the connection \(status 403\)/],
+    ['it requires a password', proxies.refusing(407), /rejected the user name or password \(status 407\)/],
+    ['it forbids the host', proxies.refusing(403), /denied the connection \(status 403\)/],
     ['it does not reach the host', proxies.refusing(502), /could not connect to the host \(status 502\)/],
     ['it is overloaded', proxies.refusing(503), /could not connect to the host \(status 503\)/],
     ['it is broken', proxies.refusing(500), /did not connect \(status 500\)/],
-    ['it sends us elsewhere', proxies.refusing(302), /did not connect \(status 302\)/],
-    ['it hangs up', proxies.saying(''), /closed before the response/],
-    ['it speaks something else', proxies.saying('SSH-2.0-OpenSSH_9.9\r\n'), /not HTTP/],
+    ['it redirects', proxies.refusing(302), /did not connect \(status 302\)/],
+    ['it closes the connection', proxies.saying(''), /closed before the response/],
+    ['it speaks another protocol', proxies.saying('SSH-2.0-OpenSSH_9.9\r\n'), /not HTTP/],
     [
-      'it talks without end',
+      'it sends an endless response',
       proxies.saying(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(99_000)}\r\n\r\n`),
       /too large/,
     ],
@@ -308,9 +308,9 @@ describe('failing proxy is never bypassed', () => {
 
 describe('limits behind a proxy', () => {
   test.each([
-    ['headers that never come', okta.slowHeaders, 'TIMEOUT', 'there was no response within 0.5 s'],
-    ['a body that drips', okta.slowBody, 'TIMEOUT', 'the response was not complete within 0.5 s'],
-    ['a body without end', okta.endlessBody, 'TOO_LARGE', 'the response is larger than 100000 bytes'],
+    ['headers never arrive', okta.slowHeaders, 'TIMEOUT', 'there was no response within 0.5 s'],
+    ['a body arrives slowly', okta.slowBody, 'TIMEOUT', 'the response was not complete within 0.5 s'],
+    ['a body has no end', okta.endlessBody, 'TOO_LARGE', 'the response is larger than 100000 bytes'],
   ])('when %s', async (_, handler, reason, message) => {
     const { here, proxy } = await start(handler);
     const timeoutMs = reason === 'TIMEOUT' ? 500 : 10_000;

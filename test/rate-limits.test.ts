@@ -91,8 +91,8 @@ describe('rate limit of an unauthenticated client is applied before its request 
     new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode('{"query":')) });
   let address = 0;
   test.each<[string, string, () => object]>([
-    ['a body that is no JSON', '', () => post('['.repeat(90_000))],
-    ['a body that is no JSON, by the long way', '', () => post('{', { accept: '*/*;q=1' })],
+    ['a body that is not JSON', '', () => post('['.repeat(90_000))],
+    ['a body that is not JSON, on the slow path', '', () => post('{', { accept: '*/*;q=1' })],
     ['a body that is too large', '', () => post('x'.repeat(200_000))],
     ['a body that does not end', '', () => post(endless())],
     ['a body of another type', '', () => post('query=x', { 'content-type': 'text/plain' })],

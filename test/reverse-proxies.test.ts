@@ -8,7 +8,7 @@ import { subscribe } from './testkit/sse-client.ts';
 
 const subscription = 'subscription { appConnectionChanged { kind appConnection { name } } }';
 
-describe.skipIf(!hasNginx())('behind nginx as Debian has it', () => {
+describe.skipIf(!hasNginx())("server behind nginx with Debian's configuration", () => {
   let server: TestServer;
   let nginx: Nginx;
   let apiKey: string;
@@ -27,7 +27,7 @@ describe.skipIf(!hasNginx())('behind nginx as Debian has it', () => {
     ['with HTTP/1.1 and keep-alive', 'proxy_http_version 1.1; proxy_set_header Connection "";'],
     ['with large buffers', 'proxy_buffers 16 64k; proxy_buffer_size 64k;'],
     ['with compression of everything', 'gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1;'],
-  ])('each change arrives when it happens: %s', async (_, settings) => {
+  ])('delivers subscription events immediately: %s', async (_, settings) => {
     await nginx.configure(`location / { proxy_pass ${server.url}; ${settings} }`);
     await using events = await subscribe(
       `${nginx.url}/graphql`,
@@ -48,7 +48,7 @@ describe.skipIf(!hasNginx())('behind nginx as Debian has it', () => {
     expect(events.headers.get('content-type')).toMatch(/^text\/event-stream/);
   });
 
-  test('an upload that nginx lets through and the server refuses is told so', async () => {
+  test('returns the reason for an upload that nginx accepts and the server refuses', async () => {
     await nginx.configure(`client_max_body_size 0; location / { proxy_pass ${server.url}; }`);
     for (const settings of ['', 'proxy_request_buffering off; proxy_http_version 1.1;']) {
       await nginx.configure(`client_max_body_size 0; location / { proxy_pass ${server.url}; ${settings} }`);
@@ -58,7 +58,7 @@ describe.skipIf(!hasNginx())('behind nginx as Debian has it', () => {
   });
 });
 
-describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
+describe.skipIf(!hasNginx())('server under BASE_PATH=/connections', () => {
   let server: TestServer;
   let nginx: Nginx;
   let apiKey: string;
@@ -85,7 +85,7 @@ describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
       'a proxy that takes the path off',
       () => `location /connections/ { proxy_pass ${origin()}/; absolute_redirect off; }`,
     ],
-  ])('and %s', (_, locations) => {
+  ])('behind %s', (_, locations) => {
     let base: string;
     beforeAll(async () => {
       const configuration = locations();
@@ -93,7 +93,7 @@ describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
       base = configuration ? `${nginx.url}/connections` : server.url;
     });
 
-    test('the dashboard, without a slash too, and all that its page names', async () => {
+    test('serves the dashboard with its files, with and without the final slash', async () => {
       const bare = await fetch(base, { redirect: 'manual' });
       expect([301, 308]).toContain(bare.status);
       expect(new URL(bare.headers.get('location') ?? '', base).href).toBe(`${base}/`);
@@ -109,7 +109,7 @@ describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
       }
     });
 
-    test('GraphiQL, GraphQL and subscriptions', async () => {
+    test('serves GraphiQL, GraphQL and subscriptions', async () => {
       const page = await fetch(`${base}/graphql`, { headers: { accept: 'text/html' } });
       expect(await page.text()).toContain('createOktaConnection(input: $input)');
       const headers = { authorization: `Bearer ${apiKey}` };
@@ -121,7 +121,7 @@ describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
       await restClient(origin(), apiKey)('DELETE', `/api/v1/app-connections/okta/${id}?purge=true`);
     });
 
-    test('REST, whose links lead on, and whose OpenAPI document says where it is', async () => {
+    test('serves REST with working links and an OpenAPI document with its URL', async () => {
       const rest = restClient(base, apiKey);
       const names: unknown[] = [];
       let next: string | undefined = `${base}/api/v1/app-connections?limit=2`;
@@ -137,7 +137,7 @@ describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
       expect(at(body, 'servers')).toEqual([{ url: '/connections' }]);
     });
 
-    test('health, and a 404 that says where things are', async () => {
+    test('serves health checks, and a 404 that lists the paths', async () => {
       expect((await fetch(`${base}/health/live`)).status).toBe(200);
       const { status, text } = await restClient(base)('GET', `${base}/nowhere`);
       expect(status).toBe(404);
@@ -145,12 +145,12 @@ describe.skipIf(!hasNginx())('under BASE_PATH=/connections', () => {
     });
   });
 
-  test('health is there without it too, for load balancers', async () => {
+  test('serves health checks also without the base path, for load balancers', async () => {
     expect((await fetch(`${origin()}/health/ready`)).status).toBe(200);
   });
 
   test.each(['/connectionsgraphql', '/Connections/graphql', '/connections//graphql', '/other/graphql'])(
-    'nothing is at %s',
+    'returns 404 for %s',
     async (path) => {
       expect((await fetch(origin() + path)).status).toBe(404);
     },

@@ -90,7 +90,7 @@ describe('revoked API key', () => {
     await seeOut(await server.newOrganisation(), [server]);
   });
 
-  test.runIf(testDatabaseUrl)('nor on the other of two servers', async () => {
+  test.runIf(testDatabaseUrl)('is rejected on a second server', async () => {
     const other = await startTestServer({ beside: server });
     await seeOut(await server.newOrganisation(), [server, other]);
     await other.close();

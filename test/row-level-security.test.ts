@@ -137,11 +137,11 @@ describe('shared pooled database connections', () => {
   });
 });
 
-describe.runIf(testDatabaseUrl)('for a user of PostgreSQL that is no superuser', () => {
+describe.runIf(testDatabaseUrl)('database user without superuser privileges', () => {
   const user = `app_connections_test_user_${randomUUID().slice(0, 8)}`;
   afterAll(() => administer(`drop role if exists ${user}`));
 
-  test('everything works, with the roles that an administrator has made', async () => {
+  test('can run the server with roles that an administrator created', async () => {
     await administer(`create role ${user} login password 'test'`);
     await administer(`grant app_connections_tenant, app_connections_system to ${user}`);
     await using database = await emptyDatabase();
@@ -163,7 +163,7 @@ describe.runIf(testDatabaseUrl)('for a user of PostgreSQL that is no superuser',
     await own.close();
   });
 
-  test('that has not got them and may not make them, the start says so', async () => {
+  test('gets an explanation at start when the roles are missing and it may not create them', async () => {
     const poor = `${user}_poor`;
     await administer(`create role ${poor} login password 'test'`);
     await using database = await emptyDatabase();

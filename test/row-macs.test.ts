@@ -78,11 +78,11 @@ describe('database user with write access', () => {
 
   test.each([
     ['adds scopes to', `scopes = scopes || '{access:admin}'`],
-    ['takes the limit on projects from', 'project_ids = null'],
-    ['takes the end from', 'expires_at = null'],
-    ['moves the end of', `expires_at = now() + interval '10 years'`],
-    ['takes the MAC from', `mac = ''`],
-    ['gives another MAC to', `mac = (select mac from api_key where name = 'Administrator' limit 1)`],
+    ['removes the project limit of', 'project_ids = null'],
+    ['removes the expiry of', 'expires_at = null'],
+    ['moves the expiry of', `expires_at = now() + interval '10 years'`],
+    ['removes the MAC of', `mac = ''`],
+    ['replaces the MAC of', `mac = (select mac from api_key where name = 'Administrator' limit 1)`],
   ])('makes an API key useless when it %s the key', async (_, change) => {
     const organisation = await server.newOrganisation();
     const key = await organisation.newKey(['connections:read'], {

@@ -63,8 +63,8 @@ test.concurrent('server start reports quotation marks from a Docker env file for
   );
 });
 
-describe.skipIf(testDatabaseUrl)('a server says of its data folder that', () => {
-  test.each(['lock', 'api-key', 'encryption-keys'])('%s is a folder, and has to be a file', async (name) => {
+describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () => {
+  test.each(['lock', 'api-key', 'encryption-keys'])('%s is a directory and must be a file', async (name) => {
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, name));
     expect(await lastWords({ DATA_DIR: folder.path })).toContain(
@@ -74,7 +74,7 @@ describe.skipIf(testDatabaseUrl)('a server says of its data folder that', () => 
 
   // As files are that an earlier start as root has left behind.
   test.each(['', 'lock', 'database', 'database/PG_VERSION', 'database/base/1259'])(
-    'another user owns %j, and not that it is damaged',
+    'another user owns %j, instead of reporting damage',
     async (name) => {
       using folder = temporaryFolder();
       const owner = anotherUser();

@@ -57,7 +57,7 @@ async function stop(server: ServerProcess, signal: NodeJS.Signals = 'SIGTERM'): 
 // These start a server on the embedded database, whichever the run is about, so once is enough.
 const onEmbedded = describe.skipIf(testDatabaseUrl);
 
-onEmbedded('the first start', () => {
+onEmbedded('first npm start', () => {
   // One that has an apostrophe in it, which the printed command has to survive.
   const parent = temporaryFolder();
   const folder = join(parent.path, "the operator's data");
@@ -74,21 +74,21 @@ onEmbedded('the first start', () => {
     parent[Symbol.dispose]();
   });
 
-  test('npm start prints where everything is', () => {
+  test('prints where everything is', () => {
     expect(welcome).toContain(`GraphiQL   ${url}/graphql`);
     expect(welcome).toContain(`Data       ${folder}\n`);
     expect(welcome).toContain('https://example.okta.com is answered by a stand-in');
     expect(server.stderr()).toBe('');
   });
 
-  test('npm start prints an API key that works', async () => {
+  test('prints an API key that works', async () => {
     const [key = ''] = /ack_[\w-]+/.exec(welcome) ?? [];
     expect(key).toBe(keyIn(folder));
     const list = await clientOf(url, key).request<Listed>(listQuery);
     expect(list.appConnections.nodes).toEqual(expect.any(Array));
   });
 
-  test('npm start and the shell print a URL that signs in once', async () => {
+  test('prints a URL that signs in once, and so does the shell', async () => {
     const [printed = ''] = /http\S+#code=\S+/.exec(welcome) ?? [];
     const { port } = new URL(url);
     const another = await runScript('cli/admin.ts', { DATA_DIR: folder, PORT: port }, 'sign-in-link');
@@ -109,7 +109,7 @@ onEmbedded('the first start', () => {
       { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere/x', ENCRYPTION_KEYS: rootKey('k') },
     ],
     ['for a server that others reach', { HOST: '0.0.0.0' }],
-  ])('the shell prints no sign-in URL %s', async (_, environment) => {
+  ])('prints no sign-in URL from the shell %s', async (_, environment) => {
     const { code, stdout, stderr } = await runScript(
       'cli/admin.ts',
       { DATA_DIR: folder, ...environment },
@@ -119,7 +119,7 @@ onEmbedded('the first start', () => {
     expect(stderr).toMatch(/^Cannot do that: only a development server on a loopback address .*\n$/);
   });
 
-  test('npm start prints a command that creates a connection when pasted unchanged', async () => {
+  test('prints a command that creates a connection when pasted unchanged', async () => {
     expect(await paste(commandOf(welcome))).toEqual({
       data: {
         createOktaConnection: {
@@ -134,28 +134,28 @@ onEmbedded('the first start', () => {
     });
   });
 
-  test('npm start prints a URL that serves GraphiQL to a browser', async () => {
+  test('prints a URL that serves GraphiQL to a browser', async () => {
     const [, address = ''] = /GraphiQL +(\S+)/.exec(welcome) ?? [];
     const page = await fetch(address, { headers: { accept: 'text/html' } });
     expect(page.status).toBe(200);
     expect(await page.text()).toContain('GraphiQL');
   });
 
-  test('npm start stores data and keys with permissions for its user only', () => {
+  test('stores data and keys with permissions for its user only', () => {
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
     expect(mode(folder)).toBe('700');
     expect(mode(join(folder, 'api-key'))).toBe('600');
     expect(mode(join(folder, 'encryption-keys'))).toBe('600');
   });
 
-  test('a started server is alive and ready', async () => {
+  test('is alive and ready', async () => {
     expect((await fetch(`${url}/health/live`)).status).toBe(200);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   });
 });
 
 test.skipIf(testDatabaseUrl)(
-  'a key in BOOTSTRAP_API_KEY is printed nowhere, and the shell fills it into the command',
+  'first npm start does not print BOOTSTRAP_API_KEY, and its command reads the variable',
   async () => {
     using folder = dataFolder();
     const key = randomBytes(24).toString('hex');
@@ -167,8 +167,8 @@ test.skipIf(testDatabaseUrl)(
   },
 );
 
-onEmbedded('the next start', () => {
-  test('a second start keeps the data and the key, and does not print the key again', async () => {
+onEmbedded('second npm start', () => {
+  test('keeps the data and the key, and does not print the key again', async () => {
     using folder = dataFolder();
     const settings = { DATA_DIR: folder.path };
     await using first = spawnServer(settings);
@@ -198,7 +198,7 @@ onEmbedded('the next start', () => {
     expect(createOktaConnection.appConnection.credentialsHash).toBe(appConnection.credentialsHash);
   });
 
-  test('a start after kill -9 needs no repair and has everything that was acknowledged', async () => {
+  test('needs no repair after kill -9, and has everything that was acknowledged', async () => {
     using folder = dataFolder();
     const settings = { DATA_DIR: folder.path };
     await using killed = spawnServer(settings);
@@ -316,7 +316,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     expect(line).not.toContain('hunter2');
   });
 
-  test.runIf(testDatabaseUrl)('when there is no such database or user', async () => {
+  test.runIf(testDatabaseUrl)('when the database or the user does not exist', async () => {
     using folder = temporaryFolder();
     const nowhere = new URL(testDatabaseUrl ?? '');
     nowhere.pathname = 'no_such_database';
@@ -426,7 +426,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
   });
 });
 
-onEmbedded('a server that cannot have what it needs says so in one line and ends with exit code 1', () => {
+onEmbedded('server start without a required resource prints one line and exits with code 1', () => {
   test('when the port is in use', async () => {
     using folder = dataFolder();
     const holder = createServer().listen(0, '127.0.0.1');
@@ -498,8 +498,8 @@ onEmbedded('a server that cannot have what it needs says so in one line and ends
   });
 });
 
-onEmbedded('a server that is told to stop', () => {
-  test('shutdown completes requests in flight, accepts no new ones, and exits with code 0', async () => {
+onEmbedded('server on SIGTERM', () => {
+  test('completes requests in flight, accepts no new ones, and exits with code 0', async () => {
     using folder = dataFolder();
     const arrived = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();

@@ -193,8 +193,8 @@ describe('connection subscription', () => {
   });
 });
 
-describe.skipIf(!testDatabaseUrl)('with two servers on one database', () => {
-  test('hears of what happens on the other, also after the connection to the database was lost', async () => {
+describe.skipIf(!testDatabaseUrl)('connection subscription on two servers with one database', () => {
+  test('delivers changes of the other server, also after a lost database connection', async () => {
     const other = await startTestServer({ beside: server });
     const organisation = await server.newOrganisation();
     const there = { ...organisation, client: other.clientFor(organisation.apiKey) };

@@ -95,13 +95,10 @@ test('the tenant isolation matrix covers every operation of the schema and every
 });
 
 describe.each([
-  ['with both walls', { rowLevelSecurity: true, forgetting: false }],
-  ["with the queries' own conditions alone", { rowLevelSecurity: false, forgetting: false }],
-  [
-    'with row-level security alone, under queries that forget whose rows they want',
-    { rowLevelSecurity: true, forgetting: true },
-  ],
-])('tenant isolation with %s:', (_, walls) => {
+  ['tenant filters and RLS', { rowLevelSecurity: true, forgetting: false }],
+  ['tenant filters alone, without RLS', { rowLevelSecurity: false, forgetting: false }],
+  ['RLS alone, without tenant filters', { rowLevelSecurity: true, forgetting: true }],
+])('tenant isolation with %s', (_, walls) => {
   let target: Target & TestOrganisation;
   beforeAll(async () => {
     target = await newTarget();

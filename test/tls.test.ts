@@ -313,7 +313,7 @@ describe('server start with TLS', () => {
       /^TLS_CERT \S+nowhere: cannot be read \(ENOENT\)$/,
     ],
     [
-      'the key is a folder',
+      'the key is a directory',
       (folder) => ({ ...put(folder, first.good), key: folder }),
       /^TLS_KEY \S+: cannot be read \(EISDIR\)$/,
     ],

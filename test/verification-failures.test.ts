@@ -61,10 +61,10 @@ describe('verification by Okta', () => {
     ['the role is too weak', behaviours.weakRole, 'INSUFFICIENT_PERMISSIONS', /lacks a permission/],
     ['it is not JSON', behaviours.notJson(), 'NOT_AN_OKTA_ORG', /Okta/],
     ['it is JSON, but not Okta', behaviours.notOkta(), 'NOT_AN_OKTA_ORG', /Okta/],
-    ['a proxy in front wants a password', behaviours.notJson(401), 'NOT_AN_OKTA_ORG', /Okta/],
-    ['a firewall in front says no', behaviours.notJson(403), 'NOT_AN_OKTA_ORG', /Okta/],
+    ['a proxy in front requires a password', behaviours.notJson(401), 'NOT_AN_OKTA_ORG', /Okta/],
+    ['a firewall in front forbids it', behaviours.notJson(403), 'NOT_AN_OKTA_ORG', /Okta/],
     ['it redirects', behaviours.redirect('http://127.0.0.1:1/'), 'NOT_AN_OKTA_ORG', /redirects/],
-    ['it never stops', behaviours.endlessBody, 'NOT_AN_OKTA_ORG', /large/i],
+    ['the response is endless', behaviours.endlessBody, 'NOT_AN_OKTA_ORG', /large/i],
   ])('never saves the connection when %s', async (_, behaviour, code, message) => {
     upstream.behave(behaviour);
     for (const onUnreachable of ['FAIL', 'SAVE_UNVERIFIED']) {
@@ -80,7 +80,7 @@ describe('verification by Okta', () => {
     ['Okta is down for maintenance', behaviours.failing(503), 'UPSTREAM_UNREACHABLE', /503/],
     ['Okta does not answer', behaviours.slowHeaders, 'UPSTREAM_UNREACHABLE', /within 1 s/],
     ['Okta does not finish its answer', behaviours.slowBody, 'UPSTREAM_UNREACHABLE', /within 1 s/],
-    ['Okta hangs up', behaviours.closesConnection, 'UPSTREAM_UNREACHABLE', /clos|reset|hung/i],
+    ['Okta closes the connection', behaviours.closesConnection, 'UPSTREAM_UNREACHABLE', /clos|reset|hung/i],
   ])(
     'reports an outage, never a rejected token, and saves on request when %s',
     async (_, behaviour, code, message) => {
