@@ -124,7 +124,7 @@ describe.each([
       const headers = [authorization, 'Authorization: Bearer another'];
       const { status, text } = await sendRaw(server.url, request(line, { headers }));
       expect([line, status]).toEqual([line, 400]);
-      expect(text).toContain('There is more than one Authorization header. Send one.');
+      expect(text).toContain('The Authorization header occurs more than once. Send it once.');
     }
   });
 

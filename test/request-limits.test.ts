@@ -137,8 +137,8 @@ describe.each([
   it('is rejected in 2,001 chunks of any size', async () => {
     const { status, text } = await send('{}', 2_001);
     expect(status).toBe(413);
-    expect(text).toContain('The body comes in more than 2000 pieces.');
-    expect(text).toContain('Send it in larger chunks');
+    expect(text).toContain('The body has more than 2000 chunks.');
+    expect(text).toContain('Send larger chunks');
   });
 
   it('is read in 2,000 chunks', async () => {

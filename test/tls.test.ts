@@ -143,7 +143,7 @@ describe('certificate reload without a restart', () => {
     server
       .logs()
       .slice(logged)
-      .match(/.*the certificate in force stays.*/g) ?? [];
+      .match(/.*kept the current certificate.*/g) ?? [];
 
   test('applies when both files are renamed into place', async () => {
     mkdirSync(within('new'));
@@ -151,7 +151,7 @@ describe('certificate reload without a restart', () => {
     renameSync(cert, within('tls.crt'));
     renameSync(key, within('tls.key'));
     await becomes(server, second.good);
-    expect(server.logs().slice(logged)).toContain('new connections get this certificate');
+    expect(server.logs().slice(logged)).toContain('new connections use this certificate');
   });
 
   test('applies when one file is written after the other, and keeps the old pair until both match', async () => {
@@ -198,7 +198,7 @@ describe('certificate reload without a restart', () => {
     const tls = put(own.path, first.good);
     chmodSync(tls.key, 0o600);
     const production = await startTestServer({ config: { tls, production: true } });
-    const refusals = () => production.logs().match(/.*the certificate in force stays.*/g) ?? [];
+    const refusals = () => production.logs().match(/.*kept the current certificate.*/g) ?? [];
     mkdirSync(join(own.path, 'new'));
     const next = put(join(own.path, 'new'), second.good);
     chmodSync(next.key, 0o644);
@@ -320,17 +320,17 @@ describe('server start with TLS', () => {
     [
       'the certificate is something else',
       (folder) => put(folder, { ...first.good, cert: first.good.key }),
-      /^TLS_CERT \S+: holds no certificate/,
+      /^TLS_CERT \S+: is not a certificate/,
     ],
     [
       'the key is something else',
       (folder) => put(folder, { ...first.good, key: first.good.cert }),
-      /^TLS_KEY \S+: holds no private key/,
+      /^TLS_KEY \S+: is not a private key/,
     ],
     [
       'the key needs a passphrase',
       (folder) => put(folder, { ...first.good, key: withPassphrase(first.good.key) }),
-      /^TLS_KEY \S+: holds no private key/,
+      /^TLS_KEY \S+: is not a private key/,
     ],
   ])('fails when %s, without printing the content of the files', async (_, filesIn, message) => {
     using folder = temporaryFolder();
@@ -345,7 +345,7 @@ describe('server start with TLS', () => {
     using data = dataFolder();
     const { cert, key } = put(folder.path, { ...first.good, key: second.good.key });
     const line = await lastWords({ DATA_DIR: data.path, TLS_CERT: cert, TLS_KEY: key });
-    expect(line).toContain(`TLS_KEY ${key}: is not the private key of the certificate in TLS_CERT`);
+    expect(line).toContain(`TLS_KEY ${key}: does not belong to the certificate in TLS_CERT`);
   });
 });
 

@@ -154,7 +154,7 @@ describe.each(['HTTP', 'TLS'])('refused upload over %s:', (over) => {
         const answer = await upload(new URL(path, servers[over]?.url).href, headers(over), size);
         expect([size, answer.status]).toEqual([size, status]);
         expect(answer.text).not.toBe('');
-        if (status === 413) expect(answer.text).toContain('The body has more than 100000 bytes.');
+        if (status === 413) expect(answer.text).toContain('The body is larger than 100000 bytes.');
       }
     });
   });

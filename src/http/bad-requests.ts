@@ -1,23 +1,27 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 
-/** The headers that a request may have once. Of several, Node takes the first, and what is in front of it perhaps the last. */
-const onlyOnce = [
+/** Headers that may occur once. Of duplicates, Node uses the first; a proxy in front of it may use the last. */
+const singleHeaders = [
   ...['Host', 'Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key', 'Origin'],
   ...['Sec-Fetch-Site', 'Access-Control-Request-Method'],
 ];
 
 /**
- * What is wrong with the headers of a request, if anything is: whoever reads them after us, or before, must not be able to
- * take it for a request to or by somebody else.
+ * Finds headers that a proxy and this server could interpret differently, so that one of them takes the request for a
+ * request to another host or by another client.
+ *
+ * @returns the text for the client; undefined if the headers are fine
  */
 export function findHeaderDefect({ headersDistinct, httpVersion }: IncomingMessage): string | undefined {
-  const repeated = onlyOnce.find((name) => (headersDistinct[name.toLowerCase()]?.length ?? 0) > 1);
-  if (repeated) return `There is more than one ${repeated} header. Send one.`;
+  const repeated = singleHeaders.find((name) => (headersDistinct[name.toLowerCase()]?.length ?? 0) > 1);
+  if (repeated) return `The ${repeated} header occurs more than once. Send it once.`;
   const [host] = headersDistinct.host ?? [];
-  // As load balancers ask that have not been told a name.
-  if (host === undefined) return httpVersion === '1.0' ? undefined : 'There is no Host header.';
-  return isHost(host) ? undefined : 'The Host header is not a name or an address, perhaps with a port.';
+  // Health checks of load balancers use HTTP/1.0 without Host.
+  if (host === undefined) return httpVersion === '1.0' ? undefined : 'The Host header is missing.';
+  return isHost(host)
+    ? undefined
+    : 'The Host header must be a host name or an IP address, optionally with a port.';
 }
 
 function isHost(text: string): boolean {
@@ -25,12 +29,12 @@ function isHost(text: string): boolean {
 }
 
 /**
- * Answers what Node's parser does not take for HTTP, and ends the connection: nobody knows where a next request
- * would begin.
+ * Responds to bytes that Node's parser rejects, and ends the connection, because the start of the next request is
+ * unknown.
  *
- * @param pending the requests on this connection whose answers have not ended
- * @param discard called when the answer has gone out and more of the request may come
- * @returns the status that was answered, if any was
+ * @param pending the responses on this connection that have not ended
+ * @param discard called after the response is sent, while the client may still be sending
+ * @returns the status of the response; undefined if there was none
  */
 export function refuseMalformed(
   error: NodeJS.ErrnoException,
@@ -40,9 +44,9 @@ export function refuseMalformed(
   discard: () => void,
 ): number | undefined {
   const status = statusForCode(error.code);
-  // An answer here would be taken for that to the request before, or for a part of it.
-  const isExpected = pending.every(({ headersSent, req }) => !headersSent && !req.complete);
-  if (!status || !isExpected || !socket.writable) {
+  // After a complete request or a started response, the client would take this response for that of the earlier request.
+  const canRespond = pending.every(({ headersSent, req }) => !headersSent && !req.complete);
+  if (!status || !canRespond || !socket.writable) {
     socket.destroy();
     return undefined;
   }
@@ -53,7 +57,7 @@ export function refuseMalformed(
       ...lines.map(([name, value]) => `${name}: ${value}`),
       '\r\n',
     ].join('\r\n'),
-    // Who has been too slow is not waited for again.
+    // A client that timed out gets no more time.
     () => (status === 408 ? socket.destroy() : discard()),
   );
   return status;
@@ -68,7 +72,7 @@ function statusForCode(code = ''): number | undefined {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 408;
     default:
-      // What is wrong with the connection itself cannot be answered over it.
+      // Other codes are failures of the connection itself, over which no response can be sent.
       return code.startsWith('HPE_') ? 400 : undefined;
   }
 }

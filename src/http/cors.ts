@@ -2,29 +2,28 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 const ownHeaders = 'Accept, Authorization, Content-Type, Idempotency-Key';
 const exposedHeaders = 'Link, Retry-After, X-Request-Id';
-/** As long as browsers keep to at most, in seconds. */
+/** In seconds; the maximum that Chromium accepts. */
 const maxAge = '7200';
 
-/** What pages of other origins may do; of all others, browsers keep every answer to themselves. */
+/** Cross-origin resource sharing: which origins can read responses. */
 export interface Cors {
-  /** Whether the request comes from a page of one of those origins. */
+  /** Whether the request comes from a page of an allowed origin. */
   isAllowed(request: IncomingMessage): boolean;
-  /** Lets the page that asks read the answer, whatever it will be, if its origin is one of those. */
+  /** Sets the headers with which a page of an allowed origin can read the response. */
   setHeaders(request: IncomingMessage, response: ServerResponse): void;
   /**
-   * Answers a browser that asks whether such a page may send a request.
+   * Responds to a preflight request from an allowed origin.
    *
-   * @param methods those that there are at this address
-   * @returns false when it is no such question, or not from such a page
+   * @param methods the methods of the route
+   * @returns false for any other request, which gets no response here
    */
   handlePreflight(request: IncomingMessage, response: ServerResponse, methods: readonly string[]): boolean;
 }
 
 /**
- * Nothing here has to do with cookies or other credentials that browsers add by themselves: there are none, so a page
- * elsewhere has nothing to misuse.
+ * Creates the CORS policy. It does not allow credentials, because the API uses no cookies.
  *
- * @param origins as browsers send them, `https://app.example`
+ * @param origins the allowed origins as browsers send them, such as `https://app.example`
  */
 export function createCors(origins: ReadonlySet<string>): Cors {
   const isAllowed = ({ headers: { origin } }: IncomingMessage) => origin !== undefined && origins.has(origin);
@@ -43,7 +42,7 @@ export function createCors(origins: ReadonlySet<string>): Cors {
       response
         .writeHead(204, {
           'access-control-allow-methods': methods.join(', '),
-          // What it says depends on what is asked, which a cache between must not overlook.
+          // The response depends on both headers, so that a cache must store one for each combination.
           vary: 'Origin, Access-Control-Request-Headers',
           'access-control-allow-headers': allowedHeaders(request),
           'access-control-max-age': maxAge,
@@ -55,13 +54,13 @@ export function createCors(origins: ReadonlySet<string>): Cors {
 }
 
 /**
- * Whichever headers a page asks for: no header but Authorization lets anybody do anything here, and what browsers send
- * for tracing and telemetry (`traceparent`, `sentry-trace`, `x-datadog-…`) is more than a list could keep up with.
+ * Allows all requested headers: only Authorization grants access, and a fixed list would have to follow the headers of
+ * tracing and telemetry (`traceparent`, `sentry-trace`, `x-datadog-…`).
  */
 function allowedHeaders({ headers }: IncomingMessage): string {
-  const asked = headers['access-control-request-headers'] ?? '';
-  return isHeaderList.test(asked) ? `${ownHeaders}, ${asked}` : ownHeaders;
+  const requested = headers['access-control-request-headers'] ?? '';
+  return headerListPattern.test(requested) ? `${ownHeaders}, ${requested}` : ownHeaders;
 }
 
-/** Names as RFC 9110 has them, with commas between. */
-const isHeaderList = /^[\w!#$%&'*+.^`|~-]+( *, *[\w!#$%&'*+.^`|~-]+)*$/;
+/** Header names (RFC 9110), separated by commas. */
+const headerListPattern = /^[\w!#$%&'*+.^`|~-]+( *, *[\w!#$%&'*+.^`|~-]+)*$/;

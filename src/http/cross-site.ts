@@ -1,15 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 
 /**
- * Whether a browser sends the request for a page of another origin, by its own account (`Sec-Fetch-Site`). Clients that
- * are no browsers say nothing, and neither do browsers that ask over HTTP for another machine.
+ * Whether a browser sends the request for a page of another origin, according to `Sec-Fetch-Site`. Other clients do not
+ * send this header, and browsers do not send it over HTTP to another machine.
  */
 export function isCrossSite({ headers }: IncomingMessage): boolean {
   const site = headers['sec-fetch-site'];
   return site !== undefined && site !== 'same-origin' && site !== 'none';
 }
 
-/** Whether somebody follows a link: a GET that fills a window, and not a frame, an image or a script. */
+/** Whether the request is a top-level navigation, such as a followed link; not for a frame, an image or a script. */
 export function isNavigation({ method, headers }: IncomingMessage): boolean {
   return (
     (method === 'GET' || method === 'HEAD') &&
@@ -19,8 +19,8 @@ export function isNavigation({ method, headers }: IncomingMessage): boolean {
 }
 
 /**
- * Whether a request comes from a page of this server, or from no page at all: neither `Sec-Fetch-Site` nor `Origin` says
- * otherwise. The `Host` header has to be known to be ours.
+ * Whether neither `Sec-Fetch-Site` nor `Origin` names another origin: the request comes from a page of this server or
+ * from a client that is not a browser. Requires that the `Host` header was checked before.
  */
 export function isSameOrigin(request: IncomingMessage): boolean {
   const { host, origin } = request.headers;

@@ -5,15 +5,15 @@ import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { OidcClientConfig } from '../auth/oidc-client-config.ts';
 
-/** What the page is told by the server; see `src/dashboard/settings.ts`. */
+/** The settings in the page; `src/dashboard/settings.ts` reads them. */
 export interface DashboardSettings {
-  /** How to sign in with the identity provider, where there is one. */
+  /** The OIDC client configuration; absent if no identity provider is configured. */
   oidc?: OidcClientConfig | undefined;
 }
 
-/** The built dashboard. */
+/** Serves the built dashboard. */
 export interface DashboardHandler {
-  /** Answers a request for one of its files with what `settings` says; false for anything else. */
+  /** Responds to a request for one of its files; returns false for any other path. */
   handle(
     request: IncomingMessage,
     response: ServerResponse,
@@ -23,10 +23,10 @@ export interface DashboardHandler {
 
 const builtFolder = fileURLToPath(new URL('../../dist/dashboard', import.meta.url));
 
-/** How to get a dashboard that is not there. */
+/** The end of a message about a missing dashboard, with the remedy. */
 export const notBuilt = 'not built; "npm install --include=dev && npm run dashboard" builds it';
 
-/** Whether there is a dashboard to serve. */
+/** Whether the dashboard is built. */
 export function isBuilt(folder = builtFolder): boolean {
   return existsSync(join(folder, 'index.html'));
 }
@@ -37,7 +37,7 @@ const types: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
-/** The encodings in which the build has left each file, the smallest first. */
+/** The encodings that the build writes, the smallest first. */
 const encodings = [
   { name: 'br', suffix: '.br' },
   { name: 'gzip', suffix: '.gz' },
@@ -46,11 +46,11 @@ const encodings = [
 interface Asset {
   type: string;
   hash: string;
-  /** By encoding; `identity` is always there. */
+  /** By encoding; always contains `identity`. */
   bodies: ReadonlyMap<string, Buffer>;
 }
 
-/** Reads the files once: what is not there then is not served, whatever a path says. */
+/** Reads the files once, at start. No path of a request reaches the file system. */
 export function loadDashboard(folder = builtFolder): DashboardHandler {
   const page = isBuilt(folder) ? readFileSync(join(folder, 'index.html'), 'utf8') : undefined;
   const assets = page ? readAssets(join(folder, 'assets')) : new Map<string, Asset>();
@@ -97,7 +97,7 @@ function sendAsset({ headers }: IncomingMessage, response: ServerResponse, asset
   const [encoding, body] =
     [...asset.bodies].find(([name]) => name === 'identity' || accepted.has(name)) ?? [];
   const etag = `"${asset.hash}-${encoding}"`;
-  // Their names hold a hash of their content.
+  // The name contains a hash of the content.
   response.setHeader('cache-control', 'public, max-age=31536000, immutable');
   response.setHeader('vary', 'accept-encoding');
   response.setHeader('etag', etag);
@@ -111,16 +111,16 @@ function sendAsset({ headers }: IncomingMessage, response: ServerResponse, asset
 }
 
 function acceptedEncodings(header: string | string[] | undefined): ReadonlySet<string> {
-  const given = String(header ?? '').split(',');
-  const wanted = given.filter((part) => !/;\s*q=0(\.0*)?\s*$/.test(part));
-  return new Set(wanted.map((part) => part.split(';', 1)[0]?.trim().toLowerCase() ?? ''));
+  const entries = String(header ?? '').split(',');
+  const accepted = entries.filter((entry) => !/;\s*q=0(\.0*)?\s*$/.test(entry));
+  return new Set(accepted.map((entry) => entry.split(';', 1)[0]?.trim().toLowerCase() ?? ''));
 }
 
 function sendPage(response: ServerResponse, page: string, settings: DashboardSettings): void {
-  // The component library makes style elements of its own, which carry it.
+  // Mantine adds style elements at run time and puts this nonce into them.
   const nonce = randomBytes(18).toString('base64');
   const json = JSON.stringify({ ...settings, nonce }).replaceAll('<', '\\u003c');
-  const told = page.replace(
+  const html = page.replace(
     '</head>',
     () => `<script type="application/json" id="settings">${json}</script></head>`,
   );
@@ -137,10 +137,10 @@ function sendPage(response: ServerResponse, page: string, settings: DashboardSet
   response.setHeader('content-security-policy', policy.join('; '));
   response.setHeader('referrer-policy', 'no-referrer');
   response.setHeader('cross-origin-opener-policy', 'same-origin');
-  response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(told);
+  response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(html);
 }
 
-/** Where the page asks for tokens. All else of the provider is gone to, which no policy is about. */
+/** The origin of the token endpoint. The page navigates to the other endpoints, which `connect-src` does not cover. */
 function tokenOrigins({ oidc }: DashboardSettings): string[] {
   return oidc?.provider ? [new URL(oidc.provider.token_endpoint).origin] : [];
 }

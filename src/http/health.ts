@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { sendText } from './http-server.ts';
 
 /**
- * Answers `/health/live` and `/health/ready`, which load balancers ask without a credential.
+ * Responds to `/health/live` and `/health/ready`, which need no credential.
  *
- * @param isReady costs the database nothing, however often it is called
+ * @param isReady has to limit its own queries, because it is called for each request
  */
 export async function handleHealthCheck(
   request: IncomingMessage,
@@ -13,7 +13,7 @@ export async function handleHealthCheck(
 ): Promise<void> {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
-    sendText(response, 405, 'Health is asked for with GET.');
+    sendText(response, 405, 'Use GET.');
   } else if (request.url?.startsWith('/health/live')) {
     sendText(response, 200, 'live');
   } else if (await isReady()) {

@@ -1,6 +1,6 @@
 /**
- * Whether a request is to this machine, or to the name that the server listens on: only the name counts, because the
- * port may be another behind a forwarder.
+ * Whether the Host header names this machine or the configured `HOST`. The port is ignored, because a port forwarding may
+ * change it.
  *
  * @param header the `Host` header
  */
@@ -12,7 +12,7 @@ export function isOwnHost(header: string | undefined, host: string): boolean {
   return name !== undefined && (name === host || isLoopback(name));
 }
 
-/** Whether a name or address, in lower case and without brackets, is this machine's own. */
+/** Whether a host (lower case, without brackets) is a loopback name or address. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

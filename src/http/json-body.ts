@@ -2,36 +2,38 @@ import type { IncomingMessage } from 'node:http';
 import { HttpError } from '../common/errors.ts';
 import { PieceBuffer } from '../common/piece-buffer.ts';
 
-/** How many bytes the body of a request may have. */
+/** The maximum size of a request body, in bytes. */
 const maxBodyBytes = 100_000;
 
-/** In how many pieces it may come: chunks of HTTP's, or what is read at a time. */
+/** The maximum number of pieces: HTTP chunks or reads from the socket. Each costs far more time than a byte. */
 const maxBodyPieces = 2_000;
 
-/** Whether a request has a body of at least a byte, as far as its headers tell. */
+/** Whether a request has a body that is not empty, according to its headers. */
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-/** @throws HttpError (400) when there is a body */
+/** @throws HttpError (400) if the request has a body */
 export function assertNoBody(request: IncomingMessage): undefined {
   if (!hasBody(request)) return;
-  throw new HttpError(400, 'BAD_USER_INPUT', 'This route takes no body.', { remedy: 'Leave it out.' });
+  throw new HttpError(400, 'BAD_USER_INPUT', 'This route takes no body.', {
+    remedy: 'Send the request without a body.',
+  });
 }
 
-/** What a body has to be like, where it is not as usual. */
+/** Differences from the defaults for bodies. */
 export interface JsonBodyOptions {
-  /** `application/json` if absent. */
+  /** Default: `application/json`. */
   mediaType?: string;
-  /** 100,000 if absent. */
+  /** Default: 100,000. */
   maxBytes?: number;
 }
 
 /**
- * The JSON object that the body of a request holds. The messages repeat nothing of the request.
+ * Reads the body of a request as a JSON object. Messages never quote the request.
  *
- * @throws HttpError (415, 413, 400) when the body is not declared as plain JSON in UTF-8, has more bytes than
- *   it may have or comes in too many pieces, is no JSON object, or is cut off
+ * @throws HttpError (415) if the headers do not declare uncompressed JSON in UTF-8; (413) if the body is too large or has
+ *   too many pieces; (400) if it is not a JSON object, or incomplete
  */
 export async function readJsonBody(
   request: IncomingMessage,
@@ -42,22 +44,22 @@ export async function readJsonBody(
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   if (Array.isArray(value)) {
     throw invalidJson(
-      'The body is an array; it has to be one JSON object.',
-      'Send each request by itself: a client that batches them has a setting that turns it off.',
+      'The body is an array; it must be one JSON object.',
+      'Send one request at a time, and turn off batching in the client.',
     );
   }
-  throw invalidJson('The body has to be one JSON object.', 'Send a JSON object: { … }.');
+  throw invalidJson('The body must be one JSON object.', 'Send a JSON object: { … }.');
 }
 
-const sendAs = (mediaType: string) =>
-  `Send JSON in UTF-8 with the header "Content-Type: ${mediaType}", and not compressed.`;
+const mediaTypeRemedy = (mediaType: string) =>
+  `Send uncompressed JSON in UTF-8 with the header "Content-Type: ${mediaType}".`;
 const knownCodings = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd', 'compress']);
 
 function assertMediaType({ headers }: IncomingMessage, mediaType: string): void {
   const unsupported = (message: string) =>
     new HttpError(415, 'BAD_USER_INPUT', message, {
       headers: { accept: mediaType },
-      remedy: sendAs(mediaType),
+      remedy: mediaTypeRemedy(mediaType),
     });
   const { 'content-type': contentType = '', 'content-encoding': encoding = '' } = headers;
   const [type = '', ...parameters] = contentType.split(';').map((part) => part.trim().toLowerCase());
@@ -66,36 +68,37 @@ function assertMediaType({ headers }: IncomingMessage, mediaType: string): void 
   for (const parameter of parameters.filter(Boolean)) {
     const [, charset] = /^charset *= *"?([^"]*)"?$/.exec(parameter) ?? [];
     if (charset === undefined) throw unsupported('The Content-Type has a parameter other than charset.');
-    // The WHATWG Encoding Standard has it as another label of UTF-8.
+    // The WHATWG Encoding Standard has `utf8` as a label of UTF-8.
     if (charset !== 'utf-8' && charset !== 'utf8') {
-      throw unsupported('The Content-Type names a charset other than UTF-8.');
+      throw unsupported('The Content-Type has a charset other than UTF-8.');
     }
   }
   const coding = encoding.trim().toLowerCase();
   if (coding === '' || coding === 'identity') return;
-  const codings = coding.split(',').map((each) => each.trim());
-  const named = codings.every((each) => knownCodings.has(each));
+  const codings = coding.split(',').map((coding) => coding.trim());
+  // An unknown value is not repeated: it may be a secret in the wrong place.
+  const areKnown = codings.every((coding) => knownCodings.has(coding));
   throw new HttpError(
     415,
     'BAD_USER_INPUT',
-    named
-      ? `The body is compressed (Content-Encoding: ${codings.join(', ')}); this server reads none that is.`
-      : 'The header Content-Encoding names what this server does not know; it reads bodies that are not compressed.',
+    areKnown
+      ? `Compressed bodies are not supported (Content-Encoding: ${codings.join(', ')}).`
+      : 'The Content-Encoding is unknown, and compressed bodies are not supported.',
     {
-      // RFC 9110, 15.5.16: how a client learns that the coding is at fault, and not the type.
+      // RFC 9110, 15.5.16: tells the client that the coding is at fault, and not the media type.
       headers: { 'accept-encoding': 'identity' },
       remedy:
-        'Send the body uncompressed, without the header Content-Encoding; a charset belongs to Content-Type.',
+        'Send the body uncompressed and without the header Content-Encoding. A charset belongs to Content-Type.',
     },
   );
 }
 
 async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const cutOff = () => invalidJson('The body is cut off.', 'Send it again, as a whole.');
+  const incomplete = () => invalidJson('The body is incomplete.', 'Send the complete body again.');
   if (Number(request.headers['content-length']) > maxBytes) throw tooLarge(maxBytes);
-  // The event is over: who signs in first may have hung up meanwhile.
-  if (request.destroyed && !request.complete) throw cutOff();
-  // Not `for await`, which would destroy the connection on leaving early, and the answer with it.
+  // The client disconnected during authentication; there will be no further event.
+  if (request.destroyed && !request.complete) throw incomplete();
+  // Not `for await`: leaving the loop early would destroy the connection before the response is sent.
   return new Promise((resolve, reject) => {
     const received = new PieceBuffer({ bytes: maxBytes, pieces: maxBodyPieces });
     const add = (piece: Buffer) => {
@@ -106,7 +109,7 @@ async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Bu
     };
     request.on('data', add);
     request.once('end', () => resolve(received.bytes));
-    request.once('close', () => request.complete || reject(cutOff()));
+    request.once('close', () => request.complete || reject(incomplete()));
   });
 }
 
@@ -119,7 +122,7 @@ function parseJson(bytes: Buffer, mediaType: string): unknown {
     const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
     throw invalidJson(
       isGzip ? 'The body is compressed with gzip.' : 'The body is not JSON in UTF-8.',
-      sendAs(mediaType),
+      mediaTypeRemedy(mediaType),
     );
   }
 }
@@ -129,16 +132,16 @@ function invalidJson(message: string, remedy: string): HttpError {
 }
 
 function tooLarge(maxBytes: number): HttpError {
-  return new HttpError(413, 'BAD_USER_INPUT', `The body has more than ${maxBytes} bytes.`, {
-    // What is left of the body stands in the way of another request.
+  return new HttpError(413, 'BAD_USER_INPUT', `The body is larger than ${maxBytes} bytes.`, {
+    // The unread rest of the body prevents further requests on this connection.
     headers: { connection: 'close' },
     remedy: `Send at most ${maxBytes} bytes.`,
   });
 }
 
 function tooManyPieces(): HttpError {
-  return new HttpError(413, 'BAD_USER_INPUT', `The body comes in more than ${maxBodyPieces} pieces.`, {
+  return new HttpError(413, 'BAD_USER_INPUT', `The body has more than ${maxBodyPieces} chunks.`, {
     headers: { connection: 'close' },
-    remedy: 'Send it in larger chunks, or as a whole with the header Content-Length.',
+    remedy: 'Send larger chunks, or send the header Content-Length.',
   });
 }

@@ -1,20 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 
-/** For how long the rest of a request is read, in milliseconds; shorter than a server that stops waits. */
+/** The maximum time for which a connection lingers, in milliseconds; shorter than the drain time of a stopping server. */
 const maxMs = 5_000;
-/** How much of it is read, in bytes. */
+/** The maximum number of bytes that are read from a lingering connection. */
 const maxBytes = 32 * 1024 * 1024;
-/** As how many bytes a piece counts besides its own: reading a chunk of one byte costs far more than a byte. */
+/** The bytes that each piece adds to its own: reading a chunk of one byte costs far more than one byte. */
 const pieceBytes = 4 * 1024;
-/** On how many connections at a time. */
+/** The maximum number of lingering connections. */
 const maxConnections = 64;
 
 /**
- * The connections whose answer has gone out before the request has come whole. A connection that is closed with unread
- * bytes in it is reset, and a client that is still sending finds it broken in place of an answer. So the rest is read and
- * thrown away for a while, as nginx's lingering_close does: bounded in time, bytes and number, because it is work for
- * nothing.
+ * Connections on which the response was sent before the request was complete. Closing a connection with unread bytes
+ * resets it, and a client that is still sending gets an error instead of the response. So the rest of the request is read
+ * and discarded, like nginx's `lingering_close`, with limits on time, bytes and connections.
  */
 export class LingeringConnections {
   readonly #sockets = new Set<Duplex>();
@@ -23,42 +22,42 @@ export class LingeringConnections {
     return this.#sockets.has(socket);
   }
 
-  /** Reads the rest of a request if it is not there when its answer has been sent. */
+  /** Reads and discards the rest of a request if the response is sent first. */
   watch(request: IncomingMessage, response: ServerResponse): void {
-    // Before Node's own listener, which closes the connection if the answer has said so.
+    // Before Node's own listener, which closes the connection after a response with `Connection: close`.
     response.prependOnceListener('finish', () => {
       const { socket } = request;
       if (request.complete || socket.destroyed) return;
-      const stop = this.#readOn(socket, request);
+      const stop = this.#discardFrom(socket, request);
       if (!stop) return socket.destroySoon();
-      let isToClose = false;
+      let closeRequested = false;
       socket.destroySoon = () => {
-        isToClose = true;
+        closeRequested = true;
         socket.end();
       };
-      // Node would take the listeners off a request that nobody has begun to read.
+      // Node removes the listeners of a request whose reading has not begun.
       request.read(0);
       request.once('end', () => {
         stop();
         Reflect.deleteProperty(socket, 'destroySoon');
-        if (isToClose) socket.destroySoon();
+        if (closeRequested) socket.destroySoon();
       });
     });
   }
 
-  /** Reads what still comes over a connection that no parser reads any more, until the client ends it. */
+  /** Reads and discards bytes from a connection that has no parser any more, until the client ends it. */
   discard(socket: Duplex): void {
     socket.removeAllListeners('data');
-    if (!this.#readOn(socket, socket)) socket.destroy();
+    if (!this.#discardFrom(socket, socket)) socket.destroy();
     socket.once('end', () => socket.destroy());
   }
 
   /**
-   * Reads what still comes over a connection, and destroys it at the bounds.
+   * Reads and discards bytes from a connection, and destroys it at the limits.
    *
-   * @returns what stops the reading; undefined when there are too many such connections
+   * @returns a function that stops the reading; undefined if there are too many such connections
    */
-  #readOn(socket: Duplex, source: Readable): (() => void) | undefined {
+  #discardFrom(socket: Duplex, source: Readable): (() => void) | undefined {
     if (this.#sockets.size >= maxConnections) return undefined;
     this.#sockets.add(socket);
     let bytes = 0;

@@ -1,8 +1,5 @@
-/**
- * What every answer tells a browser: to keep nothing, to guess no type, to run nothing, and to let no other page near.
- * A page that is meant to be looked at brings a policy of its own.
- */
-const always = {
+/** Forbid caching, content sniffing, scripts and embedding. Pages set a Content-Security-Policy of their own. */
+const commonHeaders = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
   'cross-origin-opener-policy': 'same-origin',
@@ -15,10 +12,10 @@ const always = {
   'x-frame-options': 'DENY',
 };
 
-/** For a year, to be asked over TLS only. Of other names in the same domain it says nothing: they are not ours. */
-const overTlsOnly = { 'strict-transport-security': 'max-age=31536000' };
+/** For one year. Without `includeSubDomains`, because other hosts of the domain are not part of this server. */
+const tlsHeaders = { 'strict-transport-security': 'max-age=31536000' };
 
-/** The headers that all answers have, by their names in lower case. */
+/** The headers of all responses; names in lower case. */
 export function securityHeaders({ isOverTls }: { isOverTls: boolean }): Readonly<Record<string, string>> {
-  return { ...always, ...(isOverTls && overTlsOnly) };
+  return { ...commonHeaders, ...(isOverTls && tlsHeaders) };
 }

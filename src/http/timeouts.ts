@@ -1,16 +1,16 @@
 import type { ServerOptions } from 'node:http';
 
-/** How long a caller may take, and how much there may be before the body. */
+/** Timeouts of requests and connections, and the size limit of headers. */
 export const httpTimeouts: ServerOptions = {
-  // Headers come in one piece from everybody but those who would rather hold on to connections.
+  // Protects against clients that hold connections by sending headers slowly (Slowloris).
   headersTimeout: 10_000,
-  // The largest body there may be, over a line of 40 kbit/s.
+  // Enough for the largest body (100 kB) at 40 kbit/s.
   requestTimeout: 20_000,
-  // Longer than load balancers keep an idle connection, most of them for 60 s: else they send a request over one that is
-  // about to be closed.
+  // Longer than load balancers keep an idle connection (usually 60 s); otherwise they send requests over connections that
+  // are about to close.
   keepAliveTimeout: 65_000,
-  // How late the first two may be noticed.
+  // The accuracy of the first two.
   connectionsCheckingInterval: 1_000,
-  // The longest credential has 8 kB.
+  // An access token can have 8 kB.
   maxHeaderSize: 16_384,
 };

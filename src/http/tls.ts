@@ -7,31 +7,30 @@ import { createSecureContext } from 'node:tls';
 import { StartupError } from '../common/errors.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 
-/** The files of a certificate (with its chain) and of its private key, both in PEM. */
+/** The files of the certificate (with its chain) and its private key, both in PEM. */
 export interface TlsFiles {
   cert: string;
   key: string;
-  /** Says why the file of a key must not be used, in sentences; asked of each pair but the first. */
+  /** Returns why a key file must not be used. Called for each certificate after the first. */
   findRisks?: ((keyFile: string) => string[]) | undefined;
 }
 
-/** What a TLS server is given: a certificate and its private key. */
+/** A certificate and its private key. */
 interface TlsContext {
   cert: Buffer;
   key: Buffer;
   minVersion: 'TLSv1.2';
 }
 
-// Shorter than what a server that stops waits for.
+// Shorter than the drain time of a stopping server.
 const handshakeMs = 5_000;
-const settleMs = 100;
-const lookAgainMs = 10_000;
+const debounceMs = 100;
+const pollMs = 10_000;
 
 /**
- * An HTTP server behind TLS. When other files come into the place of these, new connections get the new certificate,
- * and open ones go on.
+ * Creates an HTTPS server. When the files change, new connections use the new certificate; open connections continue.
  *
- * @throws StartupError that names the variable at fault when the files cannot be read, or do not belong together
+ * @throws StartupError with the name of the variable, if the files cannot be read or do not match
  */
 export function createTlsServer(
   files: TlsFiles,
@@ -43,27 +42,27 @@ export function createTlsServer(
   checkContext(files, context);
   const server = createServer({ ...options, ...context, handshakeTimeout: handshakeMs }, serve);
   server.once('listening', () => {
-    const watching = watchFiles(files, context, log, (another) => server.setSecureContext(another));
+    const watching = watchFiles(files, context, log, (next) => server.setSecureContext(next));
     server.once('close', () => watching.close());
   });
   return server;
 }
 
 /**
- * Hands over each new certificate and key that belong together. Whatever else is found in their place, half of a new
- * pair for one, is reported in the log once and otherwise left alone.
+ * Calls `use` for each new pair of certificate and key that match. A pair that does not match, or cannot be read, is
+ * logged once and not used.
  *
- * @param inForce what was read before
+ * @param initial the pair that the server has
  */
 function watchFiles(
   files: TlsFiles,
-  inForce: TlsContext,
+  initial: TlsContext,
   log: Logger,
   use: (context: TlsContext) => void,
 ): { close(): void } {
-  let seen: TlsContext | undefined = inForce;
-  let toldRisk: string | undefined;
-  const look = (): void => {
+  let seen: TlsContext | undefined = initial;
+  let loggedRisk: string | undefined;
+  const reload = (): void => {
     let found: TlsContext | undefined;
     try {
       found = readFiles(files);
@@ -71,44 +70,44 @@ function watchFiles(
       checkContext(files, found);
       const [risk] = files.findRisks?.(files.key) ?? [];
       if (risk !== undefined) {
-        // Not seen: with other permissions, the same pair can be used.
-        if (risk !== toldRisk) log.warn({ reason: risk }, 'the certificate in force stays');
-        toldRisk = risk;
+        // `seen` stays: with other permissions, the same pair can be used.
+        if (risk !== loggedRisk) log.warn({ reason: risk }, 'kept the current certificate');
+        loggedRisk = risk;
         return;
       }
-      toldRisk = undefined;
+      loggedRisk = undefined;
       use(found);
       const { validTo, fingerprint256 } = new X509Certificate(found.cert);
-      log.info({ validTo, fingerprint256 }, 'new connections get this certificate');
+      log.info({ validTo, fingerprint256 }, 'new connections use this certificate');
     } catch (error) {
       const reason = error instanceof StartupError ? error.message : safeErrorFields(error);
-      if (found || seen) log.warn({ reason }, 'the certificate in force stays');
+      if (found || seen) log.warn({ reason }, 'kept the current certificate');
     }
     seen = found;
   };
 
-  // Writing a file, or swapping a link, is several events; the pair is looked at when it has had time to be whole.
-  let settling: NodeJS.Timeout | undefined;
-  const noticed = (): void => {
-    settling ??= setTimeout(() => {
-      settling = undefined;
-      look();
-    }, settleMs).unref();
+  // Debounced: writing two files, or swapping a link, causes several events.
+  let debounce: NodeJS.Timeout | undefined;
+  const onChange = (): void => {
+    debounce ??= setTimeout(() => {
+      debounce = undefined;
+      reload();
+    }, debounceMs).unref();
   };
-  // Not the files: one that is renamed into their place would not be seen.
+  // Watches the folders, because a watched file does not report a file that is renamed over it.
   const watchers = [...new Set([dirname(files.cert), dirname(files.key)])].flatMap((folder) => {
     try {
-      return [watch(folder, { persistent: false }, noticed).on('error', noticed)];
+      return [watch(folder, { persistent: false }, onChange).on('error', onChange)];
     } catch {
       return [];
     }
   });
-  // What no event tells of: a folder that is itself swapped, a network's file system, a system out of watches.
-  const lookingAgain = setInterval(look, lookAgainMs).unref();
+  // Some changes cause no event: a replaced folder, a network file system, or a system without free watches.
+  const poll = setInterval(reload, pollMs).unref();
   return {
     close: () => {
-      clearInterval(lookingAgain);
-      clearTimeout(settling);
+      clearInterval(poll);
+      clearTimeout(debounce);
       for (const watcher of watchers) watcher.close();
     },
   };
@@ -130,23 +129,23 @@ function read(variable: string, file: string): Buffer {
 function checkContext(files: TlsFiles, context: TlsContext): void {
   const certificate = wrapTlsError(
     () => new X509Certificate(context.cert),
-    `TLS_CERT ${files.cert}: holds no certificate in PEM`,
+    `TLS_CERT ${files.cert}: is not a certificate in PEM`,
   );
   const key = wrapTlsError(
     () => createPrivateKey(context.key),
-    `TLS_KEY ${files.key}: holds no private key in PEM that opens without a passphrase`,
+    `TLS_KEY ${files.key}: is not a private key in PEM without a passphrase`,
   );
   if (!certificate.checkPrivateKey(key)) {
-    throw new StartupError(`TLS_KEY ${files.key}: is not the private key of the certificate in TLS_CERT`);
+    throw new StartupError(`TLS_KEY ${files.key}: does not belong to the certificate in TLS_CERT`);
   }
   wrapTlsError(() => createSecureContext(context), `TLS_CERT ${files.cert}: cannot be used for TLS`);
 }
 
-function wrapTlsError<T>(work: () => T, complaint: string): T {
+function wrapTlsError<T>(parse: () => T, message: string): T {
   try {
-    return work();
+    return parse();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new StartupError(`${complaint}${code ? ` (${code})` : ''}`);
+    throw new StartupError(`${message}${code ? ` (${code})` : ''}`);
   }
 }
