@@ -15,25 +15,25 @@ const uuidPattern = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 const admin = (environment: Record<string, string>, ...args: string[]) =>
   runScript('cli/admin.ts', environment, ...args);
 
-async function clientOf(server: ServerProcess, apiKey: string): Promise<GraphQLClient> {
+async function connectClient(server: ServerProcess, apiKey: string): Promise<GraphQLClient> {
   const headers = { authorization: `Bearer ${apiKey}` };
   return new GraphQLClient(`${await server.ready()}/graphql`, { headers });
 }
 
-const found = (pattern: RegExp, text: string): string => pattern.exec(text)?.[0] ?? 'not found';
+const extract = (pattern: RegExp, text: string): string => pattern.exec(text)?.[0] ?? 'not found';
 
 describe('npm run admin', () => {
   it('creates an organisation with an API key that works', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment: data } = await lastingData(stack);
-    const made = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
-    expect(made).toMatchObject({ code: 0, stderr: '' });
-    const key = found(keyPattern, made.stdout);
-    const orgId = found(uuidPattern, made.stdout);
+    const created = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
+    expect(created).toMatchObject({ code: 0, stderr: '' });
+    const key = extract(keyPattern, created.stdout);
+    const orgId = extract(uuidPattern, created.stdout);
     expect((await admin(data, 'organisations')).stdout).toBe(`${orgId}  Acme\n`);
 
     const server = stack.use(spawnServer(data));
-    const client = await clientOf(server, key);
+    const client = await connectClient(server, key);
     const { viewer, projects } = await client.request<{ viewer: object; projects: object }>(
       '{ viewer { organisation { id name } scopes projects { id } } projects { nodes { name } } }',
     );
@@ -49,15 +49,15 @@ describe('npm run admin', () => {
   it('creates an API key for an organisation that lost all of its keys, with an audit event', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment: data } = await lastingData(stack);
-    const orgId = found(uuidPattern, (await admin(data, 'create-organisation', '--name', 'Acme')).stdout);
+    const orgId = extract(uuidPattern, (await admin(data, 'create-organisation', '--name', 'Acme')).stdout);
     const everything = await admin(data, 'create-key', '--org', orgId, '--name', 'Found again');
     const little = await admin(data, 'create-key', '--org', orgId, '--scopes', 'connections:read,audit:read');
 
     const server = stack.use(spawnServer(data));
     const events = '{ auditEvents { nodes { seq action keyId targetName changedFields outcome } } }';
-    const client = await clientOf(server, found(keyPattern, everything.stdout));
+    const client = await connectClient(server, extract(keyPattern, everything.stdout));
     await client.request(createMutation, okta());
-    const reader = await clientOf(server, found(keyPattern, little.stdout));
+    const reader = await connectClient(server, extract(keyPattern, little.stdout));
     const [error] = await errorsOf(reader.request(createMutation, okta({ name: 'another' })));
     expect(error?.extensions.code).toBe('FORBIDDEN');
     const { auditEvents } = await reader.request<{ auditEvents: { nodes: object[] } }>(events);
@@ -123,12 +123,12 @@ describe('npm run admin', () => {
     const { environment: data } = await lastingData(stack);
     const server = stack.use(spawnServer(data));
     await server.ready();
-    const made = await admin(data, 'create-organisation', '--name', 'Acme');
-    const client = await clientOf(server, found(keyPattern, made.stdout));
+    const created = await admin(data, 'create-organisation', '--name', 'Acme');
+    const client = await connectClient(server, extract(keyPattern, created.stdout));
     await client.request(createMutation, okta());
 
-    const stranger = await clientOf(server, 'nobodys-key-nobodys-key-nobodys-key');
-    await errorsOf(stranger.request('{ viewer { scopes } }'));
+    const unknown = await connectClient(server, 'nobodys-key-nobodys-key-nobodys-key');
+    await errorsOf(unknown.request('{ viewer { scopes } }'));
     expect((await admin(data, 'strangers')).stdout).toMatch(/^\S+Z {2}127\.0\.0\.1\n$/);
   });
 });

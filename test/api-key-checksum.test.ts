@@ -25,7 +25,7 @@ const lengthWithoutChecksum = 'ack_'.length + 43;
 /** How often the server has looked a key up so far. */
 const lookUps = () => server.logs().match(/from \\"api_key\\"/g)?.length ?? 0;
 
-/** A key, and what somebody made of it who meant to copy it. */
+/** Typing errors: functions that turn a key into a mistyped one. */
 const typos = fc.oneof(
   fc.tuple(fc.nat(52), fc.constantFrom(...visible)).map(
     ([index, character]) =>
@@ -52,7 +52,7 @@ describe('a mistyped API key', () => {
     const { client } = await server.newOrganisation();
     const { key } = await createKey(client);
     const refusal = async (text: string) => (await errorsOf(viewerOf(server.clientFor(text))))[0];
-    // The first failure of a minute is told to the trail; from then on there is nothing else to do.
+    // The first failure of a minute writes an audit event; later ones cause no other work.
     await refusal('a-stranger-a-stranger-a-stranger-a-stranger');
     await fc.assert(
       fc.asyncProperty(typos, async (typo) => {

@@ -24,30 +24,30 @@ const revokeMutation = gql`
   }
 `;
 
-/** What a revocation answers with. */
-interface Revoked {
+/** The response of a revocation. */
+interface RevokeResponse {
   revokeApiKey: { apiKey: { id: string; revokedAt: string }; revokedApiKeys: { name: string }[] };
 }
 
-/** Keys by name, each made by the one before it in its line, the first by the administrator. */
-async function makeKeys(...lines: string[][]) {
+/** Creates lines of keys. The administrator creates the first key of a line, and each key creates the next. */
+async function createKeys(...lines: string[][]) {
   const organisation = await server.newOrganisation();
-  const made: Record<string, { key: string; id: string }> = {};
+  const keys: Record<string, { key: string; id: string }> = {};
   for (const line of lines) {
     let client = organisation.client;
     for (const name of line) {
-      const known = made[name];
+      const known = keys[name];
       const { key, apiKey } = known ? { ...known, apiKey: known } : await createKey(client, { name });
-      made[name] = { key, id: apiKey.id };
+      keys[name] = { key, id: apiKey.id };
       client = server.clientFor(key);
     }
   }
-  const idOf = (name: string) => made[name]?.id ?? '';
-  const clientOf = (name: string) => server.clientFor(made[name]?.key ?? '');
-  const namesInForce = async () => (await keysOf(organisation.client)).map(({ name }) => name).sort();
+  const getId = (name: string) => keys[name]?.id ?? '';
+  const getClient = (name: string) => server.clientFor(keys[name]?.key ?? '');
+  const listActiveNames = async () => (await keysOf(organisation.client)).map(({ name }) => name).sort();
   const revoke = async (id: string, client = organisation.client) =>
-    (await client.request<Revoked>(revokeMutation, { id })).revokeApiKey;
-  return { ...organisation, idOf, clientOf, namesInForce, revoke };
+    (await client.request<RevokeResponse>(revokeMutation, { id })).revokeApiKey;
+  return { ...organisation, getId, getClient, listActiveNames, revoke };
 }
 
 /** Returns true if the client can authenticate. */
@@ -84,7 +84,7 @@ describe('the creator of an API key', () => {
   });
 
   it('is the key that created it, and null for the first key', async () => {
-    const { client, idOf } = await makeKeys(['a', 'b']);
+    const { client, getId } = await createKeys(['a', 'b']);
     const { apiKeys } = await client.request<{
       apiKeys: { nodes: { name: string; createdBy: string | null }[] };
     }>('{ apiKeys { nodes { name createdBy } } }');
@@ -92,122 +92,122 @@ describe('the creator of an API key', () => {
     expect(apiKeys.nodes.sort((one, other) => one.name.localeCompare(other.name))).toEqual([
       { name: 'a', createdBy: `key:${administrator?.id}` },
       { name: 'Administrator', createdBy: null },
-      { name: 'b', createdBy: `key:${idOf('a')}` },
+      { name: 'b', createdBy: `key:${getId('a')}` },
     ]);
   });
 });
 
 describe('revoking an API key', () => {
   it('keeps the keys that it created by default', async () => {
-    const { client, idOf, clientOf } = await makeKeys(['stolen', 'made by the thief']);
-    await revokeKey(client, idOf('stolen'));
-    expect(await isAuthenticated(clientOf('stolen'))).toBe(false);
-    expect(await isAuthenticated(clientOf('made by the thief'))).toBe(true);
+    const { client, getId, getClient } = await createKeys(['stolen', 'made by the thief']);
+    await revokeKey(client, getId('stolen'));
+    expect(await isAuthenticated(getClient('stolen'))).toBe(false);
+    expect(await isAuthenticated(getClient('made by the thief'))).toBe(true);
   });
 
   it('revokes all descendants and nothing else with andWhatItMade, with an audit event for each', async () => {
-    const made = await makeKeys(['a', 'b', 'c', 'd'], ['a', 'b2'], ['other', 'other child']);
-    const answer = await made.revoke(made.idOf('a'));
-    expect(answer.apiKey).toEqual({ id: made.idOf('a'), revokedAt: expect.any(String) });
-    expect(answer.revokedApiKeys.map(({ name }) => name).sort()).toEqual(['a', 'b', 'b2', 'c', 'd']);
+    const keys = await createKeys(['a', 'b', 'c', 'd'], ['a', 'b2'], ['other', 'other child']);
+    const result = await keys.revoke(keys.getId('a'));
+    expect(result.apiKey).toEqual({ id: keys.getId('a'), revokedAt: expect.any(String) });
+    expect(result.revokedApiKeys.map(({ name }) => name).sort()).toEqual(['a', 'b', 'b2', 'c', 'd']);
     for (const name of ['a', 'b', 'b2', 'c', 'd'])
-      expect(await isAuthenticated(made.clientOf(name))).toBe(false);
-    expect(await made.namesInForce()).toEqual(['Administrator', 'other', 'other child']);
-    const events = (await eventsOf(made.client)).filter(({ action }) => action === 'REVOKE_API_KEY');
+      expect(await isAuthenticated(keys.getClient(name))).toBe(false);
+    expect(await keys.listActiveNames()).toEqual(['Administrator', 'other', 'other child']);
+    const events = (await eventsOf(keys.client)).filter(({ action }) => action === 'REVOKE_API_KEY');
     expect(events.map(({ targetName, outcome }) => [targetName, outcome]).sort()).toEqual(
       ['a', 'b', 'b2', 'c', 'd'].map((name) => [name, 'OK']),
     );
-    expect(await checkChain(server, made.orgId)).toHaveProperty('events');
+    expect(await checkChain(server, keys.orgId)).toHaveProperty('events');
   });
 
   it('revokes the remaining descendants of a key that is already revoked', async () => {
-    const made = await makeKeys(['a', 'b', 'c']);
-    await revokeKey(made.client, made.idOf('a'));
-    await revokeKey(made.client, made.idOf('b'));
-    const answer = await made.revoke(made.idOf('a'));
-    expect(answer.revokedApiKeys.map(({ name }) => name)).toEqual(['c']);
-    expect(await made.namesInForce()).toEqual(['Administrator']);
-    expect((await made.revoke(made.idOf('a'))).revokedApiKeys).toEqual([]);
+    const keys = await createKeys(['a', 'b', 'c']);
+    await revokeKey(keys.client, keys.getId('a'));
+    await revokeKey(keys.client, keys.getId('b'));
+    const result = await keys.revoke(keys.getId('a'));
+    expect(result.revokedApiKeys.map(({ name }) => name)).toEqual(['c']);
+    expect(await keys.listActiveNames()).toEqual(['Administrator']);
+    expect((await keys.revoke(keys.getId('a'))).revokedApiKeys).toEqual([]);
   });
 
   it('fails as a whole when no administrator would remain', async () => {
-    const made = await makeKeys(['a', 'b']);
-    const administrator = (await keysOf(made.client)).find(({ name }) => name === 'Administrator');
-    const [error] = await errorsOf(made.revoke(administrator?.id ?? ''));
+    const keys = await createKeys(['a', 'b']);
+    const administrator = (await keysOf(keys.client)).find(({ name }) => name === 'Administrator');
+    const [error] = await errorsOf(keys.revoke(administrator?.id ?? ''));
     expect(error?.extensions.code).toBe('LAST_ADMINISTRATOR');
-    expect(await made.namesInForce()).toEqual(['Administrator', 'a', 'b']);
-    const { revokedApiKeys } = await made.revoke(made.idOf('a'));
+    expect(await keys.listActiveNames()).toEqual(['Administrator', 'a', 'b']);
+    const { revokedApiKeys } = await keys.revoke(keys.getId('a'));
     expect(revokedApiKeys).toHaveLength(2);
   });
 
   it('revokes the calling key when it is a descendant', async () => {
-    const made = await makeKeys(['a', 'b']);
-    const { revokedApiKeys } = await made.revoke(made.idOf('a'), made.clientOf('b'));
+    const keys = await createKeys(['a', 'b']);
+    const { revokedApiKeys } = await keys.revoke(keys.getId('a'), keys.getClient('b'));
     expect(revokedApiKeys).toHaveLength(2);
-    expect(await isAuthenticated(made.clientOf('b'))).toBe(false);
-    expect(await made.namesInForce()).toEqual(['Administrator']);
+    expect(await isAuthenticated(keys.getClient('b'))).toBe(false);
+    expect(await keys.listActiveNames()).toEqual(['Administrator']);
   });
 
   it('revokes descendants that are created concurrently', async () => {
-    const made = await makeKeys(['thief']);
-    const thief = made.clientOf('thief');
-    const making = Array.from({ length: 12 }, (_, index) => createKey(thief, { name: `made ${index}` }));
-    const outcomes = Promise.allSettled(making);
-    await made.revoke(made.idOf('thief'));
+    const keys = await createKeys(['thief']);
+    const thief = keys.getClient('thief');
+    const creations = Array.from({ length: 12 }, (_, index) => createKey(thief, { name: `made ${index}` }));
+    const outcomes = Promise.allSettled(creations);
+    await keys.revoke(keys.getId('thief'));
     const [fulfilled] = [(await outcomes).filter(({ status }) => status === 'fulfilled')];
-    expect(await made.namesInForce()).toEqual(['Administrator']);
+    expect(await keys.listActiveNames()).toEqual(['Administrator']);
     expect(fulfilled?.length).toBeLessThanOrEqual(12);
   });
 
   it('fails while a row of the chain of creators is tampered with in the database', async () => {
-    const made = await makeKeys(['thief', 'link', 'hidden']);
+    const keys = await createKeys(['thief', 'link', 'hidden']);
     const changes = [
-      [`created_by = null`, `created_by = 'key:${made.idOf('thief')}'`],
+      [`created_by = null`, `created_by = 'key:${keys.getId('thief')}'`],
       [`name = 'x'`, `name = 'link'`],
       [`expires_at = now() - interval '1 day'`, 'expires_at = null'],
       [`revoked_at = now()`, 'revoked_at = null'],
     ];
     const change = (set: string) =>
-      server.asOwner().execute(`update api_key set ${set} where id = ?`, [made.idOf('link')]);
+      server.asOwner().execute(`update api_key set ${set} where id = ?`, [keys.getId('link')]);
     for (const [forge = '', restore = ''] of changes) {
       await change(forge);
-      const [error] = await errorsOf(made.revoke(made.idOf('thief')));
+      const [error] = await errorsOf(keys.revoke(keys.getId('thief')));
       expect([forge, error?.extensions.code]).toEqual([forge, 'INTERNAL_SERVER_ERROR']);
       await change(restore);
-      expect(await made.namesInForce()).toEqual(['Administrator', 'hidden', 'link', 'thief']);
+      expect(await keys.listActiveNames()).toEqual(['Administrator', 'hidden', 'link', 'thief']);
     }
-    expect((await made.revoke(made.idOf('thief'))).revokedApiKeys).toHaveLength(3);
+    expect((await keys.revoke(keys.getId('thief'))).revokedApiKeys).toHaveLength(3);
   });
 
   it('revokes descendants whose creator was deleted in the database', async () => {
-    const made = await makeKeys(['thief', 'link', 'hidden']);
-    await server.asOwner().execute('delete from api_key where id = ?', [made.idOf('link')]);
-    await made.revoke(made.idOf('thief'));
-    expect(await made.namesInForce()).toEqual(['Administrator']);
+    const keys = await createKeys(['thief', 'link', 'hidden']);
+    await server.asOwner().execute('delete from api_key where id = ?', [keys.getId('link')]);
+    await keys.revoke(keys.getId('thief'));
+    expect(await keys.listActiveNames()).toEqual(['Administrator']);
   });
 
   it('revokes descendants over REST as over GraphQL', async () => {
-    const made = await makeKeys(['a', 'b']);
-    const administrator = restClient(server.url, made.apiKey);
+    const keys = await createKeys(['a', 'b']);
+    const administrator = restClient(server.url, keys.apiKey);
     const listed = await administrator('GET', '/api/v1/api-keys?limit=1');
-    expect(at(listed.body, 'apiKeys', 0, 'createdBy')).toBe(`key:${made.idOf('a')}`);
-    const path = `/api/v1/api-keys/${made.idOf('a')}/revoke`;
+    expect(at(listed.body, 'apiKeys', 0, 'createdBy')).toBe(`key:${keys.getId('a')}`);
+    const path = `/api/v1/api-keys/${keys.getId('a')}/revoke`;
     const { status, body } = await administrator('POST', `${path}?andWhatItMade=true`);
-    expect([status, at(body, 'apiKey', 'id')]).toEqual([200, made.idOf('a')]);
+    expect([status, at(body, 'apiKey', 'id')]).toEqual([200, keys.getId('a')]);
     expect([at(body, 'revokedApiKeys', 0, 'name'), at(body, 'revokedApiKeys', 1, 'name')]).toEqual([
       'a',
       'b',
     ]);
-    expect(await made.namesInForce()).toEqual(['Administrator']);
+    expect(await keys.listActiveNames()).toEqual(['Administrator']);
   });
 
   it('fails with NOT_FOUND for keys of other organisations or projects', async () => {
-    const [mine, theirs] = [await makeKeys(['a']), await makeKeys(['b', 'c'])];
-    expect((await errorsOf(mine.revoke(theirs.idOf('b'))))[0]?.extensions.code).toBe('NOT_FOUND');
+    const [mine, theirs] = [await createKeys(['a']), await createKeys(['b', 'c'])];
+    expect((await errorsOf(mine.revoke(theirs.getId('b'))))[0]?.extensions.code).toBe('NOT_FOUND');
     const { key } = await createKey(theirs.client, { name: 'limited', projectIds: [theirs.projectId] });
     const limited = server.clientFor(key);
-    expect((await errorsOf(theirs.revoke(theirs.idOf('b'), limited)))[0]?.extensions.code).toBe('NOT_FOUND');
-    expect(await theirs.namesInForce()).toEqual(['Administrator', 'b', 'c', 'limited']);
+    expect((await errorsOf(theirs.revoke(theirs.getId('b'), limited)))[0]?.extensions.code).toBe('NOT_FOUND');
+    expect(await theirs.listActiveNames()).toEqual(['Administrator', 'b', 'c', 'limited']);
   });
 });
 

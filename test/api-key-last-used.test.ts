@@ -25,7 +25,7 @@ afterAll(async () => {
 });
 
 /** Counts the updates of a key's row. */
-async function writesOf(id: string): Promise<number> {
+async function countWrites(id: string): Promise<number> {
   const [row] = await server
     .asOwner()
     .execute<{ count: number }[]>(`select count(*)::int as count from key_write where id = '${id}'`);
@@ -58,13 +58,13 @@ describe('lastUsedAt of an API key', () => {
     const lastUsed = async () =>
       (await keysOf(client)).find(({ id }) => id === apiKey.id)?.lastUsedAt ?? null;
     expect(await lastUsed()).toBeNull();
-    expect(await writesOf(apiKey.id)).toBe(0);
+    expect(await countWrites(apiKey.id)).toBe(0);
 
     const before = Date.now();
     const looked = lookUps();
     await useMuch(organisation, key, spent);
     expect(lookUps() - looked).toBeGreaterThanOrEqual(8);
-    expect(await writesOf(apiKey.id)).toBe(1);
+    expect(await countWrites(apiKey.id)).toBe(1);
     const first = await lastUsed();
     expect(Date.parse(first ?? '')).toBeGreaterThanOrEqual(before);
     expect(Date.parse(first ?? '')).toBeLessThanOrEqual(Date.now());
@@ -77,12 +77,12 @@ describe('lastUsedAt of an API key', () => {
         );
     await setBack(30);
     await useMuch(organisation, key, spent);
-    expect(await writesOf(apiKey.id)).toBe(2);
+    expect(await countWrites(apiKey.id)).toBe(2);
 
     await setBack(61);
     const later = Date.now();
     await useMuch(organisation, key, spent);
-    expect(await writesOf(apiKey.id)).toBe(4);
+    expect(await countWrites(apiKey.id)).toBe(4);
     expect(Date.parse((await lastUsed()) ?? '')).toBeGreaterThanOrEqual(later - 1);
   });
 
@@ -91,7 +91,7 @@ describe('lastUsedAt of an API key', () => {
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
     await errorsOf(viewerOf(server.clientFor(key)));
-    expect(await writesOf(apiKey.id)).toBe(1);
+    expect(await countWrites(apiKey.id)).toBe(1);
     expect((await keysOf(client, true)).find(({ id }) => id === apiKey.id)?.lastUsedAt).toBeNull();
   });
 });

@@ -65,10 +65,10 @@ describe('an API key', () => {
     const { key } = await createKey(client, { expiresAt });
     const holder = server.clientFor(key);
     const refusal = await until('it has expired', async () => {
-      const asked = new Date();
+      const requestedAt = new Date();
       const outcome = await viewerOf(holder).catch(() => errorsOf(viewerOf(holder)));
       if (Array.isArray(outcome)) return outcome[0];
-      expect(asked < expiresAt).toBe(true);
+      expect(requestedAt < expiresAt).toBe(true);
       return undefined;
     });
     expect(new Date() >= expiresAt).toBe(true);
@@ -80,37 +80,37 @@ describe('an API key', () => {
 
   it('appears in the response that creates it, and in no list, log, audit event or row', async () => {
     const { client, apiKey: administrator } = await server.newOrganisation();
-    const ask = async (key: string, query: string, variables: object = {}) => {
+    const send = async (key: string, query: string, variables: object = {}) => {
       const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
       const body = JSON.stringify({ query, variables });
       const response = await fetch(server.graphqlUrl, { method: 'POST', headers, body });
       return JSON.stringify([...response.headers]) + (await response.text());
     };
-    const made = await ask(administrator, createKeyMutation, {
+    const created = await send(administrator, createKeyMutation, {
       input: { name: 'Planted', scopes: everyScope },
     });
-    const [key = ''] = /ack_\w+/.exec(made) ?? [];
+    const [key = ''] = /ack_\w+/.exec(created) ?? [];
     const [planted] = await keysOf(client);
     // The search works: it finds the key in this response, once.
-    expect(foundIn(made, [key])).toEqual([key]);
-    expect(made.split(key)).toHaveLength(2);
+    expect(foundIn(created, [key])).toEqual([key]);
+    expect(created.split(key)).toHaveLength(2);
 
-    let answers = '';
+    let responses = '';
     const everything = '{ id name scopes projectIds createdAt expiresAt revokedAt lastUsedAt }';
     const reading = `{
       viewer { subject apiKey ${everything} }
       apiKeys(includeRevoked: true) { nodes ${everything} }
       auditEvents { nodes { action keyId apiKeyId targetName changedFields address requestId } }
     }`;
-    for (const holder of [key, administrator]) answers += await ask(holder, reading);
-    answers += await ask(key, '{ nothing }');
-    answers += await ask(`${key}x`, reading);
-    answers += await ask(administrator, revokeKeyMutation, { id: planted?.id });
-    for (const holder of [key, administrator]) answers += await ask(holder, reading);
-    answers += await ask(administrator, `{ apiKeys(after: "${key}") { nodes { id } } }`);
-    answers += await ask(administrator, `mutation { revokeApiKey(id: "${key}") { apiKey { id } } }`);
-    expect(answers).toContain('Planted');
-    expect(foundIn(answers, [key])).toEqual([]);
+    for (const holder of [key, administrator]) responses += await send(holder, reading);
+    responses += await send(key, '{ nothing }');
+    responses += await send(`${key}x`, reading);
+    responses += await send(administrator, revokeKeyMutation, { id: planted?.id });
+    for (const holder of [key, administrator]) responses += await send(holder, reading);
+    responses += await send(administrator, `{ apiKeys(after: "${key}") { nodes { id } } }`);
+    responses += await send(administrator, `mutation { revokeApiKey(id: "${key}") { apiKey { id } } }`);
+    expect(responses).toContain('Planted');
+    expect(foundIn(responses, [key])).toEqual([]);
     expect(server.logs()).toContain(planted?.id);
     expect(foundIn(server.logs(), [key])).toEqual([]);
     const dump = await server.dump();
@@ -193,7 +193,7 @@ describe('granting more than the calling key holds', () => {
     const [mine, theirs] = [await organisation.newProject('Mine'), await organisation.newProject('Theirs')];
     const key = await organisation.newKey(['access:admin'], { projectIds: [mine] });
     const scopes = ['ACCESS_ADMIN'];
-    // One that is another's looks like one that there is not.
+    // A project of others looks like an unknown one.
     const projectIds = [mine, theirs, mine, randomUUID()];
     expect(await refusal(organisation, key, { scopes, projectIds })).toEqual({
       code: 'FORBIDDEN',
@@ -248,11 +248,11 @@ describe('granting more than the calling key holds', () => {
       projectIds: limits.projectIds,
       expiresAt: limits.expiresAt.toISOString(),
     };
-    const made = await createKey(server.clientFor(key), granted);
-    expect(made.apiKey).toMatchObject(granted);
-    // And what was granted can be granted on.
+    const created = await createKey(server.clientFor(key), granted);
+    expect(created.apiKey).toMatchObject(granted);
+    // The new key can grant its own permissions.
     const less = { ...granted, scopes: ['AUDIT_READ'], projectIds: [projectId] };
-    expect((await createKey(server.clientFor(made.key), less)).apiKey).toMatchObject(less);
+    expect((await createKey(server.clientFor(created.key), less)).apiKey).toMatchObject(less);
   });
 
   it('rejects an unknown project by its index', async () => {
@@ -297,15 +297,15 @@ describe('listing API keys', () => {
     for (const includeRevoked of [true, false]) {
       for (const first of [1, 7, 8, 25, 100]) {
         const pages = await pagesOf<KeyFields>(client, keysQuery, { first, includeRevoked });
-        const seen = pages.flat();
-        expect(seen).toHaveLength(includeRevoked ? 25 : 19);
-        expect(new Set(seen.map(({ id }) => id)).size).toBe(seen.length);
-        expect(seen.filter(({ revokedAt }) => revokedAt)).toHaveLength(includeRevoked ? 6 : 0);
-        const inOrder = seen.toSorted((a, b) => {
+        const listed = pages.flat();
+        expect(listed).toHaveLength(includeRevoked ? 25 : 19);
+        expect(new Set(listed.map(({ id }) => id)).size).toBe(listed.length);
+        expect(listed.filter(({ revokedAt }) => revokedAt)).toHaveLength(includeRevoked ? 6 : 0);
+        const inOrder = listed.toSorted((a, b) => {
           const [one, other] = [a, b].map(({ createdAt, id }) => `${createdAt} ${id}`);
           return (one ?? '') < (other ?? '') ? 1 : -1;
         });
-        expect(seen).toEqual(inOrder);
+        expect(listed).toEqual(inOrder);
         expect(pages.slice(0, -1).every(({ length }) => length === first)).toBe(true);
         expect(pages.at(-1)?.length).toBeGreaterThan(0);
       }
@@ -351,24 +351,25 @@ describe('listing API keys', () => {
     const { client, newProject } = organisation;
     const [one, two, three] = [await newProject('One'), await newProject('Two'), await newProject('Three')];
     const scopes = ['CONNECTIONS_READ'];
-    const make = async (name: string, projectIds?: string[]) =>
+    const create = async (name: string, projectIds?: string[]) =>
       (await createKey(client, { name, scopes, projectIds })).apiKey.id;
-    const seen = [await make('one', [one]), await make('both', [two, one])];
-    const unseen = [
-      await make('everywhere'),
-      await make('another', [three]),
-      await make('more', [one, three]),
+    const visible = [await create('one', [one]), await create('both', [two, one])];
+    const hidden = [
+      await create('everywhere'),
+      await create('another', [three]),
+      await create('more', [one, three]),
     ];
     const limited = await createKey(client, { name: 'limited', projectIds: [one, two] });
     const administrator = server.clientFor(limited.key);
     expect((await keysOf(administrator)).map(({ id }) => id).toSorted()).toEqual(
-      [...seen, limited.apiKey.id].toSorted(),
+      [...visible, limited.apiKey.id].toSorted(),
     );
-    for (const id of unseen) {
+    for (const id of hidden) {
       const [error] = await errorsOf(revokeKey(administrator, id));
       expect(error?.extensions.code).toBe('NOT_FOUND');
     }
-    for (const id of seen) expect((await revokeKey(administrator, id)).revokedAt).toEqual(expect.any(String));
+    for (const id of visible)
+      expect((await revokeKey(administrator, id)).revokedAt).toEqual(expect.any(String));
     expect((await keysOf(client)).map(({ name }) => name).toSorted()).toEqual(
       ['Administrator', 'another', 'everywhere', 'limited', 'more'].toSorted(),
     );

@@ -37,13 +37,13 @@ async function startReceiver(): Promise<
   AsyncDisposable & { url: string; received: Received[]; answerWith(status: number): void }
 > {
   const received: Received[] = [];
-  let answer = 204;
+  let responseStatus = 204;
   const receiver = http.createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const { method, url: path, headers } = request;
     received.push({ method, path, headers, checkpoints: parseCheckpoints(Buffer.concat(chunks).toString()) });
-    response.writeHead(answer, { location: '/elsewhere' }).end();
+    response.writeHead(responseStatus, { location: '/elsewhere' }).end();
   });
   receiver.listen(0, '127.0.0.1');
   await once(receiver, 'listening');
@@ -51,7 +51,7 @@ async function startReceiver(): Promise<
     url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/checkpoints?from=here`,
     received,
     answerWith: (status) => {
-      answer = status;
+      responseStatus = status;
     },
     [Symbol.asyncDispose]: async () => {
       receiver.closeAllConnections();
@@ -63,7 +63,7 @@ async function startReceiver(): Promise<
 const noProxy = { outboundProxy: undefined, outboundProxyResolves: false };
 
 /** Starts the checkpoint writer without its timer; the test calls `write`. */
-function start(given: Partial<CheckpointReceiver> & { url: string }) {
+function startWriter(options: Partial<CheckpointReceiver> & { url: string }) {
   const lines: string[] = [];
   const out = new Writable({
     write(chunk, _encoding, done) {
@@ -72,7 +72,7 @@ function start(given: Partial<CheckpointReceiver> & { url: string }) {
     },
   });
   const { database, vault } = server;
-  const receiver = openCheckpointReceiver({ token: undefined, tokenFile: undefined, ...given }, noProxy);
+  const receiver = openCheckpointReceiver({ token: undefined, tokenFile: undefined, ...options }, noProxy);
   const checkpoints = startCheckpoints({ database, vault, log: createLog('info', out) }, { receiver });
   const about = (text: string) => lines.filter((line) => line.includes(text));
   return { ...checkpoints, log: () => lines.join(''), about };
@@ -112,7 +112,7 @@ describe('a failing checkpoint receiver', () => {
     await using receiver = await startReceiver();
     receiver.answerWith(status);
     const { client, orgId } = await server.newOrganisation();
-    const checkpoints = start({ url: receiver.url });
+    const checkpoints = startWriter({ url: receiver.url });
     await client.request(createMutation, okta());
     await checkpoints.write();
     await checkpoints.write();
@@ -141,7 +141,7 @@ describe('a failing checkpoint receiver', () => {
     await receiver[Symbol.asyncDispose]();
     const { client, orgId } = await server.newOrganisation();
     await client.request(createMutation, okta());
-    const checkpoints = start({ url: receiver.url });
+    const checkpoints = startWriter({ url: receiver.url });
     await checkpoints.close();
     expect(checkpoints.about(failed)).toHaveLength(1);
     expect(parseCheckpoints(checkpoints.log()).map((checkpoint) => checkpoint.orgId)).toContain(orgId);
@@ -155,7 +155,7 @@ describe('the checkpoint token file', () => {
     const { client } = await server.newOrganisation();
     const tokenFile = join(folder.path, 'token');
     writeFileSync(tokenFile, 'first-token\n');
-    const checkpoints = start({ url: receiver.url, tokenFile });
+    const checkpoints = startWriter({ url: receiver.url, tokenFile });
     const change = (name: string) => client.request(createMutation, okta({ name }));
     await checkpoints.write();
     writeFileSync(tokenFile, 'second-token');
@@ -170,7 +170,9 @@ describe('the checkpoint token file', () => {
     ]);
     expect(checkpoints.about('it holds no token')).toHaveLength(1);
     expect(checkpoints.log()).not.toContain('two words');
-    expect(() => start({ url: receiver.url, tokenFile: join(folder.path, 'none') })).toThrow(StartupError);
+    expect(() => startWriter({ url: receiver.url, tokenFile: join(folder.path, 'none') })).toThrow(
+      StartupError,
+    );
   });
 });
 

@@ -19,7 +19,7 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 const stack = new AsyncDisposableStack();
 const kinds = ['whole', 'cut', 'emptied', 'replaced', 'gone'] as const;
 const organisations = new Map<string, TestOrganisation>();
-const idOf = (kind: (typeof kinds)[number]) => organisations.get(kind)?.orgId ?? '';
+const getOrgId = (kind: (typeof kinds)[number]) => organisations.get(kind)?.orgId ?? '';
 let options: TestServerOptions;
 let file: string;
 let settings: Record<string, string>;
@@ -36,7 +36,8 @@ const tablesOfOrganisations = [
 /** Runs `npm run audit:verify` on the database, which no server has open. */
 const audit = (...flags: string[]) => runScript('cli/verify-audit.ts', settings, ...flags);
 
-const make = ({ client }: TestOrganisation, name: string) => client.request(createMutation, okta({ name }));
+const createIn = ({ client }: TestOrganisation, name: string) =>
+  client.request(createMutation, okta({ name }));
 
 beforeAll(async () => {
   const { path, location, environment } = await lastingData(stack);
@@ -52,22 +53,22 @@ describe('audit checkpoints', () => {
     const server = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
     for (const kind of kinds) organisations.set(kind, await server.newOrganisation());
     for (const organisation of organisations.values()) {
-      for (const name of ['a', 'b']) await make(organisation, name);
+      for (const name of ['a', 'b']) await createIn(organisation, name);
     }
     await server.close();
     const written = parseCheckpoints(readFileSync(file, 'utf8'));
     expect(written.map(({ orgId, seq }) => [orgId, seq]).sort()).toEqual(
-      [...kinds.map((kind) => [idOf(kind), 2]), [unattributedOrgId, 1]].sort(),
+      [...kinds.map((kind) => [getOrgId(kind), 2]), [unattributedOrgId, 1]].sort(),
     );
     expect(parseCheckpoints(server.logs())).toEqual(written);
     expect(statSync(file).mode & 0o777).toBe(0o600);
 
-    const again = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
-    const whole = organisations.get('whole');
-    if (whole) await make({ ...whole, client: again.clientFor(whole.apiKey) }, 'c');
-    await again.close();
+    const restarted = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
+    const intact = organisations.get('whole');
+    if (intact) await createIn({ ...intact, client: restarted.clientFor(intact.apiKey) }, 'c');
+    await restarted.close();
     const more = parseCheckpoints(readFileSync(file, 'utf8')).slice(written.length);
-    expect(more.map(({ orgId, seq }) => [orgId, seq])).toEqual([[idOf('whole'), 3]]);
+    expect(more.map(({ orgId, seq }) => [orgId, seq])).toEqual([[getOrgId('whole'), 3]]);
     expect(await audit('--checkpoint', file)).toMatchObject({ code: 0 });
   });
 
@@ -92,39 +93,41 @@ describe('audit checkpoints', () => {
         orgId,
       ]);
     };
-    await setBack(idOf('cut'), 1);
-    await setBack(idOf('emptied'), 0);
-    await setBack(idOf('gone'), 0);
-    await setBack(idOf('replaced'), 1);
+    await setBack(getOrgId('cut'), 1);
+    await setBack(getOrgId('emptied'), 0);
+    await setBack(getOrgId('gone'), 0);
+    await setBack(getOrgId('replaced'), 1);
     const replaced = organisations.get('replaced');
-    if (replaced) await make({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'other');
+    if (replaced) await createIn({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'other');
     for (const [kind, events] of [
       ['cut', 1],
       ['emptied', 0],
       ['replaced', 2],
     ] as const) {
-      expect([kind, await checkChain(server, idOf(kind))]).toEqual([kind, { events }]);
+      expect([kind, await checkChain(server, getOrgId(kind))]).toEqual([kind, { events }]);
     }
     for (const table of tablesOfOrganisations)
-      await sql(`delete from ${table} where org_id = ?`, [idOf('gone')]);
+      await sql(`delete from ${table} where org_id = ?`, [getOrgId('gone')]);
     await sql('alter table organisation disable trigger all');
-    await sql('delete from organisation where id = ?', [idOf('gone')]);
+    await sql('delete from organisation where id = ?', [getOrgId('gone')]);
     await sql('alter table organisation enable trigger all');
     await server.close();
 
     expect((await audit()).code).toBe(0);
-    const found = await audit('--checkpoint', file);
-    expect(found.code).toBe(1);
-    expect(found.stdout).toContain(`organisation ${idOf('whole')}: 3 events, whole\n`);
-    expect(found.stdout).toContain(`organisation ${idOf('cut')}: event 2 was cut off since its checkpoint\n`);
-    expect(found.stdout).toContain(
-      `organisation ${idOf('emptied')}: event 1 was cut off since its checkpoint\n`,
+    const result = await audit('--checkpoint', file);
+    expect(result.code).toBe(1);
+    expect(result.stdout).toContain(`organisation ${getOrgId('whole')}: 3 events, whole\n`);
+    expect(result.stdout).toContain(
+      `organisation ${getOrgId('cut')}: event 2 was cut off since its checkpoint\n`,
     );
-    expect(found.stdout).toContain(
-      `organisation ${idOf('gone')}: event 1 was cut off since its checkpoint\n`,
+    expect(result.stdout).toContain(
+      `organisation ${getOrgId('emptied')}: event 1 was cut off since its checkpoint\n`,
     );
-    expect(found.stdout).toContain(
-      `organisation ${idOf('replaced')}: event 2 was replaced by another one since its checkpoint\n`,
+    expect(result.stdout).toContain(
+      `organisation ${getOrgId('gone')}: event 1 was cut off since its checkpoint\n`,
+    );
+    expect(result.stdout).toContain(
+      `organisation ${getOrgId('replaced')}: event 2 was replaced by another one since its checkpoint\n`,
     );
   });
 
@@ -132,13 +135,15 @@ describe('audit checkpoints', () => {
     const before = readFileSync(file, 'utf8').trim();
     const server = await startTestServer({ ...options, config: { auditCheckpointFile: file } });
     const replaced = organisations.get('replaced');
-    if (replaced) await make({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'one-more');
+    if (replaced) await createIn({ ...replaced, client: server.clientFor(replaced.apiKey) }, 'one-more');
     await server.close();
     for (const kind of ['cut', 'emptied', 'replaced'] as const) {
       const line = server
         .logs()
         .split('\n')
-        .find((text) => text.includes('does not contain its last checkpoint') && text.includes(idOf(kind)));
+        .find(
+          (text) => text.includes('does not contain its last checkpoint') && text.includes(getOrgId(kind)),
+        );
       expect([kind, line]).toEqual([kind, expect.stringContaining('"level":"error"')]);
     }
     expect(readFileSync(file, 'utf8').trim()).toBe(before);
@@ -150,8 +155,8 @@ describe('audit checkpoints', () => {
     const forged = `${file}.forged`;
     writeFileSync(forged, text);
     appendFileSync(forged, `${JSON.stringify({ ...first, seq: 1_000 })}\n`);
-    const found = await audit('--checkpoint', forged);
-    expect(found.stdout).toContain(`organisation ${first?.orgId}: not written by this server\n`);
+    const result = await audit('--checkpoint', forged);
+    expect(result.stdout).toContain(`organisation ${first?.orgId}: not written by this server\n`);
     writeFileSync(forged, 'nothing\n');
     for (const [flags, message] of [
       [['--checkpoint', forged], 'there is no checkpoint in it'],
@@ -192,7 +197,7 @@ describe('audit checkpoints', () => {
       await organisation(),
       await organisation(),
     ];
-    for (const each of [before, far, ...hidden]) await make(each, 'a');
+    for (const each of [before, far, ...hidden]) await createIn(each, 'a');
     const copy = (seq: number) =>
       `insert into audit_event select (jsonb_populate_record(event, jsonb_build_object('seq', ${seq}))).*
         from audit_event event where org_id = ? and seq = 1`;
@@ -207,11 +212,11 @@ describe('audit checkpoints', () => {
     for (const table of ['audit_event', 'organisation']) await sql(`alter table ${table} enable trigger all`);
     await server.close();
 
-    const found = await audit();
-    expect(found.code).toBe(1);
-    expect(found.stdout).toContain(`organisation ${before.orgId}: event 0 was added\n`);
-    expect(found.stdout).toContain(`organisation ${far.orgId}: event -2000 was added\n`);
-    expect(found.stdout).toContain(`organisation ${withTrail}: its own row was removed\n`);
-    expect(found.stdout).toContain(`organisation ${withoutTrail}: its own row was removed\n`);
+    const result = await audit();
+    expect(result.code).toBe(1);
+    expect(result.stdout).toContain(`organisation ${before.orgId}: event 0 was added\n`);
+    expect(result.stdout).toContain(`organisation ${far.orgId}: event -2000 was added\n`);
+    expect(result.stdout).toContain(`organisation ${withTrail}: its own row was removed\n`);
+    expect(result.stdout).toContain(`organisation ${withoutTrail}: its own row was removed\n`);
   });
 });

@@ -16,7 +16,7 @@ let organisation: TestOrganisation;
 /** The SQL after the table's name in each select from the trail. */
 let readings: Sql[] = [];
 const [key, connection, project] = [randomUUID(), randomUUID(), randomUUID()];
-const nobody = randomUUID();
+const rareId = randomUUID();
 
 beforeAll(async () => {
   server = await startTestServer({
@@ -48,7 +48,7 @@ beforeAll(async () => {
        previous_hash, hash)
      select org_id, ${events + 1}, at, 'CREATE_PROJECT', ?::uuid, 'rare', ?::uuid, ?::uuid, 'NAME_TAKEN', '{}', '', ''
      from audit_event where org_id = ? and seq = ${events}`,
-    [nobody, nobody, nobody, organisation.orgId],
+    [rareId, rareId, rareId, organisation.orgId],
   );
   await em.execute('analyze audit_event');
 });
@@ -121,11 +121,11 @@ describe(`the audit trail with ${events} events`, () => {
 
   it.each([
     ['an action', { action: 'CREATE_PROJECT' }],
-    ['an API key', { keyId: nobody }],
+    ['an API key', { keyId: rareId }],
     ['a subject', { subject: 'rare' }],
     ['an outcome', { outcome: 'NAME_TAKEN' }],
-    ['a connection', { connectionId: nobody }],
-    ['a project', { projectId: nobody }],
+    ['a connection', { connectionId: rareId }],
+    ['a project', { projectId: rareId }],
   ])('a filter for %s finds the only match without reading other rows', async (_, filter) => {
     const page = await read(filter);
     expect(page).toMatchObject({ nodes: [{ seq: events + 1 }], pageInfo: { hasNextPage: false } });
@@ -143,7 +143,7 @@ describe(`the audit trail with ${events} events`, () => {
       'a common project, subject, action and outcome',
       { projectId: project, subject: 'busy', action: 'UPDATE_CONNECTION', outcome: 'OK' },
     ],
-    ['a common key and a rare project', { keyId: key, outcome: 'OK', projectId: nobody }],
+    ['a common key and a rare project', { keyId: key, outcome: 'OK', projectId: rareId }],
   ])(`reads at most ${bound} rows per call and pages to the end with a filter for %s`, async (_, filter) => {
     let pages = 0;
     for (let after: string | null | undefined; ; pages += 1) {

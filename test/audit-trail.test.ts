@@ -41,12 +41,12 @@ const eventsQuery = gql`
   }
 `;
 
-async function eventsOf({ client }: TestOrganisation, filter = {}): Promise<Event[]> {
+async function listEvents({ client }: TestOrganisation, filter = {}): Promise<Event[]> {
   const { auditEvents } = await client.request<{ auditEvents: { nodes: Event[] } }>(eventsQuery, { filter });
   return auditEvents.nodes.reverse();
 }
 
-async function make({ client }: TestOrganisation, name = 'my-okta-connection'): Promise<string> {
+async function create({ client }: TestOrganisation, name = 'my-okta-connection'): Promise<string> {
   const { createOktaConnection } = await client.request<Created>(createMutation, okta({ name }));
   return createOktaConnection.appConnection.id;
 }
@@ -64,7 +64,7 @@ describe('the audit trail', () => {
   it('records who did what, from where and which fields changed, for each change', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
-    const id = await make(organisation);
+    const id = await create(organisation);
     await client.request(update, {
       id,
       input: { name: 'renamed', credentials: { apiToken: 'a-second-token' } },
@@ -73,7 +73,7 @@ describe('the audit trail', () => {
     await client.request(remove, { id });
     await client.request(restore, { id });
     await client.request(remove, { id, purge: true });
-    const events = await eventsOf(organisation);
+    const events = await listEvents(organisation);
     expect(
       events.map(({ seq, action, outcome, connectionName, changedFields }) => [
         seq,
@@ -110,7 +110,7 @@ describe('the audit trail', () => {
   it('records each rejected attempt, and no event when nothing changed', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
-    const id = await make(organisation);
+    const id = await create(organisation);
     const reader = server.clientFor(await organisation.newKey(['connections:read']));
     await errorsOf(client.request(createMutation, okta()));
     await errorsOf(client.request(createMutation, okta({ name: 'other' }, { apiToken: 'revoked' })));
@@ -119,7 +119,7 @@ describe('the audit trail', () => {
     await errorsOf(reader.request(createMutation, okta({ name: 'mine' })));
     await client.request(update, { id, input: {} });
     await client.request('{ appConnections { totalCount } }');
-    expect((await eventsOf(organisation)).map(({ action, outcome }) => [action, outcome])).toEqual([
+    expect((await listEvents(organisation)).map(({ action, outcome }) => [action, outcome])).toEqual([
       ['CREATE_CONNECTION', 'OK'],
       ['CREATE_CONNECTION', 'NAME_TAKEN'],
       ['CREATE_CONNECTION', 'CREDENTIALS_REJECTED'],
@@ -132,18 +132,18 @@ describe('the audit trail', () => {
   it('supports filters and cursor pagination, newest first', async () => {
     const organisation = await server.newOrganisation();
     const ids = [
-      await make(organisation, 'one'),
-      await make(organisation, 'two'),
-      await make(organisation, 'three'),
+      await create(organisation, 'one'),
+      await create(organisation, 'two'),
+      await create(organisation, 'three'),
     ];
     await organisation.client.request(remove, { id: ids[1] });
-    expect((await eventsOf(organisation, { connectionId: ids[1] })).map(({ action }) => action)).toEqual([
+    expect((await listEvents(organisation, { connectionId: ids[1] })).map(({ action }) => action)).toEqual([
       'CREATE_CONNECTION',
       'DELETE_CONNECTION',
     ]);
-    expect(await eventsOf(organisation, { action: 'DELETE_CONNECTION', outcome: 'OK' })).toHaveLength(1);
-    expect(await eventsOf(organisation, { from: '2999-01-01T00:00:00Z' })).toHaveLength(0);
-    expect(await eventsOf(organisation, { to: '2999-01-01T00:00:00Z' })).toHaveLength(4);
+    expect(await listEvents(organisation, { action: 'DELETE_CONNECTION', outcome: 'OK' })).toHaveLength(1);
+    expect(await listEvents(organisation, { from: '2999-01-01T00:00:00Z' })).toHaveLength(0);
+    expect(await listEvents(organisation, { to: '2999-01-01T00:00:00Z' })).toHaveLength(4);
     const seen: number[] = [];
     for (let after: string | null = null, more = true; more; ) {
       const {
@@ -161,8 +161,8 @@ describe('the audit trail', () => {
 
   it('shows only events of the own organisation and requires audit:read', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    await make(theirs);
-    expect(await eventsOf(mine)).toEqual([]);
+    await create(theirs);
+    expect(await listEvents(mine)).toEqual([]);
     const client = server.clientFor(await mine.newKey(['connections:read', 'connections:write']));
     const [error] = await errorsOf(client.request(eventsQuery));
     expect(error?.extensions.code).toBe('FORBIDDEN');
@@ -170,7 +170,7 @@ describe('the audit trail', () => {
 
   it('rejects updates and deletes in the database', async () => {
     const organisation = await server.newOrganisation();
-    await make(organisation);
+    await create(organisation);
     for (const sql of [
       `update audit_event set outcome = 'x'`,
       'delete from audit_event',
@@ -178,7 +178,7 @@ describe('the audit trail', () => {
     ]) {
       await expect(server.asOwner().execute(sql)).rejects.toThrow();
     }
-    expect(await eventsOf(organisation)).toHaveLength(1);
+    expect(await listEvents(organisation)).toHaveLength(1);
   });
 });
 
@@ -194,7 +194,7 @@ describe('the hash chain', () => {
 
   it('is intact after 40 concurrent changes with one event each', async () => {
     const organisation = await server.newOrganisation();
-    await Promise.all(Array.from({ length: 40 }, (_, i) => make(organisation, `c-${i}`)));
+    await Promise.all(Array.from({ length: 40 }, (_, i) => create(organisation, `c-${i}`)));
     expect(await check(organisation.orgId)).toEqual({ events: 40 });
   });
 
@@ -203,13 +203,14 @@ describe('the hash chain', () => {
     const { database, vault } = server;
     const administratorKey = generateApiKey();
     const organisation = { id, name: 'Acme', projectName: 'First project', administratorKey };
-    const making = (tx: EntityManager) => createOrganisation(tx, { database, vault }, organisation);
+    const createInTransaction = (tx: EntityManager) =>
+      createOrganisation(tx, { database, vault }, organisation);
     const brokenOff = database.asSystem().transactional(async (tx) => {
-      await making(tx);
+      await createInTransaction(tx);
       throw new Error('broken off');
     });
     await expect(brokenOff).rejects.toThrow('broken off');
-    await database.asSystem().transactional(making);
+    await database.asSystem().transactional(createInTransaction);
     await server.clientFor(administratorKey.reveal()).request(createMutation, okta());
     const restarted = server.restartedVault();
     expect(await verifyChain(() => database.forOrganisation(id), restarted, id)).toEqual({ events: 2 });
@@ -247,7 +248,7 @@ describe('the hash chain', () => {
     ],
   ])('finds the first event that was %s: %i', async (problem, seq, statements) => {
     const organisation = await server.newOrganisation();
-    for (const name of ['a', 'b', 'c', 'd', 'e']) await make(organisation, name);
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await create(organisation, name);
     expect(await check(organisation.orgId)).toEqual({ events: 5 });
     await tamper(...statements(organisation.orgId));
     expect(await check(organisation.orgId)).toEqual({ seq, problem });
@@ -290,7 +291,7 @@ describe('the hash chain', () => {
     ],
   ])('rejects further changes to a trail %s', async (_, seq, statements) => {
     const organisation = await server.newOrganisation();
-    for (const name of ['a', 'b', 'c']) await make(organisation, name);
+    for (const name of ['a', 'b', 'c']) await create(organisation, name);
     await tamper(...statements(organisation.orgId));
     expect(await check(organisation.orgId)).toEqual({ seq, problem: 'head' });
     const [error] = await errorsOf(organisation.client.request(createMutation, okta({ name: 'd' })));
@@ -305,8 +306,8 @@ describe('the hash chain', () => {
 describe('npm run audit:verify', () => {
   it.runIf(testDatabaseUrl)('verifies each chain and reports the broken ones', async () => {
     const own = await startTestServer();
-    const [whole, broken] = [await own.newOrganisation(), await own.newOrganisation()];
-    for (const organisation of [whole, broken]) await make(organisation);
+    const [intact, broken] = [await own.newOrganisation(), await own.newOrganisation()];
+    for (const organisation of [intact, broken]) await create(organisation);
     const audit = async (rootKey = own.rootKey) => {
       const { location } = own;
       const script = fileURLToPath(new URL('../src/cli/verify-audit.ts', import.meta.url));
@@ -334,10 +335,10 @@ describe('npm run audit:verify', () => {
     const em = own.asOwner();
     await em.execute('alter table audit_event disable trigger all');
     await em.execute(`update audit_event set address = 'elsewhere' where org_id = '${broken.orgId}'`);
-    const found = await audit();
-    expect(found.code).toBe(1);
-    expect(found.stdout).toContain(`organisation ${broken.orgId}: event 1 was edited`);
-    expect(found.stdout).toContain(`organisation ${whole.orgId}: 1 events, whole`);
+    const result = await audit();
+    expect(result.code).toBe(1);
+    expect(result.stdout).toContain(`organisation ${broken.orgId}: event 1 was edited`);
+    expect(result.stdout).toContain(`organisation ${intact.orgId}: 1 events, whole`);
     await own.close();
   });
 });

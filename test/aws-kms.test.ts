@@ -55,13 +55,13 @@ describe('a root key in AWS KMS', () => {
   });
   afterAll(() => server.close());
 
-  const dataKeysOf = (orgId: string) => server.asOwner().find(DataKey, { orgId });
-  const sealKeyOf = (orgId: string) => server.asOwner().findOneOrFail(DataKey, { orgId, purpose: 'SEAL' });
+  const listDataKeys = (orgId: string) => server.asOwner().find(DataKey, { orgId });
+  const getSealKeyId = (orgId: string) => server.asOwner().findOneOrFail(DataKey, { orgId, purpose: 'SEAL' });
 
   it('wraps each data key with its purpose as encryption context', async () => {
     const { orgId, client } = await server.newOrganisation();
     await client.request(createMutation, okta());
-    const stored = await dataKeysOf(orgId);
+    const stored = await listDataKeys(orgId);
     expect(stored.map(({ rootKeyId }) => rootKeyId)).toEqual(['k2', 'k2', 'k2']);
     const wrapping = kms.requests.filter(
       ({ action, EncryptionContext: { org } }) => action === 'Encrypt' && org === orgId,
@@ -78,7 +78,7 @@ describe('a root key in AWS KMS', () => {
 
   it('does not unwrap a data key moved to another row, because the encryption context differs', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const [own, other] = [await sealKeyOf(mine.orgId), await sealKeyOf(theirs.orgId)];
+    const [own, other] = [await getSealKeyId(mine.orgId), await getSealKeyId(theirs.orgId)];
     const whose = { orgId: mine.orgId, connectionId: mine.projectId };
     const binding = { ...whose, app: 'okta', method: 'api-token', host: '' };
     const seal = () => server.restartedVault().seal(server.asOwner(), binding, {});

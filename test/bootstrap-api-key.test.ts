@@ -13,22 +13,22 @@ import { errorsOf } from './testkit/server.ts';
 // Each test starts several processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
-const clientOf = (url: string, key: string) =>
+const createClient = (url: string, key: string) =>
   new GraphQLClient(`${url}/graphql`, { headers: { authorization: `Bearer ${key}` } });
 
-/** Makes another administrator's key and revokes the first with it; gives the new one. */
+/** Creates a second administrator key, revokes the first one with it, and returns the new key. */
 async function replace(url: string, old: string): Promise<string> {
-  const client = clientOf(url, old);
+  const client = createClient(url, old);
   const id = (await viewerOf(client)).apiKey?.id ?? '';
   const { key } = await createKey(client, { name: 'The new administrator' });
-  await revokeKey(clientOf(url, key), id);
-  await until('the old key lets nobody in', () =>
+  await revokeKey(createClient(url, key), id);
+  await until('the old key is rejected', () =>
     viewerOf(client).then(
       () => undefined,
       () => true,
     ),
   );
-  await clientOf(url, key).request(createMutation, okta());
+  await createClient(url, key).request(createMutation, okta());
   return key;
 }
 
@@ -41,33 +41,36 @@ describe('the bootstrap API key', () => {
   it.each([
     ['generated at the first start', {}],
     ['of BOOTSTRAP_API_KEY', { BOOTSTRAP_API_KEY: randomBytes(24).toString('hex') }],
-  ])('is replaced without a restart, and the next start reports that it is revoked: %s', async (_, given) => {
-    await using stack = new AsyncDisposableStack();
-    const { path, environment } = await lastingData(stack);
-    const file = join(path, 'api-key');
-    const settings: Record<string, string> = { ...environment, ...given };
-    const first = stack.use(spawnServer(settings));
-    const url = await first.ready();
-    const old = settings.BOOTSTRAP_API_KEY ?? readFileSync(file, 'utf8').trim();
-    const key = await replace(url, old);
-    await stop(first);
+  ])(
+    'is replaced without a restart, and the next start reports that it is revoked: %s',
+    async (_, overrides) => {
+      await using stack = new AsyncDisposableStack();
+      const { path, environment } = await lastingData(stack);
+      const file = join(path, 'api-key');
+      const settings: Record<string, string> = { ...environment, ...overrides };
+      const first = stack.use(spawnServer(settings));
+      const url = await first.ready();
+      const old = settings.BOOTSTRAP_API_KEY ?? readFileSync(file, 'utf8').trim();
+      const key = await replace(url, old);
+      await stop(first);
 
-    const second = stack.use(spawnServer(settings));
-    const again = await second.ready();
-    const place = settings.BOOTSTRAP_API_KEY ? 'BOOTSTRAP_API_KEY' : file;
-    expect(second.stdout()).toContain(
-      `API key    one made earlier; there is none that works in ${place} ("npm run admin -- help" says how to make another)\n`,
-    );
-    expect(second.stdout()).not.toContain('curl');
-    for (const secret of [old, key]) expect(second.stdout()).not.toContain(secret);
-    expect((await errorsOf(viewerOf(clientOf(again, old))))[0]?.message).toBe(
-      'This API key has been revoked.',
-    );
-    expect((await viewerOf(clientOf(again, key))).apiKey?.name).toBe('The new administrator');
-    // There is no address that signs in with a key that does not work.
-    expect(second.stdout()).not.toContain('#code=');
-    await stop(second);
-  });
+      const second = stack.use(spawnServer(settings));
+      const again = await second.ready();
+      const source = settings.BOOTSTRAP_API_KEY ? 'BOOTSTRAP_API_KEY' : file;
+      expect(second.stdout()).toContain(
+        `API key    one made earlier; there is none that works in ${source} ("npm run admin -- help" says how to make another)\n`,
+      );
+      expect(second.stdout()).not.toContain('curl');
+      for (const secret of [old, key]) expect(second.stdout()).not.toContain(secret);
+      expect((await errorsOf(viewerOf(createClient(again, old))))[0]?.message).toBe(
+        'This API key has been revoked.',
+      );
+      expect((await viewerOf(createClient(again, key))).apiKey?.name).toBe('The new administrator');
+      // There is no sign-in URL for a key that does not work.
+      expect(second.stdout()).not.toContain('#code=');
+      await stop(second);
+    },
+  );
 
   it.runIf(testDatabaseUrl)('causes a log message in production when it is revoked', async () => {
     await using database = await freshDatabase();
@@ -82,9 +85,9 @@ describe('the bootstrap API key', () => {
     await using first = spawnServer(settings);
     const url = await first.ready();
     expect(first.stdout()).not.toContain('BOOTSTRAP_API_KEY');
-    const client = clientOf(url, old);
+    const client = createClient(url, old);
     const { key } = await createKey(client);
-    await revokeKey(clientOf(url, key), (await viewerOf(client)).apiKey?.id ?? '');
+    await revokeKey(createClient(url, key), (await viewerOf(client)).apiKey?.id ?? '');
     await stop(first);
 
     await using second = spawnServer(settings);
@@ -94,7 +97,7 @@ describe('the bootstrap API key', () => {
       'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
     );
     expect(second.stdout()).not.toContain(old);
-    expect((await errorsOf(viewerOf(clientOf(again, old))))[0]?.extensions.code).toBe('UNAUTHENTICATED');
-    expect((await viewerOf(clientOf(again, key))).apiKey?.name).toBe('Another');
+    expect((await errorsOf(viewerOf(createClient(again, old))))[0]?.extensions.code).toBe('UNAUTHENTICATED');
+    expect((await viewerOf(createClient(again, key))).apiKey?.name).toBe('Another');
   });
 });

@@ -46,7 +46,7 @@ async function addExpired(em: Execute, count: number): Promise<void> {
   );
 }
 
-const countOf = async (em: Execute, from: string) => {
+const countRows = async (em: Execute, from: string) => {
   const [row] = await em.execute<{ count: number }[]>(`select count(*)::int as count from ${from}`);
   return row?.count ?? -1;
 };
@@ -59,12 +59,12 @@ async function organisationWithExpired(count: number): Promise<TestOrganisation>
   await organisation.client.request(createMutation, okta());
   await addExpired(server.asOwner(), count);
   await organisation.client.request(
-    `mutation { deleteAppConnection(id: "${await idIn(organisation)}") { id } }`,
+    `mutation { deleteAppConnection(id: "${await getConnectionId(organisation)}") { id } }`,
   );
   return organisation;
 }
 
-async function idIn({ orgId }: TestOrganisation): Promise<string> {
+async function getConnectionId({ orgId }: TestOrganisation): Promise<string> {
   const [row] = await server
     .asOwner()
     .execute<{ id: string }[]>('select id from app_connection where org_id = ? and deleted_at is null', [
@@ -83,12 +83,12 @@ describe('cleaning up', () => {
     const before = server.logs().length;
     await purge();
     const em = server.asOwner();
-    expect(await countOf(em, "app_connection where deleted_at < now() - interval '30 days'")).toBe(0);
+    expect(await countRows(em, "app_connection where deleted_at < now() - interval '30 days'")).toBe(0);
     for (const [index, count] of [2 * cleanUpBatchRows + 50, 1, cleanUpBatchRows].entries()) {
       const { orgId } = organisations[index] ?? { orgId: '' };
       const events = `audit_event where org_id = '${orgId}' and action = 'PURGE_CONNECTION'`;
-      expect(await countOf(em, events)).toBe(count);
-      expect(await countOf(em, `(select distinct connection_id from ${events}) each`)).toBe(count);
+      expect(await countRows(em, events)).toBe(count);
+      expect(await countRows(em, `(select distinct connection_id from ${events}) each`)).toBe(count);
       // The deletion by hand, the creation and the purges are one whole chain.
       const chain = await verifyChain(() => server.database.asSystem(), server.vault, orgId);
       expect(chain).toEqual({ events: count + 2 });
@@ -119,10 +119,10 @@ describe('cleaning up', () => {
   ])('deletes expired %s in small transactions', async (_, table, insert, forget) => {
     const em = server.asOwner();
     await em.execute(insert);
-    const rows = await countOf(em, table);
+    const rows = await countRows(em, table);
     const before = server.logs().length;
     expect(await forget(AbortSignal.abort())).toBe(0);
-    expect(await countOf(em, table)).toBe(rows);
+    expect(await countRows(em, table)).toBe(rows);
     expect(await forget()).toBe(1050);
     const deleted = [
       ...server
@@ -144,11 +144,11 @@ describe('cleaning up', () => {
     stopping.abort();
     await purging;
     stopped.stop();
-    const left = await countOf(server.asOwner(), expired);
+    const left = await countRows(server.asOwner(), expired);
     expect(left).toBeGreaterThan(0);
     expect(left % cleanUpBatchRows).toBe(0);
     await purge();
-    expect(await countOf(server.asOwner(), expired)).toBe(0);
+    expect(await countRows(server.asOwner(), expired)).toBe(0);
   });
 
   it.runIf(testDatabaseUrl)("does not wait for another server's clean-up or for locked rows", async () => {
@@ -158,16 +158,16 @@ describe('cleaning up', () => {
     await other.begin();
     await other.execute('select pg_advisory_xact_lock(4216017334)');
     await purge();
-    expect(await countOf(server.asOwner(), expired)).toBe(3);
+    expect(await countRows(server.asOwner(), expired)).toBe(3);
     await other.rollback();
     const holder = server.asOwner();
     await holder.begin();
     await holder.execute(`select id from ${expired} limit 1 for update`);
     await purge();
-    expect(await countOf(server.asOwner(), expired)).toBe(1);
+    expect(await countRows(server.asOwner(), expired)).toBe(1);
     await holder.rollback();
     await purge();
-    expect(await countOf(server.asOwner(), expired)).toBe(0);
+    expect(await countRows(server.asOwner(), expired)).toBe(0);
   });
 
   it('answers an in-flight create on SIGTERM during a purge of 4,000 connections, and continues the purge after restart', async () => {
@@ -210,17 +210,17 @@ describe('cleaning up', () => {
     expect(await first.spawned.ended()).toEqual({ code: 0, signal: null });
     await inDatabase((em) => addExpired(em, 4_000));
 
-    const asked = Promise.withResolvers<void>();
-    const answer = Promise.withResolvers<void>();
+    const requested = Promise.withResolvers<void>();
+    const release = Promise.withResolvers<void>();
     slow.behave((request, response) => {
-      asked.resolve();
-      void answer.promise.then(() => handleFakeOkta(request, response));
+      requested.resolve();
+      void release.promise.then(() => handleFakeOkta(request, response));
     });
     const second = await start();
     const created = create(second.client, 'in-flight');
-    await asked.promise;
+    await requested.promise;
     second.spawned.kill('SIGTERM');
-    answer.resolve();
+    release.resolve();
     expect((await created).createOktaConnection.appConnection.name).toBe('in-flight');
     expect(await second.spawned.ended()).toEqual({ code: 0, signal: null });
 
@@ -235,8 +235,8 @@ describe('cleaning up', () => {
     });
     third.spawned.kill('SIGTERM');
     expect(await third.spawned.ended()).toEqual({ code: 0, signal: null });
-    expect(await inDatabase((em) => countOf(em, expired))).toBe(0);
-    expect(await inDatabase((em) => countOf(em, "audit_event where action = 'PURGE_CONNECTION'"))).toBe(
+    expect(await inDatabase((em) => countRows(em, expired))).toBe(0);
+    expect(await inDatabase((em) => countRows(em, "audit_event where action = 'PURGE_CONNECTION'"))).toBe(
       4_000,
     );
   });

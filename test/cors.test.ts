@@ -9,14 +9,14 @@ import { ask as request } from './testkit/sign-in-code.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
 const origin = 'https://app.example';
-const another = 'http://localhost:5173';
+const otherOrigin = 'http://localhost:5173';
 const okta = '/api/v1/app-connections/okta';
 
 let server: TestServer;
 let organisation: TestOrganisation;
 beforeAll(async () => {
   server = await startTestServer({
-    config: { corsOrigins: new Set([origin, another]) },
+    config: { corsOrigins: new Set([origin, otherOrigin]) },
     signInKey: new Secret('the-key-of-one-time-codes-is-in-no-page'),
   });
   organisation = await server.newOrganisation();
@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 /** Returns the CORS headers of a response. */
-function corsOf(headers: Headers): Record<string, string> {
+function getCorsHeaders(headers: Headers): Record<string, string> {
   return Object.fromEntries([...headers].filter(([name]) => /^(access-control-|vary$)/.test(name)));
 }
 
@@ -33,7 +33,7 @@ const readable = (by: string) => ({
   'access-control-allow-origin': by,
   'access-control-expose-headers': 'Link, Retry-After, X-Request-Id',
 });
-const nobody = { vary: 'Origin' };
+const noCorsHeaders = { vary: 'Origin' };
 
 function ask(path: string, init: RequestInit & { headers?: Record<string, string> } = {}, from = origin) {
   const authorization = `Bearer ${organisation.apiKey}`;
@@ -53,11 +53,11 @@ describe('a CORS preflight', () => {
     [okta, 'GET, POST, PATCH, DELETE'],
     [`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`, 'GET, POST, PATCH, DELETE'],
   ])('allows the methods and headers at %s for a configured origin', async (path, methods) => {
-    for (const from of [origin, another]) {
+    for (const from of [origin, otherOrigin]) {
       const response = await preflight(path, from);
       expect(response.status).toBe(204);
       expect(await response.text()).toBe('');
-      expect(corsOf(response.headers)).toEqual({
+      expect(getCorsHeaders(response.headers)).toEqual({
         ...readable(from),
         vary: 'Origin, Access-Control-Request-Headers',
         'access-control-allow-methods': methods,
@@ -114,7 +114,7 @@ describe('a CORS preflight', () => {
     for (const path of ['/graphql', okta]) {
       const response = await preflight(path, from);
       expect(response.status).toBe(405);
-      expect(corsOf(response.headers)).toEqual(nobody);
+      expect(getCorsHeaders(response.headers)).toEqual(noCorsHeaders);
     }
   });
 
@@ -131,10 +131,10 @@ describe('a page of a configured origin can read', () => {
   it('responses of GraphQL and REST', async () => {
     const created = await ask(okta, { method: 'POST', body: JSON.stringify(oktaBody()) });
     expect(created.status).toBe(200);
-    expect(corsOf(created.headers)).toEqual(readable(origin));
-    const listed = await graphql('{ appConnections { totalCount } }', {}, another);
+    expect(getCorsHeaders(created.headers)).toEqual(readable(origin));
+    const listed = await graphql('{ appConnections { totalCount } }', {}, otherOrigin);
     expect(await listed.json()).toEqual({ data: { appConnections: { totalCount: 1 } } });
-    expect(corsOf(listed.headers)).toEqual(readable(another));
+    expect(getCorsHeaders(listed.headers)).toEqual(readable(otherOrigin));
   });
 
   it.each<[number, () => Promise<Response>]>([
@@ -160,7 +160,7 @@ describe('a page of a configured origin can read', () => {
   ])('error responses: %i', async (status, send) => {
     const response = await send();
     expect(response.status).toBe(status);
-    expect(corsOf(response.headers)).toEqual(readable(origin));
+    expect(getCorsHeaders(response.headers)).toEqual(readable(origin));
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
   });
 
@@ -170,7 +170,7 @@ describe('a page of a configured origin can read', () => {
     await broken.asOwner().execute('drop table app_connection cascade');
     const { status, headers } = await restClient(broken.url, apiKey)('GET', okta, undefined, { origin });
     expect(status).toBe(500);
-    expect(corsOf(headers)).toEqual(readable(origin));
+    expect(getCorsHeaders(headers)).toEqual(readable(origin));
     await broken.close();
   });
 
@@ -182,7 +182,7 @@ describe('a page of a configured origin can read', () => {
       {},
       { origin },
     );
-    expect(corsOf(subscription.headers)).toEqual(readable(origin));
+    expect(getCorsHeaders(subscription.headers)).toEqual(readable(origin));
     await createOver(restClient(server.url, organisation.apiKey), { name: 'while-watching' });
     expect(await subscription.next()).toEqual({ data: { appConnectionChanged: { kind: 'CREATED' } } });
   });
@@ -194,7 +194,7 @@ describe('a page of a configured origin can read', () => {
       const bytes = [`${line} HTTP/1.1`, ...lines, ...more].join('\r\n');
       const { status, headers } = await sendRaw(server.url, bytes);
       expect(status).toBe(421);
-      expect(corsOf(headers)).toEqual(readable(origin));
+      expect(getCorsHeaders(headers)).toEqual(readable(origin));
     }
   });
 
@@ -275,10 +275,10 @@ describe('a page of another origin', () => {
       from,
     );
     expect(await response.json()).toHaveProperty('data.createOktaConnection.appConnection.id');
-    expect(corsOf(response.headers)).toEqual(nobody);
+    expect(getCorsHeaders(response.headers)).toEqual(noCorsHeaders);
     const failed = await graphql('{ viewer { __typename } }', { authorization: '', cookie: 'key=a' }, from);
     expect(failed.status).toBe(401);
-    expect(corsOf(failed.headers)).toEqual(nobody);
+    expect(getCorsHeaders(failed.headers)).toEqual(noCorsHeaders);
   });
 
   it('gets no CORS headers and no Vary header when no origin is configured', async () => {
@@ -288,7 +288,7 @@ describe('a page of another origin', () => {
         method,
         headers: { origin, 'access-control-request-method': 'POST' },
       });
-      expect(corsOf(response.headers)).toEqual({});
+      expect(getCorsHeaders(response.headers)).toEqual({});
     }
     await closed.close();
   });

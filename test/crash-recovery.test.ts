@@ -51,7 +51,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
   }, async () => {
     const { codes, acknowledged, findings } = await goAway('frozen', 14_000);
     expect(codes).toMatchObject({ SERVICE_UNAVAILABLE: expect.any(Number) });
-    // Whoever asked shortly before it was back may still have been answered.
+    // A request sent shortly before the recovery may still have succeeded.
     expect(Object.keys({ data: 0, ...codes }).toSorted()).toEqual(['SERVICE_UNAVAILABLE', 'data']);
     expect(acknowledged).toBe(0);
     expect(findings).toEqual(nothing);

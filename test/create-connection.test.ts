@@ -18,8 +18,8 @@ describe('creating an Okta connection', () => {
       createMutation,
       okta({ name: '  my-okta-connection ', description: '  For the directory sync. ', projectId }),
     );
-    const made = createOktaConnection.appConnection;
-    expect(made).toEqual({
+    const created = createOktaConnection.appConnection;
+    expect(created).toEqual({
       id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
       name: 'my-okta-connection',
       description: 'For the directory sync.',
@@ -28,7 +28,7 @@ describe('creating an Okta connection', () => {
       orgId,
       projectId,
       version: 1,
-      createdAt: made.updatedAt,
+      createdAt: created.updatedAt,
       updatedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       isPlatformManagedCredentials: false,
       credentialsHash: expect.stringMatching(/^[0-9a-f]{64}$/),
@@ -42,14 +42,14 @@ describe('creating an Okta connection', () => {
       },
       verification: {
         status: 'VERIFIED',
-        checkedAt: made.createdAt,
+        checkedAt: created.createdAt,
         code: null,
         message: null,
         remedy: null,
         oktaRequestId: expect.any(String),
       },
     } satisfies Record<keyof ConnectionFields, unknown>);
-    expect(Date.parse(made.createdAt)).toBeGreaterThanOrEqual(before);
+    expect(Date.parse(created.createdAt)).toBeGreaterThanOrEqual(before);
   });
 
   it('requires neither project, description nor method', async () => {
@@ -151,10 +151,10 @@ describe('creating an Okta connection', () => {
 
   it('fails with NAME_TAKEN for a name in use in the same scope, before a request to Okta', async () => {
     const { client, projectId } = await server.newOrganisation();
-    for (const place of [{}, { projectId }]) {
-      await client.request(createMutation, okta(place));
+    for (const scope of [{}, { projectId }]) {
+      await client.request(createMutation, okta(scope));
       // The fake Okta would reject this token.
-      const [error] = await errorsOf(client.request(createMutation, okta(place, { apiToken: 'revoked' })));
+      const [error] = await errorsOf(client.request(createMutation, okta(scope, { apiToken: 'revoked' })));
       expect(error?.extensions).toMatchObject({
         code: 'NAME_TAKEN',
         issues: [{ path: ['input', 'name'], message: expect.any(String) }],
@@ -170,9 +170,9 @@ describe('creating an Okta connection', () => {
 
   it('creates one of 20 concurrent connections with the same name and fails the others with NAME_TAKEN', async () => {
     const { client, projectId } = await server.newOrganisation();
-    for (const place of [{}, { projectId }]) {
+    for (const scope of [{}, { projectId }]) {
       const outcomes = await Promise.allSettled(
-        Array.from({ length: 20 }, () => client.request(createMutation, okta(place))),
+        Array.from({ length: 20 }, () => client.request(createMutation, okta(scope))),
       );
       const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
       expect(outcomes.length - refused.length).toBe(1);
@@ -184,20 +184,22 @@ describe('creating an Okta connection', () => {
 
   it('does not let a failing create affect concurrent creates', async () => {
     const { client } = await server.newOrganisation();
-    // The second of each pair finds the name free, and taken only as it is stored.
+    // The second create of a pair passes the check of the name and violates the unique index.
     const names = Array.from({ length: 12 }, (_, index) => [
       `alone-${index}`,
       `pair-${index}`,
       `pair-${index}`,
     ]);
-    const done = await Promise.allSettled(
+    const results = await Promise.allSettled(
       names.flat().map((name) => client.request<Created>(createMutation, okta({ name }))),
     );
-    const made = done.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-    const refused = done.flatMap((each) => (each.status === 'rejected' ? [each.reason as ClientError] : []));
-    expect(made.map(({ createOktaConnection: { appConnection } }) => appConnection.name).toSorted()).toEqual(
-      [...new Set(names.flat())].toSorted(),
+    const created = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    const refused = results.flatMap((each) =>
+      each.status === 'rejected' ? [each.reason as ClientError] : [],
     );
+    expect(
+      created.map(({ createOktaConnection: { appConnection } }) => appConnection.name).toSorted(),
+    ).toEqual([...new Set(names.flat())].toSorted());
     expect(refused.map(({ response }) => response.errors?.[0]?.extensions.code)).toEqual(
       names.map(() => 'NAME_TAKEN'),
     );

@@ -57,7 +57,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     await page.clock.fastForward(10_000);
     await page.getByRole('row', { name: /held-back-too/ }).waitFor();
     await nginx.configure(location(''));
-    // It gives up the silent stream, waits a little, and opens another.
+    // The client closes the silent stream, waits, and opens another.
     await page.clock.fastForward(40_000);
     await page.clock.fastForward(40_000);
     await page.getByText('Live updates are on.').waitFor();

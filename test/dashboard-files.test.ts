@@ -16,7 +16,7 @@ afterAll(async () => {
   await server.close();
 });
 
-interface Answer {
+interface RawResponse {
   status: number;
   headers: Readonly<Record<string, unknown>>;
   body: Buffer;
@@ -27,7 +27,7 @@ function get(
   path: string,
   headers: Record<string, string> = {},
   { of = server, method = 'GET' } = {},
-): Promise<Answer> {
+): Promise<RawResponse> {
   const { hostname, port } = new URL(of.url);
   return new Promise((resolve, reject) => {
     httpRequest(
@@ -70,14 +70,14 @@ describe('the dashboard with an identity provider', () => {
   });
   afterAll(() => provider.stop());
 
-  async function start(differing: Record<`OIDC_${string}`, string> = {}): Promise<TestServer> {
-    const { oidc } = provider.settings({ OIDC_CLIENT_ID: 'the-dashboard', ...differing });
+  async function start(overrides: Record<`OIDC_${string}`, string> = {}): Promise<TestServer> {
+    const { oidc } = provider.settings({ OIDC_CLIENT_ID: 'the-dashboard', ...overrides });
     const other = await startTestServer({ dashboardFolder: folder, beside: server, config: { oidc } });
     onTestFinished(() => other.close());
     return other;
   }
 
-  async function pageOf(other: TestServer) {
+  async function getPage(other: TestServer) {
     const { status, headers, body } = await get('/', {}, { of: other });
     const settings = /<script type="application\/json" id="settings">(.*?)<\/script>/.exec(
       body.toString(),
@@ -87,7 +87,7 @@ describe('the dashboard with an identity provider', () => {
   }
 
   it('allows connections to the origin of the token endpoint and no other', async () => {
-    const { policy, told } = await pageOf(await start());
+    const { policy, told } = await getPage(await start());
     expect(policy).toContain(`connect-src 'self' ${provider.issuer};`);
     expect(policy.match(/https?:/g)).toHaveLength(1);
     expect(told).toMatchObject({
@@ -95,7 +95,7 @@ describe('the dashboard with an identity provider', () => {
       scopes: 'openid connections:read connections:write connections:verify audit:read',
       provider: { token_endpoint: `${provider.issuer}/token` },
     });
-    const { told: other } = await pageOf(await start({ OIDC_SCOPES: 'openid, offline_access' }));
+    const { told: other } = await getPage(await start({ OIDC_SCOPES: 'openid, offline_access' }));
     expect(other.scopes).toBe('openid offline_access');
   });
 
@@ -103,8 +103,8 @@ describe('the dashboard with an identity provider', () => {
     const other = await start();
     onTestFinished(() => provider.answer('/.well-known/openid-configuration'));
     const { issuer } = provider;
-    const usual = { issuer, authorization_endpoint: `${issuer}/auth`, token_endpoint: `${issuer}/token` };
-    for (const differing of [
+    const defaults = { issuer, authorization_endpoint: `${issuer}/auth`, token_endpoint: `${issuer}/token` };
+    for (const overrides of [
       undefined,
       { issuer: 'https://another.example' },
       { authorization_endpoint: undefined },
@@ -112,24 +112,24 @@ describe('the dashboard with an identity provider', () => {
       { token_endpoint: 'https://a;script-src.example' },
     ]) {
       provider.answer('/.well-known/openid-configuration', (request, response) => {
-        if (differing) response.end(JSON.stringify({ ...usual, ...differing }));
+        if (overrides) response.end(JSON.stringify({ ...defaults, ...overrides }));
         else request.socket.destroy();
       });
-      const { policy, told } = await pageOf(other);
+      const { policy, told } = await getPage(other);
       expect(policy).toContain("connect-src 'self';");
       expect(told).toMatchObject({ clientId: 'the-dashboard' });
       expect(told.provider).toBeUndefined();
     }
     provider.answer('/.well-known/openid-configuration');
-    expect((await pageOf(other)).told.provider).toBeDefined();
+    expect((await getPage(other)).told.provider).toBeDefined();
   });
 });
 
 describe('serving the dashboard', () => {
   it('uses a different nonce for each page', async () => {
-    const nonceOf = ({ headers }: Answer) =>
+    const getNonce = ({ headers }: RawResponse) =>
       /'nonce-([^']+)'/.exec(String(headers['content-security-policy']))?.[1];
-    const nonces = (await Promise.all([get('/'), get('/')])).map(nonceOf);
+    const nonces = (await Promise.all([get('/'), get('/')])).map(getNonce);
     expect(nonces[0]).toMatch(/^[\w+/]{24}$/);
     expect(nonces[0]).not.toBe(nonces[1]);
   });

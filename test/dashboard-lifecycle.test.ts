@@ -17,7 +17,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   });
   afterAll(() => dashboard?.close());
 
-  async function make(name: string) {
+  async function create(name: string) {
     const { okta: ownOkta, server, apiKey } = dashboard;
     ownOkta.behave(handleFakeOkta);
     const { createOktaConnection } = await server
@@ -29,7 +29,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     return createOktaConnection.appConnection;
   }
 
-  const rowOf = (page: Page, name: string) => page.getByRole('row', { name: new RegExp(`\\b${name}\\b`) });
+  const findRow = (page: Page, name: string) => page.getByRole('row', { name: new RegExp(`\\b${name}\\b`) });
 
   async function choose(page: Page, name: string, action: string) {
     await page.getByRole('button', { name: `Actions for ${name}`, exact: true }).click();
@@ -37,7 +37,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   }
 
   it('can be renamed and described, with validation errors at their fields', async () => {
-    await make('to-be-edited');
+    await create('to-be-edited');
     const { page } = await dashboard.open();
     await choose(page, 'to-be-edited', 'Edit details');
     const dialog = page.getByRole('dialog', { name: 'Edit to-be-edited' });
@@ -47,12 +47,12 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await dialog.getByRole('textbox', { name: 'Name' }).fill('edited');
     await dialog.getByRole('textbox', { name: 'Description' }).fill('It has a new name.');
     await dialog.getByRole('button', { name: 'Save' }).click();
-    await rowOf(page, 'edited').getByText('It has a new name.').waitFor();
+    await findRow(page, 'edited').getByText('It has a new name.').waitFor();
     await dialog.waitFor({ state: 'detached' });
   });
 
   it("cannot be edited over another user's change", async () => {
-    const { id } = await make('raced-for');
+    const { id } = await create('raced-for');
     const { page } = await dashboard.open();
     await choose(page, 'raced-for', 'Edit details');
     const dialog = page.getByRole('dialog');
@@ -66,11 +66,11 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await dialog.getByRole('button', { name: 'Save' }).click();
     await dialog.getByRole('alert').getByText('Changed by someone else').waitFor();
     await dialog.getByRole('button', { name: 'Cancel' }).click();
-    await rowOf(page, 'raced-for').getByText('Theirs.').waitFor();
+    await findRow(page, 'raced-for').getByText('Theirs.').waitFor();
   });
 
   it('gets a new token when Okta accepts it, without the token in the page', async () => {
-    await make('to-be-renewed');
+    await create('to-be-renewed');
     const watched = await dashboard.open();
     const { page } = watched;
     await choose(page, 'to-be-renewed', 'Replace token');
@@ -89,14 +89,14 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   });
 
   it('can be verified, with the remedy of a failure, which stays visible', async () => {
-    await make('to-be-checked');
+    await create('to-be-checked');
     const { page } = await dashboard.open();
     await choose(page, 'to-be-checked', 'Verify now');
     await page.getByText('to-be-checked is verified.').waitFor();
     dashboard.okta.behave(tokenRejected);
     await choose(page, 'to-be-checked', 'Verify now');
     await page.getByRole('alert').getByText('create a new token and use that one').waitFor();
-    const row = rowOf(page, 'to-be-checked');
+    const row = findRow(page, 'to-be-checked');
     await row.getByText('Rejected').filter({ visible: true }).waitFor();
     await page.reload();
     await row.getByRole('button', { name: 'Why to-be-checked is not verified' }).click();
@@ -104,7 +104,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   });
 
   it('shows its audit trail', async () => {
-    await make('looked-into');
+    await create('looked-into');
     const { page } = await dashboard.open();
     await choose(page, 'looked-into', 'Audit trail');
     const dialog = page.getByRole('dialog', { name: 'Audit trail of looked-into' });
@@ -112,7 +112,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
   });
 
   it('is deleted by typing its name and restored with Undo', async () => {
-    await make('to-be-deleted');
+    await create('to-be-deleted');
     const { page } = await dashboard.open();
     await choose(page, 'to-be-deleted', 'Delete');
     const dialog = page.getByRole('dialog', { name: 'Delete to-be-deleted?' });
@@ -121,44 +121,44 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     expect(await button.isDisabled()).toBe(true);
     await dialog.getByRole('textbox').fill('to-be-deleted');
     await button.click();
-    await rowOf(page, 'to-be-deleted').waitFor({ state: 'detached' });
+    await findRow(page, 'to-be-deleted').waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Undo' }).click();
-    await rowOf(page, 'to-be-deleted').waitFor();
+    await findRow(page, 'to-be-deleted').waitFor();
     await page.getByText('Restored to-be-deleted.').waitFor();
   });
 
   it('is restored under another name when its name is taken', async () => {
-    await make('wanted-twice');
+    await create('wanted-twice');
     const { page } = await dashboard.open();
     await choose(page, 'wanted-twice', 'Delete');
     await page.getByRole('dialog').getByRole('textbox').fill('wanted-twice');
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
     await page.getByText('Deleted wanted-twice.').waitFor();
-    await make('wanted-twice');
+    await create('wanted-twice');
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByRole('textbox', { name: 'New name' }).fill('wanted-again');
     await page.getByRole('button', { name: 'Undo' }).click();
-    await rowOf(page, 'wanted-again').waitFor();
+    await findRow(page, 'wanted-again').waitFor();
   });
 
   it('is updated live in a second browser', async () => {
     const [one, other] = [await dashboard.open(), await dashboard.open()];
-    await make('seen-by-both');
-    await rowOf(one.page, 'seen-by-both').waitFor();
-    await rowOf(other.page, 'seen-by-both').waitFor();
+    await create('seen-by-both');
+    await findRow(one.page, 'seen-by-both').waitFor();
+    await findRow(other.page, 'seen-by-both').waitFor();
     await choose(one.page, 'seen-by-both', 'Edit details');
     await one.page.getByRole('dialog').getByRole('textbox', { name: 'Description' }).fill('Said over there.');
     await one.page.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
-    await rowOf(other.page, 'seen-by-both').getByText('Said over there.').waitFor();
+    await findRow(other.page, 'seen-by-both').getByText('Said over there.').waitFor();
   });
 
   it('is updated in a browser that was offline', async () => {
     const { page } = await dashboard.open();
     await page.context().setOffline(true);
     await page.getByText('Live updates are off').waitFor();
-    await make('made-meanwhile');
+    await create('made-meanwhile');
     await page.context().setOffline(false);
-    await rowOf(page, 'made-meanwhile').waitFor();
+    await findRow(page, 'made-meanwhile').waitFor();
     await page.getByText('Live updates are on.').waitFor();
   });
 
@@ -179,12 +179,12 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByRole('combobox', { name: 'Project' }).selectOption('Many');
     await page.getByText('25 connections').waitFor();
     await page.getByRole('button', { name: 'Next' }).click();
-    await rowOf(page, 'one-of-many-34').waitFor();
+    await findRow(page, 'one-of-many-34').waitFor();
     expect(await page.getByRole('row').count()).toBe(1 + 5);
     await page.getByRole('button', { name: 'Previous' }).click();
-    await rowOf(page, 'one-of-many-10').waitFor();
+    await findRow(page, 'one-of-many-10').waitFor();
     await page.getByRole('combobox', { name: 'Sort by' }).selectOption('Name, Z to A');
-    await rowOf(page, 'one-of-many-34').waitFor();
+    await findRow(page, 'one-of-many-34').waitFor();
     expect(await page.getByRole('row').nth(1).textContent()).toContain('one-of-many-34');
     await page.getByRole('searchbox', { name: 'Search' }).fill('many-12');
     await page.getByText('1 connection', { exact: true }).waitFor();
@@ -231,7 +231,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     expect(await page.evaluate('sessionStorage.length + localStorage.length')).toBe(0);
   });
 
-  const statusOf = (page: Page) => page.getByRole('status').getByText('Signed in with an API key');
+  const findStatus = (page: Page) => page.getByRole('status').getByText('Signed in with an API key');
   it('accepts a one-time code in the URL once, also for GraphiQL in the same tab', async () => {
     const { server, apiKey, browser } = dashboard;
     const link = server.signInLink() ?? '';
@@ -245,7 +245,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     await page.getByText('Live updates are on.').waitFor();
 
     await page.goto(server.graphqlUrl);
-    await statusOf(page).waitFor();
+    await findStatus(page).waitFor();
     await page.getByRole('button', { name: /Execute/ }).click();
     await page.getByRole('menuitem', { name: 'Connections', exact: true }).click();
     await page.getByText('totalCount').nth(1).waitFor();
@@ -269,12 +269,12 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     await signIn(page, 'no-such-key-no-such-key-no-such-key');
     await page.getByRole('alert').waitFor();
     await signIn(page, apiKey);
-    await statusOf(page).waitFor();
+    await findStatus(page).waitFor();
     expect(await placesOf(page, apiKey)).toEqual([]);
     await page.reload();
     await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
     await signIn(page, apiKey);
-    await statusOf(page).waitFor();
+    await findStatus(page).waitFor();
     await page.goto(server.url);
     await page.getByText('Live updates are on.').waitFor();
     expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
@@ -285,7 +285,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     const { page } = await openPage(browser);
     const link = `${server.graphqlUrl}#code=${codeIn(server.signInLink())}`;
     await page.goto(link);
-    await statusOf(page).waitFor();
+    await findStatus(page).waitFor();
     expect(await placesOf(page, codeIn(link))).toEqual([]);
     expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
     await page.goto(`${server.url}/health/live`);

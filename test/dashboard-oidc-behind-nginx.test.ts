@@ -38,7 +38,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
       beforeAll(async () => {
         const configuration = locations();
         if (configuration) await nginx.configure(configuration);
-        // Another host than the provider's, so that browsers take them for different sites.
+        // The host differs from the provider's, so that browsers treat them as different sites.
         home = configuration ? `${nginx.url.replace('127.0.0.1', 'localhost')}/connections` : dashboard.home;
       });
 

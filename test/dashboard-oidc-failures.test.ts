@@ -79,11 +79,11 @@ describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OID
     ['that is not a JWT', {}, 'opaque', 'is not a JWT'],
   ])('rejects a token %s', async (_, differing, opaque, words) => {
     const { page } = await dashboard.visit();
-    const asked = page.waitForRequest((request) =>
+    const requestCount = page.waitForRequest((request) =>
       request.url().startsWith(`${dashboard.provider.issuer}/auth?`),
     );
     await leave(page);
-    const nonce = new URL((await asked).url()).searchParams.get('nonce');
+    const nonce = new URL((await requestCount).url()).searchParams.get('nonce');
     await goOn(page).waitFor();
     const claims = { aud: dashboardClient, nonce, ...differing };
     const [token, idToken] = await Promise.all([

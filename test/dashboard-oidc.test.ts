@@ -58,11 +58,11 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
     const { page } = await dashboard.visit();
     const policy = (await page.reload())?.headers()['content-security-policy'];
     expect(policy).toContain(`connect-src 'self' ${dashboard.provider.issuer};`);
-    const asked = page.waitForRequest((request) =>
+    const authorizationRequest = page.waitForRequest((request) =>
       request.url().startsWith(`${dashboard.provider.issuer}/auth?`),
     );
     await leave(page);
-    const parameters = Object.fromEntries(new URL((await asked).url()).searchParams);
+    const parameters = Object.fromEntries(new URL((await authorizationRequest).url()).searchParams);
     expect(parameters).toMatchObject({
       response_type: 'code',
       code_challenge_method: 'S256',

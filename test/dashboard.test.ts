@@ -10,12 +10,12 @@ const token = '00planted-in-the-dashboard-planted';
 describe.skipIf(!hasBrowser())('the dashboard', () => {
   let dashboard: TestDashboard;
   beforeAll(async () => {
-    // Longer than any test waits: what ends an exchange before is not the deadline.
+    // Longer than any test: no request of a test reaches this timeout.
     dashboard = await startDashboard({ outbound: { timeoutMs: 120_000 } });
   });
   afterAll(() => dashboard?.close());
 
-  /** Fills in the form; the token is not in it afterwards, so it has to be given each time. */
+  /** Fills in the form. The form clears the token on each submit. */
   async function fillIn(page: Page, values: { name?: string; url?: string; token?: string }) {
     const { name, url, token } = values;
     if (name !== undefined) await page.getByRole('textbox', { name: 'Name' }).fill(name);
@@ -57,7 +57,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
       "--header 'Authorization: Bearer <YOUR-API-KEY>'",
     );
     await expectNowhere(watched, token);
-    // It was signed in by an address, and keeps what GraphiQL and a reload go by.
+    // The page signed in by URL and keeps the session for GraphiQL and reloads.
     expect(await placesOf(watched.page, dashboard.apiKey)).toEqual(['sessionStorage']);
 
     await page.getByRole('link', { name: 'All connections', exact: true }).click();

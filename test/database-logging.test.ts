@@ -53,7 +53,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () =>
     okta({ name, description }, { instanceUrl: upstream.origin, apiToken: token });
 
   /** Returns the secrets: sealed values, fingerprints of tokens, hashes of API keys, planted tokens. */
-  async function secretsOf(server: TestServer, ...keys: string[]): Promise<string[]> {
+  async function getSecrets(server: TestServer, ...keys: string[]): Promise<string[]> {
     const em = server.asOwner();
     const rows = await em.execute<{ secret: string }[]>(
       `select credentials_hash as secret from app_connection union select sealed_credentials from app_connection
@@ -69,7 +69,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () =>
     const { createOktaConnection } = await client.request<Created>(createMutation, input('made'));
     const { key } = await createKey(client);
 
-    // Both are asked about at once, when neither is there; the other one meets the unique index.
+    // Both creates pass the check of the name concurrently; the second violates the unique index.
     const held: (() => void)[] = [];
     upstream.behave((request, response: ServerResponse) => {
       held.push(() => handleFakeOkta(request, response));
@@ -85,7 +85,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () =>
     await errorsOf(client.request(updateMutation, { id, input: update }));
     await errorsOf(createKey(client));
     await expect(server.newOrganisation()).rejects.toThrow();
-    const secrets = await secretsOf(server, apiKey, key);
+    const secrets = await getSecrets(server, apiKey, key);
     await server.asOwner().execute('alter table api_key rename to mislaid');
     await errorsOf(server.clientFor(key).request('{ appConnections { totalCount } }'));
 
@@ -126,7 +126,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () =>
       id,
     });
     await another.request('{ auditEvents(first: 5) { nodes { action } } }');
-    const secrets = [...(await secretsOf(server, apiKey, key)), id, orgId];
+    const secrets = [...(await getSecrets(server, apiKey, key)), id, orgId];
     await another.request('mutation ($id: UUID!) { deleteAppConnection(id: $id, purge: true) { id } }', {
       id,
     });
@@ -142,7 +142,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () =>
     expect(texts).toMatch(/^select .* from "api_key" .*"hash" = \$1/m);
     expect(foundIn(texts, secrets)).toEqual([]);
     expect(texts).not.toMatch(jwe);
-    // What is beside them is there to be found.
+    // Self-check: the search finds the parameters in the log.
     expect(foundIn(cluster.log(), secrets)).toEqual(expect.arrayContaining([description, id, orgId]));
     expect(cluster.log()).toMatch(jwe);
     expect(foundIn(cluster.log(), [token, apiKey, key])).toEqual([]);

@@ -80,10 +80,10 @@ describe('the database', () => {
       await inSession(ownerSession, () => orm.migrator.up());
 
       const keys = await em.find(ApiKey, {}, { orderBy: { name: 'asc' } });
-      const scopesOf = (orgId: string) => keys.filter((key) => key.orgId === orgId).map((key) => key.scopes);
-      expect(scopesOf(oldest)).toEqual([scopes, two.split(',')]);
-      expect(scopesOf(older)).toEqual([scopes]);
-      expect(scopesOf(young)).toEqual([two.split(','), scopes]);
+      const getScopes = (orgId: string) => keys.filter((key) => key.orgId === orgId).map((key) => key.scopes);
+      expect(getScopes(oldest)).toEqual([scopes, two.split(',')]);
+      expect(getScopes(older)).toEqual([scopes]);
+      expect(getScopes(young)).toEqual([two.split(','), scopes]);
     } finally {
       await orm.close(true);
     }
@@ -106,7 +106,7 @@ describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
   /** The settings that all servers of one service share. */
   const productionSettings = (location: DatabaseLocation) => ({
     NODE_ENV: 'production',
-    DATABASE_URL: urlOf(location),
+    DATABASE_URL: getUrl(location),
     ENCRYPTION_KEYS: rootKey('k1'),
     BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
   });
@@ -125,18 +125,18 @@ describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
 
     const headers = { authorization: `Bearer ${settings.BOOTSTRAP_API_KEY}` };
     const [first, ...others] = urls.map((url) => new GraphQLClient(`${url}/graphql`, { headers }));
-    const made = await first?.request<Created>(createMutation, okta({}, { instanceUrl: slow.origin }));
+    const created = await first?.request<Created>(createMutation, okta({}, { instanceUrl: slow.origin }));
     expect(others).toHaveLength(2);
     for (const other of others) {
       const list = await other.request<Listed>(listQuery);
       expect(list.appConnections.nodes.map(({ name }) => name)).toEqual(['my-okta-connection']);
       const [{ id } = { id: '' }] = list.appConnections.nodes;
       const read = await other.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
-      expect(read.appConnection).toEqual(made?.createOktaConnection.appConnection);
+      expect(read.appConnection).toEqual(created?.createOktaConnection.appConnection);
     }
   });
 
-  // Each holds up what three servers do when they start until all of them are about to do it.
+  // Each lock delays the servers until all three are about to run the statement.
   it.each([
     ['run the migrations', false, 'create table mikro_orm_migrations (id int)'],
     ['create the first organisation', true, 'lock table organisation in access exclusive mode'],
@@ -160,7 +160,7 @@ describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
         [],
         'get',
       );
-      // What is seen of the others is otherwise what was seen first in this transaction.
+      // pg_stat_activity keeps its first snapshot within a transaction.
       await em.execute('select pg_stat_clear_snapshot()');
       return waiting === servers.length || undefined;
     });
@@ -175,7 +175,7 @@ describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
     await using database = await emptyDatabase();
     const { location } = database;
     const server = await startTestServer({ location });
-    const name = new URL(urlOf(location)).pathname.slice(1);
+    const name = new URL(getUrl(location)).pathname.slice(1);
     const { client } = await server.newOrganisation();
     await client.request(createMutation, okta());
 
@@ -191,7 +191,7 @@ describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
   });
 });
 
-function urlOf(location: DatabaseLocation): string {
+function getUrl(location: DatabaseLocation): string {
   return location.kind === 'postgresql' ? location.url.reveal() : '';
 }
 

@@ -40,10 +40,10 @@ describe('examples in the documentation', () => {
     'create a connection with the curl command in $page',
     async (block) => {
       const { stdout } = await run('sh', ['-c', runnable(block)], { cwd: folder });
-      const answer = JSON.parse(stdout);
-      const { appConnection } = answer.data?.createOktaConnection ?? answer;
+      const output = JSON.parse(stdout);
+      const { appConnection } = output.data?.createOktaConnection ?? output;
       expect(appConnection).toMatchObject({ id: expect.any(String), name: expect.any(String) });
-      if (answer.data) expect(appConnection.verification).toEqual({ status: 'VERIFIED' });
+      if (output.data) expect(appConnection.verification).toEqual({ status: 'VERIFIED' });
       else
         expect(appConnection).toMatchObject({ app: 'okta', method: 'api-token', projectId: firstProjectId });
     },

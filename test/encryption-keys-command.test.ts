@@ -19,7 +19,7 @@ const organisation = (environment: Record<string, string>, name: string) =>
   runScript('cli/admin.ts', environment, 'create-organisation', '--name', name);
 
 /** Parses the output of `status`: data keys, connections and advice for each root key. */
-function tableOf(stdout: string): Record<string, string> {
+function parseStatus(stdout: string): Record<string, string> {
   const lines = [...stdout.matchAll(/^(\S+) +(\d+) +(\d+) +(.*)$/gm)];
   return Object.fromEntries(lines.map(([, id, dataKeys, made, use]) => [id, `${dataKeys} ${made} ${use}`]));
 }
@@ -41,7 +41,7 @@ describe('npm run keys', () => {
     const both = { ...data, ENCRYPTION_KEYS: `${next},${old}` };
     const before = await keys(both, 'status');
     // The trail of unattributed events has data keys, and one more is the integrity key.
-    expect([before.code, tableOf(before.stdout)]).toEqual([
+    expect([before.code, parseStatus(before.stdout)]).toEqual([
       0,
       {
         next: '0 0 the first: it wraps what is new',
@@ -50,12 +50,12 @@ describe('npm run keys', () => {
     ]);
     expect(before.stdout).toContain('7 data keys are left under other root keys');
     await organisation(both, 'Acme');
-    expect(tableOf((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
+    expect(parseStatus((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
 
     const rotated = await keys(both, 'rotate');
     expect(rotated).toMatchObject({ code: 0, stderr: '' });
     expect(rotated.stdout).toContain('7 data keys wrapped under "next"');
-    expect(tableOf(rotated.stdout)).toEqual({
+    expect(parseStatus(rotated.stdout)).toEqual({
       next: '10 2 the first: it wraps what is new',
       old: '0 0 not in use: it can be taken out',
     });
@@ -84,7 +84,7 @@ describe('npm run keys', () => {
     await organisation({ ...data, ENCRYPTION_KEYS: old }, 'Acme');
     const alone = { ...data, ENCRYPTION_KEYS: next };
     const { code, stdout } = await keys(alone, 'status');
-    expect([code, tableOf(stdout).old]).toEqual([0, '7 0 missing: put it back']);
+    expect([code, parseStatus(stdout).old]).toEqual([0, '7 0 missing: put it back']);
     const refused = await keys(alone, 'rotate');
     expect([refused.code, refused.stderr]).toEqual([
       1,
@@ -136,10 +136,10 @@ describe('npm run keys', () => {
     ];
     for (const [args, environment, code, says] of cases) {
       const outcome = await keys({ ...data, ...environment }, ...args);
-      const told = outcome.stdout + outcome.stderr;
-      expect([args, outcome.code, told]).toEqual([args, code, expect.stringContaining(says)]);
+      const output = outcome.stdout + outcome.stderr;
+      expect([args, outcome.code, output]).toEqual([args, code, expect.stringContaining(says)]);
       expect(outcome.stderr.split('\n').length).toBeLessThanOrEqual(2);
-      for (const key of [one, two]) expect(told).not.toContain(key.split(':')[1]?.slice(0, 12));
+      for (const key of [one, two]) expect(output).not.toContain(key.split(':')[1]?.slice(0, 12));
     }
   });
 

@@ -3,7 +3,7 @@ import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { prepareGround } from './testkit/fuzz/fixture.ts';
 import { type HostileHosts, hostileHosts, startHostileHosts } from './testkit/fuzz/hostile-hosts.ts';
-import { fuzz, isIn, wrongWith } from './testkit/fuzz/run.ts';
+import { findLeak, fuzz, isIn } from './testkit/fuzz/run.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
@@ -75,18 +75,18 @@ describe('fuzzing', () => {
         onUnreachable: 'SAVE_UNVERIFIED',
         credentials,
       };
-      const answers = [
+      const responses = [
         await rest('POST', `${connections}/validate`, { credentials }),
         await rest('POST', connections, kept),
         await rest('GET', `${connections}/connection-name/behaves-${index}`),
       ];
-      return answers.map(({ status, body }) => {
-        const answer = `HTTP/1.1 ${status} Any\r\n\r\n${JSON.stringify(body)}`;
-        return [instanceUrl, wrongWith(answer, ground)];
+      return responses.map(({ status, body }) => {
+        const response = `HTTP/1.1 ${status} Any\r\n\r\n${JSON.stringify(body)}`;
+        return [instanceUrl, findLeak(response, ground)];
       });
     };
-    const found = await Promise.all(hosts.origins.map(behaves));
-    expect(found.flat().filter(([, wrong]) => wrong)).toEqual([]);
+    const findings = await Promise.all(hosts.origins.map(behaves));
+    expect(findings.flat().filter(([, wrong]) => wrong)).toEqual([]);
     expect(hosts.asked()).toEqual(new Set(hosts.behaviours));
     expect(isIn(ground.planted, await server.dump())).toBe(false);
     expect(isIn(ground.planted, server.logs())).toBe(false);
@@ -102,23 +102,23 @@ describe('fuzzing', () => {
       hosts: [],
       planted: '00planted-planted-planted',
     };
-    const answer = (status: number, body: string) => `HTTP/1.1 ${status} Any\r\nx: y\r\n\r\n${body}`;
-    expect(wrongWith(answer(200, '{}'), ground)).toBeUndefined();
-    expect(wrongWith(answer(503, '{"code":"UPSTREAM_UNREACHABLE"}'), ground)).toBeUndefined();
+    const response = (status: number, body: string) => `HTTP/1.1 ${status} Any\r\nx: y\r\n\r\n${body}`;
+    expect(findLeak(response(200, '{}'), ground)).toBeUndefined();
+    expect(findLeak(response(503, '{"code":"UPSTREAM_UNREACHABLE"}'), ground)).toBeUndefined();
     for (const wrong of [
-      answer(500, ''),
-      answer(503, '{"code":"RATE_LIMITED"}'),
-      answer(200, '{"code":"INTERNAL_SERVER_ERROR"}'),
-      answer(200, 'Error\n    at run (main.ts:1)'),
-      answer(200, 'duplicate key value violates unique constraint'),
-      answer(200, 'ENOENT /home/me/file'),
-      answer(200, ground.planted),
-      answer(200, Buffer.from(`x${ground.planted}`).toString('base64')),
-      answer(200, Buffer.from(ground.planted).toString('hex')),
-      answer(200, [...ground.planted].reverse().join('')),
-      answer(200, Buffer.from(ground.planted).toString('hex').replaceAll(/../g, '%$&')),
+      response(500, ''),
+      response(503, '{"code":"RATE_LIMITED"}'),
+      response(200, '{"code":"INTERNAL_SERVER_ERROR"}'),
+      response(200, 'Error\n    at run (main.ts:1)'),
+      response(200, 'duplicate key value violates unique constraint'),
+      response(200, 'ENOENT /home/me/file'),
+      response(200, ground.planted),
+      response(200, Buffer.from(`x${ground.planted}`).toString('base64')),
+      response(200, Buffer.from(ground.planted).toString('hex')),
+      response(200, [...ground.planted].reverse().join('')),
+      response(200, Buffer.from(ground.planted).toString('hex').replaceAll(/../g, '%$&')),
     ]) {
-      expect([wrong, wrongWith(wrong, ground)]).toEqual([wrong, expect.any(String)]);
+      expect([wrong, findLeak(wrong, ground)]).toEqual([wrong, expect.any(String)]);
     }
   });
 });

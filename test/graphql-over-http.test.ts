@@ -46,7 +46,7 @@ describe.each(Object.entries(ways))('the GraphQL-over-HTTP specification on the 
 
 describe('the fast path and Yoga', () => {
   /** Returns the deterministic parts of a response. */
-  async function answer(
+  async function send(
     way: keyof typeof ways,
     accept: string,
     body: string | Buffer<ArrayBuffer>,
@@ -62,7 +62,7 @@ describe('the fast path and Yoga', () => {
       },
       body,
     });
-    const kept = [...response.headers].filter(
+    const rest = [...response.headers].filter(
       ([name]) =>
         !['date', 'x-request-id', 'content-length', 'transfer-encoding', 'keep-alive'].includes(name),
     );
@@ -72,11 +72,11 @@ describe('the fast path and Yoga', () => {
     const text = isStream
       ? 'events'
       : (await response.text()).replace(/"requestId":"[^"]*"/g, '"requestId":""');
-    return { status: response.status, headers: Object.fromEntries(kept), text };
+    return { status: response.status, headers: Object.fromEntries(rest), text };
   }
 
   /** Returns the errors of a response without data; undefined for other responses. */
-  function fatalErrors({ text }: Awaited<ReturnType<typeof answer>>): string[] | undefined {
+  function fatalErrors({ text }: Awaited<ReturnType<typeof send>>): string[] | undefined {
     if (!text.startsWith('{')) return undefined;
     const { data, errors } = JSON.parse(text);
     return data === null ? errors.map((error: unknown) => JSON.stringify(error)) : undefined;
@@ -86,7 +86,7 @@ describe('the fast path and Yoga', () => {
    * Without data, the specification lets an answer leave out the errors of fields that came later than the fatal one,
    * and which those are depends on how long each took: there, one error has to be in both answers.
    */
-  function expectAlike(one: Awaited<ReturnType<typeof answer>>, other: typeof one): void {
+  function expectSameResponse(one: Awaited<ReturnType<typeof send>>, other: typeof one): void {
     const [errors, others] = [fatalErrors(one), fatalErrors(other)];
     if (!errors || !others) {
       expect(one).toEqual(other);
@@ -111,23 +111,23 @@ describe('the fast path and Yoga', () => {
     for (let seed = 1; seed <= 200; seed += 1) {
       const body = hostileBody(seed);
       const accept = accepts[seed % accepts.length] ?? '';
-      const short = await answer('short', accept, body);
-      const long = await answer('long', accept, body);
-      expectAlike(short, long);
+      const short = await send('short', accept, body);
+      const long = await send('long', accept, body);
+      expectSameResponse(short, long);
       statuses.add(short.status);
     }
     expect([...statuses].toSorted()).toEqual([200, 400, 406]);
   });
 
   /** Sends the document once, so that it is cached and the fast path executes it. */
-  const wearIn = (body: string) => answer('long', '*/*', body);
+  const warmUp = (body: string) => send('long', '*/*', body);
 
   it('answer 20 repeated hostile documents identically', async () => {
     for (let seed = 201; seed <= 220; seed += 1) {
       const body = hostileBody(seed);
-      await wearIn(body);
-      const [short, long] = [await answer('short', '*/*', body), await answer('long', '*/*', body)];
-      expectAlike(short, long);
+      await warmUp(body);
+      const [short, long] = [await send('short', '*/*', body), await send('long', '*/*', body)];
+      expectSameResponse(short, long);
     }
   });
 
@@ -135,13 +135,14 @@ describe('the fast path and Yoga', () => {
   const name = 'a-name';
   const [url, hidden] = ['https://example.okta.com', `token-${randomBytes(12).toString('hex')}`];
   const create = 'mutation Create($input: CreateOktaConnectionInput!)';
-  const parts = 'id name app method createdAt credentials { __typename instanceUrl } verification { status }';
+  const fields =
+    'id name app method createdAt credentials { __typename instanceUrl } verification { status }';
   it.each<[string, string, object[]]>([
-    ['a read', `query Read($id: UUID!) { appConnection(id: $id) { ${parts} } }`, [{ id }, { id: 'no' }, {}]],
+    ['a read', `query Read($id: UUID!) { appConnection(id: $id) { ${fields} } }`, [{ id }, { id: 'no' }, {}]],
     [
       'a page',
       `query ($first: Int, $after: String) {
-        appConnections(first: $first, after: $after) { nodes { ${parts} } pageInfo { hasNextPage } totalCount }
+        appConnections(first: $first, after: $after) { nodes { ${fields} } pageInfo { hasNextPage } totalCount }
       }`,
       [{}, { first: 1 }, { first: 0 }, { first: 'one' }, { after: 'nowhere' }, { after: null, other: 1 }],
     ],
@@ -183,22 +184,22 @@ describe('the fast path and Yoga', () => {
     ],
   ])('answer identically when sent repeatedly: %s', async (_, query, inputs) => {
     const use = JSON.stringify({ query, variables: inputs[0] });
-    await wearIn(use);
+    await warmUp(use);
     for (const variables of inputs) {
       for (const operationName of [undefined, 'Read', 'Another']) {
         const body = JSON.stringify({ query, variables, operationName });
-        const short = await answer('short', 'application/json', body);
-        expect(short).toEqual(await answer('long', 'application/json', body));
+        const short = await send('short', 'application/json', body);
+        expect(short).toEqual(await send('long', 'application/json', body));
         expect(short.text).not.toContain(hidden);
       }
     }
     for (const more of [{ variables: [] }, { variables: 'x' }, { extensions: 1 }, { id }, { query: 1 }]) {
       const body = JSON.stringify({ query, variables: inputs[0], ...more });
-      expect(await answer('short', '*/*', body)).toEqual(await answer('long', '*/*', body));
+      expect(await send('short', '*/*', body)).toEqual(await send('long', '*/*', body));
     }
     for (const authorization of ['Bearer nobody', '']) {
-      expect(await answer('short', '*/*', use, { authorization })).toEqual(
-        await answer('long', '*/*', use, { authorization }),
+      expect(await send('short', '*/*', use, { authorization })).toEqual(
+        await send('long', '*/*', use, { authorization }),
       );
     }
   });
@@ -220,9 +221,7 @@ describe('the fast path and Yoga', () => {
     ['a gzip body', '{}', { 'content-encoding': 'gzip' }],
   ])('answer identically: %s', async (_, body, headers) => {
     for (const accept of accepts) {
-      expect(await answer('short', accept, body, headers)).toEqual(
-        await answer('long', accept, body, headers),
-      );
+      expect(await send('short', accept, body, headers)).toEqual(await send('long', accept, body, headers));
     }
   });
 });

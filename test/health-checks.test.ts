@@ -76,7 +76,7 @@ async function rowsRead(sql: string): Promise<number> {
     .execute<{ 'QUERY PLAN': string | { Plan: Plan }[] }[]>(`explain (analyze, format json) ${sql}`);
   const plans = row?.['QUERY PLAN'] ?? [];
   const [{ Plan: plan }] = (typeof plans === 'string' ? JSON.parse(plans) : plans) as [{ Plan: Plan }];
-  // PostgreSQL gives the mean over the loops, and rounds it.
+  // PostgreSQL reports the rounded mean of all loops.
   return count(plan);
 }
 

@@ -109,7 +109,7 @@ describe.each([
     ])('are rejected: %s', async (_, bytes) => {
       const { status, text } = await sendRaw(server.url, bytes());
       expect(status).toBe(400);
-      expectNoStack(text);
+      expectNoStackTrace(text);
       // There is one response: the server did not read a second request from the first.
       expect(text.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
     });
@@ -224,13 +224,13 @@ describe.each([
     );
     expect(refused.status).toBe(400);
     // Java's HttpClient sends this with its first request to a host.
-    const asked = post('/graphql', query, [
+    const response = post('/graphql', query, [
       'Connection: Upgrade, HTTP2-Settings',
       'Upgrade: h2c',
       'HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA',
       `Content-Length: ${query.length}`,
     ]);
-    expect((await sendRaw(server.url, asked)).text).toMatch(/^HTTP\/1\.1 200 .*"Query"/s);
+    expect((await sendRaw(server.url, response)).text).toMatch(/^HTTP\/1\.1 200 .*"Query"/s);
     expect((await sendRaw(server.url, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')).status).toBe(400);
   });
 
@@ -254,7 +254,7 @@ describe.each([
         const { status, text } = await sendRaw(server.url, Buffer.concat([Buffer.from(head), body]));
         expect([path, status]).toEqual([path, 400]);
         expect(text).toContain('BAD_USER_INPUT');
-        expectNoStack(text);
+        expectNoStackTrace(text);
       }
     });
   });
@@ -284,7 +284,7 @@ describe.each([
       );
       expect(status).toBe(400);
       expect(text).toContain('BAD_USER_INPUT');
-      expectNoStack(text);
+      expectNoStackTrace(text);
     }
   });
 
@@ -330,14 +330,14 @@ describe.each([
         const { status, text } = await sendRaw(server.url, bytes, { isAll: true });
         expect(status ?? 400).toBeGreaterThanOrEqual(400);
         expect(status ?? 400).toBeLessThan(500);
-        expectNoStack(text);
+        expectNoStackTrace(text);
       }),
       { numRuns: 300 * times },
     );
   });
 });
 
-function expectNoStack(text: string): void {
+function expectNoStackTrace(text: string): void {
   expect(text).not.toMatch(/\bat (\S+ \()?(file|node|async)|node_modules|\.ts:\d/);
 }
 

@@ -21,9 +21,9 @@ afterAll(async () => {
   await server.close();
 });
 
-const nothing = "default-src 'none'; frame-ancestors 'none'";
+const noSource = "default-src 'none'; frame-ancestors 'none'";
 
-function expectSafe(headers: Headers, policy: string | RegExp = nothing, cacheControl = 'no-store'): void {
+function expectSafe(headers: Headers, policy: string | RegExp = noSource, cacheControl = 'no-store'): void {
   expect(Object.fromEntries(headers)).toMatchObject({
     'cache-control': cacheControl,
     'content-security-policy': typeof policy === 'string' ? policy : expect.stringMatching(policy),
@@ -102,7 +102,7 @@ describe('security headers against caching, sniffing, scripts and framing', () =
       organisation.apiKey,
       'subscription { appConnectionChanged { kind } }',
     );
-    expectSafe(subscription.headers, nothing, 'no-store, no-transform');
+    expectSafe(subscription.headers, noSource, 'no-store, no-transform');
   });
 
   it('are sent with 500 and 503 when the tables are gone', async () => {

@@ -31,8 +31,8 @@ function toErrorResponse(
 }
 
 async function overRest(method: string, path: string, body?: object): Promise<ErrorResponse> {
-  const { status, body: answer, text } = await rest(method, `/api/v1/app-connections${path}`, body);
-  return toErrorResponse(status, Object(answer), text);
+  const { status, body: response, text } = await rest(method, `/api/v1/app-connections${path}`, body);
+  return toErrorResponse(status, Object(response), text);
 }
 
 async function overGraphql(query: string, variables: object): Promise<ErrorResponse> {
@@ -109,9 +109,9 @@ describe('validation errors', () => {
       ['credentials.apiToken', 'description', 'method'],
     ],
   ])('list all broken rules of a body with %s', async (_, path, body, paths) => {
-    const answer = await overRest('POST', path, body);
-    expect(answer).toMatchObject({ status: 422, code: 'BAD_USER_INPUT', paths });
-    expect(answer.text).not.toContain('00planted');
+    const response = await overRest('POST', path, body);
+    expect(response).toMatchObject({ status: 422, code: 'BAD_USER_INPUT', paths });
+    expect(response.text).not.toContain('00planted');
   });
 
   it.each<[string, string, object, string[]]>([

@@ -110,7 +110,7 @@ describe('listing 100,000 connections', () => {
         await client.request(document, variables);
       }
     }
-    // In half of the documents a cursor makes a second query of what is on its other side.
+    // In half of the documents, a cursor causes a second query for its other side.
     expect(queries).toHaveLength(3 * orders.length * (1 + 2 + 1 + 2));
     // As PostgreSQL reckons it, where a scan of all costs thousands, and a page off the right index some 15.
     const mostCost = Object.keys(filter).length === 0 ? 30 : 500;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { day, find, namesOf, organisationWith, row } from './testkit/list-connections.ts';
+import { day, find, getNames, organisationWith, row } from './testkit/list-connections.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -62,27 +62,27 @@ describe('filtering connections', () => {
     [{ app: 'OKTA', method: 'SIGNED_REQUESTS' }, []],
   ])('returns and counts exactly the matches of %o', async (filter, names) => {
     const page = await find(organisation, { filter });
-    expect(namesOf(page)).toEqual(names);
+    expect(getNames(page)).toEqual(names);
     expect(page.totalCount).toBe(names.length);
   });
 
   it.each(['%', '_', 'a%', 'acme_okta', '\\', '?', "'", '$1', '??', '\u{10ffff}', '*'])(
     'treats %s literally, not as a wildcard',
     async (text) => {
-      expect(namesOf(await find(organisation, { filter: { namePrefix: text } }))).toEqual([]);
-      expect(namesOf(await find(organisation, { filter: { nameContains: text } }))).toEqual([]);
+      expect(getNames(await find(organisation, { filter: { namePrefix: text } }))).toEqual([]);
+      expect(getNames(await find(organisation, { filter: { nameContains: text } }))).toEqual([]);
     },
   );
 
   it('combines with the other arguments', async () => {
     const { projectId } = organisation;
-    expect(namesOf(await find(organisation, { filter: { nameContains: 'acme' }, projectId }))).toEqual([
+    expect(getNames(await find(organisation, { filter: { nameContains: 'acme' }, projectId }))).toEqual([
       acme,
     ]);
-    expect(namesOf(await find(organisation, { filter: { status: 'VERIFIED' }, app: 'OKTA' }))).toEqual([
+    expect(getNames(await find(organisation, { filter: { status: 'VERIFIED' }, app: 'OKTA' }))).toEqual([
       okta,
     ]);
-    expect(namesOf(await find(organisation, { filter: { app: 'PARCEL_DEPOT' }, app: 'OKTA' }))).toEqual([]);
+    expect(getNames(await find(organisation, { filter: { app: 'PARCEL_DEPOT' }, app: 'OKTA' }))).toEqual([]);
   });
 
   it('excludes deleted connections', async () => {
@@ -105,7 +105,7 @@ describe('listing connections with invalid arguments', () => {
     organisation = await organisationWith(server, [row({ name: 'a' }), row({ name: 'b' })]);
   });
 
-  async function pathsOf(variables: Record<string, unknown>) {
+  async function getIssuePaths(variables: Record<string, unknown>) {
     const [error] = await errorsOf(find(organisation, variables));
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');
     const issues = (error?.extensions.issues ?? []) as { path: string[] }[];
@@ -119,8 +119,8 @@ describe('listing connections with invalid arguments', () => {
       for (const direction of ['ASC', 'DESC']) {
         if (field === 'NAME' && direction === 'ASC') continue;
         const orderBy = { field, direction };
-        expect(await pathsOf({ orderBy, after: cursor })).toEqual(['after']);
-        expect(await pathsOf({ orderBy, before: cursor })).toEqual(['before']);
+        expect(await getIssuePaths({ orderBy, after: cursor })).toEqual(['after']);
+        expect(await getIssuePaths({ orderBy, before: cursor })).toEqual(['before']);
       }
     }
     const id = randomUUID();
@@ -136,22 +136,22 @@ describe('listing connections with invalid arguments', () => {
         null,
       ].map((parts) => Buffer.from(JSON.stringify(parts)).toString('base64url')),
     ];
-    for (const before of forged) expect(await pathsOf({ before })).toEqual(['before']);
+    for (const before of forged) expect(await getIssuePaths({ before })).toEqual(['before']);
     const orderBy = { field: 'CREATED_AT' };
     for (const moment of ['yesterday', '0000-01-01T00:00:00.000Z', 5, null]) {
       const after = Buffer.from(JSON.stringify(['createdAt', 'asc', moment, id])).toString('base64url');
-      expect(await pathsOf({ orderBy, after })).toEqual(['after']);
+      expect(await getIssuePaths({ orderBy, after })).toEqual(['after']);
     }
   });
 
   it('rejects forward and backward arguments together', async () => {
     const { pageInfo } = await find(organisation, { first: 2 });
     const [after, before] = [pageInfo.startCursor, pageInfo.endCursor];
-    expect(await pathsOf({ first: 1, last: 1 })).toEqual(['last']);
-    expect(await pathsOf({ after, before })).toEqual(['before']);
-    expect(await pathsOf({ first: 1, before })).toEqual(['before']);
-    expect(await pathsOf({ last: 1, after })).toEqual(['last']);
-    expect(await pathsOf({ first: 1, after, last: 1, before })).toEqual(['before', 'last']);
+    expect(await getIssuePaths({ first: 1, last: 1 })).toEqual(['last']);
+    expect(await getIssuePaths({ after, before })).toEqual(['before']);
+    expect(await getIssuePaths({ first: 1, before })).toEqual(['before']);
+    expect(await getIssuePaths({ last: 1, after })).toEqual(['last']);
+    expect(await getIssuePaths({ first: 1, after, last: 1, before })).toEqual(['before', 'last']);
   });
 
   it.each<[Record<string, unknown>, string[]]>([
@@ -192,6 +192,6 @@ describe('listing connections with invalid arguments', () => {
       ],
     ],
   ])('rejects %o with one issue for each broken rule', async (variables, paths) => {
-    expect(await pathsOf(variables)).toEqual(paths);
+    expect(await getIssuePaths(variables)).toEqual(paths);
   });
 });

@@ -56,9 +56,9 @@ function inOrder(rows: readonly Row[], { field, direction }: Reading['orderBy'])
   return direction === 'ASC' ? sorted : sorted.reverse();
 }
 
-const idsOf = (pages: readonly Page[]) => pages.flatMap(({ nodes }) => nodes.map(({ id }) => id));
+const getIds = (pages: readonly Page[]) => pages.flatMap(({ nodes }) => nodes.map(({ id }) => id));
 
-/** Reads a whole list a page at a time, doing something in between, and gives the pages in the order of the list. */
+/** Reads all pages, calls a function between them, and returns the pages in list order. */
 async function readAll(
   organisation: TestOrganisation,
   { orderBy, size, isBackward }: Reading,
@@ -81,7 +81,7 @@ describe('paging through all connections', () => {
       fc.asyncProperty(rows, readings, async (given, reading) => {
         const organisation = await organisationWith(server, given);
         const pages = await readAll(organisation, reading);
-        expect(idsOf(pages)).toEqual(inOrder(organisation.rows, reading.orderBy));
+        expect(getIds(pages)).toEqual(inOrder(organisation.rows, reading.orderBy));
         expect(pages).toHaveLength(Math.max(1, Math.ceil(given.length / reading.size)));
         for (const [i, { pageInfo, totalCount }] of pages.entries()) {
           expect(pageInfo.hasPreviousPage).toBe(i > 0);
@@ -108,7 +108,7 @@ describe('paging through all connections', () => {
         const pages = await readAll(organisation, reading, () =>
           insertRows(server, organisation, waiting.splice(0, 1)),
         );
-        const seen = idsOf(pages);
+        const seen = getIds(pages);
         const before = inOrder(organisation.rows, reading.orderBy);
         expect(seen.filter((id) => before.includes(id))).toEqual(before);
         const everything = inOrder([...organisation.rows, ...added], reading.orderBy);
@@ -178,13 +178,13 @@ describe('a page of connections', () => {
 
   it('queries the other side of a cursor only when the client selects it', async () => {
     const { pageInfo } = await find(organisation, { first: 1 });
-    const queriesOf = async (fields: string) => {
+    const countQueries = async (fields: string) => {
       const before = server.logs().length;
       const document = `query ($after: String) { appConnections(after: $after) { ${fields} } }`;
       await organisation.client.request(document, { after: pageInfo.endCursor });
       return server.logs().slice(before).split('from \\"app_connection\\"').length - 1;
     };
-    expect(await queriesOf('nodes { id } pageInfo { hasNextPage startCursor endCursor }')).toBe(1);
-    expect(await queriesOf('nodes { id } pageInfo { hasPreviousPage }')).toBe(2);
+    expect(await countQueries('nodes { id } pageInfo { hasNextPage startCursor endCursor }')).toBe(1);
+    expect(await countQueries('nodes { id } pageInfo { hasPreviousPage }')).toBe(2);
   });
 });

@@ -73,18 +73,18 @@ describe.concurrent('connection timeouts', () => {
 
   it('keep an idle connection longer than load balancers do', async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    const ask = async () => {
+    const sendRequest = async () => {
       const request = httpRequest(`${server.url}/health/live`, { agent }).end();
       const [response] = await once(request, 'response');
       response.resume();
       await once(response, 'end');
       return { port: request.socket?.localPort, kept: response.headers['keep-alive'] };
     };
-    const first = await ask();
+    const first = await sendRequest();
     expect(first.kept).toBe('timeout=65');
     // The connection has been idle for longer than the timeout of headers.
     await dawdle('GET /health/live HTTP/1.1\r\nhost: localhost\r\n', 'x-more: x\r\n');
-    expect((await ask()).port).toBe(first.port);
+    expect((await sendRequest()).port).toBe(first.port);
     agent.destroy();
   });
 });
@@ -110,12 +110,12 @@ describe('the limit of 16 kB for URL and headers', () => {
 
   it('accepts URL and headers below the limit', async () => {
     const { apiKey } = await server.newOrganisation();
-    const ask = restClient(server.url, apiKey);
-    const { status } = await ask('GET', '/api/v1/app-connections', undefined, {
+    const sendRequest = restClient(server.url, apiKey);
+    const { status } = await sendRequest('GET', '/api/v1/app-connections', undefined, {
       'x-long': 'x'.repeat(15_000),
     });
     expect(status).toBe(200);
-    const cursor = await ask('GET', `/api/v1/app-connections?cursor=${'x'.repeat(1_001)}`);
+    const cursor = await sendRequest('GET', `/api/v1/app-connections?cursor=${'x'.repeat(1_001)}`);
     expect(cursor).toMatchObject({ status: 422, body: { issues: [{ path: ['cursor'] }] } });
   });
 });

@@ -9,7 +9,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 /** Returns the log lines of a request. */
-function linesOf(of: TestServer, requestId: string | null): Record<string, unknown>[] {
+function findRequestLines(of: TestServer, requestId: string | null): Record<string, unknown>[] {
   return of
     .logs()
     .split('\n')
@@ -31,8 +31,8 @@ describe('the request log', () => {
     const { apiKey, orgId } = await server.newOrganisation();
     const { requestId } = await send(server, apiKey, createMutation, okta({ description: 'seen-nowhere' }));
     expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
-    await expect.poll(() => linesOf(server, requestId)).toHaveLength(1);
-    expect(linesOf(server, requestId)[0]).toEqual({
+    await expect.poll(() => findRequestLines(server, requestId)).toHaveLength(1);
+    expect(findRequestLines(server, requestId)[0]).toEqual({
       level: 'info',
       time: expect.any(String),
       requestId,
@@ -52,8 +52,8 @@ describe('the request log', () => {
   it('contains the error code', async () => {
     const { apiKey } = await server.newOrganisation();
     const { requestId } = await send(server, apiKey, createMutation, okta({}, { apiToken: 'revoked' }));
-    await expect.poll(() => linesOf(server, requestId)).toHaveLength(1);
-    expect(linesOf(server, requestId)[0]?.outcome).toBe('CREDENTIALS_REJECTED');
+    await expect.poll(() => findRequestLines(server, requestId)).toHaveLength(1);
+    expect(findRequestLines(server, requestId)[0]?.outcome).toBe('CREDENTIALS_REJECTED');
   });
 
   it('marks an internal error, without details in the response, under its request id', async () => {

@@ -74,7 +74,7 @@ describe('an API token of Okta', () => {
   let server: TestServer;
   let upstream: TestOkta;
   let folder: string;
-  let answers = '';
+  let responses = '';
   const trusted = new Set<string>();
 
   beforeAll(async () => {
@@ -99,7 +99,7 @@ describe('an API token of Okta', () => {
     headers: Record<string, string> = {},
     path = '/graphql',
   ) {
-    answers += await collect(server.url + path, {
+    responses += await collect(server.url + path, {
       method: 'POST',
       headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
       body: typeof body === 'string' ? body : JSON.stringify(body),
@@ -177,10 +177,10 @@ describe('an API token of Okta', () => {
     const token = canary();
     const path = '/api/v1/app-connections/okta';
     const { input } = okta({ name: 'over-rest' }, { apiToken: token });
-    const made = await restClient(server.url, apiKey)('POST', path, input);
-    expect(made.status).toBe(200);
-    answers += made.text;
-    const id = at(made.body, 'appConnection', 'id');
+    const created = await restClient(server.url, apiKey)('POST', path, input);
+    expect(created.status).toBe(200);
+    responses += created.text;
+    const id = at(created.body, 'appConnection', 'id');
     for (const { input: body } of variables())
       await send(apiKey, { name: 'another', ...Object(body) }, {}, path);
     await send(apiKey, `{"credentials": {"apiToken": "${token}"`, {}, path);
@@ -215,7 +215,7 @@ describe('an API token of Okta', () => {
       ['PUT', path, input],
     ] as const) {
       const answer = await rest(method, where, body);
-      answers += JSON.stringify([...answer.headers]) + answer.text;
+      responses += JSON.stringify([...answer.headers]) + answer.text;
       expect(answer.status, `${method} ${where.slice(0, 40)}`).not.toBe(500);
     }
   }
@@ -246,7 +246,7 @@ describe('an API token of Okta', () => {
     await send(apiKey, { query: { token } });
     const carriedOut = okta({ name: 'called-by-a-token', idempotencyKey: token });
     await send(apiKey, { query: createMutation, variables: carriedOut });
-    expect(answers).toContain('called-by-a-token');
+    expect(responses).toContain('called-by-a-token');
     await send(apiKey, { query: createMutation, variables: token });
     await send(apiKey, [{ query: createMutation, variables: okta({}, { apiToken: token }) }]);
     await send(apiKey, `{"query": "mutation", "variables": {"apiToken": "${token}"`);
@@ -268,10 +268,10 @@ describe('an API token of Okta', () => {
       query: `{ appConnection(id: "${token}") { id } }`,
       variables: `{${token}`,
     });
-    answers += await collect(`${server.graphqlUrl}?${search}`, {
+    responses += await collect(`${server.graphqlUrl}?${search}`, {
       headers: { authorization: `Bearer ${apiKey}` },
     });
-    answers += await collect(`${server.url}/${token}?${token}`, {
+    responses += await collect(`${server.url}/${token}?${token}`, {
       headers: { authorization: `Bearer ${apiKey}` },
     });
   }
@@ -329,7 +329,7 @@ describe('an API token of Okta', () => {
     });
     expect(events).toContain('CREATE_CONNECTION');
     for (const [where, text] of [
-      ['in answers', answers],
+      ['in answers', responses],
       ['in the audit trail', events],
       ['in logs', server.logs()],
       ['in the database', await server.dump()],
@@ -350,7 +350,7 @@ describe('an API token of Okta', () => {
     // On PostgreSQL the pool replaces a closed connection, so the test drops the database.
     if (dying.databaseName) await administer(`drop database ${dying.databaseName} with (force)`);
     else await dying.database.close();
-    answers = '';
+    responses = '';
     const token = canary();
     const variables = okta({}, { apiToken: token });
     for (const authorization of [`Bearer ${apiKey}`, `Bearer ${token}`]) {

@@ -47,7 +47,7 @@ type Field = (given: Given, index: number) => string;
 /** Sends mutations, fifteen per request. */
 async function send(each: TestServer, key: string, given: Given, field: Field, count = attempts) {
   const fields = Array.from({ length: count }, (_, index) => `a${index}: ${field(given, index)}`);
-  const answers = [];
+  const responses = [];
   for (let start = 0; start < count; start += aliases) {
     const query = `mutation { ${fields.slice(start, start + aliases).join(' ')} }`;
     const response = await fetch(each.graphqlUrl, {
@@ -55,9 +55,9 @@ async function send(each: TestServer, key: string, given: Given, field: Field, c
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       body: JSON.stringify({ query }),
     });
-    answers.push(await response.text());
+    responses.push(await response.text());
   }
-  return answers.join('\n');
+  return responses.join('\n');
 }
 
 async function newCaller(each: TestServer, scopes: readonly Scope[]) {
@@ -104,8 +104,8 @@ describe('repeated requests that change nothing', () => {
   ])('add no row and no byte: %s', async (_, scopes, field) => {
     const { key, given } = await newCaller(server, scopes);
     const before = await measure(server);
-    const answers = await send(server, key, given, field);
-    expect(answers).not.toContain('errors');
+    const responses = await send(server, key, given, field);
+    expect(responses).not.toContain('errors');
     expect(await measure(server)).toEqual(before);
   });
 });
@@ -221,7 +221,7 @@ describe('accepted changes', () => {
     ],
   ])("add rows up to the caller's rate limit: %s", async (_, scopes, field) => {
     const { key, orgId, given } = await newCaller(limited, scopes);
-    const countOf = async () => {
+    const countRows = async () => {
       const [found] = await limited
         .asOwner()
         .execute<{ count: number }[]>(
@@ -230,8 +230,8 @@ describe('accepted changes', () => {
         );
       return found?.count ?? 0;
     };
-    const before = await countOf();
+    const before = await countRows();
     expect(await send(limited, key, given, field)).toContain('RATE_LIMITED');
-    expect((await countOf()) - before).toBe(20);
+    expect((await countRows()) - before).toBe(20);
   });
 });

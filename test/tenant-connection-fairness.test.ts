@@ -68,7 +68,7 @@ describe.runIf(testDatabaseUrl)('the share of database connections of an organis
     ],
   ])("leaves connections for another organisation's read during %s", async (_, lock, ask) => {
     const [busy, other] = [await server.newOrganisation(), await server.newOrganisation()];
-    const made = await busy.client.request<Created>(createMutation, okta());
+    const created = await busy.client.request<Created>(createMutation, okta());
     await other.client.request(createMutation, okta());
     const holder = server.asOwner();
     await holder.begin();
@@ -77,7 +77,9 @@ describe.runIf(testDatabaseUrl)('the share of database connections of an organis
     const count = () => {
       answered += 1;
     };
-    const asked = ask(busy, made.createOktaConnection.appConnection.id).map((one) => one.then(count, count));
+    const pending = ask(busy, created.createOktaConnection.appConnection.id).map((one) =>
+      one.then(count, count),
+    );
     const waiting = async () => {
       await holder.execute('select pg_stat_clear_snapshot()');
       const [row] = await holder.execute<{ count: number }[]>(
@@ -94,6 +96,6 @@ describe.runIf(testDatabaseUrl)('the share of database connections of an organis
     expect(await waiting()).toBe(share);
     expect(answered).toBe(0);
     await holder.rollback();
-    await Promise.all(asked);
+    await Promise.all(pending);
   });
 });

@@ -13,7 +13,7 @@ vi.setConfig({ testTimeout: 60_000 });
 /** The granted turns of each organisation. */
 const turns = new Map<string, number>();
 
-/** Grants one turn in each pass of the event loop, so that a test does not depend on how fast the machine is. */
+/** Grants one turn per iteration of the event loop, so that the test does not depend on the speed of the machine. */
 class CountingScheduler extends FairScheduler {
   override async waitForTurn(tenantId: string): Promise<void> {
     await super.waitForTurn(tenantId);

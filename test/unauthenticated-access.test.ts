@@ -88,22 +88,22 @@ describe('production mode', () => {
 
   it('gives a client with an API key suggestions that do not echo its input', async () => {
     const { apiKey } = await server.newOrganisation();
-    const sent = 'PlantedPlanted00';
+    const planted = 'PlantedPlanted00';
     for (const [query, suggested] of [
-      [`{ appConection(id: "${sent}") { id } }`, 'appConnection'],
-      [`{ viewer { scops ${sent} } }`, 'scopes'],
-      [`{ viewer(${sent}: "${sent}") { scopes } projcts { nodes { id } } }`, 'projects'],
-      [`mutation { createApiKey(input: { nam: "${sent}", scopes: [ACCESS_ADMIN] }) { key } }`, 'name'],
+      [`{ appConection(id: "${planted}") { id } }`, 'appConnection'],
+      [`{ viewer { scops ${planted} } }`, 'scopes'],
+      [`{ viewer(${planted}: "${planted}") { scopes } projcts { nodes { id } } }`, 'projects'],
+      [`mutation { createApiKey(input: { nam: "${planted}", scopes: [ACCESS_ADMIN] }) { key } }`, 'name'],
       [
-        `mutation { createApiKey(input: { name: "${sent}", scopes: [ACCES_ADMIN] }) { key } }`,
+        `mutation { createApiKey(input: { name: "${planted}", scopes: [ACCES_ADMIN] }) { key } }`,
         'ACCESS_ADMIN',
       ],
-      [`query ($i: CreateApiKeyInpt!) { apiKeys { nodes { id ${sent} } } }`, 'CreateApiKeyInput'],
-      [`{ ... on Viewr { ${sent} } }`, 'Viewer'],
+      [`query ($i: CreateApiKeyInpt!) { apiKeys { nodes { id ${planted} } } }`, 'CreateApiKeyInput'],
+      [`{ ... on Viewr { ${planted} } }`, 'Viewer'],
     ] as const) {
       const text = await (await post(server, query, { authorization: `Bearer ${apiKey}` })).text();
       expect(text).toMatch(new RegExp(`Did you mean [^?]*\\\\"${suggested}\\\\"`));
-      expect(text).not.toContain(sent);
+      expect(text).not.toContain(planted);
       const unauthenticated = await (
         await post(server, query, { authorization: `Bearer ${apiKey}x` })
       ).text();
