@@ -101,11 +101,11 @@ describe('creating an Okta connection', () => {
       {
         path: ['input', 'name'],
         message:
-          'A name is lower-case letters and digits, with single hyphens between them: my-okta-connection.',
+          'The name must be lower-case letters and digits with single hyphens between them, such as my-okta-connection.',
       },
       {
         path: ['input', 'description'],
-        message: 'A description has at most 256 characters; this one has 257.',
+        message: 'The description must have at most 256 characters, not 257.',
       },
       {
         path: ['input', 'credentials', 'instanceUrl'],

@@ -63,7 +63,7 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
       await expectFit(page, 'choose');
       await page.getByRole('link', { name: /Okta/ }).click();
       await page.getByRole('button', { name: 'Create' }).click();
-      await page.getByText('Give the connection a name.').waitFor();
+      await page.getByText('The name is required.').waitFor();
       await expectFit(page, 'broken rules');
       const fillIn = async () => {
         await page.getByRole('textbox', { name: 'Name' }).fill(`seen-${colorScheme}-${width}`);

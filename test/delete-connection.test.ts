@@ -72,7 +72,7 @@ describe('deleting and restoring a connection', () => {
     }));
     const [late] = await errorsOf(organisation.client.request(restoration, { id: connection.id }));
     expect(late).toMatchObject({
-      message: expect.stringMatching(/too long ago/),
+      message: expect.stringMatching(/retention period has ended/),
       extensions: { code: 'NOT_FOUND' },
     });
     await purgeExpired({

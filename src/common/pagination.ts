@@ -91,7 +91,7 @@ export function cursorSchema<T, Key>({ codec }: ListOrder<T, Key>) {
   return z.string().refine((text) => codec.decode(text) !== undefined, { error: invalidCursorMessage });
 }
 
-const invalidCursorMessage = 'This is not a cursor of this list; use "endCursor" of the page before.';
+const invalidCursorMessage = 'The cursor does not belong to this list. Use "endCursor" of the previous page.';
 
 /**
  * Decodes the position after which a page starts.

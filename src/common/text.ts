@@ -1,24 +1,23 @@
 import { z } from 'zod';
 import type { Issue } from './errors.ts';
 
-/** What is said of a text that the database cannot hold. */
-export const notStorableMessage =
-  'Leave out U+0000 and halves of surrogate pairs: they cannot be stored or looked for.';
+/** The message for a text that PostgreSQL cannot store. */
+export const notStorableMessage = 'The text must not contain U+0000 or unpaired surrogates.';
 
-/** Whether the database can hold a text: PostgreSQL has no U+0000, and UTF-8 no halves of surrogate pairs. */
+/** Whether PostgreSQL can store a text: it rejects U+0000, and UTF-8 has no unpaired surrogates. */
 export function isStorable(text: string): boolean {
   return text.isWellFormed() && !text.includes('\0');
 }
 
-/** A text of at most `max` UTF-16 code units that the database can hold. */
+/** The schema of a text of at most `max` UTF-16 code units that PostgreSQL can store. */
 export function storableText(max: number, tooLong: string) {
   return boundedText(max, { tooLong }).refine(isStorable, { error: notStorableMessage });
 }
 
-/** No input has members that are deeper than this; what is, is refused as not known. */
+/** The deepest level at which an input has members. Schemas reject deeper members as unknown. */
 export const maxInputDepth = 12;
 
-/** An issue for each text that the database cannot hold. The paths have the names of members as they are. */
+/** An issue for each text in a value that PostgreSQL cannot store. */
 export function unstorableTexts(value: unknown, path: Issue['path'] = []): Issue[] {
   if (typeof value === 'string') return isStorable(value) ? [] : [{ path, message: notStorableMessage }];
   if (typeof value !== 'object' || value === null || path.length === maxInputDepth) return [];
@@ -27,13 +26,12 @@ export function unstorableTexts(value: unknown, path: Issue['path'] = []): Issue
 }
 
 /**
- * Text of at most `max` UTF-16 code units as it is sent. The length is checked first and ends the check: to normalise,
- * trim or search a text takes time that grows with its length, for some texts with the square of it.
+ * The schema of a text of at most `max` UTF-16 code units before trimming. The length is checked first, and a longer text is
+ * not checked further: to normalise, trim or search some texts takes time that grows with the square of their length.
  *
- * @param max room for the longest text that the rules after this one accept, and for white space around it
- * @param messages what to say of what is no text, and of what is longer
+ * @param max enough for the longest valid text and white space around it
  */
-export function boundedText(max: number, messages: { noText?: string; tooLong: string }) {
-  const { noText, tooLong } = messages;
-  return z.string(noText && { error: noText }).max(max, { error: tooLong, abort: true });
+export function boundedText(max: number, messages: { notText?: string; tooLong: string }) {
+  const { notText, tooLong } = messages;
+  return z.string(notText && { error: notText }).max(max, { error: tooLong, abort: true });
 }

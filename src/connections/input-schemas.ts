@@ -3,57 +3,58 @@ import type { App, AuthMethod, FieldValue } from '../apps/app.ts';
 import { Secret } from '../common/secret.ts';
 import { boundedText } from '../common/text.ts';
 
-/** Names are for people and for URLs alike. */
+/** The name of a connection, which also appears in URLs. */
 export const connectionName = boundedText(1_024, {
-  noText: 'A connection has to have a name.',
-  tooLong: 'A name has at most 64 characters; this text is far longer.',
+  notText: 'The name is required.',
+  tooLong: 'The name must have at most 64 characters.',
 })
   .trim()
-  .min(1, { error: 'Give the connection a name.', abort: true })
-  .max(64, { error: (issue) => `A name has at most 64 characters; this one has ${textLength(issue.input)}.` })
+  .min(1, { error: 'The name is required.', abort: true })
+  .max(64, { error: (issue) => `The name must have at most 64 characters, not ${textLength(issue.input)}.` })
   .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, {
-    error: 'A name is lower-case letters and digits, with single hyphens between them: my-okta-connection.',
+    error:
+      'The name must be lower-case letters and digits with single hyphens between them, such as my-okta-connection.',
   });
 
 const description = boundedText(2_048, {
-  tooLong: 'A description has at most 256 characters; this text is far longer.',
+  tooLong: 'The description must have at most 256 characters.',
 })
   .trim()
   .refine((text) => [...text].length <= 256, {
-    error: (issue) => `A description has at most 256 characters; this one has ${textLength(issue.input)}.`,
+    error: (issue) => `The description must have at most 256 characters, not ${textLength(issue.input)}.`,
   })
-  // Control characters, broken surrogates, and what makes text read in another order than it is written.
+  // No control characters, no unpaired surrogates, and no bidirectional controls, which display text in another order.
   .refine((text) => text.isWellFormed() && !/[^\P{Cc}\t\n\r]|[\u202a-\u202e\u2066-\u2069]/u.test(text), {
-    error: 'A description is plain text, without control characters.',
+    error: 'The description must be plain text without control characters.',
   })
   .transform((text) => text || null)
   .nullish();
 
-/** Ids as callers write them; what is no UUID must not reach PostgreSQL, which would call it an error of ours. */
+/** An id. PostgreSQL reports a malformed UUID as an error, which would be an internal error of this server. */
 export const uuid = z
   .guid({
-    error: 'An id is hexadecimal digits in five groups, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
+    error: 'The id must be a UUID, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
   })
   .transform((id) => id.toLowerCase());
 
 const projectId = uuid.nullish().transform((id) => id ?? null);
 
-/** What is said to callers of every idempotency key. */
+/** The description of idempotency keys in both APIs. */
 export const idempotencyKeyDescription =
   'A key for this request, such as a random UUID. The same request under the same key is carried out once: a retry ' +
   'within 24 hours returns the first result. A refused request can be sent again.';
 
-/** The name that a caller gives a request, so that repeating it does not do it twice. */
+/** The key that identifies a request when it is repeated. */
 export const idempotencyKey = boundedText(1_024, {
-  tooLong: 'An idempotency key has at most 128 characters; this text is far longer.',
+  tooLong: 'The idempotency key must have at most 128 characters.',
 }).regex(/^[\x21-\x7e]{1,128}$/, {
-  error: 'An idempotency key has 1 to 128 characters out of the visible ASCII ones, without spaces.',
+  error: 'The idempotency key must have 1 to 128 visible ASCII characters and no spaces.',
 });
 
-/** What to do when nobody can be asked whether the credentials work. */
+/** The behaviour if the app cannot verify the credentials. */
 export const onUnreachable = ['FAIL', 'SAVE_UNVERIFIED'] as const;
 
-/** A connection to be made, checked and normalised. */
+/** The validated input of creating a connection. */
 export interface CreateConnection {
   name: string;
   description?: string | null | undefined;
@@ -67,7 +68,7 @@ export interface CreateConnection {
   idempotencyKey?: string | null | undefined;
 }
 
-/** The rules of a connection to be made to this app. */
+/** The schema of the input of creating a connection to an app. */
 export function createConnectionSchema(app: App): z.ZodType<CreateConnection> {
   return byMethod(app, {
     name: connectionName,
@@ -78,10 +79,10 @@ export function createConnectionSchema(app: App): z.ZodType<CreateConnection> {
   });
 }
 
-/** Credentials to be judged, checked and normalised. */
+/** The validated input of validating credentials. */
 export type ValidateCredentials = Pick<CreateConnection, 'method' | 'credentials'>;
 
-/** The rules of credentials that this app is to judge: those of a connection to be made with them. */
+/** The schema of the input of validating credentials of an app, the same as for a new connection. */
 export function validateCredentialsSchema(app: App): z.ZodType<ValidateCredentials> {
   return byMethod(app, {});
 }
@@ -95,60 +96,63 @@ function credentialsSchemas(app: App, method: AuthMethod) {
       (name) => [name, z.null({ error: unknownFieldMessage(method) }).optional()] as const,
     ),
   );
-  const rules: Record<string, z.ZodType<FieldValue>> = Object.fromEntries([...others, ...own]);
-  return { method: z.literal(method.id), credentials: strictObject(rules) };
+  const schemas: Record<string, z.ZodType<FieldValue>> = Object.fromEntries([...others, ...own]);
+  return { method: z.literal(method.id), credentials: strictObject(schemas) };
 }
 
-/** What holds for the credentials whichever method they are for. A field that several methods have is the same in each. */
+/** The schema of the credentials for an unknown method. A field that several methods have is the same in each. */
 function commonCredentialsSchemas({ methods }: App) {
   const fields = methods.flatMap((method) => Object.entries(method.fields));
-  const rules = fields.map(([name, { rule }]) => {
+  const schemas = fields.map(([name, { rule }]) => {
     const isRequired = methods.every((method) => method.fields[name]?.required);
     return [name, isRequired ? rule : rule.nullish()] as const;
   });
-  return { method: z.unknown().optional(), credentials: strictObject(Object.fromEntries(rules)) };
+  return { method: z.unknown().optional(), credentials: strictObject(Object.fromEntries(schemas)) };
 }
 
-/** What to say of a field that only another method of the app has. */
+/** The message for a field that belongs to another method of the app. */
 export function unknownFieldMessage({ label }: AuthMethod): string {
-  return `Leave this out: it is not part of the method “${label}”.`;
+  return `The method “${label}” has no such field. Remove it.`;
 }
 
-/** These rules beside those of the method and of its credentials; of an unknown method, those that all methods share. */
+/**
+ * Adds `method` and `credentials` to a shape: a union of the methods of the app. If the method is unknown, the issues of
+ * the fields that all methods share are reported as well.
+ */
 function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
   const [first, ...others] = app.methods.map((method) =>
     strictObject({ ...shape, ...credentialsSchemas(app, method) }),
   );
   if (!first) throw new TypeError(`The app ${app.id} has no method.`);
-  const rule = z
+  const schema = z
     .discriminatedUnion('method', [first, ...others], {
-      error: `${app.name} is not connected by this method.`,
+      error: `${app.name} has no such method.`,
     })
     .superRefine(refuseMisplacedSecrets);
   const common = strictObject({ ...shape, ...commonCredentialsSchemas(app) });
   const isKnown = (input: unknown) => app.methods.some(({ id }) => id === Object(input).method);
-  return withAllIssues(rule, (input) => [
+  return withAllIssues(schema, (input) => [
     ...misplacedSecrets(input),
-    // The rule itself stops at a method that it does not know.
+    // The union reports nothing but the method if it does not know it.
     ...(isKnown(input) ? [] : (common.safeParse(input).error?.issues ?? [])),
   ]);
 }
 
-/** An issue as zod has it. */
+/** An issue of zod. */
 type InputIssue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
 
 /**
- * A rule of an input beside which others are checked, also where it is broken itself: zod by itself checks what concerns an
- * object as a whole only if nothing is wrong with its members.
+ * Adds issues to those of a schema, also if the input violates the schema itself. zod runs the refinements of an object
+ * only if its members are valid.
  */
-function withAllIssues<Rule extends z.ZodType>(
-  rule: Rule,
-  others: (input: unknown) => readonly InputIssue[],
+function withAllIssues<Schema extends z.ZodType>(
+  schema: Schema,
+  findMore: (input: unknown) => readonly InputIssue[],
 ) {
   return z.preprocess((input, context) => {
-    const issues = others(input);
+    const issues = findMore(input);
     if (issues.length === 0) return input;
-    const all = [...(rule.safeParse(input).error?.issues ?? []), ...issues];
+    const all = [...(schema.safeParse(input).error?.issues ?? []), ...issues];
     const byText = new Map(
       all.map(({ path, message }) => [`${path.join('.')} ${message}`, { path, message }]),
     );
@@ -156,54 +160,54 @@ function withAllIssues<Rule extends z.ZodType>(
       context.addIssue({ code: 'custom', path: [...path], message });
     }
     return z.NEVER;
-  }, rule);
+  }, schema);
 }
 
-/** What is to change of a connection: absent leaves as is, null clears what may be empty. */
+/** The validated input of an update. An absent field stays the same; null clears an optional field. */
 export interface UpdateConnection {
-  /** The version that the caller has seen; absent or null, the last change wins. */
+  /** The version that the client has read. Absent or null: the last change wins. */
   version?: number | null | undefined;
-  /** Never null: the rules see to that. */
+  /** Never null: the schema rejects it. */
   name?: string | null | undefined;
   description?: string | null | undefined;
-  /** By field of the method; absent leaves the stored one, and so does null unless the field may be left out. */
+  /** By field of the method. An absent field stays the same; null clears an optional field. */
   credentials?: Record<string, FieldValue> | null | undefined;
   /** Whether the new host may belong to another organisation of the app. */
   allowDifferentOrganisation?: boolean | null | undefined;
   idempotencyKey?: string | null | undefined;
 }
 
-/** The rules of a change of a connection to this app. */
+/** The schema of the input of updating a connection to an app. */
 export function updateConnectionSchema(app: App) {
-  const rules = app.methods.flatMap((method) => Object.entries(method.fields));
+  const fields = app.methods.flatMap((method) => Object.entries(method.fields));
   const flag = app.moving?.flag;
-  const rule = strictObject({
-    version: z.int().min(1, { error: 'Versions start at 1.' }).nullish(),
+  const schema = strictObject({
+    version: z.int().min(1, { error: 'The version must be at least 1.' }).nullish(),
     name: connectionName.optional(),
     description,
     credentials: strictObject(
-      Object.fromEntries(rules.map(([name, { rule }]) => [name, rule.nullish()])),
+      Object.fromEntries(fields.map(([name, { rule }]) => [name, rule.nullish()])),
     ).nullish(),
     idempotencyKey: idempotencyKey.nullish(),
     ...(flag && { [flag]: z.boolean().nullish() }),
   })
     .superRefine(refuseMisplacedSecrets)
     .transform((input): UpdateConnection => {
-      const given: Readonly<Record<string, unknown>> = input;
-      return { ...input, allowDifferentOrganisation: flag !== undefined && given[flag] === true };
+      const values: Readonly<Record<string, unknown>> = input;
+      return { ...input, allowDifferentOrganisation: flag !== undefined && values[flag] === true };
     });
-  return withAllIssues(rule, misplacedSecrets);
+  return withAllIssues(schema, misplacedSecrets);
 }
 
 /**
- * An object with these members only: a misspelt one would be taken for one left out. The message does not say which
- * it is, because that may be a secret.
+ * An object that rejects unknown members, because a misspelt member would have no effect. The message does not repeat the
+ * name, which may be a secret.
  */
 export function strictObject<T extends z.ZodRawShape>(shape: T) {
   return z.strictObject(shape, {
     error: ({ code }) =>
       code === 'unrecognized_keys'
-        ? `There is something here that is not known; what is: ${Object.keys(shape).join(', ') || 'nothing'}.`
+        ? `There is an unknown member. Known members: ${Object.keys(shape).join(', ') || 'none'}.`
         : undefined,
   });
 }
@@ -213,12 +217,12 @@ function refuseMisplacedSecrets(input: unknown, context: z.RefinementCtx): void 
     context.addIssue({ ...issue, code: 'custom', path: [...issue.path] });
 }
 
-/** What is longer is refused by its own rule, and a search for it in every encoding would take long. */
+/** Longer texts are rejected by their own schema; searching them in every encoding would take long. */
 function isSearchable({ length }: string): boolean {
   return length <= 4_096;
 }
 
-/** A secret pasted into a field that is public would be shown to everybody who may read. */
+/** Issues for public fields that contain the secret. Everyone who may read the connection sees them. */
 function misplacedSecrets(input: unknown): InputIssue[] {
   const { name, description, credentials } = Object(input);
   const fields = Object.entries(Object(credentials));
@@ -233,21 +237,21 @@ function misplacedSecrets(input: unknown): InputIssue[] {
   const isSecret = (value: unknown) =>
     typeof value === 'string' && isSearchable(value) && secrets.some((secret) => secret.appearsIn(value));
   return shown.flatMap(([path, value]) =>
-    isSecret(value) ? [{ path, message: 'This holds the secret, and everybody may read it here.' }] : [],
+    isSecret(value) ? [{ path, message: 'This public field contains the secret. Remove it.' }] : [],
   );
 }
 
-/** A moment that the database can hold. */
+/** A timestamp that PostgreSQL can store and JSON can represent. */
 export const dateTime = z
   .date()
-  .min(new Date('0001-01-01T00:00:00Z'), { error: 'Give a moment of the year 1 or later.' })
-  .max(new Date('9999-12-31T23:59:59.999Z'), { error: 'Give a moment of the year 9999 or earlier.' });
+  .min(new Date('0001-01-01T00:00:00Z'), { error: 'The time must be in the year 1 or later.' })
+  .max(new Date('9999-12-31T23:59:59.999Z'), { error: 'The time must be in the year 9999 or earlier.' });
 
-/** The largest page, and the rules of asking for one. */
+/** The number of items of a page. */
 export const pageSize = z
   .int()
-  .min(1, { error: 'Ask for at least 1.' })
-  .max(100, { error: 'Ask for at most 100, and read on from there.' });
+  .min(1, { error: 'The page size must be at least 1.' })
+  .max(100, { error: 'The page size must be at most 100. Read more with a cursor.' });
 
 function textLength(input: unknown): number {
   return [...String(input)].length;

@@ -5,53 +5,55 @@ import { type VerificationStatus, verificationStatuses } from './app-connection.
 import { type ConnectionOrder, type Cursor, decodeCursor } from './cursor.ts';
 import { dateTime, pageSize } from './input-schemas.ts';
 
-/** What connections have to be like; absent or null is anything. */
+/** Conditions for connections. An absent or null condition matches every connection. */
 export interface ConnectionFilter {
   /** The id of an app. */
   app?: string | null | undefined;
   /** The id of a method. */
   method?: string | null | undefined;
   status?: VerificationStatus | null | undefined;
-  /** What names start with, letter by letter: there are no wildcards. */
+  /** The start of the name. There are no wildcards. */
   namePrefix?: string | null | undefined;
-  /** What is anywhere in names, letter by letter too. */
+  /** A part of the name. There are no wildcards. */
   nameContains?: string | null | undefined;
-  /** From this moment on. */
+  /** Inclusive. */
   createdFrom?: Date | null | undefined;
-  /** Before this moment. */
+  /** Exclusive. */
   createdTo?: Date | null | undefined;
   updatedFrom?: Date | null | undefined;
   updatedTo?: Date | null | undefined;
 }
 
-/** Which connections to list, in what order, and which page of them. */
+/** The validated input of listing connections: filters, order and page. */
 export interface ListConnections {
-  /** A project's; null for those without a project; absent for all of the organisation. */
+  /** Null: connections without a project. Absent: all connections of the organisation. */
   projectId?: string | null | undefined;
-  /** The id of an app; absent for every app. */
+  /** The id of an app. Absent: every app. */
   app?: string | null | undefined;
   filter?: ConnectionFilter | null | undefined;
   /** By name, ascending, if absent. */
   orderBy?: ConnectionOrder | null | undefined;
-  /** So many from the start, or after `after`: 1 to 100, and 20 if neither this nor `last` is given. */
+  /** The number of connections from the start, or after `after`: 1 to 100. 20 if `last` is absent too. */
   first?: number | null | undefined;
-  /** A page's `endCursor`, to read on from there. */
+  /** `endCursor` of the previous page. */
   after?: string | null | undefined;
-  /** So many from the end, or before `before`, instead of `first`. */
+  /** The number of connections from the end, or before `before`. Excludes `first`. */
   last?: number | null | undefined;
-  /** A page's `startCursor`, to read backward from there. */
+  /** `startCursor` of the following page, to read backward. */
   before?: string | null | undefined;
 }
 
-/** The rule of a part of a name that is looked for. */
+/** The schema of a part of a name. */
 export const nameContainsSchema = boundedText(1_024, {
-  tooLong: 'Names have at most 64 characters, so none has this in it.',
+  tooLong: 'The text must have at most 64 characters, like a name.',
 })
   .trim()
   .toLowerCase()
-  .min(1, { error: 'Give at least one character, or leave it out.' })
-  .max(64, { error: 'Names have at most 64 characters, so none has this in it.' })
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u, { error: 'Leave out control characters and halves of surrogate pairs.' })
+  .min(1, { error: 'The text must have at least one character. Omit it for no filter.' })
+  .max(64, { error: 'The text must have at most 64 characters, like a name.' })
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, {
+    error: 'The text must not have control characters or unpaired surrogates.',
+  })
   .nullish();
 
 const filter = z
@@ -71,13 +73,13 @@ const filter = z
       context.addIssue({
         code: 'custom',
         path: [to],
-        message: `There is no time from "${from}" to "${to}"; give a later one.`,
+        message: `"${to}" must be later than "${from}".`,
       });
     if (createdFrom && createdTo && createdFrom >= createdTo) refuse('createdTo', 'createdFrom');
     if (updatedFrom && updatedTo && updatedFrom >= updatedTo) refuse('updatedTo', 'updatedFrom');
   });
 
-/** The rules of listing connections. */
+/** The schema of the input of listing connections. */
 export const listConnectionsSchema: z.ZodType<ListConnections> = z
   .object({
     projectId: z.string().nullish(),
@@ -107,29 +109,29 @@ export interface PageArguments {
   size: number;
   /** Null: from the start of the list, or backward from its end. */
   cursor: Cursor | null;
-  /** The rules that are broken. */
+  /** Arguments that contradict each other, and invalid cursors. */
   issues: readonly Issue[];
 }
 
-/** Finds out which page is asked for; of the rules, it is those on arguments that have to fit each other. */
+/** Parses the page arguments, and checks that they fit each other. */
 export function parsePageArguments({ orderBy, first, after, last, before }: ListConnections): PageArguments {
   const order = orderBy ?? { field: 'name', direction: 'asc' };
   const isForward = first != null || after != null;
   const isBackward = last != null || before != null;
   const issues: Issue[] = [];
-  const decoded = (name: 'after' | 'before', text: string | null | undefined, use: string) => {
+  const decode = (name: 'after' | 'before', text: string | null | undefined, use: string) => {
     if (text == null) return null;
     const cursor = decodeCursor(order, text);
     if (!cursor) {
-      const message = `This is not a cursor of a list in this order; use ${use}, and keep "orderBy" as it was.`;
+      const message = `The cursor does not belong to a list in this order. Use ${use}, with the same "orderBy".`;
       issues.push({ path: [name], message });
     }
     return cursor ?? null;
   };
-  const afterCursor = decoded('after', after, '"endCursor" of the page before');
-  const beforeCursor = decoded('before', before, '"startCursor" of the page after');
+  const afterCursor = decode('after', after, '"endCursor" of the previous page');
+  const beforeCursor = decode('before', before, '"startCursor" of the following page');
   if (isForward && isBackward) {
-    const message = 'Read forward with "first" and "after", or backward with "last" and "before", not both.';
+    const message = 'Use either "first" and "after", or "last" and "before", not both.';
     if (last != null) issues.push({ path: ['last'], message });
     if (before != null) issues.push({ path: ['before'], message });
   }

@@ -48,10 +48,10 @@ export function requireSelectable(caller: Caller, fields: FieldPaths, selected: 
   const hidden = selected.filter((path) => !isCovered(fields, path));
   if (hidden.length === 0) return;
   const message =
-    `This ${caller.credentialKind} lacks the scope ${readScope}, without which the answer does not show ` +
+    `This ${caller.credentialKind} lacks the scope ${readScope}, which these fields of the result need: ` +
     `${[...new Set(hidden)].join(', ')}.`;
   throw new AppError('FORBIDDEN', message, {
-    remedy: `Select only ${fields.join(', ')}, or use one that has ${readScope}. Nothing was changed.`,
+    remedy: `Select only ${fields.join(', ')}, or use a credential with ${readScope}. Nothing was changed.`,
   });
 }
 

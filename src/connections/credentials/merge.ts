@@ -85,7 +85,7 @@ function changedFields(
 }
 
 function secretRequiredIssue([name, { label }]: [string, Field]): Issue {
-  const message = `${label}: needed again for a new host. What is stored goes to no host that it was not given for.`;
+  const message = `${label} is required for a new host. A stored secret is sent only to the host that it was stored for.`;
   return { path: ['credentials', name], message };
 }
 
@@ -109,7 +109,7 @@ async function assertSameOrganisation(
   throw validationError([
     {
       path: [moving.flag],
-      message: `The new host is, or may be, another ${name} organisation. If that is what you want, set ${moving.flag} to true.`,
+      message: `The new host can belong to another ${name} organisation. To allow that, set ${moving.flag} to true.`,
     },
   ]);
 }

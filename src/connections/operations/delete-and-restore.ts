@@ -105,7 +105,11 @@ function restorableUntil({ deletedRetentionDays }: ConnectionDeps, deletedAt: Da
 }
 
 function retentionEndedError(): AppError {
-  return new AppError('NOT_FOUND', 'The connection was deleted too long ago to be restored.', {
-    remedy: 'Create it anew.',
-  });
+  return new AppError(
+    'NOT_FOUND',
+    'The connection can no longer be restored: its retention period has ended.',
+    {
+      remedy: 'Create a new connection.',
+    },
+  );
 }

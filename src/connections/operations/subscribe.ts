@@ -162,6 +162,6 @@ function parseChangeCursor(after: string): number {
   const seq = decodeEventCursor('change', after);
   if (seq !== undefined) return seq;
   throw validationError([
-    { path: ['after'], message: 'This is not an event id; use "eventId" of the last change.' },
+    { path: ['after'], message: 'This is not an event id. Use "eventId" of the last event.' },
   ]);
 }

@@ -58,6 +58,6 @@ export async function findConnection(
 /** What is said of a connection that is not there for this caller, for whatever reason. */
 export function connectionNotFound(): AppError {
   return new AppError('NOT_FOUND', 'There is no such connection.', {
-    remedy: 'Check the id or the name, and that the API key belongs to the right organisation.',
+    remedy: 'Check the id or the name, and that the API key belongs to the right organisation and project.',
   });
 }

@@ -113,9 +113,9 @@ function retentionStart(): Date {
 }
 
 function keyReusedError(): AppError {
-  const message = 'Something else was asked under this idempotency key.';
+  const message = 'The idempotency key was used for a different request.';
   return new AppError('IDEMPOTENCY_CONFLICT', message, {
     issues: [{ path: ['idempotencyKey'], message }],
-    remedy: 'Give every new request a key of its own, and repeat a request exactly as it was.',
+    remedy: 'Use a new key for each new request, and repeat a request exactly as it was.',
   });
 }

@@ -68,10 +68,9 @@ export async function updateLocked(
 /** @throws AppError `VERSION_CONFLICT` when the caller has seen another version */
 export function assertVersion(connection: AppConnection, { version }: ChangeTarget): void {
   if (version == null || version === connection.version) return;
-  const message = `The connection has changed since you read it: it is at version ${connection.version} now.`;
+  const message = `The connection has changed since you read it; its version is ${connection.version} now.`;
   throw new AppError('VERSION_CONFLICT', message, {
     currentVersion: connection.version,
-    remedy:
-      'Read it again, see whether your change still makes sense, and send it with the version you have read.',
+    remedy: 'Read the connection again, apply your change to it, and send that version.',
   });
 }
