@@ -5,16 +5,16 @@ import { DataKey } from '../encryption/data-key.entity.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
 
-/** What can come of asking the app. */
+/** The results of verifying credentials with the app. */
 export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE'] as const;
 
-/** What came of the last time the app was asked. */
+/** The result of the last verification. */
 export type VerificationStatus = (typeof verificationStatuses)[number];
 
-/** The unique indexes that keep names apart: one within a project, one for connections without a project. */
+/** The unique indexes of names: one for connections of a project, one for connections without a project. */
 export const nameIndexes = ['app_connection_project_name_unique', 'app_connection_org_name_unique'] as const;
 
-/** An index of the connections that are not deleted. */
+/** A partial index of the connections that are not deleted. */
 function index<const Properties extends string[]>(name: string, properties: Properties) {
   return { name: `app_connection_${name}`, properties, where: '"deleted_at" is null' };
 }
@@ -27,35 +27,35 @@ const AppConnectionSchema = defineEntity({
     id: p.uuid().primary(),
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id'),
     projectId: () => p.manyToOne(Project).mapToPk().fieldName('project_id').nullable().deleteRule('restrict'),
-    // The "C" collation orders names alike on every database, whatever its locale.
+    // The "C" collation gives the same order on every database, whatever its locale.
     name: p.text().collation('C'),
     description: p.text().nullable(),
     app: p.text(),
     method: p.text(),
-    // Counted by updateLocked under a lock, not by the ORM, which would count verifications as changes too.
+    // updateLocked increments it under a lock. The ORM would count verifications as changes too.
     version: p.integer().default(1),
     createdAt: p.datetime(3),
     updatedAt: p.datetime(3),
-    /** Set while it is hidden and can still be restored. */
+    /** Set while the connection is soft-deleted and can be restored. */
     deletedAt: p.datetime(3).nullable(),
     isPlatformManagedCredentials: p.boolean(),
     credentialsHash: p.text(),
     publicCredentials: p.json<Record<string, string>>(),
     account: p.json<Record<string, string | null>>().nullable(),
-    // Read only where credentials are used: never selected unless asked for, never serialised.
+    // Lazy and hidden: loaded only where credentials are used, never serialised.
     sealedCredentials: p.text().hidden().lazy(),
     dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id'),
     verificationStatus: p.text().$type<VerificationStatus>(),
     verificationCheckedAt: p.datetime(3),
     /** When the app last accepted the credentials. */
     lastVerifiedAt: p.datetime(3).nullable(),
-    /** Since when every check has failed; null while they work. */
+    /** Since when every verification has failed; null while the credentials work. */
     failingSince: p.datetime(3).nullable(),
     verificationCode: p.text().$type<ErrorCode>().nullable(),
     verificationMessage: p.text().nullable(),
     verificationRemedy: p.text().nullable(),
     upstreamRequestId: p.text().nullable(),
-    // Read only where the row is verified, which takes the sealed credentials too.
+    // Loaded only where the row is verified, together with the sealed credentials.
     mac: p
       .text()
       .hidden()
@@ -75,17 +75,17 @@ const AppConnectionSchema = defineEntity({
     },
   ],
   indexes: [
-    // In the order in which they are sealed again under another data key.
+    // The order in which reencrypt.ts reads connections.
     { name: 'app_connection_data_key', properties: ['dataKeyId', 'id'] },
     { name: 'app_connection_deleted', properties: ['deletedAt', 'id'], where: '"deleted_at" is not null' },
-    // Each order that a list can be in, read either way round, for an organisation and for a project.
+    // Every order of a list, in both directions, for an organisation and for a project.
     index('by_name', ['orgId', 'name', 'id']),
     index('by_created', ['orgId', 'createdAt', 'id']),
     index('by_updated', ['orgId', 'updatedAt', 'id']),
     index('project_by_name', ['orgId', 'projectId', 'name', 'id']),
     index('project_by_created', ['orgId', 'projectId', 'createdAt', 'id']),
     index('project_by_updated', ['orgId', 'projectId', 'updatedAt', 'id']),
-    // What is rare is gathered by these and then sorted; what is not is met soon enough in the order asked for.
+    // For rare values PostgreSQL uses these and sorts; for frequent ones it scans an index of the order.
     index('by_app', ['orgId', 'app']),
     index('by_method', ['orgId', 'method']),
     index('by_status', ['orgId', 'verificationStatus']),
@@ -96,20 +96,20 @@ const AppConnectionSchema = defineEntity({
 export class AppConnection extends AppConnectionSchema.class {}
 AppConnectionSchema.setClass(AppConnection);
 
-const ofTheLastCheck = 'It is shown and decides nothing, and is written whenever the app is asked.';
+const isVerificationResult = 'It is only shown, and each verification writes it.';
 authenticateRows(AppConnection, {
-  account: ofTheLastCheck,
-  verificationStatus: ofTheLastCheck,
-  verificationCheckedAt: ofTheLastCheck,
-  lastVerifiedAt: ofTheLastCheck,
-  failingSince: ofTheLastCheck,
-  verificationCode: ofTheLastCheck,
-  verificationMessage: ofTheLastCheck,
-  verificationRemedy: ofTheLastCheck,
-  upstreamRequestId: ofTheLastCheck,
+  account: isVerificationResult,
+  verificationStatus: isVerificationResult,
+  verificationCheckedAt: isVerificationResult,
+  lastVerifiedAt: isVerificationResult,
+  failingSince: isVerificationResult,
+  verificationCode: isVerificationResult,
+  verificationMessage: isVerificationResult,
+  verificationRemedy: isVerificationResult,
+  upstreamRequestId: isVerificationResult,
 });
 
-/** What is read for a list in which nobody asks for more, which is as much again. */
+/** The columns that a list reads if the client selects nothing else; the others double the size of a row. */
 export const summaryColumns = [
   ...(['id', 'orgId', 'projectId', 'name', 'description', 'app', 'method', 'version'] as const),
   ...(['createdAt', 'updatedAt', 'credentialsHash', 'publicCredentials'] as const),

@@ -7,12 +7,12 @@ import type { Caller } from '../identity/caller.ts';
 import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 
-/** What working with connections takes. */
+/** The dependencies of the operations on connections. */
 export interface ConnectionDeps {
   apps: readonly App[];
   database: Database;
   vault: Vault;
-  /** Used through `rateLimitedOutbound` alone, which counts. */
+  /** Use it only through `rateLimitedOutbound` and `unmeteredOutbound`. */
   outbound: OutboundClient;
   limits: RateLimits;
   /** Shares the event loop among organisations. */
@@ -23,8 +23,8 @@ export interface ConnectionDeps {
 }
 
 /**
- * The way to a host that the caller has named. Ask for it each time: it is limited how often, so that nobody looks for
- * open ports with this server.
+ * Counts an outbound request of the caller and returns the client for it. Call it for each request: the rate limit keeps
+ * callers from scanning ports with this server.
  *
  * @throws AppError `RATE_LIMITED`
  */
@@ -33,7 +33,7 @@ export async function rateLimitedOutbound(deps: ConnectionDeps, caller: Caller):
   return unmeteredOutbound(deps, caller);
 }
 
-/** The same for what sends nothing, and so is not limited how often. */
+/** The outbound client of a caller for checks that send nothing, which the rate limit does not count. */
 export function unmeteredOutbound(
   { outbound }: Pick<ConnectionDeps, 'outbound'>,
   { orgId, id }: Caller,
@@ -41,14 +41,22 @@ export function unmeteredOutbound(
   return outbound.onBehalfOf({ orgId, callerId: `${orgId} ${id}` });
 }
 
-/** The app of this id, which is one of those that there are. */
+/**
+ * Finds an app by its id.
+ *
+ * @throws TypeError if there is none, which is a bug
+ */
 export function requireApp({ apps }: Pick<ConnectionDeps, 'apps'>, id: string): App {
   const app = apps.find((each) => each.id === id);
   if (!app) throw new TypeError(`There is no app ${id}.`);
   return app;
 }
 
-/** The app and the method of a stored connection. */
+/**
+ * Finds the app and the method of a connection.
+ *
+ * @throws TypeError if this server does not have them
+ */
 export function resolveAppAndMethod(
   { apps }: Pick<ConnectionDeps, 'apps'>,
   connection: { app: string; method: string },

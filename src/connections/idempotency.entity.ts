@@ -11,11 +11,11 @@ const IdempotentRequestSchema = defineEntity({
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
     /** `Caller.id`. */
     caller: p.text().primary(),
-    /** A keyed hash of what the caller called the request. */
+    /** A MAC of the idempotency key. */
     key: p.text().primary(),
-    /** A keyed hash of what was asked, from which nothing can be recovered. */
+    /** A MAC of the request. */
     fingerprint: p.text(),
-    /** What was answered, which holds no secret. */
+    /** The result, without secrets. */
     outcome: p.json<Record<string, unknown>>(),
     createdAt: p.datetime(3).index('idempotent_request_created'),
     mac: p
@@ -25,7 +25,7 @@ const IdempotentRequestSchema = defineEntity({
   },
 });
 
-/** A request that was carried out, kept for a day so that it can be repeated without doing it twice. */
+/** The outcome of a request with an idempotency key, stored for a day. */
 export class IdempotentRequest extends IdempotentRequestSchema.class {}
 IdempotentRequestSchema.setClass(IdempotentRequest);
 authenticateRows(IdempotentRequest);

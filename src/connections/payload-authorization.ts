@@ -4,43 +4,43 @@ import { Secret } from '../common/secret.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { UpdateConnection } from './input-schemas.ts';
 
-/** Fields of a connection by their paths, such as `credentials.instanceUrl`. A path covers all that is below it. */
+/** Paths of fields of a connection, such as `credentials.instanceUrl`. A path covers the fields below it. */
 export type FieldPaths = readonly string[];
 
 /**
- * The payload of a change is no way to read a connection: without `connections:read` it shows what the caller sent and
- * what the change itself produced. A new connection consists of nothing else, so its payload shows everything.
+ * The scope that shows every field in the payload of a mutation. Without it, a payload shows what the caller sent and
+ * what the mutation produced; for a create that is every field.
  */
 export const readScope = 'connections:read';
 
-/** What the payload of `verify…` shows without `connections:read`: the outcome. */
+/** The fields that `verify…` returns without `connections:read`. */
 export const verifyPayloadFields: FieldPaths = ['id', 'verification'];
 
-/** What the payload of `update…` shows without `connections:read`: what the input has, and what the app said about it. */
+/** The fields that `update…` returns without `connections:read`: those of the input, and the result of verifying them. */
 export function updatePayloadFields({ account }: App, input: UpdateConnection): FieldPaths {
-  const given = Object.entries(input.credentials ?? {}).filter(([, value]) => value != null);
-  const isPublic = ([, value]: (typeof given)[number]) => !(value instanceof Secret);
-  // The app is asked about every secret; a public value alone may be the stored one, and then nothing is asked.
-  const isVerified = !given.every(isPublic);
+  const values = Object.entries(input.credentials ?? {}).filter(([, value]) => value != null);
+  const isPublic = ([, value]: (typeof values)[number]) => !(value instanceof Secret);
+  // Every new secret is verified. Public values alone can equal the stored ones, which are not verified again.
+  const isVerified = !values.every(isPublic);
   return [
     ...['id', 'version'],
     ...(input.name == null ? [] : ['name']),
     ...(input.description === undefined ? [] : ['description']),
-    ...given.filter(isPublic).map(([name]) => `credentials.${name}`),
+    ...values.filter(isPublic).map(([name]) => `credentials.${name}`),
     ...(isVerified ? ['verification', ...(account ? [`credentials.${account.field}`] : [])] : []),
   ];
 }
 
-/** What the payload of `restore…` shows without `connections:read`. */
+/** The fields that `restore…` returns without `connections:read`. */
 export function restorePayloadFields(name: string | null | undefined): FieldPaths {
   return ['id', 'version', ...(name == null ? [] : ['name'])];
 }
 
 /**
- * Refuses a change whose payload would show more than the caller may see, before anything is changed.
+ * Rejects a mutation that selects fields which the caller may not read, before anything is changed.
  *
- * @param fields what the payload shows without `connections:read`
- * @param selected what the caller wants to be shown
+ * @param fields the fields that the mutation returns without `connections:read`
+ * @param selected the fields that the client selects
  * @throws AppError `FORBIDDEN`, which names the fields
  */
 export function requireSelectable(caller: Caller, fields: FieldPaths, selected: FieldPaths): void {
@@ -55,7 +55,7 @@ export function requireSelectable(caller: Caller, fields: FieldPaths, selected: 
   });
 }
 
-/** Whether one of these paths is this one or leads to it. */
+/** Whether the fields contain a path or a parent of it. */
 export function isCovered(fields: FieldPaths, path: string): boolean {
   return fields.some((field) => path === field || path.startsWith(`${field}.`));
 }

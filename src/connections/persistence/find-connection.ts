@@ -7,7 +7,7 @@ import type { ConnectionDeps } from '../deps.ts';
 import { connectionVisibilityConditions } from './list-conditions.ts';
 
 /**
- * A connection as it is now, for showing it.
+ * Reads a connection that the caller may see, without its secrets, as a plain row.
  *
  * @throws AppError `NOT_FOUND`
  */
@@ -22,16 +22,18 @@ export async function readConnection(
   throw connectionNotFound();
 }
 
-/** How to find a connection: `withSecrets` loads what verifying its row takes; `lock` keeps others from changing it until the transaction ends. */
+/** Options of finding a connection. */
 export interface FindOptions {
+  /** Loads the sealed credentials and the MAC, which verifying the row needs. */
   withSecrets?: boolean;
+  /** Locks the row until the transaction ends. */
   lock?: boolean;
-  /** Deleted ones too, or only them; those that are not deleted unless said. */
+  /** Includes deleted connections, or finds only them. Absent: neither. */
   deleted?: 'too' | 'only';
 }
 
 /**
- * A connection to be worked with, of the caller's organisation, in one of the projects that the caller is limited to.
+ * Finds a connection that the caller may see, as an entity of `em`.
  *
  * @throws AppError `NOT_FOUND`
  */
@@ -55,7 +57,7 @@ export async function findConnection(
   throw connectionNotFound();
 }
 
-/** What is said of a connection that is not there for this caller, for whatever reason. */
+/** The error for a connection that does not exist or that the caller may not see. */
 export function connectionNotFound(): AppError {
   return new AppError('NOT_FOUND', 'There is no such connection.', {
     remedy: 'Check the id or the name, and that the API key belongs to the right organisation and project.',

@@ -7,83 +7,83 @@ import type { ConnectionDeps } from '../deps.ts';
 import { IdempotentRequest } from '../idempotency.entity.ts';
 import { connectionNotFound } from './find-connection.ts';
 
-const keptMs = 86_400_000;
+const retentionMs = 86_400_000;
 
-/** A request by the name that its caller gave it. */
+/** A request and its idempotency key. */
 export interface IdempotencyOptions {
-  /** Absent or null: every request is a new one. */
+  /** Absent or null: the request is not repeatable. */
   idempotencyKey?: string | null | undefined;
-  /** All that was asked: with another input under the same key, it is another request. */
+  /** The operation and its input. The same key with another one is a conflict. */
   request: object;
 }
 
 /**
- * Keeps the outcome, in the transaction of the change; it is not asked for where nobody gave the request a name. A change
- * that changed nothing does not call it, and is carried out when it is repeated.
+ * Stores the outcome in the transaction of the change. `outcome` is not called if the request has no idempotency key. A
+ * change that finds nothing to change does not call `SaveOutcome`, and runs again when it is repeated.
  */
 export type SaveOutcome = (em: EntityManager, outcome: () => object) => Promise<void>;
 
 /**
- * Does something once: if it was done under this key before, its outcome is given again. Only what succeeded counts
- * as done; what was refused changed nothing and may be tried again.
+ * Runs an operation once for each idempotency key. A repeated request returns the stored outcome of the first. Only
+ * successful requests are stored: a refused one has changed nothing and can be sent again.
  *
- * @param work does it, and keeps the outcome in the transaction of the change
- * @param recall makes the result out of the kept outcome
- * @throws AppError `IDEMPOTENCY_CONFLICT` when something else was done under this key; `NOT_FOUND` when it was done to a
- *   connection that the caller may not see any more
+ * @param operation runs the request and saves its outcome in the transaction of the change
+ * @param restore converts a stored outcome to a result
+ * @throws AppError `IDEMPOTENCY_CONFLICT` if the key was used for another request; `NOT_FOUND` if the caller may no longer
+ *   see the connection of the stored outcome
  */
 export async function runIdempotent<T>(
   { database, vault }: ConnectionDeps,
   caller: Caller,
   { idempotencyKey: key, request }: IdempotencyOptions,
-  work: (keep: SaveOutcome) => Promise<T>,
-  recall: (outcome: Record<string, unknown>) => T,
+  operation: (saveOutcome: SaveOutcome) => Promise<T>,
+  restore: (outcome: Record<string, unknown>) => T,
 ): Promise<T> {
-  if (key == null) return work(async () => {});
+  if (key == null) return operation(async () => {});
   const { orgId } = caller;
-  const fingerprintOf = (value: object) =>
+  const getFingerprint = (value: object) =>
     vault.mac(database.forOrganisation(orgId), orgId, 'FINGERPRINT', value);
-  // Whoever has put a token where the key belongs finds it nowhere, as everywhere else.
-  const name = { orgId, caller: caller.id, key: await fingerprintOf({ idempotencyKey: key }) };
-  const fingerprint = await fingerprintOf(request);
+  // The key is stored as a MAC, because clients sometimes send a token in its place by mistake.
+  const primaryKey = { orgId, caller: caller.id, key: await getFingerprint({ idempotencyKey: key }) };
+  const fingerprint = await getFingerprint(request);
   const macs = await vault.rowMacs(database.forOrganisation(orgId));
 
   const find = async (): Promise<{ result: T } | undefined> => {
-    const done = await database
+    const stored = await database
       .forOrganisation(orgId)
-      .findOne(IdempotentRequest, { ...name, createdAt: { $gt: retentionStart() } });
-    if (!done) return undefined;
-    macs.verify(database.forOrganisation(orgId), IdempotentRequest, done);
-    if (done.fingerprint !== fingerprint) throw keyReusedError();
-    await assertStillVisible(database.forOrganisation(orgId), caller, done.outcome);
-    return { result: recall(done.outcome) };
+      .findOne(IdempotentRequest, { ...primaryKey, createdAt: { $gt: retentionStart() } });
+    if (!stored) return undefined;
+    macs.verify(database.forOrganisation(orgId), IdempotentRequest, stored);
+    if (stored.fingerprint !== fingerprint) throw keyReusedError();
+    await assertStillVisible(database.forOrganisation(orgId), caller, stored.outcome);
+    return { result: restore(stored.outcome) };
   };
-  const before = await find();
-  if (before) return before.result;
-  let isKept = false;
+  const first = await find();
+  if (first) return first.result;
+  let isSaved = false;
   try {
-    const result = await work(async (em, outcome) => {
-      isKept = true;
-      await em.nativeDelete(IdempotentRequest, { ...name, createdAt: { $lte: retentionStart() } });
-      const kept = {
-        ...name,
+    const result = await operation(async (em, outcome) => {
+      isSaved = true;
+      await em.nativeDelete(IdempotentRequest, { ...primaryKey, createdAt: { $lte: retentionStart() } });
+      const row = {
+        ...primaryKey,
         fingerprint,
         outcome: JSON.parse(JSON.stringify(outcome())),
         createdAt: new Date(),
       };
-      await em.insert(IdempotentRequest, macs.signed(em, IdempotentRequest, kept));
+      await em.insert(IdempotentRequest, macs.signed(em, IdempotentRequest, row));
     });
-    // Nothing was left to change where the same request at the same moment was first.
-    return isKept ? result : ((await find())?.result ?? result);
+    // Nothing was left to change if a concurrent request with this key was first.
+    return isSaved ? result : ((await find())?.result ?? result);
   } catch (error) {
-    // The same request at the same moment may have been first, and then this one fails for all manner of reasons.
-    const meanwhile = await find();
-    if (meanwhile) return meanwhile.result;
+    // A concurrent request with this key may have been first: then this one can fail with any error, such as NAME_TAKEN.
+    const concurrent = await find();
+    if (concurrent) return concurrent.result;
     throw error;
   }
 }
 
-/** The projects of a caller may be others than when the request was carried out, and so may that of the connection. */
+/** Checks the project again: the projects of the caller and of the connection can have changed since the request ran. */
 async function assertStillVisible(
   em: EntityManager,
   { orgId, projectIds }: Caller,
@@ -91,14 +91,14 @@ async function assertStillVisible(
 ): Promise<void> {
   if (!projectIds) return;
   const connection = await em.findOne(AppConnection, { id: String(id), orgId }, { fields: ['projectId'] });
-  const place = connection ? connection.projectId : projectId;
-  if (typeof place !== 'string' || !projectIds.has(place)) throw connectionNotFound();
+  const current = connection ? connection.projectId : projectId;
+  if (typeof current !== 'string' || !projectIds.has(current)) throw connectionNotFound();
 }
 
 /**
- * Deletes what is older than a day, in batches.
+ * Deletes outcomes that are older than a day, in batches.
  *
- * @returns how many rows it has deleted
+ * @returns the number of deleted rows
  */
 export async function purgeIdempotentRequests(
   { database }: Pick<ConnectionDeps, 'database'>,
@@ -109,7 +109,7 @@ export async function purgeIdempotentRequests(
 }
 
 function retentionStart(): Date {
-  return new Date(Date.now() - keptMs);
+  return new Date(Date.now() - retentionMs);
 }
 
 function keyReusedError(): AppError {

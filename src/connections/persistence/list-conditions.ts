@@ -3,18 +3,18 @@ import type { Caller } from '../../identity/caller.ts';
 import type { ConnectionOrder, Cursor } from '../cursor.ts';
 import type { ListConnections } from '../list-input.ts';
 
-/** Those of the caller's organisation, in the projects that the caller is limited to, that are not deleted. */
+/** The conditions for connections that the caller may see and that are not deleted. */
 export function connectionVisibilityConditions({ orgId, projectIds }: Caller): Sql[] {
   const all = [sql`org_id = ${orgId}`, sql`deleted_at is null`];
   return projectIds ? [...all, sql`project_id = any(${[...projectIds]}::uuid[])`] : all;
 }
 
-/** Those of a project, or those without one. */
+/** The condition for connections of a project, or without a project. */
 export function inProject(projectId: string | null): Sql {
   return projectId === null ? sql`project_id is null` : sql`project_id = ${projectId}`;
 }
 
-/** What the connections of a list are like, on whichever page. */
+/** The conditions of a list, the same for every page. */
 export function listConditions(caller: Caller, { projectId, app, filter }: ListConnections): Sql[] {
   const { namePrefix, nameContains, method, status } = filter ?? {};
   const conditions = connectionVisibilityConditions(caller);
@@ -23,9 +23,9 @@ export function listConditions(caller: Caller, { projectId, app, filter }: ListC
   if (filter?.app) conditions.push(sql`app = ${filter.app}`);
   if (method) conditions.push(sql`method = ${method}`);
   if (status) conditions.push(sql`verification_status = ${status}`);
-  // No name has a character beyond the last one in it, so these are the names between which the prefix's own are.
+  // The upper bound is the prefix and the last code point, which no name contains. A range can use an index.
   if (namePrefix) conditions.push(sql`name >= ${namePrefix} and name < ${`${namePrefix}\u{10ffff}`}`);
-  // Unlike `like`, this has no wildcards, and PostgreSQL expects it to be true often enough to read in order.
+  // `strpos` has no wildcards, unlike `like`, and PostgreSQL estimates enough matches to scan in the order of the list.
   if (nameContains) conditions.push(sql`strpos(name, ${nameContains}) > 0`);
   if (filter?.createdFrom) conditions.push(sql`created_at >= ${filter.createdFrom}`);
   if (filter?.createdTo) conditions.push(sql`created_at < ${filter.createdTo}`);
@@ -40,18 +40,18 @@ const columns = {
   updatedAt: raw('updated_at'),
 } as const;
 
-/** How to read a list, from its end if `isBackward`. */
+/** The `order by` of a list, reversed if `isBackward`. */
 export function orderBy({ field, direction }: ConnectionOrder, isBackward: boolean): Sql {
-  const way = raw((direction === 'asc') === isBackward ? 'desc' : 'asc');
-  return sql`order by ${columns[field]} ${way}, id ${way}`;
+  const order = raw((direction === 'asc') === isBackward ? 'desc' : 'asc');
+  return sql`order by ${columns[field]} ${order}, id ${order}`;
 }
 
-/** What is beyond a cursor for who reads on from it, whichever way; compared as a whole, as the indexes are sorted. */
+/** The condition for connections after a cursor in reading direction. Row comparison matches the order of the indexes. */
 export function afterCursor(order: ConnectionOrder, cursor: Cursor, isBackward: boolean): Sql {
   return compare(order, cursor, (order.direction === 'asc') === isBackward ? '<' : '>');
 }
 
-/** All the rest: what is at the cursor or on the near side of it. */
+/** The condition for connections at a cursor or before it in reading direction. */
 export function atOrBeforeCursor(order: ConnectionOrder, cursor: Cursor, isBackward: boolean): Sql {
   return compare(order, cursor, (order.direction === 'asc') === isBackward ? '>=' : '<=');
 }

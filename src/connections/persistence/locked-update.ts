@@ -7,33 +7,31 @@ import { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type FindOptions, findConnection } from './find-connection.ts';
 
-/** Which connection to change, and what version of it the caller has seen; without one, the last change wins. */
+/** The connection to change. */
 export interface ChangeTarget {
   id: string;
-  /** The id of an app, where a connection to another app is not found. */
+  /** The id of an app: a connection to another app is not found. */
   app?: string;
+  /** The version that the client has read. Absent or null: the last change wins. */
   version?: number | null | undefined;
 }
 
-/** A change, and how it is told afterwards. */
+/** A change of a connection. */
 export interface LockedUpdate {
   target: ChangeTarget;
   action: AuditAction;
   find?: Pick<FindOptions, 'deleted'>;
-  /** Makes the change, and gives the names of the fields that it changed; none, if there was nothing to change. */
+  /** Applies the change. Returns the names of the changed fields, none if there is nothing to change. */
   apply: (connection: AppConnection, em: EntityManager) => string[];
-  /**
-   * What else belongs to the change once it is stored: what is kept for when the request is repeated. It is not called
-   * when there was nothing to change.
-   */
+  /** Runs in the transaction after the change is stored. Not called if there is nothing to change. */
   afterUpdate?: (em: EntityManager, connection: AppConnection) => Promise<void>;
 }
 
 /**
- * Changes one connection in one transaction, while nobody else can; every change makes the version one more.
+ * Changes a connection under a row lock, in one transaction with its audit event, and increments its version.
  *
  * @throws AppError `NOT_FOUND`, `VERSION_CONFLICT`, `RATE_LIMITED`
- * @throws MacMismatch when the row is not as this server wrote it
+ * @throws MacMismatch if the row was changed outside this server
  */
 export async function updateLocked(
   deps: ConnectionDeps,
@@ -45,7 +43,7 @@ export async function updateLocked(
   return deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
     const where = { id, ...(app && { app }) };
     const connection = await findConnection(em, caller, where, { ...find, withSecrets: true, lock: true });
-    // What an editor of the database has written would be signed with the change.
+    // Without this, the change would sign whatever was written to the row outside this server.
     (await deps.vault.rowMacs(em)).verify(em, AppConnection, connection);
     assertVersion(connection, target);
     const fields = apply(connection, em);
@@ -54,7 +52,7 @@ export async function updateLocked(
       connection.updatedAt = new Date();
     }
     await em.flush();
-    // What changed nothing leaves nothing: else a caller could fill the database by repeating it under new keys.
+    // No event and no outcome without a change: else a caller could fill the database by repeating it under new keys.
     if (fields.length > 0) {
       await afterUpdate?.(em, connection);
       const { name: connectionName, projectId } = connection;
@@ -65,7 +63,7 @@ export async function updateLocked(
   });
 }
 
-/** @throws AppError `VERSION_CONFLICT` when the caller has seen another version */
+/** @throws AppError `VERSION_CONFLICT` if the client has read another version */
 export function assertVersion(connection: AppConnection, { version }: ChangeTarget): void {
   if (version == null || version === connection.version) return;
   const message = `The connection has changed since you read it; its version is ${connection.version} now.`;

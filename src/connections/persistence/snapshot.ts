@@ -1,21 +1,21 @@
 import { wrap } from '@mikro-orm/core';
 import { AppConnection } from '../app-connection.entity.ts';
 
-/** A connection as it is at this moment, without what is sealed and its MAC. */
+/** Converts a connection to plain JSON values, without the sealed credentials and the MAC. */
 export function toSnapshot(connection: AppConnection): Record<string, unknown> {
-  const shown: Record<string, unknown> = { ...wrap(connection).toPOJO() };
-  delete shown.sealedCredentials;
-  delete shown.mac;
-  return shown;
+  const snapshot: Record<string, unknown> = { ...wrap(connection).toPOJO() };
+  delete snapshot.sealedCredentials;
+  delete snapshot.mac;
+  return snapshot;
 }
 
-const isTime = /(At|Since)$/;
+const timestampName = /(At|Since)$/;
 
-/** The connection that a snapshot was made of, after a stay in the database as JSON. */
+/** Converts a snapshot, as the database returns it, to a connection. */
 export function fromSnapshot(stored: Record<string, unknown>): AppConnection {
   const values = Object.entries(stored).map(([name, value]) => [
     name,
-    isTime.test(name) && typeof value === 'string' ? new Date(value) : value,
+    timestampName.test(name) && typeof value === 'string' ? new Date(value) : value,
   ]);
   return Object.assign(new AppConnection(), Object.fromEntries(values));
 }
