@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { day, find, getNames, organisationWith, row } from './testkit/list-connections.ts';
+import { day, find, namesOf, organisationWith, row } from './testkit/list-connections.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -62,27 +62,27 @@ describe('filtering connections', () => {
     [{ app: 'OKTA', method: 'SIGNED_REQUESTS' }, []],
   ])('returns and counts exactly the matches of %o', async (filter, names) => {
     const page = await find(organisation, { filter });
-    expect(getNames(page)).toEqual(names);
+    expect(namesOf(page)).toEqual(names);
     expect(page.totalCount).toBe(names.length);
   });
 
   it.each(['%', '_', 'a%', 'acme_okta', '\\', '?', "'", '$1', '??', '\u{10ffff}', '*'])(
     'treats %s literally, not as a wildcard',
     async (text) => {
-      expect(getNames(await find(organisation, { filter: { namePrefix: text } }))).toEqual([]);
-      expect(getNames(await find(organisation, { filter: { nameContains: text } }))).toEqual([]);
+      expect(namesOf(await find(organisation, { filter: { namePrefix: text } }))).toEqual([]);
+      expect(namesOf(await find(organisation, { filter: { nameContains: text } }))).toEqual([]);
     },
   );
 
   it('combines with the other arguments', async () => {
     const { projectId } = organisation;
-    expect(getNames(await find(organisation, { filter: { nameContains: 'acme' }, projectId }))).toEqual([
+    expect(namesOf(await find(organisation, { filter: { nameContains: 'acme' }, projectId }))).toEqual([
       acme,
     ]);
-    expect(getNames(await find(organisation, { filter: { status: 'VERIFIED' }, app: 'OKTA' }))).toEqual([
+    expect(namesOf(await find(organisation, { filter: { status: 'VERIFIED' }, app: 'OKTA' }))).toEqual([
       okta,
     ]);
-    expect(getNames(await find(organisation, { filter: { app: 'PARCEL_DEPOT' }, app: 'OKTA' }))).toEqual([]);
+    expect(namesOf(await find(organisation, { filter: { app: 'PARCEL_DEPOT' }, app: 'OKTA' }))).toEqual([]);
   });
 
   it('excludes deleted connections', async () => {
