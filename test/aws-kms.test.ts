@@ -141,7 +141,7 @@ describe('a root key in AWS KMS', () => {
     const variables = okta({ name: 'another' }, { apiToken: 'planted-planted-planted' });
     const [error] = await errorsOf(again.request(createMutation, variables));
     expect(error).toMatchObject({
-      message: "The service that holds this server's keys did not do its part.",
+      message: 'The key management service of this server did not respond or refused the request.',
       extensions: { code: 'UPSTREAM_UNREACHABLE', remedy: expect.stringContaining('try again later') },
     });
     const { appConnection } = await again.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });

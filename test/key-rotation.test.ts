@@ -157,8 +157,8 @@ describe('rotation of encryption keys', () => {
         async onLoad() {
           if (isRotated) return;
           isRotated = true;
-          const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, tell: () => {} });
-          expect(rotated).toMatchObject({ sealKeys: 2, broken: [] });
+          const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, onProgress: () => {} });
+          expect(rotated).toMatchObject({ sealKeys: 2, failures: [] });
         },
       });
       expect(await use(server.clientFor(apiKey), made.createOktaConnection.appConnection.id)).toEqual(answer);
@@ -184,8 +184,8 @@ describe('rotation of encryption keys', () => {
       vault.keyring = first;
       const { database } = server;
       const apps = createApps({ trustedHosts: new Set() });
-      const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, tell: () => {} });
-      expect(rotated).toMatchObject({ broken: [] });
+      const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, onProgress: () => {} });
+      expect(rotated).toMatchObject({ failures: [] });
       expect(rotated.sealKeys).toBeGreaterThan(0);
       ids.push(await make('after'));
 

@@ -62,7 +62,7 @@ describe('the request log', () => {
     await broken.asOwner().execute('drop table app_connection');
     const [error] = await errorsOf(organisation.client.request(createMutation, okta()));
     expect(error).toMatchObject({
-      message: 'Something went wrong on our side.',
+      message: 'The server failed unexpectedly.',
       path: ['createOktaConnection'],
       extensions: {
         code: 'INTERNAL_SERVER_ERROR',

@@ -233,7 +233,7 @@ describe('REST error response', () => {
         type: 'urn:app-connections:problem:internal-server-error',
         title: 'The server failed.',
         status: 500,
-        detail: 'Something went wrong on our side.',
+        detail: 'The server failed unexpectedly.',
         instance: `urn:uuid:${requestId}`,
         code: 'INTERNAL_SERVER_ERROR',
         requestId,

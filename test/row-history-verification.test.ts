@@ -97,10 +97,10 @@ test('audit verification reports an old row of a connection, a revoked API key a
   await sql('delete from app_connection where id = ?', [gone]);
   expect((await contradictions(organisation)).sort()).toEqual(
     [
-      `api_key {"id":"${apiKey.id}"}: in force, though the audit trail tells that it was revoked`,
-      `app_connection {"id":"${changed}"}: at version 1, though the audit trail tells of version 2`,
-      `app_connection {"id":"${deleted}"}: at version 1, though the audit trail tells of version 2`,
-      `app_connection {"id":"${gone}"}: gone, though the audit trail tells of no purge`,
+      `api_key {"id":"${apiKey.id}"}: active, but the audit trail says that it was revoked`,
+      `app_connection {"id":"${changed}"}: at version 1, but the audit trail has version 2`,
+      `app_connection {"id":"${deleted}"}: at version 1, but the audit trail has version 2`,
+      `app_connection {"id":"${gone}"}: missing, but the audit trail has no purge`,
     ].sort(),
   );
   expect(key).toBeDefined();
@@ -123,8 +123,7 @@ test('audit verification reports a purge after a forged deletion date, and accep
   expect((await contradictions(organisation)).sort()).toEqual(
     [live, restored]
       .map(
-        (id) =>
-          `app_connection {"id":"${id}"}: purged when its time had come, though the audit trail tells of no deletion`,
+        (id) => `app_connection {"id":"${id}"}: purged by the clean-up, but the audit trail has no deletion`,
       )
       .sort(),
   );
@@ -141,15 +140,15 @@ test('audit verification reports a data key that was reset to its state before i
   server.vault.keyring = parseKeyring(new Secret(`${rootKey('next')},${server.rootKey}`));
   const { database, vault } = server;
   const parts = { apps: createApps({ trustedHosts: new Set() }), database, vault };
-  await rotateKeys(parts, { reseal: false, tell: () => {} });
+  await rotateKeys(parts, { reseal: false, onProgress: () => {} });
   const putBack = await putBackLater('data_key', stolen);
-  await rotateKeys(parts, { reseal: true, tell: () => {} });
+  await rotateKeys(parts, { reseal: true, onProgress: () => {} });
   expect(await contradictions(organisation)).toEqual([]);
   await sql('alter table data_key disable trigger all');
   await sql(`delete from data_key where org_id = ? and purpose = 'SEAL' and id <> ?`, [orgId, stolen]);
   await putBack();
   expect(await contradictions(organisation)).toEqual([
-    `data_key of organisation ${orgId}: 0 retired keys, though the audit trail tells of 1`,
+    `data_key of organisation ${orgId}: 0 retired keys, but the audit trail has 1 rotations`,
   ]);
   vault.keyring = keyring;
 });

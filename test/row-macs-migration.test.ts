@@ -144,7 +144,7 @@ test('signs the rows of a version without MACs once, unchanged, however often th
   await second.close();
   const third = startTestServer({ location, rootKeys });
   await expect(third).rejects.toThrow(StartupError);
-  await expect(third).rejects.toThrow('the MACs of api_key were taken away');
+  await expect(third).rejects.toThrow('the MACs of api_key were removed');
 });
 
 test('does not open a database whose integrity key is missing with a new one', async () => {
@@ -201,6 +201,6 @@ test.each([
       await em.execute('set session_replication_role = origin');
     });
     await first.close();
-    await expect(startTestServer({ location, rootKeys })).rejects.toThrow(refusal ?? 'were taken away');
+    await expect(startTestServer({ location, rootKeys })).rejects.toThrow(refusal ?? 'were removed');
   },
 );

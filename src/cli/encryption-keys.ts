@@ -42,22 +42,25 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
     await stores.unlock();
     const apps = createApps({ trustedHosts: config.trustedInstanceHosts });
     let connections = 0;
-    const tell = (more: number) => {
+    const onProgress = (more: number) => {
       if (Math.floor((connections + more) / 1_000) > Math.floor(connections / 1_000)) {
         console.log(`${connections + more} connections sealed again so far`);
       }
       connections += more;
     };
-    const { dataKeys, sealKeys, broken } = await rotateKeys({ apps, database, vault }, { reseal, tell });
+    const { dataKeys, sealKeys, failures } = await rotateKeys(
+      { apps, database, vault },
+      { reseal, onProgress },
+    );
     console.log(`${dataKeys} data keys wrapped under "${vault.keyring.primaryId}"`);
     if (reseal) {
       console.log(`${sealKeys} organisations seal under a new data key`);
       console.log(`${connections} connections sealed again`);
     }
-    const census = await reportKeyUsage(database, vault.keyring);
-    console.log(describeUsage(census));
-    if (broken.length > 0) throw new StartupError(`this was left as it is: ${broken.join('; ')}`);
-    if (census.behind > 0 || (reseal && census.underRetired > 0)) {
+    const report = await reportKeyUsage(database, vault.keyring);
+    console.log(describeUsage(report));
+    if (failures.length > 0) throw new StartupError(`this was left as it is: ${failures.join('; ')}`);
+    if (report.dataKeysToRewrap > 0 || (reseal && report.connectionsUnderRetiredKey > 0)) {
       throw new StartupError(
         'others have made keys under another root key meanwhile; see which servers or shells have another ' +
           'first key than this one, and run it again',
@@ -66,29 +69,35 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
   },
 };
 
-/** A census for people to read. */
-function describeUsage({ rootKeys, behind, outdated, sealedBefore, underRetired }: KeyUsageReport): string {
+/** Formats the report for the terminal. */
+function describeUsage({
+  rootKeys,
+  dataKeysToRewrap,
+  organisationsToReseal,
+  connectionsUnderOldRoot,
+  connectionsUnderRetiredKey,
+}: KeyUsageReport): string {
   const [first] = rootKeys;
   const width = Math.max('root key'.length, ...rootKeys.map(({ id }) => id.length));
   const line = (id: string, dataKeys: unknown, connections: unknown, what: string) =>
     `${id.padEnd(width)}  ${`${dataKeys}`.padStart(9)}  ${`${connections}`.padStart(11)}  ${what}`.trimEnd();
   const lines = rootKeys.map((rootKey) => {
-    const { id, isHere, dataKeys, connections } = rootKey;
+    const { id, isConfigured, dataKeys, connections } = rootKey;
     const isUsed = dataKeys > 0;
     const use = isUsed ? 'in use: it cannot be taken out' : 'not in use: it can be taken out';
-    const what = isHere ? use : 'missing: put it back';
+    const what = isConfigured ? use : 'missing: put it back';
     return line(id, dataKeys, connections, rootKey === first ? 'the first: it wraps what is new' : what);
   });
   return [
     line('root key', 'data keys', 'connections', ''),
     ...lines,
-    behind === 0
+    dataKeysToRewrap === 0
       ? `Nothing is left under another root key than "${first?.id}".`
-      : `${behind} data keys are left under other root keys; "npm run keys -- rotate" moves them.`,
-    outdated === 0 && sealedBefore === 0 && underRetired === 0
+      : `${dataKeysToRewrap} data keys are left under other root keys; "npm run keys -- rotate" moves them.`,
+    organisationsToReseal === 0 && connectionsUnderOldRoot === 0 && connectionsUnderRetiredKey === 0
       ? `Every connection is sealed under a data key that was made under "${first?.id}".`
-      : `${outdated} organisations seal under data keys that were made under other root keys; ${sealedBefore} ` +
-        `connections are sealed under such ones, and ${underRetired} under retired ones; ` +
+      : `${organisationsToReseal} organisations seal under data keys that were made under other root keys; ${connectionsUnderOldRoot} ` +
+        `connections are sealed under such ones, and ${connectionsUnderRetiredKey} under retired ones; ` +
         '"npm run keys -- rotate --reseal" seals them again.',
   ].join('\n');
 }

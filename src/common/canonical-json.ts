@@ -1,20 +1,19 @@
 import { Secret } from './secret.ts';
 
-/** JSON with its keys in order and its secrets revealed: equal for equal values. */
+/** Serialises a value as JSON with sorted keys and revealed secrets, so that equal values give equal texts. */
 export function canonicalJson(value: object): string {
-  return JSON.stringify(ordered(value));
+  return JSON.stringify(sortKeys(value));
 }
 
-// By a loop: of functions that are made anew each time, V8 forgets what it has compiled with every full collection of
-// garbage.
-function ordered(value: unknown): unknown {
+// A loop instead of closures: V8 discards the compiled code of short-lived closures at each full garbage collection.
+function sortKeys(value: unknown): unknown {
   if (value instanceof Secret) return value.reveal();
   if (value instanceof Date || typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(ordered);
+  if (Array.isArray(value)) return value.map(sortKeys);
   const entries: [string, unknown][] = [];
   for (const key of Object.keys(value).sort()) {
     const each = (value as Record<string, unknown>)[key];
-    if (each !== undefined) entries.push([key, ordered(each)]);
+    if (each !== undefined) entries.push([key, sortKeys(each)]);
   }
   return Object.fromEntries(entries);
 }

@@ -113,27 +113,27 @@ export const errorCodes = {
 /** The stable code of a failure; see `errorCodes`. */
 export type ErrorCode = keyof typeof errorCodes;
 
-/** One broken rule: where in the input, and what to do about it. */
+/** A rule that the input breaks: the path of the field and the remedy. */
 export interface Issue {
   path: readonly (string | number)[];
   message: string;
 }
 
 /**
- * A failure that the caller may read: nothing in it is secret, and nothing in it repeats what the caller sent.
+ * An error that the caller may read: it contains no secret and repeats no input.
  *
- * Anything thrown that is not a `AppError` is our fault and reaches the caller as `INTERNAL_SERVER_ERROR`.
+ * Every other thrown value is a fault of the server and reaches the caller as `INTERNAL_SERVER_ERROR`.
  */
 export class AppError extends Error {
-  override readonly name = 'Problem';
+  override readonly name = 'AppError';
   readonly code: ErrorCode;
-  /** Broken rules, when the input is at fault. */
+  /** The broken rules, if the input is at fault. */
   readonly issues: readonly Issue[] | undefined;
   /** What the caller can do next. */
   readonly remedy: string | undefined;
-  /** When trying again makes sense, if that is known. */
+  /** When to try again, if known. */
   readonly retryAt: Date | undefined;
-  /** What version the connection is at, when the caller has seen another. */
+  /** The current version of the connection, if the caller sent another. */
   readonly currentVersion: number | undefined;
 
   constructor(
@@ -147,7 +147,7 @@ export class AppError extends Error {
       cause?: unknown;
     } = {},
   ) {
-    // Nobody is told where a refusal was thrown, and to find that out takes longer than all else about it.
+    // The stack of an expected error is never logged, and capturing it is the largest cost of a refusal.
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     super(message, { cause: details.cause });
@@ -160,10 +160,10 @@ export class AppError extends Error {
   }
 }
 
-/** A failure that is about HTTP and so has an HTTP status of its own, over GraphQL as over REST. */
+/** An error of HTTP itself, with its own HTTP status over GraphQL and REST. */
 export class HttpError extends AppError {
   readonly status: number;
-  /** Response headers, by their names in lower case. */
+  /** Response headers, with names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
@@ -178,13 +178,10 @@ export class HttpError extends AppError {
   }
 }
 
-/**
- * There was no room for the request, and nothing of it was tried. It leaves no event: who is turned away by the hundred
- * must cost next to nothing.
- */
+/** The server is overloaded and rejected the request before any work. It is not audited, so that rejecting stays cheap. */
 export class OverloadedError extends AppError {}
 
-/** Every broken rule as one `BAD_USER_INPUT`. */
+/** Converts the issues of zod to one `BAD_USER_INPUT`. */
 export function fromZodError(error: z.ZodError): AppError {
   const issues = error.issues.map(
     (issue): Issue => ({
@@ -195,7 +192,7 @@ export function fromZodError(error: z.ZodError): AppError {
   return validationError(issues);
 }
 
-/** `BAD_USER_INPUT` with these issues; its message repeats them for those who read nothing else. */
+/** Builds a `BAD_USER_INPUT` error. Its message repeats the issues, for clients that show only the message. */
 export function validationError(issues: readonly Issue[]): AppError {
   return new AppError(
     'BAD_USER_INPUT',
@@ -204,12 +201,12 @@ export function validationError(issues: readonly Issue[]): AppError {
   );
 }
 
-/** `Retry-After` of HTTP: whole seconds, at least 1. */
+/** Formats a `Retry-After` header: whole seconds, at least 1. */
 export function retryAfterSeconds(time: Date): string {
   return String(Math.max(1, Math.ceil((time.getTime() - Date.now()) / 1_000)));
 }
 
-/** The server cannot start. Its message is the one line that the operator sees. */
+/** The server cannot start. The operator sees the message as one line. */
 export class StartupError extends Error {
-  override readonly name = 'StartError';
+  override readonly name = 'StartupError';
 }

@@ -1,36 +1,33 @@
-/**
- * How long work may be started in one pass of the event loop, in milliseconds. A read takes some five passes, from the
- * first byte of its request to its answer; that of the loop itself takes a fiftieth of this.
- */
-const usualSliceMs = 0.5;
+/** Time per event loop iteration in which work may start, in milliseconds. A read takes about five iterations. */
+const defaultSliceMs = 0.5;
 
-/** For how long it is remembered what a tenant has used, in milliseconds. */
+/** The window in which the use of a tenant is summed up, in milliseconds. */
 const windowMs = 100;
 
 /**
- * Shares the event loop among tenants. Work waits for a turn before it begins. In one pass of the loop, turns are granted
- * until a slice of time is used up; those who still wait have theirs in the next pass, after the events that have arrived
- * meanwhile. The tenant that has used the least time lately goes first, so that a tenant with much to do adds little more
- * than a slice to each step of another's request, however many requests it has in flight.
+ * Shares the event loop fairly among tenants. Work waits for a turn before it starts. Each iteration of the event loop grants
+ * turns until the time slice is used up; the rest wait for the next iteration, after new I/O events. The tenant with the
+ * least recent use goes first, so a busy tenant adds little more than one slice to each step of another tenant's
+ * request, independent of its number of requests in flight.
  *
- * A turn is not held: a request that waits for the database or for a host keeps nobody from theirs.
+ * A turn is not held during I/O: a request that waits for the database or a host does not block others.
  */
 export class FairScheduler {
   readonly #sliceMs: number;
-  /** Those who wait, by tenant, the tenant whose last turn was longest ago first. No list is empty. */
+  /** Waiting work by tenant, the tenant with the oldest last turn first. No list is empty. */
   readonly #waiting = new Map<string, (() => void)[]>();
-  /** How long each tenant has used the loop in this window, in milliseconds. */
+  /** Milliseconds of the event loop that each tenant has used in this window. */
   readonly #used = new Map<string, number>();
   #windowEnd = 0;
-  /** When the first turn of this pass was granted. */
-  #passStart: number | undefined;
+  /** When this iteration granted its first turn. */
+  #iterationStart: number | undefined;
   #isGranting = false;
 
-  constructor(sliceMs = usualSliceMs) {
+  constructor(sliceMs = defaultSliceMs) {
     this.#sliceMs = sliceMs;
   }
 
-  /** Waits until work of the tenant may begin. Work that has parts waits before each of them. */
+  /** Waits until work of the tenant may start. Work with several parts waits before each part. */
   waitForTurn(tenantId: string): Promise<void> {
     const turn = Promise.withResolvers<void>();
     const queue = this.#waiting.get(tenantId);
@@ -42,24 +39,24 @@ export class FairScheduler {
 
   #grantNext(): void {
     const now = performance.now();
-    const isPassUsedUp = this.#passStart !== undefined && now - this.#passStart >= this.#sliceMs;
-    this.#isGranting = this.#waiting.size > 0 && !isPassUsedUp;
+    const isSliceUsedUp = this.#iterationStart !== undefined && now - this.#iterationStart >= this.#sliceMs;
+    this.#isGranting = this.#waiting.size > 0 && !isSliceUsedUp;
     if (!this.#isGranting) return;
-    if (this.#passStart === undefined) {
-      this.#passStart = now;
+    if (this.#iterationStart === undefined) {
+      this.#iterationStart = now;
       setImmediate(() => {
-        this.#passStart = undefined;
+        this.#iterationStart = undefined;
         this.#grantNext();
       });
     }
     const tenantId = this.#nextTenant(now);
     this.#takeFirst(tenantId)?.();
-    // This is called after all that the work can do without waiting for an event.
-    const goOn = () => {
+    // Runs after the microtasks of the work, i.e. when the work waits for an event.
+    const grantNextTurn = () => {
       this.#used.set(tenantId, (this.#used.get(tenantId) ?? 0) + performance.now() - now);
       this.#grantNext();
     };
-    queueMicrotask(() => process.nextTick(goOn));
+    queueMicrotask(() => process.nextTick(grantNextTurn));
   }
 
   #nextTenant(now: number): string {

@@ -3,27 +3,27 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger } from 'pino';
 
-/** What is known of the request being served, for its one log line. */
+/** Properties of the current request, for its log line. */
 export interface RequestLogContext {
   readonly id: string;
-  /** Where it came from: as the operating system has it, or as a trusted proxy says. */
+  /** The client IP: the peer's address, or what a trusted proxy forwards. */
   readonly address?: string | undefined;
   /** The name of the GraphQL operation, once its document has been parsed. */
   operation?: string;
   /** The caller's organisation. */
   orgId?: string;
-  /** The id of the caller's API key; null when it was a token. */
+  /** The id of the caller's API key; null for an access token. */
   keyId?: string | null;
-  /** Who the identity provider says the caller is; null when it was an API key. */
+  /** The subject of the caller's access token; null for an API key. */
   subject?: string | null;
-  /** The first error code of the answer. */
+  /** The first error code of the response. */
   outcome?: string;
 }
 
-/** The request being served, for whatever runs on its behalf. */
+/** The request that the current asynchronous context serves. */
 export const currentRequest = new AsyncLocalStorage<RequestLogContext>();
 
-/** A pino logger that adds the request's id to each line. Writes to stdout unless told otherwise. */
+/** Creates a pino logger that adds the request id to each line. Writes to standard output by default. */
 export function createLog(level: string, destination: DestinationStream = bufferedStdout()): Logger {
   const options = {
     level,
@@ -38,7 +38,7 @@ export function createLog(level: string, destination: DestinationStream = buffer
   return pino(options, destination);
 }
 
-/** Standard output, to which the lines of one moment are written at its end: each write costs as much as a small answer. */
+/** Buffers standard output and flushes once per event loop turn: a write costs as much as a small response. */
 function bufferedStdout(): DestinationStream {
   const stdout = pino.destination(1);
   let lines = '';
@@ -47,7 +47,7 @@ function bufferedStdout(): DestinationStream {
     lines = '';
     if (all) stdout.write(all);
   };
-  // Whatever ends the process, short of a signal that it cannot hear, the last lines say why.
+  // The last lines have the reason for the exit.
   process.once('exit', writeAll);
   return {
     write(line) {
@@ -58,8 +58,8 @@ function bufferedStdout(): DestinationStream {
 }
 
 /**
- * What may be logged of an error: its kind, its code and where it was thrown. Its message is left out, because
- * messages of databases, parsers and clients repeat the values that they were given.
+ * Returns what may be logged of an error: name, code, constraint and stack. The message is omitted, because the messages of
+ * databases, parsers and HTTP clients repeat values.
  */
 export function safeErrorFields(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { name: typeof error };
@@ -78,15 +78,15 @@ export function safeErrorFields(error: unknown): Record<string, unknown> {
 }
 
 /**
- * Logs what nobody foresaw.
+ * Logs an unexpected error.
  *
- * @returns all that the caller may know of it
+ * @returns what the caller may know
  */
 export function logUnexpectedError(log: Logger, error: unknown, where: Record<string, unknown> = {}) {
   log.error({ error: safeErrorFields(error), ...where }, 'unexpected error');
   return {
-    message: 'Something went wrong on our side.',
+    message: 'The server failed unexpectedly.',
     requestId: currentRequest.getStore()?.id,
-    remedy: 'Try again; if it happens again, tell the operator the request id.',
+    remedy: 'Try again; if it happens again, give the request id to the operator.',
   };
 }

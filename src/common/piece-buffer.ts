@@ -1,11 +1,11 @@
-/** How much may be collected. */
+/** The limits of a buffer. */
 export interface PieceLimits {
   bytes: number;
-  /** A piece costs as much as a hundred bytes or more, so that what comes byte by byte costs far more than its size says. */
+  /** Each piece costs as much as a hundred bytes or more, so a body in one-byte pieces costs far more than its size. */
   pieces: number;
 }
 
-/** Collects pieces in one buffer: a list of small pieces holds far more memory than the pieces have bytes. */
+/** Collects pieces in one buffer: a list of small buffers takes far more memory than their bytes. */
 export class PieceBuffer {
   readonly #limits: PieceLimits;
   #buffer = Buffer.alloc(0);
@@ -16,20 +16,20 @@ export class PieceBuffer {
     this.#limits = limits;
   }
 
-  /** @returns the limit that is exceeded by this piece, which is then left out */
+  /** @returns the limit that this piece exceeds; such a piece is not added */
   add(piece: Buffer): keyof PieceLimits | undefined {
     this.#pieces += 1;
     const size = this.#size + piece.length;
     if (size > this.#limits.bytes) return 'bytes';
     if (this.#pieces > this.#limits.pieces) return 'pieces';
     if (size > this.#buffer.length) this.#grow(size);
-    // A piece is a view of the memory that was read into, which would stay for as long as the piece does.
+    // Copies: a piece is a view of the socket's read buffer and would keep all of it alive.
     piece.copy(this.#buffer, this.#size);
     this.#size = size;
     return undefined;
   }
 
-  /** All that was collected, without a copy. */
+  /** The collected bytes, without a copy. */
   get bytes(): Buffer {
     return this.#buffer.subarray(0, this.#size);
   }

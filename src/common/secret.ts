@@ -1,56 +1,56 @@
-const shown = '[secret]';
+const placeholder = '[secret]';
 
-/** What `node:util` calls `inspect.custom`, under a name that browsers have too. */
+/** `inspect.custom` of `node:util`, which browsers do not have. */
 const inspected = Symbol.for('nodejs.util.inspect.custom');
 
 /**
- * A string that must not be seen. It prints as `[secret]` in logs, templates, JSON and `util.inspect`;
- * only `reveal()` gives the value, so every use of it can be found by searching for that word.
+ * A string that must not be printed. It appears as `[secret]` in logs, templates, JSON and `util.inspect`. Only `reveal()`
+ * returns the value, so a search for that word finds every use.
  */
 export class Secret {
   readonly #value: string;
-  /** What `isIn` looks for. */
+  /** The encodings that `appearsIn` searches for. */
   #forms: string[] | undefined;
 
   constructor(value: string) {
     this.#value = value;
   }
 
-  /** The value itself. Call it where the secret is used, never earlier. */
+  /** Returns the value. Call it where the secret is used, not earlier. */
   reveal(): string {
     return this.#value;
   }
 
   /**
-   * Whether `text` holds the secret, raw or in base64, base64url, hex or URL encoding. A secret of fewer than eight
-   * characters is held by nothing: it would be found by accident.
+   * Whether `text` contains the secret, raw or encoded as base64, base64url, hex or for URLs. Always false for secrets of
+   * fewer than eight characters, which appear by accident.
    */
   appearsIn(text: string): boolean {
     if (this.#value.length < 8) return false;
-    this.#forms ??= formsOf(this.#value);
+    this.#forms ??= encodedForms(this.#value);
     const searched = text.toLowerCase();
     return this.#forms.some((form) => searched.includes(form));
   }
 
   toString(): string {
-    return shown;
+    return placeholder;
   }
 
   toJSON(): string {
-    return shown;
+    return placeholder;
   }
 
   [Symbol.toPrimitive](): string {
-    return shown;
+    return placeholder;
   }
 
   [inspected](): string {
-    return shown;
+    return placeholder;
   }
 }
 
-/** A text as it is and in the encodings that are usual, in lower case. */
-function formsOf(text: string): string[] {
+/** Returns a text and its usual encodings, in lower case. */
+function encodedForms(text: string): string[] {
   const bytes = [...new TextEncoder().encode(text)];
   const base64 = btoa(bytes.map((byte) => String.fromCharCode(byte)).join('')).replace(/=+$/, '');
   return [

@@ -2,13 +2,13 @@ import { defineEntity, p } from '@mikro-orm/core';
 import { tenantIsolated } from '../database/row-level-security.ts';
 import { authenticateRows } from './row-macs.ts';
 
-/** `SEAL` keys encrypt credentials, `FINGERPRINT` keys make `credentialsHash`, `AUDIT` keys chain events. */
+/** `SEAL` keys encrypt credentials, `FINGERPRINT` keys compute `credentialsHash`, `AUDIT` keys chain events. */
 export const dataKeyPurposes = ['SEAL', 'FINGERPRINT', 'AUDIT'] as const;
 
-/** The key under which rows of all organisations are authenticated. There is one, and nothing ever takes over from it. */
+/** The key that authenticates the rows of all organisations. There is one, and it is never replaced. */
 export const integrityPurpose = 'INTEGRITY';
 
-/** To whom the integrity key belongs: to no organisation. */
+/** The `org_id` of the integrity key, which belongs to no organisation. */
 export const integrityOwner = '00000000-0000-0000-0000-000000000000';
 
 export type DataKeyPurpose = (typeof dataKeyPurposes)[number];
@@ -21,13 +21,13 @@ const DataKeySchema = defineEntity({
     id: p.uuid().primary(),
     orgId: p.uuid(),
     purpose: p.text().$type<DataKeyPurpose | typeof integrityPurpose>(),
-    /** The key itself, wrapped by the root key `rootKeyId`; both are empty once it is destroyed. */
+    /** The key, wrapped by the root key `rootKeyId`. Both are empty once the key is destroyed. */
     wrapped: p.text().hidden(),
     rootKeyId: p.text(),
-    /** The root key that wrapped it at first. Whoever has had that one may know this key, whatever wraps it now. */
+    /** The root key that wrapped it first. Somebody who once had that root key may know this data key. */
     madeUnder: p.text(),
     createdAt: p.datetime(3),
-    /** Set once another key has taken over; a retired key only opens. */
+    /** Set once another key has replaced it. A retired key only decrypts. */
     retiredAt: p.datetime(3).nullable(),
     mac: p
       .text()
@@ -40,7 +40,7 @@ const DataKeySchema = defineEntity({
   ],
 });
 
-/** A key that belongs to one organisation, stored wrapped by a root key. */
+/** A data key of one organisation, stored wrapped by a root key. */
 export class DataKey extends DataKeySchema.class {}
 DataKeySchema.setClass(DataKey);
 authenticateRows(DataKey);

@@ -6,26 +6,26 @@ import { KmsRootKey } from './kms-root-key.ts';
 import { LocalRootKey } from './local-root-key.ts';
 import type { DataKeyBinding, RootKey } from './root-key.ts';
 
-/** A data key under the root key that wrapped it. */
+/** A wrapped data key. */
 export interface Wrapped {
   wrapped: string;
   rootKeyId: string;
 }
 
 /**
- * What a data key begins with that was wrapped in a database whose rows carry MACs. The root key authenticates that it was:
- * without the marker, the data key does not open.
+ * Prefix of data keys that were wrapped in a database whose rows carry MACs. The root key authenticates it: the data key
+ * does not unwrap without it.
  */
 export const rowMacsMarker = 'mac:';
 
-/** The root keys cannot be used. The message is one sentence that says why, and holds none of them. */
+/** The root keys cannot be used. The message is one sentence with the reason and contains no key. */
 export class InvalidKeyringError extends Error {
-  override readonly name = 'KeysUnfit';
+  override readonly name = 'InvalidKeyringError';
 }
 
 /**
- * The root keys, which wrap the data keys of organisations and never touch anything else.
- * The first one wraps; every one unwraps, so that keys can be rotated.
+ * The root keys. They wrap data keys and nothing else. The first one is the primary and wraps; all of them unwrap, so
+ * that root keys can be rotated.
  */
 export class Keyring {
   readonly #keys: ReadonlyMap<string, RootKey>;
@@ -40,7 +40,7 @@ export class Keyring {
     [this.primaryId, this.#primary] = first;
   }
 
-  /** In order, the one that wraps first. */
+  /** The ids of the root keys, the primary first. */
   get ids(): string[] {
     return [...this.#keys.keys()];
   }
@@ -50,7 +50,7 @@ export class Keyring {
   }
 
   /**
-   * Wraps a data key under the primary root key, for `binding` alone, in a database whose rows carry MACs.
+   * Wraps a data key under the primary root key, in a database whose rows carry MACs. It unwraps for this binding only.
    *
    * @throws KmsUnavailableError
    */
@@ -60,7 +60,7 @@ export class Keyring {
   }
 
   /**
-   * @throws DecryptionError when the root key is not here, or what is stored is not whole or was wrapped for another binding
+   * @throws DecryptionError when the root key is missing, or the wrapped key was changed or belongs to another binding
    * @throws KmsUnavailableError
    */
   async unwrap(stored: Wrapped & DataKeyBinding): Promise<Uint8Array> {
@@ -73,13 +73,13 @@ export class Keyring {
   }
 
   /**
-   * Wraps and unwraps something, before there is anything to lose.
+   * Wraps and unwraps a random key, to find an unusable root key before data depends on it.
    *
    * @throws KmsUnavailableError when the primary root key cannot be used
    */
   async selfTest(): Promise<void> {
-    const nothing = { id: randomUUID(), orgId: randomUUID(), purpose: 'TRIAL' };
-    await this.unwrap({ ...nothing, ...(await this.wrap(randomBytes(32), nothing)) });
+    const binding = { id: randomUUID(), orgId: randomUUID(), purpose: 'TRIAL' };
+    await this.unwrap({ ...binding, ...(await this.wrap(randomBytes(32), binding)) });
   }
 }
 
@@ -88,28 +88,28 @@ const arnPattern = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[A-Za-z0-9-]+$/
 const base64Pattern = /^[A-Za-z0-9+/]+={0,2}$/;
 
 /**
- * Reads the root keys, with commas or line breaks between: `id:base64` for one of 32 bytes, or `id:arn:aws:kms:…:key/…`
- * for one in AWS KMS.
+ * Parses root keys, separated by commas or line breaks: `id:base64` is a local key of 32 bytes, `id:arn:aws:kms:…:key/…` a
+ * key in AWS KMS.
  *
- * @throws InvalidKeyringError with one sentence that says which entry is wrong, and never what it holds
+ * @throws InvalidKeyringError with one sentence that names the wrong entry by its position, without its content
  */
 export function parseKeyring(text: Secret): Keyring {
   const keys = new Map<string, RootKey>();
   for (const [index, entry] of splitEntries(text).entries()) {
-    const where = `entry ${index + 1}`;
+    const position = `entry ${index + 1}`;
     const [, id = '', value = ''] = entryPattern.exec(entry) ?? [];
-    const key = parseRootKey(where, id, value);
-    if (keys.has(id)) throw new InvalidKeyringError(`${where} repeats the id of an earlier entry`);
+    const key = parseRootKey(position, id, value);
+    if (keys.has(id)) throw new InvalidKeyringError(`${position} repeats the id of an earlier entry`);
     keys.set(id, key);
   }
   return new Keyring(keys);
 }
 
 /**
- * Which of the entries that `parseKeyring` takes give no protection: those that can be guessed, and those that have the
- * key of another, so that rotating from one to the other changes nothing.
+ * Finds entries that parse but do not protect: guessable keys, and keys that repeat an earlier entry, so that a rotation
+ * between the two changes nothing.
  *
- * @returns one sentence each, without what the entry holds
+ * @returns one sentence per entry, without its content
  */
 export function findWeakEntries(text: Secret): { isFirst: boolean; sentence: string }[] {
   const seen = new Set<string>();
@@ -135,24 +135,24 @@ function splitEntries(text: Secret): string[] {
     .split(/\s*[,\n]\s*/);
 }
 
-function parseRootKey(where: string, id: string, value: string): RootKey {
+function parseRootKey(position: string, id: string, value: string): RootKey {
   const [arn, region] = arnPattern.exec(value) ?? [];
   if (arn && region) return new KmsRootKey(id, { arn, region });
   if (value.startsWith('arn:')) {
     throw new InvalidKeyringError(
-      `${where} does not name a key as AWS KMS does: id:arn:aws:kms:…:key/… (no alias)`,
+      `${position} does not name a key as AWS KMS does: id:arn:aws:kms:…:key/… (no alias)`,
     );
   }
   if (!base64Pattern.test(value)) {
-    throw new InvalidKeyringError(`${where} is not of the form id:base64 or id:arn:aws:kms:…:key/…`);
+    throw new InvalidKeyringError(`${position} is not of the form id:base64 or id:arn:aws:kms:…:key/…`);
   }
   const bytes = Buffer.from(value, 'base64');
   if (bytes.length !== 32)
-    throw new InvalidKeyringError(`${where} holds ${bytes.length} bytes instead of 32`);
+    throw new InvalidKeyringError(`${position} holds ${bytes.length} bytes instead of 32`);
   return new LocalRootKey(id, bytes);
 }
 
-/** A new root key in the form that `parseKeyring` reads. */
+/** Generates a root key, formatted for `parseKeyring`. */
 export function generateRootKey(): string {
   const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
   const id = `k${day}-${randomBytes(3).toString('hex')}`;

@@ -3,14 +3,14 @@ import { operatorSocketLookup } from '../outbound/dns-lookup.ts';
 import { DecryptionError } from './jwe.ts';
 import { type DataKeyBinding, encryptionContext, KmsUnavailableError, type RootKey } from './root-key.ts';
 
-const answerWithinMs = 5_000;
+const timeoutMs = 5_000;
 
 /**
- * A root key in AWS KMS, which this process asks to wrap and unwrap. The binding is the encryption context: KMS
- * authenticates it, and writes it into the account's CloudTrail.
+ * A root key in AWS KMS, which wraps and unwraps data keys. The binding is the encryption context: KMS authenticates it
+ * and writes it into the account's CloudTrail.
  *
- * The client finds the account's credentials in the SDK's standard ways and talks to where the operator has said, so
- * it does not go through outbound/, which guards against hosts that callers name.
+ * The SDK finds credentials and endpoint in its standard ways. The operator chooses the endpoint, so requests do not go
+ * through outbound/, which guards against hosts that callers name.
  */
 export class KmsRootKey implements RootKey {
   readonly #id: string;
@@ -26,39 +26,39 @@ export class KmsRootKey implements RootKey {
   }
 
   async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
-    const given = { ...this.#about(binding), Plaintext: dataKey };
-    const { CiphertextBlob } = await this.#ask((kms, limits) => kms.encrypt(given, limits));
-    return Buffer.from(this.#have(CiphertextBlob)).toString('base64');
+    const parameters = { ...this.#keyParameters(binding), Plaintext: dataKey };
+    const { CiphertextBlob } = await this.#call((kms, limits) => kms.encrypt(parameters, limits));
+    return Buffer.from(this.#requireBytes(CiphertextBlob)).toString('base64');
   }
 
   async unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
-    const given = { ...this.#about(binding), CiphertextBlob: Buffer.from(wrapped, 'base64') };
-    const { Plaintext } = await this.#ask((kms, limits) => kms.decrypt(given, limits));
-    return this.#have(Plaintext);
+    const parameters = { ...this.#keyParameters(binding), CiphertextBlob: Buffer.from(wrapped, 'base64') };
+    const { Plaintext } = await this.#call((kms, limits) => kms.decrypt(parameters, limits));
+    return this.#requireBytes(Plaintext);
   }
 
-  #about(binding: DataKeyBinding) {
+  #keyParameters(binding: DataKeyBinding) {
     return { KeyId: this.#arn, EncryptionContext: encryptionContext(binding) };
   }
 
-  /** The SDK asks up to three times; all of that has to be over in time. */
-  async #ask<T>(question: (kms: KMS, limits: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  /** Bounds all tries together: the SDK retries up to three times. */
+  async #call<T>(request: (kms: KMS, limits: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
     this.#client ??= connect(this.#region);
     const kms = await this.#client;
     try {
-      return await question(kms, { abortSignal: AbortSignal.timeout(answerWithinMs) });
+      return await request(kms, { abortSignal: AbortSignal.timeout(timeoutMs) });
     } catch (error) {
-      throw this.#failureOf(error);
+      throw this.#toError(error);
     }
   }
 
-  #have(bytes: Uint8Array | undefined): Uint8Array {
+  #requireBytes(bytes: Uint8Array | undefined): Uint8Array {
     if (bytes?.length) return bytes;
     throw new KmsUnavailableError(this.#id, 'AWS KMS answered with nothing');
   }
 
-  /** The messages of the SDK are left out: they are made of what it was sent and what it was answered. */
-  #failureOf(error: unknown): Error {
+  /** Omits the SDK's messages, which contain parts of the request and the response. */
+  #toError(error: unknown): Error {
     const name = errorName(error);
     if (name === 'InvalidCiphertextException' || name === 'IncorrectKeyException') {
       return new DecryptionError(
@@ -69,15 +69,15 @@ export class KmsRootKey implements RootKey {
   }
 }
 
-/** Only where KMS is used is its client loaded. */
+/** Loads the SDK only when KMS is used. */
 async function connect(region: string): Promise<KMS> {
   const { KMS } = await import('@aws-sdk/client-kms');
-  // Node's own look-ups would take the threads of the process for as long as a name server is silent.
+  // Node's getaddrinfo occupies the thread pool for as long as a name server is silent.
   const agent = { keepAlive: true, lookup: operatorSocketLookup };
   return new KMS({ region, requestHandler: { httpAgent: agent, httpsAgent: agent } });
 }
 
-/** What a failure is called: by the operating system, or by AWS. */
+/** Returns the error's code of the operating system, or its name in AWS. */
 function errorName(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
   const { code } = error as { code?: unknown };
@@ -85,34 +85,32 @@ function errorName(error: unknown): string {
   return /^\w{1,64}$/.test(name) ? name : 'unknown error';
 }
 
-const [isAway, isRefusing, isBusy, isNoKey] = [
-  'could not be reached',
-  'refused the credentials, or they may not use this key',
-  'asks to slow down',
-  'has no such key, or it is disabled',
-];
+const unreachable = 'could not be reached';
+const accessDenied = 'refused the credentials, or they may not use this key';
+const throttled = 'asks to slow down';
+const keyUnavailable = 'has no such key, or it is disabled';
 
 const reasons: Readonly<Record<string, string>> = {
-  AbortError: `did not answer within ${answerWithinMs / 1_000} s`,
-  TimeoutError: `did not answer within ${answerWithinMs / 1_000} s`,
-  ECONNREFUSED: isAway,
-  ECONNRESET: isAway,
-  EHOSTUNREACH: isAway,
-  ENETUNREACH: isAway,
-  ENOTFOUND: isAway,
-  EAI_AGAIN: isAway,
-  EPIPE: isAway,
-  ETIMEDOUT: isAway,
-  AccessDeniedException: isRefusing,
-  ExpiredTokenException: isRefusing,
-  IncompleteSignatureException: isRefusing,
-  InvalidSignatureException: isRefusing,
-  MissingAuthenticationTokenException: isRefusing,
-  UnrecognizedClientException: isRefusing,
+  AbortError: `did not answer within ${timeoutMs / 1_000} s`,
+  TimeoutError: `did not answer within ${timeoutMs / 1_000} s`,
+  ECONNREFUSED: unreachable,
+  ECONNRESET: unreachable,
+  EHOSTUNREACH: unreachable,
+  ENETUNREACH: unreachable,
+  ENOTFOUND: unreachable,
+  EAI_AGAIN: unreachable,
+  EPIPE: unreachable,
+  ETIMEDOUT: unreachable,
+  AccessDeniedException: accessDenied,
+  ExpiredTokenException: accessDenied,
+  IncompleteSignatureException: accessDenied,
+  InvalidSignatureException: accessDenied,
+  MissingAuthenticationTokenException: accessDenied,
+  UnrecognizedClientException: accessDenied,
   CredentialsProviderError: 'could not be asked, because there are no AWS credentials',
-  LimitExceededException: isBusy,
-  ThrottlingException: isBusy,
-  DisabledException: isNoKey,
-  KMSInvalidStateException: isNoKey,
-  NotFoundException: isNoKey,
+  LimitExceededException: throttled,
+  ThrottlingException: throttled,
+  DisabledException: keyUnavailable,
+  KMSInvalidStateException: keyUnavailable,
+  NotFoundException: keyUnavailable,
 };

@@ -2,7 +2,7 @@ import { createSecretKey, type KeyObject } from 'node:crypto';
 import { DecryptionError, openJwe, sealJwe } from './jwe.ts';
 import { type DataKeyBinding, encryptionContext, type RootKey } from './root-key.ts';
 
-/** A root key of 32 bytes in the memory of this process. It wraps a data key as a compact JWE. */
+/** A root key of 32 bytes in the memory of this process. It wraps data keys as compact JWEs. */
 export class LocalRootKey implements RootKey {
   readonly #id: string;
   readonly #key: KeyObject;
@@ -19,7 +19,7 @@ export class LocalRootKey implements RootKey {
   unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
     return openJwe(wrapped, {
       what: 'The data key',
-      keyOf: (id) => {
+      getKey: (id) => {
         if (id !== this.#id) throw new DecryptionError('The data key was wrapped by another root key.');
         return this.#key;
       },

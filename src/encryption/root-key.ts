@@ -1,6 +1,6 @@
 import { AppError } from '../common/errors.ts';
 
-/** What a data key is for and whose it is; a wrapped key opens for nothing else. */
+/** The identity, owner and purpose of a data key. A wrapped key unwraps for the same binding only. */
 export interface DataKeyBinding {
   id: string;
   orgId: string;
@@ -9,21 +9,18 @@ export interface DataKeyBinding {
   hasRowMacs?: boolean;
 }
 
-/**
- * A key provider: it wraps data keys under one root key, which never leaves it, and authenticates with each wrapped key
- * what that is for.
- */
+/** A key provider. It wraps data keys under one root key, which never leaves it, and authenticates their binding. */
 export interface RootKey {
   /** @throws KmsUnavailableError */
   wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string>;
   /**
-   * @throws DecryptionError when the wrapped key is not whole, or was wrapped for another binding or under another root key
+   * @throws DecryptionError when the wrapped key was changed, or belongs to another binding or root key
    * @throws KmsUnavailableError
    */
   unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array>;
 }
 
-/** A binding by the names under which it is authenticated. They are stored with every wrapped key: never change them. */
+/** Converts a binding to the names that are authenticated. Every wrapped key depends on them: never change them. */
 export function encryptionContext({
   id,
   orgId,
@@ -33,16 +30,20 @@ export function encryptionContext({
   return { dk: id, org: orgId, use: purpose, ...(hasRowMacs && { rows: 'mac' }) };
 }
 
-/** The service that has a root key did not do its part. Nothing is said about what is stored. */
+/** The KMS that has a root key did not respond, or refused. The stored data is not at fault. */
 export class KmsUnavailableError extends AppError {
   /** One sentence for the operator. */
   readonly reason: string;
 
-  /** @param why what follows "the root key cannot be used:"; nothing secret, and no message of the service's */
+  /** @param why follows "the root key cannot be used:"; contains no secret and no message of the KMS */
   constructor(rootKeyId: string, why: string) {
-    super('UPSTREAM_UNREACHABLE', "The service that holds this server's keys did not do its part.", {
-      remedy: 'Nothing was changed; try again later. If it goes on, tell the operator.',
-    });
+    super(
+      'UPSTREAM_UNREACHABLE',
+      'The key management service of this server did not respond or refused the request.',
+      {
+        remedy: 'Nothing was changed. Try again later; if the error persists, contact the operator.',
+      },
+    );
     this.reason = `the root key "${rootKeyId}" cannot be used: ${why}`;
   }
 }

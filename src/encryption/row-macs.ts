@@ -10,7 +10,7 @@ import type {
 import { canonicalJson } from '../common/canonical-json.ts';
 import type { Logger } from '../common/log.ts';
 
-/** A stored row is not as this server wrote it. Nobody may act on it; the message names the table and nothing else. */
+/** The MAC of a stored row does not match, so the row must not be used. The message contains only the table's name. */
 export class MacMismatch extends Error {
   override readonly name = 'MacMismatch';
 
@@ -19,28 +19,28 @@ export class MacMismatch extends Error {
   }
 }
 
-/** A row of a table whose rows are authenticated. */
+/** A row that carries a MAC. */
 export interface Authenticated {
-  /** HMAC-SHA-256 over the columns that decide something, in base64url. */
+  /** HMAC-SHA-256 over the security-relevant columns, in base64url. */
   mac: string;
 }
 
-/** Which properties of an entity the MAC leaves out, and why, by the entity's name. */
-const exempt = new Map<string, Readonly<Record<string, string>>>();
+/** The properties that the MAC excludes, with the reason, by entity name. */
+const excluded = new Map<string, Readonly<Record<string, string>>>();
 
 /**
- * Has the rows of an entity carry a MAC over every column but these.
+ * Adds a MAC over every column, except the excluded ones, to the rows of an entity.
  *
- * A nullable column that is added to the table later leaves existing MACs valid, because a MAC leaves out what is null; any
- * other needs a migration that has the rows signed again.
+ * A nullable column that is added to the table later keeps existing MACs valid, because a MAC omits null values. Any other
+ * new column needs a migration that signs the rows again.
  *
- * @param decidingNothing the properties that are left out, each with the reason
+ * @param exclusions the excluded properties, each with the reason
  */
 export function authenticateRows<Entity extends Authenticated>(
   entity: EntityClass<Entity>,
-  decidingNothing: { readonly [property in keyof Entity]?: string } = {},
+  exclusions: { readonly [property in keyof Entity]?: string } = {},
 ): void {
-  exempt.set(entity.name, decidingNothing as Readonly<Record<string, string>>);
+  excluded.set(entity.name, exclusions as Readonly<Record<string, string>>);
 }
 
 /** A column that the MAC covers. */
@@ -50,19 +50,19 @@ interface Column {
   isUuid: boolean;
 }
 
-/** Rows that were verified after they were read, by whichever instance, or written. */
+/** Rows that any instance verified after reading them, or wrote. */
 const verified = new WeakSet<object>();
 
 const columns = new WeakMap<EntityMetadata, readonly Column[]>();
 
 /**
- * Authenticates rows with MACs under the integrity key, which is wrapped by a root key and so is nothing that an editor of
- * the database has. A MAC covers the table, the id, the organisation, the version and everything that decides what a row
- * is used for.
+ * Authenticates rows with MACs under the integrity key. A root key wraps that key, so somebody who can only write into the
+ * database does not have it. A MAC covers the table, the id, the organisation, the version and every other column that
+ * is not excluded.
  *
- * As a subscriber of MikroORM's, this signs every row that a flush writes, and refuses to sign again a row that was not
- * verified after it was read: to sign it would make good whatever an editor has written into it. Statements that MikroORM
- * does not build from entities take their MAC from `signed`.
+ * As a MikroORM subscriber, it signs every row that a flush writes. It refuses to sign a row that was read but not
+ * verified, because that would legitimise a forged row. Statements that MikroORM does not build from entities take
+ * their MAC from `signed`.
  */
 export class RowMacs implements EventSubscriber {
   readonly #key: KeyObject;
@@ -73,17 +73,17 @@ export class RowMacs implements EventSubscriber {
     this.#log = log;
   }
 
-  /** A MAC over a value that is no row, in base64url. `use` keeps what is for one use from serving another. */
+  /** Computes a MAC over a value that is not a row, in base64url. `use` separates domains: a MAC is valid for one use. */
   mac(use: string, value: object): string {
     return createHmac('sha256', this.#key).update(canonicalJson({ use, value })).digest('base64url');
   }
 
-  /** Whether `mac` is the MAC over a value. */
+  /** Checks the MAC of a value that is not a row, in constant time. */
   isMac(mac: string, use: string, value: object): boolean {
     return isSame(mac, this.mac(use, value));
   }
 
-  /** The row with its MAC. */
+  /** Returns the row with its MAC. */
   signed<Entity extends Authenticated, Row extends Omit<Entity, 'mac'>>(
     em: EntityManager,
     entity: EntityClass<Entity>,
@@ -92,7 +92,7 @@ export class RowMacs implements EventSubscriber {
     return { ...row, mac: this.#compute(em.getMetadata(entity), row) };
   }
 
-  /** Whether a stored row is as this server wrote it. If not, the log says which. Everything of it has to be loaded. */
+  /** Checks the MAC of a stored row, and logs a mismatch. Every column must be loaded. */
   isAuthentic<Entity extends Authenticated>(
     em: EntityManager,
     entity: EntityClass<Entity>,
@@ -111,21 +111,22 @@ export class RowMacs implements EventSubscriber {
     return false;
   }
 
-  /** @throws MacMismatch when a stored row is not as this server wrote it; the log says which */
+  /** @throws MacMismatch when the MAC of a stored row does not match, which is logged */
   verify<Entity extends Authenticated>(em: EntityManager, entity: EntityClass<Entity>, row: Entity): void {
     if (!this.isAuthentic(em, entity, row)) throw new MacMismatch(em.getMetadata(entity).tableName);
   }
 
   onFlush({ uow }: FlushEventArgs): void {
     for (const { entity, meta, type, payload } of uow.getChangeSets()) {
-      const left = exempt.get(meta.className);
-      if (!left) continue;
+      const exclusions = excluded.get(meta.className);
+      if (!exclusions) continue;
       const isNew = type === 'create';
-      const isDecisive = type !== 'update' || Object.keys(payload).some((property) => !(property in left));
-      if (!isNew && isDecisive && !verified.has(entity)) {
+      const isCovered =
+        type !== 'update' || Object.keys(payload).some((property) => !(property in exclusions));
+      if (!isNew && isCovered && !verified.has(entity)) {
         throw new TypeError(`A ${meta.className} is changed that was not verified after it was read.`);
       }
-      if (type === 'delete' || !isDecisive) continue;
+      if (type === 'delete' || !isCovered) continue;
       (entity as Authenticated).mac = this.#compute(meta, entity);
       verified.add(entity);
       uow.recomputeSingleChangeSet(entity);
@@ -144,7 +145,7 @@ export class RowMacs implements EventSubscriber {
   }
 }
 
-/** The properties of an entity that identify a row, by their names. */
+/** Returns the primary key of a row, by property name. */
 export function rowId(meta: EntityMetadata, row: object): Record<string, unknown> {
   return Object.fromEntries(
     meta.primaryKeys.map((property) => [property, (row as Record<string, unknown>)[property]]),
@@ -155,16 +156,15 @@ function assertLoaded({ className, props }: EntityMetadata, row: object): void {
   const missing = props.find(
     ({ name, lazy }) => lazy && (row as Record<string, unknown>)[name] === undefined,
   );
-  if (missing)
-    throw new TypeError(`${className}.${missing.name} has to be loaded for the row to be verified.`);
+  if (missing) throw new TypeError(`${className}.${missing.name} must be loaded to verify the row.`);
 }
 
-/** Every column but the MAC and what is left out of it. */
+/** Lists the columns that the MAC covers. */
 function authenticatedColumns({ className, props }: EntityMetadata): Column[] {
-  const left = exempt.get(className);
-  if (!left) throw new TypeError(`The rows of ${className} carry no MAC.`);
+  const exclusions = excluded.get(className);
+  if (!exclusions) throw new TypeError(`The rows of ${className} carry no MAC.`);
   return props
-    .filter(({ name, persist }) => persist !== false && name !== 'mac' && !(name in left))
+    .filter(({ name, persist }) => persist !== false && name !== 'mac' && !(name in exclusions))
     .map(({ name, fieldNames, columnTypes }: EntityProperty) => ({
       name: fieldNames[0] as string,
       property: name,
@@ -172,7 +172,7 @@ function authenticatedColumns({ className, props }: EntityMetadata): Column[] {
     }));
 }
 
-/** A value as PostgreSQL gives it back. */
+/** Converts a value to the form in which PostgreSQL returns it. */
 function toStoredForm(value: unknown, isUuid: boolean): unknown {
   if (typeof value === 'string') return isUuid ? value.toLowerCase() : value.toWellFormed();
   if (Array.isArray(value)) return value.map((item) => toStoredForm(item, isUuid));

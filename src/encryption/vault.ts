@@ -20,10 +20,10 @@ import { RowMacs } from './row-macs.ts';
 
 export { DecryptionError } from './jwe.ts';
 
-/** The keys that make hashes. */
+/** The purposes of data keys that compute MACs. */
 export type MacPurpose = Exclude<DataKeyPurpose, 'SEAL'>;
 
-/** Where a sealed text belongs; it opens nowhere else. */
+/** The additional authenticated data of encrypted credentials. They decrypt under the same context only. */
 export interface EncryptionContext {
   orgId: string;
   connectionId: string;
@@ -40,7 +40,7 @@ export interface Sealed {
   dataKeyId: string;
 }
 
-/** A data key that is open. */
+/** An unwrapped data key. */
 interface OpenKey {
   id: string;
   key: KeyObject;
@@ -48,15 +48,17 @@ interface OpenKey {
 
 const maxKeys = 1_000;
 
-/** How root keys are checked. */
+/** Options of `Vault.checkKeys`. */
 export interface CheckKeysOptions {
+  /** Root keys to check before they come into force. The keyring in force if absent. */
   keyring?: Keyring | undefined;
+  /** Runs the SQL statement. `em` does if absent. */
   query?: (sql: string) => Promise<object[]>;
 }
 
 /**
- * The first data key of each root key. PostgreSQL has no index scan that skips, and `distinct` reads every data key;
- * this goes from one root key to the next in the index `data_key_root_key`.
+ * Finds one data key per root key. `distinct` reads every data key, because PostgreSQL has no index skip scan; this
+ * recursive query emulates one on the index `data_key_root_key`.
  */
 const firstOfEachRootKey = `with recursive sample as (
     (select * from data_key where root_key_id > '' order by root_key_id, id limit 1)
@@ -67,20 +69,17 @@ const firstOfEachRootKey = `with recursive sample as (
   )
   select * from sample`;
 
-/** Seals and opens credentials under the data keys of organisations, and fingerprints them. */
+/** Encrypts and decrypts credentials under the data keys of organisations, and computes keyed MACs. */
 export class Vault {
   readonly #log: Logger;
-  /**
-   * Unwrapped data keys by organisation and id, also while they are being unwrapped: that may cost a call to a key
-   * service.
-   */
+  /** Unwrapped data keys by organisation and id. Holds promises, so that concurrent callers share one call to a KMS. */
   readonly #opened = new LRUCache<string, Promise<KeyObject>>({ max: maxKeys });
-  /** The data keys that seal and make hashes, by organisation and purpose. Only `SEAL` keys are ever retired. */
+  /** Active data keys by organisation and purpose. Only `SEAL` keys are ever retired. */
   readonly #active = new LRUCache<string, OpenKey>({ max: maxKeys });
-  /** Data keys that were made here and may be rolled back. */
+  /** Data keys that this process created. Their transaction may roll back, so they are not cached as active. */
   readonly #made = new WeakSet<DataKey>();
   #rowMacs: RowMacs | undefined;
-  /** The root keys in force. Under others, a data key is still what it was, so what was opened stays open. */
+  /** The root keys in force. Replacing them keeps the cache: an unwrapped data key does not depend on its root key. */
   keyring: Keyring;
 
   constructor(keyring: Keyring, log: Logger) {
@@ -89,7 +88,7 @@ export class Vault {
   }
 
   /**
-   * Makes the first data keys of an organisation; the caller flushes.
+   * Creates the first data keys of an organisation. The caller flushes.
    *
    * @throws KmsUnavailableError
    */
@@ -100,18 +99,18 @@ export class Vault {
   }
 
   /**
-   * A new data key, to be stored.
+   * Generates and wraps a data key. The caller stores it.
    *
    * @throws KmsUnavailableError
    */
   async makeDataKey(orgId: string, purpose: DataKeyPurpose | typeof integrityPurpose) {
     const binding = { id: randomUUID(), orgId, purpose };
-    const key = await this.#telling(() => this.keyring.wrap(randomBytes(32), binding));
+    const key = await this.#withKmsFailureLog(() => this.keyring.wrap(randomBytes(32), binding));
     return { ...binding, ...key, madeUnder: key.rootKeyId, createdAt: new Date(), retiredAt: null };
   }
 
   /**
-   * What authenticates rows, under a key that is opened once, so that signing in never waits for a key service.
+   * Unwraps the integrity key once, so that authentication never waits for a KMS.
    *
    * @param em sees the rows of all organisations
    * @returns undefined when the database has no integrity key
@@ -126,7 +125,7 @@ export class Vault {
   }
 
   /**
-   * Makes the integrity key; the caller flushes.
+   * Creates the integrity key. The caller flushes.
    *
    * @throws KmsUnavailableError
    */
@@ -137,31 +136,32 @@ export class Vault {
   }
 
   /**
-   * What authenticates rows.
+   * Returns the MACs of rows, from the cache if the integrity key is unwrapped.
    *
    * @throws DecryptionError when the database has no integrity key, or it does not open
    * @throws KmsUnavailableError
    */
   async rowMacs(em: EntityManager): Promise<RowMacs> {
-    // No organisation sees the key, and whoever asks may be serving one.
+    // Row-level security hides the integrity key from tenants, and the caller may be in a tenant's session.
     const found = this.#rowMacs ?? (await inSession(systemSession, () => this.findRowMacs(em.fork())));
     if (!found) throw new DecryptionError('The database has no integrity key.');
     return found;
   }
 
   /**
-   * The same data key under the root key that wraps now.
+   * Wraps the same data key under the primary root key.
    *
    * @throws DecryptionError, KmsUnavailableError
    */
   async rewrap(dataKey: DataKey): Promise<Wrapped> {
     const key = await this.#open(dataKey);
-    return this.#telling(() => this.keyring.wrap(key.export(), dataKey));
+    return this.#withKmsFailureLog(() => this.keyring.wrap(key.export(), dataKey));
   }
 
   /**
-   * Seals under the organisation's data key, as far as is known here. It may be retired before the sealed text is
-   * stored: whoever stores it has to look with `retiredAmong`, or to call `forgetSealKey` just before this.
+   * Encrypts under the organisation's active data key, which may come from the cache. Another server may retire that key
+   * before the caller stores the result: the caller checks with `retiredAmong` after storing, or calls
+   * `forgetSealKey` first.
    *
    * @throws DecryptionError, KmsUnavailableError
    */
@@ -175,21 +175,23 @@ export class Vault {
     return { text: sealJwe(content, key, id, header(binding)), dataKeyId: id };
   }
 
-  /** Has the next `seal` ask the database which data key the organisation seals under. */
+  /** Removes the organisation's `SEAL` key from the cache, so that the next `seal` reads it from the database. */
   forgetSealKey(orgId: string): void {
     this.#active.delete(activeCacheKey(orgId, 'SEAL'));
   }
 
-  /** What finds the ids of those of the data keys that others have taken over from. */
+  /** Builds the statement that finds the retired ones among data keys. */
   retiredAmong(dataKeyIds: readonly string[]): SqlStatement {
     const sql = 'select id from data_key where id in (?) and retired_at is not null';
     return { sql, params: [[...new Set(dataKeyIds)]] };
   }
 
   /**
-   * @param readAgain reads what is sealed once more: it may have been sealed again, and its data key destroyed, since it was
-   *   read. It gives undefined when something else is sealed there now.
-   * @throws DecryptionError, whose message says what does not fit and nothing of the content; so does the log
+   * Decrypts credentials.
+   *
+   * @param readAgain reads the ciphertext again: a rotation may have re-encrypted it and destroyed its data key since it
+   *   was read. It returns undefined when the credentials were replaced.
+   * @throws DecryptionError, whose message names the mismatch and contains nothing of the content; it is logged as well
    * @throws KmsUnavailableError
    */
   async open(
@@ -199,12 +201,12 @@ export class Vault {
     readAgain: () => Promise<Sealed | undefined> = async () => undefined,
   ): Promise<Record<string, Secret>> {
     const { orgId } = binding;
-    const keyOf = ({ dataKeyId: id }: Sealed) => this.#keyOf(em, { id, orgId });
+    const getKey = ({ dataKeyId: id }: Sealed) => this.#getKey(em, { id, orgId });
     try {
-      const key = await keyOf(sealed);
+      const key = await getKey(sealed);
       if (key) return await unseal(sealed.text, key, binding);
       const resealed = await readAgain();
-      const newKey = resealed && (await keyOf(resealed));
+      const newKey = resealed && (await getKey(resealed));
       if (newKey) return await unseal(resealed.text, newKey, binding);
       throw new DecryptionError('The data key is destroyed.');
     } catch (error) {
@@ -217,8 +219,8 @@ export class Vault {
   }
 
   /**
-   * A keyed HMAC-SHA-256 over what is given, as 64 hex digits: the same within one organisation for the same values,
-   * in whatever order they are given, and another in the next organisation and for another purpose.
+   * Computes an HMAC-SHA-256 over the canonical JSON of a value, as 64 hex digits. It differs between organisations and
+   * purposes, and does not depend on the order of keys.
    */
   async mac(em: EntityManager, orgId: string, purpose: MacPurpose, value: object): Promise<string> {
     const { key } = await this.#activeKey(em, orgId, purpose);
@@ -226,12 +228,10 @@ export class Vault {
   }
 
   /**
-   * Opens one data key of each root key in use. One that is open already costs no call to a key service. The database
-   * looks up one row for each root key, however many organisations there are.
+   * Unwraps one data key of each root key in use. A cached data key costs no call to a KMS. The database reads one row
+   * per root key, independent of the number of organisations.
    *
-   * @param options `keyring`: other root keys, to be tried before they are in force. `query`: what runs the statement,
-   *   if that is not `em`
-   * @throws InvalidKeyringError with one sentence that names the root key that is missing or does not fit
+   * @throws InvalidKeyringError with one sentence that names the root key that is missing or wrong
    * @throws KmsUnavailableError
    */
   async checkKeys(em: EntityManager, options: CheckKeysOptions = {}): Promise<void> {
@@ -258,7 +258,7 @@ export class Vault {
     const name = activeCacheKey(orgId, purpose);
     const known = this.#active.get(name);
     if (known) return known;
-    // Once a key has taken over, none of those before it is active again, whatever its row says.
+    // The newest row decides: an editor of the database who clears `retired_at` must not reactivate an old key.
     const [dataKey] = await em.find(
       DataKey,
       { orgId, purpose },
@@ -272,11 +272,11 @@ export class Vault {
     return active;
   }
 
-  /** A data key; undefined when it is destroyed. */
-  async #keyOf(em: EntityManager, whose: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject | undefined> {
-    const known = this.#opened.get(openedCacheKey(whose));
+  /** Unwraps a data key. Returns undefined when it is destroyed. */
+  async #getKey(em: EntityManager, keyRef: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject | undefined> {
+    const known = this.#opened.get(openedCacheKey(keyRef));
     if (known) return known;
-    const dataKey = await em.findOne(DataKey, whose);
+    const dataKey = await em.findOne(DataKey, keyRef);
     if (!dataKey) throw new DecryptionError('The organisation has no such data key.');
     return dataKey.rootKeyId ? this.#open(dataKey) : undefined;
   }
@@ -285,14 +285,14 @@ export class Vault {
     const name = openedCacheKey(dataKey);
     const known = this.#opened.get(name);
     if (known) return known;
-    const opening = this.#telling(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
+    const opening = this.#withKmsFailureLog(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
     this.#opened.set(name, opening);
     opening.catch(() => this.#opened.get(name) === opening && this.#opened.delete(name));
     return opening;
   }
 
-  /** Does something with a root key, and if its service fails, tells the log why. */
-  async #telling<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs a call to a root key, and logs the reason when its KMS fails. */
+  async #withKmsFailureLog<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
@@ -317,7 +317,7 @@ async function unseal(
 ): Promise<Record<string, Secret>> {
   const plaintext = await openJwe(text, {
     what: 'The sealed text',
-    keyOf: () => key,
+    getKey: () => key,
     binding: header(binding),
   });
   const values: Record<string, string> = JSON.parse(new TextDecoder().decode(plaintext));

@@ -22,7 +22,7 @@ export const authenticatedEntities: readonly EntityClass<Authenticated>[] = [
 
 const batchRows = 500;
 
-/** Reads rows of an entity with everything that is lazy, in the order of their primary keys. */
+/** Reads the rows of an entity in batches, with lazy properties, ordered by primary key. */
 export async function* readBatches(
   fork: () => EntityManager,
   entity: EntityClass<Authenticated>,
@@ -52,7 +52,7 @@ export async function* readBatches(
   }
 }
 
-/** A row that is not as this server wrote it. */
+/** A row whose MAC does not match. */
 export interface TamperedRow {
   table: string;
   /** The columns of its primary key. */

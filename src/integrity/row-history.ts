@@ -8,8 +8,8 @@ const batchRows = 1_000;
 const changes: readonly string[] = ['UPDATE_CONNECTION', 'DELETE_CONNECTION', 'RESTORE_CONNECTION'];
 
 /**
- * What an organisation's audit trail tells of its rows. A row that was put back whole, as it once was, has a valid MAC; but
- * the trail tells of what was done since.
+ * The state of an organisation's rows as its audit trail implies it. An older copy of a row has a valid MAC; this finds it,
+ * because the trail has the later changes.
  */
 export class RowHistory {
   readonly #versions = new Map<string, number>();
@@ -19,7 +19,7 @@ export class RowHistory {
   #replacedSealKeys = 0;
   #lastSeq = 0;
 
-  /** Takes the events of the trail, in their order. */
+  /** Adds an event. Events must come in the order of the trail. */
   add(event: AuditEvent): void {
     const { seq, action, outcome, connectionId, apiKeyId, fields } = event;
     this.#lastSeq = seq;
@@ -33,7 +33,7 @@ export class RowHistory {
     const version = this.#versions.get(connectionId);
     if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, 1);
     else if (action === 'PURGE_CONNECTION') {
-      // The clean-up goes by the time of the deletion, which an editor can write; callers may purge what is not deleted.
+      // The clean-up trusts `deleted_at`, which somebody with write access can forge. Callers may purge live connections.
       const isByCleanUp = keyId === null && subject === null;
       if (isByCleanUp && version !== undefined && !this.#deleted.has(connectionId)) {
         this.#purgedUndeleted.add(connectionId);
@@ -47,22 +47,22 @@ export class RowHistory {
       this.#deleted.delete(connectionId);
   }
 
-  /** The rows that are older than the trail tells, each as one line. What is changed meanwhile is none of them. */
+  /** Yields one line for each row that contradicts the trail. Rows that change meanwhile are not reported. */
   async *contradictions(database: Database, orgId: string): AsyncGenerator<string> {
     for (const ids of inBatches([...this.#revoked])) {
       const where = { orgId, id: { $in: ids }, revokedAt: null };
       for (const { id } of await database.forOrganisation(orgId).find(ApiKey, where)) {
-        yield `api_key {"id":"${id}"}: in force, though the audit trail tells that it was revoked`;
+        yield `api_key {"id":"${id}"}: active, but the audit trail says that it was revoked`;
       }
     }
     const retired = await database
       .forOrganisation(orgId)
       .count(DataKey, { orgId, purpose: 'SEAL', retiredAt: { $ne: null } });
     if (retired < this.#replacedSealKeys) {
-      yield `data_key of organisation ${orgId}: ${retired} retired keys, though the audit trail tells of ${this.#replacedSealKeys}`;
+      yield `data_key of organisation ${orgId}: ${retired} retired keys, but the audit trail has ${this.#replacedSealKeys} rotations`;
     }
     for (const id of this.#purgedUndeleted) {
-      yield `app_connection {"id":"${id}"}: purged when its time had come, though the audit trail tells of no deletion`;
+      yield `app_connection {"id":"${id}"}: purged by the clean-up, but the audit trail has no deletion`;
     }
     for (const ids of inBatches([...this.#versions.keys()])) {
       const em = database.forOrganisation(orgId);
@@ -74,11 +74,11 @@ export class RowHistory {
         ...{ action: 'PURGE_CONNECTION', outcome: 'OK' },
       });
       for (const id of ids) {
-        const [version, told] = [found.get(id), this.#versions.get(id) ?? 0];
+        const [version, expected] = [found.get(id), this.#versions.get(id) ?? 0];
         if (version === undefined && !purged.some(({ connectionId }) => connectionId === id)) {
-          yield `app_connection {"id":"${id}"}: gone, though the audit trail tells of no purge`;
-        } else if (version !== undefined && version < told) {
-          yield `app_connection {"id":"${id}"}: at version ${version}, though the audit trail tells of version ${told}`;
+          yield `app_connection {"id":"${id}"}: missing, but the audit trail has no purge`;
+        } else if (version !== undefined && version < expected) {
+          yield `app_connection {"id":"${id}"}: at version ${version}, but the audit trail has version ${expected}`;
         }
       }
     }

@@ -13,12 +13,11 @@ import { unattributedOrgId } from '../identity/organisations.ts';
 import { authenticatedEntities, readBatches } from './authenticated-rows.ts';
 
 /**
- * Opens the key that authenticates rows, and has everything that is written from now on carry MACs. In an empty database it
- * makes that key; in one of a version without MACs, it signs the rows as they are, once. Servers of that version cannot
- * write any more then.
+ * Unwraps the integrity key and subscribes the MACs to all writes. In an empty database it creates the key. In a database of
+ * a version without MACs it signs the existing rows once; servers of that version can no longer write afterwards.
  *
- * @throws StartupError when somebody has taken the key or the MACs away
- * @throws DecryptionError when the key does not open
+ * @throws StartupError when the key or the MACs were removed
+ * @throws DecryptionError when the key does not unwrap
  * @throws KmsUnavailableError
  */
 export async function prepareRowMacs(deps: AuditDeps): Promise<void> {
@@ -30,7 +29,7 @@ export async function prepareRowMacs(deps: AuditDeps): Promise<void> {
     const found = await vault.findRowMacs(em);
     if (isUpgrade && (found || (await isSigned(em)) || (await hasMarkedDataKey(em)))) {
       throw new StartupError(
-        `the database: the MACs of ${unsigned.join(', ')} were taken away by something else than this server; restore a backup`,
+        `the database: the MACs of ${unsigned.join(', ')} were removed by another program; restore a backup`,
       );
     }
     if (!found && !isEmpty && !isUpgrade) {
@@ -38,7 +37,7 @@ export async function prepareRowMacs(deps: AuditDeps): Promise<void> {
     }
     const macs = found ?? (await vault.addIntegrityKey(em));
     database.subscribe(macs);
-    // A transaction has the subscribers that there were when it began.
+    // A transaction keeps the subscribers that existed when it began.
     em.getEventManager().registerSubscriber(macs);
     if (isUpgrade) {
       await em.flush();
@@ -59,33 +58,33 @@ export async function prepareRowMacs(deps: AuditDeps): Promise<void> {
   });
 }
 
-/** The tables whose rows may lack a MAC. */
+/** Lists the tables whose `mac` column is nullable, so that rows may lack a MAC. */
 async function tablesWithoutMacs(em: EntityManager): Promise<string[]> {
-  // The operator may keep other tables beside ours.
-  const ours = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
+  // The schema may contain tables of other programs.
+  const tables = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
   const found: { name: string }[] = await em.execute(
     `select relname as name from pg_attribute join pg_class on pg_class.oid = attrelid
       where relnamespace = current_schema()::regnamespace and relname in (?) and attname = 'mac' and not attnotnull
       order by relname`,
-    [ours],
+    [tables],
   );
   return found.map(({ name }) => name);
 }
 
-/** Whether rows have been signed before, as the trail of the system says. Then none without a MAC is of an older version. */
+/** Whether rows were signed before, according to the system's audit trail. A row without a MAC is then not an old one. */
 async function isSigned(em: EntityManager): Promise<boolean> {
   return (await em.count(AuditEvent, { orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS' })) > 0;
 }
 
 /**
- * Whether there is a data key that was wrapped where rows carry MACs. An editor of the database can remove the trail that
- * tells of the signing, but needs the data keys, and cannot take away what the root key authenticates of them.
+ * Whether a data key was wrapped in a database whose rows carry MACs. Somebody with write access can delete the audit event
+ * of the signing, but cannot remove this marker, because the root key authenticates it.
  */
 async function hasMarkedDataKey(em: EntityManager): Promise<boolean> {
   return (await em.count(DataKey, { wrapped: { $like: `${rowMacsMarker}%` } })) > 0;
 }
 
-/** Has every data key say from now on that it belongs to a database whose rows carry MACs. */
+/** Wraps every data key again, with the marker of databases whose rows carry MACs. */
 async function rewrapDataKeys(em: EntityManager, vault: Vault): Promise<void> {
   const fork = () => em.fork({ keepTransactionContext: true });
   for await (const rows of readBatches(fork, DataKey, { mac: null })) {

@@ -1,32 +1,32 @@
 import type { Database } from '../database/database.ts';
 import type { Keyring } from '../encryption/keyring.ts';
 
-/** A root key, and what hangs on it. */
+/** A root key and how much depends on it. */
 export interface RootKeyUse {
   id: string;
   /** Whether it is among the root keys in force. */
-  isHere: boolean;
-  /** How many data keys it wraps, retired ones too. */
+  isConfigured: boolean;
+  /** Number of data keys that it wraps, including retired ones. */
   dataKeys: number;
-  /** How many connections are sealed under those. */
+  /** Number of connections that are encrypted under those. */
   connections: number;
 }
 
-/** What hangs on which key. */
+/** How much depends on which key. */
 export interface KeyUsageReport {
-  /** Those in force in their order, the one that wraps first; then those that are missing. */
+  /** The root keys in force, the primary first; then those that are in use but missing. */
   rootKeys: RootKeyUse[];
-  /** How many data keys another root key than the first wraps. */
-  behind: number;
-  /** How many organisations seal under a data key that was made under another root key than the first. */
-  outdated: number;
-  /** How many connections are sealed under a data key that was made under another root key than the first. */
-  sealedBefore: number;
-  /** How many connections are sealed under a data key that is retired. */
-  underRetired: number;
+  /** Number of data keys that a root key other than the primary wraps. */
+  dataKeysToRewrap: number;
+  /** Number of organisations whose active `SEAL` key was created under another root key than the primary. */
+  organisationsToReseal: number;
+  /** Number of connections that are encrypted under a data key from another root key than the primary. */
+  connectionsUnderOldRoot: number;
+  /** Number of connections that are encrypted under a retired data key. */
+  connectionsUnderRetiredKey: number;
 }
 
-/** Counts, as things are at this moment. */
+/** Counts data keys and connections by root key. */
 export async function reportKeyUsage(
   database: Database,
   { ids, primaryId }: Keyring,
@@ -51,16 +51,17 @@ export async function reportKeyUsage(
     [primaryId, primaryId],
   );
   const missing = rows.map((row) => row.root_key_id).filter((id) => !ids.includes(id));
-  const sum = (of: (row: (typeof rows)[number]) => number) => rows.reduce((total, row) => total + of(row), 0);
+  const sum = (count: (row: (typeof rows)[number]) => number) =>
+    rows.reduce((total, row) => total + count(row), 0);
   return {
     rootKeys: [...ids, ...missing].map((id) => {
       const row = rows.find(({ root_key_id: rootKeyId }) => rootKeyId === id);
       const { data_keys: dataKeys = 0, connections = 0 } = row ?? {};
-      return { id, isHere: ids.includes(id), dataKeys, connections };
+      return { id, isConfigured: ids.includes(id), dataKeys, connections };
     }),
-    behind: sum((row) => (row.root_key_id === primaryId ? 0 : row.data_keys)),
-    outdated: sum((row) => row.outdated),
-    sealedBefore: sum((row) => row.sealed_before),
-    underRetired: sum((row) => row.under_retired),
+    dataKeysToRewrap: sum((row) => (row.root_key_id === primaryId ? 0 : row.data_keys)),
+    organisationsToReseal: sum((row) => row.outdated),
+    connectionsUnderOldRoot: sum((row) => row.sealed_before),
+    connectionsUnderRetiredKey: sum((row) => row.under_retired),
   };
 }

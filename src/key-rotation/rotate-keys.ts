@@ -8,54 +8,54 @@ import type { Wrapped } from '../encryption/keyring.ts';
 import { MacMismatch } from '../encryption/row-macs.ts';
 import { DecryptionError, type Vault } from '../encryption/vault.ts';
 
-/** What rotating takes. */
+/** The dependencies of a rotation. */
 export type RotationDeps = AuditDeps & ReencryptDeps;
 
-/** What is to be rotated, and whom to tell of it. */
+/** Options of a rotation. */
 export interface RotationOptions {
-  /** Whether each organisation that seals under a key of another root key's time gets a new one, and all is sealed again. */
+  /** Whether to replace `SEAL` keys that were created under another root key, and to re-encrypt all credentials. */
   reseal: boolean;
-  /** Is called now and then with how many connections were sealed again since the last time. */
-  tell: (connections: number) => void;
+  /** Receives the number of connections that were re-encrypted since the last call. */
+  onProgress: (connections: number) => void;
 }
 
-/** What a rotation has done. */
+/** The result of a rotation. */
 export interface RotationResult {
-  /** How many were wrapped anew. */
+  /** Number of data keys that were wrapped again. */
   dataKeys: number;
-  /** How many organisations have got a new key to seal under. */
+  /** Number of organisations with a new `SEAL` key. */
   sealKeys: number;
-  /** What had to be left as it was, and why. */
-  broken: string[];
+  /** What could not be rotated, each with the reason. */
+  failures: string[];
 }
 
-/** Others may make organisations under another root key meanwhile, but hardly that often. */
+/** Servers that still have the old primary may create organisations meanwhile; each round covers those. */
 const maxRounds = 10;
 
 /**
- * Wraps every data key under the root key that wraps now, and seals again what is to be. It may be cut off at any moment
- * and begun anew, beside servers at work and beside another one of its kind, and goes on until it finds nothing more to
- * do. Each organisation whose keys it touches gets one event that says so, in the transaction that does it.
+ * Wraps every data key under the primary root key and, with `reseal`, re-encrypts credentials under new data keys. It can be
+ * interrupted and repeated at any time, and run beside servers and other rotations. It ends when nothing is left to do.
+ * Each organisation whose keys change gets one audit event, in the same transaction.
  *
  * @throws KmsUnavailableError
  */
-export async function rotateKeys(deps: RotationDeps, rotation: RotationOptions): Promise<RotationResult> {
-  const rotated: RotationResult = { dataKeys: 0, sealKeys: 0, broken: [] };
+export async function rotateKeys(deps: RotationDeps, options: RotationOptions): Promise<RotationResult> {
+  const result: RotationResult = { dataKeys: 0, sealKeys: 0, failures: [] };
   const stuck = new Set<string>();
-  let unsealable: string[] = [];
+  let reencryptionFailures: string[] = [];
   for (let round = 1; round <= maxRounds; round += 1) {
-    const due = (await findOrganisationsToRotate(deps, rotation)).filter((orgId) => !stuck.has(orgId));
+    const due = (await findOrganisationsToRotate(deps, options)).filter((orgId) => !stuck.has(orgId));
     if (round > 1 && due.length === 0) break;
     for (const orgId of due) {
-      const { dataKeys, sealKeys, broken } = await rotateOrganisation(deps, rotation, orgId);
-      rotated.dataKeys += dataKeys;
-      rotated.sealKeys += sealKeys;
-      rotated.broken.push(...broken);
-      if (broken.length > 0) stuck.add(orgId);
+      const { dataKeys, sealKeys, failures } = await rotateOrganisation(deps, options, orgId);
+      result.dataKeys += dataKeys;
+      result.sealKeys += sealKeys;
+      result.failures.push(...failures);
+      if (failures.length > 0) stuck.add(orgId);
     }
-    if (rotation.reseal) unsealable = await reencryptAll(deps, rotation);
+    if (options.reseal) reencryptionFailures = await reencryptAll(deps, options);
   }
-  return { ...rotated, broken: [...rotated.broken, ...unsealable] };
+  return { ...result, failures: [...result.failures, ...reencryptionFailures] };
 }
 
 async function findOrganisationsToRotate(
@@ -78,9 +78,9 @@ async function rotateOrganisation(
 ): Promise<RotationResult> {
   const { database, vault } = deps;
   const first = vault.keyring.primaryId;
-  // Two that rotate at once lock rows in one order.
+  // A fixed order of locks keeps concurrent rotations from deadlocking.
   const stored = await database.asSystem().find(DataKey, { orgId }, { orderBy: { id: 'asc' } });
-  const { rewrapped, broken } = await rewrap(
+  const { rewrapped, failures } = await rewrap(
     deps,
     stored.filter(({ rootKeyId }) => rootKeyId && rootKeyId !== first),
   );
@@ -102,40 +102,42 @@ async function rotateOrganisation(
           fields,
         });
       }
-      return { dataKeys, sealKeys, broken };
+      return { dataKeys, sealKeys, failures };
     });
   } catch (error) {
-    // Nothing is done that the audit trail cannot tell of.
+    // A change without its audit event must not happen.
     if (!(error instanceof DecryptionError || error instanceof MacMismatch)) throw error;
-    const untold = `the keys of organisation ${orgId}, because its audit trail cannot be continued`;
-    return { dataKeys: 0, sealKeys: 0, broken: [...broken, untold] };
+    const failure = `the keys of organisation ${orgId}, because its audit trail cannot be continued`;
+    return { dataKeys: 0, sealKeys: 0, failures: [...failures, failure] };
   }
 }
 
-/** Data keys under the root key that wraps now, but for those that do not open. */
+/** Wraps data keys under the primary root key, and reports those that do not unwrap. */
 async function rewrap({ database, vault }: RotationDeps, dataKeys: readonly DataKey[]) {
   const em = database.asSystem();
   const macs = await vault.rowMacs(em);
   const rewrapped: { dataKey: DataKey; under: Wrapped }[] = [];
-  const broken: string[] = [];
+  const failures: string[] = [];
   for (const dataKey of dataKeys) {
     if (!macs.isAuthentic(em, DataKey, dataKey)) {
-      broken.push(`data key ${dataKey.id} of organisation ${dataKey.orgId}, because its row was changed`);
+      failures.push(`data key ${dataKey.id} of organisation ${dataKey.orgId}, because its row was changed`);
       continue;
     }
     try {
       rewrapped.push({ dataKey, under: await vault.rewrap(dataKey) });
     } catch (error) {
       if (!(error instanceof DecryptionError)) throw error;
-      broken.push(`data key ${dataKey.id} of organisation ${dataKey.orgId}, because it does not open`);
+      failures.push(`data key ${dataKey.id} of organisation ${dataKey.orgId}, because it does not open`);
     }
   }
-  return { rewrapped, broken };
+  return { rewrapped, failures };
 }
 
 /**
- * Changes a data key that was verified, unless another process has changed it meanwhile; says how many it has changed. The
- * object has the change too.
+ * Updates a verified data key, unless another process has changed it meanwhile (optimistic lock on its MAC). The object is
+ * updated too.
+ *
+ * @returns the number of updated rows
  */
 async function replaceDataKey(
   { vault }: RotationDeps,
@@ -153,7 +155,7 @@ async function replaceDataKey(
   return changed;
 }
 
-/** Lets another data key take over, unless one has already; says how many have. */
+/** Replaces a data key by its successor, unless another process has. Returns the number of replaced keys. */
 async function replace(
   deps: RotationDeps,
   em: EntityManager,
@@ -167,27 +169,27 @@ async function replace(
   return replaced;
 }
 
-async function reencryptAll(deps: RotationDeps, { tell }: RotationOptions): Promise<string[]> {
+async function reencryptAll(deps: RotationDeps, { onProgress }: RotationOptions): Promise<string[]> {
   const where = { purpose: 'SEAL', retiredAt: { $ne: null }, rootKeyId: { $ne: '' } } as const;
   const retired = await deps.database.asSystem().find(DataKey, where, { orderBy: { id: 'asc' } });
-  const broken: string[] = [];
+  const failures: string[] = [];
   for (const { id, orgId } of retired) {
-    const ids = await reencryptConnections(deps, id, tell);
-    broken.push(
+    const ids = await reencryptConnections(deps, id, onProgress);
+    failures.push(
       ...ids.map((each) => `connection ${each} of organisation ${orgId}, because it does not open`),
     );
     if (ids.length === 0) await destroyDataKey(deps, id);
   }
-  return broken;
+  return failures;
 }
 
 /**
- * Destroys a retired data key that nothing is sealed under: what is sealed under it is in backups alone. Its row stays, so
- * that servers that had it active find it retired.
+ * Destroys a retired data key under which no stored credentials are encrypted; only backups still have such. Its row stays,
+ * so that servers that cached it as active find it retired.
  */
 async function destroyDataKey(deps: RotationDeps, id: string): Promise<void> {
   await deps.database.asSystem().transactional(async (em) => {
-    // Waits for those who have just stored something under it; those who come later wait for this.
+    // Waits for transactions that have just stored credentials under this key; later ones wait for this lock.
     const dataKey = await em.findOneOrFail(DataKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!dataKey.rootKeyId || (await em.count(AppConnection, { dataKeyId: id })) > 0) return;
     if (!(await deps.vault.rowMacs(em)).isAuthentic(em, DataKey, dataKey)) return;
