@@ -10,15 +10,17 @@ import {
 import type { AbstractSqlConnection, AbstractSqlDriver, AbstractSqlPlatform } from '@mikro-orm/postgresql';
 
 /**
- * The driver with a connection that binds values. MikroORM's own writes them into the text of each statement, which
- * PostgreSQL by default keeps in its log when the statement fails.
+ * Returns the driver with a connection that sends values as bound parameters.
+ *
+ * Works around https://github.com/mikro-orm/mikro-orm/issues/8001: MikroORM writes values into the text of each statement,
+ * and PostgreSQL logs the text of statements that fail. Remove it when that issue is fixed.
  */
 export function withBoundParameters<Driver extends Constructor<AbstractSqlDriver>>(
   Driver: Driver,
   Connection: Constructor<AbstractSqlConnection>,
 ): Driver {
   class BindingConnection extends Connection {
-    // Only the types do not know that `Connection` has it.
+    // The type of `Connection` lacks this method.
     declare createKyselyDialect: AbstractSqlConnection['createKyselyDialect'];
 
     override execute: AbstractSqlConnection['execute'] = async (
@@ -30,7 +32,7 @@ export function withBoundParameters<Driver extends Constructor<AbstractSqlDriver
     ) => {
       const fragment = toFragment(query, params);
       const { text, values } = bindValues(this.platform, fragment.sql, fragment.params);
-      // What runs the statement is given it without its values, and here they are put back.
+      // `super.execute` formats values into the text, so it gets none, and this adapter adds them to the statement.
       const withValues = {
         executeQuery: (statement: object, options: unknown) =>
           (ctx ?? this.getClient()).executeQuery({ ...statement, parameters: values }, options),
@@ -44,8 +46,8 @@ export function withBoundParameters<Driver extends Constructor<AbstractSqlDriver
 }
 
 /**
- * Makes of MikroORM's `?` and parameters what `formatQuery` makes of them, but for the values, which stay out of the
- * text: it has `$1` for the first. Nulls are keywords, and each item of an array is a value of its own, as in `in (?)`.
+ * Replaces each `?` with `$1`, `$2` and so on, and otherwise does the same as MikroORM's `formatQuery`. Nulls become
+ * keywords, and each item of an array becomes a value of its own, as in `in (?)`.
  */
 function bindValues(
   platform: AbstractSqlPlatform,
@@ -53,27 +55,27 @@ function bindValues(
   params: readonly unknown[],
 ): { text: string; values: unknown[] } {
   const values: unknown[] = [];
-  const textOf = (sql: string, params: readonly unknown[]): string => {
+  const renderText = (sql: string, params: readonly unknown[]): string => {
     if (params.length === 0) return sql;
-    const left = params.values();
+    const remaining = params.values();
     return sql.replace(/\\\?|\?\??/g, (mark) => {
       if (mark === '\\?') return '?';
-      const { value } = left.next();
+      const { value } = remaining.next();
       return mark === '??' ? identifier(value) : placeholder(value);
     });
   };
   const identifier = (id: unknown): string => {
     const fragment = RawQueryFragment.getKnownFragment(id);
-    return fragment ? textOf(fragment.sql, fragment.params) : platform.quoteIdentifier(String(id));
+    return fragment ? renderText(fragment.sql, fragment.params) : platform.quoteIdentifier(String(id));
   };
   const placeholder = (value: unknown): string => {
     if (value === null || value === undefined) return 'null';
-    if (isRaw(value)) return textOf(value.sql, value.params);
+    if (isRaw(value)) return renderText(value.sql, value.params);
     if (Array.isArray(value) && !(JsonProperty in value)) return value.map(placeholder).join(', ');
     const isJson = Utils.isPlainObject(value) || Object.hasOwn(value, JsonProperty);
     return `$${values.push(isJson ? JSON.stringify(value) : value)}`;
   };
-  return { text: textOf(sql, params), values };
+  return { text: renderText(sql, params), values };
 }
 
 function toFragment(
@@ -81,6 +83,6 @@ function toFragment(
   params: readonly unknown[] | Dictionary,
 ): { sql: string; params: readonly unknown[] } {
   if (typeof query !== 'string') return 'toRaw' in query ? query.toRaw() : query;
-  // Named parameters come as an object.
+  // An object has named parameters.
   return Array.isArray(params) ? { sql: query, params } : raw(query, params);
 }

@@ -2,15 +2,17 @@ import { FairQueue } from './fair-queue.ts';
 import { currentHolder, currentTenant } from './session.ts';
 import type { Pool } from './types.ts';
 
-/** How long somebody waits for a turn, as long as for a connection. */
+/** The longest wait for a turn, in milliseconds; as long as the wait for a connection. */
 const queueTimeoutMs = 5_000;
 
 /**
- * Has organisations share the connections: one holds at most half of them less one, and those who wait take turns by
- * organisation. One connection is not in the queue but for work that holds one already and needs another: it never waits
- * for its share, which it may hold itself.
+ * Shares the connections of a pool among organisations. An organisation holds at most half of the connections, less one,
+ * and waiting requests get connections round-robin by organisation. One connection is reserved for tasks that hold one
+ * already and need another, so that they never wait for a share that they hold themselves.
  *
- * @returns what connects, in place of `pool.connect`
+ * Works around pg-pool, which serves requests first come, first served. Remove it when pg-pool supports shares of tenants.
+ *
+ * @returns a replacement of `pool.connect`
  */
 export function withFairQueue(pool: Pool): Pool['connect'] {
   const connect = pool.connect.bind(pool);

@@ -1,31 +1,31 @@
-/** A wait for a connection that was not granted. */
+/** A request for a turn that waits. */
 interface Waiter {
   grant(): void;
 }
 
-/** The tenant's part of a fair queue. */
+/** The state of one tenant. */
 interface Tenant {
   running: number;
   waiting: Waiter[];
 }
 
-/** Bounds of a fair queue. */
+/** The limits of a fair queue. */
 export interface FairQueueOptions {
-  /** How much may run at a time in all. */
+  /** The most turns at a time. */
   capacity: number;
-  /** How much of that one tenant may run at a time. */
+  /** The most turns of one tenant at a time. */
   share: number;
-  /** How long somebody waits for a turn, in milliseconds. */
+  /** The longest wait for a turn, in milliseconds. */
   timeoutMs: number;
 }
 
 /**
- * Shares a scarce resource among tenants: one tenant never holds more than its share, and those who wait take turns by
- * tenant, however many wait of each.
+ * Shares a limited resource among tenants. A tenant never holds more than its share, and waiting requests get turns
+ * round-robin by tenant.
  */
 export class FairQueue {
   readonly #options: FairQueueOptions;
-  /** In the order in which tenants take turns. There is an entry for each tenant that runs or waits for something. */
+  /** The tenants that hold or wait for a turn, in round-robin order. */
   readonly #tenants = new Map<string, Tenant>();
   #running = 0;
 
@@ -36,23 +36,23 @@ export class FairQueue {
   /**
    * Waits for a turn.
    *
-   * @returns ends the turn; to be called once
+   * @returns a function that ends the turn; call it once
    * @throws QueueTimeout
    */
   async acquire(tenantId: string): Promise<() => void> {
     const tenant = this.#tenants.get(tenantId) ?? { running: 0, waiting: [] };
     this.#tenants.set(tenantId, tenant);
     if (this.#running < this.#options.capacity && tenant.running < this.#options.share) this.#start(tenant);
-    else await this.#wait(tenant).finally(() => this.#forgetIfIdle(tenantId, tenant));
+    else await this.#wait(tenant).finally(() => this.#deleteIfIdle(tenantId, tenant));
     return () => {
       tenant.running -= 1;
       this.#running -= 1;
-      this.#forgetIfIdle(tenantId, tenant);
+      this.#deleteIfIdle(tenantId, tenant);
       this.#grantNext();
     };
   }
 
-  #forgetIfIdle(tenantId: string, { running, waiting }: Tenant): void {
+  #deleteIfIdle(tenantId: string, { running, waiting }: Tenant): void {
     if (running === 0 && waiting.length === 0) this.#tenants.delete(tenantId);
   }
 
@@ -76,7 +76,7 @@ export class FairQueue {
     }
   }
 
-  /** Gives the turn that has become free to the tenant that had one longest ago. */
+  /** Grants the free turn to the waiting tenant whose last turn is oldest. */
   #grantNext(): void {
     if (this.#running >= this.#options.capacity) return;
     for (const [tenantId, tenant] of this.#tenants) {
@@ -91,7 +91,7 @@ export class FairQueue {
   }
 }
 
-/** Worded as the driver's own, when no connection of its pool becomes free in time. */
+/** No turn became free in time. Its message is the one of pg-pool for the same situation. */
 export class QueueTimeout extends Error {
   constructor() {
     super('timeout exceeded when trying to connect');

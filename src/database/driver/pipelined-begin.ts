@@ -1,55 +1,59 @@
 import type { SendQuery, Statement, WireConnection } from './types.ts';
 
-/** What comes of a statement that is not sent. */
-const nothing = { rows: [] };
+/** The result of a statement that is not sent. */
+const emptyResult = { rows: [] };
 
 /**
- * Sends `begin` along with the first statement of its transaction, and not at all if there is none: a transaction takes a
- * round trip less. Both are what PostgreSQL does or skips together: if `begin` fails, the statement is not carried out.
+ * Sends `begin` together with the first statement of its transaction (Bind and Execute without Sync), which saves a round
+ * trip. A transaction without statements sends nothing. If `begin` fails, PostgreSQL skips the statement.
+ *
+ * Works around pg, which sends one statement at a time. Remove it when pg's own `pipeline: true` (since 8.23,
+ * https://node-postgres.com/apis/client) does the same with the same safety, or when it wins less than 5 % of creates
+ * (docs/adr/0010-driver-extensions.md).
  */
-export function pipelineBegin(connection: WireConnection, ask: SendQuery): SendQuery {
+export function pipelineBegin(connection: WireConnection, send: SendQuery): SendQuery {
   const begin = { name: 'begin', text: 'begin' };
   let isPrepared = false;
-  let isHeld = false;
+  let isBeginPending = false;
   return (statement, done) => {
     if (statement === begin.text) {
-      isHeld = true;
-      done(null, nothing);
+      isBeginPending = true;
+      done(null, emptyResult);
       return;
     }
-    if (!isHeld) {
-      ask(statement, done);
+    if (!isBeginPending) {
+      send(statement, done);
       return;
     }
-    isHeld = false;
-    if (statement === 'commit' || statement === 'rollback') done(null, nothing);
-    else if (isPrepared && usesExtendedProtocol(statement)) askAfterBegin(statement, done);
-    else askBegin(statement, done);
+    isBeginPending = false;
+    if (statement === 'commit' || statement === 'rollback') done(null, emptyResult);
+    else if (isPrepared && usesExtendedProtocol(statement)) sendWithBegin(statement, done);
+    else sendBeginFirst(statement, done);
   };
 
-  /** By itself: it is to be prepared, or the statement is of the simple protocol, in which it may be several. */
-  function askBegin(...[statement, done]: Parameters<SendQuery>): void {
-    ask(begin, (error, result) => {
+  /** Sends `begin` alone, to prepare it, or because the statement uses the simple protocol and may be several statements. */
+  function sendBeginFirst(...[statement, done]: Parameters<SendQuery>): void {
+    send(begin, (error, result) => {
       if (error) {
         done(error, result);
         return;
       }
       isPrepared = true;
-      ask(statement, done);
+      send(statement, done);
     });
   }
 
-  function askAfterBegin(statement: Statement, done: Parameters<SendQuery>[1]): void {
+  function sendWithBegin(statement: Statement, done: Parameters<SendQuery>[1]): void {
     connection.stream.cork();
     connection.bind({ statement: begin.name });
     connection.execute({});
-    // The driver gives what comes of each of the two.
-    ask(statement, (error, results) => done(error, Array.isArray(results) ? results.at(-1) : results));
+    // The driver returns the results of both.
+    send(statement, (error, results) => done(error, Array.isArray(results) ? results.at(-1) : results));
     connection.stream.uncork();
   }
 }
 
-/** Whether the driver sends it in messages of their own for its text and its values. */
+/** Whether the driver sends the statement with the extended query protocol. */
 function usesExtendedProtocol(statement: string | Statement): statement is Statement {
   return typeof statement !== 'string' && (statement.name !== undefined || !!statement.values?.length);
 }

@@ -12,17 +12,17 @@ import {
 } from './session.ts';
 import type { Client, NewClient, Pool, Result, Statement } from './types.ts';
 
-/** Longer than PostgreSQL works on a statement, which says so itself as long as it can be heard. */
-const patienceMs = statementTimeoutMs + 2_000;
+/** Longer than `statement_timeout`, so that a server that responds reports the time-out itself. */
+const silenceTimeoutMs = statementTimeoutMs + 2_000;
 
-const unhurriedWork = new AsyncLocalStorage<true>();
+const untimedTasks = new AsyncLocalStorage<true>();
 
-/** Runs work whose statements may take any time: what migrating takes, nobody knows beforehand. */
-export function withoutStatementTimeout<T>(work: () => T): T {
-  return unhurriedWork.run(true, work);
+/** Runs a task whose statements have no time limit, such as migrations. */
+export function withoutStatementTimeout<T>(task: () => T): T {
+  return untimedTasks.run(true, task);
 }
 
-/** Runs a statement of somebody else's making on a connection of the pool. */
+/** Runs a statement, without MikroORM, in a session on a client of the pool. */
 export async function queryPool(
   pool: Pool,
   session: Session,
@@ -40,63 +40,65 @@ export async function queryPool(
   }
 }
 
-/** A connection that is kept for statements of one session, which run one after the other. */
+/** A connection of its own for statements of one session, which run one after the other. */
 export interface DedicatedConnection {
   query(statement: Statement): Promise<unknown>;
-  /** Gives it back; ask nothing after that. */
+  /** Closes the connection. `query` must not be called afterwards. */
   release(): Promise<void>;
 }
 
-/** Keeps a connection as soon as it is needed, and another one whenever it is lost. */
+/** Opens a dedicated connection on first use, and again whenever it is lost. */
 export function openDedicatedConnection(pool: () => Promise<Pool>, session: Session): DedicatedConnection {
-  let kept: Promise<Client> | undefined;
+  let opened: Promise<Client> | undefined;
   let last: Promise<unknown> = Promise.resolve();
-  const take = async (): Promise<Client> => {
+  const open = async (): Promise<Client> => {
     const client = await inSession(session, async () => (await pool()).connect());
     client.once('end', () => {
-      kept = undefined;
+      opened = undefined;
     });
     return client;
   };
-  const ask = async (statement: Statement) => {
-    kept ??= take().catch((error: unknown) => {
-      kept = undefined;
+  const send = async (statement: Statement) => {
+    opened ??= open().catch((error: unknown) => {
+      opened = undefined;
       throw error;
     });
-    return (await kept).query(statement);
+    return (await opened).query(statement);
   };
   return {
     query(statement) {
-      const result = last.then(() => ask(statement));
+      const result = last.then(() => send(statement));
       last = result.catch(() => undefined);
       return result;
     },
     async release() {
-      const client = await kept?.catch(() => undefined);
+      const client = await opened?.catch(() => undefined);
       client?.release(true);
     },
   };
 }
 
 /**
- * Lends no connection that is in another session than its borrower's, and gives up those over which nothing is heard.
- * The former costs one statement, and none when the connection was in this session already; MikroORM's own ways cost
- * three for every statement, or a transaction.
+ * Extends a pool with sessions, fair shares, prepared statements, pipelined `begin` and a limit on silence. `connect`
+ * applies the current session to the client, with one statement, if the client has another one.
+ *
+ * Works around MikroORM's `sessionContext`, which costs three statements or a transaction for each statement
+ * (docs/adr/0002-row-level-security.md). Remove the session settings when it does not.
  */
 export function instrumentPool(pool: Pool): void {
   pool.on('connect', instrumentClient);
   releaseDeadClients(pool);
   const connect = withFairQueue(pool);
-  const settled = new WeakMap<Client, string>();
+  const appliedSessions = new WeakMap<Client, string>();
   pool.connect = async () => {
     const settings = sessionSettings(currentSession());
     const session = settings.join();
     const client = await connect();
-    if (settled.get(client) === session) return client;
+    if (appliedSessions.get(client) === session) return client;
     try {
-      settled.delete(client);
+      appliedSessions.delete(client);
       await client.query(applySettingsSql, settings);
-      settled.set(client, session);
+      appliedSessions.set(client, session);
       return client;
     } catch (error) {
       client.release(true);
@@ -106,69 +108,72 @@ export function instrumentPool(pool: Pool): void {
 }
 
 /**
- * Prepares what comes often, and cuts a connection whose server says nothing for too long: it may be frozen, or the
- * network between gone without a word. The statement fails, and the pool makes a new connection; the driver's own
- * time-out would lend this one again.
+ * Prepares frequent statements, and destroys a connection whose server is silent for too long: the server may be frozen or
+ * the network lost. The statement fails, and the pool opens a new connection.
  *
- * The driver tells what comes of a statement by its callback. With its own promises, rows were seen to outlive their
- * requests until a full collection of garbage (bench/README.md has what that cost).
+ * Works around two limitations of pg (docs/adr/0010-driver-extensions.md):
+ * - After its own `query_timeout`, the pool hands out the silent connection again. Remove the watchdog when it does not.
+ * - With promises of pg, rows outlive their requests until a full garbage collection (bench/README.md has the cost). Use
+ *   them when they no longer do.
  */
 function instrumentClient(client: NewClient): void {
-  const ask = pipelineBegin(client.connection, client.query.bind(client));
+  const send = pipelineBegin(client.connection, client.query.bind(client));
   const prepare = createStatementPreparer(client);
-  /** Since when nothing was heard of the statements that are out; undefined while there are none. */
-  let since: number | undefined;
-  let out = 0;
-  const query: Client['query'] = (given, values) => {
-    const statement = typeof given === 'string' && values?.length ? prepare(given, values) : given;
-    const isHurried = !unhurriedWork.getStore();
-    if (isHurried) {
-      since ??= performance.now();
-      out += 1;
+  /** The time of the last response, or of the first pending statement; undefined while none is pending. */
+  let silentSince: number | undefined;
+  let pending = 0;
+  const query: Client['query'] = (input, values) => {
+    const statement = typeof input === 'string' && values?.length ? prepare(input, values) : input;
+    const isTimed = !untimedTasks.getStore();
+    if (isTimed) {
+      silentSince ??= performance.now();
+      pending += 1;
     }
     return new Promise<Result>((resolve, reject) => {
-      ask(statement, (error, result) => {
-        if (isHurried) {
-          out -= 1;
-          since = out > 0 ? performance.now() : undefined;
+      send(statement, (error, result) => {
+        if (isTimed) {
+          pending -= 1;
+          silentSince = pending > 0 ? performance.now() : undefined;
         }
         if (error) reject(error);
         else resolve(result);
       });
     }).catch((error: Error) => {
-      // From here on, its trace leads to whoever has asked, and not to the socket.
+      // The stack trace shows the caller of `query` instead of the socket.
       Error.captureStackTrace(error);
       throw error;
     });
   };
   Object.assign(client, { query });
-  // One timer a connection, because one a statement costs every one of them.
-  const watch = setInterval(() => {
-    if (since === undefined || performance.now() - since < patienceMs) return;
-    client.connection.stream.destroy(new SilentConnectionError('nothing was heard for too long'));
+  // One timer for each connection, because a timer for each statement costs more.
+  const watchdog = setInterval(() => {
+    if (silentSince === undefined || performance.now() - silentSince < silenceTimeoutMs) return;
+    client.connection.stream.destroy(new SilentConnectionError('no response in time'));
   }, 1_000).unref();
-  client.once('end', () => clearInterval(watch));
+  client.once('end', () => clearInterval(watchdog));
 }
 
 /**
- * Takes back a connection that has ended while it was lent. Whoever could neither commit nor roll back over it does not
- * give it back, and each one that is missing leaves one connection less, until there is none.
+ * Releases clients whose connection ends while they are in use.
+ *
+ * Works around https://github.com/kysely-org/kysely/issues/1990: Kysely does not release a client on which neither commit
+ * nor rollback succeeds, so the pool loses a slot each time. Remove it when that issue is fixed.
  */
 function releaseDeadClients(pool: Pool): void {
-  const lent = new WeakSet<object>();
-  pool.on('acquire', (client) => lent.add(client));
-  pool.on('release', (_, client) => lent.delete(client));
+  const inUse = new WeakSet<object>();
+  pool.on('acquire', (client) => inUse.add(client));
+  pool.on('release', (_, client) => inUse.delete(client));
   pool.on('connect', (client) =>
     client.once('end', () => {
-      if (!lent.has(client)) return;
+      if (!inUse.has(client)) return;
       client.release(true);
-      // It is in nobody's hands any more, whoever still thinks so.
+      // A second release throws.
       client.release = () => undefined;
     }),
   );
 }
 
-/** As the operating system would have it, had it waited. */
+/** The server was silent for too long. The code is that of a time-out of the operating system. */
 class SilentConnectionError extends Error {
   readonly code = 'ETIMEDOUT';
 }

@@ -1,57 +1,59 @@
 import { LRUCache } from 'lru-cache';
 import type { NewClient, Statement } from './types.ts';
 
-const preparedAtUse = 5;
-/** PostgreSQL keeps each with its plan, on each connection. */
+/** The use from which on a statement is prepared; the name and the number are pgjdbc's. */
+const prepareThreshold = 5;
+/** PostgreSQL holds each prepared statement with its plan, on each connection. */
 const maxPrepared = 200;
-/** Characters of all texts that are counted, and of all that are prepared. Callers choose how long a list in one is. */
+/** The most characters in each cache. Callers determine the length of a list in a text. */
 const maxCharacters = 1_000_000;
 
 const byCharacters = { maxSize: maxCharacters, sizeCalculation: (_: unknown, text: string) => text.length };
 
-/** How often texts have come that are not prepared yet. */
+/** Counts the uses of texts that are not prepared yet. */
 const uses = new LRUCache<string, number>(byCharacters);
-/** The names of those that are prepared. What comes seldom gives way to what comes often. */
+/** The names of prepared texts. The least recently used ones are evicted. */
 const names = new LRUCache<string, string>({ max: maxPrepared, ...byCharacters });
-let named = 0;
+let lastNumber = 0;
 
 /**
- * Has statements that come again and again prepared on a connection, so that it keeps what PostgreSQL has made of them.
- * Neither MikroORM nor Kysely does; JDBC's driver does it in the same way.
+ * Prepares frequent statements of a connection, so that PostgreSQL parses and plans them once. pgjdbc does the same
+ * (https://jdbc.postgresql.org/documentation/server-prepare/); pg prepares only statements that have a name, and neither
+ * MikroORM nor Kysely names them. Remove it when one of them does (docs/adr/0010-driver-extensions.md).
  *
- * @returns gives a statement its name, if it comes often
+ * @returns a function that names a statement if it is frequent
  */
 export function createStatementPreparer({
   connection,
 }: Pick<NewClient, 'connection'>): (text: string, values: readonly unknown[]) => Statement {
   const prepared = new LRUCache<string, true>({
     max: maxPrepared,
-    // The message has no answer that the driver waits for, and PostgreSQL heeds it in a failed transaction too. The next
-    // statement brings the end of the group of messages that it belongs to.
+    // The driver waits for no response to Close, and PostgreSQL accepts it in a failed transaction too. The next statement
+    // sends the Sync that ends its group of messages.
     dispose: (_, name) => {
       connection.close({ type: 'S', name });
       delete connection.parsedStatements[name];
     },
   });
   return (text, values) => {
-    const name = nameOf(text);
+    const name = findOrAssignName(text);
     if (name === undefined) return { text, values };
     prepared.set(name, true);
     return { name, text, values };
   };
 }
 
-function nameOf(text: string): string | undefined {
-  const known = names.get(text);
-  if (known) return known;
+function findOrAssignName(text: string): string | undefined {
+  const existing = names.get(text);
+  if (existing) return existing;
   const count = (uses.get(text) ?? 0) + 1;
-  if (count < preparedAtUse) {
+  if (count < prepareThreshold) {
     uses.set(text, count);
     return undefined;
   }
   uses.delete(text);
-  named += 1;
-  const name = `kept_${named}`;
+  lastNumber += 1;
+  const name = `kept_${lastNumber}`;
   names.set(text, name);
   return name;
 }

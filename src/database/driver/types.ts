@@ -1,4 +1,4 @@
-/** What of the driver's pool is used here. */
+/** The subset of `pg.Pool` that this server uses. */
 export interface Pool {
   readonly options: { readonly max: number };
   connect(): Promise<Client>;
@@ -7,45 +7,48 @@ export interface Pool {
   on(event: 'release', listener: (error: unknown, client: Client) => void): unknown;
 }
 
-/** A connection of the pool. */
+/** A client of the pool, instrumented. */
 export interface Client {
   query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
   readonly connection: WireConnection & {
     readonly stream: { destroy(error: Error): void };
-    /** The texts that are prepared on it, by their names. */
+    /** The texts of the client's prepared statements, by name. */
     readonly parsedStatements: Record<string, string>;
   };
 }
 
-/** As the driver makes it, with `query` as it is told by callback. */
+/** A client as pg creates it, whose `query` takes a callback. */
 export interface NewClient extends Omit<Client, 'query'> {
   query: SendQuery;
 }
 
-/** What comes of a statement. */
+/** The result of a statement. */
 export interface Result {
   rows: object[];
 }
 
-/** A statement as the driver takes it, with `$1` for its first value; prepared, if it has a name. */
+/** A statement with `$1` for its first value; the driver prepares it if it has a name. */
 export interface Statement {
   name?: string;
   text: string;
   values?: readonly unknown[];
 }
 
-/** Asks, as the driver does it with a callback. */
+/** Sends a statement and passes its result to a callback. */
 export type SendQuery = (
   statement: string | Statement,
   done: (error: Error | null, result: Result) => void,
 ) => void;
 
-/** What of a connection of the driver's is used here: the messages that it sends (PostgreSQL, "Extended Query"). */
+/**
+ * The subset of `pg.Connection` that this server uses: the messages of the extended query protocol
+ * (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY).
+ */
 export interface WireConnection {
-  bind(what: { statement: string }): void;
-  execute(what: object): void;
-  close(what: { type: 'S'; name: string }): void;
+  bind(message: { statement: string }): void;
+  execute(message: object): void;
+  close(message: { type: 'S'; name: string }): void;
   readonly stream: { cork(): void; uncork(): void };
 }
