@@ -34,10 +34,10 @@ await prepareRowMacs({ database, vault });
 let counted = 0;
 const counting: Database = {
   ...database,
-  shared: {
+  systemConnection: {
     query: async (statement) => {
       counted += 1;
-      return database.shared?.query(statement);
+      return database.systemConnection?.query(statement);
     },
   },
 };

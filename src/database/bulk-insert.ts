@@ -1,13 +1,13 @@
 import type { EntityManager, EntityMetadata } from '@mikro-orm/postgresql';
 import type { SqlStatement } from './database.ts';
 
-const texts = new WeakMap<EntityMetadata, string>();
+const statements = new WeakMap<EntityMetadata, string>();
 
 /**
- * An `insert` of rows of an entity, as the entity is mapped. All values are one parameter, so that the text is the same
- * for however many rows, and PostgreSQL need not parse and plan it each time; MikroORM's own has one for each value.
+ * Builds an `insert` of rows of an entity. All values are one JSON parameter, so the text does not depend on the number of
+ * rows and PostgreSQL parses and plans it once. MikroORM's inserts have a parameter for each value.
  *
- * @param rows plain ones will do; what is left out of one is null
+ * @param rows entities or plain objects; missing properties become null
  */
 export function bulkInsert<Entity extends object>(
   em: EntityManager,
@@ -15,14 +15,14 @@ export function bulkInsert<Entity extends object>(
   rows: readonly Entity[],
 ): SqlStatement {
   const meta = em.getMetadata(entity);
-  const sql = texts.get(meta) ?? insertSql(meta);
-  texts.set(meta, sql);
+  const sql = statements.get(meta) ?? insertSql(meta);
+  statements.set(meta, sql);
   return { sql, params: [JSON.stringify(rows)] };
 }
 
 function insertSql({ tableName, props }: EntityMetadata): string {
   const stored = props.filter(({ persist }) => persist !== false);
   const columns = stored.map(({ fieldNames }) => `"${fieldNames[0]}"`).join(', ');
-  const given = stored.map(({ name, columnTypes }) => `"${name}" ${columnTypes[0]}`).join(', ');
-  return `insert into "${tableName}" (${columns}) select * from json_to_recordset(?) as given (${given})`;
+  const definitions = stored.map(({ name, columnTypes }) => `"${name}" ${columnTypes[0]}`).join(', ');
+  return `insert into "${tableName}" (${columns}) select * from json_to_recordset(?) as input (${definitions})`;
 }

@@ -2,58 +2,58 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 
-/** The channel on which servers tell each other which organisation has changed. */
+/** The `NOTIFY` channel. Its payload is the id of an organisation that has changed. */
 export const changesChannel = 'app_connections_changed';
 
 const reconnectMs = 1_000;
 const heartbeatMs = 15_000;
 
-/** Waits for what is published of one organisation. */
+/** A subscription to the changes of one organisation. */
 export interface ChangeSubscription {
-  /** Waits no longer than this, in milliseconds, and says whether there was anything. */
-  next(withinMs: number): Promise<boolean>;
+  /** Waits for a change. Resolves to false after `timeoutMs`. */
+  next(timeoutMs: number): Promise<boolean>;
   stop(): void;
 }
 
-/** Tells listeners that something of an organisation has changed; what it was, they look up themselves. */
+/** Notifies subscribers that an organisation has changed. They read the changes from the audit trail. */
 export class OrganisationChangeNotifier {
   readonly #listeners = new Map<string, Set<() => void>>();
   readonly #watchers = new Set<(orgId: string | undefined) => void>();
   #isClosed = false;
-  #letGo = () => {};
+  #release = () => {};
 
   publish(orgId: string): void {
     for (const watcher of this.#watchers) watcher(orgId);
     for (const wake of this.#listeners.get(orgId) ?? []) wake();
   }
 
-  /** For when changes may have been missed. */
+  /** Notifies all subscribers and watchers, because changes may have been missed. */
   publishAll(): void {
     if (!this.#isClosed) for (const watcher of this.#watchers) watcher(undefined);
     for (const orgId of this.#listeners.keys()) this.publish(orgId);
   }
 
   /**
-   * Calls a watcher with each organisation of which something changes, or with undefined when changes may have been missed.
+   * Calls a watcher with the id of each organisation that changes, or with undefined if changes may have been missed.
    *
-   * @returns what ends it
+   * @returns a function that removes the watcher
    */
   watch(watcher: (orgId: string | undefined) => void): () => void {
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
   }
 
-  /** What to let go of when this is closed; the last one given counts. */
-  onClose(letGo: () => void): void {
-    this.#letGo = letGo;
-    if (this.#isClosed) letGo();
+  /** Sets the function that releases the connection on close. It replaces the previous one. */
+  onClose(release: () => void): void {
+    this.#release = release;
+    if (this.#isClosed) release();
   }
 
-  /** Ends every wait, and lets nobody wait any more. */
+  /** Ends all waits. Later waits end at once. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#letGo();
+    this.#release();
     this.publishAll();
   }
 
@@ -61,28 +61,28 @@ export class OrganisationChangeNotifier {
     return this.#isClosed;
   }
 
-  /** Starts to listen. Nothing that is published between two calls of `next` is missed. */
+  /** Subscribes to an organisation. A change between two calls of `next` is not lost. */
   listen(orgId: string): ChangeSubscription {
-    let isDue = false;
+    let hasChanged = false;
     let resolve: (() => void) | undefined;
     const wake = () => {
-      isDue = true;
+      hasChanged = true;
       resolve?.();
     };
     const listeners = this.#listeners.get(orgId) ?? new Set();
     this.#listeners.set(orgId, listeners.add(wake));
     return {
-      next: async (withinMs) => {
-        if (!isDue && !this.#isClosed) {
-          const timer = Promise.withResolvers<void>();
-          resolve = timer.resolve;
-          const timeout = setTimeout(timer.resolve, withinMs);
-          await timer.promise;
+      next: async (timeoutMs) => {
+        if (!hasChanged && !this.#isClosed) {
+          const wait = Promise.withResolvers<void>();
+          resolve = wait.resolve;
+          const timeout = setTimeout(wait.resolve, timeoutMs);
+          await wait.promise;
           clearTimeout(timeout);
         }
-        const wasDue = isDue;
-        isDue = false;
-        return wasDue;
+        const didChange = hasChanged;
+        hasChanged = false;
+        return didChange;
       },
       stop: () => {
         listeners.delete(wake);
@@ -93,7 +93,7 @@ export class OrganisationChangeNotifier {
   }
 }
 
-/** Listens on a connection of its own, and whenever that is lost, on another one. */
+/** Listens on a connection of its own, and opens another one whenever it is lost. */
 export async function startListening(
   orm: MikroORM,
   changes: OrganisationChangeNotifier,
@@ -103,7 +103,7 @@ export async function startListening(
   void lost.then(() => reconnect(orm, changes, log));
 }
 
-/** Fulfilled once it listens; `lost` is fulfilled once it does not any more. */
+/** Resolves when the connection listens; `lost` resolves when it ends. */
 async function listenOnce(
   orm: MikroORM,
   changes: OrganisationChangeNotifier,
@@ -112,18 +112,18 @@ async function listenOnce(
   const client = await pool.connect();
   const lost = Promise.withResolvers<void>();
   client.once('end', lost.resolve);
-  const letGo = onceOnly(() => client.release(true));
-  void lost.promise.then(letGo);
+  const release = onceOnly(() => client.release(true));
+  void lost.promise.then(release);
   client.on('notification', ({ payload }: { payload?: string }) => payload && changes.publish(payload));
   await client.query(`listen ${changesChannel}`).catch((error: unknown) => {
-    letGo();
+    release();
     throw error;
   });
-  changes.onClose(letGo);
-  // Over a network that went without a word nothing would be heard, and nothing would say so.
-  const asking = setInterval(() => client.query('select 1').catch(lost.resolve), heartbeatMs).unref();
-  void lost.promise.then(() => clearInterval(asking));
-  // Whatever changed while nobody listened.
+  changes.onClose(release);
+  // A lost network does not end the connection, so the heartbeat detects it.
+  const heartbeat = setInterval(() => client.query('select 1').catch(lost.resolve), heartbeatMs).unref();
+  void lost.promise.then(() => clearInterval(heartbeat));
+  // Changes may have been missed while no connection listened.
   changes.publishAll();
   return { lost: lost.promise };
 }
@@ -135,15 +135,15 @@ async function reconnect(orm: MikroORM, changes: OrganisationChangeNotifier, log
     try {
       return await startListening(orm, changes, log);
     } catch (error) {
-      log.warn({ error: safeErrorFields(error) }, 'changes on other servers are not heard of; trying again');
+      log.warn({ error: safeErrorFields(error) }, 'cannot listen for changes on other servers; retrying');
     }
   }
 }
 
-function onceOnly(work: () => void): () => void {
+function onceOnly(task: () => void): () => void {
   let isDone = false;
   return () => {
-    if (!isDone) work();
+    if (!isDone) task();
     isDone = true;
   };
 }

@@ -25,58 +25,58 @@ import { createRowReader, type RowReader } from './row-reader.ts';
 /** The entity classes to map. */
 export type Entities = NonNullable<Options['entities']>;
 
-/** A statement with `?` for each value. */
+/** A statement with `?` for each parameter. */
 export interface SqlStatement {
   sql: string;
   params: readonly unknown[];
 }
 
-/** An open database with all migrations done. */
+/** An open database with all migrations applied. */
 export interface Database extends RowReader {
   /**
-   * A fresh unit of work in which PostgreSQL itself shows the rows of this organisation and no others. Make one for each
-   * piece of work, never share one between requests.
+   * Forks an entity manager that sees only the rows of this organisation, by row-level security. Never share one between
+   * requests.
    */
   forOrganisation(orgId: string): EntityManager;
-  /** A fresh unit of work across all organisations, for what is done on behalf of none: signing in, clearing up. */
+  /** Forks an entity manager that sees all organisations, for authentication, start-up and clean-up. */
   asSystem(): EntityManager;
-  /** The same for finding out who a stranger is: it never takes a connection from signing in those who are known. */
+  /** As `asSystem`, with a share of connections of its own, so that unknown credentials do not delay known callers. */
   asSystemForUnauthenticated(): EntityManager;
   /**
-   * Makes changes, if any, in one statement that does them all, and says to all servers, once the transaction of `em` is
-   * committed, that something of the organisation has changed. None of the changes sees what another one does.
+   * Executes changes in one statement, and notifies all servers that the organisation has changed when the transaction of
+   * `em` commits. The changes do not see each other's effects.
    *
-   * @param look what to look up in the same statement; it does not see the changes either
-   * @returns the rows that were found
+   * @param query runs in the same statement and does not see the changes either
+   * @returns the rows of `query`
    */
   executeAndNotify(
     em: EntityManager,
     orgId: string,
     changes: readonly SqlStatement[],
-    look?: SqlStatement,
+    query?: SqlStatement,
   ): Promise<object[]>;
-  /** Has a subscriber hear of what entities are written from now on. */
+  /** Registers a subscriber to the events of all entity managers that are forked from now on. */
   subscribe(subscriber: EventSubscriber): void;
-  /** Hears, from all servers, that something has changed. */
+  /** Notifies of changes on all servers. */
   changes: OrganisationChangeNotifier;
   /**
-   * For libraries that bring their own SQL: their statements are the system's. Absent on the embedded database, which
-   * no two servers share.
+   * A dedicated connection in the system's session, for libraries with SQL of their own. Absent on the embedded database,
+   * which has one server.
    */
-  shared?: { query(statement: Statement): Promise<unknown> };
+  systemConnection?: { query(statement: Statement): Promise<unknown> };
   /**
-   * Runs a statement of a readiness check as the system, over a connection that requests never take: a pool whose
-   * connections all wait for a lock answers nobody.
+   * Runs a statement of a readiness check as the system on a connection of its own, because all connections of the pool may
+   * wait for a lock.
    */
   probe(sql: string): Promise<object[]>;
   close(): Promise<void>;
 }
 
-// Any constant will do, so long as every server of ours uses the same and nobody else does.
+// An arbitrary constant that all servers of this program share.
 const startLock = 4_216_017_333;
 
 /**
- * Opens the database.
+ * Opens the database and applies migrations.
  *
  * @throws StartupError with one line that says why it cannot be opened
  */
@@ -85,53 +85,58 @@ export async function openDatabase(
   entities: Entities,
   log: Logger,
 ): Promise<Database> {
-  const cannotOpen = (error: unknown) =>
+  const toStartupError = (error: unknown) =>
     error instanceof StartupError || isMissingModule(error)
       ? error
       : new StartupError(`${describeLocation(location)}: ${describeConnectionFailure(error, location)}`);
   const orm = await openOrm(location, entities, log).catch((error: unknown) => {
-    throw cannotOpen(error);
+    throw toStartupError(error);
   });
   try {
     await withoutStatementTimeout(() => inSession(ownerSession, () => migrate(orm, location)));
   } catch (error) {
     await orm.close(true);
-    throw cannotOpen(error);
+    throw toStartupError(error);
   }
   const changes = new OrganisationChangeNotifier();
   const isEmbedded = location.kind === 'embedded';
   if (!isEmbedded) await startListening(orm, changes, log);
-  // Else each of their statements would take a connection out of the session in which the next one is to run.
-  const shared = isEmbedded
+  // A dedicated connection, because statements of libraries on the pool would switch sessions back and forth.
+  const systemConnection = isEmbedded
     ? undefined
     : openDedicatedConnection(() => orm.em.getConnection().getNativeClient(), systemSession);
   const probe = location.kind === 'postgresql' ? openProbe(location.url.reveal()) : undefined;
-  const forkAcross = () => lazyScopedEntityManager(() => orm.em.fork(), systemSession);
+  const forkAsSystem = () => lazyScopedEntityManager(() => orm.em.fork(), systemSession);
   return {
     ...createRowReader(orm, isEmbedded, log),
     forOrganisation: (orgId) => lazyScopedEntityManager(() => orm.em.fork(), tenantSession(orgId)),
-    asSystem: forkAcross,
+    asSystem: forkAsSystem,
     asSystemForUnauthenticated: () => lazyScopedEntityManager(() => orm.em.fork(), unauthenticatedSession),
-    executeAndNotify: async (em, orgId, made, look) => {
-      const parts = made.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
-      const seen = look ? `(select json_agg(seen) from (${look.sql}) seen)` : 'null';
-      const [row]: { seen: object[] | null }[] = await em.execute(
-        `${parts && `with ${parts}`} select pg_notify(?, ?), ${seen} as seen`,
-        [...made.flatMap(({ params }) => params), changesChannel, orgId, ...(look?.params ?? [])],
+    executeAndNotify: async (em, orgId, changeStatements, query) => {
+      const ctes = changeStatements.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
+      const found = query ? `(select json_agg(found) from (${query.sql}) found)` : 'null';
+      const [row]: { found: object[] | null }[] = await em.execute(
+        `${ctes && `with ${ctes}`} select pg_notify(?, ?), ${found} as found`,
+        [
+          ...changeStatements.flatMap(({ params }) => params),
+          changesChannel,
+          orgId,
+          ...(query?.params ?? []),
+        ],
       );
-      // With one server and one connection, whoever hears of it has to wait for the transaction to look.
+      // The embedded database has one connection, so subscribers can only read after the transaction.
       if (isEmbedded) changes.publish(orgId);
-      return row?.seen ?? [];
+      return row?.found ?? [];
     },
     subscribe: (subscriber) => orm.em.getEventManager().registerSubscriber(subscriber),
     changes,
-    ...(shared && { shared }),
-    // The embedded database has one connection, and nobody outside of this process to lock its tables.
-    probe: (sql) => (probe ? probe.query(sql) : forkAcross().execute(sql)),
+    ...(systemConnection && { systemConnection }),
+    // The embedded database has one connection, and no other process can lock its tables.
+    probe: (sql) => (probe ? probe.query(sql) : forkAsSystem().execute(sql)),
     close: async () => {
       changes.close();
       await probe?.close();
-      await shared?.release();
+      await systemConnection?.release();
       await orm.close(true);
     },
   };
@@ -139,26 +144,26 @@ export async function openDatabase(
 
 async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void> {
   await assertServerVersion(orm);
-  // The embedded database has one connection, which the lock would take from the migrations; and one server.
+  // The embedded database has one server, and one connection, which the lock would occupy.
   if (location.kind === 'embedded') await orm.migrator.up();
   else await withStartupLock(orm.em.fork(), () => orm.migrator.up());
 }
 
-/** Runs what only one server may do at a time while starting, in one transaction under one lock. */
+/** Runs a start-up task in a transaction, while no other server runs one. */
 export async function withStartupLock<T>(
   em: EntityManager,
-  work: (em: EntityManager) => Promise<T>,
+  task: (em: EntityManager) => Promise<T>,
 ): Promise<T> {
-  const locking = async (locked: EntityManager) => {
-    // Another server's migrations may take longer than a statement otherwise may.
-    await locked.execute('set local statement_timeout = 0');
-    await locked.execute(`select pg_advisory_xact_lock(${startLock})`);
-    return work(locked);
+  const runLocked = async (tx: EntityManager) => {
+    // Migrations of another server may take longer than `statement_timeout`.
+    await tx.execute('set local statement_timeout = 0');
+    await tx.execute(`select pg_advisory_xact_lock(${startLock})`);
+    return task(tx);
   };
-  return withoutStatementTimeout(() => em.transactional(locking));
+  return withoutStatementTimeout(() => em.transactional(runLocked));
 }
 
-/** Connects without migrating. */
+/** Connects without applying migrations. */
 export async function openOrm(
   location: DatabaseLocation,
   entities: Entities,
@@ -168,7 +173,7 @@ export async function openOrm(
     entities,
     extensions: [Migrator],
     migrations: { migrationsList: migrations, snapshot: false, silent: true },
-    // Triggers are made by migrations; the ORM does not recognise its own when it reads them back.
+    // Migrations create triggers. MikroORM does not recognise its own triggers when it reads the schema.
     schemaGenerator: { ignoreTriggers: true },
     debug: log.isLevelEnabled('trace') ? ['query'] : false,
     colors: false,
@@ -183,7 +188,7 @@ export async function openOrm(
       clientUrl: location.url.reveal(),
       ensureDatabase: false,
       driverOptions: {
-        // The driver reads the whole URL, sslmode and all; the ORM only host, user and database.
+        // pg reads the whole URL, including sslmode; MikroORM reads only host, user and database.
         connectionString: location.url.reveal(),
         connectionTimeoutMillis: 5_000,
         statement_timeout: statementTimeoutMs,

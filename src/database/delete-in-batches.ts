@@ -1,21 +1,21 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Database } from './database.ts';
 
-/** The most rows that one transaction of a clean-up removes. */
+/** The most rows that a transaction of a clean-up deletes. */
 export const cleanUpBatchRows = 200;
 
-// Any constant will do, so long as every server of ours uses the same and nobody else does.
+// An arbitrary constant that all servers of this program share.
 const cleanUpLock = 4_216_017_334;
 
 /**
- * Runs one batch of a clean-up in a transaction of `em`, while no other server runs one. The lock ends with the
- * transaction, so that it also works through poolers that give each transaction another connection.
+ * Runs a batch of a clean-up in a transaction of `em`, unless another server runs one. The advisory lock ends with the
+ * transaction, so it works with transaction poolers too.
  *
- * @returns the result of `work`, or undefined without running it while another server runs a batch
+ * @returns the result of `task`; undefined if another server runs a batch and the task did not run
  */
 export async function runInTransaction<Result>(
   em: EntityManager,
-  work: (em: EntityManager) => Promise<Result>,
+  task: (em: EntityManager) => Promise<Result>,
 ): Promise<Result | undefined> {
   return em.transactional(async (tx) => {
     const lock = await tx.execute<{ acquired: boolean }>(
@@ -23,15 +23,15 @@ export async function runInTransaction<Result>(
       [],
       'get',
     );
-    return lock.acquired ? work(tx) : undefined;
+    return lock.acquired ? task(tx) : undefined;
   });
 }
 
 /**
  * Deletes the rows of a table that meet a condition, `cleanUpBatchRows` at a time, until there are none, `signal`
- * aborts, or another server cleans up. A row that is changed meanwhile stays: it is not at its old place any more.
+ * aborts, or another server cleans up. A row that changes meanwhile stays, because its `ctid` changes.
  *
- * @returns how many rows it has deleted
+ * @returns the number of deleted rows
  */
 export async function deleteInBatches(
   database: Pick<Database, 'asSystem'>,

@@ -12,33 +12,37 @@ import { withBoundParameters } from './driver/bind-parameters.ts';
 import { applySettingsSql, currentSession, sessionSettings } from './driver/session.ts';
 import { diskFullCode } from './outage.ts';
 
-/** Its log grows by files of 16 MiB; besides those, tables and indexes grow. */
-const spareBytes = 40 * 2 ** 20;
+/** The write-ahead log grows by segments of 16 MiB, and tables and indexes grow too. */
+const minFreeBytes = 40 * 2 ** 20;
 
-/** The major version of the PostgreSQL in PGlite, as it writes it into its folder. */
+/** The major version of the PostgreSQL in PGlite, as in the file `PG_VERSION`. */
 const embeddedVersion = '18';
 
-/** The embedded PostgreSQL (PGlite). */
+/** The location of an embedded database (PGlite). */
 export interface EmbeddedLocation {
   kind: 'embedded';
-  /** Without one it lives in memory and dies with the process. */
+  /** Without a folder, the database is in memory and ends with the process. */
   folder?: string;
-  /** What it begins with in memory, where it is not to be empty: reads a tarball of such a folder. */
+  /** Reads a tarball of a data folder, with which a database in memory starts. */
   copyOf?: () => Promise<ArrayBuffer>;
 }
 
-/** Optimising PostgreSQL's WebAssembly takes half a gigabyte at its peak and gains nothing at our load. */
+/** V8's optimisation of PGlite's WebAssembly takes half a gigabyte at its peak and gains nothing at the load of one server. */
 const wasmFlags = ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering'];
 
 /**
- * Has this process use less memory and more processor time, for programs that keep an embedded database open: those
- * who need more speed have a PostgreSQL. V8's flags hold for all of the process, so a program sets them, no library function.
+ * Trades processor time for memory in this process, for programs with an embedded database; for more speed there is
+ * PostgreSQL. V8's flags apply to the whole process, so programs call this, not `openEmbedded`.
  */
 export function limitMemory(): void {
   for (const flag of [...wasmFlags, '--optimize-for-size']) setFlagsFromString(flag);
 }
 
-/** @throws StartupError */
+/**
+ * Opens an embedded database, and creates it if its folder does not exist.
+ *
+ * @throws StartupError
+ */
 export async function openEmbedded(
   shared: Partial<Options>,
   { folder, copyOf }: EmbeddedLocation,
@@ -47,14 +51,14 @@ export async function openEmbedded(
     import('@mikro-orm/pglite'),
     import('@electric-sql/pglite'),
   ]);
-  if (folder !== undefined) await prepare(folder);
+  if (folder !== undefined) await prepareFolder(folder);
   const orm = await MikroORM.init({
     ...shared,
-    // To the types, as to all who use it, it is a PostgreSQL.
+    // Callers use the embedded database as a PostgreSQL, so the types say the same.
     driver: withBoundParameters(PgliteDriver, PgliteConnection) as unknown as typeof PostgreSqlDriver,
     dbName: folder ?? 'memory://',
     driverOptions: {
-      // MikroORM copies what it is given, and a copy of a Blob is none; of one, no more than this is looked at.
+      // MikroORM copies its options, and a copied Blob does not work. PGlite reads only these two members.
       ...(copyOf && { loadDataDir: { type: 'application/x-tar', arrayBuffer: copyOf } as Blob }),
       startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
     },
@@ -63,8 +67,8 @@ export async function openEmbedded(
   return orm;
 }
 
-async function prepare(folder: string): Promise<void> {
-  // Recovery writes too, whatever state the data was left in.
+async function prepareFolder(folder: string): Promise<void> {
+  // Crash recovery writes too.
   if (!(await hasFreeDiskSpace(dirname(folder)))) {
     throw new StartupError(
       `DATA_DIR: the disk of ${dirname(folder)} is full; the embedded database needs 40 MiB free`,
@@ -86,54 +90,55 @@ async function prepare(folder: string): Promise<void> {
 }
 
 /**
- * Makes an empty database, aside and then renamed, so that a start that is cut off leaves no half of one; and in a
- * process of its own, which gives back the hundreds of megabytes that it takes when it ends.
+ * Creates an empty database in a temporary folder and renames it, so that an interrupted start leaves no incomplete
+ * database. A child process does it, because that takes hundreds of megabytes, which the operating system gets back when
+ * the process ends.
  */
 async function initialise(folder: string): Promise<void> {
-  const aside = `${folder}.new`;
-  rmSync(aside, { recursive: true, force: true });
+  const temporary = `${folder}.new`;
+  rmSync(temporary, { recursive: true, force: true });
   const script = fileURLToPath(new URL('./initialise-embedded.ts', import.meta.url));
-  await promisify(execFile)(process.execPath, [...wasmFlags, script, aside]);
-  renameSync(aside, folder);
+  await promisify(execFile)(process.execPath, [...wasmFlags, script, temporary]);
+  renameSync(temporary, folder);
 }
 
 /**
- * Puts the one connection, which is lent for one statement or transaction at a time, into the session of its borrower;
- * and lets nobody write while the disk is about to be full: PGlite would try for ever.
+ * Applies the current session before each statement and transaction on the one connection of PGlite, and refuses writes
+ * while the disk is nearly full, because PGlite would retry a failed write forever.
  */
 function patchPglite(database: PGlite, folder: string | undefined): void {
   const query = database.query.bind(database);
   const transaction = database.transaction.bind(database);
-  let settled: string | undefined;
-  const ready = async (isWrite: boolean) => {
+  let appliedSession: string | undefined;
+  const prepare = async (isWrite: boolean) => {
     if (isWrite && folder !== undefined && !(await hasFreeDiskSpace(folder))) throw new DiskFullError();
     const settings = sessionSettings(currentSession());
     const session = settings.join();
-    if (settled === session) return;
-    settled = undefined;
+    if (appliedSession === session) return;
+    appliedSession = undefined;
     await query(applySettingsSql, settings);
-    settled = session;
+    appliedSession = session;
   };
-  const running = trackWork(database);
-  database.query = running(async (...given) => {
-    await ready(isWrite(given[0]));
-    return query(...given);
+  const track = trackTasks(database);
+  database.query = track(async (...args) => {
+    await prepare(isWrite(args[0]));
+    return query(...args);
   });
-  database.transaction = running(async (work) => {
-    // Whoever has begun a transaction waits for it to have begun, and only then hears of its statements.
-    const refusal = await ready(true).then(
+  database.transaction = track(async (task) => {
+    // MikroORM waits for the transaction to begin, so its statements report the error instead.
+    const error = await prepare(true).then(
       () => undefined,
-      (error: unknown) => error,
+      (reason: unknown) => reason,
     );
-    return transaction((tx) => work(refusal === undefined ? tx : rejectWrites(tx, refusal)));
+    return transaction((tx) => task(error === undefined ? tx : rejectStatements(tx, error)));
   });
 }
 
 /**
- * Has `close` wait for the statements and transactions that run, and refuse all others: PGlite loops for ever in a
- * transaction that it is closed under.
+ * Makes `close` wait for running statements and transactions and refuse new ones, because PGlite loops forever if it is
+ * closed during a transaction.
  */
-function trackWork(database: PGlite) {
+function trackTasks(database: PGlite) {
   const running = new Set<Promise<unknown>>();
   let isClosing = false;
   const close = database.close.bind(database);
@@ -142,15 +147,15 @@ function trackWork(database: PGlite) {
     await Promise.allSettled(running);
     return close();
   };
-  return <Given extends unknown[], Result>(work: (...given: Given) => Promise<Result>) =>
-    async (...given: Given): Promise<Result> => {
+  return <Args extends unknown[], Result>(task: (...args: Args) => Promise<Result>) =>
+    async (...args: Args): Promise<Result> => {
       if (isClosing) throw new Error('PGlite is closed');
-      const piece = work(...given);
-      running.add(piece);
+      const result = task(...args);
+      running.add(result);
       try {
-        return await piece;
+        return await result;
       } finally {
-        running.delete(piece);
+        running.delete(result);
       }
     };
 }
@@ -159,16 +164,16 @@ function isWrite(sql: string): boolean {
   return !/^\s*select\b/i.test(sql);
 }
 
-function rejectWrites(transaction: Transaction, refusal: unknown): Transaction {
-  return { ...transaction, query: () => Promise.reject(refusal), exec: () => Promise.reject(refusal) };
+function rejectStatements(transaction: Transaction, error: unknown): Transaction {
+  return { ...transaction, query: () => Promise.reject(error), exec: () => Promise.reject(error) };
 }
 
 async function hasFreeDiskSpace(folder: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize >= spareBytes;
+  return bavail * bsize >= minFreeBytes;
 }
 
-/** As PostgreSQL would say it, if it could. */
+/** The disk is nearly full. The code is PostgreSQL's, which PGlite does not return. */
 class DiskFullError extends Error {
   readonly code = diskFullCode;
 }

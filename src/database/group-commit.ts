@@ -1,8 +1,8 @@
 import DataLoader from 'dataloader';
 import { isDatabaseUnavailable } from './outage.ts';
 
-/** The most that is done together: a transaction is not to grow without end. */
-const mostTogether = 50;
+/** The most items of a batch, so that transactions stay short. */
+const maxBatchSize = 50;
 
 interface PendingItem<Item, Result> {
   item: Item;
@@ -11,67 +11,70 @@ interface PendingItem<Item, Result> {
 }
 
 /**
- * Does what would have to wait for each other anyway together. While something is done under a key, what else is to be
- * done under it waits; all that has come together by then is done in one go. Where that fails, each is done by itself, so
- * that nobody suffers for what is wrong with another one.
+ * Processes items of the same key in batches. While a batch of a key runs, further items of the key wait and form the next
+ * batch. If a batch fails, its items run one by one, so that an invalid item does not fail others
+ * (docs/adr/0003-group-commit.md).
  */
 export class GroupCommitter<Item, Result> {
-  readonly #work: (key: string, items: readonly Item[]) => Promise<readonly Result[]>;
-  /** What waits, by key. There is a list, if only an empty one, as long as something is done. */
+  readonly #process: (key: string, items: readonly Item[]) => Promise<readonly Result[]>;
+  /** Waiting items by key. A key has a list, possibly empty, while a batch of it runs. */
   readonly #waiting = new Map<string, PendingItem<Item, Result>[]>();
 
-  /** @param work does all or nothing, and gives the results in the order of the items */
-  constructor(work: (key: string, items: readonly Item[]) => Promise<readonly Result[]>) {
-    this.#work = work;
+  /** @param process processes all items or none, and returns the results in the order of the items */
+  constructor(process: (key: string, items: readonly Item[]) => Promise<readonly Result[]>) {
+    this.#process = process;
   }
 
-  /** @throws whatever the work throws */
+  /**
+   * Processes an item with the next batch of its key.
+   *
+   * @throws the errors of `process`
+   */
   submit(key: string, item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const one = { item, resolve, reject };
+      const pending = { item, resolve, reject };
       const waiting = this.#waiting.get(key);
-      if (waiting) waiting.push(one);
-      else void this.#start(key, one);
+      if (waiting) waiting.push(pending);
+      else void this.#start(key, pending);
     });
   }
 
   async #start(key: string, first: PendingItem<Item, Result>): Promise<void> {
     const waiting: PendingItem<Item, Result>[] = [];
     this.#waiting.set(key, waiting);
-    for (let group = [first]; group.length > 0; group = waiting.splice(0, mostTogether)) {
-      await this.#doAll(key, group);
+    for (let batch = [first]; batch.length > 0; batch = waiting.splice(0, maxBatchSize)) {
+      await this.#processBatch(key, batch);
     }
     this.#waiting.delete(key);
   }
 
-  async #doAll(key: string, group: readonly PendingItem<Item, Result>[]): Promise<void> {
+  async #processBatch(key: string, batch: readonly PendingItem<Item, Result>[]): Promise<void> {
     try {
-      const results = await this.#work(
+      const results = await this.#process(
         key,
-        group.map(({ item }) => item),
+        batch.map(({ item }) => item),
       );
-      for (const [index, { resolve }] of group.entries()) resolve(results[index] as Result);
+      for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
-      // Whoever's database does not answer need not ask it again; it may even have done what it was asked.
-      if (group.length === 1 || isDatabaseUnavailable(error)) for (const { reject } of group) reject(error);
-      else for (const one of group) await this.#doAll(key, [one]);
+      // An unavailable database would fail again, and the batch may have been committed.
+      if (batch.length === 1 || isDatabaseUnavailable(error)) for (const { reject } of batch) reject(error);
+      else for (const pending of batch) await this.#processBatch(key, [pending]);
     }
   }
 }
 
 /**
- * Looks up what is asked for at the same moment, by whichever requests, in one go, once the events of that moment have
- * been seen. Nothing is kept for the next moment.
+ * Combines the lookups of one pass of the event loop, across requests, into one call. It caches nothing.
  *
- * @param find gives what there is for each of the names, in their order
+ * @param find returns the values for the keys, in their order
  */
-export function createBatchLoader<Found>(
-  find: (names: readonly string[]) => Promise<readonly Found[]>,
-): (name: string) => Promise<Found> {
+export function createBatchLoader<Value>(
+  find: (keys: readonly string[]) => Promise<readonly Value[]>,
+): (key: string) => Promise<Value> {
   const loader = new DataLoader(find, {
     cache: false,
     batchScheduleFn: (dispatch) => setImmediate(dispatch),
     maxBatchSize: 100,
   });
-  return (name) => loader.load(name);
+  return (key) => loader.load(key);
 }

@@ -1,4 +1,4 @@
-/** A process of its own: makes an empty embedded database in the folder that it is given. */
+/** Entry point of a child process: creates an empty embedded database in the folder of its first argument. */
 import { PGlite } from '@electric-sql/pglite';
 
 const database = await PGlite.create({ dataDir: process.argv[2] });

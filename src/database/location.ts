@@ -1,5 +1,5 @@
 import type { Secret } from '../common/secret.ts';
 import type { EmbeddedLocation } from './embedded.ts';
 
-/** Where the data is. */
+/** The location of the database. */
 export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLocation;

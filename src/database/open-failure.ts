@@ -1,13 +1,16 @@
 import type { DatabaseLocation } from './location.ts';
 
-/** How to speak of where a database is, which repeats nothing of a URL. */
+/** Describes the location of a database without parts of its URL. */
 export function describeLocation(location: DatabaseLocation): string {
   return location.kind === 'postgresql'
     ? 'DATABASE_URL'
     : `the embedded database in ${location.folder ?? 'memory'}`;
 }
 
-/** Why a database cannot be opened. Only the codes of the database and the operating system are repeated: a message may hold the URL. */
+/**
+ * Describes why a database cannot be opened. It repeats the codes of PostgreSQL and of the operating system, but no
+ * messages, because they may contain the URL.
+ */
 export function describeConnectionFailure(error: unknown, location: DatabaseLocation): string {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as { code?: unknown };
@@ -21,7 +24,7 @@ export function describeConnectionFailure(error: unknown, location: DatabaseLoca
   return location.kind === 'embedded' ? 'it cannot be opened; it is damaged' : 'it cannot be opened';
 }
 
-/** What the driver says without a code. */
+/** Messages of the driver for errors without a code. */
 const messages: readonly (readonly [RegExp, string])[] = [
   [/does not support SSL/, 'the server there speaks no TLS, and sslmode asks for it'],
   [

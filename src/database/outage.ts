@@ -1,39 +1,41 @@
 import { AppError } from '../common/errors.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 
-/** What PostgreSQL says when there is no room on its disk. */
+/** PostgreSQL's `disk_full`. */
 export const diskFullCode = '53100';
 
-/** What PostgreSQL says when a lock was not free in time. */
+/** PostgreSQL's `lock_not_available`. */
 const lockTimeoutCode = '55P03';
 
 /**
- * A statement or a lock that took too long; no room on the disk or in memory; a standby, which writes nothing; and what
- * the operating system says when nobody is there.
+ * Codes of a database that is unavailable: time-outs of statements and locks, full disk or memory, a standby, and network
+ * errors.
  */
-const codes = new Set([
+const unavailableCodes = new Set([
   ...['57014', lockTimeoutCode, diskFullCode, '53200', '25006'],
   ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
 ]);
 
-/** What the driver says without a code: no connection was free, or one was lost. */
-const messages =
+/** Messages of the driver for errors without a code: no connection became free, or one was lost. */
+const unavailableMessages =
   /^(timeout exceeded when trying to connect|Connection terminated|Client (has encountered|was closed))/;
 
-/** Whether a statement gave up because somebody else holds a lock that it needs. */
+/** Whether a statement failed because another transaction holds a lock that it needs. */
 export function isLockTimeout(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === lockTimeoutCode;
 }
 
-/** Whether it is the database that does not answer, or not in time, or has no room. */
+/** Whether an error means that the database does not respond, does not respond in time, or has no space. */
 export function isDatabaseUnavailable(error: unknown): error is Error {
   if (!(error instanceof Error) || error instanceof AppError) return false;
-  // Whatever PostgreSQL says with FATAL, it hangs up: it is stopping, starting, full, or lets nobody in.
+  // After an error with severity FATAL, PostgreSQL closes the connection: it stops, starts, or refuses connections.
   const { code, severity } = error as { code?: unknown; severity?: unknown };
-  return codes.has(String(code)) || severity === 'FATAL' || messages.test(error.message);
+  return (
+    unavailableCodes.has(String(code)) || severity === 'FATAL' || unavailableMessages.test(error.message)
+  );
 }
 
-/** What callers are told of an outage; undefined for every other error. It goes into the log too. */
+/** Converts and logs an error of an unavailable database; undefined for other errors. */
 export function toServiceUnavailable(error: unknown, log: Logger): AppError | undefined {
   if (!isDatabaseUnavailable(error)) return undefined;
   if ((error as { code?: unknown }).code === diskFullCode) {

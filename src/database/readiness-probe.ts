@@ -1,13 +1,13 @@
 import { createRequire } from 'node:module';
 import { roles } from './driver/session.ts';
 
-/** How long a readiness check may take, in milliseconds, connecting included. */
+/** The time limit of a readiness check, connecting included, in milliseconds. */
 export const probeTimeoutMs = 1_000;
 
-/** How long a statement of a probe waits for a lock, in milliseconds. */
+/** `lock_timeout` of a probe, in milliseconds. */
 const lockTimeoutMs = 500;
 
-/** A connection that is used for readiness checks alone, so that they never wait for connections that requests hold. */
+/** A connection only for readiness checks, so that they never wait for connections that requests hold. */
 export interface Probe {
   /**
    * Runs one statement, which has no parameters, under the system role.
@@ -18,7 +18,7 @@ export interface Probe {
   close(): Promise<void>;
 }
 
-/** The parts of the driver that a probe uses. */
+/** The subset of pg that a probe uses. */
 interface Driver {
   Pool: new (
     options: object,
@@ -29,9 +29,9 @@ interface Driver {
   };
 }
 
-/** Opens a probe of a PostgreSQL. It connects when it is used first, and again whenever the connection is lost. */
+/** Opens a probe of a PostgreSQL server. It connects on first use, and again whenever the connection is lost. */
 export function openProbe(connectionString: string): Probe {
-  // With the types of the driver, MikroORM's own would say that the embedded database is a pool too.
+  // Importing pg's types would change MikroORM's: the client of the embedded database would be typed as a pool.
   const { Pool }: Driver = createRequire(import.meta.url)('pg');
   const pool = new Pool({
     connectionString,
@@ -52,14 +52,14 @@ export function openProbe(connectionString: string): Probe {
         set local statement_timeout = ${probeTimeoutMs};
         ${text};
         commit`);
-      return rowsOfSelect(results);
+      return getSelectedRows(results);
     },
     close: () => pool.end(),
   };
 }
 
 /** The driver returns one result for each statement of a message. */
-function rowsOfSelect(results: unknown): object[] {
+function getSelectedRows(results: unknown): object[] {
   if (!Array.isArray(results)) return [];
   return results.flatMap(({ command, rows }: { command: string; rows: object[] }) =>
     command === 'SELECT' ? rows : [],

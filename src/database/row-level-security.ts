@@ -1,29 +1,29 @@
 import type { PolicyDef } from '@mikro-orm/core';
 import { organisationSetting, roles } from './driver/session.ts';
 
-/** The organisation whose rows are to be seen, or null for nobody's. */
+/** SQL for the organisation whose rows are visible; null if there is none. */
 const organisation = `nullif(current_setting('${organisationSetting}', true), '')::uuid`;
 
 /**
- * Row-level security for a table, to be spread into its entity: those who serve an organisation see and write its rows
- * alone, also in a statement that forgets to say so, and also if they owned the table.
+ * Row-level security for a table of tenants, to be spread into its entity. The tenant role sees and writes only the rows of
+ * its organisation, even in a statement without that condition. `force` applies the policies to the owner too.
  *
- * @param column the column that says whose a row is
+ * @param column the column with the organisation
  */
 export function tenantIsolated(table: string, column = 'org_id') {
-  const own = `${column} = ${organisation}`;
+  const isOwn = `${column} = ${organisation}`;
   const policies: PolicyDef[] = [
-    { name: `${table}_tenant`, roles: [roles.tenant], using: own, check: own },
-    forSystem(table),
+    { name: `${table}_tenant`, roles: [roles.tenant], using: isOwn, check: isOwn },
+    systemPolicy(table),
   ];
   return { rowLevelSecurity: 'force' as const, policies };
 }
 
-/** Row-level security for a table that is of no organisation: those who serve one see nothing of it. */
+/** Row-level security for a table without organisations. The tenant role sees no row of it. */
 export function systemOnly(table: string) {
-  return { rowLevelSecurity: 'force' as const, policies: [forSystem(table)] };
+  return { rowLevelSecurity: 'force' as const, policies: [systemPolicy(table)] };
 }
 
-function forSystem(table: string): PolicyDef {
+function systemPolicy(table: string): PolicyDef {
   return { name: `${table}_system`, roles: [roles.system], using: 'true', check: 'true' };
 }

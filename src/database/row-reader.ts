@@ -6,44 +6,43 @@ import { inSession, scanSession, tenantSession } from './driver/session.ts';
 import type { Pool } from './driver/types.ts';
 import { raw, type Sql, sql } from './sql.ts';
 
-/** An entity class, of which rows are read. */
+/** The entity class of the rows. */
 export type RowClass<Entity> = new () => Entity;
 
 /**
- * Reads rows without making entities of them, which takes several times as long. They are as an entity is that was just
- * read, down to what is lazy and so not there; and nothing comes of changing them. PostgreSQL shows the rows of the
- * organisation and no others.
+ * Reads rows without hydrating entities, which takes several times as long. A row has the properties of its entity except
+ * lazy ones, and its changes are not tracked. Row-level security limits rows to the organisation.
  */
 export interface RowReader {
-  /** @param rest all that comes after the table: `where …` and so on, by the names of columns */
+  /** @param rest the SQL after the table, such as `where …`, with names of columns */
   select<Entity extends object>(
     entity: RowClass<Entity>,
     orgId: string,
     rest: Sql,
-    how?: SelectOptions<Entity>,
+    options?: SelectOptions<Entity>,
   ): Promise<Entity[]>;
   count(entity: RowClass<object>, orgId: string, rest: Sql): Promise<number>;
 }
 
-/** How rows are read, where that is not to be as usual. */
+/** Options of `RowReader.select`. */
 export interface SelectOptions<Entity> {
-  /** For when the best plan depends on the values: PostgreSQL may keep one for what is prepared. */
-  isPlannedAnew?: boolean;
-  /** For a range of an index in its order: PostgreSQL never sorts, and gives up after two seconds. */
+  /** Plans for these values. PostgreSQL may reuse a generic plan for a prepared statement. */
+  skipPreparedPlan?: boolean;
+  /** Reads a range of an index in its order: PostgreSQL does not sort, and the time-out is two seconds. */
   isScan?: boolean;
-  /** The properties that will be looked at, in the same list each time; all that are not lazy unless said. */
+  /** The properties to read, by default all that are not lazy. Pass the same array each time: it is a cache key. */
   only?: readonly (keyof Entity)[];
 }
 
-/** Rows of the database that `orm` is connected to. */
+/** Creates the row reader of a database. */
 export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger): RowReader {
   const run = async (
     orgId: string,
     { text, values }: Sql,
-    how: Pick<SelectOptions<object>, 'isPlannedAnew' | 'isScan'>,
+    options: Pick<SelectOptions<object>, 'skipPreparedPlan' | 'isScan'>,
   ) => {
     log.trace(text);
-    const session = how.isScan ? scanSession(orgId) : tenantSession(orgId);
+    const session = options.isScan ? scanSession(orgId) : tenantSession(orgId);
     const connection = orm.em.getConnection();
     if (isEmbedded) {
       const query = CompiledQuery.raw(text, [...values]);
@@ -51,36 +50,36 @@ export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger)
       return rows as Record<string, unknown>[];
     }
     const pool: Pool = await connection.getNativeClient();
-    const statement = how.isPlannedAnew || how.isScan ? { text, values } : text;
+    const statement = options.skipPreparedPlan || options.isScan ? { text, values } : text;
     const { rows } = await queryPool(pool, session, statement, values);
     return rows as Record<string, unknown>[];
   };
   const tables = new Map<RowClass<object> | SelectedColumns, Table>();
-  const tableOf = (entity: RowClass<object>, only?: SelectedColumns) => {
-    const known = tables.get(only ?? entity) ?? describeTable(orm, entity, only);
-    tables.set(only ?? entity, known);
-    return known;
+  const getTable = (entity: RowClass<object>, only?: SelectedColumns) => {
+    const table = tables.get(only ?? entity) ?? describeTable(orm, entity, only);
+    tables.set(only ?? entity, table);
+    return table;
   };
   return {
-    async select(entity, orgId, rest, { only, ...how } = {}) {
-      const { columns, name, dates } = tableOf(entity, only);
-      const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, how);
+    async select(entity, orgId, rest, { only, ...options } = {}) {
+      const { columns, name, dates } = getTable(entity, only);
+      const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, options);
       for (const row of rows) {
-        // The moments of one row are often the same, and it takes longer to read a text than to compare it.
-        let [last, time] = ['', 0];
+        // Timestamps of a row are often equal, and comparing strings is faster than parsing them.
+        let [lastText, time] = ['', 0];
         for (const date of dates) {
           const text = row[date];
           if (text === null) continue;
-          if (text !== last) [last, time] = [String(text), new Date(String(text)).getTime()];
+          if (text !== lastText) [lastText, time] = [String(text), new Date(String(text)).getTime()];
           row[date] = new Date(time);
         }
       }
       return rows as never;
     },
     async count(entity, orgId, rest) {
-      const { name } = tableOf(entity);
+      const { name } = getTable(entity);
       const [row] = await run(orgId, sql`select count(*)::int as count from ${name} ${rest}`, {
-        isPlannedAnew: true,
+        skipPreparedPlan: true,
       });
       return Number(row?.count);
     },
@@ -90,22 +89,22 @@ export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger)
 interface Table {
   name: Sql;
   columns: Sql;
-  /** The properties that come as text and are moments. */
+  /** Properties that are timestamps and arrive as text. */
   dates: string[];
 }
 
-/** Some properties of one entity. */
+/** Properties of one entity. */
 type SelectedColumns = readonly PropertyKey[];
 
 function describeTable(orm: MikroORM, entity: RowClass<object>, only?: SelectedColumns): Table {
   const { tableName, props } = orm.getMetadata().get(entity);
-  const read = props.filter(
+  const selected = props.filter(
     ({ lazy, persist, name }) => !lazy && persist !== false && (only?.includes(name) ?? true),
   );
   const column = ({ fieldNames, name }: EntityProperty) => `"${fieldNames[0]}" as "${name}"`;
   return {
     name: raw(`"${tableName}"`),
-    columns: raw(read.map(column).join(', ')),
-    dates: read.filter(({ runtimeType }) => runtimeType === 'Date').map(({ name }) => name),
+    columns: raw(selected.map(column).join(', ')),
+    dates: selected.filter(({ runtimeType }) => runtimeType === 'Date').map(({ name }) => name),
   };
 }

@@ -1,6 +1,6 @@
-/** A piece of SQL, and apart from it the values in it. */
+/** A fragment of SQL with its values apart from the text. */
 export class Sql {
-  /** What stands before the first value, between two values, and after the last: one more than there are values. */
+  /** The text before, between and after the values. */
   readonly parts: readonly string[];
   readonly values: readonly unknown[];
 
@@ -9,35 +9,35 @@ export class Sql {
     this.values = values;
   }
 
-  /** With `$1` for the first value, as PostgreSQL has it. */
+  /** The text with PostgreSQL's placeholders, `$1` for the first value. */
   get text(): string {
     return this.parts.reduce((text, part, index) => `${text}$${index}${part}`);
   }
 }
 
-/** SQL written out: what is filled in is a value, or a piece of SQL. */
-export function sql(parts: readonly string[], ...given: readonly unknown[]): Sql {
+/** Builds SQL from a template, in which each substitution is a value or a fragment. */
+export function sql(parts: readonly string[], ...substitutions: readonly unknown[]): Sql {
   const text = [parts[0] ?? ''];
   const values: unknown[] = [];
   const append = (part: string) => text.push(`${text.pop()}${part}`);
-  given.forEach((value, index) => {
-    const piece = value instanceof Sql ? value : new Sql(['', ''], [value]);
-    piece.parts.forEach((part, place) => {
-      if (place === 0) append(part);
+  substitutions.forEach((value, index) => {
+    const fragment = value instanceof Sql ? value : new Sql(['', ''], [value]);
+    fragment.parts.forEach((part, partIndex) => {
+      if (partIndex === 0) append(part);
       else text.push(part);
     });
-    values.push(...piece.values);
+    values.push(...fragment.values);
     append(parts[index + 1] ?? '');
   });
   return new Sql(text, values);
 }
 
-/** SQL that is known beforehand and has no values; never anything that a caller has sent. */
+/** A constant fragment without values. Never pass text of a caller. */
 export function raw(text: string): Sql {
   return new Sql([text], []);
 }
 
-/** All of these conditions. */
+/** Joins conditions with `and`. */
 export function joinAnd(conditions: readonly Sql[]): Sql {
   return conditions.reduce((all, condition) => sql`${all} and ${condition}`);
 }

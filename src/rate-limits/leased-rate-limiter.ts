@@ -24,7 +24,7 @@ interface Lease {
 
 /** What counting takes. */
 export interface RateLimiterDeps {
-  database: Pick<Database, 'shared'>;
+  database: Pick<Database, 'systemConnection'>;
   log: Logger;
   /** Until when the shared counts are left alone, in milliseconds since 1970; the same for all counters of a server. */
   outage: { until: number };
@@ -59,11 +59,11 @@ export class LeasedRateLimiter {
     this.#outage = outage;
     this.#own = new MemoryWindows(rate.windowSeconds * 1_000);
     this.#shared =
-      database.shared &&
+      database.systemConnection &&
       new RLWrapperTimeouts({
         limiter: new RateLimiterPostgres({
           ...options,
-          storeClient: database.shared,
+          storeClient: database.systemConnection,
           storeType: 'client',
           tableName: 'rate_limit',
           tableCreated: true,

@@ -105,7 +105,7 @@ async function readPage(
   const conditions = listConditions(caller, listing);
   const how = {
     // What is rare is found by other indexes than what is common.
-    isPlannedAnew: Boolean(listing.filter || listing.app),
+    skipPreparedPlan: Boolean(listing.filter || listing.app),
     ...(isBrief && { only: summaryColumns }),
   };
   const onPage = cursor ? [afterCursor(order, cursor, isBackward)] : [];
