@@ -290,7 +290,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
     await page.goto(`${server.url}/health/live`);
     await page.goto(link);
-    await page.getByRole('alert').getByText('The address was used').waitFor();
+    await page.getByRole('alert').getByText('The sign-in link is used').waitFor();
   });
 
   it('signs out with a reason when the key is revoked', async () => {

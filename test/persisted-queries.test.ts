@@ -82,9 +82,9 @@ describe.each(accepts)('automatic persisted query with Accept: %s', (accept) => 
     ['a hash in capitals', { version: 1, sha256Hash: 'A'.repeat(64) }, /64 hexadecimal digits/],
     ['no hash', { version: 1 }, /64 hexadecimal digits/],
     ['a hash that is a list', { version: 1, sha256Hash: ['a'] }, /64 hexadecimal digits/],
-    ['another version', { version: 2, sha256Hash: sha256('{ __typename }') }, /version has to be 1/],
-    ['a list', [], /has to be an object/],
-    ['a text', sha256('{ __typename }'), /has to be an object/],
+    ['another version', { version: 2, sha256Hash: sha256('{ __typename }') }, /version must be 1/],
+    ['a list', [], /must be an object/],
+    ['a text', sha256('{ __typename }'), /must be an object/],
   ])('is rejected with %s, with the reason', async (_, given, message) => {
     const body = { query: '{ __typename }', extensions: { persistedQuery: given } };
     const { status, body: answer } = await post(body, { accept });

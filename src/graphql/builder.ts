@@ -7,10 +7,10 @@ import { fairFields } from './fair-fields.ts';
 import { DateTimeScalar, SecretScalar, UuidScalar } from './scalars.ts';
 import { storableTexts } from './storable-texts.ts';
 
-/** What every part of the schema builds with. */
+/** The schema builder of this project. */
 export type Builder = ReturnType<typeof createBuilder>;
 
-/** A builder with the scalars and the types that belong to no room in particular. */
+/** Creates a builder with the scalars and the root types. */
 export function createBuilder() {
   const builder = new SchemaBuilder<{
     Context: Context;
@@ -21,8 +21,8 @@ export function createBuilder() {
     };
     DefaultFieldNullability: false;
   }>({
-    // The first is the outermost: checking takes time too, and the rules tell all that is broken at once, and come before
-    // what has no rules.
+    // The first is the outermost. fairFields comes before validation, because validation takes time too. Zod schemas report
+    // all issues at once, so they come before storableTexts, which covers arguments without a schema.
     plugins: [fairFields, ZodPlugin, storableTexts],
     defaultFieldNullability: false,
     zod: { validationError: fromZodError },
@@ -32,7 +32,7 @@ export function createBuilder() {
     description: 'A UUID, such as 7ffbb072-2575-495a-b5b0-127f88caef78.',
   });
   builder.addScalarType('DateTime', DateTimeScalar, {
-    description: 'A time in UTC with milliseconds, in the format of RFC 3339: 2007-12-03T10:15:30.125Z.',
+    description: 'A time in UTC with milliseconds (RFC 3339), such as 2007-12-03T10:15:30.125Z.',
   });
   builder.addScalarType('Secret', SecretScalar);
   builder.queryType({ description: 'The queries.' });
@@ -40,7 +40,7 @@ export function createBuilder() {
   return builder;
 }
 
-/** The values of a GraphQL enum whose names are made from our ids: `api-token` becomes `API_TOKEN`. */
+/** The values of a GraphQL enum for ids: `api-token` becomes `API_TOKEN`. */
 export function enumValues(entries: Iterable<{ id: string; description: string }>) {
   return Object.fromEntries(
     [...entries].map(({ id, description }) => [
@@ -50,7 +50,7 @@ export function enumValues(entries: Iterable<{ id: string; description: string }
   );
 }
 
-/** `enum ErrorCode`, so that clients can generate code that knows every code. */
+/** Defines `enum ErrorCode`, from which clients can generate types. */
 export function defineErrorCode(builder: Builder) {
   return builder.enumType('ErrorCode', {
     description: 'The values of `extensions.code` of an error.',

@@ -4,25 +4,23 @@ import { unauthenticated } from '../auth/authentication-error.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Caller } from '../identity/caller.ts';
 
-/** What resolvers work with. */
+/** The context of resolvers. */
 export interface Context {
-  /** Absent only while a schema is introspected in development. */
+  /** Absent only for introspection in development. */
   caller?: Caller;
-  /** What the question came in by. */
   req: IncomingMessage;
-  /** What the answer goes out by. */
   res: ServerResponse;
   connections: ConnectionDeps;
   administration: AdministrationDeps;
-  /** The request that is answered; its signal aborts when whoever asked hangs up. */
+  /** Its signal aborts when the client disconnects. */
   request: Pick<Request, 'signal'>;
-  /** For what goes on for long: throws once the caller's credential lets nobody in any more; absent as the caller is. */
+  /** For subscriptions: throws if the caller's credential is no longer valid. Absent if `caller` is. */
   assertStillAuthenticated?: () => Promise<unknown>;
-  /** The document and its SHA-256, where the client wants to name it by that from now on. */
+  /** A document that the client registers as a persisted query, and its SHA-256. */
   persistedQuery?: { hash: string; document: string };
 }
 
-/** @throws AppError `UNAUTHENTICATED` when the request came without a key */
+/** @throws AppError `UNAUTHENTICATED` if the request is not authenticated */
 export function requireCaller(context: Context): Caller {
   if (context.caller) return context.caller;
   throw unauthenticated();

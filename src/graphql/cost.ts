@@ -15,33 +15,33 @@ import {
   type ValueNode,
 } from 'graphql';
 
-/** What an operation may cost: two pages of 100 connections with everything in them, and change. */
+/** The maximum cost of an operation: a little more than two pages of 100 connections with all fields. */
 export const maxCost = 30_000;
 
 const scalarCost = 1;
 const objectCost = 2;
 const factorPerLevel = 1.5;
-/** How many nodes a page has, unless the caller says otherwise. */
+/** The number of nodes on a page without `first` and `last`. */
 const defaultPageSize = 20;
 const maxPageSize = 100;
 
-/** What the cost of an operation depends on. */
+/** An operation with its document and variables. */
 export interface CostInput {
   document: DocumentNode;
   operation: OperationDefinitionNode;
-  /** As they came; they have to fit their types. Absent: whatever they are, so that each page is as large as it can be. */
+  /** The raw values. Absent: the result is the maximum over all values, with every page at its maximum size. */
   variables?: Readonly<Record<string, unknown>>;
 }
 
 /**
- * The cost of an operation: 1 for a scalar, 2 for an object, 1.5 times as much with each level, and a page as often as it
- * may have nodes. The size of a page is `first` or `last`, be it a literal, a variable or a default. Each fragment is
- * counted once and for all, so that this takes no longer than reading the document.
+ * Calculates the cost of an operation: 1 for a scalar, 2 for an object, 1.5 times as much with each level, multiplied by
+ * the size of the page. The size of a page is `first` or `last`, as a literal, a variable or a default. The cost of each
+ * fragment is calculated once, so that the time is linear in the size of the document.
  */
 export function calculateCost(schema: GraphQLSchema, input: CostInput): number {
   const { operation, selectionSet } = input.operation;
   const root = schema.getRootType(operation);
-  return root ? new CostCalculation(schema, input).ofSelections(selectionSet, root) : 0;
+  return root ? new CostCalculation(schema, input).costOfSelections(selectionSet, root) : 0;
 }
 
 class CostCalculation {
@@ -49,7 +49,7 @@ class CostCalculation {
   readonly #operation: OperationDefinitionNode;
   readonly #variables: CostInput['variables'];
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
-  readonly #ofFragments = new Map<string, number>();
+  readonly #fragmentCosts = new Map<string, number>();
 
   constructor(schema: GraphQLSchema, { document, operation, variables }: CostInput) {
     this.#schema = schema;
@@ -59,60 +59,63 @@ class CostCalculation {
       if (each.kind === Kind.FRAGMENT_DEFINITION) this.#fragments.set(each.name.value, each);
   }
 
-  ofSelections({ selections }: SelectionSetNode, type: GraphQLCompositeType): number {
+  costOfSelections({ selections }: SelectionSetNode, type: GraphQLCompositeType): number {
     let cost = 0;
     for (const selection of selections) {
-      if (selection.kind === Kind.FIELD) cost += this.#ofField(selection, type);
-      else if (selection.kind === Kind.FRAGMENT_SPREAD) cost += this.#ofFragment(selection.name.value);
+      if (selection.kind === Kind.FIELD) cost += this.#costOfField(selection, type);
+      else if (selection.kind === Kind.FRAGMENT_SPREAD) cost += this.#costOfFragment(selection.name.value);
       else
-        cost += this.ofSelections(selection.selectionSet, this.#typeNamed(selection.typeCondition) ?? type);
+        cost += this.costOfSelections(
+          selection.selectionSet,
+          this.#findType(selection.typeCondition) ?? type,
+        );
     }
     return cost;
   }
 
-  #ofField(node: FieldNode, parent: GraphQLCompositeType): number {
+  #costOfField(node: FieldNode, parent: GraphQLCompositeType): number {
     const field = findField(parent, node.name.value);
     const type = field && getNamedType(field.type);
     if (!field || !node.selectionSet || !isCompositeType(type)) return scalarCost;
-    const below = factorPerLevel * this.ofSelections(node.selectionSet, type);
-    return (objectCost + below) * this.#pageSize(field, node);
+    const children = factorPerLevel * this.costOfSelections(node.selectionSet, type);
+    return (objectCost + children) * this.#pageSize(field, node);
   }
 
-  #ofFragment(name: string): number {
-    const known = this.#ofFragments.get(name);
-    if (known !== undefined) return known;
+  #costOfFragment(name: string): number {
+    const cached = this.#fragmentCosts.get(name);
+    if (cached !== undefined) return cached;
     const fragment = this.#fragments.get(name);
-    const type = this.#typeNamed(fragment?.typeCondition);
-    const cost = fragment && type ? this.ofSelections(fragment.selectionSet, type) : 0;
-    this.#ofFragments.set(name, cost);
+    const type = this.#findType(fragment?.typeCondition);
+    const cost = fragment && type ? this.costOfSelections(fragment.selectionSet, type) : 0;
+    this.#fragmentCosts.set(name, cost);
     return cost;
   }
 
-  #typeNamed(node: FragmentDefinitionNode['typeCondition'] | undefined): GraphQLCompositeType | undefined {
+  #findType(node: FragmentDefinitionNode['typeCondition'] | undefined): GraphQLCompositeType | undefined {
     const type = node && this.#schema.getType(node.name.value);
     return isCompositeType(type) ? type : undefined;
   }
 
-  /** 1 for what is no page. */
+  /** 1 for a field that is not a page. */
   #pageSize(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
     if (!field.args.some(({ name }) => name === 'first')) return 1;
     const sizes = node.arguments?.filter(({ name }) => name.value === 'first' || name.value === 'last') ?? [];
-    const given = sizes.map(({ value }) => this.#numberIn(value)).filter((size) => size !== undefined);
-    return given.length > 0 ? Math.max(1, ...given) : defaultPageSize;
+    const numbers = sizes.map(({ value }) => this.#toNumber(value)).filter((size) => size !== undefined);
+    return numbers.length > 0 ? Math.max(1, ...numbers) : defaultPageSize;
   }
 
-  /** Undefined for null and for what is absent. */
-  #numberIn(value: ValueNode): number | undefined {
+  /** Undefined for null and for an absent variable without a default. */
+  #toNumber(value: ValueNode): number | undefined {
     if (value.kind === Kind.INT) return Number(value.value);
     if (value.kind !== Kind.VARIABLE) return undefined;
     if (!this.#variables) return maxPageSize;
     const name = value.name.value;
-    const given = Object.hasOwn(this.#variables, name) ? this.#variables[name] : undefined;
-    if (given !== undefined) return typeof given === 'number' ? given : undefined;
+    const variable = Object.hasOwn(this.#variables, name) ? this.#variables[name] : undefined;
+    if (variable !== undefined) return typeof variable === 'number' ? variable : undefined;
     const definition = this.#operation.variableDefinitions?.find(
       ({ variable }) => variable.name.value === name,
     );
-    return definition?.defaultValue && this.#numberIn(definition.defaultValue);
+    return definition?.defaultValue && this.#toNumber(definition.defaultValue);
   }
 }
 

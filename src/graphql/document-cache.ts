@@ -3,17 +3,16 @@ import type { Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Context } from './context.ts';
 
-/** Bytes that all cached documents hold together. */
+/** The maximum size of the cache, in bytes. */
 const maxBytes = 16 * 1_024 * 1_024;
-/** Bytes that one document holds at most; some 2,000 tokens. A longer one is parsed and validated each time. */
+/** The maximum size of one document, in bytes: about 2,000 tokens. Larger documents are not cached. */
 const maxDocumentBytes = maxBytes / 16;
-/** Bytes of a token with its share of the syntax tree: 479 was the most of ten kinds of documents, 326 is usual. */
+/** Estimated bytes of a token with its part of the syntax tree: measured 326 on average, at most 479. */
 const bytesPerToken = 512;
 
 /**
- * Documents that have been parsed, validated and found within the limits, by their text, so that none of this happens
- * again. The least recently used one goes first. Only documents that a signed-in caller has carried out get in: those
- * that fail, and those of strangers, leave nothing behind.
+ * An LRU cache of documents that passed parsing, validation and the document limits, by their text. Only documents that
+ * an authenticated caller executes are added, so that invalid requests and unauthenticated clients cannot fill it.
  */
 export class DocumentCache {
   readonly #documents = new LRUCache<string, DocumentNode>({
@@ -36,7 +35,7 @@ export class DocumentCache {
   }
 }
 
-/** Has Yoga take documents from the cache. */
+/** Makes Yoga use cached documents instead of parsing and validating again. */
 export function useCachedDocuments(documents: DocumentCache): Plugin<Context> {
   return {
     onParse({ params: { source }, setParsedDocument }) {
@@ -49,7 +48,7 @@ export function useCachedDocuments(documents: DocumentCache): Plugin<Context> {
   };
 }
 
-/** Puts into the cache what signed-in callers carry out. It has to come after admission, which stops the rest. */
+/** Adds executed documents of authenticated callers to the cache. Has to come after the request guard. */
 export function useDocumentCaching(documents: DocumentCache): Plugin<Context> {
   const add = ({ args }: { args: { document: DocumentNode; contextValue: Pick<Context, 'caller'> } }) => {
     if (args.contextValue.caller) documents.add(args.document);
@@ -57,7 +56,7 @@ export function useDocumentCaching(documents: DocumentCache): Plugin<Context> {
   return { onExecute: add, onSubscribe: add };
 }
 
-/** Comments count too: the lexer keeps a token of each. */
+/** Includes comments, for which the lexer creates tokens too. */
 function countTokens({ loc }: DocumentNode): number {
   let count = 0;
   for (let token: Token | null | undefined = loc?.startToken; token; token = token.next) count += 1;

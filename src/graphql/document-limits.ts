@@ -6,31 +6,31 @@ import type { Context } from './context.ts';
 const maxListLength = 100;
 const maxRepeats = 10;
 
-/** What is said of a list that is too long. */
+/** The message for a list that is too long. */
 export const listTooLong = `A list has at most ${maxListLength} items.`;
 
-/** What one request may ask for: enough for GraphiQL and for any client we know, too little to hold the server up. */
+/** Limits of graphql-armor: enough for GraphiQL and common clients, too small to block the server. */
 export const armor = new EnvelopArmor({
   maxTokens: { n: 2_000 },
   maxDepth: { n: 12, flattenFragments: true },
-  // By themselves, aliases of `__typename` would not count.
+  // The default does not count aliases of `__typename`.
   maxAliases: { n: 15, allowList: [] },
   maxDirectives: { n: 8 },
-  // It counts `first` as a literal alone; cost.ts knows the variables.
+  // It supports `first` as a literal only; cost.ts supports variables.
   costLimit: { enabled: false },
-  // A stranger does not get as far as suggestions; the holder of a key may have them.
+  // Unauthenticated clients do not get as far as validation; authenticated ones may have suggestions.
   blockFieldSuggestion: { enabled: false },
 });
 
-/** Refuses what costs far more to check than to write, before the rules that it costs are run. */
+/** Rejects documents whose validation would take much longer than their parsing. Runs before the other rules. */
 export function useDocumentLimits(): Plugin<Context> {
-  const rule = (): ASTVisitor => ({
+  const validationRule = (): ASTVisitor => ({
     Document: (document) => void visit(document, { SelectionSet: assertFewRepeats, ListValue: assertShort }),
   });
-  return { onValidate: ({ addValidationRule }) => addValidationRule(rule) };
+  return { onValidate: ({ addValidationRule }) => addValidationRule(validationRule) };
 }
 
-/** What is asked for several times under one name is merged, for which each is compared with each. */
+/** Repeated fields are merged, and validation compares each pair of them. */
 function assertFewRepeats({ selections }: SelectionSetNode): void {
   const counts = new Map<string, number>();
   for (const selection of selections) {
@@ -38,7 +38,8 @@ function assertFewRepeats({ selections }: SelectionSetNode): void {
     const alias = 'alias' in selection ? selection.alias : undefined;
     const name = (alias ?? selection.name).value;
     const count = (counts.get(name) ?? 0) + 1;
-    if (count > maxRepeats) throw documentRejected(`One thing is asked for more than ${maxRepeats} times.`);
+    if (count > maxRepeats)
+      throw documentRejected(`A selection set has the same field more than ${maxRepeats} times.`);
     counts.set(name, count);
   }
 }
@@ -47,11 +48,12 @@ function assertShort({ values }: ListValueNode): void {
   if (values.length > maxListLength) throw documentRejected(listTooLong);
 }
 
+/** An error for a document that exceeds a limit; HTTP status 400. */
 export function documentRejected(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { http: { status: 400, spec: true } } });
 }
 
-/** Whether there is a longer list in a variable than any may be. No type goes as deep as this looks. */
+/** Whether a variable contains a list that is too long. No input type is as deep as `levels`. */
 export function hasLongList(value: unknown, levels = 12): boolean {
   if (typeof value !== 'object' || value === null || levels === 0) return false;
   if (Array.isArray(value) && value.length > maxListLength) return true;

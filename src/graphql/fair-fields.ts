@@ -2,14 +2,14 @@ import SchemaBuilder, { BasePlugin, type PothosOutputFieldConfig, type SchemaTyp
 import type { GraphQLFieldResolver } from 'graphql';
 import type { Context } from './context.ts';
 
-/** The name of the plugin among those of the builder. */
+/** The name of the Pothos plugin. */
 export const fairFields = 'fairFields';
 
 type Resolver<Types extends SchemaTypes> = GraphQLFieldResolver<unknown, Types['Context'], object>;
 
 /**
- * Has each field of a query or mutation wait for a turn of its organisation before it is resolved, and pages for another
- * one before they are made an answer, which takes longest for them. One request has up to 15 such fields.
+ * Makes each root field wait for a turn of its organisation on the event loop before it is resolved, and pages for another
+ * turn before they are completed, which is their most expensive part. A request has up to 15 root fields.
  */
 class FairFieldsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
   override wrapResolve(

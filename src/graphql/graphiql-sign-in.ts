@@ -1,8 +1,8 @@
 import { codeMediaType, exchangePath } from '../auth/sign-in-codes.ts';
 
 /**
- * How GraphiQL's page gets an API key: from a one-time code in its address, from what the dashboard keeps in this tab, or
- * from a person. The server puts none into it. The key stays out of the document: requests get it on their way out.
+ * The sign-in form of GraphiQL's page. The API key comes from a one-time code in the URL, from the dashboard's storage in
+ * this tab, or from the user; the page itself never contains it. A wrapper of `fetch` adds it to requests.
  */
 export const signInMarkup = `
 <style>
@@ -29,40 +29,40 @@ export const signInMarkup = `
     <label>API key <input name="key" type="password" autocomplete="off" spellcheck="false" required autofocus></label>
     <label><input name="keep" type="checkbox"> Keep me signed in until I close this tab</label>
     <button>Sign in</button>
-    <button type="button" name="skip">Continue without a key, and set the header Authorization yourself</button>
-    <p>In development, the terminal prints an address that signs this browser in, and says where the key is.</p>
+    <button type="button" name="skip">Continue without a key and set the Authorization header yourself</button>
+    <p>In development, the terminal shows a link that signs this browser in, and the file with the key.</p>
   </form>
 </template>
 <template id="sign-in-bar">
   <div class="bar"><span role="status"></span> <a href="./">Dashboard</a> <button type="button">Sign out</button></div>
 </template>`;
 
-/** Where the dashboard keeps what it signs in with; see `src/dashboard/session/credential.ts`. */
-const kept = 'app-connections.credential';
+/** The storage key of the dashboard's credential; see `src/dashboard/session/credential.ts`. */
+const storageKey = 'app-connections.credential';
 
-/** Runs before GraphiQL and defines `startGraphiQL`, which renders it once there is a key, or once none is wanted. */
+/** Defines `startGraphiQL`, which renders GraphiQL after sign-in, or after the user chose to continue without a key. */
 export const signInScript = `
 (() => {
   const [, code] = /^#code=(.*)$/.exec(location.hash) ?? [];
   if (code !== undefined) history.replaceState(null, '', location.pathname + location.search);
-  const keep = {
-    read: () => JSON.parse(sessionStorage.getItem('${kept}') ?? 'null')?.secret,
-    write: (secret) => sessionStorage.setItem('${kept}', JSON.stringify({ secret, isToken: false })),
-    clear: () => sessionStorage.removeItem('${kept}'),
+  const storage = {
+    read: () => JSON.parse(sessionStorage.getItem('${storageKey}') ?? 'null')?.secret,
+    write: (secret) => sessionStorage.setItem('${storageKey}', JSON.stringify({ secret, isToken: false })),
+    clear: () => sessionStorage.removeItem('${storageKey}'),
   };
   const placeholder = 'Bearer <your API key>';
   let key;
   const send = window.fetch.bind(window);
-  const place = () => document.getElementById('sign-in');
+  const container = () => document.getElementById('sign-in');
   const show = (id) => {
-    place().replaceChildren(document.getElementById(id).content.cloneNode(true));
-    return place();
+    container().replaceChildren(document.getElementById(id).content.cloneNode(true));
+    return container();
   };
 
-  // What somebody writes under Headers goes before.
+  // An Authorization header from the Headers tab has precedence.
   window.fetch = async (input, init) => {
     const request = new Request(input, init);
-    // Nobody has filled it in yet, and in development the schema is there for everybody.
+    // Without the placeholder, introspection works without a key in development.
     if (request.headers.get('authorization') === placeholder) request.headers.delete('authorization');
     if (!key || new URL(request.url).origin !== location.origin || request.headers.has('authorization')) {
       return send(request);
@@ -70,8 +70,8 @@ export const signInScript = `
     request.headers.set('authorization', 'Bearer ' + key);
     const response = await send(request);
     if (response.status === 401) {
-      keep.clear();
-      place().querySelector('[role=status]').textContent = 'The server does not accept the API key any more.';
+      storage.clear();
+      container().querySelector('[role=status]').textContent = 'The API key is no longer valid.';
     }
     return response;
   };
@@ -84,43 +84,43 @@ export const signInScript = `
       redirect: 'error',
     }).catch(() => undefined);
     if (!response) return 'The server cannot be reached.';
-    if (!response.ok) return 'The address was used, has expired, or is of a server that was stopped. Use the API key.';
+    if (!response.ok) return 'The sign-in link is used, expired, or from an earlier start of the server. Use the API key.';
     key = (await response.json()).apiKey;
-    keep.write(key);
+    storage.write(key);
   };
 
   const ask = (problem) => new Promise((resolve) => {
     const form = show('sign-in-form').querySelector('form');
     const alert = form.querySelector('[role=alert]');
-    const complain = (text) => { alert.hidden = !text; alert.textContent = text; };
-    complain(problem ?? '');
-    form.skip.onclick = () => { place().replaceChildren(); resolve(); };
+    const showError = (text) => { alert.hidden = !text; alert.textContent = text; };
+    showError(problem ?? '');
+    form.skip.onclick = () => { container().replaceChildren(); resolve(); };
     form.onsubmit = async (event) => {
       event.preventDefault();
       const typed = form.key.value.trim();
-      if (/[^\\x21-\\x7e]/.test(typed)) return complain('An API key has no spaces, and only letters, digits and signs.');
+      if (/[^\\x21-\\x7e]/.test(typed)) return showError('An API key has only ASCII letters, digits and punctuation, and no spaces.');
       const response = await send(location.pathname, {
         method: 'POST',
         headers: { 'content-type': 'application/json', authorization: 'Bearer ' + typed },
         body: '{"query":"{ viewer { __typename } }"}',
       }).catch(() => undefined);
-      if (!response) return complain('The server cannot be reached.');
-      if (!response.ok) return complain((await response.json().catch(() => undefined))?.errors?.[0]?.message
-        ?? 'The server does not accept this API key.');
+      if (!response) return showError('The server cannot be reached.');
+      if (!response.ok) return showError((await response.json().catch(() => undefined))?.errors?.[0]?.message
+        ?? 'The API key is not valid.');
       key = typed;
-      if (form.keep.checked) keep.write(key);
+      if (form.keep.checked) storage.write(key);
       resolve();
     };
   });
 
   window.startGraphiQL = async (options) => {
     const problem = code === undefined ? undefined : await exchange();
-    key ??= problem ? undefined : keep.read();
+    key ??= problem ? undefined : storage.read();
     if (!key) await ask(problem);
     if (key) {
       const bar = show('sign-in-bar');
-      bar.querySelector('[role=status]').textContent = 'Signed in with an API key, which requests carry by themselves.';
-      bar.querySelector('button').onclick = () => { keep.clear(); location.reload(); };
+      bar.querySelector('[role=status]').textContent = 'Signed in with an API key, which is added to all requests.';
+      bar.querySelector('button').onclick = () => { storage.clear(); location.reload(); };
     }
     const headers = key ? {} : { Authorization: placeholder };
     YogaGraphiQL.renderYogaGraphiQL(document.getElementById('root'), {

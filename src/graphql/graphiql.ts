@@ -3,7 +3,7 @@ import type { Plugin } from 'graphql-yoga';
 import { firstProjectId } from '../identity/organisations.ts';
 import { signInMarkup, signInScript } from './graphiql-sign-in.ts';
 
-const document = `# The pink button runs either of these two.
+const document = `# The pink button runs one of these two operations.
 mutation CreateConnection($input: CreateOktaConnectionInput!) {
   createOktaConnection(input: $input) {
     appConnection {
@@ -42,34 +42,34 @@ const variables = {
 };
 
 /**
- * GraphiQL keeps what is typed into it, tokens included, in the browser's storage, and the document in its address.
- * Here both last as long as the page.
+ * GraphiQL stores everything that is typed into it, including tokens, in localStorage, and the document in the URL. This
+ * script replaces localStorage by memory, and turns `history.replaceState` off.
  */
-const forgetful = `
+const memoryStorageScript = `
   (() => {
-    const kept = new Map();
+    const items = new Map();
     const memory = {
-      getItem: (key) => kept.get(String(key)) ?? null,
-      setItem: (key, value) => void kept.set(String(key), String(value)),
-      removeItem: (key) => void kept.delete(String(key)),
-      clear: () => kept.clear(),
-      key: (index) => [...kept.keys()][index] ?? null,
-      get length() { return kept.size; },
+      getItem: (key) => items.get(String(key)) ?? null,
+      setItem: (key, value) => void items.set(String(key), String(value)),
+      removeItem: (key) => void items.delete(String(key)),
+      clear: () => items.clear(),
+      key: (index) => [...items.keys()][index] ?? null,
+      get length() { return items.size; },
     };
     Object.defineProperty(window, 'localStorage', { value: memory });
     history.replaceState = () => {};
   })();`;
 
-/** GraphiQL's page, and what it may do in a browser. */
+/** GraphiQL's page and its Content-Security-Policy. */
 interface Page {
   html: string;
-  /** As `Content-Security-Policy` has it. */
+  /** The value of `Content-Security-Policy`. */
   policy: string;
 }
 
 let page: Promise<Page> | undefined;
 
-/** Answers browsers with GraphiQL, which opens with a mutation and a query that work as they are. */
+/** Serves GraphiQL to browsers. It opens with a mutation and a query that can be run at once. */
 export function useGraphiQL(): Plugin {
   return {
     async onRequest({ request: { method, headers }, endResponse, fetchAPI }) {
@@ -86,29 +86,27 @@ export function useGraphiQL(): Plugin {
 }
 
 async function render(): Promise<Page> {
-  // Loaded when first looked at: its scripts are several megabytes of text.
+  // Imported on first use, because its scripts are several megabytes of text.
   const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
   const options = {
     title: 'App Connections',
     query: document,
     variables: JSON.stringify(variables, null, 2),
-    // What somebody writes under Headers stays out of the browser's storage.
+    // Keeps credentials in the Headers tab out of the browser's storage.
     shouldPersistHeaders: false,
   } as const;
   const rendered = renderGraphiQL(options);
-  // The library renders at once; ours has to have a key first.
+  // The library renders at once; here, rendering has to wait for the API key.
   const start = rendered.lastIndexOf('YogaGraphiQL.renderYogaGraphiQL(');
   if (start < 0)
-    throw new Error('The page of @graphql-yoga/render-graphiql is not as this version of ours expects it.');
+    throw new Error('The page of @graphql-yoga/render-graphiql has changed; adapt the rendering to it.');
   const html = `${rendered.slice(0, start)}startGraphiQL(${JSON.stringify(options)});</script></body></html>`
-    .replace('<head>', () => `<head><script>${signInScript}${forgetful}</script>`)
+    .replace('<head>', () => `<head><script>${signInScript}${memoryStorageScript}</script>`)
     .replace('<div id="root">', () => `${signInMarkup}<div id="root">`);
   return { html, policy: contentSecurityPolicy(html) };
 }
 
-/**
- * The page runs its own scripts, known by their hashes, and theirs alone; it talks to this server and to nobody else.
- */
+/** Allows only the scripts of the page, by their hashes, and connections only to this server. */
 function contentSecurityPolicy(html: string): string {
   const scripts = [...html.matchAll(/<script>(.*?)<\/script>/gs)].map(
     ([, script = '']) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`,
@@ -116,7 +114,7 @@ function contentSecurityPolicy(html: string): string {
   return [
     "default-src 'none'",
     `script-src ${scripts.join(' ')}`,
-    // Made by its editor as it goes along.
+    // The editor adds style elements at run time.
     "style-src 'unsafe-inline'",
     'worker-src blob:',
     'font-src data:',

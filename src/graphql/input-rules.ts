@@ -3,35 +3,36 @@ import { z } from 'zod';
 import type { Issue } from '../common/errors.ts';
 
 /**
- * The rules of an input type that a variable breaks beside those of the types, so that all of them are told at once.
+ * Validates a variable with the zod schema of its input type, so that these issues are reported together with those of
+ * GraphQL types.
  *
- * @param value the variable as far as it could be coerced
- * @param misshapen where it could not
+ * @param value the variable, partly coerced
+ * @param invalidPaths the paths that could not be coerced
  */
 export function collectSchemaIssues(
   type: GraphQLInputType,
   value: unknown,
-  misshapen: readonly Issue['path'][],
+  invalidPaths: readonly Issue['path'][],
 ): Issue[] {
   const named = getNullableType(type);
   if (!isInputObjectType(named)) return [];
-  // Where Pothos keeps the rule by which its plugin checks the input once all of it could be coerced.
-  const rule: unknown = Object(Object(named.extensions.pothosOptions).validate).schema;
-  if (!(rule instanceof z.ZodType)) return [];
-  const issues = rule.safeParse(value).error?.issues ?? [];
+  // Pothos keeps the schema here; its plugin validates with it after coercion has succeeded.
+  const schema: unknown = Object(Object(named.extensions.pothosOptions).validate).schema;
+  if (!(schema instanceof z.ZodType)) return [];
+  const issues = schema.safeParse(value).error?.issues ?? [];
   return issues
     .map(({ path, message }) => ({
       path: path.map((part) => (typeof part === 'symbol' ? part.toString() : part)),
       message,
     }))
-    .filter(({ path }) => !misshapen.some((other) => isSameFault(value, path, other)));
+    .filter(({ path }) => !invalidPaths.some((other) => isSameIssue(value, path, other)));
 }
 
-/** Whether a rule speaks of what could not be coerced, and so is not there or not as it was given. */
-function isSameFault(value: unknown, path: Issue['path'], misshapen: Issue['path']): boolean {
-  if (isPrefix(path, misshapen)) return true;
-  const there = path.reduce<unknown>((inner, part) => Object(inner)[part], value);
-  return there === undefined && isPrefix(misshapen, path);
+/** Whether an issue of the schema only results from a value that could not be coerced and is therefore absent. */
+function isSameIssue(value: unknown, path: Issue['path'], invalidPath: Issue['path']): boolean {
+  if (isPrefix(path, invalidPath)) return true;
+  const valueAtPath = path.reduce<unknown>((inner, part) => Object(inner)[part], value);
+  return valueAtPath === undefined && isPrefix(invalidPath, path);
 }
 
 function isPrefix(start: Issue['path'], path: Issue['path']): boolean {

@@ -4,11 +4,11 @@ import { z } from 'zod';
 import { AppError, HttpError } from '../common/errors.ts';
 import type { Context } from './context.ts';
 
-/** What one organisation's documents may take, in bytes of memory. */
+/** The maximum size of an organisation's documents, in bytes. */
 const maxBytesPerOrganisation = 512_000;
-/** What the documents of all organisations together may take, in bytes of memory. */
+/** The maximum size of all documents, in bytes. */
 const maxBytes = 32_000_000;
-/** What an entry takes besides its text, in bytes: its key and its place in a `Map`. */
+/** The size of an entry without its text, in bytes: the key and the entry of the `Map`. */
 const entryBytes = 256;
 
 /** The documents of one organisation by their hashes, the least recently used first. */
@@ -18,9 +18,8 @@ interface OrganisationDocuments {
 }
 
 /**
- * The documents that clients have registered by Apollo's protocol for automatic persisted queries, for as long as there
- * is room. An organisation finds its own alone, so that it learns nothing of what others ask, and when it registers too
- * many, its own are forgotten. A client registers again what was forgotten.
+ * An LRU cache for Apollo's automatic persisted queries. Each organisation has its own documents and its own limit, so
+ * that it can neither find nor evict those of others. Clients register an evicted document again.
  */
 export class PersistedQueries {
   /** By the organisation's id, the least recently used first. */
@@ -36,17 +35,17 @@ export class PersistedQueries {
     return document;
   }
 
-  /** @param document has to be valid: what fails is not worth its memory */
+  /** @param document has to be valid, so that invalid documents use no memory */
   store(orgId: string, hash: string, document: string): void {
     const organisation = this.#organisations.get(orgId) ?? { documents: new Map(), bytes: 0 };
     if (!organisation.documents.has(hash)) this.#count(organisation, sizeOf(document));
     moveToEnd(organisation.documents, hash, document);
     moveToEnd(this.#organisations, orgId, organisation);
-    while (organisation.bytes > maxBytesPerOrganisation) this.#forgetDocument(organisation);
-    while (this.#bytes > maxBytes) this.#forgetOrganisation();
+    while (organisation.bytes > maxBytesPerOrganisation) this.#evictDocument(organisation);
+    while (this.#bytes > maxBytes) this.#evictOrganisation();
   }
 
-  #forgetDocument(organisation: OrganisationDocuments): void {
+  #evictDocument(organisation: OrganisationDocuments): void {
     for (const [hash, document] of organisation.documents) {
       organisation.documents.delete(hash);
       this.#count(organisation, -sizeOf(document));
@@ -54,7 +53,7 @@ export class PersistedQueries {
     }
   }
 
-  #forgetOrganisation(): void {
+  #evictOrganisation(): void {
     for (const [orgId, organisation] of this.#organisations) {
       this.#organisations.delete(orgId);
       this.#count(organisation, -organisation.bytes);
@@ -73,29 +72,30 @@ function moveToEnd<Value>(map: Map<string, Value>, key: string, value: Value): v
   map.set(key, value);
 }
 
-/** A string has up to two bytes a character in memory. */
+/** A string has up to two bytes for each character in memory. */
 function sizeOf(document: string): number {
   return 2 * document.length + entryBytes;
 }
 
 /**
- * Answers requests that name their document by its SHA-256 in `extensions.persistedQuery`, and keeps what comes with such
- * a hash and is valid. Only callers with a key have documents here. It has to come after admission.
+ * Supports automatic persisted queries: finds documents by their SHA-256 in `extensions.persistedQuery`, and registers
+ * valid documents that come with a hash. Only for authenticated callers. Has to come after the request guard.
  */
 export function usePersistedQueries(): Plugin<Context> {
-  const known = new PersistedQueries();
-  const keep = ({ args: { contextValue } }: { args: { contextValue: Context } }) => {
+  const persistedQueries = new PersistedQueries();
+  const register = ({ args: { contextValue } }: { args: { contextValue: Context } }) => {
     const { caller, persistedQuery } = contextValue;
-    if (caller && persistedQuery) known.store(caller.orgId, persistedQuery.hash, persistedQuery.document);
+    if (caller && persistedQuery)
+      persistedQueries.store(caller.orgId, persistedQuery.hash, persistedQuery.document);
   };
   return {
     onParams({ params, setParams, context }) {
-      const hash = hashIn(params);
+      const hash = parseHash(params);
       if (hash === undefined) return;
       const { query } = params;
       const { caller } = context as Partial<Context>;
       if (!query) {
-        const document = caller && known.find(caller.orgId, hash);
+        const document = caller && persistedQueries.find(caller.orgId, hash);
         if (document === undefined) throw notFound();
         setParams({ ...params, query: document });
       } else if (typeof query === 'string') {
@@ -103,35 +103,35 @@ export function usePersistedQueries(): Plugin<Context> {
         Object.assign(context, { persistedQuery: { hash, document: query } });
       }
     },
-    // Not earlier: only what has passed validation and the limits gets here.
-    onExecute: keep,
-    onSubscribe: keep,
+    // Here the document has passed validation and the limits.
+    onExecute: register,
+    onSubscribe: register,
   };
 }
 
 const notHexadecimal = {
-  error: 'extensions.persistedQuery.sha256Hash has to be 64 hexadecimal digits in lower case.',
+  error: 'extensions.persistedQuery.sha256Hash must be 64 hexadecimal digits in lower case.',
 };
-const rule = z.object({
-  version: z.literal(1, { error: 'extensions.persistedQuery.version has to be 1.' }),
+const persistedQuerySchema = z.object({
+  version: z.literal(1, { error: 'extensions.persistedQuery.version must be 1.' }),
   sha256Hash: z.string(notHexadecimal).regex(/^[\da-f]{64}$/, notHexadecimal),
 });
 
-/** @throws HttpError (400) when `extensions.persistedQuery` is not as the protocol has it */
-function hashIn({ extensions }: GraphQLParams): string | undefined {
+/** @throws HttpError (400) if `extensions.persistedQuery` does not follow the protocol */
+function parseHash({ extensions }: GraphQLParams): string | undefined {
   const persistedQuery: unknown = Object(extensions).persistedQuery;
   if (persistedQuery === undefined || persistedQuery === null) return undefined;
-  const { success, data, error } = rule.safeParse(persistedQuery);
+  const { success, data, error } = persistedQuerySchema.safeParse(persistedQuery);
   if (success) return data.sha256Hash;
   const [issue] = error.issues;
-  const message = issue?.path.length ? issue.message : 'extensions.persistedQuery has to be an object.';
+  const message = issue?.path.length ? issue.message : 'extensions.persistedQuery must be an object.';
   throw malformed(message, 'Send { version: 1, sha256Hash }, or leave persistedQuery out.');
 }
 
-/** By this message and this code, Apollo's, urql's and other clients know to send the document. */
+/** Apollo Client, urql and others send the document after an error with this message and code. */
 function notFound(): AppError {
   return new AppError('PERSISTED_QUERY_NOT_FOUND', 'PersistedQueryNotFound', {
-    remedy: 'Send the request again with "query", the whole document, beside its hash.',
+    remedy: 'Send the request again with the document in "query", and its hash.',
   });
 }
 

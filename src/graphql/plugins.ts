@@ -6,31 +6,31 @@ import { currentRequest } from '../common/log.ts';
 import { type Context, requireCaller } from './context.ts';
 import type { ErrorMasker } from './error-masking.ts';
 
-/** What Yoga says with a bare status. */
-const unspoken: Readonly<Record<number, string>> = {
-  405: 'GraphQL is asked with POST.',
-  406: 'GraphQL answers with application/graphql-response+json or application/json, and a subscription with text/event-stream; the Accept header wants none of them.',
+/** Texts for statuses that Yoga sends without a body. */
+const statusMessages: Readonly<Record<number, string>> = {
+  405: 'Use POST.',
+  406: 'The Accept header must allow application/graphql-response+json, application/json or, for subscriptions, text/event-stream.',
 };
 
-/** Without these, nginx keeps events until it has a buffer full of them, and others compress them, with the same effect. */
+/** Prevents proxies from delaying events: nginx by buffering, others by compression. */
 const unbuffered = [
   ['cache-control', 'no-store, no-transform'],
   ['x-accel-buffering', 'no'],
 ] as const;
 
-/** What people read in an answer that would have a status and nothing else. */
+/** The body of a response that would be empty otherwise. */
 export function statusMessage(status: number): string | undefined {
-  return unspoken[status] && `${unspoken[status]}\n`;
+  return statusMessages[status] && `${statusMessages[status]}\n`;
 }
 
-/** Shapes the errors of a result, if it has any, and notes the first of them for the log. */
+/** Masks the errors of a result, and records the code of the first for the log. */
 export function maskErrors<Result extends Pick<ExecutionResult, 'data' | 'errors'>>(
   result: Result,
   maskError: ErrorMasker,
 ): Result {
   if (!result.errors) return result;
   const errors = result.errors.map(maskError);
-  // Whoever repeats the request on reading the status would do again what has been done.
+  // An HTTP error status would make clients repeat a request of which a part has succeeded.
   const isPartial = Object.values(result.data ?? {}).some((value) => value !== null);
   if (isPartial) for (const { extensions } of errors) delete extensions.http;
   const record = currentRequest.getStore();
@@ -38,14 +38,14 @@ export function maskErrors<Result extends Pick<ExecutionResult, 'data' | 'errors
   return { ...result, errors };
 }
 
-/** The last gate: whatever errors an answer has, from whatever stage, they leave shaped. */
+/** Masks the errors of all results, from every stage. */
 export function useErrorMasking(maskError: ErrorMasker): Plugin<Context> {
   return {
     onResultProcess({ result, setResult }) {
       if (!Array.isArray(result) && 'errors' in result) setResult(maskErrors(result, maskError));
     },
     onResponse({ response, setResponse, fetchAPI }) {
-      // Whether answers may be kept is said in one place for all of them, and Yoga says otherwise of some.
+      // The security headers set cache-control; Yoga would override it for some responses.
       response.headers.delete('cache-control');
       if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
         for (const [name, value] of unbuffered) response.headers.set(name, value);
@@ -57,7 +57,7 @@ export function useErrorMasking(maskError: ErrorMasker): Plugin<Context> {
   };
 }
 
-/** Refuses a subscription whose answer is to be something else than a stream of events. */
+/** Rejects a subscription whose Accept header does not allow an event stream. */
 export function useEventStreams(maskError: ErrorMasker): Plugin<Context> {
   return {
     onSubscribe({ args, setResultAndStopExecution }) {
@@ -67,7 +67,7 @@ export function useEventStreams(maskError: ErrorMasker): Plugin<Context> {
       const problem = new HttpError(
         406,
         'BAD_USER_INPUT',
-        'A subscription is answered with text/event-stream alone, which the Accept header does not want.',
+        'The response to a subscription is text/event-stream, which the Accept header does not allow.',
         { remedy: 'Send the header "Accept: text/event-stream", as graphql-sse and urql do.' },
       );
       setResultAndStopExecution({ errors: [maskError(problem)] });
@@ -76,8 +76,8 @@ export function useEventStreams(maskError: ErrorMasker): Plugin<Context> {
 }
 
 /**
- * Counts a subscription as open until its answer ends, however it ends, and refuses one that is too many. It has been
- * counted as a request like any other.
+ * Counts a subscription as open until its response ends, and rejects subscriptions above the limit. It was also counted
+ * as a request.
  */
 export function useSubscriptionLimit(maskError: ErrorMasker): Plugin<Context> {
   return {

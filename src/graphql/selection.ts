@@ -13,18 +13,18 @@ import {
 type Info = Pick<GraphQLResolveInfo, 'fieldNodes' | 'fragments' | 'variableValues'>;
 
 /**
- * The paths of the leaves that an operation selects below `field` of the payload that is being resolved, such as
- * `credentials.instanceUrl`. Fragments count whatever type they are on; what `@skip` and `@include` leave out does not.
+ * Returns the paths of the leaf fields that an operation selects below `field`, such as `credentials.instanceUrl`. Includes
+ * fragments on all types; excludes fields that `@skip` and `@include` leave out.
  */
 export function selectedPaths({ fieldNodes, fragments, variableValues }: Info, field: string): string[] {
   const paths = new Set<string>();
   const spread = new Set<string>();
-  const isLeftOut = (node: FieldNode | FragmentSpreadNode | InlineFragmentNode) =>
+  const isSkipped = (node: FieldNode | FragmentSpreadNode | InlineFragmentNode) =>
     getDirectiveValues(GraphQLSkipDirective, node, variableValues)?.if === true ||
     getDirectiveValues(GraphQLIncludeDirective, node, variableValues)?.if === false;
   const collect = (selectionSet: SelectionSetNode | undefined, path: readonly string[]): void => {
     for (const selection of selectionSet?.selections ?? []) {
-      if (isLeftOut(selection)) continue;
+      if (isSkipped(selection)) continue;
       if (selection.kind === Kind.FIELD) {
         const here = [...path, selection.name.value];
         if (here[0] !== field || selection.name.value === '__typename') continue;
@@ -33,10 +33,10 @@ export function selectedPaths({ fieldNodes, fragments, variableValues }: Info, f
       } else if (selection.kind === Kind.INLINE_FRAGMENT) {
         collect(selection.selectionSet, path);
       } else {
-        // Once in each place is enough, however often fragments that spread each other come there.
-        const place = `${selection.name.value} ${path.join('.')}`;
-        if (spread.has(place)) continue;
-        spread.add(place);
+        // Each fragment once at each path, so that nested fragments do not take exponential time.
+        const key = `${selection.name.value} ${path.join('.')}`;
+        if (spread.has(key)) continue;
+        spread.add(key);
         collect(fragments[selection.name.value]?.selectionSet, path);
       }
     }

@@ -1,38 +1,38 @@
 import { type FieldNode, type GraphQLResolveInfo, visit } from 'graphql';
 
-/** What resolvers are told about what is asked. */
+/** The part of the resolver's info with the selected fields. */
 type FieldSelection = Pick<GraphQLResolveInfo, 'fieldNodes' | 'fragments'>;
 
-const known = new WeakMap<FieldNode, ReadonlySet<string>>();
+const cache = new WeakMap<FieldNode, ReadonlySet<string>>();
 
 /**
- * Whether one of these fields is asked for anywhere below the one that is being resolved. It may be in vain, because of a
- * condition or as a field of the same name of something else.
+ * Whether a field with one of these names is selected anywhere below the current field. May return true although the field
+ * is not needed: directives and types are ignored.
  */
 export function selectsAny({ fieldNodes, fragments }: FieldSelection, names: ReadonlySet<string>): boolean {
   return fieldNodes.some((node) => {
-    const below = selectedNames(node, fragments);
-    return [...names].some((name) => below.has(name));
+    const selected = selectedNames(node, fragments);
+    return [...names].some((name) => selected.has(name));
   });
 }
 
 function selectedNames(field: FieldNode, fragments: FieldSelection['fragments']): ReadonlySet<string> {
-  const found = known.get(field);
-  if (found) return found;
+  const cached = cache.get(field);
+  if (cached) return cached;
   const names = new Set<string>();
   const spread = new Set<string>();
-  const look = (node: FieldNode | FieldSelection['fragments'][string]): void => {
+  const collect = (node: FieldNode | FieldSelection['fragments'][string]): void => {
     visit(node, {
       Field: ({ name }) => void names.add(name.value),
       FragmentSpread: ({ name: { value } }) => {
         const fragment = fragments[value];
         if (!fragment || spread.has(value)) return;
         spread.add(value);
-        look(fragment);
+        collect(fragment);
       },
     });
   };
-  look(field);
-  known.set(field, names);
+  collect(field);
+  cache.set(field, names);
   return names;
 }

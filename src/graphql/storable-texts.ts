@@ -3,37 +3,37 @@ import type { GraphQLFieldResolver } from 'graphql';
 import { validationError } from '../common/errors.ts';
 import { unstorableTexts } from '../common/text.ts';
 
-/** The name of the plugin among those of the builder. */
+/** The name of the Pothos plugin. */
 export const storableTexts = 'storableTexts';
 
 type Resolver<Types extends SchemaTypes> = GraphQLFieldResolver<unknown, Types['Context'], object>;
 
 /**
- * Refuses every argument of every field that has a text which the database cannot hold. What has rules of its own
- * refuses such texts by these, beside what else is wrong; this is for all that has none.
+ * Rejects arguments with text that PostgreSQL cannot store (NUL, lone surrogates). Arguments with a zod schema are checked
+ * by it, together with other issues; this covers the others.
  */
 class StorableTextsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
   override wrapResolve(resolve: Resolver<Types>, config: PothosOutputFieldConfig<Types>): Resolver<Types> {
-    return guarded(resolve, config);
+    return withTextCheck(resolve, config);
   }
 
   override wrapSubscribe(
     subscribe: Resolver<Types> | undefined,
     config: PothosOutputFieldConfig<Types>,
   ): Resolver<Types> | undefined {
-    return subscribe && guarded(subscribe, config);
+    return subscribe && withTextCheck(subscribe, config);
   }
 }
 
-function guarded<Types extends SchemaTypes>(
+function withTextCheck<Types extends SchemaTypes>(
   resolve: Resolver<Types>,
-  { args }: PothosOutputFieldConfig<Types>,
+  config: PothosOutputFieldConfig<Types>,
 ): Resolver<Types> {
-  if (Object.keys(args).length === 0) return resolve;
-  return (parent, given, context, info) => {
-    const issues = unstorableTexts({ ...given });
+  if (Object.keys(config.args).length === 0) return resolve;
+  return (parent, args, context, info) => {
+    const issues = unstorableTexts({ ...args });
     if (issues.length > 0) throw validationError(issues);
-    return resolve(parent, given, context, info);
+    return resolve(parent, args, context, info);
   };
 }
 

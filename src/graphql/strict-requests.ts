@@ -4,18 +4,18 @@ import { HttpError } from '../common/errors.ts';
 import { readJsonBody } from '../http/json-body.ts';
 import type { Context } from './context.ts';
 
-/** A request, what its answer goes out by, and what is asked if that has been read already. */
+/** Yoga's server context: request, response, and the parameters if they were read before. */
 export interface NodeServerContext extends Pick<Context, 'caller' | 'assertStillAuthenticated'> {
   req: IncomingMessage;
   res: ServerResponse;
   params?: GraphQLParams;
-  /** Whether admission has let it in, so that it is not counted twice. */
+  /** Set by the fast path, so that a request is not authenticated and counted twice. */
   isAuthenticated?: true;
 }
 
 /**
- * Takes bodies of plain JSON in UTF-8 and no others: forms and plain text are what pages elsewhere can send without
- * asking first. What cannot be read is refused, and nothing of it is in any message.
+ * Accepts only JSON bodies: pages of other origins can send forms and plain text without a CORS preflight. Messages never
+ * quote the request.
  */
 export function useStrictRequests(): Plugin<object, NodeServerContext> {
   return {
@@ -24,15 +24,15 @@ export function useStrictRequests(): Plugin<object, NodeServerContext> {
         const { req, params } = serverContext;
         setRequestParser(async () => params ?? readParams(req));
       } else if (requestParser) {
-        setRequestParser(async (given) => {
-          assertNoRepeats(given.url);
+        setRequestParser(async (fetchRequest) => {
+          assertNoRepeats(fetchRequest.url);
           try {
-            return await requestParser(given);
+            return await requestParser(fetchRequest);
           } catch {
             throw new HttpError(
               400,
               'BAD_USER_INPUT',
-              'The parameters "variables" and "extensions" have to be JSON.',
+              'The parameters "variables" and "extensions" must be JSON.',
               { remedy: 'Encode them with JSON.stringify and encodeURIComponent.' },
             );
           }
@@ -42,25 +42,25 @@ export function useStrictRequests(): Plugin<object, NodeServerContext> {
   };
 }
 
-/** @throws HttpError (400) for what two readers could read differently */
+/** @throws HttpError (400) for a repeated parameter, which a proxy could interpret differently */
 function assertNoRepeats(url: string): void {
   const names = [...new URL(url, 'http://localhost').searchParams.keys()];
   if (new Set(names).size === names.length) return;
-  throw new HttpError(400, 'BAD_USER_INPUT', 'A parameter of the query string is there several times.', {
-    remedy: 'Give each of them once.',
+  throw new HttpError(400, 'BAD_USER_INPUT', 'A parameter of the query string occurs more than once.', {
+    remedy: 'Send each parameter once.',
   });
 }
 
 /**
- * What a POST asks.
+ * Reads the GraphQL parameters from the body of a POST.
  *
- * @throws HttpError as `readJsonBody`
+ * @throws HttpError as `readJsonBody` does
  */
 export async function readParams(request: IncomingMessage): Promise<GraphQLParams> {
   return withoutEmptyName(await readJsonBody(request));
 }
 
-/** Some clients send an empty `operationName` for a document without names. */
+/** Some clients send an empty `operationName` for an anonymous operation. */
 function withoutEmptyName(params: GraphQLParams): GraphQLParams {
   if (params.operationName !== '') return params;
   const { operationName: _, ...others } = params;
