@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Genes, heavyBody, mutate, randomGenes } from '../test/testkit/fuzz/expensive-requests.ts';
+import { type Genes, mutate, randomGenes, toRequestBody } from '../test/testkit/fuzz/expensive-requests.ts';
 import { Random } from '../test/testkit/fuzz/random.ts';
 
 const { values } = parseArgs({
@@ -43,7 +43,7 @@ const worst: { genes: Genes; body: string; cost: Cost; status: number }[] = [];
 for (let number = 0; number < requests; number += 1) {
   const isNew = number < requests / 4 || random.isTrue(0.1);
   const genes = isNew ? randomGenes(random) : mutate(random, random.pick(worst).genes);
-  const body = heavyBody(genes);
+  const body = toRequestBody(genes);
   if (worst.some((each) => each.body === body)) continue;
   const measured = await measure(child, url, body);
   // What was interrupted by another process, or by a collection of garbage, is quicker the second time.

@@ -23,7 +23,7 @@ import { prepareGround } from '../test/testkit/fuzz/fixture.ts';
 import { startHostileHosts } from '../test/testkit/fuzz/hostile-hosts.ts';
 import { hostileRequest } from '../test/testkit/fuzz/requests.ts';
 import { fuzz, isIn } from '../test/testkit/fuzz/run.ts';
-import { createOver, restClient } from '../test/testkit/rest.ts';
+import { createConnectionOverRest, restClient } from '../test/testkit/rest.ts';
 
 const { values } = parseArgs({
   options: {
@@ -89,7 +89,7 @@ console.log(`resident memory, a tenth at a time: ${memory.join(', ')} MiB`);
 
 // The server answers as before.
 const rest = restClient(url, apiKey);
-const { id } = await createOver(rest, { name: 'afterwards' });
+const { id } = await createConnectionOverRest(rest, { name: 'afterwards' });
 if ((await rest('GET', `/api/v1/app-connections/okta/${id}`)).status !== 200)
   wrong.push('the server does not answer any more');
 isOver = true;

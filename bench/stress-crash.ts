@@ -7,13 +7,13 @@
  * disk, or control, which has to lose something, since PostgreSQL is told to acknowledge what it has not yet written.
  */
 import { parseArgs } from 'node:util';
-import type { Findings } from '../test/testkit/faults/check.ts';
-import { goAway } from '../test/testkit/faults/db-outage.ts';
+import type { Violations } from '../test/testkit/faults/check.ts';
+import { simulateOutage } from '../test/testkit/faults/db-outage.ts';
 import {
-  lazyCommits,
-  type Seen,
-  surviveEmbedded,
-  surviveOnPostgreSQL,
+  asynchronousCommitSettings,
+  type CrashReport,
+  crashEmbedded,
+  crashOnPostgreSQL,
 } from '../test/testkit/faults/invariants.ts';
 import { canMount, fillDisk } from '../test/testkit/faults/small-disk.ts';
 
@@ -23,21 +23,21 @@ const { values } = parseArgs({
 const times = (count: number) => Math.ceil(count * Number(values.times));
 const awayMs = 30_000;
 
-const sum = (findings: Findings) => Object.values(findings).reduce((total, count) => total + count, 0);
-const isWhole = ({ findings, wrongAnswers }: Seen) => sum(findings) + wrongAnswers.length === 0;
+const sum = (findings: Violations) => Object.values(findings).reduce((total, count) => total + count, 0);
+const isWhole = ({ findings, wrongAnswers }: CrashReport) => sum(findings) + wrongAnswers.length === 0;
 
 /** Each tells what it saw, and says whether that is as it should be. */
 const parts: Record<string, () => Promise<boolean>> = {
   servers: async () => {
-    const seen = await surviveOnPostgreSQL({ servers: times(200), databases: times(50) });
+    const seen = await crashOnPostgreSQL({ servers: times(200), databases: times(50) });
     return tell(seen, isWhole(seen));
   },
   embedded: async () => {
-    const seen = await surviveEmbedded({ servers: times(50) });
+    const seen = await crashEmbedded({ servers: times(50) });
     return tell(seen, isWhole(seen));
   },
   control: async () => {
-    const seen = await surviveOnPostgreSQL({ servers: 0, databases: times(10) }, ...lazyCommits);
+    const seen = await crashOnPostgreSQL({ servers: 0, databases: times(10) }, ...asynchronousCommitSettings);
     return tell(seen, seen.findings.lost > 0);
   },
   stopped: () => away('stopped'),
@@ -51,7 +51,7 @@ const parts: Record<string, () => Promise<boolean>> = {
 };
 
 async function away(how: 'stopped' | 'frozen'): Promise<boolean> {
-  const seen = await goAway(how, awayMs * Math.min(1, Number(values.times)));
+  const seen = await simulateOutage(how, awayMs * Math.min(1, Number(values.times)));
   const isRight = seen.acknowledged === 0 && seen.backAfterMs < 5_000 && sum(seen.findings) === 0;
   return tell(
     seen,

@@ -4,12 +4,12 @@
  * server without the old root key. Exit code 1 when anything did not go as it should.
  */
 import { readConfig } from '../src/config/read-config.ts';
-import { proveRotation } from '../test/testkit/key-rotation.ts';
+import { rotateUnderLoad } from '../test/testkit/key-rotation.ts';
 
 const { databaseUrl } = readConfig();
 if (!databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');
 const size = { databaseUrl, connections: 10_000, organisations: 8, workers: 8, sample: 500 };
-const { requests, failures, ...seen } = await proveRotation(size, console.log);
+const { requests, failures, ...seen } = await rotateUnderLoad(size, console.log);
 const asked = Object.values(requests).reduce((sum, count) => sum + count, 0);
 console.log({ ...seen, requests, asked, failed: failures.length });
 for (const failure of failures.slice(0, 20)) console.log(failure);

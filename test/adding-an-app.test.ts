@@ -10,7 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createApps } from '../src/apps/index.ts';
 import { type Behaviour, startOkta, type TestOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
-import { handleAsDepot, parcelDepot } from './testkit/second-app.ts';
+import { fakeParcelDepot, parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 const trusted = new Set<string>();
@@ -18,7 +18,7 @@ let depot: TestOkta;
 let server: TestServer;
 let organisation: TestOrganisation;
 beforeAll(async () => {
-  depot = await startOkta({ handler: handleAsDepot });
+  depot = await startOkta({ handler: fakeParcelDepot });
   trusted.add(depot.hostPort);
   server = await startTestServer({
     config: { trustedInstanceHosts: trusted },
@@ -369,7 +369,7 @@ describe('connection to a second app', () => {
     const waiting: (() => void)[] = [];
     const bothAreAsked = new Promise<void>((resolve) => {
       const hold: Behaviour = (request, response) => {
-        waiting.push(() => handleAsDepot(request, response));
+        waiting.push(() => fakeParcelDepot(request, response));
         if (waiting.length === 2) resolve();
       };
       depot.behave(hold);
@@ -379,7 +379,7 @@ describe('connection to a second app', () => {
       update(made.id, { credentials: { signingKey: 'a-second-key' } }),
     ]);
     await bothAreAsked;
-    depot.behave(handleAsDepot);
+    depot.behave(fakeParcelDepot);
     for (const answer of waiting) answer();
     const outcomes = await changes;
     const refused = outcomes.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
@@ -397,7 +397,7 @@ describe('connection to a second app', () => {
   });
 
   test('requires the secret again when the host changes', async () => {
-    await using elsewhere = await startOkta({ handler: handleAsDepot });
+    await using elsewhere = await startOkta({ handler: fakeParcelDepot });
     trusted.add(elsewhere.hostPort);
     const made = await create(token());
     const [error] = await errorsOf(update(made.id, { credentials: { instanceUrl: elsewhere.origin } }));
@@ -435,7 +435,7 @@ describe('connection to a second app', () => {
         appConnection: { verification: { status: 'REJECTED', code: 'CREDENTIALS_REJECTED' } },
       },
     });
-    depot.behave(handleAsDepot);
+    depot.behave(fakeParcelDepot);
     await organisation.client.request(remove, { id: made.id });
     expect((await errorsOf(read(made.id)))[0]?.extensions.code).toBe('NOT_FOUND');
     expect(await organisation.client.request(restore, { id: made.id })).toMatchObject({

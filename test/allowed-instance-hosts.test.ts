@@ -3,9 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { readConfig } from '../src/config/read-config.ts';
 import type { Lookup } from '../src/outbound/outbound.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
-import { at, createOver, type RestClient, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
+import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
 // The stand-in's host is not among them.
 const allowedInstanceHosts = ['oktapreview.com', 'login.acme.example', 'localhost'];
@@ -20,7 +20,7 @@ const noSuchHost: Lookup = () =>
 let upstream: TestOkta;
 let server: TestServer;
 let rest: RestClient;
-let ways: ReturnType<typeof namingsOf>;
+let ways: ReturnType<typeof createUrlEntryPoints>;
 let stored: { id: string };
 beforeAll(async () => {
   upstream = await startOkta();
@@ -37,8 +37,8 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   rest = restClient(server.url, (await server.newOrganisation()).apiKey);
-  stored = await createOver(rest, { name: 'stored' });
-  ways = namingsOf(rest, stored.id, apiToken);
+  stored = await createConnectionOverRest(rest, { name: 'stored' });
+  ways = createUrlEntryPoints(rest, stored.id, apiToken);
   lookups.length = 0;
   resolve = noSuchHost;
 });
@@ -56,7 +56,7 @@ describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
     'https://login.acme.example',
   ])('allows %s', async (instanceUrl) => {
     const answer = await ways.validateOktaCredentials(instanceUrl);
-    expect(failureIn(answer).code).toBe('UPSTREAM_UNREACHABLE');
+    expect(parseFailure(answer).code).toBe('UPSTREAM_UNREACHABLE');
     expect(lookups).toEqual([new URL(instanceUrl).hostname.replace(/\.$/, '')]);
   });
 
@@ -76,7 +76,7 @@ describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
     const { hostname } = new URL(instanceUrl);
     for (const [name, send] of Object.entries(ways)) {
       const answer = await send(instanceUrl);
-      expect(failureIn(answer), name).toMatchObject({
+      expect(parseFailure(answer), name).toMatchObject({
         code: 'HOST_NOT_ALLOWED',
         message: expect.stringContaining('not in the list of allowed hosts'),
         remedy: expect.stringContaining('ALLOWED_INSTANCE_HOSTS'),
@@ -93,7 +93,7 @@ describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
   test('rejects a listed host that resolves to a loopback or private address', async () => {
     resolve = async () => [{ address: '10.0.0.1', family: 4 }];
     for (const instanceUrl of ['https://acme.oktapreview.com', 'https://localhost']) {
-      expect(failureIn(await ways['POST to REST'](instanceUrl))).toMatchObject({
+      expect(parseFailure(await ways['POST to REST'](instanceUrl))).toMatchObject({
         code: 'HOST_NOT_ALLOWED',
         remedy: expect.stringContaining('TRUSTED_INSTANCE_HOSTS'),
         fields: ['credentials.instanceUrl'],
@@ -113,7 +113,7 @@ describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
     const moved = await rest('PATCH', `/api/v1/app-connections/okta/${stored.id}`, {
       credentials: { instanceUrl: 'https://eviloktapreview.com', apiToken },
     });
-    expect(failureIn(moved)).toMatchObject({
+    expect(parseFailure(moved)).toMatchObject({
       code: 'HOST_NOT_ALLOWED',
       fields: ['credentials.instanceUrl'],
     });
@@ -149,7 +149,7 @@ test('reads a stored connection to a host that is no longer allowed, and sends i
     remedy: expect.stringContaining('ALLOWED_INSTANCE_HOSTS'),
   });
   const path = `/api/v1/app-connections/okta/${stored.id}`;
-  expect(failureIn(await rest('PATCH', path, { credentials: { apiToken: 'another' } }))).toMatchObject({
+  expect(parseFailure(await rest('PATCH', path, { credentials: { apiToken: 'another' } }))).toMatchObject({
     code: 'HOST_NOT_ALLOWED',
     fields: ['credentials.instanceUrl'],
   });

@@ -1,6 +1,6 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkChain, createKey, eventsOf, keysOf, revokeKey } from './testkit/access.ts';
+import { checkChain, createKey, keysOf, listAuditEvents, revokeKey } from './testkit/access.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
@@ -113,7 +113,7 @@ describe('revoking an API key', () => {
     for (const name of ['a', 'b', 'b2', 'c', 'd'])
       expect(await isAuthenticated(keys.getClient(name))).toBe(false);
     expect(await keys.listActiveNames()).toEqual(['Administrator', 'other', 'other child']);
-    const events = (await eventsOf(keys.client)).filter(({ action }) => action === 'REVOKE_API_KEY');
+    const events = (await listAuditEvents(keys.client)).filter(({ action }) => action === 'REVOKE_API_KEY');
     expect(events.map(({ targetName, outcome }) => [targetName, outcome]).sort()).toEqual(
       ['a', 'b', 'b2', 'c', 'd'].map((name) => [name, 'OK']),
     );

@@ -9,8 +9,8 @@ import {
   type KeyFields,
   keysOf,
   keysQuery,
+  listAllPages,
   type Paged,
-  pagesOf,
   projectsQuery,
   revokeKey,
   revokeKeyMutation,
@@ -296,7 +296,7 @@ describe('listing API keys', () => {
     await em.flush();
     for (const includeRevoked of [true, false]) {
       for (const first of [1, 7, 8, 25, 100]) {
-        const pages = await pagesOf<KeyFields>(client, keysQuery, { first, includeRevoked });
+        const pages = await listAllPages<KeyFields>(client, keysQuery, { first, includeRevoked });
         const listed = pages.flat();
         expect(listed).toHaveLength(includeRevoked ? 25 : 19);
         expect(new Set(listed.map(({ id }) => id)).size).toBe(listed.length);

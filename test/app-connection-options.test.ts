@@ -1,23 +1,23 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { find } from './testkit/list-connections.ts';
+import { listConnections } from './testkit/list-connections.ts';
 import {
   closesConnection,
+  insufficientRole,
   rateLimited,
   startOkta,
   type TestOkta,
   tokenRejected,
-  weakRole,
 } from './testkit/okta.ts';
-import { handleAsDepot, parcelDepot } from './testkit/second-app.ts';
+import { fakeParcelDepot, parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 const trusted = new Set<string>();
 let server: TestServer;
 let depot: TestOkta;
 beforeAll(async () => {
-  depot = await startOkta({ handler: handleAsDepot });
+  depot = await startOkta({ handler: fakeParcelDepot });
   trusted.add(depot.hostPort);
   server = await startTestServer({
     config: { trustedInstanceHosts: trusted },
@@ -180,7 +180,7 @@ describe('credential validation', () => {
   const resetAt = new Date(Math.ceil(Date.now() / 1000) * 1000 + 60_000);
   test.each([
     ['the token is rejected', tokenRejected, 'REJECTED', 'CREDENTIALS_REJECTED', null],
-    ['the role is too weak', weakRole, 'REJECTED', 'INSUFFICIENT_PERMISSIONS', null],
+    ['the role is too weak', insufficientRole, 'REJECTED', 'INSUFFICIENT_PERMISSIONS', null],
     ['Okta is rate limiting', rateLimited(resetAt), 'UNREACHABLE', 'UPSTREAM_RATE_LIMITED', resetAt],
     ['Okta closes the connection', closesConnection, 'UNREACHABLE', 'UPSTREAM_UNREACHABLE', null],
   ])('returns a result instead of an error when %s', async (_, behaviour, status, code, retryAt) => {
@@ -205,7 +205,7 @@ describe('credential validation', () => {
     });
     expect(upstream.requests).toHaveLength(1);
     expect(await connections()).toEqual(before);
-    expect((await find(organisation)).totalCount).toBe(0);
+    expect((await listConnections(organisation)).totalCount).toBe(0);
     expect(await server.dump()).not.toContain('a-token-to-forget');
     expect(server.logs().slice(logged)).not.toContain('a-token-to-forget');
   });

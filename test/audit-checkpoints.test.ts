@@ -7,7 +7,7 @@ import { StartupError } from '../src/common/errors.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
-import { editor } from './testkit/database-attacker.ts';
+import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
@@ -74,7 +74,7 @@ describe('audit checkpoints', () => {
 
   it('reveal a trail that was truncated, emptied, replaced or removed with a matching old head', async () => {
     const server = await startTestServer(options);
-    const sql = editor(server);
+    const sql = createDatabaseAttacker(server);
     const macs = await server.vault.rowMacs(server.asOwner());
     /** Restores the rows of an earlier time, as an attacker with a copy of them could. */
     const setBack = async (orgId: string, seq: number) => {
@@ -189,7 +189,7 @@ describe('audit checkpoints', () => {
 
   it('are not needed to detect an added event or a removed organisation', async () => {
     const server = await startTestServer(options);
-    const sql = editor(server);
+    const sql = createDatabaseAttacker(server);
     const organisation = () => server.newOrganisation();
     const [before, far, ...hidden] = [
       await organisation(),

@@ -8,9 +8,9 @@ import { unattributedOrgId } from '../src/identity/organisations.ts';
 import {
   checkChain,
   createKey,
-  eventsOf,
   keysOf,
-  projectsOf,
+  listAuditEvents,
+  listProjects,
   revokeKey,
   viewerOf,
 } from './testkit/access.ts';
@@ -61,10 +61,12 @@ describe('audit trail of access management', () => {
     const { id } = made.createProject.project;
     await client.request(rename, { id, name: 'Renamed' });
     await revokeKey(client, (await createKey(client, { name: 'Short-lived' })).apiKey.id);
-    const before = (await eventsOf(client)).map(({ action, outcome, keyId, targetName, changedFields }) => {
-      expect([outcome, keyId]).toEqual(['OK', administrator]);
-      return [action, targetName, changedFields];
-    });
+    const before = (await listAuditEvents(client)).map(
+      ({ action, outcome, keyId, targetName, changedFields }) => {
+        expect([outcome, keyId]).toEqual(['OK', administrator]);
+        return [action, targetName, changedFields];
+      },
+    );
     const everything = [
       'connections:read',
       'connections:write',
@@ -94,7 +96,7 @@ describe('audit trail of access management', () => {
     const counted = undefined;
     const refused: [() => Promise<unknown>, code: string, told: object | undefined][] = [
       [() => keysOf(weakClient), 'FORBIDDEN', { action: 'READ_API_KEYS' }],
-      [() => projectsOf(weakClient), 'FORBIDDEN', { action: 'READ_PROJECTS' }],
+      [() => listProjects(weakClient), 'FORBIDDEN', { action: 'READ_PROJECTS' }],
       [() => audit(weakClient), 'FORBIDDEN', { action: 'READ_AUDIT_EVENTS' }],
       [() => weakClient.request(listQuery), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
       [() => weakClient.request(byIdQuery, { id }), 'FORBIDDEN', { action: 'READ_CONNECTIONS' }],
@@ -142,11 +144,11 @@ describe('audit trail of access management', () => {
       ],
     ];
     for (const [attempt, outcome, told] of refused) {
-      const length = (await eventsOf(client)).length;
+      const length = (await listAuditEvents(client)).length;
       if (attempt !== list && attempt !== listen) {
         expect((await errorsOf(attempt()))[0]?.extensions.code).toBe(outcome);
       } else await attempt();
-      const events = await eventsOf(client);
+      const events = await listAuditEvents(client);
       expect(events.slice(length)).toEqual(
         told ? [expect.objectContaining({ outcome, changedFields: [], ...told })] : [],
       );
@@ -273,7 +275,7 @@ describe('failed authentication', () => {
     }
     // No credential at all is no failure: that is how browsers and probes come.
     expect(await statusFrom('127.0.0.4', own.url)).toBe(401);
-    expect((await eventsOf(client)).filter(({ action }) => action === 'SIGN_IN')).toEqual([]);
+    expect((await listAuditEvents(client)).filter(({ action }) => action === 'SIGN_IN')).toEqual([]);
     const first = await signInsOf(own, unattributedOrgId);
     expect(first.map(({ address }) => address)).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3']);
     expect(first.every(({ keyId, subject }) => keyId === null && subject === null)).toBe(true);

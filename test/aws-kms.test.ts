@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { DataKey } from '../src/encryption/data-key.entity.ts';
 import { DecryptionError } from '../src/encryption/vault.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
-import { denied, hangsUp, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
+import { closesConnection, denied, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
 import {
   byIdQuery,
   type ConnectionFields,
@@ -127,7 +127,7 @@ describe('a root key in AWS KMS', () => {
   it.runIf(testDatabaseUrl).each([
     ['denies', denied, 'refused the credentials, or they may not use this key (AccessDeniedException)'],
     ['throttles', throttled, 'asks to slow down (ThrottlingException)'],
-    ['closes the connection', hangsUp, 'could not be reached (ECONNRESET)'],
+    ['closes the connection', closesConnection, 'could not be reached (ECONNRESET)'],
     ['does not answer', silent, 'did not answer within 5 s (AbortError)'],
     ['fails', () => ({ status: 500, error: 'KMSInternalException' }), 'failed (KMSInternalException)'],
   ])('fails the create with a clear error and loses nothing else when KMS %s', async (_, behaviour, why) => {

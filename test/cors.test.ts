@@ -3,9 +3,9 @@ import { Secret } from '../src/common/secret.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { sendRaw } from './testkit/raw-http.ts';
-import { createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { createConnectionOverRest, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { ask as request } from './testkit/sign-in-code.ts';
+import { sendAsBrowser as request } from './testkit/sign-in-code.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
 const origin = 'https://app.example';
@@ -183,7 +183,7 @@ describe('a page of a configured origin can read', () => {
       { origin },
     );
     expect(getCorsHeaders(subscription.headers)).toEqual(readable(origin));
-    await createOver(restClient(server.url, organisation.apiKey), { name: 'while-watching' });
+    await createConnectionOverRest(restClient(server.url, organisation.apiKey), { name: 'while-watching' });
     expect(await subscription.next()).toEqual({ data: { appConnectionChanged: { kind: 'CREATED' } } });
   });
 

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
-import { check } from './testkit/faults/check.ts';
+import { findViolations } from './testkit/faults/check.ts';
 import { canMakeCluster } from './testkit/faults/cluster.ts';
-import { goAway } from './testkit/faults/db-outage.ts';
-import { lazyCommits, surviveEmbedded, surviveOnPostgreSQL } from './testkit/faults/invariants.ts';
-import { Load } from './testkit/faults/load.ts';
-import { Journal } from './testkit/faults/operation-log.ts';
+import { simulateOutage } from './testkit/faults/db-outage.ts';
+import { asynchronousCommitSettings, crashEmbedded, crashOnPostgreSQL } from './testkit/faults/invariants.ts';
+import { LoadGenerator } from './testkit/faults/load.ts';
+import { OperationLog } from './testkit/faults/operation-log.ts';
 import { canMount, fillDisk } from './testkit/faults/small-disk.ts';
 import { until } from './testkit/process.ts';
 import { startTestServer } from './testkit/server.ts';
@@ -21,7 +21,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
   it('loses no acknowledged change when servers and PostgreSQL are killed under load', {
     timeout,
   }, async () => {
-    const { findings, wrongAnswers, changes } = await surviveOnPostgreSQL({
+    const { findings, wrongAnswers, changes } = await crashOnPostgreSQL({
       servers: 3 * times,
       databases: 3 * times,
     });
@@ -33,14 +33,14 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
   it('detects lost writes when PostgreSQL acknowledges before fsync (self-check)', {
     timeout,
   }, async () => {
-    const { findings } = await surviveOnPostgreSQL({ servers: 0, databases: 3 }, ...lazyCommits);
+    const { findings } = await crashOnPostgreSQL({ servers: 0, databases: 3 }, ...asynchronousCommitSettings);
     expect(findings.lost).toBeGreaterThan(0);
   });
 
   it('reports the outage while PostgreSQL is stopped and recovers by itself', {
     timeout,
   }, async () => {
-    const { codes, acknowledged, findings } = await goAway('stopped', 2_000);
+    const { codes, acknowledged, findings } = await simulateOutage('stopped', 2_000);
     expect(Object.keys(codes)).toEqual(['SERVICE_UNAVAILABLE']);
     expect(acknowledged).toBe(0);
     expect(findings).toEqual(nothing);
@@ -49,7 +49,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
   it('times out without wrong results when PostgreSQL stops responding', {
     timeout,
   }, async () => {
-    const { codes, acknowledged, findings } = await goAway('frozen', 14_000);
+    const { codes, acknowledged, findings } = await simulateOutage('frozen', 14_000);
     expect(codes).toMatchObject({ SERVICE_UNAVAILABLE: expect.any(Number) });
     // A request sent shortly before the recovery may still have succeeded.
     expect(Object.keys({ data: 0, ...codes }).toSorted()).toEqual(['SERVICE_UNAVAILABLE', 'data']);
@@ -60,7 +60,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
 
 describe.runIf(!testDatabaseUrl)('crash recovery with the embedded database', () => {
   it('loses no acknowledged change when the server is killed under load', { timeout }, async () => {
-    const { findings, wrongAnswers, changes } = await surviveEmbedded({ servers: 3 * times });
+    const { findings, wrongAnswers, changes } = await crashEmbedded({ servers: 3 * times });
     expect(wrongAnswers).toEqual([]);
     expect(findings).toEqual(nothing);
     expect(changes.acknowledged).toBeGreaterThan(0);
@@ -110,18 +110,21 @@ describe('checks after a crash (self-check)', () => {
     const server = await startTestServer();
     try {
       const { apiKey } = await server.newOrganisation();
-      const journal = new Journal();
-      const load = new Load(journal, apiKey, () => [server.url]);
+      const journal = new OperationLog();
+      const load = new LoadGenerator(journal, apiKey, () => [server.url]);
       load.start(2);
       await until('a connection was changed', () => (journal.counts.acknowledged > 8 ? true : undefined));
       await load.stop();
-      expect(await check(journal, server.database, server.vault)).toEqual(nothing);
+      expect(await findViolations(journal, server.database, server.vault)).toEqual(nothing);
 
       const em = server.asOwner();
       const changed = await em.findOneOrFail(AppConnection, { version: { $gt: 1 } });
       await em.execute('alter table audit_event disable trigger user');
       await em.execute(damage, Array(damage.split('?').length - 1).fill(changed.id));
-      expect(await check(journal, server.database, server.vault)).toEqual({ ...nothing, ...findings });
+      expect(await findViolations(journal, server.database, server.vault)).toEqual({
+        ...nothing,
+        ...findings,
+      });
     } finally {
       await server.close();
     }

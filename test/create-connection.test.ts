@@ -1,6 +1,6 @@
 import type { ClientError } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventsOf } from './testkit/access.ts';
+import { listAuditEvents } from './testkit/access.ts';
 import { type ConnectionFields, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -203,7 +203,7 @@ describe('creating an Okta connection', () => {
     expect(refused.map(({ response }) => response.errors?.[0]?.extensions.code)).toEqual(
       names.map(() => 'NAME_TAKEN'),
     );
-    const outcomes = (await eventsOf(client)).map(({ outcome }) => outcome);
+    const outcomes = (await listAuditEvents(client)).map(({ outcome }) => outcome);
     expect(outcomes.filter((outcome) => outcome === 'OK')).toHaveLength(24);
     expect(outcomes.filter((outcome) => outcome === 'NAME_TAKEN')).toHaveLength(12);
   });

@@ -3,18 +3,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
-import { bringAxe, expectFit, looks } from './testkit/axe.ts';
+import { displayVariants, expectAccessible, injectAxe } from './testkit/axe.ts';
 import { hasBrowser } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { slowHeaders, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
-import { handleAsDepot, parcelDepot } from './testkit/second-app.ts';
+import { fakeParcelDepot, parcelDepot } from './testkit/second-app.ts';
 
 describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
   let dashboard: TestDashboard;
   let depot: TestOkta;
   beforeAll(async () => {
-    depot = await startOkta({ handler: handleAsDepot });
+    depot = await startOkta({ handler: fakeParcelDepot });
     dashboard = await startDashboard({
       apps: [...createApps({ trustedHosts: { has: () => true } }), parcelDepot(depot)],
       config: { trustedInstanceHosts: new Set([depot.hostPort]) },
@@ -30,11 +30,11 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
     await depot?.close();
   });
 
-  it.each(looks)(
+  it.each(displayVariants)(
     'has no serious axe violations on any screen, %s and %i pixels wide',
     async (colorScheme, width) => {
       const { page } = await dashboard.open({ colorScheme, viewport: { width, height: 800 } });
-      await bringAxe(page);
+      await injectAxe(page);
       await page.reload();
       const open = async (action: string) => {
         await page.getByRole('button', { name: 'Actions for looked-at' }).click();
@@ -43,28 +43,28 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
       };
       await page.getByText('Live updates are on.').waitFor();
       await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
-      await expectFit(page, 'list');
+      await expectAccessible(page, 'list');
       await page.getByRole('button', { name: 'Actions for looked-at' }).click();
       await page.getByRole('menuitem', { name: 'Delete' }).waitFor();
-      await expectFit(page, 'menu');
+      await expectAccessible(page, 'menu');
       await page.keyboard.press('Escape');
       for (const action of ['Edit details', 'Replace token', 'Audit trail', 'Delete']) {
         await open(action);
-        await expectFit(page, action);
+        await expectAccessible(page, action);
         await page.keyboard.press('Escape');
         await page.getByRole('dialog').waitFor({ state: 'detached' });
       }
       await page.getByRole('searchbox').fill('nothing-is-called-so');
       await page.getByText('No matching connections').waitFor();
-      await expectFit(page, 'nothing found');
+      await expectAccessible(page, 'nothing found');
 
       await page.getByRole('link', { name: 'Add Connection' }).click();
       await page.getByRole('link', { name: /Okta/ }).waitFor();
-      await expectFit(page, 'choose');
+      await expectAccessible(page, 'choose');
       await page.getByRole('link', { name: /Okta/ }).click();
       await page.getByRole('button', { name: 'Create' }).click();
       await page.getByText('The name is required.').waitFor();
-      await expectFit(page, 'broken rules');
+      await expectAccessible(page, 'broken rules');
       const fillIn = async () => {
         await page.getByRole('textbox', { name: 'Name' }).fill(`seen-${colorScheme}-${width}`);
         await page.getByRole('textbox', { name: 'Instance URL' }).fill(dashboard.okta.origin);
@@ -74,26 +74,26 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
       dashboard.okta.behave(tokenRejected);
       await fillIn();
       await page.getByRole('alert').waitFor();
-      await expectFit(page, 'diagnosis');
+      await expectAccessible(page, 'diagnosis');
       dashboard.okta.behave(slowHeaders);
       await fillIn();
       await page.getByRole('button', { name: 'Cancel' }).waitFor();
-      await expectFit(page, 'asking');
+      await expectAccessible(page, 'asking');
       await page.getByRole('button', { name: 'Cancel' }).click();
       dashboard.okta.behave(handleFakeOkta);
       await fillIn();
       await page.getByRole('heading', { name: 'Connection created' }).waitFor();
-      await expectFit(page, 'created');
+      await expectAccessible(page, 'created');
       await page.getByRole('button', { name: 'Sign out' }).click();
       await page.getByRole('textbox', { name: 'API key' }).waitFor();
-      await expectFit(page, 'sign in');
+      await expectAccessible(page, 'sign in');
     },
     90_000,
   );
 
   it('has no serious axe violations while data is loading', async () => {
     const { page } = await dashboard.open();
-    await bringAxe(page);
+    await injectAxe(page);
     const { promise: hasBeenSeen, resolve: answer } = Promise.withResolvers<void>();
     await page.route('**/graphql', async (route) => {
       if (/query (Audit|Options)/.test(route.request().postData() ?? '')) await hasBeenSeen;
@@ -104,12 +104,12 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
     await page.getByRole('menuitem', { name: 'Audit trail' }).click();
     const loading = { name: 'Loading' };
     await page.getByRole('dialog').getByRole('status', loading).waitFor();
-    await expectFit(page, 'audit trail');
+    await expectAccessible(page, 'audit trail');
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await page.getByRole('link', { name: 'Add Connection' }).click();
     await page.getByRole('status', loading).waitFor();
-    await expectFit(page, 'choose');
+    await expectAccessible(page, 'choose');
     answer();
     await page.getByRole('link', { name: /Okta/ }).waitFor();
   });

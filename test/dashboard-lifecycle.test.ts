@@ -2,11 +2,11 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
-import { expectNowhere, hasBrowser, openPage, placesOf } from './testkit/browser.ts';
+import { expectNowhere, findInPage, hasBrowser, openPage } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
-import { codeIn } from './testkit/sign-in-code.ts';
+import { parseSignInCode } from './testkit/sign-in-code.ts';
 
 const token = '00planted-in-a-dialog-planted';
 
@@ -239,8 +239,8 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     const { page } = watched;
     await page.goto(link);
     await page.getByText('Live updates are on.').waitFor();
-    expect(await placesOf(page, codeIn(link))).toEqual([]);
-    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
+    expect(await findInPage(page, parseSignInCode(link))).toEqual([]);
+    expect(await findInPage(page, apiKey)).toEqual(['sessionStorage']);
     await page.reload();
     await page.getByText('Live updates are on.').waitFor();
 
@@ -249,8 +249,8 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     await page.getByRole('button', { name: /Execute/ }).click();
     await page.getByRole('menuitem', { name: 'Connections', exact: true }).click();
     await page.getByText('totalCount').nth(1).waitFor();
-    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
-    expect(watched.urls().filter((url) => url.includes(codeIn(link)))).toEqual([]);
+    expect(await findInPage(page, apiKey)).toEqual(['sessionStorage']);
+    expect(watched.urls().filter((url) => url.includes(parseSignInCode(link)))).toEqual([]);
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('textbox', { name: 'API key' }).waitFor();
     expect(await page.evaluate('sessionStorage.length')).toBe(0);
@@ -270,24 +270,24 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {
     await page.getByRole('alert').waitFor();
     await signIn(page, apiKey);
     await findStatus(page).waitFor();
-    expect(await placesOf(page, apiKey)).toEqual([]);
+    expect(await findInPage(page, apiKey)).toEqual([]);
     await page.reload();
     await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
     await signIn(page, apiKey);
     await findStatus(page).waitFor();
     await page.goto(server.url);
     await page.getByText('Live updates are on.').waitFor();
-    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
+    expect(await findInPage(page, apiKey)).toEqual(['sessionStorage']);
   });
 
   it('accepts a one-time code at GraphiQL', async () => {
     const { server, apiKey, browser } = dashboard;
     const { page } = await openPage(browser);
-    const link = `${server.graphqlUrl}#code=${codeIn(server.signInLink())}`;
+    const link = `${server.graphqlUrl}#code=${parseSignInCode(server.signInLink())}`;
     await page.goto(link);
     await findStatus(page).waitFor();
-    expect(await placesOf(page, codeIn(link))).toEqual([]);
-    expect(await placesOf(page, apiKey)).toEqual(['sessionStorage']);
+    expect(await findInPage(page, parseSignInCode(link))).toEqual([]);
+    expect(await findInPage(page, apiKey)).toEqual(['sessionStorage']);
     await page.goto(`${server.url}/health/live`);
     await page.goto(link);
     await page.getByRole('alert').getByText('The sign-in link is used').waitFor();

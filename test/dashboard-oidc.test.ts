@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
-import { bringAxe, expectFit, looks } from './testkit/axe.ts';
+import { displayVariants, expectAccessible, injectAxe } from './testkit/axe.ts';
 import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
 import {
   goOn,
@@ -128,15 +128,18 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
     await goOn(page).waitFor();
   });
 
-  it.each(looks)('has no serious axe violations, %s and %i pixels wide', async (colorScheme, width) => {
-    dashboard.provider.receive({ dashboard: dashboard.home });
-    const { page } = await openPage(dashboard.browser, { colorScheme, viewport: { width, height: 900 } });
-    await bringAxe(page);
-    await page.goto(dashboard.home);
-    await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
-    await expectFit(page, 'sign in');
-    await page.goto(`${dashboard.home}/?error=server_error&state=none`);
-    await page.getByRole('alert').waitFor();
-    await expectFit(page, 'refused');
-  });
+  it.each(displayVariants)(
+    'has no serious axe violations, %s and %i pixels wide',
+    async (colorScheme, width) => {
+      dashboard.provider.receive({ dashboard: dashboard.home });
+      const { page } = await openPage(dashboard.browser, { colorScheme, viewport: { width, height: 900 } });
+      await injectAxe(page);
+      await page.goto(dashboard.home);
+      await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
+      await expectAccessible(page, 'sign in');
+      await page.goto(`${dashboard.home}/?error=server_error&state=none`);
+      await page.getByRole('alert').waitFor();
+      await expectAccessible(page, 'refused');
+    },
+  );
 });

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
-import { expectNowhere, hasBrowser, placesOf } from './testkit/browser.ts';
+import { expectNowhere, findInPage, hasBrowser } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import * as okta from './testkit/okta.ts';
 
@@ -58,7 +58,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     );
     await expectNowhere(watched, token);
     // The page signed in by URL and keeps the session for GraphiQL and reloads.
-    expect(await placesOf(watched.page, dashboard.apiKey)).toEqual(['sessionStorage']);
+    expect(await findInPage(watched.page, dashboard.apiKey)).toEqual(['sessionStorage']);
 
     await page.getByRole('link', { name: 'All connections', exact: true }).click();
     const row = page.getByRole('row', { name: /my-okta-connection/ });
@@ -86,7 +86,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
 
   const failures = [
     ['a revoked token', okta.tokenRejected, 'create a new token and use that one'],
-    ['a role with too few permissions', okta.weakRole, 'give the owner of the token an admin role'],
+    ['a role with too few permissions', okta.insufficientRole, 'give the owner of the token an admin role'],
     ['an exhausted rate limit', okta.rateLimited(new Date(Date.now() + 60_000)), 'Try again after'],
     ['an Okta that is broken', okta.failing(), 'https://status.okta.com'],
     ['a host that is not Okta', okta.notJson(), 'Use the address that you see when you sign in to Okta'],

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
-import { lastWords, spawnServer, temporaryFolder } from './testkit/process.ts';
+import { spawnServer, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 
 describe('database roles', () => {
   it.runIf(testDatabaseUrl)(
@@ -29,7 +29,9 @@ describe('database roles', () => {
       const grants = sql.split('\n').filter((line) => line.startsWith('grant '));
       expect(grants).toHaveLength(2);
       for (const grant of grants) {
-        expect(await lastWords(settings)).toMatch(/DATABASE_URL: this user may not create tables or roles/);
+        expect(await stderrOfFailedStart(settings)).toMatch(
+          /DATABASE_URL: this user may not create tables or roles/,
+        );
         await administer(grant.replace('the_user_of_database_url', user), url);
       }
       const server = stack.use(spawnServer(settings));

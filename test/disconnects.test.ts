@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startOkta } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
-import { at, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 const routes = '/api/v1/app-connections/okta';
@@ -77,7 +77,7 @@ describe('a client that disconnects while Okta is called', () => {
     const { apiKey } = await server.newOrganisation();
     const connected = restClient(server.url, apiKey);
     const body = oktaBody({ name: 'stored' }, { instanceUrl: upstream.origin });
-    const { id } = await createOver(connected, body);
+    const { id } = await createConnectionOverRest(connected, body);
     const read = async () => {
       const { text } = await connected('POST', '/graphql', { query: stateQuery });
       return at(JSON.parse(text), 'data');

@@ -3,7 +3,7 @@ import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { prepareGround } from './testkit/fuzz/fixture.ts';
 import { type HostileHosts, hostileHosts, startHostileHosts } from './testkit/fuzz/hostile-hosts.ts';
-import { fuzz, isIn, wrongWith } from './testkit/fuzz/run.ts';
+import { findLeak, fuzz, isIn } from './testkit/fuzz/run.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
@@ -82,7 +82,7 @@ describe('fuzzing', () => {
       ];
       return responses.map(({ status, body }) => {
         const response = `HTTP/1.1 ${status} Any\r\n\r\n${JSON.stringify(body)}`;
-        return [instanceUrl, wrongWith(response, ground)];
+        return [instanceUrl, findLeak(response, ground)];
       });
     };
     const findings = await Promise.all(hosts.origins.map(behaves));
@@ -103,8 +103,8 @@ describe('fuzzing', () => {
       planted: '00planted-planted-planted',
     };
     const response = (status: number, body: string) => `HTTP/1.1 ${status} Any\r\nx: y\r\n\r\n${body}`;
-    expect(wrongWith(response(200, '{}'), ground)).toBeUndefined();
-    expect(wrongWith(response(503, '{"code":"UPSTREAM_UNREACHABLE"}'), ground)).toBeUndefined();
+    expect(findLeak(response(200, '{}'), ground)).toBeUndefined();
+    expect(findLeak(response(503, '{"code":"UPSTREAM_UNREACHABLE"}'), ground)).toBeUndefined();
     for (const wrong of [
       response(500, ''),
       response(503, '{"code":"RATE_LIMITED"}'),
@@ -118,7 +118,7 @@ describe('fuzzing', () => {
       response(200, [...ground.planted].reverse().join('')),
       response(200, Buffer.from(ground.planted).toString('hex').replaceAll(/../g, '%$&')),
     ]) {
-      expect([wrong, wrongWith(wrong, ground)]).toEqual([wrong, expect.any(String)]);
+      expect([wrong, findLeak(wrong, ground)]).toEqual([wrong, expect.any(String)]);
     }
   });
 });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
-import { at, createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 const path = '/api/v1/app-connections/okta';
@@ -33,7 +33,7 @@ const newName = () => `c-${randomUUID()}`;
 async function newConnection() {
   const { projectId } = organisation;
   const before = await personWith({ projects: [projectId] });
-  const connection = await createOver(before, { name: newName(), projectId });
+  const connection = await createConnectionOverRest(before, { name: newName(), projectId });
   return { before, connection };
 }
 

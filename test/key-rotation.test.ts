@@ -15,7 +15,7 @@ import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
 import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
 import { emptyDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
-import { proveRotation } from './testkit/key-rotation.ts';
+import { rotateUnderLoad } from './testkit/key-rotation.ts';
 import { type KmsBehaviour, startKms, type TestKms } from './testkit/kms.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
@@ -450,7 +450,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
     const { location } = database;
     if (location.kind !== 'postgresql') throw new Error('this needs a PostgreSQL');
     const size = { connections: 300, organisations: 2, workers: 4, sample: 25 };
-    const proof = await proveRotation({ ...size, databaseUrl: location.url }, () => {});
+    const proof = await rotateUnderLoad({ ...size, databaseUrl: location.url }, () => {});
     expect(proof.failures).toEqual([]);
     expect(proof.left).toEqual({ dataKeysOnOldRoot: 0, onRetiredDataKeys: 0, onKeysOfOldRoot: 0 });
     expect(proof.opened).toBeGreaterThanOrEqual(size.connections);

@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { day, find, namesOf, organisationWith, row } from './testkit/list-connections.ts';
+import {
+  buildRow,
+  createOrganisationWith,
+  day,
+  listConnections,
+  toNames,
+} from './testkit/list-connections.ts';
 import { createMutation, okta as oktaInput } from './testkit/operations.ts';
 import { parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -18,11 +24,17 @@ afterAll(() => server.close());
 describe('filtering connections', () => {
   let organisation: TestOrganisation;
   beforeAll(async () => {
-    organisation = await organisationWith(server, [
-      row({ name: 'acme-okta', createdAt: day(1), updatedAt: day(9) }),
-      row({ name: 'acme-parcel', app: 'parcel-depot', createdAt: day(2), updatedAt: day(8) }),
-      row({ name: 'beta-acme', status: 'REJECTED', createdAt: day(3), updatedAt: day(7), projectId: 'any' }),
-      row({
+    organisation = await createOrganisationWith(server, [
+      buildRow({ name: 'acme-okta', createdAt: day(1), updatedAt: day(9) }),
+      buildRow({ name: 'acme-parcel', app: 'parcel-depot', createdAt: day(2), updatedAt: day(8) }),
+      buildRow({
+        name: 'beta-acme',
+        status: 'REJECTED',
+        createdAt: day(3),
+        updatedAt: day(7),
+        projectId: 'any',
+      }),
+      buildRow({
         name: 'beta-depot',
         app: 'parcel-depot',
         method: 'signed-requests',
@@ -61,38 +73,40 @@ describe('filtering connections', () => {
     ],
     [{ app: 'OKTA', method: 'SIGNED_REQUESTS' }, []],
   ])('returns and counts exactly the matches of %o', async (filter, names) => {
-    const page = await find(organisation, { filter });
-    expect(namesOf(page)).toEqual(names);
+    const page = await listConnections(organisation, { filter });
+    expect(toNames(page)).toEqual(names);
     expect(page.totalCount).toBe(names.length);
   });
 
   it.each(['%', '_', 'a%', 'acme_okta', '\\', '?', "'", '$1', '??', '\u{10ffff}', '*'])(
     'treats %s literally, not as a wildcard',
     async (text) => {
-      expect(namesOf(await find(organisation, { filter: { namePrefix: text } }))).toEqual([]);
-      expect(namesOf(await find(organisation, { filter: { nameContains: text } }))).toEqual([]);
+      expect(toNames(await listConnections(organisation, { filter: { namePrefix: text } }))).toEqual([]);
+      expect(toNames(await listConnections(organisation, { filter: { nameContains: text } }))).toEqual([]);
     },
   );
 
   it('combines with the other arguments', async () => {
     const { projectId } = organisation;
-    expect(namesOf(await find(organisation, { filter: { nameContains: 'acme' }, projectId }))).toEqual([
-      acme,
-    ]);
-    expect(namesOf(await find(organisation, { filter: { status: 'VERIFIED' }, app: 'OKTA' }))).toEqual([
-      okta,
-    ]);
-    expect(namesOf(await find(organisation, { filter: { app: 'PARCEL_DEPOT' }, app: 'OKTA' }))).toEqual([]);
+    expect(
+      toNames(await listConnections(organisation, { filter: { nameContains: 'acme' }, projectId })),
+    ).toEqual([acme]);
+    expect(
+      toNames(await listConnections(organisation, { filter: { status: 'VERIFIED' }, app: 'OKTA' })),
+    ).toEqual([okta]);
+    expect(
+      toNames(await listConnections(organisation, { filter: { app: 'PARCEL_DEPOT' }, app: 'OKTA' })),
+    ).toEqual([]);
   });
 
   it('excludes deleted connections', async () => {
     const another = await server.newOrganisation();
     for (const name of ['kept', 'gone']) await another.client.request(createMutation, oktaInput({ name }));
-    const [gone] = (await find(another, { filter: { namePrefix: 'gone' } })).nodes;
+    const [gone] = (await listConnections(another, { filter: { namePrefix: 'gone' } })).nodes;
     await another.client.request(gql`mutation ($id: UUID!) { deleteAppConnection(id: $id) { id } }`, {
       id: gone?.id,
     });
-    expect(await find(another, { filter: { createdFrom: day(1) } })).toMatchObject({
+    expect(await listConnections(another, { filter: { createdFrom: day(1) } })).toMatchObject({
       totalCount: 1,
       nodes: [{ name: 'kept' }],
     });
@@ -102,18 +116,18 @@ describe('filtering connections', () => {
 describe('listing connections with invalid arguments', () => {
   let organisation: TestOrganisation;
   beforeAll(async () => {
-    organisation = await organisationWith(server, [row({ name: 'a' }), row({ name: 'b' })]);
+    organisation = await createOrganisationWith(server, [buildRow({ name: 'a' }), buildRow({ name: 'b' })]);
   });
 
   async function getIssuePaths(variables: Record<string, unknown>) {
-    const [error] = await errorsOf(find(organisation, variables));
+    const [error] = await errorsOf(listConnections(organisation, variables));
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');
     const issues = (error?.extensions.issues ?? []) as { path: string[] }[];
     return issues.map(({ path }) => path.join('.')).sort();
   }
 
   it('rejects cursors of another order, of another direction and forged ones', async () => {
-    const { pageInfo } = await find(organisation, { first: 1 });
+    const { pageInfo } = await listConnections(organisation, { first: 1 });
     const cursor = pageInfo.endCursor;
     for (const field of ['NAME', 'CREATED_AT', 'UPDATED_AT']) {
       for (const direction of ['ASC', 'DESC']) {
@@ -145,7 +159,7 @@ describe('listing connections with invalid arguments', () => {
   });
 
   it('rejects forward and backward arguments together', async () => {
-    const { pageInfo } = await find(organisation, { first: 2 });
+    const { pageInfo } = await listConnections(organisation, { first: 2 });
     const [after, before] = [pageInfo.startCursor, pageInfo.endCursor];
     expect(await getIssuePaths({ first: 1, last: 1 })).toEqual(['last']);
     expect(await getIssuePaths({ after, before })).toEqual(['before']);

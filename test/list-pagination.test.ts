@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  buildRow,
+  type ConnectionRow,
+  createOrganisationWith,
   day,
-  find,
   insertRows,
-  namesOf,
-  organisationWith,
+  listConnections,
   type Page,
-  type Row,
-  row,
+  toNames,
 } from './testkit/list-connections.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
@@ -46,12 +46,12 @@ const rows = fc.uniqueArray(
       createdAt: fc.integer({ min: 1, max: 3 }).map(day),
       updatedAt: fc.integer({ min: 4, max: 6 }).map(day),
     })
-    .map(row),
+    .map(buildRow),
   { maxLength: 25, selector: ({ name, projectId }) => `${projectId} ${name}` },
 );
 
-function inOrder(rows: readonly Row[], { field, direction }: Reading['orderBy']): string[] {
-  const key = (each: Row) => `${each[fields[field]]} ${each.id}`;
+function inOrder(rows: readonly ConnectionRow[], { field, direction }: Reading['orderBy']): string[] {
+  const key = (each: ConnectionRow) => `${each[fields[field]]} ${each.id}`;
   const sorted = [...rows].sort((a, b) => (key(a) < key(b) ? -1 : 1)).map(({ id }) => id);
   return direction === 'ASC' ? sorted : sorted.reverse();
 }
@@ -67,7 +67,7 @@ async function readAll(
   const pages: Page[] = [];
   for (let cursor: string | null = null, isMore = true; isMore; await between?.()) {
     const way = isBackward ? { last: size, before: cursor } : { first: size, after: cursor };
-    const page: Page = await find(organisation, { orderBy, ...way });
+    const page: Page = await listConnections(organisation, { orderBy, ...way });
     pages.push(page);
     cursor = isBackward ? page.pageInfo.startCursor : page.pageInfo.endCursor;
     isMore = isBackward ? page.pageInfo.hasPreviousPage : page.pageInfo.hasNextPage;
@@ -79,7 +79,7 @@ describe('paging through all connections', () => {
   it('returns each connection once in each order and direction, with correct hasPreviousPage and hasNextPage', async () => {
     await fc.assert(
       fc.asyncProperty(rows, readings, async (given, reading) => {
-        const organisation = await organisationWith(server, given);
+        const organisation = await createOrganisationWith(server, given);
         const pages = await readAll(organisation, reading);
         expect(getIds(pages)).toEqual(inOrder(organisation.rows, reading.orderBy));
         expect(pages).toHaveLength(Math.max(1, Math.ceil(given.length / reading.size)));
@@ -100,9 +100,9 @@ describe('paging through all connections', () => {
     });
     await fc.assert(
       fc.asyncProperty(rows, readings, additions, async (given, reading, additions) => {
-        const organisation = await organisationWith(server, given);
+        const organisation = await createOrganisationWith(server, given);
         const added = additions.map(([start, d], i) =>
-          row({ name: `${start}-z${i}`, createdAt: day(d), updatedAt: day(d) }),
+          buildRow({ name: `${start}-z${i}`, createdAt: day(d), updatedAt: day(d) }),
         );
         const waiting = [...added];
         const pages = await readAll(organisation, reading, () =>
@@ -122,9 +122,11 @@ describe('paging through all connections', () => {
 describe('a page of connections', () => {
   let organisation: TestOrganisation;
   beforeAll(async () => {
-    organisation = await organisationWith(
+    organisation = await createOrganisationWith(
       server,
-      ['a', 'b', 'c', 'd', 'e'].map((name, i) => row({ name, createdAt: day(9 - i), updatedAt: day(9 + i) })),
+      ['a', 'b', 'c', 'd', 'e'].map((name, i) =>
+        buildRow({ name, createdAt: day(9 - i), updatedAt: day(9 + i) }),
+      ),
     );
   });
 
@@ -138,46 +140,48 @@ describe('a page of connections', () => {
     [{ last: 2 }, ['d', 'e'], [true, false]],
     [{ last: 5 }, ['a', 'b', 'c', 'd', 'e'], [false, false]],
   ])('has the requested order with %o', async (variables, names, [hasPrevious, hasNext]) => {
-    const page = await find(organisation, variables);
-    expect(namesOf(page)).toEqual(names);
+    const page = await listConnections(organisation, variables);
+    expect(toNames(page)).toEqual(names);
     expect(page.pageInfo).toMatchObject({ hasPreviousPage: hasPrevious, hasNextPage: hasNext });
   });
 
   it('continues from either end', async () => {
-    const { pageInfo } = await find(organisation, { first: 3 });
-    const next = await find(organisation, { after: pageInfo.endCursor });
-    expect(namesOf(next)).toEqual(['d', 'e']);
+    const { pageInfo } = await listConnections(organisation, { first: 3 });
+    const next = await listConnections(organisation, { after: pageInfo.endCursor });
+    expect(toNames(next)).toEqual(['d', 'e']);
     expect(next.pageInfo).toMatchObject({ hasPreviousPage: true, hasNextPage: false });
-    const back = await find(organisation, { before: next.pageInfo.startCursor, last: 2 });
-    expect(namesOf(back)).toEqual(['b', 'c']);
+    const back = await listConnections(organisation, { before: next.pageInfo.startCursor, last: 2 });
+    expect(toNames(back)).toEqual(['b', 'c']);
     expect(back.pageInfo).toMatchObject({ hasPreviousPage: true, hasNextPage: true });
-    expect(namesOf(await find(organisation, { before: back.pageInfo.startCursor }))).toEqual(['a']);
+    expect(toNames(await listConnections(organisation, { before: back.pageInfo.startCursor }))).toEqual([
+      'a',
+    ]);
   });
 
   it('continues from the cursor of a deleted connection', async () => {
-    const another = await organisationWith(
+    const another = await createOrganisationWith(
       server,
-      ['a', 'b', 'c'].map((name) => row({ name })),
+      ['a', 'b', 'c'].map((name) => buildRow({ name })),
     );
-    const first = await find(another, { first: 2 });
+    const first = await listConnections(another, { first: 2 });
     await server
       .asOwner()
       .execute(`delete from app_connection where org_id = ? and name < 'c'`, [another.orgId]);
-    const next = await find(another, { first: 2, after: first.pageInfo.endCursor });
-    expect(namesOf(next)).toEqual(['c']);
+    const next = await listConnections(another, { first: 2, after: first.pageInfo.endCursor });
+    expect(toNames(next)).toEqual(['c']);
     expect(next.pageInfo.hasPreviousPage).toBe(false);
   });
 
   it('contains nothing of another organisation, even with its cursor', async () => {
-    const { pageInfo } = await find(organisation, { first: 1 });
-    const other = await organisationWith(server, [row({ name: 'z' })]);
-    const page = await find(other, { after: pageInfo.endCursor });
-    expect(namesOf(page)).toEqual(['z']);
+    const { pageInfo } = await listConnections(organisation, { first: 1 });
+    const other = await createOrganisationWith(server, [buildRow({ name: 'z' })]);
+    const page = await listConnections(other, { after: pageInfo.endCursor });
+    expect(toNames(page)).toEqual(['z']);
     expect(page.pageInfo.hasPreviousPage).toBe(false);
   });
 
   it('queries the other side of a cursor only when the client selects it', async () => {
-    const { pageInfo } = await find(organisation, { first: 1 });
+    const { pageInfo } = await listConnections(organisation, { first: 1 });
     const countQueries = async (fields: string) => {
       const before = server.logs().length;
       const document = `query ($after: String) { appConnections(after: $after) { ${fields} } }`;

@@ -4,15 +4,15 @@ import { gql } from 'graphql-request';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
-import { Life, type Row } from './testkit/reference-model.ts';
+import { ReferenceModel, type Row } from './testkit/reference-model.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 import {
-  type Change,
+  type ChangeOperation,
   graphqlTransport,
   type Order,
-  type Reading,
+  type ReadOperation,
   restTransport,
 } from './testkit/transports.ts';
 
@@ -67,13 +67,13 @@ function meet(what: string, answer: object): void {
   met.set(`${what} ${outcome}`, (met.get(`${what} ${outcome}`) ?? 0) + 1);
 }
 
-type Step = fc.AsyncCommand<Life, Real>;
+type Step = fc.AsyncCommand<ReferenceModel, Real>;
 
 /** A step as fast-check wants it: what it does, when it can be done, and how it reads in a report. */
 function step(
   description: string,
-  run: (life: Life, real: Real) => Promise<void>,
-  check: (life: Readonly<Life>) => boolean = () => true,
+  run: (model: ReferenceModel, real: Real) => Promise<void>,
+  check: (model: Readonly<ReferenceModel>) => boolean = () => true,
 ): Step {
   return { check, run, toString: () => description };
 }
@@ -89,11 +89,11 @@ const keyed = fc.boolean();
 const which = fc.nat({ max: 1_000 });
 const seen = fc.constantFrom<('nothing' | 'current' | 'stale')[]>('nothing', 'current', 'stale');
 
-function pick(life: Readonly<Life>, index: number): Row | undefined {
-  return life.rows[index % life.rows.length];
+function pick(model: Readonly<ReferenceModel>, index: number): Row | undefined {
+  return model.rows[index % model.rows.length];
 }
 
-const hasRows = ({ rows }: Readonly<Life>) => rows.length > 0;
+const hasRows = ({ rows }: Readonly<ReferenceModel>) => rows.length > 0;
 
 function versionOf({ version }: Row, what: 'nothing' | 'current' | 'stale'): number | undefined {
   if (what === 'nothing') return undefined;
@@ -102,11 +102,17 @@ function versionOf({ version }: Row, what: 'nothing' | 'current' | 'stale'): num
 }
 
 /** Makes a change, under an idempotency key if it is to have one, and compares. */
-async function change(life: Life, real: Real, way: 'graphql' | 'rest', what: Change, key?: string) {
+async function change(
+  model: ReferenceModel,
+  real: Real,
+  way: 'graphql' | 'rest',
+  what: ChangeOperation,
+  key?: string,
+) {
   const answer = await real.by(way).change(what, key);
   meet(what.kind === 'delete' && what.purge ? 'purge' : what.kind, answer);
-  life.changed(what, answer);
-  if (key !== undefined) life.named = { change: what, key, ...(!('code' in answer) && { answer }) };
+  model.expectChange(what, answer);
+  if (key !== undefined) model.lastRequest = { change: what, key, ...(!('code' in answer) && { answer }) };
 }
 
 const keyOf = (isKeyed: boolean) => (isKeyed ? randomUUID() : undefined);
@@ -124,10 +130,10 @@ const creating = fc
     keyed,
   })
   .map(({ transport, place, keyed, ...what }) =>
-    step(`create ${JSON.stringify({ transport, place, keyed, ...what })}`, (life, real) => {
+    step(`create ${JSON.stringify({ transport, place, keyed, ...what })}`, (model, real) => {
       const projectId =
         place === 'project' ? real.organisation.projectId : place === 'organisation' ? null : randomUUID();
-      return change(life, real, transport, { kind: 'create', projectId, ...what }, keyOf(keyed));
+      return change(model, real, transport, { kind: 'create', projectId, ...what }, keyOf(keyed));
     }),
   );
 
@@ -142,12 +148,12 @@ const updating = fc
   .map(({ transport, which, seen, keyed, what }) =>
     step(
       `update ${JSON.stringify({ transport, which, seen, keyed, what })}`,
-      async (life, real) => {
-        const row = pick(life, which);
+      async (model, real) => {
+        const row = pick(model, which);
         if (!row) return;
         const version = versionOf(row, seen);
-        const asked: Change = { kind: 'update', id: row.id, ...(version && { version }), ...what };
-        await change(life, real, transport, asked, keyOf(keyed));
+        const asked: ChangeOperation = { kind: 'update', id: row.id, ...(version && { version }), ...what };
+        await change(model, real, transport, asked, keyOf(keyed));
       },
       hasRows,
     ),
@@ -158,12 +164,12 @@ const deleting = fc
   .map(({ transport, which, seen, keyed, purge }) =>
     step(
       `delete ${JSON.stringify({ transport, which, seen, keyed, purge })}`,
-      async (life, real) => {
-        const row = pick(life, which);
+      async (model, real) => {
+        const row = pick(model, which);
         if (!row) return;
         const version = versionOf(row, seen);
-        const asked: Change = { kind: 'delete', id: row.id, ...(version && { version }), purge };
-        await change(life, real, transport, asked, keyOf(keyed));
+        const asked: ChangeOperation = { kind: 'delete', id: row.id, ...(version && { version }), purge };
+        await change(model, real, transport, asked, keyOf(keyed));
       },
       hasRows,
     ),
@@ -172,14 +178,14 @@ const deleting = fc
 const restoring = fc.record({ which, name: fc.option(name, { nil: undefined }) }).map(({ which, name }) =>
   step(
     `restore ${JSON.stringify({ which, name })}`,
-    async (life, real) => {
-      const deleted = life.rows.filter(({ state }) => state === 'deleted');
+    async (model, real) => {
+      const deleted = model.rows.filter(({ state }) => state === 'deleted');
       // Mostly one that can be restored.
-      const row = which % 5 > 0 && deleted.length > 0 ? deleted[which % deleted.length] : pick(life, which);
+      const row = which % 5 > 0 && deleted.length > 0 ? deleted[which % deleted.length] : pick(model, which);
       if (!row) return;
       const answer = await real.graphql.restore(row.id, name);
       meet('restore', answer);
-      life.restored(row.id, name, answer);
+      model.expectRestore(row.id, name, answer);
     },
     hasRows,
   ),
@@ -188,11 +194,11 @@ const restoring = fc.record({ which, name: fc.option(name, { nil: undefined }) }
 const verifying = fc.record({ which }).map(({ which }) =>
   step(
     `verify ${which}`,
-    async (life, real) => {
-      const row = pick(life, which);
+    async (model, real) => {
+      const row = pick(model, which);
       if (!row) return;
       const answer = await real.graphql.verify(row.id);
-      life.verified(row.id, answer);
+      model.expectVerification(row.id, answer);
       meet('verify', 'connection' in answer ? { code: answer.connection.status } : answer);
     },
     hasRows,
@@ -208,31 +214,31 @@ const revoking = fc.constantFrom('token-one', 'token-two').map((token) =>
 const repeating = transport.map((transport) =>
   step(
     `repeat the last request with a key over ${transport}`,
-    async (life, real) => {
-      const { named } = life;
+    async (model, real) => {
+      const named = model.lastRequest;
       if (!named) return;
-      if (!named.answer) return change(life, real, transport, named.change, named.key);
+      if (!named.answer) return change(model, real, transport, named.change, named.key);
       const answer = await real.by(transport).change(named.change, named.key);
       meet('repeat', answer);
-      life.repeated(answer);
+      model.expectRetry(answer);
     },
-    ({ named }) => named !== undefined,
+    ({ lastRequest: named }) => named !== undefined,
   ),
 );
 
 const misnaming = fc.record({ transport, which, name }).map(({ transport, which, name }) =>
   step(
     `ask for something else under the last key ${JSON.stringify({ transport, which, name })}`,
-    async (life, real) => {
-      const row = pick(life, which);
-      if (!row || !life.named) return;
+    async (model, real) => {
+      const row = pick(model, which);
+      if (!row || !model.lastRequest) return;
       // Nothing else here has such a description.
-      const asked: Change = { kind: 'update', id: row.id, name, description: 'Something else' };
-      const answer = await real.by(transport).change(asked, life.named.key);
+      const asked: ChangeOperation = { kind: 'update', id: row.id, name, description: 'Something else' };
+      const answer = await real.by(transport).change(asked, model.lastRequest.key);
       meet('misname', answer);
-      life.misnamed(asked, answer);
+      model.expectIdempotencyConflict(asked, answer);
     },
-    ({ named }) => named?.answer !== undefined,
+    ({ lastRequest: named }) => named?.answer !== undefined,
   ),
 );
 
@@ -241,14 +247,15 @@ const reading = fc
   .map(({ transport, which, name, place, by }) =>
     step(
       `read ${by} ${JSON.stringify({ transport, which, name, place })}`,
-      async (life, real) => {
-        const row = pick(life, which);
+      async (model, real) => {
+        const row = pick(model, which);
         if (!row) return;
         const projectId = place === 'project' ? real.organisation.projectId : null;
-        const asked: Reading = by === 'by id' ? { kind: by, id: row.id } : { kind: by, name, projectId };
+        const asked: ReadOperation =
+          by === 'by id' ? { kind: by, id: row.id } : { kind: by, name, projectId };
         const answer = await real.by(transport).read(asked);
         meet(`read ${by}`, answer);
-        life.read(asked, answer);
+        model.expectRead(asked, answer);
       },
       hasRows,
     ),
@@ -271,29 +278,29 @@ const listing = fc
     pageSize: fc.integer({ min: 1, max: 4 }),
   })
   .map(({ order, place, pageSize }) =>
-    step(`list ${JSON.stringify({ order, place, pageSize })}`, async (life, real) => {
+    step(`list ${JSON.stringify({ order, place, pageSize })}`, async (model, real) => {
       const { projectId } = real.organisation;
       const where = { everywhere: undefined, organisation: null, project: projectId };
       const asked = { kind: 'list', projectId: where[place], pageSize } as const;
       // Other orders than by name are for GraphQL only; that one is compared on both.
       const answer = await real.graphql.list(asked, order);
-      life.read(asked, answer, order);
-      if (!order) life.read(asked, await real.rest.read(asked));
+      model.expectRead(asked, answer, order);
+      if (!order) model.expectRead(asked, await real.rest.read(asked));
       meet('list', answer);
     }),
   );
 
 /** All there is in the end, and everything that is told of it. */
-async function compareAll(life: Life, real: Real): Promise<void> {
-  const everything: Reading = { kind: 'list', pageSize: 100 };
-  life.read(everything, await real.graphql.read(everything));
-  life.read(everything, await real.rest.read(everything));
+async function compareAll(model: ReferenceModel, real: Real): Promise<void> {
+  const everything: ReadOperation = { kind: 'list', pageSize: 100 };
+  model.expectRead(everything, await real.graphql.read(everything));
+  model.expectRead(everything, await real.rest.read(everything));
   // Changes are in the trail in their order, and every refusal is counted in it.
   await expect
     .poll(() => readTrail(real), { timeout: 10_000 })
     .toEqual({
-      changes: life.events.filter(isChange),
-      refusals: tally(life.events.filter((event) => !isChange(event)).map((event) => [event, 1])),
+      changes: model.events.filter(isChange),
+      refusals: tally(model.events.filter((event) => !isChange(event)).map((event) => [event, 1])),
     });
 }
 
@@ -351,10 +358,10 @@ async function live(parameters: fc.Parameters<unknown>): Promise<void> {
     fc.asyncProperty(steps, async (steps) => {
       dead.clear();
       const organisation = await server.newOrganisation();
-      const life = new Life(new Set([organisation.projectId]), isDead);
+      const model = new ReferenceModel(new Set([organisation.projectId]), isDead);
       const real = new Real(organisation);
-      await fc.asyncModelRun(() => ({ model: life, real }), steps);
-      await compareAll(life, real);
+      await fc.asyncModelRun(() => ({ model, real }), steps);
+      await compareAll(model, real);
     }),
     parameters,
   );

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { type Scope, scopes } from '../src/identity/caller.ts';
-import { eventsOf } from './testkit/access.ts';
+import { listAuditEvents } from './testkit/access.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { at, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -193,7 +193,7 @@ describe('mutation without connections:read is refused before it has an effect',
     await ask(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'version');
     expect(version).toBe(1);
     expect(await server.asOwner().execute('select * from app_connection where id = ?', [id])).toEqual(before);
-    const events = (await eventsOf(fresh.client)).slice(-2);
+    const events = (await listAuditEvents(fresh.client)).slice(-2);
     expect(events.map(({ action, outcome }) => [action, outcome])).toEqual([
       ['UPDATE_CONNECTION', 'FORBIDDEN'],
       ['VERIFY_CONNECTION', 'FORBIDDEN'],

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { scopes } from '../src/identity/caller.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
-import { at, checkedClient, createOver, restClient } from './testkit/rest.ts';
+import { at, createCheckedClient, createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 let provider: TestProvider;
@@ -74,16 +74,16 @@ describe('OIDC token that is limited to projects', () => {
     const another = await organisation.newProject('Another');
     const admin = restClient(server.url, organisation.apiKey);
     const [mine, theirs, ofNone] = [
-      await createOver(admin, { projectId, name: 'mine' }),
-      await createOver(admin, { projectId: another, name: 'theirs' }),
-      await createOver(admin, { name: 'of-none' }),
+      await createConnectionOverRest(admin, { projectId, name: 'mine' }),
+      await createConnectionOverRest(admin, { projectId: another, name: 'theirs' }),
+      await createConnectionOverRest(admin, { name: 'of-none' }),
     ];
     const elsewhere = (await server.newOrganisation()).projectId;
     const token = await provider.issue('limited', everyScope, {
       org,
       projects: written([projectId, elsewhere]),
     });
-    const rest = await checkedClient(server.url, token);
+    const rest = await createCheckedClient(server.url, token);
     const { body } = await rest('GET', '/api/v1/app-connections');
     expect(at(body, 'appConnections')).toMatchObject([{ id: mine.id }]);
     expect(at(body, 'appConnections', 'length')).toBe(1);

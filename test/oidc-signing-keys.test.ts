@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
 import { type Listed, listQuery } from './testkit/operations.ts';
-import { at, checkerOf, restClient } from './testkit/rest.ts';
+import { at, createContractChecker, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let provider: TestProvider;
@@ -111,7 +111,7 @@ describe('provider outage', () => {
   test('fails OIDC tokens with a code, keeps API keys working, and recovers without a restart', async () => {
     const token = await aToken();
     const { apiKey, client, orgId } = organisation;
-    const { check } = checkerOf(
+    const { check } = createContractChecker(
       Object((await restClient(server.url, apiKey)('GET', '/api/v1/openapi.json')).body),
     );
     const events = await server.asOwner().count(AuditEvent);

@@ -226,7 +226,7 @@ describe('diagnosis of an Okta refusal', () => {
   });
 
   test('reports insufficient permissions when the role is too weak', async () => {
-    expect(await verifyAgainst(okta.weakRole)).toEqual({
+    expect(await verifyAgainst(okta.insufficientRole)).toEqual({
       status: 'REJECTED',
       code: 'INSUFFICIENT_PERMISSIONS',
       message: expect.stringContaining('The API token is valid'),

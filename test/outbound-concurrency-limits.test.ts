@@ -13,9 +13,9 @@ import { systemLookup } from '../src/outbound/dns.ts';
 import { createOutbound, type Outbound, type OutboundSettings } from '../src/outbound/outbound.ts';
 import { slowHeaders, startOkta, type TestOkta } from './testkit/okta.ts';
 import { until } from './testkit/process.ts';
-import { at, createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
+import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
 const routes = '/api/v1/app-connections/okta';
 const many = (count: number) => Array.from({ length: count }, (_, index) => index);
@@ -222,7 +222,7 @@ describe('requests while Okta does not answer', () => {
     const { rest, body, create } = await fresh();
     const ids: string[] = [];
     for (const index of many(8)) {
-      ids.push((await createOver(rest, body(`before-${index}`))).id);
+      ids.push((await createConnectionOverRest(rest, body(`before-${index}`))).id);
     }
     hold();
     // Far more than the pool has connections.
@@ -251,19 +251,19 @@ describe('requests while Okta does not answer', () => {
 
   test('are rejected at once beyond the limit, with Retry-After, without rows or events', async () => {
     const { rest, body, create } = await fresh();
-    const { id } = await createOver(rest, body('stored'));
+    const { id } = await createConnectionOverRest(rest, body('stored'));
     hold();
     const waiting = many(maxPerCaller).map((index) => create(`waiting-${index}`));
     await until('all of them wait for Okta', () => held.length === waiting.length || undefined);
 
     const refused = [
-      ...Object.values(namingsOf(rest, (await createOver(rest, { name: 'elsewhere' })).id, 'any')).map(
-        (send) => send(upstream.origin),
-      ),
+      ...Object.values(
+        createUrlEntryPoints(rest, (await createConnectionOverRest(rest, { name: 'elsewhere' })).id, 'any'),
+      ).map((send) => send(upstream.origin)),
       rest('POST', '/graphql', { query: verify, variables: { id } }),
     ];
     for (const answer of await Promise.all(refused)) {
-      expect(failureIn(answer)).toEqual({
+      expect(parseFailure(answer)).toEqual({
         code: 'UPSTREAM_UNREACHABLE',
         message:
           'No request was sent to Okta: 32 other requests of this API key or token are waiting for their hosts.',
@@ -276,7 +276,7 @@ describe('requests while Okta does not answer', () => {
     const { headers, ...moved } = await rest('PATCH', `${routes}/${id}`, {
       credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any' },
     });
-    expect(failureIn({ headers, ...moved }).message).toMatch(/^No request was sent to Okta/);
+    expect(parseFailure({ headers, ...moved }).message).toMatch(/^No request was sent to Okta/);
     expect(Number(headers.get('retry-after'))).toBeGreaterThan(30);
 
     release();

@@ -10,7 +10,7 @@ import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { temporaryFolder, until } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
+import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
 /** Counts how often the operating system is asked, which takes one of few threads. */
 function countSystemLookups() {
@@ -143,7 +143,7 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
     await upstream.close();
   });
   const waysOf = (apiKey: string) =>
-    namingsOf(restClient(server.url, apiKey), 'any', '00planted-planted-planted');
+    createUrlEntryPoints(restClient(server.url, apiKey), 'any', '00planted-planted-planted');
 
   test('are limited, do not delay those of others, and block no thread of the process', async () => {
     using system = countSystemLookups();
@@ -164,7 +164,7 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
     expect((await neighbour.validateOktaCredentials(`http://okta.test:${upstream.port}`)).text).toBe(
       '{"data":{"answer":{"code":null,"message":null,"remedy":null}}}',
     );
-    const failures = (await Promise.all(hanging)).map(failureIn);
+    const failures = (await Promise.all(hanging)).map(parseFailure);
     expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(['UPSTREAM_UNREACHABLE']));
     const busy = failures.filter(({ message }) => message.startsWith('No request was sent to Okta'));
     expect(failures.length - busy.length).toBe(maxPerOrganisation);

@@ -26,7 +26,7 @@ async function startOkta(options?: Parameters<typeof okta.startOkta>[0]) {
 /** A proxy that leads to an Okta on this machine, whose certificate is for acme.okta.test. */
 async function start(handler?: okta.Behaviour) {
   const here = await startOkta({ tls: certificates.elsewhere, handler });
-  const proxy = await startProxy(proxies.leadingTo(here.port));
+  const proxy = await startProxy(proxies.tunnelTo(here.port));
   return { here, proxy };
 }
 
@@ -101,7 +101,7 @@ describe('outbound request through a proxy', () => {
   test('sends no token when another host answers without a certificate for the name', async () => {
     for (const tls of [certificates.good, certificates.selfSigned, certificates.wrongHost]) {
       const thief = await startOkta({ tls });
-      const proxy = await startProxy(proxies.leadingTo(thief.port));
+      const proxy = await startProxy(proxies.tunnelTo(thief.port));
       expect(await failure({ proxy })).toHaveProperty('reason', 'TLS');
       expect(thief.requests).toEqual([]);
     }
@@ -127,7 +127,7 @@ describe('outbound request through a proxy', () => {
 
   test('reaches a trusted host in the private network, also over http', async () => {
     const here = await startOkta();
-    const proxy = await startProxy(proxies.leadingTo(here.port));
+    const proxy = await startProxy(proxies.tunnelTo(here.port));
     const outbound = client({
       proxy,
       lookup: leadingTo('10.1.2.3'),
@@ -141,7 +141,7 @@ describe('outbound request through a proxy', () => {
 
   test('bypasses the proxy for loopback: the fake Okta, and trusted hosts by address or by name', async () => {
     const here = await startOkta();
-    const proxy = await startProxy(proxies.leadingTo(here.port));
+    const proxy = await startProxy(proxies.tunnelTo(here.port));
     const outbound = client({
       proxy,
       lookup: leadingTo('::ffff:127.0.0.1', '127.0.0.1'),
@@ -173,7 +173,7 @@ describe('outbound request through a proxy that resolves names', () => {
   test('sends no token to a host without a certificate for the name', async () => {
     for (const tls of [certificates.good, certificates.selfSigned, certificates.wrongHost]) {
       const thief = await startOkta({ tls });
-      const proxy = await startProxy(proxies.leadingTo(thief.port));
+      const proxy = await startProxy(proxies.tunnelTo(thief.port));
       expect(await failure({ proxy, ...allowed })).toHaveProperty('reason', 'TLS');
       expect(thief.requests).toEqual([]);
     }
@@ -199,7 +199,7 @@ describe('outbound request through a proxy that resolves names', () => {
 
   test('passes a trusted host by its name or by its address', async () => {
     const here = await startOkta();
-    const proxy = await startProxy(proxies.leadingTo(here.port));
+    const proxy = await startProxy(proxies.tunnelTo(here.port));
     const trustedHosts = new Set(['okta.internal:8080', '10.1.2.3:80', '[fd00::1]:80']);
     const outbound = client({ proxy, ...allowed, lookup: leadingTo(), trustedHosts });
     for (const origin of ['http://okta.internal:8080', 'http://10.1.2.3', 'http://[fd00::1]']) {
@@ -243,7 +243,7 @@ describe('several addresses of a host behind a proxy', () => {
 
   test('are tried in turn, IPv4 first, when the proxy cannot reach one', async () => {
     const { here, proxy } = await start();
-    const leading = proxies.leadingTo(here.port);
+    const leading = proxies.tunnelTo(here.port);
     proxy.behave((request, socket) =>
       request.url === '[3000::1]:443' ? leading(request, socket) : proxies.refusing(502)(request, socket),
     );
@@ -269,16 +269,16 @@ describe('failing proxy is never bypassed', () => {
     ['it is overloaded', proxies.refusing(503), /could not connect to the host \(status 503\)/],
     ['it is broken', proxies.refusing(500), /did not connect \(status 500\)/],
     ['it redirects', proxies.refusing(302), /did not connect \(status 302\)/],
-    ['it closes the connection', proxies.saying(''), /closed before the response/],
-    ['it speaks another protocol', proxies.saying('SSH-2.0-OpenSSH_9.9\r\n'), /not HTTP/],
+    ['it closes the connection', proxies.answeringWith(''), /closed before the response/],
+    ['it speaks another protocol', proxies.answeringWith('SSH-2.0-OpenSSH_9.9\r\n'), /not HTTP/],
     [
       'it sends an endless response',
-      proxies.saying(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(99_000)}\r\n\r\n`),
+      proxies.answeringWith(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(99_000)}\r\n\r\n`),
       /too large/,
     ],
     [
       'it answers in place of the host',
-      proxies.saying('HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n'),
+      proxies.answeringWith('HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n'),
       /data of its own/,
     ],
     ['it never answers', proxies.silent, /there was no response within 0\.4 s/],

@@ -5,11 +5,11 @@ import { type Certificates, makeCertificates, trust } from './testkit/certificat
 import { countConnectionAttempts } from './testkit/connection-attempts.ts';
 import { startOkta } from './testkit/okta.ts';
 import { closedPort } from './testkit/process.ts';
-import { leadingTo, saying, startProxy } from './testkit/proxy.ts';
-import { endlessly, type Pieces, startRawHost } from './testkit/raw-http-server.ts';
-import { createOver, type RestClient, restClient } from './testkit/rest.ts';
+import { answeringWith, startProxy, tunnelTo } from './testkit/proxy.ts';
+import { endlessly, type ResponseChunks, startRawHttpServer } from './testkit/raw-http-server.ts';
+import { createConnectionOverRest, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
+import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
 let certificates: Certificates;
 let trusting: Disposable;
@@ -23,13 +23,13 @@ const kilobyte = (text: string) => text.repeat(1_024 / text.length);
 const user = JSON.stringify({ id: '00ub0oNGTSWTBKOLGLNR', profile: { login: 'ada@example.com' } });
 const head = (...headers: string[]) => ['HTTP/1.1 200 OK', ...headers, '', ''].join('\r\n');
 const chunked = head('transfer-encoding: chunked');
-const withBody = (body: string | Buffer, ...headers: string[]): Pieces => {
+const withBody = (body: string | Buffer, ...headers: string[]): ResponseChunks => {
   const bytes = Buffer.from(body);
   return () => [Buffer.concat([Buffer.from(head(`content-length: ${bytes.length}`, ...headers)), bytes])];
 };
 
-async function startHost(pieces: Pieces, isOverTls = false) {
-  const host = await startRawHost(pieces, isOverTls ? certificates.good : undefined);
+async function startHost(pieces: ResponseChunks, isOverTls = false) {
+  const host = await startRawHttpServer(pieces, isOverTls ? certificates.good : undefined);
   onTestFinished(host.close);
   return host;
 }
@@ -45,7 +45,7 @@ const withOthers = (cert: string, count: number) =>
   [cert, ...Array.from({ length: count }, () => certificates.ca.cert)].join('\n');
 
 /** Answers that cost more than they say, and what the client says of them. */
-const costly: [string, Pieces, string][] = [
+const costly: [string, ResponseChunks, string][] = [
   [
     'a small body in chunks of one byte',
     () => [chunked, '1\r\nx\r\n'.repeat(2_000), '0\r\n\r\n'],
@@ -142,7 +142,7 @@ describe('response beyond the limits closes the connection:', () => {
 
   test.each(costly)('through a proxy, %s', async (_, pieces, message) => {
     const host = await startHost(pieces);
-    const proxy = await startProxy(leadingTo(host.port));
+    const proxy = await startProxy(tunnelTo(host.port));
     onTestFinished(() => proxy[Symbol.asyncDispose]());
     const outbound = client({
       proxy,
@@ -173,7 +173,7 @@ describe('response beyond the limits closes the connection:', () => {
     ['of which the first is signed by itself', 400, 'selfSigned'],
   ] as const)('a TLS handshake with %s, %i certificates, before any is verified', async (_, count, kind) => {
     const { cert, key } = certificates[kind];
-    const host = await startRawHost(() => [], { cert: withOthers(cert, count), key });
+    const host = await startRawHttpServer(() => [], { cert: withOthers(cert, count), key });
     onTestFinished(host.close);
     const outbound = client({ trustedHosts: new Set([host.hostPort]) });
     await expect(outbound.get(new URL(host.origin), { headers: {} })).rejects.toMatchObject({
@@ -183,7 +183,7 @@ describe('response beyond the limits closes the connection:', () => {
   });
 
   test('interim responses of a proxy, the first of which is its response', async () => {
-    const proxy = await startProxy(saying('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1_000)));
+    const proxy = await startProxy(answeringWith('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1_000)));
     onTestFinished(() => proxy[Symbol.asyncDispose]());
     const outbound = client({ proxy, lookup: async () => [{ address: '3000::1', family: 6 }] });
     await expect(outbound.get(new URL('https://acme.okta.test'), { headers: {} })).rejects.toMatchObject({
@@ -235,14 +235,14 @@ describe('response limits', () => {
 
 test('reject a TLS handshake with more than ten unneeded certificates', async () => {
   const { cert, key } = certificates.good;
-  const host = await startRawHost(withBody(user), { cert: withOthers(cert, 10), key });
+  const host = await startRawHttpServer(withBody(user), { cert: withOthers(cert, 10), key });
   onTestFinished(host.close);
   const outbound = client({ trustedHosts: new Set([host.hostPort]) });
   await expect(outbound.get(new URL(host.origin), { headers: {} })).resolves.toMatchObject({ body: user });
 });
 
 describe('unrequested compressed response', () => {
-  const get = async (pieces: Pieces) => {
+  const get = async (pieces: ResponseChunks) => {
     const host = await startHost(pieces);
     return client({ trustedHosts: new Set([host.hostPort]) }).get(new URL(host.origin), { headers: {} });
   };
@@ -311,19 +311,23 @@ describe('response limits through the API', () => {
   const trusted = new Set<string>();
   let server: TestServer;
   let rest: RestClient;
-  let ways: ReturnType<typeof namingsOf>;
+  let ways: ReturnType<typeof createUrlEntryPoints>;
   beforeAll(async () => {
     server = await startTestServer({ config: { trustedInstanceHosts: trusted } });
     rest = restClient(server.url, (await server.newOrganisation()).apiKey);
-    ways = namingsOf(rest, (await createOver(rest, { name: 'stored' })).id, '00planted-planted-planted');
+    ways = createUrlEntryPoints(
+      rest,
+      (await createConnectionOverRest(rest, { name: 'stored' })).id,
+      '00planted-planted-planted',
+    );
   });
   afterAll(() => server.close());
 
-  async function answersTo(pieces: Pieces, times = 1) {
+  async function answersTo(pieces: ResponseChunks, times = 1) {
     const host = await startHost(pieces);
     trusted.add(host.hostPort);
     const calls = Array.from({ length: times }, () => ways.validateOktaCredentials(host.origin));
-    return (await Promise.all(calls)).map(failureIn);
+    return (await Promise.all(calls)).map(parseFailure);
   }
 
   const notOkta = (clause: string) => ({

@@ -8,10 +8,10 @@ import { type Certificates, makeCertificates, trust } from './testkit/certificat
 import { dataFolder } from './testkit/database.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { spawnServer, temporaryFolder } from './testkit/process.ts';
-import { leadingTo, refusing, startProxy, type TestProxy } from './testkit/proxy.ts';
+import { refusing, startProxy, type TestProxy, tunnelTo } from './testkit/proxy.ts';
 import { at, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer } from './testkit/server.ts';
-import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
+import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
 // Some tests start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
@@ -28,8 +28,8 @@ let decoy: TestProxy;
 beforeAll(async () => {
   certificates = await makeCertificates();
   elsewhere = await startOkta({ tls: certificates.elsewhere });
-  proxy = await startProxy(leadingTo(elsewhere.port));
-  decoy = await startProxy(leadingTo(elsewhere.port));
+  proxy = await startProxy(tunnelTo(elsewhere.port));
+  decoy = await startProxy(tunnelTo(elsewhere.port));
 });
 afterAll(async () => {
   await Promise.all([proxy[Symbol.asyncDispose](), decoy[Symbol.asyncDispose](), elsewhere.close()]);
@@ -128,7 +128,7 @@ describe('OUTBOUND_PROXY_RESOLVES', () => {
         '/api/v1/app-connections/okta',
         oktaBody({ name: 'refused' }, { instanceUrl }),
       );
-      expect(failureIn(refused).code).toBe('HOST_NOT_ALLOWED');
+      expect(parseFailure(refused).code).toBe('HOST_NOT_ALLOWED');
     }
     expect(proxy.asked).toHaveLength(asked);
     await server.close();
@@ -153,10 +153,10 @@ describe('server with OUTBOUND_PROXY', () => {
 
     proxy.behave(refusing(407));
     const id = `${at(made.body, 'appConnection', 'id')}`;
-    const refused = await namingsOf(rest, id, 'any')['PATCH to REST']('https://other.okta.test');
-    proxy.behave(leadingTo(elsewhere.port));
+    const refused = await createUrlEntryPoints(rest, id, 'any')['PATCH to REST']('https://other.okta.test');
+    proxy.behave(tunnelTo(elsewhere.port));
     expect(refused.status).toBe(503);
-    expect(failureIn(refused)).toMatchObject({
+    expect(parseFailure(refused)).toMatchObject({
       code: 'UPSTREAM_UNREACHABLE',
       message:
         'Okta could not be reached: the outbound proxy rejected the user name or password (status 407). ' +
@@ -186,7 +186,7 @@ describe('server with OUTBOUND_PROXY', () => {
         Promise.resolve(answers[request.url ?? '']).then((answer) => response.end(JSON.stringify(answer)));
       },
     });
-    await using way = await startProxy(leadingTo(provider.port));
+    await using way = await startProxy(tunnelTo(provider.port));
     const server = await startTestServer({
       config: {
         outboundProxy: { host: way.host, port: way.port },
@@ -224,7 +224,7 @@ describe('server in a process of its own', () => {
     const name = `at-${instanceUrl.replace(/[^a-z0-9]+/g, '-')}`.replace(/-$/, '');
     const rest = restClient(url, apiKey);
     const answer = await rest('POST', '/api/v1/app-connections/okta', oktaBody({ name }, { instanceUrl }));
-    return { status: answer.status, ...failureIn(answer) };
+    return { status: answer.status, ...parseFailure(answer) };
   }
 
   test('connects only through OUTBOUND_PROXY and trusts the authorities of NODE_EXTRA_CA_CERTS', async () => {

@@ -5,9 +5,9 @@ import { type ConnectionAttempts, countConnectionAttempts } from './testkit/conn
 import { testDatabaseUrl } from './testkit/database.ts';
 import { brokenHosts, disguisedHosts, forbiddenAddresses } from './testkit/forbidden-hosts.ts';
 import { redirect, startOkta, type TestOkta } from './testkit/okta.ts';
-import { at, createOver, type RestClient, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
-import { failureIn, namingsOf } from './testkit/url-entry-points.ts';
+import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
 const apiToken = '00planted-planted-planted';
 
@@ -19,7 +19,7 @@ let server: TestServer;
 let redirecting: TestOkta;
 let rest: RestClient;
 let stored: { id: string };
-let ways: ReturnType<typeof namingsOf>;
+let ways: ReturnType<typeof createUrlEntryPoints>;
 /** Where this process may connect to while it plays both the server and its callers. */
 let allowed: string[];
 
@@ -37,8 +37,8 @@ beforeAll(async () => {
     },
   });
   rest = restClient(server.url, (await server.newOrganisation()).apiKey);
-  stored = await createOver(rest, { name: 'stored' });
-  ways = namingsOf(rest, stored.id, apiToken);
+  stored = await createConnectionOverRest(rest, { name: 'stored' });
+  ways = createUrlEntryPoints(rest, stored.id, apiToken);
   allowed = [server.url, ...(testDatabaseUrl ? [testDatabaseUrl] : [])].map((url) => new URL(url).port);
 });
 afterAll(async () => {
@@ -54,7 +54,7 @@ async function codesFor(instanceUrl: string, unsaid: readonly string[]): Promise
     for (const part of [apiToken, ...unsaid]) if (part.length > 4) expect(text).not.toContain(part);
   }
   expect(strangersOf(attempts)).toEqual([]);
-  return new Set(answers.map((answer) => failureIn(answer).code));
+  return new Set(answers.map((answer) => parseFailure(answer).code));
 }
 
 function strangersOf(attempts: ConnectionAttempts): string[] {
@@ -104,7 +104,7 @@ test('follows no redirect to a forbidden address', async () => {
     redirecting.behave(redirect(`https://${new URL(`https://${host}`).host}/`));
     using attempts = countConnectionAttempts();
     const answer = await ways.validateOktaCredentials(redirecting.origin);
-    expect(failureIn(answer).code).toBe('NOT_AN_OKTA_ORG');
+    expect(parseFailure(answer).code).toBe('NOT_AN_OKTA_ORG');
     expect(strangersOf(attempts)).toEqual([]);
   }
 });

@@ -9,7 +9,7 @@ import { cacheExchange } from '@urql/exchange-graphcache';
 import { relayPagination } from '@urql/exchange-graphcache/extras';
 import { Client, fetchExchange } from 'urql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { organisationWith, row } from './testkit/list-connections.ts';
+import { buildRow, createOrganisationWith } from './testkit/list-connections.ts';
 import { temporaryFolder } from './testkit/process.ts';
 import { at } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -20,9 +20,9 @@ let organisation: TestOrganisation;
 let headers: Record<string, string>;
 beforeAll(async () => {
   server = await startTestServer();
-  organisation = await organisationWith(
+  organisation = await createOrganisationWith(
     server,
-    names.map((name) => row({ name })),
+    names.map((name) => buildRow({ name })),
   );
   headers = { authorization: `Bearer ${organisation.apiKey}` };
 });

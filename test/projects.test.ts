@@ -3,12 +3,12 @@ import { type GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   createKey,
-  eventsOf,
   keysQuery,
+  listAllPages,
+  listAuditEvents,
+  listProjects,
   type Paged,
   type ProjectFields,
-  pagesOf,
-  projectsOf,
   projectsQuery,
   viewerOf,
 } from './testkit/access.ts';
@@ -63,14 +63,14 @@ describe('project', () => {
     expect(await rename(client, made.id, ' Payroll ')).toEqual({ ...made, name: 'Payroll' });
     // Who keeps their name takes it from nobody, and changes nothing.
     expect(await rename(client, made.id, 'Payroll')).toEqual({ ...made, name: 'Payroll' });
-    expect(await projectsOf(client)).toEqual([
+    expect(await listProjects(client)).toEqual([
       { ...made, name: 'Payroll' },
       { id: projectId, name: 'Test project', createdAt: expect.any(String) },
     ]);
     const { id } = createOktaConnection.appConnection;
     const { appConnection } = await client.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
     expect(appConnection.projectId).toBe(made.id);
-    const told = (await eventsOf(client)).filter(({ action }) => action.endsWith('_PROJECT'));
+    const told = (await listAuditEvents(client)).filter(({ action }) => action.endsWith('_PROJECT'));
     const administrator = (await viewerOf(client)).apiKey?.id;
     const common = { outcome: 'OK', keyId: administrator, projectId: made.id, apiKeyId: null };
     expect(told).toEqual([
@@ -97,7 +97,7 @@ describe('project', () => {
       code: 'BAD_USER_INPUT',
       paths: [['name']],
     });
-    expect((await projectsOf(client)).map((each) => each.name)).toEqual(['Test project']);
+    expect((await listProjects(client)).map((each) => each.name)).toEqual(['Test project']);
   });
 
   test('requires a unique name, compared without regard to case and Unicode form', async () => {
@@ -147,7 +147,7 @@ describe('project', () => {
         expect(outcome).toEqual({ code: 'NAME_TAKEN', paths: [field] });
       }
     }
-    const names = (await projectsOf(client)).map(({ name }) => name);
+    const names = (await listProjects(client)).map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     expect(await server.asOwner().execute(`select 1 from project where org_id = '${orgId}'`)).toHaveLength(
       names.length,
@@ -180,10 +180,10 @@ describe('list of projects', () => {
     const { client } = await server.newOrganisation();
     const made = ['Test project', ...strange, ...strange.map((name) => `${name} ${name}`)];
     for (const name of made.slice(1)) await create(client, name);
-    const whole = await projectsOf(client);
+    const whole = await listProjects(client);
     expect(whole.map(({ name }) => name).toSorted()).toEqual(made.toSorted());
     for (const first of [1, 5, made.length, 100]) {
-      const pages = await pagesOf<ProjectFields>(client, projectsQuery, { first });
+      const pages = await listAllPages<ProjectFields>(client, projectsQuery, { first });
       expect(pages.flat()).toEqual(whole);
       expect(pages.slice(0, -1).every(({ length }) => length === first)).toBe(true);
     }
@@ -214,7 +214,7 @@ describe('list of projects', () => {
   test('is empty for a caller that is limited to projects that do not exist', async () => {
     const organisation = await server.newOrganisation();
     const key = await organisation.newKey(['connections:read'], { projectIds: [randomUUID()] });
-    expect(await projectsOf(server.clientFor(key))).toEqual([]);
+    expect(await listProjects(server.clientFor(key))).toEqual([]);
   });
 });
 
@@ -225,14 +225,14 @@ describe('project administrator limited to some projects', () => {
     const [one, two, three] = [await newProject('One'), await newProject('Two'), await newProject('Three')];
     const { key } = await createKey(client, { projectIds: [one, two] });
     const limited = server.clientFor(key);
-    expect((await projectsOf(limited)).map(({ id }) => id)).toEqual([one, two]);
-    expect((await pagesOf<ProjectFields>(limited, projectsQuery, { first: 1 })).flat()).toHaveLength(2);
+    expect((await listProjects(limited)).map(({ id }) => id)).toEqual([one, two]);
+    expect((await listAllPages<ProjectFields>(limited, projectsQuery, { first: 1 })).flat()).toHaveLength(2);
     expect((await viewerOf(limited)).projects).toEqual([
       { id: one, name: 'One' },
       { id: two, name: 'Two' },
     ]);
     expect(await refusal(create(limited, 'Four'))).toMatchObject({ code: 'FORBIDDEN' });
-    expect((await projectsOf(client)).map(({ name }) => name)).toEqual([
+    expect((await listProjects(client)).map(({ name }) => name)).toEqual([
       'One',
       'Test project',
       'Three',
@@ -274,7 +274,7 @@ describe('project administrator limited to some projects', () => {
       outcome: 'NAME_TAKEN',
       targetName: null,
     });
-    expect((await eventsOf(client)).at(-1)).toMatchObject({ targetName: 'Hidden' });
+    expect((await listAuditEvents(client)).at(-1)).toMatchObject({ targetName: 'Hidden' });
   });
 
   test('requires access:admin to create or rename projects', async () => {
@@ -282,9 +282,9 @@ describe('project administrator limited to some projects', () => {
     const reader = server.clientFor(await organisation.newKey(['connections:read', 'connections:write']));
     expect(await refusal(create(reader, 'x'))).toMatchObject({ code: 'FORBIDDEN' });
     expect(await refusal(rename(reader, organisation.projectId, 'x'))).toMatchObject({ code: 'FORBIDDEN' });
-    expect(await projectsOf(reader)).toHaveLength(1);
+    expect(await listProjects(reader)).toHaveLength(1);
     const auditor = server.clientFor(await organisation.newKey(['audit:read']));
-    expect(await refusal(projectsOf(auditor))).toMatchObject({ code: 'FORBIDDEN' });
+    expect(await refusal(listProjects(auditor))).toMatchObject({ code: 'FORBIDDEN' });
   });
 });
 

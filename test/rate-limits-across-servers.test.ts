@@ -5,7 +5,7 @@ import { purgeExpiredWindows } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
-import { askGraphQL, askRest, codesOf, startLimited } from './testkit/rates.ts';
+import { collectCodes, sendGraphQL, sendRest, startRateLimitedServer } from './testkit/rates.ts';
 import type { TestServer } from './testkit/server.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -21,8 +21,8 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
   let one: TestServer;
   let other: TestServer;
   beforeAll(async () => {
-    one = await startLimited(limits);
-    other = await startLimited(limits, { beside: one });
+    one = await startRateLimitedServer(limits);
+    other = await startRateLimitedServer(limits, { beside: one });
   });
   afterAll(async () => {
     await other.close();
@@ -42,14 +42,14 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
   describe('two servers', () => {
     test('share what a caller may ask, but for a block that the one may have and the other wants', async () => {
       const caller = await newCaller();
-      const codes = await codesOf(60, (index) => askGraphQL(either(index), caller));
+      const codes = await collectCodes(60, (index) => sendGraphQL(either(index), caller));
       expect(letThrough(codes)).toBeLessThanOrEqual(40);
       expect(letThrough(codes)).toBeGreaterThanOrEqual(30);
     });
 
     test('never let more through, also when all of it comes at once', async () => {
       const caller = await newCaller();
-      const asked = Array.from({ length: 120 }, (_, index) => askGraphQL(either(index), caller));
+      const asked = Array.from({ length: 120 }, (_, index) => sendGraphQL(either(index), caller));
       const codes = (await Promise.all(asked)).map(({ code }) => code ?? 'OK');
       expect(letThrough(codes)).toBeLessThanOrEqual(40);
       expect(letThrough(codes)).toBeGreaterThanOrEqual(30);
@@ -57,27 +57,27 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
 
     test('share what an address may ask without a good credential, and how often it may be wrong', async () => {
       const asker = { address: '192.0.2.77' };
-      const anonymous = await codesOf(20, (index) => askRest(either(index), asker));
+      const anonymous = await collectCodes(20, (index) => sendRest(either(index), asker));
       expect(letThrough(anonymous)).toBeLessThanOrEqual(12);
       expect(letThrough(anonymous)).toBeGreaterThanOrEqual(8);
       const wrong = { address: '192.0.2.78', apiKey: 'nobody-has-this-key-nobody-has-this-key' };
-      expect(letThrough(await codesOf(10, (index) => askRest(either(index), wrong)))).toBe(5);
+      expect(letThrough(await collectCodes(10, (index) => sendRest(either(index), wrong)))).toBe(5);
     });
 
     test('share how often credentials may be tried, to the last of them', async () => {
       const caller = await newCaller();
       const make = (index: number) =>
-        askGraphQL(either(index), caller, createMutation, okta({ name: `c-${index}` }));
-      expect(await codesOf(6, make)).toEqual(['OK', 'OK', 'OK', 'OK', 'RATE_LIMITED', 'RATE_LIMITED']);
+        sendGraphQL(either(index), caller, createMutation, okta({ name: `c-${index}` }));
+      expect(await collectCodes(6, make)).toEqual(['OK', 'OK', 'OK', 'OK', 'RATE_LIMITED', 'RATE_LIMITED']);
     });
 
     test('begin anew together when the window is over', async () => {
       const caller = await newCaller();
-      await codesOf(60, () => askGraphQL(one, caller));
-      expect((await askGraphQL(one, caller)).code).toBe('RATE_LIMITED');
+      await collectCodes(60, () => sendGraphQL(one, caller));
+      expect((await sendGraphQL(one, caller)).code).toBe('RATE_LIMITED');
       // As if a minute had gone by, for the server that has not asked yet.
       await one.asOwner().execute('update rate_limit set expire = 0');
-      const codes = await codesOf(60, () => askGraphQL(other, caller));
+      const codes = await collectCodes(60, () => sendGraphQL(other, caller));
       expect(letThrough(codes)).toBe(40);
     });
   });
@@ -103,17 +103,17 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
         );
       return count;
     };
-    const usual = await startLimited({ caller: defaultRates.caller }, { beside: one });
+    const usual = await startRateLimitedServer({ caller: defaultRates.caller }, { beside: one });
     const caller = await newCaller();
     // The first request takes a block of each limit: of the key, of its organisation, and of its address, which is new.
-    await askGraphQL(usual, caller);
+    await sendGraphQL(usual, caller);
     const before = await counted();
     expect(before).toBe(3);
     const half = defaultRates.caller.leaseSize / 2;
-    await codesOf(half - 2, () => askGraphQL(usual, caller));
+    await collectCodes(half - 2, () => sendGraphQL(usual, caller));
     expect(await counted()).toBe(before);
     const reads = 300;
-    await Promise.all(Array.from({ length: reads }, () => askGraphQL(usual, caller)));
+    await Promise.all(Array.from({ length: reads }, () => sendGraphQL(usual, caller)));
     await expect.poll(counted).toBeGreaterThan(before);
     const leases = ({ leaseSize }: { leaseSize: number }) => Math.ceil((reads + half) / (leaseSize / 2));
     expect(await counted()).toBeLessThanOrEqual(
@@ -137,7 +137,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
 
   test('a server that starts forgets them by itself', async () => {
     await one.asOwner().insert(RateLimit, { key: 'caller:of-yesterday', points: 3, expire: 1 });
-    const next = await startLimited({}, { beside: one });
+    const next = await startRateLimitedServer({}, { beside: one });
     await until('it is forgotten', async () => {
       const left = await one.asOwner().count(RateLimit, { key: 'caller:of-yesterday' });
       return left === 0 || undefined;
@@ -150,7 +150,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     await holder.begin();
     await holder.execute('lock table rate_limit in access exclusive mode');
     const caller = await newCaller();
-    const codes = await codesOf(45, () => askGraphQL(one, caller));
+    const codes = await collectCodes(45, () => sendGraphQL(one, caller));
     await holder.rollback();
     expect(letThrough(codes)).toBe(40);
     expect(one.logs()).toContain('rates are counted by this server alone');
@@ -159,20 +159,20 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
 
 describe.runIf(testDatabaseUrl)('while PostgreSQL is away', () => {
   test('each server counts for itself: strangers are neither let in nor let loose', async () => {
-    const server = await startLimited(limits, { config: { production: true, graphiql: false } });
+    const server = await startRateLimitedServer(limits, { config: { production: true, graphiql: false } });
     const name = server.databaseName;
     await administer(`alter database ${name} with allow_connections false`);
     await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
     const asker = { address: '192.0.2.80' };
-    const codes = await codesOf(14, () => askGraphQL(server, asker));
+    const codes = await collectCodes(14, () => sendGraphQL(server, asker));
     expect(codes.slice(0, 12)).toEqual(Array.from({ length: 12 }, () => 'UNAUTHENTICATED'));
     expect(codes.slice(12)).toEqual(['RATE_LIMITED', 'RATE_LIMITED']);
     const key = { address: '192.0.2.81', apiKey: 'any-key-will-do-any-key-will-do-any-key' };
-    expect(await askGraphQL(server, key)).toMatchObject({ status: 503, code: 'SERVICE_UNAVAILABLE' });
+    expect(await sendGraphQL(server, key)).toMatchObject({ status: 503, code: 'SERVICE_UNAVAILABLE' });
 
     await administer(`alter database ${name} with allow_connections true`);
     await expect
-      .poll(async () => (await askGraphQL(server, key)).code, { timeout: 20_000 })
+      .poll(async () => (await sendGraphQL(server, key)).code, { timeout: 20_000 })
       .toBe('UNAUTHENTICATED');
     await server.close();
   });

@@ -4,7 +4,7 @@ import { okta as oktaApp } from '../src/apps/okta/okta.ts';
 import { Secret } from '../src/common/secret.ts';
 import { firstOrganisation } from '../src/identity/organisations.ts';
 import { rateLimited, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
-import { at, checkedClient, createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { at, createCheckedClient, createConnectionOverRest, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 const root = '/api/v1/app-connections';
@@ -63,7 +63,7 @@ afterAll(async () => {
 /** A fresh organisation, and a client whose every answer is checked against the OpenAPI document. */
 async function fresh() {
   const organisation = await server.newOrganisation();
-  return { ...organisation, rest: await checkedClient(server.url, organisation.apiKey) };
+  return { ...organisation, rest: await createCheckedClient(server.url, organisation.apiKey) };
 }
 
 const namesIn = (body: unknown) =>
@@ -88,7 +88,7 @@ describe('REST create connection', () => {
 
   test('verifies and stores the connection as GraphQL does, and GraphQL returns the same', async () => {
     const { rest, client } = await fresh();
-    const made = await createOver(rest, { description: ' For the sync. ' });
+    const made = await createConnectionOverRest(rest, { description: ' For the sync. ' });
     const { appConnection } = await client.request<{ appConnection: unknown }>(
       'query ($id: UUID!) { appConnection(id: $id) { description version createdAt credentialsHash verification { status } } }',
       { id: made.id },
@@ -107,7 +107,7 @@ describe('REST create connection', () => {
 
   test('needs no method when the app has one, and no project', async () => {
     const { rest } = await fresh();
-    expect(await createOver(rest, { method: undefined })).toMatchObject({
+    expect(await createConnectionOverRest(rest, { method: undefined })).toMatchObject({
       method: 'api-token',
       projectId: null,
     });
@@ -152,7 +152,7 @@ describe('REST create connection', () => {
 
   test('rejects the token in a field that is not secret', async () => {
     const { rest } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     const description = 'It is 00abcdefghij.';
     const credentials = { apiToken: '00abcdefghij' };
     for (const { status, body } of [
@@ -167,7 +167,7 @@ describe('REST create connection', () => {
 describe('REST error response', () => {
   test('is application/problem+json with the code, issues and remedy of the GraphQL error', async () => {
     const { rest } = await fresh();
-    await createOver(rest);
+    await createConnectionOverRest(rest);
     const { status, headers, body } = await rest('POST', okta, oktaBody());
     expect([status, headers.get('content-type')]).toEqual([409, 'application/problem+json']);
     expect(body).toEqual({
@@ -224,7 +224,7 @@ describe('REST error response', () => {
     const broken = await startTestServer();
     const { apiKey } = await broken.newOrganisation();
     await broken.asOwner().execute('drop table app_connection cascade');
-    const rest = await checkedClient(broken.url, apiKey);
+    const rest = await createCheckedClient(broken.url, apiKey);
     const { status, headers, body } = await rest('GET', okta);
     const requestId = headers.get('x-request-id');
     expect([status, body]).toEqual([
@@ -252,7 +252,7 @@ describe('REST error response', () => {
 describe('REST get and list connections', () => {
   test('returns a connection by id, in either case, and by name', async () => {
     const { rest, projectId } = await fresh();
-    const made = await createOver(rest, { projectId: projectId.toUpperCase() });
+    const made = await createConnectionOverRest(rest, { projectId: projectId.toUpperCase() });
     expect(made.projectId).toBe(projectId);
     for (const path of [
       `${okta}/${made.id}`,
@@ -268,7 +268,7 @@ describe('REST get and list connections', () => {
   test("returns NOT_FOUND for another organisation's and for another app's connection", async () => {
     const { rest } = await fresh();
     const { rest: stranger } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     for (const [method, body] of [['GET'], ['DELETE'], ['PATCH', { name: 'taken-over' }]] as const) {
       expect((await stranger(method, `${okta}/${id}`, body)).status).toBe(404);
       expect((await rest(method, `${root}/other/${id}`, body)).status).toBe(404);
@@ -279,8 +279,8 @@ describe('REST get and list connections', () => {
 
   test('lists connections of all apps or of one, in a project, in none, or in the whole organisation', async () => {
     const { rest, projectId } = await fresh();
-    await createOver(rest, { name: 'a', projectId });
-    await createOver(rest, { name: 'b' });
+    await createConnectionOverRest(rest, { name: 'a', projectId });
+    await createConnectionOverRest(rest, { name: 'b' });
     const { status } = await rest('POST', `${root}/other`, oktaBody({ name: 'c' }));
     expect(status).toBe(200);
     for (const [path, names] of [
@@ -298,8 +298,8 @@ describe('REST get and list connections', () => {
 
   test('pages with the Link header until the last page', async () => {
     const { rest, projectId } = await fresh();
-    for (const name of ['a', 'b', 'c', 'd', 'e']) await createOver(rest, { name, projectId });
-    await createOver(rest, { name: 'elsewhere' });
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await createConnectionOverRest(rest, { name, projectId });
+    await createConnectionOverRest(rest, { name: 'elsewhere' });
     for (const start of [root, okta, `${okta}/available`]) {
       const seen: string[] = [];
       let path: string | undefined = `${start}?limit=2&projectId=${projectId}`;
@@ -316,7 +316,7 @@ describe('REST get and list connections', () => {
 
   test('returns 20 by default, and 1 to 100 on request', async () => {
     const { rest } = await fresh();
-    for (let count = 10; count < 31; count += 1) await createOver(rest, { name: `c${count}` });
+    for (let count = 10; count < 31; count += 1) await createConnectionOverRest(rest, { name: `c${count}` });
     const { body, headers } = await rest('GET', okta);
     expect(namesIn(body)).toHaveLength(20);
     expect(headers.get('link')).toContain('rel="next"');
@@ -329,7 +329,7 @@ describe('REST get and list connections', () => {
 
   test('lists the projects of the caller with their names and ids', async () => {
     const { rest, orgId, projectId } = await fresh();
-    const { id } = await createOver(rest, { projectId });
+    const { id } = await createConnectionOverRest(rest, { projectId });
     const { body } = await rest('GET', `${okta}/available?projectId=${projectId}`);
     expect(body).toEqual({
       appConnections: [{ id, name: 'my-okta-connection', app: 'okta', projectId, orgId }],
@@ -349,7 +349,7 @@ describe('REST get and list connections', () => {
 
   test('answers HEAD like GET without the body', async () => {
     const { rest, apiKey } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     const { status, headers, text } = await restClient(server.url, apiKey)('HEAD', `${okta}/${id}`);
     expect([status, headers.get('content-type'), text]).toEqual([200, 'application/json', '']);
   });
@@ -358,7 +358,7 @@ describe('REST get and list connections', () => {
 describe('REST update connection', () => {
   test('keeps absent members, clears null members, and returns the new version', async () => {
     const { rest } = await fresh();
-    const made = await createOver(rest, { description: 'Before' });
+    const made = await createConnectionOverRest(rest, { description: 'Before' });
     const renamed = await rest('PATCH', `${okta}/${made.id}`, { name: 'renamed' });
     expect(at(renamed.body, 'appConnection')).toMatchObject({
       name: 'renamed',
@@ -375,7 +375,7 @@ describe('REST update connection', () => {
 
   test('replaces a token that Okta accepts, and keeps the old one otherwise', async () => {
     const { rest, client } = await fresh();
-    const made = await createOver(rest);
+    const made = await createConnectionOverRest(rest);
     const path = `${okta}/${made.id.toUpperCase()}`;
     const { status } = await rest('PATCH', path, { credentials: { apiToken: 'revoked' } });
     expect(status).toBe(422);
@@ -392,7 +392,7 @@ describe('REST update connection', () => {
 
   test('returns the current version for a stale version', async () => {
     const { rest } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     await rest('PATCH', `${okta}/${id}`, { name: 'second' });
     const stale = [
       await rest('PATCH', `${okta}/${id}`, { version: 1, name: 'third' }),
@@ -405,7 +405,7 @@ describe('REST update connection', () => {
 
   test('requires the token for a new host, and consent for another Okta organisation', async () => {
     const { rest } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     await using elsewhere = await startOkta();
     trusted.add(elsewhere.hostPort);
     const host = { instanceUrl: elsewhere.origin };
@@ -426,7 +426,7 @@ describe('REST update connection', () => {
 
   test('rejects unknown members, also within credentials', async () => {
     const { rest } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     for (const body of [{ projectId: null }, { credentials: { apitoken: 'misspelt' } }]) {
       expect((await rest('PATCH', `${okta}/${id}`, body)).status).toBe(422);
     }
@@ -436,13 +436,13 @@ describe('REST update connection', () => {
 describe('REST delete connection', () => {
   test('hides the connection, frees its name, and returns until when it can be restored', async () => {
     const { rest, client } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     const { status, body } = await rest('DELETE', `${okta}/${id}?version=1`);
     const until = at(body, 'appConnection', 'restorableUntil');
     expect([status, body]).toEqual([200, { appConnection: { id, restorableUntil: until } }]);
     expect(Date.parse(String(until)) - Date.now()).toBeGreaterThan(29 * 86_400_000);
     expect((await rest('GET', `${okta}/${id}`)).status).toBe(404);
-    await createOver(rest);
+    await createConnectionOverRest(rest);
     const restore =
       'mutation ($id: UUID!) { restoreAppConnection(id: $id, name: "back") { appConnection { id } } }';
     expect(await client.request(restore, { id })).toMatchObject({ restoreAppConnection: {} });
@@ -450,7 +450,7 @@ describe('REST delete connection', () => {
 
   test('removes the connection with purge, also a deleted one', async () => {
     const { rest } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     await rest('DELETE', `${okta}/${id}?purge=false`);
     const { status, body } = await rest('DELETE', `${okta}/${id}?purge=true`);
     expect([status, body]).toEqual([200, { appConnection: { id, restorableUntil: null } }]);
@@ -459,7 +459,7 @@ describe('REST delete connection', () => {
 
   test('rejects a body and parameters that it does not use', async () => {
     const { rest } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     for (const query of ['version=x', 'version=0', 'purge=yes', 'purge=', 'purged=true']) {
       expect((await rest('DELETE', `${okta}/${id}?${query}`)).status, query).toBe(422);
     }

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { at, checkedClient, createOver, oktaBody, restClient } from './testkit/rest.ts';
+import { at, createCheckedClient, createConnectionOverRest, oktaBody, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 const root = '/api/v1/app-connections';
@@ -17,7 +17,7 @@ afterAll(() => server.close());
 /** A fresh organisation, and a client whose every answer is checked against the OpenAPI document. */
 async function fresh() {
   const organisation = await server.newOrganisation();
-  return { ...organisation, rest: await checkedClient(server.url, organisation.apiKey) };
+  return { ...organisation, rest: await createCheckedClient(server.url, organisation.apiKey) };
 }
 
 describe('REST request', () => {
@@ -52,7 +52,7 @@ describe('REST request', () => {
 
   test('requires the same scope as GraphQL', async () => {
     const { rest, newKey } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     const reader = restClient(server.url, await newKey(['connections:read']));
     const writer = restClient(server.url, await newKey(['connections:write']));
     for (const path of [root, okta, `${okta}/available`, `${okta}/${id}`]) {
@@ -183,7 +183,7 @@ describe('invalid REST request', () => {
 
   test('gets 422 and never a 5xx for hostile JSON', async () => {
     const { rest } = await fresh();
-    const { id } = await createOver(rest);
+    const { id } = await createConnectionOverRest(rest);
     const deep = `${'[{"a":'.repeat(12_000)}1${'}]'.repeat(12_000)}`;
     const credentials = '"credentials":{"instanceUrl":"https://example.okta.com","apiToken":"t"}';
     const hostile = [

@@ -1,7 +1,14 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { at, checkerOf, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
+import {
+  at,
+  createConnectionOverRest,
+  createContractChecker,
+  oktaBody,
+  type RestClient,
+  restClient,
+} from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 const path = '/api/v1/openapi.json';
@@ -33,14 +40,14 @@ describe('OpenAPI document', () => {
   test('describes every route, and every route responds as described', async () => {
     const { apiKey, projectId } = await server.newOrganisation();
     const client = restClient(server.url, apiKey);
-    const { check, seen } = checkerOf(document);
+    const { check, seen } = createContractChecker(document);
     const rest: RestClient = async (method, path, ...others) => {
       const answer = await client(method, path, ...others);
       check(method, path, answer);
       return answer;
     };
-    const { id } = await createOver(rest);
-    await createOver(rest, { name: 'second', description: 'With a description' });
+    const { id } = await createConnectionOverRest(rest);
+    await createConnectionOverRest(rest, { name: 'second', description: 'With a description' });
     for (const [method, path, body] of [
       ['GET', '/api/v1/openapi.json'],
       ['GET', '/api/v1/app-connections?limit=1'],
@@ -77,9 +84,9 @@ describe('OpenAPI document', () => {
   test('is compared with responses in a way that finds differences (self-check)', async () => {
     const { apiKey } = await server.newOrganisation();
     const client = restClient(server.url, apiKey);
-    const { id } = await createOver(client);
+    const { id } = await createConnectionOverRest(client);
     const answer = await client('GET', `${okta}/${id}`);
-    const { check } = checkerOf(document);
+    const { check } = createContractChecker(document);
     const connection = Object(at(answer.body, 'appConnection'));
     const differing = (changes: object) => () =>
       check('GET', `${okta}/${id}`, { ...answer, body: { appConnection: { ...connection, ...changes } } });
@@ -101,7 +108,7 @@ describe('OpenAPI document', () => {
   test('allows the same bodies as the server', async () => {
     const { apiKey } = await server.newOrganisation();
     const client = restClient(server.url, apiKey);
-    const { id } = await createOver(client, { name: 'to-be-changed' });
+    const { id } = await createConnectionOverRest(client, { name: 'to-be-changed' });
     const { method: _, ...withoutMethod } = oktaBody({ name: 'b' });
     for (const [name, body, isRight] of [
       ['CreateOktaConnection', oktaBody({ name: 'a', projectId: null, description: 'x' }), true],

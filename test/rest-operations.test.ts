@@ -4,7 +4,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { startOkta } from './testkit/okta.ts';
-import { at, checkedClient, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
+import {
+  at,
+  createCheckedClient,
+  createConnectionOverRest,
+  oktaBody,
+  type RestClient,
+  restClient,
+} from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 const okta = '/api/v1/app-connections/okta';
@@ -19,7 +26,7 @@ afterAll(() => server.close());
 /** A fresh organisation, and a client whose every answer is checked against the OpenAPI document. */
 async function fresh(): Promise<TestOrganisation & { rest: RestClient }> {
   const organisation = await server.newOrganisation();
-  return { ...organisation, rest: await checkedClient(server.url, organisation.apiKey) };
+  return { ...organisation, rest: await createCheckedClient(server.url, organisation.apiKey) };
 }
 
 /** The routes that do what an operation of the schema does, by their ids in the OpenAPI document. */
@@ -103,7 +110,7 @@ describe('REST verification of a connection', () => {
     const { client, rest } = await fresh();
     const token = 'a-token-that-dies';
     const credentials = { instanceUrl: upstream.origin, apiToken: token };
-    const { id } = await createOver(rest, { credentials });
+    const { id } = await createConnectionOverRest(rest, { credentials });
     const overGraphql = async () => {
       const { appConnection } = await client.request<{ appConnection: object }>(
         `query ($id: UUID!) { appConnection(id: $id) {
@@ -142,7 +149,7 @@ describe('REST verification of a connection', () => {
 
   test('shows the owner of the token only to callers with connections:read', async () => {
     const { rest, newKey } = await fresh();
-    const { id, name } = await createOver(rest);
+    const { id, name } = await createConnectionOverRest(rest);
     const path = `${okta}/${id}/verify`;
     const verifier = restClient(server.url, await newKey(['connections:verify']));
     const answer = await verifier('POST', path);
@@ -189,7 +196,7 @@ describe('REST list of connections', () => {
   test('has the filters and orders of GraphQL on every page', async () => {
     const { rest, client, projectId } = await fresh();
     for (const name of ['alpha-one', 'alpha-two', 'beta-one', 'beta-two']) {
-      await createOver(rest, { name, ...(name.endsWith('one') && { projectId }) });
+      await createConnectionOverRest(rest, { name, ...(name.endsWith('one') && { projectId }) });
     }
     const { appConnections } = await client.request<{
       appConnections: { nodes: { name: string; createdAt: string }[] };
@@ -247,12 +254,12 @@ describe('REST list of connections', () => {
 describe('REST restore', () => {
   test('restores a deleted connection under its name, or under another when the name is taken', async () => {
     const { rest } = await fresh();
-    const { id, name } = await createOver(rest);
+    const { id, name } = await createConnectionOverRest(rest);
     await rest('DELETE', `${okta}/${id}`);
     const restored = await rest('POST', `${okta}/${id}/restore`);
     expect(restored.body).toMatchObject({ appConnection: { id, name, version: 3 } });
     await rest('DELETE', `${okta}/${id}`);
-    await createOver(rest);
+    await createConnectionOverRest(rest);
     const taken = await rest('POST', `${okta}/${id}/restore`, {});
     expect(taken).toMatchObject({ status: 409, body: { code: 'NAME_TAKEN', issues: [{ path: ['name'] }] } });
     const renamed = await rest('POST', `${okta}/${id}/restore`, { name: 'another' });
@@ -266,8 +273,8 @@ describe('REST restore', () => {
 describe('REST audit trail', () => {
   test('returns the same as GraphQL on every page and for every filter', async () => {
     const { rest, client, projectId } = await fresh();
-    const { id } = await createOver(rest, { projectId });
-    await createOver(rest, { name: 'second' });
+    const { id } = await createConnectionOverRest(rest, { projectId });
+    await createConnectionOverRest(rest, { name: 'second' });
     await rest('PATCH', `${okta}/${id}`, { description: 'Changed' });
     await rest('POST', `${okta}/${id}/verify`);
     await rest('POST', okta, oktaBody({ name: 'second' }));

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readConfig } from '../src/config/read-config.ts';
 import { buildDashboard } from './testkit/dashboard.ts';
 import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
-import { at, createOver, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
@@ -40,7 +40,7 @@ describe.skipIf(!hasNginx())("server behind nginx with Debian's configuration", 
     );
     const names = [`first-${settings.length}`, `second-${settings.length}`];
     for (const name of names) {
-      await createOver(restClient(server.url, apiKey), { name });
+      await createConnectionOverRest(restClient(server.url, apiKey), { name });
       expect(await events.next()).toEqual({
         data: { appConnectionChanged: { kind: 'CREATED', appConnection: { name } } },
       });
@@ -70,7 +70,8 @@ describe.skipIf(!hasNginx())('server under BASE_PATH=/connections', () => {
     nginx = await startNginx('');
     const organisation = await server.newOrganisation();
     ({ apiKey } = organisation);
-    for (const name of ['one', 'two', 'three']) await createOver(restClient(server.url, apiKey), { name });
+    for (const name of ['one', 'two', 'three'])
+      await createConnectionOverRest(restClient(server.url, apiKey), { name });
   });
   afterAll(async () => {
     await nginx?.[Symbol.asyncDispose]();
@@ -116,7 +117,7 @@ describe.skipIf(!hasNginx())('server under BASE_PATH=/connections', () => {
       const answer = await fetch(`${base}/graphql?query={viewer{__typename}}`, { headers });
       expect(await answer.json()).toEqual({ data: { viewer: { __typename: 'Viewer' } } });
       await using events = await subscribe(`${base}/graphql`, apiKey, subscription);
-      const { id } = await createOver(restClient(origin(), apiKey), { name: 'four' });
+      const { id } = await createConnectionOverRest(restClient(origin(), apiKey), { name: 'four' });
       expect(at(await events.next(), 'data', 'appConnectionChanged', 'kind')).toBe('CREATED');
       await restClient(origin(), apiKey)('DELETE', `/api/v1/app-connections/okta/${id}?purge=true`);
     });

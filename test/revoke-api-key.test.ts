@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { scopes } from '../src/identity/caller.ts';
-import { createKey, eventsOf, everyScope, keysOf, revokeKey, viewerOf } from './testkit/access.ts';
+import { createKey, everyScope, keysOf, listAuditEvents, revokeKey, viewerOf } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
@@ -104,7 +104,7 @@ describe('revoked API key', () => {
     const administrator = (await viewerOf(client)).apiKey;
     const kept = await server.asOwner().findOneOrFail(ApiKey, { id: apiKey.id });
     expect(kept.revokedAt?.toISOString()).toBe(revoked.revokedAt);
-    const events = (await eventsOf(client)).filter(({ action }) => action === 'REVOKE_API_KEY');
+    const events = (await listAuditEvents(client)).filter(({ action }) => action === 'REVOKE_API_KEY');
     expect(events).toEqual([
       {
         ...{ action: 'REVOKE_API_KEY', outcome: 'OK', keyId: administrator?.id, apiKeyId: apiKey.id },
@@ -138,7 +138,7 @@ describe('revoked API key', () => {
           expect(error?.message).toBe(
             `This API key has ${end === 'revokedAt' ? 'been revoked' : 'expired'}.`,
           );
-          const told = (await eventsOf(client)).find(({ keyId }) => keyId === apiKey.id);
+          const told = (await listAuditEvents(client)).find(({ keyId }) => keyId === apiKey.id);
           return (told?.action === expected && told.outcome === 'UNAUTHENTICATED') || undefined;
         });
       }

@@ -8,16 +8,16 @@ import { parseKeyring } from '../src/encryption/keyring.ts';
 import { RowHistory } from '../src/integrity/row-history.ts';
 import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
 import { createKey, revokeKey } from './testkit/access.ts';
-import { editor } from './testkit/database-attacker.ts';
+import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
-let sql: ReturnType<typeof editor>;
+let sql: ReturnType<typeof createDatabaseAttacker>;
 beforeAll(async () => {
   server = await startTestServer();
-  sql = editor(server);
+  sql = createDatabaseAttacker(server);
 });
 afterAll(() => server.close());
 

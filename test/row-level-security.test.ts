@@ -8,7 +8,7 @@ import { Project } from '../src/identity/organisation.entity.ts';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { tablesOf } from './testkit/without-tenant-filters.ts';
+import { listTables } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
 let mine: TestOrganisation;
@@ -39,7 +39,7 @@ async function seen(
 
 describe('row-level security', () => {
   test('is enabled and forced on every table', async () => {
-    const tables = await tablesOf(server.asOwner());
+    const tables = await listTables(server.asOwner());
     expect(tables.length).toBeGreaterThan(7);
     const secured = await server.asOwner().execute(`
       select relname as name from pg_class
@@ -49,7 +49,7 @@ describe('row-level security', () => {
   });
 
   test('isolates organisations when a statement has no tenant filter', async () => {
-    for (const { name } of await tablesOf(server.asOwner())) {
+    for (const { name } of await listTables(server.asOwner())) {
       if (ofNobody.includes(name)) continue;
       const everybody = await seen(name, '', server.asOwner());
       // So that there is something not to be seen.

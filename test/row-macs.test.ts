@@ -5,16 +5,16 @@ import { MacMismatch } from '../src/encryption/row-macs.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { verifyRows } from '../src/integrity/authenticated-rows.ts';
 import { checkChain, createKey, revokeKey } from './testkit/access.ts';
-import { editor } from './testkit/database-attacker.ts';
+import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { tablesOf } from './testkit/without-tenant-filters.ts';
+import { listTables } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
-let sql: ReturnType<typeof editor>;
+let sql: ReturnType<typeof createDatabaseAttacker>;
 beforeAll(async () => {
   server = await startTestServer();
-  sql = editor(server);
+  sql = createDatabaseAttacker(server);
 });
 afterAll(() => server.close());
 
@@ -307,7 +307,7 @@ describe('MAC coverage of table columns', () => {
   };
 
   test('includes every table, or a reason why not', async () => {
-    const tables = (await tablesOf(server.asOwner())).map(({ name }) => name);
+    const tables = (await listTables(server.asOwner())).map(({ name }) => name);
     const withMac = await sql(
       `select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'mac'`,
     );

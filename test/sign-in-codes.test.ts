@@ -3,7 +3,7 @@ import { Secret } from '../src/common/secret.ts';
 import { buildDashboard } from './testkit/dashboard.ts';
 import { sendRaw } from './testkit/raw-http.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './testkit/server.ts';
-import { ask, codeIn, exchange, exchangeHeaders } from './testkit/sign-in-code.ts';
+import { exchange, exchangeHeaders, parseSignInCode, sendAsBrowser } from './testkit/sign-in-code.ts';
 
 const apiKey = 'the-key-that-one-time-codes-are-exchanged-for';
 const signInKey = new Secret(apiKey);
@@ -42,7 +42,7 @@ describe('one-time sign-in code', () => {
   });
 
   test('is exchanged for the API key once', async () => {
-    const code = codeIn(server.signInLink());
+    const code = parseSignInCode(server.signInLink());
     const first = await exchange(server.url, code);
     expect([first.status, JSON.parse(first.text)]).toEqual([200, { apiKey }]);
     expect(first.headers['cache-control']).toBe('no-store');
@@ -52,14 +52,14 @@ describe('one-time sign-in code', () => {
   });
 
   test('is exchanged once for 20 concurrent attempts', async () => {
-    const code = codeIn(server.signInLink());
+    const code = parseSignInCode(server.signInLink());
     const answers = await Promise.all(Array.from({ length: 20 }, () => exchange(server.url, code)));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(answers.filter(({ text }) => text.includes(apiKey))).toHaveLength(1);
   });
 
   test('expires after exactly ten minutes', async () => {
-    const codes = [codeIn(server.signInLink()), codeIn(server.signInLink())];
+    const codes = [parseSignInCode(server.signInLink()), parseSignInCode(server.signInLink())];
     now += 10 * minuteMs - 1;
     expect((await exchange(server.url, codes[0] ?? '')).status).toBe(200);
     now += 1;
@@ -68,7 +68,7 @@ describe('one-time sign-in code', () => {
 
   test('is unknown after a restart', async () => {
     const before = await start({ beside: server });
-    const code = codeIn(before.signInLink());
+    const code = parseSignInCode(before.signInLink());
     await before.close();
     const after = await another({});
     expect((await exchange(after.url, code)).status).toBe(403);
@@ -76,7 +76,7 @@ describe('one-time sign-in code', () => {
 
   test('is exchanged regardless of earlier wrong codes, which are rate-limited', async () => {
     const other = await another({});
-    const code = codeIn(other.signInLink());
+    const code = parseSignInCode(other.signInLink());
     const wrong = (index: number) => exchange(other.url, `${code.slice(0, -2)}${10 + index}`);
     for (let tries = 0; tries < 20; tries += 1) expect((await wrong(tries)).status).toBe(403);
     for (let tries = 20; tries < 60; tries += 1) {
@@ -92,7 +92,7 @@ describe('one-time sign-in code', () => {
 
   test("is exchanged by the server's own page, under each of its host names", async () => {
     for (const url of [server.url, server.url.replace('127.0.0.1', 'localhost')]) {
-      expect((await exchange(url, codeIn(server.signInLink()), page(url))).status).toBe(200);
+      expect((await exchange(url, parseSignInCode(server.signInLink()), page(url))).status).toBe(200);
     }
   });
 
@@ -105,7 +105,7 @@ describe('one-time sign-in code', () => {
     ['this machine over TLS that ends before the server', { origin: 'https://127.0.0.1' }],
   ])('is not exchanged or used up by a page of %s', async (_, headers) => {
     const other = await another({ config: { corsOrigins: new Set(['https://app.example']) } });
-    const code = codeIn(other.signInLink());
+    const code = parseSignInCode(other.signInLink());
     const { status, text } = await exchange(other.url, code, headers);
     expect(status).toBe(403);
     expect(text).not.toContain(apiKey);
@@ -115,17 +115,17 @@ describe('one-time sign-in code', () => {
   test.each(['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'])(
     'is not exchanged in a body of %s, which a form or another page could send',
     async (type) => {
-      const code = codeIn(server.signInLink());
+      const code = parseSignInCode(server.signInLink());
       expect((await exchange(server.url, code, { 'content-type': type })).status).toBe(415);
       expect((await exchange(server.url, code)).status).toBe(200);
     },
   );
 
   test('is not exchanged by any method but POST, or from the URL', async () => {
-    const code = codeIn(server.signInLink());
+    const code = parseSignInCode(server.signInLink());
     for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
       const url = `${server.url}/sign-in/exchange?code=${code}`;
-      const { status, headers, text } = await ask(url, { method, headers: exchangeHeaders });
+      const { status, headers, text } = await sendAsBrowser(url, { method, headers: exchangeHeaders });
       expect([status, headers.allow]).toEqual([405, 'POST']);
       expect(text).not.toContain(apiKey);
     }
@@ -141,14 +141,14 @@ describe('one-time sign-in code', () => {
     ['a megabyte', JSON.stringify({ code: 'x'.repeat(1_000_000) })],
   ])('is rejected in a body of %s', async (_, body) => {
     const url = `${server.url}/sign-in/exchange`;
-    const { status } = await ask(url, { method: 'POST', headers: exchangeHeaders, body });
+    const { status } = await sendAsBrowser(url, { method: 'POST', headers: exchangeHeaders, body });
     expect(status).toBe(403);
   });
 
   test.each(['evil.example', '127.0.0.1.evil.example'])(
     'is not exchanged under the host name %s',
     async (host) => {
-      const { status } = await exchange(server.url, codeIn(server.signInLink()), { host });
+      const { status } = await exchange(server.url, parseSignInCode(server.signInLink()), { host });
       expect(status).toBe(421);
     },
   );
@@ -169,7 +169,7 @@ describe('one-time sign-in code', () => {
     const without = { dashboardFolder: `${folder}/assets` };
     const other = await another(without);
     expect(other.signInLink()).toMatch(new RegExp(`^${other.url}/graphql#code=[\\w-]{43}$`));
-    expect((await exchange(other.url, codeIn(other.signInLink()))).status).toBe(200);
+    expect((await exchange(other.url, parseSignInCode(other.signInLink()))).status).toBe(200);
     const bare = await another({ ...without, config: { graphiql: false } });
     expect(bare.signInLink()).toBeUndefined();
   });
@@ -201,14 +201,14 @@ describe('no response contains the API key', () => {
   async function answers(of: TestServer, headers: Record<string, string>): Promise<string> {
     const all = paths.map((path) => {
       const accept = path.includes('?') || path.startsWith('/api') ? 'application/json' : 'text/html,*/*';
-      return ask(of.url + path, { headers: { ...headers, accept } });
+      return sendAsBrowser(of.url + path, { headers: { ...headers, accept } });
     });
     const found = (await Promise.all(all)).map(({ text, headers: given }) => JSON.stringify(given) + text);
     return found.join('\n');
   }
 
   test('and a response that contains it is detected (self-check)', async () => {
-    const { text, headers } = await exchange(server.url, codeIn(server.signInLink()));
+    const { text, headers } = await exchange(server.url, parseSignInCode(server.signInLink()));
     expect(JSON.stringify(headers) + text).toContain(apiKey);
   });
 

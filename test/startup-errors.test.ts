@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test, vi } from 'vitest';
 import { testDatabaseUrl } from './testkit/database.ts';
-import { lastWords, temporaryFolder } from './testkit/process.ts';
+import { stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
 // Each test starts processes, and the machine may be busy.
@@ -37,7 +37,7 @@ describe.concurrent('server start reports what is wrong with DATABASE_URL', () =
     ['single quotation marks', "'postgresql://root:hunter2-secret@127.0.0.1/x'", /without quotation marks/],
   ])('%s', async (_, url, words) => {
     using folder = temporaryFolder();
-    const line = await lastWords({ DATA_DIR: folder.path, DATABASE_URL: url });
+    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: url });
     expect(line).toMatch(/^Cannot start: DATABASE_URL /);
     expect(line).toMatch(words);
     expect(line).not.toContain('hunter2');
@@ -49,7 +49,7 @@ describe.concurrent('server start reports the valid form of HOST when it is', ()
     '%s',
     async (host) => {
       using folder = temporaryFolder();
-      expect(await lastWords({ DATA_DIR: folder.path, HOST: host })).toMatch(
+      expect(await stderrOfFailedStart({ DATA_DIR: folder.path, HOST: host })).toMatch(
         /^Cannot start: HOST must be an address or a host name, without https:\/\/, port and brackets/,
       );
     },
@@ -57,7 +57,7 @@ describe.concurrent('server start reports the valid form of HOST when it is', ()
 });
 
 test.concurrent('server start reports quotation marks from a Docker env file for each variable', async () => {
-  const line = await lastWords({ DATA_DIR: "'.data'", ENCRYPTION_KEYS: `"${rootKey('k1')}"` });
+  const line = await stderrOfFailedStart({ DATA_DIR: "'.data'", ENCRYPTION_KEYS: `"${rootKey('k1')}"` });
   expect(line).toBe(
     'Cannot start: DATA_DIR and ENCRYPTION_KEYS must be without quotation marks around the value\n',
   );
@@ -67,7 +67,7 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
   test.each(['lock', 'api-key', 'encryption-keys'])('%s is a directory and must be a file', async (name) => {
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, name));
-    expect(await lastWords({ DATA_DIR: folder.path })).toContain(
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toContain(
       `DATA_DIR ${join(folder.path, name)}: it is a folder, and has to be a file (EISDIR)`,
     );
   });

@@ -20,15 +20,15 @@ import {
 } from './testkit/operations.ts';
 import {
   closedPort,
-  lastWords,
   runScript,
   type ServerProcess,
   spawnServer,
+  stderrOfFailedStart,
   temporaryFolder,
   until,
 } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
-import { codeIn, exchange } from './testkit/sign-in-code.ts';
+import { exchange, parseSignInCode } from './testkit/sign-in-code.ts';
 
 // Each test starts processes, some of them several, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -95,7 +95,10 @@ onEmbedded('first npm start', () => {
     expect(another.stdout).toMatch(new RegExp(`^${url}/(graphql)?#code=[\\w-]{43}\n$`));
     expect(statSync(join(folder, 'sign-in-code')).mode & 0o777).toBe(0o600);
     for (const link of [printed, another.stdout.trim()]) {
-      const both = await Promise.all([exchange(url, codeIn(link)), exchange(url, codeIn(link))]);
+      const both = await Promise.all([
+        exchange(url, parseSignInCode(link)),
+        exchange(url, parseSignInCode(link)),
+      ]);
       const [taken, refused] = both.sort((a, b) => a.status - b.status);
       expect(JSON.parse(taken?.text ?? '')).toEqual({ apiKey: keyIn(folder) });
       expect(refused?.status).toBe(403);
@@ -220,7 +223,7 @@ onEmbedded('second npm start', () => {
 // These end before they have done anything that is worth waiting for.
 describe.concurrent('server start with an invalid setting prints one line and exits with code 1', () => {
   test.each(['http', '65536', '-1', '4000.5'])('when PORT is %s', async (port) => {
-    expect(await lastWords({ PORT: port })).toContain('PORT must be');
+    expect(await stderrOfFailedStart({ PORT: port })).toContain('PORT must be');
   });
 
   test.each([
@@ -231,7 +234,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       /DATA_DIR \/sys\/kernel\/data: .*\((EPERM|EROFS|EACCES)\)/,
     ],
   ])('when DATA_DIR is one %s', async (_, place, line) => {
-    expect(await lastWords({ DATA_DIR: place })).toMatch(line);
+    expect(await stderrOfFailedStart({ DATA_DIR: place })).toMatch(line);
   });
 
   test('when the lock of DATA_DIR is damaged, without reporting another server', async () => {
@@ -240,7 +243,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       join(folder.path, 'lock'),
       'no database, but long enough to be looked at as one'.repeat(20),
     );
-    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
       /lock: cannot be used as a lock; remove this file/,
     );
   });
@@ -252,7 +255,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       mkdirSync(join(folder.path, 'database'));
       writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
       writeFileSync(join(folder.path, 'database', 'PG_VERSION'), `${version}\n`);
-      expect(await lastWords({ DATA_DIR: folder.path })).toMatch(
+      expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
         new RegExp(
           `is of PostgreSQL ${/^\d+$/.test(version) ? version : '\\(unknown\\)'}, and this server embeds 18`,
         ),
@@ -265,7 +268,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     mkdirSync(join(folder.path, 'database'));
     writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
     writeFileSync(join(folder.path, 'database', 'PG_VERSION'), '18\n');
-    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
       /database: it cannot be opened; it is damaged/,
     );
   });
@@ -290,14 +293,14 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     const file = join(folder.path, 'a-file');
     writeFileSync(file, 'text');
     for (const place of [file, join(file, 'data')]) {
-      expect(await lastWords({ DATA_DIR: place })).toContain(`DATA_DIR ${place}`);
+      expect(await stderrOfFailedStart({ DATA_DIR: place })).toContain(`DATA_DIR ${place}`);
     }
     expect(readFileSync(file, 'utf8')).toBe('text');
   });
 
   test('when nothing listens at DATABASE_URL, without printing the password', async () => {
     using folder = temporaryFolder();
-    const line = await lastWords({
+    const line = await stderrOfFailedStart({
       DATA_DIR: folder.path,
       DATABASE_URL: `postgresql://someone:hunter2-secret@127.0.0.1:${await closedPort()}/somewhere`,
     });
@@ -311,7 +314,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     ['that is no URL', 'postgresql://some one:hunter2-secret@[127.0.0.1/%zz'],
   ])('when DATABASE_URL is one %s', async (_, url) => {
     using folder = temporaryFolder();
-    const line = await lastWords({ DATA_DIR: folder.path, DATABASE_URL: url });
+    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: url });
     expect(line).toContain('DATABASE_URL');
     expect(line).not.toContain('hunter2');
   });
@@ -320,13 +323,13 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     using folder = temporaryFolder();
     const nowhere = new URL(testDatabaseUrl ?? '');
     nowhere.pathname = 'no_such_database';
-    expect(await lastWords({ DATA_DIR: folder.path, DATABASE_URL: nowhere.href })).toMatch(
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: nowhere.href })).toMatch(
       /DATABASE_URL.*no such database/,
     );
     const nobody = new URL(testDatabaseUrl ?? '');
     nobody.username = 'no_such_user';
     nobody.password = 'hunter2-secret';
-    const line = await lastWords({ DATA_DIR: folder.path, DATABASE_URL: nobody.href });
+    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: nobody.href });
     expect(line).toContain('DATABASE_URL');
     expect(line).not.toContain('hunter2');
   });
@@ -341,7 +344,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     ['has an id twice', `k1:${whole},k1:${whole}`, 'entry 2 repeats the id'],
   ])('when ENCRYPTION_KEYS %s, without printing them', async (_, keys, reason) => {
     using folder = temporaryFolder();
-    const line = await lastWords({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
+    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
     expect(line).toContain(`ENCRYPTION_KEYS: ${reason}`);
     for (const secret of [half, whole]) expect(line).not.toContain(secret.slice(0, 12));
   });
@@ -350,17 +353,17 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     using folder = temporaryFolder();
     const file = join(folder.path, 'encryption-keys');
     writeFileSync(file, `k1:${half}\n`);
-    const line = await lastWords({ DATA_DIR: folder.path });
+    const line = await stderrOfFailedStart({ DATA_DIR: folder.path });
     expect(line).toContain(`${file}: entry 1`);
     expect(line).not.toContain(half.slice(0, 12));
   });
 
   test('when required settings are missing in production, all in one message', async () => {
     const production = { NODE_ENV: 'production' };
-    expect(await lastWords(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
-    const onlyKeys = await lastWords({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
+    expect(await stderrOfFailedStart(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
+    const onlyKeys = await stderrOfFailedStart({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
     expect(onlyKeys).toMatch(/needs DATABASE_URL$/m);
-    const onlyDatabase = await lastWords({
+    const onlyDatabase = await stderrOfFailedStart({
       ...production,
       DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
     });
@@ -370,7 +373,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
 
   test('when the fake Okta is enabled in production', async () => {
     const keys = rootKey('k1');
-    const line = await lastWords({
+    const line = await stderrOfFailedStart({
       NODE_ENV: 'production',
       DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
       ENCRYPTION_KEYS: keys,
@@ -386,7 +389,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     { OIDC_ISSUER: 'https://identity.example', OIDC_AUDIENCE: '' },
     { OIDC_AUDIENCE: 'identity.example' },
   ])('when the identity provider is only partly configured: %j', async (half) => {
-    const line = await lastWords(half);
+    const line = await stderrOfFailedStart(half);
     expect(line).toContain('OIDC_ISSUER and OIDC_AUDIENCE are needed together');
     expect(line).not.toContain('identity.example');
   });
@@ -399,7 +402,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       'OIDC_SCOPES must be scopes with spaces between, and openid among them',
     ],
   ])('when dashboard sign-in is only partly configured: %j', async (part, words) => {
-    expect(await lastWords(part)).toMatch(new RegExp(`^Cannot start: ${words}$`, 'm'));
+    expect(await stderrOfFailedStart(part)).toMatch(new RegExp(`^Cannot start: ${words}$`, 'm'));
   });
 
   test.each([
@@ -408,13 +411,13 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     'https://u:p@identity.example',
     'https://identity.example?x',
   ])('when OIDC_ISSUER is %s', async (issuer) => {
-    const line = await lastWords({ OIDC_ISSUER: issuer, OIDC_AUDIENCE: 'us' });
+    const line = await stderrOfFailedStart({ OIDC_ISSUER: issuer, OIDC_AUDIENCE: 'us' });
     expect(line).toMatch(/^Cannot start: OIDC_ISSUER must be (the|a) URL [^;]*$/m);
     expect(line).not.toContain('identity.example');
   });
 
   test('when OIDC_JWKS_URL has no TLS in production', async () => {
-    const line = await lastWords({
+    const line = await stderrOfFailedStart({
       NODE_ENV: 'production',
       DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
       ENCRYPTION_KEYS: rootKey('k1'),
@@ -433,7 +436,7 @@ onEmbedded('server start without a required resource prints one line and exits w
     await once(holder, 'listening');
     const address = holder.address();
     const port = address !== null && typeof address === 'object' ? `${address.port}` : '';
-    expect(await lastWords({ DATA_DIR: folder.path, PORT: port })).toMatch(
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path, PORT: port })).toMatch(
       new RegExp(`PORT ${port} is in use.*set PORT`),
     );
     holder.close();
@@ -448,7 +451,7 @@ onEmbedded('server start without a required resource prints one line and exits w
     ]) {
       rmSync(join(folder.path, 'database'), { force: true });
       damage();
-      expect(await lastWords({ DATA_DIR: folder.path })).toContain(join(folder.path, 'database'));
+      expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toContain(join(folder.path, 'database'));
     }
   });
 
@@ -456,7 +459,7 @@ onEmbedded('server start without a required resource prints one line and exits w
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, 'database'));
     const file = join(folder.path, 'encryption-keys');
-    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(new RegExp(`${file} is missing`));
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(new RegExp(`${file} is missing`));
     expect(existsSync(file)).toBe(false);
   });
 
@@ -465,20 +468,24 @@ onEmbedded('server start without a required resource prints one line and exits w
     async (text) => {
       using folder = dataFolder();
       writeFileSync(join(folder.path, 'api-key'), text);
-      expect(await lastWords({ DATA_DIR: folder.path })).toMatch(/api-key does not hold an API key/);
+      expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
+        /api-key does not hold an API key/,
+      );
     },
   );
 
   test('when NODE_ENV is misspelt, instead of starting in development mode', async () => {
     using folder = temporaryFolder();
-    expect(await lastWords({ DATA_DIR: folder.path, NODE_ENV: 'Production' })).toMatch(/NODE_ENV must be/);
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path, NODE_ENV: 'Production' })).toMatch(
+      /NODE_ENV must be/,
+    );
   });
 
   test('when another server uses the same DATA_DIR, without disturbing it', async () => {
     using folder = dataFolder();
     await using first = spawnServer({ DATA_DIR: folder.path });
     const url = await first.ready();
-    expect(await lastWords({ DATA_DIR: folder.path })).toMatch(/DATA_DIR .*another server/);
+    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(/DATA_DIR .*another server/);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   });
 
@@ -489,7 +496,7 @@ onEmbedded('server start without a required resource prints one line and exits w
     await first.ready();
     await stop(first);
     for (const wrong of [rootKey('own'), rootKey('another')]) {
-      const line = await lastWords({ DATA_DIR: folder.path, ENCRYPTION_KEYS: wrong });
+      const line = await stderrOfFailedStart({ DATA_DIR: folder.path, ENCRYPTION_KEYS: wrong });
       expect(line).toMatch(/ENCRYPTION_KEYS: .*"own"/);
       for (const keys of [own, wrong]) expect(line).not.toContain(keys.split(':')[1]?.slice(0, 12));
     }

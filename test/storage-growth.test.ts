@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { maxRefusalsOfCaller } from '../src/audit/refusal-counter.ts';
 import type { Scope } from '../src/identity/caller.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
-import { startLimited } from './testkit/rates.ts';
+import { startRateLimitedServer } from './testkit/rates.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
@@ -183,7 +183,7 @@ describe('subscriptions and persisted queries', () => {
 describe('accepted changes', () => {
   let limited: TestServer;
   beforeAll(async () => {
-    limited = await startLimited({
+    limited = await startRateLimitedServer({
       change: { points: 20, leaseSize: 5 },
       changeOfOrganisation: { points: 50, leaseSize: 5 },
     });

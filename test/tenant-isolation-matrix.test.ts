@@ -9,24 +9,28 @@ import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { changeRows } from './testkit/stored-rows.ts';
 import {
-  type Asking,
   type Operation,
-  type Outcome,
+  type OperationClient,
+  type OperationResult,
   operations,
   type Target,
 } from './testkit/tenant-operations.ts';
-import { type Forgetfulness, forgetful, setRowLevelSecurity } from './testkit/without-tenant-filters.ts';
+import {
+  setRowLevelSecurity,
+  type TenantFilterSwitch,
+  withoutTenantFilters,
+} from './testkit/without-tenant-filters.ts';
 
-const forgetting: Forgetfulness = { isOn: false };
+const forgetting: TenantFilterSwitch = { isOn: false };
 let server: TestServer;
 /** Asks for what is not theirs. */
-let stranger: Asking;
+let stranger: OperationClient;
 
 beforeAll(async () => {
   server = await startTestServer({
     // As in production, but with an Okta.
     config: { production: true, graphiql: false, oktaStandIn: true },
-    wrap: (database) => forgetful(database, forgetting),
+    wrap: (database) => withoutTenantFilters(database, forgetting),
   });
   const { apiKey } = await newTarget();
   stranger = { url: server.url, apiKey, changes: 3 };
@@ -60,7 +64,10 @@ const nothing = (): Target => ({
 });
 
 /** What of the target is to be read in an answer. */
-function seenIn({ text }: Outcome, { projectId, connectionId, connectionName, deletedId, apiKeyId }: Target) {
+function seenIn(
+  { text }: OperationResult,
+  { projectId, connectionId, connectionName, deletedId, apiKeyId }: Target,
+) {
   const marks = { projectId, connectionId, connectionName, deletedId, apiKeyId };
   return Object.entries(marks).flatMap(([name, mark]) => (text.includes(mark) ? [name] : []));
 }
@@ -151,7 +158,7 @@ describe('without tenant filters and without RLS (self-check)', () => {
 
 describe('access within an organisation', () => {
   let target: Target & TestOrganisation;
-  let elsewhere: Asking;
+  let elsewhere: OperationClient;
   beforeAll(async () => {
     target = await newTarget();
     const projectId = await target.newProject('Another');
@@ -233,7 +240,7 @@ describe('caller with the scope that is limited to the project', () => {
     },
   );
 
-  async function expectToWork({ ask, showsNothing }: Operation, asking: Asking, target: Target) {
+  async function expectToWork({ ask, showsNothing }: Operation, asking: OperationClient, target: Target) {
     const outcome = await ask(asking, target);
     expect([outcome.status, outcome.code, outcome.message]).toEqual([200, undefined, undefined]);
     expect(seenIn(outcome, target).length > 0).toBe(!showsNothing);

@@ -13,9 +13,9 @@ import { readConfig } from '../src/config/read-config.ts';
 import { createTlsServer, type TlsFiles } from '../src/http/tls.ts';
 import { type Certificates, type KeyPair, makeCertificates, trust } from './testkit/certificates.ts';
 import { dataFolder } from './testkit/database.ts';
-import { lastWords, spawnServer, temporaryFolder } from './testkit/process.ts';
+import { spawnServer, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 import { sendRaw } from './testkit/raw-http.ts';
-import { createOver, restClient } from './testkit/rest.ts';
+import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
@@ -88,7 +88,7 @@ describe('server with TLS_CERT and TLS_KEY', () => {
     expect(await (await fetch(`${here()}/health/ready`)).text()).toBe('ready\n');
     const { apiKey } = await server.newOrganisation();
     const rest = restClient(here(), apiKey);
-    await createOver(rest);
+    await createConnectionOverRest(rest);
     const { headers, text } = await rest('POST', '/graphql', { query: '{ appConnections { totalCount } }' });
     expect(JSON.parse(text)).toEqual({ data: { appConnections: { totalCount: 1 } } });
     expect(headers.get('strict-transport-security')).toBe('max-age=31536000');
@@ -235,7 +235,7 @@ describe('certificate reload without a restart', () => {
 
     expect(await kept()).toEqual(before);
     agent.destroy();
-    await createOver(restClient(server.url, apiKey));
+    await createConnectionOverRest(restClient(server.url, apiKey));
     expect(await subscription.next()).toEqual({ data: { appConnectionChanged: { kind: 'CREATED' } } });
   });
 });
@@ -344,7 +344,7 @@ describe('server start with TLS', () => {
     using folder = temporaryFolder();
     using data = dataFolder();
     const { cert, key } = put(folder.path, { ...first.good, key: second.good.key });
-    const line = await lastWords({ DATA_DIR: data.path, TLS_CERT: cert, TLS_KEY: key });
+    const line = await stderrOfFailedStart({ DATA_DIR: data.path, TLS_CERT: cert, TLS_KEY: key });
     expect(line).toContain(`TLS_KEY ${key}: does not belong to the certificate in TLS_CERT`);
   });
 });

@@ -3,7 +3,7 @@ import { type GraphQLInputType, getNamedType, isInputObjectType } from 'graphql'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { at, createOver, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, oktaBody, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
@@ -15,7 +15,7 @@ beforeAll(async () => {
   server = await startTestServer();
   ({ apiKey } = await server.newOrganisation());
   rest = restClient(server.url, apiKey);
-  ({ id } = await createOver(rest));
+  ({ id } = await createConnectionOverRest(rest));
 });
 afterAll(async () => {
   expect(server.logs()).not.toContain('unexpected error');
@@ -195,7 +195,7 @@ test('an unknown member is rejected without echoing its name', async () => {
 
 test('every other character is accepted in strings', async () => {
   const description = 'Ünïcödé 😀 \u{10ffff}\ufffd';
-  const made = await createOver(rest, { name: 'every-other', description });
+  const made = await createConnectionOverRest(rest, { name: 'every-other', description });
   expect(made.description).toBe(description);
   const query = '{ auditEvents(filter: { subject: "😀\\ud83d\\ude00" }) { nodes { seq } } }';
   expect(JSON.parse((await rest('POST', '/graphql', { query })).text)).toEqual({

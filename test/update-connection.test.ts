@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { slowHeaders, tokenRejected, weakRole } from './testkit/okta.ts';
+import { insufficientRole, slowHeaders, tokenRejected } from './testkit/okta.ts';
 import { errorsOf } from './testkit/server.ts';
 import { lastAuthorization, useServerWithTwoHosts, verifyMutation } from './testkit/two-hosts.ts';
 
@@ -71,7 +71,7 @@ describe('updating a connection', () => {
 
   it.each([
     ['rejects', tokenRejected, 'CREDENTIALS_REJECTED'],
-    ['reports missing permissions of', weakRole, 'INSUFFICIENT_PERMISSIONS'],
+    ['reports missing permissions of', insufficientRole, 'INSUFFICIENT_PERMISSIONS'],
     ['does not answer for', slowHeaders, 'UPSTREAM_UNREACHABLE'],
   ])('keeps the old token when Okta %s the new one', async (_, behaviour, code) => {
     const organisation = await fixture.server.newOrganisation();

@@ -58,7 +58,7 @@ describe('verification by Okta', () => {
   const reset = new Date(Math.ceil(Date.now() / 1000) * 1000 + 60_000);
   test.each([
     ['the token is rejected', behaviours.tokenRejected, 'CREDENTIALS_REJECTED', /token/i],
-    ['the role is too weak', behaviours.weakRole, 'INSUFFICIENT_PERMISSIONS', /lacks a permission/],
+    ['the role is too weak', behaviours.insufficientRole, 'INSUFFICIENT_PERMISSIONS', /lacks a permission/],
     ['it is not JSON', behaviours.notJson(), 'NOT_AN_OKTA_ORG', /Okta/],
     ['it is JSON, but not Okta', behaviours.notOkta(), 'NOT_AN_OKTA_ORG', /Okta/],
     ['a proxy in front requires a password', behaviours.notJson(401), 'NOT_AN_OKTA_ORG', /Okta/],

@@ -3,7 +3,14 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { dataFolder } from './testkit/database.ts';
-import { closedPort, lastWords, runScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import {
+  closedPort,
+  runScript,
+  spawnServer,
+  stderrOfFailedStart,
+  temporaryFolder,
+  until,
+} from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
 // Each test starts a process, and the machine may be busy.
@@ -39,7 +46,7 @@ const weakKeys: [string, string][] = [
 
 describe.concurrent('production start fails with one line for', () => {
   test.each(weakKeys)('a root key of %s', async (_, key) => {
-    const line = await lastWords(await production({ ENCRYPTION_KEYS: key }));
+    const line = await stderrOfFailedStart(await production({ ENCRYPTION_KEYS: key }));
     expect(line).toMatch(/ENCRYPTION_KEYS: entry 1 (repeats|counts|is text).*openssl rand -base64 32/);
     expect(line).not.toContain(key.slice(3, 12));
   });
@@ -49,7 +56,9 @@ describe.concurrent('production start fails with one line for', () => {
     const file = join(folder.path, 'keys');
     writeFileSync(file, [rootKey('k2'), entry(Buffer.alloc(32))].join('\n'), { mode: 0o600 });
     const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: file });
-    expect(await lastWords(settings)).toMatch(/ENCRYPTION_KEYS_FILE .*: entry 2 repeats a few bytes/);
+    expect(await stderrOfFailedStart(settings)).toMatch(
+      /ENCRYPTION_KEYS_FILE .*: entry 2 repeats a few bytes/,
+    );
   });
 
   test.each([
@@ -57,7 +66,7 @@ describe.concurrent('production start fails with one line for', () => {
     ['key of AWS KMS', 'arn:aws:kms:eu-west-1:123456789012:key/1'],
   ])('the same %s under two ids', async (_, value) => {
     const keys = `k1:${value},k2:${value}`;
-    expect(await lastWords(await production({ ENCRYPTION_KEYS: keys }))).toMatch(
+    expect(await stderrOfFailedStart(await production({ ENCRYPTION_KEYS: keys }))).toMatch(
       /ENCRYPTION_KEYS: entry 2 has the key of an earlier entry/,
     );
   });
@@ -68,7 +77,7 @@ describe.concurrent('production start fails with one line for', () => {
     ['a word, repeated', 'changeme-changeme-changeme-changeme'],
     ['the alphabet', 'abcdefghijklmnopqrstuvwxyz012345'],
   ])('a BOOTSTRAP_API_KEY of %s', async (_, key) => {
-    const line = await lastWords(await production({ BOOTSTRAP_API_KEY: key }));
+    const line = await stderrOfFailedStart(await production({ BOOTSTRAP_API_KEY: key }));
     expect(line).toMatch(/BOOTSTRAP_API_KEY (repeats|counts).*openssl rand -hex 32/);
     expect(line).not.toContain(key.slice(0, 12));
   });
@@ -76,7 +85,7 @@ describe.concurrent('production start fails with one line for', () => {
   test.each([0o777, 0o770, 0o702])('a DATA_DIR with the mode %o', async (mode) => {
     using folder = temporaryFolder();
     chmodSync(folder.path, mode);
-    expect(await lastWords(await production({ DATA_DIR: folder.path }))).toMatch(
+    expect(await stderrOfFailedStart(await production({ DATA_DIR: folder.path }))).toMatch(
       /DATA_DIR .*: others than its owner may write there; run "chmod go-w"/,
     );
   });
@@ -92,8 +101,8 @@ describe.concurrent('production start fails with one line for', () => {
     writeFileSync(file, rootKey('k1'));
     chmodSync(file, mode);
     const keys = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: file });
-    expect(await lastWords(keys)).toMatch(new RegExp(`ENCRYPTION_KEYS_FILE .*${why.source}`));
-    expect(await lastWords(await production({ TLS_CERT: file, TLS_KEY: file }))).toMatch(
+    expect(await stderrOfFailedStart(keys)).toMatch(new RegExp(`ENCRYPTION_KEYS_FILE .*${why.source}`));
+    expect(await stderrOfFailedStart(await production({ TLS_CERT: file, TLS_KEY: file }))).toMatch(
       new RegExp(`TLS_KEY .*${why.source}`),
     );
   });
@@ -105,7 +114,7 @@ describe.concurrent('production start fails with one line for', () => {
     chmodSync(open, 0o777);
     writeFileSync(join(open, 'keys'), rootKey('k1'), { mode: 0o600 });
     const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(open, 'keys') });
-    expect(await lastWords(settings)).toMatch(/everybody may replace it in its folder/);
+    expect(await stderrOfFailedStart(settings)).toMatch(/everybody may replace it in its folder/);
   });
 
   test.each([
@@ -113,7 +122,7 @@ describe.concurrent('production start fails with one line for', () => {
     [{ AWS_ENDPOINT_URL: 'http://10.0.0.1:8080' }, /AWS_ENDPOINT_URL must start with https:/],
     [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, /NODE_TLS_REJECT_UNAUTHORIZED=0/],
   ])('%j', async (variables, why) => {
-    expect(await lastWords(await production({ ...variables }))).toMatch(why);
+    expect(await stderrOfFailedStart(await production({ ...variables }))).toMatch(why);
   });
 });
 
@@ -123,7 +132,9 @@ test.each([
   ['a random API key', { BOOTSTRAP_API_KEY: randomBytes(32).toString('hex') }],
   ['an AWS KMS on this machine', { AWS_ENDPOINT_URL_KMS: 'http://127.0.0.1:1' }],
 ])('production start accepts %s and continues to the database', async (_, differing) => {
-  expect(await lastWords(await production(differing))).toMatch(/DATABASE_URL: nothing listens there/);
+  expect(await stderrOfFailedStart(await production(differing))).toMatch(
+    /DATABASE_URL: nothing listens there/,
+  );
 });
 
 test('production start accepts a key file that its group may read, and one in a directory like /tmp', async () => {
@@ -133,7 +144,7 @@ test('production start accepts a key file that its group may read, and one in a 
   chmodSync(shared, 0o1777);
   writeFileSync(join(shared, 'keys'), rootKey('k1'), { mode: 0o640 });
   const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(shared, 'keys') });
-  expect(await lastWords(settings)).toMatch(/DATABASE_URL: nothing listens there/);
+  expect(await stderrOfFailedStart(settings)).toMatch(/DATABASE_URL: nothing listens there/);
 });
 
 test('npm run keys accepts a weak root key after a strong one, so that it can be rotated', async () => {

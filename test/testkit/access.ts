@@ -99,7 +99,7 @@ export const projectsQuery = gql`
 `;
 
 /** The projects of an organisation, up to 100. */
-export async function projectsOf(client: GraphQLClient): Promise<ProjectFields[]> {
+export async function listProjects(client: GraphQLClient): Promise<ProjectFields[]> {
   return (await client.request<Paged<ProjectFields>>(projectsQuery)).page.nodes;
 }
 
@@ -109,7 +109,7 @@ export interface Paged<T> {
 }
 
 /** Every page of a list, from the first to the one that says that it is the last. */
-export async function pagesOf<T>(
+export async function listAllPages<T>(
   client: GraphQLClient,
   query: string,
   variables: { first: number; includeRevoked?: boolean },
@@ -156,7 +156,7 @@ const eventsQuery = gql`
 `;
 
 /** The last 100 events of an organisation, the oldest first. */
-export async function eventsOf(client: GraphQLClient): Promise<EventFields[]> {
+export async function listAuditEvents(client: GraphQLClient): Promise<EventFields[]> {
   const { auditEvents } = await client.request<{ auditEvents: { nodes: EventFields[] } }>(eventsQuery);
   return auditEvents.nodes.reverse();
 }

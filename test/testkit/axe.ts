@@ -9,7 +9,7 @@ interface Findings {
 }
 
 /** Colour schemes and widths in which every screen has to be usable. */
-export const looks = [
+export const displayVariants = [
   ['light', 360],
   ['dark', 360],
   ['light', 1440],
@@ -17,13 +17,13 @@ export const looks = [
 ] as const;
 
 /** Has every page of this page's context bring axe along, from when it is next loaded on. */
-export async function bringAxe(page: Page): Promise<void> {
+export async function injectAxe(page: Page): Promise<void> {
   const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   await page.context().addInitScript(axe);
 }
 
 /** Nothing that axe calls serious or worse, and nothing that has to be scrolled sideways. */
-export async function expectFit(page: Page, screen: string): Promise<void> {
+export async function expectAccessible(page: Page, screen: string): Promise<void> {
   // Half-way through a transition, colours are not yet what they will be.
   await expect
     .poll(() =>

@@ -33,7 +33,7 @@ export function startBrowser(): Promise<Browser> {
 }
 
 /** A page, and everything that can be seen of it from outside. */
-export interface Watched {
+export interface RecordedPage {
   page: Page;
   /** Every line of its console, and every error that nobody caught. */
   console(): string;
@@ -42,7 +42,7 @@ export interface Watched {
 }
 
 /** Opens a page in a context of its own, which ends with the test: what is stored in one is unknown to the others. */
-export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<Watched> {
+export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<RecordedPage> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   onTestFinished(() => context.close());
   context.setDefaultTimeout(15_000);
@@ -56,7 +56,7 @@ export async function openPage(browser: Browser, options: BrowserContextOptions 
 }
 
 /** Looks for a secret everywhere where a page could leave one. */
-export async function expectNowhere({ page, console, urls }: Watched, secret: string): Promise<void> {
+export async function expectNowhere({ page, console, urls }: RecordedPage, secret: string): Promise<void> {
   const kept = await page.evaluate(`JSON.stringify([
     document.documentElement.outerHTML,
     [...document.querySelectorAll('input, textarea')].map(({ value }) => value),
@@ -70,7 +70,7 @@ export async function expectNowhere({ page, console, urls }: Watched, secret: st
 }
 
 /** In which places of a page, of those that outlive a function, a text is. */
-export function placesOf(page: Page, text: string): Promise<unknown> {
+export function findInPage(page: Page, text: string): Promise<unknown> {
   return page.evaluate(`(() => {
     const places = {
       document: document.documentElement.outerHTML + [...document.querySelectorAll('input')].map(({ value }) => value),

@@ -1,12 +1,12 @@
 import type { Page } from 'playwright-core';
 import { firstOrganisationId } from '../../src/identity/organisations.ts';
-import { openPage, type Watched } from './browser.ts';
+import { openPage, type RecordedPage } from './browser.ts';
 import { startDashboard, type TestDashboard } from './dashboard.ts';
 import { startProvider, type TestProvider } from './oidc.ts';
-import { dashboardClient, type People } from './oidc-accounts.ts';
+import { type Accounts, dashboardClient } from './oidc-accounts.ts';
 
 /** A page that is not signed in, and what the identity provider has given it. */
-export interface Visit extends Watched {
+export interface OidcPage extends RecordedPage {
   /** Every token that the provider has given this page. */
   tokens(): Promise<string[]>;
 }
@@ -20,7 +20,7 @@ export interface OidcDashboard extends TestDashboard {
    * @param place the part of the address from # on
    * @param people how the provider receives people, where not as usual; `dashboard` also is the address that is opened
    */
-  visit(place?: string, people?: Partial<People>): Promise<Visit>;
+  visit(place?: string, people?: Partial<Accounts>): Promise<OidcPage>;
 }
 
 /** @param basePath the path under which everything is */

@@ -7,7 +7,7 @@ import { addOrganisation } from '../../src/administration/organisations.ts';
 import { generateApiKey } from '../../src/auth/api-keys.ts';
 import type { Secret } from '../../src/common/secret.ts';
 import { firstOrganisation } from '../../src/identity/organisations.ts';
-import { openPage, startBrowser, type Watched } from './browser.ts';
+import { openPage, type RecordedPage, startBrowser } from './browser.ts';
 import { startOkta, type TestOkta } from './okta.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
 import { dashboardFolder } from './template-environment.ts';
@@ -40,7 +40,7 @@ export interface TestDashboard {
   /** The key that pages are signed in with. */
   apiKey: string;
   /** Opens the list of connections of the first project. */
-  open(options?: BrowserContextOptions): Promise<Watched>;
+  open(options?: BrowserContextOptions): Promise<RecordedPage>;
   close(): Promise<void>;
 }
 

@@ -23,7 +23,7 @@ const otherValues: Readonly<Record<string, string>> = {
 };
 
 /** Somebody who may write into the database, past row-level security, foreign keys and triggers, and has no key of ours. */
-export function editor(server: TestServer) {
+export function createDatabaseAttacker(server: TestServer) {
   const run = (sql: string, params: readonly unknown[] = []): Promise<Row[]> =>
     server.asOwner().execute(sql, [...params]);
 

@@ -3,7 +3,7 @@ import type { AppConnection } from '../../src/connections/app-connection.entity.
 import type { Vault } from '../../src/encryption/vault.ts';
 
 /** The API token that a row holds, read together with its `sealedCredentials`; undefined when it does not open. */
-export async function tokenOf(
+export async function decryptApiToken(
   row: AppConnection,
   em: EntityManager,
   vault: Vault,

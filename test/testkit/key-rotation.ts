@@ -10,7 +10,7 @@ import { type Database, openDatabase } from '../../src/database/database.ts';
 import { lazyScopedEntityManager, ownerSession } from '../../src/database/driver/session.ts';
 import { parseKeyring } from '../../src/encryption/keyring.ts';
 import { Vault } from '../../src/encryption/vault.ts';
-import { tokenOf } from './decrypt-credentials.ts';
+import { decryptApiToken } from './decrypt-credentials.ts';
 import { startOkta, tokenRejected } from './okta.ts';
 import {
   runScript,
@@ -24,7 +24,7 @@ import { rootKey } from './root-key.ts';
 import { inParallel, Traffic } from './traffic.ts';
 
 /** How large the proof is to be. */
-export interface ProofSize {
+export interface RotationOptions {
   /** An empty database of PostgreSQL. */
   databaseUrl: Secret;
   connections: number;
@@ -36,7 +36,7 @@ export interface ProofSize {
 }
 
 /** What was seen. */
-export interface Proof {
+export interface RotationReport {
   /** Requests during the rotation, by what they asked. */
   requests: Record<string, number>;
   /** What did not go as it should have. Empty, if all went well. */
@@ -56,7 +56,10 @@ export interface Proof {
  * Rotates from one root key to another with `rotate --reseal`, which is killed twice and at the end runs twice at once,
  * while two servers are asked for all that touches credentials; then starts a server without the old root key.
  */
-export async function proveRotation(size: ProofSize, tell: (line: string) => void): Promise<Proof> {
+export async function rotateUnderLoad(
+  size: RotationOptions,
+  tell: (line: string) => void,
+): Promise<RotationReport> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(temporaryFolder());
   const database = await openDatabase(
@@ -179,7 +182,7 @@ async function rotateAndKill(
   return left;
 }
 
-async function countLeft(database: Database): Promise<Proof['left']> {
+async function countLeft(database: Database): Promise<RotationReport['left']> {
   return lazyScopedEntityManager(() => database.asSystem(), ownerSession).execute(
     `select (select count(*)::int from data_key where root_key_id not in ('next', '')) as "dataKeysOnOldRoot",
       (select count(*)::int from app_connection join data_key k on k.id = data_key_id
@@ -205,7 +208,7 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
       failures.push(`${id} is gone`);
       continue;
     }
-    if ((await tokenOf(row, em, vault)) === token) opened += 1;
+    if ((await decryptApiToken(row, em, vault)) === token) opened += 1;
     else failures.push(`${id} does not open to what was stored`);
     if (
       made &&

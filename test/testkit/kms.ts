@@ -48,7 +48,7 @@ export const throttled: KmsBehaviour = () => ({ status: 400, error: 'ThrottlingE
 export const silent: KmsBehaviour = () => new Promise(() => {});
 
 /** Closes the connection instead of answering. */
-export const hangsUp: KmsBehaviour = () => 'hang up';
+export const closesConnection: KmsBehaviour = () => 'hang up';
 
 export async function startKms(): Promise<TestKms> {
   const keys = new Map<string, Buffer>();

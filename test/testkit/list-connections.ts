@@ -29,20 +29,20 @@ export interface Page {
 }
 
 /** Asks for a page. */
-export async function find(
+export async function listConnections(
   { client }: TestOrganisation,
   variables: Record<string, unknown> = {},
 ): Promise<Page> {
   return (await client.request<{ appConnections: Page }>(findQuery, variables)).appConnections;
 }
 
-export const namesOf = ({ nodes }: Page) => nodes.map(({ name }) => name);
+export const toNames = ({ nodes }: Page) => nodes.map(({ name }) => name);
 
 /** Midnight at the start of a day of January. */
 export const day = (d: number) => new Date(Date.UTC(2026, 0, d)).toISOString();
 
 /** A connection as far as finding it goes. */
-export interface Row {
+export interface ConnectionRow {
   id: string;
   name: string;
   projectId: string | null;
@@ -54,7 +54,7 @@ export interface Row {
 }
 
 /** A row in which only this matters. */
-export function row(differing: Partial<Row> & { name: string }): Row {
+export function buildRow(differing: Partial<ConnectionRow> & { name: string }): ConnectionRow {
   const createdAt = differing.createdAt ?? day(1);
   return {
     id: randomUUID(),
@@ -72,7 +72,7 @@ export function row(differing: Partial<Row> & { name: string }): Row {
 export async function insertRows(
   server: TestServer,
   { orgId }: TestOrganisation,
-  rows: readonly Row[],
+  rows: readonly ConnectionRow[],
 ): Promise<void> {
   await server.asOwner().execute(
     `insert into app_connection (
@@ -91,10 +91,10 @@ export async function insertRows(
 }
 
 /** A new organisation with these connections; its project stands in for every other that they say. */
-export async function organisationWith(
+export async function createOrganisationWith(
   server: TestServer,
-  rows: readonly Row[],
-): Promise<TestOrganisation & { rows: readonly Row[] }> {
+  rows: readonly ConnectionRow[],
+): Promise<TestOrganisation & { rows: readonly ConnectionRow[] }> {
   const organisation = await server.newOrganisation();
   const { projectId } = organisation;
   const mine = rows.map((each) => ({ ...each, id: randomUUID(), projectId: each.projectId && projectId }));

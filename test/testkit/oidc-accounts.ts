@@ -3,7 +3,7 @@ import type { JWTPayload } from 'jose';
 import type { Provider } from 'oidc-provider';
 
 /** What the people who come to the provider are given. */
-export interface People {
+export interface Accounts {
   /** The address of the dashboard that they come from, without the slash at its end. */
   dashboard: string;
   /** What their tokens say besides. */
@@ -18,7 +18,7 @@ export interface People {
 export const dashboardClient = 'the-dashboard';
 
 /** Nobody has come yet. */
-export const nobody: People = {
+export const noAccounts: Accounts = {
   dashboard: 'http://127.0.0.1',
   claims: {},
   lastsSeconds: 300,
@@ -26,7 +26,7 @@ export const nobody: People = {
 };
 
 /** As the dashboard is registered at the provider. */
-export function dashboardOf({ dashboard }: People): object {
+export function dashboardClientMetadata({ dashboard }: Accounts): object {
   return {
     client_id: dashboardClient,
     token_endpoint_auth_method: 'none',
@@ -38,7 +38,7 @@ export function dashboardOf({ dashboard }: People): object {
 }
 
 /** How the provider signs people in, and lets pages ask it for their tokens. */
-export function configurationFor(people: () => People): object {
+export function createProviderConfiguration(people: () => Accounts): object {
   return {
     interactions: { url: (_: object, { uid }: { uid: string }) => `/interaction/${uid}` },
     clientBasedCORS: (_: object, origin: string) => origin === new URL(people().dashboard).origin,
@@ -52,7 +52,7 @@ export function configurationFor(people: () => People): object {
 }
 
 /** Asks whoever comes whether to go on: the pages that a provider has of its own. */
-export function askPeople(provider: Provider): RequestListener {
+export function createLoginHandler(provider: Provider): RequestListener {
   return async (request, response) => {
     if (request.method === 'GET') {
       response.setHeader('content-type', 'text/html');
@@ -72,7 +72,7 @@ export function askPeople(provider: Provider): RequestListener {
 }
 
 /** @param form what the provider needs, without a button */
-export function askWhetherToSignOut(context: { body: string }, form: string): void {
+export function renderLogoutForm(context: { body: string }, form: string): void {
   context.body = `<link rel=icon href="data:,">${form}<button form="op.logoutForm" name=logout value=yes>Sign out of the provider</button>`;
 }
 
@@ -105,7 +105,7 @@ interface Stored {
  *
  * @param clientOf a client, by its id
  */
-export function createMemory(clientOf: (id: string) => object): (kind: string) => object {
+export function createMemoryAdapter(clientOf: (id: string) => object): (kind: string) => object {
   const all = new Map<string, Stored>();
   return (kind) => {
     const key = (id: string) => `${kind}:${id}`;

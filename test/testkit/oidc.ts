@@ -15,14 +15,14 @@ import type { OidcSettings } from '../../src/auth/oidc.ts';
 import { readConfig } from '../../src/config/read-config.ts';
 import { scopes } from '../../src/identity/caller.ts';
 import {
-  askPeople,
-  askWhetherToSignOut,
-  configurationFor,
-  createMemory,
+  type Accounts,
+  createLoginHandler,
+  createMemoryAdapter,
+  createProviderConfiguration,
   dashboardClient,
-  dashboardOf,
-  nobody,
-  type People,
+  dashboardClientMetadata,
+  noAccounts,
+  renderLogoutForm,
 } from './oidc-accounts.ts';
 
 const audience = 'https://app-connections.example';
@@ -55,7 +55,7 @@ export interface TestProvider extends AsyncDisposable {
   /** The keys that it signs with, the usual one first. */
   keys(): readonly [SigningKey, ...SigningKey[]];
   /** From now on people who come to it are given this; what is left out stays as it was. */
-  receive(people: Partial<People>): void;
+  receive(people: Partial<Accounts>): void;
   /** From now on it signs with these, and publishes no others. */
   rotate(...keys: [SigningKey, ...SigningKey[]]): void;
   /** From now on it answers one path like this; without a listener, as usual. */
@@ -77,9 +77,11 @@ export async function startProvider(): Promise<TestProvider> {
   ];
   let keys: readonly [SigningKey, ...SigningKey[]] = [firstKey];
   let callback: RequestListener;
-  let people = nobody;
+  let people = noAccounts;
   let ask: RequestListener;
-  const memory = createMemory((id) => (id === dashboardClient ? dashboardOf(people) : clientOf(id)));
+  const memory = createMemoryAdapter((id) =>
+    id === dashboardClient ? dashboardClientMetadata(people) : clientOf(id),
+  );
   const instead = new Map<string, RequestListener>();
   const server = createServer((request, response) => {
     const { url: path = '' } = request;
@@ -97,12 +99,12 @@ export async function startProvider(): Promise<TestProvider> {
   const configure = () => {
     const jwks = { keys: keys.map(({ jwk }) => ({ ...jwk, use: 'sig' })) };
     const provider = new Provider(issuer, {
-      ...configurationFor(() => people),
+      ...createProviderConfiguration(() => people),
       ...configurationOf(jwks, claimsOf, () => people),
       adapter: memory,
     });
     callback = provider.callback();
-    ask = askPeople(provider);
+    ask = createLoginHandler(provider);
   };
   configure();
 
@@ -178,7 +180,7 @@ export async function makeKey(alg: string): Promise<SigningKey> {
 function configurationOf(
   jwks: { keys: JWK[] },
   claimsOf: ReadonlyMap<string, JWTPayload>,
-  people: () => People,
+  people: () => Accounts,
 ): object {
   return {
     jwks,
@@ -186,7 +188,7 @@ function configurationOf(
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
-      rpInitiatedLogout: { enabled: true, logoutSource: askWhetherToSignOut },
+      rpInitiatedLogout: { enabled: true, logoutSource: renderLogoutForm },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: async (_: object, resource: string) => ({

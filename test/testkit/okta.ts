@@ -11,7 +11,7 @@ import type { KeyPair } from './certificates.ts';
 export type Behaviour = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** A request as it arrived. */
-export interface Received {
+export interface ReceivedRequest {
   method: string;
   path: string;
   headers: IncomingHttpHeaders;
@@ -29,7 +29,7 @@ export interface TestOkta extends AsyncDisposable {
   hostPort: string;
   port: number;
   /** Every request so far, the oldest first. */
-  requests: readonly Received[];
+  requests: readonly ReceivedRequest[];
   /** How many connections were made so far, also those that came to no request. */
   connections(): number;
   /** From now on, answers like this. */
@@ -39,7 +39,7 @@ export interface TestOkta extends AsyncDisposable {
 
 /** Starts one; without options it is plain HTTP and answers as the stand-in does. */
 export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } = {}): Promise<TestOkta> {
-  const requests: Received[] = [];
+  const requests: ReceivedRequest[] = [];
   let behaviour = options.handler ?? handleFakeOkta;
   let connections = 0;
   const listener: Behaviour = (request, response) => {
@@ -97,7 +97,7 @@ function gone(socket: Socket): Promise<void> {
 export const tokenRejected: Behaviour = (_, response) => send(response, oktaError('E0000011'));
 
 /** 403, E0000006. */
-export const weakRole: Behaviour = (_, response) => send(response, oktaError('E0000006'));
+export const insufficientRole: Behaviour = (_, response) => send(response, oktaError('E0000006'));
 
 /** 429, E0000047, with `X-Rate-Limit-Reset` in whole seconds. */
 export function rateLimited(resetAt: Date): Behaviour {

@@ -94,7 +94,7 @@ export function spawnServer(environment: Readonly<Record<string, string>>): Serv
 }
 
 /** The one line that a server says that cannot start. */
-export async function lastWords(environment: Record<string, string>): Promise<string> {
+export async function stderrOfFailedStart(environment: Record<string, string>): Promise<string> {
   await using server = spawnServer(environment);
   const outcome = await server.ended();
   expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);

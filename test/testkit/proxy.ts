@@ -60,7 +60,7 @@ export async function startProxy(behaviour: ProxyBehaviour): Promise<TestProxy> 
 }
 
 /** Makes every connection, wherever it is to go, to a port of this machine. */
-export function leadingTo(port: number): ProxyBehaviour {
+export function tunnelTo(port: number): ProxyBehaviour {
   return (_, socket) => {
     const there = net.connect(port, '127.0.0.1');
     there.on('error', () => socket.destroy());
@@ -73,13 +73,13 @@ export function leadingTo(port: number): ProxyBehaviour {
 }
 
 /** Says these bytes, and hangs up. */
-export function saying(bytes: string): ProxyBehaviour {
+export function answeringWith(bytes: string): ProxyBehaviour {
   return (_, socket) => void socket.end(bytes);
 }
 
 /** Refuses with a status. */
 export function refusing(status: number): ProxyBehaviour {
-  return saying(`HTTP/1.1 ${status} No\r\ncontent-length: 14\r\n\r\nproxy-planted\n`);
+  return answeringWith(`HTTP/1.1 ${status} No\r\ncontent-length: 14\r\n\r\nproxy-planted\n`);
 }
 
 /** Takes the request and never answers. */

@@ -6,7 +6,7 @@ import { startTestServer, type TestServer, type TestServerOptions, type WireErro
 const plenty = { points: 100_000, leaseSize: 1_000 };
 
 /** No limit but those that are given, in windows of a minute unless told. */
-export function only(given: Partial<Rates>): Partial<Rates> {
+export function ratesWith(given: Partial<Rates>): Partial<Rates> {
   const all = {
     ...{ caller: plenty, organisation: plenty, unauthenticated: plenty, failedAuthentication: plenty },
     ...{ outbound: plenty, outboundOfOrganisation: plenty },
@@ -16,7 +16,7 @@ export function only(given: Partial<Rates>): Partial<Rates> {
 }
 
 /** A server with these limits and no others; it believes who asks when they say where they are, as a proxy would. */
-export async function startLimited(
+export async function startRateLimitedServer(
   given: Partial<Rates>,
   options: TestServerOptions = {},
 ): Promise<TestServer> {
@@ -24,11 +24,11 @@ export async function startLimited(
     .map((text) => parseRange(text))
     .filter((range) => range !== undefined);
   const config = { rateLimits: true, trustedProxies: loopback, ...options.config };
-  return startTestServer({ ...options, config, rates: only(given) });
+  return startTestServer({ ...options, config, rates: ratesWith(given) });
 }
 
 /** An answer, as far as limits show in it. */
-export interface Limited {
+export interface RateLimitResponse {
   status: number;
   /** Seconds. */
   retryAfter: string | null;
@@ -40,23 +40,23 @@ export interface Limited {
 }
 
 /** Who asks, from where. */
-export interface Asker {
+export interface RateLimitClient {
   apiKey?: string | undefined;
   address?: string | undefined;
 }
 
-const headersOf = ({ apiKey, address }: Asker) => ({
+const headersOf = ({ apiKey, address }: RateLimitClient) => ({
   ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
   ...(address !== undefined && { 'x-forwarded-for': address }),
 });
 
 /** Asks over GraphQL, for as little as there is unless told. */
-export async function askGraphQL(
+export async function sendGraphQL(
   { graphqlUrl }: TestServer,
-  asker: Asker,
+  asker: RateLimitClient,
   query = '{ appConnections(first: 1) { pageInfo { endCursor } } }',
   variables: Record<string, unknown> = {},
-): Promise<Limited> {
+): Promise<RateLimitResponse> {
   const response = await fetch(graphqlUrl, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headersOf(asker) },
@@ -67,14 +67,17 @@ export async function askGraphQL(
 }
 
 /** The same over REST. */
-export async function askRest({ url }: TestServer, asker: Asker): Promise<Limited> {
+export async function sendRest({ url }: TestServer, asker: RateLimitClient): Promise<RateLimitResponse> {
   const response = await fetch(`${url}/api/v1/app-connections?limit=1`, { headers: headersOf(asker) });
   const body = (await response.json()) as Record<string, string>;
   return { ...outcomeOf(response), ...pick(body), data: body };
 }
 
 /** Asks one after another, and gives the codes. */
-export async function codesOf(count: number, ask: (index: number) => Promise<Limited>): Promise<string[]> {
+export async function collectCodes(
+  count: number,
+  ask: (index: number) => Promise<RateLimitResponse>,
+): Promise<string[]> {
   const codes: string[] = [];
   for (let index = 0; index < count; index += 1) codes.push((await ask(index)).code ?? 'OK');
   return codes;

@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import type { KeyPair } from './certificates.ts';
 
 /** A host on 127.0.0.1 that answers each request with bytes of the test's own, well-formed or not. */
-export interface RawHost {
+export interface RawHttpServer {
   origin: string;
   /** `127.0.0.1:12345`, for the trusted hosts. */
   hostPort: string;
@@ -18,15 +18,15 @@ export interface RawHost {
 export const reset = Symbol('reset');
 
 /** A piece that ends the answer and the connection. */
-export const hangUp = Symbol('hang up');
+export const closeConnection = Symbol('hang up');
 
-type Piece = string | Buffer | typeof reset | typeof hangUp;
+type ResponseChunk = string | Buffer | typeof reset | typeof closeConnection;
 
 /** What comes in answer to a request, in the pieces in which it is written. */
-export type Pieces = (request: Buffer) => Iterable<Piece>;
+export type ResponseChunks = (request: Buffer) => Iterable<ResponseChunk>;
 
 /** Starts one; it takes a request to be whole when its first bytes are there. */
-export async function startRawHost(pieces: Pieces, keys?: KeyPair): Promise<RawHost> {
+export async function startRawHttpServer(pieces: ResponseChunks, keys?: KeyPair): Promise<RawHttpServer> {
   const sockets = new Set<Socket>();
   const gone = Promise.withResolvers<void>();
   const serve = (socket: Socket) => {
@@ -58,11 +58,11 @@ export async function startRawHost(pieces: Pieces, keys?: KeyPair): Promise<RawH
 }
 
 /** Writes as fast as the other side takes it, and leaves the connection open. */
-async function pour(socket: Socket, pieces: Iterable<Piece>): Promise<void> {
+async function pour(socket: Socket, pieces: Iterable<ResponseChunk>): Promise<void> {
   for (const piece of pieces) {
     if (socket.destroyed) return;
     if (piece === reset) return void socket.resetAndDestroy();
-    if (piece === hangUp) return void socket.end();
+    if (piece === closeConnection) return void socket.end();
     if (!socket.write(piece)) {
       await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => undefined);
     }

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 
 /** What came back over a connection: the first answer, if there was one, and everything as it was. */
-export interface RawAnswer {
+export interface RawResponse {
   status: number | undefined;
   /** Names in lower case. */
   headers: Headers;
@@ -18,7 +18,7 @@ export async function sendRaw(
   url: string,
   bytes: string | Buffer,
   { isAll = false } = {},
-): Promise<RawAnswer> {
+): Promise<RawResponse> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   const chunks: Buffer[] = [];

@@ -1,7 +1,7 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 
 /** An answer of a REST route. */
-export interface RestAnswer {
+export interface RestResponse {
   status: number;
   headers: Headers;
   /** The JSON, parsed; undefined where there is none. */
@@ -20,7 +20,7 @@ export type RestClient = (
   path: string,
   body?: unknown,
   headers?: Record<string, string>,
-) => Promise<RestAnswer>;
+) => Promise<RestResponse>;
 
 /** A client of the server at `url`; a string for a body is sent as it is. It disconnects when `signal` aborts. */
 export function restClient(url: string, apiKey?: string, signal?: AbortSignal): RestClient {
@@ -47,13 +47,13 @@ export function restClient(url: string, apiKey?: string, signal?: AbortSignal): 
 }
 
 /** Compares answers with the OpenAPI document of the server that gave them. */
-export function checkerOf(document: object) {
+export function createContractChecker(document: object) {
   const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
   ajv.addSchema(document, 'document');
   const compiled = new Map<string, ValidateFunction>();
   /** Which operations were checked with which status. */
   const seen = new Set<string>();
-  const check = (method: string, path: string, { status, headers, body }: RestAnswer): void => {
+  const check = (method: string, path: string, { status, headers, body }: RestResponse): void => {
     const pathname = path.replace(/\?.*/s, '');
     const candidates = Object.keys(Object(at(document, 'paths')));
     const pattern =
@@ -82,10 +82,10 @@ export function checkerOf(document: object) {
 }
 
 /** A client whose every answer has to be as the document of its server says. */
-export async function checkedClient(url: string, apiKey: string): Promise<RestClient> {
+export async function createCheckedClient(url: string, apiKey: string): Promise<RestClient> {
   const client = restClient(url, apiKey);
   const { body } = await client('GET', '/api/v1/openapi.json');
-  const { check } = checkerOf(Object(body));
+  const { check } = createContractChecker(Object(body));
   return async (method, path, ...rest) => {
     const answer = await client(method, path, ...rest);
     check(method, path, answer);
@@ -104,7 +104,7 @@ export function oktaBody(differing: Record<string, unknown> = {}, credentials: R
 }
 
 /** Makes a connection with the development stand-in, and gives what the answer shows of it. */
-export async function createOver(rest: RestClient, differing: Record<string, unknown> = {}) {
+export async function createConnectionOverRest(rest: RestClient, differing: Record<string, unknown> = {}) {
   const { status, body, text } = await rest('POST', '/api/v1/app-connections/okta', oktaBody(differing));
   if (status !== 200) throw new Error(`A connection was to be made: ${text}`);
   return Object(at(body, 'appConnection'));

@@ -110,7 +110,7 @@ async function ask(url: URL, credentials: Credentials, outbound: Outbound): Prom
 }
 
 /** A depot that lets in whoever shows nothing with "wrong" in it. */
-export const handleAsDepot: Behaviour = (request, response) => {
+export const fakeParcelDepot: Behaviour = (request, response) => {
   const isWrong = request.headers.authorization?.includes('wrong');
   response.writeHead(isWrong ? 401 : 200, { 'x-depot-request': 'depot-request-1' }).end('{}');
 };

@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http';
 
 /** The one-time code of an address. */
-export function codeIn(link: string | undefined): string {
+export function parseSignInCode(link: string | undefined): string {
   const [, code] = /#code=([\w-]+)$/.exec(link ?? '') ?? [];
   if (code === undefined) throw new Error('The address has no code.');
   return code;
@@ -11,21 +11,21 @@ export function codeIn(link: string | undefined): string {
 export const exchangeHeaders = { 'content-type': 'application/vnd.app-connections.sign-in-code+json' };
 
 /** An answer as it came over the wire. */
-export interface WireResponse {
+export interface BrowserResponse {
   status: number;
   headers: Readonly<Record<string, string | string[] | undefined>>;
   text: string;
 }
 
 /** Asks as a browser would: with a `Host` and `Sec-Fetch-` headers, which `fetch` would not let us have. */
-export function ask(
+export function sendAsBrowser(
   url: string,
   {
     method = 'GET',
     headers = {},
     body,
   }: { method?: string; headers?: Record<string, string>; body?: string } = {},
-): Promise<WireResponse> {
+): Promise<BrowserResponse> {
   return new Promise((resolve, reject) => {
     httpRequest(url, { method, headers }, async (response) => {
       const text = Buffer.concat(await response.toArray()).toString();
@@ -38,7 +38,7 @@ export function ask(
 
 /** Exchanges a code. */
 export function exchange(url: string, code: string, headers: Record<string, string> = {}) {
-  return ask(`${url}/sign-in/exchange`, {
+  return sendAsBrowser(`${url}/sign-in/exchange`, {
     method: 'POST',
     headers: { ...exchangeHeaders, ...headers },
     body: JSON.stringify({ code }),

@@ -15,7 +15,7 @@ export interface Target {
 }
 
 /** Who asks, and where. */
-export interface Asking {
+export interface OperationClient {
   url: string;
   /** Absent: nobody. */
   apiKey?: string | undefined;
@@ -24,7 +24,7 @@ export interface Asking {
 }
 
 /** What came of asking. */
-export interface Outcome {
+export interface OperationResult {
   status: number;
   /** Of the first error. */
   code?: string | undefined;
@@ -44,7 +44,7 @@ export interface Operation {
   /** In another organisation it is silent for ever, which no test can wait for. */
   isSilentElsewhere?: boolean;
   /** Asks with what belongs to the target, wherever ids or names of something are taken. */
-  ask(asking: Asking, target: Target): Promise<Outcome>;
+  ask(asking: OperationClient, target: Target): Promise<OperationResult>;
 }
 
 const read: Operation['needs'] = ['connections:read'];
@@ -401,7 +401,7 @@ function everyPage(method: string, path: string, bodyOf?: (after?: string) => ob
   };
 }
 
-function outcomeOf({ status, text }: { status: number; text: string }): Outcome {
+function outcomeOf({ status, text }: { status: number; text: string }): OperationResult {
   const { errors, code, detail } = JSON.parse(text);
   const [error] = errors ?? [];
   return { status, text, code: error?.extensions.code ?? code, message: error?.message ?? detail };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type ConnectionFields, createMutation, okta } from './operations.ts';
 
 /** A connection as whoever made it knows it. */
-export interface Kept {
+export interface KnownConnection {
   id: string;
   orgKey: string;
   name: string;
@@ -31,7 +31,7 @@ export async function inParallel(
 
 /** Asks for all manner of things, and remembers what has to be there in the end. */
 export class Traffic {
-  readonly kept: Kept[] = [];
+  readonly kept: KnownConnection[] = [];
   readonly requests: Record<string, number> = {};
   readonly failures: string[] = [];
   urls: readonly string[];
@@ -76,7 +76,7 @@ export class Traffic {
     await Promise.all(Array.from({ length: workers }, (_, number) => worker(number)));
   }
 
-  async make(index: number, name: string): Promise<Kept | undefined> {
+  async make(index: number, name: string): Promise<KnownConnection | undefined> {
     const orgKey = this.#orgKeys[index % this.#orgKeys.length] ?? '';
     const token = this.#newToken();
     const variables = okta({ name }, { instanceUrl: this.#instanceUrl, apiToken: token });
@@ -85,22 +85,22 @@ export class Traffic {
     const { appConnection } = data.createOktaConnection as { appConnection: ConnectionFields };
     const { id, version, updatedAt, credentialsHash } = appConnection;
     const made = { version, updatedAt, credentialsHash };
-    const kept: Kept = { id, orgKey, name, token, made, isDeleted: false };
+    const kept: KnownConnection = { id, orgKey, name, token, made, isDeleted: false };
     this.kept.push(kept);
     return kept;
   }
 
-  async read({ id, orgKey }: Kept): Promise<void> {
+  async read({ id, orgKey }: KnownConnection): Promise<void> {
     const query = 'query ($id: UUID!) { appConnection(id: $id) { id name version } }';
     await this.#ask('read', orgKey, query, { id });
   }
 
-  async list({ orgKey }: Kept): Promise<void> {
+  async list({ orgKey }: KnownConnection): Promise<void> {
     await this.#ask('list', orgKey, '{ appConnections(first: 20) { nodes { id } } }', {});
   }
 
   /** Says whether the app has accepted the stored credentials. */
-  async verify({ id, orgKey }: Kept): Promise<boolean> {
+  async verify({ id, orgKey }: KnownConnection): Promise<boolean> {
     const query =
       'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
     const answer = JSON.stringify((await this.#ask('verify', orgKey, query, { id })) ?? null);
@@ -109,7 +109,7 @@ export class Traffic {
     return isGood;
   }
 
-  async replaceToken(kept: Kept): Promise<void> {
+  async replaceToken(kept: KnownConnection): Promise<void> {
     const query =
       'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { updateOktaConnection(id: $id, input: $input) { appConnection { id } } }';
     const apiToken = this.#newToken();
@@ -120,13 +120,13 @@ export class Traffic {
     kept.made = undefined;
   }
 
-  async remove(kept: Kept): Promise<void> {
+  async remove(kept: KnownConnection): Promise<void> {
     const query = 'mutation ($id: UUID!) { deleteAppConnection(id: $id) { restorableUntil } }';
     kept.made = undefined;
     if (await this.#ask('delete', kept.orgKey, query, { id: kept.id })) kept.isDeleted = true;
   }
 
-  async restore(kept: Kept): Promise<void> {
+  async restore(kept: KnownConnection): Promise<void> {
     const query = 'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }';
     if (await this.#ask('restore', kept.orgKey, query, { id: kept.id })) kept.isDeleted = false;
   }

@@ -2,7 +2,7 @@ import { ClientError, type GraphQLClient, gql } from 'graphql-request';
 import { at, type RestClient } from './rest.ts';
 
 /** Something to be changed, however it is sent. */
-export type Change =
+export type ChangeOperation =
   | {
       kind: 'create';
       name: string;
@@ -21,14 +21,14 @@ export type Change =
   | { kind: 'delete'; id: string; version?: number | undefined; purge: boolean };
 
 /** Something to be read, however it is asked for. */
-export type Reading =
+export type ReadOperation =
   | { kind: 'by id'; id: string }
   | { kind: 'by name'; name: string; projectId: string | null }
   /** `projectId` absent: of the whole organisation. */
   | { kind: 'list'; projectId?: string | null | undefined; pageSize: number };
 
 /** What every transport shows of a connection. */
-export interface Shown {
+export interface ConnectionView {
   id: string;
   name: string;
   description: string | null;
@@ -42,17 +42,17 @@ export interface Shown {
 }
 
 /** An answer, in the same words for every transport. */
-export type Answer =
+export type TransportResponse =
   | { code: string; currentVersion?: number | undefined }
-  | { connection: Shown }
+  | { connection: ConnectionView }
   | { deleted: string; isRestorable: boolean }
-  | { connections: Shown[] };
+  | { connections: ConnectionView[] };
 
 /** A way to ask the server. */
 export interface Transport {
   name: string;
-  change(change: Change, idempotencyKey?: string): Promise<Answer>;
-  read(reading: Reading): Promise<Answer>;
+  change(change: ChangeOperation, idempotencyKey?: string): Promise<TransportResponse>;
+  read(reading: ReadOperation): Promise<TransportResponse>;
 }
 
 const fields = gql`
@@ -128,18 +128,18 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
       return failure;
     }
   };
-  const refusalIn = (answer: unknown): Answer | undefined => {
+  const refusalIn = (answer: unknown): TransportResponse | undefined => {
     const extensions = at(answer, 'extensions');
     return extensions === undefined ? undefined : refusal(extensions);
   };
-  const one = (answer: unknown): Answer =>
+  const one = (answer: unknown): TransportResponse =>
     refusalIn(answer) ?? { connection: shown(at(answer, 'appConnection') ?? answer) };
 
   const list = async (
-    { projectId, pageSize: first }: Extract<Reading, { kind: 'list' }>,
+    { projectId, pageSize: first }: Extract<ReadOperation, { kind: 'list' }>,
     orderBy?: Order,
-  ): Promise<Answer> => {
-    const connections: Shown[] = [];
+  ): Promise<TransportResponse> => {
+    const connections: ConnectionView[] = [];
     const counts = new Set<unknown>();
     for (let after: unknown, isMore: unknown = true; isMore; ) {
       const page = await ask(documents.list, { projectId, orderBy, first, after });
@@ -156,7 +156,7 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
 
   return {
     name: 'GraphQL',
-    async change(change: Change, idempotencyKey?: string): Promise<Answer> {
+    async change(change: ChangeOperation, idempotencyKey?: string): Promise<TransportResponse> {
       switch (change.kind) {
         case 'create': {
           const { kind: _, token: apiToken, ...input } = change;
@@ -175,7 +175,7 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
         }
       }
     },
-    async read(reading: Reading): Promise<Answer> {
+    async read(reading: ReadOperation): Promise<TransportResponse> {
       switch (reading.kind) {
         case 'by id':
           return one(await ask(documents.byId, reading));
@@ -195,7 +195,7 @@ const root = '/api/v1/app-connections';
 
 /** The REST routes as a transport. */
 export function restTransport(rest: RestClient, instanceUrl: string): Transport {
-  const one = (body: unknown, status: number): Answer =>
+  const one = (body: unknown, status: number): TransportResponse =>
     status === 200 ? { connection: shown(at(body, 'appConnection')) } : refusal(body);
   return {
     name: 'REST',
@@ -242,7 +242,7 @@ export function restTransport(rest: RestClient, instanceUrl: string): Transport 
             limit: `${pageSize}`,
             ...(projectId !== undefined && { projectId: `${projectId}` }),
           });
-          const connections: Shown[] = [];
+          const connections: ConnectionView[] = [];
           for (let path: string | undefined = `${root}?${query}`; path; ) {
             const { body, status, headers } = await rest('GET', path);
             if (status !== 200) return refusal(body);
@@ -256,7 +256,7 @@ export function restTransport(rest: RestClient, instanceUrl: string): Transport 
   };
 }
 
-function refusal(from: unknown): Answer {
+function refusal(from: unknown): TransportResponse {
   const currentVersion = at(from, 'currentVersion');
   return {
     code: `${at(from, 'code')}`,
@@ -264,16 +264,16 @@ function refusal(from: unknown): Answer {
   };
 }
 
-function deleted(from: unknown): Answer {
+function deleted(from: unknown): TransportResponse {
   return { deleted: `${at(from, 'id')}`, isRestorable: at(from, 'restorableUntil') !== null };
 }
 
-function listIn(from: unknown): Shown[] {
+function listIn(from: unknown): ConnectionView[] {
   if (!Array.isArray(from)) throw new Error('There was to be a list.');
   return from.map(shown);
 }
 
-function shown(from: unknown): Shown {
+function shown(from: unknown): ConnectionView {
   const status = at(from, 'verification', 'status');
   const text = (name: string) => `${at(from, name)}`;
   const textOrNull = (name: string) => (at(from, name) === null ? null : text(name));

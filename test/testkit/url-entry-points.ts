@@ -1,6 +1,6 @@
 import { gql } from 'graphql-request';
 import { createMutation, okta } from './operations.ts';
-import { at, oktaBody, type RestAnswer, type RestClient } from './rest.ts';
+import { at, oktaBody, type RestClient, type RestResponse } from './rest.ts';
 
 const validate = gql`
   mutation ($credentials: OktaCredentialsInput!) {
@@ -17,7 +17,7 @@ const update = gql`
  * Every way to name an instance, by what it is called; `id` is of a connection that there is. What could be kept
  * without asking would be kept.
  */
-export function namingsOf(rest: RestClient, id: string, apiToken: string) {
+export function createUrlEntryPoints(rest: RestClient, id: string, apiToken: string) {
   const graphql = (query: string, variables: object) => rest('POST', '/graphql', { query, variables });
   const routes = '/api/v1/app-connections/okta';
   const onUnreachable = 'SAVE_UNVERIFIED';
@@ -37,7 +37,7 @@ export function namingsOf(rest: RestClient, id: string, apiToken: string) {
 }
 
 /** What an answer of REST or GraphQL says of a failure, whether it is an error or an outcome. */
-export function failureIn({ text }: RestAnswer) {
+export function parseFailure({ text }: RestResponse) {
   const body: unknown = JSON.parse(text);
   const [error, outcome] = [at(body, 'errors', 0), at(body, 'data', 'answer')];
   const from = error

@@ -4,12 +4,12 @@ import { Sql } from '../../src/database/sql.ts';
 import type { TestServer } from './server.ts';
 
 /** Whether queries forget to say whose rows they want. */
-export interface Forgetfulness {
+export interface TenantFilterSwitch {
   isOn: boolean;
 }
 
 /** The same database, whose users forget to say whose rows they want for as long as `forgetting` is on. */
-export function forgetful(database: Database, forgetting: Forgetfulness): Database {
+export function withoutTenantFilters(database: Database, forgetting: TenantFilterSwitch): Database {
   const forget = (rest: Sql) => (forgetting.isOn ? ofAnyOrganisation(rest) : rest);
   return {
     ...database,
@@ -32,7 +32,7 @@ function ofAnyOrganisation({ parts, values }: Sql): Sql {
 /** What takes conditions, as its second argument. */
 const conditional = new Set(['find', 'findOne', 'findOneOrFail', 'count', 'nativeUpdate', 'nativeDelete']);
 
-function forgetfulManager(em: EntityManager, forgetting: Forgetfulness): EntityManager {
+function forgetfulManager(em: EntityManager, forgetting: TenantFilterSwitch): EntityManager {
   return new Proxy(em, {
     get(target, name) {
       const member = Reflect.get(target, name, target);
@@ -60,13 +60,13 @@ function withoutOrganisation(where: unknown): unknown {
 /** Takes row-level security away from every table, or puts it back. */
 export async function setRowLevelSecurity(server: TestServer, isOn: boolean): Promise<void> {
   const em = server.asOwner();
-  for (const { name } of await tablesOf(em)) {
+  for (const { name } of await listTables(em)) {
     await em.execute(`alter table "${name}" ${isOn ? 'enable' : 'disable'} row level security`);
   }
 }
 
 /** Every table of the product's own. */
-export async function tablesOf(em: EntityManager): Promise<{ name: string }[]> {
+export async function listTables(em: EntityManager): Promise<{ name: string }[]> {
   return em.execute(`
     select table_name as name from information_schema.tables
     where table_schema = 'public' and table_name <> 'mikro_orm_migrations' order by name`);

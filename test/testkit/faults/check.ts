@@ -5,11 +5,11 @@ import type { Database } from '../../../src/database/database.ts';
 import { lazyScopedEntityManager, ownerSession } from '../../../src/database/driver/session.ts';
 import type { Vault } from '../../../src/encryption/vault.ts';
 import { Organisation } from '../../../src/identity/organisation.entity.ts';
-import { tokenOf } from '../decrypt-credentials.ts';
-import type { Entry, Journal, State } from './operation-log.ts';
+import { decryptApiToken } from '../decrypt-credentials.ts';
+import type { ConnectionState, LogEntry, OperationLog } from './operation-log.ts';
 
 /** What is not as the journal has it; every number is to be 0. */
-export interface Findings {
+export interface Violations {
   /** Acknowledged, and not there, or only as it was before. */
   lost: number;
   /** There twice, or changed more often than was asked. */
@@ -23,9 +23,13 @@ export interface Findings {
 }
 
 /** What there is in the database, held against what the clients know. */
-export async function check(journal: Journal, database: Database, vault: Vault): Promise<Findings> {
+export async function findViolations(
+  journal: OperationLog,
+  database: Database,
+  vault: Vault,
+): Promise<Violations> {
   const owner = () => lazyScopedEntityManager(() => database.asSystem(), ownerSession);
-  const findings: Findings = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
+  const findings: Violations = { lost: 0, duplicated: 0, unopenable: 0, wronglyTold: 0, brokenChains: 0 };
   const rows = await owner().find(AppConnection, {}, { populate: ['sealedCredentials'] });
   const byName = Map.groupBy(rows, ({ name }) => name);
   const events = await owner().find(AuditEvent, { outcome: 'OK', connectionId: { $ne: null } });
@@ -42,7 +46,7 @@ export async function check(journal: Journal, database: Database, vault: Vault):
       findings[row && row.version > newest(entry) ? 'duplicated' : 'lost'] += 1;
       continue;
     }
-    if ((await tokenOf(row, owner(), vault)) !== state.token) findings.unopenable += 1;
+    if ((await decryptApiToken(row, owner(), vault)) !== state.token) findings.unopenable += 1;
     const actions = told.get(row.id)?.map(({ action }) => action) ?? [];
     const isRight =
       actions.length === row.version &&
@@ -61,6 +65,6 @@ export async function check(journal: Journal, database: Database, vault: Vault):
   return findings;
 }
 
-function newest({ possible }: Entry): number {
-  return Math.max(...possible.map((state: State | undefined) => state?.version ?? 0));
+function newest({ possible }: LogEntry): number {
+  return Math.max(...possible.map((state: ConnectionState | undefined) => state?.version ?? 0));
 }

@@ -3,15 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '../../../src/common/secret.ts';
 import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';
-import type { Findings } from './check.ts';
+import type { Violations } from './check.ts';
 import { makeCluster } from './cluster.ts';
 import { lookInto } from './invariants.ts';
-import { type Answer, ask, tryToMake } from './load.ts';
-import { Entry, Journal } from './operation-log.ts';
-import { Fleet } from './processes.ts';
+import { type MutationResponse, sendMutation, tryToCreate } from './load.ts';
+import { LogEntry, OperationLog } from './operation-log.ts';
+import { ServerProcesses } from './processes.ts';
 
 /** What callers saw of a server whose PostgreSQL was away. */
-export interface Away {
+export interface OutageReport {
   /** How often each code was answered to whoever wanted to change or read something; `data` is none. */
   codes: Record<string, number>;
   /** Of those answers, those that a request to change something got. */
@@ -20,7 +20,7 @@ export interface Away {
   slowestMs: number;
   /** From the return of PostgreSQL until the server said that it is ready and made a connection, in milliseconds. */
   backAfterMs: number;
-  findings: Findings;
+  findings: Violations;
 }
 
 /**
@@ -28,29 +28,31 @@ export interface Away {
  *
  * @param how `stopped`: connections are refused; `frozen`: they stay open, and nothing is answered
  */
-export async function goAway(how: 'stopped' | 'frozen', ms: number): Promise<Away> {
+export async function simulateOutage(how: 'stopped' | 'frozen', ms: number): Promise<OutageReport> {
   await using cluster = await makeCluster();
   using folder = temporaryFolder();
   const keys = rootKey('first');
   const settings = { DATABASE_URL: cluster.url, DATA_DIR: folder.path, ENCRYPTION_KEYS: keys };
-  await using fleet = new Fleet(settings);
+  await using fleet = new ServerProcesses(settings);
   await fleet.start(1);
   const [url = ''] = fleet.urls();
-  const journal = new Journal();
+  const journal = new OperationLog();
   const make = () => {
-    const entry = new Entry(`away-${randomUUID()}`);
+    const entry = new LogEntry(`away-${randomUUID()}`);
     journal.entries.push(entry);
-    return tryToMake(url, fleet.apiKey, entry);
+    return tryToCreate(url, fleet.apiKey, entry);
   };
   const first = await make();
   if (!first?.data?.change) throw new Error(`There was nothing to begin with: ${JSON.stringify(first)}`);
 
   await (how === 'stopped' ? cluster.kill() : cluster.freeze());
-  const seen: { answer: Answer | undefined; waitedMs: number; isChange: boolean }[] = [];
+  const seen: { answer: MutationResponse | undefined; waitedMs: number; isChange: boolean }[] = [];
   const asking: Promise<void>[] = [];
   const timed = async (isChange: boolean) => {
     const start = performance.now();
-    const answer = await (isChange ? make() : ask(url, fleet.apiKey, '{ appConnections { totalCount } }'));
+    const answer = await (isChange
+      ? make()
+      : sendMutation(url, fleet.apiKey, '{ appConnections { totalCount } }'));
     seen.push({ answer, waitedMs: performance.now() - start, isChange });
   };
   const end = performance.now() + ms;

@@ -10,41 +10,41 @@ import { Vault } from '../../../src/encryption/vault.ts';
 import { dataFolder } from '../database.ts';
 import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';
-import { check, type Findings } from './check.ts';
+import { findViolations, type Violations } from './check.ts';
 import { makeCluster } from './cluster.ts';
-import { Load } from './load.ts';
-import { Journal } from './operation-log.ts';
-import { Fleet } from './processes.ts';
+import { LoadGenerator } from './load.ts';
+import { OperationLog } from './operation-log.ts';
+import { ServerProcesses } from './processes.ts';
 
 /** How often to kill what. */
-export interface Kills {
+export interface KillCounts {
   servers: number;
   /** Of PostgreSQL; none on the embedded database. */
   databases?: number;
 }
 
 /** What was done, and what was seen afterwards. */
-export interface Seen {
-  kills: Kills;
+export interface CrashReport {
+  kills: KillCounts;
   seconds: number;
   /** Changes by what clients were told of them. */
-  changes: Journal['counts'];
+  changes: OperationLog['counts'];
   connections: number;
   wrongAnswers: string[];
-  findings: Findings;
+  findings: Violations;
 }
 
 /** With these, PostgreSQL says that something is written before it is. */
-export const lazyCommits = ['synchronous_commit=off', 'wal_writer_delay=10s'];
+export const asynchronousCommitSettings = ['synchronous_commit=off', 'wal_writer_delay=10s'];
 
 const workers = 8;
 
 /** Kills servers and their PostgreSQL under load, and looks what is left. */
-export async function surviveOnPostgreSQL(kills: Kills, ...settings: string[]): Promise<Seen> {
+export async function crashOnPostgreSQL(kills: KillCounts, ...settings: string[]): Promise<CrashReport> {
   await using cluster = await makeCluster(...settings);
   using folder = temporaryFolder();
   const keys = rootKey('first');
-  await using fleet = new Fleet({
+  await using fleet = new ServerProcesses({
     DATABASE_URL: cluster.url,
     DATA_DIR: folder.path,
     ENCRYPTION_KEYS: keys,
@@ -63,10 +63,10 @@ export async function surviveOnPostgreSQL(kills: Kills, ...settings: string[]): 
 }
 
 /** Kills a server with an embedded database under load, and looks what is left. */
-export async function surviveEmbedded(kills: Kills): Promise<Seen> {
+export async function crashEmbedded(kills: KillCounts): Promise<CrashReport> {
   using folder = dataFolder();
   const keys = rootKey('first');
-  await using fleet = new Fleet({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
+  await using fleet = new ServerProcesses({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
   await fleet.start(1);
   const location = { kind: 'embedded', folder: join(folder.path, 'database') } as const;
   return await survive(fleet, keys, location, kills, (afterSome) =>
@@ -75,14 +75,14 @@ export async function surviveEmbedded(kills: Kills): Promise<Seen> {
 }
 
 async function survive(
-  fleet: Fleet,
+  fleet: ServerProcesses,
   keys: string,
   location: DatabaseLocation,
-  kills: Kills,
+  kills: KillCounts,
   killing: (afterSome: () => Promise<unknown>) => Promise<void>,
-): Promise<Seen> {
-  const journal = new Journal();
-  const load = new Load(journal, fleet.apiKey, () => fleet.urls());
+): Promise<CrashReport> {
+  const journal = new OperationLog();
+  const load = new LoadGenerator(journal, fleet.apiKey, () => fleet.urls());
   const start = performance.now();
   load.start(workers);
   // Nobody foresees how many changes it will be until the next kill, or how far the next change has come by then.
@@ -101,14 +101,14 @@ async function survive(
 
 /** Opens the database itself, once no server does. */
 export async function lookInto(
-  journal: Journal,
+  journal: OperationLog,
   location: DatabaseLocation,
   keys: string,
-): Promise<Findings> {
+): Promise<Violations> {
   const log = createLog('silent');
   const database = await openDatabase(location, entities, log);
   try {
-    return await check(journal, database, new Vault(parseKeyring(new Secret(keys)), log));
+    return await findViolations(journal, database, new Vault(parseKeyring(new Secret(keys)), log));
   } finally {
     await database.close();
   }

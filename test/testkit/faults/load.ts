@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { okta } from '../operations.ts';
-import { Entry, type Journal, type State } from './operation-log.ts';
+import { type ConnectionState, LogEntry, type OperationLog } from './operation-log.ts';
 
 /** What an answer says of a change. */
 type Outcome =
@@ -17,15 +17,15 @@ const updateQuery =
   'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { change: updateOktaConnection(id: $id, input: $input) { appConnection { id version } } }';
 
 /** Clients that make connections and change them, each its own, and keep a journal of what they were told. */
-export class Load {
-  readonly #journal: Journal;
+export class LoadGenerator {
+  readonly #journal: OperationLog;
   readonly #apiKey: string;
   readonly #urls: () => readonly string[];
   #isStopped = false;
   #workers: Promise<void>[] = [];
 
   /** @param urls the servers that are up, as far as is known */
-  constructor(journal: Journal, apiKey: string, urls: () => readonly string[]) {
+  constructor(journal: OperationLog, apiKey: string, urls: () => readonly string[]) {
     this.#journal = journal;
     this.#apiKey = apiKey;
     this.#urls = urls;
@@ -44,7 +44,7 @@ export class Load {
   }
 
   async #makeAndChange(): Promise<void> {
-    const entry = new Entry(`made-${randomUUID()}`);
+    const entry = new LogEntry(`made-${randomUUID()}`);
     this.#journal.entries.push(entry);
     const made = newState(1);
     const input = okta({ name: entry.name, description: made.description }, { apiToken: made.token });
@@ -62,8 +62,8 @@ export class Load {
 
   /** Half of the changes have an idempotency key, and are repeated until there is an answer. */
   async #change(
-    entry: Entry,
-    next: State,
+    entry: LogEntry,
+    next: ConnectionState,
     query: string,
     variables: { id?: string; input: object },
   ): Promise<void> {
@@ -100,7 +100,7 @@ export class Load {
       await sleep(50);
       return { kind: 'in doubt' };
     }
-    const answer = await ask(url, this.#apiKey, query, variables);
+    const answer = await sendMutation(url, this.#apiKey, query, variables);
     if (!answer) return { kind: 'in doubt' };
     const { data, errors = [] } = answer;
     if (data?.change) return { kind: 'acknowledged', ...data.change.appConnection };
@@ -112,38 +112,42 @@ export class Load {
 }
 
 /** An answer of the API to what changes something. */
-export interface Answer {
+export interface MutationResponse {
   data?: { change?: { appConnection: { id: string; version: number } } | null } | null;
   errors?: { message: string; extensions: { code: string; remedy?: string } }[];
 }
 
 /** Asks the API; undefined when no whole answer came. */
-export async function ask(
+export async function sendMutation(
   url: string,
   apiKey: string,
   query: string,
   variables: object = {},
-): Promise<Answer | undefined> {
+): Promise<MutationResponse | undefined> {
   try {
     const response = await fetch(`${url}/graphql`, {
       method: 'POST',
       headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
       body: JSON.stringify({ query, variables }),
     });
-    return (await response.json()) as Answer;
+    return (await response.json()) as MutationResponse;
   } catch {
     return undefined;
   }
 }
 
 /** Makes one connection, and says what came of it. */
-export function tryToMake(url: string, apiKey: string, entry: Entry): Promise<Answer | undefined> {
+export function tryToCreate(
+  url: string,
+  apiKey: string,
+  entry: LogEntry,
+): Promise<MutationResponse | undefined> {
   const made = newState(1);
   entry.possible = [undefined, made];
   const input = okta({ name: entry.name, description: made.description }, { apiToken: made.token });
-  return ask(url, apiKey, createQuery, input);
+  return sendMutation(url, apiKey, createQuery, input);
 }
 
-function newState(version: number): State {
+function newState(version: number): ConnectionState {
   return { version, description: randomUUID(), token: `00${randomBytes(20).toString('base64url')}` };
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type ServerProcess, spawnServer } from '../process.ts';
 
 /** Servers on one database, each killed and started again as often as asked. */
-export class Fleet implements AsyncDisposable {
+export class ServerProcesses implements AsyncDisposable {
   readonly apiKey = randomBytes(24).toString('hex');
   readonly #settings: Record<string, string>;
   readonly #running = new Map<number, { server: ServerProcess; url: string }>();

@@ -4,11 +4,11 @@ import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../process.ts';
 import { rootKey } from '../root-key.ts';
-import type { Findings } from './check.ts';
+import type { Violations } from './check.ts';
 import { lookInto } from './invariants.ts';
-import { type Answer, ask, Load, tryToMake } from './load.ts';
-import { Entry, Journal } from './operation-log.ts';
-import { Fleet } from './processes.ts';
+import { LoadGenerator, type MutationResponse, sendMutation, tryToCreate } from './load.ts';
+import { LogEntry, OperationLog } from './operation-log.ts';
+import { ServerProcesses } from './processes.ts';
 
 /** A disk of its own that is soon full. */
 export interface SmallDisk extends Disposable {
@@ -50,34 +50,34 @@ function smallDisk(bytes: number): SmallDisk {
 /** What was seen of a server with an embedded database whose disk is full. */
 export interface DiskFull {
   /** To whoever wanted to change something, and to whoever wanted to read. */
-  change: Answer | undefined;
-  read: Answer | undefined;
+  change: MutationResponse | undefined;
+  read: MutationResponse | undefined;
   /** What a server says that is to start on it. */
   lastWords: string;
   /** Of a change once there was room again, and nothing was restarted. */
-  afterwards: Answer | undefined;
+  afterwards: MutationResponse | undefined;
   /** Once it was all over. */
-  findings: Findings;
+  findings: Violations;
 }
 
 /** Fills the disk under a server that is at work, kills it, and gives the room back. */
 export async function fillDisk(): Promise<DiskFull> {
   using disk = smallDisk(256 * 2 ** 20);
   const keys = rootKey('first');
-  await using fleet = new Fleet({ DATA_DIR: join(disk.path, 'data'), ENCRYPTION_KEYS: keys });
-  const journal = new Journal();
+  await using fleet = new ServerProcesses({ DATA_DIR: join(disk.path, 'data'), ENCRYPTION_KEYS: keys });
+  const journal = new OperationLog();
   const make = () => {
-    const entry = new Entry(`disk-${randomUUID()}`);
+    const entry = new LogEntry(`disk-${randomUUID()}`);
     journal.entries.push(entry);
-    return tryToMake(fleet.urls()[0] ?? '', fleet.apiKey, entry);
+    return tryToCreate(fleet.urls()[0] ?? '', fleet.apiKey, entry);
   };
   await fleet.start(1);
-  const load = new Load(journal, fleet.apiKey, () => fleet.urls());
+  const load = new LoadGenerator(journal, fleet.apiKey, () => fleet.urls());
   load.start(4);
   await make();
   disk.fill(20 * 2 ** 20);
   const change = await make();
-  const read = await ask(fleet.urls()[0] ?? '', fleet.apiKey, '{ appConnections { totalCount } }');
+  const read = await sendMutation(fleet.urls()[0] ?? '', fleet.apiKey, '{ appConnections { totalCount } }');
   disk.empty();
   const afterwards = await make();
   disk.fill(20 * 2 ** 20);

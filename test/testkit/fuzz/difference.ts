@@ -12,7 +12,7 @@ import { maskErrors } from '../../../src/graphql/plugins.ts';
 import { createOutbound } from '../../../src/outbound/outbound.ts';
 import { unlimited } from '../../../src/rate-limits/rate-limits.ts';
 import type { TestServer } from '../server.ts';
-import { nowhere } from './fixture.ts';
+import { failingLookup } from './fixture.ts';
 import { Random } from './random.ts';
 import { type ValidRequest, validRequest } from './valid-document.ts';
 import type { Examples } from './valid-values.ts';
@@ -101,7 +101,7 @@ async function reference({ database, vault }: TestServer) {
   const schema = createSchema(apps);
   const shape = createErrorMasker(schema, log);
   const authenticator = new Authenticator(database, vault);
-  const outbound = createOutbound({ trustedHosts: new Set(), lookup: nowhere });
+  const outbound = createOutbound({ trustedHosts: new Set(), lookup: failingLookup });
   const refusals = new RefusalRecorder({ database, vault, log }, 60_000);
   const connections = {
     apps,

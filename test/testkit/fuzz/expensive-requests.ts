@@ -82,7 +82,7 @@ const fields: readonly [variable: string, field: string][] = [
 ];
 
 /** The body of a GraphQL request that may take long, of no more than 100 kB. */
-export function heavyBody(genes: Genes): string {
+export function toRequestBody(genes: Genes): string {
   const [family = 0] = genes;
   const size = (index: number, max: number) => Math.max(1, Math.round(max ** (genes[index] ?? 0)));
   const choice = <T>(index: number, from: readonly T[]): T =>

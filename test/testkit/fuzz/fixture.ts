@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Lookup } from '../../../src/outbound/outbound.ts';
-import { createOver, restClient } from '../rest.ts';
-import type { Ground } from './values.ts';
+import { createConnectionOverRest, restClient } from '../rest.ts';
+import type { Fixture } from './values.ts';
 
 /** Finds no host at all, so that nothing leaves this machine. */
-export const nowhere: Lookup = async () => {
+export const failingLookup: Lookup = async () => {
   throw Object.assign(new Error('There are no hosts.'), { code: 'ENOTFOUND' });
 };
 
@@ -14,12 +14,12 @@ export async function prepareGround(
   apiKey: string,
   projectId: string,
   hosts: readonly string[] = [],
-): Promise<Ground> {
+): Promise<Fixture> {
   const rest = restClient(url, apiKey);
   const names = ['ground-one', 'ground-two', 'ground-three'];
   const ids = [randomUUID(), projectId];
   for (const name of names) {
-    const { id, orgId } = await createOver(rest, { name, projectId });
+    const { id, orgId } = await createConnectionOverRest(rest, { name, projectId });
     ids.push(id, orgId);
   }
   await rest('DELETE', `/api/v1/app-connections/okta/${ids[2]}`);

@@ -13,13 +13,13 @@ import {
   isObjectType,
 } from 'graphql';
 import type { Random } from './random.ts';
-import { type Ground, json, spoil, text, token, url } from './values.ts';
+import { corrupt, type Fixture, json, text, token, url } from './values.ts';
 
 /** A GraphQL request that is nearly right, or was until it was spoilt. */
-export function graphqlBody(random: Random, ground: Ground, schema: GraphQLSchema): unknown {
+export function graphqlBody(random: Random, ground: Fixture, schema: GraphQLSchema): unknown {
   const variables: Record<string, unknown> = {};
   let query = documentOf(random, ground, schema, variables);
-  if (random.isTrue(0.15)) query = spoil(random, ground, query);
+  if (random.isTrue(0.15)) query = corrupt(random, ground, query);
   const body: Record<string, unknown> = { query, variables };
   if (random.isTrue(0.03)) body.variables = json(random, ground);
   if (random.isTrue(0.03)) body.operationName = json(random, ground, 1);
@@ -31,7 +31,7 @@ export function graphqlBody(random: Random, ground: Ground, schema: GraphQLSchem
 
 function documentOf(
   random: Random,
-  ground: Ground,
+  ground: Fixture,
   schema: GraphQLSchema,
   variables: Record<string, unknown>,
 ): string {
@@ -61,14 +61,14 @@ function documentOf(
 
 function argumentsOf(
   random: Random,
-  ground: Ground,
+  ground: Fixture,
   args: readonly GraphQLArgument[],
   asVariable: (arg: GraphQLArgument, value: unknown) => string,
 ): string {
   const chosen = args.filter(({ type }) => random.isTrue(type === getNullableType(type) ? 0.3 : 0.97));
   const given = chosen.map((arg) => {
     const value = someValue(random, ground, arg.type, arg);
-    return `${arg.name}: ${random.isTrue(0.6) ? asVariable(arg, value) : literalOf(value)}`;
+    return `${arg.name}: ${random.isTrue(0.6) ? asVariable(arg, value) : toLiteral(value)}`;
   });
   return given.length > 0 ? `(${given.join(', ')})` : '';
 }
@@ -76,7 +76,7 @@ function argumentsOf(
 /** A value of a type, and now and then anything else. */
 function someValue(
   random: Random,
-  ground: Ground,
+  ground: Fixture,
   type: GraphQLInputType,
   place: GraphQLArgument | GraphQLInputField,
 ): unknown {
@@ -126,12 +126,12 @@ export class EnumName {
   }
 }
 
-export function literalOf(value: unknown): string {
+export function toLiteral(value: unknown): string {
   if (value instanceof EnumName) return value.name;
-  if (Array.isArray(value)) return `[${value.map(literalOf).join(', ')}]`;
+  if (Array.isArray(value)) return `[${value.map(toLiteral).join(', ')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   return `{${Object.entries(value)
-    .map(([name, each]) => `${name}: ${literalOf(each)}`)
+    .map(([name, each]) => `${name}: ${toLiteral(each)}`)
     .join(', ')}}`;
 }
 

@@ -1,7 +1,13 @@
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import type { Lookup } from '../../../src/outbound/outbound.ts';
-import { endlessly, hangUp, type Pieces, reset, startRawHost } from '../raw-http-server.ts';
-import { nowhere } from './fixture.ts';
+import {
+  closeConnection,
+  endlessly,
+  type ResponseChunks,
+  reset,
+  startRawHttpServer,
+} from '../raw-http-server.ts';
+import { failingLookup } from './fixture.ts';
 import { echoes } from './token-echo-hosts.ts';
 
 const user = JSON.stringify({ id: '00ub0oNGTSWTBKOLGLNR', profile: { login: 'ada@example.com' } });
@@ -13,7 +19,7 @@ const withBody = (body: string | Buffer, ...headers: string[]) => {
   return Buffer.concat([Buffer.from(head('200 OK', `content-length: ${bytes.length}`, ...headers)), bytes]);
 };
 const always =
-  (...pieces: ReturnType<Pieces> extends Iterable<infer Piece> ? Piece[] : never) =>
+  (...pieces: ReturnType<ResponseChunks> extends Iterable<infer Piece> ? Piece[] : never) =>
   () =>
     pieces;
 const compressed = (encoding: string, body: Buffer) =>
@@ -21,14 +27,14 @@ const compressed = (encoding: string, body: Buffer) =>
 const zeros = Buffer.alloc(20_000_000);
 
 /** How a host can answer that wants to hurt whoever asks, or that is broken. */
-const behaviours: Readonly<Record<string, Pieces>> = {
+const behaviours: Readonly<Record<string, ResponseChunks>> = {
   ...echoes,
   'a good answer': always(withBody(user)),
   'no answer': always(),
-  'nothing but the end': always(hangUp),
+  'nothing but the end': always(closeConnection),
   'a reset': always(reset),
   'a reset in the body': always(head('200 OK', 'content-length: 100'), 'x', reset),
-  'half a body, then the end': always(head('200 OK', 'content-length: 100'), 'x', hangUp),
+  'half a body, then the end': always(head('200 OK', 'content-length: 100'), 'x', closeConnection),
   'half a body, then nothing': always(head('200 OK', 'content-length: 100'), 'x'),
   'half the headers': always('HTTP/1.1 200 OK\r\ncontent-'),
   'chunks of one byte': () => endlessly(chunked, '1\r\nx\r\n'.repeat(500)),
@@ -46,13 +52,13 @@ const behaviours: Readonly<Record<string, Pieces>> = {
     head('200 OK', 'content-length: 2', 'transfer-encoding: chunked'),
     '0\r\n\r\n',
   ),
-  'a negative length': always(head('200 OK', 'content-length: -1'), hangUp),
+  'a negative length': always(head('200 OK', 'content-length: -1'), closeConnection),
   'a switch of protocols': always(
     head('101 Switching Protocols', 'connection: upgrade', 'upgrade: h2c'),
     'PRI',
   ),
   'HTTP/2': always(Buffer.from('000012040000000000000300000064', 'hex')),
-  'HTTP/0.9': always(user, hangUp),
+  'HTTP/0.9': always(user, closeConnection),
   'a status of 999': always(head('999 What', 'content-length: 0')),
   'a status of 99': always(head('99 What', 'content-length: 0')),
   'no content': always(head('204 No Content')),
@@ -112,13 +118,13 @@ export interface HostileHosts {
 
 /** Finds these hosts and no others. */
 export const hostileHosts: Lookup = async (name) =>
-  name.endsWith('.hostile.test') ? [{ address: '127.0.0.1', family: 4 }] : nowhere(name);
+  name.endsWith('.hostile.test') ? [{ address: '127.0.0.1', family: 4 }] : failingLookup(name);
 
 /** Starts them: which one is asked, and so how it behaves, is in the `Host` header. */
 export async function startHostileHosts(): Promise<HostileHosts> {
   const names = Object.keys(behaviours);
   const asked = new Set<string>();
-  const host = await startRawHost((request) => {
+  const host = await startRawHttpServer((request) => {
     const text = request.toString('latin1');
     const name = names[Number(/^host: h(\d+)\./im.exec(text)?.[1])];
     if (name === undefined) return ['what is asked here is not HTTP'];

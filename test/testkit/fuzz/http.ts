@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import type { Random } from './random.ts';
-import { type Ground, spoil } from './values.ts';
+import { corrupt, type Fixture } from './values.ts';
 
 /** A request, byte for byte. */
 export interface HostileRequest {
@@ -12,9 +12,9 @@ export interface HostileRequest {
 }
 
 /** A body as bytes: JSON mostly, spoilt now and then, of other encodings rarely. */
-export function encode(random: Random, ground: Ground, value: unknown): Buffer {
+export function encode(random: Random, ground: Fixture, value: unknown): Buffer {
   const written = JSON.stringify(value);
-  if (random.isTrue(0.1)) return Buffer.from(spoil(random, ground, written));
+  if (random.isTrue(0.1)) return Buffer.from(corrupt(random, ground, written));
   if (random.isTrue(0.03))
     return Buffer.concat([Buffer.from(written.slice(0, random.below(written.length))), random.bytes(40)]);
   if (random.isTrue(0.02)) return Buffer.from(written, random.pick(['utf16le', 'latin1']));
@@ -26,7 +26,7 @@ export function encode(random: Random, ground: Ground, value: unknown): Buffer {
 /** A request with the headers that such requests have, and now and then with others. */
 export function http(
   random: Random,
-  ground: Ground,
+  ground: Fixture,
   method: string,
   path: string,
   body?: Buffer,

@@ -3,13 +3,13 @@ import type { GraphQLSchema } from 'graphql';
 import { graphqlBody } from './graphql.ts';
 import { encode, type HostileRequest, http } from './http.ts';
 import { Random } from './random.ts';
-import { type Ground, json, text, token, url } from './values.ts';
+import { type Fixture, json, text, token, url } from './values.ts';
 
 /** The request of this number under this seed, always the same one. */
 export function hostileRequest(
   seed: number,
   number: number,
-  ground: Ground,
+  ground: Fixture,
   schema: GraphQLSchema,
 ): HostileRequest {
   const random = new Random(Math.imul(seed, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b));
@@ -20,7 +20,7 @@ export function hostileRequest(
   return kind < 21 ? askHostileHost(random, ground) : fillCaches(random, ground);
 }
 
-function graphql(random: Random, ground: Ground, schema: GraphQLSchema): HostileRequest {
+function graphql(random: Random, ground: Fixture, schema: GraphQLSchema): HostileRequest {
   const body = graphqlBody(random, ground, schema);
   if (random.isTrue(0.1)) {
     const query = new URLSearchParams(
@@ -32,7 +32,7 @@ function graphql(random: Random, ground: Ground, schema: GraphQLSchema): Hostile
 }
 
 /** Has a host asked that answers badly; what it says is kept now and then. */
-function askHostileHost(random: Random, ground: Ground): HostileRequest {
+function askHostileHost(random: Random, ground: Fixture): HostileRequest {
   const instanceUrl = ground.hosts.length > 0 ? random.pick(ground.hosts) : url(random, ground);
   const credentials = { instanceUrl, apiToken: ground.planted };
   const body = random.isTrue(0.6)
@@ -48,7 +48,7 @@ function askHostileHost(random: Random, ground: Ground): HostileRequest {
 }
 
 /** What is good but never the same: it finds nothing in a cache, and leaves there what it may. */
-function fillCaches(random: Random, ground: Ground): HostileRequest {
+function fillCaches(random: Random, ground: Fixture): HostileRequest {
   const kind = 'cache';
   const id = () => random.below(2 ** 32).toString(36);
   const comment = `#${id()}${' '.repeat(random.below(8_000))}`;
@@ -76,7 +76,7 @@ function asText(value: unknown): string {
 
 const root = '/api/v1/app-connections';
 
-function rest(random: Random, ground: Ground): HostileRequest {
+function rest(random: Random, ground: Fixture): HostileRequest {
   const segment = () =>
     random.pick([
       random.pick(ground.ids),
@@ -130,7 +130,7 @@ function rest(random: Random, ground: Ground): HostileRequest {
   return { kind: 'REST', ...http(random, ground, method, path + query, body) };
 }
 
-function restBody(random: Random, ground: Ground): unknown {
+function restBody(random: Random, ground: Fixture): unknown {
   if (random.isTrue(0.15)) return json(random, ground);
   const body: Record<string, unknown> = {
     name: random.isTrue(0.8) ? `fuzz-${random.below(1_000)}` : json(random, ground, 1),
@@ -154,7 +154,7 @@ function restBody(random: Random, ground: Ground): unknown {
 }
 
 /** What is hardly HTTP. */
-function raw(random: Random, ground: Ground): HostileRequest {
+function raw(random: Random, ground: Fixture): HostileRequest {
   const line = random.pick([
     ...[
       'GET / HTTP/9.9',

@@ -2,12 +2,12 @@ import { connect } from 'node:net';
 import type { GraphQLSchema } from 'graphql';
 import type { HostileRequest } from './http.ts';
 import { hostileRequest } from './requests.ts';
-import type { Ground } from './values.ts';
+import type { Fixture } from './values.ts';
 
 /** Which requests to send, and where. */
 export interface FuzzOptions {
   url: string;
-  ground: Ground;
+  ground: Fixture;
   schema: GraphQLSchema;
   seed: number;
   /** The numbers of the first request, and of the one after the last. */
@@ -48,7 +48,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
       const status = answer === undefined ? 'too late' : (/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 'none');
       count(report.statuses, status);
       for (const [, code] of (answer ?? '').matchAll(/"code":"([A-Z_]+)"/g)) count(report.codes, `${code}`);
-      const what = answer === undefined ? 'no answer in time' : wrongWith(answer, ground);
+      const what = answer === undefined ? 'no answer in time' : findLeak(answer, ground);
       if (what) report.violations.push({ number, kind, what, answer: (answer ?? '').slice(0, 2_000) });
     }
   };
@@ -68,7 +68,7 @@ const forbidden: Readonly<Record<string, RegExp>> = {
 };
 
 /** What is wrong with an answer, or undefined. */
-export function wrongWith(answer: string, { planted }: Ground): string | undefined {
+export function findLeak(answer: string, { planted }: Fixture): string | undefined {
   const [, status = '', body = ''] = /^HTTP\/1\.1 (\d{3}).*?\r\n\r\n(.*)$/s.exec(answer) ?? [];
   if (status.startsWith('5') && !(status === '503' && /"code":"UPSTREAM_/.test(body)))
     return `status ${status}`;

@@ -1,4 +1,4 @@
-import type { Pieces } from '../raw-http-server.ts';
+import type { ResponseChunks } from '../raw-http-server.ts';
 
 const inHex = (text: string) => Buffer.from(text).toString('hex');
 
@@ -18,7 +18,7 @@ const writings: Readonly<Record<string, (token: string) => string>> = {
 };
 
 /** A host that sends the token back in all that is read of its answer, in this writing. */
-function echoing(write: (token: string) => string): Pieces {
+function echoing(write: (token: string) => string): ResponseChunks {
   return (request) => {
     const token = /^authorization: SSWS (\S+)/im.exec(request.toString('latin1'))?.[1] ?? '';
     const echo = write(token);
@@ -41,6 +41,6 @@ function echoing(write: (token: string) => string): Pieces {
 }
 
 /** Hosts that send the token back, by how they write it. */
-export const echoes: Readonly<Record<string, Pieces>> = Object.fromEntries(
+export const echoes: Readonly<Record<string, ResponseChunks>> = Object.fromEntries(
   Object.entries(writings).map(([how, write]) => [`the token ${how}`, echoing(write)]),
 );

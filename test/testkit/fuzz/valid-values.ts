@@ -9,7 +9,7 @@ import {
   isNonNullType,
   isRequiredInputField,
 } from 'graphql';
-import { EnumName, literalOf } from './graphql.ts';
+import { EnumName, toLiteral } from './graphql.ts';
 import type { Random } from './random.ts';
 
 /** What there is to ask for. */
@@ -33,7 +33,7 @@ export class ValidValues {
 
   /** The value of an argument as a document has it: a literal or a variable. */
   argument({ name, type }: GraphQLArgument): string {
-    return this.#random.isTrue(0.5) ? literalOf(this.#value(type, name)) : this.#variable(type, name);
+    return this.#random.isTrue(0.5) ? toLiteral(this.#value(type, name)) : this.#variable(type, name);
   }
 
   /** A variable for `@skip` and `@include`. */
@@ -58,7 +58,7 @@ export class ValidValues {
     const name = this.#declare(
       `${plain}`,
       isNullable,
-      hasDefault && literalOf(this.#plainValue(plain, place)),
+      hasDefault && toLiteral(this.#plainValue(plain, place)),
     );
     if (isNullable && this.#random.isTrue(0.15)) this.variables[name] = null;
     else if (!(isNullable || hasDefault) || this.#random.isTrue(0.7))

@@ -1,7 +1,7 @@
 import type { Random } from './random.ts';
 
 /** What requests are made with: things that there are, and a token that is to be found nowhere afterwards. */
-export interface Ground {
+export interface Fixture {
   apiKey: string;
   /** Ids of all kinds of things. */
   ids: readonly string[];
@@ -122,7 +122,7 @@ const urls = [
 const numbers = [0, 1, -1, 2, 20, 100, 101, 1.5, 2 ** 31, -(2 ** 31) - 1, 2 ** 53, 1e21, -0];
 
 /** Text of any kind, but for the planted token. */
-export function text(random: Random, { ids, names }: Ground): string {
+export function text(random: Random, { ids, names }: Fixture): string {
   if (random.isTrue(0.5)) return `plain-${random.below(1_000)}`;
   const kind = random.below(10);
   if (kind < 2) return random.pick(ids);
@@ -133,7 +133,7 @@ export function text(random: Random, { ids, names }: Ground): string {
 }
 
 /** A token, which often is the planted one. */
-export function token(random: Random, { planted }: Ground): string {
+export function token(random: Random, { planted }: Fixture): string {
   return random.pick([
     planted,
     planted,
@@ -148,13 +148,13 @@ export function token(random: Random, { planted }: Ground): string {
   ]);
 }
 
-export function url(random: Random, { hosts }: Ground): string {
+export function url(random: Random, { hosts }: Fixture): string {
   if (hosts.length > 0 && random.isTrue(0.15)) return random.pick(hosts);
   return random.pick(random.isTrue(0.75) ? urls.slice(0, 3) : urls);
 }
 
 /** Anything that JSON can hold. */
-export function json(random: Random, ground: Ground, depth = 3): unknown {
+export function json(random: Random, ground: Fixture, depth = 3): unknown {
   switch (random.below(depth > 0 ? 8 : 5)) {
     case 0:
       return null;
@@ -178,7 +178,7 @@ export function json(random: Random, ground: Ground, depth = 3): unknown {
 }
 
 /** Spoils a text: cut off, doubled, a piece taken out, or something strange put in. */
-export function spoil(random: Random, ground: Ground, given: string): string {
+export function corrupt(random: Random, ground: Fixture, given: string): string {
   const [from, to] = [random.below(given.length + 1), random.below(given.length + 1)].sort((a, b) => a - b);
   const [before, within, after] = [given.slice(0, from), given.slice(from, to), given.slice(to)];
   switch (random.below(6)) {
