@@ -11,7 +11,7 @@ let organisation: TestOrganisation;
 beforeAll(async () => {
   server = await startTestServer({ signInKey: new Secret('the-key-of-one-time-codes-is-in-no-page') });
   production = await startTestServer({
-    config: { production: true, graphiql: false, oktaStandIn: false },
+    config: { production: true, graphiql: false, fakeOkta: false },
     beside: server,
   });
   organisation = await server.newOrganisation();

@@ -627,7 +627,7 @@ describe('fake Okta', () => {
     const standIn = await startFakeOkta();
     onTestFinished(standIn.close);
     const standIns = new Map([['https://example.okta.com', standIn.url]]);
-    const diagnosis = await verify('https://example.okta.com', { standIns, apiToken });
+    const diagnosis = await verify('https://example.okta.com', { originOverrides: standIns, apiToken });
     expect(diagnosis.status).toBe(status);
     expect('code' in diagnosis ? diagnosis.code : undefined).toBe(code);
     if (code === 'UPSTREAM_RATE_LIMITED') expect(diagnosis).toHaveProperty('retryAt', expect.any(Date));

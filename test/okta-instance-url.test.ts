@@ -13,7 +13,7 @@ function check(
   field: 'instanceUrl' | 'apiToken',
   value: unknown,
 ): { value: unknown } | { messages: string[] } {
-  const result = fields[field]?.rule.safeParse(value);
+  const result = fields[field]?.schema.safeParse(value);
   if (result === undefined) throw new Error('there is no such field');
   return result.success
     ? { value: result.data }
@@ -217,7 +217,7 @@ describe('error messages of credentials', () => {
       ]);
     fc.assert(
       fc.property(token, fc.constantFrom(...places), (secret, place) => {
-        const result = fields.instanceUrl?.rule.safeParse(place.replaceAll('%', secret));
+        const result = fields.instanceUrl?.schema.safeParse(place.replaceAll('%', secret));
         const said = result?.success ? '' : `${result?.error.message}${JSON.stringify(result?.error.issues)}`;
         expect(said.toLowerCase()).not.toContain(secret.toLowerCase());
       }),
@@ -231,7 +231,7 @@ describe('error messages of credentials', () => {
         token,
         fc.constantFrom('SSWS %', 'ssws\t%', '% %', '%é', '%\u0000', 'Bearer %'),
         (secret, place) => {
-          const result = fields.apiToken?.rule.safeParse(new Secret(place.replaceAll('%', secret)));
+          const result = fields.apiToken?.schema.safeParse(new Secret(place.replaceAll('%', secret)));
           expect(result?.success).toBe(false);
           expect(`${result?.error?.message}${JSON.stringify(result?.error?.issues)}`).not.toContain(secret);
         },

@@ -3,11 +3,11 @@ import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import {
-  maxInAll,
   maxPerCaller,
   maxPerHost,
   maxPerOrganisation,
   maxPerOrganisationAndHost,
+  maxTotal,
 } from '../src/outbound/bulkhead.ts';
 import { systemLookup } from '../src/outbound/dns.ts';
 import { createOutbound, type Outbound, type OutboundSettings } from '../src/outbound/outbound.ts';
@@ -24,10 +24,10 @@ describe('outbound concurrency limits', () => {
   async function start(settings: Partial<OutboundSettings> = {}) {
     const slow = await startOkta({ handler: slowHeaders });
     const fast = await startOkta();
-    const hosts = many(maxInAll / maxPerHost + 1).map((index) => `slow-${index}.test:${slow.port}`);
+    const hosts = many(maxTotal / maxPerHost + 1).map((index) => `slow-${index}.test:${slow.port}`);
     const outbound = createOutbound({
       trustedHosts: new Set([...hosts, slow.hostPort, fast.hostPort, `fast.test:${fast.port}`]),
-      standIns: new Map([['https://example.okta.com', fast.origin]]),
+      originOverrides: new Map([['https://example.okta.com', fast.origin]]),
       lookup: async () => [{ address: '127.0.0.1', family: 4 }],
       timeoutMs: 60_000,
       ...settings,
@@ -57,7 +57,7 @@ describe('outbound concurrency limits', () => {
     const { slow, fast, hosts, get, fill } = await start();
     const [last, ...others] = hosts;
     others.map(fill);
-    await expect.poll(() => slow.requests.length, { timeout: 20_000 }).toBe(maxInAll);
+    await expect.poll(() => slow.requests.length, { timeout: 20_000 }).toBe(maxTotal);
     for (const host of [last, fast.hostPort]) {
       await expect(get(`http://${host}`)).rejects.toMatchObject({
         reason: 'BUSY',

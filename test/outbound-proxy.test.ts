@@ -146,7 +146,7 @@ describe('outbound request through a proxy', () => {
       proxy,
       lookup: leadingTo('::ffff:127.0.0.1', '127.0.0.1'),
       trustedHosts: new Set([here.hostPort, `okta.local:${here.port}`]),
-      standIns: new Map([['https://example.okta.com', here.origin]]),
+      originOverrides: new Map([['https://example.okta.com', here.origin]]),
     });
     for (const origin of ['https://example.okta.com', here.origin, `http://okta.local:${here.port}`]) {
       expect((await outbound.get(new URL('/api/v1/users/me', origin), { headers })).status).toBe(200);

@@ -210,7 +210,10 @@ describe('origin overrides (fake Okta)', () => {
   test('answer for their origin and for no other', async () => {
     const here = await startOkta();
     const lookup = resolving([at('127.0.0.1')]);
-    const outbound = client({ lookup, standIns: new Map([['https://example.okta.com', here.origin]]) });
+    const outbound = client({
+      lookup,
+      originOverrides: new Map([['https://example.okta.com', here.origin]]),
+    });
     const answer = await outbound.get(new URL('https://example.okta.com/.well-known/okta-organization'), {
       headers: {},
     });

@@ -67,7 +67,7 @@ describe('a request without a valid API key', () => {
 describe('production mode', () => {
   let server: TestServer;
   beforeAll(async () => {
-    server = await startTestServer({ config: { production: true, graphiql: false, oktaStandIn: false } });
+    server = await startTestServer({ config: { production: true, graphiql: false, fakeOkta: false } });
   });
   afterAll(() => server.close());
 
@@ -118,7 +118,7 @@ describe('production mode', () => {
 
   it('does not answer for example.okta.com with the fake Okta', async () => {
     const loopback = await startTestServer({
-      config: { production: true, oktaStandIn: false },
+      config: { production: true, fakeOkta: false },
       outbound: { lookup: async () => [{ address: '127.0.0.1', family: 4 }] },
     });
     const organisation = await loopback.newOrganisation();

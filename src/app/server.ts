@@ -83,13 +83,13 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       receiver: auditCheckpointReceiver && openCheckpointReceiver(auditCheckpointReceiver, config),
     },
   );
-  const standIn = config.oktaStandIn ? await startFakeOkta() : undefined;
+  const standIn = config.fakeOkta ? await startFakeOkta() : undefined;
   const outbound = createOutbound({
     trustedHosts: config.trustedInstanceHosts,
     allowedHosts: config.allowedInstanceHosts,
     proxy: config.outboundProxy,
     proxyResolves: config.outboundProxyResolves,
-    ...(standIn && { standIns: new Map([['https://example.okta.com', standIn.url]]) }),
+    ...(standIn && { originOverrides: new Map([['https://example.okta.com', standIn.url]]) }),
     ...deps.outbound,
   });
   const limits = config.rateLimits ? createRateLimits(deps, { ...defaultRates, ...deps.rates }) : unlimited;

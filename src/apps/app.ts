@@ -13,7 +13,7 @@ export interface Field {
   /** `SECRET` fields are sealed and never come back; the others are public. */
   kind: 'TEXT' | 'URL' | 'SECRET';
   /** Checks and normalises a value that is there. A `SECRET` field takes and gives a `Secret`, the others a string. */
-  rule: z.ZodType<FieldValue>;
+  schema: z.ZodType<FieldValue>;
   /** Whether it may not be left out; what may be, need not be said in `rule`. */
   required: boolean;
   placeholder: string;
@@ -79,7 +79,7 @@ export interface App {
   icon?: string;
   methods: readonly AuthMethod[];
   /** For an app with many organisations at hosts of their own: how to tell whether two hosts are one's. */
-  moving?: {
+  tenantChange?: {
     /** The input field that allows a connection to move to another organisation: `allowDifferentOktaOrg`. */
     flag: string;
     description: string;

@@ -8,7 +8,7 @@ import type { DataDir } from './data-dir.ts';
 /** Where the root keys come from. */
 export interface RootKeySource {
   /** How to speak of it. */
-  place: string;
+  location: string;
   /** @throws StartupError */
   read(): Secret;
   /**
@@ -16,7 +16,7 @@ export interface RootKeySource {
    *
    * @throws StartupError
    */
-  readAgain(): Secret;
+  reload(): Secret;
 }
 
 /**
@@ -36,44 +36,44 @@ export function resolveRootKeySource(
 }
 
 function environmentKeySource(keys: Secret): RootKeySource {
-  const place = 'ENCRYPTION_KEYS';
+  const location = 'ENCRYPTION_KEYS';
   return {
-    place,
+    location,
     read: () => keys,
-    readAgain: () => {
+    reload: () => {
       throw new StartupError(
-        `${place}: the environment of a running process does not change; restart it, or use ENCRYPTION_KEYS_FILE`,
+        `${location}: the environment of a running process does not change; restart it, or use ENCRYPTION_KEYS_FILE`,
       );
     },
   };
 }
 
 function fileKeySource(file: string): RootKeySource {
-  const place = `ENCRYPTION_KEYS_FILE ${file}`;
+  const location = `ENCRYPTION_KEYS_FILE ${file}`;
   const read = () => {
     try {
       return new Secret(readFileSync(file, 'utf8'));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      throw new StartupError(`${place}: cannot be read (${code ?? 'unknown error'})`);
+      throw new StartupError(`${location}: cannot be read (${code ?? 'unknown error'})`);
     }
   };
-  return { place, read, readAgain: read };
+  return { location, read, reload: read };
 }
 
 function generatedKeySource(dataDir: DataDir, databaseFolder: string | undefined): RootKeySource {
   const name = 'encryption-keys';
-  const place = dataDir.pathTo(name);
+  const location = dataDir.pathTo(name);
   const missing = () =>
-    new StartupError(`${place} is missing, and without it the data cannot be opened; put it back`);
+    new StartupError(`${location} is missing, and without it the data cannot be opened; put it back`);
   return {
-    place,
+    location,
     read: () => {
       // A new key would open nothing of a database that is there already, so none is made for one.
-      if (databaseFolder && existsSync(databaseFolder) && !existsSync(place)) throw missing();
+      if (databaseFolder && existsSync(databaseFolder) && !existsSync(location)) throw missing();
       return dataDir.readOrCreate(name, generateRootKey);
     },
-    readAgain: () => {
+    reload: () => {
       const keys = dataDir.read(name);
       if (!keys) throw missing();
       return keys;

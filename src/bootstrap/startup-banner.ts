@@ -21,13 +21,13 @@ export function formatStartupBanner(config: Config, url: string, known: Administ
   const lines = [
     'App Connections is ready.',
     '',
-    ...(known.signInLink ? signIn(known.signInLink) : []),
+    ...(known.signInLink ? formatSignIn(known.signInLink) : []),
     `  Dashboard  ${isBuilt() ? `${url}/` : notBuilt}`,
     `  GraphiQL   ${config.graphiql ? `${url}/graphql${known.signInLink ? ' (in the same tab, signed in too)' : ''}` : 'off'}`,
     `  Data       ${config.databaseUrl ? 'the PostgreSQL of DATABASE_URL' : config.dataDir}`,
-    `  API key    ${keyText(config, known)}`,
+    `  API key    ${describeKey(config, known)}`,
   ];
-  if (config.oktaStandIn) {
+  if (config.fakeOkta) {
     lines.push(
       '  Okta       https://example.okta.com is answered by a stand-in; every other host is the real one',
     );
@@ -39,7 +39,7 @@ export function formatStartupBanner(config: Config, url: string, known: Administ
   return `${lines.join('\n')}\n`;
 }
 
-function signIn(link: string): string[] {
+function formatSignIn(link: string): string[] {
   return [
     'Open this to sign in:',
     '',
@@ -50,7 +50,7 @@ function signIn(link: string): string[] {
   ];
 }
 
-function keyText(config: Config, { key, isNew, file }: AdministratorKey): string {
+function describeKey(config: Config, { key, isNew, file }: AdministratorKey): string {
   if (!key) {
     const where = config.bootstrapApiKey ? 'BOOTSTRAP_API_KEY' : file;
     return `one made earlier; there is none that works in ${where} ("npm run admin -- help" says how to make another)`;
@@ -61,9 +61,9 @@ function keyText(config: Config, { key, isNew, file }: AdministratorKey): string
 
 /** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
 function curl(config: Config, url: string, { file = '' }: AdministratorKey): string {
-  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat ${quoted(file)})`;
+  const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat ${shellQuote(file)})`;
   // On a developer's machine, it is likely to be one that no authority has signed.
-  const trust = config.tls ? `--cacert ${quoted(config.tls.cert)} ` : '';
+  const trust = config.tls ? `--cacert ${shellQuote(config.tls.cert)} ` : '';
   // The name is made by the shell, so that the command works a second time.
   const name = `my-okta-connection-'$(date +%s)'`;
   const body = {
@@ -85,6 +85,6 @@ function curl(config: Config, url: string, { file = '' }: AdministratorKey): str
   ].join('\n');
 }
 
-function quoted(path: string): string {
+function shellQuote(path: string): string {
   return `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -63,10 +63,10 @@ export async function openStores(
   const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
   const source = resolveRootKeySource(config, dataDir, folder);
   const parse = (keys: Secret) =>
-    withLocation(source.place, async () => {
+    withLocation(source.location, async () => {
       const keyring = parseKeyring(keys);
       const weak = findWeakEntries(keys).filter(({ isFirst }) => isFirst || !allowsWeakKeys);
-      mind(weak.map(({ sentence }) => `${source.place}: ${sentence}`));
+      mind(weak.map(({ sentence }) => `${source.location}: ${sentence}`));
       return keyring;
     });
   const vault = new Vault(await parse(source.read()), log);
@@ -79,7 +79,7 @@ export async function openStores(
     log,
   );
   const check = (keyring: Keyring, isNew: boolean) =>
-    withLocation(source.place, async () => {
+    withLocation(source.location, async () => {
       await keyring.selfTest();
       await vault.checkKeys(database.asSystem(), { keyring: isNew ? keyring : undefined });
     });
@@ -90,11 +90,11 @@ export async function openStores(
     dataDir,
     unlock: async () => {
       await check(vault.keyring, false);
-      await withLocation(source.place, () => prepareRowMacs({ database, vault }));
+      await withLocation(source.location, () => prepareRowMacs({ database, vault }));
     },
     reloadKeys: async () => {
       mind(findConfigWarnings(config));
-      const keyring = await parse(source.readAgain());
+      const keyring = await parse(source.reload());
       await check(keyring, true);
       vault.keyring = keyring;
       warn();

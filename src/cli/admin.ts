@@ -36,15 +36,15 @@ type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string
 
 /** What there is to do; each prints what came of it. */
 interface Command {
-  takes: readonly (keyof CliArguments)[];
-  work?(stores: Stores, given: CliArguments): Promise<void>;
+  options: readonly (keyof CliArguments)[];
+  run?(stores: Stores, given: CliArguments): Promise<void>;
   /** Instead, for what needs no database, which a server that runs may hold. */
   print?(config: Config): string;
 }
 
 const organisations: Command = {
-  takes: [],
-  async work({ database }) {
+  options: [],
+  async run({ database }) {
     const where = { id: { $ne: unattributedOrgId } };
     const found = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
     for (const { id, name } of found) console.log(`${id}  ${name}`);
@@ -52,8 +52,8 @@ const organisations: Command = {
 };
 
 const createOrganisationCommand: Command = {
-  takes: ['name', 'project'],
-  async work(stores, { name, project = 'First project' }) {
+  options: ['name', 'project'],
+  async run(stores, { name, project = 'First project' }) {
     const administratorKey = generateApiKey();
     const organisation = { name: parseName(name), projectName: parseName(project), administratorKey };
     const { orgId, projectId } = await stores.database
@@ -66,8 +66,8 @@ const createOrganisationCommand: Command = {
 };
 
 const createKey: Command = {
-  takes: ['org', 'name', 'scopes'],
-  async work(stores, { org, name = 'Administrator', scopes: list = scopes.join(',') }) {
+  options: ['org', 'name', 'scopes'],
+  async run(stores, { org, name = 'Administrator', scopes: list = scopes.join(',') }) {
     const grant = { orgId: parseUuid(org), name: parseName(name), scopes: parseScopes(list) };
     const { apiKey, key } = await stores.database
       .asSystem()
@@ -77,9 +77,9 @@ const createKey: Command = {
   },
 };
 
-const strangers: Command = {
-  takes: [],
-  async work({ database }) {
+const unattributedSignIns: Command = {
+  options: [],
+  async run({ database }) {
     const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
     const events = await database
       .forOrganisation(unattributedOrgId)
@@ -92,7 +92,7 @@ const strangers: Command = {
 };
 
 const signInLink: Command = {
-  takes: [],
+  options: [],
   print: (config) => createSignInLink(config, new DataDir(config.dataDir)),
 };
 
@@ -100,7 +100,7 @@ const commands: ReadonlyMap<string | undefined, Command> = new Map([
   ['organisations', organisations],
   ['create-organisation', createOrganisationCommand],
   ['create-key', createKey],
-  ['strangers', strangers],
+  ['strangers', unattributedSignIns],
   ['sign-in-link', signInLink],
 ]);
 
@@ -108,7 +108,7 @@ async function run(): Promise<void> {
   const { name, given } = parseCommandLine();
   const command = commands.get(name);
   // An option of another command would be thought to have been heeded.
-  if (!command || Object.keys(given).some((option) => !command.takes.some((each) => each === option))) {
+  if (!command || Object.keys(given).some((option) => !command.options.some((each) => each === option))) {
     console.log(usage);
     if (name !== 'help') process.exitCode = 2;
     return;
@@ -121,7 +121,7 @@ async function run(): Promise<void> {
   const stores = await openStores(config, createLog('silent'));
   try {
     await stores.unlock();
-    await command.work?.(stores, given);
+    await command.run?.(stores, given);
   } finally {
     await stores.close();
   }

@@ -37,7 +37,7 @@ export interface Config {
   /** Whether that proxy looks names up, and this server does not. */
   outboundProxyResolves: boolean;
   /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
-  oktaStandIn: boolean;
+  fakeOkta: boolean;
   graphiql: boolean;
   /** Whether callers may be told that they ask too fast. */
   rateLimits: boolean;

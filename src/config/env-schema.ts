@@ -7,7 +7,7 @@ import { type AddressRange, parseRange } from '../http/client-ip.ts';
 import { parseProxy } from '../outbound/proxy.ts';
 
 const secret = z.string().transform((text) => new Secret(text));
-const entries = (list: string) =>
+const parseList = (list: string) =>
   list
     .split(',')
     .map((entry) => entry.trim().toLowerCase())
@@ -52,7 +52,7 @@ export const environment = z.object({
   CORS_ORIGINS: z
     .string()
     .default('')
-    .transform(entries)
+    .transform(parseList)
     .refine((origins) => !origins.some((origin) => origin.includes('*')), {
       error: 'must name every origin; "*" would let in pages that nobody has named',
       abort: true,
@@ -108,7 +108,7 @@ export const environment = z.object({
   TRUSTED_INSTANCE_HOSTS: z
     .string()
     .default('')
-    .transform(entries)
+    .transform(parseList)
     .refine((hosts) => hosts.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+):\d{1,5}$/.test(host)), {
       error: 'must be host:port,host:port…',
     }),

@@ -60,7 +60,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     allowedInstanceHosts: data.ALLOWED_INSTANCE_HOSTS,
     outboundProxy: data.OUTBOUND_PROXY,
     outboundProxyResolves: parseProxyResolves(data),
-    oktaStandIn: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
+    fakeOkta: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
     rateLimits: data.RATE_LIMITS ? data.RATE_LIMITS === 'on' : production,
     trustedProxies: data.TRUSTED_PROXIES,

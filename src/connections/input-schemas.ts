@@ -89,7 +89,7 @@ export function validateCredentialsSchema(app: App): z.ZodType<ValidateCredentia
 
 function credentialsSchemas(app: App, method: AuthMethod) {
   const own = Object.entries(method.fields).map(
-    ([name, { rule, required }]) => [name, required ? rule : rule.nullish()] as const,
+    ([name, { schema, required }]) => [name, required ? schema : schema.nullish()] as const,
   );
   const others = app.methods.flatMap(({ fields }) =>
     Object.keys(fields).map(
@@ -103,9 +103,9 @@ function credentialsSchemas(app: App, method: AuthMethod) {
 /** The schema of the credentials for an unknown method. A field that several methods have is the same in each. */
 function commonCredentialsSchemas({ methods }: App) {
   const fields = methods.flatMap((method) => Object.entries(method.fields));
-  const schemas = fields.map(([name, { rule }]) => {
+  const schemas = fields.map(([name, { schema }]) => {
     const isRequired = methods.every((method) => method.fields[name]?.required);
-    return [name, isRequired ? rule : rule.nullish()] as const;
+    return [name, isRequired ? schema : schema.nullish()] as const;
   });
   return { method: z.unknown().optional(), credentials: strictObject(Object.fromEntries(schemas)) };
 }
@@ -186,7 +186,7 @@ export function updateConnectionSchema(app: App) {
     name: connectionName.optional(),
     description,
     credentials: strictObject(
-      Object.fromEntries(fields.map(([name, { rule }]) => [name, rule.nullish()])),
+      Object.fromEntries(fields.map(([name, { schema }]) => [name, rule.nullish()])),
     ).nullish(),
     idempotencyKey: idempotencyKey.nullish(),
     ...(flag && { [flag]: z.boolean().nullish() }),

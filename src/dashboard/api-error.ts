@@ -1,18 +1,18 @@
 import type { CombinedError } from 'urql';
 import type { ErrorCode, Issue } from '../common/errors.ts';
 
-/** What went wrong, as the server says it, or because nothing was to be heard of the server. */
-export interface Problem {
+/** An error of the API, or `OFFLINE` when the server did not respond. */
+export interface ApiError {
   code: ErrorCode | 'OFFLINE';
   message: string;
   issues: readonly Issue[];
   remedy: string | undefined;
-  /** Finds it in the server's log; only when it is the server's fault. */
+  /** Identifies the request in the server log; only for internal errors. */
   requestId: string | undefined;
 }
 
-/** Nothing was to be heard of the server. */
-export const offline: Problem = {
+/** The server did not respond. */
+export const offlineError: ApiError = {
   code: 'OFFLINE',
   message: 'The server cannot be reached.',
   issues: [],
@@ -20,10 +20,10 @@ export const offline: Problem = {
   requestId: undefined,
 };
 
-/** Reads the first of the errors with which a request failed; the server has one for each failure. */
-export function problemOf({ graphQLErrors: [error] }: CombinedError): Problem {
-  if (!error) return offline;
-  const { code, issues, remedy, requestId } = error.extensions as Partial<Problem>;
+/** Converts the first error of a failed request. The server sends one error for each failure. */
+export function parseError({ graphQLErrors: [error] }: CombinedError): ApiError {
+  if (!error) return offlineError;
+  const { code, issues, remedy, requestId } = error.extensions as Partial<ApiError>;
   return {
     code: code ?? 'INTERNAL_SERVER_ERROR',
     message: error.message,

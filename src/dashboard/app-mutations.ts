@@ -4,32 +4,36 @@ import { createMutation, updateMutation } from './operations.ts';
 
 type Credentials = Readonly<Record<string, string>>;
 
-/** The same for any app: which credentials it has is for the app to say. */
-type ForAnyApp<Input extends { credentials?: unknown }> = Omit<Input, 'credentials'> & {
+/** An input whose credentials depend on the app. */
+type WithAnyCredentials<Input extends { credentials?: unknown }> = Omit<Input, 'credentials'> & {
   credentials?: Credentials;
 };
 
 /** The variables of `create…Connection`. */
-export interface Create {
-  input: ForAnyApp<VariablesOf<typeof createMutation>['input']>;
+export interface CreateVariables {
+  input: WithAnyCredentials<VariablesOf<typeof createMutation>['input']>;
 }
 
 /** The variables of `update…Connection`. */
-export interface Update {
+export interface UpdateVariables {
   id: string;
-  input: ForAnyApp<VariablesOf<typeof updateMutation>['input']>;
+  input: WithAnyCredentials<VariablesOf<typeof updateMutation>['input']>;
 }
 
-/** `create…Connection` of the app with this name in types. */
-export function createMutationOf(typeName: string): DocumentInput<ResultOf<typeof createMutation>, Create> {
-  return renamed(stringifyDocument(createMutation), typeName);
+/** Builds `create…Connection` for an app. */
+export function buildCreateMutation(
+  typeName: string,
+): DocumentInput<ResultOf<typeof createMutation>, CreateVariables> {
+  return renameOperation(stringifyDocument(createMutation), typeName);
 }
 
-/** `update…Connection` of the app with this name in types. */
-export function updateMutationOf(typeName: string): DocumentInput<ResultOf<typeof updateMutation>, Update> {
-  return renamed(stringifyDocument(updateMutation), typeName);
+/** Builds `update…Connection` for an app. */
+export function buildUpdateMutation(
+  typeName: string,
+): DocumentInput<ResultOf<typeof updateMutation>, UpdateVariables> {
+  return renameOperation(stringifyDocument(updateMutation), typeName);
 }
 
-function renamed(document: string, typeName: string): string {
+function renameOperation(document: string, typeName: string): string {
   return document.replace(/(create|update)Okta(?=Connection)/gi, `$1${typeName}`);
 }

@@ -1,24 +1,24 @@
 import { Center, Container, Text } from '@mantine/core';
 import { lazy, Suspense, useEffect } from 'react';
 import { Redirect, Route, Switch, useLocation } from 'wouter';
-import { ProblemAlert } from './error-alert.tsx';
+import { ErrorAlert } from './error-alert.tsx';
 import { ListScreen } from './list/list-screen.tsx';
-import { Waiting } from './loading.tsx';
-import { connectionsPath, type Place, placeOf } from './route.ts';
+import { Loading } from './loading.tsx';
+import { connectionsPath, type ProjectScope, parseProjectScope } from './route.ts';
 import { Shell } from './shell.tsx';
 import { useProjects } from './use-projects.ts';
 
 const AddScreen = lazy(() => import('./add/add-screen.tsx'));
 
-const waiting = (
+const loading = (
   <Center p="xl">
-    <Waiting />
+    <Loading />
   </Center>
 );
 
-/** The screens, by their addresses. */
+/** The routes. */
 export function App() {
-  const { projects, mayLeaveProjects, problem, reload } = useProjects();
+  const { projects, canAccessUnscoped, problem, reload } = useProjects();
   const [path] = useLocation();
   useEffect(() => {
     if (path) scrollTo(0, 0);
@@ -26,28 +26,28 @@ export function App() {
   if (problem) {
     return (
       <Container component="main" size="sm" py="xl">
-        <ProblemAlert problem={problem} onRetry={reload} />
+        <ErrorAlert problem={problem} onRetry={reload} />
       </Container>
     );
   }
-  if (!projects) return waiting;
-  const first: Place | undefined = projects[0]?.id ?? (mayLeaveProjects ? null : undefined);
-  const place = placeOf(path);
-  const isKnown = place === null ? mayLeaveProjects : projects.some(({ id }) => id === place);
-  if (first === undefined) return <Text p="xl">You do not have access to any project.</Text>;
-  if (place === undefined || !isKnown) return <Redirect to={connectionsPath(first)} replace />;
+  if (!projects) return loading;
+  const defaultScope: ProjectScope | undefined = projects[0]?.id ?? (canAccessUnscoped ? null : undefined);
+  const projectId = parseProjectScope(path);
+  const isKnown = projectId === null ? canAccessUnscoped : projects.some(({ id }) => id === projectId);
+  if (defaultScope === undefined) return <Text p="xl">You do not have access to any project.</Text>;
+  if (projectId === undefined || !isKnown) return <Redirect to={connectionsPath(defaultScope)} replace />;
   return (
-    <Shell place={place} projects={projects} mayLeaveProjects={mayLeaveProjects}>
-      <Suspense fallback={waiting}>
+    <Shell projectId={projectId} projects={projects} canAccessUnscoped={canAccessUnscoped}>
+      <Suspense fallback={loading}>
         <Switch>
-          <Route path={`${connectionsPath(place)}/add/:app?`}>
-            {({ app }) => <AddScreen place={place} app={app} />}
+          <Route path={`${connectionsPath(projectId)}/add/:app?`}>
+            {({ app }) => <AddScreen projectId={projectId} app={app} />}
           </Route>
-          <Route path={connectionsPath(place)}>
-            <ListScreen key={place} place={place} />
+          <Route path={connectionsPath(projectId)}>
+            <ListScreen key={projectId} projectId={projectId} />
           </Route>
           <Route>
-            <Redirect to={connectionsPath(place)} replace />
+            <Redirect to={connectionsPath(projectId)} replace />
           </Route>
         </Switch>
       </Suspense>

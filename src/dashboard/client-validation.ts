@@ -10,57 +10,57 @@ import {
 } from '../connections/input-schemas.ts';
 import type { AppOption, FieldOption } from './use-options.ts';
 
-/** Only the server knows which hosts may be http; what it refuses, it says. */
+/** Accepts http for every host: only the server knows TRUSTED_INSTANCE_HOSTS, and reports the others. */
 const apps = createApps({ trustedHosts: { has: () => true } });
 
-/** Enums have in capitals what ids have in small letters. */
-const enumOf = (id: string) => id.toUpperCase().replaceAll('-', '_');
-const idOf = (value: string) => value.toLowerCase().replaceAll('_', '-');
+/** Converts an id (`api-token`) to a GraphQL enum value (`API_TOKEN`), and back. */
+const toEnumValue = (id: string) => id.toUpperCase().replaceAll('-', '_');
+const toId = (value: string) => value.toLowerCase().replaceAll('_', '-');
 
-/** The app as the server knows it; undefined when it is younger than this page. */
-export function appOf(app: string) {
-  return apps.find(({ id }) => enumOf(id) === app);
+/** Finds an app by its enum value; undefined if the app was added after this page was built. */
+export function findApp(app: string) {
+  return apps.find(({ id }) => toEnumValue(id) === app);
 }
 
-/** The app in the names of types and operations: `Okta`. */
-export function typeNameOf({ app }: Pick<AppOption, 'app'>): string {
-  return idOf(app).replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
+/** The app in names of GraphQL types and operations: `Okta`. */
+export function toTypeName({ app }: Pick<AppOption, 'app'>): string {
+  return toId(app).replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** What was typed into the fields of a form, by their names. */
-export type Values = Readonly<Record<string, string>>;
+/** The values of a form, by field name. */
+export type FormValues = Readonly<Record<string, string>>;
 
-/** The rules that a new connection breaks: the server's own, as far as this page knows the app. */
-export function issuesOfNew(
+/** Validates a new connection, with the schema of the server if this page knows the app. */
+export function validateCreate(
   option: AppOption,
   method: string,
-  values: Values,
+  values: FormValues,
   fields: readonly FieldOption[],
 ) {
-  const app = appOf(option.app);
+  const app = findApp(option.app);
   const { name, description } = values;
   const input = {
     name,
     description,
-    method: idOf(method),
-    credentials: credentialsOf(values, fields),
+    method: toId(method),
+    credentials: toCredentials(values, fields),
     onUnreachable: 'FAIL',
   };
   return app
-    ? issuesOf<CreateConnection>(createConnectionSchema(app), input)
-    : [...issuesOf(connectionName, name, ['name']), ...missing(values, fields)];
+    ? validate<CreateConnection>(createConnectionSchema(app), input)
+    : [...validate(connectionName, name, ['name']), ...findMissingFields(values, fields)];
 }
 
-/** The rules that a change breaks; `fields` are those that the form has. */
-export function issuesOfChange(app: string, values: Values, fields: readonly FieldOption[]) {
-  const known = appOf(app);
-  if (!known) return missing(values, fields);
+/** Validates an update. `fields` are the credential fields in the form. */
+export function validateUpdate(app: string, values: FormValues, fields: readonly FieldOption[]) {
+  const definition = findApp(app);
+  if (!definition) return findMissingFields(values, fields);
   const { name, description } = values;
-  const credentials = fields.length > 0 ? credentialsOf(values, fields) : undefined;
-  return issuesOf(updateConnectionSchema(known), { name, description, credentials });
+  const credentials = fields.length > 0 ? toCredentials(values, fields) : undefined;
+  return validate(updateConnectionSchema(definition), { name, description, credentials });
 }
 
-function credentialsOf(values: Values, fields: readonly FieldOption[]) {
+function toCredentials(values: FormValues, fields: readonly FieldOption[]) {
   return Object.fromEntries(
     fields.map(({ name, secret, required }) => {
       const value = values[name] ?? '';
@@ -70,13 +70,16 @@ function credentialsOf(values: Values, fields: readonly FieldOption[]) {
   );
 }
 
-function missing(values: Values, fields: readonly FieldOption[]): Issue[] {
+function findMissingFields(values: FormValues, fields: readonly FieldOption[]): Issue[] {
   return fields
     .filter(({ name, required }) => required && !values[name]?.trim())
     .map(({ name, label }) => ({ path: ['credentials', name], message: `${label} is required.` }));
 }
 
-function issuesOf<T>(rule: z.ZodType<T>, input: unknown, at: string[] = []): Issue[] {
-  const { error } = rule.safeParse(input);
-  return (error?.issues ?? []).map(({ path, message }) => ({ path: [...at, ...path.map(String)], message }));
+function validate<T>(schema: z.ZodType<T>, input: unknown, prefix: string[] = []): Issue[] {
+  const { error } = schema.safeParse(input);
+  return (error?.issues ?? []).map(({ path, message }) => ({
+    path: [...prefix, ...path.map(String)],
+    message,
+  }));
 }

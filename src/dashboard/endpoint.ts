@@ -1,2 +1,2 @@
-/** The address of the GraphQL API: beside this page, wherever that is. */
+/** The URL of the GraphQL API, relative to this page. */
 export const endpoint = new URL('graphql', document.baseURI).href;

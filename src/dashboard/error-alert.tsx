@@ -1,7 +1,7 @@
 import { Alert, Button, Text } from '@mantine/core';
-import type { Problem } from './api-error.ts';
+import type { ApiError } from './api-error.ts';
 
-const titles: Readonly<Partial<Record<Problem['code'], string>>> = {
+const titles: Readonly<Partial<Record<ApiError['code'], string>>> = {
   OFFLINE: 'Network error',
   BAD_USER_INPUT: 'Please check your input',
   UNAUTHENTICATED: 'Not signed in',
@@ -18,7 +18,7 @@ const titles: Readonly<Partial<Record<Problem['code'], string>>> = {
 };
 
 /** A problem with its remedy, read out as soon as it appears. */
-export function ProblemAlert({ problem, onRetry }: { problem: Problem; onRetry?: () => void }) {
+export function ErrorAlert({ problem, onRetry }: { problem: ApiError; onRetry?: () => void }) {
   const { code, message, remedy, requestId } = problem;
   return (
     <Alert color="red" title={titles[code] ?? 'Something went wrong'} role="alert">

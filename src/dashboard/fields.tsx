@@ -2,10 +2,10 @@ import { TextInput } from '@mantine/core';
 import type { Issue } from '../common/errors.ts';
 import type { FieldOption } from './use-options.ts';
 
-/** What is wrong with each field, by its name; empty for what is about no field. */
+/** The error of each field, by name; the empty name has errors of no field. */
 export type FieldErrors = Readonly<Record<string, string>>;
 
-/** Sorts issues by field: `input.credentials.apiToken`, as the server says, and `name` alike. */
+/** Groups issues by the last part of their path: `apiToken` for `input.credentials.apiToken`. */
 export function errorsByField(issues: readonly Issue[]): FieldErrors {
   const errors: Record<string, string> = {};
   for (const { path, message } of issues) {
@@ -15,23 +15,19 @@ export function errorsByField(issues: readonly Issue[]): FieldErrors {
   return errors;
 }
 
-/**
- * Moves to the first field that is wrong, once React has said so on the page.
- *
- * @param form the form
- */
+/** Focuses the first invalid field, after React has rendered the errors. */
 export function focusFirstError(form: HTMLFormElement, errors: FieldErrors): void {
   const inputs = [...form.querySelectorAll('input')];
   requestAnimationFrame(() => inputs.find(({ name }) => errors[name])?.focus());
 }
 
-/** What was typed into a form. */
-export function valuesOf(form: HTMLFormElement): Record<string, string> {
+/** Reads the values of a form. */
+export function readForm(form: HTMLFormElement): Record<string, string> {
   const entries = [...new FormData(form)];
   return Object.fromEntries(entries.map(([name, value]) => [name, typeof value === 'string' ? value : '']));
 }
 
-/** Empties the fields that hold secrets, which have no business on the page once they are sent. */
+/** Clears secret fields, so that the page does not hold secrets after they are sent. */
 export function clearSecrets(form: HTMLFormElement): void {
   for (const input of form.querySelectorAll<HTMLInputElement>('input[type=password]')) input.value = '';
 }
@@ -40,12 +36,12 @@ interface CredentialFieldProps {
   field: FieldOption;
   error: string | undefined;
   defaultValue?: string | undefined;
-  /** Whether a dialog starts with it. */
+  /** Whether the field gets the focus when its dialog opens. */
   isFirst?: boolean;
 }
 
 /**
- * A field of an app's credentials. React is not told what is typed into it: it would write that into an attribute.
+ * A field of an app's credentials. It is uncontrolled, because React writes the value of a controlled input to an attribute.
  */
 export function CredentialField({ field, error, defaultValue, isFirst }: CredentialFieldProps) {
   const { name, label, kind, required, secret, placeholder, help } = field;

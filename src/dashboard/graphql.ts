@@ -1,7 +1,7 @@
 import { initGraphQLTada } from 'gql.tada';
 import type { introspection } from './schema.d.ts';
 
-/** Writes a document of which the schema says what it takes and what it gives. */
+/** Parses a GraphQL document and infers the types of its variables and result from the schema. */
 export const graphql = initGraphQLTada<{
   introspection: introspection;
   scalars: { UUID: string; DateTime: string; Secret: string };

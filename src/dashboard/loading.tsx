@@ -1,6 +1,6 @@
 import { Loader } from '@mantine/core';
 
-/** Says, to screen readers too, that there is something to wait for. */
-export function Waiting({ what = 'Loading' }: { what?: string }) {
-  return <Loader role="status" aria-label={what} />;
+/** A spinner with a label for screen readers. */
+export function Loading({ label = 'Loading' }: { label?: string }) {
+  return <Loader role="status" aria-label={label} />;
 }

@@ -5,17 +5,17 @@ import { createRoot } from 'react-dom/client';
 import { Router } from 'wouter';
 import { useHashLocation } from 'wouter/use-hash-location';
 import { App } from './app.tsx';
-import { takeArrival } from './session/pending-authorization.ts';
-import { takeSignInCode } from './session/sign-in-code.ts';
+import { consumeAuthCallback } from './session/pending-authorization.ts';
+import { consumeSignInCode } from './session/sign-in-code.ts';
 import { SignedIn } from './session/signed-in.tsx';
-import { takeSettings } from './settings.ts';
+import { readSettings } from './settings.ts';
 import { readableColors, theme } from './theme.ts';
 
-const settings = takeSettings();
-// At once, and before the router reads the address.
-const arrival = takeArrival();
-const signInCode = takeSignInCode();
-// Where get-nonce looks, which the lock of scrolling under dialogs goes by.
+const settings = readSettings();
+// Before the router reads the URL.
+const callback = consumeAuthCallback();
+const signInCode = consumeSignInCode();
+// The package get-nonce reads it here; the scroll lock of dialogs uses that package.
 Object.assign(globalThis, { __webpack_nonce__: settings.nonce });
 
 const root = document.getElementById('root');
@@ -28,7 +28,7 @@ if (root) {
         cssVariablesResolver={readableColors}
         getStyleNonce={() => settings.nonce}
       >
-        <SignedIn settings={settings} arrival={arrival} signInCode={signInCode}>
+        <SignedIn settings={settings} callback={callback} signInCode={signInCode}>
           <Router hook={useHashLocation}>
             <App />
           </Router>

@@ -28,10 +28,10 @@ const connectionFields = graphql(`
   }
 `);
 
-/** A connection as the screens show it. */
+/** The fields of a connection that the dashboard shows. */
 export type Connection = FragmentOf<typeof connectionFields>;
 
-/** Who is signed in, and what they may do. */
+/** The signed-in caller and its permissions. */
 export const viewerQuery = graphql(`
   query Viewer {
     viewer {
@@ -51,7 +51,7 @@ export const projectsQuery = graphql(`
   }
 `);
 
-/** All that the forms are drawn from. */
+/** The apps, methods and fields from which forms are generated. */
 export const optionsQuery = graphql(`
   query Options {
     appConnectionOptions {
@@ -70,7 +70,7 @@ export const optionsQuery = graphql(`
   }
 `);
 
-/** `projectId` null: those without a project. */
+/** Lists connections; `projectId: null` lists those without a project. */
 export const listQuery = graphql(
   `
     query Connections(
@@ -110,7 +110,7 @@ export const changesSubscription = graphql(`
   }
 `);
 
-/** Written for Okta, which the schema checks; `appCondition` makes it another app's. */
+/** Written for Okta, so that it is checked against the schema; `buildCreateMutation` adapts it to other apps. */
 export const createMutation = graphql(
   `
     mutation Create($input: CreateOktaConnectionInput!) {
@@ -122,7 +122,7 @@ export const createMutation = graphql(
   [connectionFields],
 );
 
-/** As `createMutation`. */
+/** Written for Okta, like `createMutation`. */
 export const updateMutation = graphql(
   `
     mutation Update($id: UUID!, $input: UpdateOktaConnectionInput!) {

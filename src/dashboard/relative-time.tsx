@@ -9,15 +9,15 @@ const units = [
 const relative = new Intl.RelativeTimeFormat('en-GB', { numeric: 'auto' });
 const absolute = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 
-/** A moment as people say it, with the exact one for those who look closer. */
-export function Ago({ at }: { at: string }) {
+/** A time relative to now, with the absolute time as a tooltip. */
+export function RelativeTime({ at }: { at: string }) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
-    const ticking = setInterval(() => setNow(Date.now()), 30_000);
-    return () => clearInterval(ticking);
+    const timer = setInterval(() => setNow(Date.now()), 30_000);
+    return () => clearInterval(timer);
   }, []);
   const date = new Date(at);
-  // The clocks of the server and of the browser need not agree.
+  // The clocks of server and browser can differ.
   const seconds = Math.max(0, (Math.max(now, Date.now()) - date.getTime()) / 1_000);
   const [unit, length] = units.find(([, length]) => seconds >= length) ?? [];
   return (

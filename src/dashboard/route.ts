@@ -1,17 +1,17 @@
-/** Where connections are: in a project, or, with null, in none. */
-export type Place = string | null;
+/** The id of a project; null for connections without a project. */
+export type ProjectScope = string | null;
 
 const organisation = 'organisation';
 
-/** The address of the connections of a place. */
-export function connectionsPath(place: Place): string {
-  return place === null
+/** The path of the list of connections. */
+export function connectionsPath(projectId: ProjectScope): string {
+  return projectId === null
     ? `/${organisation}/integrations/app-connections`
-    : `/projects/${place}/integrations/app-connections`;
+    : `/projects/${projectId}/integrations/app-connections`;
 }
 
-/** The place that an address is about, if it is about one. */
-export function placeOf(path: string): Place | undefined {
+/** Parses the project of a path; undefined if the path has none. */
+export function parseProjectScope(path: string): ProjectScope | undefined {
   if (path.startsWith(`/${organisation}/`)) return null;
   return /^\/projects\/([^/]+)\//.exec(path)?.[1];
 }

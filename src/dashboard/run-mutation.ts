@@ -1,32 +1,34 @@
 import { type AnyVariables, type Client, createRequest, type DocumentInput } from 'urql';
-import { type Problem, problemOf } from './api-error.ts';
+import { type ApiError, parseError } from './api-error.ts';
 
-/** What came of a mutation. */
-export type Outcome<Data> = { data: Data; problem?: never } | { data?: never; problem: Problem };
+/** The data of a mutation, or the error with which it failed. */
+export type MutationResult<Data> = { data: Data; problem?: never } | { data?: never; problem: ApiError };
 
 /**
- * Sends a mutation.
+ * Runs a mutation.
  *
  * @returns undefined when `signal` aborted it
  */
-export function send<Data, Variables extends AnyVariables>(
+export function runMutation<Data, Variables extends AnyVariables>(
   client: Client,
   mutation: DocumentInput<Data, Variables>,
   variables: Variables,
   signal?: AbortSignal,
-): Promise<Outcome<Data> | undefined> {
+): Promise<MutationResult<Data> | undefined> {
   const operation = client.createRequestOperation('mutation', createRequest(mutation, variables));
-  const { fetch: ask = fetch } = operation.context;
-  // urql itself ends what is being queried, but never a mutation.
-  const abortable: typeof fetch = (input, init) => ask(input, { ...init, signal: signal ?? init?.signal });
+  const { fetch: send = fetch } = operation.context;
+  // urql aborts queries, but never mutations.
+  const abortable: typeof fetch = (input, init) => send(input, { ...init, signal: signal ?? init?.signal });
   const context = { ...operation.context, fetch: abortable };
   return new Promise((resolve) => {
-    const sent = client.executeRequestOperation({ ...operation, context }).subscribe(({ data, error }) => {
-      if (error) resolve({ problem: problemOf(error) });
-      else if (data) resolve({ data });
-    });
+    const subscription = client
+      .executeRequestOperation({ ...operation, context })
+      .subscribe(({ data, error }) => {
+        if (error) resolve({ problem: parseError(error) });
+        else if (data) resolve({ data });
+      });
     signal?.addEventListener('abort', () => {
-      sent.unsubscribe();
+      subscription.unsubscribe();
       resolve(undefined);
     });
   });

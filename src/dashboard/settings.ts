@@ -1,22 +1,22 @@
-/** What the server tells the page; see `src/http/dashboard-files.ts`. */
+/** The settings that the server embeds in the page; see `src/http/dashboard-files.ts`. */
 export interface Settings {
-  /** Lets style elements through the Content-Security-Policy. */
+  /** The nonce that the Content-Security-Policy requires for style elements. */
   nonce: string;
-  /** How to sign in with the identity provider, where there is one. */
-  oidc?: SignInOffer;
+  /** Present if users can sign in with an identity provider. */
+  oidc?: OidcClientConfig;
 }
 
-/** What the page has to know to send somebody to the identity provider and take the token that comes back. */
-export interface SignInOffer {
+/** The OIDC client of the dashboard, as the server configures it. */
+export interface OidcClientConfig {
   clientId: string;
-  /** With spaces between. */
+  /** Separated by spaces. */
   scopes: string;
   audience: string;
-  /** Absent: the server cannot ask the provider. */
+  /** Absent if the server cannot reach the provider. */
   provider?: ProviderEndpoints;
 }
 
-/** What the provider says of itself, under its own names. */
+/** The part of the provider's discovery document that the page needs. */
 export interface ProviderEndpoints {
   issuer: string;
   authorization_endpoint: string;
@@ -26,8 +26,8 @@ export interface ProviderEndpoints {
   authorization_response_iss_parameter_supported?: boolean;
 }
 
-/** Reads the settings out of the page, and leaves none there. */
-export function takeSettings(): Settings {
+/** Reads the settings from the page and removes them. */
+export function readSettings(): Settings {
   const element = document.getElementById('settings');
   element?.remove();
   return JSON.parse(element?.textContent ?? '{}') as Settings;

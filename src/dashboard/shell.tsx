@@ -13,25 +13,25 @@ import {
 import { useDisclosure } from '@mantine/hooks';
 import type { ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
-import { connectionsPath, type Place } from './route.ts';
+import { connectionsPath, type ProjectScope } from './route.ts';
 import { useSession } from './session/session.ts';
 import classes from './shell.module.css';
 
 interface ShellProps {
-  place: Place;
+  projectId: ProjectScope;
   projects: readonly { id: string; name: string }[];
-  mayLeaveProjects: boolean;
+  canAccessUnscoped: boolean;
   children: ReactNode;
 }
 
-/** What is around every screen: which project it is about, where else to go, and the way out. */
-export function Shell({ place, projects, mayLeaveProjects, children }: ShellProps) {
+/** The header and navigation around every screen. */
+export function Shell({ projectId, projects, canAccessUnscoped, children }: ShellProps) {
   const { viewer, signOut } = useSession();
   const [, navigate] = useLocation();
   const [isOpen, { toggle, close }] = useDisclosure();
-  const places = [
+  const projectOptions = [
     ...projects.map(({ id, name }) => ({ value: id, label: name })),
-    ...(mayLeaveProjects ? [{ value: '', label: 'No project' }] : []),
+    ...(canAccessUnscoped ? [{ value: '', label: 'No project' }] : []),
   ];
   return (
     <>
@@ -74,8 +74,8 @@ export function Shell({ place, projects, mayLeaveProjects, children }: ShellProp
           <NativeSelect
             label="Project"
             mb="md"
-            data={places}
-            value={place ?? ''}
+            data={projectOptions}
+            value={projectId ?? ''}
             onChange={(event) => {
               navigate(connectionsPath(event.currentTarget.value || null));
               close();
@@ -84,7 +84,7 @@ export function Shell({ place, projects, mayLeaveProjects, children }: ShellProp
           <NavLink component="button" label="Integrations" defaultOpened childrenOffset="md">
             <NavLink
               component={Link}
-              href={connectionsPath(place)}
+              href={connectionsPath(projectId)}
               label="App Connections"
               active
               aria-current="page"

@@ -1,6 +1,6 @@
 import { type CSSVariablesResolver, createTheme } from '@mantine/core';
 
-/** Mantine's own look, in shades whose contrast is enough for everybody (WCAG 2.2, AA). */
+/** Mantine's theme with shades whose contrast meets WCAG 2.2 AA. */
 export const theme = createTheme({
   primaryShade: { light: 8, dark: 8 },
   cursorType: 'pointer',

@@ -1,17 +1,17 @@
 import type { ResultOf } from 'gql.tada';
 import { useQuery } from 'urql';
-import { problemOf } from './api-error.ts';
+import { parseError } from './api-error.ts';
 import { optionsQuery } from './operations.ts';
 
-/** An app that can be connected, and all that its forms are drawn from. */
+/** An app that can be connected, with the methods and fields of its forms. */
 export type AppOption = ResultOf<typeof optionsQuery>['appConnectionOptions'][number];
-/** A way in which it lets us in. */
+/** A way to authenticate to an app. */
 export type MethodOption = AppOption['methods'][number];
-/** One of the fields to be filled in. */
+/** A field of the credentials. */
 export type FieldOption = MethodOption['fields'][number];
 
-/** The apps that can be connected; undefined until they are known. */
+/** Loads the apps that can be connected; undefined until they are loaded. */
 export function useOptions() {
   const [{ data, error }, reload] = useQuery({ query: optionsQuery });
-  return { options: data?.appConnectionOptions, problem: error && problemOf(error), reload };
+  return { options: data?.appConnectionOptions, problem: error && parseError(error), reload };
 }

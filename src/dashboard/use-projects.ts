@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import { type Problem, problemOf } from './api-error.ts';
+import { type ApiError, parseError } from './api-error.ts';
 import { projectsQuery } from './operations.ts';
 import { useSession } from './session/session.ts';
 
@@ -8,39 +8,39 @@ interface Project {
   name: string;
 }
 
-/** All projects that the caller may use, and whether it may use connections without a project too. */
+/** Loads all projects of the caller, and says whether it can access connections without a project. */
 export function useProjects() {
   const { client, viewer } = useSession();
   const [projects, setProjects] = useState<readonly Project[]>();
-  const [problem, setProblem] = useState<Problem>();
+  const [problem, setProblem] = useState<ApiError>();
   const [attempt, setAttempt] = useState(0);
 
   useEffect(() => {
-    let isWanted = attempt >= 0;
-    const read = async () => {
-      const found: Project[] = [];
+    let isCurrent = attempt >= 0;
+    const load = async () => {
+      const loaded: Project[] = [];
       for (let after: string | null = null; ; ) {
         const { data, error }: Awaited<ReturnType<typeof readPage>> = await readPage(after);
-        if (!isWanted) return;
-        if (error) return setProblem(problemOf(error));
+        if (!isCurrent) return;
+        if (error) return setProblem(parseError(error));
         if (!data) return;
-        found.push(...data.projects.nodes);
+        loaded.push(...data.projects.nodes);
         after = data.projects.pageInfo.endCursor;
         if (!data.projects.pageInfo.hasNextPage) break;
       }
-      setProjects(found);
+      setProjects(loaded);
     };
     const readPage = (after: string | null) => client.query(projectsQuery, { after }).toPromise();
     setProblem(undefined);
-    read();
+    load();
     return () => {
-      isWanted = false;
+      isCurrent = false;
     };
   }, [client, attempt]);
 
   return {
     projects,
-    mayLeaveProjects: viewer.projects === null,
+    canAccessUnscoped: viewer.projects === null,
     problem,
     reload: () => setAttempt((last) => last + 1),
   };

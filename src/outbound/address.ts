@@ -5,7 +5,7 @@ import ipaddr from 'ipaddr.js';
  * Addresses that look public but answer for the machine or the network that this server runs in.
  * 168.63.129.16 is Azure's virtual host; the metadata addresses of other clouds are in ranges refused below.
  */
-const inside: ReadonlySet<string> = new Set(['168.63.129.16']);
+const cloudInternalAddresses: ReadonlySet<string> = new Set(['168.63.129.16']);
 
 /** RFC 6052, section 2.1: the network's own translator leads from here to the IPv4 address in the last 32 bits. */
 const nat64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96');
@@ -22,7 +22,7 @@ const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
  * is about a network card, nor text that is no address.
  */
 export function isPublicAddress(address: string): boolean {
-  if (isIP(address) === 0 || inside.has(address)) return false;
+  if (isIP(address) === 0 || cloudInternalAddresses.has(address)) return false;
   const parsed = ipaddr.parse(address);
   if (parsed instanceof ipaddr.IPv6 && parsed.zoneId === undefined && parsed.match(nat64)) {
     return isPublicAddress(parsed.toByteArray().slice(12).join('.'));
@@ -38,7 +38,7 @@ function isIsatap({ parts: [, , , , flags = 0, marker] }: ipaddr.IPv6): boolean 
 }
 
 /** Whether an address is this machine's own, so that what is sent there does not leave it. */
-export function isLoopback(address: string): boolean {
+export function isLoopbackAddress(address: string): boolean {
   return isIP(address) !== 0 && ipaddr.process(address).range() === 'loopback';
 }
 

@@ -25,7 +25,7 @@ export interface RequestLimits {
   signals: readonly (AbortSignal | undefined)[];
 }
 
-type GivenHeaders = Readonly<Record<string, string | string[] | undefined>>;
+type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /**
  * One request, and what comes of it. It takes from undici what that has read, without a stream for a body that has to be
@@ -33,21 +33,21 @@ type GivenHeaders = Readonly<Record<string, string | string[] | undefined>>;
  */
 export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   /** Rejects with an `OutboundError`, also where undici cannot be stopped: while it connects. */
-  readonly answer: Promise<OutboundResponse>;
+  readonly response: Promise<OutboundResponse>;
   readonly #bounds: RequestLimits;
   readonly #settle = Promise.withResolvers<OutboundResponse>();
   readonly #timer: NodeJS.Timeout;
   readonly #body: ResponseBody;
   #interimResponses = 0;
   #status = 0;
-  #headers: GivenHeaders = {};
+  #headers: RawHeaders = {};
   #controller: Dispatcher.DispatchController | undefined;
   #failure: OutboundError | undefined;
 
   constructor(bounds: RequestLimits) {
     this.#bounds = bounds;
     this.#body = new ResponseBody(bounds.maxBytes);
-    this.answer = this.#settle.promise;
+    this.response = this.#settle.promise;
     this.#timer = setTimeout(this.#timeOut, bounds.timeoutMs);
     for (const signal of bounds.signals) {
       signal?.addEventListener('abort', this.#giveUp, { once: true });
@@ -56,7 +56,7 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   }
 
   /** Sends the request, if nobody has given it up by now. */
-  begin(agent: Dispatcher, request: Dispatcher.DispatchOptions): void {
+  start(agent: Dispatcher, request: Dispatcher.DispatchOptions): void {
     if (this.#failure) return;
     try {
       agent.dispatch(request, this);
@@ -70,7 +70,7 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
     if (this.#failure) controller.abort(this.#failure);
   }
 
-  onResponseStart(_: unknown, status: number, headers: GivenHeaders): void {
+  onResponseStart(_: unknown, status: number, headers: RawHeaders): void {
     this.#status = status;
     this.#headers = headers;
     if (status < 200) this.#interimResponses += 1;
@@ -130,7 +130,7 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   }
 }
 
-function countHeaders(headers: GivenHeaders): number {
+function countHeaders(headers: RawHeaders): number {
   return Object.values(headers).reduce(
     (count, value) => count + (Array.isArray(value) ? value.length : 1),
     0,
@@ -138,7 +138,7 @@ function countHeaders(headers: GivenHeaders): number {
 }
 
 /** A header that came several times is joined with commas. */
-function flatten(headers: GivenHeaders): Record<string, string> {
+function flatten(headers: RawHeaders): Record<string, string> {
   const flat: Record<string, string> = {};
   for (const name of Object.keys(headers)) {
     const value = headers[name];

@@ -11,7 +11,7 @@ export interface Requester {
  * The most requests at a time. Each may hold 128 kB of answer while it is decompressed, so all of them hold 32 MB at
  * the very most.
  */
-export const maxInAll = 256;
+export const maxTotal = 256;
 
 /** The most requests of one organisation at a time: a quarter, so that it takes four to fill all slots. */
 export const maxPerOrganisation = 64;
@@ -34,11 +34,11 @@ export interface Slot extends Disposable {
   hold(): Disposable;
 }
 
-interface Bound {
+interface Limit {
   key: string;
-  most: number;
+  max: number;
   /** Why there is no slot. */
-  clause: string;
+  message: string;
 }
 
 /** The requests of one client that are under way. */
@@ -59,19 +59,19 @@ export class Bulkhead {
    * @throws OutboundError `BUSY`, with when all that is under way now will be over
    */
   acquire(host: string, requester?: Requester): Slot {
-    const bounds = limitsFor(host, requester);
-    const full = bounds.find(({ key, most }) => (this.#taken.get(key) ?? 0) >= most);
+    const limits = limitsFor(host, requester);
+    const full = limits.find(({ key, max }) => (this.#taken.get(key) ?? 0) >= max);
     if (full) {
       const retryAt = new Date(Date.now() + this.#timeoutMs);
-      throw new OutboundError('BUSY', full.clause, { retryAt });
+      throw new OutboundError('BUSY', full.message, { retryAt });
     }
     let holders = 0;
     const release = () => {
       holders -= 1;
-      if (holders === 0) this.#count(bounds, -1);
+      if (holders === 0) this.#count(limits, -1);
     };
     const hold = (): Disposable => {
-      if (holders === 0) this.#count(bounds, 1);
+      if (holders === 0) this.#count(limits, 1);
       holders += 1;
       let isHeld = true;
       return {
@@ -84,8 +84,8 @@ export class Bulkhead {
     return { hold, ...hold() };
   }
 
-  #count(bounds: readonly Bound[], change: 1 | -1): void {
-    for (const { key } of bounds) {
+  #count(limits: readonly Limit[], change: 1 | -1): void {
+    for (const { key } of limits) {
       const count = (this.#taken.get(key) ?? 0) + change;
       if (count > 0) this.#taken.set(key, count);
       else this.#taken.delete(key);
@@ -93,33 +93,33 @@ export class Bulkhead {
   }
 }
 
-function limitsFor(host: string, requester: Requester | undefined): readonly Bound[] {
-  const bounds = [
+function limitsFor(host: string, requester: Requester | undefined): readonly Limit[] {
+  const limits = [
     {
       key: `host ${host}`,
-      most: maxPerHost,
-      clause: `${maxPerHost} other requests are waiting for this host`,
+      max: maxPerHost,
+      message: `${maxPerHost} other requests are waiting for this host`,
     },
-    { key: 'all', most: maxInAll, clause: `${maxInAll} other requests are waiting for other hosts` },
+    { key: 'all', max: maxTotal, message: `${maxTotal} other requests are waiting for other hosts` },
   ];
-  if (!requester) return bounds;
+  if (!requester) return limits;
   const { orgId, callerId } = requester;
   return [
     {
       key: `caller ${callerId}`,
-      most: maxPerCaller,
-      clause: `${maxPerCaller} other requests of this API key or token are waiting for their hosts`,
+      max: maxPerCaller,
+      message: `${maxPerCaller} other requests of this API key or token are waiting for their hosts`,
     },
     {
       key: `organisation ${orgId} ${host}`,
-      most: maxPerOrganisationAndHost,
-      clause: `${maxPerOrganisationAndHost} other requests of this organisation are waiting for this host`,
+      max: maxPerOrganisationAndHost,
+      message: `${maxPerOrganisationAndHost} other requests of this organisation are waiting for this host`,
     },
     {
       key: `organisation ${orgId}`,
-      most: maxPerOrganisation,
-      clause: `${maxPerOrganisation} other requests of this organisation are waiting for their hosts`,
+      max: maxPerOrganisation,
+      message: `${maxPerOrganisation} other requests of this organisation are waiting for their hosts`,
     },
-    ...bounds,
+    ...limits,
   ];
 }

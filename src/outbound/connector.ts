@@ -1,7 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { buildConnector } from 'undici';
-import { isLoopback, isLoopbackName, normalizeHost } from './address.ts';
+import { isLoopbackAddress, isLoopbackName, normalizeHost } from './address.ts';
 import { type Address, type Lookup, resolve, staticLookup } from './dns.ts';
 import { HandshakeLimit } from './handshake-limit.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
@@ -98,7 +98,8 @@ export function createConnector(settings: ConnectorSettings): Connector {
     const addresses = await deadline.within(addressesOf(hostname));
     deadline.message = answered;
     // What is on this machine does not leave it; and to the proxy it would be the proxy's machine.
-    if (addresses.every(({ address }) => isLoopback(address))) return await dial(target, addresses, options);
+    if (addresses.every(({ address }) => isLoopbackAddress(address)))
+      return await dial(target, addresses, options);
     return await tunnel(addresses.map(({ address, family }) => (family === 6 ? `[${address}]` : address)));
   }
 

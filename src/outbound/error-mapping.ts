@@ -8,7 +8,7 @@ const noRoute = 'there is no route from this server to the host';
 const timedOut = 'the connection timed out';
 
 /** What the codes of Node's and undici's errors mean to a person. */
-const known: Readonly<Record<string, readonly [OutboundReason, string]>> = {
+const errorsByCode: Readonly<Record<string, readonly [OutboundReason, string]>> = {
   ENOTFOUND: ['UNKNOWN_HOST', 'the host name does not exist'],
   EBADNAME: ['UNKNOWN_HOST', 'the host name does not exist'],
   ENODATA: ['UNKNOWN_HOST', 'the host name has no address'],
@@ -50,7 +50,7 @@ export function toOutboundError(error: unknown): OutboundError {
     return new OutboundError('PROTOCOL', 'the response is not HTTP');
   const code = errorCode(error);
   if (code === undefined) return new OutboundError('UNREACHABLE', 'the host could not be reached');
-  const [reason, clause] = known[code] ?? classify(code);
+  const [reason, clause] = errorsByCode[code] ?? classify(code);
   return new OutboundError(reason, clause, { code });
 }
 

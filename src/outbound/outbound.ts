@@ -18,7 +18,7 @@ export interface OutboundSettings {
   /** Names under which every host that is not trusted has to be: `okta.com`. Absent: any public host. */
   allowedHosts?: readonly string[] | undefined;
   /** Origins that a stand-in answers for: `https://example.okta.com` → `http://127.0.0.1:12345`. */
-  standIns?: ReadonlyMap<string, string>;
+  originOverrides?: ReadonlyMap<string, string>;
   /** Through which everything goes that leaves this machine. Absent: nothing is between. */
   proxy?: HttpProxy | undefined;
   /** Whether the proxy looks names up, and this server does not. Off if absent. */
@@ -100,7 +100,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
 
   /** Who answers for a URL, and over which agent. Addresses are checked here: sockets look up names only. */
   function route(url: URL): { agent: Agent; origin: string; isStandIn?: boolean } {
-    const standIn = settings.standIns?.get(url.origin);
+    const standIn = settings.originOverrides?.get(url.origin);
     if (standIn !== undefined) return { agent: trusted, origin: standIn, isStandIn: true };
     if (settings.trustedHosts.has(hostPort(url))) return { agent: trusted, origin: url.origin };
     if (settings.allowedHosts && !matchesDomain(url.hostname, settings.allowedHosts)) {
@@ -134,13 +134,13 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
         signals: [signal, closing.signal],
       });
       dispatching = slot;
-      exchange.begin(agent, {
+      exchange.start(agent, {
         ...{ origin, path: url.pathname + url.search, method },
         headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': 'app-connections' },
         ...(body !== undefined && { body }),
       });
       dispatching = undefined;
-      return await exchange.answer;
+      return await exchange.response;
     };
     return {
       get: (url, request) => send(url, 'GET', request),

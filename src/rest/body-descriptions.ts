@@ -3,7 +3,7 @@ import type { App } from '../apps/app.ts';
 import { idempotencyKeyDescription } from '../connections/input-schemas.ts';
 
 /** What the OpenAPI document says about the members of the bodies with which connections are created and updated. */
-function memberDescriptions({ name, moving }: App): Readonly<Record<string, string>> {
+function memberDescriptions({ name, tenantChange }: App): Readonly<Record<string, string>> {
   return {
     name: 'The name: lower-case letters, digits and single hyphens between them, 1 to 64 characters.',
     description: 'A description for people, at most 256 characters.',
@@ -16,7 +16,7 @@ function memberDescriptions({ name, moving }: App): Readonly<Record<string, stri
     version:
       'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
     idempotencyKey: `${idempotencyKeyDescription} The header \`Idempotency-Key\` is the same.`,
-    ...(moving && { [moving.flag]: moving.description }),
+    ...(tenantChange && { [tenantChange.flag]: tenantChange.description }),
   };
 }
 

@@ -21,7 +21,9 @@ const commonCodes: readonly ErrorCode[] = [
 export function createOpenApi(routes: readonly Route[], apps: readonly App[], basePath: string) {
   const fields = new Map<unknown, Field>(
     apps.flatMap(({ methods }) =>
-      methods.flatMap((method) => Object.values(method.fields).map((field) => [field.rule, field] as const)),
+      methods.flatMap((method) =>
+        Object.values(method.fields).map((field) => [field.schema, field] as const),
+      ),
     ),
   );
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};

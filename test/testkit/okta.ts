@@ -3,7 +3,7 @@ import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerRespon
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { handleFakeOkta, send } from '../../src/apps/okta/fake-okta.ts';
+import { handleFakeOkta, writeFakeOktaResponse } from '../../src/apps/okta/fake-okta.ts';
 import { oktaError, respondAsOkta } from '../../src/apps/okta/fake-okta-responses.ts';
 import type { KeyPair } from './certificates.ts';
 
@@ -94,19 +94,20 @@ function gone(socket: Socket): Promise<void> {
 }
 
 /** 401, E0000011. */
-export const tokenRejected: Behaviour = (_, response) => send(response, oktaError('E0000011'));
+export const tokenRejected: Behaviour = (_, response) =>
+  writeFakeOktaResponse(response, oktaError('E0000011'));
 
 /** 403, E0000006. */
 export const insufficientRole: Behaviour = (_, response) => send(response, oktaError('E0000006'));
 
 /** 429, E0000047, with `X-Rate-Limit-Reset` in whole seconds. */
 export function rateLimited(resetAt: Date): Behaviour {
-  return (_, response) => send(response, oktaError('E0000047', resetAt));
+  return (_, response) => writeFakeOktaResponse(response, oktaError('E0000047', resetAt));
 }
 
 /** A server error of Okta's own. */
 export function failing(status = 503): Behaviour {
-  return (_, response) => send(response, { ...oktaError('E0000009'), status });
+  return (_, response) => writeFakeOktaResponse(response, { ...oktaError('E0000009'), status });
 }
 
 /** A page for people, with any status. */
@@ -156,7 +157,7 @@ export function echoing(encode: (token: string) => string = (token) => token): B
   return (request, response) => {
     const token = encode(request.headers.authorization?.replace(/^SSWS /, '') ?? '');
     const answer = good(request);
-    send(response, {
+    writeFakeOktaResponse(response, {
       ...answer,
       headers: { ...answer.headers, 'x-okta-request-id': token },
       body: { ...answer.body, status: token, profile: { login: token } },
@@ -167,7 +168,7 @@ export function echoing(encode: (token: string) => string = (token) => token): B
 /** A good answer, but the id of the user is the token. */
 export const echoingAsId: Behaviour = (request, response) => {
   const answer = good(request);
-  send(response, {
+  writeFakeOktaResponse(response, {
     ...answer,
     body: { ...answer.body, id: request.headers.authorization?.replace(/^SSWS /, '') },
   });
@@ -177,7 +178,7 @@ export const echoingAsId: Behaviour = (request, response) => {
 export function answering(changes: object): Behaviour {
   return (request, response) => {
     const answer = good(request);
-    send(response, { ...answer, body: { ...answer.body, ...changes } });
+    writeFakeOktaResponse(response, { ...answer, body: { ...answer.body, ...changes } });
   };
 }
 

@@ -21,7 +21,7 @@ export function parcelDepot({ origin }: { origin: string }): App {
 const region: Field = {
   label: 'Region',
   kind: 'TEXT',
-  rule: z
+  schema: z
     .string()
     .trim()
     .toLowerCase()
@@ -41,7 +41,7 @@ function signedRequests(origin: string): AuthMethod {
       clientId: {
         label: 'Client id',
         kind: 'TEXT',
-        rule: z
+        schema: z
           .string({ error: 'Give the client id.' })
           .regex(/^c-\d+$/, { error: 'A client id is c-12345.' }),
         required: true,
@@ -66,7 +66,7 @@ const apiToken: AuthMethod = {
     instanceUrl: {
       label: 'Depot',
       kind: 'URL',
-      rule: z.url({ error: 'Give the address of the depot.' }).transform((url) => new URL(url).origin),
+      schema: z.url({ error: 'Give the address of the depot.' }).transform((url) => new URL(url).origin),
       required: true,
       placeholder: 'https://depot.example',
       help: 'The address of the depot.',
@@ -83,7 +83,7 @@ function secretField(label: string): Field {
   return {
     label,
     kind: 'SECRET',
-    rule: z
+    schema: z
       .instanceof(Secret, { error: `Give the ${label.toLowerCase()}.` })
       .refine((secret) => secret.reveal().length > 0, { error: `The ${label.toLowerCase()} is empty.` }),
     required: true,

@@ -17,7 +17,7 @@ const tokenRejected = {
 } satisfies Finding;
 
 /** Okta knows the token, but its owner may not do what was asked. */
-const roleTooWeak = {
+const insufficientRole = {
   status: 'REJECTED',
   code: 'INSUFFICIENT_PERMISSIONS',
   message:
@@ -36,11 +36,11 @@ const notSignedIn: Finding = {
 
 /** What a refusal of Okta's own (status 401 or 403) means, by its error code (`E0000006`). */
 export function refused(status: number, errorCode: string): Finding {
-  if (errorCode === 'E0000006') return roleTooWeak;
+  if (errorCode === 'E0000006') return insufficientRole;
   if (errorCode === 'E0000005') return notSignedIn;
   if (status === 401 || errorCode === 'E0000004' || errorCode === 'E0000011') return tokenRejected;
   return {
-    ...roleTooWeak,
+    ...insufficientRole,
     message: `Okta refused the request (status ${status}, ${errorCode}) without saying whether the API token is valid.`,
   };
 }

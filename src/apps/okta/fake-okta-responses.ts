@@ -49,7 +49,7 @@ export function oktaError(code: OktaErrorCode, resetAt?: Date): FakeOktaResponse
 }
 
 /** How tokens for demonstrations begin, and what happens to them. Every other token is good. */
-const demonstrations: readonly (readonly [string, OktaErrorCode])[] = [
+const demoTokens: readonly (readonly [string, OktaErrorCode])[] = [
   ['revoked', 'E0000011'],
   ['weak', 'E0000006'],
   ['limited', 'E0000047'],
@@ -66,7 +66,7 @@ export function respondAsOkta({ method, path, authorization }: FakeOktaRequest):
   const token = /^SSWS (\S+)$/.exec(authorization ?? '')?.[1];
   if (token === undefined) return oktaError('E0000011');
   if (method !== 'GET') return oktaError('E0000022');
-  const refusal = demonstrations.find(([start]) => token.startsWith(start));
+  const refusal = demoTokens.find(([start]) => token.startsWith(start));
   return refusal ? oktaError(refusal[1]) : ok(administrator);
 }
 

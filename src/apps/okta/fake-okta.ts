@@ -3,14 +3,17 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type FakeOktaResponse, respondAsOkta } from './fake-okta-responses.ts';
 
 /** Writes an answer to the wire. */
-export function send(response: ServerResponse, { status, headers, body }: FakeOktaResponse): void {
+export function writeFakeOktaResponse(
+  response: ServerResponse,
+  { status, headers, body }: FakeOktaResponse,
+): void {
   response.writeHead(status, headers).end(JSON.stringify(body));
 }
 
 /** Answers one request as Okta would. */
 export function handleFakeOkta(request: IncomingMessage, response: ServerResponse): void {
   const { method = 'GET', url: path = '/', headers } = request;
-  send(response, respondAsOkta({ method, path, authorization: headers.authorization }));
+  writeFakeOktaResponse(response, respondAsOkta({ method, path, authorization: headers.authorization }));
 }
 
 /**

@@ -28,7 +28,7 @@ export function okta(settings: AppSettings): App {
           instanceUrl: {
             label: 'Instance URL',
             kind: 'URL',
-            rule: instanceUrlSchema(settings.trustedHosts),
+            schema: instanceUrlSchema(settings.trustedHosts),
             required: true,
             placeholder: 'https://example.okta.com',
             help: 'The address of your Okta organisation. A custom domain works too.',
@@ -38,7 +38,7 @@ export function okta(settings: AppSettings): App {
           apiToken: {
             label: 'API token',
             kind: 'SECRET',
-            rule: apiTokenSchema,
+            schema: apiTokenSchema,
             required: true,
             placeholder: 'The token that Okta shows once',
             help: 'The token as Okta showed it, without “SSWS”.',
@@ -50,7 +50,7 @@ export function okta(settings: AppSettings): App {
         verify: verifyApiToken,
       },
     ],
-    moving: {
+    tenantChange: {
       flag: 'allowDifferentOktaOrg',
       description:
         'Whether the new instance URL may belong to a different Okta organisation than the current one.',

@@ -100,16 +100,16 @@ function unknownFieldIssues(method: AuthMethod, { credentials }: UpdateConnectio
 async function assertSameOrganisation(
   deps: ConnectionDeps,
   caller: Caller,
-  { name, moving }: App,
+  { name, tenantChange }: App,
   before: Credentials['public'],
   after: Credentials['public'],
 ): Promise<void> {
   const outbound = await rateLimitedOutbound(deps, caller);
-  if (!moving || (await moving.isSameOrganisation(before, after, outbound))) return;
+  if (!tenantChange || (await tenantChange.isSameOrganisation(before, after, outbound))) return;
   throw validationError([
     {
-      path: [moving.flag],
-      message: `The new host can belong to another ${name} organisation. To allow that, set ${moving.flag} to true.`,
+      path: [tenantChange.flag],
+      message: `The new host can belong to another ${name} organisation. To allow that, set ${tenantChange.flag} to true.`,
     },
   ]);
 }

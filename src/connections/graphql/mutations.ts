@@ -130,7 +130,7 @@ function definePayload(builder: Builder, { Connection }: ConnectionTypes, name: 
 }
 
 function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void {
-  const { name, moving } = app;
+  const { name, tenantChange } = app;
   const typeName = appTypeName(app);
   const CredentialsInput = builder.inputType(`Update${typeName}CredentialsInput`, {
     description: `The changes of the credentials for ${name}. Absent fields stay as they are.`,
@@ -157,7 +157,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
         description: `New credentials, which replace the old ones only if ${name} accepts them. A new host needs every secret again.`,
       }),
       idempotencyKey: t.string({ description: idempotencyKeyDescription }),
-      ...(moving && { [moving.flag]: t.boolean({ description: moving.description }) }),
+      ...(tenantChange && { [tenantChange.flag]: t.boolean({ description: tenantChange.description }) }),
     }),
   });
   const Payload = definePayload(

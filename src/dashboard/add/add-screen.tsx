@@ -11,34 +11,34 @@ import {
 } from '@mantine/core';
 import { useState } from 'react';
 import { Link } from 'wouter';
-import { ProblemAlert } from '../error-alert.tsx';
+import { ErrorAlert } from '../error-alert.tsx';
 import { AppIcon } from '../list/app-icon.tsx';
-import { Waiting } from '../loading.tsx';
+import { Loading } from '../loading.tsx';
 import type { Connection } from '../operations.ts';
-import { connectionsPath, type Place } from '../route.ts';
+import { connectionsPath, type ProjectScope } from '../route.ts';
 import { type AppOption, useOptions } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
 import { ConnectionForm } from './connection-form.tsx';
 import { Created } from './created.tsx';
 
 interface AddScreenProps {
-  place: Place;
-  /** The app that was chosen; absent: to be chosen. */
+  projectId: ProjectScope;
+  /** Absent: the user chooses an app first. */
   app: string | undefined;
 }
 
-/** Making a connection: which app, what it needs, and what was made. */
-export default function AddScreen({ place, app }: AddScreenProps) {
+/** Creates a connection: choose an app, fill in the form, see the result. */
+export default function AddScreen({ projectId, app }: AddScreenProps) {
   const { options, problem, reload } = useOptions();
   const [created, setCreated] = useState<Connection>();
   const option = options?.find((option) => option.app.toLowerCase() === app);
-  const list = connectionsPath(place);
+  const list = connectionsPath(projectId);
   return (
     <>
       <Anchor component={Link} href={list} size="sm">
         ← All connections
       </Anchor>
-      {problem && <ProblemAlert problem={problem} onRetry={() => reload()} />}
+      {problem && <ErrorAlert problem={problem} onRetry={() => reload()} />}
       {created && option ? (
         <Created
           connection={created}
@@ -47,13 +47,13 @@ export default function AddScreen({ place, app }: AddScreenProps) {
           listPath={list}
         />
       ) : option ? (
-        <ConnectionForm key={option.app} place={place} option={option} onCreated={setCreated} />
+        <ConnectionForm key={option.app} projectId={projectId} option={option} onCreated={setCreated} />
       ) : (
         options && <ChooseApp options={options} path={`${list}/add`} />
       )}
       {!options && !problem && (
         <Center p="xl">
-          <Waiting />
+          <Loading />
         </Center>
       )}
     </>
@@ -63,7 +63,7 @@ export default function AddScreen({ place, app }: AddScreenProps) {
 function ChooseApp({ options, path }: { options: readonly AppOption[]; path: string }) {
   useTitle('Add Connection');
   const [search, setSearch] = useState('');
-  const found = options.filter(({ name }) => name.toLowerCase().includes(search.trim().toLowerCase()));
+  const matches = options.filter(({ name }) => name.toLowerCase().includes(search.trim().toLowerCase()));
   return (
     <>
       <Title order={1} size="h2" mt="xs" mb="md">
@@ -80,7 +80,7 @@ function ChooseApp({ options, path }: { options: readonly AppOption[]; path: str
       )}
       <Text mb="md">Which app do you want to connect?</Text>
       <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }} component="ul" p={0} m={0}>
-        {found.map(({ app, name, description, icon }) => (
+        {matches.map(({ app, name, description, icon }) => (
           <Card withBorder key={app} component="li" p={0}>
             <UnstyledButton component={Link} href={`${path}/${app.toLowerCase()}`} p="md">
               <Group wrap="nowrap" align="start">

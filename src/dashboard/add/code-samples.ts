@@ -1,15 +1,15 @@
-import { typeNameOf } from '../client-validation.ts';
+import { toTypeName } from '../client-validation.ts';
 import { endpoint } from '../endpoint.ts';
 import type { Connection } from '../operations.ts';
 import type { AppOption } from '../use-options.ts';
 
-/** The mutation that makes such a connection, and its variables, with placeholders for what is secret. */
-export function asGraphQL(connection: Connection, option: AppOption): string {
+/** The mutation that creates the connection, and its variables, with placeholders for secrets. */
+export function toGraphQL(connection: Connection, option: AppOption): string {
   return `${mutation(option)}\n\n# Variables\n${JSON.stringify(variables(connection, option), null, 2)}`;
 }
 
-/** The same as a command for a shell, with placeholders for what is secret. */
-export function asCurl(connection: Connection, option: AppOption): string {
+/** A curl command that creates the connection, with placeholders for secrets. */
+export function toCurl(connection: Connection, option: AppOption): string {
   const body = { query: mutation(option).replace(/\s+/g, ' '), variables: variables(connection, option) };
   const quoted = JSON.stringify(body, null, 2).replaceAll("'", "'\\''");
   return [
@@ -21,7 +21,7 @@ export function asCurl(connection: Connection, option: AppOption): string {
 }
 
 function mutation(option: AppOption): string {
-  const typeName = typeNameOf(option);
+  const typeName = toTypeName(option);
   return [
     `mutation ($input: Create${typeName}ConnectionInput!) {`,
     `  create${typeName}Connection(input: $input) {`,
@@ -33,7 +33,7 @@ function mutation(option: AppOption): string {
 
 function variables({ name, description, projectId, method, credentials }: Connection, option: AppOption) {
   const fields = option.methods.find((option) => option.method === method)?.fields ?? [];
-  const shown: Readonly<Record<string, string | null>> = { instanceUrl: credentials.instanceUrl };
+  const publicValues: Readonly<Record<string, string | null>> = { instanceUrl: credentials.instanceUrl };
   return {
     input: {
       name,
@@ -42,8 +42,8 @@ function variables({ name, description, projectId, method, credentials }: Connec
       method,
       credentials: Object.fromEntries(
         fields
-          .filter(({ name, required }) => required || shown[name])
-          .map(({ name, label }) => [name, shown[name] ?? placeholder(label)]),
+          .filter(({ name, required }) => required || publicValues[name])
+          .map(({ name, label }) => [name, publicValues[name] ?? placeholder(label)]),
       ),
     },
   };

@@ -14,40 +14,40 @@ import {
 } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 import { useClient } from 'urql';
-import type { Problem } from '../api-error.ts';
-import { createMutationOf } from '../app-mutations.ts';
-import { issuesOfNew, typeNameOf } from '../client-validation.ts';
-import { ProblemAlert } from '../error-alert.tsx';
+import type { ApiError } from '../api-error.ts';
+import { buildCreateMutation } from '../app-mutations.ts';
+import { toTypeName, validateCreate } from '../client-validation.ts';
+import { ErrorAlert } from '../error-alert.tsx';
 import {
   CredentialField,
   clearSecrets,
   errorsByField,
   type FieldErrors,
   focusFirstError,
-  valuesOf,
+  readForm,
 } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
-import type { Place } from '../route.ts';
-import { send } from '../run-mutation.ts';
+import type { ProjectScope } from '../route.ts';
+import { runMutation } from '../run-mutation.ts';
 import type { AppOption } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
 import { Guide } from './guide.tsx';
 
 interface ConnectionFormProps {
-  place: Place;
+  projectId: ProjectScope;
   option: AppOption;
   onCreated(connection: Connection): void;
 }
 
-/** The form of a connection to any app, drawn from what the server says of the app. */
-export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps) {
+/** The form of a connection, generated from the app's fields. */
+export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormProps) {
   useTitle(`Add ${option.name} Connection`);
   const client = useClient();
   const [methodName, setMethodName] = useState<string>();
   const [errors, setErrors] = useState<FieldErrors>({});
-  const [problem, setProblem] = useState<Problem>();
+  const [problem, setProblem] = useState<ApiError>();
   const [isCancelled, setIsCancelled] = useState(false);
-  const [asking, setAsking] = useState<AbortController>();
+  const [request, setRequest] = useState<AbortController>();
   const heading = useRef<HTMLHeadingElement>(null);
   const method = option.methods.find(({ method }) => method === methodName) ?? option.methods[0];
   useEffect(() => heading.current?.focus(), []);
@@ -56,36 +56,41 @@ export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const values = valuesOf(form);
-    const refuse = (broken: FieldErrors) => {
-      setErrors(broken);
-      focusFirstError(form, broken);
+    const values = readForm(form);
+    const showErrors = (fieldErrors: FieldErrors) => {
+      setErrors(fieldErrors);
+      focusFirstError(form, fieldErrors);
     };
     setProblem(undefined);
     setIsCancelled(false);
-    const broken = errorsByField(issuesOfNew(option, method.method, values, method.fields));
-    if (Object.keys(broken).length > 0) return refuse(broken);
+    const invalid = errorsByField(validateCreate(option, method.method, values, method.fields));
+    if (Object.keys(invalid).length > 0) return showErrors(invalid);
 
     setErrors({});
     const controller = new AbortController();
-    setAsking(controller);
+    setRequest(controller);
     clearSecrets(form);
-    const given = method.fields.filter(({ name }) => values[name]);
+    const filled = method.fields.filter(({ name }) => values[name]);
     const input = {
       name: values.name ?? '',
       description: values.description || null,
-      projectId: place,
+      projectId,
       method: method.method,
-      credentials: Object.fromEntries(given.map(({ name }) => [name, values[name] ?? ''])),
+      credentials: Object.fromEntries(filled.map(({ name }) => [name, values[name] ?? ''])),
       onUnreachable: values.keep ? 'SAVE_UNVERIFIED' : 'FAIL',
     } as const;
-    const outcome = await send(client, createMutationOf(typeNameOf(option)), { input }, controller.signal);
-    setAsking(undefined);
+    const outcome = await runMutation(
+      client,
+      buildCreateMutation(toTypeName(option)),
+      { input },
+      controller.signal,
+    );
+    setRequest(undefined);
     if (!outcome) return setIsCancelled(true);
     if (outcome.data?.outcome) return onCreated(outcome.data.outcome.appConnection);
     if (!outcome.problem) return;
     setProblem(outcome.problem);
-    refuse(errorsByField(outcome.problem.issues));
+    showErrors(errorsByField(outcome.problem.issues));
   };
 
   return (
@@ -137,7 +142,7 @@ export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps
                 label={`Create the connection even if ${option.name} cannot be reached`}
                 description="It is then saved unverified. Rejected credentials are never saved."
               />
-              {problem && <ProblemAlert problem={problem} />}
+              {problem && <ErrorAlert problem={problem} />}
               {problem && (
                 <Text size="sm" c="dimmed">
                   This page does not keep secrets. Enter them again.
@@ -149,11 +154,11 @@ export function ConnectionForm({ place, option, onCreated }: ConnectionFormProps
                 </Alert>
               )}
               <Group role="status" mih={36}>
-                {asking ? (
+                {request ? (
                   <>
                     <Loader size="sm" aria-hidden />
                     <Text>Verifying with {option.name}…</Text>
-                    <Button variant="default" onClick={() => asking.abort()}>
+                    <Button variant="default" onClick={() => request.abort()}>
                       Cancel
                     </Button>
                   </>

@@ -5,7 +5,7 @@ import type { Connection } from '../operations.ts';
 import classes from '../table.module.css';
 import type { AppOption } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
-import { asCurl, asGraphQL } from './code-samples.ts';
+import { toCurl, toGraphQL } from './code-samples.ts';
 
 interface CreatedProps {
   connection: Connection;
@@ -14,7 +14,7 @@ interface CreatedProps {
   listPath: string;
 }
 
-/** What was made, and how a script would have made it. */
+/** The created connection, with code samples that create it. */
 export function Created({ connection, option, onAnother, listPath }: CreatedProps) {
   useTitle('Connection created');
   const heading = useRef<HTMLHeadingElement>(null);
@@ -39,7 +39,7 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
       </Title>
       {verification.status === 'VERIFIED' ? (
         <Alert color="green" role="status">
-          {option.name} accepted the credentials. {name} is ready to use.
+          {option.name} accepted the credentials. The connection is ready to use.
         </Alert>
       ) : (
         <Alert
@@ -83,10 +83,10 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
           <Tabs.Tab value="curl">curl</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="graphql" pt="md">
-          <Script text={asGraphQL(connection, option)} label="GraphQL" />
+          <Script text={toGraphQL(connection, option)} label="GraphQL" />
         </Tabs.Panel>
         <Tabs.Panel value="curl" pt="md">
-          <Script text={asCurl(connection, option)} label="curl" />
+          <Script text={toCurl(connection, option)} label="curl" />
         </Tabs.Panel>
       </Tabs>
     </Stack>

@@ -1,7 +1,7 @@
 import { List, Paper, Text, Title } from '@mantine/core';
 import type { AppOption, MethodOption } from '../use-options.ts';
 
-/** Where in the app to get what the form asks for. */
+/** Instructions for getting the credentials from the app. */
 export function Guide({ option, method }: { option: AppOption; method: MethodOption }) {
   return (
     <Paper component="aside" withBorder p="md" aria-labelledby="guide">

@@ -2,37 +2,37 @@ import { Button, Group, Modal, Stack, Text } from '@mantine/core';
 import type { ResultOf } from 'gql.tada';
 import { useEffect, useState } from 'react';
 import { useClient } from 'urql';
-import { type Problem, problemOf } from '../api-error.ts';
-import { ProblemAlert } from '../error-alert.tsx';
-import { Waiting } from '../loading.tsx';
+import { type ApiError, parseError } from '../api-error.ts';
+import { ErrorAlert } from '../error-alert.tsx';
+import { Loading } from '../loading.tsx';
 import { auditQuery, type Connection } from '../operations.ts';
-import { Ago } from '../relative-time.tsx';
+import { RelativeTime } from '../relative-time.tsx';
 import classes from '../table.module.css';
 
 type Event = ResultOf<typeof auditQuery>['auditEvents']['nodes'][number];
 
-/** What was done with a connection, and by whom; the newest first. */
+/** The audit events of a connection, newest first. */
 export default function AuditDialog({ connection, onClose }: { connection: Connection; onClose(): void }) {
   const { id, name } = connection;
   const client = useClient();
   const [events, setEvents] = useState<readonly Event[]>([]);
   const [after, setAfter] = useState<string | null>(null);
   const [next, setNext] = useState<string | null>();
-  const [problem, setProblem] = useState<Problem>();
+  const [problem, setProblem] = useState<ApiError>();
 
   useEffect(() => {
-    let isWanted = true;
+    let isCurrent = true;
     const variables = { connectionId: id, after };
     client.query(auditQuery, variables, { requestPolicy: 'network-only' }).then(({ data, error }) => {
-      if (!isWanted) return;
-      if (error) setProblem(problemOf(error));
+      if (!isCurrent) return;
+      if (error) setProblem(parseError(error));
       if (!data) return;
       const { nodes, pageInfo } = data.auditEvents;
       setEvents((before) => (after === null ? nodes : [...before, ...nodes]));
       setNext(pageInfo.hasNextPage ? pageInfo.endCursor : null);
     });
     return () => {
-      isWanted = false;
+      isCurrent = false;
     };
   }, [client, id, after]);
 
@@ -44,17 +44,17 @@ export default function AuditDialog({ connection, onClose }: { connection: Conne
       title={`Audit trail of ${name}`}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
-      {problem && <ProblemAlert problem={problem} />}
-      {!problem && next === undefined && <Waiting />}
+      {problem && <ErrorAlert problem={problem} />}
+      {!problem && next === undefined && <Loading />}
       <Stack component="ul" p={0} m={0} gap="md" className={classes.plain} aria-label="Events">
         {events.map(({ seq, at, action, outcome, changedFields, subject, keyId, address }) => (
           <li key={seq}>
             <Group justify="space-between" gap="xs">
               <Text fw={600}>
-                {inWords(action)}: {outcome === 'OK' ? 'done' : inWords(outcome).toLowerCase()}
+                {toWords(action)}: {outcome === 'OK' ? 'done' : toWords(outcome).toLowerCase()}
               </Text>
               <Text size="sm" c="dimmed">
-                <Ago at={at} />
+                <RelativeTime at={at} />
               </Text>
             </Group>
             {changedFields.length > 0 && <Text size="sm">Changed: {changedFields.join(', ')}</Text>}
@@ -75,7 +75,7 @@ export default function AuditDialog({ connection, onClose }: { connection: Conne
 }
 
 /** `CREATE_CONNECTION` as `Create connection`. */
-function inWords(value: string): string {
+function toWords(value: string): string {
   const words = value.toLowerCase().replaceAll('_', ' ');
   return words.charAt(0).toUpperCase() + words.slice(1);
 }

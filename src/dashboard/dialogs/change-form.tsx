@@ -1,74 +1,74 @@
 import { Button, Checkbox, Group, Loader, Stack, Text } from '@mantine/core';
 import { type FormEvent, type ReactNode, useState } from 'react';
 import { useClient } from 'urql';
-import type { Problem } from '../api-error.ts';
-import { type Update, updateMutationOf } from '../app-mutations.ts';
-import { appOf, issuesOfChange, typeNameOf, type Values } from '../client-validation.ts';
-import { ProblemAlert } from '../error-alert.tsx';
-import { clearSecrets, errorsByField, type FieldErrors, focusFirstError, valuesOf } from '../fields.tsx';
+import type { ApiError } from '../api-error.ts';
+import { buildUpdateMutation, type UpdateVariables } from '../app-mutations.ts';
+import { type FormValues, findApp, toTypeName, validateUpdate } from '../client-validation.ts';
+import { ErrorAlert } from '../error-alert.tsx';
+import { clearSecrets, errorsByField, type FieldErrors, focusFirstError, readForm } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
-import { send } from '../run-mutation.ts';
+import { runMutation } from '../run-mutation.ts';
 import type { AppOption, FieldOption } from '../use-options.ts';
 
-/** What a dialog that changes a connection is given. */
+/** The properties of a dialog that changes a connection. */
 export interface ChangeDialogProps {
   connection: Connection;
   options: readonly AppOption[];
   onClose(): void;
-  /** @param text what was done */
+  /** @param text the success message */
   onDone(text: string): void;
 }
 
 interface ChangeFormProps extends Pick<ChangeDialogProps, 'connection' | 'onClose' | 'onDone'> {
-  /** The fields of the credentials that the form has. */
+  /** The credential fields in the form. */
   fields: readonly FieldOption[];
-  /** What is to change, by what was typed. */
-  changeOf(values: Values): Update['input'];
-  /** What is said when it is done. */
+  /** Builds the input of the update from the values of the form. */
+  toInput(values: FormValues): UpdateVariables['input'];
+  /** The message after success. */
   done: string;
-  /** What is said while it is not. */
+  /** The message during the request. */
   busy: string;
-  /** The fields, with what is wrong with each. */
+  /** Renders the fields with their errors. */
   children(errors: FieldErrors): ReactNode;
 }
 
-/** Changes a connection as it was when the form was opened; if somebody else has changed it since, it says so. */
+/** Updates the version of a connection that the form was opened with; a later version is reported as a conflict. */
 export function ChangeForm(props: ChangeFormProps) {
-  const { connection, fields, changeOf, done, busy, onClose, onDone, children } = props;
+  const { connection, fields, toInput, done, busy, onClose, onDone, children } = props;
   const { id, app, version } = connection;
   const client = useClient();
   const [errors, setErrors] = useState<FieldErrors>({});
-  const [problem, setProblem] = useState<Problem>();
-  const [asking, setAsking] = useState<AbortController>();
-  const flag = appOf(app)?.moving?.flag;
+  const [problem, setProblem] = useState<ApiError>();
+  const [request, setRequest] = useState<AbortController>();
+  const flag = findApp(app)?.tenantChange?.flag;
 
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const values = valuesOf(form);
-    const refuse = (broken: FieldErrors) => {
-      setErrors(broken);
-      focusFirstError(form, broken);
+    const values = readForm(form);
+    const showErrors = (fieldErrors: FieldErrors) => {
+      setErrors(fieldErrors);
+      focusFirstError(form, fieldErrors);
     };
     setProblem(undefined);
-    const broken = errorsByField(issuesOfChange(app, values, fields));
-    if (Object.keys(broken).length > 0) return refuse(broken);
+    const invalid = errorsByField(validateUpdate(app, values, fields));
+    if (Object.keys(invalid).length > 0) return showErrors(invalid);
     setErrors({});
     const controller = new AbortController();
-    setAsking(controller);
+    setRequest(controller);
     clearSecrets(form);
-    const input = { ...changeOf(values), version, ...(flag && values[flag] && { [flag]: true }) };
-    const outcome = await send(
+    const input = { ...toInput(values), version, ...(flag && values[flag] && { [flag]: true }) };
+    const outcome = await runMutation(
       client,
-      updateMutationOf(typeNameOf(connection)),
+      buildUpdateMutation(toTypeName(connection)),
       { id, input },
       controller.signal,
     );
-    setAsking(undefined);
+    setRequest(undefined);
     if (!outcome) return;
     if (!outcome.problem) return onDone(done);
     setProblem(outcome.problem);
-    refuse(errorsByField(outcome.problem.issues));
+    showErrors(errorsByField(outcome.problem.issues));
   };
 
   return (
@@ -78,23 +78,23 @@ export function ChangeForm(props: ChangeFormProps) {
         {flag && errors[flag] && (
           <Checkbox name={flag} label="Yes, use a different organisation" error={errors[flag]} />
         )}
-        {problem && <ProblemAlert problem={problem} />}
+        {problem && <ErrorAlert problem={problem} />}
         {problem && fields.some(({ secret }) => secret) && (
           <Text size="sm" c="dimmed">
             This page does not keep secrets. Enter them again.
           </Text>
         )}
         <Group justify="end" role="status">
-          {asking && (
+          {request && (
             <>
               <Loader size="sm" aria-hidden />
               <Text size="sm">{busy}</Text>
             </>
           )}
-          <Button variant="default" onClick={asking ? () => asking.abort() : onClose}>
+          <Button variant="default" onClick={request ? () => request.abort() : onClose}>
             Cancel
           </Button>
-          <Button type="submit" disabled={asking !== undefined}>
+          <Button type="submit" disabled={request !== undefined}>
             Save
           </Button>
         </Group>

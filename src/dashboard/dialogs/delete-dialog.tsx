@@ -1,10 +1,10 @@
 import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
 import { useClient } from 'urql';
-import type { Problem } from '../api-error.ts';
-import { ProblemAlert } from '../error-alert.tsx';
+import type { ApiError } from '../api-error.ts';
+import { ErrorAlert } from '../error-alert.tsx';
 import { type Connection, deleteMutation } from '../operations.ts';
-import { send } from '../run-mutation.ts';
+import { runMutation } from '../run-mutation.ts';
 
 interface DeleteDialogProps {
   connection: Connection;
@@ -12,19 +12,19 @@ interface DeleteDialogProps {
   onDeleted(restorableUntil: string | null): void;
 }
 
-/** Deletes a connection, for those who can type its name. */
+/** Deletes a connection after the user has typed its name. */
 export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteDialogProps) {
   const { id, name, version } = connection;
   const client = useClient();
   const [typed, setTyped] = useState('');
-  const [problem, setProblem] = useState<Problem>();
+  const [problem, setProblem] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (typed !== name) return;
     setIsBusy(true);
-    const outcome = await send(client, deleteMutation, { id, version });
+    const outcome = await runMutation(client, deleteMutation, { id, version });
     setIsBusy(false);
     if (outcome?.problem) return setProblem(outcome.problem);
     onDeleted(outcome?.data?.outcome?.restorableUntil ?? null);
@@ -46,7 +46,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
             spellCheck={false}
             data-autofocus
           />
-          {problem && <ProblemAlert problem={problem} />}
+          {problem && <ErrorAlert problem={problem} />}
           <Group justify="end">
             <Button variant="default" onClick={onClose}>
               Cancel

@@ -1,7 +1,7 @@
 import { Modal, Textarea, TextInput } from '@mantine/core';
 import { type ChangeDialogProps, ChangeForm } from './change-form.tsx';
 
-/** Name and description; the app is not asked about these. */
+/** Edits name and description. The credentials are not verified again. */
 export default function EditDialog({ connection, onClose, onDone }: ChangeDialogProps) {
   const { name, description } = connection;
   return (
@@ -9,7 +9,7 @@ export default function EditDialog({ connection, onClose, onDone }: ChangeDialog
       <ChangeForm
         connection={connection}
         fields={[]}
-        changeOf={(values) => ({ name: values.name, description: values.description || null })}
+        toInput={(values) => ({ name: values.name, description: values.description || null })}
         done={`Saved the details of ${name}.`}
         busy="Saving…"
         onClose={onClose}

@@ -2,13 +2,13 @@ import { Modal, Text } from '@mantine/core';
 import { CredentialField } from '../fields.tsx';
 import { type ChangeDialogProps, ChangeForm } from './change-form.tsx';
 
-/** New credentials, which the app has to accept before they take the place of the old ones. */
+/** Replaces the credentials. The old ones stay in use until the app accepts the new ones. */
 export default function ReplaceDialog({ connection, options, onClose, onDone }: ChangeDialogProps) {
   const { name, app, method, credentials } = connection;
   const option = options.find((option) => option.app === app);
   const fields = option?.methods.find((option) => option.method === method)?.fields ?? [];
   const firstSecret = fields.find(({ secret }) => secret);
-  const shown: Readonly<Record<string, string | null>> = { instanceUrl: credentials.instanceUrl };
+  const publicValues: Readonly<Record<string, string | null>> = { instanceUrl: credentials.instanceUrl };
   return (
     <Modal
       opened
@@ -22,7 +22,7 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
       <ChangeForm
         connection={connection}
         fields={fields}
-        changeOf={(values) => ({
+        toInput={(values) => ({
           credentials: Object.fromEntries(
             fields.filter(({ name }) => values[name]).map(({ name }) => [name, values[name] ?? '']),
           ),
@@ -37,7 +37,7 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
             <CredentialField
               key={field.name}
               field={field}
-              defaultValue={shown[field.name] ?? undefined}
+              defaultValue={publicValues[field.name] ?? undefined}
               error={errors[field.name]}
               isFirst={field === firstSecret}
             />

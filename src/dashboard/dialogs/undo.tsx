@@ -1,34 +1,37 @@
 import { Alert, Button, Group, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
 import { useClient } from 'urql';
-import type { Problem } from '../api-error.ts';
-import { ProblemAlert } from '../error-alert.tsx';
+import type { ApiError } from '../api-error.ts';
+import { ErrorAlert } from '../error-alert.tsx';
 import { type Connection, restoreMutation } from '../operations.ts';
-import { send } from '../run-mutation.ts';
+import { runMutation } from '../run-mutation.ts';
 
 interface UndoProps {
   connection: Connection;
   restorableUntil: string | null;
-  /** @param text what was done */
+  /** @param text the success message */
   onDone(text: string): void;
   onClose(): void;
 }
 
 const day = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long' });
 
-/** Says that a connection is deleted, and brings it back: under another name, if its own has been taken. */
+/** Reports that a connection is deleted, and restores it on request; under a new name if the old one is in use. */
 export default function Undo({ connection, restorableUntil, onDone, onClose }: UndoProps) {
   const { id, name } = connection;
   const client = useClient();
-  const [problem, setProblem] = useState<Problem>();
+  const [problem, setProblem] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
   const isTaken = problem?.code === 'NAME_TAKEN';
 
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const given = new FormData(event.currentTarget).get('name');
+    const newName = new FormData(event.currentTarget).get('name');
     setIsBusy(true);
-    const outcome = await send(client, restoreMutation, { id, name: given === null ? null : String(given) });
+    const outcome = await runMutation(client, restoreMutation, {
+      id,
+      name: newName === null ? null : String(newName),
+    });
     setIsBusy(false);
     if (outcome?.problem) return setProblem(outcome.problem);
     onDone(`Restored ${outcome?.data?.outcome?.appConnection.name ?? name}.`);
@@ -50,7 +53,7 @@ export default function Undo({ connection, restorableUntil, onDone, onClose }: U
           </Button>
         </Group>
       </form>
-      {problem && <ProblemAlert problem={problem} />}
+      {problem && <ErrorAlert problem={problem} />}
     </Alert>
   );
 }

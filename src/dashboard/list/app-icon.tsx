@@ -6,7 +6,7 @@ interface AppIconProps {
   size?: number;
 }
 
-/** The sign of an app: its drawing, or its initial, so that an app needs none to be told from others. */
+/** The icon of an app, or its initial if it has none. */
 export function AppIcon({ name, icon, size = 36 }: AppIconProps) {
   return (
     <Avatar variant="filled" color="blue.8" radius="md" size={size} aria-hidden>

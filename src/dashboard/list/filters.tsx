@@ -8,8 +8,8 @@ type Variables = VariablesOf<typeof listQuery>;
 type Filter = NonNullable<Variables['filter']>;
 type Order = NonNullable<Variables['orderBy']>;
 
-/** What the server is to find, and in what order. */
-export interface Wanted {
+/** The filter and order of the list. */
+export interface ListParams {
   filter: Filter;
   orderBy: Order;
 }
@@ -25,20 +25,23 @@ const orders: Readonly<Record<string, Order>> = {
 
 const byName: Order = { field: 'NAME', direction: 'ASC' };
 
-/** Everything, by name. */
-export const everything: Wanted = { filter: {}, orderBy: byName };
+/** No filter, ordered by name. */
+export const defaultListParams: ListParams = { filter: {}, orderBy: byName };
 
 interface FiltersProps {
-  wanted: Wanted;
-  onChange(wanted: Wanted): void;
+  params: ListParams;
+  onChange(params: ListParams): void;
   options: readonly AppOption[];
 }
 
-/** Search, filters and order. */
-export function Filters({ wanted, onChange, options }: FiltersProps) {
-  const { filter, orderBy } = wanted;
-  const narrow = (more: Filter) => onChange({ ...wanted, filter: { ...filter, ...more } });
-  const search = useDebouncedCallback((text: string) => narrow({ nameContains: text.trim() || null }), 250);
+/** The controls for search, filters and order. */
+export function Filters({ params, onChange, options }: FiltersProps) {
+  const { filter, orderBy } = params;
+  const addFilter = (more: Filter) => onChange({ ...params, filter: { ...filter, ...more } });
+  const search = useDebouncedCallback(
+    (text: string) => addFilter({ nameContains: text.trim() || null }),
+    250,
+  );
   const order = Object.keys(orders).find(
     (label) => orders[label]?.field === orderBy.field && orders[label]?.direction === orderBy.direction,
   );
@@ -60,7 +63,7 @@ export function Filters({ wanted, onChange, options }: FiltersProps) {
           ...options.map(({ app, name }) => ({ value: app, label: name })),
         ]}
         onChange={(event) =>
-          narrow({ app: options.find(({ app }) => app === event.currentTarget.value)?.app })
+          addFilter({ app: options.find(({ app }) => app === event.currentTarget.value)?.app })
         }
       />
       <NativeSelect
@@ -72,19 +75,19 @@ export function Filters({ wanted, onChange, options }: FiltersProps) {
           { value: 'REJECTED', label: 'Rejected' },
           { value: 'UNREACHABLE', label: 'Unreachable' },
         ]}
-        onChange={(event) => narrow({ status: statusOf(event.currentTarget.value) })}
+        onChange={(event) => addFilter({ status: parseStatus(event.currentTarget.value) })}
       />
       <NativeSelect
         label="Sort by"
         flex="1 1 150px"
         data={Object.keys(orders)}
         value={order}
-        onChange={(event) => onChange({ ...wanted, orderBy: orders[event.currentTarget.value] ?? byName })}
+        onChange={(event) => onChange({ ...params, orderBy: orders[event.currentTarget.value] ?? byName })}
       />
     </Group>
   );
 }
 
-function statusOf(value: string): Filter['status'] {
+function parseStatus(value: string): Filter['status'] {
   return value === 'VERIFIED' || value === 'REJECTED' || value === 'UNREACHABLE' ? value : null;
 }

@@ -3,48 +3,48 @@ import type { VariablesOf } from 'gql.tada';
 import { useCallback, useState } from 'react';
 import { useQuery } from 'urql';
 import { Link } from 'wouter';
-import { problemOf } from '../api-error.ts';
-import { ProblemAlert } from '../error-alert.tsx';
+import { parseError } from '../api-error.ts';
+import { ErrorAlert } from '../error-alert.tsx';
 import { listQuery } from '../operations.ts';
-import { connectionsPath, type Place } from '../route.ts';
+import { connectionsPath, type ProjectScope } from '../route.ts';
 import { useSession } from '../session/session.ts';
 import { useOptions } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
-import { everything, Filters } from './filters.tsx';
+import { defaultListParams, Filters } from './filters.tsx';
 import { ConnectionsTable } from './table.tsx';
 import { useActions } from './use-actions.tsx';
-import { useChanges } from './use-connection-events.ts';
+import { useConnectionEvents } from './use-connection-events.ts';
 
 const pageSize = 20;
-const start = { first: pageSize };
+const firstPage = { first: pageSize };
 
-/** The connections of a project, or of none, as they are on the server. */
-export function ListScreen({ place }: { place: Place }) {
+/** The list of the connections of a project, kept up to date. */
+export function ListScreen({ projectId }: { projectId: ProjectScope }) {
   useTitle('App Connections');
   const { scopes } = useSession().viewer;
-  const [wanted, setWanted] = useState(everything);
+  const [params, setParams] = useState(defaultListParams);
   const [page, setPage] =
-    useState<Pick<VariablesOf<typeof listQuery>, 'first' | 'after' | 'last' | 'before'>>(start);
-  const [{ data, error }, ask] = useQuery({
+    useState<Pick<VariablesOf<typeof listQuery>, 'first' | 'after' | 'last' | 'before'>>(firstPage);
+  const [{ data, error }, refetch] = useQuery({
     query: listQuery,
-    variables: { projectId: place, ...wanted, ...page },
+    variables: { projectId, ...params, ...page },
     requestPolicy: 'cache-and-network',
   });
   const { options = [] } = useOptions();
-  const reload = useCallback(() => ask({ requestPolicy: 'network-only' }), [ask]);
-  const isLive = useChanges(place, reload);
-  const { checking, act, dialogs, outcome } = useActions(options);
+  const reload = useCallback(() => refetch({ requestPolicy: 'network-only' }), [refetch]);
+  const isLive = useConnectionEvents(projectId, reload);
+  const { verifying, act, dialogs, outcome } = useActions(options);
 
   const list = data?.appConnections;
-  const isFiltered = Object.values(wanted.filter).some(Boolean);
-  const mayAdd = scopes.includes('CONNECTIONS_WRITE');
+  const isFiltered = Object.values(params.filter).some(Boolean);
+  const canAdd = scopes.includes('CONNECTIONS_WRITE');
   const add = (
-    <Button component={Link} href={`${connectionsPath(place)}/add`}>
+    <Button component={Link} href={`${connectionsPath(projectId)}/add`}>
       Add Connection
     </Button>
   );
   // The last connection of the last page may have been deleted.
-  if (list?.nodes.length === 0 && list.totalCount > 0 && page !== start) setPage(start);
+  if (list?.nodes.length === 0 && list.totalCount > 0 && page !== firstPage) setPage(firstPage);
   return (
     <>
       <Group justify="space-between" mb="md">
@@ -56,18 +56,18 @@ export function ListScreen({ place }: { place: Place }) {
             {isLive ? 'Live updates are on.' : 'Live updates are off. The list refreshes every 10 seconds.'}
           </Text>
         </div>
-        {mayAdd && add}
+        {canAdd && add}
       </Group>
       {outcome}
       <Filters
-        wanted={wanted}
+        params={params}
         options={options}
         onChange={(next) => {
-          setWanted(next);
-          setPage(start);
+          setParams(next);
+          setPage(firstPage);
         }}
       />
-      {error && <ProblemAlert problem={problemOf(error)} onRetry={reload} />}
+      {error && <ErrorAlert problem={parseError(error)} onRetry={reload} />}
       {!list && !error && (
         <Stack role="status" aria-label="Loading">
           <Skeleton h={48} />
@@ -77,7 +77,7 @@ export function ListScreen({ place }: { place: Place }) {
       )}
       {list && list.nodes.length > 0 && (
         <>
-          <ConnectionsTable connections={list.nodes} options={options} checking={checking} onAction={act} />
+          <ConnectionsTable connections={list.nodes} options={options} verifying={verifying} onAction={act} />
           <Group justify="space-between" mt="md">
             <Text size="sm" c="dimmed" role="status">
               {list.totalCount === 1 ? '1 connection' : `${list.totalCount} connections`}
@@ -108,12 +108,12 @@ export function ListScreen({ place }: { place: Place }) {
           <Title order={2} size="h4">
             {isFiltered ? 'No matching connections' : 'No connections yet'}
           </Title>
-          <Text c="dimmed" mt="xs" mb={mayAdd && !isFiltered ? 'md' : 0}>
+          <Text c="dimmed" mt="xs" mb={canAdd && !isFiltered ? 'md' : 0}>
             {isFiltered
               ? 'Change the search or the filters.'
               : 'A connection lets this product work with another one, such as Okta, on behalf of your organisation.'}
           </Text>
-          {mayAdd && !isFiltered && add}
+          {canAdd && !isFiltered && add}
         </Paper>
       )}
       {dialogs}

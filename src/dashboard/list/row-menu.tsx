@@ -2,18 +2,18 @@ import { ActionIcon, Menu } from '@mantine/core';
 import type { Connection } from '../operations.ts';
 import { useSession } from '../session/session.ts';
 
-/** What can be done with a connection, besides what is done at once. */
-export type Action = 'edit' | 'replace' | 'check' | 'audit' | 'delete' | 'copy';
+/** An action on a connection. */
+export type Action = 'edit' | 'replace' | 'verify' | 'audit' | 'delete' | 'copy';
 
 interface RowMenuProps {
   connection: Connection;
   onAction(action: Action, connection: Connection): void;
 }
 
-/** Everything that the caller may do with a connection. */
+/** The menu of actions on a connection; those that the caller may not do are disabled. */
 export function RowMenu({ connection, onAction }: RowMenuProps) {
   const { scopes } = useSession().viewer;
-  const mayWrite = scopes.includes('CONNECTIONS_WRITE');
+  const canWrite = scopes.includes('CONNECTIONS_WRITE');
   const item = (action: Action, label: string, isAllowed = true, color?: string) => (
     <Menu.Item c={color} disabled={!isAllowed} onClick={() => onAction(action, connection)}>
       {label}
@@ -28,12 +28,12 @@ export function RowMenu({ connection, onAction }: RowMenuProps) {
       </Menu.Target>
       <Menu.Dropdown>
         {item('copy', 'Copy ID')}
-        {item('edit', 'Edit details', mayWrite)}
-        {item('replace', 'Replace token', mayWrite)}
-        {item('check', 'Verify now', scopes.includes('CONNECTIONS_VERIFY'))}
+        {item('edit', 'Edit details', canWrite)}
+        {item('replace', 'Replace token', canWrite)}
+        {item('verify', 'Verify now', scopes.includes('CONNECTIONS_VERIFY'))}
         {item('audit', 'Audit trail', scopes.includes('AUDIT_READ'))}
         <Menu.Divider />
-        {item('delete', 'Delete', mayWrite, 'var(--mantine-color-error)')}
+        {item('delete', 'Delete', canWrite, 'var(--mantine-color-error)')}
       </Menu.Dropdown>
     </Menu>
   );

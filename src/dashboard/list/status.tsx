@@ -1,17 +1,17 @@
 import { Badge, Button, Group, Popover, Text } from '@mantine/core';
 import type { Connection } from '../operations.ts';
-import { Ago } from '../relative-time.tsx';
+import { RelativeTime } from '../relative-time.tsx';
 
-const looks = {
+const badges = {
   VERIFIED: { label: 'Verified', color: 'green' },
   REJECTED: { label: 'Rejected', color: 'red' },
   UNREACHABLE: { label: 'Unreachable', color: 'yellow' },
 } as const;
 
-/** Whether the credentials work, when that was last found out, and what to do if they do not. */
+/** The status and time of the last verification, with its error and remedy. */
 export function Status({ name, verification }: Pick<Connection, 'name' | 'verification'>) {
   const { status, checkedAt, failingSince, message, remedy, oktaRequestId } = verification;
-  const { label, color } = looks[status];
+  const { label, color } = badges[status];
   return (
     <>
       <Group gap="xs" wrap="nowrap">
@@ -39,7 +39,7 @@ export function Status({ name, verification }: Pick<Connection, 'name' | 'verifi
               </Text>
               {failingSince && (
                 <Text size="sm" mt="xs" c="dimmed">
-                  Failing since <Ago at={failingSince} />.
+                  Failing since <RelativeTime at={failingSince} />.
                 </Text>
               )}
               {oktaRequestId && (
@@ -53,7 +53,7 @@ export function Status({ name, verification }: Pick<Connection, 'name' | 'verifi
       </Group>
       {checkedAt && (
         <Text size="xs" c="dimmed" mt={4}>
-          checked <Ago at={checkedAt} />
+          checked <RelativeTime at={checkedAt} />
         </Text>
       )}
     </>

@@ -1,6 +1,6 @@
 import { Box, Group, Loader, Text, VisuallyHidden } from '@mantine/core';
 import type { Connection } from '../operations.ts';
-import { Ago } from '../relative-time.tsx';
+import { RelativeTime } from '../relative-time.tsx';
 import classes from '../table.module.css';
 import type { AppOption } from '../use-options.ts';
 import { AppIcon } from './app-icon.tsx';
@@ -10,13 +10,13 @@ import { Status } from './status.tsx';
 interface ConnectionsTableProps {
   connections: readonly Connection[];
   options: readonly AppOption[];
-  /** The ids of those that are being checked. */
-  checking: ReadonlySet<string>;
+  /** The ids of connections that are being verified. */
+  verifying: ReadonlySet<string>;
   onAction(action: Action, connection: Connection): void;
 }
 
-/** The connections of a page. On narrow screens what is in the columns stands below the name. */
-export function ConnectionsTable({ connections, options, checking, onAction }: ConnectionsTableProps) {
+/** The table of connections. On narrow screens, the columns move below the name. */
+export function ConnectionsTable({ connections, options, verifying, onAction }: ConnectionsTableProps) {
   return (
     <table className={classes.table} aria-label="App connections">
       <thead>
@@ -42,8 +42,8 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
       <tbody>
         {connections.map((connection) => {
           const { id, name, description, updatedAt, verification } = connection;
-          const { appName, icon, methodLabel } = labelsOf(connection, options);
-          const status = checking.has(id) ? (
+          const { appName, icon, methodLabel } = getLabels(connection, options);
+          const status = verifying.has(id) ? (
             <Group gap="xs">
               <Loader size="xs" aria-hidden />
               <Text size="sm">Verifying…</Text>
@@ -71,7 +71,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
                 <Group gap="xs" wrap="nowrap" mt={4} hiddenFrom="md">
                   <AppIcon name={appName} icon={icon} size={24} />
                   <Text size="sm" fw={400}>
-                    {appName}, {methodLabel}, updated <Ago at={updatedAt} />
+                    {appName}, {methodLabel}, updated <RelativeTime at={updatedAt} />
                   </Text>
                 </Group>
                 <Box hiddenFrom="sm" fw={400} mt={4}>
@@ -85,7 +85,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
                 {status}
               </Box>
               <Box component="td" className={classes.short} visibleFrom="md">
-                <Ago at={updatedAt} />
+                <RelativeTime at={updatedAt} />
               </Box>
               <td>
                 <RowMenu connection={connection} onAction={onAction} />
@@ -98,7 +98,7 @@ export function ConnectionsTable({ connections, options, checking, onAction }: C
   );
 }
 
-function labelsOf({ app, method }: Connection, options: readonly AppOption[]) {
+function getLabels({ app, method }: Connection, options: readonly AppOption[]) {
   const option = options.find((option) => option.app === app);
   const label = option?.methods.find((option) => option.method === method)?.label;
   return { appName: option?.name ?? app, icon: option?.icon, methodLabel: label ?? method };

@@ -1,10 +1,10 @@
 import { Alert, Center, Text } from '@mantine/core';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { useClient } from 'urql';
-import { ProblemAlert } from '../error-alert.tsx';
-import { Waiting } from '../loading.tsx';
+import { ErrorAlert } from '../error-alert.tsx';
+import { Loading } from '../loading.tsx';
 import { type Connection, verifyMutation } from '../operations.ts';
-import { send } from '../run-mutation.ts';
+import { runMutation } from '../run-mutation.ts';
 import type { AppOption } from '../use-options.ts';
 import type { Action } from './row-menu.tsx';
 
@@ -14,15 +14,15 @@ const DeleteDialog = lazy(() => import('../dialogs/delete-dialog.tsx'));
 const Undo = lazy(() => import('../dialogs/undo.tsx'));
 const AuditDialog = lazy(() => import('../dialogs/audit-dialog.tsx'));
 
-/** What the actions of the rows do: the dialog that is open, and what came of the last action. */
+/** Runs the actions of the rows; returns the open dialog and the outcome of the last action. */
 export function useActions(options: readonly AppOption[]) {
   const client = useClient();
   const [open, setOpen] = useState<{ action: Action; connection: Connection }>();
-  const [checking, setChecking] = useState<ReadonlySet<string>>(new Set());
+  const [verifying, setVerifying] = useState<ReadonlySet<string>>(new Set());
   const [outcome, setOutcome] = useState<ReactNode>();
 
   const close = () => setOpen(undefined);
-  const say = (text: string) =>
+  const showSuccess = (text: string) =>
     setOutcome(
       <Alert
         key={Math.random()}
@@ -37,15 +37,15 @@ export function useActions(options: readonly AppOption[]) {
       </Alert>,
     );
 
-  const check = async ({ id, name }: Connection) => {
-    setChecking((ids) => new Set([...ids, id]));
-    const result = await send(client, verifyMutation, { id });
-    setChecking((ids) => new Set([...ids].filter((other) => other !== id)));
+  const verify = async ({ id, name }: Connection) => {
+    setVerifying((ids) => new Set([...ids, id]));
+    const result = await runMutation(client, verifyMutation, { id });
+    setVerifying((ids) => new Set([...ids].filter((other) => other !== id)));
     if (!result) return;
     const { data, problem } = result;
-    if (problem) return setOutcome(<ProblemAlert problem={problem} />);
+    if (problem) return setOutcome(<ErrorAlert problem={problem} />);
     const { status, message, remedy } = data.outcome?.appConnection.verification ?? {};
-    if (status === 'VERIFIED') return say(`${name} is verified.`);
+    if (status === 'VERIFIED') return showSuccess(`${name} is verified.`);
     setOutcome(
       <Alert
         key={Math.random()}
@@ -67,11 +67,11 @@ export function useActions(options: readonly AppOption[]) {
 
   const act = (action: Action, connection: Connection) => {
     setOutcome(null);
-    if (action === 'check') return check(connection);
+    if (action === 'verify') return verify(connection);
     if (action === 'copy') {
       return navigator.clipboard.writeText(connection.id).then(
-        () => say(`Copied the ID of ${connection.name}.`),
-        () => say(`The ID of ${connection.name} is ${connection.id}`),
+        () => showSuccess(`Copied the ID of ${connection.name}.`),
+        () => showSuccess(`The ID of ${connection.name} is ${connection.id}`),
       );
     }
     setOpen({ action, connection });
@@ -79,13 +79,13 @@ export function useActions(options: readonly AppOption[]) {
 
   const done = (text: string) => {
     close();
-    say(text);
+    showSuccess(text);
   };
   const dialogs = open && (
     <Suspense
       fallback={
         <Center>
-          <Waiting />
+          <Loading />
         </Center>
       }
     >
@@ -106,7 +106,7 @@ export function useActions(options: readonly AppOption[]) {
               <Undo
                 connection={open.connection}
                 restorableUntil={restorableUntil}
-                onDone={say}
+                onDone={showSuccess}
                 onClose={() => setOutcome(null)}
               />,
             );
@@ -115,5 +115,5 @@ export function useActions(options: readonly AppOption[]) {
       )}
     </Suspense>
   );
-  return { checking, act, dialogs, outcome: <Suspense>{outcome}</Suspense> };
+  return { verifying, act, dialogs, outcome: <Suspense>{outcome}</Suspense> };
 }

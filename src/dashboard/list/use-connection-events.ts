@@ -3,46 +3,45 @@ import type { ExecutionResult } from 'graphql-sse';
 import { useEffect, useEffectEvent, useState } from 'react';
 import { stringifyDocument } from 'urql';
 import { changesSubscription, viewerQuery } from '../operations.ts';
-import type { Place } from '../route.ts';
+import type { ProjectScope } from '../route.ts';
 import { useSession } from '../session/session.ts';
 
 type Data = ResultOf<typeof changesSubscription>;
 
-/** How often the list is read while changes are not heard of. */
+/** How often to poll while no events arrive. */
 const pollMs = 10_000;
 
 /**
- * Calls `onChange` when a connection of this place was changed, by whomever, and whenever changes may have been
- * missed: after each time that the stream of changes was begun, and now and then while it is not there. Cut off, it goes
- * on from the last change.
+ * Calls `onChange` when a connection of the project changes, and whenever a change may have been missed: after the
+ * event stream opens, and periodically while it is closed. After an interruption, the stream resumes from the last event.
  *
- * @returns whether changes are being heard of
+ * @returns whether events arrive
  */
-export function useChanges(projectId: Place, onChange: () => void): boolean {
+export function useConnectionEvents(projectId: ProjectScope, onChange: () => void): boolean {
   const { client, openEvents } = useSession();
   const [isLive, setIsLive] = useState(false);
   const changed = useEffectEvent(onChange);
 
   useEffect(() => {
     let stop = () => {};
-    let isWanted = true;
-    let isHeard = false;
-    // Only what has arrived shows that nothing between holds events back.
+    let isSubscribed = true;
+    let isOpen = false;
+    // A proxy may buffer the stream, so it counts as open only once something has arrived.
     const events = openEvents(() => {
-      if (isHeard) return;
-      isHeard = true;
+      if (isOpen) return;
+      isOpen = true;
       setIsLive(true);
       changed();
     });
-    const fallSilent = () => {
-      isHeard = false;
+    const markClosed = () => {
+      isOpen = false;
       setIsLive(false);
     };
     const variables: VariablesOf<typeof changesSubscription> = { projectId };
-    const listen = () => {
+    const subscribe = () => {
       stop();
       stop = events.subscribe<Data>(
-        // Turned into text at each attempt, with what `after` is by then.
+        // Serialized at each attempt, with the current value of `after`.
         { query: stringifyDocument(changesSubscription), variables },
         {
           next: ({ data }: ExecutionResult<Data>) => {
@@ -50,33 +49,33 @@ export function useChanges(projectId: Place, onChange: () => void): boolean {
             variables.after = data.appConnectionChanged.eventId;
             changed();
           },
-          // The server has ended it, because it stops or because the key lets nobody in; asking again tells which.
-          complete: again,
-          error: again,
+          // The server closed the stream: it is stopping, or the key is no longer valid. A new attempt tells which.
+          complete: retry,
+          error: retry,
         },
-        { connecting: fallSilent },
+        { connecting: markClosed },
       );
     };
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const again = () => {
-      if (!isWanted) return;
-      fallSilent();
+    const retry = () => {
+      if (!isSubscribed) return;
+      markClosed();
       clearTimeout(timer);
-      timer = setTimeout(listen, 1_000);
+      timer = setTimeout(subscribe, 1_000);
     };
-    const cutOff = () => {
+    const disconnect = () => {
       stop();
-      fallSilent();
+      markClosed();
     };
-    listen();
-    // A stream over a network that is gone may look whole for minutes.
-    addEventListener('offline', cutOff);
-    addEventListener('online', listen);
+    subscribe();
+    // A stream over a lost network can look open for minutes.
+    addEventListener('offline', disconnect);
+    addEventListener('online', subscribe);
     return () => {
-      isWanted = false;
+      isSubscribed = false;
       clearTimeout(timer);
-      removeEventListener('offline', cutOff);
-      removeEventListener('online', listen);
+      removeEventListener('offline', disconnect);
+      removeEventListener('online', subscribe);
       stop();
       events.dispose();
     };
@@ -86,7 +85,7 @@ export function useChanges(projectId: Place, onChange: () => void): boolean {
     if (isLive) return;
     const poll = async () => {
       if (document.hidden) return;
-      // Asked first, so that the list stays while the server is away.
+      // Checked first, so that the list stays on screen while the server is unreachable.
       const { error } = await client.query(viewerQuery, {}, { requestPolicy: 'network-only' });
       if (!error) changed();
     };

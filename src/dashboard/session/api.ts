@@ -3,48 +3,50 @@ import { Client, cacheExchange, fetchExchange } from 'urql';
 import { endpoint } from '../endpoint.ts';
 import { fetchEvents } from './fetch-events.ts';
 
-/** The GraphQL API, asked with one credential. */
+/** Clients of the GraphQL API that authenticate with one credential. */
 export interface Api {
   client: Client;
   /**
-   * Makes a client for subscriptions, to be disposed of. `variables` are read anew at each attempt to connect.
+   * Creates a client for subscriptions; the caller disposes of it. `variables` are read again at each connection attempt.
    *
-   * @param onHeard called when something of the server is heard over an open subscription, be it a ping
+   * @param onData called for each piece of data from the server, pings included
    */
-  openEvents(onHeard: () => void): SseClient;
+  openEvents(onData: () => void): SseClient;
 }
 
 /**
- * @param secret what to send with a request that is sent now
- * @param onRefused called when the server no longer lets the credential in
+ * Creates the clients.
+ *
+ * @param getSecret returns the API key or token for the next request
+ * @param onUnauthenticated called when the server answers 401
  */
-export function createApi(secret: () => Promise<string>, onRefused: () => void): Api {
-  const asked: typeof fetch = async (input, init) => {
+export function createApi(getSecret: () => Promise<string>, onUnauthenticated: () => void): Api {
+  const authenticatedFetch: typeof fetch = async (input, init) => {
     const headers = new Headers(init?.headers);
-    headers.set('authorization', `Bearer ${await secret()}`);
+    headers.set('authorization', `Bearer ${await getSecret()}`);
     const response = await fetch(input, { ...init, headers, credentials: 'omit', redirect: 'error' });
-    if (response.status === 401) onRefused();
+    if (response.status === 401) onUnauthenticated();
     return response;
   };
   return {
     client: new Client({
       url: endpoint,
       exchanges: [cacheExchange, fetchExchange],
-      fetch: asked,
-      // What is asked stays out of addresses.
+      fetch: authenticatedFetch,
+      // Queries stay out of URLs.
       preferGetMethod: false,
     }),
-    openEvents: (onHeard) =>
+    openEvents: (onData) =>
       createClient({
         url: endpoint,
-        fetchFn: fetchEvents(asked, onHeard),
+        fetchFn: fetchEvents(authenticatedFetch, onData),
         retryAttempts: Number.POSITIVE_INFINITY,
         retry: waitForNetwork,
       }),
   };
 }
 
-/** Until the browser is online, and a little longer each time, so that a server that is starting is not overrun. */
+/** Waits until the browser is online, with exponential backoff and jitter, so that a starting server is not overloaded. */
 async function waitForNetwork(retries: number): Promise<void> {
   if (!navigator.onLine) await new Promise((resolve) => addEventListener('online', resolve, { once: true }));
   const ms = Math.min(30_000, 500 * 2 ** retries) * (0.5 + Math.random() / 2);

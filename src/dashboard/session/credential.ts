@@ -1,26 +1,26 @@
-/** What lets somebody in: an API key, or a token of the identity provider. */
+/** An API key, or an access token of the identity provider. */
 export interface Credential {
   isToken: boolean;
-  /** What a request is sent with that is sent now. */
-  current(): Promise<string>;
+  /** Returns the key or token for the next request; renews an expiring token first. */
+  getSecret(): Promise<string>;
 }
 
-/** A credential as long as it lasts. */
-export function lasting(secret: string, isToken: boolean): Credential {
-  return { isToken, current: async () => secret };
+/** A credential that is not renewed. */
+export function staticCredential(secret: string, isToken: boolean): Credential {
+  return { isToken, getSecret: async () => secret };
 }
 
-const kept = 'app-connections.credential';
+const storageKey = 'app-connections.credential';
 
-/** What this tab was asked to keep. Other tabs do not see it, and it goes when the tab is closed. */
-export const keptCredential = {
+/** The credential in this tab's sessionStorage: other tabs cannot read it, and it is deleted with the tab. */
+export const storedCredential = {
   read: (): Credential | undefined => {
-    const text = sessionStorage.getItem(kept);
+    const text = sessionStorage.getItem(storageKey);
     if (text === null) return undefined;
     const { secret, isToken } = JSON.parse(text) as { secret: string; isToken: boolean };
-    return lasting(secret, isToken);
+    return staticCredential(secret, isToken);
   },
   write: (secret: string, isToken: boolean) =>
-    sessionStorage.setItem(kept, JSON.stringify({ secret, isToken })),
-  clear: () => sessionStorage.removeItem(kept),
+    sessionStorage.setItem(storageKey, JSON.stringify({ secret, isToken })),
+  clear: () => sessionStorage.removeItem(storageKey),
 };

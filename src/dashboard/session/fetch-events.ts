@@ -1,18 +1,18 @@
-/** The server pings every 12 s. What is between may be late, but two pings do not get lost. */
+/** The server pings every 12 s, so two pings may be late. */
 const maxSilenceMs = 30_000;
 
 /**
- * A fetch that gives up an answer that is silent for longer than the server ever is: behind a proxy that holds answers
- * back, or over a network that is gone, a stream of events looks whole.
+ * Wraps fetch to abort a response that sends nothing for 30 s. A stream behind a buffering proxy or over a lost network
+ * looks open otherwise.
  *
- * @param onHeard called for each piece of an answer that arrives
+ * @param onData called for each chunk of a response
  */
-export function fetchEvents(ask: typeof fetch, onHeard: () => void): typeof fetch {
+export function fetchEvents(send: typeof fetch, onData: () => void): typeof fetch {
   return async (input, init) => {
     const silence = new AbortController();
     const signal = init?.signal ? AbortSignal.any([init.signal, silence.signal]) : silence.signal;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const wait = () => {
+    const restartTimer = () => {
       clearTimeout(timer);
       timer = setTimeout(
         () => silence.abort(new Error('The server has sent nothing for 30 s.')),
@@ -20,16 +20,16 @@ export function fetchEvents(ask: typeof fetch, onHeard: () => void): typeof fetc
       );
     };
     signal.addEventListener('abort', () => clearTimeout(timer));
-    wait();
-    const response = await ask(input, { ...init, signal });
-    const heard = new TransformStream<Uint8Array, Uint8Array>({
-      transform: (piece, controller) => {
-        wait();
-        onHeard();
-        controller.enqueue(piece);
+    restartTimer();
+    const response = await send(input, { ...init, signal });
+    const observed = new TransformStream<Uint8Array, Uint8Array>({
+      transform: (chunk, controller) => {
+        restartTimer();
+        onData();
+        controller.enqueue(chunk);
       },
       flush: () => clearTimeout(timer),
     });
-    return new Response(response.body?.pipeThrough(heard), response);
+    return new Response(response.body?.pipeThrough(observed), response);
   };
 }

@@ -1,95 +1,111 @@
 import * as oauth from 'oauth4webapi';
-import type { Problem } from '../api-error.ts';
-import type { Outcome } from '../run-mutation.ts';
+import type { ApiError } from '../api-error.ts';
+import type { MutationResult } from '../run-mutation.ts';
 import type { Credential } from './credential.ts';
-import { noJwt, notOfThisTab, notOverHttps, problemOfProvider } from './oidc-problem.ts';
-import { type Arrival, beginJourney, type Offer, ownAddress } from './pending-authorization.ts';
+import { insecureContext, notAJwt, toProviderError, unexpectedCallback } from './oidc-problem.ts';
+import {
+  type AuthCallback,
+  getRedirectUri,
+  type OidcClient,
+  savePendingAuthorization,
+} from './pending-authorization.ts';
 
-/** How long before its end a token is renewed. */
-const leadMs = 30_000;
+/** How long before its expiry a token is renewed. */
+const renewBeforeExpiryMs = 30_000;
 
 /**
- * Goes to the identity provider; what comes back is for `arrive`.
+ * Redirects to the identity provider, which redirects back; then `handleCallback` completes the sign-in.
  *
- * @param keep whether the token is to be kept until the tab is closed
- * @returns why that cannot be
+ * @param keep whether to keep the token until the tab is closed
+ * @returns an error if the page cannot start the sign-in
  */
-export async function leave(offer: Offer, keep: boolean): Promise<Problem | undefined> {
-  if (!isSecureContext) return notOverHttps;
-  const journey = {
+export async function startLogin(oidc: OidcClient, keep: boolean): Promise<ApiError | undefined> {
+  if (!isSecureContext) return insecureContext;
+  const pending = {
     state: oauth.generateRandomState(),
     nonce: oauth.generateRandomNonce(),
     verifier: oauth.generateRandomCodeVerifier(),
-    place: location.hash,
+    returnTo: location.hash,
     keep,
   };
-  const url = new URL(offer.provider.authorization_endpoint);
+  const url = new URL(oidc.provider.authorization_endpoint);
   const parameters = {
-    ...recipientOf(offer),
-    client_id: offer.clientId,
-    redirect_uri: ownAddress(),
+    ...audienceParameters(oidc),
+    client_id: oidc.clientId,
+    redirect_uri: getRedirectUri(),
     response_type: 'code',
-    scope: offer.scopes,
-    state: journey.state,
-    nonce: journey.nonce,
-    code_challenge: await oauth.calculatePKCECodeChallenge(journey.verifier),
+    scope: oidc.scopes,
+    state: pending.state,
+    nonce: pending.nonce,
+    code_challenge: await oauth.calculatePKCECodeChallenge(pending.verifier),
     code_challenge_method: 'S256',
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
-  beginJourney(journey);
-  // Whoever comes back with the browser's button would find the page waiting, as it was left.
+  savePendingAuthorization(pending);
+  // The back button would restore the page from the cache in its loading state.
   addEventListener('pageshow', ({ persisted }) => persisted && location.reload(), { once: true });
   location.assign(url);
   return undefined;
 }
 
-/** Exchanges what the provider has sent somebody back with for a token. */
-export async function arrive(offer: Offer, { parameters, journey }: Arrival): Promise<Outcome<Credential>> {
-  if (!journey) return { problem: notOfThisTab };
-  const { provider, client, options } = partiesOf(offer);
+/** Exchanges the authorization code of the callback for tokens. */
+export async function handleCallback(
+  oidc: OidcClient,
+  { parameters, pending }: AuthCallback,
+): Promise<MutationResult<Credential>> {
+  if (!pending) return { problem: unexpectedCallback };
+  const { provider, client, options } = toOauthParties(oidc);
   try {
-    const answer = await oauth.authorizationCodeGrantRequest(
+    const response = await oauth.authorizationCodeGrantRequest(
       provider,
       client,
       oauth.None(),
-      oauth.validateAuthResponse(provider, client, parameters, journey.state),
-      ownAddress(),
-      journey.verifier,
+      oauth.validateAuthResponse(provider, client, parameters, pending.state),
+      getRedirectUri(),
+      pending.verifier,
       options,
     );
-    const tokens = await oauth.processAuthorizationCodeResponse(provider, client, answer, {
-      expectedNonce: journey.nonce,
+    const tokens = await oauth.processAuthorizationCodeResponse(provider, client, response, {
+      expectedNonce: pending.nonce,
       requireIdToken: true,
     });
-    return tokens.access_token.startsWith('eyJ') ? { data: renewing(offer, tokens) } : { problem: noJwt };
+    return tokens.access_token.startsWith('eyJ')
+      ? { data: createRenewingCredential(oidc, tokens) }
+      : { problem: notAJwt };
   } catch (error) {
-    return { problem: problemOfProvider(error) };
+    return { problem: toProviderError(error) };
   }
 }
 
-/** A token that is renewed shortly before its end, as long as the provider has granted that and still does. */
-function renewing(offer: Offer, first: oauth.TokenEndpointResponse): Credential {
-  const { provider, client, options } = partiesOf(offer);
+/** Creates a credential that renews its token shortly before expiry, while the provider accepts the refresh token. */
+function createRenewingCredential(oidc: OidcClient, first: oauth.TokenEndpointResponse): Credential {
+  const { provider, client, options } = toOauthParties(oidc);
   let token = first.access_token;
   let refreshToken = first.refresh_token;
-  let renewAt = renewalOf(first);
+  let renewAt = getRenewalTime(first);
 
-  const renew = async (granted: string) => {
+  const renew = async (currentRefreshToken: string) => {
     try {
-      const answer = await oauth.refreshTokenGrantRequest(provider, client, oauth.None(), granted, options);
-      const next = await oauth.processRefreshTokenResponse(provider, client, answer);
+      const response = await oauth.refreshTokenGrantRequest(
+        provider,
+        client,
+        oauth.None(),
+        currentRefreshToken,
+        options,
+      );
+      const next = await oauth.processRefreshTokenResponse(provider, client, response);
       token = next.access_token;
-      refreshToken = next.refresh_token ?? granted;
-      renewAt = renewalOf(next);
+      refreshToken = next.refresh_token ?? currentRefreshToken;
+      renewAt = getRenewalTime(next);
     } catch (error) {
-      // What the provider has said no to is not asked again. Whether the token still is good, our server says.
+      // A rejected refresh token is not sent again. The server decides whether the access token is still valid.
       if (error instanceof oauth.ResponseBodyError) refreshToken = undefined;
     }
   };
   let renewal: Promise<void> | undefined;
   return {
     isToken: true,
-    async current() {
+    async getSecret() {
       if (refreshToken && Date.now() > renewAt) {
         renewal ??= renew(refreshToken).finally(() => {
           renewal = undefined;
@@ -101,24 +117,26 @@ function renewing(offer: Offer, first: oauth.TokenEndpointResponse): Credential 
   };
 }
 
-function renewalOf({ expires_in: seconds }: oauth.TokenEndpointResponse): number {
-  return seconds === undefined ? Number.POSITIVE_INFINITY : Date.now() + seconds * 1_000 - leadMs;
+function getRenewalTime({ expires_in: seconds }: oauth.TokenEndpointResponse): number {
+  return seconds === undefined
+    ? Number.POSITIVE_INFINITY
+    : Date.now() + seconds * 1_000 - renewBeforeExpiryMs;
 }
 
-/** The provider and this page, as the library calls them. */
-function partiesOf(offer: Offer) {
+/** The authorization server, client and options for `oauth4webapi`. */
+function toOauthParties(oidc: OidcClient) {
   return {
-    provider: { ...offer.provider },
-    client: { client_id: offer.clientId },
+    provider: { ...oidc.provider },
+    client: { client_id: oidc.clientId },
     options: {
-      additionalParameters: recipientOf(offer),
-      // The server has looked: of an issuer that has https, all endpoints do.
-      [oauth.allowInsecureRequests]: offer.provider.issuer.startsWith('http:'),
+      additionalParameters: audienceParameters(oidc),
+      // The server has checked that an issuer with https has only https endpoints.
+      [oauth.allowInsecureRequests]: oidc.provider.issuer.startsWith('http:'),
     },
   };
 }
 
-/** Whom the token is to be for: RFC 8707 says so with `resource`, which has to be a URL, and some with `audience`. */
-function recipientOf({ audience }: Offer): Record<string, string> {
+/** Requests the audience: `resource` is RFC 8707 and must be a URL; some providers use `audience` instead. */
+function audienceParameters({ audience }: OidcClient): Record<string, string> {
   return { audience, ...(URL.canParse(audience) && { resource: audience }) };
 }

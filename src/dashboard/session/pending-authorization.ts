@@ -1,60 +1,61 @@
-import type { ProviderEndpoints, Settings, SignInOffer } from '../settings.ts';
+import type { OidcClientConfig, ProviderEndpoints, Settings } from '../settings.ts';
 
-const kept = 'app-connections.sign-in';
+const storageKey = 'app-connections.sign-in';
 
-/** What the page was told of an identity provider that the server could ask. */
-export type Offer = SignInOffer & { provider: ProviderEndpoints };
+/** The OIDC client, with the endpoints of its provider. */
+export type OidcClient = OidcClientConfig & { provider: ProviderEndpoints };
 
-/** What this tab remembers while somebody is away at the identity provider, and not a moment longer. */
+/** The state of a sign-in while the user is at the identity provider. The callback deletes it. */
 export interface PendingAuthorization {
   state: string;
   nonce: string;
-  /** Of PKCE. */
+  /** The PKCE code verifier. */
   verifier: string;
-  /** The part of the address from # on, to come back to. */
-  place: string;
-  /** Whether the token is to be kept until the tab is closed. */
+  /** The fragment of the URL to return to. */
+  returnTo: string;
+  /** Whether to keep the token until the tab is closed. */
   keep: boolean;
 }
 
-/** What the identity provider has sent somebody back with. */
-export interface Arrival {
+/** A redirect back from the identity provider. */
+export interface AuthCallback {
   parameters: URLSearchParams;
-  /** Absent: nobody went from this tab. */
-  journey: PendingAuthorization | undefined;
+  /** Absent if this tab did not start a sign-in. */
+  pending: PendingAuthorization | undefined;
 }
 
-/** Absent: there is no provider, or it could not be asked. */
-export function offerOf({ oidc }: Settings): Offer | undefined {
-  return oidc?.provider && (oidc as Offer);
+/** Undefined if there is no provider, or the server cannot reach it. */
+export function getOidcClient({ oidc }: Settings): OidcClient | undefined {
+  return oidc?.provider && (oidc as OidcClient);
 }
 
-/** Where the provider sends people back to, after signing in and after signing out, as is registered with it. */
-export function ownAddress(): string {
+/** The registered redirect URI, for sign-in and sign-out. */
+export function getRedirectUri(): string {
   return location.origin + location.pathname;
 }
 
-export function beginJourney(journey: PendingAuthorization): void {
-  sessionStorage.setItem(kept, JSON.stringify(journey));
+/** Stores the pending authorization for the callback. */
+export function savePendingAuthorization(pending: PendingAuthorization): void {
+  sessionStorage.setItem(storageKey, JSON.stringify(pending));
 }
 
-/** Ends the journey that was begun, and takes what came of it out of the address and of the history. */
-export function takeArrival(): Arrival | undefined {
-  const begun = sessionStorage.getItem(kept);
-  sessionStorage.removeItem(kept);
+/** Reads the callback, deletes the pending authorization, and removes the parameters from the URL and the history. */
+export function consumeAuthCallback(): AuthCallback | undefined {
+  const stored = sessionStorage.getItem(storageKey);
+  sessionStorage.removeItem(storageKey);
   const parameters = new URLSearchParams(location.search);
   if (!parameters.has('code') && !parameters.has('error')) return undefined;
-  const journey = begun === null ? undefined : (JSON.parse(begun) as PendingAuthorization);
-  history.replaceState(null, '', location.pathname + (journey?.place ?? ''));
-  return { parameters, journey };
+  const pending = stored === null ? undefined : (JSON.parse(stored) as PendingAuthorization);
+  history.replaceState(null, '', location.pathname + (pending?.returnTo ?? ''));
+  return { parameters, pending };
 }
 
-/** Goes to where the provider signs people out and sends them back, if it does such a thing. */
-export function goToSignOut({ clientId, provider }: Offer): void {
+/** Redirects to the provider's sign-out page, if it has one. */
+export function redirectToSignOut({ clientId, provider }: OidcClient): void {
   if (!provider.end_session_endpoint) return;
   const url = new URL(provider.end_session_endpoint);
-  // Without an id_token_hint, which would be a token in an address.
+  // No id_token_hint, because that would be a token in a URL.
   url.searchParams.set('client_id', clientId);
-  url.searchParams.set('post_logout_redirect_uri', ownAddress());
+  url.searchParams.set('post_logout_redirect_uri', getRedirectUri());
   location.assign(url);
 }

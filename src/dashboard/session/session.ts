@@ -3,10 +3,10 @@ import { createContext, useContext } from 'react';
 import type { viewerQuery } from '../operations.ts';
 import type { Api } from './api.ts';
 
-/** Who is signed in. */
+/** The signed-in caller. */
 export type Viewer = ResultOf<typeof viewerQuery>['viewer'];
 
-/** Somebody who is signed in. */
+/** A session of a signed-in caller. */
 export interface Session extends Api {
   viewer: Viewer;
   signOut(): void;
@@ -14,7 +14,7 @@ export interface Session extends Api {
 
 export const SessionContext = createContext<Session | undefined>(undefined);
 
-/** The session; only for what is shown to those who are signed in. */
+/** Returns the session; only for children of `SignedIn`. */
 export function useSession(): Session {
   const session = useContext(SessionContext);
   if (!session) throw new Error('useSession is used outside of SignedIn');

@@ -1,18 +1,18 @@
 import { Button, Checkbox, Container, Divider, Paper, Stack, Text, TextInput, Title } from '@mantine/core';
 import { type FormEvent, useRef } from 'react';
-import type { Problem } from '../api-error.ts';
-import { ProblemAlert } from '../error-alert.tsx';
+import type { ApiError } from '../api-error.ts';
+import { ErrorAlert } from '../error-alert.tsx';
 import { useTitle } from '../use-title.ts';
 
 interface SignInProps {
-  problem: Problem | undefined;
+  problem: ApiError | undefined;
   isBusy: boolean;
-  /** Absent: there is no identity provider. */
-  provider: { isThere: boolean; onLeave(keep: boolean): void } | undefined;
+  /** Absent if there is no identity provider. */
+  provider: { isReachable: boolean; onSignIn(keep: boolean): void } | undefined;
   onSignIn(key: string, keep: boolean): void;
 }
 
-const away: Problem = {
+const providerUnreachable: ApiError = {
   code: 'UPSTREAM_UNREACHABLE',
   message: 'The server cannot reach your identity provider.',
   issues: [],
@@ -20,14 +20,14 @@ const away: Problem = {
   requestId: undefined,
 };
 
-/** Sends people to the identity provider, where there is one, or asks for an API key. */
+/** The sign-in form: by identity provider, if there is one, or by API key. */
 export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInProps) {
   useTitle('Sign in');
   const form = useRef<HTMLFormElement>(null);
-  const isToBeKept = () => form.current !== null && new FormData(form.current).has('keep');
+  const readKeep = () => form.current !== null && new FormData(form.current).has('keep');
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    onSignIn(String(new FormData(event.currentTarget).get('key')).trim(), isToBeKept());
+    onSignIn(String(new FormData(event.currentTarget).get('key')).trim(), readKeep());
   };
   return (
     <Container component="main" size={460} py={{ base: 'xl', sm: 80 }}>
@@ -40,13 +40,13 @@ export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInPr
             <Title order={2} size="h4">
               Sign in
             </Title>
-            {problem && <ProblemAlert problem={problem} />}
-            {provider && !provider.isThere && (
-              <ProblemAlert problem={away} onRetry={() => location.reload()} />
+            {problem && <ErrorAlert problem={problem} />}
+            {provider && !provider.isReachable && (
+              <ErrorAlert problem={providerUnreachable} onRetry={() => location.reload()} />
             )}
-            {provider?.isThere && (
+            {provider?.isReachable && (
               <>
-                <Button onClick={() => provider.onLeave(isToBeKept())} loading={isBusy}>
+                <Button onClick={() => provider.onSignIn(readKeep())} loading={isBusy}>
                   Sign in with your identity provider
                 </Button>
                 <Divider label="or with an API key" />
@@ -61,7 +61,7 @@ export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInPr
               spellCheck={false}
               required
             />
-            <Button type="submit" variant={provider?.isThere ? 'default' : 'filled'} loading={isBusy}>
+            <Button type="submit" variant={provider?.isReachable ? 'default' : 'filled'} loading={isBusy}>
               Sign in
             </Button>
             {provider && <Divider />}

@@ -1,14 +1,14 @@
 import { Center } from '@mantine/core';
 import { lazy, type ReactNode, Suspense, useEffect, useMemo, useRef, useState } from 'react';
 import { Provider } from 'urql';
-import { offline, type Problem, problemOf } from '../api-error.ts';
-import { Waiting } from '../loading.tsx';
+import { type ApiError, offlineError, parseError } from '../api-error.ts';
+import { Loading } from '../loading.tsx';
 import { viewerQuery } from '../operations.ts';
 import type { Settings } from '../settings.ts';
 import { createApi } from './api.ts';
-import { ended, refused } from './auth-errors.ts';
-import { type Credential, keptCredential, lasting } from './credential.ts';
-import { type Arrival, goToSignOut, offerOf } from './pending-authorization.ts';
+import { sessionEnded, signInRefused } from './auth-errors.ts';
+import { type Credential, staticCredential, storedCredential } from './credential.ts';
+import { type AuthCallback, getOidcClient, redirectToSignOut } from './pending-authorization.ts';
 import { type Session, SessionContext } from './session.ts';
 import { exchangeSignInCode } from './sign-in-code.ts';
 
@@ -16,51 +16,51 @@ const SignIn = lazy(() => import('./sign-in.tsx'));
 
 interface SignedInProps {
   settings: Settings;
-  /** Absent: nobody comes from the identity provider. */
-  arrival: Arrival | undefined;
-  /** The one-time code that the page was opened with. */
+  /** Absent if the page was not opened by the identity provider. */
+  callback: AuthCallback | undefined;
+  /** The one-time code in the URL. */
   signInCode: string | undefined;
   children: ReactNode;
 }
 
-/** Shows its children to those who are signed in, and to all others how to sign in. */
-export function SignedIn({ settings, arrival, signInCode, children }: SignedInProps) {
-  const offer = offerOf(settings);
+/** Renders its children for signed-in callers, and the sign-in form for others. */
+export function SignedIn({ settings, callback, signInCode, children }: SignedInProps) {
+  const oidc = getOidcClient(settings);
   const [session, setSession] = useState<Session>();
-  const [problem, setProblem] = useState<Problem>();
+  const [problem, setProblem] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
-  const [isSigningInAlone, setIsSigningInAlone] = useState(() =>
-    Boolean((arrival && offer) || signInCode || keptCredential.read()),
+  const [isAutoSigningIn, setIsAutoSigningIn] = useState(() =>
+    Boolean((callback && oidc) || signInCode || storedCredential.read()),
   );
 
-  const { signIn, leave, arrive, redeem } = useMemo(() => {
-    const stayOut = (why?: Problem) => {
-      keptCredential.clear();
+  const { signIn, startLogin, handleCallback, redeemCode } = useMemo(() => {
+    const endSession = (error?: ApiError) => {
+      storedCredential.clear();
       setSession(undefined);
       setIsBusy(false);
-      setIsSigningInAlone(false);
-      setProblem(why);
+      setIsAutoSigningIn(false);
+      setProblem(error);
     };
 
     const signIn = async (credential: Credential, keep: boolean) => {
       setIsBusy(true);
-      let isIn = false;
-      const secret = async () => {
-        const current = await credential.current();
-        // It may have been renewed.
-        if (isIn && keep) keptCredential.write(current, credential.isToken);
+      let isActive = false;
+      const getSecret = async () => {
+        const current = await credential.getSecret();
+        // The token may have been renewed.
+        if (isActive && keep) storedCredential.write(current, credential.isToken);
         return current;
       };
-      const signOut = (why?: Problem) => {
-        isIn = false;
-        stayOut(why);
+      const signOut = (error?: ApiError) => {
+        isActive = false;
+        endSession(error);
       };
-      const api = createApi(secret, () => isIn && signOut(ended(credential)));
+      const api = createApi(getSecret, () => isActive && signOut(sessionEnded(credential)));
       const { data, error } = await api.client.query(viewerQuery, {});
-      if (error) return stayOut(refused(problemOf(error), credential));
+      if (error) return endSession(signInRefused(parseError(error), credential));
       if (!data) return;
-      isIn = true;
-      await secret();
+      isActive = true;
+      await getSecret();
       setIsBusy(false);
       setProblem(undefined);
       setSession({
@@ -68,46 +68,46 @@ export function SignedIn({ settings, arrival, signInCode, children }: SignedInPr
         viewer: data.viewer,
         signOut: () => {
           signOut();
-          if (credential.isToken && offer) goToSignOut(offer);
+          if (credential.isToken && oidc) redirectToSignOut(oidc);
         },
       });
     };
 
-    // Only those who sign in with the provider load what that takes.
-    const loadOidc = () => import('./oidc.ts').catch(() => stayOut(offline));
+    // Loaded only for sign-in with the provider.
+    const loadOidc = () => import('./oidc.ts').catch(() => endSession(offlineError));
 
     return {
       signIn,
-      leave: async (keep: boolean) => {
-        if (!offer) return;
+      startLogin: async (keep: boolean) => {
+        if (!oidc) return;
         setIsBusy(true);
-        const why = await (await loadOidc())?.leave(offer, keep);
-        if (why) stayOut(why);
+        const error = await (await loadOidc())?.startLogin(oidc, keep);
+        if (error) endSession(error);
       },
-      arrive: async (from: Arrival) => {
-        if (!offer) return;
-        const outcome = await (await loadOidc())?.arrive(offer, from);
-        if (outcome?.problem) stayOut(outcome.problem);
-        else if (outcome) await signIn(outcome.data, from.journey?.keep ?? false);
+      handleCallback: async (callback: AuthCallback) => {
+        if (!oidc) return;
+        const outcome = await (await loadOidc())?.handleCallback(oidc, callback);
+        if (outcome?.problem) endSession(outcome.problem);
+        else if (outcome) await signIn(outcome.data, callback.pending?.keep ?? false);
       },
-      redeem: async (code: string) => {
+      redeemCode: async (code: string) => {
         const { data, problem } = await exchangeSignInCode(code);
-        // Kept, because the address cannot be opened again, and for GraphiQL in the same tab.
+        // Stored, because the link works only once, and for GraphiQL in the same tab.
         if (data) await signIn(data, true);
-        else stayOut(problem);
+        else endSession(problem);
       },
     };
-  }, [offer]);
+  }, [oidc]);
 
   const isStarted = useRef(false);
   useEffect(() => {
     if (isStarted.current) return;
     isStarted.current = true;
-    const kept = keptCredential.read();
-    if (arrival && offer) arrive(arrival);
-    else if (signInCode) redeem(signInCode);
-    else if (kept) signIn(kept, true);
-  }, [arrival, arrive, offer, redeem, signIn, signInCode]);
+    const stored = storedCredential.read();
+    if (callback && oidc) handleCallback(callback);
+    else if (signInCode) redeemCode(signInCode);
+    else if (stored) signIn(stored, true);
+  }, [callback, handleCallback, oidc, redeemCode, signIn, signInCode]);
 
   if (session) {
     return (
@@ -116,19 +116,19 @@ export function SignedIn({ settings, arrival, signInCode, children }: SignedInPr
       </SessionContext>
     );
   }
-  const waiting = (
+  const loading = (
     <Center h="100dvh">
-      <Waiting what="Signing in" />
+      <Loading label="Signing in" />
     </Center>
   );
-  if (isSigningInAlone) return waiting;
+  if (isAutoSigningIn) return loading;
   return (
-    <Suspense fallback={waiting}>
+    <Suspense fallback={loading}>
       <SignIn
         problem={problem}
         isBusy={isBusy}
-        provider={settings.oidc && { isThere: offer !== undefined, onLeave: leave }}
-        onSignIn={(key, keep) => signIn(lasting(key, false), keep)}
+        provider={settings.oidc && { isReachable: oidc !== undefined, onSignIn: startLogin }}
+        onSignIn={(key, keep) => signIn(staticCredential(key, false), keep)}
       />
     </Suspense>
   );
