@@ -25,7 +25,7 @@ const connections = 16;
 const rounds = 20;
 const roundMs = 1_000;
 
-const config = { ...readConfig({ ...process.env, PORT: '0' }), production: true, oktaStandIn: true };
+const config = { ...readConfig({ ...process.env, PORT: '0' }), production: true, fakeOkta: true };
 if (!config.databaseUrl) throw new Error('set DATABASE_URL to an empty PostgreSQL database');
 const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);

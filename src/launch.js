@@ -12,8 +12,8 @@ const neededMajor = 24;
 /** Programs by name, and what each says before the reason when it cannot run. */
 const programs = {
   start: { file: 'src/main.ts', cannot: 'Cannot start' },
-  admin: { file: 'src/cli/admin.ts', cannot: 'Cannot do that' },
-  keys: { file: 'src/cli/encryption-keys.ts', cannot: 'Cannot do that' },
+  admin: { file: 'src/cli/admin.ts', cannot: 'Command failed' },
+  keys: { file: 'src/cli/encryption-keys.ts', cannot: 'Command failed' },
   'audit:verify': { file: 'src/cli/verify-audit.ts', cannot: 'Cannot verify' },
   test: { file: 'node_modules/vitest/vitest.mjs', cannot: 'Cannot test' },
 };
@@ -40,9 +40,7 @@ async function runHere() {
   process.argv = [process.argv[0], file, ...args];
   // Without it, Node itself would say so, with a line of this file, and end with exit code 13.
   const endUnsettled = () => {
-    end(
-      `${program.cannot}: something that it waits for never ends; this is a fault of the server, so report it`,
-    );
+    end(`${program.cannot}: an operation never ended; this is a bug in the server, please report it`);
     process.exit();
   };
   process.once('beforeExit', endUnsettled);

@@ -44,7 +44,7 @@ async function start(): Promise<void> {
     stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        log.error({ error: safeErrorFields(error) }, 'could not stop gently');
+        log.error({ error: safeErrorFields(error) }, 'could not shut down cleanly');
         process.exit(1);
       },
     );
@@ -65,10 +65,10 @@ async function start(): Promise<void> {
   log.info({ url: server.url, pid: process.pid }, 'ready');
   if (!isBuilt()) log.warn(`the dashboard is ${notBuilt}`);
   if (administrator.isNeeded) {
-    log.warn('the database has no organisation yet; set BOOTSTRAP_API_KEY to make the first');
+    log.warn('the database has no organisation; set BOOTSTRAP_API_KEY to create the first');
   } else if (config.bootstrapApiKey && !administrator.key) {
     log.warn(
-      'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
+      'BOOTSTRAP_API_KEY is ignored: it is not a valid API key, and creates only the first organisation',
     );
   }
 }
@@ -81,8 +81,9 @@ async function start(): Promise<void> {
 function readArguments({ production }: Config): boolean {
   const given = process.argv.slice(2);
   if (given.some((argument) => argument !== '--open'))
-    throw new StartupError('npm start takes --open and nothing else');
-  if (production && given.length > 0) throw new StartupError('--open is refused when NODE_ENV=production');
+    throw new StartupError('npm start accepts only --open');
+  if (production && given.length > 0)
+    throw new StartupError('--open is not allowed when NODE_ENV=production');
   return given.length > 0;
 }
 
@@ -91,10 +92,13 @@ async function reloadKeys(stores: Stores, log: Logger): Promise<void> {
   const inForce = () => ({ rootKeyIds: stores.vault.keyring.ids });
   try {
     await stores.reloadKeys();
-    log.info(inForce(), 'the encryption keys were read again; the first of these seals');
+    log.info(inForce(), 'reloaded the encryption keys; the first one is the primary key');
   } catch (error) {
     const why = error instanceof StartupError ? { reason: error.message } : { error: safeErrorFields(error) };
-    log.error({ ...why, ...inForce() }, 'the encryption keys stay as they were');
+    log.error(
+      { ...why, ...inForce() },
+      'could not reload the encryption keys; the previous keys stay in use',
+    );
   }
 }
 

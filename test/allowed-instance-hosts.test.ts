@@ -7,7 +7,7 @@ import { at, createConnectionOverRest, type RestClient, restClient } from './tes
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
-// The stand-in's host is not among them.
+// The fake Okta's host is not among them.
 const allowedInstanceHosts = ['oktapreview.com', 'login.acme.example', 'localhost'];
 const apiToken = '00planted-planted-planted';
 

@@ -259,7 +259,7 @@ describe('a server with KMS', () => {
     writeFileSync(file, `k2:${kms.newKey()},${local}`);
     kms.behave(denied);
     server.kill('SIGHUP');
-    await until('it refuses', () => server.stdout().includes('stay as they were') || undefined);
+    await until('it refuses', () => server.stdout().includes('the previous keys stay in use') || undefined);
     expect(server.stdout()).toMatch(/\\"k2\\" cannot be used: AWS KMS refused.*"rootKeyIds":\["k1"\]/);
     kms.behave();
     server.kill('SIGHUP');

@@ -95,7 +95,7 @@ describe('rotation of encryption keys', () => {
       '--reseal',
     );
     expect(rotated).toMatchObject({ code: 0, stderr: '' });
-    expect(rotated.stdout).toContain('3 connections sealed again');
+    expect(rotated.stdout).toContain('3 connections encrypted again');
 
     await serve(next, async (client) => {
       expect(await client.request(everything)).toEqual(before);
@@ -313,7 +313,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
     await hold.held;
     await using rotation = rotate();
     expect(await rotation.ended()).toEqual({ code: 0, signal: null });
-    expect(rotation.stdout()).toContain('1 connections sealed again');
+    expect(rotation.stdout()).toContain('1 connections encrypted again');
     hold.release();
     expect(await updating).toMatchObject({ updateOktaConnection: { appConnection: { version: 2 } } });
     expect(await sealKeyOf(server, id)).toEqual(isNew);
@@ -437,7 +437,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
     await server.asOwner().nativeUpdate(DataKey, fingerprint, { id: brokenKey, wrapped: 'broken' });
     await using rotation = rotate();
     expect(await rotation.ended()).toEqual({ code: 1, signal: null });
-    expect(rotation.stderr()).toMatch(/^Cannot do that: this was left as it is: [^\n]+\n$/);
+    expect(rotation.stderr()).toMatch(/^Command failed: not rotated: [^\n]+\n$/);
     expect(rotation.stderr()).toContain(`data key ${brokenKey} of organisation ${other.orgId}`);
     expect(rotation.stderr()).toContain(`connection ${ids[0]} of organisation ${one.orgId}`);
     expect(await server.asOwner().count(DataKey, { rootKeyId: 'old' })).toBe(1);

@@ -85,10 +85,7 @@ onEmbedded('a signal to npm start', () => {
     const npm = start(folder.path);
     const url = await urlIn(npm);
     process.kill(npm.pid, 'SIGHUP');
-    await until(
-      'it has read them',
-      () => npm.output().includes('the encryption keys were read again') || undefined,
-    );
+    await until('it has read them', () => npm.output().includes('reloaded the encryption keys') || undefined);
     expect((await fetch(`${url}/health/live`)).status).toBe(200);
   });
 
@@ -187,7 +184,7 @@ onEmbedded('launching with missing packages', () => {
     writeFileSync(join(copy.path, 'src/main.ts'), 'await new Promise(() => {});');
     const program = run(process.execPath, ['src/launch.js', 'start'], { cwd: copy.path });
     expect(await program.ended).toBe(1);
-    expect(program.output()).toMatch(/^Cannot start: [^\n]*, so report it\n$/);
+    expect(program.output()).toMatch(/^Cannot start: [^\n]*, please report it\n$/);
   });
 
   it('does not fail npm install without the packages that build the dashboard, and prints one line', async () => {
@@ -206,7 +203,10 @@ onEmbedded('launching with missing packages', () => {
     const program = launch(copy.path, 'start', { NODE_IS_OLD: '1', DATA_DIR: data.path });
     await urlIn(program);
     process.kill(program.pid, 'SIGHUP');
-    await until('it has read its keys', () => program.output().includes('were read again') || undefined);
+    await until(
+      'it has read its keys',
+      () => program.output().includes('reloaded the encryption keys') || undefined,
+    );
     process.kill(program.pid, 'SIGTERM');
     expect(await program.ended).toBe(0);
     const wrong = launch(copy.path, 'start', { NODE_IS_OLD: '1', PORT: 'http' });

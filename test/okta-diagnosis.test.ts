@@ -645,7 +645,7 @@ describe('fake Okta', () => {
     const outbound = createOutbound({ trustedHosts: new Set([new URL(standIn.url).host]) });
     onTestFinished(() => outbound.close());
     const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
-    const answer = await outbound.get(new URL(path, standIn.url), { headers });
+    const answer = await outbound.get(new URL(path, fakeOkta.url), { headers });
     expect(answer.status).toBe(status);
     expect(answer.headers).toHaveProperty('x-okta-request-id');
     expect(JSON.parse(answer.body)).toEqual({

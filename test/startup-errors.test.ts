@@ -18,15 +18,19 @@ describe.concurrent('server start reports what is wrong with DATABASE_URL', () =
     [
       'a port in the query that is no number',
       'postgres://root@127.0.0.1:5432/x?port=abc',
-      /has a port that is none/,
+      /must have a port from 1 to 65535/,
     ],
-    ['a negative port in the query', 'postgres://root@127.0.0.1/x?port=-1', /has a port that is none/],
+    [
+      'a negative port in the query',
+      'postgres://root@127.0.0.1/x?port=-1',
+      /must have a port from 1 to 65535/,
+    ],
     [
       'a port in the query that is too large',
       'postgres://root@127.0.0.1/x?port=70000',
-      /has a port that is none/,
+      /must have a port from 1 to 65535/,
     ],
-    ['the port 0', 'postgres://root@127.0.0.1:0/x', /has a port that is none/],
+    ['the port 0', 'postgres://root@127.0.0.1:0/x', /must have a port from 1 to 65535/],
     [
       'no database',
       'postgresql://127.0.0.1',
@@ -59,7 +63,7 @@ describe.concurrent('server start reports the valid form of HOST when it is', ()
 test.concurrent('server start reports quotation marks from a Docker env file for each variable', async () => {
   const line = await stderrOfFailedStart({ DATA_DIR: "'.data'", ENCRYPTION_KEYS: `"${rootKey('k1')}"` });
   expect(line).toBe(
-    'Cannot start: DATA_DIR and ENCRYPTION_KEYS must be without quotation marks around the value\n',
+    'Cannot start: DATA_DIR and ENCRYPTION_KEYS must not have quotation marks around the value\n',
   );
 });
 
@@ -94,7 +98,7 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
       const where = join(folder.path, name);
       expect(failed).toEqual({
         code: 1,
-        stderr: `Cannot start: DATA_DIR ${where}: this user may not read or write it (EACCES)\n`,
+        stderr: `Cannot start: DATA_DIR ${where}: this user has no permission to read or write it (EACCES)\n`,
       });
       chmodSync(join(folder.path, name), 0o700);
     },

@@ -77,7 +77,7 @@ onEmbedded('first npm start', () => {
   test('prints where everything is', () => {
     expect(welcome).toContain(`GraphiQL   ${url}/graphql`);
     expect(welcome).toContain(`Data       ${folder}\n`);
-    expect(welcome).toContain('https://example.okta.com is answered by a stand-in');
+    expect(welcome).toContain('https://example.okta.com is a fake Okta');
     expect(server.stderr()).toBe('');
   });
 
@@ -119,7 +119,7 @@ onEmbedded('first npm start', () => {
       'sign-in-link',
     );
     expect([code, stdout]).toEqual([1, '']);
-    expect(stderr).toMatch(/^Cannot do that: only a development server on a loopback address .*\n$/);
+    expect(stderr).toMatch(/^Command failed: sign-in links need a development server .*\n$/);
   });
 
   test('prints a command that creates a connection when pasted unchanged', async () => {
@@ -283,9 +283,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     using folder = temporaryFolder();
     const { code, stderr } = await runScript('main.ts', { DATA_DIR: folder.path, ...environment }, argument);
     expect(code).toBe(1);
-    expect(stderr).toMatch(
-      /^Cannot start: (npm start takes --open and nothing else|--open is refused .*)\n$/,
-    );
+    expect(stderr).toMatch(/^Cannot start: (npm start accepts only --open|--open is not allowed .*)\n$/);
   });
 
   test('when DATA_DIR is a file or below a file', async () => {
@@ -399,7 +397,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     [{ OIDC_SCOPES: 'openid' }, 'OIDC_SCOPES needs OIDC_CLIENT_ID'],
     [
       { OIDC_SCOPES: 'connections:read' },
-      'OIDC_SCOPES must be scopes with spaces between, and openid among them',
+      'OIDC_SCOPES must be scopes separated by spaces, and must include openid',
     ],
   ])('when dashboard sign-in is only partly configured: %j', async (part, words) => {
     expect(await stderrOfFailedStart(part)).toMatch(new RegExp(`^Cannot start: ${words}$`, 'm'));

@@ -204,11 +204,11 @@ describe('certificate reload without a restart', () => {
     chmodSync(next.key, 0o644);
     renameSync(next.key, tls.key);
     renameSync(next.cert, tls.cert);
-    await expect.poll(() => refusals().join('\n'), patience).toContain('everybody may read it');
+    await expect.poll(() => refusals().join('\n'), patience).toContain('every user can read it');
     expect(await certificateOf(production)).toBe(fingerprintOf(first.good));
     chmodSync(tls.key, 0o600);
     await becomes(production, second.good);
-    expect(refusals().filter((line) => line.includes('everybody may read it'))).toHaveLength(1);
+    expect(refusals().filter((line) => line.includes('every user can read it'))).toHaveLength(1);
     await production.close();
   });
 
@@ -302,7 +302,7 @@ describe('server start with TLS', () => {
   test('requires both variables or neither', () => {
     expect(readConfig({}).tls).toBeUndefined();
     for (const variables of [{ TLS_CERT: 'a' }, { TLS_KEY: 'a' }]) {
-      expect(() => readConfig(variables)).toThrow(/^TLS_CERT and TLS_KEY are needed together/);
+      expect(() => readConfig(variables)).toThrow(/^TLS_CERT and TLS_KEY must be set together/);
     }
   });
 

@@ -83,13 +83,13 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       receiver: auditCheckpointReceiver && openCheckpointReceiver(auditCheckpointReceiver, config),
     },
   );
-  const standIn = config.fakeOkta ? await startFakeOkta() : undefined;
+  const fakeOkta = config.fakeOkta ? await startFakeOkta() : undefined;
   const outbound = createOutbound({
     trustedHosts: config.trustedInstanceHosts,
     allowedHosts: config.allowedInstanceHosts,
     proxy: config.outboundProxy,
     proxyResolves: config.outboundProxyResolves,
-    ...(standIn && { originOverrides: new Map([['https://example.okta.com', standIn.url]]) }),
+    ...(fakeOkta && { originOverrides: new Map([['https://example.okta.com', fakeOkta.url]]) }),
     ...deps.outbound,
   });
   const limits = config.rateLimits ? createRateLimits(deps, { ...defaultRates, ...deps.rates }) : unlimited;
@@ -192,7 +192,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   };
 
   const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
-  const letGo = () => Promise.all([closeOutbound(), standIn?.close()]);
+  const letGo = () => Promise.all([closeOutbound(), fakeOkta?.close()]);
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
     ...{ host, port, trustedProxies, log, handle },

@@ -89,7 +89,7 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
 
 /**
  * The stored record of a key, also of one that lets nobody in any more, or null when it is nobody's. A record that was
- * changed by something else than this server is nobody's.
+ * changed by something other than this server is nobody's.
  */
 export async function findApiKey(em: EntityManager, vault: Vault, key: Secret): Promise<ApiKey | null> {
   const found = await em.findOne(ApiKey, { hash: digestApiKey(key) });

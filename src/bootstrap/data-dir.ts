@@ -124,7 +124,7 @@ export class DataDir {
       throw new StartupError(
         isBusy
           ? `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`
-          : `DATA_DIR ${file}: cannot be used as a lock; remove this file, which holds nothing`,
+          : `DATA_DIR ${file}: cannot be used as a lock; remove this file, which contains no data`,
       );
     }
     return { release: () => lock.close() };
@@ -144,16 +144,16 @@ function createFolder(path: string): void {
 }
 
 const reasons: Readonly<Record<string, string>> = {
-  EACCES: 'this user may not read or write it',
-  EPERM: 'this user may not read or write it',
+  EACCES: 'this user has no permission to read or write it',
+  EPERM: 'this user has no permission to read or write it',
   EROFS: 'its file system is read-only',
   ENOSPC: 'its disk is full',
-  EDQUOT: 'its disk quota is used up',
-  ENOTDIR: 'it is a file, or under one',
-  EEXIST: 'it is a file, or under one',
-  EISDIR: 'it is a folder, and has to be a file',
+  EDQUOT: 'its disk quota is exceeded',
+  ENOTDIR: 'it is a file, or inside a file',
+  EEXIST: 'it is a file, or inside a file',
+  EISDIR: 'it is a folder and must be a file',
   ENAMETOOLONG: 'its name is too long',
-  ENOENT: 'its file system makes no folder there',
+  ENOENT: 'its file system cannot create a folder there',
   EMFILE: 'too many files are open',
 };
 

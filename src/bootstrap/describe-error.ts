@@ -17,7 +17,7 @@ export function describeStartupError(error: unknown): string {
   if (missing) return `${missing} is not installed; run "npm install"`;
   const what = `${typeof name === 'string' ? name : typeof error}${typeof code === 'string' ? ` (${code})` : ''}`;
   const place = findOwnFrame(error);
-  return `an unexpected ${what}${place ? ` in ${place}` : ''}; this is a fault of the server, so report it`;
+  return `unexpected ${what}${place ? ` in ${place}` : ''}; this is a bug in the server, please report it`;
 }
 
 function findMissingModule(error: unknown): string | undefined {

@@ -32,7 +32,7 @@ export function resolveRootKeySource(
   if (encryptionKeys) return environmentKeySource(encryptionKeys);
   if (encryptionKeysFile) return fileKeySource(encryptionKeysFile);
   if (dataDir) return generatedKeySource(dataDir, databaseFolder);
-  throw new StartupError('ENCRYPTION_KEYS: there are none');
+  throw new StartupError('ENCRYPTION_KEYS is not set');
 }
 
 function environmentKeySource(keys: Secret): RootKeySource {
@@ -42,7 +42,7 @@ function environmentKeySource(keys: Secret): RootKeySource {
     read: () => keys,
     reload: () => {
       throw new StartupError(
-        `${location}: the environment of a running process does not change; restart it, or use ENCRYPTION_KEYS_FILE`,
+        `${location}: the environment of a running process does not change; restart the server, or use ENCRYPTION_KEYS_FILE`,
       );
     },
   };
@@ -65,7 +65,7 @@ function generatedKeySource(dataDir: DataDir, databaseFolder: string | undefined
   const name = 'encryption-keys';
   const location = dataDir.pathTo(name);
   const missing = () =>
-    new StartupError(`${location} is missing, and without it the data cannot be opened; put it back`);
+    new StartupError(`${location} is missing, and the data cannot be decrypted without it; restore the file`);
   return {
     location,
     read: () => {

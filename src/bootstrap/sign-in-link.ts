@@ -35,7 +35,7 @@ export function createSignInLink(config: Config, dataDir: DataDir): string {
   const { production, host, port, tls, basePath } = config;
   const path = signInPath(config);
   if (production || !isLoopback(host) || !path) {
-    throw new StartupError('only a development server on a loopback address signs browsers in by address');
+    throw new StartupError('sign-in links need a development server that listens on a loopback address');
   }
   const { code, known } = generateSignInCode(Date.now());
   dataDir.replace(fileName, toLine(known));

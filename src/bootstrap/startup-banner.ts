@@ -23,13 +23,13 @@ export function formatStartupBanner(config: Config, url: string, known: Administ
     '',
     ...(known.signInLink ? formatSignIn(known.signInLink) : []),
     `  Dashboard  ${isBuilt() ? `${url}/` : notBuilt}`,
-    `  GraphiQL   ${config.graphiql ? `${url}/graphql${known.signInLink ? ' (in the same tab, signed in too)' : ''}` : 'off'}`,
-    `  Data       ${config.databaseUrl ? 'the PostgreSQL of DATABASE_URL' : config.dataDir}`,
+    `  GraphiQL   ${config.graphiql ? `${url}/graphql${known.signInLink ? ' (in the same tab, you are already signed in)' : ''}` : 'off'}`,
+    `  Data       ${config.databaseUrl ? 'PostgreSQL (DATABASE_URL)' : config.dataDir}`,
     `  API key    ${describeKey(config, known)}`,
   ];
   if (config.fakeOkta) {
     lines.push(
-      '  Okta       https://example.okta.com is answered by a stand-in; every other host is the real one',
+      '  Okta       https://example.okta.com is a fake Okta inside this server; every other host is real',
     );
   }
   if (known.key) {
@@ -41,11 +41,11 @@ export function formatStartupBanner(config: Config, url: string, known: Administ
 
 function formatSignIn(link: string): string[] {
   return [
-    'Open this to sign in:',
+    'Open this link to sign in:',
     '',
     `  ${link}`,
     '',
-    `It works once, within ${codeLifetimeMinutes} minutes. "npm run admin -- sign-in-link" prints another; the API key works always.`,
+    `The link works once, within ${codeLifetimeMinutes} minutes. "npm run admin -- sign-in-link" prints another. You can also sign in with the API key.`,
     '',
   ];
 }
@@ -53,9 +53,9 @@ function formatSignIn(link: string): string[] {
 function describeKey(config: Config, { key, isNew, file }: AdministratorKey): string {
   if (!key) {
     const where = config.bootstrapApiKey ? 'BOOTSTRAP_API_KEY' : file;
-    return `one made earlier; there is none that works in ${where} ("npm run admin -- help" says how to make another)`;
+    return `created earlier; ${where} has no valid key ("npm run admin -- help" shows how to create another)`;
   }
-  if (config.bootstrapApiKey) return 'the one in BOOTSTRAP_API_KEY';
+  if (config.bootstrapApiKey) return 'in BOOTSTRAP_API_KEY';
   return isNew ? `${key.reveal()} (also in ${file})` : `in ${file}`;
 }
 

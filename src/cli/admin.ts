@@ -1,6 +1,6 @@
 /**
- * What is done about organisations from the shell: `npm run admin -- help`. It works on the database that the server
- * would; on the embedded one, the server has to be stopped.
+ * Manages organisations and API keys from the shell: `npm run admin -- help`. It uses the database of the server; if that
+ * is the embedded one, the server must be stopped.
  */
 import { parseArgs } from 'node:util';
 import { displayName } from '../administration/input-schemas.ts';
@@ -20,25 +20,25 @@ import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 
 const usage = `npm run admin -- organisations
-    lists the organisations
+    List the organisations.
 npm run admin -- create-organisation --name "Acme" [--project "First project"]
-    makes an organisation with a project and an administrator's API key, which is shown once
+    Create an organisation with a project and an administrator's API key. The key is shown once.
 npm run admin -- create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]
-    makes an API key, with every scope unless said; for those who have lost theirs
+    Create an API key with these scopes, by default all. Use it when the administrator's key is lost.
 npm run admin -- sign-in-link
-    prints an address that signs a browser in, once, at the development server that runs with these settings
+    Print a link that signs a browser in, once, to the development server with these settings.
 npm run admin -- strangers
-    lists the last sign-ins that were refused and are no organisation's, the newest first; those that followed within a
-    minute are one line with their number`;
+    List the last refused sign-ins that belong to no organisation, newest first. Repetitions within a minute are counted
+    on one line.`;
 
-/** What can be given to commands; each takes some of it. */
+/** The options of all commands. */
 type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
 
-/** What there is to do; each prints what came of it. */
+/** A command; it prints its result. */
 interface Command {
   options: readonly (keyof CliArguments)[];
-  run?(stores: Stores, given: CliArguments): Promise<void>;
-  /** Instead, for what needs no database, which a server that runs may hold. */
+  run?(stores: Stores, args: CliArguments): Promise<void>;
+  /** Used instead of `run` by commands without a database, which a running server may have locked. */
   print?(config: Config): string;
 }
 
@@ -46,8 +46,8 @@ const organisations: Command = {
   options: [],
   async run({ database }) {
     const where = { id: { $ne: unattributedOrgId } };
-    const found = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
-    for (const { id, name } of found) console.log(`${id}  ${name}`);
+    const rows = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
+    for (const { id, name } of rows) console.log(`${id}  ${name}`);
   },
 };
 
@@ -105,10 +105,10 @@ const commands: ReadonlyMap<string | undefined, Command> = new Map([
 ]);
 
 async function run(): Promise<void> {
-  const { name, given } = parseCommandLine();
+  const { name, args } = parseCommandLine();
   const command = commands.get(name);
-  // An option of another command would be thought to have been heeded.
-  if (!command || Object.keys(given).some((option) => !command.options.some((each) => each === option))) {
+  // An option of another command is an error, so that it is not silently ignored.
+  if (!command || Object.keys(args).some((option) => !command.options.some((each) => each === option))) {
     console.log(usage);
     if (name !== 'help') process.exitCode = 2;
     return;
@@ -121,22 +121,22 @@ async function run(): Promise<void> {
   const stores = await openStores(config, createLog('silent'));
   try {
     await stores.unlock();
-    await command.run?.(stores, given);
+    await command.run?.(stores, args);
   } finally {
     await stores.close();
   }
 }
 
-function parseCommandLine(): { name?: string | undefined; given: CliArguments } {
+function parseCommandLine(): { name?: string | undefined; args: CliArguments } {
   const text = { type: 'string' } as const;
   try {
     const { positionals, values } = parseArgs({
       options: { name: text, project: text, org: text, scopes: text },
       allowPositionals: true,
     });
-    return { name: positionals.length === 1 ? positionals[0] : undefined, given: values };
+    return { name: positionals.length === 1 ? positionals[0] : undefined, args: values };
   } catch {
-    return { given: {} };
+    return { args: {} };
   }
 }
 
@@ -144,27 +144,28 @@ function parseName(name: string | undefined): string {
   const { success, data } = displayName.safeParse(name);
   if (success) return data;
   throw new StartupError(
-    'a name of 1 to 64 characters is needed, none of them invisible or a line break, as in --name "Acme"',
+    '--name and --project must have 1 to 64 characters, without line breaks or invisible characters; for example --name "Acme"',
   );
 }
 
 function parseUuid(id: string | undefined): string {
   if (id && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return id.toLowerCase();
   throw new StartupError(
-    'the id of an organisation is needed, as in --org 6f03caa1-a5de-43ce-b127-95a145d3464c',
+    '--org must be the id of an organisation, such as 6f03caa1-a5de-43ce-b127-95a145d3464c',
   );
 }
 
 function parseScopes(list: string): Scope[] {
   const names = list.split(',').map((name) => name.trim());
-  const known = scopes.filter((scope) => names.includes(scope));
-  if (known.length > 0 && names.every((name) => known.some((scope) => scope === name))) return known;
-  throw new StartupError(`--scopes takes these, with commas between: ${scopes.join(',')}`);
+  const requested = scopes.filter((scope) => names.includes(scope));
+  if (requested.length > 0 && names.every((name) => requested.some((scope) => scope === name)))
+    return requested;
+  throw new StartupError(`--scopes must be a comma-separated list of ${scopes.join(',')}`);
 }
 
 try {
   await run();
 } catch (error) {
-  console.error(`Cannot do that: ${describeStartupError(error)}`);
+  console.error(`Command failed: ${describeStartupError(error)}`);
   process.exitCode = 1;
 }

@@ -1,12 +1,12 @@
 /**
- * Keeps what is generated from the code in step with it:
+ * Generates files from the code, and checks them:
  *
  *     node src/cli/codegen.ts schema [--check]        schema.graphql, from the GraphQL types; the dashboard's types, from it
  *     node src/cli/codegen.ts docs [--check]          the reference pages in docs/, from the code
- *     node src/cli/codegen.ts operations              checks what the dashboard asks against schema.graphql
+ *     node src/cli/codegen.ts operations              checks the dashboard's operations against schema.graphql
  *     node src/cli/codegen.ts migration [--check]     a new migration, from the entities
  *
- * With `--check` nothing is written and the exit code says whether all is in step.
+ * With `--check`, nothing is written, and the exit code is 1 if a file is out of date.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import {
@@ -31,8 +31,8 @@ import { restReference } from './codegen/rest-reference.ts';
 const [, , command, flag] = process.argv;
 const check = flag === '--check';
 
-function reportCheck(what: string, ok: boolean, remedy: string): void {
-  console.log(ok ? `${what}: in step` : `${what}: out of step; ${remedy}`);
+function reportCheck(name: string, ok: boolean, remedy: string): void {
+  console.log(ok ? `${name}: up to date` : `${name}: out of date; ${remedy}`);
   if (!ok) process.exitCode = 1;
 }
 

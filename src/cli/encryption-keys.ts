@@ -1,6 +1,6 @@
 /**
- * What is done about encryption keys from the shell: `npm run keys -- help`. It works on the database that the server
- * would; on the embedded one, the server has to be stopped.
+ * Reports and rotates encryption keys from the shell: `npm run keys -- help`. It uses the database of the server; if that
+ * is the embedded one, the server must be stopped.
  */
 import { parseArgs } from 'node:util';
 import { createApps } from '../apps/index.ts';
@@ -15,23 +15,22 @@ import { type KeyUsageReport, reportKeyUsage } from '../key-rotation/key-usage.t
 import { rotateKeys } from '../key-rotation/rotate-keys.ts';
 
 const usage = `npm run keys -- status
-    counts what hangs on each root key, and says which of them can be taken out
+    Count the data keys and connections that depend on each root key, and say which root keys can be removed.
 npm run keys -- rotate [--reseal]
-    wraps every data key under the first of the root keys, while servers go on serving; every server has to
-    have that root key by then. With --reseal, organisations whose credentials are sealed under a data key that
-    was made under another root key get a new one, and all of their connections are sealed again under it.
-    When it was broken off, run it again.`;
+    Wrap every data key under the first root key. Servers keep running; every server must already have that
+    root key. With --reseal, organisations whose data key was created under another root key get a new data
+    key, and their connections are encrypted again under it. If the command is interrupted, run it again.`;
 
 const options = { reseal: { type: 'boolean', default: false } } as const;
 
-/** What is asked for, and where. */
+/** The arguments of a command. */
 interface Task {
   config: Config;
   stores: Stores;
   reseal: boolean;
 }
 
-/** What there is to do; each prints what came of it. */
+/** The commands; each prints its result. */
 const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
   async status({ stores: { database, vault } }) {
     console.log(describeUsage(await reportKeyUsage(database, vault.keyring)));
@@ -44,7 +43,7 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
     let connections = 0;
     const onProgress = (more: number) => {
       if (Math.floor((connections + more) / 1_000) > Math.floor(connections / 1_000)) {
-        console.log(`${connections + more} connections sealed again so far`);
+        console.log(`${connections + more} connections encrypted again so far`);
       }
       connections += more;
     };
@@ -54,16 +53,16 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
     );
     console.log(`${dataKeys} data keys wrapped under "${vault.keyring.primaryId}"`);
     if (reseal) {
-      console.log(`${sealKeys} organisations seal under a new data key`);
-      console.log(`${connections} connections sealed again`);
+      console.log(`${sealKeys} organisations have a new data key`);
+      console.log(`${connections} connections encrypted again`);
     }
     const report = await reportKeyUsage(database, vault.keyring);
     console.log(describeUsage(report));
     if (failures.length > 0) throw new StartupError(`this was left as it is: ${failures.join('; ')}`);
     if (report.dataKeysToRewrap > 0 || (reseal && report.connectionsUnderRetiredKey > 0)) {
       throw new StartupError(
-        'others have made keys under another root key meanwhile; see which servers or shells have another ' +
-          'first key than this one, and run it again',
+        'other processes created keys under another root key meanwhile; give all servers and shells the same first ' +
+          'root key, and run the command again',
       );
     }
   },
@@ -104,8 +103,8 @@ function describeUsage({
 
 async function run(): Promise<void> {
   const { command, reseal } = parseCommandLine();
-  const work = commands[command];
-  if (!work) {
+  const run = commands[command];
+  if (!run) {
     console.log(usage);
     if (command !== 'help') process.exitCode = 2;
     return;
@@ -113,7 +112,7 @@ async function run(): Promise<void> {
   const config = readConfig();
   const stores = await openStores(config, createLog('silent'), { allowsWeakKeys: true });
   try {
-    await work({ config, stores, reseal });
+    await run({ config, stores, reseal });
   } finally {
     await stores.close();
   }
@@ -123,8 +122,8 @@ function parseCommandLine(): { command: string; reseal: boolean } {
   try {
     const { positionals, values } = parseArgs({ options, allowPositionals: true });
     const [command = ''] = positionals;
-    const isWhole = positionals.length === 1 && (command === 'rotate' || !values.reseal);
-    return { command: isWhole ? command : '', reseal: values.reseal };
+    const isValid = positionals.length === 1 && (command === 'rotate' || !values.reseal);
+    return { command: isValid ? command : '', reseal: values.reseal };
   } catch {
     return { command: '', reseal: false };
   }
@@ -134,7 +133,7 @@ try {
   await run();
 } catch (error) {
   process.exitCode = 1;
-  const isForeseen = [StartupError, AppError, KmsUnavailableError].some((kind) => error instanceof kind);
-  const what = isForeseen ? 'Cannot do that' : 'Broken off; nothing is lost, run it again';
-  console.error(`${what}: ${describeStartupError(error)}`);
+  const isExpected = [StartupError, AppError, KmsUnavailableError].some((kind) => error instanceof kind);
+  const prefix = isExpected ? 'Command failed' : 'Interrupted; nothing is lost, run the command again';
+  console.error(`${prefix}: ${describeStartupError(error)}`);
 }

@@ -1,8 +1,7 @@
 /**
- * Reads every organisation's audit trail from its start, and every row that carries a MAC: `npm run audit:verify`. Exit
- * code 1, and what is wrong first in each trail, and each row that was changed or is older than its trail tells, when not
- * all is whole. With `--checkpoint FILE`,
- * a file of checkpoints or the server's log, the trails also have to contain what the file says they did.
+ * Verifies the hash chain of every audit trail and the MAC of every row: `npm run audit:verify`. It reports the first
+ * broken event of each trail, and each row that was changed or is older than its trail says; then the exit code is 1. With
+ * `--checkpoint FILE`, a file of checkpoints or the log of the server, the trails must also contain the events of the file.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -18,7 +17,7 @@ import { Organisation } from '../identity/organisation.entity.ts';
 import { authenticatedEntities, verifyRows } from '../integrity/authenticated-rows.ts';
 import { RowHistory } from '../integrity/row-history.ts';
 
-/** The hashes that trails had, by organisation and then by `seq`. */
+/** The hashes of the checkpoints, by organisation and `seq`. */
 type CheckpointsByOrganisation = Map<string, Map<number, string>>;
 
 const problems = {
@@ -26,9 +25,9 @@ const problems = {
   edited: 'was edited',
   removed: 'was removed',
   reordered: 'was reordered',
-  head: 'was the last; the row that says so was changed or removed',
-  replaced: 'was replaced by another one since its checkpoint',
-  cut: 'was cut off since its checkpoint',
+  head: 'was the last; the row with the end of the trail was changed or removed',
+  replaced: 'was replaced since its checkpoint',
+  cut: 'was truncated since its checkpoint',
 };
 
 function report(line: string): void {
@@ -39,33 +38,33 @@ function report(line: string): void {
 async function verify(stores: Stores, checkpointFile: string | undefined): Promise<void> {
   const { database, vault, unlock } = stores;
   await unlock();
-  const seen = checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile);
+  const expected = checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile);
   const organisations = await database.asSystem().find(Organisation, {}, { orderBy: { id: 'asc' } });
-  const known = new Set(organisations.map(({ id }) => id));
-  const ids = new Set([...known, ...(await namedOrganisations(stores)), ...(seen?.keys() ?? [])]);
+  const existing = new Set(organisations.map(({ id }) => id));
+  const ids = new Set([...existing, ...(await namedOrganisations(stores)), ...(expected?.keys() ?? [])]);
   for (const id of ids) {
-    if (!known.has(id)) report(`organisation ${id}: its own row was removed`);
-    const checkpoints = seen?.get(id);
+    if (!existing.has(id)) report(`organisation ${id}: its own row was removed`);
+    const checkpoints = expected?.get(id);
     const history = new RowHistory();
     const onEvent = (event: AuditEvent) => history.add(event);
-    const found = await verifyChain(() => database.forOrganisation(id), vault, id, { checkpoints, onEvent });
-    if ('problem' in found) report(`organisation ${id}: event ${found.seq} ${problems[found.problem]}`);
-    else console.log(`organisation ${id}: ${found.events} events, whole`);
+    const result = await verifyChain(() => database.forOrganisation(id), vault, id, { checkpoints, onEvent });
+    if ('problem' in result) report(`organisation ${id}: event ${result.seq} ${problems[result.problem]}`);
+    else console.log(`organisation ${id}: ${result.events} events, intact`);
     for await (const line of history.contradictions(database, id)) report(line);
   }
   for await (const { table, id } of verifyRows(database, vault)) {
-    report(`${table} ${JSON.stringify(id)}: changed by something else than this server`);
+    report(`${table} ${JSON.stringify(id)}: changed by something other than this server`);
   }
 }
 
-/** The organisations whose events, or rows that carry MACs, there are. */
+/** The ids of organisations in events and in rows with MACs. */
 async function namedOrganisations({ database }: Stores): Promise<string[]> {
   const em = database.asSystem();
   const authenticated = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
   const tables = [em.getMetadata(AuditEvent).tableName, ...authenticated];
   const union = tables.map((table) => `select org_id from "${table}"`).join(' union ');
-  const found: { org_id: string }[] = await em.execute(`${union} order by org_id`);
-  return found.map(({ org_id: orgId }) => orgId);
+  const rows: { org_id: string }[] = await em.execute(`${union} order by org_id`);
+  return rows.map(({ org_id: orgId }) => orgId);
 }
 
 async function readCheckpoints(
@@ -73,15 +72,15 @@ async function readCheckpoints(
   file: string,
 ): Promise<CheckpointsByOrganisation> {
   const macs = await vault.rowMacs(database.asSystem());
-  const seen: CheckpointsByOrganisation = new Map();
+  const checkpoints: CheckpointsByOrganisation = new Map();
   for (const checkpoint of parseCheckpoints(readText(file))) {
     const { orgId, seq, hash, at } = checkpoint;
     if (!isAuthenticCheckpoint(macs, checkpoint))
       report(`checkpoint of ${at}, organisation ${orgId}: not written by this server`);
-    else seen.set(orgId, (seen.get(orgId) ?? new Map<number, string>()).set(seq, hash));
+    else checkpoints.set(orgId, (checkpoints.get(orgId) ?? new Map<number, string>()).set(seq, hash));
   }
-  if (seen.size === 0) throw new StartupError(`--checkpoint ${file}: there is no checkpoint in it`);
-  return seen;
+  if (checkpoints.size === 0) throw new StartupError(`--checkpoint ${file}: contains no checkpoint`);
+  return checkpoints;
 }
 
 function readText(file: string): string {

@@ -37,7 +37,7 @@ export function parseCheckpointReceiver(
   } = data;
   if (token && tokenFile) {
     throw new StartupError(
-      'AUDIT_CHECKPOINT_TOKEN and AUDIT_CHECKPOINT_TOKEN_FILE exclude each other; set one of them',
+      'AUDIT_CHECKPOINT_TOKEN and AUDIT_CHECKPOINT_TOKEN_FILE exclude each other; set only one of them',
     );
   }
   if (!url) {
@@ -98,5 +98,5 @@ function readTokenFile(file: string): Secret {
     );
   }
   if (bearerToken.test(text)) return new Secret(text);
-  throw new StartupError(`AUDIT_CHECKPOINT_TOKEN_FILE ${file}: it holds no token as in a header`);
+  throw new StartupError(`AUDIT_CHECKPOINT_TOKEN_FILE ${file}: it does not contain a valid bearer token`);
 }

@@ -36,7 +36,7 @@ export interface Config {
   outboundProxy: HttpProxy | undefined;
   /** Whether that proxy looks names up, and this server does not. */
   outboundProxyResolves: boolean;
-  /** Whether `https://example.okta.com` is answered by the built-in stand-in. */
+  /** Whether `https://example.okta.com` is the fake Okta inside this server. */
   fakeOkta: boolean;
   graphiql: boolean;
   /** Whether callers may be told that they ask too fast. */

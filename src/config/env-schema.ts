@@ -36,7 +36,7 @@ export const environment = z.object({
     .trim()
     .regex(/^([\w.-]+|[\da-f:.]+(%[\w.-]+)?)$/i, {
       error:
-        'must be an address or a host name, without https://, port and brackets: 127.0.0.1, 0.0.0.0 or ::',
+        'must be an address or a host name, without https://, port or brackets: 127.0.0.1, 0.0.0.0 or ::',
     })
     .optional(),
   BASE_PATH: z
@@ -45,7 +45,7 @@ export const environment = z.object({
     .transform((path) => path.replace(/\/$/, ''))
     .refine(isBasePath, {
       error:
-        'must be a path such as /connections, in letters, digits, ".", "_", "~" and "-", that begins with none of /api, /assets, /graphql, /health and /sign-in',
+        'must be a path such as /connections, with letters, digits, ".", "_", "~" and "-"; it must not start with /api, /assets, /graphql, /health or /sign-in',
     }),
   TLS_CERT: z.string().optional(),
   TLS_KEY: z.string().optional(),
@@ -54,7 +54,7 @@ export const environment = z.object({
     .default('')
     .transform(parseList)
     .refine((origins) => !origins.some((origin) => origin.includes('*')), {
-      error: 'must name every origin; "*" would let in pages that nobody has named',
+      error: 'must name every origin; "*" is not allowed',
       abort: true,
     })
     .refine((origins) => origins.every(isOrigin), {
@@ -66,7 +66,7 @@ export const environment = z.object({
     .refine(namesDatabase, {
       error: 'must name a database: postgresql://user:password@host:5432/database',
     })
-    .refine(hasUsablePort, { error: 'has a port that is none; ports are numbers from 1 to 65535' })
+    .refine(hasUsablePort, { error: 'must have a port from 1 to 65535' })
     .pipe(secret)
     .optional(),
   DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
@@ -82,12 +82,14 @@ export const environment = z.object({
     })
     .pipe(secret)
     .refine(hasValidChecksum, {
-      error:
-        'looks like a key that starts with ack_ but is not a whole one; copy it again, or choose another',
+      error: 'starts with ack_ but is not a complete API key; copy it again, or choose another',
     })
     .optional(),
   OIDC_ISSUER: z
-    .url({ protocol: /^https?$/, error: 'must be the URL of the identity provider, as its tokens name it' })
+    .url({
+      protocol: /^https?$/,
+      error: 'must be the URL of the identity provider, as in the iss claim of its tokens',
+    })
     .refine((url) => !/[?#@]/.test(url), { error: 'must be a URL without a user, a query or a fragment' })
     .optional(),
   OIDC_AUDIENCE: z.string().optional(),
@@ -96,13 +98,13 @@ export const environment = z.object({
   OIDC_PROJECTS_CLAIM: z.string().default('projects'),
   OIDC_CLIENT_ID: z
     .string()
-    .regex(/^[\x20-\x7e]+$/, { error: 'must be the id that the identity provider has given the dashboard' })
+    .regex(/^[\x20-\x7e]+$/, { error: 'must be the client id of the dashboard at the identity provider' })
     .optional(),
   OIDC_SCOPES: z
     .string()
     .transform((list) => list.split(/[\s,]+/).filter(Boolean))
     .refine((names) => names.includes('openid'), {
-      error: 'must be scopes with spaces between, and openid among them',
+      error: 'must be scopes separated by spaces, and must include openid',
     })
     .optional(),
   TRUSTED_INSTANCE_HOSTS: z
@@ -117,7 +119,7 @@ export const environment = z.object({
     .transform((list) => list.split(',').map((entry) => domainToASCII(entry.trim())))
     // The last part of a name has a letter in it: without one, it would be the end of an address.
     .refine((names) => names.every((name) => /^([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*$/.test(name)), {
-      error: 'must be host names without https://, port and *, such as okta.com,oktapreview.com',
+      error: 'must be host names without https://, port or *, such as okta.com,oktapreview.com',
     })
     .optional(),
   OUTBOUND_PROXY: z
@@ -162,7 +164,7 @@ export const environment = z.object({
     .optional(),
   AUDIT_CHECKPOINT_TOKEN: z
     .string()
-    .regex(bearerToken, { error: 'must be a token as in a header: no spaces, and at most 8192 characters' })
+    .regex(bearerToken, { error: 'must be a bearer token without spaces, of at most 8192 characters' })
     .pipe(secret)
     .optional(),
   AUDIT_CHECKPOINT_TOKEN_FILE: z

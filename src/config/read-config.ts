@@ -22,7 +22,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
   const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(given[name] ?? ''));
   if (quoted.length > 0) {
-    throw new StartupError(`${quoted.join(' and ')} must be without quotation marks around the value`);
+    throw new StartupError(`${quoted.join(' and ')} must not have quotation marks around the value`);
   }
   const { success, data, error } = environment.safeParse(given);
   if (!success) {
@@ -31,7 +31,9 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     );
   }
   if (data.ENCRYPTION_KEYS && data.ENCRYPTION_KEYS_FILE) {
-    throw new StartupError('ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set one of them');
+    throw new StartupError(
+      'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set only one of them',
+    );
   }
   const production = data.NODE_ENV === 'production';
   if (production) {
@@ -41,7 +43,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     ];
     if (missing.length > 0) throw new StartupError(`NODE_ENV=production needs ${missing.join(' and ')}`);
     if (data.OKTA_STAND_IN === 'on')
-      throw new StartupError('OKTA_STAND_IN=on is refused when NODE_ENV=production');
+      throw new StartupError('OKTA_STAND_IN=on is not allowed when NODE_ENV=production');
   }
   return {
     production,
@@ -88,7 +90,7 @@ function parseProxyResolves(data: Environment): boolean {
 
 function readTlsFiles({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles | undefined {
   if (!cert && !key) return undefined;
-  if (!cert || !key) throw new StartupError('TLS_CERT and TLS_KEY are needed together, or neither of them');
+  if (!cert || !key) throw new StartupError('TLS_CERT and TLS_KEY must be set together');
   return { cert: resolve(cert), key: resolve(key) };
 }
 
@@ -100,7 +102,7 @@ function parseCorsOrigins({ CORS_ORIGINS: origins }: Environment, production: bo
   };
   if (production && !origins.every(isSafe)) {
     throw new StartupError(
-      'CORS_ORIGINS must start with https:// when NODE_ENV=production, except for pages of this machine',
+      'CORS_ORIGINS must start with https:// when NODE_ENV=production, except for loopback addresses',
     );
   }
   return new Set(origins);
@@ -113,7 +115,7 @@ function readOidcSettings(data: Environment, production: boolean): OidcSettings 
     throw new StartupError('OIDC_CLIENT_ID needs OIDC_ISSUER and OIDC_AUDIENCE');
   if (!issuer && !audience) return undefined;
   if (!issuer || !audience) {
-    throw new StartupError('OIDC_ISSUER and OIDC_AUDIENCE are needed together, or neither of them');
+    throw new StartupError('OIDC_ISSUER and OIDC_AUDIENCE must be set together');
   }
   if (production && !issuer.startsWith('https:')) {
     throw new StartupError('OIDC_ISSUER must start with https:// when NODE_ENV=production');

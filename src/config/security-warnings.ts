@@ -43,9 +43,11 @@ export function findEnvironmentWarnings(variables: Readonly<Record<string, strin
     return url?.protocol === 'http:' && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''));
   });
   return [
-    ...endpoints.map((name) => `${name} must start with https://, because data keys go there`),
+    ...endpoints.map((name) => `${name} must start with https://, because it receives data keys`),
     ...(variables.NODE_TLS_REJECT_UNAUTHORIZED === '0'
-      ? ['NODE_TLS_REJECT_UNAUTHORIZED=0 has the database and AWS KMS believed whoever they are; unset it']
+      ? [
+          'NODE_TLS_REJECT_UNAUTHORIZED=0 turns off certificate verification for the database and AWS KMS; unset it',
+        ]
       : []),
   ];
 }
@@ -53,19 +55,19 @@ export function findEnvironmentWarnings(variables: Readonly<Record<string, strin
 function folderWarnings(variable: string, path: string): string[] {
   const mode = readMode(path);
   if (!(mode & (groupWrites | othersWrite))) return [];
-  return [`${variable} ${path}: others than its owner may write there; run "chmod go-w" on it`];
+  return [`${variable} ${path}: users other than its owner can write to it; run "chmod go-w" on it`];
 }
 
 function fileWarnings(variable: string, path: string): string[] {
   const mode = readMode(path);
   if (mode & (groupWrites | othersWrite)) {
-    return [`${variable} ${path}: others than its owner may write it; run "chmod go-w" on it`];
+    return [`${variable} ${path}: users other than its owner can write to it; run "chmod go-w" on it`];
   }
-  if (mode & othersRead) return [`${variable} ${path}: everybody may read it; run "chmod o-r" on it`];
+  if (mode & othersRead) return [`${variable} ${path}: every user can read it; run "chmod o-r" on it`];
   const folder = mode ? dirname(realpathSync(path)) : path;
   const around = mode ? readMode(folder) : 0;
   if (around & othersWrite && !(around & sticky)) {
-    return [`${variable} ${path}: everybody may replace it in its folder; run "chmod o-w" on ${folder}`];
+    return [`${variable} ${path}: every user can replace it in its folder; run "chmod o-w" on ${folder}`];
   }
   return [];
 }

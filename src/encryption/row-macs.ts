@@ -15,7 +15,7 @@ export class MacMismatch extends Error {
   override readonly name = 'MacMismatch';
 
   constructor(table: string) {
-    super(`A row of ${table} was changed by something else than this server.`);
+    super(`A row of ${table} was changed by something other than this server.`);
   }
 }
 
@@ -106,7 +106,7 @@ export class RowMacs implements EventSubscriber {
     }
     this.#log.error(
       { table: meta.tableName, row: rowId(meta, row) },
-      'a row was changed by something else than this server, and is not used',
+      'a row was changed by something other than this server, and is not used',
     );
     return false;
   }

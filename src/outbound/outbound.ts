@@ -17,7 +17,7 @@ export interface OutboundSettings {
   trustedHosts: ReadonlySet<string>;
   /** Names under which every host that is not trusted has to be: `okta.com`. Absent: any public host. */
   allowedHosts?: readonly string[] | undefined;
-  /** Origins that a stand-in answers for: `https://example.okta.com` → `http://127.0.0.1:12345`. */
+  /** Origins that are replaced by others, such as the fake Okta: `https://example.okta.com` → `http://127.0.0.1:12345`. */
   originOverrides?: ReadonlyMap<string, string>;
   /** Through which everything goes that leaves this machine. Absent: nothing is between. */
   proxy?: HttpProxy | undefined;
@@ -99,9 +99,9 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
   const slots = new Bulkhead(timeoutMs);
 
   /** Who answers for a URL, and over which agent. Addresses are checked here: sockets look up names only. */
-  function route(url: URL): { agent: Agent; origin: string; isStandIn?: boolean } {
-    const standIn = settings.originOverrides?.get(url.origin);
-    if (standIn !== undefined) return { agent: trusted, origin: standIn, isStandIn: true };
+  function route(url: URL): { agent: Agent; origin: string; isOverridden?: boolean } {
+    const override = settings.originOverrides?.get(url.origin);
+    if (override !== undefined) return { agent: trusted, origin: override, isOverridden: true };
     if (settings.trustedHosts.has(hostPort(url))) return { agent: trusted, origin: url.origin };
     if (settings.allowedHosts && !matchesDomain(url.hostname, settings.allowedHosts)) {
       throw new OutboundError('HOST_NOT_LISTED', 'the host is not in the list of allowed hosts');
@@ -115,9 +115,9 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     return { agent: guarded, origin: url.origin };
   }
 
-  /** A stand-in is of this server, and keeps nobody waiting. */
-  function takeSlot(url: URL, isStandIn: boolean | undefined, requester: Requester | undefined) {
-    return isStandIn ? undefined : slots.acquire(normalizeHost(url.hostname), requester);
+  /** Acquires a slot. Overridden origins are inside this server and need none. */
+  function acquireSlot(url: URL, isOverridden: boolean | undefined, requester: Requester | undefined) {
+    return isOverridden ? undefined : slots.acquire(normalizeHost(url.hostname), requester);
   }
 
   function clientFor(requester?: Requester): Outbound {
@@ -126,8 +126,8 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       method: 'GET' | 'POST',
       { headers, maxBytes: most = maxBytes, signal, body }: OutboundRequest & { body?: string },
     ): Promise<OutboundResponse> => {
-      const { agent, origin, isStandIn } = route(url);
-      using slot = takeSlot(url, isStandIn, requester);
+      const { agent, origin, isOverridden } = route(url);
+      using slot = acquireSlot(url, isOverridden, requester);
       const exchange = new BufferedResponseHandler({
         timeoutMs,
         maxBytes: most,
@@ -147,7 +147,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       post: (url, request) => send(url, 'POST', request),
 
       assertCanGet(url) {
-        using _ = takeSlot(url, route(url).isStandIn, requester);
+        using _ = acquireSlot(url, route(url).isOverridden, requester);
       },
     };
   }

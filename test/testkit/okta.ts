@@ -37,7 +37,7 @@ export interface TestOkta extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Starts one; without options it is plain HTTP and answers as the stand-in does. */
+/** Starts one; without options it is plain HTTP and answers as the fake Okta does. */
 export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } = {}): Promise<TestOkta> {
   const requests: ReceivedRequest[] = [];
   let behaviour = options.handler ?? handleFakeOkta;

@@ -93,7 +93,7 @@ export async function createCheckedClient(url: string, apiKey: string): Promise<
   };
 }
 
-/** A body that the development stand-in accepts, with whatever is to differ. */
+/** A body that the fake Okta accepts, with whatever is to differ. */
 export function oktaBody(differing: Record<string, unknown> = {}, credentials: Record<string, unknown> = {}) {
   return {
     name: 'my-okta-connection',

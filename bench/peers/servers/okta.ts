@@ -1,4 +1,4 @@
-/** The one Okta that all servers ask: the product's own stand-in, in a process of its own. */
+/** The one Okta that all servers ask: the product's fake Okta, in a process of its own. */
 import { startFakeOkta } from '../../../src/apps/okta/fake-okta.ts';
 import { announce } from './work/announce.ts';
 

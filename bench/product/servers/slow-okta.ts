@@ -1,4 +1,4 @@
-/** An Okta that answers as the product's stand-in does, and takes its time. */
+/** An Okta that answers as the product's fake Okta does, and takes its time. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -21,7 +21,7 @@ export const apiTokenSchema = z
 
 /**
  * What people paste in place of the token, or around it, and what is said of it. The first that fits is the one that is
- * told. `<YOUR-API-TOKEN>`, which the examples have, is none of these: the built-in stand-in takes it.
+ * told. `<YOUR-API-TOKEN>`, which the examples have, is none of these: the fake Okta accepts it.
  */
 const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^$/, `The API token is empty. ${where}`],

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
-/** What Okta would answer; `body` is to be sent as JSON. */
+/** A response of the fake Okta; `body` is sent as JSON. */
 export interface FakeOktaResponse {
   status: number;
   /** Names in lower case. */
@@ -8,7 +8,7 @@ export interface FakeOktaResponse {
   body: object;
 }
 
-/** The part of a request that decides about the answer. */
+/** The part of a request that determines the response. */
 export interface FakeOktaRequest {
   method: string;
   /** Path and query, as it stands in the request line. */
@@ -19,7 +19,7 @@ export interface FakeOktaRequest {
 
 const perMinute = 600;
 
-/** The errors that a client may meet, in the words of the examples in Okta's API description. */
+/** Errors as in the examples of Okta's API description. */
 const errors = {
   E0000006: { status: 403, summary: 'You do not have permission to perform the requested action' },
   E0000007: { status: 404, summary: 'Not found: Resource not found' },
@@ -29,10 +29,10 @@ const errors = {
   E0000047: { status: 429, summary: 'API call exceeded rate limit due to too many requests.' },
 } as const;
 
-/** The codes of the errors that the stand-in knows. */
+/** The error codes of the fake Okta. */
 export type OktaErrorCode = keyof typeof errors;
 
-/** An answer in which Okta refuses, with the headers and the body that Okta's API description has. */
+/** Builds an error response as in Okta's API description. */
 export function oktaError(code: OktaErrorCode, resetAt?: Date): FakeOktaResponse {
   const { status, summary } = errors[code];
   return {
@@ -48,7 +48,7 @@ export function oktaError(code: OktaErrorCode, resetAt?: Date): FakeOktaResponse
   };
 }
 
-/** How tokens for demonstrations begin, and what happens to them. Every other token is good. */
+/** Token prefixes that lead to errors, for demonstrations. Every other token is valid. */
 const demoTokens: readonly (readonly [string, OktaErrorCode])[] = [
   ['revoked', 'E0000011'],
   ['weak', 'E0000006'],
@@ -56,7 +56,7 @@ const demoTokens: readonly (readonly [string, OktaErrorCode])[] = [
   ['broken', 'E0000009'],
 ];
 
-/** Answers a request as the Okta organisation `https://example.okta.com` would. */
+/** Responds like the Okta organisation `https://example.okta.com`. */
 export function respondAsOkta({ method, path, authorization }: FakeOktaRequest): FakeOktaResponse {
   const [pathname] = path.split('?', 1);
   if (pathname === '/.well-known/okta-organization') {
@@ -66,8 +66,8 @@ export function respondAsOkta({ method, path, authorization }: FakeOktaRequest):
   const token = /^SSWS (\S+)$/.exec(authorization ?? '')?.[1];
   if (token === undefined) return oktaError('E0000011');
   if (method !== 'GET') return oktaError('E0000022');
-  const refusal = demoTokens.find(([start]) => token.startsWith(start));
-  return refusal ? oktaError(refusal[1]) : ok(administrator);
+  const demo = demoTokens.find(([prefix]) => token.startsWith(prefix));
+  return demo ? oktaError(demo[1]) : ok(administrator);
 }
 
 function ok(body: object): FakeOktaResponse {

@@ -19,7 +19,7 @@ const rule = z.strictObject({
     .nullish(),
   projectId: z.guid().nullish(),
   credentials: z.strictObject({
-    // What is not https is a stand-in on this machine.
+    // What is not https is a fake Okta on this machine.
     instanceUrl: z
       .url({ protocol: /^https?$/ })
       .refine((url) => !/[?#@]/.test(url))
