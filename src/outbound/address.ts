@@ -2,24 +2,24 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 /**
- * Addresses that look public but answer for the machine or the network that this server runs in.
- * 168.63.129.16 is Azure's virtual host; the metadata addresses of other clouds are in ranges refused below.
+ * Public unicast addresses that a cloud serves inside its own network. 168.63.129.16 is the virtual host of Azure; the
+ * metadata addresses of other clouds are in ranges that are refused below.
  */
 const cloudInternalAddresses: ReadonlySet<string> = new Set(['168.63.129.16']);
 
-/** RFC 6052, section 2.1: the network's own translator leads from here to the IPv4 address in the last 32 bits. */
+/** The well-known prefix of NAT64 (RFC 6052, section 2.1). The last 32 bits are an IPv4 address. */
 const nat64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96');
 
-/** All of IPv6 that is handed out to the public; what lies outside is special or embeds another address. */
+/** The global unicast addresses of IPv6. Addresses outside are special or embed another address. */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
 
 /**
- * Whether an address (`203.0.113.7`, `2001:db8::1`; no brackets) is one on the public internet.
+ * Whether an address (`203.0.113.7`, `2001:db8::1`; no brackets) is on the public internet.
  *
- * Of IPv6 forms that carry an IPv4 address, one of NAT64's well-known prefix is as public as what it carries: in
- * networks without IPv4, names lead there. All others (mapped, compatible, NAT64's local prefix, 6to4, Teredo, ISATAP)
- * are never public: what they lead to depends on the network that this server is in. Neither is one with a zone, which
- * is about a network card, nor text that is no address.
+ * An IPv6 address with NAT64's well-known prefix is public if the embedded IPv4 address is: in networks without IPv4,
+ * names resolve to such addresses. Other forms that embed IPv4 (mapped, compatible, NAT64's local prefix, 6to4, Teredo,
+ * ISATAP) are not public, because their target depends on the network of this server. Addresses with a zone and text that
+ * is not an address are not public either.
  */
 export function isPublicAddress(address: string): boolean {
   if (isIP(address) === 0 || cloudInternalAddresses.has(address)) return false;
@@ -32,19 +32,19 @@ export function isPublicAddress(address: string): boolean {
   return parsed.zoneId === undefined && parsed.match(globalUnicast) && !isIsatap(parsed);
 }
 
-/** RFC 5214, section 6.1: under any prefix, an interface of `0:5efe` or `200:5efe` and the IPv4 address behind it. */
+/** ISATAP (RFC 5214, section 6.1): an interface id of `0:5efe` or `200:5efe`, followed by an IPv4 address. */
 function isIsatap({ parts: [, , , , flags = 0, marker] }: ipaddr.IPv6): boolean {
   return (flags === 0 || flags === 0x200) && marker === 0x5efe;
 }
 
-/** Whether an address is this machine's own, so that what is sent there does not leave it. */
+/** Whether an address is a loopback address. An IPv4-mapped IPv6 address counts as the IPv4 address. */
 export function isLoopbackAddress(address: string): boolean {
   return isIP(address) !== 0 && ipaddr.process(address).range() === 'loopback';
 }
 
 /**
- * Whether a URL's host may be connected to, as far as that can be told without looking it up:
- * not an address that is not public, and not a name of this machine.
+ * Whether connections to a URL's host are allowed, before its name is resolved: addresses must be public, and names must
+ * not be names of this machine.
  */
 export function isAllowedHost(hostname: string): boolean {
   const host = normalizeHost(hostname);
@@ -52,19 +52,19 @@ export function isAllowedHost(hostname: string): boolean {
   return !isLoopbackName(host);
 }
 
-/** Whether a name is one of this machine's own, as RFC 6761 has it. */
+/** Whether a name is `localhost` or ends with `.localhost` (RFC 6761, section 6.3). */
 export function isLoopbackName(hostname: string): boolean {
   const host = normalizeHost(hostname);
   return host === 'localhost' || host.endsWith('.localhost');
 }
 
-/** Whether a URL's host is one of these names (`okta.com`) or under one of them. An address is under no name. */
-export function matchesDomain(hostname: string, names: readonly string[]): boolean {
+/** Whether a URL's host is one of these domains (`okta.com`) or a subdomain of one. An address matches no domain. */
+export function matchesDomain(hostname: string, domains: readonly string[]): boolean {
   const host = normalizeHost(hostname);
-  return isIP(host) === 0 && names.some((name) => host === name || host.endsWith(`.${name}`));
+  return isIP(host) === 0 && domains.some((domain) => host === domain || host.endsWith(`.${domain}`));
 }
 
-/** A URL's host in lower case, without the brackets of IPv6 and without the dots that may end a name. */
+/** Lower-cases a URL's host and removes the brackets of IPv6 and trailing dots. */
 export function normalizeHost(hostname: string): string {
   return hostname
     .toLowerCase()

@@ -3,39 +3,39 @@ import { toOutboundError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 import { ResponseBody } from './response-body.ts';
 
-/** The most headers of an answer. Okta sends about 30. */
+/** The maximum number of headers of a response. Okta sends about 30. */
 const maxHeaders = 200;
 
-/** The most interim responses (status 1xx) before the final one. A host could send them without end. */
+/** The maximum number of interim responses (status 1xx); a host could send them endlessly. */
 const maxInterimResponses = 8;
 
-/** What the other host answered, whatever the status; redirects are not followed. */
+/** A complete response with any status. Redirects are not followed. */
 export interface OutboundResponse {
   status: number;
-  /** Names in lower case; a header that came several times is joined with commas. */
+  /** Names in lower case; the values of a repeated header are joined with commas. */
   headers: Readonly<Record<string, string>>;
   body: string;
 }
 
-/** How much one exchange may take, and who may end it. */
+/** The limits of one request. */
 export interface RequestLimits {
   timeoutMs: number;
   maxBytes: number;
-  /** Any of these ends it early. */
+  /** Each of these aborts the request. */
   signals: readonly (AbortSignal | undefined)[];
 }
 
 type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /**
- * One request, and what comes of it. It takes from undici what that has read, without a stream for a body that has to be
- * whole before anybody looks at it.
+ * Sends one request and buffers its response. It implements undici's handler instead of using a stream, because the body
+ * is used only as a whole.
  */
 export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
-  /** Rejects with an `OutboundError`, also where undici cannot be stopped: while it connects. */
+  /** Rejects with an `OutboundError`, also while undici connects, which cannot be aborted. */
   readonly response: Promise<OutboundResponse>;
-  readonly #bounds: RequestLimits;
-  readonly #settle = Promise.withResolvers<OutboundResponse>();
+  readonly #limits: RequestLimits;
+  readonly #deferred = Promise.withResolvers<OutboundResponse>();
   readonly #timer: NodeJS.Timeout;
   readonly #body: ResponseBody;
   #interimResponses = 0;
@@ -44,18 +44,18 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #failure: OutboundError | undefined;
 
-  constructor(bounds: RequestLimits) {
-    this.#bounds = bounds;
-    this.#body = new ResponseBody(bounds.maxBytes);
-    this.response = this.#settle.promise;
-    this.#timer = setTimeout(this.#timeOut, bounds.timeoutMs);
-    for (const signal of bounds.signals) {
-      signal?.addEventListener('abort', this.#giveUp, { once: true });
-      if (signal?.aborted) this.#giveUp();
+  constructor(limits: RequestLimits) {
+    this.#limits = limits;
+    this.#body = new ResponseBody(limits.maxBytes);
+    this.response = this.#deferred.promise;
+    this.#timer = setTimeout(this.#timeOut, limits.timeoutMs);
+    for (const signal of limits.signals) {
+      signal?.addEventListener('abort', this.#abort, { once: true });
+      if (signal?.aborted) this.#abort();
     }
   }
 
-  /** Sends the request, if nobody has given it up by now. */
+  /** Sends the request unless it was aborted before. */
   start(agent: Dispatcher, request: Dispatcher.DispatchOptions): void {
     if (this.#failure) return;
     try {
@@ -83,10 +83,10 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseData(_: unknown, piece: Buffer): void {
+  onResponseData(_: unknown, chunk: Buffer): void {
     if (this.#failure) return;
     try {
-      this.#body.add(piece);
+      this.#body.add(chunk);
     } catch (error) {
       this.#fail(error);
     }
@@ -98,7 +98,7 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
       const headers = flatten(this.#headers);
       const body = this.#body.text(headers['content-encoding']);
       this.#end();
-      this.#settle.resolve({ status: this.#status, headers, body });
+      this.#deferred.resolve({ status: this.#status, headers, body });
     } catch (error) {
       this.#fail(error);
     }
@@ -108,25 +108,25 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
     this.#fail(error);
   }
 
-  /** Only the first failure counts. */
+  /** Ends the request; later failures are ignored. */
   #fail(error: unknown): void {
     if (this.#failure) return;
     this.#end();
     this.#failure = toOutboundError(error);
-    this.#settle.reject(this.#failure);
+    this.#deferred.reject(this.#failure);
     this.#controller?.abort(this.#failure);
   }
 
   readonly #timeOut = () => {
-    const what = this.#status >= 200 ? 'the response was not complete' : 'there was no response';
-    this.#fail(new OutboundError('TIMEOUT', `${what} within ${this.#bounds.timeoutMs / 1000} s`));
+    const clause = this.#status >= 200 ? 'the response was not complete' : 'there was no response';
+    this.#fail(new OutboundError('TIMEOUT', `${clause} within ${this.#limits.timeoutMs / 1000} s`));
   };
 
-  readonly #giveUp = () => this.#fail(new OutboundError('ABORTED', 'the request was aborted'));
+  readonly #abort = () => this.#fail(new OutboundError('ABORTED', 'the request was aborted'));
 
   #end(): void {
     clearTimeout(this.#timer);
-    for (const signal of this.#bounds.signals) signal?.removeEventListener('abort', this.#giveUp);
+    for (const signal of this.#limits.signals) signal?.removeEventListener('abort', this.#abort);
   }
 }
 
@@ -137,7 +137,7 @@ function countHeaders(headers: RawHeaders): number {
   );
 }
 
-/** A header that came several times is joined with commas. */
+/** Joins the values of repeated headers with commas. */
 function flatten(headers: RawHeaders): Record<string, string> {
   const flat: Record<string, string> = {};
   for (const name of Object.keys(headers)) {

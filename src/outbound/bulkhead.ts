@@ -1,66 +1,66 @@
 import { OutboundError } from './outbound-error.ts';
 
-/** Who has a request sent. */
+/** The caller on whose behalf a request is sent. */
 export interface Requester {
   orgId: string;
-  /** Tells the caller from all others, also from those of other organisations. */
+  /** Unique across organisations. */
   callerId: string;
 }
 
 /**
- * The most requests at a time. Each may hold 128 kB of answer while it is decompressed, so all of them hold 32 MB at
- * the very most.
+ * The maximum number of concurrent requests. Each can hold 128 kB of response while it is decompressed, so all of them
+ * hold at most 32 MB.
  */
 export const maxTotal = 256;
 
-/** The most requests of one organisation at a time: a quarter, so that it takes four to fill all slots. */
+/** The maximum for one organisation: a quarter of all slots. */
 export const maxPerOrganisation = 64;
 
-/** The most requests of one caller at a time: half of its organisation's. */
+/** The maximum for one caller: half of its organisation's. */
 export const maxPerCaller = 32;
 
 /**
- * The most requests to one host at a time. At the third of a second that a good answer takes, that is 190 a second,
- * more than Okta lets one of its organisations ask; a host that never answers can hold no more than these.
+ * The maximum for one host. At a third of a second for each response, this allows 190 requests per second, which is above
+ * Okta's own rate limit for an organisation. A host that never responds holds no more than these slots.
  */
 export const maxPerHost = 64;
 
-/** The most requests of one organisation to one host at a time, so that it cannot keep the others from theirs. */
+/** The maximum for one organisation and host, so that one organisation cannot take all slots of a host. */
 export const maxPerOrganisationAndHost = 48;
 
-/** A place among the requests that are under way, kept until each of its holders is disposed of. */
+/** A slot of the bulkhead, held until each of its holders is disposed of. */
 export interface Slot extends Disposable {
-  /** Keeps the slot for longer: for a connection that goes on being made after its request has been given up. */
+  /** Adds a holder: a connection attempt can outlive its aborted request. */
   hold(): Disposable;
 }
 
 interface Limit {
   key: string;
   max: number;
-  /** Why there is no slot. */
+  /** The message of the error when the limit is reached. */
   message: string;
 }
 
-/** The requests of one client that are under way. */
+/** Limits the concurrent requests of an outbound client. */
 export class Bulkhead {
   readonly #timeoutMs: number;
-  readonly #taken = new Map<string, number>();
+  readonly #counts = new Map<string, number>();
 
-  /** @param timeoutMs how long a request may take */
+  /** @param timeoutMs the time limit of a request */
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
   }
 
   /**
-   * Takes a slot. Nobody waits for one: where all are taken, most are held by hosts that do not answer, and those who
-   * wait would be held up in their turn.
+   * Acquires a slot or fails at once. There is no queue: when all slots are taken, most are held by hosts that do not
+   * respond, so waiting would not help.
    *
-   * @param requester absent: the server itself
-   * @throws OutboundError `BUSY`, with when all that is under way now will be over
+   * @param requester absent for requests of the server itself
+   * @throws OutboundError `BUSY`, with the time when all current requests have ended
    */
   acquire(host: string, requester?: Requester): Slot {
     const limits = limitsFor(host, requester);
-    const full = limits.find(({ key, max }) => (this.#taken.get(key) ?? 0) >= max);
+    const full = limits.find(({ key, max }) => (this.#counts.get(key) ?? 0) >= max);
     if (full) {
       const retryAt = new Date(Date.now() + this.#timeoutMs);
       throw new OutboundError('BUSY', full.message, { retryAt });
@@ -86,9 +86,9 @@ export class Bulkhead {
 
   #count(limits: readonly Limit[], change: 1 | -1): void {
     for (const { key } of limits) {
-      const count = (this.#taken.get(key) ?? 0) + change;
-      if (count > 0) this.#taken.set(key, count);
-      else this.#taken.delete(key);
+      const count = (this.#counts.get(key) ?? 0) + change;
+      if (count > 0) this.#counts.set(key, count);
+      else this.#counts.delete(key);
     }
   }
 }

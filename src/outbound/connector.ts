@@ -8,28 +8,28 @@ import { type HttpProxy, openTunnel } from './proxy.ts';
 import { startDeadline } from './timeout.ts';
 import { limitWireBytes } from './wire-limit.ts';
 
-/** How connections are made. */
+/** The settings of a connector. */
 export interface ConnectorSettings {
   lookup: Lookup;
-  /** Finds the addresses of the proxy. */
+  /** Resolves the proxy. */
   proxyLookup: Lookup;
-  /** Whether what is not on the public internet is refused. */
+  /** Whether to refuse addresses that are not public. */
   isGuarded: boolean;
-  /** Absent: connections are made directly. */
+  /** Absent for direct connections. */
   proxy: HttpProxy | undefined;
-  /** Whether the proxy looks names up, and this server does not. */
+  /** Whether the proxy resolves names instead of this server. */
   proxyResolves: boolean;
-  /** Milliseconds for an exchange, of which a connection is the beginning. */
+  /** The time limit of a request, including the connection. */
   timeoutMs: number;
-  /** The most bytes that a host may send for one request, of whatever kind. */
+  /** The maximum number of bytes on the wire for one request. */
   maxWireBytes: number;
-  /** Ends connections that are being made. */
+  /** Aborts connection attempts. */
   closing: AbortSignal;
-  /** Keeps the slot of the exchange that needs the connection for as long as it is being made. */
+  /** Holds the slot of the request during the connection attempt. */
   holdSlot(): Disposable | undefined;
 }
 
-/** Of the time of an exchange, what the name and the proxy may take; the rest is for saying whose fault it was. */
+/** The share of the time limit for DNS and the proxy, so that their time-out is reported as theirs. */
 const proxyShare = 0.8;
 
 type Connector = buildConnector.connector;
@@ -37,18 +37,18 @@ type Target = Parameters<Connector>[0];
 type Connected = Exclude<Parameters<Parameters<Connector>[1]>[1], null>;
 
 /**
- * Makes the connections of a client. Whichever way they are made, a name is looked up here and once, and the
- * connection is made to an address that was checked; TLS verifies the name. Where the proxy looks names up, it is told
- * the name, and TLS verifies that.
+ * Creates the function that opens connections. A name is resolved once, and the connection goes to an address that was
+ * checked, which prevents DNS rebinding; TLS verifies the name. If the proxy resolves names, it gets the name, and TLS
+ * verifies that.
  */
 export function createConnector(settings: ConnectorSettings): Connector {
   const { lookup, isGuarded, proxy, timeoutMs, closing } = settings;
 
-  /** All of it: name, connection or tunnel, TLS. */
+  /** Resolves the name, connects directly or through the proxy, and starts TLS. */
   async function connect(target: Target): Promise<Connected> {
     using _ = settings.holdSlot();
     using deadline = startDeadline(timeoutMs, [closing]);
-    const options = optionsFor(timeoutMs, deadline.signal);
+    const options = buildOptions(timeoutMs, deadline.signal);
     const wire = await (proxy ? throughProxy(proxy, target, options) : direct(target, options));
     const socket = target.protocol === 'https:' ? await startTls(target, wire, options) : wire;
     limitWireBytes(socket, wire, settings.maxWireBytes);
@@ -62,7 +62,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
   ): Promise<Connected> {
     const limited = new HandshakeLimit(wire);
     try {
-      // undici only hands it on to `tls.connect`, which takes any stream.
+      // undici passes it to `tls.connect`, which accepts any stream.
       const socket = await toPromise(buildConnector(options), {
         ...target,
         httpSocket: limited as Duplex as Socket,
@@ -76,11 +76,11 @@ export function createConnector(settings: ConnectorSettings): Connector {
   }
 
   async function direct(target: Target, options: buildConnector.BuildOptions): Promise<Connected> {
-    return dial(target, await addressesOf(target.hostname), options);
+    return dial(target, await resolveHost(target.hostname), options);
   }
 
   async function throughProxy(
-    via: HttpProxy,
+    httpProxy: HttpProxy,
     target: Target,
     options: buildConnector.BuildOptions,
   ): Promise<Connected> {
@@ -89,22 +89,22 @@ export function createConnector(settings: ConnectorSettings): Connector {
     const ms = timeoutMs * proxyShare;
     using deadline = startDeadline(ms, [closing]);
     const tunnel = (hosts: readonly string[]) =>
-      openTunnel(via, { hosts, port, lookup: settings.proxyLookup }, deadline.signal);
+      openTunnel(httpProxy, { hosts, port, lookup: settings.proxyLookup }, deadline.signal);
     if (settings.proxyResolves && isIP(hostname) === 0 && !isLoopbackName(hostname)) {
       return await tunnel([normalizeHost(hostname)]);
     }
-    const answered = deadline.message;
+    const defaultMessage = deadline.message;
     deadline.message = `the host name could not be resolved within ${ms / 1000} s`;
-    const addresses = await deadline.within(addressesOf(hostname));
-    deadline.message = answered;
-    // What is on this machine does not leave it; and to the proxy it would be the proxy's machine.
+    const addresses = await deadline.within(resolveHost(hostname));
+    deadline.message = defaultMessage;
+    // A loopback address is this machine; to the proxy, it would be the machine of the proxy.
     if (addresses.every(({ address }) => isLoopbackAddress(address)))
       return await dial(target, addresses, options);
     return await tunnel(addresses.map(({ address, family }) => (family === 6 ? `[${address}]` : address)));
   }
 
-  /** An address as a host was checked before; undici has taken its brackets off. */
-  async function addressesOf(hostname: string): Promise<[Address, ...Address[]]> {
+  /** A host that is an address was checked before; undici has removed its brackets. */
+  async function resolveHost(hostname: string): Promise<[Address, ...Address[]]> {
     const family = isIP(hostname);
     if (family !== 0) return [{ address: hostname, family: family === 6 ? 6 : 4 }];
     return resolve(lookup, hostname, isGuarded);
@@ -118,16 +118,16 @@ export function createConnector(settings: ConnectorSettings): Connector {
   };
 }
 
-function optionsFor(
+function buildOptions(
   timeout: number,
   signal: AbortSignal,
 ): buildConnector.BuildOptions & { signal: AbortSignal } {
   return {
     allowH2: false,
-    // A resumed session is not verified again, and undici keeps sessions by name without the port.
+    // A resumed session skips certificate verification, and undici's session cache ignores the port.
     maxCachedSessions: 0,
     timeout,
-    // Said aloud, because NODE_TLS_REJECT_UNAUTHORIZED would otherwise decide.
+    // Explicit, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect.
     rejectUnauthorized: true,
     signal,
   };

@@ -3,13 +3,13 @@ import { type Address, coalesceLookups, type Lookup, socketLookup, withSystemLoo
 import { hasCode } from './error-mapping.ts';
 import { HostsFile, systemHostsFile } from './hosts-file.ts';
 
-/** Milliseconds for one look-up, whatever name servers do. c-ares has time-outs too, but only as estimates. */
+/** The time limit of one lookup. The time-outs of c-ares are only estimates. */
 const timeoutMs = 4_000;
 
-/** Milliseconds for the addresses of the other family, once there is one. Some name servers never answer for IPv6. */
+/** The time limit for the second family after the first one has arrived. Some name servers never answer for IPv6. */
 const otherFamilyMs = 500;
 
-/** Where names are looked up, if not where the operating system says. */
+/** Overrides of the operating system's name servers and hosts file. */
 export interface DnsSettings {
   /** Name servers, as `address:port`. */
   servers?: readonly string[];
@@ -18,10 +18,8 @@ export interface DnsSettings {
 }
 
 /**
- * Looks names up in the hosts file and in the DNS, within 4 s. Unlike the operating system's `getaddrinfo`, this takes
- * none of the few threads that the whole process has: name servers that never answer would keep all of them.
- *
- * Names are taken as they are: the search domains of resolv.conf are not tried.
+ * Creates a lookup in the hosts file and in DNS, with a limit of 4 s. Unlike `getaddrinfo`, it blocks no thread of libuv's
+ * pool, which silent name servers could exhaust. The search domains of resolv.conf are not used.
  */
 export function createDnsLookup({ servers, hostsFile = systemHostsFile }: DnsSettings = {}): Lookup {
   const hosts = new HostsFile(hostsFile);
@@ -40,11 +38,11 @@ const loopback: readonly Address[] = [
   { address: '::1', family: 6 },
 ];
 
-/** What a socket calls to find the addresses of a host that the operator has chosen. */
+/** The `lookup` option for hosts that the operator configures. */
 export const operatorSocketLookup = socketLookup(withSystemLookup(createDnsLookup()));
 
 async function askNameServers(name: string, servers: readonly string[] | undefined): Promise<Address[]> {
-  // One for each look-up: a resolver reads resolv.conf when it is made, and cancels all of its queries together.
+  // A new resolver for each lookup: it reads resolv.conf when it is created, and cancels all of its queries together.
   const resolver = new Resolver({ timeout: 1_000, tries: 2 });
   if (servers) resolver.setServers(servers);
   const cancelAfter = (ms: number) => setTimeout(() => resolver.cancel(), ms);
@@ -56,7 +54,7 @@ async function askNameServers(name: string, servers: readonly string[] | undefin
     return addresses.map((address) => ({ address, family }));
   };
   try {
-    // IPv4 first: a host that has both is reached by it from everywhere.
+    // IPv4 first, because it is reachable from every network.
     const outcomes = await Promise.allSettled([
       withFamily(4, resolver.resolve4(name)),
       withFamily(6, resolver.resolve6(name)),

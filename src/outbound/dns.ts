@@ -4,30 +4,30 @@ import { isPublicAddress } from './address.ts';
 import { hasCode, toLookupError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 
-/** An address as a resolver gives it. */
+/** An address from a resolver. */
 export interface Address {
   address: string;
   family: 4 | 6;
 }
 
-/** All addresses of a host name. Rejects with a `code` as Node's resolver does: `ENOTFOUND`, `EAI_AGAIN`. */
+/** Resolves a host name to all of its addresses. Rejects with the `code` of Node's resolver: `ENOTFOUND`, `EAI_AGAIN`. */
 export type Lookup = (hostname: string) => Promise<Address[]>;
 
-/** Gives those who ask for a name that is being looked up the same answer. */
+/** Shares one lookup among concurrent requests for the same name. */
 export function coalesceLookups(lookup: Lookup): Lookup {
-  const underWay = new Map<string, Promise<Address[]>>();
+  const inFlight = new Map<string, Promise<Address[]>>();
   return (hostname) => {
-    const known = underWay.get(hostname);
-    if (known) return known;
-    const asked = lookup(hostname).finally(() => underWay.delete(hostname));
-    underWay.set(hostname, asked);
-    return asked;
+    const existing = inFlight.get(hostname);
+    if (existing) return existing;
+    const pending = lookup(hostname).finally(() => inFlight.delete(hostname));
+    inFlight.set(hostname, pending);
+    return pending;
   };
 }
 
 /**
- * Asks the operating system, as other programs on the machine do. That takes one of few threads for as long as a name
- * server pleases, so it is for names that the operator has chosen, and never for names that callers choose.
+ * Resolves names with the operating system (getaddrinfo). Each call blocks one of a few threads for as long as the name
+ * server takes, so it is only for names that the operator configures, and never for names from callers.
  */
 export const systemLookup: Lookup = coalesceLookups(async (hostname) => {
   const found = await dns.lookup(hostname, { all: true });
@@ -35,8 +35,8 @@ export const systemLookup: Lookup = coalesceLookups(async (hostname) => {
 });
 
 /**
- * Has the operating system asked for names that `lookup` does not find: it knows search domains, multicast DNS and
- * other sources. For names that the operator has chosen.
+ * Falls back to the operating system, which knows search domains, multicast DNS and other sources. Only for names that the
+ * operator configures.
  */
 export function withSystemLookup(lookup: Lookup): Lookup {
   return (hostname) =>
@@ -46,7 +46,7 @@ export function withSystemLookup(lookup: Lookup): Lookup {
     });
 }
 
-/** What a socket calls to find the addresses of a name, whatever they are. */
+/** Adapts a lookup to Node's `lookup` option, without checking the addresses. */
 export function socketLookup(lookup: Lookup): LookupFunction {
   return (hostname, options, callback) => {
     resolve(lookup, hostname, false).then(
@@ -56,7 +56,7 @@ export function socketLookup(lookup: Lookup): LookupFunction {
   };
 }
 
-/** What a socket calls to find addresses that are known already. */
+/** A `lookup` option that returns fixed addresses. */
 export function staticLookup([first, ...others]: readonly [Address, ...Address[]]): LookupFunction {
   return (_, options, callback) => {
     if (options.all) callback(null, [first, ...others]);
@@ -64,13 +64,13 @@ export function staticLookup([first, ...others]: readonly [Address, ...Address[]
   };
 }
 
-/** A name may have thousands of addresses, and each would be connected to until one answers. */
+/** A name can have thousands of addresses, and a socket tries one after the other. */
 const maxAddressesPerFamily = 4;
 
 /**
- * The addresses of a host name, after the one look-up there is: no more than four of each family.
+ * Resolves a host name once, to at most four addresses of each family.
  *
- * @param guarded whether one forbidden address refuses the whole name
+ * @param guarded whether one non-public address refuses the whole name
  * @throws OutboundError
  */
 export async function resolve(

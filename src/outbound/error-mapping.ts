@@ -7,7 +7,7 @@ const longHeaders = 'the response headers are too large';
 const noRoute = 'there is no route from this server to the host';
 const timedOut = 'the connection timed out';
 
-/** What the codes of Node's and undici's errors mean to a person. */
+/** The reason and message for error codes of Node and undici. */
 const errorsByCode: Readonly<Record<string, readonly [OutboundReason, string]>> = {
   ENOTFOUND: ['UNKNOWN_HOST', 'the host name does not exist'],
   EBADNAME: ['UNKNOWN_HOST', 'the host name does not exist'],
@@ -42,10 +42,10 @@ const errorsByCode: Readonly<Record<string, readonly [OutboundReason, string]>> 
   ERR_SSL_PACKET_LENGTH_TOO_LONG: ['TLS', 'the port does not speak TLS'],
 };
 
-/** Turns whatever went wrong into an `OutboundError`, without copying any of its text. */
+/** Converts any error to an `OutboundError`, without its message, which could contain secrets. */
 export function toOutboundError(error: unknown): OutboundError {
   if (error instanceof OutboundError) return error;
-  // undici gives this one a code only sometimes.
+  // undici does not always set a code on this error.
   if (error instanceof errors.HTTPParserError)
     return new OutboundError('PROTOCOL', 'the response is not HTTP');
   const code = errorCode(error);
@@ -54,17 +54,17 @@ export function toOutboundError(error: unknown): OutboundError {
   return new OutboundError(reason, clause, { code });
 }
 
-/** The resolver failed: only some of its codes say that the name does not exist. */
+/** Converts an error of the resolver. Only some codes mean that the name does not exist. */
 export function toLookupError(error: unknown): OutboundError {
   if (hasCode(error, ['ENOTFOUND', 'ENODATA', 'EBADNAME'])) return toOutboundError(error);
   return new OutboundError('UNREACHABLE', 'the host name could not be resolved', { code: errorCode(error) });
 }
 
-/** Something went wrong between this server and its proxy, and nothing is known of what lies behind. */
+/** Converts an error of the connection to the proxy, which says nothing about the host behind it. */
 export function toProxyError(error: unknown): OutboundError {
-  const explained = toOutboundError(error);
-  const { reason, message, code } = explained;
-  if (reason === 'ABORTED' || reason === 'PROXY') return explained;
+  const outboundError = toOutboundError(error);
+  const { reason, message, code } = outboundError;
+  if (reason === 'ABORTED' || reason === 'PROXY') return outboundError;
   return new OutboundError('PROXY', `the outbound proxy failed: ${message}`, { code });
 }
 
@@ -77,12 +77,12 @@ function classify(code: string): readonly [OutboundReason, string] {
   return ['UNREACHABLE', 'the host could not be reached'];
 }
 
-/** Whether an error of Node's has one of these codes. */
+/** Whether a Node error has one of these codes. */
 export function hasCode(error: unknown, codes: readonly string[]): boolean {
   return codes.includes(errorCode(error) ?? '');
 }
 
-/** The code of an error; of the first one when several addresses were tried. */
+/** The code of an error; of the first attempt if several addresses were tried. */
 function errorCode(error: unknown): string | undefined {
   if (error instanceof AggregateError && error.errors.length > 0) return errorCode(error.errors[0]);
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;

@@ -3,15 +3,15 @@ import { Duplex } from 'node:stream';
 import { OutboundError } from './outbound-error.ts';
 
 /**
- * The most bytes that a host may send while TLS is agreed on. What the public web sends has 3 to 8 kB. OpenSSL takes a
- * certificate chain of 100 kB and verifies every signature in it, also when no authority is known, in the thread that
- * serves all requests: of keys with exponents of 3,072 bits, that is a quarter of a second for each connection.
+ * The maximum number of bytes from the host during the TLS handshake. Public hosts send 3 to 8 kB. OpenSSL accepts a
+ * certificate chain of 100 kB and verifies every signature in it on the main thread, even if the authority is unknown; with
+ * key exponents of 3,072 bits, this blocks the server for 250 ms per connection.
  */
 export const maxHandshakeBytes = 12 * 1024;
 
 /**
- * A connection for TLS to use, over which no more than `maxHandshakeBytes` come until `finish` is called. What is beyond
- * is not handed on: a limit that looks at the connection itself sees the bytes only after OpenSSL has worked on them.
+ * Wraps a socket for TLS and passes on at most `maxHandshakeBytes` until `finish` is called. A limit on the socket itself
+ * would see the bytes only after OpenSSL has processed them.
  */
 export class HandshakeLimit extends Duplex {
   readonly #wire: Socket;
@@ -32,7 +32,7 @@ export class HandshakeLimit extends Duplex {
     wire.once('close', () => this.destroy());
   }
 
-  /** TLS is agreed on: what comes from now on is not counted here. */
+  /** Ends the limit, after the handshake. */
   finish(): void {
     this.#remaining = Number.POSITIVE_INFINITY;
   }

@@ -2,14 +2,14 @@ import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import type { Address } from './dns.ts';
 
-/** Where the operating system keeps its hosts file. */
+/** The hosts file of the operating system. */
 export const systemHostsFile =
   process.platform === 'win32' ? 'C:\\Windows\\System32\\drivers\\etc\\hosts' : '/etc/hosts';
 
 /** Addresses by name, in lower case. */
 type Hosts = ReadonlyMap<string, readonly Address[]>;
 
-/** Finds names in a hosts file (hosts(5)), which is read again when it has changed. */
+/** Looks up names in a hosts file (hosts(5)); reads the file again when it changes. */
 export class HostsFile {
   readonly #path: string;
   #version = '';
@@ -19,7 +19,7 @@ export class HostsFile {
     this.#path = path;
   }
 
-  /** All addresses of a name; none if the file does not have it, or cannot be read. */
+  /** Returns all addresses of a name; none if the file does not contain it or cannot be read. */
   async find(name: string): Promise<readonly Address[]> {
     const file = await stat(this.#path).catch(() => undefined);
     const version = file ? `${file.mtimeMs} ${file.size} ${file.ino}` : '';
@@ -37,7 +37,7 @@ function parseHosts(text: string): Hosts {
     const [address = '', ...names] = line.replace(/#.*/, '').trim().split(/\s+/);
     const family = isIP(address);
     if (family === 0) continue;
-    for (const name of names.map((given) => given.toLowerCase())) {
+    for (const name of names.map((text) => text.toLowerCase())) {
       hosts.set(name, [...(hosts.get(name) ?? []), { address, family: family === 6 ? 6 : 4 }]);
     }
   }

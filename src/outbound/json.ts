@@ -1,12 +1,12 @@
-/** How much structure a JSON text of another host may have. The time and the memory of `JSON.parse` grow with it. */
+/** Limits for JSON of other hosts. The time and memory of `JSON.parse` grow with depth and tokens. */
 const maxDepth = 32;
 const maxTokens = 20_000;
 
 /**
  * Parses JSON of another host.
  *
- * @returns undefined when it is not JSON, is nested more than 32 levels deep, or has more than 20,000 brackets,
- * commas and colons
+ * @returns undefined if the text is not JSON, is nested more than 32 levels deep, or has more than 20,000 brackets, commas
+ *   and colons
  */
 export function parseJson(text: string): unknown {
   if (hasTooMuchStructure(text)) return undefined;

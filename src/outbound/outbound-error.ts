@@ -1,44 +1,44 @@
-/** Why an exchange with another host did not come to an answer. */
+/** Why a request got no response. */
 export type OutboundReason =
   /** A private, loopback or otherwise forbidden address, or plain http; nothing was sent. */
   | 'HOST_NOT_ALLOWED'
-  /** The operator has said which hosts are allowed, and this is none of them; nothing was sent. */
+  /** The host is not in ALLOWED_INSTANCE_HOSTS; nothing was sent. */
   | 'HOST_NOT_LISTED'
-  /** Too many exchanges are under way; nothing was sent. */
+  /** The bulkhead is full; nothing was sent. */
   | 'BUSY'
-  /** The operator's own proxy made no connection. */
+  /** The outbound proxy did not connect. */
   | 'PROXY'
   /** The host name does not exist. */
   | 'UNKNOWN_HOST'
-  /** Nobody listens on the port. */
+  /** The port refused the connection. */
   | 'REFUSED'
-  /** The connection ended before the answer did. */
+  /** The connection closed before the response was complete. */
   | 'RESET'
-  /** The certificate or the handshake. */
+  /** The certificate is invalid, or the handshake failed. */
   | 'TLS'
   /** The deadline passed. */
   | 'TIMEOUT'
-  /** The answer has more bytes than we take. */
+  /** The response exceeds a limit. */
   | 'TOO_LARGE'
-  /** There is no way to the host, or its name could not be looked up. */
+  /** There is no route to the host, or its name could not be resolved. */
   | 'UNREACHABLE'
-  /** The caller gave up, or the client was closed. */
+  /** The caller aborted, or the client was closed. */
   | 'ABORTED'
-  /** What came back is not HTTP, or the request could not be written as HTTP. */
+  /** The response is not HTTP, or the request cannot be written as HTTP. */
   | 'PROTOCOL';
 
 /**
- * An exchange that did not come to an answer.
+ * A request got no response.
  *
- * Its message is one clause for people ("the certificate has expired"). It has no `cause` on purpose: undici's
- * errors can carry pieces of the request and of the answer.
+ * The message is one clause for users ("the certificate has expired"). There is no `cause`, because errors of undici can
+ * contain parts of the request and the response.
  */
 export class OutboundError extends Error {
   override readonly name = 'OutboundError';
   readonly reason: OutboundReason;
-  /** The code of the error underneath, for logs: `ECONNREFUSED`. */
+  /** The code of the underlying error, for logs: `ECONNREFUSED`. */
   readonly code: string | undefined;
-  /** When trying again makes sense, if that is known. */
+  /** When to retry, if known. */
   readonly retryAt: Date | undefined;
 
   constructor(reason: OutboundReason, message: string, details: { code?: string; retryAt?: Date } = {}) {
@@ -48,7 +48,7 @@ export class OutboundError extends Error {
     this.retryAt = details.retryAt;
   }
 
-  /** Whether the certificate is good but for the authority that signed it, which is not trusted here. */
+  /** Whether the only fault of the certificate is that its authority is not trusted. */
   get isAboutAuthority(): boolean {
     return /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_)/.test(this.code ?? '');
   }

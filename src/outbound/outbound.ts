@@ -11,85 +11,85 @@ import type { HttpProxy } from './proxy.ts';
 
 export type { Lookup } from './dns.ts';
 
-/** Where the client may go and how much it takes. */
+/** The settings of the client. */
 export interface OutboundSettings {
-  /** `host:port`, lower case and always with the port, that may be http, loopback or private. */
+  /** Hosts, as lower-case `host:port`, that may use http and private or loopback addresses. */
   trustedHosts: ReadonlySet<string>;
-  /** Names under which every host that is not trusted has to be: `okta.com`. Absent: any public host. */
+  /** The domains that other hosts must belong to: `okta.com`. Absent for any public host. */
   allowedHosts?: readonly string[] | undefined;
   /** Origins that are replaced by others, such as the fake Okta: `https://example.okta.com` → `http://127.0.0.1:12345`. */
   originOverrides?: ReadonlyMap<string, string>;
-  /** Through which everything goes that leaves this machine. Absent: nothing is between. */
+  /** The proxy for all connections that leave this machine. */
   proxy?: HttpProxy | undefined;
-  /** Whether the proxy looks names up, and this server does not. Off if absent. */
+  /** Whether the proxy resolves names instead of this server. Default: false. */
   proxyResolves?: boolean;
-  /** Milliseconds for the whole exchange: name, connection, TLS, headers and body. 10,000 if absent. */
+  /** The time limit of a request: DNS, connection, TLS, headers and body. Default: 10,000. */
   timeoutMs?: number;
-  /** The most bytes of body that any request may ask for. 64 KiB if absent. */
+  /** The maximum size of a response body. Default: 64 KiB. */
   maxBytes?: number;
-  /** Finds the addresses of a host name; in the hosts file and the DNS if absent. */
+  /** Resolves host names. Default: the hosts file and DNS. */
   lookup?: Lookup;
 }
 
-/** What to send, and how much may come back. */
+/** The options of a request. */
 export interface OutboundRequest {
   headers: Record<string, string>;
-  /** The most bytes of body, also once it is decompressed. The most that the client allows if absent. */
+  /** The maximum size of the body, compressed and decompressed. Default: that of the client. */
   maxBytes?: number;
   signal?: AbortSignal | undefined;
 }
 
-/** A request that brings something. */
+/** A request with a body. */
 export interface OutboundPost extends OutboundRequest {
   body: string;
 }
 
-/** The one HTTP client that talks to other people's hosts. */
+/** The HTTP client for hosts outside of this server. */
 export interface Outbound {
   /**
-   * Asks once, with our own `User-Agent` and `Accept-Encoding` added to the headers.
+   * Sends a GET request without retries; adds `User-Agent` and `Accept-Encoding`.
    *
-   * @throws OutboundError whatever goes wrong, with nothing of the headers or the body in it
+   * @throws OutboundError without any header or body in it
    */
   get(url: URL, request: OutboundRequest): Promise<OutboundResponse>;
   /**
-   * Sends a text, as `get` asks.
+   * Sends a POST request, otherwise like `get`.
    *
    * @throws OutboundError as `get` does
    */
   post(url: URL, request: OutboundPost): Promise<OutboundResponse>;
   /**
-   * Refuses what `get` would refuse at once, without looking anything up.
+   * Makes the checks of `get` that need no network.
    *
    * @throws OutboundError `HOST_NOT_ALLOWED`, `HOST_NOT_LISTED` or `BUSY`
    */
   assertCanGet(url: URL): void;
 }
 
-/** A client, and the clients for those who have requests sent. */
+/** The client of the server, from which clients for callers are derived. */
 export interface OutboundClient extends Outbound {
-  /** The same client for one caller, who may hold a share of its slots. */
+  /** A client whose requests count against the limits of a caller. */
   onBehalfOf(requester: Requester): Outbound;
-  /** Ends every connection; exchanges still under way end as `ABORTED`. */
+  /** Closes all connections; requests in flight fail with `ABORTED`. */
   close(): Promise<void>;
 }
 
-/** Makes the client. Certificates are always verified; there is no setting for that. */
+/** Creates the client. Certificates are always verified; there is no setting for that. */
 export function createOutbound(settings: OutboundSettings): OutboundClient {
   const timeoutMs = settings.timeoutMs ?? 10_000;
   const maxBytes = settings.maxBytes ?? 64 * 1024;
   const lookup = settings.lookup ?? createDnsLookup();
-  // The operator has named the trusted hosts and the proxy, so the operating system may be asked for them too.
+  // The operator configures trusted hosts and the proxy, so the operating system may resolve them.
   const operatorLookup = settings.lookup ?? withSystemLookup(lookup);
   const closing = new AbortController();
-  /** The slot of the request that is being dispatched: undici starts to connect for it before that returns. */
+  /** The slot of the request in `dispatch`; undici starts to connect before `dispatch` returns. */
   let dispatching: Slot | undefined;
   const shared = {
     proxy: settings.proxy,
     proxyLookup: operatorLookup,
     proxyResolves: settings.proxyResolves ?? false,
     timeoutMs,
-    // Chunks, headers and TLS may double a body, and an answer without one still has headers.
+    // Chunks, headers and TLS can double a body, and a response without a body still has headers.
     maxWireBytes: 2 * maxBytes + 32 * 1024,
     closing: closing.signal,
     holdSlot: () => dispatching?.hold(),
@@ -98,7 +98,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
   const trusted = createAgent({ ...shared, lookup: operatorLookup, isGuarded: false });
   const slots = new Bulkhead(timeoutMs);
 
-  /** Who answers for a URL, and over which agent. Addresses are checked here: sockets look up names only. */
+  /** Chooses the agent and origin for a URL, and checks addresses: lookups run only for names. */
   function route(url: URL): { agent: Agent; origin: string; isOverridden?: boolean } {
     const override = settings.originOverrides?.get(url.origin);
     if (override !== undefined) return { agent: trusted, origin: override, isOverridden: true };
@@ -124,23 +124,23 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     const send = async (
       url: URL,
       method: 'GET' | 'POST',
-      { headers, maxBytes: most = maxBytes, signal, body }: OutboundRequest & { body?: string },
+      { headers, maxBytes: maxBodyBytes = maxBytes, signal, body }: OutboundRequest & { body?: string },
     ): Promise<OutboundResponse> => {
       const { agent, origin, isOverridden } = route(url);
       using slot = acquireSlot(url, isOverridden, requester);
-      const exchange = new BufferedResponseHandler({
+      const handler = new BufferedResponseHandler({
         timeoutMs,
-        maxBytes: most,
+        maxBytes: maxBodyBytes,
         signals: [signal, closing.signal],
       });
       dispatching = slot;
-      exchange.start(agent, {
+      handler.start(agent, {
         ...{ origin, path: url.pathname + url.search, method },
         headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': 'app-connections' },
         ...(body !== undefined && { body }),
       });
       dispatching = undefined;
-      return await exchange.response;
+      return await handler.response;
     };
     return {
       get: (url, request) => send(url, 'GET', request),
@@ -165,11 +165,11 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
 function createAgent(settings: ConnectorSettings): Agent {
   return new Agent({
     allowH2: false,
-    // The deadline of the exchange covers both.
+    // The time limit of the request covers both.
     headersTimeout: 0,
     bodyTimeout: 0,
     maxHeaderSize: 16 * 1024,
-    // The other side may ask for longer, but not for ten minutes.
+    // The host can ask for longer, up to this limit.
     keepAliveMaxTimeout: 60_000,
     connect: createConnector(settings),
   });

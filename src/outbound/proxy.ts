@@ -7,34 +7,34 @@ import { type Lookup, socketLookup } from './dns.ts';
 import { toProxyError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 
-/** The operator's HTTP proxy, which makes connections for us when asked with CONNECT. */
+/** The operator's HTTP proxy, used with CONNECT. */
 export interface HttpProxy {
   /** A name or an address, without brackets. */
   host: string;
   port: number;
-  /** What it wants to see in `Proxy-Authorization`, if anything. */
+  /** The value of `Proxy-Authorization`. */
   authorization?: Secret;
 }
 
 /**
- * Reads `http://host:port` or `http://user:password@host:port`, where user and password are percent-encoded.
+ * Parses `http://host:port` or `http://user:password@host:port`, where user and password are percent-encoded.
  *
  * @returns undefined if it is anything else
  */
 export function parseProxy(text: string): HttpProxy | undefined {
   const url = URL.parse(text);
-  // `URL` leaves a port of 80 out, and takes away the empty path, query and fragment.
+  // Matched on the text, because `URL` drops port 80 and an empty path, query or fragment.
   if (!url || !/^http:\/\/[^/?#]+:\d+\/?$/i.test(text)) return undefined;
   const host = normalizeHost(url.hostname);
-  const place = { host, port: Number(url.port || 80) };
-  if (place.port === 0) return undefined;
-  if (url.username === '' && url.password === '') return place;
+  const endpoint = { host, port: Number(url.port || 80) };
+  if (endpoint.port === 0) return undefined;
+  if (url.username === '' && url.password === '') return endpoint;
   const user = decode(url.username);
   const password = decode(url.password);
-  // RFC 7617: the first colon is where the password starts.
+  // RFC 7617: the password starts after the first colon.
   if (user === undefined || password === undefined || user.includes(':')) return undefined;
   const credentials = Buffer.from(`${user}:${password}`).toString('base64');
-  return { ...place, authorization: new Secret(`Basic ${credentials}`) };
+  return { ...endpoint, authorization: new Secret(`Basic ${credentials}`) };
 }
 
 function decode(text: string): string | undefined {
@@ -45,23 +45,23 @@ function decode(text: string): string | undefined {
   }
 }
 
-/** A name may have several addresses, and the proxy may take seconds over each that is dead. */
+/** A name can have several addresses, and the proxy can take seconds for each dead one. */
 const maxHosts = 4;
 
-/** Where a tunnel leads. */
+/** The target of a tunnel. */
 export interface TunnelTarget {
-  /** Addresses, of which the first that the proxy reaches is taken; or one name, for the proxy to look up. */
+  /** Addresses, of which the first reachable one is used; or one name that the proxy resolves. */
   hosts: readonly string[];
   port: number;
-  /** Finds the addresses of the proxy itself. */
+  /** Resolves the proxy itself. */
   lookup: Lookup;
 }
 
 /**
- * A connection through the proxy to the first of these hosts that it reaches. Unless it looks names up itself, the
- * proxy is told addresses and never a name: it would look the name up again, and might find what was not checked.
+ * Opens a tunnel through the proxy to the first host that it reaches. Unless the proxy resolves names, it gets addresses and
+ * no name: it would resolve the name again and could get an address that was not checked.
  *
- * @param signal aborts with an OutboundError: that the time is over, or that somebody has given up
+ * @param signal aborts with an OutboundError
  * @throws OutboundError `PROXY`, or `ABORTED`
  */
 export async function openTunnel(
@@ -71,23 +71,23 @@ export async function openTunnel(
 ): Promise<Socket> {
   let status = 0;
   for (const host of hosts.slice(0, maxHosts)) {
-    const answer = await connect(proxy, { target: `${host}:${port}`, lookup }, signal);
-    status = answer.status;
-    if (answer.socket) return answer.socket;
-    // Only these say that the fault is with the address.
+    const result = await connect(proxy, { target: `${host}:${port}`, lookup }, signal);
+    status = result.status;
+    if (result.socket) return result.socket;
+    // With these, the address is at fault, and another one may work.
     if (![502, 503, 504].includes(status)) break;
   }
   throw new OutboundError('PROXY', describeStatus(status));
 }
 
-/** Asks the proxy once. There is a socket only if it agreed. */
+/** Sends one CONNECT request. There is a socket only on success. */
 async function connect(
   { host, port, authorization }: HttpProxy,
   { target, lookup }: { target: string; lookup: Lookup },
   signal: AbortSignal,
 ): Promise<{ status: number; socket?: Socket }> {
-  const asking = request({
-    // Node's own agent may have been told of another proxy by the environment.
+  const connectRequest = request({
+    // Node's global agent may use another proxy, from the environment.
     agent: false,
     host,
     port,
@@ -100,23 +100,23 @@ async function connect(
       ...(authorization && { 'proxy-authorization': authorization.reveal() }),
     },
   });
-  asking.on('error', () => undefined);
+  connectRequest.on('error', () => undefined);
   try {
-    const answer = await once(asking.end(), 'connect', { signal });
-    const [{ statusCode: status = 0 }, socket, early] = answer as [IncomingMessage, Socket, Buffer];
+    const connected = await once(connectRequest.end(), 'connect', { signal });
+    const [{ statusCode: status = 0 }, socket, early] = connected as [IncomingMessage, Socket, Buffer];
     socket.on('error', () => undefined);
     if (status < 200 || status >= 300) {
       socket.destroy();
       return { status };
     }
-    // Nobody behind it has been asked anything yet, so these would be the proxy's own words.
+    // Nothing was sent to the host yet, so these bytes are from the proxy.
     if (early.length > 0) {
       socket.destroy();
       throw new OutboundError('PROXY', 'the outbound proxy sent data of its own before the host did');
     }
     return { status, socket };
   } catch (error) {
-    asking.destroy();
+    connectRequest.destroy();
     throw toProxyError(signal.aborted ? signal.reason : error);
   }
 }

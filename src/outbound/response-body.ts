@@ -2,25 +2,25 @@ import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, type Zli
 import { PieceBuffer } from '../common/piece-buffer.ts';
 import { OutboundError } from './outbound-error.ts';
 
-/** The most pieces in which a body may come. */
+/** The maximum number of chunks of a body. */
 export const maxPieces = 1_000;
 
 const utf8 = new TextDecoder();
 
-/** The body of an answer, as it comes. */
+/** Buffers the body of a response. */
 export class ResponseBody {
   readonly #maxBytes: number;
   readonly #received: PieceBuffer;
 
-  /** @param maxBytes of the body as it comes, and once more as it is decompressed */
+  /** @param maxBytes the limit of the body as received, and again after decompression */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
     this.#received = new PieceBuffer({ bytes: maxBytes, pieces: maxPieces });
   }
 
   /** @throws OutboundError `TOO_LARGE` */
-  add(piece: Buffer): void {
-    const exceeded = this.#received.add(piece);
+  add(chunk: Buffer): void {
+    const exceeded = this.#received.add(chunk);
     if (exceeded === 'bytes') throw tooLarge(this.#maxBytes);
     if (exceeded === 'pieces') {
       throw new OutboundError('TOO_LARGE', `the response has more than ${maxPieces} chunks`);
@@ -28,9 +28,9 @@ export class ResponseBody {
   }
 
   /**
-   * The body as text, decompressed if need be.
+   * Returns the body as text, decompressed if necessary.
    *
-   * @param encoding the `Content-Encoding` header, if there is one
+   * @param encoding the `Content-Encoding` header
    * @throws OutboundError `TOO_LARGE` or `PROTOCOL`
    */
   text(encoding: string | undefined): string {
@@ -51,11 +51,11 @@ export class ResponseBody {
   }
 }
 
-/** Of one coding each: a list of codings is a bomb, or a mistake. */
+/** One coding only: several codings on top of each other are a decompression bomb or a mistake. */
 const decompressors = new Map<string, (body: Buffer, options: ZlibOptions) => Buffer>([
   ['gzip', gunzipSync],
   ['x-gzip', gunzipSync],
-  // RFC 9110, section 8.4.1.2: some send it without the zlib header, which has 8 in its low bits.
+  // RFC 9110, section 8.4.1.2: some servers omit the zlib header, whose low bits are 8.
   ['deflate', (body, options) => ((body[0] ?? 0) % 16 === 8 ? inflateSync : inflateRawSync)(body, options)],
   ['br', (body, { maxOutputLength }) => brotliDecompressSync(body, { maxOutputLength })],
 ]);

@@ -1,16 +1,16 @@
 import { OutboundError } from './outbound-error.ts';
 
-/** A time limit on promises that cannot all be aborted: undici cannot abort while it connects. */
+/** A time limit for promises that cannot be aborted: undici cannot abort while it connects. */
 export interface Deadline extends Disposable {
-  /** Aborts with the `OutboundError` that ended the exchange. */
+  /** Aborts with an `OutboundError`. */
   readonly signal: AbortSignal;
-  /** What the error says when the time is over. */
+  /** The message of the time-out error. */
   message: string;
-  /** Gives what `work` gives, unless the time is over or somebody gives up before. */
-  within<T>(work: Promise<T>): Promise<T>;
+  /** Resolves with the promise, or rejects at the time-out or abort. */
+  within<T>(promise: Promise<T>): Promise<T>;
 }
 
-/** Starts the clock. Dispose of it when the exchange is over; any of `others` ends it early. */
+/** Starts a time limit. Dispose of it when the request has ended; each of `others` aborts it. */
 export function startDeadline(timeoutMs: number, others: readonly (AbortSignal | undefined)[]): Deadline {
   const controller = new AbortController();
   const { signal } = controller;
@@ -20,19 +20,19 @@ export function startDeadline(timeoutMs: number, others: readonly (AbortSignal |
     controller.abort(error);
     aborted.reject(error);
   };
-  const giveUp = () => stop(new OutboundError('ABORTED', 'the request was aborted'));
+  const abort = () => stop(new OutboundError('ABORTED', 'the request was aborted'));
   const timer = setTimeout(() => stop(new OutboundError('TIMEOUT', deadline.message)), timeoutMs);
   for (const other of others) {
-    if (other?.aborted) giveUp();
-    other?.addEventListener('abort', giveUp, { once: true });
+    if (other?.aborted) abort();
+    other?.addEventListener('abort', abort, { once: true });
   }
   const deadline: Deadline = {
     signal,
     message: `there was no response within ${timeoutMs / 1000} s`,
-    within: (work) => Promise.race([work, aborted.promise]),
+    within: (promise) => Promise.race([promise, aborted.promise]),
     [Symbol.dispose]() {
       clearTimeout(timer);
-      for (const other of others) other?.removeEventListener('abort', giveUp);
+      for (const other of others) other?.removeEventListener('abort', abort);
     },
   };
   return deadline;

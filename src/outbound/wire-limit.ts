@@ -1,28 +1,28 @@
 import type { Socket } from 'node:net';
 import { OutboundError } from './outbound-error.ts';
 
-/** The most times that one answer may be read from: hosts that send byte by byte are cut off. */
+/** The maximum number of reads for one response, against hosts that send byte by byte. */
 export const maxReads = 1_000;
 
 /**
- * The most lines of an answer: headers, trailers, and the lines around chunks. undici limits the bytes of headers alone, and
- * goes on to the end of what it was given: 64 kB of the shortest headers took it 46 ms.
+ * The maximum number of lines of a response: headers, trailers and chunk sizes. undici limits only the bytes of headers, and
+ * parses all of the input first: 64 kB of the shortest headers took 46 ms.
  */
 export const maxLines = 3_000;
 
-/** How many bytes the HTTP parser is given at a time. */
+/** The number of bytes that the HTTP parser gets at a time. */
 const parserBytes = 8 * 1024;
 
-/** How often a connection is looked at that gives nothing to read: TLS has records that carry no data. */
+/** How often to check a connection without readable data: TLS has records without data. */
 const checkEveryMs = 100;
 
 /**
- * Ends a connection over which more comes for one request than an answer may cost, whatever it is made of: headers,
- * chunk extensions, interim responses, padding, records without data. HTTP parsers count none of these.
+ * Destroys a connection that receives too much for one request: headers, chunk extensions, interim responses, padding or
+ * TLS records without data, which HTTP parsers do not count.
  *
- * @param socket what the answer is read from, with TLS taken off
- * @param wire the same, or what is below TLS
- * @param maxBytes of what comes over the wire for one request
+ * @param socket the socket of the response, above TLS
+ * @param wire the same socket, or the one below TLS
+ * @param maxBytes the limit on the wire for one request
  */
 export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): void {
   let sent = 0;
@@ -31,7 +31,7 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
   let reads = 0;
   let lines = 0;
   const check = () => {
-    // A request has gone out since: what comes from now on is another answer.
+    // Another request was sent, so the next bytes are another response.
     if (socket.bytesWritten !== sent) {
       sent = socket.bytesWritten;
       start = seen;
@@ -50,12 +50,12 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
     reads += 1;
   });
   const read = socket.read.bind(socket);
-  // With this, undici takes what it hands to its parser.
+  // undici reads with this method and passes the result to its parser.
   socket.read = (size?: number): Buffer | null => {
     if (socket.destroyed) return null;
-    const piece: Buffer | null = read(size ?? (Math.min(socket.readableLength, parserBytes) || undefined));
-    lines += countLines(piece);
-    if (lines <= maxLines) return piece;
+    const chunk: Buffer | null = read(size ?? (Math.min(socket.readableLength, parserBytes) || undefined));
+    lines += countLines(chunk);
+    if (lines <= maxLines) return chunk;
     socket.destroy(new OutboundError('TOO_LARGE', `the response has more than ${maxLines} lines`));
     return null;
   };
@@ -64,8 +64,8 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
 }
 
 /** A line of HTTP ends with CR LF; JSON that is written in lines has LF alone. */
-function countLines(piece: Buffer | null): number {
+function countLines(chunk: Buffer | null): number {
   let count = 0;
-  for (let at = piece?.indexOf('\r\n') ?? -1; at >= 0; at = piece?.indexOf('\r\n', at + 2) ?? -1) count += 1;
+  for (let at = chunk?.indexOf('\r\n') ?? -1; at >= 0; at = chunk?.indexOf('\r\n', at + 2) ?? -1) count += 1;
   return count;
 }
