@@ -85,14 +85,30 @@ describe('npm run admin', () => {
       [['organisations', 'organisations'], 2, 'npm run admin -- create-organisation'],
       // An unknown option is an error: without it, this key would have access to all projects.
       [['create-key', '--org', id, '--project', 'Payroll'], 2, 'npm run admin -- create-organisation'],
-      [['create-organisation', '--name', 'a\u001b[2Jb'], 1, 'a name of 1 to 64 characters'],
-      [['create-organisation', '--name', 'Acme', '--project', 'a\nb'], 1, 'a name of 1 to 64 characters'],
-      [['create-organisation'], 1, 'a name of 1 to 64 characters'],
-      [['create-organisation', '--name', 'x'.repeat(65)], 1, 'a name of 1 to 64 characters'],
-      [['create-key'], 1, 'the id of an organisation is needed'],
-      [['create-key', '--org', 'Acme'], 1, 'the id of an organisation is needed'],
+      [
+        ['create-organisation', '--name', 'a\u001b[2Jb'],
+        1,
+        '--name and --project must have 1 to 64 characters',
+      ],
+      [
+        ['create-organisation', '--name', 'Acme', '--project', 'a\nb'],
+        1,
+        '--name and --project must have 1 to 64 characters',
+      ],
+      [['create-organisation'], 1, '--name and --project must have 1 to 64 characters'],
+      [
+        ['create-organisation', '--name', 'x'.repeat(65)],
+        1,
+        '--name and --project must have 1 to 64 characters',
+      ],
+      [['create-key'], 1, '--org must be the id of an organisation'],
+      [['create-key', '--org', 'Acme'], 1, '--org must be the id of an organisation'],
       [['create-key', '--org', id], 1, 'There is no such organisation.'],
-      [['create-key', '--org', id, '--scopes', 'connections:reed'], 1, '--scopes takes these'],
+      [
+        ['create-key', '--org', id, '--scopes', 'connections:reed'],
+        1,
+        '--scopes must be a comma-separated list',
+      ],
     ];
     for (const [args, code, says] of cases) {
       const outcome = await admin(data, ...args);
@@ -114,7 +130,7 @@ describe('npm run admin', () => {
     const { code, stderr } = await admin(data, 'organisations');
     expect([code, stderr]).toEqual([
       1,
-      expect.stringMatching(/^Cannot do that: .*another server is using this folder/),
+      expect.stringMatching(/^Command failed: .*another server is using this folder/),
     ]);
   });
 

@@ -168,7 +168,7 @@ describe('the checkpoint token file', () => {
       'Bearer first-token',
       'Bearer second-token',
     ]);
-    expect(checkpoints.about('it holds no token')).toHaveLength(1);
+    expect(checkpoints.about('it does not contain a valid bearer token')).toHaveLength(1);
     expect(checkpoints.log()).not.toContain('two words');
     expect(() => startWriter({ url: receiver.url, tokenFile: join(folder.path, 'none') })).toThrow(
       StartupError,
@@ -187,7 +187,7 @@ describe('the checkpoint settings', () => {
     [{ AUDIT_CHECKPOINT_TOKEN_FILE: '/hidden' }, 'AUDIT_CHECKPOINT_TOKEN_FILE needs AUDIT_CHECKPOINT_URL'],
     [
       { AUDIT_CHECKPOINT_URL: 'https://audit.example', AUDIT_CHECKPOINT_TOKEN: 'hid den' },
-      'AUDIT_CHECKPOINT_TOKEN must be a token',
+      'AUDIT_CHECKPOINT_TOKEN must be a bearer token',
     ],
     [
       {

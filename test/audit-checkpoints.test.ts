@@ -159,7 +159,7 @@ describe('audit checkpoints', () => {
     expect(result.stdout).toContain(`organisation ${first?.orgId}: not written by this server\n`);
     writeFileSync(forged, 'nothing\n');
     for (const [flags, message] of [
-      [['--checkpoint', forged], 'there is no checkpoint in it'],
+      [['--checkpoint', forged], 'contains no checkpoint'],
       [['--checkpoint', join(file, 'nowhere')], 'cannot be read (ENOTDIR)'],
       [['--nonsense'], 'usage: npm run audit:verify'],
     ] as const) {

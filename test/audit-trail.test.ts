@@ -326,7 +326,7 @@ describe('npm run audit:verify', () => {
     };
     expect(await audit()).toEqual({
       code: 0,
-      stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, whole`),
+      stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, intact`),
     });
     expect(await audit(rootKey('test'))).toEqual({
       code: 1,

@@ -94,7 +94,7 @@ describe('the bootstrap API key', () => {
     const again = await second.ready();
     await until('it is said', () => second.stdout().includes('BOOTSTRAP_API_KEY') || undefined);
     expect(second.stdout()).toContain(
-      'BOOTSTRAP_API_KEY is no API key that works here (any more), and changes nothing; it only makes the first',
+      'BOOTSTRAP_API_KEY is ignored: it is not a valid API key, and creates only the first organisation',
     );
     expect(second.stdout()).not.toContain(old);
     expect((await errorsOf(viewerOf(createClient(again, old))))[0]?.extensions.code).toBe('UNAUTHENTICATED');

@@ -44,11 +44,11 @@ describe('npm run keys', () => {
     expect([before.code, parseStatus(before.stdout)]).toEqual([
       0,
       {
-        next: '0 0 the first: it wraps what is new',
-        old: '7 2 in use: it cannot be taken out',
+        next: '0 0 primary: wraps new data keys',
+        old: '7 2 in use: cannot be removed',
       },
     ]);
-    expect(before.stdout).toContain('7 data keys are left under other root keys');
+    expect(before.stdout).toContain('7 data keys are wrapped under other root keys');
     await organisation(both, 'Acme');
     expect(parseStatus((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
 
@@ -59,22 +59,18 @@ describe('npm run keys', () => {
       next: '10 2 the first: it wraps what is new',
       old: '0 0 not in use: it can be taken out',
     });
-    expect(rotated.stdout).toContain(
-      '2 organisations seal under data keys that were made under other root keys',
-    );
-    expect(rotated.stdout).toContain('2 connections are sealed under such ones');
+    expect(rotated.stdout).toContain('2 organisations use data keys that were created under other root keys');
+    expect(rotated.stdout).toContain('2 connections are encrypted under such data keys');
 
     // The old root key is removed.
     const alone = { ...data, ENCRYPTION_KEYS: next };
     const resealed = await keys(alone, 'rotate', '--reseal');
     expect(resealed).toMatchObject({ code: 0, stderr: '' });
+    expect(resealed.stdout).toContain('2 organisations have a new data key\n2 connections encrypted again');
     expect(resealed.stdout).toContain(
-      '2 organisations seal under a new data key\n2 connections sealed again',
+      'All connections are encrypted under data keys that were created under "next".',
     );
-    expect(resealed.stdout).toContain(
-      'Every connection is sealed under a data key that was made under "next".',
-    );
-    expect((await keys(alone, 'rotate', '--reseal')).stdout).toContain('0 connections sealed again');
+    expect((await keys(alone, 'rotate', '--reseal')).stdout).toContain('0 connections encrypted again');
   });
 
   it('reports a missing root key and rotates nothing without it', async () => {
@@ -88,7 +84,7 @@ describe('npm run keys', () => {
     const refused = await keys(alone, 'rotate');
     expect([refused.code, refused.stderr]).toEqual([
       1,
-      expect.stringMatching(/^Cannot do that: ENCRYPTION_KEYS: .*"old", which is not among them\n$/),
+      expect.stringMatching(/^Command failed: ENCRYPTION_KEYS: .*"old", which is not among them\n$/),
     ]);
   });
 
@@ -112,7 +108,7 @@ describe('npm run keys', () => {
         ['status'],
         { ENCRYPTION_KEYS: one, ENCRYPTION_KEYS_FILE: missing },
         1,
-        'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set one of them',
+        'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set only one of them',
       ],
       [
         ['status'],
@@ -151,7 +147,7 @@ describe('npm run keys', () => {
     const { code, stderr } = await keys(data, 'rotate');
     expect([code, stderr]).toEqual([
       1,
-      expect.stringMatching(/^Cannot do that: .*another server is using this folder/),
+      expect.stringMatching(/^Command failed: .*another server is using this folder/),
     ]);
   });
 });

@@ -27,7 +27,7 @@ interface Lines {
 
 describe.each([
   ['HTTP requests in development', {}],
-  ['HTTP requests in production', { production: true, oktaStandIn: false }],
+  ['HTTP requests in production', { production: true, fakeOkta: false }],
 ])('%s', (_, config) => {
   let server: TestServer;
   let authorization: string;
@@ -343,7 +343,7 @@ function expectNoStackTrace(text: string): void {
 
 describe('health checks', () => {
   it('accept HTTP/1.0 without a Host header in production, as load balancers send it', async () => {
-    const server = await startTestServer({ config: { production: true, oktaStandIn: false } });
+    const server = await startTestServer({ config: { production: true, fakeOkta: false } });
     expect((await sendRaw(server.url, 'GET /health/ready HTTP/1.0\r\n\r\n')).text).toMatch(
       /200 OK.*ready\n$/s,
     );
