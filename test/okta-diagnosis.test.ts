@@ -624,10 +624,13 @@ describe('fake Okta', () => {
     ['limited-1', 'UNREACHABLE', 'UPSTREAM_RATE_LIMITED'],
     ['broken-1', 'UNREACHABLE', 'UPSTREAM_UNREACHABLE'],
   ])('accepts %s: %s', async (apiToken, status, code) => {
-    const standIn = await startFakeOkta();
-    onTestFinished(standIn.close);
-    const standIns = new Map([['https://example.okta.com', standIn.url]]);
-    const diagnosis = await verify('https://example.okta.com', { originOverrides: standIns, apiToken });
+    const fakeOkta = await startFakeOkta();
+    onTestFinished(fakeOkta.close);
+    const originOverrides = new Map([['https://example.okta.com', fakeOkta.url]]);
+    const diagnosis = await verify('https://example.okta.com', {
+      originOverrides: originOverrides,
+      apiToken,
+    });
     expect(diagnosis.status).toBe(status);
     expect('code' in diagnosis ? diagnosis.code : undefined).toBe(code);
     if (code === 'UPSTREAM_RATE_LIMITED') expect(diagnosis).toHaveProperty('retryAt', expect.any(Date));
@@ -640,9 +643,9 @@ describe('fake Okta', () => {
     ['/api/v1/groups', 'SSWS abc', 404, 'E0000007'],
     ['/', undefined, 404, 'E0000007'],
   ])('answers %s with %s like Okta', async (path, authorization, status, errorCode) => {
-    const standIn = await startFakeOkta();
-    onTestFinished(standIn.close);
-    const outbound = createOutbound({ trustedHosts: new Set([new URL(standIn.url).host]) });
+    const fakeOkta = await startFakeOkta();
+    onTestFinished(fakeOkta.close);
+    const outbound = createOutbound({ trustedHosts: new Set([new URL(fakeOkta.url).host]) });
     onTestFinished(() => outbound.close());
     const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
     const answer = await outbound.get(new URL(path, fakeOkta.url), { headers });

@@ -37,8 +37,16 @@ describe.concurrent('server start reports what is wrong with DATABASE_URL', () =
       /must name a database: postgresql:\/\/user:password@host:5432\/database/,
     ],
     ['no database behind a slash', 'postgres://root:hunter2-secret@127.0.0.1:5432/', /must name a database/],
-    ['double quotation marks', '"postgresql://root:hunter2-secret@127.0.0.1/x"', /without quotation marks/],
-    ['single quotation marks', "'postgresql://root:hunter2-secret@127.0.0.1/x'", /without quotation marks/],
+    [
+      'double quotation marks',
+      '"postgresql://root:hunter2-secret@127.0.0.1/x"',
+      /must not have quotation marks/,
+    ],
+    [
+      'single quotation marks',
+      "'postgresql://root:hunter2-secret@127.0.0.1/x'",
+      /must not have quotation marks/,
+    ],
   ])('%s', async (_, url, words) => {
     using folder = temporaryFolder();
     const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: url });

@@ -91,10 +91,10 @@ describe.concurrent('production start fails with one line for', () => {
   });
 
   test.each([
-    [0o666, /others than its owner may write it/],
-    [0o620, /others than its owner may write it/],
-    [0o644, /everybody may read it/],
-    [0o604, /everybody may read it/],
+    [0o666, /users other than its owner can write to it/],
+    [0o620, /users other than its owner can write to it/],
+    [0o644, /every user can read it/],
+    [0o604, /every user can read it/],
   ])('a key file with the mode %o', async (mode, why) => {
     using folder = temporaryFolder();
     const file = join(folder.path, 'secret');
