@@ -188,7 +188,7 @@ describe('ALLOWED_INSTANCE_HOSTS setting', () => {
   ])('rejects %j without echoing it', (text) => {
     const read = () => readConfig({ ALLOWED_INSTANCE_HOSTS: text });
     expect(read).toThrow(
-      /^ALLOWED_INSTANCE_HOSTS must be host names without https:\/\/, port and \*, such as okta\.com,oktapreview\.com$/,
+      /^ALLOWED_INSTANCE_HOSTS must be host names without https:\/\/, port or \*, such as okta\.com,oktapreview\.com$/,
     );
   });
 });
