@@ -116,18 +116,18 @@ describe('audit checkpoints', () => {
     expect((await audit()).code).toBe(0);
     const result = await audit('--checkpoint', file);
     expect(result.code).toBe(1);
-    expect(result.stdout).toContain(`organisation ${getOrgId('whole')}: 3 events, whole\n`);
+    expect(result.stdout).toContain(`organisation ${getOrgId('whole')}: 3 events, intact\n`);
     expect(result.stdout).toContain(
-      `organisation ${getOrgId('cut')}: event 2 was cut off since its checkpoint\n`,
+      `organisation ${getOrgId('cut')}: event 2 was truncated since its checkpoint\n`,
     );
     expect(result.stdout).toContain(
-      `organisation ${getOrgId('emptied')}: event 1 was cut off since its checkpoint\n`,
+      `organisation ${getOrgId('emptied')}: event 1 was truncated since its checkpoint\n`,
     );
     expect(result.stdout).toContain(
-      `organisation ${getOrgId('gone')}: event 1 was cut off since its checkpoint\n`,
+      `organisation ${getOrgId('gone')}: event 1 was truncated since its checkpoint\n`,
     );
     expect(result.stdout).toContain(
-      `organisation ${getOrgId('replaced')}: event 2 was replaced by another one since its checkpoint\n`,
+      `organisation ${getOrgId('replaced')}: event 2 was replaced since its checkpoint\n`,
     );
   });
 

@@ -338,7 +338,7 @@ describe('npm run audit:verify', () => {
     const result = await audit();
     expect(result.code).toBe(1);
     expect(result.stdout).toContain(`organisation ${broken.orgId}: event 1 was edited`);
-    expect(result.stdout).toContain(`organisation ${intact.orgId}: 1 events, whole`);
+    expect(result.stdout).toContain(`organisation ${intact.orgId}: 1 events, intact`);
     await own.close();
   });
 });

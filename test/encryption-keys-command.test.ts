@@ -56,8 +56,8 @@ describe('npm run keys', () => {
     expect(rotated).toMatchObject({ code: 0, stderr: '' });
     expect(rotated.stdout).toContain('7 data keys wrapped under "next"');
     expect(parseStatus(rotated.stdout)).toEqual({
-      next: '10 2 the first: it wraps what is new',
-      old: '0 0 not in use: it can be taken out',
+      next: '10 2 primary: wraps new data keys',
+      old: '0 0 not in use: can be removed',
     });
     expect(rotated.stdout).toContain('2 organisations use data keys that were created under other root keys');
     expect(rotated.stdout).toContain('2 connections are encrypted under such data keys');
@@ -80,7 +80,7 @@ describe('npm run keys', () => {
     await organisation({ ...data, ENCRYPTION_KEYS: old }, 'Acme');
     const alone = { ...data, ENCRYPTION_KEYS: next };
     const { code, stdout } = await keys(alone, 'status');
-    expect([code, parseStatus(stdout).old]).toEqual([0, '7 0 missing: put it back']);
+    expect([code, parseStatus(stdout).old]).toEqual([0, '7 0 missing: add it again']);
     const refused = await keys(alone, 'rotate');
     expect([refused.code, refused.stderr]).toEqual([
       1,

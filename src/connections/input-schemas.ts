@@ -180,13 +180,13 @@ export interface UpdateConnection {
 /** The schema of the input of updating a connection to an app. */
 export function updateConnectionSchema(app: App) {
   const fields = app.methods.flatMap((method) => Object.entries(method.fields));
-  const flag = app.moving?.flag;
+  const flag = app.tenantChange?.flag;
   const schema = strictObject({
     version: z.int().min(1, { error: 'The version must be at least 1.' }).nullish(),
     name: connectionName.optional(),
     description,
     credentials: strictObject(
-      Object.fromEntries(fields.map(([name, { schema }]) => [name, rule.nullish()])),
+      Object.fromEntries(fields.map(([name, { schema }]) => [name, schema.nullish()])),
     ).nullish(),
     idempotencyKey: idempotencyKey.nullish(),
     ...(flag && { [flag]: z.boolean().nullish() }),
