@@ -80,7 +80,7 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, name));
     expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toContain(
-      `DATA_DIR ${join(folder.path, name)}: it is a folder, and has to be a file (EISDIR)`,
+      `DATA_DIR ${join(folder.path, name)}: it is a folder and must be a file (EISDIR)`,
     );
   });
 

@@ -388,7 +388,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     { OIDC_AUDIENCE: 'identity.example' },
   ])('when the identity provider is only partly configured: %j', async (half) => {
     const line = await stderrOfFailedStart(half);
-    expect(line).toContain('OIDC_ISSUER and OIDC_AUDIENCE are needed together');
+    expect(line).toContain('OIDC_ISSUER and OIDC_AUDIENCE must be set together');
     expect(line).not.toContain('identity.example');
   });
 

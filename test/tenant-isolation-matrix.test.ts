@@ -29,7 +29,7 @@ let stranger: OperationClient;
 beforeAll(async () => {
   server = await startTestServer({
     // As in production, but with an Okta.
-    config: { production: true, graphiql: false, oktaStandIn: true },
+    config: { production: true, graphiql: false, fakeOkta: true },
     wrap: (database) => withoutTenantFilters(database, forgetting),
   });
   const { apiKey } = await newTarget();

@@ -86,7 +86,7 @@ describe.concurrent('production start fails with one line for', () => {
     using folder = temporaryFolder();
     chmodSync(folder.path, mode);
     expect(await stderrOfFailedStart(await production({ DATA_DIR: folder.path }))).toMatch(
-      /DATA_DIR .*: others than its owner may write there; run "chmod go-w"/,
+      /DATA_DIR .*: users other than its owner can write to it; run "chmod go-w"/,
     );
   });
 
@@ -114,7 +114,7 @@ describe.concurrent('production start fails with one line for', () => {
     chmodSync(open, 0o777);
     writeFileSync(join(open, 'keys'), rootKey('k1'), { mode: 0o600 });
     const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(open, 'keys') });
-    expect(await stderrOfFailedStart(settings)).toMatch(/everybody may replace it in its folder/);
+    expect(await stderrOfFailedStart(settings)).toMatch(/every user can replace it in its folder/);
   });
 
   test.each([
