@@ -1,5 +1,5 @@
 /**
- * What rate limits cost a read by id: `npm run bench:rate`, with DATABASE_URL of an empty PostgreSQL database.
+ * Measures the cost of rate limits for a read by id: `npm run bench:rate`, with DATABASE_URL of an empty PostgreSQL database.
  *
  * Two servers in this process on one database, with everything alike except that the first counts, in blocks as usual but
  * without an end to them. They are asked in turns, many short rounds each, and the median of the ratios within a round is

@@ -1,5 +1,5 @@
 /**
- * What an Okta that does not answer does to everybody else: `npm run bench:slow`.
+ * Measures reads beside an Okta that does not respond: `npm run bench:slow`.
  *
  * Starts the server as a process of its own on an empty database (embedded, or the empty PostgreSQL database of
  * DATABASE_URL), and reads by id over a few connections, in turns without and with 200 creates sent at the same moment

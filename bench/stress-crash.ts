@@ -1,10 +1,10 @@
 /**
- * Proves that nothing acknowledged is lost: `npm run stress:crash`, with PostgreSQL installed, of which it makes clusters of
- * its own. Kills 200 servers and 50 times PostgreSQL under load, and 50 servers with an embedded database; takes
- * PostgreSQL away for 30 s; fills the disk (as root, who may mount one). Exit code 1 when anything did not go as it should.
+ * Checks that no acknowledged change is lost: `npm run stress:crash`. It needs an installed PostgreSQL and creates clusters of its
+ * own. It kills 200 servers and PostgreSQL 50 times under load, and 50 servers with an embedded database; stops and freezes
+ * PostgreSQL for 30 s; fills a disk (as root, which can mount one). The exit code is 1 when a check fails.
  *
- * `npm run stress:crash -- --times 0.1` does a tenth of it; `--only servers` one part: servers, embedded, stopped, frozen,
- * disk, or control, which has to lose something, since PostgreSQL is told to acknowledge what it has not yet written.
+ * `npm run stress:crash -- --times 0.1` runs a tenth of it; `--only servers` runs one part: servers, embedded, stopped, frozen,
+ * disk, or control, which must lose changes because PostgreSQL acknowledges before it writes.
  */
 import { parseArgs } from 'node:util';
 import type { Violations } from '../test/testkit/faults/check.ts';

@@ -1,5 +1,5 @@
 /**
- * Proves that keys are rotated with the doors open: `npm run stress:rotation`, with DATABASE_URL of an empty PostgreSQL
+ * Rotates keys while servers answer requests: `npm run stress:rotation`, with DATABASE_URL of an empty PostgreSQL
  * database. 10,000 connections, two servers at work, and `rotate --reseal`, which is killed twice on the way; then a
  * server without the old root key. Exit code 1 when anything did not go as it should.
  */

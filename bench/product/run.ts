@@ -1,8 +1,8 @@
 /**
- * What the product does by itself: `npm run bench`, see bench/README.md.
+ * Benchmarks of the server by itself: `npm run bench`, see bench/README.md.
  *
- * Each part prints tables. What is compared is asked in turns, many short rounds each, and the ratios within a round are
- * what counts: the machine may do other things too, and the client and PostgreSQL are on it.
+ * Each part prints tables. Servers are measured in turns, in many short rounds, and the ratios within a round
+ * are the result, because the client, PostgreSQL and other processes share the machine.
  */
 import { connections } from '../peers/load.ts';
 import { prepare } from '../peers/stage.ts';

@@ -2,7 +2,7 @@ import { type GraphQLClient, gql } from 'graphql-request';
 import { verifyChain } from '../../src/audit/hash-chain.ts';
 import type { TestServer } from './server.ts';
 
-/** What is shown of an API key. */
+/** The selected fields of an API key. */
 export interface KeyFields {
   id: string;
   name: string;
@@ -14,14 +14,14 @@ export interface KeyFields {
   lastUsedAt: string | null;
 }
 
-/** What is shown of a project. */
+/** The selected fields of a project. */
 export interface ProjectFields {
   id: string;
   name: string;
   createdAt: string;
 }
 
-/** What is shown of an event. */
+/** The selected fields of an audit event. */
 export interface EventFields {
   action: string;
   outcome: string;
@@ -54,7 +54,7 @@ export const createKeyMutation = gql`
   ${keyFields}
 `;
 
-/** Makes a key; one that may do everything, unless said. */
+/** Creates an API key, with every scope by default. */
 export async function createKey(
   client: GraphQLClient,
   differing: Record<string, unknown> = {},
@@ -103,7 +103,7 @@ export async function listProjects(client: GraphQLClient): Promise<ProjectFields
   return (await client.request<Paged<ProjectFields>>(projectsQuery)).page.nodes;
 }
 
-/** Part of a list. */
+/** A page of a list. */
 export interface Paged<T> {
   page: { nodes: T[]; pageInfo: { hasNextPage: boolean; endCursor: string | null } };
 }
@@ -133,7 +133,7 @@ export const viewerQuery = gql`
   ${keyFields}
 `;
 
-/** Who asks. */
+/** The caller of a request. */
 export interface Viewer {
   organisation: { id: string; name: string };
   subject: string | null;
@@ -161,7 +161,7 @@ export async function listAuditEvents(client: GraphQLClient): Promise<EventField
   return auditEvents.nodes.reverse();
 }
 
-/** What is wrong with an organisation's chain, or how many events it has. */
+/** Verifies the hash chain of an organisation. */
 export function checkChain(server: TestServer, orgId: string) {
   return verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId);
 }

@@ -3,12 +3,12 @@ import { createRequire } from 'node:module';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
 
-/** What axe says of a page. */
+/** The result of an axe run. */
 interface Findings {
   violations: { id: string; impact: string; nodes: { target: string[] }[] }[];
 }
 
-/** Colour schemes and widths in which every screen has to be usable. */
+/** Colour schemes and widths in which every screen must be usable. */
 export const displayVariants = [
   ['light', 360],
   ['dark', 360],
@@ -16,13 +16,13 @@ export const displayVariants = [
   ['dark', 1440],
 ] as const;
 
-/** Has every page of this page's context bring axe along, from when it is next loaded on. */
+/** Injects axe into every page of the context from its next load on. */
 export async function injectAxe(page: Page): Promise<void> {
   const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   await page.context().addInitScript(axe);
 }
 
-/** Nothing that axe calls serious or worse, and nothing that has to be scrolled sideways. */
+/** Expects no serious or critical violation, and no horizontal scrolling. */
 export async function expectAccessible(page: Page, screen: string): Promise<void> {
   // Half-way through a transition, colours are not yet what they will be.
   await expect

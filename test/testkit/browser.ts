@@ -9,13 +9,13 @@ const noBrowser = existsSync(executablePath)
   ? undefined
   : `Skipped: there is no ${executablePath}; "apt-get install chromium" brings it.`;
 
-/** Whether there is a browser to test with; says so when there is none. */
+/** Whether a browser is installed; prints a note when it is not. */
 export function hasBrowser(): boolean {
   if (noBrowser) console.warn(noBrowser);
   return noBrowser === undefined;
 }
 
-/** Starts Debian's Chromium with nothing of anybody's in it, and without asking the network for anything. */
+/** Starts Debian's Chromium with an empty profile and without background requests. */
 export function startBrowser(): Promise<Browser> {
   return chromium.launch({
     executablePath,
@@ -32,12 +32,12 @@ export function startBrowser(): Promise<Browser> {
   });
 }
 
-/** A page, and everything that can be seen of it from outside. */
+/** A page with its recorded console and requests. */
 export interface RecordedPage {
   page: Page;
-  /** Every line of its console, and every error that nobody caught. */
+  /** The lines of its console and its uncaught errors. */
   console(): string;
-  /** Every address that it asked for. */
+  /** The URLs that it requested. */
   urls(): readonly string[];
 }
 
@@ -55,7 +55,7 @@ export async function openPage(browser: Browser, options: BrowserContextOptions 
   return { page, console: () => lines.join('\n'), urls: () => urls };
 }
 
-/** Looks for a secret everywhere where a page could leave one. */
+/** Expects the secret in no place where a page could leave it. */
 export async function expectNowhere({ page, console, urls }: RecordedPage, secret: string): Promise<void> {
   const kept = await page.evaluate(`JSON.stringify([
     document.documentElement.outerHTML,
@@ -69,7 +69,7 @@ export async function expectNowhere({ page, console, urls }: RecordedPage, secre
   expect(await page.context().cookies(page.url())).toEqual([]);
 }
 
-/** In which places of a page, of those that outlive a function, a text is. */
+/** Returns the persistent places of a page that contain a text. */
 export function findInPage(page: Page, text: string): Promise<unknown> {
   return page.evaluate(`(() => {
     const places = {

@@ -8,9 +8,9 @@ export interface KeyPair {
   key: string;
 }
 
-/** Certificates for every way in which TLS to 127.0.0.1 or localhost can go. */
+/** Valid and invalid certificates for TLS to 127.0.0.1 or localhost. */
 export interface Certificates {
-  /** An authority that nobody trusts until `trust` is called with it. */
+  /** An authority that is untrusted until `trust` is called with it. */
   ca: KeyPair;
   /** For localhost and 127.0.0.1, by the authority. */
   good: KeyPair;
@@ -29,7 +29,7 @@ const here = [
   { type: 7, ip: '127.0.0.1' },
 ] as const;
 
-/** Makes them all afresh; it takes some milliseconds. */
+/** Creates new certificates, which takes some milliseconds. */
 export async function makeCertificates(): Promise<Certificates> {
   // By its name alone, nothing could tell it from another that is trusted as well.
   const ca = await make(`Test authority ${randomUUID()}`, { isAuthority: true });

@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net';
 /** The TCP connections that this process tries to make, until it is disposed of. */
 export interface ConnectionAttempts extends Disposable {
   readonly count: number;
-  /** Where to: `127.0.0.1:4000`, `[::1]:4000`. */
+  /** The destinations: `127.0.0.1:4000`, `[::1]:4000`. */
   targets(): string[];
 }
 

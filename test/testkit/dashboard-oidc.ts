@@ -58,15 +58,15 @@ export async function startOidcDashboard(basePath = ''): Promise<OidcDashboard> 
   };
 }
 
-/** Goes to the identity provider. */
+/** Starts the login with the identity provider. */
 export const leave = (page: Page) =>
   page.getByRole('button', { name: 'Sign in with your identity provider' }).click();
 
-/** The button of the identity provider that lets Ada in. */
+/** The button of the identity provider that signs in Ada. */
 export const goOn = (page: Page) => page.getByRole('button', { name: 'Go on as Ada' });
 
 /** Waits for the list of connections. */
 export const seeTable = (page: Page) => page.getByText('Live updates are on.').waitFor();
 
-/** How many things are in the storages of a page. */
+/** Returns the number of entries in the storages of a page. */
 export const stored = (page: Page) => page.evaluate('sessionStorage.length + localStorage.length');

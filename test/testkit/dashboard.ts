@@ -14,7 +14,7 @@ import { dashboardFolder } from './template-environment.ts';
 
 const build = fileURLToPath(new URL('../../src/dashboard/build.js', import.meta.url));
 
-/** Builds the dashboard as it is now, once in a run; gives the folder. */
+/** Builds the dashboard once per run and returns its directory. */
 export async function buildDashboard(): Promise<string> {
   const folder = process.env[dashboardFolder];
   if (!folder) throw new Error(`${dashboardFolder} is not set`);
@@ -30,7 +30,7 @@ export async function buildDashboard(): Promise<string> {
   return folder;
 }
 
-/** A server with the dashboard, an Okta that does as it is told, and a browser. */
+/** A server with the dashboard, a programmable fake Okta, and a browser. */
 export interface TestDashboard {
   server: TestServer;
   okta: TestOkta;

@@ -22,7 +22,7 @@ const otherValues: Readonly<Record<string, string>> = {
   uuid: 'gen_random_uuid()',
 };
 
-/** Somebody who may write into the database, past row-level security, foreign keys and triggers, and has no key of ours. */
+/** Simulates an attacker who can write to the database past row-level security, foreign keys and triggers, and has no encryption key. */
 export function createDatabaseAttacker(server: TestServer) {
   const run = (sql: string, params: readonly unknown[] = []): Promise<Row[]> =>
     server.asOwner().execute(sql, [...params]);
@@ -36,7 +36,7 @@ export function createDatabaseAttacker(server: TestServer) {
     return found.map(({ name, type }) => ({ name: String(name), type: String(type) }));
   };
 
-  /** Changes one column of an organisation's rows, looks, and puts the rows back as they were. */
+  /** Changes one column of an organisation's rows, runs `look`, and restores the rows. */
   const changing = async <T>(
     table: string,
     { name, type }: Column,

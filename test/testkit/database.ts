@@ -10,7 +10,7 @@ import { temporaryFolder } from './process.ts';
 import { rootKey } from './root-key.ts';
 import { templateDatabase, templateFile, templateFolder } from './template-environment.ts';
 
-/** A PostgreSQL on which databases may be made; without it, tests run on the embedded database. */
+/** A PostgreSQL server on which databases may be created; without it, tests run on the embedded database. */
 export const testDatabaseUrl = process.env.TEST_DATABASE_URL;
 
 /** A database and how to drop it; disposing of it drops it too. */

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-/** A DNS server on 127.0.0.1 that knows a few names, and is silent about some. */
+/** A DNS server on 127.0.0.1 that answers for a few names and does not respond for others. */
 export interface TestDns {
   /** `127.0.0.1:12345`. */
   server: string;
@@ -10,7 +10,7 @@ export interface TestDns {
   close(): Promise<void>;
 }
 
-/** What the server knows of a name: addresses by type, or nothing that it would say. */
+/** The answer of the server for a name: addresses by type, or no response. */
 export type Zone = (name: string) => { A?: string[]; AAAA?: string[] } | 'silent' | 'unknown' | 'broken';
 
 const types: Readonly<Record<number, 'A' | 'AAAA'>> = { 1: 'A', 28: 'AAAA' };

@@ -4,7 +4,7 @@ export const forbiddenAddresses = words(
   '0.0.0.0 0.0.0.1 0.1.2.3 0.255.255.255 10.0.0.0 10.0.0.1 10.255.255.255 100.64.0.1 100.127.255.255',
   '127.0.0.1 127.0.0.53 127.255.255.254 169.254.0.1 169.254.255.255 172.16.0.1 172.31.255.255 192.168.0.0 192.168.1.1',
   '192.168.255.255',
-  // What clouds tell their machines, and containers their tasks.
+  // Metadata services of clouds and containers.
   '169.254.169.254 169.254.170.2 169.254.0.23 169.254.42.42 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::254',
   'fd20:ce::254 fd00:42::42 fe80::a9fe:a9fe',
   // Protocol assignments, documentation, relays, benchmarking, multicast, reserved, broadcast.
@@ -21,7 +21,7 @@ export const forbiddenAddresses = words(
   'fe80::5efe:a00:1 2606:4700::5efe:a00:1 2606:4700::5efe:808:808 2a00:1450:4001:0:200:5efe:7f00:1',
 );
 
-/** What stands between `https://` and the end of a URL, and is taken for one of the addresses above. */
+/** Hosts of URLs that parsers resolve to one of the addresses above. */
 export const disguisedHosts = words(
   'localhost LOCALHOST localhost. okta.localhost a.b.localhost. localhost:443 ⓛⓞⓒⓐⓛⓗⓞⓢⓣ ｌｏｃａｌｈｏｓｔ loc%61lhost',
   // Short, decimal, octal, hexadecimal, and mixed.
@@ -40,7 +40,7 @@ export const disguisedHosts = words(
   '169.254.169.254/latest/meta-data/ [fd00:ec2::254]/latest/meta-data/',
 );
 
-/** What stands there and is taken for no host at all. */
+/** Hosts of URLs that are invalid. */
 export const brokenHosts = words(
   '[fe80::1%25eth0] [fe80::1%eth0] [::1%251] fe80::1 [::1 ::1] [127.0.0.1] [::ffff:127.0.0.1.] [::1]. [v1.fe80::a] [1::2::3]',
   '127.0.0.256 256.0.0.1 4294967296 0x100000000 0400.0.0.1 127.0.0.1.5 1.2.3.0x100 127..1 0xg.1 127.0.0.1:99999 127.0.0.1%00',

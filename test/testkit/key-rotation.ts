@@ -23,23 +23,23 @@ import {
 import { rootKey } from './root-key.ts';
 import { inParallel, Traffic } from './traffic.ts';
 
-/** How large the proof is to be. */
+/** The size of the run. */
 export interface RotationOptions {
   /** An empty database of PostgreSQL. */
   databaseUrl: Secret;
   connections: number;
   organisations: number;
-  /** How many ask at once while keys are rotated. */
+  /** The number of concurrent clients during the rotation. */
   workers: number;
   /** How many connections are verified through the API at the end. */
   sample: number;
 }
 
-/** What was seen. */
+/** The result of the run. */
 export interface RotationReport {
   /** Requests during the rotation, by what they asked. */
   requests: Record<string, number>;
-  /** What did not go as it should have. Empty, if all went well. */
+  /** Failures; empty when everything succeeded. */
   failures: string[];
   /** How many connections were left to seal again when the rotation was killed, each time. */
   leftWhenKilled: number[];
@@ -125,7 +125,7 @@ export async function rotateUnderLoad(
     tell(stdout.trim());
   }
   const rotationSeconds = (performance.now() - start) / 1_000;
-  // Also afterwards, all goes on as before.
+  // Requests continue to succeed after the rotation.
   await sleep(1_000);
   traffic.stop();
   await working;
@@ -152,7 +152,7 @@ export async function rotateUnderLoad(
   return { requests, failures, leftWhenKilled, rotationSeconds, left, opened, verified };
 }
 
-/** Tells a server to read its root keys again, and waits until it says that it has. */
+/** Sends SIGHUP and waits until the server logs that it reloaded its root keys. */
 async function reload(server: ServerProcess, keys: string): Promise<void> {
   const ids = keys.split('\n').map((key) => key.split(':')[0]);
   server.kill('SIGHUP');
@@ -194,7 +194,7 @@ async function countLeft(database: Database): Promise<RotationReport['left']> {
   );
 }
 
-/** Opens what each row holds, with this root key alone, and compares it with what was last stored. */
+/** Decrypts each row with this root key alone, and compares it with what was last stored. */
 async function openAll(database: Database, key: string, { kept, failures }: Traffic): Promise<number> {
   const vault = new Vault(parseKeyring(new Secret(key)), createLog('silent'));
   const em = lazyScopedEntityManager(() => database.asSystem(), ownerSession);

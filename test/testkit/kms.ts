@@ -14,37 +14,37 @@ export interface KmsRequest {
   authorization: string;
 }
 
-/** What KMS would answer instead of doing what it is asked for: an error by its name, nothing at all, or nothing yet. */
+/** A response of KMS instead of the normal one: an error by its name, a closed connection, or no response. */
 export type KmsBehaviour = (
   request: KmsRequest,
 ) => undefined | { status: number; error: string } | 'hang up' | Promise<undefined>;
 
-/** An AWS KMS on 127.0.0.1 that really encrypts, and does as it is told. */
+/** A fake AWS KMS on 127.0.0.1 that encrypts, and whose responses can be replaced. */
 export interface TestKms extends AsyncDisposable {
-  /** What the SDK has to have in its environment to find it. */
+  /** The environment with which the SDK finds it. */
   environment: Record<string, string>;
-  /** The access key that is in there, which must show up nowhere. */
+  /** The access key in that environment, which must not appear anywhere. */
   credentials: readonly string[];
   /** Every request so far, the oldest first. */
   requests: readonly KmsRequest[];
-  /** Every data key that was there in the clear, in base64. */
+  /** Every data key that it handled in plain text, in base64. */
   plaintexts: ReadonlySet<string>;
   /** The ARN of a new key. */
   newKey(): string;
-  /** From now on, answers like this; without one, as it should. */
+  /** Sets the behaviour of further requests; without an argument, the normal one. */
   behave(behaviour?: KmsBehaviour): void;
   close(): Promise<void>;
 }
 
 const region = 'eu-west-1';
 
-/** Refuses, as for want of a right. */
+/** Responds that access is denied. */
 export const denied: KmsBehaviour = () => ({ status: 400, error: 'AccessDeniedException' });
 
-/** Asks to slow down. */
+/** Responds that requests are throttled. */
 export const throttled: KmsBehaviour = () => ({ status: 400, error: 'ThrottlingException' });
 
-/** Takes the request and never answers. */
+/** Accepts the request and never responds. */
 export const silent: KmsBehaviour = () => new Promise(() => {});
 
 /** Closes the connection instead of answering. */
@@ -67,7 +67,7 @@ export async function startKms(): Promise<TestKms> {
     if (asked.Plaintext) plaintexts.add(asked.Plaintext);
     const instead = await behaviour(asked);
     if (instead === 'hang up') request.socket.destroy();
-    // A careless message, so that whoever repeats it is found out.
+    // The message contains a secret, so that a test finds code that echoes it.
     else if (instead) send(response, instead.status, { __type: instead.error, message: secretAccessKey });
     else send(response, ...answer(asked));
   });

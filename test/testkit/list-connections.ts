@@ -16,7 +16,7 @@ const findQuery = gql`
   }
 `;
 
-/** A page of what was found. */
+/** A page of connections. */
 export interface Page {
   totalCount: number;
   nodes: { id: string; name: string }[];
@@ -28,7 +28,7 @@ export interface Page {
   };
 }
 
-/** Asks for a page. */
+/** Requests a page. */
 export async function listConnections(
   { client }: TestOrganisation,
   variables: Record<string, unknown> = {},
@@ -41,7 +41,7 @@ export const toNames = ({ nodes }: Page) => nodes.map(({ name }) => name);
 /** Midnight at the start of a day of January. */
 export const day = (d: number) => new Date(Date.UTC(2026, 0, d)).toISOString();
 
-/** A connection as far as finding it goes. */
+/** The columns of a connection that filters and orders use. */
 export interface ConnectionRow {
   id: string;
   name: string;
@@ -53,7 +53,7 @@ export interface ConnectionRow {
   updatedAt: string;
 }
 
-/** A row in which only this matters. */
+/** Builds a row with defaults for all other columns. */
 export function buildRow(differing: Partial<ConnectionRow> & { name: string }): ConnectionRow {
   const createdAt = differing.createdAt ?? day(1);
   return {
@@ -68,7 +68,7 @@ export function buildRow(differing: Partial<ConnectionRow> & { name: string }): 
   };
 }
 
-/** Puts connections into the database as they are, with moments that no request could give them. */
+/** Inserts connections into the database, with timestamps that no request could set. */
 export async function insertRows(
   server: TestServer,
   { orgId }: TestOrganisation,
@@ -90,7 +90,7 @@ export async function insertRows(
   );
 }
 
-/** A new organisation with these connections; its project stands in for every other that they say. */
+/** Creates an organisation with these connections; its project replaces every project id in them. */
 export async function createOrganisationWith(
   server: TestServer,
   rows: readonly ConnectionRow[],

@@ -7,17 +7,17 @@ import { closedPort, temporaryFolder, until } from './process.ts';
 
 const executable = '/usr/sbin/nginx';
 
-/** Whether there is an nginx to test with; says so when there is none. */
+/** Whether nginx is installed; prints a note when it is not. */
 export function hasNginx(): boolean {
   if (existsSync(executable)) return true;
   console.warn(`Skipped: there is no ${executable}; "apt-get install nginx-light" brings it.`);
   return false;
 }
 
-/** An nginx of its own. */
+/** A running nginx. */
 export interface Nginx extends AsyncDisposable {
   url: string;
-  /** Puts other locations in the place of these. */
+  /** Replaces the locations. */
   configure(locations: string): Promise<void>;
 }
 

@@ -2,13 +2,13 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { JWTPayload } from 'jose';
 import type { Provider } from 'oidc-provider';
 
-/** What the people who come to the provider are given. */
+/** The settings of the accounts at the provider. */
 export interface Accounts {
   /** The address of the dashboard that they come from, without the slash at its end. */
   dashboard: string;
-  /** What their tokens say besides. */
+  /** Additional claims of their tokens. */
   claims: JWTPayload;
-  /** Of their tokens. */
+  /** The audience of their tokens. */
   lastsSeconds: number;
   /** Whether they get a refresh token too. */
   mayRenew: boolean;
@@ -17,7 +17,7 @@ export interface Accounts {
 /** The id of the dashboard at the provider, which trusts it with no secret. */
 export const dashboardClient = 'the-dashboard';
 
-/** Nobody has come yet. */
+/** The settings before a test sets any. */
 export const noAccounts: Accounts = {
   dashboard: 'http://127.0.0.1',
   claims: {},
@@ -25,7 +25,7 @@ export const noAccounts: Accounts = {
   mayRenew: false,
 };
 
-/** As the dashboard is registered at the provider. */
+/** The registration of the dashboard at the provider. */
 export function dashboardClientMetadata({ dashboard }: Accounts): object {
   return {
     client_id: dashboardClient,
@@ -37,7 +37,7 @@ export function dashboardClientMetadata({ dashboard }: Accounts): object {
   };
 }
 
-/** How the provider signs people in, and lets pages ask it for their tokens. */
+/** The provider's configuration for logins and for token requests of pages. */
 export function createProviderConfiguration(people: () => Accounts): object {
   return {
     interactions: { url: (_: object, { uid }: { uid: string }) => `/interaction/${uid}` },
@@ -51,7 +51,7 @@ export function createProviderConfiguration(people: () => Accounts): object {
   };
 }
 
-/** Asks whoever comes whether to go on: the pages that a provider has of its own. */
+/** Serves the provider's login and consent pages. */
 export function createLoginHandler(provider: Provider): RequestListener {
   return async (request, response) => {
     if (request.method === 'GET') {
@@ -101,7 +101,7 @@ interface Stored {
 }
 
 /**
- * Keeps what a provider has to remember, beside the clients that are known beforehand.
+ * Stores the provider's state in memory, besides the registered clients.
  *
  * @param clientOf a client, by its id
  */

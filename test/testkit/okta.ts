@@ -7,7 +7,7 @@ import { handleFakeOkta, writeFakeOktaResponse } from '../../src/apps/okta/fake-
 import { oktaError, respondAsOkta } from '../../src/apps/okta/fake-okta-responses.ts';
 import type { KeyPair } from './certificates.ts';
 
-/** How an Okta answers one request. */
+/** The response of the fake Okta to a request. */
 export type Behaviour = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** A request as it arrived. */
@@ -17,11 +17,11 @@ export interface ReceivedRequest {
   headers: IncomingHttpHeaders;
   /** What the client called the host in the handshake, over TLS. */
   servername: string | undefined;
-  /** Fulfilled when the connection that it came over is gone. */
+  /** Resolves when its connection is closed. */
   disconnected: Promise<void>;
 }
 
-/** An Okta on 127.0.0.1 that does as it is told. */
+/** A programmable fake Okta on 127.0.0.1. */
 export interface TestOkta extends AsyncDisposable {
   /** `http://127.0.0.1:12345`, or https. */
   origin: string;
@@ -32,7 +32,7 @@ export interface TestOkta extends AsyncDisposable {
   requests: readonly ReceivedRequest[];
   /** How many connections were made so far, also those that came to no request. */
   connections(): number;
-  /** From now on, answers like this. */
+  /** Sets the response to further requests. */
   behave(behaviour: Behaviour): void;
   close(): Promise<void>;
 }
@@ -110,7 +110,7 @@ export function failing(status = 503): Behaviour {
   return (_, response) => writeFakeOktaResponse(response, { ...oktaError('E0000009'), status });
 }
 
-/** A page for people, with any status. */
+/** An HTML page with any status. */
 export function notJson(status = 200): Behaviour {
   return (_, response) => {
     response.writeHead(status, { 'content-type': 'text/html' }).end('<!doctype html><title>Welcome</title>');
@@ -131,17 +131,17 @@ export function redirect(to: string): Behaviour {
   };
 }
 
-/** Takes the request and never answers. */
+/** Accepts the request and never responds. */
 export const slowHeaders: Behaviour = () => undefined;
 
-/** Sends the headers and a byte now and then, and never ends. */
+/** Sends the headers and then single bytes without end. */
 export const slowBody: Behaviour = (_, response) => {
   response.writeHead(200, { 'content-type': 'application/json' }).write('{');
   const drip = setInterval(() => response.write(' '), 10);
   response.once('close', () => clearInterval(drip));
 };
 
-/** Sends as fast as the other side takes it, and never ends. */
+/** Sends an endless body as fast as the client reads it. */
 export const endlessBody: Behaviour = (_, response) => {
   response.writeHead(200, { 'content-type': 'application/json' });
   const chunk = Buffer.alloc(64 * 1024, 'x');
@@ -152,7 +152,7 @@ export const endlessBody: Behaviour = (_, response) => {
   pour();
 };
 
-/** A good answer that has the token, in some encoding, in every place where a client might keep it. */
+/** A valid response with the token, in some encoding, in every field that a client might store. */
 export function echoing(encode: (token: string) => string = (token) => token): Behaviour {
   return (request, response) => {
     const token = encode(request.headers.authorization?.replace(/^SSWS /, '') ?? '');
@@ -165,7 +165,7 @@ export function echoing(encode: (token: string) => string = (token) => token): B
   };
 }
 
-/** A good answer, but the id of the user is the token. */
+/** A valid response with the token as the id of the user. */
 export const echoingAsId: Behaviour = (request, response) => {
   const answer = good(request);
   writeFakeOktaResponse(response, {
@@ -174,7 +174,7 @@ export const echoingAsId: Behaviour = (request, response) => {
   });
 };
 
-/** A good answer with some of its members changed. */
+/** A valid response with some members changed. */
 export function answering(changes: object): Behaviour {
   return (request, response) => {
     const answer = good(request);
@@ -182,7 +182,7 @@ export function answering(changes: object): Behaviour {
   };
 }
 
-/** Hangs up instead of answering. */
+/** Closes the connection without a response. */
 export const closesConnection: Behaviour = (request) => {
   request.socket.destroy();
 };

@@ -1,6 +1,6 @@
 import { gql } from 'graphql-request';
 
-/** The fields that the tests look at. */
+/** The fields that tests select. */
 export interface ConnectionFields {
   id: string;
   name: string;

@@ -93,7 +93,7 @@ export function spawnServer(environment: Readonly<Record<string, string>>): Serv
   };
 }
 
-/** The one line that a server says that cannot start. */
+/** Starts a server that fails, and returns the one line that it prints. */
 export async function stderrOfFailedStart(environment: Record<string, string>): Promise<string> {
   await using server = spawnServer(environment);
   const outcome = await server.ended();
@@ -105,7 +105,7 @@ export async function stderrOfFailedStart(environment: Record<string, string>): 
   return server.stderr();
 }
 
-/** A folder that goes away when disposed of. */
+/** A temporary directory that is removed when disposed. */
 export function temporaryFolder(): Disposable & { path: string } {
   const path = mkdtempSync(join(tmpdir(), 'app-connections-'));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
@@ -122,7 +122,7 @@ export async function closedPort(): Promise<number> {
   return address.port;
 }
 
-/** Asks again and again until there is an answer; gives up after 40 s, unless said. */
+/** Polls until the function returns a value; fails after 40 s by default. */
 export async function until<T>(
   what: string,
   ask: () => T | undefined | Promise<T | undefined>,

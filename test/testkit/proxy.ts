@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import net, { type Socket } from 'node:net';
 
-/** What a proxy does with a CONNECT. */
+/** The response of the proxy to a CONNECT. */
 export type ProxyBehaviour = (request: IncomingMessage, socket: Socket) => void;
 
-/** An HTTP proxy on 127.0.0.1 that does as it is told. */
+/** A programmable HTTP proxy on 127.0.0.1. */
 export interface TestProxy extends AsyncDisposable {
   host: string;
   port: number;
@@ -13,7 +13,7 @@ export interface TestProxy extends AsyncDisposable {
   asked: readonly { target: string; headers: IncomingHttpHeaders }[];
   /** How many connections were made so far, also those that came to no request. */
   connections(): number;
-  /** From now on, does this. */
+  /** Sets the behaviour of further requests. */
   behave(behaviour: ProxyBehaviour): void;
 }
 
@@ -59,7 +59,7 @@ export async function startProxy(behaviour: ProxyBehaviour): Promise<TestProxy> 
   };
 }
 
-/** Makes every connection, wherever it is to go, to a port of this machine. */
+/** Connects every tunnel to a local port, whatever its destination. */
 export function tunnelTo(port: number): ProxyBehaviour {
   return (_, socket) => {
     const there = net.connect(port, '127.0.0.1');
@@ -72,7 +72,7 @@ export function tunnelTo(port: number): ProxyBehaviour {
   };
 }
 
-/** Says these bytes, and hangs up. */
+/** Sends these bytes and closes the connection. */
 export function answeringWith(bytes: string): ProxyBehaviour {
   return (_, socket) => void socket.end(bytes);
 }
@@ -82,5 +82,5 @@ export function refusing(status: number): ProxyBehaviour {
   return answeringWith(`HTTP/1.1 ${status} No\r\ncontent-length: 14\r\n\r\nproxy-planted\n`);
 }
 
-/** Takes the request and never answers. */
+/** Accepts the request and never responds. */
 export const silent: ProxyBehaviour = () => undefined;

@@ -2,10 +2,10 @@ import { parseRange } from '../../src/http/client-ip.ts';
 import type { Rates } from '../../src/rate-limits/defaults.ts';
 import { startTestServer, type TestServer, type TestServerOptions, type WireError } from './server.ts';
 
-/** So much that it is no limit. */
+/** A limit that no test reaches. */
 const plenty = { points: 100_000, leaseSize: 1_000 };
 
-/** No limit but those that are given, in windows of a minute unless told. */
+/** The given rate limits, and no other limits. */
 export function ratesWith(given: Partial<Rates>): Partial<Rates> {
   const all = {
     ...{ caller: plenty, organisation: plenty, unauthenticated: plenty, failedAuthentication: plenty },
@@ -15,7 +15,7 @@ export function ratesWith(given: Partial<Rates>): Partial<Rates> {
   return { ...all, ...given };
 }
 
-/** A server with these limits and no others; it believes who asks when they say where they are, as a proxy would. */
+/** Starts a server with these rate limits only, which trusts X-Forwarded-For from loopback. */
 export async function startRateLimitedServer(
   given: Partial<Rates>,
   options: TestServerOptions = {},
@@ -27,7 +27,7 @@ export async function startRateLimitedServer(
   return startTestServer({ ...options, config, rates: ratesWith(given) });
 }
 
-/** An answer, as far as limits show in it. */
+/** The parts of a response that show rate limits. */
 export interface RateLimitResponse {
   status: number;
   /** Seconds. */
@@ -39,7 +39,7 @@ export interface RateLimitResponse {
   requestId: string | null;
 }
 
-/** Who asks, from where. */
+/** The API key and the address of a client. */
 export interface RateLimitClient {
   apiKey?: string | undefined;
   address?: string | undefined;
@@ -50,7 +50,7 @@ const headersOf = ({ apiKey, address }: RateLimitClient) => ({
   ...(address !== undefined && { 'x-forwarded-for': address }),
 });
 
-/** Asks over GraphQL, for as little as there is unless told. */
+/** Sends a GraphQL request, by default the smallest one. */
 export async function sendGraphQL(
   { graphqlUrl }: TestServer,
   asker: RateLimitClient,
@@ -73,7 +73,7 @@ export async function sendRest({ url }: TestServer, asker: RateLimitClient): Pro
   return { ...outcomeOf(response), ...pick(body), data: body };
 }
 
-/** Asks one after another, and gives the codes. */
+/** Sends requests one after another and returns their codes. */
 export async function collectCodes(
   count: number,
   ask: (index: number) => Promise<RateLimitResponse>,

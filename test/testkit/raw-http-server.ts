@@ -3,26 +3,26 @@ import net, { type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { KeyPair } from './certificates.ts';
 
-/** A host on 127.0.0.1 that answers each request with bytes of the test's own, well-formed or not. */
+/** A host on 127.0.0.1 that responds with arbitrary bytes. */
 export interface RawHttpServer {
   origin: string;
   /** `127.0.0.1:12345`, for the trusted hosts. */
   hostPort: string;
   port: number;
-  /** Fulfilled when the client has ended the connection of the first request. */
+  /** Resolves when the client has closed the connection of the first request. */
   disconnected: Promise<void>;
   close(): Promise<void>;
 }
 
-/** A piece that resets the connection. */
+/** A chunk that resets the connection. */
 export const reset = Symbol('reset');
 
-/** A piece that ends the answer and the connection. */
+/** A chunk that ends the response and closes the connection. */
 export const closeConnection = Symbol('hang up');
 
 type ResponseChunk = string | Buffer | typeof reset | typeof closeConnection;
 
-/** What comes in answer to a request, in the pieces in which it is written. */
+/** The chunks of the response to a request. */
 export type ResponseChunks = (request: Buffer) => Iterable<ResponseChunk>;
 
 /** Starts one; it takes a request to be whole when its first bytes are there. */
@@ -69,7 +69,7 @@ async function pour(socket: Socket, pieces: Iterable<ResponseChunk>): Promise<vo
   }
 }
 
-/** These pieces first, and then one without end. */
+/** Yields the first chunk once, and the other one without end. */
 export function* endlessly<T extends string | Buffer>(first: T, repeated: T): Generator<T> {
   yield first;
   for (;;) yield repeated;

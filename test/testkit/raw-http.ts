@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 
-/** What came back over a connection: the first answer, if there was one, and everything as it was. */
+/** The bytes received over a connection, with the first response parsed. */
 export interface RawResponse {
   status: number | undefined;
   /** Names in lower case. */

@@ -7,14 +7,14 @@ import type {
   TransportResponse,
 } from './transports.ts';
 
-/** A connection as the model knows it. */
+/** A connection in the model. */
 export interface Row extends ConnectionView {
   status: string;
   token: string;
   state: 'there' | 'deleted' | 'gone';
 }
 
-/** What the model says will come of something. */
+/** The outcome that the model expects. */
 type Expected = { code: string; currentVersion?: number } | { row: Row; isChanged: boolean };
 
 /** A request under an idempotency key; `answer` is there if it was carried out. */
@@ -43,7 +43,7 @@ export class ReferenceModel {
     this.#isRejected = isRejected;
   }
 
-  /** A change was asked for; is this what had to be answered? */
+  /** Compares the response to a change with the model. */
   expectChange(change: ChangeOperation, answer: TransportResponse): void {
     const expected = this.#changeOutcome(change);
     if ('row' in expected && change.kind === 'delete') {
@@ -53,14 +53,14 @@ export class ReferenceModel {
     this.#recordEvent(toAction(change), expected);
   }
 
-  /** A deleted connection was asked back, under this name if there is one. */
+  /** Compares the response to a restore with the model. */
   expectRestore(id: string, name: string | undefined, answer: TransportResponse): void {
     const expected = this.#restoreOutcome(id, name);
     this.#compareAndStore(expected, answer);
     this.#recordEvent('RESTORE_CONNECTION', expected);
   }
 
-  /** The app was to be asked again. */
+  /** Compares the response to a verification with the model. */
   expectVerification(id: string, answer: TransportResponse): void {
     const row = this.#find(id, 'there');
     if (!row) {
@@ -74,7 +74,7 @@ export class ReferenceModel {
     this.events.push(['VERIFY_CONNECTION', isRejected ? 'CREDENTIALS_REJECTED' : 'OK']);
   }
 
-  /** Something was read. */
+  /** Compares the response to a read with the model. */
   expectRead(
     reading: ReadOperation,
     answer: TransportResponse,
@@ -98,7 +98,7 @@ export class ReferenceModel {
     else throw new Error(`expected ${row.name}: ${JSON.stringify(answer)}`);
   }
 
-  /** The last request with a key was sent again, and it had been carried out. */
+  /** Compares the response to a retry with that to the first request. */
   expectRetry(answer: TransportResponse): void {
     const first = this.lastRequest?.answer;
     if (!first) throw new Error('no request to repeat');
@@ -108,7 +108,7 @@ export class ReferenceModel {
     } else expect(answer).toEqual(first);
   }
 
-  /** Something else was asked for under the last key, under which something had been carried out. */
+  /** Expects a conflict for another request under a used idempotency key. */
   expectIdempotencyConflict(change: ChangeOperation, answer: TransportResponse): void {
     expect(answer).toEqual({ code: 'IDEMPOTENCY_CONFLICT' });
     this.#recordEvent(toAction(change), { code: 'IDEMPOTENCY_CONFLICT' });
@@ -164,7 +164,7 @@ export class ReferenceModel {
     return { row: { ...row, name: wanted, state: 'there', version: row.version + 1 }, isChanged: true };
   }
 
-  /** Compares, and then takes over what only the server could know. */
+  /** Compares, and then stores ids, times and hashes that the server chose. */
   #compareAndStore(expected: Expected, answer: TransportResponse): void {
     if (!('row' in expected)) {
       expect(answer).toEqual(expected);

@@ -1,6 +1,6 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 
-/** An answer of a REST route. */
+/** The response of a REST route. */
 export interface RestResponse {
   status: number;
   headers: Headers;
@@ -9,7 +9,7 @@ export interface RestResponse {
   text: string;
 }
 
-/** Something of an answer, by the names of the members that lead there. */
+/** Returns a member of a response by its path. */
 export function at(body: unknown, ...names: (string | number)[]): unknown {
   return names.reduce<unknown>((value, name) => Object(value)[name], body);
 }

@@ -1,4 +1,4 @@
-/** The spellings in which a token could hide. Base64 is looked for at each of its three alignments. */
+/** The encodings of a token that are searched for; base64 in its three alignments. */
 function spellings(token: string): string[] {
   const bytes = Buffer.from(token);
   const aligned = [0, 1, 2].map((shift) =>
@@ -12,7 +12,7 @@ function spellings(token: string): string[] {
   );
 }
 
-/** Which of these tokens can be found in a text, in whatever spelling. */
+/** Returns the tokens that a text contains in any encoding. */
 export function foundIn(text: string, planted: readonly string[]): string[] {
   const haystack = text.toLowerCase();
   return planted.filter((token) => spellings(token).some((form) => haystack.includes(form)));

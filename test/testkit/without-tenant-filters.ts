@@ -3,12 +3,12 @@ import type { Database } from '../../src/database/database.ts';
 import { Sql } from '../../src/database/sql.ts';
 import type { TestServer } from './server.ts';
 
-/** Whether queries forget to say whose rows they want. */
+/** Switches tenant filters off. */
 export interface TenantFilterSwitch {
   isOn: boolean;
 }
 
-/** The same database, whose users forget to say whose rows they want for as long as `forgetting` is on. */
+/** Wraps a database so that queries have no tenant filter while `forgetting` is on. */
 export function withoutTenantFilters(database: Database, forgetting: TenantFilterSwitch): Database {
   const forget = (rest: Sql) => (forgetting.isOn ? ofAnyOrganisation(rest) : rest);
   return {
@@ -19,7 +19,7 @@ export function withoutTenantFilters(database: Database, forgetting: TenantFilte
   };
 }
 
-/** The same SQL, in which every organisation is as good as another. */
+/** Removes the tenant filter from SQL. */
 function ofAnyOrganisation({ parts, values }: Sql): Sql {
   const forget = (part: string, index: number) =>
     part
@@ -57,7 +57,7 @@ function withoutOrganisation(where: unknown): unknown {
   return Object.fromEntries(names.map((name) => [name, withoutOrganisation(Reflect.get(where, name))]));
 }
 
-/** Takes row-level security away from every table, or puts it back. */
+/** Disables or enables row-level security on every table. */
 export async function setRowLevelSecurity(server: TestServer, isOn: boolean): Promise<void> {
   const em = server.asOwner();
   for (const { name } of await listTables(em)) {

@@ -22,7 +22,7 @@ export interface Violations {
   brokenChains: number;
 }
 
-/** What there is in the database, held against what the clients know. */
+/** Compares the database with what the clients know. */
 export async function findViolations(
   journal: OperationLog,
   database: Database,

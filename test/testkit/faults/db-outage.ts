@@ -10,7 +10,7 @@ import { type MutationResponse, sendMutation, tryToCreate } from './load.ts';
 import { LogEntry, OperationLog } from './operation-log.ts';
 import { ServerProcesses } from './processes.ts';
 
-/** What callers saw of a server whose PostgreSQL was away. */
+/** The responses of a server during an outage of PostgreSQL. */
 export interface OutageReport {
   /** How often each code was answered to whoever wanted to change or read something; `data` is none. */
   codes: Record<string, number>;
@@ -24,7 +24,7 @@ export interface OutageReport {
 }
 
 /**
- * Takes PostgreSQL away from a server that is asked for things, and gives it back.
+ * Interrupts PostgreSQL while a server receives requests, and restores it.
  *
  * @param how `stopped`: connections are refused; `frozen`: they stay open, and nothing is answered
  */

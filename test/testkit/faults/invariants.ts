@@ -16,14 +16,14 @@ import { LoadGenerator } from './load.ts';
 import { OperationLog } from './operation-log.ts';
 import { ServerProcesses } from './processes.ts';
 
-/** How often to kill what. */
+/** The number of kills. */
 export interface KillCounts {
   servers: number;
   /** Of PostgreSQL; none on the embedded database. */
   databases?: number;
 }
 
-/** What was done, and what was seen afterwards. */
+/** The kills, and the state afterwards. */
 export interface CrashReport {
   kills: KillCounts;
   seconds: number;
@@ -34,12 +34,12 @@ export interface CrashReport {
   findings: Violations;
 }
 
-/** With these, PostgreSQL says that something is written before it is. */
+/** With these settings, PostgreSQL acknowledges a commit before it writes it. */
 export const asynchronousCommitSettings = ['synchronous_commit=off', 'wal_writer_delay=10s'];
 
 const workers = 8;
 
-/** Kills servers and their PostgreSQL under load, and looks what is left. */
+/** Kills servers and PostgreSQL under load, and checks the data afterwards. */
 export async function crashOnPostgreSQL(kills: KillCounts, ...settings: string[]): Promise<CrashReport> {
   await using cluster = await makeCluster(...settings);
   using folder = temporaryFolder();

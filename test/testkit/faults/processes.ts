@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type ServerProcess, spawnServer } from '../process.ts';
 
-/** Servers on one database, each killed and started again as often as asked. */
+/** Server processes on one database that can be killed and restarted. */
 export class ServerProcesses implements AsyncDisposable {
   readonly apiKey = randomBytes(24).toString('hex');
   readonly #settings: Record<string, string>;

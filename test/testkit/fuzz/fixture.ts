@@ -3,12 +3,12 @@ import type { Lookup } from '../../../src/outbound/outbound.ts';
 import { createConnectionOverRest, restClient } from '../rest.ts';
 import type { Fixture } from './values.ts';
 
-/** Finds no host at all, so that nothing leaves this machine. */
+/** Resolves no name, so that no request leaves the machine. */
 export const failingLookup: Lookup = async () => {
   throw Object.assign(new Error('There are no hosts.'), { code: 'ENOTFOUND' });
 };
 
-/** Makes a few connections, and gives all that hostile requests are made with. */
+/** Creates connections and returns the values that hostile requests use. */
 export async function prepareGround(
   url: string,
   apiKey: string,

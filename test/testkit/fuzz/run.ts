@@ -15,7 +15,7 @@ export interface FuzzOptions {
   to: number;
 }
 
-/** Something that an answer must not be. */
+/** A response that breaks a rule. */
 export interface Violation {
   number: number;
   kind: string;
@@ -23,7 +23,7 @@ export interface Violation {
   answer: string;
 }
 
-/** What came of it. */
+/** The result. */
 export interface FuzzReport {
   /** How many answers there were of each status, or `none`. */
   statuses: Record<string, number>;
@@ -35,7 +35,7 @@ export interface FuzzReport {
 const concurrency = 8;
 const patienceMs = 60_000;
 
-/** Sends hostile requests, several at a time, and looks at every answer. */
+/** Sends hostile requests concurrently and checks every response. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   const { ground, schema, seed, to, url } = options;
   const report: FuzzReport = { statuses: {}, codes: {}, violations: [] };
@@ -67,7 +67,7 @@ const forbidden: Readonly<Record<string, RegExp>> = {
   'a path': /\/(home|root|tmp|usr|var|work)\//,
 };
 
-/** What is wrong with an answer, or undefined. */
+/** Returns the rule that a response breaks, or undefined. */
 export function findLeak(answer: string, { planted }: Fixture): string | undefined {
   const [, status = '', body = ''] = /^HTTP\/1\.1 (\d{3}).*?\r\n\r\n(.*)$/s.exec(answer) ?? [];
   if (status.startsWith('5') && !(status === '503' && /"code":"UPSTREAM_/.test(body)))
