@@ -102,7 +102,7 @@ export const listConnectionsSchema: z.ZodType<ListConnections> = z
     }
   });
 
-/** From where, and which way, a page is to be read. */
+/** The parsed page arguments: order, direction, size and start. */
 export interface PageArguments {
   order: ConnectionOrder;
   isBackward: boolean;

@@ -11,13 +11,13 @@ import {
 import { createConnection } from '../operations/create.ts';
 import type { ConnectionTypes } from './types.ts';
 
-/** `create…Connection` for every app. */
+/** Defines `create…Connection` for every app. */
 export function defineCreateConnection(
   builder: Builder,
   { Connection, MethodEnum, ofApps }: ConnectionTypes,
 ): void {
   const OnUnreachable = builder.enumType('OnUnreachable', {
-    description: 'What to do if the app cannot be asked whether the credentials work.',
+    description: 'What to do if the app cannot verify the credentials.',
     values: {
       FAIL: { description: 'Store nothing and return the error.' },
       SAVE_UNVERIFIED: {
@@ -59,7 +59,7 @@ export function defineCreateConnection(
           type: OnUnreachable,
           required: true,
           defaultValue: 'FAIL',
-          description: `What to do if ${app.name} cannot be asked.`,
+          description: `What to do if ${app.name} cannot verify the credentials.`,
         }),
         idempotencyKey: t.string({ description: idempotencyKeyDescription }),
       }),

@@ -4,7 +4,7 @@ import { connectionName } from '../input-schemas.ts';
 import { getConnection, getConnectionByName } from '../operations/read.ts';
 import type { ConnectionTypes } from './types.ts';
 
-/** Reading one connection, by its id or by its name. */
+/** Defines `appConnection` and `appConnectionByName`. */
 export function defineConnectionQueries(builder: Builder, { Connection }: ConnectionTypes): void {
   builder.queryFields((t) => ({
     appConnection: t.field({

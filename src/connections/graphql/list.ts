@@ -7,7 +7,7 @@ import { type ConnectionFilter, listConnectionsSchema } from '../list-input.ts';
 import { type ConnectionPage, listConnections } from '../operations/read.ts';
 import type { ConnectionTypes } from './types.ts';
 
-/** Finding connections: filtered, in an order, a page at a time. */
+/** Defines `appConnections`: the list of connections with filters, orders and pages. */
 export function defineConnectionFinding(builder: Builder, types: ConnectionTypes): void {
   const { AppEnum, detailFields } = types;
   const Filter = defineFilter(builder, types);

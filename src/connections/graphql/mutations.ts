@@ -20,7 +20,7 @@ import { updateConnection } from '../operations/update.ts';
 import { verifyConnection } from '../operations/verify.ts';
 import { appTypeFields, type ConnectionTypes } from './types.ts';
 
-/** Changing connections: `update…Connection` for every app, and verifying, deleting and restoring for all. */
+/** Defines `update…Connection` for every app, and the mutations that verify, delete and restore connections. */
 export function defineConnectionChanges(
   builder: Builder,
   apps: readonly App[],
@@ -39,7 +39,7 @@ export function defineConnectionChanges(
     'RestoreAppConnectionPayload',
     'The result of restoring. Without `connections:read`: `id`, `version` and a new name.',
   );
-  const Removed = builder.objectRef<DeletedConnection>('DeleteAppConnectionPayload').implement({
+  const Deleted = builder.objectRef<DeletedConnection>('DeleteAppConnectionPayload').implement({
     description: 'The result of a deletion.',
     fields: (t) => ({
       id: t.expose('id', { type: 'UUID', description: 'The id of the connection.' }),
@@ -69,7 +69,7 @@ export function defineConnectionChanges(
       }),
     }),
     deleteAppConnection: t.field({
-      type: Removed,
+      type: Deleted,
       nullable: true,
       description:
         'Deletes a connection: hides it and frees its name. It can be restored for some time, unless `purge` is true.',
@@ -116,7 +116,7 @@ export function defineConnectionChanges(
   }));
 }
 
-/** The answer of a change: the connection. */
+/** Defines a payload with the connection. */
 function definePayload(builder: Builder, { Connection }: ConnectionTypes, name: string, description: string) {
   return builder.objectRef<{ appConnection: AppConnection }>(name).implement({
     description,

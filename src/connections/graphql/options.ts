@@ -3,7 +3,7 @@ import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import type { ConnectionTypes } from './types.ts';
 
-/** `appConnectionOptions`: all that a client needs to draw a form for an app that it has never heard of. */
+/** Defines `appConnectionOptions`: the apps with everything that a client needs to show a form for them. */
 export function defineConnectionOptions(builder: Builder, types: ConnectionTypes): void {
   const { AppEnum } = types;
   const Method = defineMethod(builder, types);

@@ -3,7 +3,7 @@ import { requireCaller } from '../../graphql/context.ts';
 import { type ConnectionChange, subscribeToConnections } from '../operations/subscribe.ts';
 import type { ConnectionTypes } from './types.ts';
 
-/** Hearing of changes as they happen. */
+/** Defines the subscription `appConnectionChanged`. */
 export function defineConnectionWatch(builder: Builder, { Connection }: ConnectionTypes): void {
   const Kind = builder.enumType('AppConnectionChangeKind', {
     description: 'The kinds of changes of a connection.',

@@ -3,10 +3,10 @@ import { type Builder, enumValues } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { defineVerification } from './verification-type.ts';
 
-/** The types that speak of connections, for the operations to build on. */
+/** The types of connections that the fields of the schema use. */
 export type ConnectionTypes = ReturnType<typeof defineConnectionTypes>;
 
-/** `AppConnection` and all that hangs on it, made from the registry of apps. */
+/** Defines `AppConnection` and the types of its fields from the registered apps. */
 export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   const AppEnum = builder.enumType('App', {
     description: 'The apps that connections can be made to.',
@@ -77,7 +77,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   };
 }
 
-/** The fields that show more than `summaryColumns`. */
+/** The fields that need more than `summaryColumns`. */
 function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
     ...['isPlatformManagedCredentials', 'lastVerifiedAt', 'failingSince', 'code', 'message', 'remedy'],
@@ -85,18 +85,18 @@ function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   ]);
 }
 
-/** Every method once; one that several apps have is described for each of them. */
+/** Every method once. A method of several apps has the descriptions of all of them. */
 function collectMethods(apps: readonly App[]): { id: string; description: string }[] {
   const uses = apps.flatMap(({ name, methods }) => methods.map((method) => ({ name, ...method })));
-  return [...Map.groupBy(uses, ({ id }) => id)].map(([id, alike]) => {
-    const descriptions = alike.map(({ name, description }) =>
-      alike.length > 1 ? `${name}: ${description}` : description,
+  return [...Map.groupBy(uses, ({ id }) => id)].map(([id, methods]) => {
+    const descriptions = methods.map(({ name, description }) =>
+      methods.length > 1 ? `${name}: ${description}` : description,
     );
     return { id, description: descriptions.join('\n\n') };
   });
 }
 
-/** `AppConnectionCredentials`, and for each app the type that implements it and the input that it comes from. */
+/** Defines `AppConnectionCredentials`, and for each app its implementation and its input type. */
 function defineCredentials(builder: Builder, apps: readonly App[]) {
   const typeName = (app: App) => `${appTypeName(app)}Credentials`;
   const typeNames = new Map(apps.map((app) => [app.id, typeName(app)]));
@@ -126,7 +126,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
               t.string({
                 nullable: !required,
                 description: help,
-                resolve: ({ publicCredentials }) => textOrNull(publicCredentials[name]),
+                resolve: ({ publicCredentials }) => asNonNullable(publicCredentials[name]),
               }),
             ]),
         ),
@@ -145,7 +145,7 @@ function defineCredentials(builder: Builder, apps: readonly App[]) {
   return { Credentials, ofApps };
 }
 
-/** `…CredentialsInput`: the fields of all methods of an app. */
+/** Defines `…CredentialsInput` with the fields of all methods of an app. */
 function defineCredentialsInput(builder: Builder, app: App) {
   return builder.inputType(`${appTypeName(app)}CredentialsInput`, {
     description: `The credentials for ${app.name}.`,
@@ -163,7 +163,7 @@ function defineCredentialsInput(builder: Builder, app: App) {
   });
 }
 
-/** What an app tells about the owner of the credentials. */
+/** Defines the type of the owner of the credentials at an app. */
 function defineAccount(builder: Builder, account: NonNullable<App['account']>) {
   return builder.objectRef<Record<string, string | null>>(account.type).implement({
     description: account.description,
@@ -171,18 +171,21 @@ function defineAccount(builder: Builder, account: NonNullable<App['account']>) {
       Object.fromEntries(
         Object.entries(account.fields).map(([name, { description, required }]) => [
           name,
-          t.string({ nullable: !required, description, resolve: (owner) => textOrNull(owner[name]) }),
+          t.string({ nullable: !required, description, resolve: (owner) => asNonNullable(owner[name]) }),
         ]),
       ),
   });
 }
 
-/** Which fields are nullable is known only at run time, where graphql itself refuses a null that may not be. */
-function textOrNull(value: string | null | undefined): string {
+/**
+ * Casts a value of a field whose nullability is known only at run time, because it comes from the app. graphql reports a
+ * null in a non-nullable field.
+ */
+function asNonNullable(value: string | null | undefined): string {
   return value as string;
 }
 
-/** The fields of all methods of an app; one is required only if every method requires it. */
+/** The fields of all methods of an app. A field is required if every method requires it. */
 export function appTypeFields(app: App) {
   const names = new Set(app.methods.flatMap((method) => Object.keys(method.fields)));
   return [...names].flatMap((name) => {

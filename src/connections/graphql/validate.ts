@@ -5,7 +5,7 @@ import { type ValidateCredentials, validateCredentialsSchema } from '../input-sc
 import { validateCredentials } from '../operations/verify.ts';
 import type { ConnectionTypes } from './types.ts';
 
-/** `validate…Credentials` for every app: for forms and CI, which want to know before anything is kept. */
+/** Defines `validate…Credentials` for every app, with which forms and CI check credentials without storing them. */
 export function defineCredentialsValidation(builder: Builder, types: ConnectionTypes): void {
   for (const { app, Account, CredentialsInput } of types.ofApps) {
     const Payload = definePayload(builder, types, app, Account);

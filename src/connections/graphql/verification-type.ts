@@ -2,7 +2,7 @@ import { type App, requestIdField } from '../../apps/app.ts';
 import { type Builder, defineErrorCode } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 
-/** `ConnectionVerification`, and the enums that it speaks in. */
+/** Defines `ConnectionVerification` and its enums. */
 export function defineVerification(builder: Builder, apps: readonly App[]) {
   const ErrorCodeEnum = defineErrorCode(builder);
   const Status = builder.enumType('VerificationStatus', {
@@ -10,7 +10,7 @@ export function defineVerification(builder: Builder, apps: readonly App[]) {
     values: {
       VERIFIED: { description: 'The app accepted them.' },
       REJECTED: { description: 'The app rejected them.' },
-      UNREACHABLE: { description: 'The app could not be asked.' },
+      UNREACHABLE: { description: 'The app could not verify them.' },
     },
   });
   const Verification = builder.objectRef<AppConnection>('ConnectionVerification').implement({

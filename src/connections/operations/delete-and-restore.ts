@@ -11,15 +11,15 @@ import { mapNameConflict } from '../persistence/name-uniqueness.ts';
 
 const dayMs = 86_400_000;
 
-/** What became of a connection that was deleted. */
+/** The result of deleting a connection. */
 export interface DeletedConnection {
   id: string;
-  /** Until when it can be restored; null when it is gone for good. */
+  /** Until when it can be restored; null if it was purged. */
   restorableUntil: Date | null;
 }
 
 /**
- * Hides a connection at once and frees its name; or, with `purge`, really removes it, also one that is hidden.
+ * Soft-deletes a connection and frees its name. With `purge`, removes the row permanently, also of a deleted connection.
  *
  * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`
  */
@@ -33,7 +33,7 @@ export async function deleteConnection(
   return withRefusalAudit(deps, caller, { action, connectionId: id }, () => {
     caller.requireScope('connections:write');
     const request = { delete: id, version, purge };
-    const work = async (saveOutcome: SaveOutcome): Promise<DeletedConnection> => {
+    const remove = async (saveOutcome: SaveOutcome): Promise<DeletedConnection> => {
       const deletedAt = new Date();
       const deleted = { id, restorableUntil: purge ? null : restorableUntil(deps, deletedAt) };
       await updateLocked(deps, caller, {
@@ -49,7 +49,7 @@ export async function deleteConnection(
       });
       return deleted;
     };
-    return runIdempotent(deps, caller, { idempotencyKey, request }, work, ({ restorableUntil: until }) => ({
+    return runIdempotent(deps, caller, { idempotencyKey, request }, remove, ({ restorableUntil: until }) => ({
       id,
       restorableUntil: typeof until === 'string' ? new Date(until) : null,
     }));
@@ -57,11 +57,12 @@ export async function deleteConnection(
 }
 
 /**
- * Brings a deleted connection back, under its old name or another.
+ * Restores a deleted connection.
  *
- * @param target with the id of an app, where a connection to another app is not found
- * @param selected the fields that the caller wants to be shown, by their paths
- * @throws AppError `FORBIDDEN`, `NOT_FOUND` (also when it is too late), `NAME_TAKEN`
+ * @param target `app`: the id of an app; a connection to another app is not found
+ * @param name a new name; null or absent keeps the old one
+ * @param selected the paths of the fields that the client selects
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND` (also after the retention period), `NAME_TAKEN`
  */
 export async function restoreConnection(
   deps: ConnectionDeps,
@@ -74,10 +75,10 @@ export async function restoreConnection(
   return withRefusalAudit(deps, caller, { action, connectionId: target.id }, async () => {
     caller.requireScope('connections:write');
     requireSelectable(caller, restorePayloadFields(name), selected);
-    const place = await findConnection(deps.database.forOrganisation(caller.orgId), caller, target, {
+    const scope = await findConnection(deps.database.forOrganisation(caller.orgId), caller, target, {
       deleted: 'only',
     });
-    return mapNameConflict(place, () =>
+    return mapNameConflict(scope, () =>
       updateLocked(deps, caller, {
         target,
         action,
@@ -95,7 +96,7 @@ export async function restoreConnection(
   });
 }
 
-/** Connections that were deleted at this time or before can no longer be restored. */
+/** The time at or before which a connection must have been deleted to be past its retention. */
 export function retentionEnd(deletedRetentionDays: number): Date {
   return new Date(Date.now() - deletedRetentionDays * dayMs);
 }

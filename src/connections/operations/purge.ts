@@ -10,31 +10,31 @@ interface Expired {
   deletedAt: string;
 }
 
-/** A row that was removed, as far as its audit event tells. */
+/** The columns of a purged row that its audit event has. */
 interface Purged {
   id: string;
   name: string;
   projectId: string | null;
 }
 
-/** What a purge needs. */
+/** The dependencies of the purge. */
 export type PurgeDependencies = AuditDeps & { deletedRetentionDays: number };
 
 /**
- * Removes every connection that can no longer be restored, and adds an audit event for each. One transaction removes at
- * most `cleanUpBatchRows` connections of one organisation, and no credentials are read. Ends early when `signal` aborts,
- * or when another server cleans up.
+ * Removes every connection that can no longer be restored, with an audit event for each. A transaction removes at most
+ * `cleanUpBatchRows` connections of one organisation. Credentials are not read. Stops if `signal` aborts, or if another
+ * server is cleaning up.
  */
 export async function purgeExpired(dependencies: PurgeDependencies, signal?: AbortSignal): Promise<void> {
   const before = retentionEnd(dependencies.deletedRetentionDays);
   let last: Expired | undefined;
   while (!signal?.aborted) {
     const expired = await findExpired(dependencies, before, last);
-    for (const [orgId, expiredOfOne] of Map.groupBy(expired, (one) => one.orgId)) {
+    for (const [orgId, expiredOfOrg] of Map.groupBy(expired, (connection) => connection.orgId)) {
       if (signal?.aborted) return;
-      const ids = expiredOfOne.map(({ id }) => id);
+      const ids = expiredOfOrg.map(({ id }) => id);
       const isDone = await purge(dependencies, orgId, ids, before).catch((error: unknown) => {
-        // One organisation's trail that cannot be continued, as the log says, is no reason to keep what is another's.
+        // The log reports this organisation, whose audit trail cannot be continued. Go on with the others.
         if (error instanceof MacMismatch) return true;
         throw error;
       });
@@ -45,7 +45,7 @@ export async function purgeExpired(dependencies: PurgeDependencies, signal?: Abo
   }
 }
 
-/** The next ones after `last`, in an order that an index has. */
+/** Reads the next batch after `last`, in the order of an index. */
 async function findExpired(
   { database }: PurgeDependencies,
   before: Date,
@@ -59,7 +59,7 @@ async function findExpired(
   );
 }
 
-/** @returns whether it was this server's turn */
+/** @returns false if another server is cleaning up */
 async function purge(
   dependencies: PurgeDependencies,
   orgId: string,
@@ -67,7 +67,7 @@ async function purge(
   before: Date,
 ): Promise<boolean> {
   const purged = await runInTransaction(dependencies.database.forOrganisation(orgId), async (em) => {
-    // Others may have restored or purged some of them meanwhile, or be about to.
+    // Concurrent requests may have restored or purged some of them, or hold their locks.
     const rows = await em.execute<Purged[]>(
       `delete from app_connection where org_id = ? and id in (
          select id from app_connection where id in (?) and org_id = ? and deleted_at <= ? for update skip locked)

@@ -19,7 +19,7 @@ import {
 
 const reading = { action: 'READ_CONNECTIONS' } as const;
 
-/** Part of a list, in the order asked for. */
+/** A page of a list, in the requested order. */
 export interface ConnectionPage {
   nodes: AppConnection[];
   /** Null on an empty page. */
@@ -27,16 +27,18 @@ export interface ConnectionPage {
   endCursor: string | null;
   /** The cursor of one of `nodes`. */
   cursorOf(node: AppConnection): string;
-  /** Whether there are more after this page. */
+  /** Whether there are connections after this page; reading backward, this is a query of its own. */
   hasNextPage(): Promise<boolean>;
-  /** Whether there are more before this page. */
+  /** Whether there are connections before this page; reading forward, this is a query of its own. */
   hasPreviousPage(): Promise<boolean>;
-  /** How many there are on all pages; a query of its own. */
+  /** The number of connections on all pages; a query of its own. */
   count(): Promise<number>;
 }
 
 /**
- * @param app the id of an app, where a connection to another app is not found
+ * Reads a connection by id.
+ *
+ * @param app the id of an app: a connection to another app is not found
  * @throws AppError `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnection(
@@ -54,8 +56,10 @@ export async function getConnection(
 }
 
 /**
+ * Reads a connection by name.
+ *
  * @param projectId null for a connection without a project
- * @param app the id of an app, where a connection to another app is not found
+ * @param app the id of an app: a connection to another app is not found
  * @throws AppError `NOT_FOUND`, `FORBIDDEN`
  */
 export async function getConnectionByName(
@@ -72,64 +76,68 @@ export async function getConnectionByName(
   });
 }
 
-/** How much of each connection a list has. */
+/** Options of a list. */
 export interface ListOptions {
-  /** Only `summaryColumns`. */
+  /** Reads only `summaryColumns`. */
   isBrief?: boolean;
 }
 
-/** @throws AppError `BAD_USER_INPUT` (a cursor, or arguments that do not fit each other), `FORBIDDEN` */
+/**
+ * Reads a page of the connections that the caller may see.
+ *
+ * @throws AppError `BAD_USER_INPUT` (a cursor, or contradictory page arguments), `FORBIDDEN`
+ */
 export async function listConnections(
   deps: ConnectionDeps,
   caller: Caller,
-  listing: ListConnections,
+  input: ListConnections,
   options: ListOptions = {},
 ): Promise<ConnectionPage> {
-  const { projectId } = listing;
+  const { projectId } = input;
   return withForbiddenAudit(deps, caller, { ...reading, projectId }, async () => {
     caller.requireScope('connections:read');
     if (projectId !== undefined) caller.requireProject(projectId, ['projectId']);
-    return readPage(deps, caller, listing, options);
+    return readPage(deps, caller, input, options);
   });
 }
 
 async function readPage(
   { database }: ConnectionDeps,
   caller: Caller,
-  listing: ListConnections,
+  input: ListConnections,
   { isBrief }: ListOptions,
 ): Promise<ConnectionPage> {
-  const { order, isBackward, size, cursor, issues } = parsePageArguments(listing);
+  const { order, isBackward, size, cursor, issues } = parsePageArguments(input);
   if (issues.length > 0) throw validationError(issues);
   const { orgId } = caller;
-  const conditions = listConditions(caller, listing);
-  const how = {
-    // What is rare is found by other indexes than what is common.
-    skipPreparedPlan: Boolean(listing.filter || listing.app),
+  const conditions = listConditions(caller, input);
+  const selectOptions = {
+    // Rare and frequent values need different indexes, so PostgreSQL plans the statement for its parameters.
+    skipPreparedPlan: Boolean(input.filter || input.app),
     ...(isBrief && { only: summaryColumns }),
   };
-  const onPage = cursor ? [afterCursor(order, cursor, isBackward)] : [];
+  const pageConditions = cursor ? [afterCursor(order, cursor, isBackward)] : [];
   const found = await database.select(
     AppConnection,
     orgId,
-    // One more than asked for tells whether there are more.
-    sql`where ${joinAnd([...conditions, ...onPage])} ${orderBy(order, isBackward)} limit ${size + 1}`,
-    how,
+    // One more than the page size shows whether there is a next page.
+    sql`where ${joinAnd([...conditions, ...pageConditions])} ${orderBy(order, isBackward)} limit ${size + 1}`,
+    selectOptions,
   );
   const nodes = found.slice(0, size);
   if (isBackward) nodes.reverse();
   const [first, last] = [nodes.at(0), nodes.at(-1)];
-  const isMoreAhead = async () => found.length > size;
-  const isMoreBehind = async () => {
+  const hasMoreAhead = async () => found.length > size;
+  const hasMoreBehind = async () => {
     if (!cursor) return false;
-    const near = joinAnd([...conditions, atOrBeforeCursor(order, cursor, isBackward)]);
-    const one = await database.select(
+    const behind = joinAnd([...conditions, atOrBeforeCursor(order, cursor, isBackward)]);
+    const rows = await database.select(
       AppConnection,
       orgId,
-      sql`where ${near} ${orderBy(order, !isBackward)} limit 1`,
-      how,
+      sql`where ${behind} ${orderBy(order, !isBackward)} limit 1`,
+      selectOptions,
     );
-    return one.length > 0;
+    return rows.length > 0;
   };
   const cursorOf = (node: AppConnection) => encodeCursor(order, node);
   return {
@@ -137,26 +145,26 @@ async function readPage(
     startCursor: first ? cursorOf(first) : null,
     endCursor: last ? cursorOf(last) : null,
     cursorOf,
-    hasNextPage: isBackward ? isMoreBehind : isMoreAhead,
-    hasPreviousPage: isBackward ? isMoreAhead : isMoreBehind,
+    hasNextPage: isBackward ? hasMoreBehind : hasMoreAhead,
+    hasPreviousPage: isBackward ? hasMoreAhead : hasMoreBehind,
     count: () => database.count(AppConnection, orgId, sql`where ${joinAnd(conditions)}`),
   };
 }
 
-const byId = new WeakMap<Caller, (id: string) => Promise<AppConnection | undefined>>();
+const loaders = new WeakMap<Caller, (id: string) => Promise<AppConnection | undefined>>();
 
-/** Reads connections by their ids for one caller, those of one moment in one statement. */
+/** The loader of connections by id for a caller. Ids that are requested in the same event-loop turn share a statement. */
 function connectionLoader({ database }: ConnectionDeps, caller: Caller) {
-  const known = byId.get(caller);
-  if (known) return known;
-  const read = createBatchLoader(async (ids) => {
+  const cached = loaders.get(caller);
+  if (cached) return cached;
+  const loader = createBatchLoader(async (ids) => {
     const conditions = joinAnd([...connectionVisibilityConditions(caller), sql`id = any(${ids}::uuid[])`]);
     const found = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
     const connections = new Map(found.map((connection) => [connection.id, connection]));
     return ids.map((id) => connections.get(id));
   });
-  byId.set(caller, read);
-  return read;
+  loaders.set(caller, loader);
+  return loader;
 }
 
 function appCondition(app: string | undefined): Sql[] {

@@ -8,7 +8,7 @@ import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionDeps } from '../deps.ts';
 
-/** What happened to a connection, by the action that did it. */
+/** The kind of change of each audited action. */
 export const changeKinds = {
   CREATE_CONNECTION: 'CREATED',
   UPDATE_CONNECTION: 'UPDATED',
@@ -18,28 +18,26 @@ export const changeKinds = {
   RESTORE_CONNECTION: 'RESTORED',
 } as const satisfies { [action in AuditAction]?: string };
 
-/** One change of a connection. */
+/** A change of a connection. */
 export interface ConnectionChange {
-  /** Give this as `after` to hear of everything since. */
+  /** The cursor of this change: as `after`, it continues with the next one. */
   eventId: string;
   kind: (typeof changeKinds)[keyof typeof changeKinds];
   connectionId: string;
-  /** As it was at most `checkEveryMs` ago; null when it is deleted. */
+  /** The connection as of at most `checkEveryMs` ago; null if it is deleted. */
   appConnection: AppConnection | null;
 }
 
 const batchSize = 100;
 
-/** A key that was revoked has to be out within five seconds, whatever is believed of it for how long elsewhere. */
+/** A revoked API key must stop working within five seconds, caches included; this is the part of the subscription. */
 const checkEveryMs = 2_000;
 
 /**
- * Every change from now on, or since the event `after`, in order and without a gap, until the caller has had enough,
- * may listen no longer, or the server stops.
+ * Yields every change from now on, or after the event `after`, in order and without gaps, until the client unsubscribes,
+ * the caller's credential expires or is revoked, or the server stops.
  *
- * @param options `projectId`: a project's only; null for those without a project; absent for all that the caller may
- *   see. `assertStillAuthenticated` throws once the caller's credential lets nobody in any more.
- * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (`after`), or while listening what `assertStillAuthenticated` throws
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (`after`), and later whatever `assertSignedIn` throws
  */
 export async function subscribeToConnections(
   deps: ConnectionDeps,
@@ -58,10 +56,13 @@ export async function subscribeToConnections(
   });
 }
 
-/** What to listen to, and for how long. */
+/** Options of a subscription. */
 export interface SubscribeOptions {
+  /** Null: connections without a project. Absent: all that the caller may see. */
   projectId?: string | null | undefined;
+  /** `eventId` of the last change that the client received. */
   after?: string | null | undefined;
+  /** Throws if the caller's credential is no longer valid. */
   assertStillAuthenticated: () => Promise<unknown>;
 }
 
@@ -73,42 +74,42 @@ async function* changesSince(
 ): AsyncGenerator<ConnectionChange> {
   const { orgId } = caller;
   const { assertStillAuthenticated } = options;
-  const waiting = database.changes.listen(orgId);
-  let seen = start;
+  const notifications = database.changes.listen(orgId);
+  let lastSeq = start;
   try {
-    for (let isDue = true; !database.changes.isClosed; isDue = await waiting.next(checkEveryMs)) {
+    for (let isDue = true; !database.changes.isClosed; isDue = await notifications.next(checkEveryMs)) {
       await assertStillAuthenticated();
-      // As long as there may be more than one batch.
+      // A full batch can be followed by another one.
       for (let length = isDue ? batchSize : 0; length === batchSize; ) {
         const events = await database.select(
           AuditEvent,
           orgId,
-          sql`where (org_id, seq) > (${orgId}::uuid, ${seen}::int) and org_id = ${orgId}
+          sql`where (org_id, seq) > (${orgId}::uuid, ${lastSeq}::int) and org_id = ${orgId}
             order by org_id, seq limit ${batchSize}`,
           { isScan: true, only: eventColumns },
         );
         length = events.length;
-        seen = events.at(-1)?.seq ?? seen;
+        lastSeq = events.at(-1)?.seq ?? lastSeq;
         yield* describeChanges(
           database,
           caller,
           events.filter((event) => isVisibleChange(event, caller, options)),
           async () => {
             await scheduler.waitForTurn(orgId);
-            // Between two changes a slow reader may take longer than a revoked key may live.
+            // A slow client can take longer for one change than a revoked key may keep working.
             await assertStillAuthenticated();
           },
         );
       }
     }
   } finally {
-    waiting.stop();
+    notifications.stop();
   }
 }
 
 const eventColumns = ['seq', 'action', 'connectionId', 'fields', 'projectId'] as const;
 
-/** What is read of an event. */
+/** The columns of an event that a subscription reads. */
 type WatchedEvent = Pick<AuditEvent, (typeof eventColumns)[number]>;
 
 function toChangeKind(action: AuditAction): ConnectionChange['kind'] | undefined {
@@ -116,20 +117,21 @@ function toChangeKind(action: AuditAction): ConnectionChange['kind'] | undefined
 }
 
 function isVisibleChange(
-  { action, connectionId, fields, projectId: place = null }: WatchedEvent,
+  { action, connectionId, fields, projectId: eventProject = null }: WatchedEvent,
   { projectIds }: Caller,
   { projectId }: SubscribeOptions,
 ): boolean {
-  // What was refused has changed nothing.
+  // Events of refused attempts have no changed fields.
   if (!toChangeKind(action) || !connectionId || fields.length === 0) return false;
-  if (projectId !== undefined && place !== projectId) return false;
-  return !projectIds || (place !== null && projectIds.has(place));
+  if (projectId !== undefined && eventProject !== projectId) return false;
+  return !projectIds || (eventProject !== null && projectIds.has(eventProject));
 }
 
 /**
- * The changes of a batch, with the connections as they were looked up together at most `checkEveryMs` ago.
+ * Yields the changes of a batch. The connections are read together, and again if the client has taken longer than
+ * `checkEveryMs`.
  *
- * @param beforeEach is waited for before each of them
+ * @param beforeEach runs before each change
  */
 async function* describeChanges(
   database: RowReader,
@@ -138,13 +140,13 @@ async function* describeChanges(
   beforeEach: () => Promise<void>,
 ): AsyncGenerator<ConnectionChange> {
   let connections = new Map<string, AppConnection>();
-  let lookedUpAt = Number.NEGATIVE_INFINITY;
+  let readAt = Number.NEGATIVE_INFINITY;
   for (const [index, { seq, action, connectionId }] of events.entries()) {
     await beforeEach();
     const kind = toChangeKind(action);
     if (!kind || !connectionId) continue;
-    if (performance.now() - lookedUpAt > checkEveryMs) {
-      lookedUpAt = performance.now();
+    if (performance.now() - readAt > checkEveryMs) {
+      readAt = performance.now();
       const ids = [...new Set(events.slice(index).map((event) => event.connectionId))];
       const found = await database.select(
         AppConnection,
