@@ -143,7 +143,7 @@ function definePage(builder: Builder, { Connection }: ConnectionTypes) {
         cursor: t.string({
           description:
             'The position of this connection. Send it as `after` to read forward, or as `before` to read backward.',
-          resolve: ({ page, node }) => page.cursorOf(node),
+          resolve: ({ page, node }) => page.getCursor(node),
         }),
         node: t.expose('node', { type: Connection, description: 'The connection.' }),
       }),

@@ -26,7 +26,7 @@ export interface ConnectionPage {
   startCursor: string | null;
   endCursor: string | null;
   /** The cursor of one of `nodes`. */
-  cursorOf(node: AppConnection): string;
+  getCursor(node: AppConnection): string;
   /** Whether there are connections after this page; reading backward, this is a query of its own. */
   hasNextPage(): Promise<boolean>;
   /** Whether there are connections before this page; reading forward, this is a query of its own. */
@@ -139,12 +139,12 @@ async function readPage(
     );
     return rows.length > 0;
   };
-  const cursorOf = (node: AppConnection) => encodeCursor(order, node);
+  const getCursor = (node: AppConnection) => encodeCursor(order, node);
   return {
     nodes,
-    startCursor: first ? cursorOf(first) : null,
-    endCursor: last ? cursorOf(last) : null,
-    cursorOf,
+    startCursor: first ? getCursor(first) : null,
+    endCursor: last ? getCursor(last) : null,
+    getCursor,
     hasNextPage: isBackward ? hasMoreBehind : hasMoreAhead,
     hasPreviousPage: isBackward ? hasMoreAhead : hasMoreBehind,
     count: () => database.count(AppConnection, orgId, sql`where ${joinAnd(conditions)}`),
