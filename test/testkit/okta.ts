@@ -98,7 +98,8 @@ export const tokenRejected: Behaviour = (_, response) =>
   writeFakeOktaResponse(response, oktaError('E0000011'));
 
 /** 403, E0000006. */
-export const insufficientRole: Behaviour = (_, response) => send(response, oktaError('E0000006'));
+export const insufficientRole: Behaviour = (_, response) =>
+  writeFakeOktaResponse(response, oktaError('E0000006'));
 
 /** 429, E0000047, with `X-Rate-Limit-Reset` in whole seconds. */
 export function rateLimited(resetAt: Date): Behaviour {
