@@ -62,7 +62,7 @@ describe.concurrent('server start reports the valid form of HOST when it is', ()
     async (host) => {
       using folder = temporaryFolder();
       expect(await stderrOfFailedStart({ DATA_DIR: folder.path, HOST: host })).toMatch(
-        /^Cannot start: HOST must be an address or a host name, without https:\/\/, port and brackets/,
+        /^Cannot start: HOST must be an address or a host name, without https:\/\/, port or brackets/,
       );
     },
   );

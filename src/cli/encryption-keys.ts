@@ -83,21 +83,21 @@ function describeUsage({
   const lines = rootKeys.map((rootKey) => {
     const { id, isConfigured, dataKeys, connections } = rootKey;
     const isUsed = dataKeys > 0;
-    const use = isUsed ? 'in use: it cannot be taken out' : 'not in use: it can be taken out';
-    const what = isConfigured ? use : 'missing: put it back';
-    return line(id, dataKeys, connections, rootKey === first ? 'the first: it wraps what is new' : what);
+    const use = isUsed ? 'in use: cannot be removed' : 'not in use: can be removed';
+    const what = isConfigured ? use : 'missing: add it again';
+    return line(id, dataKeys, connections, rootKey === first ? 'primary: wraps new data keys' : what);
   });
   return [
     line('root key', 'data keys', 'connections', ''),
     ...lines,
     dataKeysToRewrap === 0
-      ? `Nothing is left under another root key than "${first?.id}".`
-      : `${dataKeysToRewrap} data keys are left under other root keys; "npm run keys -- rotate" moves them.`,
+      ? `All data keys are wrapped under "${first?.id}".`
+      : `${dataKeysToRewrap} data keys are wrapped under other root keys; run "npm run keys -- rotate".`,
     organisationsToReseal === 0 && connectionsUnderOldRoot === 0 && connectionsUnderRetiredKey === 0
-      ? `Every connection is sealed under a data key that was made under "${first?.id}".`
-      : `${organisationsToReseal} organisations seal under data keys that were made under other root keys; ${connectionsUnderOldRoot} ` +
-        `connections are sealed under such ones, and ${connectionsUnderRetiredKey} under retired ones; ` +
-        '"npm run keys -- rotate --reseal" seals them again.',
+      ? `All connections are encrypted under data keys that were created under "${first?.id}".`
+      : `${organisationsToReseal} organisations use data keys that were created under other root keys; ${connectionsUnderOldRoot} ` +
+        `connections are encrypted under such data keys, and ${connectionsUnderRetiredKey} under retired ones; ` +
+        'run "npm run keys -- rotate --reseal".',
   ].join('\n');
 }
 
