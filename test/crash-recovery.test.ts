@@ -72,7 +72,7 @@ describe.runIf(!testDatabaseUrl)('crash recovery with the embedded database', ()
     async () => {
       const { change, read, lastWords, afterwards, findings } = await fillDisk();
       expect(change?.errors?.[0]).toMatchObject({
-        message: 'The disk of our database is full. Nothing was changed.',
+        message: 'The disk of the database is full. Nothing was changed.',
         extensions: { code: 'SERVICE_UNAVAILABLE', remedy: expect.stringContaining('operator') },
       });
       expect(read?.data).toEqual({ appConnections: { totalCount: expect.any(Number) } });

@@ -257,7 +257,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       writeFileSync(join(folder.path, 'database', 'PG_VERSION'), `${version}\n`);
       expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
         new RegExp(
-          `is of PostgreSQL ${/^\d+$/.test(version) ? version : '\\(unknown\\)'}, and this server embeds 18`,
+          `has the format of PostgreSQL ${/^\d+$/.test(version) ? version : '\\(unknown\\)'}, but this server embeds 18`,
         ),
       );
     },
@@ -269,7 +269,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
     writeFileSync(join(folder.path, 'database', 'PG_VERSION'), '18\n');
     expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
-      /database: it cannot be opened; it is damaged/,
+      /database: it cannot be opened and may be damaged/,
     );
   });
 
@@ -302,7 +302,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       DATA_DIR: folder.path,
       DATABASE_URL: `postgresql://someone:hunter2-secret@127.0.0.1:${await closedPort()}/somewhere`,
     });
-    expect(line).toMatch(/DATABASE_URL.*nothing listens there/);
+    expect(line).toMatch(/DATABASE_URL.*the host refused the connection/);
     expect(line).not.toContain('hunter2');
   });
 
@@ -322,7 +322,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     const nowhere = new URL(testDatabaseUrl ?? '');
     nowhere.pathname = 'no_such_database';
     expect(await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: nowhere.href })).toMatch(
-      /DATABASE_URL.*no such database/,
+      /DATABASE_URL.*the database does not exist/,
     );
     const nobody = new URL(testDatabaseUrl ?? '');
     nobody.username = 'no_such_user';

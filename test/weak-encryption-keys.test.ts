@@ -133,7 +133,7 @@ test.each([
   ['an AWS KMS on this machine', { AWS_ENDPOINT_URL_KMS: 'http://127.0.0.1:1' }],
 ])('production start accepts %s and continues to the database', async (_, differing) => {
   expect(await stderrOfFailedStart(await production(differing))).toMatch(
-    /DATABASE_URL: nothing listens there/,
+    /DATABASE_URL: the host refused the connection/,
   );
 });
 
@@ -144,14 +144,14 @@ test('production start accepts a key file that its group may read, and one in a 
   chmodSync(shared, 0o1777);
   writeFileSync(join(shared, 'keys'), rootKey('k1'), { mode: 0o640 });
   const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(shared, 'keys') });
-  expect(await stderrOfFailedStart(settings)).toMatch(/DATABASE_URL: nothing listens there/);
+  expect(await stderrOfFailedStart(settings)).toMatch(/DATABASE_URL: the host refused the connection/);
 });
 
 test('npm run keys accepts a weak root key after a strong one, so that it can be rotated', async () => {
   const weak = entry(Buffer.alloc(32), 'weak');
   const behind = await production({ ENCRYPTION_KEYS: `${rootKey('k2')},${weak}` });
   expect((await runScript('cli/encryption-keys.ts', behind, 'rotate')).stderr).toMatch(
-    /DATABASE_URL: nothing listens there/,
+    /DATABASE_URL: the host refused the connection/,
   );
   const first = await production({ ENCRYPTION_KEYS: `${weak},${rootKey('k2')}` });
   expect((await runScript('cli/encryption-keys.ts', first, 'rotate')).stderr).toMatch(

@@ -206,7 +206,7 @@ async function assertServerVersion(orm: MikroORM): Promise<void> {
     .execute<{ version: number }>("select current_setting('server_version_num')::int as version", [], 'get');
   if (version < 150_000) {
     throw new StartupError(
-      `DATABASE_URL: PostgreSQL 15 or newer is needed; this is ${Math.floor(version / 10_000)}.`,
+      `DATABASE_URL: PostgreSQL 15 or newer is required; the server has version ${Math.floor(version / 10_000)}.`,
     );
   }
 }

@@ -77,14 +77,14 @@ async function prepareFolder(folder: string): Promise<void> {
   if (!existsSync(folder)) await initialise(folder);
   if (!existsSync(join(folder, 'PG_VERSION'))) {
     throw new StartupError(
-      `DATA_DIR: ${folder} is not a database; put the whole of it back, or move it away`,
+      `DATA_DIR: ${folder} is not a database folder; restore all of it, or move it away`,
     );
   }
   const version = readFileSync(join(folder, 'PG_VERSION'), 'utf8').trim();
   if (version !== embeddedVersion) {
     throw new StartupError(
-      `DATA_DIR: ${folder} is of PostgreSQL ${/^\d{1,3}$/.test(version) ? version : '(unknown)'}, and this server ` +
-        `embeds ${embeddedVersion}; start the version of it that made the folder, or set DATA_DIR to another`,
+      `DATA_DIR: ${folder} has the format of PostgreSQL ${/^\d{1,3}$/.test(version) ? version : '(unknown)'}, but this server ` +
+        `embeds ${embeddedVersion}; start the server version that created the folder, or set DATA_DIR to another folder`,
     );
   }
 }

@@ -15,50 +15,54 @@ export function describeConnectionFailure(error: unknown, location: DatabaseLoca
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as { code?: unknown };
     if (typeof code === 'string') {
-      const other = /^[0-9A-Z]{5}$/.test(code) ? 'it refuses a statement' : 'it cannot be used';
+      const other = /^[0-9A-Z]{5}$/.test(code) ? 'it rejected a statement' : 'it cannot be used';
       return `${reasons[code] ?? other} (${code})`;
     }
     const [, known] = messages.find(([pattern]) => pattern.test(String(cause))) ?? [];
     if (known) return known;
   }
-  return location.kind === 'embedded' ? 'it cannot be opened; it is damaged' : 'it cannot be opened';
+  return location.kind === 'embedded'
+    ? 'it cannot be opened and may be damaged; restore it from a backup'
+    : 'it cannot be opened';
 }
+
+const invalidUrl =
+  'it is not a valid URL; write @ : / ? # % & in a user or password as %40 %3A %2F %3F %23 %25 %26';
 
 /** Messages of the driver for errors without a code. */
 const messages: readonly (readonly [RegExp, string])[] = [
-  [/does not support SSL/, 'the server there speaks no TLS, and sslmode asks for it'],
-  [
-    /URI malformed|Invalid URL/,
-    'it is no URL; write @ : / ? # % & in a user or password as %40 %3A %2F %3F %23 %25 %26',
-  ],
-  [/timeout expired|timeout exceeded/, 'the host did not answer in time'],
-  [/Connection terminated/, 'the host hung up; is it a PostgreSQL?'],
-  [/password must be a string/, 'the server asks for a password, and there is none'],
+  [/does not support SSL/, 'the server does not support TLS, but sslmode requires it'],
+  [/URI malformed|Invalid URL/, invalidUrl],
+  [/timeout expired|timeout exceeded/, 'the host did not respond in time'],
+  [/Connection terminated/, 'the host closed the connection; is it a PostgreSQL server?'],
+  [/password must be a string/, 'the server requires a password; add one to the URL'],
 ];
 
 const reasons: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there; is PostgreSQL running?',
-  ECONNRESET: 'the host hung up; is it a PostgreSQL?',
-  EHOSTUNREACH: 'there is no way to the host',
-  ENETUNREACH: 'there is no way to the host',
-  ENOENT: 'a file that it names is not there',
-  ENOTFOUND: 'there is no such host',
-  EAI_AGAIN: 'the name of the host cannot be looked up now',
-  ETIMEDOUT: 'the host did not answer in time',
-  ERR_INVALID_URL: 'it is no URL; write @ : / ? # % & in a user or password as %40 %3A %2F %3F %23 %25 %26',
+  ECONNREFUSED: 'the host refused the connection; is PostgreSQL running?',
+  ECONNRESET: 'the host closed the connection; is it a PostgreSQL server?',
+  EHOSTUNREACH: 'the host is unreachable',
+  ENETUNREACH: 'the network is unreachable',
+  ENOENT: 'a file that it refers to does not exist',
+  ENOTFOUND: 'the host name does not exist',
+  EAI_AGAIN: 'the host name cannot be resolved at the moment',
+  ETIMEDOUT: 'the host did not respond in time',
+  ERR_INVALID_URL: invalidUrl,
   CERT_HAS_EXPIRED: 'the certificate of the host has expired',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'no authority has signed the certificate; name it in sslrootcert',
-  SELF_SIGNED_CERT_IN_CHAIN: 'the authority of the certificate is unknown; name it in sslrootcert',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the authority of the certificate is unknown; name it in sslrootcert',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate is for another host',
-  EACCES: 'the folder may not be read or written',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate is self-signed; set sslrootcert to its file',
+  SELF_SIGNED_CERT_IN_CHAIN:
+    'the certificate authority is unknown; set sslrootcert to the file of its certificate',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    'the certificate authority is unknown; set sslrootcert to the file of its certificate',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate is for another host name',
+  EACCES: 'the folder cannot be read or written; check its permissions',
   '28P01': 'the password is wrong',
   '28000': 'this user may not connect',
-  '3D000': 'there is no such database; create it first',
-  '53300': 'it has no connection left',
-  '57P03': 'it is starting or stopping; try again',
+  '3D000': 'the database does not exist; create it first',
+  '53300': 'it has no free connection',
+  '57P03': 'it is starting or stopping; retry later',
   '53100': 'its disk is full',
-  '25006': 'it is a standby, which takes no changes',
+  '25006': 'it is a read-only standby; connect to the primary',
   '42501':
     'this user may not create tables or roles; docs/operations/postgresql.md has the SQL with which an administrator allows it',
 };

@@ -39,13 +39,13 @@ export function isDatabaseUnavailable(error: unknown): error is Error {
 export function toServiceUnavailable(error: unknown, log: Logger): AppError | undefined {
   if (!isDatabaseUnavailable(error)) return undefined;
   if ((error as { code?: unknown }).code === diskFullCode) {
-    log.error({ error: safeErrorFields(error) }, 'the disk of the database is full; nothing can be changed');
-    return new AppError('SERVICE_UNAVAILABLE', 'The disk of our database is full. Nothing was changed.', {
-      remedy: 'Tell the operator; what is there can be read meanwhile.',
+    log.error({ error: safeErrorFields(error) }, 'the disk of the database is full; changes fail');
+    return new AppError('SERVICE_UNAVAILABLE', 'The disk of the database is full. Nothing was changed.', {
+      remedy: 'Contact the operator of the server. Reads still work.',
     });
   }
-  log.warn({ error: safeErrorFields(error) }, 'the database does not answer in time');
-  return new AppError('SERVICE_UNAVAILABLE', 'Our database does not answer, or not in time.', {
-    remedy: 'Try again in a while; a change that has an idempotency key is not made twice.',
+  log.warn({ error: safeErrorFields(error) }, 'the database is unavailable or did not respond in time');
+  return new AppError('SERVICE_UNAVAILABLE', 'The database is unavailable or did not respond in time.', {
+    remedy: 'Retry later. A change with an idempotency key is not applied twice.',
   });
 }
