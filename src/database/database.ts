@@ -4,7 +4,8 @@ import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import { changesChannel, OrganisationChangeNotifier, startListening } from './change-notifications.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
-import { instrumentPool, openDedicatedConnection, withoutStatementTimeout } from './driver/pool.ts';
+import { withoutStatementTimeout } from './driver/client.ts';
+import { instrumentPool, openDedicatedConnection } from './driver/pool.ts';
 import {
   inSession,
   lazyScopedEntityManager,
