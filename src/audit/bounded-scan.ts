@@ -87,7 +87,7 @@ export async function findRange(
       AuditEvent,
       orgId,
       sql`where org_id = ${orgId} and ${condition} ${order} limit 1`,
-      { isScan: true, only: seqOnly },
+      { isScan: true, properties: seqOnly },
     );
     return event?.seq;
   };
@@ -116,7 +116,7 @@ export async function boundScan(
     AuditEvent,
     orgId,
     sql`where ${joinAnd(rangeCondition(orgId, index, range))} ${newestFirst(index)} offset ${maxScanned - 1} limit 1`,
-    { isScan: true, only: seqOnly },
+    { isScan: true, properties: seqOnly },
   );
   return last ? { from: last.seq, isCut: last.seq > range.from + 1 } : { from: range.from, isCut: false };
 }

@@ -13,7 +13,7 @@ const cleanUpLock = 4_216_017_334;
  *
  * @returns the result of `task`; undefined if another server runs a batch and the task did not run
  */
-export async function runInTransaction<Result>(
+export async function runCleanUpBatch<Result>(
   em: EntityManager,
   task: (em: EntityManager) => Promise<Result>,
 ): Promise<Result | undefined> {
@@ -42,7 +42,7 @@ export async function deleteInBatches(
     select ctid from ${table} where ${condition} limit ${cleanUpBatchRows}))`;
   let deleted = 0;
   while (!signal?.aborted) {
-    const batch = await runInTransaction(database.asSystem(), (em) =>
+    const batch = await runCleanUpBatch(database.asSystem(), (em) =>
       em.execute<{ affectedRows: number }>(statement, [...params], 'run'),
     );
     deleted += batch?.affectedRows ?? 0;

@@ -31,7 +31,7 @@ export interface SelectOptions<Entity> {
   /** Reads a range of an index in its order: PostgreSQL does not sort, and the time-out is two seconds. */
   isScan?: boolean;
   /** The properties to read, by default all that are not lazy. Pass the same array each time: it is a cache key. */
-  only?: readonly (keyof Entity)[];
+  properties?: readonly (keyof Entity)[];
 }
 
 /** Creates the row reader of a database. */
@@ -54,15 +54,15 @@ export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger)
     const { rows } = await queryPool(pool, session, statement, values);
     return rows as Record<string, unknown>[];
   };
-  const tables = new Map<RowClass<object> | SelectedColumns, Table>();
-  const getTable = (entity: RowClass<object>, only?: SelectedColumns) => {
-    const table = tables.get(only ?? entity) ?? describeTable(orm, entity, only);
-    tables.set(only ?? entity, table);
+  const tables = new Map<RowClass<object> | SelectedProperties, Table>();
+  const getTable = (entity: RowClass<object>, properties?: SelectedProperties) => {
+    const table = tables.get(properties ?? entity) ?? describeTable(orm, entity, properties);
+    tables.set(properties ?? entity, table);
     return table;
   };
   return {
-    async select(entity, orgId, rest, { only, ...options } = {}) {
-      const { columns, name, dates } = getTable(entity, only);
+    async select(entity, orgId, rest, { properties, ...options } = {}) {
+      const { columns, name, dates } = getTable(entity, properties);
       const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, options);
       for (const row of rows) {
         // Timestamps of a row are often equal, and comparing strings is faster than parsing them.
@@ -94,12 +94,12 @@ interface Table {
 }
 
 /** Properties of one entity. */
-type SelectedColumns = readonly PropertyKey[];
+type SelectedProperties = readonly PropertyKey[];
 
-function describeTable(orm: MikroORM, entity: RowClass<object>, only?: SelectedColumns): Table {
+function describeTable(orm: MikroORM, entity: RowClass<object>, properties?: SelectedProperties): Table {
   const { tableName, props } = orm.getMetadata().get(entity);
   const selected = props.filter(
-    ({ lazy, persist, name }) => !lazy && persist !== false && (only?.includes(name) ?? true),
+    ({ lazy, persist, name }) => !lazy && persist !== false && (properties?.includes(name) ?? true),
   );
   const column = ({ fieldNames, name }: EntityProperty) => `"${fieldNames[0]}" as "${name}"`;
   return {

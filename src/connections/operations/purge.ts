@@ -1,5 +1,5 @@
 import { type AuditDeps, appendEvents } from '../../audit/hash-chain.ts';
-import { cleanUpBatchRows, runInTransaction } from '../../database/delete-in-batches.ts';
+import { cleanUpBatchRows, runCleanUpBatch } from '../../database/delete-in-batches.ts';
 import { MacMismatch } from '../../encryption/row-macs.ts';
 import { retentionEnd } from './delete-and-restore.ts';
 
@@ -66,7 +66,7 @@ async function purge(
   ids: string[],
   before: Date,
 ): Promise<boolean> {
-  const purged = await runInTransaction(dependencies.database.forOrganisation(orgId), async (em) => {
+  const purged = await runCleanUpBatch(dependencies.database.forOrganisation(orgId), async (em) => {
     // Concurrent requests may have restored or purged some of them, or hold their locks.
     const rows = await em.execute<Purged[]>(
       `delete from app_connection where org_id = ? and id in (

@@ -114,7 +114,7 @@ async function readPage(
   const selectOptions = {
     // Rare and frequent values need different indexes, so PostgreSQL plans the statement for its parameters.
     skipPreparedPlan: Boolean(input.filter || input.app),
-    ...(isBrief && { only: summaryColumns }),
+    ...(isBrief && { properties: summaryColumns }),
   };
   const pageConditions = cursor ? [afterCursor(order, cursor, isBackward)] : [];
   const found = await database.select(

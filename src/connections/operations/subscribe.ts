@@ -86,7 +86,7 @@ async function* changesSince(
           orgId,
           sql`where (org_id, seq) > (${orgId}::uuid, ${lastSeq}::int) and org_id = ${orgId}
             order by org_id, seq limit ${batchSize}`,
-          { isScan: true, only: eventColumns },
+          { isScan: true, properties: eventColumns },
         );
         length = events.length;
         lastSeq = events.at(-1)?.seq ?? lastSeq;

@@ -43,7 +43,9 @@ function nameLoader(database: RowReader, { orgId, projectId = null }: ProjectSco
       ...[sql`org_id = ${orgId}`, sql`name = any(${names})`, sql`deleted_at is null`],
       inProject(projectId),
     ]);
-    const found = await database.select(AppConnection, orgId, sql`where ${conditions}`, { only: nameOnly });
+    const found = await database.select(AppConnection, orgId, sql`where ${conditions}`, {
+      properties: nameOnly,
+    });
     const taken = new Set(found.map(({ name }) => name));
     return names.map((name) => taken.has(name));
   });
