@@ -33,7 +33,7 @@ async function start(): Promise<void> {
   const server = await createServer(config, {
     ...{ database, vault, log },
     signInKey: administrator.key,
-    ...(dataDir && { signInCodes: { shelf: createCodeStore(dataDir) } }),
+    ...(dataDir && { signInCodes: { store: createCodeStore(dataDir) } }),
   });
   // Before anybody is told that the server is ready, so that whoever was told can stop it gently.
   const stop = async (): Promise<void> => {

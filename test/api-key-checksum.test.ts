@@ -18,7 +18,7 @@ afterAll(() => server.close());
 const alphanumeric = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 /** All that can be in the header after `Bearer `. */
 const visible = Array.from({ length: 0x7e - 0x20 }, (_, i) => String.fromCharCode(0x21 + i));
-const mistyped = /^The API key is (cut off or )?mistyped: /;
+const mistyped = /^The API key is (truncated or )?mistyped: /;
 /** Cut off here, a key looks as keys did before there were checksums. */
 const lengthWithoutChecksum = 'ack_'.length + 43;
 

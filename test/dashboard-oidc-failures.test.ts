@@ -115,7 +115,7 @@ describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OID
     await leave(page);
     await goOn(page).click();
     const alert = page.getByRole('alert');
-    await alert.getByText("The token's claim org is missing or cannot be read.").waitFor();
+    await alert.getByText('The claim org of the token is missing or invalid.').waitFor();
     await alert.getByText('compare the token').waitFor();
   });
 

@@ -140,11 +140,11 @@ describe('OIDC token is accepted', () => {
       [{ nbf: now + 60 }, undefined],
       [{ nbf: now + 61 }, 'The token is not valid yet.'],
       [{ iat: now + 60 }, undefined],
-      [{ iat: now + 61 }, 'The token was issued at a time that is still to come.'],
+      [{ iat: now + 61 }, 'The time of issue of the token (iat) is in the future.'],
       [{ exp: now + 86_460 }, undefined],
-      [{ exp: now + 86_461 }, 'The token is good for more than 24 hours.'],
+      [{ exp: now + 86_461 }, 'The lifetime of the token exceeds 24 hours.'],
       [{ iat: now - 86_000, exp: now + 460 }, undefined],
-      [{ iat: now - 86_000, exp: now + 461 }, 'The token is good for more than 24 hours.'],
+      [{ iat: now - 86_000, exp: now + 461 }, 'The lifetime of the token exceeds 24 hours.'],
     ] as const) {
       const token = await provider.forge({ org, scope: 'connections:read', ...claims });
       const { body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');

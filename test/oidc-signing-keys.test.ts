@@ -44,7 +44,7 @@ async function outcomeOf(token: string): Promise<[number, unknown]> {
 }
 
 const accepted = [200, undefined];
-const notSigned = [401, 'The token is not signed by a key of the identity provider.'];
+const notSigned = [401, 'The signature of the token is not by a key of the identity provider.'];
 
 describe("rotation of the provider's signing keys", () => {
   test('accepts a new key without a restart, and rejects the previous one', async () => {
@@ -90,7 +90,7 @@ describe("rotation of the provider's signing keys", () => {
     for (const key of provider.keys()) expect(await outcomeOf(await aToken({ key }))).toEqual(accepted);
     expect(await outcomeOf(await aToken({ header: { kid: undefined } }))).toEqual([
       401,
-      'The token does not name the key that it is signed with (kid), and there are several.',
+      'The token does not name its signing key (kid), and the identity provider has several keys.',
     ]);
   });
 
@@ -123,9 +123,9 @@ describe('provider outage', () => {
     expect(answer.status).toBe(503);
     const problem = {
       code: 'UPSTREAM_UNREACHABLE',
-      remedy: 'Try again later, or use an API key; the token was not judged.',
+      remedy: 'The token was not verified. Try again later, or use an API key.',
     };
-    const message = "The identity provider's keys cannot be had: the connection was refused.";
+    const message = 'The keys of the identity provider could not be fetched: the connection was refused.';
     expect(answer.body).toMatchObject({ ...problem, detail: message });
     expect(answer.headers.get('www-authenticate')).toBeNull();
     const [error] = await errorsOf(server.clientFor(token).request(listQuery));
@@ -209,17 +209,17 @@ describe('tokens cannot be verified when the provider', () => {
       '/jwks',
       () => answering(500, '{}'),
     ],
-    ['has an HTML page as key set', 'they cannot be read', '/jwks', () => answering(200, '<html>')],
-    ['has other JSON as key set', 'they cannot be read', '/jwks', () => answering(200, '{"keys":7}')],
+    ['has an HTML page as key set', 'they are invalid', '/jwks', () => answering(200, '<html>')],
+    ['has other JSON as key set', 'they are invalid', '/jwks', () => answering(200, '{"keys":7}')],
     [
       'has a key that is too weak',
-      'they cannot be read',
+      'they are invalid',
       '/jwks',
       (real) => answering(200, JSON.stringify({ keys: [{ ...weak, kid: JSON.parse(real).keys[0].kid }] })),
     ],
     [
       'has an invalid key',
-      'they cannot be read',
+      'they are invalid',
       '/jwks',
       (real) => answering(200, real.replaceAll(/"n":"[^"]*"/g, '"n":7')),
     ],
@@ -249,7 +249,7 @@ describe('tokens cannot be verified when the provider', () => {
     ],
     [
       'has a set of keys that is nested 40 levels deep',
-      'they cannot be read',
+      'they are invalid',
       '/jwks',
       (real) => answering(200, real.replace('{', `{"x":${'['.repeat(40)}${']'.repeat(40)},`)),
     ],
@@ -271,7 +271,7 @@ describe('tokens cannot be verified when the provider', () => {
     provider.answer(path, make(real));
     expect(await outcomeOf(await aToken())).toEqual([
       503,
-      `The identity provider's keys cannot be had: ${why}.`,
+      `The keys of the identity provider could not be fetched: ${why}.`,
     ]);
     provider.answer(path);
     later(oldAge);

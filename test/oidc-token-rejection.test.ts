@@ -57,10 +57,10 @@ async function publishedJwk(): Promise<string> {
 
 const scope = 'connections:read';
 const notForAccess = 'The token is not an access token.';
-const notSigned = 'The token is not signed by a key of the identity provider.';
-const notAccepted = 'The token is signed in a way that is not accepted, or not at all.';
-const notClear = (claim: string) => `The token's claim ${claim} is missing or cannot be read.`;
-const notHere = 'The token is for an organisation that is not here.';
+const notSigned = 'The signature of the token is not by a key of the identity provider.';
+const notAccepted = 'The token is unsigned, or signed with an algorithm that is not supported.';
+const notClear = (claim: string) => `The claim ${claim} of the token is missing or invalid.`;
+const notHere = 'The organisation of the token does not exist.';
 
 /** Sends a token to GraphQL and to REST; gives the status codes and all that comes back. */
 async function present(token: string) {
@@ -93,13 +93,13 @@ describe('rejects a token, and echoes no part of it,', () => {
     ],
     [
       'if it is for another audience',
-      'The token is for another audience.',
+      'The audience of the token (aud) is not OIDC_AUDIENCE.',
       ({ org, canary }) => provider.forge({ org, aud: canary }),
     ],
     ['if it is for no audience', notClear('aud'), ({ org }) => provider.forge({ org, aud: undefined })],
     [
       'if it names another issuer',
-      'The token is of another issuer.',
+      'The issuer of the token (iss) is not OIDC_ISSUER.',
       ({ org, canary }) => provider.forge({ org, iss: canary }),
     ],
     ['if it names no issuer', notClear('iss'), ({ org }) => provider.forge({ org, iss: undefined })],
@@ -245,7 +245,7 @@ describe('rejects a token, and echoes no part of it,', () => {
     ...[{ jkt: 'k' }, { 'x5t#S256': 'x' }, { jwk: {} }, {}, null, 'k'].map(
       (cnf): [string, string, (material: Material) => Promise<string>] => [
         `if it is bound to a key: ${JSON.stringify(cnf)}`,
-        'The token is bound to a key (cnf), and this server checks no proofs of possession.',
+        'The token is bound to a key (cnf). This server does not support proof of possession.',
         ({ org, canary }) => provider.forge({ org, scope, cnf, jti: canary }),
       ],
     ),
@@ -259,12 +259,12 @@ describe('rejects a token, and echoes no part of it,', () => {
       ] as const
     ).map(([howLong, claims]): [string, string, (material: Material) => Promise<string>] => [
       `if it is good for ${howLong}`,
-      'The token is good for more than 24 hours.',
+      'The lifetime of the token exceeds 24 hours.',
       ({ org, canary }) => provider.forge({ org, scope, jti: canary, ...claims() }),
     ]),
     [
       'if it was issued at a time to come',
-      'The token was issued at a time that is still to come.',
+      'The time of issue of the token (iat) is in the future.',
       ({ org }) => provider.forge({ org, scope, iat: seconds() + 90, exp: seconds() + 300 }),
     ],
     ['if its time of issue is no number', notClear('iat'), ({ org }) => forgeWith({ org, iat: 'now' })],

@@ -13,41 +13,41 @@ const checksumLength = 6;
 const generatedLength = randomLength + checksumLength;
 const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
-/** Before there were checksums, keys were shorter and had other letters. */
-const withoutChecksum = /^ack_[\w-]{43}$/;
+/** The format of keys before keys had a checksum: shorter, in base64url. */
+const keyWithoutChecksumPattern = /^ack_[\w-]{43}$/;
 
-/** What a key looks like that this server made, for those who search for leaked ones. */
+/** The format of generated keys. Secret scanners can search for it. */
 export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${generatedLength}}$`);
 
 /**
- * A new API key: a prefix that tells what it is, 256 random bits in letters and digits, and the CRC-32 of all that, so
- * that a scanner can tell a key from something that looks like one, and a typo is told without a look-up.
+ * Generates an API key: a prefix, 256 random bits in base 62, and a CRC-32 of both. With the checksum, secret scanners
+ * have no false positives, and the server detects typos without a database query.
  */
 export function generateApiKey(): Secret {
   const random = toBase62(BigInt(`0x${randomBytes(32).toString('hex')}`), randomLength);
-  const start = `${prefix}${random}`;
-  return new Secret(`${start}${computeChecksum(start)}`);
+  const body = `${prefix}${random}`;
+  return new Secret(`${body}${computeChecksum(body)}`);
 }
 
 /**
- * Tells a typo without a look-up. Cut off right before its checksum, a key looks like one of those that had none; and
- * of keys that were made by hand this says nothing.
+ * Detects truncated and mistyped keys without a database query. Not detected: a key that is truncated exactly before its
+ * checksum, because older keys have that format, and keys that the operator chose, because they have no checksum.
  *
- * @throws AuthenticationError when a key cannot be whole
+ * @throws AuthenticationError if the key is truncated or mistyped
  */
 export function assertChecksum(key: Secret): void {
   const text = key.reveal();
-  if (withoutChecksum.test(text) || hasValidChecksum(text)) return;
+  if (keyWithoutChecksumPattern.test(text) || hasValidChecksum(text)) return;
   if (generatedKeyPattern.test(text)) {
-    throw new AuthenticationError('The API key is mistyped: its checksum does not fit. Copy it again.');
+    throw new AuthenticationError('The API key is mistyped: its checksum does not match. Copy it again.');
   }
-  // Where only the prefix suffered, all that the checksum needs is still there; "_" may have gone astray in it.
+  // If only the prefix is damaged, the rest still has a valid checksum once a misplaced "_" is removed.
   if (
     text.startsWith(prefix) ||
     hasValidChecksum(`${prefix}${text.replaceAll('_', '').slice(-generatedLength)}`)
   ) {
     throw new AuthenticationError(
-      'The API key is cut off or mistyped: it is ack_ with 49 letters and digits.',
+      'The API key is truncated or mistyped: a key is ack_ and 49 letters and digits.',
     );
   }
 }
@@ -56,21 +56,21 @@ function hasValidChecksum(text: string): boolean {
   return generatedKeyPattern.test(text) && text.endsWith(computeChecksum(text.slice(0, -checksumLength)));
 }
 
-/** What an API key is to be like. */
+/** The input of `addApiKey`. */
 export interface NewApiKey {
   orgId: string;
   name: string;
   key: Secret;
   scopes: readonly Scope[];
-  /** Absent or null: all projects of the organisation. */
+  /** The projects that the key is limited to. Absent or null: not limited. */
   projectIds?: readonly string[] | null | undefined;
   /** Absent or null: never. */
   expiresAt?: Date | null | undefined;
-  /** `Caller.id` of who makes it; absent: the operator. */
+  /** `Caller.id` of the creator. Absent: the operator. */
   createdBy?: string | undefined;
 }
 
-/** Adds an API key to an organisation, of which only a SHA-256 is stored; the caller flushes. */
+/** Adds an API key to an organisation. Only the SHA-256 of the key is stored. The caller flushes. */
 export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): ApiKey {
   return em.create(ApiKey, {
     id: randomUUID(),
@@ -88,21 +88,21 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
 }
 
 /**
- * The stored record of a key, also of one that lets nobody in any more, or null when it is nobody's. A record that was
- * changed by something other than this server is nobody's.
+ * Finds the record of a key, also of a revoked or expired one. Returns null if there is none, or if its MAC is invalid
+ * because the row was changed outside of this server.
  */
 export async function findApiKey(em: EntityManager, vault: Vault, key: Secret): Promise<ApiKey | null> {
-  const found = await em.findOne(ApiKey, { hash: digestApiKey(key) });
+  const apiKey = await em.findOne(ApiKey, { hash: digestApiKey(key) });
   const macs = await vault.rowMacs(em);
-  return found && macs.isAuthentic(em, ApiKey, found) ? found : null;
+  return apiKey && macs.isAuthentic(em, ApiKey, apiKey) ? apiKey : null;
 }
 
-/** Whether a key lets its holder in. */
+/** Whether a key is neither revoked nor expired. */
 export function isActive({ revokedAt, expiresAt }: ApiKey): boolean {
   return !revokedAt && (!expiresAt || expiresAt > new Date());
 }
 
-/** @throws AuthenticationError when a key lets nobody in any more */
+/** @throws AuthenticationError if the key is revoked or expired */
 export function assertActive(apiKey: ApiKey): void {
   if (isActive(apiKey)) return;
   const { id: keyId, orgId, revokedAt } = apiKey;
@@ -111,7 +111,7 @@ export function assertActive(apiKey: ApiKey): void {
   });
 }
 
-/** SHA-256, in hex. What is hashed is random, so it cannot be found by trying. */
+/** Returns the SHA-256 of a key in hex. Keys have enough entropy that no salt and no slow hash is needed. */
 export function digestApiKey(key: Secret): string {
   return hash('sha256', key.reveal(), 'hex');
 }
@@ -122,8 +122,8 @@ function computeChecksum(text: string): string {
 
 function toBase62(value: bigint, length: number): string {
   const base = BigInt(digits.length);
-  let rest = value;
+  let quotient = value;
   let text = '';
-  for (; text.length < length; rest /= base) text = `${digits[Number(rest % base)]}${text}`;
+  for (; text.length < length; quotient /= base) text = `${digits[Number(quotient % base)]}${text}`;
   return text;
 }

@@ -1,31 +1,31 @@
 import { AppError } from '../common/errors.ts';
 
-/** Whose credential it was that was refused, as far as that is certain. */
+/** The identity that a rejected credential belongs to. */
 export interface ClaimedIdentity {
   orgId: string;
   keyId?: string;
-  /** Who the identity provider says it is. */
+  /** The `sub` claim of the token. */
   subject?: string;
 }
 
-const howToSignIn = 'Send the header "Authorization: Bearer <API key>".';
+const defaultRemedy = 'Send the header "Authorization: Bearer <API key>".';
 
-/** A credential was given, and does not let anybody in. */
+/** A rejected credential. */
 export class AuthenticationError extends AppError {
-  /** Absent when nobody knows whose credential it was meant to be. */
+  /** Undefined if the credential cannot be attributed. */
   readonly claimedIdentity: ClaimedIdentity | undefined;
 
-  /** @param message why; it repeats nothing of the credential */
+  /** @param message the reason; it must not contain any part of the credential */
   constructor(
     message: string,
-    { claimedIdentity, remedy = howToSignIn }: { claimedIdentity?: ClaimedIdentity; remedy?: string } = {},
+    { claimedIdentity, remedy = defaultRemedy }: { claimedIdentity?: ClaimedIdentity; remedy?: string } = {},
   ) {
     super('UNAUTHENTICATED', message, { remedy });
     this.claimedIdentity = claimedIdentity;
   }
 }
 
-/** No credential was given at all. */
+/** The error for a request without a credential. */
 export function unauthenticated(): AppError {
-  return new AppError('UNAUTHENTICATED', 'This needs an API key.', { remedy: howToSignIn });
+  return new AppError('UNAUTHENTICATED', 'The request has no credential.', { remedy: defaultRemedy });
 }

@@ -11,109 +11,110 @@ import { assertActive, assertChecksum, digestApiKey, findApiKey } from './api-ke
 import { AuthenticationError, unauthenticated } from './authentication-error.ts';
 import { isJwt, type TokenVerifier } from './oidc.ts';
 
-/** How long a credential is believed without looking again; a revoked one has to be out within five seconds. */
-const believedMs = 1_500;
-/** Bytes that all of them hold together. A token may name as many projects as its 8,192 characters have room for. */
-const maxBelievedBytes = 8 * 1_024 * 1_024;
+/** The lifetime of a cache entry. A revoked credential must stop working within five seconds. */
+const cacheTtlMs = 1_500;
+/** The size of the cache. A bound on entries is not enough: a token of 8,192 characters can name many projects. */
+const maxCacheBytes = 8 * 1_024 * 1_024;
 const minuteMs = 60_000;
 
 /** Returns the caller of an `Authorization` header, which is null if the request has none. */
 export type Authenticate = (authorization: string | null) => Promise<Caller>;
 
-/** Finds out who asks, by an API key or, where there is an identity provider, by its token. */
+/** Authenticates API keys and, if an identity provider is configured, its access tokens. Caches the callers. */
 export class Authenticator {
   readonly #database: Database;
   readonly #vault: Vault;
-  readonly #tokens: TokenVerifier | undefined;
-  /** Callers by the hash of their credential. */
-  readonly #believed = new LRUCache<string, { caller: Caller; until: number }>({
-    maxSize: maxBelievedBytes,
+  readonly #tokenVerifier: TokenVerifier | undefined;
+  /** Callers by the digest of their credential. */
+  readonly #cache = new LRUCache<string, { caller: Caller; until: number }>({
+    maxSize: maxCacheBytes,
     sizeCalculation: ({ caller }) => 1_024 + 100 * (caller.projectIds?.size ?? 0),
   });
 
-  constructor(database: Database, vault: Vault, tokens?: TokenVerifier) {
+  constructor(database: Database, vault: Vault, tokenVerifier?: TokenVerifier) {
     this.#database = database;
     this.#vault = vault;
-    this.#tokens = tokens;
+    this.#tokenVerifier = tokenVerifier;
   }
 
   /**
-   * @param authorization the `Authorization` header, or null when there is none
-   * @throws AppError `UNAUTHENTICATED` when there is no credential, or a `AuthenticationError` when it is not good;
-   *   `UPSTREAM_UNREACHABLE` when the identity provider's keys cannot be had
+   * @param authorization the `Authorization` header, or null if the request has none
+   * @throws AuthenticationError if the credential is rejected
+   * @throws AppError `UNAUTHENTICATED` if there is no credential; `UPSTREAM_UNREACHABLE` if the keys of the identity
+   *   provider cannot be fetched
    */
   async authenticate(authorization: string | null): Promise<Caller> {
     if (!authorization) throw unauthenticated();
     const [, text] = /^Bearer +([\x21-\x7e]{1,8192})$/i.exec(authorization) ?? [];
     if (!text) {
       throw new AuthenticationError(
-        'The Authorization header is not "Bearer" with an API key or a token of at most 8,192 characters.',
+        'The Authorization header is malformed. Expected: Bearer, and an API key or an access token of at most 8,192 characters.',
       );
     }
     const credential = new Secret(text);
-    const hash = digestApiKey(credential);
-    const known = this.#believed.get(hash);
-    if (known && known.until > Date.now()) return known.caller;
+    const digest = digestApiKey(credential);
+    const cached = this.#cache.get(digest);
+    if (cached && cached.until > Date.now()) return cached.caller;
 
-    const tokens = isJwt(text) ? this.#tokens : undefined;
-    const caller = await (tokens
-      ? this.#authenticateByToken(tokens, text)
-      : this.#authenticateByKey(credential, known !== undefined));
-    this.#cacheCaller(hash, caller);
+    const tokenVerifier = isJwt(text) ? this.#tokenVerifier : undefined;
+    const caller = await (tokenVerifier
+      ? this.#authenticateToken(tokenVerifier, text)
+      : this.#authenticateApiKey(credential, cached !== undefined));
+    this.#cacheCaller(digest, caller);
     return caller;
   }
 
-  /** Believes nobody any more without looking. */
+  /** Clears the cache, so that every credential is checked again. */
   invalidateCache(): void {
-    this.#believed.clear();
+    this.#cache.clear();
   }
 
-  /** @param wasGood whether the key has let somebody in before, as far as this is remembered */
-  async #authenticateByKey(key: Secret, wasGood: boolean): Promise<Caller> {
+  /** @param wasAccepted whether the cache has an entry for the key, although it has expired */
+  async #authenticateApiKey(key: Secret, wasAccepted: boolean): Promise<Caller> {
     assertChecksum(key);
-    // Those who try keys that nobody has, from however many addresses, are not to hold up those who have one.
-    const em = wasGood ? this.#database.asSystem() : this.#database.asSystemForUnauthenticated();
-    const found = await findApiKey(em, this.#vault, key);
-    if (!found) throw new AuthenticationError('No such API key.');
-    const { id: keyId, orgId, scopes, expiresAt } = found;
-    assertActive(found);
+    // Unknown keys share one slot in the queue for connections, so that guessing keys does not delay valid ones.
+    const em = wasAccepted ? this.#database.asSystem() : this.#database.asSystemForUnauthenticated();
+    const apiKey = await findApiKey(em, this.#vault, key);
+    if (!apiKey) throw new AuthenticationError('No such API key.');
+    const { id: keyId, orgId, scopes, expiresAt } = apiKey;
+    assertActive(apiKey);
 
-    const aMinuteAgo = new Date(Date.now() - minuteMs);
-    if (!found.lastUsedAt || found.lastUsedAt <= aMinuteAgo) {
-      const notSince = { $or: [{ lastUsedAt: null }, { lastUsedAt: { $lte: aMinuteAgo } }] };
+    const oneMinuteAgo = new Date(Date.now() - minuteMs);
+    if (!apiKey.lastUsedAt || apiKey.lastUsedAt <= oneMinuteAgo) {
+      const isUnusedSince = { $or: [{ lastUsedAt: null }, { lastUsedAt: { $lte: oneMinuteAgo } }] };
       await em
-        .nativeUpdate(ApiKey, { id: keyId, ...notSince }, { lastUsedAt: new Date() })
-        // With a disk that is full, what is there can still be read.
+        .nativeUpdate(ApiKey, { id: keyId, ...isUnusedSince }, { lastUsedAt: new Date() })
+        // If the disk is full, requests can still read: the time of use is not worth failing them.
         .catch((error: unknown) => {
           if (!isDatabaseUnavailable(error)) throw error;
         });
     }
-    const projectIds = found.projectIds ?? null;
+    const projectIds = apiKey.projectIds ?? null;
     return new Caller({ orgId, keyId, subject: null, scopes, projectIds, expiresAt: expiresAt ?? null });
   }
 
-  async #authenticateByToken(tokens: TokenVerifier, token: string): Promise<Caller> {
-    const isHere = async (orgId: string) =>
+  async #authenticateToken(tokenVerifier: TokenVerifier, token: string): Promise<Caller> {
+    const organisationExists = async (orgId: string) =>
       orgId !== unattributedOrgId &&
       (await this.#database.forOrganisation(orgId).count(Organisation, { id: orgId })) > 0;
-    const identity = await tokens.verify(token).catch(async (error: unknown) => {
+    const identity = await tokenVerifier.verify(token).catch(async (error: unknown) => {
       if (
         !(error instanceof AuthenticationError) ||
         !error.claimedIdentity ||
-        (await isHere(error.claimedIdentity.orgId))
+        (await organisationExists(error.claimedIdentity.orgId))
       )
         throw error;
-      // The trail of an organisation that is not here cannot be told of it.
+      // An unknown organisation has no audit trail, so the event is unattributed.
       throw new AuthenticationError(error.message, { remedy: error.remedy });
     });
-    if (await isHere(identity.orgId)) return new Caller(identity);
-    throw new AuthenticationError('The token is for an organisation that is not here.', {
-      remedy: 'Ask whoever looks after the identity provider to name the right one.',
+    if (await organisationExists(identity.orgId)) return new Caller(identity);
+    throw new AuthenticationError('The organisation of the token does not exist.', {
+      remedy: 'Correct the organisation claim in the configuration of the identity provider.',
     });
   }
 
-  #cacheCaller(hash: string, caller: Caller): void {
-    const until = Math.min(Date.now() + believedMs, caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
-    this.#believed.set(hash, { caller, until });
+  #cacheCaller(digest: string, caller: Caller): void {
+    const until = Math.min(Date.now() + cacheTtlMs, caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
+    this.#cache.set(digest, { caller, until });
   }
 }

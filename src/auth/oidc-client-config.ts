@@ -4,65 +4,68 @@ import type { Outbound } from '../outbound/outbound.ts';
 import type { OidcSettings } from './oidc.ts';
 import { fetchProviderConfiguration, issuerMismatch } from './oidc-discovery.ts';
 
-const freshMs = 600_000;
+const ttlMs = 600_000;
 
-/** What a page has to know to send somebody to the identity provider and take the token that comes back. */
+/** The configuration with which the dashboard signs users in at the identity provider. */
 export interface OidcClientConfig {
   clientId: string;
-  /** With spaces between. */
+  /** Separated by spaces. */
   scopes: string;
   audience: string;
-  /** Absent: the provider cannot be asked. */
+  /** Absent if the configuration of the provider cannot be fetched. */
   provider?: ProviderEndpoints;
 }
 
-/** Of what the provider says of itself, under the same names, what a client needs. */
+/** The fields of the provider's configuration that a client needs. */
 export type ProviderEndpoints = z.output<ReturnType<typeof endpointsSchema>>;
 
 /**
- * Makes what pages are told. The server asks the provider where its endpoints are, so that the policy of a page can
- * name the one origin that the page has to ask. Asked for again when it is ten minutes old; while the provider cannot
- * be asked, what it said last holds.
+ * Creates a function that returns the configuration of the dashboard, or undefined if no client is configured. The server
+ * fetches the endpoints of the provider, so that the content security policy of the dashboard can name their origin. They
+ * are refreshed after ten minutes; if that fails, the previous ones stay in use.
  */
 export function createOidcClientConfig(
   { issuer, audience, client }: OidcSettings,
   outbound: Outbound,
   log: Logger,
 ): () => Promise<OidcClientConfig | undefined> {
-  const rule = endpointsSchema(issuer);
-  let known: { provider: ProviderEndpoints; until: number } | undefined;
-  let asking: Promise<void> | undefined;
+  const schema = endpointsSchema(issuer);
+  let cached: { provider: ProviderEndpoints; until: number } | undefined;
+  let refreshing: Promise<void> | undefined;
 
-  const ask = async () => {
+  const refresh = async () => {
     try {
-      const { success, data } = rule.safeParse(await fetchProviderConfiguration(issuer, outbound));
+      const { success, data } = schema.safeParse(await fetchProviderConfiguration(issuer, outbound));
       if (!success) throw issuerMismatch();
-      known = { provider: data, until: Date.now() + freshMs };
+      cached = { provider: data, until: Date.now() + ttlMs };
     } catch (error) {
-      log.warn({ error: safeErrorFields(error) }, 'the identity provider cannot be asked where one signs in');
+      log.warn(
+        { error: safeErrorFields(error) },
+        'could not fetch the configuration of the identity provider',
+      );
     }
   };
   return async () => {
     if (!client) return undefined;
-    if (!known || known.until < Date.now()) {
-      asking ??= ask().finally(() => {
-        asking = undefined;
+    if (!cached || cached.until < Date.now()) {
+      refreshing ??= refresh().finally(() => {
+        refreshing = undefined;
       });
-      // A page that can do with what was known waits for nobody.
-      if (!known) await asking;
+      // An expired configuration is still good enough to answer with at once.
+      if (!cached) await refreshing;
     }
     return {
       clientId: client.id,
       scopes: client.scopes,
       audience,
-      ...(known && { provider: known.provider }),
+      ...(cached && { provider: cached.provider }),
     };
   };
 }
 
 function endpointsSchema(issuer: string) {
   const protocol = issuer.startsWith('https:') ? /^https$/ : /^https?$/;
-  // It goes into a policy, where some letters that names may have would mean something else.
+  // The host goes into the content security policy, so characters with a meaning there are not allowed.
   const endpoint = z.url({ protocol, hostname: /^[\w.:[\]-]+$/ });
   return z.object({
     issuer: z.string(),

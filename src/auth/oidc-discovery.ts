@@ -3,40 +3,43 @@ import { parseJson } from '../outbound/json.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 
-/** What a provider says of itself, under the names of OpenID Connect Discovery 1.0, section 3; not yet looked at. */
+/** The metadata of a provider (OpenID Connect Discovery 1.0, section 3). Only `issuer` is validated. */
 export type ProviderConfiguration = Readonly<Record<string, unknown>> & { issuer: string };
 
 /**
- * Asks the provider what it says of itself (OpenID Connect Discovery 1.0, section 4).
+ * Fetches the metadata of a provider (OpenID Connect Discovery 1.0, section 4).
  *
- * @throws OutboundError when it cannot be asked, or what it says is of another issuer
+ * @throws OutboundError if the request fails, or if the metadata is of another issuer
  */
 export async function fetchProviderConfiguration(
   issuer: string,
   outbound: Outbound,
 ): Promise<ProviderConfiguration> {
   const configuration = await fetchJson(configurationUrl(issuer), outbound, 'configuration');
-  // Of another issuer, the keys would be another's too.
+  // The metadata names the keys, so it must be that of the configured issuer.
   const { success, data } = z.looseObject({ issuer: z.literal(issuer) }).safeParse(configuration);
   if (!success) throw issuerMismatch();
   return data;
 }
 
-/** Where a provider says what it says of itself. */
+/** Returns the URL of the metadata of a provider. */
 export function configurationUrl(issuer: string): URL {
   return new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
 }
 
+/** The error for metadata that is invalid or of another issuer. */
 export function issuerMismatch(): OutboundError {
   return new OutboundError('PROTOCOL', 'its configuration is not that of OIDC_ISSUER');
 }
 
-/** The most bytes that a provider may answer with: sets of keys with certificates in them are large. */
+/** The maximum size of a response of the provider. Key sets that contain certificates are large. */
 export const maxProviderBytes = 256 * 1024;
 
 /**
- * @param what the provider is asked for, in the error
- * @returns undefined when the answer is no JSON, or JSON with too much structure
+ * Fetches a JSON document of the provider.
+ *
+ * @param what the name of the document, for the error
+ * @returns undefined if the response is not JSON, or too deeply nested
  */
 export async function fetchJson(url: URL, outbound: Outbound, what: string): Promise<unknown> {
   const { status, body } = await outbound.get(url, { headers: { accept: 'application/json' } });

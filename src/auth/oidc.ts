@@ -15,31 +15,32 @@ import { findTokenDefect } from './access-token.ts';
 import { AuthenticationError, type ClaimedIdentity } from './authentication-error.ts';
 import { configurationUrl, fetchJson, fetchProviderConfiguration, issuerMismatch } from './oidc-discovery.ts';
 
-/** Which identity provider's tokens are accepted, and which of their claims say what. */
+/** The identity provider whose tokens are accepted, and the names of their claims. */
 export interface OidcSettings {
-  /** `iss` of its tokens, and where its configuration is found. */
+  /** The `iss` claim of its tokens, and the base URL of its metadata. */
   issuer: string;
-  /** `aud` of the tokens that are for this server. */
+  /** The `aud` claim of tokens for this server. */
   audience: string;
   orgClaim: string;
   scopeClaim: string;
   projectsClaim: string;
-  /** As whom the dashboard asks the provider for a token, and for which scopes. Absent: it does not. */
+  /** The OAuth client of the dashboard and the scopes that it requests. Absent: the dashboard does not use the provider. */
   client?: { id: string; scopes: string } | undefined;
 }
 
-/** Verifies tokens, and says who they let in. */
+/** Verifies access tokens. */
 export interface TokenVerifier {
   /**
-   * @throws AuthenticationError when the token lets nobody in
-   * @throws AppError `UPSTREAM_UNREACHABLE` when the provider's keys cannot be had
+   * @returns the identity that the claims of the token name
+   * @throws AuthenticationError if the token is rejected
+   * @throws AppError `UPSTREAM_UNREACHABLE` if the keys of the provider cannot be fetched
    */
   verify(token: string): Promise<Identity & { keyId: null; expiresAt: Date }>;
 }
 
 /**
- * Only signatures that the provider alone can make: with HMAC, whoever has its public key could make them, and `none`
- * anybody.
+ * Only asymmetric algorithms. With HMAC, an attacker could use the public key as the secret (RFC 8725, section 2.1), and
+ * `none` needs no key at all.
  */
 const algorithms = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
@@ -48,12 +49,12 @@ const algorithms = [
 
 const clockSkewSeconds = 60;
 
-/** What a token looks like, and no API key does: three parts of base64url, the last of which may be missing. */
+/** Whether a credential has the format of a JWT: three parts in base64url, where the signature may be empty. */
 export function isJwt(text: string): boolean {
   return /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/.test(text);
 }
 
-/** Makes the verifier; the provider is first asked when the first token comes. */
+/** Creates a verifier. It fetches the keys of the provider when it verifies the first token. */
 export function createTokenVerifier(settings: OidcSettings, outbound: Outbound): TokenVerifier {
   const keys = createKeySet(settings.issuer, outbound);
   const claims = claimNames(settings);
@@ -69,60 +70,63 @@ export function createTokenVerifier(settings: OidcSettings, outbound: Outbound):
       });
       const { success, data, error } = readClaims(payload, claims);
       if (!success) {
-        const broken = error.issues.map(({ path }) => path[0]);
-        const names = Object.entries(claims).filter(([part]) => broken.includes(part));
-        throw invalidClaims(...names.map(([, claim]) => claim));
+        const invalidFields = error.issues.map(({ path }) => path[0]);
+        const invalid = Object.entries(claims).filter(([field]) => invalidFields.includes(field));
+        throw invalidClaims(...invalid.map(([, claim]) => claim));
       }
-      const flaw = findTokenDefect(protectedHeader, payload, {
+      const defect = findTokenDefect(protectedHeader, payload, {
         scopeClaim: settings.scopeClaim,
         clockSkewSeconds,
       });
-      if (flaw) throw authenticationError(flaw.message, { payload, claims, remedy: flaw.remedy });
+      if (defect) throw authenticationError(defect.message, { payload, claims, remedy: defect.remedy });
       return { ...data, keyId: null };
     },
   };
 }
 
-/** A list as claims have it: an array, or words with spaces between. */
-const list = z.union([z.array(z.string()), z.string().transform((text) => text.split(' ').filter(Boolean))]);
+/** A list in a claim: an array, or a string with spaces between the items. */
+const listClaim = z.union([
+  z.array(z.string()),
+  z.string().transform((text) => text.split(' ').filter(Boolean)),
+]);
 
-/** The last second of the year 9999, beyond which moments cannot be written as others read them. */
-const lastSecond = 253_402_300_799;
+/** The last second of the year 9999. Later times have no ISO 8601 format with four digits for the year. */
+const maxTimestampSeconds = 253_402_300_799;
 
-/** Who a payload lets in, by what its claims mean. */
-const identity = z.object({
+/** The schema of an identity in the claims of a token. */
+const identitySchema = z.object({
   orgId: z.guid().toLowerCase(),
-  // As OpenID Connect Core has it, section 2: at most 255 ASCII characters.
+  // OpenID Connect Core 1.0, section 2: at most 255 ASCII characters.
   subject: z.string().regex(/^[\x20-\x7e]{1,255}$/),
-  // What the provider grants besides our scopes is not for us.
-  scopes: list.optional().transform((granted) => scopes.filter((scope) => granted?.includes(scope))),
-  // A limit that cannot be read must not become none: only a token without the claim has none.
-  projectIds: list
+  // Scopes of other resource servers are ignored.
+  scopes: listClaim.optional().transform((granted) => scopes.filter((scope) => granted?.includes(scope))),
+  // An invalid list must not lift the limit: only a token without the claim is not limited.
+  projectIds: listClaim
     .pipe(z.array(z.guid().toLowerCase()).max(1_000))
     .optional()
     .transform((ids) => ids ?? null),
   expiresAt: z
     .number()
-    .max(lastSecond)
+    .max(maxTimestampSeconds)
     .transform((seconds) => new Date(seconds * 1_000)),
 });
 
-/** The claim for each part of an identity. */
-type Claims = Readonly<Record<keyof typeof identity.shape, string>>;
+/** The name of the claim for each field of an identity. */
+type Claims = Readonly<Record<keyof typeof identitySchema.shape, string>>;
 
 function claimNames({ orgClaim, scopeClaim, projectsClaim }: OidcSettings): Claims {
   return { orgId: orgClaim, subject: 'sub', scopes: scopeClaim, projectIds: projectsClaim, expiresAt: 'exp' };
 }
 
 function readClaims(payload: JWTPayload, claims: Claims) {
-  const given = Object.entries(claims).map(([part, claim]) => [part, payload[claim]]);
-  return identity.safeParse(Object.fromEntries(given));
+  const values = Object.entries(claims).map(([field, claim]) => [field, payload[claim]]);
+  return identitySchema.safeParse(Object.fromEntries(values));
 }
 
-/** The provider's keys: asked for anew when they are ten minutes old, and for a key that is not among them. */
+/** Creates the key set of the provider. It is fetched again after ten minutes, and if a token names an unknown key. */
 function createKeySet(issuer: string, outbound: Outbound): JWTVerifyGetKey {
   return createRemoteJWKSet(configurationUrl(issuer), {
-    // Where the keys are may have changed as well, so the configuration is read each time.
+    // The metadata is fetched each time as well, because the URL of the keys can change.
     [customFetch]: async () => {
       const keysUrl = await discoverJwksUri(issuer, outbound);
       return Response.json((await fetchJson(keysUrl, outbound, 'keys')) ?? null);
@@ -137,7 +141,7 @@ async function discoverJwksUri(issuer: string, outbound: Outbound): Promise<URL>
   return new URL(data);
 }
 
-/** Why a token lets nobody in, or why nobody knows. */
+/** Converts an error of jose: the token is rejected, or it could not be verified. */
 function toAuthenticationError(error: unknown, claims: Claims): AppError {
   if (error instanceof errors.JWTExpired)
     return authenticationError('The token has expired.', { payload: error.payload, claims });
@@ -146,24 +150,26 @@ function toAuthenticationError(error: unknown, claims: Claims): AppError {
     if (reason !== 'check_failed') return invalidClaims(claim);
     if (claim === 'nbf') return authenticationError('The token is not valid yet.', { payload, claims });
     return authenticationError(
-      claim === 'iss' ? 'The token is of another issuer.' : 'The token is for another audience.',
+      claim === 'iss'
+        ? 'The issuer of the token (iss) is not OIDC_ISSUER.'
+        : 'The audience of the token (aud) is not OIDC_AUDIENCE.',
     );
   }
   if (error instanceof errors.JOSEAlgNotAllowed) {
-    return authenticationError('The token is signed in a way that is not accepted, or not at all.');
+    return authenticationError('The token is unsigned, or signed with an algorithm that is not supported.');
   }
   if (error instanceof errors.JWKSMultipleMatchingKeys) {
     return authenticationError(
-      'The token does not name the key that it is signed with (kid), and there are several.',
+      'The token does not name its signing key (kid), and the identity provider has several keys.',
     );
   }
   if (error instanceof errors.JOSEError && !isKeySetError(error)) {
-    return authenticationError('The token is not signed by a key of the identity provider.');
+    return authenticationError('The signature of the token is not by a key of the identity provider.');
   }
   return providerUnreachable(error);
 }
 
-/** What jose says when the keys that it was given are none: it has no class for that. */
+/** Whether the key set itself is invalid. jose has no error class for responses that are not a key set. */
 function isKeySetError(error: errors.JOSEError): boolean {
   return (
     error instanceof errors.JWKSInvalid ||
@@ -174,12 +180,13 @@ function isKeySetError(error: errors.JOSEError): boolean {
 
 function invalidClaims(...claims: string[]): AuthenticationError {
   return authenticationError(
-    claims.map((claim) => `The token's claim ${claim} is missing or cannot be read.`).join(' '),
+    claims.map((claim) => `The claim ${claim} of the token is missing or invalid.`).join(' '),
   );
 }
 
+/** The details of a rejected token. */
 interface FailureDetails {
-  /** Whose it is, is certain, because the provider has signed it for this server. */
+  /** The payload, if its signature and its audience are valid, so that the identity is certain. */
   payload?: JWTPayload;
   claims?: Claims;
   remedy?: string;
@@ -190,10 +197,10 @@ const defaultRemedy =
 
 function authenticationError(message: string, details: FailureDetails = {}): AuthenticationError {
   const { payload, claims, remedy = defaultRemedy } = details;
-  const known = payload && claims && readClaims(payload, claims).data;
-  const claimedIdentity: ClaimedIdentity | undefined = known && {
-    orgId: known.orgId,
-    subject: known.subject,
+  const identity = payload && claims && readClaims(payload, claims).data;
+  const claimedIdentity: ClaimedIdentity | undefined = identity && {
+    orgId: identity.orgId,
+    subject: identity.subject,
   };
   return new AuthenticationError(message, {
     ...(claimedIdentity && { claimedIdentity }),
@@ -202,12 +209,16 @@ function authenticationError(message: string, details: FailureDetails = {}): Aut
 }
 
 function providerUnreachable(error: unknown): AppError {
-  const outbound = error instanceof OutboundError ? error : undefined;
-  const why = outbound?.message ?? 'they cannot be read';
-  const authority = outbound?.isAboutAuthority
-    ? ' The operator of this server names a file with the certificate of the authority in NODE_EXTRA_CA_CERTS, and restarts the server.'
+  const outboundError = error instanceof OutboundError ? error : undefined;
+  const reason = outboundError?.message ?? 'they are invalid';
+  const certificateHint = outboundError?.isAboutAuthority
+    ? ' If the certificate is issued by a private authority, the operator sets NODE_EXTRA_CA_CERTS to its certificate and restarts the server.'
     : '';
-  return new AppError('UPSTREAM_UNREACHABLE', `The identity provider's keys cannot be had: ${why}.`, {
-    remedy: `Try again later, or use an API key; the token was not judged.${authority}`,
-  });
+  return new AppError(
+    'UPSTREAM_UNREACHABLE',
+    `The keys of the identity provider could not be fetched: ${reason}.`,
+    {
+      remedy: `The token was not verified. Try again later, or use an API key.${certificateHint}`,
+    },
+  );
 }

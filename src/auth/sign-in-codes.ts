@@ -1,102 +1,103 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../common/secret.ts';
 
-/** Where codes are exchanged, relative to the pages that do it, so that it works under whatever path they are. */
+/** The path at which codes are exchanged, relative to the dashboard, so that it works under any base path. */
 export const exchangePath = 'sign-in/exchange';
-/** The media type of a code. No form can send it, so a page elsewhere would have to ask leave first, and gets none. */
+/** The media type of a code. It forces a CORS preflight, which pages of other origins do not pass. */
 export const codeMediaType = 'application/vnd.app-connections.sign-in-code+json';
 
-/** How long a code can be used, in minutes. */
+/** The lifetime of a code in minutes. */
 export const codeLifetimeMinutes = 10;
 /**
- * Beyond so many wrong tries a minute, others are told to wait. A code that is right is exchanged all the same: else a
- * process of this machine could keep a person from signing in. With 256 bits, none is found by trying.
+ * The limit of failed attempts per minute. A valid code is still exchanged beyond it, because otherwise a process on this
+ * machine could lock out the user. Codes have 256 bits, so they cannot be guessed.
  */
-const maxWrongTries = 20;
-const wrongTriesMs = 60_000;
+const maxFailedAttempts = 20;
+const failedAttemptsWindowMs = 60_000;
 
-/** All that is kept of a code. */
+/** A code as it is stored. */
 export interface StoredCode {
   /** SHA-256, in hex. */
   digest: string;
-  /** In milliseconds since 1970. */
+  /** In milliseconds since the epoch. */
   expiresAt: number;
 }
 
-/** Where a code is kept that the shell makes for a server that runs. */
+/** The storage of a code that a command creates for a running server. */
 export interface CodeStore {
   read(): StoredCode | undefined;
-  /** @returns whether there was one; of two that remove it at once, one hears so */
+  /** @returns whether a code was removed; of two concurrent calls, one returns true */
   remove(): boolean;
 }
 
 /**
- * Makes a code of 256 random bits, in base64url, for an address that a person on this machine opens. The page there
- * exchanges it for an API key.
+ * Generates a code of 256 random bits in base64url. The dashboard exchanges it for an API key.
  *
- * @param now in milliseconds since 1970
+ * @param now in milliseconds since the epoch
  */
-export function generateSignInCode(now: number): { code: string; known: StoredCode } {
+export function generateSignInCode(now: number): { code: string; stored: StoredCode } {
   const code = randomBytes(32).toString('base64url');
   const expiresAt = now + codeLifetimeMinutes * 60_000;
-  return { code, known: { digest: digest(code).toString('hex'), expiresAt } };
+  return { code, stored: { digest: digest(code).toString('hex'), expiresAt } };
 }
 
-/** The page that takes a code, in a fragment: a fragment reaches no log, no proxy and no `Referer`. */
+/** Adds a code to the URL of the dashboard, as a fragment: fragments are not sent to servers, and not in `Referer`. */
 export function signInUrl(page: string, code: string): string {
   return `${page}#code=${code}`;
 }
 
-/** One-time codes for one API key, in memory and on the shelf. A restart ends every one of them. */
+/** One-time codes for an API key, in memory and in a store. A restart invalidates all of them. */
 export class SignInCodes {
   readonly #key: Secret;
-  readonly #shelf: CodeStore | undefined;
+  readonly #store: CodeStore | undefined;
   readonly #now: () => number;
   #codes: StoredCode[] = [];
-  #wrongTries = { count: 0, until: 0 };
+  #failedAttempts = { count: 0, until: 0 };
 
-  /** @param options `now` is the time, in milliseconds since 1970 */
-  constructor(key: Secret, { shelf, now = Date.now }: { shelf?: CodeStore; now?: () => number } = {}) {
+  /** @param options `now` returns the time in milliseconds since the epoch */
+  constructor(key: Secret, { store, now = Date.now }: { store?: CodeStore; now?: () => number } = {}) {
     this.#key = key;
-    this.#shelf = shelf;
+    this.#store = store;
     this.#now = now;
-    shelf?.remove();
+    store?.remove();
   }
 
+  /** Creates a code. */
   issue(): string {
-    const { code, known } = generateSignInCode(this.#now());
-    this.#codes.push(known);
+    const { code, stored } = generateSignInCode(this.#now());
+    this.#codes.push(stored);
     return code;
   }
 
   /**
-   * Ends the code.
+   * Exchanges a code, which is then invalid.
    *
-   * @returns the API key; undefined for a code that was used, has expired or never existed
+   * @returns the API key; undefined if the code was used, has expired or does not exist
    */
   exchange(code: string): Secret | undefined {
-    const given = digest(code);
+    const codeDigest = digest(code);
     const now = this.#now();
-    const fits = (known: StoredCode | undefined) =>
-      known !== undefined &&
-      timingSafeEqual(Buffer.from(known.digest, 'hex'), given) &&
-      known.expiresAt > now;
-    const [found] = this.#codes.filter(fits);
-    if (found) {
-      this.#codes = this.#codes.filter((known) => known !== found);
+    const matches = (stored: StoredCode | undefined) =>
+      stored !== undefined &&
+      timingSafeEqual(Buffer.from(stored.digest, 'hex'), codeDigest) &&
+      stored.expiresAt > now;
+    const match = this.#codes.find(matches);
+    if (match) {
+      this.#codes = this.#codes.filter((stored) => stored !== match);
       return this.#key;
     }
-    if (fits(this.#shelf?.read()) && this.#shelf?.remove()) return this.#key;
-    if (this.#wrongTries.until <= now) this.#wrongTries = { count: 0, until: now + wrongTriesMs };
-    this.#wrongTries.count += 1;
+    if (matches(this.#store?.read()) && this.#store?.remove()) return this.#key;
+    if (this.#failedAttempts.until <= now)
+      this.#failedAttempts = { count: 0, until: now + failedAttemptsWindowMs };
+    this.#failedAttempts.count += 1;
     return undefined;
   }
 
-  /** In how many seconds another wrong code may be sent; undefined when one may be sent now. */
+  /** The seconds until attempts are allowed again; undefined if they are allowed. */
   get retryAfter(): number | undefined {
-    const { count, until } = this.#wrongTries;
-    const left = until - this.#now();
-    return count > maxWrongTries && left > 0 ? Math.ceil(left / 1_000) : undefined;
+    const { count, until } = this.#failedAttempts;
+    const remainingMs = until - this.#now();
+    return count > maxFailedAttempts && remainingMs > 0 ? Math.ceil(remainingMs / 1_000) : undefined;
   }
 }
 

@@ -37,8 +37,8 @@ export function createSignInLink(config: Config, dataDir: DataDir): string {
   if (production || !isLoopback(host) || !path) {
     throw new StartupError('sign-in links need a development server that listens on a loopback address');
   }
-  const { code, known } = generateSignInCode(Date.now());
-  dataDir.replace(fileName, toLine(known));
+  const { code, stored } = generateSignInCode(Date.now());
+  dataDir.replace(fileName, toLine(stored));
   const name = host.includes(':') ? `[${host}]` : host;
   return signInUrl(`${tls ? 'https' : 'http'}://${name}:${port}${basePath}${path}`, code);
 }
