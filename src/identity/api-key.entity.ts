@@ -12,26 +12,26 @@ const ApiKeySchema = defineEntity({
     id: p.uuid().primary(),
     orgId: () => p.manyToOne(Organisation).mapToPk().fieldName('org_id').index('api_key_org'),
     name: p.text(),
-    /** SHA-256 of the key, in hex. The key itself is not kept. */
+    /** The SHA-256 of the key in hex. The key itself is not stored. */
     hash: p.text().hidden().unique('api_key_hash_unique'),
     scopes: p.array().$type<Scope[]>(),
-    /** The projects that it is limited to; null for all of the organisation. */
+    /** The projects that it is limited to; null if it is not limited. */
     projectIds: p.type('uuid[]').$type<string[]>().nullable(),
     createdAt: p.datetime(3),
-    /** `Caller.id` of who made it; null for the operator, or when that is not known. */
+    /** `Caller.id` of the creator; null if it is the operator or unknown. */
     createdBy: p.text().nullable(),
-    /** From then on it lets nobody in; null for never. */
+    /** The time at which it expires; null if it does not. */
     expiresAt: p.datetime(3).nullable(),
-    /** Set once it has been revoked. */
+    /** The time of revocation; null if it is not revoked. */
     revokedAt: p.datetime(3).nullable(),
-    /** When it was last used, to the minute; null if it never was. */
+    /** The time of the last use, to the minute; null if it was never used. */
     lastUsedAt: p.datetime(3).nullable(),
     mac: p
       .text()
       .hidden()
       .onCreate(() => ''),
   },
-  // The orders of the two lists that there are: with revoked keys, and without.
+  // One for each list: with and without revoked keys.
   indexes: [
     { name: 'api_key_newest', properties: ['orgId', 'createdAt', 'id'] },
     {
@@ -46,5 +46,5 @@ const ApiKeySchema = defineEntity({
 export class ApiKey extends ApiKeySchema.class {}
 ApiKeySchema.setClass(ApiKey);
 authenticateRows(ApiKey, {
-  lastUsedAt: 'It is shown and decides nothing, and is written while the key is used.',
+  lastUsedAt: 'It is only displayed, and each use of the key updates it without loading the row.',
 });

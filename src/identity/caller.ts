@@ -1,6 +1,6 @@
 import { AppError } from '../common/errors.ts';
 
-/** What a caller may do. */
+/** The scopes of callers. */
 export const scopes = [
   'connections:read',
   'connections:write',
@@ -11,21 +11,21 @@ export const scopes = [
 
 export type Scope = (typeof scopes)[number];
 
-/** What is known of a caller, once it is known who it is. */
+/** The identity and the permissions of an authenticated caller. */
 export interface Identity {
   orgId: string;
-  /** The API key that was given; null when it was a token. */
+  /** The id of the API key; null for an access token. */
   keyId: string | null;
-  /** Who the identity provider says it is; null when it was an API key. */
+  /** The `sub` claim of the access token; null for an API key. */
   subject: string | null;
   scopes: Iterable<Scope>;
-  /** The projects that the caller is limited to; null for all of the organisation. */
+  /** The projects that the caller is limited to; null if it is not limited. */
   projectIds: Iterable<string> | null;
-  /** From then on the credential lets nobody in; null for never. */
+  /** The time at which the credential expires; null if it does not. */
   expiresAt: Date | null;
 }
 
-/** Who asks: the organisation and the rights of the credential that came with the request. */
+/** The authenticated caller of a request: its organisation and its permissions. */
 export class Caller {
   readonly orgId: string;
   readonly keyId: string | null;
@@ -43,23 +43,23 @@ export class Caller {
     this.expiresAt = identity.expiresAt;
   }
 
-  /** What tells this caller from the others of the organisation, the same in every request. */
+  /** The id of the caller, unique in the organisation and stable across requests. */
   get id(): string {
     return this.keyId === null ? `subject:${this.subject}` : `key:${this.keyId}`;
   }
 
-  /** How the audit trail names the caller. */
+  /** The fields of an audit event that identify the caller. */
   get actor(): Pick<Caller, 'orgId' | 'keyId' | 'subject'> {
     const { orgId, keyId, subject } = this;
     return { orgId, keyId, subject };
   }
 
-  /** The condition that everything which belongs to a project has to meet for this caller to see it. */
+  /** The filter for rows that belong to a project, so that the caller sees those of its projects only. */
   get inProjects(): { projectId?: { $in: string[] } } {
     return this.projectIds ? { projectId: { $in: [...this.projectIds] } } : {};
   }
 
-  /** @throws AppError `FORBIDDEN` when the caller has none of the scopes */
+  /** @throws AppError `FORBIDDEN` if the caller has none of the scopes */
   requireScope(...oneOf: [Scope, ...Scope[]]): void {
     if (oneOf.some((scope) => this.scopes.has(scope))) return;
     const names = oneOf.join(' or ');
@@ -69,9 +69,9 @@ export class Caller {
   }
 
   /**
-   * @param projectId null for what belongs to no project
-   * @param path where in the input it was named
-   * @throws AppError `FORBIDDEN` when the caller is limited to other projects
+   * @param projectId null for an object without a project
+   * @param path the path of the project in the input
+   * @throws AppError `FORBIDDEN` if the caller is limited to other projects
    */
   requireProject(projectId: string | null, path: readonly string[]): void {
     if (!this.projectIds) return;
@@ -86,7 +86,7 @@ export class Caller {
     });
   }
 
-  /** @throws AppError `FORBIDDEN` when the caller is limited to some projects */
+  /** @throws AppError `FORBIDDEN` if the caller is limited to projects */
   requireAllProjects(): void {
     if (!this.projectIds) return;
     throw new AppError('FORBIDDEN', `This ${this.credentialKind} is limited to projects.`, {
@@ -94,7 +94,7 @@ export class Caller {
     });
   }
 
-  /** What the caller signed in with, in the words of messages. */
+  /** The kind of the credential, for messages. */
   get credentialKind(): string {
     return this.keyId === null ? 'token' : 'API key';
   }

@@ -13,11 +13,11 @@ const OrganisationSchema = defineEntity({
   },
 });
 
-/** The tenant: nothing is ever shared between two. */
+/** A tenant. Organisations share nothing. */
 export class Organisation extends OrganisationSchema.class {}
 OrganisationSchema.setClass(Organisation);
 
-/** The unique index that keeps the names of an organisation's projects apart. */
+/** The unique index on the names of projects in an organisation. */
 export const projectNameIndex = 'project_name_unique';
 
 const ProjectSchema = defineEntity({
@@ -37,7 +37,7 @@ const ProjectSchema = defineEntity({
   uniques: [{ name: projectNameIndex, properties: ['orgId', 'name'] }],
 });
 
-/** A workspace in an organisation. */
+/** A group of connections in an organisation. */
 export class Project extends ProjectSchema.class {}
 ProjectSchema.setClass(Project);
 authenticateRows(Project);

@@ -1,57 +1,57 @@
-/** How often something may be done in a window. */
+/** A limit on the number of requests in a window. */
 export interface Rate {
   points: number;
   /**
-   * How many of the points a server takes at a time, to hand them out without asking again. What one server holds,
-   * another cannot hand out: a caller who asks several may be told to wait so many points too early for each of them.
+   * The number of points that a server leases at a time and spends without a database query. Another server cannot spend
+   * leased points, so a caller of several servers can be limited up to one lease per server too early.
    */
   leaseSize: number;
 }
 
-/** Every limit on how often. */
+/** All rate limits of a server. */
 export interface Rates {
-  /** How long a window is. It starts with the first point that is taken of it, and is one for all servers. */
+  /** The length of a window. It starts with its first point, and all servers share it. */
   windowSeconds: number;
-  /** Requests of an API key, or of a subject of the identity provider. */
+  /** Requests per API key or subject. */
   caller: Rate;
-  /** The same for all callers of an organisation together. */
+  /** The same per organisation. */
   organisation: Rate;
-  /** Requests of an address that come without a credential that has been good before. */
+  /** Requests per client address without a credential that the server has accepted before. */
   unauthenticated: Rate;
-  /** Credentials that let nobody in, by address. */
+  /** Rejected credentials per client address. */
   failedAuthentication: Rate;
-  /** Calls to a host that the caller names, by API key or subject. */
+  /** Calls to a host that the caller names, per API key or subject. */
   outbound: Rate;
-  /** The same for all callers of an organisation together. */
+  /** The same per organisation. */
   outboundOfOrganisation: Rate;
-  /** Changes that need no call to a host, by API key or subject: each leaves rows that are kept. */
+  /** Changes without a call to a host, per API key or subject. They are limited because each adds rows. */
   change: Rate;
-  /** The same for all callers of an organisation together. */
+  /** The same per organisation. */
   changeOfOrganisation: Rate;
-  /** How many subscriptions an API key or a subject may hold open on one server. */
+  /** The number of open subscriptions per API key or subject on one server. */
   subscriptions: number;
 }
 
-/** What is usual. */
+/** The default rate limits. */
 export const defaultRates: Rates = {
   windowSeconds: 60,
-  // 50 a second: a front end that serves many people with one key does not get there, and nor does a script that waits
-  // for its answers. It is a tenth of what one server with a small PostgreSQL answers, so no caller takes it all.
+  // 50 per second: more than a front end with one key for many users needs, and more than a script that waits for responses
+  // reaches. It is a tenth of the throughput of one server with a small PostgreSQL, so no caller can use up all of it.
   caller: { points: 3_000, leaseSize: 100 },
-  // Four callers at their limit, as for calls to hosts: whoever makes more keys gets no more of the server.
+  // Four callers at their limit, as for calls to hosts. More keys do not raise the limit.
   organisation: { points: 12_000, leaseSize: 200 },
-  // An office behind one address signs in anew with some hundred credentials a minute, and not with more.
+  // An office behind one address starts to use some hundred credentials per minute at most.
   unauthenticated: { points: 600, leaseSize: 30 },
-  // Whoever has mistyped a key tries a few times, and a script that has an old one tries once.
+  // A user with a mistyped key makes a few attempts, and a script with a revoked one makes one.
   failedAuthentication: { points: 20, leaseSize: 1 },
-  // A connection a second is more than people make, and what a move of some hundreds takes is minutes; looking for open
-  // ports in this way takes days.
+  // One connection per second is more than users create, and a migration of some hundreds takes minutes. A port scan would
+  // take days.
   outbound: { points: 60, leaseSize: 6 },
   outboundOfOrganisation: { points: 240, leaseSize: 12 },
-  // Ten a second renames a thousand connections in under two minutes. Each change has an audit event, which stays, so this
-  // bounds how fast one caller fills the database; a request alone may have 15 changes.
+  // Ten per second rename a thousand connections in under two minutes. Each change adds an audit event that is never
+  // deleted, so the limit bounds the growth of the database. One request can have 15 changes.
   change: { points: 600, leaseSize: 30 },
   changeOfOrganisation: { points: 2_400, leaseSize: 60 },
-  // Each holds a socket and looks after its key every two seconds.
+  // Each subscription holds a socket and re-authenticates every two seconds.
   subscriptions: 50,
 };

@@ -5,50 +5,49 @@ import type { Database } from '../database/database.ts';
 import type { Rate } from './defaults.ts';
 import { MemoryWindows } from './memory-windows.ts';
 
-/** For how long the shared count is waited for. */
-const patienceMs = 1_000;
-/** For how long it is left alone when it could not be had, so that those who wait for it do not take every connection. */
-const leaveAloneMs = 5_000;
+/** The timeout of a query. */
+const queryTimeoutMs = 1_000;
+/** The pause after a failed query, so that waiting requests do not occupy every connection. */
+const outagePauseMs = 5_000;
 const maxLeases = 10_000;
 
-/** What a server has taken of a window, to hand out by itself. */
+/** The points of a window that this server has leased. */
 interface Lease {
-  left: number;
-  /** When the window ends, in milliseconds since 1970. */
+  remaining: number;
+  /** The end of the window, in milliseconds since the epoch. */
   until: number;
-  /** Whether there is nothing more to be had of the window. */
-  isLast: boolean;
-  /** While more is being asked for. */
+  /** Whether the window has no more points to lease. */
+  isExhausted: boolean;
+  /** The pending query for more points. */
   refill: Promise<void> | undefined;
 }
 
-/** What counting takes. */
+/** The dependencies of a rate limiter. */
 export interface RateLimiterDeps {
   database: Pick<Database, 'systemConnection'>;
   log: Logger;
-  /** Until when the shared counts are left alone, in milliseconds since 1970; the same for all counters of a server. */
+  /** The end of the pause after a failed query, in milliseconds since the epoch. All limiters of a server share it. */
   outage: { until: number };
 }
 
-/** What is to be counted. */
+/** The configuration of a rate limiter. */
 export interface RateLimit extends Rate {
-  /** Tells it from what else is counted. */
+  /** The prefix of its keys in the database. */
   name: string;
   windowSeconds: number;
 }
 
 /**
- * Counts how often each does something, in windows that all servers share. A server takes points in blocks, and asks for
- * the next in the background while it hands out the last quarter of one, so that hardly anybody waits for the database.
- * All servers together never hand out more than there is.
+ * A rate limiter with windows that all servers share. A server leases points in advance, and renews a lease in the background
+ * when a quarter of it is left, so that few requests wait for the database. Together, servers never exceed the limit.
  *
- * While PostgreSQL cannot be asked, each server counts for itself.
+ * While PostgreSQL is unavailable, each server counts on its own.
  */
 export class LeasedRateLimiter {
   readonly #rate: RateLimit;
   readonly #log: Logger;
   readonly #outage: RateLimiterDeps['outage'];
-  readonly #own: MemoryWindows;
+  readonly #memoryWindows: MemoryWindows;
   readonly #shared: RLWrapperTimeouts | undefined;
   readonly #leases = new LRUCache<string, Lease>({ max: maxLeases });
 
@@ -57,7 +56,7 @@ export class LeasedRateLimiter {
     this.#rate = rate;
     this.#log = log;
     this.#outage = outage;
-    this.#own = new MemoryWindows(rate.windowSeconds * 1_000);
+    this.#memoryWindows = new MemoryWindows(rate.windowSeconds * 1_000);
     this.#shared =
       database.systemConnection &&
       new RLWrapperTimeouts({
@@ -69,74 +68,77 @@ export class LeasedRateLimiter {
           tableCreated: true,
           clearExpiredByTimeout: false,
         }),
-        timeoutMs: patienceMs,
+        timeoutMs: queryTimeoutMs,
       });
   }
 
   /**
    * Takes a point.
    *
-   * @returns when there will be one again, if there is none
+   * @returns undefined, or the time of the next point if there is none
    */
   async consume(key: string): Promise<Date | undefined> {
-    const lease = this.#leaseOf(key);
+    const lease = this.#getLease(key);
     for (;;) {
       if (lease.until <= Date.now()) {
-        lease.left = 0;
-        lease.isLast = false;
+        lease.remaining = 0;
+        lease.isExhausted = false;
       }
-      if (lease.left > 0) {
-        lease.left -= 1;
-        if (lease.left <= this.#rate.leaseSize / 4 && lease.left > 0) void this.#refill(key, lease);
+      if (lease.remaining > 0) {
+        lease.remaining -= 1;
+        if (lease.remaining <= this.#rate.leaseSize / 4 && lease.remaining > 0) void this.#refill(key, lease);
         return undefined;
       }
-      if (lease.isLast) return new Date(lease.until);
+      if (lease.isExhausted) return new Date(lease.until);
       await this.#refill(key, lease);
     }
   }
 
-  #leaseOf(key: string): Lease {
-    const known = this.#leases.get(key);
-    if (known) return known;
-    const lease: Lease = { left: 0, until: 0, isLast: false, refill: undefined };
+  #getLease(key: string): Lease {
+    const current = this.#leases.get(key);
+    if (current) return current;
+    const lease: Lease = { remaining: 0, until: 0, isExhausted: false, refill: undefined };
     this.#leases.set(key, lease);
     return lease;
   }
 
-  /** Asks for as much as makes a block again; once at a time, and not where there is nothing to be had. */
+  /** Fills up a lease, unless the window is exhausted. Concurrent calls share one query. */
   async #refill(key: string, lease: Lease): Promise<void> {
-    if (lease.isLast) return;
-    lease.refill ??= this.#ask(key, lease).finally(() => {
+    if (lease.isExhausted) return;
+    lease.refill ??= this.#lease(key, lease).finally(() => {
       lease.refill = undefined;
     });
     return lease.refill;
   }
 
-  async #ask(key: string, lease: Lease): Promise<void> {
+  async #lease(key: string, lease: Lease): Promise<void> {
     const { points, leaseSize, windowSeconds } = this.#rate;
-    const wanted = leaseSize - lease.left;
-    const { consumedPoints, msBeforeNext } = await this.#count(key, wanted);
-    const granted = Math.min(Math.max(points - (consumedPoints - wanted), 0), wanted);
+    const requested = leaseSize - lease.remaining;
+    const { consumedPoints, msBeforeNext } = await this.#count(key, requested);
+    const granted = Math.min(Math.max(points - (consumedPoints - requested), 0), requested);
     const until = Date.now() + msBeforeNext;
-    // What is left of another window has no place in this one. The ends of two windows are a window or more apart; what
-    // is told of one end differs by what the answers took, and the clocks of servers.
-    if (until - lease.until > windowSeconds * 500) lease.left = 0;
-    lease.left += granted;
+    // Points of another window are not valid in this one. The ends of two windows are at least a window apart, whereas
+    // readings of one end differ only by latency and clock skew, so half a window separates the two cases.
+    if (until - lease.until > windowSeconds * 500) lease.remaining = 0;
+    lease.remaining += granted;
     lease.until = until;
-    lease.isLast = granted < wanted;
+    lease.isExhausted = granted < requested;
   }
 
   async #count(
     key: string,
     points: number,
   ): Promise<Pick<RateLimiterRes, 'consumedPoints' | 'msBeforeNext'>> {
-    if (!this.#shared || this.#outage.until > Date.now()) return this.#own.penalty(key, points);
+    if (!this.#shared || this.#outage.until > Date.now()) return this.#memoryWindows.penalty(key, points);
     try {
       return await this.#shared.penalty(key, points);
     } catch (error) {
-      this.#outage.until = Date.now() + leaveAloneMs;
-      this.#log.warn({ error: safeErrorFields(error) }, 'rates are counted by this server alone for a while');
-      return this.#own.penalty(key, points);
+      this.#outage.until = Date.now() + outagePauseMs;
+      this.#log.warn(
+        { error: safeErrorFields(error) },
+        'could not query rate limits; this server counts on its own for 5 seconds',
+      );
+      return this.#memoryWindows.penalty(key, points);
     }
   }
 }

@@ -1,19 +1,19 @@
 import { LRUCache } from 'lru-cache';
 
-/** How many windows are kept. Callers choose their number: each address of a stranger has one. */
+/** The maximum number of windows. Without one, clients could fill the memory: each client address has a window. */
 const maxWindows = 10_000;
 
-/** What was counted in a window. */
+/** The points of a key in the current window. */
 interface Window {
   points: number;
-  /** When it ends, in milliseconds since 1970. */
+  /** The end of the window, in milliseconds since the epoch. */
   until: number;
 }
 
 /**
- * Counts points in windows in the memory of this server. Of more than 10,000, those that were not used for longest go: who
- * comes from so many addresses has a window for each of them anyway. rate-limiter-flexible's own has no bound, and a timer
- * for each window.
+ * Counts points in memory. Beyond 10,000 windows, the least recently used ones are evicted. That does not help an attacker,
+ * who has a window for each address anyway. RateLimiterMemory of rate-limiter-flexible is unbounded and has a timer per
+ * window.
  */
 export class MemoryWindows {
   readonly #windowMs: number;
@@ -23,11 +23,11 @@ export class MemoryWindows {
     this.#windowMs = windowMs;
   }
 
-  /** Adds points to the window of a key, which begins with the first. */
+  /** Adds points to the window of a key. A window starts with its first point. */
   penalty(key: string, points: number): { consumedPoints: number; msBeforeNext: number } {
     const now = Date.now();
-    const known = this.#windows.get(key);
-    const window = known && known.until > now ? known : { points: 0, until: now + this.#windowMs };
+    const current = this.#windows.get(key);
+    const window = current && current.until > now ? current : { points: 0, until: now + this.#windowMs };
     window.points += points;
     this.#windows.set(key, window);
     return { consumedPoints: window.points, msBeforeNext: window.until - now };

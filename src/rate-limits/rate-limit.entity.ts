@@ -5,17 +5,17 @@ const RateLimitSchema = defineEntity({
   name: 'RateLimit',
   tableName: 'rate_limit',
   ...systemOnly('rate_limit'),
-  // The names, the types and the order of these are those that rate-limiter-flexible writes to.
+  // rate-limiter-flexible defines the names, the types and the order of the columns.
   properties: {
-    /** What is counted, and of whom. */
+    /** The name of the limit, and the key of the caller, the organisation or the client address. */
     key: p.text().primary(),
-    /** How much of it has been handed out to servers. */
+    /** The points that servers have leased. */
     points: p.integer(),
-    /** When the window ends, in milliseconds since 1970. */
+    /** The end of the window, in milliseconds since the epoch. */
     expire: p.bigint('number'),
   },
 });
 
-/** What all servers together have counted in one window. PostgreSQL does not log it, and so forgets it in a crash. */
+/** A window that all servers share. The table is unlogged, so PostgreSQL empties it after a crash. */
 export class RateLimit extends RateLimitSchema.class {}
 RateLimitSchema.setClass(RateLimit);

@@ -6,27 +6,28 @@ import type { Caller } from '../identity/caller.ts';
 import type { Rate, Rates } from './defaults.ts';
 import { LeasedRateLimiter, type RateLimiterDeps } from './leased-rate-limiter.ts';
 
-/** Limits on how often; each takes a point, or throws `RATE_LIMITED` with when there will be one again. */
+/** The rate limits. Each check takes a point, or throws an AppError `RATE_LIMITED` with `retryAt`. */
 export interface RateLimits {
-  /** A request of an address that has shown no credential that is known to be good. */
+  /** Checks a request without a credential that the server has accepted before. */
   checkUnauthenticated(address: string | undefined): Promise<void>;
-  /** A credential that let nobody in. */
+  /** Checks a rejected credential. */
   checkFailedAuthentication(address: string | undefined): Promise<void>;
-  /** A request, counted for the caller and for its organisation. */
+  /** Checks a request, for the caller and for its organisation. */
   checkCaller(caller: Caller): Promise<void>;
-  /** A call to a host that the caller has named. */
+  /** Checks a call to a host that the caller names. */
   checkOutbound(caller: Caller): Promise<void>;
-  /** A change that needs no call to a host. */
+  /** Checks a change without a call to a host. */
   checkChange(caller: Caller): Promise<void>;
   /**
-   * A subscription, which is open until the function that this gives is called.
+   * Opens a subscription.
    *
-   * @throws AppError `RATE_LIMITED` when the caller holds too many open on this server
+   * @returns a function that closes it
+   * @throws AppError `RATE_LIMITED` if the caller has too many open subscriptions on this server
    */
   openSubscription(caller: Caller): () => void;
 }
 
-/** No limits: `RATE_LIMITS=off`. */
+/** The implementation for `RATE_LIMITS=off`. */
 export const unlimited: RateLimits = {
   checkUnauthenticated: async () => {},
   checkFailedAuthentication: async () => {},
@@ -36,43 +37,47 @@ export const unlimited: RateLimits = {
   openSubscription: () => () => {},
 };
 
-/** Limits that all servers of one database share, but for that on subscriptions. */
-export function createRateLimits(given: Omit<RateLimiterDeps, 'outage'>, rates: Rates): RateLimits {
+/** Creates rate limits that all servers of a database share, except the one on subscriptions. */
+export function createRateLimits(options: Omit<RateLimiterDeps, 'outage'>, rates: Rates): RateLimits {
   const { windowSeconds } = rates;
-  const parts = { ...given, outage: { until: 0 } };
-  const limit = (name: string, rate: Rate, says: string) => {
-    const counter = new LeasedRateLimiter({ ...rate, name, windowSeconds }, parts);
+  const deps = { ...options, outage: { until: 0 } };
+  const createCheck = (name: string, rate: Rate, message: string) => {
+    const limiter = new LeasedRateLimiter({ ...rate, name, windowSeconds }, deps);
     return async (key: string) => {
-      const retryAt = await counter.consume(key);
+      const retryAt = await limiter.consume(key);
       if (retryAt)
-        throw rateLimitedError(`${says}: at most ${rate.points} in ${windowSeconds} seconds.`, retryAt);
+        throw rateLimitedError(
+          `${message}: the limit is ${rate.points} per ${windowSeconds} seconds.`,
+          retryAt,
+        );
     };
   };
-  const unauthenticated = limit(
+  // The names are stored in the database as prefixes of keys, so that servers of different versions share the counts.
+  const unauthenticated = createCheck(
     'stranger',
     rates.unauthenticated,
-    'This address sends too many requests without a credential that has been good before',
+    'Too many requests of this client address without a valid credential',
   );
-  const failedAuthentication = limit(
+  const failedAuthentication = createCheck(
     'sign-in',
     rates.failedAuthentication,
-    'This address sends too many credentials that let nobody in',
+    'Too many rejected credentials of this client address',
   );
-  const request = limit('caller', rates.caller, 'This API key or token asks too often');
-  const organisation = limit('org', rates.organisation, 'This organisation asks too often');
-  const outbound = limit('outbound', rates.outbound, 'This API key or token has credentials tried too often');
-  const outboundOfOrganisation = limit(
+  const request = createCheck('caller', rates.caller, 'Too many requests of this API key or token');
+  const organisation = createCheck('org', rates.organisation, 'Too many requests of this organisation');
+  const outbound = createCheck('outbound', rates.outbound, 'Too many verifications by this API key or token');
+  const outboundOfOrganisation = createCheck(
     'outbound-org',
     rates.outboundOfOrganisation,
-    'This organisation has credentials tried too often',
+    'Too many verifications by this organisation',
   );
-  const change = limit('change', rates.change, 'This API key or token changes too much');
-  const changeOfOrganisation = limit(
+  const change = createCheck('change', rates.change, 'Too many changes by this API key or token');
+  const changeOfOrganisation = createCheck(
     'change-org',
     rates.changeOfOrganisation,
-    'This organisation changes too much',
+    'Too many changes by this organisation',
   );
-  const open = new Map<string, number>();
+  const openSubscriptions = new Map<string, number>();
 
   return {
     checkUnauthenticated: async (address) => unauthenticated(networkPrefix(address)),
@@ -90,23 +95,23 @@ export function createRateLimits(given: Omit<RateLimiterDeps, 'outage'>, rates: 
       await changeOfOrganisation(caller.orgId);
     },
     openSubscription: (caller) => {
-      const name = callerKey(caller);
-      const count = open.get(name) ?? 0;
+      const key = callerKey(caller);
+      const count = openSubscriptions.get(key) ?? 0;
       if (count >= rates.subscriptions) throw tooManySubscriptionsError(rates.subscriptions);
-      open.set(name, count + 1);
+      openSubscriptions.set(key, count + 1);
       return () => {
-        const left = (open.get(name) ?? 0) - 1;
-        if (left > 0) open.set(name, left);
-        else open.delete(name);
+        const remaining = (openSubscriptions.get(key) ?? 0) - 1;
+        if (remaining > 0) openSubscriptions.set(key, remaining);
+        else openSubscriptions.delete(key);
       };
     },
   };
 }
 
 /**
- * Deletes what was counted in windows that are over, in batches.
+ * Deletes the rows of expired windows in batches.
  *
- * @returns how many rows it has deleted
+ * @returns the number of deleted rows
  */
 export async function purgeExpiredWindows(
   { database }: { database: Database },
@@ -116,12 +121,12 @@ export async function purgeExpiredWindows(
   return deleteInBatches(database, expired, signal);
 }
 
-/** What tells a caller from all others, also from those of other organisations. */
+/** Returns a key that is unique to a caller across organisations. */
 function callerKey({ orgId, id }: Caller): string {
   return `${orgId} ${id}`;
 }
 
-/** Whoever has an IPv6 address has the 2⁶⁴ of its network, and would never run out of them. */
+/** Returns the /64 network of an IPv6 address, because a client usually controls all 2⁶⁴ addresses of it. */
 function networkPrefix(address = 'unknown'): string {
   if (!ipaddr.IPv6.isValid(address)) return address;
   return `${ipaddr.IPv6.networkAddressFromCIDR(`${address.split('%', 1)[0]}/64`)}/64`;
@@ -130,14 +135,14 @@ function networkPrefix(address = 'unknown'): string {
 function rateLimitedError(message: string, retryAt: Date): AppError {
   return new AppError('RATE_LIMITED', message, {
     retryAt,
-    remedy: 'Wait until `retryAt`, and spread what you ask over time.',
+    remedy: 'Wait until `retryAt`, and spread requests over time.',
   });
 }
 
-function tooManySubscriptionsError(most: number): AppError {
+function tooManySubscriptionsError(limit: number): AppError {
   return new AppError(
     'RATE_LIMITED',
-    `This API key or token holds too many subscriptions open: at most ${most} on one server.`,
-    { remedy: 'Close one, or let those who watch the same share one.' },
+    `Too many open subscriptions of this API key or token: the limit is ${limit} per server.`,
+    { remedy: 'Close a subscription, or share one between clients that watch the same connections.' },
   );
 }
