@@ -4,7 +4,7 @@ import { tenantIsolated } from '../database/row-level-security.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 
-/** What somebody did, or tried to do. */
+/** The actions that are audited, with their descriptions in the GraphQL schema. */
 export const auditActions = {
   CREATE_CONNECTION: 'Creation of a connection.',
   UPDATE_CONNECTION: 'Update of a connection.',
@@ -40,17 +40,17 @@ const AuditEventSchema = defineEntity({
     seq: p.integer().primary(),
     at: p.datetime(3),
     action: p.text().$type<AuditAction>(),
-    /** The API key that was used; null when it was none. */
+    /** The API key of the request; null if there was none. */
     keyId: p.uuid().nullable(),
-    /** Who the identity provider says it was; null when it was not asked. */
+    /** The subject of the access token; null if there was none. */
     subject: p.text().nullable(),
     connectionId: p.uuid().nullable(),
     projectId: p.uuid().nullable(),
-    /** The name that the connection had, so that it can be told when it is gone. */
+    /** The name of the connection at the time, so that it can be identified after it is purged. */
     connectionName: p.text().nullable(),
-    /** The API key that was made or revoked. */
+    /** The API key that was created or revoked. */
     apiKeyId: p.uuid().nullable(),
-    /** The name of the API key or the project that this is about. */
+    /** The name of the API key or the project that the event is about. */
     targetName: p.text().nullable(),
     address: p.text().nullable(),
     requestId: p.uuid().nullable(),
@@ -58,14 +58,14 @@ const AuditEventSchema = defineEntity({
     outcome: p.text().$type<'OK' | ErrorCode>(),
     /** The names of the fields that changed, never their values. */
     fields: p.array(),
-    /** How many refusals it tells of that came after the first; null for one that tells of one attempt. */
+    /** The number of refusals that the event stands for; null for a single attempt. */
     count: p.integer().nullable(),
-    /** The hash of the event before; empty for the first. */
+    /** The hash of the previous event; empty for the first. */
     previousHash: p.text(),
-    /** Keyed hash over all of the above. */
+    /** Keyed hash of all fields above. */
     hash: p.text(),
   },
-  // One for each filter, in the order of pages.
+  // One for each filter, in the order of the list.
   indexes: [
     { name: 'audit_event_connection', properties: ['orgId', 'connectionId', 'seq'] },
     { name: 'audit_event_action', properties: ['orgId', 'action', 'seq'] },
@@ -81,7 +81,7 @@ const AuditEventSchema = defineEntity({
   ],
 });
 
-/** Something that was done or refused. Events are only ever added. */
+/** An action that succeeded or was refused. Events are append-only. */
 export class AuditEvent extends AuditEventSchema.class {}
 AuditEventSchema.setClass(AuditEvent);
 
@@ -91,9 +91,9 @@ const AuditHeadSchema = defineEntity({
   ...tenantIsolated('audit_head'),
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id').deleteRule('restrict'),
-    /** How many events there are. */
+    /** The number of events. */
     seq: p.integer(),
-    /** The hash of the last one; empty while there is none. */
+    /** The hash of the last event; empty if there is none. */
     hash: p.text(),
     mac: p
       .text()
@@ -102,7 +102,7 @@ const AuditHeadSchema = defineEntity({
   },
 });
 
-/** The end of an organisation's chain of events, made with the organisation; whoever adds an event holds its lock. */
+/** The head of the hash chain of an organisation. A transaction that appends events locks this row. */
 export class AuditHead extends AuditHeadSchema.class {}
 AuditHeadSchema.setClass(AuditHead);
 authenticateRows(AuditHead);

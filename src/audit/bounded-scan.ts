@@ -4,37 +4,38 @@ import type { Caller } from '../identity/caller.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import type { EventFilter } from './input.ts';
 
-/** The most events that one call reads when no index has what it looks for. */
+/** The maximum number of events that a request examines if no index covers the filter. */
 export const maxScanned = 10_000;
 
-/** Events are added in the order of time, as far as the clocks of servers agree; they differ by less than this. */
+/** Events are in the order of time, except for clock skew between servers. It must be less than this. */
 const clockToleranceMs = 86_400_000;
 
-/** What the largest number of an event stays below (int4). */
-const noEnd = 2_147_483_647;
+/** The upper bound of sequence numbers (int4). */
+const maxSeq = 2_147_483_647;
 
-/** Which events of an organisation to read, by their numbers: from `from` on, and before `to`. */
+/** A range of sequence numbers: `from` is inclusive, `to` is exclusive. */
 export interface SeqRange {
   from: number;
   to: number;
 }
 
-/** An index of the trail, and the value that is looked up in it. */
+/** An index of the table, and the value to look up. */
 export interface ScanIndex {
   column: Sql;
   value: Sql;
-  /** The condition of a partial index. */
+  /** The predicate of a partial index. */
   condition?: Sql;
 }
 
-/** How to find the events of a filter: by one index, or by none, and then by looking at each event. */
+/** How to find the events of a filter. */
 export interface ScanPlan {
+  /** Undefined: the primary key. */
   index: ScanIndex | undefined;
-  /** The conditions that no index answers. */
+  /** The conditions that the index does not cover. */
   conditions: Sql[];
 }
 
-/** Chooses the index that leaves the fewest events to look at. */
+/** Chooses the index of the most selective condition. */
 export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan {
   const { connectionId, subject, keyId, outcome, action, from, to } = filter;
   const [onlyProject] = projectIds?.size === 1 ? projectIds : [];
@@ -58,31 +59,31 @@ export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan 
 }
 
 /**
- * The conditions of a range of an index. They compare whole rows, and no column with a constant, so that PostgreSQL reads
- * exactly this range of this index, whatever it thinks of how common a value is.
+ * Returns the conditions for a range of an index. They are row comparisons, so that PostgreSQL scans this range of this
+ * index, whatever its statistics say about the value.
  */
 export function rangeCondition(orgId: string, index: ScanIndex | undefined, { from, to }: SeqRange): Sql[] {
   const columns = index ? sql`(org_id, ${index.column}, seq)` : sql`(org_id, seq)`;
-  const place = (seq: number) =>
+  const position = (seq: number) =>
     index ? sql`(${orgId}::uuid, ${index.value}, ${seq}::int)` : sql`(${orgId}::uuid, ${seq}::int)`;
-  const range = [sql`${columns} >= ${place(from)}`, sql`${columns} < ${place(to)}`];
+  const range = [sql`${columns} >= ${position(from)}`, sql`${columns} < ${position(to)}`];
   return index?.condition ? [index.condition, ...range] : range;
 }
 
-/** The order of pages, as the index has it. */
+/** Returns the ORDER BY clause that matches the index, newest events first. */
 export function newestFirst(index: ScanIndex | undefined): Sql {
   return index
     ? sql`order by org_id desc, ${index.column} desc, seq desc`
     : sql`order by org_id desc, seq desc`;
 }
 
-/** Where in the trail the events of a filter can be, by its times. */
+/** Finds the range of sequence numbers that a range of time covers, with a tolerance for clock skew. */
 export async function findRange(
   database: RowReader,
   orgId: string,
   { from, to }: Pick<EventFilter, 'from' | 'to'>,
 ): Promise<SeqRange> {
-  const edge = async (condition: Sql, order: Sql) => {
+  const findSeq = async (condition: Sql, order: Sql) => {
     const [event] = await database.select(
       AuditEvent,
       orgId,
@@ -94,29 +95,31 @@ export async function findRange(
   const before = from && new Date(from.getTime() - clockToleranceMs);
   const after = to && new Date(to.getTime() + clockToleranceMs);
   return {
-    from: (before && (await edge(sql`at < ${before}`, sql`order by at desc, seq desc`))) ?? 0,
-    to: (after && (await edge(sql`at >= ${after}`, sql`order by at, seq`))) ?? noEnd,
+    from: (before && (await findSeq(sql`at < ${before}`, sql`order by at desc, seq desc`))) ?? 0,
+    to: (after && (await findSeq(sql`at >= ${after}`, sql`order by at, seq`))) ?? maxSeq,
   };
 }
 
 const seqOnly = ['seq'] as const;
 
 /**
- * Cuts a range so that it has at most `maxScanned` events of the index.
+ * Limits a range to the newest `maxScanned` events of the index.
  *
- * @returns where it begins then, and whether something was cut off
+ * @returns the start of the limited range, and whether it is shorter than the given one
  */
 export async function boundScan(
   database: RowReader,
   orgId: string,
   index: ScanIndex | undefined,
   range: SeqRange,
-): Promise<{ from: number; isCut: boolean }> {
-  const [last] = await database.select(
+): Promise<{ from: number; isTruncated: boolean }> {
+  const [oldest] = await database.select(
     AuditEvent,
     orgId,
     sql`where ${joinAnd(rangeCondition(orgId, index, range))} ${newestFirst(index)} offset ${maxScanned - 1} limit 1`,
     { isScan: true, properties: seqOnly },
   );
-  return last ? { from: last.seq, isCut: last.seq > range.from + 1 } : { from: range.from, isCut: false };
+  return oldest
+    ? { from: oldest.seq, isTruncated: oldest.seq > range.from + 1 }
+    : { from: range.from, isTruncated: false };
 }

@@ -3,38 +3,38 @@ import { open, rename } from 'node:fs/promises';
 import { StartupError } from '../common/errors.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
 
-/** How far a trail had come, with what it hashed to there, signed. */
+/** A signed checkpoint: the sequence number and the hash of the last event of an audit trail at a time. */
 export interface Checkpoint {
   orgId: string;
   seq: number;
   hash: string;
-  /** When it was written. */
+  /** The time at which it was written. */
   at: string;
   mac: string;
 }
 
-/** A file beyond this size, in bytes, is cut down to the newest checkpoint of each trail. */
+/** Above this size in bytes, the file is compacted to the newest checkpoint of each trail. */
 const maxBytes = 8 * 2 ** 20;
 
-/** A checkpoint with its MAC. */
-export function signCheckpoint(macs: RowMacs, made: Omit<Checkpoint, 'mac'>): Checkpoint {
-  return { ...made, mac: macs.mac('checkpoint', made) };
+/** Adds the MAC to a checkpoint. */
+export function signCheckpoint(macs: RowMacs, checkpoint: Omit<Checkpoint, 'mac'>): Checkpoint {
+  return { ...checkpoint, mac: macs.mac('checkpoint', checkpoint) };
 }
 
-/** Whether a server with these keys wrote a checkpoint. */
-export function isAuthenticCheckpoint(macs: RowMacs, { mac, ...made }: Checkpoint): boolean {
-  return macs.isMac(mac, 'checkpoint', made);
+/** Whether the MAC of a checkpoint is valid. */
+export function isAuthenticCheckpoint(macs: RowMacs, { mac, ...checkpoint }: Checkpoint): boolean {
+  return macs.isMac(mac, 'checkpoint', checkpoint);
 }
 
 /**
- * The checkpoints in a text: one a line, or several in a line of the log. What is anything else is passed over, such as a
- * line that a crash has cut short.
+ * Parses checkpoints from a checkpoint file (one per line) or a log (several per line). Other lines are skipped, such as one
+ * that a crash truncated.
  */
 export function parseCheckpoints(text: string): Checkpoint[] {
   return text.split('\n').flatMap((line) => {
     const value = parseLine(line);
-    const all: unknown[] = Array.isArray(value?.auditCheckpoints) ? value.auditCheckpoints : [value];
-    return all.filter(isCheckpoint);
+    const candidates: unknown[] = Array.isArray(value?.auditCheckpoints) ? value.auditCheckpoints : [value];
+    return candidates.filter(isCheckpoint);
   });
 }
 
@@ -51,21 +51,21 @@ function isCheckpoint(value: unknown): value is Checkpoint {
   return [orgId, hash, at, mac].every((text) => typeof text === 'string') && Number.isInteger(seq);
 }
 
-/** A file to which checkpoints are appended. It belongs to one server. */
+/** An append-only file of checkpoints. Only one server writes to it. */
 export class CheckpointFile {
   readonly #path: string;
   #bytes: number;
-  /** The newest checkpoint of each trail, by organisation. */
+  /** The newest checkpoint of each organisation. */
   readonly newest = new Map<string, Checkpoint>();
 
-  /** @throws StartupError when the file cannot be read and written */
+  /** @throws StartupError if the file cannot be read and written */
   constructor(path: string) {
     this.#path = path;
     try {
-      // Also ends a line that a crash has cut short.
+      // The line break ends a line that a crash truncated.
       appendFileSync(path, existsSync(path) && statSync(path).size > 0 ? '\n' : '', { mode: 0o600 });
       this.#bytes = statSync(path).size;
-      for (const checkpoint of parseCheckpoints(readFileSync(path, 'utf8'))) this.#remember(checkpoint);
+      for (const checkpoint of parseCheckpoints(readFileSync(path, 'utf8'))) this.#updateNewest(checkpoint);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       throw new StartupError(
@@ -74,15 +74,15 @@ export class CheckpointFile {
     }
   }
 
-  /** Appends checkpoints, and returns once they are on the disk. */
+  /** Appends checkpoints and flushes them to disk. */
   async append(checkpoints: readonly Checkpoint[]): Promise<void> {
     await this.#write(this.#path, 'a', checkpoints);
-    for (const checkpoint of checkpoints) this.#remember(checkpoint);
+    for (const checkpoint of checkpoints) this.#updateNewest(checkpoint);
     if (this.#bytes <= maxBytes) return;
-    const aside = `${this.#path}.new`;
+    const temporaryPath = `${this.#path}.new`;
     this.#bytes = 0;
-    await this.#write(aside, 'w', [...this.newest.values()]);
-    await rename(aside, this.#path);
+    await this.#write(temporaryPath, 'w', [...this.newest.values()]);
+    await rename(temporaryPath, this.#path);
   }
 
   async #write(path: string, flags: 'a' | 'w', checkpoints: readonly Checkpoint[]): Promise<void> {
@@ -93,7 +93,7 @@ export class CheckpointFile {
     this.#bytes += Buffer.byteLength(text);
   }
 
-  #remember(checkpoint: Checkpoint): void {
+  #updateNewest(checkpoint: Checkpoint): void {
     const { orgId, seq } = checkpoint;
     if (seq >= (this.newest.get(orgId)?.seq ?? 0)) this.newest.set(orgId, checkpoint);
   }

@@ -3,48 +3,49 @@ import { type Logger, safeErrorFields } from '../common/log.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 
-/** A place elsewhere that takes checkpoints. */
+/** A remote destination of checkpoints. */
 export interface CheckpointSink {
   /**
-   * Sends lines of JSON, and returns once they were taken.
+   * Sends lines of JSON.
    *
-   * @throws Error when they were not
+   * @throws Error if they are not accepted
    */
   send(lines: string): Promise<void>;
   close(): Promise<void>;
 }
 
-const maxLines = 1_000;
+const chunkLines = 1_000;
 
 /**
- * Sends checkpoints to a receiver. What it does not take is sent again the next time, of each trail the newest checkpoint
- * alone. The log has one error for as long as it takes none, and a line when it takes them again.
+ * Sends checkpoints to a remote destination. After a failure, the next call sends the newest unsent checkpoint of each
+ * trail. The log has one error per outage, and a line when deliveries succeed again.
  */
 export class CheckpointSender {
-  readonly #receiver: CheckpointSink;
+  readonly #sink: CheckpointSink;
   readonly #log: Logger;
-  /** By organisation. */
+  /** The newest unsent checkpoint of each organisation. */
   readonly #unsent: Map<string, Checkpoint>;
   #isFailing = false;
 
-  constructor(receiver: CheckpointSink, log: Logger, unsent: Iterable<Checkpoint>) {
-    this.#receiver = receiver;
+  constructor(sink: CheckpointSink, log: Logger, unsent: Iterable<Checkpoint>) {
+    this.#sink = sink;
     this.#log = log;
     this.#unsent = new Map([...unsent].map((checkpoint) => [checkpoint.orgId, checkpoint]));
   }
 
+  /** Queues checkpoints for the next call of `send`. */
   add(checkpoints: readonly Checkpoint[]): void {
     for (const checkpoint of checkpoints) this.#unsent.set(checkpoint.orgId, checkpoint);
   }
 
-  /** Sends what was not taken yet. Nothing is thrown. */
+  /** Sends all unsent checkpoints. It does not throw. */
   async send(): Promise<void> {
     const due = [...this.#unsent.values()];
     try {
-      for (let first = 0; first < due.length; first += maxLines) {
-        const some = due.slice(first, first + maxLines);
-        await this.#receiver.send(some.map((checkpoint) => `${JSON.stringify(checkpoint)}\n`).join(''));
-        for (const checkpoint of some) this.#unsent.delete(checkpoint.orgId);
+      for (let first = 0; first < due.length; first += chunkLines) {
+        const chunk = due.slice(first, first + chunkLines);
+        await this.#sink.send(chunk.map((checkpoint) => `${JSON.stringify(checkpoint)}\n`).join(''));
+        for (const checkpoint of chunk) this.#unsent.delete(checkpoint.orgId);
         if (this.#isFailing) this.#log.info('AUDIT_CHECKPOINT_URL takes audit checkpoints again');
         this.#isFailing = false;
       }
@@ -62,6 +63,6 @@ export class CheckpointSender {
   }
 
   async close(): Promise<void> {
-    await this.#receiver.close();
+    await this.#sink.close();
   }
 }

@@ -4,36 +4,36 @@ import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-fi
 import { CheckpointSender, type CheckpointSink } from './checkpoint-sender.ts';
 import type { AuditDeps } from './hash-chain.ts';
 
-const everyMs = 60_000;
+const intervalMs = 60_000;
 const batchOrganisations = 500;
 const logLineCheckpoints = 50;
 const maxChanged = 10_000;
 
-/** Writes the newest hash of each audit trail to places that an editor of the database does not reach. */
+/** Writes the newest hash of each audit trail to destinations outside of the database, so that tampering with it is detected. */
 export interface Checkpoints {
-  /** Writes a checkpoint for each trail that has grown since its last one. */
+  /** Writes a checkpoint of each trail that has grown since its last one. */
   write(): Promise<void>;
-  /** Stops, after a last checkpoint. */
+  /** Writes the last checkpoints and stops. */
   close(): Promise<void>;
 }
 
 /**
- * Once a minute, writes a checkpoint of each trail that has grown to the log, to a file if there is one, and to a receiver
- * if there is one. A trail that does not contain its last checkpoint any more gets no other one; the log has an error then.
+ * Every minute, writes a checkpoint of each trail that has grown to the log, and to the file and the receiver if they are
+ * configured. A trail that no longer contains its last checkpoint gets no new one, and an error is logged.
  *
- * @param places `file`: the path of a file that belongs to this server
- * @throws StartupError when the file cannot be read and written
+ * @param destinations `file` is the path of a file that only this server writes to
+ * @throws StartupError if the file cannot be read and written
  */
 export function startCheckpoints(
   deps: AuditDeps & { log: Logger },
   { file, receiver }: { file?: string | undefined; receiver?: CheckpointSink | undefined },
 ): Checkpoints {
   const { database, vault, log } = deps;
-  const target = file === undefined ? undefined : new CheckpointFile(file);
-  const newest = target?.newest ?? new Map<string, Checkpoint>();
-  // Of those in the file, the receiver may have missed the last ones.
+  const checkpointFile = file === undefined ? undefined : new CheckpointFile(file);
+  const newest = checkpointFile?.newest ?? new Map<string, Checkpoint>();
+  // The receiver may have missed the last checkpoints of the file.
   const sender = receiver && new CheckpointSender(receiver, log, newest.values());
-  // What happened before this server listened, it does not know.
+  // The first run checks all trails, because changes before the start are unknown.
   let changed: Set<string> | 'all' = 'all';
   const stopWatching = database.changes.watch((orgId) => {
     if (orgId === undefined) changed = 'all';
@@ -41,7 +41,7 @@ export function startCheckpoints(
     else changed = 'all';
   });
 
-  const writeOf = async (orgIds: readonly string[]): Promise<void> => {
+  const writeCheckpoints = async (orgIds: readonly string[]): Promise<void> => {
     const em = database.asSystem();
     const macs = await vault.rowMacs(em);
     const heads = await em.find(AuditHead, { orgId: { $in: [...orgIds] } });
@@ -54,7 +54,7 @@ export function startCheckpoints(
       grown.map(({ orgId }) => newest.get(orgId)).filter((last) => last !== undefined),
     );
     const at = new Date().toISOString();
-    const made: Checkpoint[] = [];
+    const checkpoints: Checkpoint[] = [];
     for (const head of grown) {
       const { orgId, seq, hash } = head;
       const last = newest.get(orgId);
@@ -65,15 +65,18 @@ export function startCheckpoints(
           'an audit trail does not contain its last checkpoint: it was cut, set back or replaced',
         );
       } else {
-        made.push(signCheckpoint(macs, { orgId, seq, hash, at }));
+        checkpoints.push(signCheckpoint(macs, { orgId, seq, hash, at }));
       }
     }
-    if (made.length === 0) return;
-    await target?.append(made);
-    for (const checkpoint of made) newest.set(checkpoint.orgId, checkpoint);
-    sender?.add(made);
-    for (let first = 0; first < made.length; first += logLineCheckpoints) {
-      log.info({ auditCheckpoints: made.slice(first, first + logLineCheckpoints) }, 'audit checkpoints');
+    if (checkpoints.length === 0) return;
+    await checkpointFile?.append(checkpoints);
+    for (const checkpoint of checkpoints) newest.set(checkpoint.orgId, checkpoint);
+    sender?.add(checkpoints);
+    for (let first = 0; first < checkpoints.length; first += logLineCheckpoints) {
+      log.info(
+        { auditCheckpoints: checkpoints.slice(first, first + logLineCheckpoints) },
+        'audit checkpoints',
+      );
     }
   };
 
@@ -84,7 +87,7 @@ export function startCheckpoints(
       changed = new Set();
       try {
         for await (const orgIds of due === 'all' ? listOrganisationBatches(deps) : toBatches([...due]))
-          await writeOf(orgIds);
+          await writeCheckpoints(orgIds);
       } catch (error) {
         changed = 'all';
         log.error({ error: safeErrorFields(error) }, 'audit checkpoints could not be written');
@@ -93,7 +96,7 @@ export function startCheckpoints(
     });
     return writing;
   };
-  const timer = setInterval(write, everyMs).unref();
+  const timer = setInterval(write, intervalMs).unref();
   return {
     write,
     close: async () => {
@@ -105,7 +108,7 @@ export function startCheckpoints(
   };
 }
 
-/** The organisations whose trails still contain these checkpoints. */
+/** Returns the organisations whose trails still contain these checkpoints. */
 async function findContainedCheckpoints(
   { database }: AuditDeps,
   checkpoints: readonly Checkpoint[],

@@ -5,66 +5,66 @@ import type { Database, SqlStatement } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
 
-/** What adding an event takes. */
+/** The dependencies of the audit trail. */
 export interface AuditDeps {
   database: Database;
   vault: Vault;
 }
 
-/** What is to be told of something that was done or refused. */
+/** The input of `appendEvent`. */
 export interface AuditEventInput {
   orgId: string;
   action: AuditEvent['action'];
-  /** The API key that was used, or null. */
+  /** The API key of the request, or null. */
   keyId: string | null;
-  /** Who the identity provider says it was, or null. */
+  /** The subject of the access token, or null. */
   subject: string | null;
   connectionId?: string | null;
   connectionName?: string | null;
   projectId?: string | null | undefined;
-  /** The API key that this is about. */
+  /** The API key that the event is about. */
   apiKeyId?: string | null;
-  /** The name of the API key or the project that this is about. */
+  /** The name of the API key or the project that the event is about. */
   targetName?: string | null;
   outcome: AuditEvent['outcome'];
   /** The names of the fields that changed. */
   fields?: string[];
-  /** How many attempts it tells of, where it is not one. */
+  /** The number of attempts that the event stands for. Absent: one. */
   count?: number;
 }
 
-/** An event, and the request that it came with. */
+/** An event with the context of its request. */
 export interface RecordedEvent extends AuditEventInput {
   address: string | null;
   requestId: string | null;
 }
 
-/** An event of the request that is being served. */
+/** Adds the context of the current request to an event. */
 export function withRequestContext(event: AuditEventInput): RecordedEvent {
   const request = currentRequest.getStore();
   return { ...event, address: request?.address ?? null, requestId: request?.id ?? null };
 }
 
 /**
- * Adds an event to its organisation's chain, in the transaction of `em`. Call it last: until the transaction ends,
- * nobody else can add to the chain.
+ * Appends an event to the chain of its organisation, in the transaction of `em`. Call it last: it locks the chain until the
+ * transaction ends.
  */
 export async function appendEvent(em: EntityManager, deps: AuditDeps, event: AuditEventInput): Promise<void> {
   await appendEvents(em, deps, event.orgId, [withRequestContext(event)]);
 }
 
-/** What is done by the statements that add events, as each statement is a way to PostgreSQL and back. */
+/** Statements that run together with those that append events, which saves round trips. */
 export interface PiggybackedStatements {
-  /** What the events tell of, to be done before the chain is locked. */
+  /** The change that the events record. It runs before the chain is locked. */
   change?: SqlStatement;
-  /** What to look up after that. */
+  /** A query that runs afterwards. */
   query?: SqlStatement;
 }
 
 /**
- * Adds events of one organisation, as `appendEvent` adds one.
+ * Appends events of one organisation, as `appendEvent` does for one.
  *
- * @returns the rows that were looked up
+ * @returns the rows of `query`
  */
 export async function appendEvents(
   em: EntityManager,
@@ -73,12 +73,12 @@ export async function appendEvents(
   events: readonly RecordedEvent[],
   { change, query }: PiggybackedStatements = {},
 ): Promise<object[]> {
-  // Whoever changes something else has made the change before waiting for the chain, and so must this, or each could wait
-  // for the other: the condition has the change done first.
+  // Every transaction locks the rows that it changes before the chain. This statement must keep that order to avoid a
+  // deadlock, so the condition forces PostgreSQL to execute the change first.
   const [first, condition] = change
-    ? [`with made as (${change.sql} returning 1)`, 'where (select count(*) from made) > 0']
+    ? [`with changed as (${change.sql} returning 1)`, 'where (select count(*) from changed) > 0']
     : ['', ''];
-  // Locks the head and says where it is. If it is gone, what is put in its place has no MAC, and nothing is appended to it.
+  // Locks and reads the head. If the row was deleted, the inserted one has no MAC, so the verification below fails.
   const head = await em.execute<Pick<AuditHead, 'seq' | 'hash' | 'mac'>>(
     `${first} insert into audit_head (org_id, seq, hash, mac) select ?::uuid, 0, '', '' ${condition}
      on conflict (org_id) do update set seq = audit_head.seq returning seq, hash, mac`,
@@ -89,59 +89,59 @@ export async function appendEvents(
   macs.verify(em, AuditHead, { orgId, ...head });
   const rows = [];
   let { seq, hash } = head;
-  for (const event of events) {
+  for (const input of events) {
     seq += 1;
-    const complete = {
+    const event = {
       orgId,
       seq,
       at: new Date(),
-      action: event.action,
-      keyId: event.keyId,
-      subject: event.subject,
-      connectionId: event.connectionId ?? null,
-      connectionName: event.connectionName ?? null,
-      projectId: event.projectId ?? null,
-      apiKeyId: event.apiKeyId ?? null,
-      targetName: event.targetName ?? null,
-      address: event.address,
-      requestId: event.requestId,
-      outcome: event.outcome,
-      fields: event.fields ?? [],
-      count: event.count ?? null,
+      action: input.action,
+      keyId: input.keyId,
+      subject: input.subject,
+      connectionId: input.connectionId ?? null,
+      connectionName: input.connectionName ?? null,
+      projectId: input.projectId ?? null,
+      apiKeyId: input.apiKeyId ?? null,
+      targetName: input.targetName ?? null,
+      address: input.address,
+      requestId: input.requestId,
+      outcome: input.outcome,
+      fields: input.fields ?? [],
+      count: input.count ?? null,
       previousHash: hash,
     };
-    hash = await computeEventHash(em, vault, complete);
-    rows.push({ ...complete, hash });
+    hash = await computeEventHash(em, vault, event);
+    rows.push({ ...event, hash });
   }
   const { mac } = macs.signed(em, AuditHead, { orgId, seq, hash });
-  const move = {
+  const updateHead = {
     sql: 'update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?',
     params: [seq, hash, mac, orgId],
   };
-  return database.executeAndNotify(em, orgId, [bulkInsert(em, AuditEvent, rows), move], query);
+  return database.executeAndNotify(em, orgId, [bulkInsert(em, AuditEvent, rows), updateHead], query);
 }
 
-/** The first fault of a trail. */
+/** The first defect of an audit trail. */
 export interface BrokenChain {
   seq: number;
   /**
-   * `added`: it is before the first. `head`: the row that says how long the trail is was changed or removed. `replaced` and
-   * `cut`: by a checkpoint.
+   * `added`: an event precedes the first one. `head`: the row of the head was changed or deleted. `replaced` and `cut`: the
+   * trail does not match a checkpoint.
    */
   problem: 'added' | 'edited' | 'removed' | 'reordered' | 'head' | 'replaced' | 'cut';
 }
 
-/** What a trail is compared with while it is read. */
+/** The options of `verifyChain`. */
 export interface VerifyOptions {
-  /** Hashes of events that were seen earlier, by their `seq`. */
+  /** Hashes of events in checkpoints, by `seq`. */
   checkpoints?: ReadonlyMap<number, string> | undefined;
-  /** Is called with each event that is whole. */
+  /** Called with each valid event. */
   onEvent?: (event: AuditEvent) => void;
 }
 
-const batchSize = 1_000;
+const verifyBatchRows = 1_000;
 
-/** Reads an organisation's chain from its start, and says how long it is or what is wrong first. */
+/** Verifies the chain of an organisation. Returns its length, or the first defect. */
 export async function verifyChain(
   fork: () => EntityManager,
   vault: Vault,
@@ -150,13 +150,13 @@ export async function verifyChain(
 ): Promise<{ events: number } | BrokenChain> {
   let previous = '';
   let expected = 1;
-  for (let batch: AuditEvent[] = [], isLast = false; !isLast; isLast = batch.length < batchSize) {
+  for (let batch: AuditEvent[] = [], isLast = false; !isLast; isLast = batch.length < verifyBatchRows) {
     const em = fork();
     batch = await em.find(
       AuditEvent,
-      // What somebody has put before the first event is shown too.
+      // The first batch has no lower bound, so that events before the first one are found.
       expected === 1 ? { orgId } : { orgId, seq: { $gte: expected } },
-      { orderBy: { seq: 'asc' }, limit: batchSize },
+      { orderBy: { seq: 'asc' }, limit: verifyBatchRows },
     );
     for (const event of batch) {
       if (event.seq < 1) return { seq: event.seq, problem: 'added' };
@@ -165,8 +165,9 @@ export async function verifyChain(
         return { seq: event.seq, problem: await describeTampering(em, vault, event) };
       }
       if (event.previousHash !== previous) return { seq: event.seq, problem: 'reordered' };
-      const seen = checkpoints.get(event.seq);
-      if (seen !== undefined && seen !== event.hash) return { seq: event.seq, problem: 'replaced' };
+      const checkpointHash = checkpoints.get(event.seq);
+      if (checkpointHash !== undefined && checkpointHash !== event.hash)
+        return { seq: event.seq, problem: 'replaced' };
       onEvent?.(event);
       previous = event.hash;
       expected += 1;
@@ -180,7 +181,7 @@ export async function verifyChain(
   return { events: expected - 1 };
 }
 
-/** The end of an organisation's trail, or null when its row is not as a server wrote it; then the log says so. */
+/** Reads the head of a chain. Returns null if the row is missing or its MAC is invalid, which is logged. */
 export async function readAuthenticHead(
   em: EntityManager,
   vault: Vault,
@@ -191,7 +192,7 @@ export async function readAuthenticHead(
   return head && macs.isAuthentic(em, AuditHead, head) ? head : null;
 }
 
-/** An event that would be whole at another place was moved; any other was edited. */
+/** Distinguishes a moved event, whose hash is valid at another sequence number, from an edited one. */
 async function describeTampering(
   em: EntityManager,
   vault: Vault,
@@ -204,7 +205,7 @@ async function describeTampering(
   return 'edited';
 }
 
-/** What counts in the hash only where it is known, so that an event hashes as it did before there was such a thing. */
+/** Fields that are hashed only if they are not null, so that events from before a field was added keep their hash. */
 const optionalFields = [
   'keyId',
   'subject',
@@ -218,7 +219,7 @@ const optionalFields = [
   'count',
 ] as const;
 
-/** An event, but for its own hash. */
+/** The fields of an event that are hashed. */
 type HashedEvent = Pick<
   AuditEvent,
   'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'previousHash'
@@ -232,9 +233,9 @@ function computeEventHash(
   seq = event.seq,
 ): Promise<string> {
   const { orgId, at, action, outcome, fields, previousHash } = event;
-  const known = optionalFields.flatMap((name) => (event[name] == null ? [] : [[name, event[name]]]));
+  const present = optionalFields.flatMap((name) => (event[name] == null ? [] : [[name, event[name]]]));
   return vault.mac(em, orgId, 'AUDIT', {
     ...{ orgId, seq, at, action, outcome, fields, previousHash },
-    ...Object.fromEntries(known),
+    ...Object.fromEntries(present),
   });
 }

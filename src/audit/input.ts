@@ -1,13 +1,13 @@
 import { storableText } from '../common/text.ts';
 import type { AuditAction } from './audit-event.entity.ts';
 
-/** The subject of tokens whose events are listed. */
+/** The schema of the filter `subject`. */
 export const subjectFilter = storableText(255, 'A subject has at most 255 characters.');
 
-/** The outcome that listed events have: `OK`, or an error code. */
-export const outcomeFilter = storableText(64, 'No outcome has more than 64 characters.');
+/** The schema of the filter `outcome`: `OK`, or an error code. */
+export const outcomeFilter = storableText(64, 'An outcome has at most 64 characters.');
 
-/** Which events to list; what is absent or null does not count. */
+/** The conditions for events. Absent or null: no condition. */
 export interface EventFilter {
   action?: AuditAction | null | undefined;
   connectionId?: string | null | undefined;

@@ -8,14 +8,14 @@ import { decodeEventCursor, encodeEventCursor } from './event-cursor.ts';
 import type { EventFilter } from './input.ts';
 import { type RefusalAuditDeps, withForbiddenAudit } from './record-refusals.ts';
 
-/** What to list. */
+/** The options of `listEvents`. */
 export interface ListEvents {
   filter?: EventFilter | null | undefined;
   first: number;
   after?: string | null | undefined;
 }
 
-/** Part of the trail, the newest events first. */
+/** A page of the audit trail, newest events first. */
 export interface EventPage {
   nodes: AuditEvent[];
   hasNextPage: boolean;
@@ -23,7 +23,7 @@ export interface EventPage {
 }
 
 /**
- * The events of the caller's organisation, or of the projects that the caller is limited to, the newest first.
+ * Lists the events of the caller's organisation, or of the projects that the caller is limited to, newest first.
  *
  * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
@@ -61,25 +61,25 @@ async function readEvents(
   const nodes = found.slice(0, first);
   if (caller.projectIds) nodes.forEach(hideOtherProjects);
   const last = nodes.at(-1);
-  if (found.length > first || !scan?.isCut) {
+  if (found.length > first || !scan?.isTruncated) {
     return {
       nodes,
       hasNextPage: found.length > first,
       endCursor: last ? encodeEventCursor('event', last.seq) : null,
     };
   }
-  // What was not looked at may hold more.
+  // There can be more events before the scanned range.
   return { nodes, hasNextPage: true, endCursor: encodeEventCursor('event', scan.from) };
 }
 
-const notACursor = 'This is not a cursor; use "endCursor" of the page before.';
+const invalidCursor = 'The cursor is invalid. Use `endCursor` of the previous page.';
 
-/** The rule of a cursor of the trail. */
+/** The schema of a cursor of the audit trail. */
 export const eventCursor = z
   .string()
-  .refine((text) => decodeEventCursor('event', text) !== undefined, { error: notACursor });
+  .refine((text) => decodeEventCursor('event', text) !== undefined, { error: invalidCursor });
 
-/** A name that a project could not have is that of another project, which may be hidden from who reads. */
+/** Removes the requested name of a failed renaming: it is the name of another project, which the caller may not see. */
 function hideOtherProjects(event: AuditEvent): void {
   if (event.action === 'RENAME_PROJECT' && event.outcome === 'NAME_TAKEN') event.targetName = null;
 }
@@ -87,5 +87,5 @@ function hideOtherProjects(event: AuditEvent): void {
 function parseEventCursor(cursor: string): number {
   const seq = decodeEventCursor('event', cursor);
   if (seq !== undefined) return seq;
-  throw validationError([{ path: ['after'], message: notACursor }]);
+  throw validationError([{ path: ['after'], message: invalidCursor }]);
 }

@@ -3,40 +3,40 @@ import type { Caller } from '../identity/caller.ts';
 import type { AuditDeps, AuditEventInput } from './hash-chain.ts';
 import type { RefusalRecorder } from './refusal-counter.ts';
 
-/** What recording refusals takes. */
+/** The dependencies of recording refusals. */
 export interface RefusalAuditDeps extends AuditDeps {
   refusals: RefusalRecorder;
 }
 
-/** Who tries to do what. */
+/** The fields of an event that describe the attempt. */
 export type Attempt = Pick<
   AuditEventInput,
   'action' | 'connectionId' | 'connectionName' | 'projectId' | 'apiKeyId' | 'targetName'
 >;
 
 /**
- * Does something, and if it is refused, leaves an event that says so. What succeeds leaves its event itself, in the
+ * Runs an operation and records an audit event if it is refused. A successful operation appends its own event, in the
  * transaction of the change.
  */
 export async function withRefusalAudit<T>(
   deps: RefusalAuditDeps,
   caller: Caller,
   attempt: Attempt,
-  work: () => Promise<T>,
+  operation: () => Promise<T>,
 ): Promise<T> {
   try {
-    return await work();
+    return await operation();
   } catch (error) {
-    // Whoever is too fast could fill the trail. The log has a line of each request that was too many.
-    const isTooFast =
+    // Rate-limited and shed requests are not audited, because they could fill the trail. The log has a line for each.
+    const isThrottled =
       error instanceof OverloadedError || (error instanceof AppError && error.code === 'RATE_LIMITED');
-    if (error instanceof AppError && !isTooFast)
+    if (error instanceof AppError && !isThrottled)
       await deps.refusals.record({ ...attempt, ...caller.actor, outcome: error.code });
     throw error;
   }
 }
 
-/** Reads something, and if the caller may not, leaves an event that says so. */
+/** Runs a read and records an audit event if the caller lacks the permission. */
 export async function withForbiddenAudit<T>(
   deps: RefusalAuditDeps,
   caller: Caller,

@@ -7,52 +7,52 @@ import {
   withRequestContext,
 } from './hash-chain.ts';
 
-/** How many different refusals of one caller have events of their own in a window. */
+/** The maximum number of different refusals per caller that have their own events in a window. */
 export const maxRefusalsOfCaller = 20;
 
-/** The same for all callers of an organisation together. */
+/** The same per organisation. */
 export const maxRefusalsOfOrganisation = 100;
 
-/** How many different refusals one server counts at a time. Others are in the log alone. */
+/** The maximum number of different refusals that a server counts at a time. Others are only logged. */
 const maxEntries = 10_000;
 
-/** Refusals that are alike. */
+/** Identical refusals. */
 interface Entry {
   event: RecordedEvent;
-  /** How many of them no event tells of yet. */
+  /** The number of refusals that are not yet recorded. */
   count: number;
-  /** When an event may tell of them, in milliseconds since 1970. */
+  /** The end of the window, in milliseconds since the epoch. */
   until: number;
-  /** What bounds it: the caller and the organisation. */
+  /** The caller and the organisation whose limits it counts towards. */
   owners: readonly string[];
 }
 
 /**
- * Adds refusals to the audit trail. The first of a kind has its event at once. Those like it, which are of the same caller
- * and organisation, action, outcome and object, are counted, and one event a window tells how many there were. Beyond the
- * bounds of a caller or of its organisation, one event a window tells of all with the same action and outcome.
+ * Records refusals in the audit trail. The first refusal is recorded at once. Identical ones, with the same caller,
+ * organisation, action, outcome and object, are counted and recorded as one event per window. Beyond the limits of a caller
+ * or of its organisation, refusals with the same action and outcome are recorded as one event per window.
  */
 export class RefusalRecorder {
-  readonly #dependencies: AuditDeps & { log: Logger };
+  readonly #deps: AuditDeps & { log: Logger };
   readonly #windowMs: number;
-  /** In the order in which they end. */
+  /** Ordered by the end of the window. */
   readonly #entries = new Map<string, Entry>();
-  /** How many entries each owner has. */
-  readonly #owned = new Map<string, number>();
+  /** The number of entries of each owner. */
+  readonly #entryCounts = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
   #flushing = Promise.resolve();
 
-  /** @param windowMs how long a window is, in milliseconds */
-  constructor(dependencies: AuditDeps & { log: Logger }, windowMs: number) {
-    this.#dependencies = dependencies;
+  /** @param windowMs the length of a window in milliseconds */
+  constructor(deps: AuditDeps & { log: Logger }, windowMs: number) {
+    this.#deps = deps;
     this.#windowMs = windowMs;
     this.#timer = setInterval(() => this.#flush(Date.now()), Math.min(windowMs, 1_000)).unref();
   }
 
   /**
-   * Adds a refusal: in a transaction of its own if it is the first of its kind, and otherwise to a count.
+   * Records the first refusal of its kind in its own transaction, and counts further ones.
    *
-   * @param origin where it came from, if refusals from elsewhere are of another kind
+   * @param origin the client address, if refusals of different addresses are different
    */
   async record(refusal: AuditEventInput, origin?: string): Promise<void> {
     const event = withRequestContext(refusal);
@@ -62,25 +62,25 @@ export class RefusalRecorder {
     const object = [connectionId, connectionName, projectId, apiKeyId, targetName];
     const key = JSON.stringify([caller, action, outcome, object]);
     if (this.#count(key, event)) return;
-    if (!this.#hasRoom(orgId, maxRefusalsOfOrganisation)) {
-      const whole = { orgId, keyId: null, subject: null, action, outcome };
-      return this.#summarise(JSON.stringify([orgId, action, outcome]), whole, event, []);
+    if (!this.#isBelowLimit(orgId, maxRefusalsOfOrganisation)) {
+      const summary = { orgId, keyId: null, subject: null, action, outcome };
+      return this.#summarise(JSON.stringify([orgId, action, outcome]), summary, event, []);
     }
-    if (!this.#hasRoom(caller, maxRefusalsOfCaller)) {
-      const whole = { orgId, keyId, subject, action, outcome };
-      return this.#summarise(JSON.stringify([caller, action, outcome]), whole, event, [orgId]);
+    if (!this.#isBelowLimit(caller, maxRefusalsOfCaller)) {
+      const summary = { orgId, keyId, subject, action, outcome };
+      return this.#summarise(JSON.stringify([caller, action, outcome]), summary, event, [orgId]);
     }
     this.#add(key, { event, count: 0, until: Date.now() + this.#windowMs, owners: [caller, orgId] });
     try {
       await this.#write(orgId, [event]);
     } catch (error) {
-      // No event tells of it after all, and so the next one is the first.
+      // The event was not written, so the next refusal is the first of its kind.
       this.#delete(key);
       throw error;
     }
   }
 
-  /** Writes what was counted, and counts no more. */
+  /** Records the remaining counts and stops. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#flush(Number.POSITIVE_INFINITY);
@@ -99,7 +99,7 @@ export class RefusalRecorder {
     this.#add(key, { event: { ...event, address, requestId }, count: 1, until, owners });
   }
 
-  /** @returns whether there is something like it to count it with */
+  /** @returns whether there is an entry for the key; if so, it is incremented */
   #count(key: string, { address, requestId }: RecordedEvent): boolean {
     const entry = this.#entries.get(key);
     if (!entry) return false;
@@ -108,45 +108,45 @@ export class RefusalRecorder {
     return true;
   }
 
-  #hasRoom(owner: string, most: number): boolean {
-    return this.#entries.size < maxEntries && (this.#owned.get(owner) ?? 0) < most;
+  #isBelowLimit(owner: string, limit: number): boolean {
+    return this.#entries.size < maxEntries && (this.#entryCounts.get(owner) ?? 0) < limit;
   }
 
   #add(key: string, entry: Entry): void {
     this.#entries.set(key, entry);
-    for (const owner of entry.owners) this.#owned.set(owner, (this.#owned.get(owner) ?? 0) + 1);
+    for (const owner of entry.owners) this.#entryCounts.set(owner, (this.#entryCounts.get(owner) ?? 0) + 1);
   }
 
   #delete(key: string): void {
     for (const owner of this.#entries.get(key)?.owners ?? []) {
-      const left = (this.#owned.get(owner) ?? 1) - 1;
-      if (left > 0) this.#owned.set(owner, left);
-      else this.#owned.delete(owner);
+      const remaining = (this.#entryCounts.get(owner) ?? 1) - 1;
+      if (remaining > 0) this.#entryCounts.set(owner, remaining);
+      else this.#entryCounts.delete(owner);
     }
     this.#entries.delete(key);
   }
 
-  /** Tells of what was counted in windows that have ended by then; where nothing was, the kind is forgotten. */
+  /** Records the counts of windows that have ended, and deletes entries without a count. */
   #flush(now: number): void {
-    const counted: RecordedEvent[] = [];
+    const events: RecordedEvent[] = [];
     for (const [key, entry] of this.#entries) {
       if (entry.until > now) break;
       if (entry.count === 0) {
         this.#delete(key);
         continue;
       }
-      counted.push({ ...entry.event, count: entry.count });
+      events.push({ ...entry.event, count: entry.count });
       entry.count = 0;
       entry.until = Date.now() + this.#windowMs;
       this.#entries.delete(key);
       this.#entries.set(key, entry);
     }
-    for (const [orgId, events] of Map.groupBy(counted, (event) => event.orgId)) {
+    for (const [orgId, eventsOfOrg] of Map.groupBy(events, (event) => event.orgId)) {
       this.#flushing = this.#flushing
-        .then(() => this.#write(orgId, events))
+        .then(() => this.#write(orgId, eventsOfOrg))
         .catch((error: unknown) => {
-          const count = events.reduce((sum, event) => sum + (event.count ?? 1), 0);
-          this.#dependencies.log.error(
+          const count = eventsOfOrg.reduce((sum, event) => sum + (event.count ?? 1), 0);
+          this.#deps.log.error(
             { orgId, count, error: safeErrorFields(error) },
             'refusals could not be added to the audit trail',
           );
@@ -155,8 +155,8 @@ export class RefusalRecorder {
   }
 
   async #write(orgId: string, events: readonly RecordedEvent[]): Promise<void> {
-    await this.#dependencies.database
+    await this.#deps.database
       .forOrganisation(orgId)
-      .transactional((em) => appendEvents(em, this.#dependencies, orgId, events));
+      .transactional((em) => appendEvents(em, this.#deps, orgId, events));
   }
 }

@@ -7,7 +7,7 @@ import type { EventFilter } from '../input.ts';
 import { outcomeFilter, subjectFilter } from '../input.ts';
 import { type EventPage, eventCursor, listEvents } from '../list-events.ts';
 
-/** Reading what was done and what was refused. */
+/** Defines the query `auditEvents` and its types. */
 export function defineAudit(builder: Builder): void {
   const Action = builder.enumType('AuditAction', {
     description:
