@@ -166,7 +166,7 @@ describe('last unlimited, unexpiring administrator key of an organisation', () =
       const [error] = await errorsOf(revokeKey(holder, last));
       expect(error?.extensions).toMatchObject({
         code: 'LAST_ADMINISTRATOR',
-        remedy: 'Make another one with every scope, no projects and no expiry, and revoke this one with it.',
+        remedy: 'Create another key with all scopes, no projects and no expiry, then revoke this one.',
       });
     }
     await viewerOf(client);

@@ -28,20 +28,19 @@ const newestFirst = createListOrder(
   z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime),
 );
 
-/** The rule of a cursor of such a list. */
+/** The schema of a cursor of the list. */
 export const apiKeyCursor = cursorSchema(newestFirst);
 
-/** A key that was made just now, and what is never to be had again. */
+/** A new API key. `key` is the only copy of the key itself. */
 export interface CreatedApiKey {
   apiKey: ApiKey;
   key: Secret;
 }
 
 /**
- * Makes an API key that may do what the caller may, or less: no scope, no project and no time that the caller's own
- * credential does not have.
+ * Creates an API key. It cannot have a scope, a project or a lifetime that the caller's own credential does not have.
  *
- * @throws AppError `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked meanwhile),
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked in the meantime),
  *   `RATE_LIMITED`
  */
 export async function createApiKey(
@@ -71,8 +70,8 @@ export async function createApiKey(
 }
 
 /**
- * The organisation's API keys, the newest first; for a caller that is limited to projects, those that are limited to
- * these too.
+ * Lists the API keys of the organisation, newest first. A caller that is limited to projects sees the keys that are limited
+ * to them.
  *
  * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
@@ -83,7 +82,7 @@ export async function listApiKeys(
 ): Promise<Page<ApiKey>> {
   return withForbiddenAudit(deps, caller, { action: 'READ_API_KEYS' }, async () => {
     caller.requireScope('access:admin');
-    const found = await deps.database.forOrganisation(caller.orgId).find(
+    const apiKeys = await deps.database.forOrganisation(caller.orgId).find(
       ApiKey,
       {
         $and: [
@@ -94,8 +93,8 @@ export async function listApiKeys(
       },
       { orderBy: { createdAt: 'desc', id: 'desc' }, limit: first + 1 },
     );
-    await hideCreators(deps, caller, found);
-    return toPage(newestFirst, found, first);
+    await hideCreators(deps, caller, apiKeys);
+    return toPage(newestFirst, apiKeys, first);
   });
 }
 
@@ -104,36 +103,42 @@ function afterCursor(cursor: string): FilterQuery<ApiKey> {
   return { [raw('("created_at", "id") < (?, ?)', [key, id])]: [] };
 }
 
-/** Nobody can grant what they do not hold. */
+/** @throws AppError `FORBIDDEN` if the key would have a permission that the caller does not have */
 function assertCanGrant(caller: Caller, { scopes: granted, projectIds, expiresAt }: CreateApiKey): void {
   const issues: Issue[] = granted.flatMap((scope, index) =>
     caller.scopes.has(scope)
       ? []
-      : [{ path: ['scopes', index], message: `You do not hold the scope ${scope} yourself.` }],
+      : [{ path: ['scopes', index], message: `Your own credential lacks the scope ${scope}.` }],
   );
   if (caller.projectIds && !projectIds) {
-    const message = 'You are limited to projects yourself; name some of these.';
+    const message = 'Your own credential is limited to projects. Name projects from these.';
     issues.push({ path: ['projectIds'], message });
   }
   for (const [index, projectId] of (projectIds ?? []).entries()) {
     if (!caller.projectIds || caller.projectIds.has(projectId)) continue;
-    issues.push({ path: ['projectIds', index], message: 'You may not use this project yourself.' });
+    issues.push({
+      path: ['projectIds', index],
+      message: 'Your own credential is limited to other projects.',
+    });
   }
-  // A token ends with its session, which says nothing of how long its holder may administer.
-  const end = caller.keyId === null ? null : caller.expiresAt;
-  if (end && (!expiresAt || expiresAt > end)) {
-    const message = `Your own API key expires at ${end.toISOString()}; this one may not outlive it.`;
+  // The expiry of an access token is that of the session, not of the permissions of its subject.
+  const latestExpiry = caller.keyId === null ? null : caller.expiresAt;
+  if (latestExpiry && (!expiresAt || expiresAt > latestExpiry)) {
+    const message = `Your own API key expires at ${latestExpiry.toISOString()}. The new key must not expire later.`;
     issues.push({ path: ['expiresAt'], message });
   }
   if (issues.length === 0) return;
   const messages = new Set(issues.map(({ message }) => message));
   throw new AppError('FORBIDDEN', [...messages].join(' '), {
     issues,
-    remedy: 'Grant no more than you hold, or let somebody do it who holds more.',
+    remedy: 'Grant only permissions that you have, or ask an administrator who has more.',
   });
 }
 
-/** Whoever was revoked a moment ago may still be believed, but is to leave no key behind and to take none along. */
+/**
+ * Checks that the caller's key is still active, and locks its row. The authentication cache can hold a revoked key for up
+ * to 1.5 seconds, in which it must not create or revoke keys.
+ */
 export async function assertGrantorActive(
   em: EntityManager,
   macs: RowMacs,
@@ -148,17 +153,17 @@ export async function assertGrantorActive(
 
 async function assertProjects(em: EntityManager, orgId: string, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
-  const found = await em.find(Project, { orgId, id: { $in: [...ids] } }, { fields: ['id'] });
-  const known = new Set(found.map(({ id }) => id));
+  const projects = await em.find(Project, { orgId, id: { $in: [...ids] } }, { fields: ['id'] });
+  const existing = new Set(projects.map(({ id }) => id));
   const message = 'There is no such project.';
   const issues = ids.flatMap((id, index) =>
-    known.has(id) ? [] : [{ path: ['projectIds', index], message }],
+    existing.has(id) ? [] : [{ path: ['projectIds', index], message }],
   );
   if (issues.length > 0)
     throw new AppError('NOT_FOUND', message, { issues, remedy: 'Check the project ids.' });
 }
 
-/** The names of what was given; of the scopes, which. */
+/** Returns the names of the set fields for the audit event, with the scopes. */
 function auditedFields({ scopes: granted, projectIds, expiresAt }: ApiKey): string[] {
   return [
     'name',

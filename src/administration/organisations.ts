@@ -11,7 +11,7 @@ import { Organisation, Project } from '../identity/organisation.entity.ts';
 import { type NewOrganisation, unattributedOrgId } from '../identity/organisations.ts';
 import type { CreatedApiKey } from './api-keys.ts';
 
-/** Adds an organisation with its data keys, a first project and an administrator's API key; the caller flushes. */
+/** Adds an organisation with its data keys, a first project and an administrator's API key. The caller flushes. */
 export async function addOrganisation(
   em: EntityManager,
   vault: Vault,
@@ -28,42 +28,40 @@ export async function addOrganisation(
   return { orgId, projectId, apiKey };
 }
 
-/** What the operator does from the shell is done with no API key and no token. */
+/** The actor of audit events of commands, which use neither an API key nor a token. */
 export const operatorActor = { keyId: null, subject: null };
 
-/** Makes an organisation with its first project and its first API key, in the transaction of `em`. */
+/** Creates an organisation with its first project and its first API key, in the transaction of `em`. */
 export async function createOrganisation(
   em: EntityManager,
   deps: AuditDeps,
   organisation: NewOrganisation,
 ): Promise<{ orgId: string; projectId: string; apiKey: ApiKey }> {
-  const made = await addOrganisation(em, deps.vault, organisation);
+  const created = await addOrganisation(em, deps.vault, organisation);
   await em.flush();
-  const { orgId, projectId, apiKey } = made;
+  const { orgId, projectId, apiKey } = created;
   await appendEvent(em, deps, {
     ...{ ...operatorActor, orgId, action: 'CREATE_ORGANISATION', outcome: 'OK' },
     ...{ projectId, apiKeyId: apiKey.id, targetName: organisation.name },
     fields: ['name', ...scopes.map((scope) => `scopes.${scope}`)],
   });
-  return made;
+  return created;
 }
 
 /**
- * Makes an API key for an organisation, on the word of whoever may start this server: its first one, or one for those
- * who have lost theirs.
+ * Creates an API key for an organisation on behalf of the operator: its first one, or one to recover access.
  *
- * @throws AppError `NOT_FOUND` when there is no such organisation
+ * @throws AppError `NOT_FOUND` if the organisation does not exist
  */
 export async function grantApiKey(
   em: EntityManager,
   deps: AuditDeps,
   grant: { orgId: string; name: string; scopes: readonly Scope[] },
 ): Promise<CreatedApiKey> {
-  const isThere =
-    grant.orgId !== unattributedOrgId && (await em.count(Organisation, { id: grant.orgId })) > 0;
-  if (!isThere) {
+  const exists = grant.orgId !== unattributedOrgId && (await em.count(Organisation, { id: grant.orgId })) > 0;
+  if (!exists) {
     throw new AppError('NOT_FOUND', 'There is no such organisation.', {
-      remedy: '"npm run admin -- organisations" lists those that there are.',
+      remedy: 'Run "npm run admin -- organisations" to list the organisations.',
     });
   }
   const key = generateApiKey();
@@ -77,7 +75,7 @@ export async function grantApiKey(
   return { apiKey, key };
 }
 
-/** Adds the organisation of strangers, if it is not there; the caller flushes. */
+/** Adds the organisation for unattributed audit events if it does not exist. The caller flushes. */
 export async function ensureUnattributedOrg(em: EntityManager, vault: Vault): Promise<void> {
   if ((await em.count(Organisation, { id: unattributedOrgId })) > 0) return;
   em.create(Organisation, { id: unattributedOrgId, name: 'Nobody', createdAt: new Date() });

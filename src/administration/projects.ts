@@ -19,13 +19,17 @@ import type { AdministrationDeps } from './deps.ts';
 const byName = createListOrder(
   'projects',
   ({ name }: Project) => name,
-  storableText(64, 'A project has no such name.'),
+  storableText(64, 'A name of a project has at most 64 characters.'),
 );
 
-/** The rule of a cursor of such a list. */
+/** The schema of a cursor of the list. */
 export const projectCursor = cursorSchema(byName);
 
-/** @throws AppError `FORBIDDEN`, `NAME_TAKEN`, `RATE_LIMITED` */
+/**
+ * Creates a project.
+ *
+ * @throws AppError `FORBIDDEN`, `NAME_TAKEN`, `RATE_LIMITED`
+ */
 export async function createProject(
   deps: AdministrationDeps,
   caller: Caller,
@@ -37,18 +41,22 @@ export async function createProject(
     caller.requireAllProjects();
     await deps.limits.checkChange(caller);
     const { orgId } = caller;
-    const work = deps.database.forOrganisation(orgId).transactional(async (em) => {
+    const transaction = deps.database.forOrganisation(orgId).transactional(async (em) => {
       const project = em.create(Project, { id: randomUUID(), orgId, name, createdAt: new Date() });
       await em.flush();
       const event = { ...caller.actor, ...attempt, projectId: project.id, fields: ['name'] };
       await appendEvent(em, deps, { ...event, outcome: 'OK' });
       return project;
     });
-    return mapNameConflict(work);
+    return mapNameConflict(transaction);
   });
 }
 
-/** @throws AppError `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN`, `RATE_LIMITED` */
+/**
+ * Renames a project.
+ *
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `NAME_TAKEN`, `RATE_LIMITED`
+ */
 export async function renameProject(
   deps: AdministrationDeps,
   caller: Caller,
@@ -57,14 +65,14 @@ export async function renameProject(
   const attempt = { action: 'RENAME_PROJECT', projectId: id, targetName: name } as const;
   return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
-    // Names are unique in the organisation, so whether one is free tells the names of projects that are hidden.
+    // Names are unique in the organisation, so NAME_TAKEN would reveal the names of projects that the caller cannot see.
     caller.requireAllProjects();
     await deps.limits.checkChange(caller);
-    const work = deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
+    const transaction = deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
       const project = await em.findOne(Project, { $and: [{ id }, projectVisibilityFilter(caller)] });
       if (!project) {
         throw new AppError('NOT_FOUND', 'There is no such project.', {
-          remedy: 'Check the id; `projects` lists the projects that there are.',
+          remedy: 'Check the id. `projects` lists the projects.',
         });
       }
       (await deps.vault.rowMacs(em)).verify(em, Project, project);
@@ -74,12 +82,12 @@ export async function renameProject(
       await appendEvent(em, deps, { ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
       return project;
     });
-    return mapNameConflict(work);
+    return mapNameConflict(transaction);
   });
 }
 
 /**
- * The projects that the caller may use, in order of name.
+ * Lists the projects that the caller may use, by name.
  *
  * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
@@ -91,19 +99,19 @@ export async function listProjects(
   return withForbiddenAudit(deps, caller, { action: 'READ_PROJECTS' }, async () => {
     caller.requireScope('connections:read', 'access:admin');
     const cursor = after == null ? undefined : decodeCursor(byName, after);
-    const beyond = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.key, cursor.id])]: [] } : {};
-    const found = await deps.database
+    const afterCursor = cursor ? { [raw('("name", "id") > (?, ?)', [cursor.key, cursor.id])]: [] } : {};
+    const projects = await deps.database
       .forOrganisation(caller.orgId)
       .find(
         Project,
-        { $and: [projectVisibilityFilter(caller), beyond] },
+        { $and: [projectVisibilityFilter(caller), afterCursor] },
         { orderBy: { name: 'asc', id: 'asc' }, limit: first + 1 },
       );
-    return toPage(byName, found, first);
+    return toPage(byName, projects, first);
   });
 }
 
-/** The projects of the organisation, or those of them that the caller is limited to. */
+/** Returns the filter for the projects of the organisation, or for those that the caller is limited to. */
 export function projectVisibilityFilter({ orgId, projectIds }: Caller) {
   return { orgId, ...(projectIds && { id: { $in: [...projectIds] } }) };
 }

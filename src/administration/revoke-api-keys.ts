@@ -8,28 +8,28 @@ import { assertGrantorActive } from './api-keys.ts';
 import type { AdministrationDeps } from './deps.ts';
 import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
 
-/** What a revocation has changed. */
+/** The result of a revocation. */
 export interface RevokedApiKeys {
-  /** The key that was named, as it is now. */
+  /** The requested key after the revocation. */
   apiKey: ApiKey;
-  /** The keys that were revoked just now; none of those that were revoked before. */
+  /** The keys that this request revoked. */
   revoked: ApiKey[];
 }
 
 /**
- * Revokes an API key, on every server within five seconds. To revoke it again changes nothing.
+ * Revokes an API key. It stops working on every server within five seconds. Revoking a revoked key changes nothing.
  *
- * @param andWhatItMade whether to revoke in the same transaction every key that it has made, and that those have made, and
- *   so on: a thief may have made them
- * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` (nothing is revoked then), `UNAUTHENTICATED` (the caller's
- *   key was revoked meanwhile), `RATE_LIMITED`
- * @throws MacMismatch when, with `andWhatItMade`, the row of any key was changed in the database; nothing is revoked then
+ * @param includeDescendants whether to revoke also the keys that it created, that those created, and so on, which an
+ *   attacker may have created
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` (no key is revoked), `UNAUTHENTICATED` (the caller's
+ *   key was revoked in the meantime), `RATE_LIMITED`
+ * @throws MacMismatch if, with `includeDescendants`, the MAC of any key is invalid; no key is revoked
  */
 export async function revokeApiKey(
   deps: AdministrationDeps,
   caller: Caller,
   id: string,
-  andWhatItMade = false,
+  includeDescendants = false,
 ): Promise<RevokedApiKeys> {
   const attempt = { action: 'REVOKE_API_KEY', apiKeyId: id } as const;
   const result = await withRefusalAudit(deps, caller, attempt, async () => {
@@ -37,19 +37,20 @@ export async function revokeApiKey(
     await deps.limits.checkChange(caller);
     return deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
       const macs = await deps.vault.rowMacs(em);
-      const keys = await lockKeys(em, caller, id, andWhatItMade);
+      const keys = await lockKeys(em, caller, id, includeDescendants);
       await assertGrantorActive(em, macs, caller);
       const apiKey = await em.findOne(ApiKey, { $and: [{ id }, apiKeyVisibilityFilter(caller)] });
       if (!apiKey) throw apiKeyNotFound();
       const isAuthentic = (key: ApiKey) => macs.isAuthentic(em, ApiKey, key);
-      // Who made a key is known only from an authentic row, and a key that is missed here would live on.
-      if (andWhatItMade) for (const key of keys) macs.verify(em, ApiKey, key);
-      const revoked = [apiKey, ...(andWhatItMade ? descendants(apiKey, keys) : [])].filter(
+      // `createdBy` is reliable only in authentic rows. Without the check, a descendant could be missed.
+      if (includeDescendants) for (const key of keys) macs.verify(em, ApiKey, key);
+      const revoked = [apiKey, ...(includeDescendants ? descendants(apiKey, keys) : [])].filter(
         ({ revokedAt }) => !revokedAt,
       );
       const administrators = keys.filter((key) => isNonExpiringAdministrator(key) && isAuthentic(key));
-      const isOneOfThem = revoked.some((key) => administrators.includes(key));
-      if (isOneOfThem && administrators.every((key) => revoked.includes(key))) throw lastAdministratorError();
+      const includesAdministrator = revoked.some((key) => administrators.includes(key));
+      if (includesAdministrator && administrators.every((key) => revoked.includes(key)))
+        throw lastAdministratorError();
       const revokedAt = new Date();
       for (const key of revoked) {
         macs.verify(em, ApiKey, key);
@@ -72,10 +73,9 @@ export async function revokeApiKey(
 }
 
 /**
- * The organisation's keys that matter for a revocation: those that can do everything, everywhere and for ever, and the one
- * with this id; or all, with what they have made. Until the transaction ends, nobody else revokes one of them, nor the
- * caller's own, and none of them makes another: all are locked at once and in one order, so that those who revoke each
- * other wait in line.
+ * Locks the keys that a revocation depends on: the caller's, the requested one and the non-expiring administrators, or all
+ * keys of the organisation. Until the transaction ends, they cannot be revoked or create other keys. They are locked in the
+ * order of ids to avoid deadlocks between revocations.
  */
 async function lockKeys(
   em: EntityManager,
@@ -83,37 +83,42 @@ async function lockKeys(
   id: string,
   all: boolean,
 ): Promise<ApiKey[]> {
-  const lasting = { revokedAt: null, expiresAt: null, projectIds: null, scopes: { $contains: [...scopes] } };
-  const wanted = {
+  const isAdministrator = {
+    revokedAt: null,
+    expiresAt: null,
+    projectIds: null,
+    scopes: { $contains: [...scopes] },
+  };
+  const filter = {
     orgId,
-    ...(!all && { $or: [lasting, { id: { $in: keyId === null ? [id] : [id, keyId] } }] }),
+    ...(!all && { $or: [isAdministrator, { id: { $in: keyId === null ? [id] : [id, keyId] } }] }),
   };
   const lock = (where: FilterQuery<ApiKey>) =>
     em.find(ApiKey, where, { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true });
-  const locked = await lock(wanted);
-  // A key that was locked last may have made another one meanwhile, and that again another one.
+  const locked = await lock(filter);
+  // A key may have created another one before it was locked, so the query is repeated until it finds no new keys.
   for (let isNew = all; isNew; ) {
-    const more = await lock({ orgId, id: { $nin: locked.map((key) => key.id) } });
-    locked.push(...more);
-    isNew = more.length > 0;
+    const newKeys = await lock({ orgId, id: { $nin: locked.map((key) => key.id) } });
+    locked.push(...newKeys);
+    isNew = newKeys.length > 0;
   }
   return locked;
 }
 
 /**
- * The keys that a key has made, and that those have made, and so on. A key whose maker has no row counts too: the server
- * deletes no row of a key, so somebody else has, and it may have been the link to this one.
+ * Returns the keys that a key created, that those created, and so on. Keys whose creator has no row count as descendants:
+ * the server never deletes keys, so the row was deleted outside of it, and it may have been the link to this key.
  */
 function descendants(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
-  const makers = new Set(keys.map(({ id }) => `key:${id}`));
-  const isOrphan = ({ createdBy }: ApiKey) => createdBy?.startsWith('key:') && !makers.has(createdBy);
-  const made = new Set([apiKey, ...keys.filter(isOrphan)]);
-  // Iterating over a Set reaches the elements that are added meanwhile.
-  for (const { id } of made) {
-    for (const key of keys) if (key.createdBy === `key:${id}`) made.add(key);
+  const creators = new Set(keys.map(({ id }) => `key:${id}`));
+  const isOrphan = ({ createdBy }: ApiKey) => createdBy?.startsWith('key:') && !creators.has(createdBy);
+  const found = new Set([apiKey, ...keys.filter(isOrphan)]);
+  // The iteration over a Set includes elements that are added during it.
+  for (const { id } of found) {
+    for (const key of keys) if (key.createdBy === `key:${id}`) found.add(key);
   }
-  made.delete(apiKey);
-  return [...made];
+  found.delete(apiKey);
+  return [...found];
 }
 
 function isNonExpiringAdministrator({ revokedAt, expiresAt, projectIds, scopes: granted }: ApiKey): boolean {
@@ -122,14 +127,14 @@ function isNonExpiringAdministrator({ revokedAt, expiresAt, projectIds, scopes: 
 
 function apiKeyNotFound(): AppError {
   return new AppError('NOT_FOUND', 'There is no such API key.', {
-    remedy: 'Check the id; `apiKeys` lists the keys that there are.',
+    remedy: 'Check the id. `apiKeys` lists the keys.',
   });
 }
 
 function lastAdministratorError(): AppError {
   return new AppError(
     'LAST_ADMINISTRATOR',
-    'This is the last API key that can administer the whole organisation without an end.',
-    { remedy: 'Make another one with every scope, no projects and no expiry, and revoke this one with it.' },
+    'This is the last API key that can administer the whole organisation and does not expire.',
+    { remedy: 'Create another key with all scopes, no projects and no expiry, then revoke this one.' },
   );
 }

@@ -5,17 +5,17 @@ import type { AdministrationDeps } from './deps.ts';
 import { projectVisibilityFilter } from './projects.ts';
 import { hideCreators } from './visible-api-keys.ts';
 
-/** Who asks, as they may know it. */
+/** The caller with its organisation and projects. */
 export interface Viewer {
   caller: Caller;
   organisation: Organisation;
-  /** Null when it was a token. */
+  /** Null for an access token. */
   apiKey: ApiKey | null;
-  /** Null for all of the organisation. */
+  /** Null if the caller is not limited to projects. */
   projects: Project[] | null;
 }
 
-/** What a caller may know of itself; it needs no scope. */
+/** Returns the caller. It needs no scope. */
 export async function getViewer({ database }: AdministrationDeps, caller: Caller): Promise<Viewer> {
   const { orgId, keyId, projectIds } = caller;
   const em = database.forOrganisation(orgId);

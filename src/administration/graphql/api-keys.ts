@@ -8,7 +8,7 @@ import { createApiKeySchema } from '../input-schemas.ts';
 import { type RevokedApiKeys, revokeApiKey } from '../revoke-api-keys.ts';
 import type { AdministrationTypes } from './types.ts';
 
-/** Making, listing and revoking API keys. */
+/** Defines the operations on API keys. */
 export function defineApiKeys(builder: Builder, types: AdministrationTypes): void {
   const { Scope, Key } = types;
   const Input = builder.inputType('CreateApiKeyInput', {

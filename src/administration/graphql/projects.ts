@@ -7,14 +7,14 @@ import { createProjectSchema, displayName } from '../input-schemas.ts';
 import { createProject, listProjects, projectCursor, renameProject } from '../projects.ts';
 import type { AdministrationTypes } from './types.ts';
 
-const aboutNames = '1 to 64 characters, unique in the organisation.';
+const nameRules = '1 to 64 characters, unique in the organisation.';
 
-/** Making, renaming and listing projects. */
+/** Defines the operations on projects. */
 export function defineProjects(builder: Builder, types: AdministrationTypes): void {
   const { ProjectType } = types;
   const Input = builder.inputType('CreateProjectInput', {
     description: 'The project to create.',
-    fields: (t) => ({ name: t.string({ required: true, description: `The name: ${aboutNames}` }) }),
+    fields: (t) => ({ name: t.string({ required: true, description: `The name: ${nameRules}` }) }),
     validate: { schema: createProjectSchema },
   });
   const definePayload = (name: string, description: string) =>
@@ -49,7 +49,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the project.' }),
         name: t.arg.string({
           required: true,
-          description: `The new name: ${aboutNames}`,
+          description: `The new name: ${nameRules}`,
           validate: { schema: displayName },
         }),
       },

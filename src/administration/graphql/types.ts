@@ -6,10 +6,10 @@ import type { ApiKey } from '../../identity/api-key.entity.ts';
 import { scopes } from '../../identity/caller.ts';
 import type { Organisation, Project } from '../../identity/organisation.entity.ts';
 
-/** What the types of access have in common. */
+/** The GraphQL types that API keys, projects and the viewer share. */
 export type AdministrationTypes = ReturnType<typeof defineAdministrationTypes>;
 
-const aboutScopes: Readonly<Record<(typeof scopes)[number], string>> = {
+const scopeDescriptions: Readonly<Record<(typeof scopes)[number], string>> = {
   'connections:read': 'Read and list connections, and subscribe to their changes.',
   'connections:write': 'Create, update, delete and restore connections.',
   'connections:verify': 'Verify credentials with an app, stored ones or others.',
@@ -17,11 +17,11 @@ const aboutScopes: Readonly<Record<(typeof scopes)[number], string>> = {
   'access:admin': 'Create and revoke API keys, create and rename projects.',
 };
 
-/** The types that API keys, projects and the viewer share. */
+/** Defines the types that API keys, projects and the viewer share. */
 export function defineAdministrationTypes(builder: Builder) {
   const Scope = builder.enumType('Scope', {
     description: 'The scopes of callers.',
-    values: enumValues(scopes.map((id) => ({ id, description: aboutScopes[id] }))) as {
+    values: enumValues(scopes.map((id) => ({ id, description: scopeDescriptions[id] }))) as {
       [name: string]: { value: (typeof scopes)[number]; description: string };
     },
   });

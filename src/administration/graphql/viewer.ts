@@ -3,7 +3,7 @@ import { requireCaller } from '../../graphql/context.ts';
 import { getViewer, type Viewer } from '../viewer.ts';
 import type { AdministrationTypes } from './types.ts';
 
-/** `viewer`: who asks, and what they may do. */
+/** Defines the query `viewer`. */
 export function defineViewer(builder: Builder, types: AdministrationTypes): void {
   const { Scope, OrganisationType, ProjectType, Key } = types;
   const ViewerType = builder.objectRef<Viewer>('Viewer').implement({
