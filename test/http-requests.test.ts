@@ -142,7 +142,7 @@ describe.each([
   ])('rejects a duplicate parameter: %s', async (line) => {
     const { status, text } = await sendRaw(server.url, request(line, { headers: [authorization] }));
     expect(status).toBe(400);
-    expect(text).toContain('several times');
+    expect(text).toContain('more than once');
   });
 
   it.each(['limit=1&limit=2', 'projectId=null&projectId=null', 'cursor=a&limit=5&cursor=b'])(
