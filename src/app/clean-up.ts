@@ -7,15 +7,15 @@ const intervalMs = 3_600_000;
 
 /** A clean-up that runs in the background. */
 export interface CleanUp {
-  /** Starts no further batch, and waits for the one that runs. */
+  /** Starts no further batch, and waits for the current one. */
   stop(): Promise<void>;
 }
 
 /**
- * Removes what has expired, now and every hour: deleted connections, idempotency keys, windows of rate limits. It works
- * in small transactions beside the requests, and one server at a time does it.
+ * Removes expired rows, at start and every hour: deleted connections, idempotency keys, rate-limit windows. Uses small
+ * transactions, on one server at a time.
  */
-export function startCleanUp(dependencies: PurgeDependencies & { log: Logger }): CleanUp {
+export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
   const tasks = [
@@ -27,10 +27,10 @@ export function startCleanUp(dependencies: PurgeDependencies & { log: Logger }):
     for (const [what, task] of tasks) {
       if (signal.aborted) return;
       try {
-        await task(dependencies, signal);
+        await task(deps, signal);
       } catch (error) {
         if (signal.aborted) return;
-        dependencies.log.error({ what, error: safeErrorFields(error) }, 'expired rows could not be removed');
+        deps.log.error({ what, error: safeErrorFields(error) }, 'expired rows could not be removed');
       }
     }
   };

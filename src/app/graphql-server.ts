@@ -15,22 +15,22 @@ import { createRequestGuard, type RequestGuardOptions, useRequestGuard } from '.
 import { type NodeServerContext, useStrictRequests } from '../graphql/strict-requests.ts';
 import { createSchema } from './schema.ts';
 
-/** What the GraphQL endpoint is made of. */
+/** The dependencies of the GraphQL endpoint. */
 export interface GraphQLServerOptions extends Omit<RequestGuardOptions, 'maskError'> {
   connections: ConnectionDeps;
   administration: AdministrationDeps;
-  /** Whether browsers get GraphiQL. */
+  /** Whether GraphiQL is served. */
   graphiql: boolean;
   log: Logger;
 }
 
-/** The GraphQL endpoint, and GraphiQL at the same address for browsers. */
+/** The GraphQL endpoint, with GraphiQL at the same URL for browsers. */
 export interface GraphQLEndpoint {
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
   dispose(): Promise<void>;
 }
 
-/** Makes the endpoint out of the schema and what goes with each request. */
+/** Creates the GraphQL endpoint: schema, context and plugins. */
 export function createGraphQL(options: GraphQLServerOptions): GraphQLEndpoint {
   const { log, graphiql } = options;
   const schema = createSchema(options.connections.apps);
@@ -46,7 +46,7 @@ export function createGraphQL(options: GraphQLServerOptions): GraphQLEndpoint {
     schema,
     context: buildContext,
     plugins: [
-      // The page and its scripts come with the server: a keeper of secrets loads nothing from third parties.
+      // GraphiQL is part of this server and loads nothing from third parties.
       ...(graphiql ? [useGraphiQL()] : []),
       useStrictRequests(),
       useCachedDocuments(documents),
@@ -60,13 +60,13 @@ export function createGraphQL(options: GraphQLServerOptions): GraphQLEndpoint {
       useErrorMasking(maskError),
     ],
     maskedErrors: { maskError: (error) => maskError(error) },
-    // Ours is bounded by bytes, and keeps nothing that failed.
+    // DocumentCache is limited in bytes and contains only valid documents.
     parserAndValidationCache: false,
     logging: false,
     landingPage: false,
     cors: false,
     multipart: false,
-    // Ours are counted as they are read, which takes no stream of streams.
+    // json-body.ts limits the body while it reads it.
     maxRequestBodySize: false,
     disposeOnProcessTerminate: false,
     graphiql: false,

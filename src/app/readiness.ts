@@ -6,10 +6,10 @@ import { InvalidKeyringError } from '../encryption/keyring.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
 import type { Vault } from '../encryption/vault.ts';
 
-/** How long a result is answered with, in milliseconds. */
+/** For how long a result is cached, in milliseconds. */
 const cacheMs = 1_000;
 
-/** What a readiness check needs. */
+/** The dependencies of the readiness check. */
 export interface ReadinessDependencies {
   database: Pick<Database, 'asSystem' | 'probe'>;
   vault: Vault;
@@ -17,24 +17,24 @@ export interface ReadinessDependencies {
 }
 
 /**
- * Checks whether this server can serve: its database answers, and its root keys open what is stored. At most one check
- * runs at a time and at most one a second, however often strangers ask.
+ * Checks whether the database responds and the root keys can decrypt the stored data keys. Runs at most one check at a time
+ * and one a second, because unauthenticated clients can request it.
  */
 export class Readiness {
   readonly #dependencies: ReadinessDependencies;
   #cached: { isReady: boolean; until: number } | undefined;
   #running: Promise<boolean> | undefined;
-  /** A check that takes longer than anybody waits for it; no other one starts before it ends. */
+  /** A check that has exceeded the timeout. No other check starts before it ends. */
   #unfinished: Promise<boolean> | undefined;
   #databaseAnswers = false;
-  /** What the last check of the root keys found; the server has checked them before it listens. */
+  /** The last result of checking the root keys. True at first, because the server checks them before it listens. */
   #keysFit = true;
 
   constructor(dependencies: ReadinessDependencies) {
     this.#dependencies = dependencies;
   }
 
-  /** Answers from the result of the last second, or from the check that runs, within a second. */
+  /** Returns the result of the last second, or of the current check, within a second. */
   async isReady(): Promise<boolean> {
     if (this.#cached && this.#cached.until > performance.now()) return this.#cached.isReady;
     this.#running ??= this.#checkInTime().finally(() => {
@@ -49,7 +49,7 @@ export class Readiness {
     });
     const timeout = Promise.withResolvers<boolean>();
     const timer = setTimeout(() => {
-      // What takes long after the database has answered is a key service, and what is open goes on working.
+      // The database has responded, so that the KMS is slow; data keys in memory continue to work.
       timeout.resolve(this.#databaseAnswers && this.#keysFit);
     }, probeTimeoutMs);
     const isReady = await Promise.race([this.#unfinished, timeout.promise]);
@@ -72,9 +72,9 @@ export class Readiness {
       this.#keysFit = true;
       return true;
     } catch (error) {
-      // What is open already goes on working, which it would not if every server were out of service.
+      // Data keys in memory continue to work. Reporting an outage would take every server out of service.
       if (error instanceof KmsUnavailableError) return true;
-      // The table of data keys is locked: the database answers, and a lock says nothing about the keys.
+      // The table of data keys is locked: the database responds, and the keys are unchanged.
       if (isLockTimeout(error)) return this.#keysFit;
       if (error instanceof InvalidKeyringError) this.#keysFit = false;
       log.warn({ error: safeErrorFields(error) }, 'not ready');

@@ -15,7 +15,7 @@ import { defineConnectionTypes } from '../connections/graphql/types.ts';
 import { defineCredentialsValidation } from '../connections/graphql/validate.ts';
 import { createBuilder } from '../graphql/builder.ts';
 
-/** The whole schema, for these apps. */
+/** Creates the GraphQL schema for these apps. */
 export function createSchema(apps: readonly App[]): GraphQLSchema {
   const builder = createBuilder();
   const types = defineConnectionTypes(builder, apps);

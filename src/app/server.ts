@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { App } from '../apps/app.ts';
 import { createApps } from '../apps/index.ts';
 import { startFakeOkta } from '../apps/okta/fake-okta.ts';
@@ -9,7 +8,7 @@ import { Authenticator } from '../auth/authenticator.ts';
 import { createTokenVerifier } from '../auth/oidc.ts';
 import { createOidcClientConfig } from '../auth/oidc-client-config.ts';
 import { maxProviderBytes } from '../auth/oidc-discovery.ts';
-import { exchangePath, SignInCodes, signInUrl } from '../auth/sign-in-codes.ts';
+import { SignInCodes, signInUrl } from '../auth/sign-in-codes.ts';
 import { signInPath } from '../bootstrap/sign-in-link.ts';
 import { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Logger } from '../common/log.ts';
@@ -20,13 +19,10 @@ import { findTlsRisks } from '../config/security-warnings.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
-import { lacksTrailingSlash, withoutBasePath } from '../http/base-path.ts';
 import { createCors } from '../http/cors.ts';
-import { isCrossSite, isNavigation } from '../http/cross-site.ts';
 import { loadDashboard } from '../http/dashboard-files.ts';
-import { handleHealthCheck } from '../http/health.ts';
-import { isLoopback, isOwnHost } from '../http/host-check.ts';
-import { sendText, startHttpServer } from '../http/http-server.ts';
+import { isLoopback } from '../http/host-check.ts';
+import { startHttpServer } from '../http/http-server.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
 import { defaultRates, type Rates } from '../rate-limits/defaults.ts';
@@ -35,43 +31,43 @@ import { createRest } from '../rest/rest.ts';
 import { startCleanUp } from './clean-up.ts';
 import { createGraphQL } from './graphql-server.ts';
 import { Readiness } from './readiness.ts';
-import { handleCodeExchange } from './sign-in-exchange.ts';
+import { createRequestHandler } from './request-handler.ts';
 
-/** What a server is made of besides its configuration. */
+/** The dependencies of a server. Optional members replace the defaults. */
 export interface ServerDeps {
   database: Database;
   vault: Vault;
   log: Logger;
-  /** The apps there are, where they are not to be as usual. */
+  /** The supported apps. */
   apps?: readonly App[] | undefined;
-  /** What one-time codes are exchanged for, in development on a loopback address; elsewhere there are no codes. */
+  /** The API key for one-time sign-in codes, which exist only in development on a loopback address. */
   signInKey?: Secret | undefined;
   signInCodes?: ConstructorParameters<typeof SignInCodes>[1];
-  /** The folder of the built dashboard, where that is not the usual one. */
+  /** The folder of the built dashboard. */
   dashboardFolder?: string | undefined;
-  /** How names are resolved and how long others may take to answer, where that is not to be as usual. */
+  /** DNS lookup and timeout of outbound requests. */
   outbound?: Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
-  /** How often something may be done, where that is not to be as usual. */
+  /** Rate limits. */
   rates?: Partial<Rates> | undefined;
-  /** What shares the event loop among organisations, where it is not to be as usual. */
+  /** Shares the event loop among organisations. */
   scheduler?: FairScheduler | undefined;
 }
 
-/** A server that is listening. */
+/** A listening server. */
 export interface Server {
   url: string;
-  /** An address that signs a browser in, once; absent where there are no one-time codes or no page to sign in to. */
+  /** Creates a link that signs a browser in once; absent without one-time codes or a page. */
   createSignInLink?: (() => string) | undefined;
-  /** Takes no more requests, finishes those in flight (within 8 s), and lets go of everything it made. */
+  /** Stops accepting requests, finishes those in flight (within 8 s), and releases all resources. */
   close(): Promise<void>;
 }
 
 const drainMs = 8_000;
 
 /**
- * Wires the rooms together and listens.
+ * Creates all parts of the server and listens.
  *
- * @throws StartupError when the port cannot be had
+ * @throws StartupError if it cannot listen on the port
  */
 export async function createServer(config: Config, deps: ServerDeps): Promise<Server> {
   const { database, vault, log } = deps;
@@ -105,7 +101,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     deletedRetentionDays: config.deletedRetentionDays,
     refusals,
   };
-  // The operator has named the identity provider, which may well be inside.
+  // The operator configures the identity provider, which may have a private address.
   const provider = config.oidc && {
     settings: config.oidc,
     outbound: createOutbound({
@@ -143,66 +139,29 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       : undefined;
   const signInPage = signInPath(config, deps.dashboardFolder);
 
-  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const { basePath } = config;
-    if (lacksTrailingSlash(request.url, basePath)) {
-      // Else what the page names relative to itself would be looked for beside it.
-      response.setHeader('location', `${basePath}/${request.url?.slice(basePath.length)}`);
-      return sendText(response, 308, `The dashboard is at ${basePath}/`);
-    }
-    request.url = withoutBasePath(request.url, basePath);
-    const path = request.url?.split('?', 1)[0] ?? '';
-    cors.setHeaders(request, response);
-    // A page elsewhere could point its own name at this machine, and would then be of the same origin.
-    if (!config.production && !isOwnHost(request.headers.host, config.host)) {
-      return sendText(
-        response,
-        421,
-        'In development this server answers to localhost and to its HOST only, and the Host header says otherwise.',
-      );
-    }
-    const isPage = !path.startsWith('/api/') && (path !== '/graphql' || config.graphiql);
-    if (isCrossSite(request) && !cors.isAllowed(request) && !(isPage && isNavigation(request))) {
-      return sendText(
-        response,
-        403,
-        'This comes from a page of another origin, and CORS_ORIGINS does not name it.',
-      );
-    }
-    if (path.startsWith('/api/')) {
-      if (cors.handlePreflight(request, response, ['GET', 'POST', 'PATCH', 'DELETE'])) return;
-      return rest(request, response);
-    }
-    switch (path) {
-      case '/graphql':
-        if (cors.handlePreflight(request, response, ['GET', 'POST'])) return;
-        return graphql.handle(request, response);
-      case '/health/live':
-      case '/health/ready':
-        return handleHealthCheck(request, response, () => readiness.isReady());
-      default:
-        if (codes && path === `/${exchangePath}`) return handleCodeExchange(codes, request, response);
-        if (await dashboard.handle(request, response, dashboardSettings)) return;
-        return sendText(
-          response,
-          404,
-          `Nothing is here; the dashboard is at ${basePath}/ and GraphQL at ${basePath}/graphql.`,
-        );
-    }
-  };
+  const handle = createRequestHandler({
+    config,
+    cors,
+    graphql,
+    rest,
+    readiness,
+    dashboard,
+    dashboardSettings,
+    codes,
+  });
 
   const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
-  const letGo = () => Promise.all([closeOutbound(), fakeOkta?.close()]);
+  const release = () => Promise.all([closeOutbound(), fakeOkta?.close()]);
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
     ...{ host, port, trustedProxies, log, handle },
     tls: config.tls && { ...config.tls, findRisks: production ? findTlsRisks : undefined },
-    // Behind a proxy that ends TLS, the header is for whoever asks the proxy. On a developer's machine, it would send
-    // browsers to look for TLS on every port of localhost.
+    // In production without TLS of its own, a proxy terminates TLS. On localhost, HSTS would make browsers require TLS on
+    // every port.
     isOverTls: config.production || (config.tls !== undefined && !isLoopback(host)),
   }).catch(async (error) => {
     await checkpoints.close();
-    await letGo();
+    await release();
     throw error;
   });
 
@@ -217,15 +176,15 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     close: async () => {
       const cleanedUp = cleanUp.stop();
       database.changes.close();
-      // Whoever still waits for an app or the identity provider by then is told so, and has time left to hear it.
-      const giveUp = setTimeout(closeOutbound, drainMs - 2_000);
+      // Two seconds before the end, pending outbound requests fail, so that their clients still get a response.
+      const abortTimer = setTimeout(closeOutbound, drainMs - 2_000);
       await listener.close(drainMs);
-      clearTimeout(giveUp);
+      clearTimeout(abortTimer);
       await cleanedUp;
       await Promise.all([refusals.close(), authenticationRefusals.close()]);
       await graphql.dispose();
       await checkpoints.close();
-      await letGo();
+      await release();
     },
   };
 }

@@ -5,10 +5,10 @@ import { isSameOrigin } from '../http/cross-site.ts';
 import { sendText } from '../http/http-server.ts';
 import { readJsonBody } from '../http/json-body.ts';
 
-/** A code takes less than 100 bytes. */
+/** The body with a code has less than 100 bytes. */
 const maxBodyBytes = 1_000;
 
-/** Answers `{ "code" }` with `{ "apiKey" }`, once, to a page of this server. */
+/** Exchanges a one-time `code` for an `apiKey`, for pages of this server only. */
 export async function handleCodeExchange(
   codes: SignInCodes,
   request: IncomingMessage,
@@ -16,10 +16,10 @@ export async function handleCodeExchange(
 ): Promise<void> {
   if (request.method !== 'POST') {
     response.setHeader('allow', 'POST');
-    return sendText(response, 405, 'A code is exchanged with POST.');
+    return sendText(response, 405, 'Use POST.');
   }
   if (!isSameOrigin(request))
-    return sendText(response, 403, 'Only a page of this server may exchange a code.');
+    return sendText(response, 403, 'Only pages of this server can exchange a code.');
   if (request.headers['content-type'] !== codeMediaType)
     return sendText(response, 415, `Send ${codeMediaType}.`);
   const code = await readCode(request);
@@ -29,13 +29,13 @@ export async function handleCodeExchange(
     response.setHeader('retry-after', retryAfter);
     return sendText(response, 429, `Too many wrong codes were sent. Wait ${retryAfter} seconds.`);
   }
-  if (!key) return sendText(response, 403, 'This code was used, has expired, or is not one of this server.');
+  if (!key) return sendText(response, 403, 'The code is used, expired or unknown.');
   response
     .writeHead(200, { 'content-type': 'application/json; charset=utf-8' })
     .end(JSON.stringify({ apiKey: key.reveal() }));
 }
 
-/** @returns undefined when the body holds no code */
+/** @returns undefined if the body has no code */
 async function readCode(request: IncomingMessage): Promise<string | undefined> {
   try {
     const body = await readJsonBody(request, { mediaType: codeMediaType, maxBytes: maxBodyBytes });

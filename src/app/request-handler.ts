@@ -1,0 +1,78 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { exchangePath, type SignInCodes } from '../auth/sign-in-codes.ts';
+import type { Config } from '../config/config.ts';
+import { lacksTrailingSlash, withoutBasePath } from '../http/base-path.ts';
+import type { Cors } from '../http/cors.ts';
+import { isCrossSite, isNavigation } from '../http/cross-site.ts';
+import type { DashboardHandler, DashboardSettings } from '../http/dashboard-files.ts';
+import { handleHealthCheck } from '../http/health.ts';
+import { isOwnHost } from '../http/host-check.ts';
+import { sendText } from '../http/http-server.ts';
+import type { GraphQLEndpoint } from './graphql-server.ts';
+import type { Readiness } from './readiness.ts';
+import { handleCodeExchange } from './sign-in-exchange.ts';
+
+/** The dependencies of the request handler. */
+export interface RequestHandlerDeps {
+  config: Pick<Config, 'basePath' | 'production' | 'host' | 'graphiql'>;
+  cors: Cors;
+  graphql: GraphQLEndpoint;
+  rest(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  readiness: Readiness;
+  dashboard: DashboardHandler;
+  dashboardSettings(): Promise<DashboardSettings>;
+  /** Absent if there are no one-time sign-in codes. */
+  codes: SignInCodes | undefined;
+}
+
+/** Creates the handler of all HTTP requests: checks base path, Host and origin, and routes by path. */
+export function createRequestHandler(deps: RequestHandlerDeps) {
+  const { config, cors, graphql, rest, readiness, dashboard, dashboardSettings, codes } = deps;
+  const { basePath } = config;
+  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (lacksTrailingSlash(request.url, basePath)) {
+      // Without the slash, relative URLs of the page would resolve outside the base path.
+      response.setHeader('location', `${basePath}/${request.url?.slice(basePath.length)}`);
+      return sendText(response, 308, `The dashboard is at ${basePath}/`);
+    }
+    request.url = withoutBasePath(request.url, basePath);
+    const path = request.url?.split('?', 1)[0] ?? '';
+    cors.setHeaders(request, response);
+    // Protects against DNS rebinding: another site could resolve its own name to this machine.
+    if (!config.production && !isOwnHost(request.headers.host, config.host)) {
+      return sendText(
+        response,
+        421,
+        'In development, the Host header must be localhost or the value of HOST.',
+      );
+    }
+    const isPage = !path.startsWith('/api/') && (path !== '/graphql' || config.graphiql);
+    if (isCrossSite(request) && !cors.isAllowed(request) && !(isPage && isNavigation(request))) {
+      return sendText(
+        response,
+        403,
+        'The request comes from a page of another origin, which is not in CORS_ORIGINS.',
+      );
+    }
+    if (path.startsWith('/api/')) {
+      if (cors.handlePreflight(request, response, ['GET', 'POST', 'PATCH', 'DELETE'])) return;
+      return rest(request, response);
+    }
+    switch (path) {
+      case '/graphql':
+        if (cors.handlePreflight(request, response, ['GET', 'POST'])) return;
+        return graphql.handle(request, response);
+      case '/health/live':
+      case '/health/ready':
+        return handleHealthCheck(request, response, () => readiness.isReady());
+      default:
+        if (codes && path === `/${exchangePath}`) return handleCodeExchange(codes, request, response);
+        if (await dashboard.handle(request, response, dashboardSettings)) return;
+        return sendText(
+          response,
+          404,
+          `Not found. The dashboard is at ${basePath}/ and GraphQL at ${basePath}/graphql.`,
+        );
+    }
+  };
+}
