@@ -152,7 +152,7 @@ describe.each([
       const { status, text } = await sendRaw(server.url, request(line, { headers: [authorization] }));
       expect(status).toBe(422);
       const name = parameters.slice(0, parameters.indexOf('='));
-      expect(text).toContain(`{"path":["${name}"],"message":"Give this once."}`);
+      expect(text).toContain(`{"path":["${name}"],"message":"Send this parameter once."}`);
     },
   );
 

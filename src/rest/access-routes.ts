@@ -20,7 +20,7 @@ import { type Route, route } from './route.ts';
 
 const root = '/api/v1';
 
-/** Who asks, the projects, and the API keys. */
+/** The routes of the viewer, projects and API keys. */
 export function createAccessRoutes(deps: AdministrationDeps): Route[] {
   return [viewerRoute(deps), ...projectRoutes(deps), ...apiKeyRoutes(deps)];
 }

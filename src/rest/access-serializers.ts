@@ -8,12 +8,12 @@ const id = z.guid().meta({ description: 'The id. It never changes.' });
 const name = z.string().meta({ description: 'The display name.' });
 const timestamp = z.iso.datetime();
 
-/** A project as REST shows it. */
+/** The schema of a project. */
 export const projectResponse = z
   .object({ id, name, createdAt: timestamp.meta({ description: 'The time of creation.' }) })
   .meta({ id: 'Project', description: 'A project: a group of connections in an organisation.' });
 
-/** What is known of an API key. */
+/** The schema of an API key. */
 export const apiKeyResponse = z
   .object({
     id,
@@ -44,7 +44,7 @@ export const apiKeyResponse = z
   })
   .meta({ id: 'ApiKey', description: 'An API key, without the key itself, which is not stored.' });
 
-/** Who asks, and what they may do. */
+/** The schema of the viewer. */
 export const viewerResponse = z
   .object({
     organisation: z.object({ id, name }).meta({ description: 'The organisation of the caller.' }),
@@ -66,12 +66,12 @@ export const viewerResponse = z
   })
   .meta({ id: 'Viewer', description: 'The caller and its permissions.' });
 
-/** A project, as `projectResponse` has it. */
+/** Converts a project to `projectResponse`. */
 export function serializeProject({ id, name, createdAt }: Project) {
   return { id, name, createdAt: createdAt.toISOString() };
 }
 
-/** An API key, as `apiKeyResponse` has it. */
+/** Converts an API key to `apiKeyResponse`. */
 export function serializeApiKey(apiKey: ApiKey) {
   const { id, name, scopes, projectIds } = apiKey;
   return {
@@ -84,7 +84,7 @@ export function serializeApiKey(apiKey: ApiKey) {
   };
 }
 
-/** A caller, as `viewerResponse` has it. */
+/** Converts a viewer to `viewerResponse`. */
 export function serializeViewer({ caller, organisation, apiKey, projects }: Viewer) {
   return {
     organisation: { id: organisation.id, name: organisation.name },

@@ -34,8 +34,8 @@ import {
 import { type Route, route } from './route.ts';
 import { createVerificationRoutes, validateRoute } from './verification-routes.ts';
 
-/** What an app may say about the credentials that it is asked about. */
-const diagnoses: readonly ErrorCode[] = [
+/** The error codes of verifying credentials with an app. */
+const verificationCodes: readonly ErrorCode[] = [
   'CREDENTIALS_REJECTED',
   'INSUFFICIENT_PERMISSIONS',
   'NOT_AN_OKTA_ORG',
@@ -44,7 +44,7 @@ const diagnoses: readonly ErrorCode[] = [
   'UPSTREAM_UNREACHABLE',
 ];
 
-/** The routes about connections to one app, under `path`; of two whose paths fit, the first is meant. */
+/** The routes of connections to one app, under `path`. The first route whose path matches is used. */
 export function createAppRoutes(
   deps: ConnectionDeps,
   app: App,
@@ -63,7 +63,7 @@ export function createAppRoutes(
         summary: `Creates a connection, after verifying the credentials with ${app.name}.`,
         schemas: { query: noQuery, headers: idempotencyHeaders, body: createBody(app) },
         response: one,
-        codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
+        codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...verificationCodes],
       },
       async ({ headers, body }, caller, getSignal) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
@@ -140,7 +140,7 @@ export function createAppRoutes(
         summary: `Updates a connection. New credentials replace the old ones only if ${app.name} accepts them.`,
         schemas: { path: idPath, query: noQuery, headers: idempotencyHeaders, body: updateBody(app) },
         response: z.object({ appConnection: changed }),
-        codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...diagnoses],
+        codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...verificationCodes],
       },
       async ({ path: { id }, headers, body }, caller, getSignal) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
@@ -188,7 +188,7 @@ export function createAppRoutes(
   ];
 }
 
-/** The header counts, where there is one. */
+/** The header has precedence over the body. */
 function readIdempotencyKey(headers: { 'idempotency-key'?: string | undefined }): {
   idempotencyKey?: string;
 } {

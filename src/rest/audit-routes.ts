@@ -54,7 +54,7 @@ const eventResponse = z
   })
   .meta({ id: 'AuditEvent', description: 'An entry of the audit trail: a change, or a refused attempt.' });
 
-/** Reading the audit trail. */
+/** The route of the audit trail. */
 export function auditRoute(deps: RefusalAuditDeps): Route {
   return route(
     {

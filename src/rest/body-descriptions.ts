@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { App } from '../apps/app.ts';
 import { idempotencyKeyDescription } from '../connections/input-schemas.ts';
 
-/** What the OpenAPI document says about the members of the bodies with which connections are created and updated. */
+/** The descriptions of the members of bodies in the OpenAPI document. */
 function memberDescriptions({ name, tenantChange }: App): Readonly<Record<string, string>> {
   return {
     name: 'The name: lower-case letters, digits and single hyphens between them, 1 to 64 characters.',

@@ -16,7 +16,7 @@ const projectId = z
   .nullable()
   .meta({ description: 'The id of the project; null for a connection of the organisation itself.' });
 
-/** A connection to this app as REST shows it. */
+/** The schema of a connection to this app. */
 export function connectionResponse(app: App) {
   return z
     .object({
@@ -47,7 +47,7 @@ export function connectionResponse(app: App) {
     .meta({ id: `${appTypeName(app)}Connection`, description: `A connection to ${app.name}.` });
 }
 
-/** What the answer to a change shows: without `connections:read` only what was sent and what the change produced. */
+/** The schema of a changed connection: without `connections:read`, only members of the request, the id and the version. */
 export function changedConnectionResponse(app: App, connection: ConnectionResponse) {
   const part = connection.partial().required({ id: true, version: true });
   return z.union([connection, part]).meta({
@@ -61,7 +61,7 @@ export function changedConnectionResponse(app: App, connection: ConnectionRespon
 /** The zod schema of such a connection. */
 export type ConnectionResponse = ReturnType<typeof connectionResponse>;
 
-/** A connection in the short form of those that a key may use. */
+/** The schema of a connection in short form. */
 export function availableConnectionResponse(app: App) {
   return z.object({ id, name, app: z.literal(app.id), projectId, orgId }).meta({
     id: `Available${appTypeName(app)}Connection`,
@@ -69,7 +69,7 @@ export function availableConnectionResponse(app: App) {
   });
 }
 
-/** What was deleted, and until when it can be restored. */
+/** The schema of a deleted connection. */
 export const deletedConnectionResponse = z
   .object({
     id,
@@ -80,7 +80,7 @@ export const deletedConnectionResponse = z
   })
   .meta({ id: 'DeletedConnection', description: 'The deleted connection.' });
 
-/** What a client can choose from. */
+/** The schema of an app that can be chosen. */
 export const optionResponse = z
   .object({
     name: z.string().meta({ description: 'The display name of the app.' }),
@@ -89,7 +89,7 @@ export const optionResponse = z
   })
   .meta({ id: 'ConnectionOption', description: 'An app that connections can be made to.' });
 
-/** A connection in the order of the documentation, with the public part of its credentials. */
+/** Converts a connection, with the public part of its credentials. */
 export function serializeConnection(deps: ConnectionDeps, connection: AppConnection) {
   const { method } = resolveAppAndMethod(deps, connection);
   const shown = Object.entries(method.fields).flatMap(([name, { kind }]) => {
@@ -114,9 +114,9 @@ export function serializeConnection(deps: ConnectionDeps, connection: AppConnect
 }
 
 /**
- * A connection that a caller has changed.
+ * Converts a changed connection.
  *
- * @param fields what is shown without `connections:read`
+ * @param fields the members that are visible without `connections:read`
  */
 export function serializeChangedConnection(
   deps: ConnectionDeps,
@@ -137,12 +137,12 @@ export function serializeChangedConnection(
   };
 }
 
-/** The short form, for choosing. */
+/** Converts a connection to the short form. */
 export function serializeAvailableConnection({ id, name, app, projectId, orgId }: AppConnection) {
   return { id, name, app, projectId: projectId ?? null, orgId };
 }
 
-/** What became of a deleted connection. */
+/** Converts a deleted connection. */
 export function serializeDeletedConnection({ id, restorableUntil }: DeletedConnection) {
   return { id, restorableUntil: restorableUntil?.toISOString() ?? null };
 }

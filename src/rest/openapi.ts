@@ -5,19 +5,19 @@ import { type ErrorCode, errorCodes } from '../common/errors.ts';
 import { problemResponseSchema } from './problem.ts';
 import type { Route } from './route.ts';
 
-/** What can happen to every request with a key or a token. */
+/** The error codes of all routes that need a credential. */
 const commonCodes: readonly ErrorCode[] = [
   'BAD_USER_INPUT',
   'UNAUTHENTICATED',
   'FORBIDDEN',
   'RATE_LIMITED',
-  // The keys of the identity provider, for a token.
+  // For an access token, if the keys of the identity provider cannot be fetched.
   'UPSTREAM_UNREACHABLE',
   'SERVICE_UNAVAILABLE',
   'INTERNAL_SERVER_ERROR',
 ];
 
-/** The OpenAPI document of these routes, made from the rules by which they check and the shapes of their answers. */
+/** Creates the OpenAPI document from the schemas of the routes. */
 export function createOpenApi(routes: readonly Route[], apps: readonly App[], basePath: string) {
   const fields = new Map<unknown, Field>(
     apps.flatMap(({ methods }) =>
@@ -45,7 +45,7 @@ export function createOpenApi(routes: readonly Route[], apps: readonly App[], ba
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
     },
     {
-      // A secret's rule takes what JSON does not have, so the library cannot tell how it is written there.
+      // The schema of a secret is a custom type, which zod-openapi cannot translate; `override` does.
       allowEmptySchema: { custom: true },
       override: ({ zodSchema, jsonSchema }) => {
         const field = fields.get(zodSchema);
@@ -84,7 +84,7 @@ function toOperation({
         content: { 'application/json': { schema: response } },
       },
       ...problems(new Set([...commonCodes, ...(codes ?? [])])),
-      ...statuses(body ? bodyStatuses : { 400: 'There is a body, and this takes none.' }),
+      ...statuses(body ? bodyStatuses : { 400: 'The request has a body, which this route does not take.' }),
     },
   };
 }
@@ -92,10 +92,10 @@ function toOperation({
 const bodyStatuses = {
   400: 'The body is not a JSON object.',
   413: 'The body is too large.',
-  415: 'The body is not said to be JSON.',
+  415: 'The Content-Type of the body is not JSON.',
 };
 
-/** The statuses after which the same may work later. */
+/** The statuses after which a request can be retried. */
 const retriable = new Set(['429', '503']);
 const retryAfter = z
   .string()

@@ -8,13 +8,11 @@ import type { Caller } from '../identity/caller.ts';
 import type { listQuery } from './request-schemas.ts';
 import type { RestResponse } from './route.ts';
 
-/** What a list was asked for with: its query as it came, with names in lower case as they are. */
+/** The query parameters of a list. */
 type Query = Readonly<Record<string, unknown>>;
 
 /**
- * A page of connections, with a link to the next one.
- *
- * @param where the path of the route, and the app whose connections it lists; absent for all
+ * Returns a page of connections, with a link to the next one. Without `app`, lists the connections of all apps.
  */
 export async function paginate<T>(
   deps: ConnectionDeps,
@@ -32,16 +30,16 @@ export async function paginate<T>(
     ...(isOrdered && { orderBy: { field: orderBy ?? 'name', direction: direction ?? 'asc' } }),
   });
   if (!success) throw fromZodError(error);
-  const found = await listConnections(deps, caller, data);
-  const next = found.endCursor !== null && (await found.hasNextPage()) ? found.endCursor : null;
-  return { body: { appConnections: found.nodes.map(show) }, ...linkHeader(path, query, next) };
+  const page = await listConnections(deps, caller, data);
+  const next = page.endCursor !== null && (await page.hasNextPage()) ? page.endCursor : null;
+  return { body: { appConnections: page.nodes.map(show) }, ...linkHeader(path, query, next) };
 }
 
 /**
- * The header that leads to the next page.
+ * Builds the `Link` header to the next page.
  *
- * @param query with which this page was asked for
- * @param cursor where the next page starts; null if there is none
+ * @param query the query of this page
+ * @param cursor the start of the next page; null if there is none
  */
 export function linkHeader(
   path: string,

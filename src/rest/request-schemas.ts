@@ -18,7 +18,7 @@ import {
 import { nameContainsSchema } from '../connections/list-input.ts';
 import { describeMembers } from './body-descriptions.ts';
 
-/** `:id` of a path. */
+/** The path parameter `:id`. */
 export const idPath = z.object({ id: uuid.meta({ description: 'The id of the object.' }) });
 
 const projectId = z
@@ -28,23 +28,23 @@ const projectId = z
   .transform((id) => (id === 'null' ? null : id))
   .optional();
 
-/** For routes that take nothing there. */
+/** The query of routes without query parameters. */
 export const noQuery = strictObject({});
 
-/** Where a name is looked for. */
+/** The query of a lookup by name. */
 export const projectQuery = strictObject({
   projectId: projectId.meta({
     description: 'The id of the project. Absent: a connection of the organisation itself.',
   }),
 });
 
-/** What is said of a cursor that is none of this list. */
+/** The message for a cursor of another list. */
 const noCursor = 'This is no cursor of this list; follow the Link header of a page.';
 
 /**
- * Which page of a list is asked for.
+ * The query parameters of pagination.
  *
- * @param cursor the rule of its cursors
+ * @param cursor the schema of the list's cursors
  */
 export function pageQuery(cursor: z.ZodType<string>) {
   return {
@@ -61,7 +61,7 @@ export function pageQuery(cursor: z.ZodType<string>) {
   };
 }
 
-/** Yes or no out of a query. */
+/** A boolean query parameter. */
 export const booleanParameter = z
   .enum(['true', 'false'])
   .default('false')
@@ -128,12 +128,12 @@ const listed = {
   ),
 };
 
-/** For routes that change something. */
+/** The headers of routes with idempotency keys. */
 export const idempotencyHeaders = z.object({
   'idempotency-key': idempotencyKey.optional().meta({ description: idempotencyKeyDescription }),
 });
 
-/** How to delete. */
+/** The query of a deletion. */
 export const deleteQuery = strictObject({
   version: integerParameter(z.int().min(1, { error: 'Versions start at 1.' }))
     .optional()
@@ -146,7 +146,7 @@ export const deleteQuery = strictObject({
   }),
 });
 
-/** The body with which a connection to this app is made: the service's rule, for JSON. */
+/** The body of a create: the schema of the service, for JSON. */
 export function createBody(app: App) {
   const [onlyMethod, anotherMethod] = app.methods;
   const defaults = { ...(!anotherMethod && { method: onlyMethod?.id }), onUnreachable: 'FAIL' };
@@ -162,7 +162,7 @@ export function createBody(app: App) {
     });
 }
 
-/** What has a default may be left out. */
+/** Removes members with defaults from the required members. */
 function makeOptional({ oneOf = [] }: z.core.JSONSchema.BaseSchema, defaults: object): void {
   for (const each of oneOf) {
     if (!('required' in each)) continue;
@@ -170,7 +170,7 @@ function makeOptional({ oneOf = [] }: z.core.JSONSchema.BaseSchema, defaults: ob
   }
 }
 
-/** The body with which credentials for this app are tried: the service's rule, for JSON. */
+/** The body of a validation: the schema of the service, for JSON. */
 export function validateBody(app: App) {
   const [onlyMethod, anotherMethod] = app.methods;
   const defaults = anotherMethod ? {} : { method: onlyMethod?.id };
@@ -189,12 +189,12 @@ export function validateBody(app: App) {
     });
 }
 
-/** The body with which a deleted connection is brought back. */
+/** The body of a restore. */
 export const restoreBody = strictObject({
   name: connectionName.nullish().meta({ description: 'A new name, in case the old one has been taken.' }),
 }).meta({ id: 'RestoreConnection', description: 'How to restore the connection.' });
 
-/** The body with which a connection to this app is changed: the service's rule, for JSON. */
+/** The body of an update: the schema of the service, for JSON. */
 export function updateBody(app: App) {
   return z
     .preprocess((body) => withSecrets(app, toObject(body)), updateConnectionSchema(app))
@@ -205,7 +205,7 @@ export function updateBody(app: App) {
     });
 }
 
-/** JSON has no secrets, only strings: those that the app declares as secret become `Secret`s. */
+/** Wraps the strings that the app declares as secret in `Secret`. */
 function withSecrets(app: App, body: Record<string, unknown>): unknown {
   const { credentials } = body;
   if (typeof credentials !== 'object' || credentials === null || Array.isArray(credentials)) return body;
@@ -221,7 +221,7 @@ function toObject(body: unknown): Record<string, unknown> {
   return typeof body === 'object' ? { ...body } : {};
 }
 
-/** A whole number out of a query, where all is text. */
+/** An integer query parameter. */
 export function integerParameter<T extends z.ZodType>(rule: T) {
   return z.preprocess(
     (text) => (typeof text === 'string' && /^-?\d{1,9}$/.test(text) ? Number(text) : text),

@@ -10,12 +10,12 @@ import { describeProblem } from './problem.ts';
 import { findRoute, type RestResponse, type Route } from './route.ts';
 import { createRestApi } from './routes.ts';
 
-/** What the REST routes are made of. */
+/** The dependencies of the REST API. */
 export interface RestOptions {
   connections: ConnectionDeps;
   administration: AdministrationDeps;
   authentication: Authentication;
-  /** Whether the description of the routes may be read without a key. */
+  /** Whether the OpenAPI document needs no credential. */
   openIntrospection: boolean;
   /** What is before `/api/` in the addresses that others see; empty if nothing is. */
   basePath: string;
@@ -51,13 +51,13 @@ async function handleRequest(
   const [pathname = ''] = url.split('?', 1);
   const found = findRoute(routes, method, pathname);
   if (!found) {
-    throw new HttpError(404, 'NOT_FOUND', 'There is no such route.', {
-      remedy: 'GET /api/v1/openapi.json describes those there are.',
+    throw new HttpError(404, 'NOT_FOUND', 'The route does not exist.', {
+      remedy: 'GET /api/v1/openapi.json describes the routes.',
     });
   }
   const { route, allowed } = found;
   if (!route) {
-    throw new HttpError(405, 'BAD_USER_INPUT', 'This route has no such method.', {
+    throw new HttpError(405, 'BAD_USER_INPUT', 'The route does not support this method.', {
       headers: { allow: allowed.join(', ') },
       remedy: `Use ${allowed.join(' or ')}.`,
     });

@@ -4,17 +4,17 @@ import { type ErrorCode, validationError } from '../common/errors.ts';
 import { isStorable, maxInputDepth, notStorableMessage } from '../common/text.ts';
 import type { Caller } from '../identity/caller.ts';
 
-/** What came with a request, as it came. */
+/** The raw input of a request. */
 export interface RestRequest {
   path: Readonly<Record<string, string>>;
-  /** A list for a parameter that was given several times. */
+  /** A list for a repeated parameter. */
   query: Readonly<Record<string, string | readonly string[]>>;
   /** Names in lower case. */
   headers: Readonly<Record<string, unknown>>;
   body: object | undefined;
 }
 
-/** The rules of what may come with a request. */
+/** The zod schemas of the input of a route. */
 export type RequestSchemas = {
   path?: z.ZodObject;
   query: z.ZodObject;
@@ -22,13 +22,13 @@ export type RequestSchemas = {
   body?: z.ZodType;
 };
 
-/** What a route answers with: a JSON body and perhaps headers of its own. */
+/** A response: a JSON body and optional headers. */
 export interface RestResponse<Body> {
   body: Body;
   headers?: Readonly<Record<string, string>>;
 }
 
-/** What is said of a route; requests are checked by it, and the OpenAPI document is made from it. */
+/** The description of a route, for validation and for the OpenAPI document. */
 export interface RouteDescription<
   R extends RequestSchemas = RequestSchemas,
   A extends z.ZodType = z.ZodType,
@@ -41,21 +41,21 @@ export interface RouteDescription<
   summary: string;
   schemas: R;
   response: A;
-  /** Whether a body that is left out is as good as an empty object. */
+  /** Whether a missing body means an empty object. */
   isBodyOptional?: boolean;
-  /** Whether a `Link` header may lead to more. */
+  /** Whether the response can have a `Link` header to the next page. */
   isPaged?: boolean;
-  /** How it can fail, besides what can happen to all. */
+  /** Its error codes, besides those of all routes. */
   codes?: readonly ErrorCode[];
-  /** Whether it needs no key for as long as the GraphQL schema needs none either. */
+  /** Whether it needs no credential while introspection needs none. */
   isPublic?: boolean;
 }
 
-/** A route that can be asked. */
+/** A route with its handler. */
 export interface Route extends RouteDescription {
-  /** @throws AppError `BAD_USER_INPUT` with every broken rule, or whatever the service that it calls throws */
+  /** @throws AppError `BAD_USER_INPUT` with all issues, or an error of the service that it calls */
   handle(
-    given: RestRequest,
+    input: RestRequest,
     caller: Caller | undefined,
     getSignal: () => AbortSignal,
   ): Promise<RestResponse<unknown>>;
@@ -69,7 +69,7 @@ export interface Route extends RouteDescription {
 export function route<R extends RequestSchemas, A extends z.ZodType>(
   description: RouteDescription<R, A>,
   answer: (
-    given: z.output<ReturnType<typeof z.object<R>>>,
+    input: z.output<ReturnType<typeof z.object<R>>>,
     caller: Caller,
     getSignal: () => AbortSignal,
   ) => Promise<RestResponse<z.input<A>>>,
@@ -77,9 +77,9 @@ export function route<R extends RequestSchemas, A extends z.ZodType>(
   const schema = z.object(description.schemas);
   return {
     ...description,
-    handle: async (given, caller, getSignal) => {
+    handle: async (input, caller, getSignal) => {
       if (!caller) throw unauthenticated();
-      const { usable, reasons } = dropUnusableText(given);
+      const { usable, reasons } = dropUnusableText(input);
       const { success, data, error } = schema.safeParse(usable);
       if (success) return answer(data, caller, getSignal);
       const issues = error.issues.map(({ path, message }) => {
@@ -92,30 +92,30 @@ export function route<R extends RequestSchemas, A extends z.ZodType>(
   };
 }
 
-/** Stands for what cannot be used, so that whatever rule there is refuses it beside all else that is broken. */
+/** Replaces text that cannot be used, so that its schema reports an issue together with all others. */
 const unusable = Symbol('unusable');
 
-/** What was given but for what cannot be used whatever its rule is, and by path why not. */
-function dropUnusableText(given: RestRequest): { usable: unknown; reasons: ReadonlyMap<string, string> } {
+/** What was input but for what cannot be used whatever its rule is, and by path why not. */
+function dropUnusableText(input: RestRequest): { usable: unknown; reasons: ReadonlyMap<string, string> } {
   const reasons = new Map<string, string>();
   const refuse = (path: readonly (string | number)[], reason: string) => {
     reasons.set(JSON.stringify(path), reason);
     return unusable;
   };
-  const look = (value: unknown, path: readonly (string | number)[]): unknown => {
+  const replace = (value: unknown, path: readonly (string | number)[]): unknown => {
     if (typeof value === 'string') return isStorable(value) ? value : refuse(path, notStorableMessage);
     if (typeof value !== 'object' || value === null || path.length === maxInputDepth) return value;
     if (Array.isArray(value)) {
-      if (path[0] === 'query') return refuse(path, 'Give this once.');
-      return value.map((item, index) => look(item, [...path, index]));
+      if (path[0] === 'query') return refuse(path, 'Send this parameter once.');
+      return value.map((item, index) => replace(item, [...path, index]));
     }
-    const members = Object.entries(value).map(([name, item]) => [name, look(item, [...path, name])]);
+    const members = Object.entries(value).map(([name, item]) => [name, replace(item, [...path, name])]);
     return Object.fromEntries(members);
   };
-  return { usable: look(given, []), reasons };
+  return { usable: replace(input, []), reasons };
 }
 
-/** The route for a request: the first whose path fits, so that words are to come before parameters. */
+/** Finds the first route with a matching path, so routes with literal segments have to precede those with parameters. */
 export function findRoute(
   routes: readonly Route[],
   method: string,
@@ -125,7 +125,7 @@ export function findRoute(
     const parameters = match(pattern, path);
     if (!parameters) continue;
     const here = routes.filter((each) => each.path === pattern);
-    // As everywhere, HEAD is GET without the body.
+    // HEAD is GET without the body.
     const route = here.find((each) => each.method === (method === 'HEAD' ? 'GET' : method));
     const allowed = here.flatMap((each) => (each.method === 'GET' ? ['GET', 'HEAD'] : [each.method]));
     return { route, parameters, allowed };
@@ -140,14 +140,14 @@ function match(pattern: string, path: string): Record<string, string> | undefine
   const parameters: [string, string][] = [];
   for (const [index, name] of names.entries()) {
     const segment = segments[index] ?? '';
-    if (name.startsWith(':') && segment !== '') parameters.push([name.slice(1), decoded(segment)]);
+    if (name.startsWith(':') && segment !== '') parameters.push([name.slice(1), decodeSegment(segment)]);
     else if (name !== segment) return undefined;
   }
   return Object.fromEntries(parameters);
 }
 
-/** What cannot be decoded breaks the parameter's rule as it is. */
-function decoded(segment: string): string {
+/** Keeps a segment that cannot be decoded; the parameter's schema rejects it. */
+function decodeSegment(segment: string): string {
   try {
     return decodeURIComponent(segment);
   } catch {

@@ -12,7 +12,7 @@ import {
   verificationResponse,
 } from './verification-serializers.ts';
 
-/** The route that tries credentials and keeps nothing. Its path is a word where others have an id. */
+/** The route that verifies credentials without storing them. Has to precede the routes with `:id`. */
 export function validateRoute(deps: ConnectionDeps, app: App, path: string): Route {
   return route(
     {
@@ -39,7 +39,7 @@ export function validateRoute(deps: ConnectionDeps, app: App, path: string): Rou
   );
 }
 
-/** The routes about whether the credentials of a connection work. */
+/** The routes of the verification of a connection. */
 export function createVerificationRoutes(deps: ConnectionDeps, app: App, path: string): Route[] {
   const response = z.object({ verification: verificationResponse(app) });
   return [

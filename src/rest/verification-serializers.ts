@@ -20,13 +20,13 @@ const outcome = {
   remedy: z.string().nullable().meta({ description: 'What to do next.' }),
 };
 
-/** The app's own id of the request. */
+/** The member with the app's id of the request. */
 function requestId(app: App) {
   const description = `The id that ${app.name} gave the request, for the support of ${app.name}.`;
   return { [requestIdField(app)]: z.string().nullable().meta({ description }) };
 }
 
-/** Whose credentials they are, as far as an app tells. */
+/** The schema of the owner of the credentials, if the app reports it. */
 function ownerSchema(app: App) {
   const { account } = app;
   if (!account) return undefined;
@@ -37,7 +37,7 @@ function ownerSchema(app: App) {
   return z.object(Object.fromEntries(fields)).nullable().meta({ description: account.description });
 }
 
-/** The outcome of the last time that the app was asked about a connection. */
+/** The schema of the last verification of a connection. */
 export function verificationResponse(app: App) {
   const owner = ownerSchema(app);
   return z
@@ -59,7 +59,7 @@ export function verificationResponse(app: App) {
     });
 }
 
-/** The outcome of trying credentials. */
+/** The schema of the result of validating credentials. */
 export function validationResponse(app: App) {
   const owner = ownerSchema(app);
   return z
@@ -74,7 +74,7 @@ export function validationResponse(app: App) {
     .meta({ description: `The result of verifying credentials with ${app.name}.` });
 }
 
-/** A connection's verification, as `verificationResponse` has it. */
+/** Converts a connection to `verificationResponse`. */
 export function serializeVerification(app: App, caller: Caller, connection: AppConnection) {
   const { account } = app;
   return {
@@ -90,7 +90,7 @@ export function serializeVerification(app: App, caller: Caller, connection: AppC
   };
 }
 
-/** A diagnosis, as `validationResponse` has it. */
+/** Converts a result to `validationResponse`. */
 export function serializeValidation(app: App, diagnosis: VerificationResult) {
   const failed = diagnosis.status === 'VERIFIED' ? undefined : diagnosis;
   const owner = diagnosis.status === 'VERIFIED' ? diagnosis.account : null;
