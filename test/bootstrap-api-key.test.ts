@@ -58,7 +58,7 @@ describe('the bootstrap API key', () => {
       const again = await second.ready();
       const source = settings.BOOTSTRAP_API_KEY ? 'BOOTSTRAP_API_KEY' : file;
       expect(second.stdout()).toContain(
-        `API key    one made earlier; there is none that works in ${source} ("npm run admin -- help" says how to make another)\n`,
+        `API key    created earlier; ${source} has no valid key ("npm run admin -- help" shows how to create another)\n`,
       );
       expect(second.stdout()).not.toContain('curl');
       for (const secret of [old, key]) expect(second.stdout()).not.toContain(secret);
