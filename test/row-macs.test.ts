@@ -50,7 +50,7 @@ function expectLogged(table: string, id: string): void {
   const line = server
     .logs()
     .split('\n')
-    .find((text) => text.includes('was changed by something else') && text.includes(id));
+    .find((text) => text.includes('was changed by something other than this server') && text.includes(id));
   expect(line).toContain(`"table":"${table}"`);
   expect(line).toContain('"level":"error"');
 }
