@@ -43,7 +43,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     const dialog = page.getByRole('dialog', { name: 'Edit to-be-edited' });
     await dialog.getByRole('textbox', { name: 'Name' }).fill('No Name');
     await dialog.getByRole('button', { name: 'Save' }).click();
-    await dialog.getByText('A name is lower-case letters and digits').waitFor();
+    await dialog.getByText('The name must be lower-case letters and digits').waitFor();
     await dialog.getByRole('textbox', { name: 'Name' }).fill('edited');
     await dialog.getByRole('textbox', { name: 'Description' }).fill('It has a new name.');
     await dialog.getByRole('button', { name: 'Save' }).click();

@@ -77,7 +77,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     await page.getByRole('button', { name: 'Create' }).click();
     const name = page.getByRole('textbox', { name: 'Name' });
     await expect.poll(() => name.getAttribute('aria-invalid')).toBe('true');
-    await page.getByText('A name is lower-case letters and digits').waitFor();
+    await page.getByText('The name must be lower-case letters and digits').waitFor();
     await page.getByText('Use the one without “-admin”: https://acme.okta.com.').waitFor();
     await page.getByText('Leave out “SSWS”').waitFor();
     await page.locator('input[name=name]:focus').waitFor();
