@@ -113,10 +113,20 @@ describe('a failing checkpoint receiver', () => {
     receiver.answerWith(status);
     const { client, orgId } = await server.newOrganisation();
     const checkpoints = startWriter({ url: receiver.url });
-    await client.request(createMutation, okta());
+    // The writer learns of a change when its notification arrives, which can be after the response.
+    const createConnection = async (name: string) => {
+      const notification = Promise.withResolvers<void>();
+      const stopWatching = server.database.changes.watch((changed) => {
+        if (changed === undefined || changed === orgId) notification.resolve();
+      });
+      await client.request(createMutation, okta({ name }));
+      await notification.promise;
+      stopWatching();
+    };
+    await createConnection('first');
     await checkpoints.write();
     await checkpoints.write();
-    await client.request(createMutation, okta({ name: 'another' }));
+    await createConnection('second');
     await checkpoints.write();
     expect(checkpoints.about(failed)).toHaveLength(1);
     expect(checkpoints.about(`it answered with status ${status}`)).toHaveLength(1);
@@ -131,7 +141,7 @@ describe('a failing checkpoint receiver', () => {
     expect(receiver.received).toHaveLength(4);
 
     receiver.answerWith(status);
-    await client.request(createMutation, okta({ name: 'a-third' }));
+    await createConnection('third');
     await checkpoints.close();
     expect(checkpoints.about(failed)).toHaveLength(2);
   });
