@@ -142,7 +142,7 @@ describe('a root key in AWS KMS', () => {
     const [error] = await errorsOf(again.request(createMutation, variables));
     expect(error).toMatchObject({
       message: 'The key management service of this server did not respond or refused the request.',
-      extensions: { code: 'UPSTREAM_UNREACHABLE', remedy: expect.stringContaining('try again later') },
+      extensions: { code: 'UPSTREAM_UNREACHABLE', remedy: expect.stringContaining('Try again later') },
     });
     const { appConnection } = await again.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
     expect(appConnection.name).toBe('my-okta-connection');

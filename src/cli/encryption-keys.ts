@@ -58,7 +58,7 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
     }
     const report = await reportKeyUsage(database, vault.keyring);
     console.log(describeUsage(report));
-    if (failures.length > 0) throw new StartupError(`this was left as it is: ${failures.join('; ')}`);
+    if (failures.length > 0) throw new StartupError(`not rotated: ${failures.join('; ')}`);
     if (report.dataKeysToRewrap > 0 || (reseal && report.connectionsUnderRetiredKey > 0)) {
       throw new StartupError(
         'other processes created keys under another root key meanwhile; give all servers and shells the same first ' +
