@@ -133,7 +133,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () =>
 
     const texts = statementsIn(cluster.log()).join('\n');
     for (const start of [
-      'with made as \\(insert into "app_connection"',
+      'with changed as \\(insert into "app_connection"',
       'update "app_connection"',
       'delete from "app_connection"',
     ]) {
