@@ -1,12 +1,12 @@
 /**
- * The product without some of the things that no setting turns off: the modules that do them are replaced, here alone, by
- * those of `without/`. What they are called is in `WITHOUT`, with commas between.
+ * Starts the product without features that no setting turns off. `WITHOUT` lists them, separated by commas; the modules of
+ * `without/` replace those of the product.
  */
 import { registerHooks } from 'node:module';
 
 const modules: Record<string, string> = {
-  'audit-trail': 'audit/chain.ts',
-  'document-limits': 'graphql/limits.ts',
+  'audit-trail': 'audit/hash-chain.ts',
+  'document-limits': 'graphql/document-limits.ts',
 };
 const left = new Map(
   (process.env.WITHOUT ?? '')
@@ -22,7 +22,7 @@ registerHooks({
   resolve(specifier, context, next) {
     const found = next(specifier, context);
     const replacement = replacements.get(found.url);
-    // The replacement has what it leaves alone from the original.
+    // The replacement imports the original and re-exports the rest of it.
     if (!replacement || context.parentURL === replacement) return found;
     left.delete(found.url);
     return { ...found, url: replacement };

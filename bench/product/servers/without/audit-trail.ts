@@ -5,19 +5,19 @@ import type {
 
 export * from '../../../../src/audit/hash-chain.ts';
 
-/** Adds nothing to the audit trail; all else that goes with it is done, and other servers are told of it. */
+/** Appends no events. The change runs, and other servers are notified. */
 export const appendEvents: typeof originalOfMany = async (
   em,
   { database },
   orgId,
   _events,
-  { change, look } = {},
+  { change, query } = {},
 ) => {
   if (change) await em.execute(change.sql, [...change.params]);
-  return database.executeAndNotify(em, orgId, [], look);
+  return database.executeAndNotify(em, orgId, [], query);
 };
 
-/** The same for one event. */
-export const appendEvent: typeof original = async (em, parts, { orgId }) => {
-  await appendEvents(em, parts, orgId, []);
+/** Appends no event. */
+export const appendEvent: typeof original = async (em, deps, { orgId }) => {
+  await appendEvents(em, deps, orgId, []);
 };

@@ -1,5 +1,4 @@
-import type { Plugin } from 'graphql-yoga';
-import type { Context } from '../../../../src/graphql/context.ts';
+import type { useDocumentLimits as original } from '../../../../src/graphql/document-limits.ts';
 
 export * from '../../../../src/graphql/document-limits.ts';
 
@@ -7,4 +6,4 @@ export * from '../../../../src/graphql/document-limits.ts';
 export const armor = { protect: () => ({ plugins: [] }) };
 
 /** Refuses nothing. */
-export const useFrugalDocuments = (): Plugin<Context> => ({});
+export const useDocumentLimits: typeof original = () => ({});
