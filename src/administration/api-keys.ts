@@ -1,8 +1,8 @@
 import { type EntityManager, type FilterQuery, LockMode, raw } from '@mikro-orm/postgresql';
-import { z } from 'zod';
 import { appendEvent } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
 import { addApiKey, assertActive, generateApiKey } from '../auth/api-keys.ts';
+import { isoDateTime } from '../common/date-time.ts';
 import { AppError, type Issue } from '../common/errors.ts';
 import {
   createListOrder,
@@ -13,7 +13,6 @@ import {
   toPage,
 } from '../common/pagination.ts';
 import type { Secret } from '../common/secret.ts';
-import { dateTime } from '../connections/input-schemas.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
@@ -22,11 +21,7 @@ import type { AdministrationDeps } from './deps.ts';
 import type { CreateApiKey } from './input-schemas.ts';
 import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
 
-const newestFirst = createListOrder(
-  'apiKeys',
-  ({ createdAt }: ApiKey) => createdAt,
-  z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime),
-);
+const newestFirst = createListOrder('apiKeys', ({ createdAt }: ApiKey) => createdAt, isoDateTime);
 
 /** The schema of a cursor of the list. */
 export const apiKeyCursor = cursorSchema(newestFirst);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { dateTime } from '../common/date-time.ts';
 import { boundedText } from '../common/text.ts';
-import { dateTime } from '../connections/input-schemas.ts';
 import { scopes } from '../identity/caller.ts';
 
 const maxNameLength = 64;

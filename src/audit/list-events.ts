@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { validationError } from '../common/errors.ts';
+import type { Page } from '../common/pagination.ts';
 import { joinAnd, sql } from '../database/sql.ts';
 import type { Caller } from '../identity/caller.ts';
 import { AuditEvent } from './audit-event.entity.ts';
@@ -15,13 +16,6 @@ export interface ListEvents {
   after?: string | null | undefined;
 }
 
-/** A page of the audit trail, newest events first. */
-export interface EventPage {
-  nodes: AuditEvent[];
-  hasNextPage: boolean;
-  endCursor: string | null;
-}
-
 /**
  * Lists the events of the caller's organisation, or of the projects that the caller is limited to, newest first.
  *
@@ -31,7 +25,7 @@ export async function listEvents(
   deps: RefusalAuditDeps,
   caller: Caller,
   options: ListEvents,
-): Promise<EventPage> {
+): Promise<Page<AuditEvent>> {
   return withForbiddenAudit(deps, caller, { action: 'READ_AUDIT_EVENTS' }, async () => {
     caller.requireScope('audit:read');
     if (options.filter?.projectId) caller.requireProject(options.filter.projectId, ['filter', 'projectId']);
@@ -43,7 +37,7 @@ async function readEvents(
   { database }: RefusalAuditDeps,
   caller: Caller,
   options: ListEvents,
-): Promise<EventPage> {
+): Promise<Page<AuditEvent>> {
   const { first, after } = options;
   const { index, conditions } = planScan(caller, options.filter ?? {});
   const range = await findRange(database, caller.orgId, options.filter ?? {});

@@ -36,6 +36,12 @@ export function createCursorCodec<Key extends readonly unknown[]>(
   };
 }
 
+/** The number of items of a page. */
+export const pageSize = z
+  .int()
+  .min(1, { error: 'The page size must be at least 1.' })
+  .max(100, { error: 'The page size must be at most 100. Read more with a cursor.' });
+
 /** A page of a list that is read forward. */
 export interface Page<T> {
   nodes: T[];

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { isoDateTime } from '../common/date-time.ts';
 import { createCursorCodec } from '../common/pagination.ts';
 import type { AppConnection } from './app-connection.entity.ts';
-import { connectionName, dateTime } from './input-schemas.ts';
+import { connectionName } from './input-schemas.ts';
 
 /** The order of a list of connections. Connections with equal values are ordered by id, in the same direction. */
 export interface ConnectionOrder {
@@ -15,12 +16,10 @@ export interface Cursor {
   id: string;
 }
 
-const timestamp = z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime);
-
 const codecs = {
   name: createCodecs('name', connectionName),
-  createdAt: createCodecs('createdAt', timestamp),
-  updatedAt: createCodecs('updatedAt', timestamp),
+  createdAt: createCodecs('createdAt', isoDateTime),
+  updatedAt: createCodecs('updatedAt', isoDateTime),
 } satisfies Record<ConnectionOrder['field'], unknown>;
 
 function createCodecs(field: ConnectionOrder['field'], valueSchema: z.ZodType<Cursor['value']>) {

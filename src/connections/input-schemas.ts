@@ -241,18 +241,6 @@ function misplacedSecrets(input: unknown): InputIssue[] {
   );
 }
 
-/** A timestamp that PostgreSQL can store and JSON can represent. */
-export const dateTime = z
-  .date()
-  .min(new Date('0001-01-01T00:00:00Z'), { error: 'The time must be in the year 1 or later.' })
-  .max(new Date('9999-12-31T23:59:59.999Z'), { error: 'The time must be in the year 9999 or earlier.' });
-
-/** The number of items of a page. */
-export const pageSize = z
-  .int()
-  .min(1, { error: 'The page size must be at least 1.' })
-  .max(100, { error: 'The page size must be at most 100. Read more with a cursor.' });
-
 function textLength(input: unknown): number {
   return [...String(input)].length;
 }

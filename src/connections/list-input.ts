@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { dateTime } from '../common/date-time.ts';
 import type { Issue } from '../common/errors.ts';
+import { pageSize } from '../common/pagination.ts';
 import { boundedText } from '../common/text.ts';
 import { type VerificationStatus, verificationStatuses } from './app-connection.entity.ts';
 import { type ConnectionOrder, type Cursor, decodeCursor } from './cursor.ts';
-import { dateTime, pageSize } from './input-schemas.ts';
 
 /** Conditions for connections. An absent or null condition matches every connection. */
 export interface ConnectionFilter {

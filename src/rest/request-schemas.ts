@@ -1,15 +1,15 @@
 import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
+import { dateTime } from '../common/date-time.ts';
+import { pageSize } from '../common/pagination.ts';
 import { Secret } from '../common/secret.ts';
 import { verificationStatuses } from '../connections/app-connection.entity.ts';
 import { decodeCursor } from '../connections/cursor.ts';
 import {
   connectionName,
   createConnectionSchema,
-  dateTime,
   idempotencyKey,
   idempotencyKeyDescription,
-  pageSize,
   strictObject,
   updateConnectionSchema,
   uuid,

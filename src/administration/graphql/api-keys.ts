@@ -1,6 +1,6 @@
-import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { forwardPageArgs } from '../../graphql/forward-page.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
 import type { ApiKey } from '../../identity/api-key.entity.ts';
 import { apiKeyCursor, createApiKey, listApiKeys } from '../api-keys.ts';
@@ -87,16 +87,7 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
       type: Page,
       description: 'The API keys of the organisation, newest first. Scope: access:admin.',
       args: {
-        first: t.arg.int({
-          defaultValue: 20,
-          required: true,
-          description: 'The number of items, 1 to 100.',
-          validate: { schema: pageSize },
-        }),
-        after: t.arg.string({
-          description: '`endCursor` of the previous page.',
-          validate: { schema: apiKeyCursor },
-        }),
+        ...forwardPageArgs(t, apiKeyCursor),
         includeRevoked: t.arg.boolean({
           required: true,
           defaultValue: false,

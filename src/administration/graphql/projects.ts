@@ -1,6 +1,6 @@
-import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { forwardPageArgs } from '../../graphql/forward-page.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
 import type { Project } from '../../identity/organisation.entity.ts';
 import { createProjectSchema, displayName } from '../input-schemas.ts';
@@ -63,16 +63,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
       type: Page,
       description: 'The projects that the caller may use, by name. Scope: connections:read or access:admin.',
       args: {
-        first: t.arg.int({
-          defaultValue: 20,
-          required: true,
-          description: 'The number of items, 1 to 100.',
-          validate: { schema: pageSize },
-        }),
-        after: t.arg.string({
-          description: '`endCursor` of the previous page.',
-          validate: { schema: projectCursor },
-        }),
+        ...forwardPageArgs(t, projectCursor),
       },
       resolve: (_, args, context) => listProjects(context.administration, requireCaller(context), args),
     }),

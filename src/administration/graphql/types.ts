@@ -1,7 +1,6 @@
 import type { ObjectRef } from '@pothos/core';
-import type { Page } from '../../common/pagination.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
-import { defineForwardPageInfo } from '../../graphql/page-info.ts';
+import { defineForwardPage, defineForwardPageInfo } from '../../graphql/forward-page.ts';
 import type { ApiKey } from '../../identity/api-key.entity.ts';
 import { scopes } from '../../identity/caller.ts';
 import type { Organisation, Project } from '../../identity/organisation.entity.ts';
@@ -81,21 +80,6 @@ export function defineAdministrationTypes(builder: Builder) {
     name: string,
     description: string,
     Node: ObjectRef<Builder['$inferSchemaTypes'], T>,
-  ) =>
-    builder.objectRef<Page<T>>(name).implement({
-      description,
-      fields: (t) => ({
-        nodes: t.field({
-          type: [Node],
-          description: 'The items of this page.',
-          resolve: ({ nodes }) => nodes,
-        }),
-        pageInfo: t.field({
-          type: PageInfo,
-          description: 'The end of the page, and whether there are more items.',
-          resolve: (page) => page,
-        }),
-      }),
-    });
+  ) => defineForwardPage(builder, name, { description, Node, PageInfo });
   return { Scope, OrganisationType, ProjectType, Key, definePage };
 }

@@ -1,11 +1,9 @@
-import { pageSize } from '../../connections/input-schemas.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
-import { defineForwardPageInfo } from '../../graphql/page-info.ts';
+import { defineForwardPage, defineForwardPageInfo, forwardPageArgs } from '../../graphql/forward-page.ts';
 import { type AuditAction, type AuditEvent, auditActions } from '../audit-event.entity.ts';
-import type { EventFilter } from '../input.ts';
-import { outcomeFilter, subjectFilter } from '../input.ts';
-import { type EventPage, eventCursor, listEvents } from '../list-events.ts';
+import { type EventFilter, outcomeFilter, subjectFilter } from '../input.ts';
+import { eventCursor, listEvents } from '../list-events.ts';
 
 /** Defines the query `auditEvents` and its types. */
 export function defineAudit(builder: Builder): void {
@@ -81,16 +79,11 @@ export function defineAudit(builder: Builder): void {
     }),
   });
   const PageInfo = defineForwardPageInfo(builder, 'AuditEventPageInfo');
-  const Page = builder.objectRef<EventPage>('AuditEventPage').implement({
+  const Page = defineForwardPage(builder, 'AuditEventPage', {
     description: 'A page of the audit trail, newest events first.',
-    fields: (t) => ({
-      nodes: t.expose('nodes', { type: [Event], description: 'The events of this page.' }),
-      pageInfo: t.field({
-        type: PageInfo,
-        description: 'The end of the page, and whether there are more items.',
-        resolve: (page) => page,
-      }),
-    }),
+    Node: Event,
+    PageInfo,
+    nodes: 'The events of this page.',
   });
   const Filter = builder.inputRef<EventFilter>('AuditEventFilter').implement({
     description: 'Conditions for events. All must hold.',
@@ -120,16 +113,7 @@ export function defineAudit(builder: Builder): void {
         '`endCursor`.',
       args: {
         filter: t.arg({ type: Filter, description: 'Conditions for events.' }),
-        first: t.arg.int({
-          defaultValue: 20,
-          required: true,
-          description: 'The number of items, 1 to 100.',
-          validate: { schema: pageSize },
-        }),
-        after: t.arg.string({
-          description: '`endCursor` of the previous page.',
-          validate: { schema: eventCursor },
-        }),
+        ...forwardPageArgs(t, eventCursor),
       },
       resolve: (_, args, context) => listEvents(context.connections, requireCaller(context), args),
     }),
