@@ -1,18 +1,19 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { readConfiguredFile } from '../common/configured-file.ts';
 import { StartupError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import type { Config } from '../config/config.ts';
 import { generateRootKey } from '../encryption/keyring.ts';
 import type { DataDir } from './data-dir.ts';
 
-/** Where the root keys come from. */
+/** The source of the root keys. */
 export interface RootKeySource {
-  /** How to speak of it. */
+  /** The name of the source in messages. */
   location: string;
   /** @throws StartupError */
   read(): Secret;
   /**
-   * What is there now, while the server runs.
+   * Reads the root keys again, while the server runs.
    *
    * @throws StartupError
    */
@@ -20,9 +21,9 @@ export interface RootKeySource {
 }
 
 /**
- * The environment, the file that it names, or the generated file.
+ * Selects the source: the environment, the configured file, or the generated file.
  *
- * @param databaseFolder that of the embedded database, if that is used
+ * @param databaseFolder the folder of the embedded database, if it is used
  */
 export function resolveRootKeySource(
   { encryptionKeys, encryptionKeysFile }: Config,
@@ -49,16 +50,9 @@ function environmentKeySource(keys: Secret): RootKeySource {
 }
 
 function fileKeySource(file: string): RootKeySource {
-  const location = `ENCRYPTION_KEYS_FILE ${file}`;
-  const read = () => {
-    try {
-      return new Secret(readFileSync(file, 'utf8'));
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      throw new StartupError(`${location}: cannot be read (${code ?? 'unknown error'})`);
-    }
-  };
-  return { location, read, reload: read };
+  const setting = 'ENCRYPTION_KEYS_FILE';
+  const read = () => new Secret(readConfiguredFile(setting, file).toString());
+  return { location: `${setting} ${file}`, read, reload: read };
 }
 
 function generatedKeySource(dataDir: DataDir, databaseFolder: string | undefined): RootKeySource {
@@ -69,7 +63,7 @@ function generatedKeySource(dataDir: DataDir, databaseFolder: string | undefined
   return {
     location,
     read: () => {
-      // A new key would open nothing of a database that is there already, so none is made for one.
+      // A new key cannot decrypt an existing database, so none is generated beside one.
       if (databaseFolder && existsSync(databaseFolder) && !existsSync(location)) throw missing();
       return dataDir.readOrCreate(name, generateRootKey);
     },

@@ -3,13 +3,13 @@
  * broken event of each trail, and each row that was changed or is older than its trail says; then the exit code is 1. With
  * `--checkpoint FILE`, a file of checkpoints or the log of the server, the trails must also contain the events of the file.
  */
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { isAuthenticCheckpoint, parseCheckpoints } from '../audit/checkpoint-file.ts';
 import { verifyChain } from '../audit/hash-chain.ts';
 import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { openStores, type Stores } from '../bootstrap/stores.ts';
+import { readConfiguredFile } from '../common/configured-file.ts';
 import { StartupError } from '../common/errors.ts';
 import { createLog } from '../common/log.ts';
 import { readConfig } from '../config/read-config.ts';
@@ -73,7 +73,7 @@ async function readCheckpoints(
 ): Promise<CheckpointsByOrganisation> {
   const macs = await vault.rowMacs(database.asSystem());
   const checkpoints: CheckpointsByOrganisation = new Map();
-  for (const checkpoint of parseCheckpoints(readText(file))) {
+  for (const checkpoint of parseCheckpoints(readConfiguredFile('--checkpoint', file).toString())) {
     const { orgId, seq, hash, at } = checkpoint;
     if (!isAuthenticCheckpoint(macs, checkpoint))
       report(`checkpoint of ${at}, organisation ${orgId}: not written by this server`);
@@ -81,15 +81,6 @@ async function readCheckpoints(
   }
   if (checkpoints.size === 0) throw new StartupError(`--checkpoint ${file}: contains no checkpoint`);
   return checkpoints;
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new StartupError(`--checkpoint ${file}: cannot be read (${code ?? 'unknown error'})`);
-  }
 }
 
 function parseCommandLine(): { checkpoint?: string | undefined } {

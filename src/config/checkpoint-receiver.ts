@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import type { CheckpointSink } from '../audit/checkpoint-sender.ts';
+import { readConfiguredFile } from '../common/configured-file.ts';
 import { StartupError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import { hostPort } from '../outbound/host-port.ts';
@@ -8,11 +8,11 @@ import { OutboundError } from '../outbound/outbound-error.ts';
 import type { HttpProxy } from '../outbound/proxy.ts';
 import { bearerToken, type Environment } from './env-schema.ts';
 
-/** Where checkpoints go by HTTP, and what lets them in there. */
+/** The receiver of checkpoints, and its credentials. */
 export interface CheckpointReceiver {
   url: string;
   token: Secret | undefined;
-  /** Absolute; it is read again each time. */
+  /** An absolute path. The file is read before each delivery. */
   tokenFile: string | undefined;
 }
 
@@ -22,10 +22,14 @@ interface Proxying {
   outboundProxyResolves: boolean;
 }
 
-/** A server that stops waits for it. */
+/** A server that stops waits for the last delivery. */
 const timeoutMs = 5_000;
 
-/** @throws StartupError when the variables do not fit together */
+/**
+ * Reads the settings of the receiver.
+ *
+ * @throws StartupError if the variables contradict each other
+ */
 export function parseCheckpointReceiver(
   data: Environment,
   production: boolean,
@@ -41,8 +45,8 @@ export function parseCheckpointReceiver(
     );
   }
   if (!url) {
-    const given = token ? 'AUDIT_CHECKPOINT_TOKEN' : 'AUDIT_CHECKPOINT_TOKEN_FILE';
-    if (token || tokenFile) throw new StartupError(`${given} needs AUDIT_CHECKPOINT_URL`);
+    const setting = token ? 'AUDIT_CHECKPOINT_TOKEN' : 'AUDIT_CHECKPOINT_TOKEN_FILE';
+    if (token || tokenFile) throw new StartupError(`${setting} needs AUDIT_CHECKPOINT_URL`);
     return undefined;
   }
   if (production && !url.startsWith('https:')) {
@@ -52,9 +56,9 @@ export function parseCheckpointReceiver(
 }
 
 /**
- * Opens the way there. The operator has named the URL, which may well be inside.
+ * Creates the client of the receiver. The operator configures the URL, which may have a private address.
  *
- * @throws StartupError when the token cannot be read
+ * @throws StartupError if the token cannot be read
  */
 export function openCheckpointReceiver(
   { url: text, token, tokenFile }: CheckpointReceiver,
@@ -88,15 +92,7 @@ export function openCheckpointReceiver(
 }
 
 function readTokenFile(file: string): Secret {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new StartupError(
-      `AUDIT_CHECKPOINT_TOKEN_FILE ${file}: cannot be read (${code ?? 'unknown error'})`,
-    );
-  }
+  const text = readConfiguredFile('AUDIT_CHECKPOINT_TOKEN_FILE', file).toString().trim();
   if (bearerToken.test(text)) return new Secret(text);
   throw new StartupError(`AUDIT_CHECKPOINT_TOKEN_FILE ${file}: it does not contain a valid bearer token`);
 }

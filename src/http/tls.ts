@@ -1,9 +1,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync, watch } from 'node:fs';
+import { watch } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
+import { readConfiguredFile } from '../common/configured-file.ts';
 import { StartupError } from '../common/errors.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 
@@ -114,16 +115,11 @@ function watchFiles(
 }
 
 function readFiles(files: TlsFiles): TlsContext {
-  return { cert: read('TLS_CERT', files.cert), key: read('TLS_KEY', files.key), minVersion: 'TLSv1.2' };
-}
-
-function read(variable: string, file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new StartupError(`${variable} ${file}: cannot be read (${code ?? 'unknown error'})`);
-  }
+  return {
+    cert: readConfiguredFile('TLS_CERT', files.cert),
+    key: readConfiguredFile('TLS_KEY', files.key),
+    minVersion: 'TLSv1.2',
+  };
 }
 
 function checkContext(files: TlsFiles, context: TlsContext): void {
