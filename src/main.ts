@@ -35,7 +35,7 @@ async function start(): Promise<void> {
     signInKey: administrator.key,
     ...(dataDir && { signInCodes: { store: createCodeStore(dataDir) } }),
   });
-  // Before anybody is told that the server is ready, so that whoever was told can stop it gently.
+  // Before the server reports that it is ready: from then on, a signal must stop it gracefully.
   const stop = async (): Promise<void> => {
     await server.close();
     await close();
@@ -74,9 +74,9 @@ async function start(): Promise<void> {
 }
 
 /**
- * Whether `--open` was given.
+ * Whether the arguments contain `--open`.
  *
- * @throws StartupError when anything else was
+ * @throws StartupError for any other argument
  */
 function readArguments({ production }: Config): boolean {
   const given = process.argv.slice(2);
@@ -87,7 +87,7 @@ function readArguments({ production }: Config): boolean {
   return given.length > 0;
 }
 
-/** Puts the root keys in force that are there now, or leaves those so far in force; the log says which and why. */
+/** Reloads the root keys, or keeps the present ones if that fails, and logs the result. */
 async function reloadKeys(stores: Stores, log: Logger): Promise<void> {
   const inForce = () => ({ rootKeyIds: stores.vault.keyring.ids });
   try {
@@ -102,15 +102,15 @@ async function reloadKeys(stores: Stores, log: Logger): Promise<void> {
   }
 }
 
-/** The first administrator's key: known as long as it works; `isNew` when it was made just now. */
+/** The first administrator's key, if it is known and valid; `isNew` if it was just created. */
 interface Administrator {
   key?: Secret;
   isNew?: boolean;
-  /** There is no organisation, and no key to make the first with. */
+  /** Whether there is no organisation, and no key to create the first one with. */
   isNeeded?: boolean;
 }
 
-/** Makes the first organisation, project and administrator's key in a database that has none. */
+/** Creates the first organisation, project and administrator's key in a database without any. */
 async function bootstrap(
   config: Config,
   database: Database,
@@ -130,7 +130,7 @@ async function bootstrap(
   });
 }
 
-/** The key that was generated earlier, as long as its file holds one. */
+/** Reads the generated key, if its file contains a valid one. */
 function savedKey(dataDir: DataDir | undefined): Secret | undefined {
   const key = dataDir?.read(apiKeyFile);
   if (key && !apiKeyPattern.test(key.reveal())) {
@@ -141,12 +141,12 @@ function savedKey(dataDir: DataDir | undefined): Secret | undefined {
   return key;
 }
 
-/** Written straight to the descriptor, because the process ends before a stream would have. */
+/** Writes synchronously to the descriptor, because the process ends before a stream is flushed. */
 function endUnstarted(error: unknown): never {
   console.error(`Cannot start: ${describeStartupError(error)}`);
   process.exit(1);
 }
 
-// Rejections that nobody waits for end here too.
+// Handles unhandled rejections too.
 process.on('uncaughtException', endUnstarted);
 await start().catch(endUnstarted);

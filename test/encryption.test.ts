@@ -43,7 +43,7 @@ async function make(
 }
 
 /** A row as the database has it: what it says of itself, and what it holds. */
-async function rowOf(id: string): Promise<{ binding: EncryptionContext; sealed: Sealed }> {
+async function readSealedRow(id: string): Promise<{ binding: EncryptionContext; sealed: Sealed }> {
   const row = await server
     .asOwner()
     .findOneOrFail(AppConnection, { id }, { populate: ['sealedCredentials'] });
@@ -61,7 +61,7 @@ async function rowOf(id: string): Promise<{ binding: EncryptionContext; sealed: 
 
 /** Opens what a row holds, as what the row says it is. */
 async function openRow(id: string, vault: Vault = server.vault): Promise<Record<string, string>> {
-  const { binding, sealed } = await rowOf(id);
+  const { binding, sealed } = await readSealedRow(id);
   return open(vault, binding, sealed);
 }
 
@@ -78,7 +78,7 @@ const sql = (statement: string, parameters: string[] = []) => server.asOwner().e
 
 /** Asserts that a row does not open, as `expectRefusal` does. */
 async function expectRowRefusal(id: string, token: string, vault: Vault = server.vault): Promise<string> {
-  const { binding, sealed } = await rowOf(id);
+  const { binding, sealed } = await readSealedRow(id);
   return expectRefusal(vault, binding, sealed, token);
 }
 
@@ -128,7 +128,7 @@ describe('sealed credentials', () => {
   test('are stored as a JWE that is bound to its row and contains no token', async () => {
     const organisation = await server.newOrganisation();
     const made = await make(organisation);
-    const { sealed } = await rowOf(made.id);
+    const { sealed } = await readSealedRow(made.id);
     const parts = sealed.text.split('.');
     expect(parts).toHaveLength(5);
     expect(JSON.parse(Buffer.from(parts[0] ?? '', 'base64url').toString())).toEqual({
@@ -157,7 +157,7 @@ describe('sealed credentials', () => {
 
   test('do not decrypt when any single bit changes', async () => {
     const organisation = await server.newOrganisation();
-    const { binding, sealed } = await rowOf((await make(organisation)).id);
+    const { binding, sealed } = await readSealedRow((await make(organisation)).id);
     const { text } = sealed;
     await fc.assert(
       fc.asyncProperty(fc.nat(text.length - 1), fc.nat(6), async (position, bit) => {
@@ -173,7 +173,7 @@ describe('sealed credentials', () => {
 
   test('do not decrypt when the last character of a part changes, even where it decodes to the same bytes', async () => {
     const organisation = await server.newOrganisation();
-    const { binding, sealed } = await rowOf((await make(organisation)).id);
+    const { binding, sealed } = await readSealedRow((await make(organisation)).id);
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const parts = sealed.text.split('.');
     const changed = parts.flatMap((part, index) =>
@@ -211,7 +211,7 @@ describe('sealed credentials do not decrypt, and the log says so without showing
     await sql('update app_connection set org_id = ? where id = ?', [theirs.orgId, made.id]);
     expect(await expectRowRefusal(made.id, made.token)).toContain('no such data key');
 
-    const { dataKeyId } = (await rowOf(made.id)).sealed;
+    const { dataKeyId } = (await readSealedRow(made.id)).sealed;
     await sql('update data_key set org_id = ?, retired_at = now() where id = ?', [theirs.orgId, dataKeyId]);
     // This vault still knows the key from before it was moved.
     expect(await expectRowRefusal(made.id, made.token)).toContain('another org');

@@ -38,7 +38,7 @@ const aToken = (signing = {}) =>
   provider.forge({ org: organisation.orgId, scope: 'connections:read' }, signing);
 
 /** The status, and what the answer says went wrong. */
-async function outcomeOf(token: string): Promise<[number, unknown]> {
+async function parseOutcome(token: string): Promise<[number, unknown]> {
   const { status, body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
   return [status, at(body, 'detail')];
 }
@@ -50,25 +50,25 @@ describe("rotation of the provider's signing keys", () => {
   test('accepts a new key without a restart, and rejects the previous one', async () => {
     later(oldAge);
     const [before] = provider.keys();
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
     provider.rotate(await makeKey('RS256'));
     later(cooldown);
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
-    expect(await outcomeOf(await aToken({ key: before }))).toEqual(notSigned);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken({ key: before }))).toEqual(notSigned);
   });
 
   test('rejects tokens of a withdrawn key after ten minutes', async () => {
     later(oldAge);
     const [withdrawn] = provider.keys();
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
     provider.rotate(await makeKey('RS256'));
     later(oldAge);
-    expect(await outcomeOf(await aToken({ key: withdrawn }))).toEqual(notSigned);
+    expect(await parseOutcome(await aToken({ key: withdrawn }))).toEqual(notSigned);
   });
 
   test('follows a changed jwks_uri', async () => {
     later(oldAge);
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
     provider.rotate(await makeKey('RS256'));
     const [moved, gone] = [await (await fetch(`${provider.issuer}/jwks`)).text(), answering(404, '')];
     const configuration = await (await fetch(provider.issuer + configurationPath)).json();
@@ -79,7 +79,7 @@ describe("rotation of the provider's signing keys", () => {
       answering(200, JSON.stringify({ ...configuration, jwks_uri: `${provider.issuer}/moved` })),
     );
     later(cooldown);
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
     provider.answer('/jwks');
     provider.answer(configurationPath);
   });
@@ -87,8 +87,8 @@ describe("rotation of the provider's signing keys", () => {
   test('requires a key id while several keys fit', async () => {
     provider.rotate(await makeKey('RS256'), await makeKey('RS256'));
     later(oldAge);
-    for (const key of provider.keys()) expect(await outcomeOf(await aToken({ key }))).toEqual(accepted);
-    expect(await outcomeOf(await aToken({ header: { kid: undefined } }))).toEqual([
+    for (const key of provider.keys()) expect(await parseOutcome(await aToken({ key }))).toEqual(accepted);
+    expect(await parseOutcome(await aToken({ header: { kid: undefined } }))).toEqual([
       401,
       'The token does not name its signing key (kid), and the identity provider has several keys.',
     ]);
@@ -96,13 +96,13 @@ describe("rotation of the provider's signing keys", () => {
 
   test('does not refetch keys for every token of an unauthenticated client', async () => {
     later(oldAge);
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
     const asked = provider.asked('/jwks');
     const strange = { key: await makeKey('RS256') };
-    for (let i = 0; i < 5; i += 1) expect(await outcomeOf(await aToken(strange))).toEqual(notSigned);
+    for (let i = 0; i < 5; i += 1) expect(await parseOutcome(await aToken(strange))).toEqual(notSigned);
     expect(provider.asked('/jwks')).toBe(asked);
     later(cooldown);
-    for (let i = 0; i < 5; i += 1) expect(await outcomeOf(await aToken(strange))).toEqual(notSigned);
+    for (let i = 0; i < 5; i += 1) expect(await parseOutcome(await aToken(strange))).toEqual(notSigned);
     expect(provider.asked('/jwks')).toBe(asked + 1);
   });
 });
@@ -132,26 +132,26 @@ describe('provider outage', () => {
     expect(error).toMatchObject({ message, extensions: problem });
     // What no key could make good is refused all the same.
     const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${token.split('.')[1]}.`;
-    expect((await outcomeOf(none))[0]).toBe(401);
+    expect((await parseOutcome(none))[0]).toBe(401);
     expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(0);
     expect(await server.asOwner().count(AuditEvent, { orgId, action: 'SIGN_IN' })).toBe(0);
     // The refusal is in the trail a moment after its answer.
     await expect.poll(() => server.asOwner().count(AuditEvent)).toBe(events + 1);
 
     await provider.start();
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
   });
 
   test('uses cached signing keys for up to ten minutes', async () => {
     later(oldAge);
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
     await provider.stop();
     later(oldAge - 1);
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
     later(1);
-    expect((await outcomeOf(await aToken()))[0]).toBe(503);
+    expect((await parseOutcome(await aToken()))[0]).toBe(503);
     await provider.start();
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
   });
 });
 
@@ -269,12 +269,12 @@ describe('tokens cannot be verified when the provider', () => {
     later(oldAge);
     const real = await (await fetch(provider.issuer + path)).text();
     provider.answer(path, make(real));
-    expect(await outcomeOf(await aToken())).toEqual([
+    expect(await parseOutcome(await aToken())).toEqual([
       503,
       `The keys of the identity provider could not be fetched: ${why}.`,
     ]);
     provider.answer(path);
     later(oldAge);
-    expect(await outcomeOf(await aToken())).toEqual(accepted);
+    expect(await parseOutcome(await aToken())).toEqual(accepted);
   });
 });

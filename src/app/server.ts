@@ -88,9 +88,10 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     ...(fakeOkta && { originOverrides: new Map([['https://example.okta.com', fakeOkta.url]]) }),
     ...deps.outbound,
   });
-  const limits = config.rateLimits ? createRateLimits(deps, { ...defaultRates, ...deps.rates }) : unlimited;
-  const { windowSeconds } = { ...defaultRates, ...deps.rates };
-  const refusals = new RefusalRecorder({ database, vault, log }, windowSeconds * 1_000);
+  const rates = { ...defaultRates, ...deps.rates };
+  const limits = config.rateLimits ? createRateLimits(deps, rates) : unlimited;
+  const createRecorder = () => new RefusalRecorder({ database, vault, log }, rates.windowSeconds * 1_000);
+  const refusals = createRecorder();
   const connections: ConnectionDeps = {
     apps: deps.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
     database,
@@ -114,7 +115,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
   const authenticator = new Authenticator(database, vault, tokens);
-  const authenticationRefusals = new RefusalRecorder({ database, vault, log }, windowSeconds * 1_000);
+  const authenticationRefusals = createRecorder();
   const shared = {
     connections,
     administration: { database, vault, authenticator, refusals, limits },

@@ -1,7 +1,7 @@
 import { AppError, OverloadedError } from '../common/errors.ts';
 import type { OutboundError } from '../outbound/outbound-error.ts';
 
-/** What is said of a host that the outbound client refuses, whichever app it is to be; undefined for other failures. */
+/** Maps the refusal of a host by the outbound client to a verification result; undefined for other failures. */
 export function hostNotAllowedError({ reason, message }: OutboundError) {
   const variable = variables[reason];
   if (!variable) return undefined;
@@ -20,10 +20,10 @@ const variables: Partial<Record<OutboundError['reason'], string>> = {
 };
 
 /**
- * A failure that is this server's own, so that nothing can be said of the app, and nothing may be kept; undefined for
- * other failures.
+ * Maps a failure of this server itself to an error. It says nothing about the app, so no result may be stored.
  *
- * @param app what people call it
+ * @param app the display name of the app
+ * @returns undefined for other failures
  */
 export function ownOutboundError(
   { reason, message, retryAt }: OutboundError,

@@ -18,14 +18,14 @@ import { DatabaseSync } from 'node:sqlite';
 import { StartupError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 
-/** What SQLite says of a lock that somebody holds. */
+/** SQLite's error code for a lock that another process holds. */
 const sqliteBusy = 5;
 
 /** The folder of the embedded database and the generated keys. */
 export class DataDir {
   readonly path: string;
 
-  /** Makes the folder, readable by nobody else, if it is not there. */
+  /** Creates the folder, readable only by its owner, if it is missing. */
   constructor(path: string) {
     this.path = path;
     withStartupErrors(path, () => {
@@ -34,23 +34,23 @@ export class DataDir {
     });
   }
 
-  /** The file that holds a secret. */
+  /** Returns the path of a file in the folder. */
   pathTo(name: string): string {
     return join(this.path, name);
   }
 
-  /** The secret in the file of this name, or undefined when there is no such file. */
+  /** Reads a secret; undefined if the file is missing. */
   read(name: string): Secret | undefined {
     const file = this.pathTo(name);
     if (!withStartupErrors(this.path, () => existsSync(file))) return undefined;
     return new Secret(withStartupErrors(file, () => readFileSync(file, 'utf8')).trim());
   }
 
-  /** As `read`, but makes the file, readable by nobody else, if it is not there. */
+  /** Reads a secret, and creates the file, readable only by its owner, if it is missing. */
   readOrCreate(name: string, make: () => string): Secret {
     const file = this.pathTo(name);
     if (!withStartupErrors(this.path, () => existsSync(file))) {
-      // Written aside and linked into place, so that of two servers that start at once both get the whole of one.
+      // Writes a temporary file and links it, so that two servers that start at once both read one complete file.
       const aside = `${file}.${process.pid}`;
       withStartupErrors(this.path, () => {
         writeFileSync(aside, `${make()}\n`, { mode: 0o600 });
@@ -66,7 +66,7 @@ export class DataDir {
     return new Secret(withStartupErrors(file, () => readFileSync(file, 'utf8')).trim());
   }
 
-  /** Writes the file, readable by nobody else, in one step. */
+  /** Replaces the file, readable only by its owner, atomically. */
   replace(name: string, text: string): void {
     const aside = `${this.pathTo(name)}.${process.pid}`;
     withStartupErrors(this.path, () => {
@@ -75,7 +75,7 @@ export class DataDir {
     });
   }
 
-  /** @returns whether there was such a file; of two that remove it at once, one hears so */
+  /** @returns whether this call removed the file; only one of two concurrent calls does */
   remove(name: string): boolean {
     return withStartupErrors(this.path, () => {
       try {
@@ -89,8 +89,8 @@ export class DataDir {
   }
 
   /**
-   * Checks that this user may write everything in a folder, as far as there is one. The embedded database says of files
-   * of another user that it is damaged.
+   * Checks that this user may write everything in a folder, if it exists. The embedded database reports the files of another
+   * user as damage.
    *
    * @throws StartupError that names the first file that this user may not read or write
    */
@@ -106,14 +106,14 @@ export class DataDir {
   }
 
   /**
-   * Keeps every other server out of the folder until `release()` or the end of the process, however it ends:
-   * the lock is one of the operating system, taken by way of SQLite, so nothing stale can be left behind.
+   * Locks the folder against other servers until `release()` or the end of the process. SQLite takes a lock of the operating
+   * system, so no stale lock can remain.
    *
-   * @throws StartupError when another server has it
+   * @throws StartupError if another server holds the lock
    */
   lock(): { release(): void } {
     const file = this.pathTo('lock');
-    // SQLite does not say why it cannot open a file.
+    // SQLite does not report why it cannot open a file.
     withStartupErrors(file, () => closeSync(openSync(file, 'a', 0o600)));
     const lock = withStartupErrors(file, () => new DatabaseSync(file));
     try {
@@ -131,14 +131,14 @@ export class DataDir {
   }
 }
 
-/** Folder by folder: Node's own recursion never ends where the file system refuses folders as if they were not there. */
+/** Creates one folder at a time: Node's recursive mkdir never returns on file systems that refuse folders with ENOENT. */
 function createFolder(path: string): void {
   if (existsSync(path) && statSync(path).isDirectory()) return;
   if (!existsSync(dirname(path))) createFolder(dirname(path));
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Another server may have made it a moment ago.
+    // Another server may have created it concurrently.
     if (!existsSync(path) || !statSync(path).isDirectory()) throw error;
   }
 }

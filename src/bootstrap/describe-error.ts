@@ -5,8 +5,8 @@ import { KmsUnavailableError } from '../encryption/root-key.ts';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * Why a program of ours cannot do what it was started for, in one line for the operator: no stack, and no message of a
- * library, which may repeat what it was given.
+ * Describes a fatal error in one line for the operator, without stack and without messages of libraries, which may repeat
+ * values.
  */
 export function describeStartupError(error: unknown): string {
   if (error instanceof StartupError) return error.message;
@@ -29,7 +29,7 @@ function findMissingModule(error: unknown): string | undefined {
   return undefined;
 }
 
-/** The innermost file and line of ours. */
+/** Finds the innermost file and line of this project. */
 function findOwnFrame(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const [, place] = /\/(src\/[\w./-]+:\d+):\d+\)?$/m.exec(error.stack ?? '') ?? [];

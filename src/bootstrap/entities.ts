@@ -6,7 +6,7 @@ import { ApiKey } from '../identity/api-key.entity.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
 import { RateLimit } from '../rate-limits/rate-limit.entity.ts';
 
-/** Everything that is stored. */
+/** All entities. */
 export const entities = [
   ApiKey,
   AppConnection,

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 
-/** What opens an address in the browser, by operating system. */
+/** The command that opens a URL in the browser, by operating system. */
 const openers: Readonly<Record<string, readonly [string, ...string[]]>> = {
   darwin: ['open'],
-  // A first argument in quotes would be taken for the title of a window.
+  // `start` takes a first quoted argument as the title of a window.
   win32: ['cmd', '/c', 'start', ''],
 };
 
-/** Opens an address in the browser, or says in one line that this cannot be done. Never fails. */
+/** Opens a URL in the browser, or prints one line if that fails. Never throws. */
 export function openBrowser(url: string): void {
   const [command, ...args] = openers[process.platform] ?? ['xdg-open'];
   const opener = spawn(command, [...args, url], { stdio: 'ignore', detached: true });

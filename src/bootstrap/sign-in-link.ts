@@ -7,13 +7,13 @@ import type { DataDir } from './data-dir.ts';
 
 const fileName = 'sign-in-code';
 
-/** The path of the page that takes a one-time code; undefined when there is none. */
+/** Returns the path of the page that accepts one-time codes; undefined without such a page. */
 export function signInPath({ graphiql }: Config, dashboardFolder?: string): string | undefined {
   if (isBuilt(dashboardFolder)) return '/';
   return graphiql ? '/graphql' : undefined;
 }
 
-/** One code in `DATA_DIR`, by its hash, where the shell puts it and the server takes it. */
+/** Stores the hash of one code in `DATA_DIR`: the shell writes it, and the server takes it. */
 export function createCodeStore(dataDir: DataDir): CodeStore {
   return {
     read: () => {
@@ -27,9 +27,9 @@ export function createCodeStore(dataDir: DataDir): CodeStore {
 }
 
 /**
- * Makes an address that signs a browser in at the development server with the same settings, once.
+ * Creates a link that signs a browser in once, at the development server with the same settings.
  *
- * @throws StartupError where there are no such addresses
+ * @throws StartupError if the settings allow no such links
  */
 export function createSignInLink(config: Config, dataDir: DataDir): string {
   const { production, host, port, tls, basePath } = config;

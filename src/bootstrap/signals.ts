@@ -1,12 +1,12 @@
 import { isatty } from 'node:tty';
 
 const stdoutDescriptor = 1;
-/** A terminal signals everything in it, and npm passes the signal on to what it runs: one Ctrl-C comes twice. */
+/** A terminal signals all its processes, and npm forwards the signal to its script, so one Ctrl-C arrives twice. */
 const sameSignalMs = 1_000;
 const lookForParentMs = 1_000;
 
 /**
- * Calls `stop` at the first SIGTERM or SIGINT; a later one ends the process at once.
+ * Calls `stop` on the first SIGTERM or SIGINT. A later one ends the process immediately.
  */
 export function onStopSignal(stop: () => void): void {
   let stoppedAt: number | undefined;
@@ -23,8 +23,8 @@ export function onStopSignal(stop: () => void): void {
 }
 
 /**
- * Calls `reload` at each SIGHUP, unless it says that the terminal was closed, which stops the process. A SIGHUP to
- * `npm start` ends npm without being passed on; that npm is gone says the same.
+ * Calls `reload` on each SIGHUP, unless the terminal was closed, which stops the process. A SIGHUP to `npm start` ends npm,
+ * which does not forward it; a missing npm process therefore means the same.
  *
  * @param startedBy the name of the npm script that runs this process
  */

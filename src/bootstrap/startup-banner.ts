@@ -4,19 +4,19 @@ import type { Config } from '../config/config.ts';
 import { isBuilt, notBuilt } from '../http/dashboard-files.ts';
 import { firstProjectId } from '../identity/organisations.ts';
 
-/** What is known of the administrator's key when the server has started. */
+/** The administrator's API key after the start. */
 export interface AdministratorKey {
-  /** Absent when nobody here knows one that works. */
+  /** Absent if no valid key is known. */
   key?: Secret;
-  /** Made just now, so it may be shown, once. */
+  /** Whether it was just created, so that it may be printed once. */
   isNew?: boolean;
-  /** Where generated keys are kept. */
+  /** The file with the generated key. */
   file: string | undefined;
-  /** Signs a browser in, once. Absent: people have to give a key. */
+  /** The one-time sign-in link. Absent: people sign in with a key. */
   signInLink: string | undefined;
 }
 
-/** What the operator reads once a development server is up: where things are, and a command to try. */
+/** Formats the text that a development server prints at start: addresses, files and an example command. */
 export function formatStartupBanner(config: Config, url: string, known: AdministratorKey): string {
   const lines = [
     'App Connections is ready.',
@@ -59,12 +59,12 @@ function describeKey(config: Config, { key, isNew, file }: AdministratorKey): st
   return isNew ? `${key.reveal()} (also in ${file})` : `in ${file}`;
 }
 
-/** A command to be pasted as it is. The shell puts the key in, so that it stays out of its history. */
+/** Formats a command to paste. The shell inserts the key, so that it stays out of the history. */
 function curl(config: Config, url: string, { file = '' }: AdministratorKey): string {
   const key = config.bootstrapApiKey ? '$BOOTSTRAP_API_KEY' : `$(cat ${shellQuote(file)})`;
-  // On a developer's machine, it is likely to be one that no authority has signed.
+  // A developer's certificate is probably self-signed.
   const trust = config.tls ? `--cacert ${shellQuote(config.tls.cert)} ` : '';
-  // The name is made by the shell, so that the command works a second time.
+  // The shell generates the name, so that the command works repeatedly.
   const name = `my-okta-connection-'$(date +%s)'`;
   const body = {
     query:

@@ -14,33 +14,34 @@ import { DataDir } from './data-dir.ts';
 import { entities } from './entities.ts';
 import { resolveRootKeySource } from './root-key-source.ts';
 
-/** The data and the keys to it, open. */
+/** The open database and its keys. */
 export interface Stores {
   database: Database;
   vault: Vault;
-  /** Absent in production, where nothing is generated. */
+  /** Absent in production, which generates nothing. */
   dataDir: DataDir | undefined;
   /**
-   * Opens what is stored with the keys, before anything is written.
+   * Checks the root keys against the stored data keys, before anything is written.
    *
-   * @throws StartupError when the keys do not open what is stored, or the first of them cannot wrap, or somebody has taken
-   *   away what authenticates the rows of the database
+   * @throws StartupError if the root keys do not unwrap them, if the primary cannot wrap, or if the key or the MACs of rows
+   *   were removed
    */
   unlock(): Promise<void>;
   /**
-   * Reads the root keys again and puts them in force.
+   * Reads the root keys again and uses them from now on.
    *
-   * @throws StartupError when they cannot be used; then those so far stay in force
+   * @throws StartupError if they cannot be used; then the present ones stay in use
    */
   reloadKeys(): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Opens the database, migrated. Production refuses what `findRisks` and `findWeakEntries` find, and development warns.
+ * Opens the database and migrates it. Production refuses what `findConfigWarnings` and `findWeakEntries` find; development
+ * logs warnings.
  *
- * @param options with `allowsWeakKeys`, only the first root key has to be good, so that others can be rotated away
- * @throws StartupError with one line that says what is wrong
+ * @param options with `allowsWeakKeys`, only the primary root key must be strong, so that others can be rotated away
+ * @throws StartupError with one line that has the reason
  */
 export async function openStores(
   config: Config,
@@ -52,7 +53,7 @@ export async function openStores(
     if (config.production && risks.length > 0) throw new StartupError(risks.join('; '));
     warnings.push(...risks);
   };
-  /** Once all is well otherwise: what cannot start says one thing, why. */
+  /** Logs warnings after everything else succeeded: a failed start prints only its reason. */
   const warn = () => {
     for (const warning of warnings.splice(0)) log.warn(warning);
   };
@@ -106,7 +107,7 @@ export async function openStores(
   };
 }
 
-/** Does something with the root keys, and names their place when they are at fault. */
+/** Runs a task with the root keys, and adds their location to its error. */
 async function withLocation<T>(place: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -5,53 +5,51 @@ import type { TlsFiles } from '../http/tls.ts';
 import type { HttpProxy } from '../outbound/proxy.ts';
 import type { CheckpointReceiver } from './checkpoint-receiver.ts';
 
-/** How the server is to run. */
+/** The configuration of the server. Paths are absolute. */
 export interface Config {
   production: boolean;
   port: number;
   host: string;
-  /** Under which everything is: `/connections`; empty: under the root. */
+  /** The path prefix, such as `/connections`; empty for none. */
   basePath: string;
-  /** Absolute; absent: HTTP without TLS. */
+  /** Absent: HTTP without TLS. */
   tls: TlsFiles | undefined;
-  /** The origins of pages elsewhere that may use this server. */
+  /** The origins that CORS allows. */
   corsOrigins: ReadonlySet<string>;
   /** Absent: the embedded database in `dataDir`. */
   databaseUrl: Secret | undefined;
-  /** Absolute. */
   dataDir: string;
-  /** Absent: in the file, or else generated into `dataDir`. */
+  /** Absent: from the file, or generated in `dataDir`. */
   encryptionKeys: Secret | undefined;
-  /** Absolute. */
   encryptionKeysFile: string | undefined;
-  /** Absent: generated into `dataDir`, except in production. */
+  /** Absent: generated in `dataDir`, except in production. */
   bootstrapApiKey: Secret | undefined;
-  /** Absent: only API keys let anybody in. */
+  /** Absent: only API keys are accepted. */
   oidc: OidcSettings | undefined;
-  /** `host:port` that may be http, loopback or private. */
+  /** The `host:port` pairs that may use http, loopback or private addresses. */
   trustedInstanceHosts: ReadonlySet<string>;
-  /** Names under which every other instance has to be. Absent: any public host. */
+  /** The domains that every other instance must belong to. Absent: any public host. */
   allowedInstanceHosts: readonly string[] | undefined;
-  /** Through which everything goes that leaves this machine. Absent: nothing is between. */
+  /** The HTTP proxy of outbound requests. Absent: none. */
   outboundProxy: HttpProxy | undefined;
-  /** Whether that proxy looks names up, and this server does not. */
+  /** Whether the proxy resolves host names instead of this server. */
   outboundProxyResolves: boolean;
-  /** Whether `https://example.okta.com` is the fake Okta inside this server. */
+  /** Whether the built-in fake Okta serves `https://example.okta.com`. */
   fakeOkta: boolean;
   graphiql: boolean;
-  /** Whether callers may be told that they ask too fast. */
+  /** Whether rate limits apply. */
   rateLimits: boolean;
-  /** The proxies that are believed when they say whom they ask for. */
+  /** The proxies whose `X-Forwarded-For` is trusted. */
   trustedProxies: readonly AddressRange[];
-  /** Absolute; where checkpoints of audit trails go besides the log. */
+  /** The file for checkpoints of audit trails. Absent: only the log. */
   auditCheckpointFile: string | undefined;
-  /** Where checkpoints go by HTTP. Absent: nowhere. */
+  /** The HTTP receiver of checkpoints. Absent: none. */
   auditCheckpointReceiver: CheckpointReceiver | undefined;
-  /** How long a deleted connection can be restored. */
+  /** The days during which a deleted connection can be restored. */
   deletedRetentionDays: number;
   logLevel: string;
-  /** What else is in the environment that makes the server easy to break into; see `findEnvironmentWarnings`. */
+  /** Insecure settings of the environment; see `findEnvironmentWarnings`. */
   environmentRisks: readonly string[];
-  /** The npm script that runs this process, as npm says; absent: none does. */
+  /** The npm script that runs this process. Absent: none. */
   npmScript: string | undefined;
 }

@@ -14,13 +14,13 @@ const parseList = (list: string) =>
     .filter(Boolean);
 const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
 
-/** What an API key looks like that can be given by hand: it goes into a header and into a page. */
+/** The format of a configured API key, which must fit a header and a page. */
 export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
 
-/** What can follow `Bearer` in a header. */
+/** The format of a bearer token in a header. */
 export const bearerToken = /^[\x21-\x7e]{1,8192}$/;
 
-/** The variables, and the rule of each. What rules say repeats no value. */
+/** The schema of the environment variables. Its messages repeat no value. */
 export const environment = z.object({
   NODE_ENV: z
     .enum(['development', 'test', 'production'], { error: 'must be development, test or production' })
@@ -117,7 +117,7 @@ export const environment = z.object({
   ALLOWED_INSTANCE_HOSTS: z
     .string()
     .transform((list) => list.split(',').map((entry) => domainToASCII(entry.trim())))
-    // The last part of a name has a letter in it: without one, it would be the end of an address.
+    // The last label of a host name contains a letter; otherwise it is the end of an IP address.
     .refine((names) => names.every((name) => /^([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*$/.test(name)), {
       error: 'must be host names without https://, port or *, such as okta.com,oktapreview.com',
     })
@@ -192,20 +192,20 @@ function hasValidChecksum(key: Secret): boolean {
   }
 }
 
-/** What is no URL is told by who opens it. */
+/** Accepts a text that is not a URL: opening the database reports it. */
 function namesDatabase(url: string): boolean {
   const { pathname } = URL.parse(url) ?? {};
   return pathname === undefined || pathname.length > 1;
 }
 
-/** The port after the host is a part of the URL's syntax; for one in the query, the driver would wait for ever. */
+/** Checks the port in the query: the driver waits forever with an invalid one. The one after the host is URL syntax. */
 function hasUsablePort(url: string): boolean {
   const parsed = URL.parse(url);
   const ports = [parsed?.port, ...(parsed?.searchParams.getAll('port') ?? [])].filter(Boolean);
   return ports.every((port) => /^\d{1,5}$/.test(`${port}`) && Number(port) > 0 && Number(port) <= 65_535);
 }
 
-/** What the server has at its root would be ambiguous under a path of the same name. */
+/** Rejects the server's own paths, which would be ambiguous under a base path of the same name. */
 function isBasePath(path: string): boolean {
   return (
     /^(\/(?!\.{1,2}(\/|$))[\w.~-]+)*$/.test(path) &&
@@ -217,5 +217,5 @@ function isOrigin(text: string): boolean {
   return /^https?:/.test(text) && URL.parse(text)?.origin === text;
 }
 
-/** What was read from the variables, each of which kept its rule. */
+/** The parsed environment variables. */
 export type Environment = z.output<typeof environment>;

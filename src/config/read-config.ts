@@ -9,7 +9,7 @@ import type { Config } from './config.ts';
 import { type Environment, environment } from './env-schema.ts';
 import { findEnvironmentWarnings } from './security-warnings.ts';
 
-/** What the dashboard can use: it makes no API keys. */
+/** The scopes that the dashboard requests. It creates no API keys. */
 const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access:admin')];
 
 /**
@@ -18,7 +18,7 @@ const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access
  * @throws StartupError with one line that names every variable that is missing or wrong, and repeats no value
  */
 export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
-  // An empty variable is how shells and compose files say "not set".
+  // Shells and compose files express an unset variable as an empty one.
   const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
   const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(given[name] ?? ''));
   if (quoted.length > 0) {
@@ -77,7 +77,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   };
 }
 
-/** Without a list of hosts, callers could have the proxy look any name up, and reach what only the proxy can reach. */
+/** Requires a list of hosts: otherwise callers could make the proxy resolve any name, and reach its internal network. */
 function parseProxyResolves(data: Environment): boolean {
   if (data.OUTBOUND_PROXY_RESOLVES === 'off') return false;
   const missing = [
@@ -94,7 +94,7 @@ function readTlsFiles({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles |
   return { cert: resolve(cert), key: resolve(key) };
 }
 
-/** Whoever is between a page that came without TLS and its browser can make it ask for anything. */
+/** Rejects http:// origins in production: a man-in-the-middle could script such a page. */
 function parseCorsOrigins({ CORS_ORIGINS: origins }: Environment, production: boolean): ReadonlySet<string> {
   const isSafe = (origin: string) => {
     const { protocol, hostname } = new URL(origin);

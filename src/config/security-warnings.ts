@@ -10,8 +10,8 @@ const othersWrite = 0o002;
 const sticky = 0o1000;
 
 /**
- * What makes a server with these settings easy to break into: keys that can be guessed, and files that others on the
- * machine may read or replace. Production refuses each; development warns. Nothing here repeats a secret.
+ * Finds insecure settings: guessable keys, and files that other users of the machine may read or replace. Production refuses
+ * them; development logs warnings. No message contains a secret.
  */
 export function findConfigWarnings(config: Config): string[] {
   const { bootstrapApiKey, auditCheckpointReceiver, dataDir, encryptionKeysFile, production, tls } = config;
@@ -31,12 +31,12 @@ export function findConfigWarnings(config: Config): string[] {
   ];
 }
 
-/** Those of them that come from the file of the private key for TLS, which may be replaced while the server runs. */
+/** Checks the file of the TLS private key, which may be replaced while the server runs. */
 export function findTlsRisks(keyFile: string): string[] {
   return fileWarnings('TLS_KEY', keyFile);
 }
 
-/** Settings of Node and of the AWS SDK that take away the protection of the keys on their way. */
+/** Finds settings of Node and the AWS SDK that leave keys unprotected in transit. */
 export function findEnvironmentWarnings(variables: Readonly<Record<string, string | undefined>>): string[] {
   const endpoints = ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_KMS'].filter((name) => {
     const url = URL.parse(variables[name] ?? '');
@@ -72,7 +72,7 @@ function fileWarnings(variable: string, path: string): string[] {
   return [];
 }
 
-/** 0 where there is no such thing, which whoever reads it says, and on Windows, which has other permissions. */
+/** Returns 0 for a missing file, which its reader reports, and on Windows, which has other permissions. */
 function readMode(path: string): number {
   if (process.platform === 'win32') return 0;
   try {

@@ -38,7 +38,7 @@ export class PersistedQueries {
   /** @param document has to be valid, so that invalid documents use no memory */
   store(orgId: string, hash: string, document: string): void {
     const organisation = this.#organisations.get(orgId) ?? { documents: new Map(), bytes: 0 };
-    if (!organisation.documents.has(hash)) this.#count(organisation, sizeOf(document));
+    if (!organisation.documents.has(hash)) this.#count(organisation, sizeInBytes(document));
     moveToEnd(organisation.documents, hash, document);
     moveToEnd(this.#organisations, orgId, organisation);
     while (organisation.bytes > maxBytesPerOrganisation) this.#evictDocument(organisation);
@@ -48,7 +48,7 @@ export class PersistedQueries {
   #evictDocument(organisation: OrganisationDocuments): void {
     for (const [hash, document] of organisation.documents) {
       organisation.documents.delete(hash);
-      this.#count(organisation, -sizeOf(document));
+      this.#count(organisation, -sizeInBytes(document));
       return;
     }
   }
@@ -73,7 +73,7 @@ function moveToEnd<Value>(map: Map<string, Value>, key: string, value: Value): v
 }
 
 /** A string has up to two bytes for each character in memory. */
-function sizeOf(document: string): number {
+function sizeInBytes(document: string): number {
   return 2 * document.length + entryBytes;
 }
 

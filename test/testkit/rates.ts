@@ -63,14 +63,14 @@ export async function sendGraphQL(
     body: JSON.stringify({ query, variables }),
   });
   const { data, errors } = (await response.json()) as { data?: unknown; errors?: WireError[] };
-  return { ...outcomeOf(response), ...pick(errors?.[0]?.extensions), data };
+  return { ...parseOutcome(response), ...pick(errors?.[0]?.extensions), data };
 }
 
 /** The same over REST. */
 export async function sendRest({ url }: TestServer, asker: RateLimitClient): Promise<RateLimitResponse> {
   const response = await fetch(`${url}/api/v1/app-connections?limit=1`, { headers: headersOf(asker) });
   const body = (await response.json()) as Record<string, string>;
-  return { ...outcomeOf(response), ...pick(body), data: body };
+  return { ...parseOutcome(response), ...pick(body), data: body };
 }
 
 /** Sends requests one after another and returns their codes. */
@@ -83,7 +83,7 @@ export async function collectCodes(
   return codes;
 }
 
-function outcomeOf({ status, headers }: Response) {
+function parseOutcome({ status, headers }: Response) {
   return { status, retryAfter: headers.get('retry-after'), requestId: headers.get('x-request-id') };
 }
 

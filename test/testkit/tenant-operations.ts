@@ -360,7 +360,8 @@ export const operations: Readonly<Record<string, Operation>> = {
   'GET /api/v1/openapi.json': {
     needs: [],
     showsNothing: true,
-    ask: async ({ url, apiKey }) => outcomeOf(await restClient(url, apiKey)('GET', '/api/v1/openapi.json')),
+    ask: async ({ url, apiKey }) =>
+      parseOutcome(await restClient(url, apiKey)('GET', '/api/v1/openapi.json')),
   },
 };
 
@@ -370,7 +371,9 @@ function graphql(
   variablesOf: (target: Target) => object = (target) => target,
 ): Operation['ask'] {
   return async ({ url, apiKey }, target) =>
-    outcomeOf(await restClient(url, apiKey)('POST', '/graphql', { query, variables: variablesOf(target) }));
+    parseOutcome(
+      await restClient(url, apiKey)('POST', '/graphql', { query, variables: variablesOf(target) }),
+    );
 }
 
 /** Asks a route below `root`, which is that of connections unless said. */
@@ -381,7 +384,7 @@ function rest(
   root = '/api/v1/app-connections',
 ): Operation['ask'] {
   return async ({ url, apiKey }, target) =>
-    outcomeOf(await restClient(url, apiKey)(method, `${root}${pathOf(target)}`, bodyOf?.(target)));
+    parseOutcome(await restClient(url, apiKey)(method, `${root}${pathOf(target)}`, bodyOf?.(target)));
 }
 
 /** Asks for all pages of a list, by the link of each to the next, or by its cursor if there is a body. */
@@ -391,7 +394,7 @@ function everyPage(method: string, path: string, bodyOf?: (after?: string) => ob
     const texts: string[] = [];
     for (let [next, after]: [string, string?] = [path]; ; ) {
       const answer = await client(method, next, bodyOf?.(after));
-      const outcome = outcomeOf(answer);
+      const outcome = parseOutcome(answer);
       texts.push(outcome.text);
       const { endCursor, hasNextPage } = JSON.parse(answer.text).data?.auditEvents?.pageInfo ?? {};
       const link = /^<([^>]+)>/.exec(answer.headers.get('link') ?? '')?.[1];
@@ -401,7 +404,7 @@ function everyPage(method: string, path: string, bodyOf?: (after?: string) => ob
   };
 }
 
-function outcomeOf({ status, text }: { status: number; text: string }): OperationResult {
+function parseOutcome({ status, text }: { status: number; text: string }): OperationResult {
   const { errors, code, detail } = JSON.parse(text);
   const [error] = errors ?? [];
   return { status, text, code: error?.extensions.code ?? code, message: error?.message ?? detail };

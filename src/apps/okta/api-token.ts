@@ -4,10 +4,10 @@ import { Secret } from '../../common/secret.ts';
 const tooLong = 'The API token is longer than 256 characters, so it is not from Okta. Copy only the token.';
 const where = 'Okta shows it once, when you create it under Security > API > Tokens in the Admin Console.';
 
-/** With the white space around it. Of what is longer, nothing but the length is looked at. */
+/** Includes surrounding white space. A longer text is not examined further. */
 const maxGivenLength = 1_024;
 
-/** The rule for an API token: white space around it goes, and what is left can be sent in a header. */
+/** The schema of an API token: it trims white space, and the rest can be sent in a header. */
 export const apiTokenSchema = z
   .instanceof(Secret, { error: `Give the API token. ${where}` })
   .transform((secret, context) => {
@@ -20,8 +20,8 @@ export const apiTokenSchema = z
   });
 
 /**
- * What people paste in place of the token, or around it, and what is said of it. The first that fits is the one that is
- * told. `<YOUR-API-TOKEN>`, which the examples have, is none of these: the fake Okta accepts it.
+ * Texts that people paste instead of the token or around it, each with its message. The first match is reported.
+ * `<YOUR-API-TOKEN>` of the examples is not among them: the fake Okta accepts it.
  */
 const mistakes: readonly (readonly [RegExp, string])[] = [
   [/^$/, `The API token is empty. ${where}`],
@@ -72,14 +72,14 @@ const mistakes: readonly (readonly [RegExp, string])[] = [
   [/[,;]$/, 'The API token ends with a comma or semicolon. Leave it out.'],
   [/\.\.\.$/, `The API token is cut off. Copy the whole token. ${where}`],
   [/=$/, 'The API token is encoded in base64, or missing after a name. Give it as Okta shows it.'],
-  // What the examples of this server have in its place is between < and > too.
+  // The placeholder of this server's examples is between < and > too.
   [
     /^(?!<YOUR-API-TOKEN>$)([<>()[\]{}*~|:=].*|.*[<>()[\]{}*~|:])$/,
     'The API token has brackets or other signs around it. Leave them out, and give only what is between them.',
   ],
 ];
 
-/** What is wrong with a token, in words that do not repeat any of it. */
+/** Finds the defect of a token. The message repeats nothing of it. */
 function findTokenIssue(token: string): string | undefined {
   if (token.length > 256) return tooLong;
   return mistakes.find(([mistake]) => mistake.test(token))?.[1];

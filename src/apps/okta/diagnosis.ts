@@ -2,10 +2,10 @@ import type { VerificationResult } from '../app.ts';
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
-/** A diagnosis, before it is known under which id Okta knows the request. */
+/** A verification result without Okta's request id. */
 export type Finding = DistributiveOmit<VerificationResult, 'upstreamRequestId'>;
 
-/** Okta refused the token itself. */
+/** Okta rejected the token. */
 const tokenRejected = {
   status: 'REJECTED',
   code: 'CREDENTIALS_REJECTED',
@@ -16,7 +16,7 @@ const tokenRejected = {
     'certain networks, choose “Any IP” or add the address of this server.',
 } satisfies Finding;
 
-/** Okta knows the token, but its owner may not do what was asked. */
+/** Okta accepts the token, but its owner lacks the permission. */
 const insufficientRole = {
   status: 'REJECTED',
   code: 'INSUFFICIENT_PERMISSIONS',
@@ -28,13 +28,13 @@ const insufficientRole = {
     'limited to certain networks, choose “Any IP” or add the address of this server.',
 } satisfies Finding;
 
-/** Okta saw no credential in the request, or none that it takes for one. */
+/** Okta recognised no credential in the request. */
 const notSignedIn: Finding = {
   ...tokenRejected,
   message: 'Okta says that the request had no valid session (E0000005): it did not accept the API token.',
 };
 
-/** What a refusal of Okta's own (status 401 or 403) means, by its error code (`E0000006`). */
+/** Maps Okta's error code (`E0000006`) of a 401 or 403 to a result. */
 export function refused(status: number, errorCode: string): Finding {
   if (errorCode === 'E0000006') return insufficientRole;
   if (errorCode === 'E0000005') return notSignedIn;
@@ -45,7 +45,7 @@ export function refused(status: number, errorCode: string): Finding {
   };
 }
 
-/** Okta asks us to wait, until `retryAt` if it says so. */
+/** Okta limits the rate, until `retryAt` if known. */
 export function rateLimited(retryAt: Date | undefined): Finding {
   const until = retryAt?.toISOString();
   return {
@@ -59,7 +59,7 @@ export function rateLimited(retryAt: Date | undefined): Finding {
   };
 }
 
-/** Okta, or something before it, is out of order, until `retryAt` if it says so. `status` is 500 or more. */
+/** Okta or a proxy before it fails with a status of 500 or more, until `retryAt` if known. */
 export function serverError(status: number, retryAt: Date | undefined): Finding {
   const when = retryAt ? `after ${retryAt.toISOString()}` : 'in a few minutes';
   return {
@@ -71,7 +71,7 @@ export function serverError(status: number, retryAt: Date | undefined): Finding 
   };
 }
 
-/** Nothing answered. `clause` says what happened. */
+/** The host did not respond. `clause` has the reason. */
 export function unreachable(clause: string, remedy: string): Finding {
   return {
     status: 'UNREACHABLE',
@@ -81,7 +81,7 @@ export function unreachable(clause: string, remedy: string): Finding {
   };
 }
 
-/** Something answered, but not Okta's API. `clause` says how that shows. */
+/** The host responded, but it is not Okta's API. `clause` has the evidence. */
 export function notOkta(clause: string): Finding {
   return {
     status: 'REJECTED',

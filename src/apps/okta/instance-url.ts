@@ -5,13 +5,13 @@ import type { AppSettings } from '../app.ts';
 const example = 'https://example.okta.com';
 const maxLength = 2_048;
 
-/** The domains under which Okta itself gives out organisations; only there is `acme-admin` Okta's admin console. */
+/** Okta's own domains. Only there, `acme-admin` is the admin console of `acme`. */
 const oktaDomain =
   /\.(okta|oktapreview|okta-emea|okta-gov|trexcloud|trex-govcloud|clouditude)\.com$|\.okta\.mil$/;
 
 /**
- * The rule for an instance URL: what is accepted comes back as its lower-case origin, and unchanged the next time.
- * Whether the address may be connected to is the outbound client's question, not this rule's.
+ * The schema of an instance URL. It returns the origin in lower case, and accepts its own output unchanged. The outbound
+ * client, not this schema, decides whether the address may be connected to.
  *
  * Messages repeat no more of the input than a host name under one of Okta's own domains: people paste tokens into
  * the wrong field.
@@ -31,7 +31,7 @@ type UrlParseResult = { origin: string } | { messages: readonly string[] };
 
 function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts']): UrlParseResult {
   const tooLong = `The instance URL is too long. Give only the address of your Okta organisation, such as ${example}.`;
-  // Twice what is allowed leaves room for white space; of what is longer, nothing else is looked at.
+  // Twice the maximum leaves room for white space. A longer text is not examined further.
   if (input.length > 2 * maxLength) return refuse(tooLong);
   const text = input.trim();
   if (text === '')
@@ -42,7 +42,7 @@ function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts
   if (/[\s\p{Cc}\\]/u.test(text)) {
     return refuse(`The instance URL contains spaces, backslashes or control characters. Remove them.`);
   }
-  // `URL` would read `acme.okta.com:443` as the scheme `acme.okta.com`, and `https:acme` as `https://acme`.
+  // `URL` reads `acme.okta.com:443` as the scheme `acme.okta.com`, and `https:acme` as `https://acme`.
   const [, scheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/i.exec(text) ?? [];
   if (scheme === undefined) return refuse(`The instance URL must start with https://. ${suggestUrl(rest)}`);
   if (!/^https?$/i.test(scheme))
@@ -62,7 +62,7 @@ function parseInstanceUrl(input: string, trustedHosts: AppSettings['trustedHosts
   return messages.length > 0 ? { messages } : { origin };
 }
 
-/** What a URL may have and an instance URL may not. `rest` still has the empty parts that `URL` forgets. */
+/** Lists the parts that an instance URL must not have. `rest` still has the empty parts that `URL` drops. */
 function findExtraParts(url: URL, rest: string): string[] {
   const messages: string[] = [];
   if (/^[^/?#]*@/.test(rest)) {
@@ -87,7 +87,7 @@ function findHostIssues(hostname: string): string[] {
   return [`This is the address of the Okta admin console. Use the one without “-admin”: ${right}.`];
 }
 
-/** Letters, digits, hyphens and the underscores of container names: 63 at most between dots, 253 in all. */
+/** Letters, digits, hyphens and underscores (container names): at most 63 between dots, 253 in total. */
 function isHostName(hostname: string): boolean {
   return hostname.length <= 253 && hostname.split('.').every((label) => /^[a-z0-9_-]{1,63}$/.test(label));
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Secret } from '../../common/secret.ts';
 import { parseJson } from '../../outbound/json.ts';
 
-/** The part of `Error` in Okta's API description by which an answer of Okta's is recognised. */
+/** The part of `Error` in Okta's API description that identifies a response of Okta. */
 const oktaError = z.object({ errorCode: z.string().regex(/^E\d{7}$/) });
 
 /** `UserStatus` in Okta's API description. */
@@ -18,8 +18,8 @@ const userStatus = z.enum([
 ]);
 
 /**
- * An email address, as logins are by Okta's rules unless an organisation has others. A token of Okta's has 42
- * characters, so that none fits on either side of the @. The domain is put into lower case, which Okta's tokens are not.
+ * An email address, which is Okta's default format of logins. An Okta token has 42 characters and fits on neither side of
+ * the @. The domain is converted to lower case, which destroys a token.
  */
 const login = z
   .string()
@@ -27,8 +27,8 @@ const login = z
   .transform((text) => text.replace(/@.*/, (domain) => domain.toLowerCase()));
 
 /**
- * The part of `User` in Okta's API description that we keep, each in its own shape: a host can put what it likes into
- * its answer, the token in any encoding included. Only the id has to be there.
+ * The stored part of `User` in Okta's API description. Each value has a strict format, because a hostile host can put the
+ * token in any encoding into its response. Only the id is required.
  */
 const user = z.object({
   id: z.string().regex(/^00u[0-9A-Za-z]{1,17}$/),
@@ -39,15 +39,15 @@ const user = z.object({
     .catch(null),
 });
 
-/** Who created the token. */
+/** The user who created the token. */
 export type TokenOwner = { id: string; login: string | null; status: string | null };
 
-/** The code of an error as Okta writes it; undefined if the refusal is not Okta's but some proxy's. */
+/** Reads Okta's error code; undefined if the response is not Okta's but, for example, a proxy's. */
 export function readErrorCode(body: string): string | undefined {
   return oktaError.safeParse(parseJson(body)).data?.errorCode;
 }
 
-/** Reads the owner of the token out of Okta's answer, or says in a clause why it is not one. */
+/** Reads the token's owner from Okta's response, or returns a clause with its defect. */
 export function readTokenOwner(body: string, token: Secret): TokenOwner | { problem: string } {
   const json = parseJson(body);
   if (json === undefined) return { problem: 'the response is not JSON' };
@@ -58,16 +58,16 @@ export function readTokenOwner(body: string, token: Secret): TokenOwner | { prob
 }
 
 /**
- * Okta's id of the request: 25 to 36 characters, by what Okta has been seen to send. A token of Okta's is longer.
+ * Reads Okta's request id: 25 to 36 characters in observed responses. An Okta token is longer.
  *
- * @returns null if there is none of that shape
+ * @returns null without a header of this format
  */
 export function readRequestId(headers: Readonly<Record<string, string>>, token: Secret): string | null {
   const id = headers['x-okta-request-id'] ?? '';
   return /^[A-Za-z0-9_@-]{16,36}$/.test(id) ? withoutToken(token, id) : null;
 }
 
-/** A token that is shorter than Okta's would fit into these shapes. */
+/** Removes a value that contains the token: a token shorter than Okta's would fit these formats. */
 function withoutToken(token: Secret, text: string | null | undefined): string | null {
   return text == null || token.appearsIn(text) ? null : text;
 }

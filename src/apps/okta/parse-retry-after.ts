@@ -1,14 +1,14 @@
 const day = 24 * 60 * 60 * 1000;
 
-/** How far Okta's clock may be from ours before its times are moved: `Date` is cut to the second, and a while on its way. */
+/** The clock difference that is not corrected: `Date` has whole seconds, and its transfer takes time. */
 const clockDifference = 5_000;
 
 type Headers = Readonly<Record<string, string>>;
 
 /**
- * When Okta lets us in again after a 429: `X-Rate-Limit-Reset` (epoch seconds), else `Retry-After`.
+ * Reads the end of Okta's rate limit after a 429: `X-Rate-Limit-Reset` (epoch seconds), else `Retry-After`.
  *
- * @returns undefined if nothing is said, or only times that have passed or are more than a day away
+ * @returns undefined without a time in the next 24 hours
  */
 export function readRateLimitReset(headers: Headers, now: Date): Date | undefined {
   const resets = (headers['x-rate-limit-reset'] ?? '').split(',').map((text) => text.trim());
@@ -17,7 +17,7 @@ export function readRateLimitReset(headers: Headers, now: Date): Date | undefine
 }
 
 /**
- * When a server wants to be asked again: `Retry-After` (RFC 9110, section 10.2.3), in seconds or as a date.
+ * Reads `Retry-After` (RFC 9110, section 10.2.3), in seconds or as a date.
  *
  * @returns as `readRateLimitReset`
  */
@@ -29,20 +29,20 @@ export function readRetryAfter(headers: Headers, now: Date): Date | undefined {
   return latest([...times, ...datesIn(after)], headers, now);
 }
 
-/** The latest of these times of the server's clock that can be believed, by our clock. A proxy may have doubled a header. */
+/** Returns the latest plausible time, converted to the local clock. A proxy may have duplicated a header. */
 function latest(times: readonly number[], headers: Headers, now: Date): Date | undefined {
   const there = serverTime(headers, now);
   const believed = times.filter((time) => time > there && time <= there + day);
   return believed.length > 0 ? new Date(Math.max(...believed) + now.getTime() - there) : undefined;
 }
 
-/** What time it is by the server's clock; by ours if they differ by no more than what `Date` cannot tell. */
+/** Returns the time of the server's clock, or of the local one if they differ by no more than the tolerance. */
 function serverTime(headers: Headers, now: Date): number {
   const [date = now.getTime()] = datesIn(headers.date ?? '');
   return Math.abs(date - now.getTime()) <= clockDifference ? now.getTime() : date;
 }
 
-/** The dates in a header, which have commas of their own. */
+/** Returns the dates in a header. A date contains a comma itself. */
 function datesIn(text: string): number[] {
   const dates = text.match(/[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT/g) ?? [];
   return dates.map((date) => Date.parse(date)).filter((time) => !Number.isNaN(time));

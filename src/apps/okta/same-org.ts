@@ -5,14 +5,14 @@ import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Credentials } from '../app.ts';
 import { ownOutboundError } from '../map-outbound-error.ts';
 
-/** The part of the organisation's metadata that tells one from another. */
+/** The part of the organisation's metadata that identifies it. */
 const metadata = z.object({ id: z.string().min(1) });
 
 /**
- * Whether two instance URLs are certainly of one Okta organisation: its own domain and a custom one, for example.
- * Both are asked for `/.well-known/okta-organization`, which needs no token; no answer is not the same organisation.
+ * Whether two instance URLs certainly belong to one Okta organisation, for example its domain and a custom domain.
+ * Compares `/.well-known/okta-organization` of both, which needs no token. False if one does not respond.
  *
- * @throws AppError if this server could not ask
+ * @throws AppError if this server could not send the request
  */
 export async function isSameOktaOrganisation(
   from: Credentials['public'],

@@ -13,13 +13,12 @@ const extraAuthorities =
   'NODE_EXTRA_CA_CERTS to a file with the certificate of that authority, and restart the server.';
 
 /**
- * Asks Okta whose token it is, and reads the answer.
+ * Requests the token's owner from Okta and interprets the response.
  *
- * Only an answer that is recognisably Okta's own may call the token bad; everything else is an outage or a wrong
- * address.
+ * Only a response that is recognisably Okta's can reject the token. Everything else is an outage or a wrong address.
  *
- * @throws OutboundError if `signal` aborts: whoever gave up does not want a diagnosis that could be kept
- * @throws AppError if this server could not ask
+ * @throws OutboundError if `signal` aborts, so that no result is stored
+ * @throws AppError if this server could not send the request
  */
 export async function verifyApiToken(
   credentials: Credentials,

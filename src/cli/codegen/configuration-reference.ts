@@ -2,7 +2,7 @@ import { environmentDocs, variableGroups } from '../../config/env-descriptions.t
 import { environment } from '../../config/env-schema.ts';
 import { generatedNotice, page, table } from './markdown.ts';
 
-/** docs/operations/configuration.md, from the schema of the environment and its documentation. */
+/** Generates docs/operations/configuration.md from the environment schema and its descriptions. */
 export function configurationReference(): string {
   const groups = variableGroups.map((group) => {
     const rows = Object.entries(environmentDocs)
@@ -25,11 +25,11 @@ export function configurationReference(): string {
   );
 }
 
-/** The constant that the schema uses when the variable is not set. */
+/** Returns the constant default in the schema. */
 function schemaDefault(name: keyof typeof environmentDocs): string {
   const { success, data } = environment.shape[name].safeParse(undefined);
   if (!success || (typeof data !== 'string' && typeof data !== 'number')) {
-    throw new Error(`environment-docs.ts: ${name} has no constant default; describe it in "default"`);
+    throw new Error(`env-descriptions.ts: ${name} has no constant default; describe it in "default"`);
   }
   return `\`${data}\``;
 }

@@ -1,7 +1,7 @@
 import { errorCodes } from '../../common/errors.ts';
 import { generatedNotice, page, table } from './markdown.ts';
 
-/** docs/api/errors.md, from the table of error codes. */
+/** Generates docs/api/errors.md from the table of error codes. */
 export function errorReference(): string {
   return page(
     generatedNotice('src/common/errors.ts'),

@@ -1,4 +1,4 @@
-/** As much of JSON Schema as the OpenAPI document uses. */
+/** The part of JSON Schema that the OpenAPI document uses. */
 export interface JsonSchema {
   $ref?: string;
   type?: string | readonly string[];
@@ -15,12 +15,12 @@ export interface JsonSchema {
   maxLength?: number;
 }
 
-/** The name of the schema that a `$ref` points to. */
+/** Returns the name of the schema that `$ref` refers to. */
 export function schemaName({ $ref }: JsonSchema): string | undefined {
   return $ref?.replace('#/components/schemas/', '');
 }
 
-/** A type in words, with links to the schemas on the same page. */
+/** Describes a type in words, with links to the schemas on the same page. */
 export function describeType(schema: JsonSchema): string {
   const name = schemaName(schema);
   if (name) return `[${name}](#${name.toLowerCase()})`;
@@ -35,19 +35,19 @@ export function describeType(schema: JsonSchema): string {
   return String(schema.type ?? 'any');
 }
 
-/** The description of a schema, or of the alternative that has one, such as the type beside null. */
+/** Returns the description of a schema, or of an alternative, such as the type beside null. */
 export function describe({ description, anyOf = [] }: JsonSchema): string {
   return description ?? anyOf.find((each) => each.description)?.description ?? '';
 }
 
-/** One member of an object, or of an object inside it. */
+/** A member of an object or of a nested object. */
 export interface Property {
   path: string;
   isRequired: boolean;
   member: JsonSchema;
 }
 
-/** The members of an object with those of the objects inside it, by their paths. */
+/** Lists the members of an object and of its nested objects by path. */
 export function properties(schema: JsonSchema, prefix = ''): Property[] {
   const alternatives = [schema, ...(schema.oneOf ?? []), ...(schema.anyOf ?? [])];
   return alternatives.flatMap((each) =>

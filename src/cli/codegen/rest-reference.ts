@@ -30,7 +30,7 @@ interface Document {
   components: { schemas: Readonly<Record<string, JsonSchema>> };
 }
 
-/** docs/api/rest.md, from the OpenAPI document. */
+/** Generates docs/api/rest.md from the OpenAPI document. */
 export function restReference(): string {
   const { paths, components } = openApiDocument();
   const routes = Object.entries(paths).flatMap(([path, operations]) =>
@@ -55,7 +55,7 @@ export function restReference(): string {
   );
 }
 
-/** Routes are only described here and never called, so they need no services. */
+/** Builds the OpenAPI document. Its routes are never called, so they need no dependencies except the apps. */
 function openApiDocument(): Document {
   const apps = createApps({ trustedHosts: new Set() });
   const { document } = createRestApi({ apps } as unknown as ConnectionDeps, {} as AdministrationDeps, '');
@@ -72,7 +72,7 @@ function describeRoute(
     `${describeType(parameter.schema ?? {})}${parameter.required ? ', required' : ''}`,
     parameter.description ?? parameter.schema?.description ?? '',
   ]);
-  const body = schemaOf(requestBody);
+  const body = bodySchema(requestBody);
   const optional = requestBody?.required ? '' : ' Optional.';
   const { 200: success, ...failures } = responses;
   const paged = success?.headers ? ' A `Link` header leads to the next page.' : '';
@@ -81,12 +81,12 @@ function describeRoute(
     summary,
     ...(rows.length > 0 ? [table(['Parameter', 'In', 'Type', 'Description'], rows)] : []),
     ...(body ? [`Request body: ${describeType(body)}.${optional}`] : []),
-    `Response: ${describeResponse(schemaOf(success))}.${paged}`,
+    `Response: ${describeResponse(bodySchema(success))}.${paged}`,
     `Errors: ${Object.keys(failures).join(', ')}.`,
   ].join('\n\n');
 }
 
-function schemaOf(body: Body | undefined): JsonSchema | undefined {
+function bodySchema(body: Body | undefined): JsonSchema | undefined {
   return Object.values(body?.content ?? {})[0]?.schema;
 }
 

@@ -37,7 +37,7 @@ const checkEveryMs = 2_000;
  * Yields every change from now on, or after the event `after`, in order and without gaps, until the client unsubscribes,
  * the caller's credential expires or is revoked, or the server stops.
  *
- * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (`after`), and later whatever `assertSignedIn` throws
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (`after`), and later the errors of `assertStillAuthenticated`
  */
 export async function subscribeToConnections(
   deps: ConnectionDeps,

@@ -26,7 +26,7 @@ const compressed = (encoding: string, body: Buffer) =>
   always(withBody(body, `content-encoding: ${encoding}`));
 const zeros = Buffer.alloc(20_000_000);
 
-/** How a host can answer that wants to hurt whoever asks, or that is broken. */
+/** The responses of hostile and broken hosts. */
 const behaviours: Readonly<Record<string, ResponseChunks>> = {
   ...echoes,
   'a good answer': always(withBody(user)),
