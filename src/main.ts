@@ -89,7 +89,7 @@ function readArguments({ production }: Config): boolean {
 
 /** Reloads the root keys, or keeps the present ones if that fails, and logs the result. */
 async function reloadKeys(stores: Stores, log: Logger): Promise<void> {
-  const inForce = () => ({ rootKeyIds: stores.vault.keyring.ids });
+  const inForce = () => ({ rootKeyIds: stores.vault.dataKeys.keyring.ids });
   try {
     await stores.reloadKeys();
     log.info(inForce(), 'reloaded the encryption keys; the first one is the primary key');

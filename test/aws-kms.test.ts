@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
-import { DecryptionError } from '../src/encryption/vault.ts';
+import { DecryptionError } from '../src/encryption/jwe.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { closesConnection, denied, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
 import {

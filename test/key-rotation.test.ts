@@ -181,7 +181,7 @@ describe('rotation of encryption keys', () => {
 
       const first = parseKeyring(new Secret(`${next},${old}`));
       const vault = by === 'in another process' ? new Vault(first, createLog('silent')) : server.vault;
-      vault.keyring = first;
+      vault.dataKeys.keyring = first;
       const { database } = server;
       const apps = createApps({ trustedHosts: new Set() });
       const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, onProgress: () => {} });

@@ -134,10 +134,10 @@ test('audit verification reports a data key that was reset to its state before i
   const organisation = await server.newOrganisation();
   const { orgId } = organisation;
   await make(organisation, 'a');
-  const { keyring } = server.vault;
+  const { keyring } = server.vault.dataKeys;
   const sealKey = { orgId, purpose: 'SEAL', retiredAt: null } as const;
   const { id: stolen } = await server.asOwner().findOneOrFail(DataKey, sealKey);
-  server.vault.keyring = parseKeyring(new Secret(`${rootKey('next')},${server.rootKey}`));
+  server.vault.dataKeys.keyring = parseKeyring(new Secret(`${rootKey('next')},${server.rootKey}`));
   const { database, vault } = server;
   const parts = { apps: createApps({ trustedHosts: new Set() }), database, vault };
   await rotateKeys(parts, { reseal: false, onProgress: () => {} });
@@ -150,5 +150,5 @@ test('audit verification reports a data key that was reset to its state before i
   expect(await contradictions(organisation)).toEqual([
     `data_key of organisation ${orgId}: 0 retired keys, but the audit trail has 1 rotations`,
   ]);
-  vault.keyring = keyring;
+  vault.dataKeys.keyring = keyring;
 });

@@ -235,7 +235,7 @@ describe('database user with write access', () => {
     const retired = macs.signed(em, DataKey, { ...before, retiredAt: new Date() });
     await em.nativeUpdate(DataKey, { id: before.id }, { retiredAt: retired.retiredAt, mac: retired.mac });
     const successor = em.create(DataKey, {
-      ...(await server.vault.makeDataKey(orgId, 'SEAL')),
+      ...(await server.vault.dataKeys.generate(orgId, 'SEAL')),
       createdAt: new Date(Date.now() + 1_000),
     });
     await em.flush();

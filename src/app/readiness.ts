@@ -62,7 +62,7 @@ export class Readiness {
     const { database, vault, log } = this.#dependencies;
     this.#databaseAnswers = false;
     try {
-      await vault.checkKeys(database.asSystem(), {
+      await vault.dataKeys.checkRootKeys(database.asSystem(), {
         query: async (sql) => {
           const rows = await database.probe(sql);
           this.#databaseAnswers = true;

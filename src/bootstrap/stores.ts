@@ -6,9 +6,10 @@ import type { Config } from '../config/config.ts';
 import { findConfigWarnings } from '../config/security-warnings.ts';
 import { type Database, openDatabase } from '../database/database.ts';
 import { limitMemory } from '../database/embedded.ts';
+import { DecryptionError } from '../encryption/jwe.ts';
 import { findWeakEntries, InvalidKeyringError, type Keyring, parseKeyring } from '../encryption/keyring.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
-import { DecryptionError, Vault } from '../encryption/vault.ts';
+import { Vault } from '../encryption/vault.ts';
 import { prepareRowMacs } from '../integrity/sign-rows.ts';
 import { DataDir } from './data-dir.ts';
 import { entities } from './entities.ts';
@@ -82,7 +83,7 @@ export async function openStores(
   const check = (keyring: Keyring, isNew: boolean) =>
     withLocation(source.location, async () => {
       await keyring.selfTest();
-      await vault.checkKeys(database.asSystem(), { keyring: isNew ? keyring : undefined });
+      await vault.dataKeys.checkRootKeys(database.asSystem(), { keyring: isNew ? keyring : undefined });
     });
   warn();
   return {
@@ -90,14 +91,14 @@ export async function openStores(
     vault,
     dataDir,
     unlock: async () => {
-      await check(vault.keyring, false);
+      await check(vault.dataKeys.keyring, false);
       await withLocation(source.location, () => prepareRowMacs({ database, vault }));
     },
     reloadKeys: async () => {
       mind(findConfigWarnings(config));
       const keyring = await parse(source.reload());
       await check(keyring, true);
-      vault.keyring = keyring;
+      vault.dataKeys.keyring = keyring;
       warn();
     },
     close: async () => {

@@ -33,7 +33,7 @@ interface Task {
 /** The commands; each prints its result. */
 const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
   async status({ stores: { database, vault } }) {
-    console.log(describeUsage(await reportKeyUsage(database, vault.keyring)));
+    console.log(describeUsage(await reportKeyUsage(database, vault.dataKeys.keyring)));
   },
 
   async rotate({ config, stores, reseal }) {
@@ -51,12 +51,12 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
       { apps, database, vault },
       { reseal, onProgress },
     );
-    console.log(`${dataKeys} data keys wrapped under "${vault.keyring.primaryId}"`);
+    console.log(`${dataKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
     if (reseal) {
       console.log(`${sealKeys} organisations have a new data key`);
       console.log(`${connections} connections encrypted again`);
     }
-    const report = await reportKeyUsage(database, vault.keyring);
+    const report = await reportKeyUsage(database, vault.dataKeys.keyring);
     console.log(describeUsage(report));
     if (failures.length > 0) throw new StartupError(`not rotated: ${failures.join('; ')}`);
     if (report.dataKeysToRewrap > 0 || (reseal && report.connectionsUnderRetiredKey > 0)) {

@@ -90,7 +90,7 @@ async function rewrapDataKeys(em: EntityManager, vault: Vault): Promise<void> {
   for await (const rows of readBatches(fork, DataKey, { mac: null })) {
     for (const row of rows) {
       if (!(row instanceof DataKey) || row.rootKeyId === '') continue;
-      await em.nativeUpdate(DataKey, { id: row.id }, await vault.rewrap(row));
+      await em.nativeUpdate(DataKey, { id: row.id }, await vault.dataKeys.rewrap(row));
     }
   }
 }

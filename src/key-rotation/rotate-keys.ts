@@ -4,9 +4,10 @@ import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { type ReencryptDeps, reencryptConnections } from '../connections/operations/reencrypt.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
+import { DecryptionError } from '../encryption/jwe.ts';
 import type { Wrapped } from '../encryption/keyring.ts';
 import { MacMismatch } from '../encryption/row-macs.ts';
-import { DecryptionError, type Vault } from '../encryption/vault.ts';
+import type { Vault } from '../encryption/vault.ts';
 
 /** The dependencies of a rotation. */
 export type RotationDeps = AuditDeps & ReencryptDeps;
@@ -62,7 +63,7 @@ async function findOrganisationsToRotate(
   { database, vault }: RotationDeps,
   { reseal }: RotationOptions,
 ): Promise<string[]> {
-  const first = vault.keyring.primaryId;
+  const first = vault.dataKeys.keyring.primaryId;
   const found: { org_id: string }[] = await database.asSystem().execute(
     `select distinct org_id from data_key where root_key_id <> '' and (root_key_id <> ?
        or (? and purpose = 'SEAL' and retired_at is null and made_under <> ?)) order by org_id`,
@@ -77,7 +78,7 @@ async function rotateOrganisation(
   orgId: string,
 ): Promise<RotationResult> {
   const { database, vault } = deps;
-  const first = vault.keyring.primaryId;
+  const first = vault.dataKeys.keyring.primaryId;
   // A fixed order of locks keeps concurrent rotations from deadlocking.
   const stored = await database.asSystem().find(DataKey, { orgId }, { orderBy: { id: 'asc' } });
   const { rewrapped, failures } = await rewrap(
@@ -86,7 +87,7 @@ async function rotateOrganisation(
   );
   const active = stored.find(({ purpose, retiredAt }) => purpose === 'SEAL' && !retiredAt);
   const outdated = reseal && active && active.madeUnder !== first ? active : undefined;
-  const successor = outdated && (await vault.makeDataKey(orgId, 'SEAL'));
+  const successor = outdated && (await vault.dataKeys.generate(orgId, 'SEAL'));
   try {
     return await database.asSystem().transactional(async (em) => {
       let dataKeys = 0;
@@ -124,7 +125,7 @@ async function rewrap({ database, vault }: RotationDeps, dataKeys: readonly Data
       continue;
     }
     try {
-      rewrapped.push({ dataKey, under: await vault.rewrap(dataKey) });
+      rewrapped.push({ dataKey, under: await vault.dataKeys.rewrap(dataKey) });
     } catch (error) {
       if (!(error instanceof DecryptionError)) throw error;
       failures.push(`data key ${dataKey.id} of organisation ${dataKey.orgId}, because it does not open`);
@@ -160,7 +161,7 @@ async function replace(
   deps: RotationDeps,
   em: EntityManager,
   outdated: DataKey,
-  successor: Awaited<ReturnType<Vault['makeDataKey']>>,
+  successor: Awaited<ReturnType<Vault['dataKeys']['generate']>>,
 ): Promise<number> {
   const macs = await deps.vault.rowMacs(em);
   macs.verify(em, DataKey, outdated);

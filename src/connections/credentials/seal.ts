@@ -68,7 +68,7 @@ export async function resealIfKeyRetired(
     const retired = new Set((rows as { id: string }[]).map(({ id }) => id));
     remaining = remaining.filter(({ connection }) => retired.has(connection.dataKeyId));
     for (const { connection, credentials } of remaining) {
-      deps.vault.forgetSealKey(connection.orgId);
+      deps.vault.invalidateSealKey(connection.orgId);
       const context = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
       const { text, dataKeyId } = await deps.vault.seal(em, context, credentials.secret);
       const sealed = { sealedCredentials: text, dataKeyId };

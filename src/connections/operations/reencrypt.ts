@@ -1,5 +1,5 @@
+import { DecryptionError } from '../../encryption/jwe.ts';
 import { MacMismatch } from '../../encryption/row-macs.ts';
-import { DecryptionError } from '../../encryption/vault.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { encryptionContext, openCredentials } from '../credentials/seal.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
@@ -69,7 +69,7 @@ async function reencrypt(deps: ReencryptDeps, connection: AppConnection): Promis
     const { secret } = await openCredentials(deps, em, connection);
     const context = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
     // The cached key may have been retired as well, and this function does not check it afterwards.
-    deps.vault.forgetSealKey(connection.orgId);
+    deps.vault.invalidateSealKey(connection.orgId);
     const sealed = await deps.vault.seal(em, context, secret);
     // The MAC covers every column that matters, so it identifies the version of the row.
     const unchanged = { id, mac };
