@@ -69,6 +69,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     await nginx.configure(location(''));
     const { page } = await signIn();
     await page.getByText('Live updates are on.').waitFor();
+    await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
     await nginx.configure('location / { return 502; }');
     await page.getByText('Live updates are off').waitFor();
     await page.clock.fastForward(10_000);

@@ -12,6 +12,9 @@ import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
+/** c-ares asks a silent name server for at least this long, in milliseconds. */
+const shortestLookupMs = 3_000;
+
 /** Counts how often the operating system is asked, which takes one of few threads. */
 function countSystemLookups() {
   let count = 0;
@@ -155,21 +158,26 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
     const before = dns.queries.length;
     const asked = () =>
       new Set(dns.queries.slice(before).filter((query) => query.startsWith('A silent'))).size;
+    const start = performance.now();
+    // On a slow machine, requests can arrive when the first lookups have already ended.
+    const limit = () => maxPerOrganisation * Math.ceil((performance.now() - start) / shortestLookupMs);
     const hanging = attackers.flatMap((ways, caller) =>
       Array.from({ length: 60 }, (_, index) =>
         ways.validateOktaCredentials(`https://silent-${caller}-${index}.test`),
       ),
     );
     await until('as many names are looked up as may be', () => asked() >= maxPerOrganisation || undefined);
+    expect(asked()).toBeLessThanOrEqual(limit());
     expect((await neighbour.validateOktaCredentials(`http://okta.test:${upstream.port}`)).text).toBe(
       '{"data":{"answer":{"code":null,"message":null,"remedy":null}}}',
     );
     const failures = (await Promise.all(hanging)).map(parseFailure);
     expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(['UPSTREAM_UNREACHABLE']));
     const busy = failures.filter(({ message }) => message.startsWith('No request was sent to Okta'));
-    expect(failures.length - busy.length).toBe(maxPerOrganisation);
+    expect(failures.length - busy.length).toBe(asked());
     expect(maxPerCaller).toBeLessThan(60);
-    expect(asked()).toBe(maxPerOrganisation);
+    expect(asked()).toBeLessThanOrEqual(limit());
+    expect(busy.length).toBeGreaterThan(0);
     expect(failures.find((failure) => !busy.includes(failure))?.message).toBe(
       'Okta could not be reached: the host name could not be resolved. The API token was not verified.',
     );
