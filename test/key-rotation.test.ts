@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import type { EventArgs } from '@mikro-orm/core';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
@@ -21,7 +22,8 @@ import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { runScript, spawnScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
-import { startTestServer, type TestServer } from './testkit/server.ts';
+import { fakeParcelDepot, parcelDepot } from './testkit/second-app.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 // Most of these start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 });
@@ -32,6 +34,17 @@ const verifyMutation = gql`
 const updateMutation = gql`
   mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
     updateOktaConnection(id: $id, input: $input) { appConnection { id version } }
+  }
+`;
+
+const createDepotMutation = gql`
+  mutation ($input: CreateParcelDepotConnectionInput!) {
+    createParcelDepotConnection(input: $input) { appConnection { id } }
+  }
+`;
+const updateDepotMutation = gql`
+  mutation ($id: UUID!, $input: UpdateParcelDepotConnectionInput!) {
+    updateParcelDepotConnection(id: $id, input: $input) { appConnection { id version } }
   }
 `;
 
@@ -124,6 +137,58 @@ describe('rotation of encryption keys', () => {
     expect(audit).toMatchObject({ code: 0, stderr: '' });
   });
 
+  /** A server that rotates its keys, and then does something else, after it has first read a connection. */
+  async function startRotatingAfterRead(
+    stack: AsyncDisposableStack,
+    afterRotation: (client: GraphQLClient, id: string) => Promise<unknown> = async () => undefined,
+  ) {
+    const folder = join(stack.use(temporaryFolder()).path, 'database');
+    const { location: empty } = stack.use(await emptyDatabase());
+    const location = empty.kind === 'embedded' ? ({ kind: 'embedded', folder } as const) : empty;
+    const depot = stack.use(await startOkta({ handler: fakeParcelDepot }));
+    const trustedHosts = new Set([depot.hostPort]);
+    const apps = [...createApps({ trustedHosts }), parcelDepot({ origin: depot.origin })];
+    const [old, next] = [rootKey('old'), rootKey('next')];
+    const options = {
+      ...{ location, apps, rootKeys: `${old},${next}` },
+      config: { trustedInstanceHosts: trustedHosts },
+    };
+    const before = await startTestServer(options);
+    const { apiKey, client } = await before.newOrganisation();
+    const { createOktaConnection } = await client.request<Created>(createMutation, okta());
+    const secrets = { clientSecret: 'the-client-secret', signingKey: 'the-signing-key' };
+    const input = {
+      ...{ name: 'my-depot', method: 'SIGNED_REQUESTS' },
+      credentials: { clientId: 'c-12345', ...secrets },
+    };
+    const { createParcelDepotConnection } = await client.request<{
+      createParcelDepotConnection: Created['createOktaConnection'];
+    }>(createDepotMutation, { input });
+    await before.close();
+
+    const server = await startTestServer(options);
+    stack.defer(() => server.close());
+    const { database } = server;
+    const vault = new Vault(parseKeyring(new Secret(`${next},${old}`)), createLog('silent'));
+    let rotated: Awaited<ReturnType<typeof rotateKeys>> | undefined;
+    let hasBegun = false;
+    database.subscribe({
+      getSubscribedEntities: () => [AppConnection],
+      async onLoad({ entity: { id } }: EventArgs<AppConnection>) {
+        if (hasBegun) return;
+        hasBegun = true;
+        rotated = await rotateKeys({ apps, database, vault }, { reseal: true, onProgress: () => {} });
+        await afterRotation(server.clientFor(apiKey), id);
+      },
+    });
+    return {
+      ...{ server, client: server.clientFor(apiKey) },
+      oktaId: createOktaConnection.appConnection.id,
+      depotId: createParcelDepotConnection.appConnection.id,
+      assertRotated: () => expect(rotated).toMatchObject({ sealKeys: 2, failures: [] }),
+    };
+  }
+
   test.each<[string, (client: GraphQLClient, id: string) => Promise<unknown>, unknown]>([
     ['verifies', (client, id) => client.request(verifyMutation, { id }), verified],
     [
@@ -136,36 +201,62 @@ describe('rotation of encryption keys', () => {
     'completes between the read and the decryption of a connection, which a new server then %s',
     async (_, use, answer) => {
       await using stack = new AsyncDisposableStack();
-      const folder = join(stack.use(temporaryFolder()).path, 'database');
-      const { location: empty } = stack.use(await emptyDatabase());
-      const location = empty.kind === 'embedded' ? ({ kind: 'embedded', folder } as const) : empty;
-      const [old, next] = [rootKey('old'), rootKey('next')];
-      const rootKeys = `${old},${next}`;
-      const before = await startTestServer({ location, rootKeys });
-      const { apiKey, client } = await before.newOrganisation();
-      const made = await client.request<Created>(createMutation, okta());
-      await before.close();
-
-      const server = await startTestServer({ location, rootKeys });
-      stack.defer(() => server.close());
-      const { database } = server;
-      const vault = new Vault(parseKeyring(new Secret(`${next},${old}`)), createLog('silent'));
-      const apps = createApps({ trustedHosts: new Set() });
-      let isRotated = false;
-      database.subscribe({
-        getSubscribedEntities: () => [AppConnection],
-        async onLoad() {
-          if (isRotated) return;
-          isRotated = true;
-          const rotated = await rotateKeys({ apps, database, vault }, { reseal: true, onProgress: () => {} });
-          expect(rotated).toMatchObject({ sealKeys: 2, failures: [] });
-        },
-      });
-      expect(await use(server.clientFor(apiKey), made.createOktaConnection.appConnection.id)).toEqual(answer);
-      expect(isRotated).toBe(true);
+      const { server, client, oktaId, assertRotated } = await startRotatingAfterRead(stack);
+      expect(await use(client, oktaId)).toEqual(answer);
+      assertRotated();
       expect(server.logs()).not.toContain('do not open');
     },
   );
+
+  test('completes, and the credentials are replaced, between the read and the decryption of a connection: the new ones are verified', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, client, oktaId, assertRotated } = await startRotatingAfterRead(stack, (client, id) =>
+      client.request(updateMutation, { id, input: { credentials: { apiToken: 'another-good-token' } } }),
+    );
+    expect(await client.request(verifyMutation, { id: oktaId })).toEqual(verified);
+    assertRotated();
+    expect(server.logs()).not.toContain('do not open');
+  });
+
+  test('completes, and a secret is replaced, between the read and the decryption of a connection: an update of another secret keeps it', async () => {
+    await using stack = new AsyncDisposableStack();
+    const update = (client: GraphQLClient, id: string, credentials: object) =>
+      client.request<object>(updateDepotMutation, { id, input: { credentials } });
+    const { server, client, depotId, assertRotated } = await startRotatingAfterRead(stack, (client, id) =>
+      update(client, id, { clientSecret: 'another-client-secret', signingKey: 'another-signing-key' }),
+    );
+    expect(await update(client, depotId, { signingKey: 'the-last-signing-key' })).toEqual({
+      updateParcelDepotConnection: { appConnection: { id: depotId, version: 3 } },
+    });
+    assertRotated();
+    const em = server.asOwner();
+    const populate = ['sealedCredentials', 'mac'] as const;
+    const row = await em.findOneOrFail(AppConnection, { id: depotId }, { populate });
+    const binding = {
+      ...{
+        orgId: row.orgId,
+        connectionId: depotId,
+        app: 'parcel-depot',
+        method: 'signed-requests',
+        host: '',
+      },
+    };
+    const sealed = { text: row.sealedCredentials, dataKeyId: row.dataKeyId };
+    const opened = await server.vault.open(em, binding, sealed);
+    expect(opened.clientSecret?.reveal()).toBe('another-client-secret');
+    expect(opened.signingKey?.reveal()).toBe('the-last-signing-key');
+  });
+
+  test('completes, and the connection is purged, between the read and the decryption of the connection: it is not found', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { server, client, oktaId, assertRotated } = await startRotatingAfterRead(stack, (client, id) =>
+      client.request('mutation ($id: UUID!) { deleteAppConnection(id: $id, purge: true) { id } }', { id }),
+    );
+    const [error] = await errorsOf(client.request(verifyMutation, { id: oktaId }));
+    expect(error?.extensions.code).toBe('NOT_FOUND');
+    assertRotated();
+    expect(server.logs()).not.toContain('do not open');
+  });
 
   test.each(['in another process', 'in a process that has encrypted under the old key'])(
     'with --reseal %s leaves nothing encrypted under the old key, also later',

@@ -143,7 +143,7 @@ export class Vault {
    * Decrypts credentials.
    *
    * @param readAgain reads the ciphertext again: a rotation may have re-encrypted it and destroyed its data key since it
-   *   was read. It returns undefined when the credentials were replaced.
+   *   was read. It throws if the credentials were replaced.
    * @throws DecryptionError, whose message names the mismatch and contains nothing of the content; it is logged as well
    * @throws KmsUnavailableError
    */
@@ -151,7 +151,7 @@ export class Vault {
     em: EntityManager,
     binding: EncryptionContext,
     sealed: Sealed,
-    readAgain: () => Promise<Sealed | undefined> = async () => undefined,
+    readAgain: () => Promise<Sealed> = async () => sealed,
   ): Promise<Record<string, Secret>> {
     const { orgId } = binding;
     const getKey = ({ dataKeyId: id }: Sealed) => this.dataKeys.find(em, { id, orgId });
@@ -159,7 +159,7 @@ export class Vault {
       const key = await getKey(sealed);
       if (key) return await unseal(sealed.text, key, binding);
       const resealed = await readAgain();
-      const newKey = resealed && (await getKey(resealed));
+      const newKey = await getKey(resealed);
       if (newKey) return await unseal(resealed.text, newKey, binding);
       throw new DecryptionError('The data key is destroyed.');
     } catch (error) {

@@ -80,12 +80,28 @@ export async function resealIfKeyRetired(
   }
 }
 
+/** The credentials were replaced or removed after they were read, and the data key of the old ones is destroyed. */
+export class CredentialsReplaced extends Error {
+  override readonly name = 'CredentialsReplaced';
+}
+
+/** Runs a task that reads a connection and decrypts its credentials, and again if they are replaced in between. */
+export async function retryIfReplaced<T>(task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (!(error instanceof CredentialsReplaced)) throw error;
+    return task();
+  }
+}
+
 /**
  * Decrypts the credentials of a stored connection.
  *
  * @param connection loaded with `sealedCredentials` and `mac`
  * @throws MacMismatch if the row was changed outside this server
  * @throws DecryptionError if the credentials cannot be decrypted
+ * @throws CredentialsReplaced if other credentials were stored since the connection was read, and its data key is destroyed
  */
 export async function openCredentials(
   deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>,
@@ -101,7 +117,7 @@ export async function openCredentials(
     const fresh = deps.database.forOrganisation(orgId);
     const populate = ['sealedCredentials', 'mac'] as const;
     const current = await fresh.findOne(AppConnection, { id, orgId, credentialsHash }, { populate });
-    if (!current) return undefined;
+    if (!current) throw new CredentialsReplaced('The credentials were replaced after they were read.');
     macs.verify(fresh, AppConnection, current);
     return { text: current.sealedCredentials, dataKeyId: current.dataKeyId };
   };

@@ -1,7 +1,7 @@
 import { DecryptionError } from '../../encryption/jwe.ts';
 import { MacMismatch } from '../../encryption/row-macs.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { encryptionContext, openCredentials } from '../credentials/seal.ts';
+import { CredentialsReplaced, encryptionContext, openCredentials } from '../credentials/seal.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 
 /** The dependencies of re-encryption. */
@@ -79,6 +79,7 @@ async function reencrypt(deps: ReencryptDeps, connection: AppConnection): Promis
       ? 'reencrypted'
       : 'changed';
   } catch (error) {
+    if (error instanceof CredentialsReplaced) return 'changed';
     if (error instanceof DecryptionError || error instanceof MacMismatch) return 'broken';
     throw error;
   }

@@ -3,7 +3,7 @@ import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { mergeCredentials } from '../credentials/merge.ts';
-import { resealIfKeyRetired, sealCredentials } from '../credentials/seal.ts';
+import { resealIfKeyRetired, retryIfReplaced, sealCredentials } from '../credentials/seal.ts';
 import { verifyNewCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, requireApp, resolveAppAndMethod } from '../deps.ts';
 import type { UpdateConnection } from '../input-schemas.ts';
@@ -88,6 +88,7 @@ export async function updateConnection(
         updateLocked(deps, caller, { target: expected, action, apply, afterUpdate }),
       );
     };
-    return runIdempotent(deps, caller, idempotency, update, fromSnapshot);
+    const updateStored = (saveOutcome: SaveOutcome) => retryIfReplaced(() => update(saveOutcome));
+    return runIdempotent(deps, caller, idempotency, updateStored, fromSnapshot);
   });
 }

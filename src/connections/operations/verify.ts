@@ -5,7 +5,7 @@ import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { assertHostAllowed } from '../credentials/host.ts';
-import { openCredentials } from '../credentials/seal.ts';
+import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
 import { splitCredentials } from '../credentials/split.ts';
 import { verificationColumns, verifyCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
@@ -38,13 +38,15 @@ export async function verifyConnection(
     caller.requireScope('connections:verify');
     requireSelectable(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
-    const em = deps.database.forOrganisation(orgId);
-    const before = await findConnection(em, caller, target, { withSecrets: true });
-    const credentials = await openCredentials(deps, em, before);
+    const { before, credentials } = await retryIfReplaced(async () => {
+      const reader = deps.database.forOrganisation(orgId);
+      const before = await findConnection(reader, caller, target, { withSecrets: true });
+      return { before, credentials: await openCredentials(deps, reader, before) };
+    });
     const resolved = resolveAppAndMethod(deps, before);
     const result = await verifyCredentials(deps, caller, resolved, credentials, { signal });
     const { name: connectionName, projectId } = before;
-    await em.transactional(async (tx) => {
+    await deps.database.forOrganisation(orgId).transactional(async (tx) => {
       // The result is about these credentials; credentials that have replaced them since were verified themselves.
       const unchanged = { id, orgId, credentialsHash: before.credentialsHash };
       await tx.nativeUpdate(AppConnection, unchanged, verificationColumns(result, new Date(), before));
