@@ -11,6 +11,7 @@ import { verifyChain } from '../src/audit/hash-chain.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { at, restClient } from './testkit/rest.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -157,6 +158,41 @@ describe('the audit trail', () => {
     expect(seen).toEqual([4, 3, 2, 1]);
     const [error] = await errorsOf(organisation.client.request(eventsQuery, { after: 'nonsense' }));
     expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['after'] }] });
+  });
+
+  it.each<Record<string, string>>([
+    { from: '0001-01-01T00:00:00Z' },
+    { from: '0001-01-01T00:00:00.001Z' },
+    { to: '9999-12-31T23:59:59.999Z' },
+    { to: '9999-12-31T00:00:00Z' },
+    { from: '0001-01-01T12:00:00Z', to: '9999-12-30T23:59:59.999Z' },
+  ])('covers the first and the last time that a filter can have: %j', async (filter) => {
+    const organisation = await server.newOrganisation();
+    await create(organisation);
+    expect(await listEvents(organisation, filter)).toHaveLength(1);
+    const { status, body } = await restClient(server.url, organisation.apiKey)(
+      'GET',
+      `/api/v1/audit-events?${new URLSearchParams(filter)}`,
+    );
+    expect([status, at(body, 'auditEvents', 0, 'seq')]).toEqual([200, 1]);
+  });
+
+  it.each<Record<string, string>>([
+    { from: '0000-12-31T23:59:59.999Z' },
+    { from: '0001-01-01T00:00:00+14:00' },
+    { to: '9999-12-31T23:59:59.999-14:00' },
+    { subject: '' },
+    { outcome: '' },
+  ])('refuses a filter that no event can have: %j', async (filter) => {
+    const organisation = await server.newOrganisation();
+    const [name = ''] = Object.keys(filter);
+    const [error] = await errorsOf(organisation.client.request(eventsQuery, { filter }));
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['filter', name] }] });
+    const { status, body } = await restClient(server.url, organisation.apiKey)(
+      'GET',
+      `/api/v1/audit-events?${new URLSearchParams(filter)}`,
+    );
+    expect([status, at(body, 'issues', 0, 'path')]).toEqual([422, [name]]);
   });
 
   it('shows only events of the own organisation and requires audit:read', async () => {

@@ -1,3 +1,4 @@
+import { maxDateTime, minDateTime } from '../common/date-time.ts';
 import type { RowReader } from '../database/row-reader.ts';
 import { joinAnd, raw, type Sql, sql } from '../database/sql.ts';
 import type { Caller } from '../identity/caller.ts';
@@ -44,9 +45,9 @@ export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan 
   const add = (name: string, value: Sql, condition?: Sql) =>
     candidates.push({ column: raw(name), value, ...(condition && { condition }) });
   if (connectionId) add('connection_id', sql`${connectionId}::uuid`);
-  if (subject) add('subject', sql`${subject}::text`, sql`subject is not null`);
+  if (subject != null) add('subject', sql`${subject}::text`, sql`subject is not null`);
   if (keyId) add('key_id', sql`${keyId}::uuid`);
-  if (outcome && outcome !== 'OK') add('outcome', sql`${outcome}::text`, sql`outcome <> 'OK'`);
+  if (outcome != null && outcome !== 'OK') add('outcome', sql`${outcome}::text`, sql`outcome <> 'OK'`);
   if (action) add('action', sql`${action}::text`);
   if (projectId) add('project_id', sql`${projectId}::uuid`, sql`project_id is not null`);
   const [index, ...others] = candidates;
@@ -92,8 +93,9 @@ export async function findRange(
     );
     return event?.seq;
   };
-  const before = from && new Date(from.getTime() - clockToleranceMs);
-  const after = to && new Date(to.getTime() + clockToleranceMs);
+  // PostgreSQL does not accept a year before 1 or after 9999 in the driver's notation.
+  const before = from && new Date(Math.max(from.getTime() - clockToleranceMs, minDateTime.getTime()));
+  const after = to && new Date(Math.min(to.getTime() + clockToleranceMs, maxDateTime.getTime()));
   return {
     from: (before && (await findSeq(sql`at < ${before}`, sql`order by at desc, seq desc`))) ?? 0,
     to: (after && (await findSeq(sql`at >= ${after}`, sql`order by at, seq`))) ?? maxSeq,

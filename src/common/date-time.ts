@@ -1,10 +1,16 @@
 import { z } from 'zod';
 
+/** The first and the last timestamp that PostgreSQL can store and JSON can represent. */
+export const [minDateTime, maxDateTime] = [
+  new Date('0001-01-01T00:00:00Z'),
+  new Date('9999-12-31T23:59:59.999Z'),
+] as const;
+
 /** A timestamp that PostgreSQL can store and JSON can represent. */
 export const dateTime = z
   .date()
-  .min(new Date('0001-01-01T00:00:00Z'), { error: 'The time must be in the year 1 or later.' })
-  .max(new Date('9999-12-31T23:59:59.999Z'), { error: 'The time must be in the year 9999 or earlier.' });
+  .min(minDateTime, { error: 'The time must be in the year 1 or later.' })
+  .max(maxDateTime, { error: 'The time must be in the year 9999 or earlier.' });
 
 /** The same as ISO 8601 text in UTC, which is its form in cursors. */
 export const isoDateTime = z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime);

@@ -1,3 +1,4 @@
+import { dateTime } from '../../common/date-time.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { defineForwardPage, defineForwardPageInfo, forwardPageArgs } from '../../graphql/forward-page.ts';
@@ -100,8 +101,16 @@ export function defineAudit(builder: Builder): void {
         description: 'Events with this outcome: `OK` or an error code.',
         validate: { schema: outcomeFilter },
       }),
-      from: t.field({ type: 'DateTime', description: 'Events at this time or later.' }),
-      to: t.field({ type: 'DateTime', description: 'Events before this time.' }),
+      from: t.field({
+        type: 'DateTime',
+        description: 'Events at this time or later.',
+        validate: { schema: dateTime },
+      }),
+      to: t.field({
+        type: 'DateTime',
+        description: 'Events before this time.',
+        validate: { schema: dateTime },
+      }),
     }),
   });
   builder.queryField('auditEvents', (t) =>
