@@ -142,6 +142,7 @@ describe('connection subscription', () => {
       ['nobody', {}, 'UNAUTHENTICATED'],
       [writer, {}, 'FORBIDDEN'],
       [organisation.apiKey, { after: 'nonsense' }, 'BAD_USER_INPUT'],
+      [organisation.apiKey, { after: '' }, 'BAD_USER_INPUT'],
       [organisation.apiKey, { projectId: 'nonsense' }, 'BAD_USER_INPUT'],
     ] as const) {
       await using refused = await subscribe(server.graphqlUrl, key, watching, variables);

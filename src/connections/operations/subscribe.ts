@@ -49,9 +49,10 @@ export async function subscribeToConnections(
     caller.requireScope('connections:read');
     if (projectId !== undefined) caller.requireProject(projectId, ['projectId']);
     const { orgId } = caller;
-    const start = after
-      ? parseChangeCursor(after)
-      : ((await deps.database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0);
+    const start =
+      after != null
+        ? parseChangeCursor(after)
+        : ((await deps.database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0);
     return changesSince(deps, caller, start, options);
   });
 }
