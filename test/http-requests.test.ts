@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
@@ -212,6 +213,37 @@ describe.each([
     expect(text).not.toMatch(/^HTTP\/1\.1 2/);
   });
 
+  it.each([
+    ['/graphql', '*/*'],
+    ['/graphql', 'application/json;q=1'],
+    ['/graphql', 'text/event-stream'],
+    ['/api/v1/projects', '*/*'],
+  ])(
+    'rejects an oversized body for %s with Accept: %s and no credential with status 401',
+    async (path, accept) => {
+      for (const body of [Buffer.alloc(200_000, ' '), Readable.from([Buffer.alloc(200_000, ' ')])]) {
+        const response = await fetch(`${server.url}${path}`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', accept },
+          ...{ body, duplex: 'half' },
+        } as RequestInit);
+        expect(await response.text()).toContain('"code":"UNAUTHENTICATED"');
+        expect(response.status).toBe(401);
+      }
+    },
+  );
+
+  it.each(['', 'Authorization: Bearer nobody'])(
+    'says that subscriptions are sent as server-sent events to a WebSocket client with the header "%s"',
+    async (credential) => {
+      const lines = ['Connection: upgrade', 'Upgrade: WebSocket', credential].filter(Boolean);
+      const refused = await sendRaw(server.url, request('GET /graphql', { headers: lines }));
+      expect(refused.status).toBe(400);
+      expect(refused.text).toMatch(/^content-type: application\/json/im);
+      expect(refused.text).toContain('not over WebSocket');
+    },
+  );
+
   it('rejects WebSockets and ignores an upgrade to HTTP/2', async () => {
     const socket = [
       'Upgrade: websocket',
@@ -223,6 +255,7 @@ describe.each([
       request('GET /graphql', { headers: [authorization, 'Connection: Upgrade', ...socket] }),
     );
     expect(refused.status).toBe(400);
+    expect(refused.text).toMatch(/"code":"BAD_USER_INPUT".*Accept: text\/event-stream/);
     // Java's HttpClient sends this with its first request to a host.
     const response = post('/graphql', query, [
       'Connection: Upgrade, HTTP2-Settings',

@@ -225,12 +225,22 @@ describe('subscription request', () => {
     expect(remedy).toContain('Accept: text/event-stream');
   });
 
-  test.each(['multipart/mixed', 'text/html', 'image/png'])(
-    'with Accept: %s, which excludes JSON, gets the error in plain text',
-    async (accept) => {
-      const { status, text } = await post('/graphql', JSON.stringify({ query: subscription }), { accept });
+  test.each([
+    [subscription, 'multipart/mixed'],
+    [subscription, 'text/html'],
+    [subscription, 'image/png'],
+    ['{ viewer { scopes } }', 'text/html'],
+    ['{ viewer { scopes } }', 'image/png;q=0.5, text/csv'],
+  ])(
+    '%s with Accept: %s, which excludes JSON, gets the error as JSON nevertheless',
+    async (query, accept) => {
+      const { status, text, headers } = await post('/graphql', JSON.stringify({ query }), { accept });
       expect(status).toBe(406);
-      expect(text).toContain('text/event-stream');
+      expect(headers.get('content-type')).toBe('application/json; charset=utf-8');
+      const { code, message, remedy } = problemIn(text);
+      expect(code).toBe('BAD_USER_INPUT');
+      expect(message).toContain('Accept header');
+      expect(remedy).toMatch(/application\/json .*text\/event-stream/);
     },
   );
 

@@ -207,13 +207,18 @@ describe('client that continues to send after a refusal', () => {
     `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${length}\r\n\r\n`;
 
   test.each([
-    ['a length of 1 TB', post('/graphql', `Content-Length: ${2 ** 40}`), 413],
-    ['a length of 1 TB where nothing is', post('/upload', `Content-Length: ${2 ** 40}`), 404],
-    ['headers without end', 'GET / HTTP/1.1\r\nHost: localhost\r\nX: ', 431],
+    [
+      'a length of 1 TB',
+      () => post('/graphql', `Authorization: Bearer ${keys.HTTP}\r\nContent-Length: ${2 ** 40}`),
+      413,
+    ],
+    ['a length of 1 TB and no credential', () => post('/graphql', `Content-Length: ${2 ** 40}`), 401],
+    ['a length of 1 TB where nothing is', () => post('/upload', `Content-Length: ${2 ** 40}`), 404],
+    ['headers without end', () => 'GET / HTTP/1.1\r\nHost: localhost\r\nX: ', 431],
   ])(
     'gets the response with %s, and is disconnected after a limited number of bytes',
     async (_, head, status) => {
-      const { sent, text } = await sendForEver(head, chunk.replaceAll(' ', 'x'));
+      const { sent, text } = await sendForEver(head(), chunk.replaceAll(' ', 'x'));
       expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
       expect(sent).toBeGreaterThan(MiB);
       // And what the kernels hold on both sides.

@@ -3,16 +3,17 @@ import {
   type DocumentNode,
   type ExecutionResult,
   execute,
-  type GraphQLError,
+  GraphQLError,
   type GraphQLSchema,
   Kind,
 } from 'graphql';
 import { type GraphQLParams, processRegularResult, type YogaServerInstance } from 'graphql-yoga';
+import { HttpError } from '../common/errors.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import type { Context } from './context.ts';
 import type { DocumentCache } from './document-cache.ts';
 import type { ErrorMasker } from './error-masking.ts';
-import { maskErrors, statusMessage } from './plugins.ts';
+import { maskErrors } from './plugins.ts';
 import type { RequestGuard } from './request-guard.ts';
 import { type NodeServerContext, readParams } from './strict-requests.ts';
 
@@ -83,10 +84,11 @@ export function createFastPath({
       return;
     }
     const processed = processRegularResult(maskErrors(result, maskError), yoga.fetchAPI, mediaType);
-    const text = (await processed.text()) || statusMessage(processed.status);
+    const text = await processed.text();
     response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    if (isWebSocket(req)) return send({ errors: [webSocketRejected()] }, res, 'application/json');
     const mediaType = req.method === 'POST' && negotiateMediaType(req);
     if (!mediaType) return yoga(req, res) as Promise<void>;
     const server: NodeServerContext = { req, res, isAuthenticated: true };
@@ -94,7 +96,7 @@ export function createFastPath({
     const authenticationError = await requestGuard.authenticate(req.headers.authorization ?? null, server);
     if (authenticationError) return send({ errors: [authenticationError] }, res, mediaType);
     try {
-      server.params = await readParams(req);
+      server.params = await readParams(server);
       await requestGuard.waitForTurn(server);
     } catch (error) {
       return send({ errors: [error as GraphQLError] }, res, mediaType);
@@ -102,6 +104,23 @@ export function createFastPath({
     if (maySubscribe(server.params)) return yoga(req, res, server) as Promise<void>;
     return send(await getResult(server.params, server), res, mediaType);
   };
+}
+
+function isWebSocket({ headers: { upgrade = '' } }: IncomingMessage): boolean {
+  return upgrade.split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket');
+}
+
+function webSocketRejected(): GraphQLError {
+  const error = new HttpError(
+    400,
+    'BAD_USER_INPUT',
+    'Subscriptions are sent as server-sent events, not over WebSocket.',
+    {
+      remedy:
+        'Send the subscription as a POST with the header "Accept: text/event-stream", for example with graphql-sse.',
+    },
+  );
+  return new GraphQLError(error.message, { originalError: error });
 }
 
 /** Whether the document contains the word `subscription`, or is unknown (a persisted query). */

@@ -1,27 +1,16 @@
 import { finished } from 'node:stream';
-import type { ExecutionResult } from 'graphql';
-import type { Plugin } from 'graphql-yoga';
+import { type ExecutionResult, GraphQLError } from 'graphql';
+import { type Plugin, processRegularResult } from 'graphql-yoga';
 import { HttpError } from '../common/errors.ts';
 import { currentRequest } from '../common/log.ts';
 import { type Context, requireCaller } from './context.ts';
 import type { ErrorMasker } from './error-masking.ts';
-
-/** Texts for statuses that Yoga sends without a body. */
-const statusMessages: Readonly<Record<number, string>> = {
-  405: 'Use POST.',
-  406: 'The Accept header must allow application/graphql-response+json, application/json or, for subscriptions, text/event-stream.',
-};
 
 /** Prevents proxies from delaying events: nginx by buffering, others by compression. */
 const unbuffered = [
   ['cache-control', 'no-store, no-transform'],
   ['x-accel-buffering', 'no'],
 ] as const;
-
-/** The body of a response that would be empty otherwise. */
-export function statusMessage(status: number): string | undefined {
-  return statusMessages[status] && `${statusMessages[status]}\n`;
-}
 
 /** Masks the errors of a result, and records the code of the first for the log. */
 export function maskErrors<Result extends Pick<ExecutionResult, 'data' | 'errors'>>(
@@ -50,11 +39,27 @@ export function useErrorMasking(maskError: ErrorMasker): Plugin<Context> {
       if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
         for (const [name, value] of unbuffered) response.headers.set(name, value);
       }
-      const text = statusMessage(response.status);
-      if (!text || response.body) return;
-      setResponse(new fetchAPI.Response(text, { status: response.status, headers: response.headers }));
+      // Yoga sends this status without a body.
+      if (response.status !== 406 || response.body) return;
+      const result = maskErrors({ errors: [notAcceptable()] }, maskError);
+      const withBody = processRegularResult(result, fetchAPI, 'application/json');
+      withBody.headers.set('accept', response.headers.get('accept') ?? '');
+      setResponse(withBody);
     },
   };
+}
+
+function notAcceptable(): GraphQLError {
+  const error = new HttpError(
+    406,
+    'BAD_USER_INPUT',
+    'The Accept header allows no media type of this endpoint.',
+    {
+      remedy:
+        'Allow application/graphql-response+json or application/json and, for subscriptions, text/event-stream.',
+    },
+  );
+  return new GraphQLError(error.message, { originalError: error });
 }
 
 /** Rejects a subscription whose Accept header does not allow an event stream. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
+import { unauthenticated } from '../auth/authentication-error.ts';
 import { HttpError } from '../common/errors.ts';
 import { readJsonBody } from '../http/json-body.ts';
 import type { Context } from './context.ts';
@@ -21,8 +22,7 @@ export function useStrictRequests(): Plugin<object, NodeServerContext> {
   return {
     onRequestParse({ request, serverContext, requestParser, setRequestParser }) {
       if (request.method === 'POST') {
-        const { req, params } = serverContext;
-        setRequestParser(async () => params ?? readParams(req));
+        setRequestParser(async () => serverContext.params ?? readParams(serverContext));
       } else if (requestParser) {
         setRequestParser(async (fetchRequest) => {
           assertNoRepeats(fetchRequest.url);
@@ -55,9 +55,15 @@ function assertNoRepeats(url: string): void {
  * Reads the GraphQL parameters from the body of a POST.
  *
  * @throws HttpError as `readJsonBody` does
+ * @throws AppError `UNAUTHENTICATED` in place of a 413 for a request without a credential, which may only be introspection
  */
-export async function readParams(request: IncomingMessage): Promise<GraphQLParams> {
-  return withoutEmptyName(await readJsonBody(request));
+export async function readParams({ req, caller }: NodeServerContext): Promise<GraphQLParams> {
+  try {
+    return withoutEmptyName(await readJsonBody(req));
+  } catch (error) {
+    if (!caller && error instanceof HttpError && error.status === 413) throw unauthenticated();
+    throw error;
+  }
 }
 
 /** Some clients send an empty `operationName` for an anonymous operation. */
