@@ -3,6 +3,7 @@ import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-o
 import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import { changesChannel, OrganisationChangeNotifier, startListening } from './change-notifications.ts';
+import { toConnectionString } from './connection-string.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
 import { withoutStatementTimeout } from './driver/client.ts';
 import { instrumentPool, openDedicatedConnection } from './driver/pool.ts';
@@ -106,7 +107,7 @@ export async function openDatabase(
   const systemConnection = isEmbedded
     ? undefined
     : openDedicatedConnection(() => orm.em.getConnection().getNativeClient(), systemSession);
-  const probe = location.kind === 'postgresql' ? openProbe(location.url.reveal()) : undefined;
+  const probe = location.kind === 'postgresql' ? openProbe(toConnectionString(location.url)) : undefined;
   const forkAsSystem = () => lazyScopedEntityManager(() => orm.em.fork(), systemSession);
   return {
     ...createRowReader(orm, isEmbedded, log),
@@ -183,14 +184,15 @@ export async function openOrm(
 
   if (location.kind === 'postgresql') {
     const { MikroORM, PostgreSqlConnection, PostgreSqlDriver } = await import('@mikro-orm/postgresql');
+    const connectionString = toConnectionString(location.url);
     return MikroORM.init({
       ...shared,
       driver: withBoundParameters(PostgreSqlDriver, PostgreSqlConnection),
-      clientUrl: location.url.reveal(),
+      clientUrl: connectionString,
       ensureDatabase: false,
       driverOptions: {
         // pg reads the whole URL, including sslmode; MikroORM reads only host, user and database.
-        connectionString: location.url.reveal(),
+        connectionString,
         connectionTimeoutMillis: 5_000,
         statement_timeout: statementTimeoutMs,
         idle_in_transaction_session_timeout: 60_000,
