@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test, vi } from 'vitest';
+import { describeConnectionFailure } from '../src/database/open-failure.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
+import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
 import { stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
@@ -53,6 +55,24 @@ describe.concurrent('server start reports what is wrong with DATABASE_URL', () =
     expect(line).toMatch(/^Cannot start: DATABASE_URL /);
     expect(line).toMatch(words);
     expect(line).not.toContain('hunter2');
+  });
+});
+
+test.concurrent('server start reports that sslmode=verify-ca with the meaning of libpq needs sslrootcert', async () => {
+  using folder = temporaryFolder();
+  const DATABASE_URL = 'postgresql://root@127.0.0.1:1/x?uselibpqcompat=true&sslmode=verify-ca';
+  expect(await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL })).toBe(
+    'Cannot start: DATABASE_URL: sslmode=verify-ca needs sslrootcert\n',
+  );
+});
+
+describe.concurrent('server start prints nothing but its error with', () => {
+  // The driver prints a warning for each of them itself.
+  test.each(['require', 'prefer', 'verify-ca', 'verify-full'])('sslmode=%s', async (mode) => {
+    using folder = temporaryFolder();
+    const DATABASE_URL = `postgresql://root@127.0.0.1:1/x?sslmode=${mode}`;
+    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL });
+    expect(line).toContain('DATABASE_URL: the host refused the connection');
   });
 });
 
@@ -112,6 +132,41 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
     },
   );
 });
+
+describe.skipIf(testDatabaseUrl)(
+  'server start reports, instead of damage, that the embedded database',
+  () => {
+    test.runIf(canMount)('has too few free inodes to be created', async () => {
+      using disk = smallDisk(256 * 2 ** 20, { inodes: 500 });
+      const folder = join(disk.path, 'data');
+      expect(await stderrOfFailedStart({ DATA_DIR: folder })).toBe(
+        `Cannot start: DATA_DIR: the file system of ${folder} has too few free inodes (ENOSPC); the embedded database needs 1500\n`,
+      );
+    });
+
+    test.runIf(canMount)('has no free inode', async () => {
+      using disk = smallDisk(256 * 2 ** 20, { inodes: 5 });
+      const folder = join(disk.path, 'data');
+      mkdirSync(folder);
+      for (const name of ['lock', 'encryption-keys', 'api-key']) writeFileSync(join(folder, name), '');
+      expect(await stderrOfFailedStart({ DATA_DIR: folder })).toBe(
+        `Cannot start: DATA_DIR ${join(folder, 'lock')}: its file system has no free space or inodes (ENOSPC)\n`,
+      );
+    });
+
+    test('cannot be used because of an error of the file system that PGlite reports by number', () => {
+      const location = { kind: 'embedded', folder: '/data/database' } as const;
+      // PGlite throws objects that are no instances of Error; the process that creates a database ends with the number.
+      for (const error of [{ name: 'ErrnoError', errno: 51 }, Object.assign(new Error(), { code: 51 })]) {
+        expect(describeConnectionFailure(error, location)).toBe(
+          'its file system has no free space or inodes (ENOSPC)',
+        );
+      }
+      expect(describeConnectionFailure({ errno: 19 }, location)).toBe('its disk quota is exceeded (EDQUOT)');
+      expect(describeConnectionFailure({ errno: 1 }, location)).toContain('may be damaged');
+    });
+  },
+);
 
 /** Root may read everything, so as root the server is started as `nobody`. */
 function anotherUser(): number | undefined {

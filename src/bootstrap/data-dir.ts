@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
@@ -121,6 +122,8 @@ export class DataDir {
     } catch (error) {
       lock.close();
       const isBusy = (error as { errcode?: unknown }).errcode === sqliteBusy;
+      // SQLite does not report that it cannot create its journal because the disk is full.
+      if (!isBusy) withStartupErrors(file, () => writeTemporaryFile(`${file}.${process.pid}`));
       throw new StartupError(
         isBusy
           ? `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`
@@ -128,6 +131,15 @@ export class DataDir {
       );
     }
     return { release: () => lock.close() };
+  }
+}
+
+/** @throws an error of the file system if no file can be created and written there */
+function writeTemporaryFile(path: string): void {
+  try {
+    writeFileSync(path, '\n', { mode: 0o600 });
+  } finally {
+    rmSync(path, { force: true });
   }
 }
 
@@ -147,7 +159,7 @@ const reasons: Readonly<Record<string, string>> = {
   EACCES: 'this user has no permission to read or write it',
   EPERM: 'this user has no permission to read or write it',
   EROFS: 'its file system is read-only',
-  ENOSPC: 'its disk is full',
+  ENOSPC: 'its file system has no free space or inodes',
   EDQUOT: 'its disk quota is exceeded',
   ENOTDIR: 'it is a file, or inside a file',
   EEXIST: 'it is a file, or inside a file',

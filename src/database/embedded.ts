@@ -14,6 +14,10 @@ import { diskFullCode } from './outage.ts';
 
 /** The write-ahead log grows by segments of 16 MiB, and tables and indexes grow too. */
 const minFreeBytes = 40 * 2 ** 20;
+/** Segments of the log, tables and indexes are files. */
+const minFreeInodes = 100;
+/** A new database has about 1,070 files and folders. */
+const minFreeInodesToCreate = 1_500;
 
 /** The major version of the PostgreSQL in PGlite, as in the file `PG_VERSION`. */
 const embeddedVersion = '18';
@@ -68,13 +72,21 @@ export async function openEmbedded(
 }
 
 async function prepareFolder(folder: string): Promise<void> {
+  const isNew = !existsSync(folder);
+  const inodes = isNew ? minFreeInodesToCreate : minFreeInodes;
   // Crash recovery writes too.
-  if (!(await hasFreeDiskSpace(dirname(folder)))) {
+  const shortage = await findShortage(dirname(folder), inodes);
+  if (shortage === 'bytes') {
     throw new StartupError(
       `DATA_DIR: the disk of ${dirname(folder)} is full; the embedded database needs 40 MiB free`,
     );
   }
-  if (!existsSync(folder)) await initialise(folder);
+  if (shortage === 'inodes') {
+    throw new StartupError(
+      `DATA_DIR: the file system of ${dirname(folder)} has too few free inodes (ENOSPC); the embedded database needs ${inodes}`,
+    );
+  }
+  if (isNew) await initialise(folder);
   if (!existsSync(join(folder, 'PG_VERSION'))) {
     throw new StartupError(
       `DATA_DIR: ${folder} is not a database folder; restore all of it, or move it away`,
@@ -93,12 +105,19 @@ async function prepareFolder(folder: string): Promise<void> {
  * Creates an empty database in a temporary folder and renames it, so that an interrupted start leaves no incomplete
  * database. A child process does it, because that takes hundreds of megabytes, which the operating system gets back when
  * the process ends.
+ *
+ * @throws an error of the child process, whose `code` is an error number of WASI if the file system has failed
  */
 async function initialise(folder: string): Promise<void> {
   const temporary = `${folder}.new`;
   rmSync(temporary, { recursive: true, force: true });
   const script = fileURLToPath(new URL('./initialise-embedded.ts', import.meta.url));
-  await promisify(execFile)(process.execPath, [...wasmFlags, script, temporary]);
+  try {
+    await promisify(execFile)(process.execPath, [...wasmFlags, script, temporary]);
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
   renameSync(temporary, folder);
 }
 
@@ -111,7 +130,7 @@ function patchPglite(database: PGlite, folder: string | undefined): void {
   const transaction = database.transaction.bind(database);
   let appliedSession: string | undefined;
   const prepare = async (isWrite: boolean) => {
-    if (isWrite && folder !== undefined && !(await hasFreeDiskSpace(folder))) throw new DiskFullError();
+    if (isWrite && folder !== undefined && (await findShortage(folder))) throw new DiskFullError();
     const settings = sessionSettings(currentSession());
     const session = settings.join();
     if (appliedSession === session) return;
@@ -168,9 +187,15 @@ function rejectStatements(transaction: Transaction, error: unknown): Transaction
   return { ...transaction, query: () => Promise.reject(error), exec: () => Promise.reject(error) };
 }
 
-async function hasFreeDiskSpace(folder: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize >= minFreeBytes;
+/** Returns what the file system of a folder has too little of. */
+async function findShortage(
+  folder: string,
+  minInodes = minFreeInodes,
+): Promise<'bytes' | 'inodes' | undefined> {
+  const { bavail, bsize, files, ffree } = await statfs(folder);
+  if (bavail * bsize < minFreeBytes) return 'bytes';
+  // Without a fixed number of inodes, such as btrfs, `files` is 0.
+  return files > 0 && ffree < minInodes ? 'inodes' : undefined;
 }
 
 /** The disk is nearly full. The code is PostgreSQL's, which PGlite does not return. */

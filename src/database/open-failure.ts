@@ -12,8 +12,9 @@ export function describeLocation(location: DatabaseLocation): string {
  * messages, because they may contain the URL.
  */
 export function describeConnectionFailure(error: unknown, location: DatabaseLocation): string {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as { code?: unknown };
+  for (let cause = error; typeof cause === 'object' && cause !== null; cause = (cause as Error).cause) {
+    const { code: given, errno } = cause as { code?: unknown; errno?: unknown };
+    const code = location.kind === 'embedded' ? (wasiErrors[Number(errno ?? given)] ?? given) : given;
     if (typeof code === 'string') {
       const other = /^[0-9A-Z]{5}$/.test(code) ? 'it rejected a statement' : 'it cannot be used';
       return `${reasons[code] ?? other} (${code})`;
@@ -32,11 +33,24 @@ const invalidUrl =
 /** Messages of the driver for errors without a code. */
 const messages: readonly (readonly [RegExp, string])[] = [
   [/does not support SSL/, 'the server does not support TLS, but sslmode requires it'],
+  [/verify-ca requires specifying a CA/, 'sslmode=verify-ca needs sslrootcert'],
   [/URI malformed|Invalid URL/, invalidUrl],
   [/timeout expired|timeout exceeded/, 'the host did not respond in time'],
   [/Connection terminated/, 'the host closed the connection; is it a PostgreSQL server?'],
   [/password must be a string/, 'the server requires a password; add one to the URL'],
 ];
+
+/** Error numbers of WASI, which PGlite and the process that creates its folder report. */
+const wasiErrors: Readonly<Record<number, string>> = {
+  2: 'EACCES',
+  19: 'EDQUOT',
+  29: 'EIO',
+  33: 'EMFILE',
+  41: 'ENFILE',
+  51: 'ENOSPC',
+  63: 'EPERM',
+  69: 'EROFS',
+};
 
 const reasons: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'the host refused the connection; is PostgreSQL running?',
@@ -56,6 +70,13 @@ const reasons: Readonly<Record<string, string>> = {
     'the certificate authority is unknown; set sslrootcert to the file of its certificate',
   ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate is for another host name',
   EACCES: 'the folder cannot be read or written; check its permissions',
+  EPERM: 'the folder cannot be read or written; check its permissions',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'its file system has no free space or inodes',
+  EDQUOT: 'its disk quota is exceeded',
+  EIO: 'its disk has failed',
+  EMFILE: 'too many files are open',
+  ENFILE: 'too many files are open',
   '28P01': 'the password is wrong',
   '28000': 'this user may not connect',
   '3D000': 'the database does not exist; create it first',

@@ -28,9 +28,10 @@ export const canMount = (() => {
   }
 })();
 
-function smallDisk(bytes: number): SmallDisk {
+export function smallDisk(bytes: number, { inodes = 0 } = {}): SmallDisk {
   const folder = temporaryFolder();
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder.path], { stdio: 'ignore' });
+  const options = `size=${bytes},nr_inodes=${inodes}`;
+  execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', folder.path], { stdio: 'ignore' });
   const filler = join(folder.path, 'filler');
   return {
     path: folder.path,
