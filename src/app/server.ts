@@ -12,6 +12,7 @@ import { SignInCodes, signInUrl } from '../auth/sign-in-codes.ts';
 import { signInPath } from '../bootstrap/sign-in-link.ts';
 import { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Logger } from '../common/log.ts';
+import { isLoopbackHost } from '../common/loopback.ts';
 import type { Secret } from '../common/secret.ts';
 import { openCheckpointReceiver } from '../config/checkpoint-receiver.ts';
 import type { Config } from '../config/config.ts';
@@ -21,7 +22,6 @@ import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { createCors } from '../http/cors.ts';
 import { loadDashboard } from '../http/dashboard-files.ts';
-import { isLoopback } from '../http/host-check.ts';
 import { startHttpServer } from '../http/http-server.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
@@ -135,7 +135,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   const signInOffer = provider && createOidcClientConfig(provider.settings, provider.outbound, log);
   const dashboardSettings = async () => ({ oidc: await signInOffer?.() });
   const codes =
-    deps.signInKey && !config.production && isLoopback(config.host)
+    deps.signInKey && !config.production && isLoopbackHost(config.host)
       ? new SignInCodes(deps.signInKey, deps.signInCodes)
       : undefined;
   const signInPage = signInPath(config, deps.dashboardFolder);
@@ -159,7 +159,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     tls: config.tls && { ...config.tls, findRisks: production ? findTlsRisks : undefined },
     // In production without TLS of its own, a proxy terminates TLS. On localhost, HSTS would make browsers require TLS on
     // every port.
-    isOverTls: config.production || (config.tls !== undefined && !isLoopback(host)),
+    isOverTls: config.production || (config.tls !== undefined && !isLoopbackHost(host)),
   }).catch(async (error) => {
     await checkpoints.close();
     await release();

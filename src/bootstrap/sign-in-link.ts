@@ -1,8 +1,8 @@
 import { type CodeStore, generateSignInCode, type StoredCode, signInUrl } from '../auth/sign-in-codes.ts';
 import { StartupError } from '../common/errors.ts';
+import { isLoopbackHost } from '../common/loopback.ts';
 import type { Config } from '../config/config.ts';
 import { isBuilt } from '../http/dashboard-files.ts';
-import { isLoopback } from '../http/host-check.ts';
 import type { DataDir } from './data-dir.ts';
 
 const fileName = 'sign-in-code';
@@ -34,7 +34,7 @@ export function createCodeStore(dataDir: DataDir): CodeStore {
 export function createSignInLink(config: Config, dataDir: DataDir): string {
   const { production, host, port, tls, basePath } = config;
   const path = signInPath(config);
-  if (production || !isLoopback(host) || !path) {
+  if (production || !isLoopbackHost(host) || !path) {
     throw new StartupError('sign-in links need a development server that listens on a loopback address');
   }
   const { code, stored } = generateSignInCode(Date.now());

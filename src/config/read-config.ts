@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { OidcSettings } from '../auth/oidc.ts';
 import { StartupError } from '../common/errors.ts';
-import { isLoopback } from '../http/host-check.ts';
+import { isLoopbackHost } from '../common/loopback.ts';
 import type { TlsFiles } from '../http/tls.ts';
 import { scopes } from '../identity/caller.ts';
 import { parseCheckpointReceiver } from './checkpoint-receiver.ts';
@@ -98,7 +98,7 @@ function readTlsFiles({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles |
 function parseCorsOrigins({ CORS_ORIGINS: origins }: Environment, production: boolean): ReadonlySet<string> {
   const isSafe = (origin: string) => {
     const { protocol, hostname } = new URL(origin);
-    return protocol === 'https:' || isLoopback(hostname.replace(/^\[|\]$/g, ''));
+    return protocol === 'https:' || isLoopbackHost(hostname);
   };
   if (production && !origins.every(isSafe)) {
     throw new StartupError(

@@ -1,7 +1,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { isLoopbackHost } from '../common/loopback.ts';
 import { findApiKeyWeakness } from '../encryption/key-strength.ts';
-import { isLoopback } from '../http/host-check.ts';
 import type { Config } from './config.ts';
 
 const groupWrites = 0o020;
@@ -40,7 +40,7 @@ export function findTlsRisks(keyFile: string): string[] {
 export function findEnvironmentWarnings(variables: Readonly<Record<string, string | undefined>>): string[] {
   const endpoints = ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_KMS'].filter((name) => {
     const url = URL.parse(variables[name] ?? '');
-    return url?.protocol === 'http:' && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''));
+    return url?.protocol === 'http:' && !isLoopbackHost(url.hostname);
   });
   return [
     ...endpoints.map((name) => `${name} must start with https://, because it receives data keys`),

@@ -37,11 +37,6 @@ function isIsatap({ parts: [, , , , flags = 0, marker] }: ipaddr.IPv6): boolean 
   return (flags === 0 || flags === 0x200) && marker === 0x5efe;
 }
 
-/** Whether an address is a loopback address. An IPv4-mapped IPv6 address counts as the IPv4 address. */
-export function isLoopbackAddress(address: string): boolean {
-  return isIP(address) !== 0 && ipaddr.process(address).range() === 'loopback';
-}
-
 /**
  * Whether connections to a URL's host are allowed, before its name is resolved: addresses must be public, and names must
  * not be names of this machine.

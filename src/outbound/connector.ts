@@ -1,7 +1,8 @@
 import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { buildConnector } from 'undici';
-import { isLoopbackAddress, isLoopbackName, normalizeHost } from './address.ts';
+import { isLoopbackAddress } from '../common/loopback.ts';
+import { isLoopbackName, normalizeHost } from './address.ts';
 import { type Address, type Lookup, resolve, staticLookup } from './dns.ts';
 import { HandshakeLimit } from './handshake-limit.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
