@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { currentRequest } from '../common/log.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { AuthenticationError } from './authentication-error.ts';
@@ -12,17 +13,15 @@ const maxKnownCredentials = 10_000;
  * can lock out a caller with a valid one.
  */
 export function withRateLimit(limits: RateLimits, authenticate: Authenticate): Authenticate {
-  /** Hashes of accepted credentials, oldest first. */
-  const accepted = new Set<string>();
+  /** Hashes of accepted credentials. */
+  const accepted = new LRUCache<string, true>({ max: maxKnownCredentials });
   return async (authorization) => {
     const address = currentRequest.getStore()?.address;
     const digest = hash('sha256', authorization ?? '', 'base64');
-    if (!accepted.has(digest)) await limits.checkUnauthenticated(address);
+    if (!accepted.get(digest)) await limits.checkUnauthenticated(address);
     try {
       const caller = await authenticate(authorization);
-      accepted.add(digest);
-      const [oldest] = accepted.size > maxKnownCredentials ? accepted : [];
-      if (oldest !== undefined) accepted.delete(oldest);
+      accepted.set(digest, true);
       await limits.checkCaller(caller);
       return caller;
     } catch (error) {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { GraphQLParams, Plugin } from 'graphql-yoga';
+import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import { AppError, HttpError } from '../common/errors.ts';
 import type { Context } from './context.ts';
@@ -8,68 +9,37 @@ import type { Context } from './context.ts';
 const maxBytesPerOrganisation = 512_000;
 /** The maximum size of all documents, in bytes. */
 const maxBytes = 32_000_000;
-/** The size of an entry without its text, in bytes: the key and the entry of the `Map`. */
+/** The size of an entry without its text, in bytes. */
 const entryBytes = 256;
 
-/** The documents of one organisation by their hashes, the least recently used first. */
-interface OrganisationDocuments {
-  documents: Map<string, string>;
-  bytes: number;
-}
+/** Documents by their hashes. */
+type Documents = LRUCache<string, string>;
 
 /**
  * An LRU cache for Apollo's automatic persisted queries. Each organisation has its own documents and its own limit, so
  * that it can neither find nor evict those of others. Clients register an evicted document again.
  */
 export class PersistedQueries {
-  /** By the organisation's id, the least recently used first. */
-  readonly #organisations = new Map<string, OrganisationDocuments>();
-  #bytes = 0;
+  /** By the organisation's id. */
+  readonly #organisations = new LRUCache<string, Documents>({
+    maxSize: maxBytes,
+    sizeCalculation: ({ calculatedSize }) => entryBytes + calculatedSize,
+  });
 
   find(orgId: string, hash: string): string | undefined {
-    const organisation = this.#organisations.get(orgId);
-    const document = organisation?.documents.get(hash);
-    if (!organisation || document === undefined) return undefined;
-    moveToEnd(organisation.documents, hash, document);
-    moveToEnd(this.#organisations, orgId, organisation);
-    return document;
+    return this.#organisations.get(orgId)?.get(hash);
   }
 
   /** @param document has to be valid, so that invalid documents use no memory */
   store(orgId: string, hash: string, document: string): void {
-    const organisation = this.#organisations.get(orgId) ?? { documents: new Map(), bytes: 0 };
-    if (!organisation.documents.has(hash)) this.#count(organisation, sizeInBytes(document));
-    moveToEnd(organisation.documents, hash, document);
-    moveToEnd(this.#organisations, orgId, organisation);
-    while (organisation.bytes > maxBytesPerOrganisation) this.#evictDocument(organisation);
-    while (this.#bytes > maxBytes) this.#evictOrganisation();
+    const documents: Documents =
+      this.#organisations.get(orgId) ??
+      new LRUCache({ maxSize: maxBytesPerOrganisation, sizeCalculation: sizeInBytes });
+    documents.set(hash, document);
+    // The size of an entry is calculated when it is added.
+    this.#organisations.delete(orgId);
+    this.#organisations.set(orgId, documents);
   }
-
-  #evictDocument(organisation: OrganisationDocuments): void {
-    for (const [hash, document] of organisation.documents) {
-      organisation.documents.delete(hash);
-      this.#count(organisation, -sizeInBytes(document));
-      return;
-    }
-  }
-
-  #evictOrganisation(): void {
-    for (const [orgId, organisation] of this.#organisations) {
-      this.#organisations.delete(orgId);
-      this.#count(organisation, -organisation.bytes);
-      return;
-    }
-  }
-
-  #count(organisation: OrganisationDocuments, bytes: number): void {
-    organisation.bytes += bytes;
-    this.#bytes += bytes;
-  }
-}
-
-function moveToEnd<Value>(map: Map<string, Value>, key: string, value: Value): void {
-  map.delete(key);
-  map.set(key, value);
 }
 
 /** A string has up to two bytes for each character in memory. */
