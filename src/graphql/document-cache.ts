@@ -2,6 +2,7 @@ import type { DocumentNode, Token } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Context } from './context.ts';
+import { hasStarted } from './request-guard.ts';
 
 /** The maximum size of the cache, in bytes. */
 const maxBytes = 16 * 1_024 * 1_024;
@@ -48,12 +49,20 @@ export function useCachedDocuments(documents: DocumentCache): Plugin<Context> {
   };
 }
 
-/** Adds executed documents of authenticated callers to the cache. Has to come after the request guard. */
+/** Adds documents of authenticated callers to the cache when their execution has started. */
 export function useDocumentCaching(documents: DocumentCache): Plugin<Context> {
-  const add = ({ args }: { args: { document: DocumentNode; contextValue: Pick<Context, 'caller'> } }) => {
-    if (args.contextValue.caller) documents.add(args.document);
+  const add = ({ document, contextValue }: CachedArgs, result: object) => {
+    if (contextValue.caller && hasStarted(result)) documents.add(document);
   };
-  return { onExecute: add, onSubscribe: add };
+  return {
+    onExecute: ({ args }) => ({ onExecuteDone: ({ result }) => add(args, result) }),
+    onSubscribe: ({ args }) => ({ onSubscribeResult: ({ result }) => add(args, result) }),
+  };
+}
+
+interface CachedArgs {
+  document: DocumentNode;
+  contextValue: Pick<Context, 'caller'>;
 }
 
 /** Includes comments, for which the lexer creates tokens too. */

@@ -59,7 +59,11 @@ export function createFastPath({
     };
     const args = { document, operationName, variableValues: variables ?? {} };
     const error = requestGuard.check(args, context);
-    return error ? { errors: [error] } : execute({ ...args, schema, contextValue: context });
+    if (error) return { errors: [error] };
+    return requestGuard.reportInvalidVariables(
+      args,
+      await execute({ ...args, schema, contextValue: context }),
+    );
   };
   const getResult = async (params: GraphQLParams, server: NodeServerContext): Promise<ExecutionResult> => {
     const request = new LightweightRequest(server);
