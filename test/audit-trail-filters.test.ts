@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import type { Sql } from '../src/database/sql.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { compileSql } from './testkit/sql.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
@@ -69,8 +70,8 @@ async function read(filter: object, after?: string | null, client = organisation
   const { auditEvents } = await client.request<{ auditEvents: Page }>(query, { filter, first: 20, after });
   expect(readings.length).toBeGreaterThan(0);
   let lookedAt = 0;
-  for (const { parts, values } of readings)
-    lookedAt = Math.max(lookedAt, await rowsLookedAt(parts.join('?'), values));
+  for (const { text, values } of readings.map(compileSql))
+    lookedAt = Math.max(lookedAt, await rowsLookedAt(text.replaceAll(/\$\d+/g, '?'), values));
   return { ...auditEvents, lookedAt };
 }
 

@@ -1,6 +1,6 @@
 import { maxDateTime, minDateTime } from '../common/date-time.ts';
 import type { RowReader } from '../database/row-reader.ts';
-import { joinAnd, raw, type Sql, sql } from '../database/sql.ts';
+import { joinAnd, type Sql, sql } from '../database/sql.ts';
 import type { Caller } from '../identity/caller.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import type { EventFilter } from './input.ts';
@@ -43,7 +43,7 @@ export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan 
   const projectId = filter.projectId ?? onlyProject;
   const candidates: ScanIndex[] = [];
   const add = (name: string, value: Sql, condition?: Sql) =>
-    candidates.push({ column: raw(name), value, ...(condition && { condition }) });
+    candidates.push({ column: sql.raw(name), value, ...(condition && { condition }) });
   if (connectionId) add('connection_id', sql`${connectionId}::uuid`);
   if (subject != null) add('subject', sql`${subject}::text`, sql`subject is not null`);
   if (keyId) add('key_id', sql`${keyId}::uuid`);

@@ -1,10 +1,9 @@
 import type { EntityProperty, MikroORM } from '@mikro-orm/postgresql';
-import { CompiledQuery } from 'kysely';
 import type { Logger } from '../common/log.ts';
 import { queryPool } from './driver/pool.ts';
 import { inSession, scanSession, tenantSession } from './driver/session.ts';
 import type { Pool } from './driver/types.ts';
-import { raw, type Sql, sql } from './sql.ts';
+import { type Sql, sql } from './sql.ts';
 
 /** The entity class of the rows. */
 export type RowClass<Entity> = new () => Entity;
@@ -38,15 +37,16 @@ export interface SelectOptions<Entity> {
 export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger): RowReader {
   const run = async (
     orgId: string,
-    { text, values }: Sql,
+    query: Sql,
     options: Pick<SelectOptions<object>, 'skipPreparedPlan' | 'isScan'>,
   ) => {
+    const connection = orm.em.getConnection();
+    const compiled = query.compile(connection.getClient());
+    const { sql: text, parameters: values } = compiled;
     log.trace(text);
     const session = options.isScan ? scanSession(orgId) : tenantSession(orgId);
-    const connection = orm.em.getConnection();
     if (isEmbedded) {
-      const query = CompiledQuery.raw(text, [...values]);
-      const { rows } = await inSession(session, () => connection.getClient().executeQuery(query));
+      const { rows } = await inSession(session, () => connection.getClient().executeQuery(compiled));
       return rows as Record<string, unknown>[];
     }
     const pool: Pool = await connection.getNativeClient();
@@ -103,8 +103,8 @@ function describeTable(orm: MikroORM, entity: RowClass<object>, properties?: Sel
   );
   const column = ({ fieldNames, name }: EntityProperty) => `"${fieldNames[0]}" as "${name}"`;
   return {
-    name: raw(`"${tableName}"`),
-    columns: raw(selected.map(column).join(', ')),
+    name: sql.raw(`"${tableName}"`),
+    columns: sql.raw(selected.map(column).join(', ')),
     dates: selected.filter(({ runtimeType }) => runtimeType === 'Date').map(({ name }) => name),
   };
 }

@@ -1,7 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Database } from '../../src/database/database.ts';
-import { Sql } from '../../src/database/sql.ts';
+import { type Sql, sql } from '../../src/database/sql.ts';
 import type { TestServer } from './server.ts';
+import { compileSql } from './sql.ts';
 
 /** Switches tenant filters off. */
 export interface TenantFilterSwitch {
@@ -20,13 +21,15 @@ export function withoutTenantFilters(database: Database, forgetting: TenantFilte
 }
 
 /** Removes the tenant filter from SQL. */
-function ofAnyOrganisation({ parts, values }: Sql): Sql {
+function ofAnyOrganisation(fragment: Sql): Sql {
+  const { text, values } = compileSql(fragment);
+  const parts = text.split(/\$\d+/);
   const forget = (part: string, index: number) =>
     part
       .replace(/\borg_id = $/, "'' <> ")
       // Where whole rows are compared, each side begins with the same.
       .replace(/\(org_id, ([^()]*\) (?:>=|<) \()$/, `('${values[index]}'::uuid, $1`);
-  return new Sql(parts.map(forget), values);
+  return sql(Object.assign(parts.map(forget), { raw: parts }), ...values);
 }
 
 /** What takes conditions, as its second argument. */

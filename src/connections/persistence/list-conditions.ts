@@ -1,4 +1,4 @@
-import { raw, type Sql, sql } from '../../database/sql.ts';
+import { type Sql, sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { ConnectionOrder, Cursor } from '../cursor.ts';
 import type { ListConnections } from '../list-input.ts';
@@ -35,14 +35,14 @@ export function listConditions(caller: Caller, { projectId, app, filter }: ListC
 }
 
 const columns = {
-  name: raw('name'),
-  createdAt: raw('created_at'),
-  updatedAt: raw('updated_at'),
+  name: sql.raw('name'),
+  createdAt: sql.raw('created_at'),
+  updatedAt: sql.raw('updated_at'),
 } as const;
 
 /** The `order by` of a list, reversed if `isBackward`. */
 export function orderBy({ field, direction }: ConnectionOrder, isBackward: boolean): Sql {
-  const order = raw((direction === 'asc') === isBackward ? 'desc' : 'asc');
+  const order = sql.raw((direction === 'asc') === isBackward ? 'desc' : 'asc');
   return sql`order by ${columns[field]} ${order}, id ${order}`;
 }
 
@@ -57,5 +57,5 @@ export function atOrBeforeCursor(order: ConnectionOrder, cursor: Cursor, isBackw
 }
 
 function compare({ field }: ConnectionOrder, { value, id }: Cursor, operator: '<' | '>' | '<=' | '>='): Sql {
-  return sql`(${columns[field]}, id) ${raw(operator)} (${value}, ${id})`;
+  return sql`(${columns[field]}, id) ${sql.raw(operator)} (${value}, ${id})`;
 }
