@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { pipelineBegin } from './pipelined-begin.ts';
 import { createStatementPreparer } from './prepared-statements.ts';
 import { statementTimeoutMs } from './session.ts';
 import type { Client, NewClient, Result } from './types.ts';
@@ -24,7 +23,7 @@ export function withoutStatementTimeout<T>(task: () => T): T {
  *   them when they no longer do.
  */
 export function instrumentClient(client: NewClient): void {
-  const send = pipelineBegin(client.connection, client.query.bind(client));
+  const send = client.query.bind(client);
   const prepare = createStatementPreparer(client);
   /** The time of the last response, or of the first pending statement; undefined while none is pending. */
   let silentSince: number | undefined;

@@ -61,7 +61,7 @@ export function openDedicatedConnection(pool: () => Promise<Pool>, session: Sess
 }
 
 /**
- * Extends a pool with sessions, fair shares, prepared statements, pipelined `begin` and a limit on silence. `connect`
+ * Extends a pool with sessions, fair shares, prepared statements and a limit on silence. `connect`
  * applies the current session to the client, with one statement, if the client has another one.
  *
  * Works around MikroORM's `sessionContext`, which costs three statements or a transaction for each statement

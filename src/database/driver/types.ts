@@ -12,10 +12,13 @@ export interface Client {
   query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
-  readonly connection: WireConnection & {
+  /** The messages of the protocol. */
+  readonly connection: {
     readonly stream: { destroy(error: Error): void };
     /** The texts of the client's prepared statements, by name. */
     readonly parsedStatements: Record<string, string>;
+    /** Closes a prepared statement. */
+    close(message: { type: 'S'; name: string }): void;
   };
 }
 
@@ -41,14 +44,3 @@ export type SendQuery = (
   statement: string | Statement,
   done: (error: Error | null, result: Result) => void,
 ) => void;
-
-/**
- * The subset of `pg.Connection` that this server uses: the messages of the extended query protocol
- * (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY).
- */
-export interface WireConnection {
-  bind(message: { statement: string }): void;
-  execute(message: object): void;
-  close(message: { type: 'S'; name: string }): void;
-  readonly stream: { cork(): void; uncork(): void };
-}
