@@ -5,7 +5,6 @@ export function canonicalJson(value: object): string {
   return JSON.stringify(sortKeys(value));
 }
 
-// A loop instead of closures: V8 discards the compiled code of short-lived closures at each full garbage collection.
 function sortKeys(value: unknown): unknown {
   if (value instanceof Secret) return value.reveal();
   if (value instanceof Date || typeof value !== 'object' || value === null) return value;

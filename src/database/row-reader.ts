@@ -65,14 +65,7 @@ export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger)
       const { columns, name, dates } = getTable(entity, properties);
       const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, options);
       for (const row of rows) {
-        // Timestamps of a row are often equal, and comparing strings is faster than parsing them.
-        let [lastText, time] = ['', 0];
-        for (const date of dates) {
-          const text = row[date];
-          if (text === null) continue;
-          if (text !== lastText) [lastText, time] = [String(text), new Date(String(text)).getTime()];
-          row[date] = new Date(time);
-        }
+        for (const date of dates) if (row[date] !== null) row[date] = new Date(String(row[date]));
       }
       return rows as never;
     },
