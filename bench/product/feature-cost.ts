@@ -37,8 +37,27 @@ const features: Feature[] = [
   },
 ];
 
-/** What each thing costs that the product does besides: with everything, and with one thing taken out at a time. */
-export async function measureFeatures(ground: Ground, options: Rounds): Promise<string> {
+/** Code that only makes the server faster. */
+const optimisations: Feature[] = [
+  { title: 'fast path', script: without, environment: { WITHOUT: 'fast-path' } },
+  { title: 'prepared statements', script: without, environment: { WITHOUT: 'prepared-statements' } },
+];
+
+/** Measures the cost of features: with everything, and without one of them at a time. */
+export function measureFeatures(ground: Ground, options: Rounds): Promise<string> {
+  return measureWithout(features, ground, options);
+}
+
+/** Measures what optimisations gain: with all of them, and without one of them at a time. */
+export function measureOptimisations(ground: Ground, options: Rounds): Promise<string> {
+  return measureWithout(optimisations, ground, options);
+}
+
+async function measureWithout(
+  features: readonly Feature[],
+  ground: Ground,
+  options: Rounds,
+): Promise<string> {
   const rows = new Map<OperationName, string[][]>(operationNames.map((operation) => [operation, []]));
   for (const [index, feature] of features.entries()) {
     const { title, environment, script, isKeptApart, operations = operationNames } = feature;

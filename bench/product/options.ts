@@ -11,6 +11,7 @@ export const partNames = [
   'noisy-neighbour',
   'servers',
   'feature-cost',
+  'optimisations',
 ] as const;
 export type PartName = (typeof partNames)[number];
 

@@ -7,7 +7,7 @@
 import { connections } from '../peers/load.ts';
 import { prepare } from '../peers/stage.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
-import { measureFeatures } from './feature-cost.ts';
+import { measureFeatures, measureOptimisations } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
 import { measureNoisy } from './noisy-neighbour.ts';
 import { readOptions } from './options.ts';
@@ -24,6 +24,7 @@ const parts = {
   'noisy-neighbour': measureNoisy,
   servers: measureServers,
   'feature-cost': measureFeatures,
+  optimisations: measureOptimisations,
 };
 
 const options = readOptions();

@@ -7,6 +7,8 @@ import { registerHooks } from 'node:module';
 const modules: Record<string, string> = {
   'audit-trail': 'audit/hash-chain.ts',
   'document-limits': 'graphql/document-limits.ts',
+  'fast-path': 'graphql/fast-path.ts',
+  'prepared-statements': 'database/driver/prepared-statements.ts',
 };
 const left = new Map(
   (process.env.WITHOUT ?? '')
