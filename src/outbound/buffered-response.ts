@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import { toOutboundError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 import { ResponseBody } from './response-body.ts';
+import { type Deadline, startDeadline } from './timeout.ts';
 
 /** The maximum number of headers of a response. Okta sends about 30. */
 const maxHeaders = 200;
@@ -34,9 +35,9 @@ type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
 export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   /** Rejects with an `OutboundError`, also while undici connects, which cannot be aborted. */
   readonly response: Promise<OutboundResponse>;
-  readonly #limits: RequestLimits;
   readonly #deferred = Promise.withResolvers<OutboundResponse>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #deadline: Deadline;
+  readonly #timeoutMs: number;
   readonly #body: ResponseBody;
   #interimResponses = 0;
   #status = 0;
@@ -44,15 +45,14 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #failure: OutboundError | undefined;
 
-  constructor(limits: RequestLimits) {
-    this.#limits = limits;
-    this.#body = new ResponseBody(limits.maxBytes);
+  constructor({ timeoutMs, maxBytes, signals }: RequestLimits) {
+    this.#timeoutMs = timeoutMs;
+    this.#body = new ResponseBody(maxBytes);
     this.response = this.#deferred.promise;
-    this.#timer = setTimeout(this.#timeOut, limits.timeoutMs);
-    for (const signal of limits.signals) {
-      signal?.addEventListener('abort', this.#abort, { once: true });
-      if (signal?.aborted) this.#abort();
-    }
+    this.#deadline = startDeadline(timeoutMs, signals);
+    const { signal } = this.#deadline;
+    signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
+    if (signal.aborted) this.#fail(signal.reason);
   }
 
   /** Sends the request unless it was aborted before. */
@@ -74,6 +74,7 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
     this.#status = status;
     this.#headers = headers;
     if (status < 200) this.#interimResponses += 1;
+    else this.#deadline.message = `the response was not complete within ${this.#timeoutMs / 1000} s`;
     if (this.#interimResponses > maxInterimResponses) {
       this.#fail(
         new OutboundError('TOO_LARGE', `the host sent more than ${maxInterimResponses} interim responses`),
@@ -97,7 +98,7 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
     try {
       const headers = flatten(this.#headers);
       const body = this.#body.text(headers['content-encoding']);
-      this.#end();
+      this.#deadline[Symbol.dispose]();
       this.#deferred.resolve({ status: this.#status, headers, body });
     } catch (error) {
       this.#fail(error);
@@ -111,22 +112,10 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   /** Ends the request; later failures are ignored. */
   #fail(error: unknown): void {
     if (this.#failure) return;
-    this.#end();
+    this.#deadline[Symbol.dispose]();
     this.#failure = toOutboundError(error);
     this.#deferred.reject(this.#failure);
     this.#controller?.abort(this.#failure);
-  }
-
-  readonly #timeOut = () => {
-    const clause = this.#status >= 200 ? 'the response was not complete' : 'there was no response';
-    this.#fail(new OutboundError('TIMEOUT', `${clause} within ${this.#limits.timeoutMs / 1000} s`));
-  };
-
-  readonly #abort = () => this.#fail(new OutboundError('ABORTED', 'the request was aborted'));
-
-  #end(): void {
-    clearTimeout(this.#timer);
-    for (const signal of this.#limits.signals) signal?.removeEventListener('abort', this.#abort);
   }
 }
 
