@@ -1,7 +1,7 @@
 import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
-import { digestApiKey, generateApiKey } from '../src/auth/api-keys.ts';
+import { digestCredential, generateApiKey } from '../src/auth/api-keys.ts';
 import { entities } from '../src/bootstrap/entities.ts';
 import { StartupError } from '../src/common/errors.ts';
 import { createLog } from '../src/common/log.ts';
@@ -39,7 +39,7 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
   ]);
   await em.execute(
     `insert into api_key (id, org_id, name, hash, scopes, created_at) values (?, ?, 'Old', ?, ?::text[], now())`,
-    [apiKeyId, orgId, digestApiKey(key), `{${scopes.join(',')}}`],
+    [apiKeyId, orgId, digestCredential(key), `{${scopes.join(',')}}`],
   );
   const [rootKeyId = '', rootKeyText = ''] = rootKeys.split(':');
   // As that version wrapped: without saying that rows carry MACs.

@@ -38,7 +38,8 @@ export function createGraphQL(options: GraphQLServerOptions): GraphQLEndpoint {
   const requestGuard = createRequestGuard(schema, { ...options, maskError });
   const documents = new DocumentCache();
   const buildContext = ({ req, res }: Pick<Context, 'req' | 'res'>) => ({
-    ...{ req, res },
+    req,
+    res,
     connections: options.connections,
     administration: options.administration,
   });

@@ -155,7 +155,11 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   const release = () => Promise.all([closeOutbound(), fakeOkta?.close()]);
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
-    ...{ host, port, trustedProxies, log, handle },
+    host,
+    port,
+    trustedProxies,
+    log,
+    handle,
     tls: config.tls && { ...config.tls, findRisks: production ? findTlsRisks : undefined },
     // In production without TLS of its own, a proxy terminates TLS. On localhost, HSTS would make browsers require TLS on
     // every port.

@@ -76,7 +76,7 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
     id: randomUUID(),
     orgId: options.orgId,
     name: options.name,
-    hash: digestApiKey(key),
+    hash: digestCredential(key),
     scopes: [...new Set(options.scopes)],
     projectIds: options.projectIds ? [...new Set(options.projectIds)] : null,
     createdAt: new Date(),
@@ -92,7 +92,7 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
  * because the row was changed outside of this server.
  */
 export async function findApiKey(em: EntityManager, vault: Vault, key: Secret): Promise<ApiKey | null> {
-  const apiKey = await em.findOne(ApiKey, { hash: digestApiKey(key) });
+  const apiKey = await em.findOne(ApiKey, { hash: digestCredential(key) });
   const macs = await vault.rowMacs(em);
   return apiKey && macs.isAuthentic(em, ApiKey, apiKey) ? apiKey : null;
 }
@@ -111,8 +111,11 @@ export function assertActive(apiKey: ApiKey): void {
   });
 }
 
-/** Returns the SHA-256 of a key in hex. Keys have enough entropy that no salt and no slow hash is needed. */
-export function digestApiKey(key: Secret): string {
+/**
+ * Returns the SHA-256 of an API key or an access token in hex. Both have enough entropy that no salt and no slow hash is
+ * needed.
+ */
+export function digestCredential(key: Secret): string {
   return hash('sha256', key.reveal(), 'hex');
 }
 

@@ -7,11 +7,11 @@ import { ApiKey } from '../identity/api-key.entity.ts';
 import { Caller } from '../identity/caller.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
-import { assertActive, assertChecksum, digestApiKey, findApiKey } from './api-keys.ts';
+import { assertActive, assertChecksum, digestCredential, findApiKey } from './api-keys.ts';
 import { AuthenticationError, unauthenticated } from './authentication-error.ts';
 import { isJwt, type TokenVerifier } from './oidc.ts';
 
-/** The lifetime of a cache entry. A revoked credential must stop working within five seconds. */
+/** How long the cache is trusted. A revoked credential must stop working within five seconds. */
 const cacheTtlMs = 1_500;
 /** The size of the cache. A bound on entries is not enough: a token of 8,192 characters can name many projects. */
 const maxCacheBytes = 8 * 1_024 * 1_024;
@@ -25,7 +25,10 @@ export class Authenticator {
   readonly #database: Database;
   readonly #vault: Vault;
   readonly #tokenVerifier: TokenVerifier | undefined;
-  /** Callers by the digest of their credential. */
+  /**
+   * Callers by the digest of their credential. An entry stays after `until`: it still shows that the credential was
+   * accepted before.
+   */
   readonly #cache = new LRUCache<string, { caller: Caller; until: number }>({
     maxSize: maxCacheBytes,
     sizeCalculation: ({ caller }) => 1_024 + 100 * (caller.projectIds?.size ?? 0),
@@ -52,7 +55,7 @@ export class Authenticator {
       );
     }
     const credential = new Secret(text);
-    const digest = digestApiKey(credential);
+    const digest = digestCredential(credential);
     const cached = this.#cache.get(digest);
     if (cached && cached.until > Date.now()) return cached.caller;
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { OidcSettings } from './oidc.ts';
-import { fetchProviderConfiguration, issuerMismatch } from './oidc-discovery.ts';
+import { fetchProviderMetadata, invalidMetadata } from './oidc-discovery.ts';
 
 const ttlMs = 600_000;
 
@@ -12,11 +12,11 @@ export interface OidcClientConfig {
   /** Separated by spaces. */
   scopes: string;
   audience: string;
-  /** Absent if the configuration of the provider cannot be fetched. */
+  /** Absent if the metadata of the provider cannot be fetched. */
   provider?: ProviderEndpoints;
 }
 
-/** The fields of the provider's configuration that a client needs. */
+/** The fields of the provider's metadata that a client needs. */
 export type ProviderEndpoints = z.output<ReturnType<typeof endpointsSchema>>;
 
 /**
@@ -35,8 +35,8 @@ export function createOidcClientConfig(
 
   const refresh = async () => {
     try {
-      const { success, data } = schema.safeParse(await fetchProviderConfiguration(issuer, outbound));
-      if (!success) throw issuerMismatch();
+      const { success, data } = schema.safeParse(await fetchProviderMetadata(issuer, outbound));
+      if (!success) throw invalidMetadata();
       cached = { provider: data, until: Date.now() + ttlMs };
     } catch (error) {
       log.warn(
@@ -51,7 +51,7 @@ export function createOidcClientConfig(
       refreshing ??= refresh().finally(() => {
         refreshing = undefined;
       });
-      // An expired configuration is still good enough to answer with at once.
+      // Expired metadata is returned at once, and refreshed in the background.
       if (!cached) await refreshing;
     }
     return {

@@ -4,31 +4,28 @@ import type { Outbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 
 /** The metadata of a provider (OpenID Connect Discovery 1.0, section 3). Only `issuer` is validated. */
-export type ProviderConfiguration = Readonly<Record<string, unknown>> & { issuer: string };
+export type ProviderMetadata = Readonly<Record<string, unknown>> & { issuer: string };
 
 /**
  * Fetches the metadata of a provider (OpenID Connect Discovery 1.0, section 4).
  *
  * @throws OutboundError if the request fails, or if the metadata is of another issuer
  */
-export async function fetchProviderConfiguration(
-  issuer: string,
-  outbound: Outbound,
-): Promise<ProviderConfiguration> {
-  const configuration = await fetchJson(configurationUrl(issuer), outbound, 'configuration');
+export async function fetchProviderMetadata(issuer: string, outbound: Outbound): Promise<ProviderMetadata> {
+  const metadata = await fetchJson(metadataUrl(issuer), outbound, 'configuration');
   // The metadata names the keys, so it must be that of the configured issuer.
-  const { success, data } = z.looseObject({ issuer: z.literal(issuer) }).safeParse(configuration);
-  if (!success) throw issuerMismatch();
+  const { success, data } = z.looseObject({ issuer: z.literal(issuer) }).safeParse(metadata);
+  if (!success) throw invalidMetadata();
   return data;
 }
 
 /** Returns the URL of the metadata of a provider. */
-export function configurationUrl(issuer: string): URL {
+export function metadataUrl(issuer: string): URL {
   return new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
 }
 
 /** The error for metadata that is invalid or of another issuer. */
-export function issuerMismatch(): OutboundError {
+export function invalidMetadata(): OutboundError {
   return new OutboundError('PROTOCOL', 'its configuration is not that of OIDC_ISSUER');
 }
 
@@ -38,11 +35,11 @@ export const maxProviderBytes = 256 * 1024;
 /**
  * Fetches a JSON document of the provider.
  *
- * @param what the name of the document, for the error
+ * @param documentName appears in the error
  * @returns undefined if the response is not JSON, or too deeply nested
  */
-export async function fetchJson(url: URL, outbound: Outbound, what: string): Promise<unknown> {
+export async function fetchJson(url: URL, outbound: Outbound, documentName: string): Promise<unknown> {
   const { status, body } = await outbound.get(url, { headers: { accept: 'application/json' } });
   if (status === 200) return parseJson(body);
-  throw new OutboundError('PROTOCOL', `asked for its ${what}, it answered with status ${status}`);
+  throw new OutboundError('PROTOCOL', `asked for its ${documentName}, it answered with status ${status}`);
 }
