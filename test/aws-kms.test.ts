@@ -125,8 +125,12 @@ describe('a root key in AWS KMS', () => {
   );
 
   it.runIf(testDatabaseUrl).each([
-    ['denies', denied, 'refused the credentials, or they may not use this key (AccessDeniedException)'],
-    ['throttles', throttled, 'asks to slow down (ThrottlingException)'],
+    [
+      'denies',
+      denied,
+      'refused the credentials, or they lack permission for this key (AccessDeniedException)',
+    ],
+    ['throttles', throttled, 'throttled the request (ThrottlingException)'],
     ['closes the connection', closesConnection, 'could not be reached (ECONNRESET)'],
     ['does not answer', silent, 'did not answer within 5 s (AbortError)'],
     ['fails', () => ({ status: 500, error: 'KMSInternalException' }), 'failed (KMSInternalException)'],

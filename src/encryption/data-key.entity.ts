@@ -24,7 +24,7 @@ const DataKeySchema = defineEntity({
     /** The key, wrapped by the root key `rootKeyId`. Both are empty once the key is destroyed. */
     wrapped: p.text().hidden(),
     rootKeyId: p.text(),
-    /** The root key that wrapped it first. Somebody who once had that root key may know this data key. */
+    /** The root key that wrapped it first. A former holder of that root key may know this data key. */
     madeUnder: p.text(),
     createdAt: p.datetime(3),
     /** Set once another key has replaced it. A retired key only decrypts. */

@@ -15,9 +15,9 @@ export function sealJwe(
   content: Uint8Array,
   key: KeyObject,
   kid: string,
-  binding: Readonly<Record<string, string>>,
+  context: Readonly<Record<string, string>>,
 ): string {
-  const header = Buffer.from(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid, ...binding })).toString(
+  const header = Buffer.from(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid, ...context })).toString(
     'base64url',
   );
   // NIST SP 800-38D, section 8.3: random 96-bit IVs are safe for 2³² encryptions under one key.
@@ -36,9 +36,9 @@ export function sealJwe(
  */
 export async function openJwe(
   text: string,
-  options: { what: string; getKey: (kid: string) => KeyObject; binding: Readonly<Record<string, string>> },
+  options: { what: string; getKey: (kid: string) => KeyObject; context: Readonly<Record<string, string>> },
 ): Promise<Uint8Array> {
-  const { what, getKey, binding } = options;
+  const { what, getKey, context } = options;
   if (!isCanonical(text)) throw new DecryptionError(`${what} was changed.`);
   const { plaintext, protectedHeader } = await compactDecrypt(text, ({ kid }) => getKey(String(kid)), {
     keyManagementAlgorithms: ['dir'],
@@ -48,9 +48,9 @@ export async function openJwe(
       ? error
       : new DecryptionError(`${what} was changed, or sealed under another key.`);
   });
-  const { alg, enc, kid, ...sealedFor } = protectedHeader;
-  for (const name of new Set([...Object.keys(binding), ...Object.keys(sealedFor)])) {
-    if (sealedFor[name] !== binding[name])
+  const { alg, enc, kid, ...sealedContext } = protectedHeader;
+  for (const name of new Set([...Object.keys(context), ...Object.keys(sealedContext)])) {
+    if (sealedContext[name] !== context[name])
       throw new DecryptionError(`${what} was sealed for another ${name}.`);
   }
   return plaintext;

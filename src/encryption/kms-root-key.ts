@@ -1,7 +1,7 @@
 import type { KMS } from '@aws-sdk/client-kms';
 import { operatorSocketLookup } from '../outbound/dns-lookup.ts';
 import { DecryptionError } from './jwe.ts';
-import { type DataKeyBinding, encryptionContext, KmsUnavailableError, type RootKey } from './root-key.ts';
+import { type DataKeyBinding, dataKeyContext, KmsUnavailableError, type RootKey } from './root-key.ts';
 
 const timeoutMs = 5_000;
 
@@ -18,7 +18,7 @@ export class KmsRootKey implements RootKey {
   readonly #region: string;
   #client: Promise<KMS> | undefined;
 
-  /** @param key its ARN, and the region that is in it */
+  /** @param key the ARN of the KMS key, and the region in it */
   constructor(id: string, key: { arn: string; region: string }) {
     this.#id = id;
     this.#arn = key.arn;
@@ -27,22 +27,22 @@ export class KmsRootKey implements RootKey {
 
   async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
     const parameters = { ...this.#keyParameters(binding), Plaintext: dataKey };
-    const { CiphertextBlob } = await this.#call((kms, limits) => kms.encrypt(parameters, limits));
+    const { CiphertextBlob } = await this.#call((kms, options) => kms.encrypt(parameters, options));
     return Buffer.from(this.#requireBytes(CiphertextBlob)).toString('base64');
   }
 
   async unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
     const parameters = { ...this.#keyParameters(binding), CiphertextBlob: Buffer.from(wrapped, 'base64') };
-    const { Plaintext } = await this.#call((kms, limits) => kms.decrypt(parameters, limits));
+    const { Plaintext } = await this.#call((kms, options) => kms.decrypt(parameters, options));
     return this.#requireBytes(Plaintext);
   }
 
   #keyParameters(binding: DataKeyBinding) {
-    return { KeyId: this.#arn, EncryptionContext: encryptionContext(binding) };
+    return { KeyId: this.#arn, EncryptionContext: dataKeyContext(binding) };
   }
 
-  /** Bounds all tries together: the SDK retries up to three times. */
-  async #call<T>(request: (kms: KMS, limits: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  /** One time-out covers all attempts, because the SDK retries up to three times. */
+  async #call<T>(request: (kms: KMS, options: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
     this.#client ??= connect(this.#region);
     const kms = await this.#client;
     try {
@@ -54,7 +54,7 @@ export class KmsRootKey implements RootKey {
 
   #requireBytes(bytes: Uint8Array | undefined): Uint8Array {
     if (bytes?.length) return bytes;
-    throw new KmsUnavailableError(this.#id, 'AWS KMS answered with nothing');
+    throw new KmsUnavailableError(this.#id, 'AWS KMS returned no data');
   }
 
   /** Omits the SDK's messages, which contain parts of the request and the response. */
@@ -62,7 +62,7 @@ export class KmsRootKey implements RootKey {
     const name = errorName(error);
     if (name === 'InvalidCiphertextException' || name === 'IncorrectKeyException') {
       return new DecryptionError(
-        'The data key was changed, or wrapped for another place or by another root key.',
+        'The data key was changed, or was wrapped for another binding or by another root key.',
       );
     }
     return new KmsUnavailableError(this.#id, `AWS KMS ${reasons[name] ?? 'failed'} (${name})`);
@@ -72,12 +72,12 @@ export class KmsRootKey implements RootKey {
 /** Loads the SDK only when KMS is used. */
 async function connect(region: string): Promise<KMS> {
   const { KMS } = await import('@aws-sdk/client-kms');
-  // Node's getaddrinfo occupies the thread pool for as long as a name server is silent.
+  // getaddrinfo, Node's default, would occupy the thread pool while a name server does not answer.
   const agent = { keepAlive: true, lookup: operatorSocketLookup };
   return new KMS({ region, requestHandler: { httpAgent: agent, httpsAgent: agent } });
 }
 
-/** Returns the error's code of the operating system, or its name in AWS. */
+/** Returns the system's error code, such as `ECONNREFUSED`, or the name of the AWS exception. */
 function errorName(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
   const { code } = error as { code?: unknown };
@@ -86,8 +86,8 @@ function errorName(error: unknown): string {
 }
 
 const unreachable = 'could not be reached';
-const accessDenied = 'refused the credentials, or they may not use this key';
-const throttled = 'asks to slow down';
+const accessDenied = 'refused the credentials, or they lack permission for this key';
+const throttled = 'throttled the request';
 const keyUnavailable = 'has no such key, or it is disabled';
 
 const reasons: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { DecryptionError, openJwe, sealJwe } from './jwe.ts';
-import { type DataKeyBinding, encryptionContext, type RootKey } from './root-key.ts';
+import { type DataKeyBinding, dataKeyContext, type RootKey } from './root-key.ts';
 
 /** A root key of 32 bytes in the memory of this process. It wraps data keys as compact JWEs. */
 export class LocalRootKey implements RootKey {
@@ -13,7 +13,7 @@ export class LocalRootKey implements RootKey {
   }
 
   async wrap(dataKey: Uint8Array, binding: DataKeyBinding): Promise<string> {
-    return sealJwe(dataKey, this.#key, this.#id, encryptionContext(binding));
+    return sealJwe(dataKey, this.#key, this.#id, dataKeyContext(binding));
   }
 
   unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
@@ -23,7 +23,7 @@ export class LocalRootKey implements RootKey {
         if (id !== this.#id) throw new DecryptionError('The data key was wrapped by another root key.');
         return this.#key;
       },
-      binding: encryptionContext(binding),
+      context: dataKeyContext(binding),
     });
   }
 }

@@ -20,13 +20,11 @@ export interface RootKey {
   unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array>;
 }
 
-/** Converts a binding to the names that are authenticated. Every wrapped key depends on them: never change them. */
-export function encryptionContext({
-  id,
-  orgId,
-  purpose,
-  hasRowMacs,
-}: DataKeyBinding): Record<string, string> {
+/**
+ * Returns the encryption context of a data key. Every wrapped key was authenticated with these names and values, so they
+ * must not change.
+ */
+export function dataKeyContext({ id, orgId, purpose, hasRowMacs }: DataKeyBinding): Record<string, string> {
   return { dk: id, org: orgId, use: purpose, ...(hasRowMacs && { rows: 'mac' }) };
 }
 

@@ -56,7 +56,7 @@ const verified = new WeakSet<object>();
 const columns = new WeakMap<EntityMetadata, readonly Column[]>();
 
 /**
- * Authenticates rows with MACs under the integrity key. A root key wraps that key, so somebody who can only write into the
+ * Authenticates rows with MACs under the integrity key. A root key wraps that key, so a user who can only write into the
  * database does not have it. A MAC covers the table, the id, the organisation, the version and every other column that
  * is not excluded.
  *

@@ -113,7 +113,7 @@ export class Vault {
 
   /**
    * Encrypts under the organisation's active data key, which may come from the cache. Another server may retire that key
-   * before the caller stores the result: the caller checks with `retiredAmong` after storing, or calls
+   * before the caller stores the result: the caller checks with `retiredKeysQuery` after storing, or calls
    * `invalidateSealKey` first.
    *
    * @throws DecryptionError, KmsUnavailableError
@@ -133,8 +133,8 @@ export class Vault {
     this.#active.delete(activeCacheKey(orgId, 'SEAL'));
   }
 
-  /** Builds the statement that finds the retired ones among data keys. */
-  retiredAmong(dataKeyIds: readonly string[]): SqlStatement {
+  /** Returns the query for those of the data keys that are retired. */
+  retiredKeysQuery(dataKeyIds: readonly string[]): SqlStatement {
     const sql = 'select id from data_key where id in (?) and retired_at is not null';
     return { sql, params: [[...new Set(dataKeyIds)]] };
   }
@@ -211,7 +211,7 @@ async function unseal(
   const plaintext = await openJwe(text, {
     what: 'The sealed text',
     getKey: () => key,
-    binding: header(binding),
+    context: header(binding),
   });
   const values: Record<string, string> = JSON.parse(new TextDecoder().decode(plaintext));
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, new Secret(value)]));

@@ -1,6 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
-import type { SqlStatement } from '../../database/database.ts';
 import type { EncryptionContext } from '../../encryption/vault.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
@@ -41,20 +40,12 @@ export async function sealCredentials(
 /** Connections that a transaction has stored, with the credentials that are sealed in them. */
 type StoredCredentials = readonly { connection: AppConnection; credentials: Credentials }[];
 
-/** The statement that selects the retired ones among the data keys of stored connections. */
-export function findRetiredKeys(
-  { vault }: Pick<ConnectionDeps, 'vault'>,
-  stored: StoredCredentials,
-): SqlStatement {
-  return vault.retiredAmong(stored.map(({ connection }) => connection.dataKeyId));
-}
-
 /**
  * Encrypts stored credentials again if their data key was retired before the transaction of `em` stored them. Call it
  * after the rows are stored: from then on their foreign key locks the data key, so a rotation that retires the key
  * later waits for this transaction (see reencrypt.ts), and one that retired it earlier is seen here.
  *
- * @param retiredKeys the rows of `findRetiredKeys`, if the statement has run after the one that stored the rows
+ * @param retiredKeys the rows of `retiredKeysQuery`, if that query has already run after the rows were stored
  */
 export async function resealIfKeyRetired(
   deps: Pick<ConnectionDeps, 'apps' | 'vault'>,
@@ -62,12 +53,10 @@ export async function resealIfKeyRetired(
   stored: StoredCredentials,
   retiredKeys?: readonly object[],
 ): Promise<void> {
-  for (let remaining = stored, rows = retiredKeys; remaining.length > 0; rows = undefined) {
-    const { sql, params } = findRetiredKeys(deps, remaining);
-    rows ??= await em.execute<object[]>(sql, [...params]);
-    const retired = new Set((rows as { id: string }[]).map(({ id }) => id));
-    remaining = remaining.filter(({ connection }) => retired.has(connection.dataKeyId));
-    for (const { connection, credentials } of remaining) {
+  let affected = withRetiredKey(stored, retiredKeys ?? (await selectRetiredKeys(deps, em, stored)));
+  // The next key can be retired meanwhile as well, so the result is checked again.
+  while (affected.length > 0) {
+    for (const { connection, credentials } of affected) {
       deps.vault.invalidateSealKey(connection.orgId);
       const context = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
       const { text, dataKeyId } = await deps.vault.seal(em, context, credentials.secret);
@@ -77,6 +66,7 @@ export async function resealIfKeyRetired(
       await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
       Object.assign(connection, columns);
     }
+    affected = withRetiredKey(affected, await selectRetiredKeys(deps, em, affected));
   }
 }
 
@@ -133,4 +123,18 @@ export function encryptionContext(
 ): EncryptionContext {
   const { id: connectionId, orgId, app, publicCredentials } = connection;
   return { orgId, connectionId, app, method: method.id, host: getHost(method, publicCredentials) };
+}
+
+async function selectRetiredKeys(
+  { vault }: Pick<ConnectionDeps, 'vault'>,
+  em: EntityManager,
+  stored: StoredCredentials,
+): Promise<object[]> {
+  const { sql, params } = vault.retiredKeysQuery(stored.map(({ connection }) => connection.dataKeyId));
+  return em.execute<object[]>(sql, [...params]);
+}
+
+function withRetiredKey(stored: StoredCredentials, retiredKeys: readonly object[]): StoredCredentials {
+  const ids = new Set((retiredKeys as readonly { id: string }[]).map(({ id }) => id));
+  return stored.filter(({ connection }) => ids.has(connection.dataKeyId));
 }

@@ -3,7 +3,7 @@ import { appendEvents, type RecordedEvent } from '../../audit/hash-chain.ts';
 import { bulkInsert } from '../../database/bulk-insert.ts';
 import { GroupCommitter } from '../../database/group-commit.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { findRetiredKeys, resealIfKeyRetired } from '../credentials/seal.ts';
+import { resealIfKeyRetired } from '../credentials/seal.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { SaveOutcome } from './idempotency.ts';
 import { mapNameConflict } from './name-uniqueness.ts';
@@ -11,7 +11,6 @@ import { toSnapshot } from './snapshot.ts';
 
 /** A connection to store, and what is stored with it in the same transaction. */
 export interface NewConnection {
-  /** A plain object suffices. */
   connection: Omit<AppConnection, 'mac'>;
   credentials: Credentials;
   event: RecordedEvent;
@@ -51,7 +50,7 @@ function insertBatch(
     const events = items.map(({ event }) => event);
     const retiredKeys = await appendEvents(em, deps, orgId, events, {
       change: bulkInsert(em, AppConnection, connections),
-      query: findRetiredKeys(deps, stored),
+      query: deps.vault.retiredKeysQuery(connections.map(({ dataKeyId }) => dataKeyId)),
     });
     await resealIfKeyRetired(deps, em, stored, retiredKeys);
     return connections;
