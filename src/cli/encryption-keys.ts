@@ -11,10 +11,10 @@ import { createLog } from '../common/log.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/read-config.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
-import { type KeyUsageReport, reportKeyUsage } from '../key-rotation/key-usage.ts';
+import { type KeyUsageReport, type RootKeyUse, reportKeyUsage } from '../key-rotation/key-usage.ts';
 import { rotateKeys } from '../key-rotation/rotate-keys.ts';
 
-const usage = `npm run keys -- status
+const helpText = `npm run keys -- status
     Count the data keys and connections that depend on each root key, and say which root keys can be removed.
 npm run keys -- rotate [--reseal]
     Wrap every data key under the first root key. Servers keep running; every server must already have that
@@ -23,17 +23,17 @@ npm run keys -- rotate [--reseal]
 
 const options = { reseal: { type: 'boolean', default: false } } as const;
 
-/** The arguments of a command. */
-interface Task {
+/** The input of a command. */
+interface CommandInput {
   config: Config;
   stores: Stores;
   reseal: boolean;
 }
 
 /** The commands; each prints its result. */
-const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
+const commands: Readonly<Record<string, (input: CommandInput) => Promise<void>>> = {
   async status({ stores: { database, vault } }) {
-    console.log(describeUsage(await reportKeyUsage(database, vault.dataKeys.keyring)));
+    console.log(formatReport(await reportKeyUsage(database, vault.dataKeys.keyring)));
   },
 
   async rotate({ config, stores, reseal }) {
@@ -41,23 +41,24 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
     await stores.unlock();
     const apps = createApps({ trustedHosts: config.trustedInstanceHosts });
     let connections = 0;
+    let reported = 0;
     const onProgress = (more: number) => {
-      if (Math.floor((connections + more) / 1_000) > Math.floor(connections / 1_000)) {
-        console.log(`${connections + more} connections encrypted again so far`);
-      }
       connections += more;
+      const thousands = Math.floor(connections / 1_000);
+      if (thousands > reported) console.log(`${connections} connections encrypted again so far`);
+      reported = thousands;
     };
-    const { dataKeys, sealKeys, failures } = await rotateKeys(
+    const { rewrappedKeys, sealKeys, failures } = await rotateKeys(
       { apps, database, vault },
       { reseal, onProgress },
     );
-    console.log(`${dataKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
+    console.log(`${rewrappedKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
     if (reseal) {
       console.log(`${sealKeys} organisations have a new data key`);
       console.log(`${connections} connections encrypted again`);
     }
     const report = await reportKeyUsage(database, vault.dataKeys.keyring);
-    console.log(describeUsage(report));
+    console.log(formatReport(report));
     if (failures.length > 0) throw new StartupError(`not rotated: ${failures.join('; ')}`);
     if (report.dataKeysToRewrap > 0 || (reseal && report.connectionsUnderRetiredKey > 0)) {
       throw new StartupError(
@@ -69,7 +70,7 @@ const commands: Readonly<Record<string, (task: Task) => Promise<void>>> = {
 };
 
 /** Formats the report for the terminal. */
-function describeUsage({
+function formatReport({
   rootKeys,
   dataKeysToRewrap,
   organisationsToReseal,
@@ -78,18 +79,18 @@ function describeUsage({
 }: KeyUsageReport): string {
   const [first] = rootKeys;
   const width = Math.max('root key'.length, ...rootKeys.map(({ id }) => id.length));
-  const line = (id: string, dataKeys: unknown, connections: unknown, what: string) =>
-    `${id.padEnd(width)}  ${`${dataKeys}`.padStart(9)}  ${`${connections}`.padStart(11)}  ${what}`.trimEnd();
-  const lines = rootKeys.map((rootKey) => {
-    const { id, isConfigured, dataKeys, connections } = rootKey;
-    const isUsed = dataKeys > 0;
-    const use = isUsed ? 'in use: cannot be removed' : 'not in use: can be removed';
-    const what = isConfigured ? use : 'missing: add it again';
-    return line(id, dataKeys, connections, rootKey === first ? 'primary: wraps new data keys' : what);
-  });
+  const line = (id: string, dataKeys: unknown, connections: unknown, status: string) =>
+    `${id.padEnd(width)}  ${`${dataKeys}`.padStart(9)}  ${`${connections}`.padStart(11)}  ${status}`.trimEnd();
+  const describeStatus = (rootKey: RootKeyUse) => {
+    if (rootKey === first) return 'primary: wraps new data keys';
+    if (!rootKey.isConfigured) return 'missing: add it again';
+    return rootKey.dataKeys > 0 ? 'in use: cannot be removed' : 'not in use: can be removed';
+  };
   return [
     line('root key', 'data keys', 'connections', ''),
-    ...lines,
+    ...rootKeys.map((rootKey) =>
+      line(rootKey.id, rootKey.dataKeys, rootKey.connections, describeStatus(rootKey)),
+    ),
     dataKeysToRewrap === 0
       ? `All data keys are wrapped under "${first?.id}".`
       : `${dataKeysToRewrap} data keys are wrapped under other root keys; run "npm run keys -- rotate".`,
@@ -102,30 +103,30 @@ function describeUsage({
 }
 
 async function run(): Promise<void> {
-  const { command, reseal } = parseCommandLine();
-  const run = commands[command];
-  if (!run) {
-    console.log(usage);
-    if (command !== 'help') process.exitCode = 2;
+  const { name, reseal } = parseCommandLine();
+  const command = commands[name];
+  if (!command) {
+    console.log(helpText);
+    if (name !== 'help') process.exitCode = 2;
     return;
   }
   const config = readConfig();
   const stores = await openStores(config, createLog('silent'), { allowsWeakKeys: true });
   try {
-    await run({ config, stores, reseal });
+    await command({ config, stores, reseal });
   } finally {
     await stores.close();
   }
 }
 
-function parseCommandLine(): { command: string; reseal: boolean } {
+function parseCommandLine(): { name: string; reseal: boolean } {
   try {
     const { positionals, values } = parseArgs({ options, allowPositionals: true });
-    const [command = ''] = positionals;
-    const isValid = positionals.length === 1 && (command === 'rotate' || !values.reseal);
-    return { command: isValid ? command : '', reseal: values.reseal };
+    const [name = ''] = positionals;
+    const isValid = positionals.length === 1 && (name === 'rotate' || !values.reseal);
+    return { name: isValid ? name : '', reseal: values.reseal };
   } catch {
-    return { command: '', reseal: false };
+    return { name: '', reseal: false };
   }
 }
 

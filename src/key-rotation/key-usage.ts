@@ -1,7 +1,7 @@
 import type { Database } from '../database/database.ts';
 import type { Keyring } from '../encryption/keyring.ts';
 
-/** A root key and how much depends on it. */
+/** A root key, and the number of data keys and connections that depend on it. */
 export interface RootKeyUse {
   id: string;
   /** Whether it is among the root keys in force. */
@@ -12,7 +12,7 @@ export interface RootKeyUse {
   connections: number;
 }
 
-/** How much depends on which key. */
+/** The data keys and connections that depend on each root key. */
 export interface KeyUsageReport {
   /** The root keys in force, the primary first; then those that are in use but missing. */
   rootKeys: RootKeyUse[];
@@ -31,18 +31,19 @@ export async function reportKeyUsage(
   database: Database,
   { ids, primaryId }: Keyring,
 ): Promise<KeyUsageReport> {
+  // A destroyed key has no root key.
   const rows: {
     root_key_id: string;
     data_keys: number;
     connections: number;
-    outdated: number;
-    sealed_before: number;
-    under_retired: number;
+    organisations_to_reseal: number;
+    connections_under_old_root: number;
+    connections_under_retired_key: number;
   }[] = await database.asSystem().execute(
     `select root_key_id, count(*)::int as data_keys, coalesce(sum(connections), 0)::int as connections,
-        (count(*) filter (where purpose = 'SEAL' and retired_at is null and made_under <> ?))::int as outdated,
-        coalesce(sum(connections) filter (where made_under <> ?), 0)::int as sealed_before,
-        coalesce(sum(connections) filter (where retired_at is not null), 0)::int as under_retired
+        (count(*) filter (where purpose = 'SEAL' and retired_at is null and made_under <> ?))::int as organisations_to_reseal,
+        coalesce(sum(connections) filter (where made_under <> ?), 0)::int as connections_under_old_root,
+        coalesce(sum(connections) filter (where retired_at is not null), 0)::int as connections_under_retired_key
       from data_key left join
         (select data_key_id, count(*) as connections from app_connection group by data_key_id) as sealed
         on data_key_id = id
@@ -60,8 +61,8 @@ export async function reportKeyUsage(
       return { id, isConfigured: ids.includes(id), dataKeys, connections };
     }),
     dataKeysToRewrap: sum((row) => (row.root_key_id === primaryId ? 0 : row.data_keys)),
-    organisationsToReseal: sum((row) => row.outdated),
-    connectionsUnderOldRoot: sum((row) => row.sealed_before),
-    connectionsUnderRetiredKey: sum((row) => row.under_retired),
+    organisationsToReseal: sum((row) => row.organisations_to_reseal),
+    connectionsUnderOldRoot: sum((row) => row.connections_under_old_root),
+    connectionsUnderRetiredKey: sum((row) => row.connections_under_retired_key),
   };
 }

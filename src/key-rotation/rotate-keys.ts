@@ -22,11 +22,11 @@ export interface RotationOptions {
 
 /** The result of a rotation. */
 export interface RotationResult {
-  /** Number of data keys that were wrapped again. */
-  dataKeys: number;
+  /** Number of data keys that were wrapped under the primary root key. */
+  rewrappedKeys: number;
   /** Number of organisations with a new `SEAL` key. */
   sealKeys: number;
-  /** What could not be rotated, each with the reason. */
+  /** The keys that could not be rotated, each with the reason. */
   failures: string[];
 }
 
@@ -41,15 +41,15 @@ const maxRounds = 10;
  * @throws KmsUnavailableError
  */
 export async function rotateKeys(deps: RotationDeps, options: RotationOptions): Promise<RotationResult> {
-  const result: RotationResult = { dataKeys: 0, sealKeys: 0, failures: [] };
+  const result: RotationResult = { rewrappedKeys: 0, sealKeys: 0, failures: [] };
   const stuck = new Set<string>();
   let reencryptionFailures: string[] = [];
   for (let round = 1; round <= maxRounds; round += 1) {
     const due = (await findOrganisationsToRotate(deps, options)).filter((orgId) => !stuck.has(orgId));
     if (round > 1 && due.length === 0) break;
     for (const orgId of due) {
-      const { dataKeys, sealKeys, failures } = await rotateOrganisation(deps, options, orgId);
-      result.dataKeys += dataKeys;
+      const { rewrappedKeys, sealKeys, failures } = await rotateOrganisation(deps, options, orgId);
+      result.rewrappedKeys += rewrappedKeys;
       result.sealKeys += sealKeys;
       result.failures.push(...failures);
       if (failures.length > 0) stuck.add(orgId);
@@ -63,11 +63,12 @@ async function findOrganisationsToRotate(
   { database, vault }: RotationDeps,
   { reseal }: RotationOptions,
 ): Promise<string[]> {
-  const first = vault.dataKeys.keyring.primaryId;
+  const { primaryId } = vault.dataKeys.keyring;
+  // A destroyed key has no root key.
   const found: { org_id: string }[] = await database.asSystem().execute(
     `select distinct org_id from data_key where root_key_id <> '' and (root_key_id <> ?
        or (? and purpose = 'SEAL' and retired_at is null and made_under <> ?)) order by org_id`,
-    [first, reseal, first],
+    [primaryId, reseal, primaryId],
   );
   return found.map(({ org_id: orgId }) => orgId);
 }
@@ -78,22 +79,23 @@ async function rotateOrganisation(
   orgId: string,
 ): Promise<RotationResult> {
   const { database, vault } = deps;
-  const first = vault.dataKeys.keyring.primaryId;
+  const { primaryId } = vault.dataKeys.keyring;
   // A fixed order of locks keeps concurrent rotations from deadlocking.
   const stored = await database.asSystem().find(DataKey, { orgId }, { orderBy: { id: 'asc' } });
   const { rewrapped, failures } = await rewrap(
     deps,
-    stored.filter(({ rootKeyId }) => rootKeyId && rootKeyId !== first),
+    stored.filter(({ rootKeyId }) => rootKeyId && rootKeyId !== primaryId),
   );
   const active = stored.find(({ purpose, retiredAt }) => purpose === 'SEAL' && !retiredAt);
-  const outdated = reseal && active && active.madeUnder !== first ? active : undefined;
+  const outdated = reseal && active && active.madeUnder !== primaryId ? active : undefined;
   const successor = outdated && (await vault.dataKeys.generate(orgId, 'SEAL'));
   try {
     return await database.asSystem().transactional(async (em) => {
-      let dataKeys = 0;
-      for (const { dataKey, under } of rewrapped) dataKeys += await replaceDataKey(deps, em, dataKey, under);
-      const sealKeys = outdated && successor ? await replace(deps, em, outdated, successor) : 0;
-      const fields = [...(dataKeys > 0 ? ['rootKey'] : []), ...(sealKeys > 0 ? ['sealKey'] : [])];
+      let rewrappedKeys = 0;
+      for (const { dataKey, under } of rewrapped)
+        rewrappedKeys += await updateDataKey(deps, em, dataKey, under);
+      const sealKeys = outdated && successor ? await replaceSealKey(deps, em, outdated, successor) : 0;
+      const fields = [...(rewrappedKeys > 0 ? ['rootKey'] : []), ...(sealKeys > 0 ? ['sealKey'] : [])];
       if (fields.length > 0) {
         await appendEvent(em, deps, {
           ...operatorActor,
@@ -103,13 +105,13 @@ async function rotateOrganisation(
           fields,
         });
       }
-      return { dataKeys, sealKeys, failures };
+      return { rewrappedKeys, sealKeys, failures };
     });
   } catch (error) {
     // A change without its audit event must not happen.
     if (!(error instanceof DecryptionError || error instanceof MacMismatch)) throw error;
     const failure = `the keys of organisation ${orgId}, because its audit trail cannot be continued`;
-    return { dataKeys: 0, sealKeys: 0, failures: [...failures, failure] };
+    return { rewrappedKeys: 0, sealKeys: 0, failures: [...failures, failure] };
   }
 }
 
@@ -140,7 +142,7 @@ async function rewrap({ database, vault }: RotationDeps, dataKeys: readonly Data
  *
  * @returns the number of updated rows
  */
-async function replaceDataKey(
+async function updateDataKey(
   { vault }: RotationDeps,
   em: EntityManager,
   dataKey: DataKey,
@@ -157,7 +159,7 @@ async function replaceDataKey(
 }
 
 /** Replaces a data key by its successor, unless another process has. Returns the number of replaced keys. */
-async function replace(
+async function replaceSealKey(
   deps: RotationDeps,
   em: EntityManager,
   outdated: DataKey,
@@ -165,7 +167,7 @@ async function replace(
 ): Promise<number> {
   const macs = await deps.vault.rowMacs(em);
   macs.verify(em, DataKey, outdated);
-  const replaced = await replaceDataKey(deps, em, outdated, { retiredAt: new Date() });
+  const replaced = await updateDataKey(deps, em, outdated, { retiredAt: new Date() });
   if (replaced > 0) await em.insert(DataKey, macs.signed(em, DataKey, successor));
   return replaced;
 }
