@@ -1,4 +1,3 @@
-import DataLoader from 'dataloader';
 import { isDatabaseUnavailable } from './outage.ts';
 
 /** The most items of a batch, so that transactions stay short. */
@@ -61,20 +60,4 @@ export class GroupCommitter<Item, Result> {
       else for (const pending of batch) await this.#processBatch(key, [pending]);
     }
   }
-}
-
-/**
- * Combines the lookups of one pass of the event loop, across requests, into one call. It caches nothing.
- *
- * @param find returns the values for the keys, in their order
- */
-export function createBatchLoader<Value>(
-  find: (keys: readonly string[]) => Promise<readonly Value[]>,
-): (key: string) => Promise<Value> {
-  const loader = new DataLoader(find, {
-    cache: false,
-    batchScheduleFn: (dispatch) => setImmediate(dispatch),
-    maxBatchSize: 100,
-  });
-  return (key) => loader.load(key);
 }

@@ -12,8 +12,18 @@ const lockTimeoutCode = '55P03';
  * errors.
  */
 const unavailableCodes = new Set([
-  ...['57014', lockTimeoutCode, diskFullCode, '53200', '25006'],
-  ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
+  '57014',
+  lockTimeoutCode,
+  diskFullCode,
+  '53200',
+  '25006',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
 ]);
 
 /** Messages of the driver for errors without a code: no connection became free, or one was lost. */

@@ -1,6 +1,6 @@
 import { withForbiddenAudit } from '../../audit/record-refusals.ts';
 import { validationError } from '../../common/errors.ts';
-import { createBatchLoader } from '../../database/group-commit.ts';
+import { createBatchLoader } from '../../database/batch-loader.ts';
 import { joinAnd, type Sql, sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection, summaryColumns } from '../app-connection.entity.ts';

@@ -1,20 +1,15 @@
 import { UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../../common/errors.ts';
-import { createBatchLoader } from '../../database/group-commit.ts';
+import { createBatchLoader } from '../../database/batch-loader.ts';
 import type { RowReader } from '../../database/row-reader.ts';
 import { joinAnd, sql } from '../../database/sql.ts';
 import { AppConnection, nameIndexes } from '../app-connection.entity.ts';
 import { inProject } from './list-conditions.ts';
-
-/** The connections among which a name is unique: those of a project, or those of the organisation without a project. */
-export interface ProjectScope {
-  orgId: string;
-  projectId?: string | null | undefined;
-}
+import type { ProjectScope } from './project.ts';
 
 /**
- * Checks a name before the app is called, which saves a call whose result could not be stored. The unique indexes of
+ * Checks that a name is unique in its project, or among the connections without a project. It runs before the app is called, which saves a call whose result could not be stored. The unique indexes of
  * the database guarantee uniqueness; see `mapNameConflict`.
  *
  * @throws AppError `NAME_TAKEN`
@@ -40,7 +35,9 @@ function nameLoader(database: RowReader, { orgId, projectId = null }: ProjectSco
   if (cached) return cached;
   const isTaken = createBatchLoader(async (names) => {
     const conditions = joinAnd([
-      ...[sql`org_id = ${orgId}`, sql`name = any(${names})`, sql`deleted_at is null`],
+      sql`org_id = ${orgId}`,
+      sql`name = any(${names})`,
+      sql`deleted_at is null`,
       inProject(projectId),
     ]);
     const found = await database.select(AppConnection, orgId, sql`where ${conditions}`, {

@@ -2,7 +2,12 @@ import { AppError } from '../../common/errors.ts';
 import { sql } from '../../database/sql.ts';
 import { Project } from '../../identity/organisation.entity.ts';
 import type { ConnectionDeps } from '../deps.ts';
-import type { ProjectScope } from './name-uniqueness.ts';
+
+/** The project of a connection. Without one, the connection belongs to the organisation itself. */
+export interface ProjectScope {
+  orgId: string;
+  projectId?: string | null | undefined;
+}
 
 /**
  * Checks that the organisation has the project; without a project there is nothing to check.

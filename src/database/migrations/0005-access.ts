@@ -3,8 +3,8 @@ import { Migration } from '@mikro-orm/migrations';
 const tenant = 'app_connections_tenant';
 const system = 'app_connections_system';
 
-/** What each role may do with each table; on what rows, the policies say. */
-const grants: readonly [table: string, ofTenant: string, ofSystem: string][] = [
+/** The privileges of the two roles on each table. The policies limit the rows. */
+const grants: readonly [table: string, tenantPrivileges: string, systemPrivileges: string][] = [
   ['organisation', 'select', 'select, insert'],
   ['project', 'select, insert, update', 'select, insert'],
   ['api_key', 'select, insert, update', 'select, insert, update'],
@@ -16,8 +16,9 @@ const grants: readonly [table: string, ofTenant: string, ofSystem: string][] = [
 ];
 
 /**
- * Limits, ends and uses of API keys; callers who have none; and row-level security. It is forced also on the owner of
- * the tables, so a later migration that changes rows has to `set local role` to the system's role first.
+ * Adds project limits, expiry, revocation and time of use to API keys, callers without an API key, and row-level security.
+ * Row-level security also applies to the owner of the tables, so a later migration that changes rows has to
+ * `set local role` to the system's role first.
  */
 export class Access extends Migration {
   override up(): void {
@@ -26,7 +27,7 @@ export class Access extends Migration {
       add column "expires_at" timestamptz(3) null,
       add column "revoked_at" timestamptz(3) null,
       add column "last_used_at" timestamptz(3) null`);
-    // Whoever could do everything that there was can do what is new.
+    // A key with all previous scopes is an administrator's, so it gets the new scope.
     this.addSql(`update "api_key" set "scopes" = "scopes" || '{access:admin}'
       where "scopes" @> '{connections:read,connections:write,connections:verify,audit:read}'`);
     this.addSql(`drop index "project_org"`);

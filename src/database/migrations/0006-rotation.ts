@@ -1,13 +1,13 @@
 import { Migration } from '@mikro-orm/migrations';
 
 /**
- * Under which root key each data key was made, and an index on which re-sealing gets on from one connection to the
- * next. The system's role has all the rights that rotating takes.
+ * Adds the root key under which each data key was created, and the index that re-encryption of connections uses. The
+ * system's role already has the privileges that a rotation needs.
  */
 export class Rotation extends Migration {
   override up(): void {
     this.addSql(`alter table "data_key" add column "made_under" text null`);
-    // Nothing has wrapped a data key anew before.
+    // No data key has been wrapped again before this migration.
     this.addSql(`set local role "app_connections_system"`);
     this.addSql(`update "data_key" set "made_under" = "root_key_id"`);
     this.addSql(`set local role none`);

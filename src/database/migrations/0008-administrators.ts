@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
 /**
- * Before keys could be made, an organisation had one, its administrator's, with the scopes that there were at the time.
- * An organisation in which no key ever had `access:admin` is that old, and its first key gets every scope.
+ * Gives every scope to the first API key of old organisations. They had a single key, the administrator's, with the scopes
+ * of that time. An organisation in which no key has `access:admin` is that old.
  */
 export class Administrators extends Migration {
   override up(): void {

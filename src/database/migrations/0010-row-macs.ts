@@ -4,8 +4,8 @@ const system = 'app_connections_system';
 const tables = ['api_key', 'app_connection', 'audit_head', 'data_key', 'idempotent_request', 'project'];
 
 /**
- * MACs on the rows that decide something, and who made an API key. SQL cannot compute MACs, so the rows that are there get
- * theirs from the server once it has its keys (`src/integrity/sign-rows.ts`), which then forbids null.
+ * Adds MACs to rows that security depends on, and the creator to API keys. SQL cannot compute MACs, so the server adds those
+ * of existing rows once it has its keys (`src/integrity/sign-rows.ts`), and then forbids null.
  */
 export class RowMacs extends Migration {
   override up(): void {

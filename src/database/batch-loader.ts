@@ -1,0 +1,17 @@
+import DataLoader from 'dataloader';
+
+/**
+ * Combines the lookups of one pass of the event loop, across requests, into one call. It caches nothing.
+ *
+ * @param find returns the values for the keys, in their order
+ */
+export function createBatchLoader<Value>(
+  find: (keys: readonly string[]) => Promise<readonly Value[]>,
+): (key: string) => Promise<Value> {
+  const loader = new DataLoader(find, {
+    cache: false,
+    batchScheduleFn: (dispatch) => setImmediate(dispatch),
+    maxBatchSize: 100,
+  });
+  return (key) => loader.load(key);
+}
