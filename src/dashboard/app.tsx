@@ -4,7 +4,7 @@ import { Redirect, Route, Switch, useLocation } from 'wouter';
 import { ErrorAlert } from './error-alert.tsx';
 import { ListScreen } from './list/list-screen.tsx';
 import { Loading } from './loading.tsx';
-import { connectionsPath, type ProjectScope, parseProjectScope } from './route.ts';
+import { connectionsPath, type OptionalProjectId, parseProjectPath } from './route.ts';
 import { Shell } from './shell.tsx';
 import { useProjects } from './use-projects.ts';
 
@@ -18,21 +18,22 @@ const loading = (
 
 /** The routes. */
 export function App() {
-  const { projects, canAccessUnscoped, problem, reload } = useProjects();
+  const { projects, canAccessUnscoped, apiError, reload } = useProjects();
   const [path] = useLocation();
   useEffect(() => {
     if (path) scrollTo(0, 0);
   }, [path]);
-  if (problem) {
+  if (apiError) {
     return (
       <Container component="main" size="sm" py="xl">
-        <ErrorAlert problem={problem} onRetry={reload} />
+        <ErrorAlert apiError={apiError} onRetry={reload} />
       </Container>
     );
   }
   if (!projects) return loading;
-  const defaultScope: ProjectScope | undefined = projects[0]?.id ?? (canAccessUnscoped ? null : undefined);
-  const projectId = parseProjectScope(path);
+  const defaultScope: OptionalProjectId | undefined =
+    projects[0]?.id ?? (canAccessUnscoped ? null : undefined);
+  const projectId = parseProjectPath(path);
   const isKnown = projectId === null ? canAccessUnscoped : projects.some(({ id }) => id === projectId);
   if (defaultScope === undefined) return <Text p="xl">You do not have access to any project.</Text>;
   if (projectId === undefined || !isKnown) return <Redirect to={connectionsPath(defaultScope)} replace />;

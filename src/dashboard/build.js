@@ -1,5 +1,5 @@
-// Builds the dashboard into dist/dashboard, or into the folder that is named. JavaScript that any Node runs: npm runs
-// it at install, with --if-possible, also where neither Vite nor the Node 24 of node_modules has been installed.
+// Builds the dashboard into dist/dashboard, or into the folder of the argument. It is JavaScript for any Node, because npm
+// runs it at install with --if-possible, even if Vite and the Node 24 of node_modules are not installed.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ const folder = resolve(
   args.find((argument) => !argument.startsWith('--')) ?? join(root, '../../dist/dashboard'),
 );
 
-// Else a test's NODE_ENV would be that of the page too.
+// The build would otherwise use the NODE_ENV of a test.
 process.env.NODE_ENV = 'production';
 
 try {
@@ -20,20 +20,20 @@ try {
   await build({
     root,
     configFile: false,
-    // Vite warns of every "use client" of the component library, which says nothing to a browser.
+    // Vite warns about each "use client" of the component library, which has no effect in a browser.
     logLevel: 'error',
-    // Relative to the page, which is wherever BASE_PATH or a proxy has put it.
+    // Relative to the page, whose path depends on BASE_PATH and proxies.
     base: './',
     build: {
       outDir: folder,
       emptyOutDir: true,
-      // What is inlined as data: would need a place in the Content-Security-Policy.
+      // The Content-Security-Policy does not allow inlined `data:` URLs.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       target: 'es2024',
       rolldownOptions: {
         output: {
-          // In one piece, what the first load needs compresses best, however what is loaded later shares it.
+          // One file for the first load compresses better than several, even if later chunks share parts of it.
           codeSplitting: { groups: [{ name: 'initial', tags: ['$initial'] }] },
         },
       },
@@ -47,7 +47,7 @@ try {
   }
 } catch (error) {
   if (!isPrepare && error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
-  // An install that brings the server is worth more than none.
+  // A failed build of the dashboard must not fail the installation of the server.
   const reason =
     error.code === 'ERR_MODULE_NOT_FOUND'
       ? 'its tools are not installed: npm install --include=dev'

@@ -17,9 +17,9 @@ const titles: Readonly<Partial<Record<ApiError['code'], string>>> = {
   HOST_NOT_ALLOWED: 'Host not allowed',
 };
 
-/** A problem with its remedy, read out as soon as it appears. */
-export function ErrorAlert({ problem, onRetry }: { problem: ApiError; onRetry?: () => void }) {
-  const { code, message, remedy, requestId } = problem;
+/** An error with its remedy, which screen readers announce as soon as it appears. */
+export function ErrorAlert({ apiError, onRetry }: { apiError: ApiError; onRetry?: () => void }) {
+  const { code, message, remedy, requestId } = apiError;
   return (
     <Alert color="red" title={titles[code] ?? 'Something went wrong'} role="alert">
       <Text size="sm">{message}</Text>

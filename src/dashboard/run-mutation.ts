@@ -2,7 +2,7 @@ import { type AnyVariables, type Client, createRequest, type DocumentInput } fro
 import { type ApiError, parseError } from './api-error.ts';
 
 /** The data of a mutation, or the error with which it failed. */
-export type MutationResult<Data> = { data: Data; problem?: never } | { data?: never; problem: ApiError };
+export type MutationResult<Data> = { data: Data; apiError?: never } | { data?: never; apiError: ApiError };
 
 /**
  * Runs a mutation.
@@ -24,7 +24,7 @@ export function runMutation<Data, Variables extends AnyVariables>(
     const subscription = client
       .executeRequestOperation({ ...operation, context })
       .subscribe(({ data, error }) => {
-        if (error) resolve({ problem: parseError(error) });
+        if (error) resolve({ apiError: parseError(error) });
         else if (data) resolve({ data });
       });
     signal?.addEventListener('abort', () => {

@@ -13,12 +13,12 @@ import {
 import { useDisclosure } from '@mantine/hooks';
 import type { ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
-import { connectionsPath, type ProjectScope } from './route.ts';
+import { connectionsPath, type OptionalProjectId } from './route.ts';
 import { useSession } from './session/session.ts';
 import classes from './shell.module.css';
 
 interface ShellProps {
-  projectId: ProjectScope;
+  projectId: OptionalProjectId;
   projects: readonly { id: string; name: string }[];
   canAccessUnscoped: boolean;
   children: ReactNode;

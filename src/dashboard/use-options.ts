@@ -13,5 +13,5 @@ export type FieldOption = MethodOption['fields'][number];
 /** Loads the apps that can be connected; undefined until they are loaded. */
 export function useOptions() {
   const [{ data, error }, reload] = useQuery({ query: optionsQuery });
-  return { options: data?.appConnectionOptions, problem: error && parseError(error), reload };
+  return { options: data?.appConnectionOptions, apiError: error && parseError(error), reload };
 }

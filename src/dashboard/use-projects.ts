@@ -12,7 +12,7 @@ interface Project {
 export function useProjects() {
   const { client, viewer } = useSession();
   const [projects, setProjects] = useState<readonly Project[]>();
-  const [problem, setProblem] = useState<ApiError>();
+  const [apiError, setApiError] = useState<ApiError>();
   const [attempt, setAttempt] = useState(0);
 
   useEffect(() => {
@@ -22,7 +22,7 @@ export function useProjects() {
       for (let after: string | null = null; ; ) {
         const { data, error }: Awaited<ReturnType<typeof readPage>> = await readPage(after);
         if (!isCurrent) return;
-        if (error) return setProblem(parseError(error));
+        if (error) return setApiError(parseError(error));
         if (!data) return;
         loaded.push(...data.projects.nodes);
         after = data.projects.pageInfo.endCursor;
@@ -31,7 +31,7 @@ export function useProjects() {
       setProjects(loaded);
     };
     const readPage = (after: string | null) => client.query(projectsQuery, { after }).toPromise();
-    setProblem(undefined);
+    setApiError(undefined);
     load();
     return () => {
       isCurrent = false;
@@ -41,7 +41,7 @@ export function useProjects() {
   return {
     projects,
     canAccessUnscoped: viewer.projects === null,
-    problem,
+    apiError,
     reload: () => setAttempt((last) => last + 1),
   };
 }

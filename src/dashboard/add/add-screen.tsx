@@ -15,21 +15,21 @@ import { ErrorAlert } from '../error-alert.tsx';
 import { AppIcon } from '../list/app-icon.tsx';
 import { Loading } from '../loading.tsx';
 import type { Connection } from '../operations.ts';
-import { connectionsPath, type ProjectScope } from '../route.ts';
+import { connectionsPath, type OptionalProjectId } from '../route.ts';
 import { type AppOption, useOptions } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
 import { ConnectionForm } from './connection-form.tsx';
 import { Created } from './created.tsx';
 
 interface AddScreenProps {
-  projectId: ProjectScope;
+  projectId: OptionalProjectId;
   /** Absent: the user chooses an app first. */
   app: string | undefined;
 }
 
 /** Creates a connection: choose an app, fill in the form, see the result. */
 export default function AddScreen({ projectId, app }: AddScreenProps) {
-  const { options, problem, reload } = useOptions();
+  const { options, apiError, reload } = useOptions();
   const [created, setCreated] = useState<Connection>();
   const option = options?.find((option) => option.app.toLowerCase() === app);
   const list = connectionsPath(projectId);
@@ -38,7 +38,7 @@ export default function AddScreen({ projectId, app }: AddScreenProps) {
       <Anchor component={Link} href={list} size="sm">
         ← All connections
       </Anchor>
-      {problem && <ErrorAlert problem={problem} onRetry={() => reload()} />}
+      {apiError && <ErrorAlert apiError={apiError} onRetry={() => reload()} />}
       {created && option ? (
         <Created
           connection={created}
@@ -51,7 +51,7 @@ export default function AddScreen({ projectId, app }: AddScreenProps) {
       ) : (
         options && <ChooseApp options={options} path={`${list}/add`} />
       )}
-      {!options && !problem && (
+      {!options && !apiError && (
         <Center p="xl">
           <Loading />
         </Center>

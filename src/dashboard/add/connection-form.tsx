@@ -27,14 +27,14 @@ import {
   readForm,
 } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
-import type { ProjectScope } from '../route.ts';
+import type { OptionalProjectId } from '../route.ts';
 import { runMutation } from '../run-mutation.ts';
 import type { AppOption } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
 import { Guide } from './guide.tsx';
 
 interface ConnectionFormProps {
-  projectId: ProjectScope;
+  projectId: OptionalProjectId;
   option: AppOption;
   onCreated(connection: Connection): void;
 }
@@ -45,7 +45,7 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
   const client = useClient();
   const [methodName, setMethodName] = useState<string>();
   const [errors, setErrors] = useState<FieldErrors>({});
-  const [problem, setProblem] = useState<ApiError>();
+  const [apiError, setApiError] = useState<ApiError>();
   const [isCancelled, setIsCancelled] = useState(false);
   const [request, setRequest] = useState<AbortController>();
   const heading = useRef<HTMLHeadingElement>(null);
@@ -61,7 +61,7 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
       setErrors(fieldErrors);
       focusFirstError(form, fieldErrors);
     };
-    setProblem(undefined);
+    setApiError(undefined);
     setIsCancelled(false);
     const invalid = errorsByField(validateCreate(option, method.method, values, method.fields));
     if (Object.keys(invalid).length > 0) return showErrors(invalid);
@@ -88,9 +88,9 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
     setRequest(undefined);
     if (!outcome) return setIsCancelled(true);
     if (outcome.data?.outcome) return onCreated(outcome.data.outcome.appConnection);
-    if (!outcome.problem) return;
-    setProblem(outcome.problem);
-    showErrors(errorsByField(outcome.problem.issues));
+    if (!outcome.apiError) return;
+    setApiError(outcome.apiError);
+    showErrors(errorsByField(outcome.apiError.issues));
   };
 
   return (
@@ -142,8 +142,8 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
                 label={`Create the connection even if ${option.name} cannot be reached`}
                 description="It is then saved unverified. Rejected credentials are never saved."
               />
-              {problem && <ErrorAlert problem={problem} />}
-              {problem && (
+              {apiError && <ErrorAlert apiError={apiError} />}
+              {apiError && (
                 <Text size="sm" c="dimmed">
                   This page does not keep secrets. Enter them again.
                 </Text>

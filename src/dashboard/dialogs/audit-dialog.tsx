@@ -18,14 +18,14 @@ export default function AuditDialog({ connection, onClose }: { connection: Conne
   const [events, setEvents] = useState<readonly Event[]>([]);
   const [after, setAfter] = useState<string | null>(null);
   const [next, setNext] = useState<string | null>();
-  const [problem, setProblem] = useState<ApiError>();
+  const [apiError, setApiError] = useState<ApiError>();
 
   useEffect(() => {
     let isCurrent = true;
     const variables = { connectionId: id, after };
     client.query(auditQuery, variables, { requestPolicy: 'network-only' }).then(({ data, error }) => {
       if (!isCurrent) return;
-      if (error) setProblem(parseError(error));
+      if (error) setApiError(parseError(error));
       if (!data) return;
       const { nodes, pageInfo } = data.auditEvents;
       setEvents((before) => (after === null ? nodes : [...before, ...nodes]));
@@ -44,8 +44,8 @@ export default function AuditDialog({ connection, onClose }: { connection: Conne
       title={`Audit trail of ${name}`}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
-      {problem && <ErrorAlert problem={problem} />}
-      {!problem && next === undefined && <Loading />}
+      {apiError && <ErrorAlert apiError={apiError} />}
+      {!apiError && next === undefined && <Loading />}
       <Stack component="ul" p={0} m={0} gap="md" className={classes.plain} aria-label="Events">
         {events.map(({ seq, at, action, outcome, changedFields, subject, keyId, address }) => (
           <li key={seq}>

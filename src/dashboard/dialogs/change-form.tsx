@@ -38,7 +38,7 @@ export function ChangeForm(props: ChangeFormProps) {
   const { id, app, version } = connection;
   const client = useClient();
   const [errors, setErrors] = useState<FieldErrors>({});
-  const [problem, setProblem] = useState<ApiError>();
+  const [apiError, setApiError] = useState<ApiError>();
   const [request, setRequest] = useState<AbortController>();
   const flag = findApp(app)?.tenantChange?.flag;
 
@@ -50,7 +50,7 @@ export function ChangeForm(props: ChangeFormProps) {
       setErrors(fieldErrors);
       focusFirstError(form, fieldErrors);
     };
-    setProblem(undefined);
+    setApiError(undefined);
     const invalid = errorsByField(validateUpdate(app, values, fields));
     if (Object.keys(invalid).length > 0) return showErrors(invalid);
     setErrors({});
@@ -66,9 +66,9 @@ export function ChangeForm(props: ChangeFormProps) {
     );
     setRequest(undefined);
     if (!outcome) return;
-    if (!outcome.problem) return onDone(done);
-    setProblem(outcome.problem);
-    showErrors(errorsByField(outcome.problem.issues));
+    if (!outcome.apiError) return onDone(done);
+    setApiError(outcome.apiError);
+    showErrors(errorsByField(outcome.apiError.issues));
   };
 
   return (
@@ -78,8 +78,8 @@ export function ChangeForm(props: ChangeFormProps) {
         {flag && errors[flag] && (
           <Checkbox name={flag} label="Yes, use a different organisation" error={errors[flag]} />
         )}
-        {problem && <ErrorAlert problem={problem} />}
-        {problem && fields.some(({ secret }) => secret) && (
+        {apiError && <ErrorAlert apiError={apiError} />}
+        {apiError && fields.some(({ secret }) => secret) && (
           <Text size="sm" c="dimmed">
             This page does not keep secrets. Enter them again.
           </Text>

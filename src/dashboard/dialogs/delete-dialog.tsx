@@ -17,7 +17,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
   const { id, name, version } = connection;
   const client = useClient();
   const [typed, setTyped] = useState('');
-  const [problem, setProblem] = useState<ApiError>();
+  const [apiError, setApiError] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
 
   const submit = async (event: FormEvent) => {
@@ -26,7 +26,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
     setIsBusy(true);
     const outcome = await runMutation(client, deleteMutation, { id, version });
     setIsBusy(false);
-    if (outcome?.problem) return setProblem(outcome.problem);
+    if (outcome?.apiError) return setApiError(outcome.apiError);
     onDeleted(outcome?.data?.outcome?.restorableUntil ?? null);
   };
 
@@ -46,7 +46,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
             spellCheck={false}
             data-autofocus
           />
-          {problem && <ErrorAlert problem={problem} />}
+          {apiError && <ErrorAlert apiError={apiError} />}
           <Group justify="end">
             <Button variant="default" onClick={onClose}>
               Cancel

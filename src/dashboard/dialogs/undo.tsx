@@ -20,9 +20,9 @@ const day = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long' });
 export default function Undo({ connection, restorableUntil, onDone, onClose }: UndoProps) {
   const { id, name } = connection;
   const client = useClient();
-  const [problem, setProblem] = useState<ApiError>();
+  const [apiError, setApiError] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
-  const isTaken = problem?.code === 'NAME_TAKEN';
+  const isTaken = apiError?.code === 'NAME_TAKEN';
 
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -33,7 +33,7 @@ export default function Undo({ connection, restorableUntil, onDone, onClose }: U
       name: newName === null ? null : String(newName),
     });
     setIsBusy(false);
-    if (outcome?.problem) return setProblem(outcome.problem);
+    if (outcome?.apiError) return setApiError(outcome.apiError);
     onDone(`Restored ${outcome?.data?.outcome?.appConnection.name ?? name}.`);
   };
 
@@ -53,7 +53,7 @@ export default function Undo({ connection, restorableUntil, onDone, onClose }: U
           </Button>
         </Group>
       </form>
-      {problem && <ErrorAlert problem={problem} />}
+      {apiError && <ErrorAlert apiError={apiError} />}
     </Alert>
   );
 }

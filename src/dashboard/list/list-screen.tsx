@@ -6,7 +6,7 @@ import { Link } from 'wouter';
 import { parseError } from '../api-error.ts';
 import { ErrorAlert } from '../error-alert.tsx';
 import { listQuery } from '../operations.ts';
-import { connectionsPath, type ProjectScope } from '../route.ts';
+import { connectionsPath, type OptionalProjectId } from '../route.ts';
 import { useSession } from '../session/session.ts';
 import { useOptions } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
@@ -19,7 +19,7 @@ const pageSize = 20;
 const firstPage = { first: pageSize };
 
 /** The list of the connections of a project, kept up to date. */
-export function ListScreen({ projectId }: { projectId: ProjectScope }) {
+export function ListScreen({ projectId }: { projectId: OptionalProjectId }) {
   useTitle('App Connections');
   const { scopes } = useSession().viewer;
   const [params, setParams] = useState(defaultListParams);
@@ -67,7 +67,7 @@ export function ListScreen({ projectId }: { projectId: ProjectScope }) {
           setPage(firstPage);
         }}
       />
-      {error && <ErrorAlert problem={parseError(error)} onRetry={reload} />}
+      {error && <ErrorAlert apiError={parseError(error)} onRetry={reload} />}
       {!list && !error && (
         <Stack role="status" aria-label="Loading">
           <Skeleton h={48} />

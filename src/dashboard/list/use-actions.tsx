@@ -42,8 +42,8 @@ export function useActions(options: readonly AppOption[]) {
     const result = await runMutation(client, verifyMutation, { id });
     setVerifying((ids) => new Set([...ids].filter((other) => other !== id)));
     if (!result) return;
-    const { data, problem } = result;
-    if (problem) return setOutcome(<ErrorAlert problem={problem} />);
+    const { data, apiError } = result;
+    if (apiError) return setOutcome(<ErrorAlert apiError={apiError} />);
     const { status, message, remedy } = data.outcome?.appConnection.verification ?? {};
     if (status === 'VERIFIED') return showSuccess(`${name} is verified.`);
     setOutcome(

@@ -3,7 +3,7 @@ import type { ExecutionResult } from 'graphql-sse';
 import { useEffect, useEffectEvent, useState } from 'react';
 import { stringifyDocument } from 'urql';
 import { changesSubscription, viewerQuery } from '../operations.ts';
-import type { ProjectScope } from '../route.ts';
+import type { OptionalProjectId } from '../route.ts';
 import { useSession } from '../session/session.ts';
 
 type Data = ResultOf<typeof changesSubscription>;
@@ -17,7 +17,7 @@ const pollMs = 10_000;
  *
  * @returns whether events arrive
  */
-export function useConnectionEvents(projectId: ProjectScope, onChange: () => void): boolean {
+export function useConnectionEvents(projectId: OptionalProjectId, onChange: () => void): boolean {
   const { client, openEvents } = useSession();
   const [isLive, setIsLive] = useState(false);
   const changed = useEffectEvent(onChange);

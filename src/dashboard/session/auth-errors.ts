@@ -15,14 +15,14 @@ export function sessionEnded({ isToken }: Credential): ApiError {
 }
 
 /** The server refused a sign-in. The remedies are about the form, not about HTTP headers. */
-export function signInRefused(problem: ApiError, { isToken }: Credential): ApiError {
-  if (problem.code !== 'UNAUTHENTICATED') return problem;
+export function signInRefused(apiError: ApiError, { isToken }: Credential): ApiError {
+  if (apiError.code !== 'UNAUTHENTICATED') return apiError;
   return isToken
     ? unauthenticated(
-        `The server did not accept the token of your identity provider. ${problem.message}`,
+        `The server did not accept the token of your identity provider. ${apiError.message}`,
         'Sign in again. If that does not help, ask your administrator to compare the token with docs/api/authentication.md.',
       )
-    : unauthenticated(problem.message, 'Copy the whole key again, or ask an administrator for a new one.');
+    : unauthenticated(apiError.message, 'Copy the whole key again, or ask an administrator for a new one.');
 }
 
 /** Builds an authentication error. */

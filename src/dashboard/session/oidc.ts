@@ -2,7 +2,7 @@ import * as oauth from 'oauth4webapi';
 import type { ApiError } from '../api-error.ts';
 import type { MutationResult } from '../run-mutation.ts';
 import type { Credential } from './credential.ts';
-import { insecureContext, notAJwt, toProviderError, unexpectedCallback } from './oidc-problem.ts';
+import { insecureContext, notAJwt, toProviderError, unexpectedCallback } from './oidc-errors.ts';
 import {
   type AuthCallback,
   getRedirectUri,
@@ -53,7 +53,7 @@ export async function handleCallback(
   oidc: OidcClient,
   { parameters, pending }: AuthCallback,
 ): Promise<MutationResult<Credential>> {
-  if (!pending) return { problem: unexpectedCallback };
+  if (!pending) return { apiError: unexpectedCallback };
   const { provider, client, options } = toOauthParties(oidc);
   try {
     const response = await oauth.authorizationCodeGrantRequest(
@@ -71,9 +71,9 @@ export async function handleCallback(
     });
     return tokens.access_token.startsWith('eyJ')
       ? { data: createRenewingCredential(oidc, tokens) }
-      : { problem: notAJwt };
+      : { apiError: notAJwt };
   } catch (error) {
-    return { problem: toProviderError(error) };
+    return { apiError: toProviderError(error) };
   }
 }
 

@@ -29,10 +29,10 @@ export async function exchangeSignInCode(code: string): Promise<MutationResult<C
       credentials: 'omit',
       redirect: 'error',
     });
-    if (!response.ok) return { problem: invalidLink };
+    if (!response.ok) return { apiError: invalidLink };
     const { apiKey } = (await response.json()) as { apiKey: string };
     return { data: staticCredential(apiKey, false) };
   } catch {
-    return { problem: offlineError };
+    return { apiError: offlineError };
   }
 }

@@ -5,7 +5,7 @@ import { ErrorAlert } from '../error-alert.tsx';
 import { useTitle } from '../use-title.ts';
 
 interface SignInProps {
-  problem: ApiError | undefined;
+  apiError: ApiError | undefined;
   isBusy: boolean;
   /** Absent if there is no identity provider. */
   provider: { isReachable: boolean; onSignIn(keep: boolean): void } | undefined;
@@ -21,7 +21,7 @@ const providerUnreachable: ApiError = {
 };
 
 /** The sign-in form: by identity provider, if there is one, or by API key. */
-export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInProps) {
+export default function SignIn({ apiError, isBusy, provider, onSignIn }: SignInProps) {
   useTitle('Sign in');
   const form = useRef<HTMLFormElement>(null);
   const readKeep = () => form.current !== null && new FormData(form.current).has('keep');
@@ -40,9 +40,9 @@ export default function SignIn({ problem, isBusy, provider, onSignIn }: SignInPr
             <Title order={2} size="h4">
               Sign in
             </Title>
-            {problem && <ErrorAlert problem={problem} />}
+            {apiError && <ErrorAlert apiError={apiError} />}
             {provider && !provider.isReachable && (
-              <ErrorAlert problem={providerUnreachable} onRetry={() => location.reload()} />
+              <ErrorAlert apiError={providerUnreachable} onRetry={() => location.reload()} />
             )}
             {provider?.isReachable && (
               <>

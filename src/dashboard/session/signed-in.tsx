@@ -27,7 +27,7 @@ interface SignedInProps {
 export function SignedIn({ settings, callback, signInCode, children }: SignedInProps) {
   const oidc = getOidcClient(settings);
   const [session, setSession] = useState<Session>();
-  const [problem, setProblem] = useState<ApiError>();
+  const [apiError, setApiError] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
   const [isAutoSigningIn, setIsAutoSigningIn] = useState(() =>
     Boolean((callback && oidc) || signInCode || storedCredential.read()),
@@ -39,7 +39,7 @@ export function SignedIn({ settings, callback, signInCode, children }: SignedInP
       setSession(undefined);
       setIsBusy(false);
       setIsAutoSigningIn(false);
-      setProblem(error);
+      setApiError(error);
     };
 
     const signIn = async (credential: Credential, keep: boolean) => {
@@ -62,7 +62,7 @@ export function SignedIn({ settings, callback, signInCode, children }: SignedInP
       isActive = true;
       await getSecret();
       setIsBusy(false);
-      setProblem(undefined);
+      setApiError(undefined);
       setSession({
         ...api,
         viewer: data.viewer,
@@ -87,14 +87,14 @@ export function SignedIn({ settings, callback, signInCode, children }: SignedInP
       handleCallback: async (callback: AuthCallback) => {
         if (!oidc) return;
         const outcome = await (await loadOidc())?.handleCallback(oidc, callback);
-        if (outcome?.problem) endSession(outcome.problem);
+        if (outcome?.apiError) endSession(outcome.apiError);
         else if (outcome) await signIn(outcome.data, callback.pending?.keep ?? false);
       },
       redeemCode: async (code: string) => {
-        const { data, problem } = await exchangeSignInCode(code);
+        const { data, apiError } = await exchangeSignInCode(code);
         // Stored, because the link works only once, and for GraphiQL in the same tab.
         if (data) await signIn(data, true);
-        else endSession(problem);
+        else endSession(apiError);
       },
     };
   }, [oidc]);
@@ -125,7 +125,7 @@ export function SignedIn({ settings, callback, signInCode, children }: SignedInP
   return (
     <Suspense fallback={loading}>
       <SignIn
-        problem={problem}
+        apiError={apiError}
         isBusy={isBusy}
         provider={settings.oidc && { isReachable: oidc !== undefined, onSignIn: startLogin }}
         onSignIn={(key, keep) => signIn(staticCredential(key, false), keep)}
