@@ -1,5 +1,5 @@
-// Runs one of our programs: `npm start`, `npm run admin`, `keys`, `audit:verify` and `npm test`. JavaScript that any Node
-// from 18 on reads, because it is also what says that the Node here is too old, or that something is not installed.
+// Runs a program: `npm start`, `npm run admin`, `keys`, `audit:verify` or `npm test`. It is JavaScript for Node 18 and
+// newer, because it reports a Node that is too old, and packages that are not installed.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import * as nodeModule from 'node:module';
@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const neededMajor = 24;
 
-/** Programs by name, and what each says before the reason when it cannot run. */
+/** Programs by name, and the start of the message if a program cannot run. */
 const programs = {
   start: { file: 'src/main.ts', cannot: 'Cannot start' },
   admin: { file: 'src/cli/admin.ts', cannot: 'Command failed' },
@@ -21,7 +21,7 @@ const programs = {
 const [name, ...args] = process.argv.slice(2);
 const program = programs[name];
 
-if (!program) end(`Cannot run: src/launch.js takes one of ${Object.keys(programs).join(', ')}`);
+if (!program) fail(`Cannot run: src/launch.js takes one of ${Object.keys(programs).join(', ')}`);
 else if (isNewEnough(process.version)) await runHere();
 else runWith(installedNode());
 
@@ -29,31 +29,31 @@ function isNewEnough(version) {
   return Number(/^v?(\d+)/.exec(version)[1]) >= neededMajor;
 }
 
-/** In this process: a second one would cost its start, and stand between signals and the server. */
+/** Runs the program in this process. A child process would start more slowly and have to receive signals from here. */
 async function runHere() {
   const file = join(root, program.file);
   if (name !== 'test') {
-    // Also for processes that the program starts.
+    // Child processes of the program inherit the cache.
     process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules/.cache');
     nodeModule.enableCompileCache(process.env.NODE_COMPILE_CACHE);
   }
   process.argv = [process.argv[0], file, ...args];
-  // Without it, Node itself would say so, with a line of this file, and end with exit code 13.
-  const endUnsettled = () => {
-    end(`${program.cannot}: an operation never ended; this is a bug in the server, please report it`);
+  // Otherwise Node exits with code 13 and a message about a line of this file.
+  const reportUnsettled = () => {
+    fail(`${program.cannot}: an operation never ended; this is a bug in the server, please report it`);
     process.exit();
   };
-  process.once('beforeExit', endUnsettled);
+  process.once('beforeExit', reportUnsettled);
   try {
     await import(pathToFileURL(file).href);
-    process.off('beforeExit', endUnsettled);
+    process.off('beforeExit', reportUnsettled);
   } catch (error) {
-    process.off('beforeExit', endUnsettled);
-    end(`${program.cannot}: ${reasonOf(error)}`);
+    process.off('beforeExit', reportUnsettled);
+    fail(`${program.cannot}: ${describeLoadError(error)}`);
   }
 }
 
-/** The Node that the package `node` has brought, if it runs on this machine: it has none for musl (Alpine). */
+/** Finds the Node of the package `node`, if it runs on this machine. The package has no build for musl (Alpine). */
 function installedNode() {
   const candidates = ['node_modules/node/bin/node', 'node_modules/node/bin/node.exe'].map((path) =>
     join(root, path),
@@ -65,10 +65,10 @@ function installedNode() {
   });
 }
 
-/** In a process of a newer Node, to which signals are passed on, and which is outlived by a moment. */
+/** Runs this file with a newer Node in a child process. Forwards signals to it, and exits as it does. */
 function runWith(node) {
   if (node === undefined) {
-    end(
+    fail(
       `${program.cannot}: Node ${neededMajor} or newer is needed, and this is ${process.version}; install it, or have ` +
         '"npm install --include=dev" bring it (its install script has to be allowed; it has none for Alpine)',
     );
@@ -78,25 +78,25 @@ function runWith(node) {
     stdio: 'inherit',
   });
   const signals = ['SIGHUP', 'SIGINT', 'SIGTERM'];
-  const pass = (signal) => child.kill(signal);
-  for (const signal of signals) process.on(signal, pass);
-  // SIGHUP to npm ends it without being passed on.
+  const forward = (signal) => child.kill(signal);
+  for (const signal of signals) process.on(signal, forward);
+  // npm does not forward SIGHUP; a new parent process shows that npm has ended.
   const parent = process.ppid;
-  const looking = setInterval(() => {
+  const timer = setInterval(() => {
     if (process.ppid === parent) return;
-    clearInterval(looking);
-    pass('SIGHUP');
+    clearInterval(timer);
+    forward('SIGHUP');
   }, 1000).unref();
-  child.once('error', (error) => end(`${program.cannot}: ${node} cannot be run (${error.code})`));
+  child.once('error', (error) => fail(`${program.cannot}: ${node} cannot be run (${error.code})`));
   child.once('exit', (code, signal) => {
-    for (const each of signals) process.off(each, pass);
+    for (const each of signals) process.off(each, forward);
     if (signal) process.kill(process.pid, signal);
     else process.exit(code);
   });
 }
 
-/** Why a program could not be loaded. Whatever it finds out later, it says itself. */
-function reasonOf(error) {
+/** Describes why a program could not be loaded. Programs report later errors themselves. */
+function describeLoadError(error) {
   const { code, message } = Object(error);
   const [, missing] = /^Cannot find (?:package|module) '([^']+)'/.exec(message) ?? [];
   if (code === 'ERR_MODULE_NOT_FOUND' && missing) {
@@ -106,7 +106,7 @@ function reasonOf(error) {
   return `${Object(error).name ?? 'error'}${code ? ` (${code})` : ''} while loading ${program.file}; run "npm install" again`;
 }
 
-function end(text) {
+function fail(text) {
   console.error(text);
   process.exitCode = 1;
 }

@@ -31,7 +31,9 @@ async function start(): Promise<void> {
   const administrator = await bootstrap(config, database, vault, dataDir);
 
   const server = await createServer(config, {
-    ...{ database, vault, log },
+    database,
+    vault,
+    log,
     signInKey: administrator.key,
     ...(dataDir && { signInCodes: { store: createCodeStore(dataDir) } }),
   });

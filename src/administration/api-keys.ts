@@ -56,7 +56,10 @@ export async function createApiKey(
       const apiKey = addApiKey(em, { ...input, orgId, key, createdBy: caller.id });
       await em.flush();
       await appendEvent(em, deps, {
-        ...{ ...caller.actor, ...attempt, apiKeyId: apiKey.id, outcome: 'OK' },
+        ...caller.actor,
+        ...attempt,
+        apiKeyId: apiKey.id,
+        outcome: 'OK',
         fields: auditedFields(apiKey),
       });
       return { apiKey, key };

@@ -41,8 +41,13 @@ export async function createOrganisation(
   await em.flush();
   const { orgId, projectId, apiKey } = created;
   await appendEvent(em, deps, {
-    ...{ ...operatorActor, orgId, action: 'CREATE_ORGANISATION', outcome: 'OK' },
-    ...{ projectId, apiKeyId: apiKey.id, targetName: organisation.name },
+    ...operatorActor,
+    orgId,
+    action: 'CREATE_ORGANISATION',
+    outcome: 'OK',
+    projectId,
+    apiKeyId: apiKey.id,
+    targetName: organisation.name,
     fields: ['name', ...scopes.map((scope) => `scopes.${scope}`)],
   });
   return created;
@@ -68,8 +73,12 @@ export async function grantApiKey(
   const apiKey = addApiKey(em, { ...grant, key });
   await em.flush();
   await appendEvent(em, deps, {
-    ...{ ...operatorActor, orgId: grant.orgId, action: 'CREATE_API_KEY', outcome: 'OK' },
-    ...{ apiKeyId: apiKey.id, targetName: grant.name },
+    ...operatorActor,
+    orgId: grant.orgId,
+    action: 'CREATE_API_KEY',
+    outcome: 'OK',
+    apiKeyId: apiKey.id,
+    targetName: grant.name,
     fields: ['name', ...grant.scopes.map((scope) => `scopes.${scope}`)],
   });
   return { apiKey, key };

@@ -59,8 +59,12 @@ export async function revokeApiKey(
       await em.flush();
       const events = revoked.map(({ id: apiKeyId, name: targetName }) =>
         withRequestContext({
-          ...{ ...caller.actor, action: 'REVOKE_API_KEY', apiKeyId, targetName },
-          ...{ outcome: 'OK', fields: ['revokedAt'] },
+          ...caller.actor,
+          action: 'REVOKE_API_KEY',
+          apiKeyId,
+          targetName,
+          outcome: 'OK',
+          fields: ['revokedAt'],
         }),
       );
       if (events.length > 0) await appendEvents(em, deps, caller.orgId, events);

@@ -3,7 +3,7 @@ import type { OutboundError } from '../outbound/outbound-error.ts';
 
 /** Maps the refusal of a host by the outbound client to a verification result; undefined for other failures. */
 export function hostNotAllowedError({ reason, message }: OutboundError) {
-  const variable = variables[reason];
+  const variable = remedies[reason];
   if (!variable) return undefined;
   return {
     code: 'HOST_NOT_ALLOWED' as const,
@@ -12,7 +12,7 @@ export function hostNotAllowedError({ reason, message }: OutboundError) {
   };
 }
 
-const variables: Partial<Record<OutboundError['reason'], string>> = {
+const remedies: Partial<Record<OutboundError['reason'], string>> = {
   HOST_NOT_ALLOWED:
     'For a host in a private network, the operator of this server has to add it to TRUSTED_INSTANCE_HOSTS.',
   HOST_NOT_LISTED:

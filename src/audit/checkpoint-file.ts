@@ -76,25 +76,33 @@ export class CheckpointFile {
 
   /** Appends checkpoints and flushes them to disk. */
   async append(checkpoints: readonly Checkpoint[]): Promise<void> {
-    await this.#write(this.#path, 'a', checkpoints);
+    this.#bytes += await writeCheckpoints(this.#path, 'a', checkpoints);
     for (const checkpoint of checkpoints) this.#updateNewest(checkpoint);
-    if (this.#bytes <= maxBytes) return;
-    const temporaryPath = `${this.#path}.new`;
-    this.#bytes = 0;
-    await this.#write(temporaryPath, 'w', [...this.newest.values()]);
-    await rename(temporaryPath, this.#path);
+    if (this.#bytes > maxBytes) await this.#compact();
   }
 
-  async #write(path: string, flags: 'a' | 'w', checkpoints: readonly Checkpoint[]): Promise<void> {
-    const text = checkpoints.map((checkpoint) => `${JSON.stringify(checkpoint)}\n`).join('');
-    await using file = await open(path, flags, 0o600);
-    await file.writeFile(text);
-    await file.datasync();
-    this.#bytes += Buffer.byteLength(text);
+  /** Replaces the file in one step, so that a crash leaves either the old or the new one. */
+  async #compact(): Promise<void> {
+    const temporaryPath = `${this.#path}.new`;
+    this.#bytes = await writeCheckpoints(temporaryPath, 'w', [...this.newest.values()]);
+    await rename(temporaryPath, this.#path);
   }
 
   #updateNewest(checkpoint: Checkpoint): void {
     const { orgId, seq } = checkpoint;
     if (seq >= (this.newest.get(orgId)?.seq ?? 0)) this.newest.set(orgId, checkpoint);
   }
+}
+
+/** @returns the number of bytes written and flushed to disk */
+async function writeCheckpoints(
+  path: string,
+  flags: 'a' | 'w',
+  checkpoints: readonly Checkpoint[],
+): Promise<number> {
+  const text = checkpoints.map((checkpoint) => `${JSON.stringify(checkpoint)}\n`).join('');
+  await using file = await open(path, flags, 0o600);
+  await file.writeFile(text);
+  await file.datasync();
+  return Buffer.byteLength(text);
 }

@@ -235,7 +235,13 @@ function computeEventHash(
   const { orgId, at, action, outcome, fields, previousHash } = event;
   const present = optionalFields.flatMap((name) => (event[name] == null ? [] : [[name, event[name]]]));
   return vault.mac(em, orgId, 'AUDIT', {
-    ...{ orgId, seq, at, action, outcome, fields, previousHash },
+    orgId,
+    seq,
+    at,
+    action,
+    outcome,
+    fields,
+    previousHash,
     ...Object.fromEntries(present),
   });
 }

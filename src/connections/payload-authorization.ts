@@ -23,7 +23,8 @@ export function updatePayloadFields({ account }: App, input: UpdateConnection): 
   // Every new secret is verified. Public values alone can equal the stored ones, which are not verified again.
   const isVerified = !values.every(isPublic);
   return [
-    ...['id', 'version'],
+    'id',
+    'version',
     ...(input.name == null ? [] : ['name']),
     ...(input.description === undefined ? [] : ['description']),
     ...values.filter(isPublic).map(([name]) => `credentials.${name}`),

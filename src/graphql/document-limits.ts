@@ -4,7 +4,7 @@ import type { Plugin } from 'graphql-yoga';
 import type { Context } from './context.ts';
 
 const maxListLength = 100;
-const maxRepeats = 10;
+const maxRepeatedFields = 10;
 
 /** The message for a list that is too long. */
 export const listTooLong = `A list has at most ${maxListLength} items.`;
@@ -25,26 +25,27 @@ export const armor = new EnvelopArmor({
 /** Rejects documents whose validation would take much longer than their parsing. Runs before the other rules. */
 export function useDocumentLimits(): Plugin<Context> {
   const validationRule = (): ASTVisitor => ({
-    Document: (document) => void visit(document, { SelectionSet: assertFewRepeats, ListValue: assertShort }),
+    Document: (document) =>
+      void visit(document, { SelectionSet: assertFewRepeatedFields, ListValue: assertShortList }),
   });
   return { onValidate: ({ addValidationRule }) => addValidationRule(validationRule) };
 }
 
 /** Repeated fields are merged, and validation compares each pair of them. */
-function assertFewRepeats({ selections }: SelectionSetNode): void {
+function assertFewRepeatedFields({ selections }: SelectionSetNode): void {
   const counts = new Map<string, number>();
   for (const selection of selections) {
     if (!('name' in selection)) continue;
     const alias = 'alias' in selection ? selection.alias : undefined;
     const name = (alias ?? selection.name).value;
     const count = (counts.get(name) ?? 0) + 1;
-    if (count > maxRepeats)
-      throw documentRejected(`A selection set has the same field more than ${maxRepeats} times.`);
+    if (count > maxRepeatedFields)
+      throw documentRejected(`A selection set has the same field more than ${maxRepeatedFields} times.`);
     counts.set(name, count);
   }
 }
 
-function assertShort({ values }: ListValueNode): void {
+function assertShortList({ values }: ListValueNode): void {
   if (values.length > maxListLength) throw documentRejected(listTooLong);
 }
 
@@ -53,9 +54,9 @@ export function documentRejected(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { http: { status: 400, spec: true } } });
 }
 
-/** Whether a variable contains a list that is too long. No input type is as deep as `levels`. */
-export function hasLongList(value: unknown, levels = 12): boolean {
-  if (typeof value !== 'object' || value === null || levels === 0) return false;
+/** Whether a variable contains a list that is too long. Input types are less than `maxDepth` levels deep. */
+export function hasLongList(value: unknown, maxDepth = 12): boolean {
+  if (typeof value !== 'object' || value === null || maxDepth === 0) return false;
   if (Array.isArray(value) && value.length > maxListLength) return true;
-  return Object.values(value).some((item) => hasLongList(item, levels - 1));
+  return Object.values(value).some((item) => hasLongList(item, maxDepth - 1));
 }

@@ -167,7 +167,10 @@ function withoutValues(message: string): string {
 
 function schemaNames(schema: GraphQLSchema): ReadonlySet<string> {
   const names = new Set([
-    ...['query', 'variables', 'operationName', 'extensions'],
+    'query',
+    'variables',
+    'operationName',
+    'extensions',
     ...schema.getDirectives().flatMap(({ name, args }) => [name, ...args.map((arg) => arg.name)]),
   ]);
   for (const type of Object.values(schema.getTypeMap())) {

@@ -43,7 +43,7 @@ export function createFastPath({
   documents,
   maskError,
 }: FastPathDeps) {
-  /** Executes a cached document as Yoga does. */
+  /** Executes a cached document with the context and the checks of Yoga's pipeline. */
   const executeCached = async (
     document: DocumentNode,
     { variables, operationName }: GraphQLParams,
@@ -78,7 +78,7 @@ export function createFastPath({
       return { errors: [error as GraphQLError] };
     }
   };
-  const send = async (result: ExecutionResult, response: ServerResponse, mediaType: string) => {
+  const writeResult = async (result: ExecutionResult, response: ServerResponse, mediaType: string) => {
     if (!result.errors) {
       const body = JSON.stringify(result);
       const length = Buffer.byteLength(body);
@@ -97,15 +97,15 @@ export function createFastPath({
     const server: NodeServerContext = { req, res, isAuthenticated: true };
     // Before the body is read, so that unauthenticated clients cannot make the server parse bodies.
     const authenticationError = await requestGuard.authenticate(req.headers.authorization ?? null, server);
-    if (authenticationError) return send({ errors: [authenticationError] }, res, mediaType);
+    if (authenticationError) return writeResult({ errors: [authenticationError] }, res, mediaType);
     try {
       server.params = await readParams(server);
       await requestGuard.waitForTurn(server);
     } catch (error) {
-      return send({ errors: [error as GraphQLError] }, res, mediaType);
+      return writeResult({ errors: [error as GraphQLError] }, res, mediaType);
     }
-    if (maySubscribe(server.params)) return yoga(req, res, server) as Promise<void>;
-    return send(await getResult(server.params, server), res, mediaType);
+    if (mayBeSubscription(server.params)) return yoga(req, res, server) as Promise<void>;
+    return writeResult(await getResult(server.params, server), res, mediaType);
   };
 }
 
@@ -127,7 +127,7 @@ function webSocketRejected(): GraphQLError {
 }
 
 /** Whether the document contains the word `subscription`, or is unknown (a persisted query). */
-function maySubscribe({ query }: GraphQLParams): boolean {
+function mayBeSubscription({ query }: GraphQLParams): boolean {
   return !query || (typeof query === 'string' && /\bsubscription\b/.test(query));
 }
 
@@ -192,7 +192,7 @@ class LightweightRequest implements Pick<Request, 'method' | 'url' | 'signal'> {
     this.#response = res;
   }
 
-  /** Aborts when the client disconnects. It is made on first use, because few operations need it. */
+  /** Aborts when the client disconnects. It is created on first use, because few operations need it. */
   get signal(): AbortSignal {
     this.#signal ??= createDisconnectSignal(this.#response);
     return this.#signal;

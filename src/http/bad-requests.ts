@@ -3,8 +3,14 @@ import type { Duplex } from 'node:stream';
 
 /** Headers that may occur once. Of duplicates, Node uses the first; a proxy in front of it may use the last. */
 const singleHeaders = [
-  ...['Host', 'Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key', 'Origin'],
-  ...['Sec-Fetch-Site', 'Access-Control-Request-Method'],
+  'Host',
+  'Authorization',
+  'Content-Type',
+  'Content-Encoding',
+  'Idempotency-Key',
+  'Origin',
+  'Sec-Fetch-Site',
+  'Access-Control-Request-Method',
 ];
 
 /**

@@ -33,7 +33,7 @@ export class RowHistory {
     const version = this.#versions.get(connectionId);
     if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, 1);
     else if (action === 'PURGE_CONNECTION') {
-      // The clean-up trusts `deleted_at`, which somebody with write access can forge. Callers may purge live connections.
+      // The clean-up trusts `deleted_at`, which anyone with write access to the database can forge. Callers may purge live connections.
       const isByCleanUp = keyId === null && subject === null;
       if (isByCleanUp && version !== undefined && !this.#deleted.has(connectionId)) {
         this.#purgedUndeleted.add(connectionId);
@@ -70,8 +70,11 @@ export class RowHistory {
       const found = new Map(rows.map(({ id, version }) => [id, version]));
       const gone = ids.filter((id) => !found.has(id));
       const purged = await em.find(AuditEvent, {
-        ...{ orgId, connectionId: { $in: gone }, seq: { $gt: this.#lastSeq } },
-        ...{ action: 'PURGE_CONNECTION', outcome: 'OK' },
+        orgId,
+        connectionId: { $in: gone },
+        seq: { $gt: this.#lastSeq },
+        action: 'PURGE_CONNECTION',
+        outcome: 'OK',
       });
       for (const id of ids) {
         const [version, expected] = [found.get(id), this.#versions.get(id) ?? 0];

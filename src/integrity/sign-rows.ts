@@ -48,7 +48,10 @@ export async function prepareRowMacs(deps: AuditDeps): Promise<void> {
     await em.flush();
     if (!(await isSigned(em))) {
       await appendEvent(em, deps, {
-        ...{ ...operatorActor, orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS', outcome: 'OK' },
+        ...operatorActor,
+        orgId: unattributedOrgId,
+        action: 'AUTHENTICATE_ROWS',
+        outcome: 'OK',
       });
     }
     if (isUpgrade) {
@@ -77,7 +80,7 @@ async function isSigned(em: EntityManager): Promise<boolean> {
 }
 
 /**
- * Whether a data key was wrapped in a database whose rows carry MACs. Somebody with write access can delete the audit event
+ * Whether a data key was wrapped in a database whose rows carry MACs. A user with write access to the database can delete the audit event
  * of the signing, but cannot remove this marker, because the root key authenticates it.
  */
 async function hasMarkedDataKey(em: EntityManager): Promise<boolean> {

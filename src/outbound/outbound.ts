@@ -135,7 +135,9 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       });
       dispatching = slot;
       handler.start(agent, {
-        ...{ origin, path: url.pathname + url.search, method },
+        origin,
+        path: url.pathname + url.search,
+        method,
         headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': 'app-connections' },
         ...(body !== undefined && { body }),
       });

@@ -75,7 +75,10 @@ export function serializeProject({ id, name, createdAt }: Project) {
 export function serializeApiKey(apiKey: ApiKey) {
   const { id, name, scopes, projectIds } = apiKey;
   return {
-    ...{ id, name, scopes, projectIds: projectIds ?? null },
+    id,
+    name,
+    scopes,
+    projectIds: projectIds ?? null,
     createdAt: apiKey.createdAt.toISOString(),
     createdBy: apiKey.createdBy ?? null,
     expiresAt: apiKey.expiresAt?.toISOString() ?? null,

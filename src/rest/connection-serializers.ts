@@ -131,7 +131,8 @@ export function serializeChangedConnection(
   );
   const { id, version } = shown;
   return {
-    ...{ id, version },
+    id,
+    version,
     ...Object.fromEntries(Object.entries(shown).filter(([name]) => isCovered(fields, name))),
     ...(credentials.length > 0 && { credentials: Object.fromEntries(credentials) }),
   };

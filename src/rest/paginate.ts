@@ -25,7 +25,10 @@ export async function paginate<T>(
   const isFiltered = Object.values(filter).some((value) => value != null);
   const isOrdered = orderBy !== undefined || direction !== undefined;
   const { success, data, error } = listConnectionsSchema.safeParse({
-    ...{ projectId, app, first: limit, after: cursor },
+    projectId,
+    app,
+    first: limit,
+    after: cursor,
     ...(isFiltered && { filter }),
     ...(isOrdered && { orderBy: { field: orderBy ?? 'name', direction: direction ?? 'asc' } }),
   });

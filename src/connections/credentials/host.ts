@@ -17,8 +17,7 @@ export function getHost(method: AuthMethod, publicCredentials: Credentials['publ
 }
 
 /**
- * Rejects credentials for a host to which this server does not send requests, or not at present. It runs before DNS and
- * the database are queried.
+ * Rejects credentials for a host to which this server must not send requests, before DNS and the database are queried.
  *
  * @throws AppError `HOST_NOT_ALLOWED`, or `UPSTREAM_UNREACHABLE` if too many outbound requests are queued
  */
@@ -35,9 +34,9 @@ export function assertHostAllowed(
     unmeteredOutbound(deps, caller).assertCanGet(new URL(url));
   } catch (error) {
     if (!(error instanceof OutboundError)) throw error;
-    const refusal = hostNotAllowedError(error);
-    if (!refusal) throw ownOutboundError(error, app.name) ?? error;
-    const { code, message, remedy } = refusal;
+    const hostNotAllowed = hostNotAllowedError(error);
+    if (!hostNotAllowed) throw ownOutboundError(error, app.name) ?? error;
+    const { code, message, remedy } = hostNotAllowed;
     throw new AppError(code, message, { remedy, issues: [{ path: ['credentials', field], message }] });
   }
 }

@@ -80,7 +80,12 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
 /** The fields that need more than `summaryColumns`. */
 function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
-    ...['isPlatformManagedCredentials', 'lastVerifiedAt', 'failingSince', 'code', 'message', 'remedy'],
+    'isPlatformManagedCredentials',
+    'lastVerifiedAt',
+    'failingSince',
+    'code',
+    'message',
+    'remedy',
     ...apps.flatMap((app) => [requestIdField(app), ...(app.account ? [app.account.field] : [])]),
   ]);
 }

@@ -19,7 +19,6 @@ import { fromSnapshot } from '../persistence/snapshot.ts';
  * Creates a connection: authorizes the caller, checks host, project and name, verifies the credentials with the app,
  * encrypts them, and stores the connection with its audit event. A repeated request returns the first result.
  *
- * @param appId the id of the app
  * @param signal aborts when the client disconnects; then nothing is stored
  * @throws AppError `FORBIDDEN`, `NOT_FOUND` (the project), `NAME_TAKEN`, `HOST_NOT_ALLOWED`, `IDEMPOTENCY_CONFLICT`,
  *   `RATE_LIMITED`, or the error with which the app rejects the credentials
@@ -59,15 +58,27 @@ export async function createConnection(
       const createdAt = verification.verificationCheckedAt;
       return storeConnection(deps, {
         connection: {
-          ...{ id, ...scope, name, description, app: app.id, method: method.id },
-          ...{ version: 1, createdAt, updatedAt: createdAt, deletedAt: null },
+          id,
+          ...scope,
+          name,
+          description,
+          app: app.id,
+          method: method.id,
+          version: 1,
+          createdAt,
+          updatedAt: createdAt,
+          deletedAt: null,
           isPlatformManagedCredentials: false,
           ...sealed,
           ...verification,
         },
         credentials,
+        // Another request may run the transaction, so the event takes the context of this one here.
         event: withRequestContext({
-          ...{ ...caller.actor, ...attempt, connectionId: id, outcome: 'OK' },
+          ...caller.actor,
+          ...attempt,
+          connectionId: id,
+          outcome: 'OK',
           fields: auditedFields(input),
         }),
         saveOutcome,

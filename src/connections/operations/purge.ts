@@ -80,11 +80,17 @@ async function purge(
       action: 'PURGE_CONNECTION',
       outcome: 'OK',
       fields: ['deletedAt'],
-      ...{ keyId: null, subject: null, address: null, requestId: null },
+      keyId: null,
+      subject: null,
+      address: null,
+      requestId: null,
     } as const;
     const events = rows.map(({ id, name, projectId }) => ({
-      ...{ ...common, fields: [...common.fields] },
-      ...{ connectionId: id, connectionName: name, projectId },
+      ...common,
+      fields: [...common.fields],
+      connectionId: id,
+      connectionName: name,
+      projectId,
     }));
     await appendEvents(em, dependencies, orgId, events);
     return rows;
