@@ -19,12 +19,12 @@ const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access
  */
 export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
   // Shells and compose files express an unset variable as an empty one.
-  const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
-  const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(given[name] ?? ''));
+  const defined = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
+  const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(defined[name] ?? ''));
   if (quoted.length > 0) {
     throw new StartupError(`${quoted.join(' and ')} must not have quotation marks around the value`);
   }
-  const { success, data, error } = environment.safeParse(given);
+  const { success, data, error } = environment.safeParse(defined);
   if (!success) {
     throw new StartupError(
       error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '),

@@ -97,8 +97,8 @@ export class DataKeys {
    * @throws DecryptionError, KmsUnavailableError
    */
   async find(em: EntityManager, keyRef: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject | undefined> {
-    const known = this.#unwrapped.get(cacheKey(keyRef));
-    if (known) return known;
+    const cached = this.#unwrapped.get(cacheKey(keyRef));
+    if (cached) return cached;
     const dataKey = await em.findOne(DataKey, keyRef);
     if (!dataKey) throw new DecryptionError('The organisation has no such data key.');
     return dataKey.rootKeyId ? this.unwrap(dataKey) : undefined;
@@ -111,8 +111,8 @@ export class DataKeys {
    */
   unwrap(dataKey: DataKey): Promise<KeyObject> {
     const name = cacheKey(dataKey);
-    const known = this.#unwrapped.get(name);
-    if (known) return known;
+    const cached = this.#unwrapped.get(name);
+    if (cached) return cached;
     const opening = this.#withKmsFailureLog(async () => createSecretKey(await this.keyring.unwrap(dataKey)));
     this.#unwrapped.set(name, opening);
     opening.catch(() => this.#unwrapped.get(name) === opening && this.#unwrapped.delete(name));

@@ -30,28 +30,28 @@ export function sealJwe(
 }
 
 /**
- * Decrypts and authenticates the output of `sealJwe`. `what` is the subject of the error message.
+ * Decrypts and authenticates the output of `sealJwe`. `subject` starts the error message.
  *
  * @throws DecryptionError
  */
 export async function openJwe(
   text: string,
-  options: { what: string; getKey: (kid: string) => KeyObject; context: Readonly<Record<string, string>> },
+  options: { subject: string; getKey: (kid: string) => KeyObject; context: Readonly<Record<string, string>> },
 ): Promise<Uint8Array> {
-  const { what, getKey, context } = options;
-  if (!isCanonical(text)) throw new DecryptionError(`${what} was changed.`);
+  const { subject, getKey, context } = options;
+  if (!isCanonical(text)) throw new DecryptionError(`${subject} was changed.`);
   const { plaintext, protectedHeader } = await compactDecrypt(text, ({ kid }) => getKey(String(kid)), {
     keyManagementAlgorithms: ['dir'],
     contentEncryptionAlgorithms: ['A256GCM'],
   }).catch((error: unknown) => {
     throw error instanceof DecryptionError
       ? error
-      : new DecryptionError(`${what} was changed, or sealed under another key.`);
+      : new DecryptionError(`${subject} was changed, or sealed under another key.`);
   });
   const { alg, enc, kid, ...sealedContext } = protectedHeader;
   for (const name of new Set([...Object.keys(context), ...Object.keys(sealedContext)])) {
     if (sealedContext[name] !== context[name])
-      throw new DecryptionError(`${what} was sealed for another ${name}.`);
+      throw new DecryptionError(`${subject} was sealed for another ${name}.`);
   }
   return plaintext;
 }

@@ -18,7 +18,7 @@ export class LocalRootKey implements RootKey {
 
   unwrap(wrapped: string, binding: DataKeyBinding): Promise<Uint8Array> {
     return openJwe(wrapped, {
-      what: 'The data key',
+      subject: 'The data key',
       getKey: (id) => {
         if (id !== this.#id) throw new DecryptionError('The data key was wrapped by another root key.');
         return this.#key;

@@ -134,10 +134,10 @@ export class RowMacs implements EventSubscriber {
   }
 
   #compute(meta: EntityMetadata, row: object): string {
-    const known = columns.get(meta) ?? authenticatedColumns(meta);
-    columns.set(meta, known);
+    const cached = columns.get(meta) ?? authenticatedColumns(meta);
+    columns.set(meta, cached);
     const values: Record<string, unknown> = {};
-    for (const { name, property, isUuid } of known) {
+    for (const { name, property, isUuid } of cached) {
       const value = toStoredForm((row as Record<string, unknown>)[property], isUuid);
       if (value != null) values[name] = value;
     }

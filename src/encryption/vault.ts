@@ -182,8 +182,8 @@ export class Vault {
 
   async #activeKey(em: EntityManager, orgId: string, purpose: DataKeyPurpose): Promise<OpenKey> {
     const name = activeCacheKey(orgId, purpose);
-    const known = this.#active.get(name);
-    if (known) return known;
+    const cached = this.#active.get(name);
+    if (cached) return cached;
     // The newest row decides: an editor of the database who clears `retired_at` must not reactivate an old key.
     const [dataKey] = await em.find(
       DataKey,
@@ -209,7 +209,7 @@ async function unseal(
   binding: EncryptionContext,
 ): Promise<Record<string, Secret>> {
   const plaintext = await openJwe(text, {
-    what: 'The sealed text',
+    subject: 'The sealed text',
     getKey: () => key,
     context: header(binding),
   });

@@ -36,8 +36,8 @@ export function createErrorMasker(schema: GraphQLSchema, log: Logger): ErrorMask
     { nodes, source, positions, path }: Partial<GraphQLError>,
     extensions: Record<string, unknown>,
   ): GraphQLError => {
-    const given = Object.entries(extensions).filter(([, value]) => value !== undefined);
-    // As for a `AppError`.
+    const defined = Object.entries(extensions).filter(([, value]) => value !== undefined);
+    // As for an `AppError`.
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     const result = new GraphQLError(message, {
@@ -45,7 +45,7 @@ export function createErrorMasker(schema: GraphQLSchema, log: Logger): ErrorMask
       source,
       positions,
       path,
-      extensions: { code, ...Object.fromEntries(given) },
+      extensions: { code, ...Object.fromEntries(defined) },
     });
     Error.stackTraceLimit = stackTraceLimit;
     done.add(result);
@@ -190,11 +190,11 @@ function schemaNames(schema: GraphQLSchema): ReadonlySet<string> {
 /** A document may have a hundred errors, and is read once for all of them. */
 const valuesBySource = new WeakMap<Source, string[]>();
 
-/** The literal values of a document, as far as it can be read. */
+/** The literal values of a document, up to the first invalid token. */
 function literalsIn(source: Source | undefined): string[] {
   if (!source) return [];
-  const known = valuesBySource.get(source);
-  if (known) return known;
+  const cached = valuesBySource.get(source);
+  if (cached) return cached;
   const values: string[] = [];
   valuesBySource.set(source, values);
   const lexer = new Lexer(new Source(source.body));
@@ -204,7 +204,7 @@ function literalsIn(source: Source | undefined): string[] {
       if (isValue && token.value && token.value.length > 3) values.push(token.value);
     }
   } catch {
-    // The rest cannot be read, and so graphql cannot have quoted a value from it.
+    // graphql cannot quote a value after the invalid token either, because it could not read it.
   }
   return values;
 }

@@ -35,7 +35,7 @@ export class LingeringConnections {
         closeRequested = true;
         socket.end();
       };
-      // Node removes the listeners of a request whose reading has not begun.
+      // Node removes the listeners of a request that has not been read.
       request.read(0);
       request.once('end', () => {
         stop();

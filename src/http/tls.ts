@@ -61,30 +61,30 @@ function watchFiles(
   log: Logger,
   use: (context: TlsContext) => void,
 ): { close(): void } {
-  let seen: TlsContext | undefined = initial;
+  let current: TlsContext | undefined = initial;
   let loggedRisk: string | undefined;
   const reload = (): void => {
-    let found: TlsContext | undefined;
+    let loaded: TlsContext | undefined;
     try {
-      found = readFiles(files);
-      if (seen?.cert.equals(found.cert) && seen.key.equals(found.key)) return;
-      checkContext(files, found);
+      loaded = readFiles(files);
+      if (current?.cert.equals(loaded.cert) && current.key.equals(loaded.key)) return;
+      checkContext(files, loaded);
       const [risk] = files.findRisks?.(files.key) ?? [];
       if (risk !== undefined) {
-        // `seen` stays: with other permissions, the same pair can be used.
+        // `current` is not updated: with other permissions, the same pair can be used.
         if (risk !== loggedRisk) log.warn({ reason: risk }, 'kept the current certificate');
         loggedRisk = risk;
         return;
       }
       loggedRisk = undefined;
-      use(found);
-      const { validTo, fingerprint256 } = new X509Certificate(found.cert);
+      use(loaded);
+      const { validTo, fingerprint256 } = new X509Certificate(loaded.cert);
       log.info({ validTo, fingerprint256 }, 'new connections use this certificate');
     } catch (error) {
       const reason = error instanceof StartupError ? error.message : safeErrorFields(error);
-      if (found || seen) log.warn({ reason }, 'kept the current certificate');
+      if (loaded || current) log.warn({ reason }, 'kept the current certificate');
     }
-    seen = found;
+    current = loaded;
   };
 
   // Debounced: writing two files, or swapping a link, causes several events.

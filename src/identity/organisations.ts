@@ -6,7 +6,10 @@ import { Organisation } from './organisation.entity.ts';
 export const firstOrganisationId = '6f03caa1-a5de-43ce-b127-95a145d3464c';
 export const firstProjectId = '7ffbb072-2575-495a-b5b0-127f88caef78';
 
-/** The reserved organisation for audit events that cannot be attributed, such as an unknown API key. It has no API keys and no projects. */
+/**
+ * The reserved organisation for audit events that cannot be attributed, such as those of unknown API keys. It has no API keys
+ * and no projects.
+ */
 export const unattributedOrgId = '00000000-0000-0000-0000-000000000000';
 
 /** The input of `createOrganisation`. */

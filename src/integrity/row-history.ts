@@ -33,7 +33,8 @@ export class RowHistory {
     const version = this.#versions.get(connectionId);
     if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, 1);
     else if (action === 'PURGE_CONNECTION') {
-      // The clean-up trusts `deleted_at`, which anyone with write access to the database can forge. Callers may purge live connections.
+      // The clean-up trusts `deleted_at`, which a user with write access to the database can forge. Callers may purge live
+      // connections.
       const isByCleanUp = keyId === null && subject === null;
       if (isByCleanUp && version !== undefined && !this.#deleted.has(connectionId)) {
         this.#purgedUndeleted.add(connectionId);

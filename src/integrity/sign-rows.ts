@@ -80,8 +80,8 @@ async function isSigned(em: EntityManager): Promise<boolean> {
 }
 
 /**
- * Whether a data key was wrapped in a database whose rows carry MACs. A user with write access to the database can delete the audit event
- * of the signing, but cannot remove this marker, because the root key authenticates it.
+ * Whether a data key was wrapped in a database whose rows carry MACs. A user with write access to the database can delete
+ * the audit event of the signing, but cannot remove this marker, because the root key authenticates it.
  */
 async function hasMarkedDataKey(em: EntityManager): Promise<boolean> {
   return (await em.count(DataKey, { wrapped: { $like: `${rowMacsMarker}%` } })) > 0;
@@ -107,10 +107,10 @@ async function signRows(em: EntityManager, macs: RowMacs): Promise<void> {
       column: `"${meta.properties[name].fieldNames[0]}"`,
       type: meta.properties[name].columnTypes[0],
     }));
-    const given = keys.map(({ name, type }) => `"${name}" ${type}`);
-    const isSame = keys.map(({ name, column }) => `"${meta.tableName}".${column} = given."${name}"`);
-    const sql = `update "${meta.tableName}" set mac = given.mac
-      from json_to_recordset(?) as given (${given.join(', ')}, mac text) where ${isSame.join(' and ')}`;
+    const recordColumns = keys.map(({ name, type }) => `"${name}" ${type}`);
+    const isSame = keys.map(({ name, column }) => `"${meta.tableName}".${column} = record."${name}"`);
+    const sql = `update "${meta.tableName}" set mac = record.mac
+      from json_to_recordset(?) as record (${recordColumns.join(', ')}, mac text) where ${isSame.join(' and ')}`;
     for await (const rows of readBatches(fork, entity, { mac: null })) {
       const signed = rows.map((row) => ({ ...rowId(meta, row), mac: macs.signed(em, entity, row).mac }));
       await em.execute(sql, [JSON.stringify(signed)]);

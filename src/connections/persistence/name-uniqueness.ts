@@ -9,8 +9,9 @@ import { inProject } from './list-conditions.ts';
 import type { ProjectScope } from './project.ts';
 
 /**
- * Checks that a name is unique in its project, or among the connections without a project. It runs before the app is called, which saves a call whose result could not be stored. The unique indexes of
- * the database guarantee uniqueness; see `mapNameConflict`.
+ * Checks that a name is unique in its project, or among the connections without a project. It runs before the app is called,
+ * which saves a call whose result could not be stored. The unique indexes of the database guarantee uniqueness; see
+ * `mapNameConflict`.
  *
  * @throws AppError `NAME_TAKEN`
  */

@@ -46,7 +46,7 @@ export class Access extends Migration {
     );
     this.addSql(`alter table "idempotent_request" add primary key ("org_id", "caller", "key")`);
 
-    for (const role of [tenant, system]) this.addSql(makeRole(role));
+    for (const role of [tenant, system]) this.addSql(createRole(role));
     for (const [table, ofTenant, ofSystem] of grants) {
       this.addSql(`grant ${ofTenant} on "${table}" to "${tenant}"`);
       this.addSql(`grant ${ofSystem} on "${table}" to "${system}"`);
@@ -64,10 +64,10 @@ export class Access extends Migration {
 }
 
 /**
- * Makes a role and lets the user that connects take it on. Roles belong to all databases of a PostgreSQL, so it may be
- * there already, or be made for another database at this moment.
+ * Creates a role and grants it to the user that connects. Roles are shared by all databases of a PostgreSQL cluster, so the
+ * role may exist, or be created for another database at the same time.
  */
-function makeRole(role: string): string {
+function createRole(role: string): string {
   return `do $$
     declare
       membership text := case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end;
