@@ -91,7 +91,7 @@ export function createFastPath({
     response.writeHead(processed.status, Object.fromEntries(processed.headers)).end(text);
   };
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    if (isWebSocket(req)) return send({ errors: [webSocketRejected()] }, res, 'application/json');
+    if (isWebSocket(req)) return writeResult({ errors: [webSocketRejected()] }, res, 'application/json');
     const mediaType = req.method === 'POST' && negotiateMediaType(req);
     if (!mediaType) return yoga(req, res) as Promise<void>;
     const server: NodeServerContext = { req, res, isAuthenticated: true };
