@@ -117,7 +117,7 @@ async function read(id: string): Promise<Depot> {
   return appConnection;
 }
 
-/** What the depot was shown the last time. */
+/** Returns the credentials in the last request to the depot. */
 function shown(): Record<string, string> {
   return JSON.parse(depot.requests.at(-1)?.headers.authorization ?? '{}');
 }
@@ -137,7 +137,7 @@ describe('schema with a second app', () => {
     const alone = await startTestServer();
     const [before, after] = [await schemaOf(alone), await schemaOf(server)];
     await alone.close();
-    // What is described for each app that has it, says before that whose description it is.
+    // Descriptions of a value that several apps share are prefixed with the name of the app.
     const lines = (text: string) => text.split('\n').map((line) => line.trim().replace(/^Okta: /, ''));
     for (const type of Object.values(before.getTypeMap())) {
       const now = after.getType(type.name);
@@ -182,7 +182,7 @@ describe('schema with a second app', () => {
       ...['passphrase: Secret', 'region: String', 'signingKey: Secret'],
     ]);
     expect(print('ParcelDepotCredentials')).not.toMatch(/secret|key|passphrase|token/i);
-    // There is no default among several methods.
+    // An app with several methods has no default method.
     expect(print('CreateParcelDepotConnectionInput')).toMatch(/method: AppConnectionMethod!$/m);
     expect(print('CreateOktaConnectionInput')).toMatch(/method: AppConnectionMethod! = API_TOKEN$/m);
     expect(print('UpdateParcelDepotConnectionInput')).not.toMatch(/allow/);

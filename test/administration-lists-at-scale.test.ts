@@ -70,7 +70,7 @@ describe('administration lists at scale', () => {
   ])(`reads fewer than 50 of ${rows} rows for the first page of %s`, async (_, table, query) => {
     const { list } = await organisation.client.request<{ list: { nodes: object[] } }>(query);
     expect(list.nodes).toHaveLength(20);
-    // PostgreSQL reads on to the end of a group of equal names before it sorts it.
+    // PostgreSQL's incremental sort reads a whole group of equal names.
     expect(await rowsRead(table, [organisation.orgId, 21])).toBeLessThan(50);
   });
 });

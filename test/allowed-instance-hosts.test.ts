@@ -82,7 +82,7 @@ describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
         remedy: expect.stringContaining('ALLOWED_INSTANCE_HOSTS'),
         fields: ['credentials.instanceUrl'],
       });
-      // Other organisations may have hosts of their own on the list, and this one may hold what was pasted.
+      // The list may contain hosts of other organisations, and the rejected host may be a pasted secret.
       for (const unsaid of [hostname, ...allowedInstanceHosts, apiToken]) {
         expect(answer.text).not.toContain(unsaid);
       }
@@ -172,7 +172,7 @@ describe('ALLOWED_INSTANCE_HOSTS setting', () => {
     expect(readConfig({ ALLOWED_INSTANCE_HOSTS: text }).allowedInstanceHosts).toEqual(hosts);
   });
 
-  // Whoever means "nobody" by an empty list would get "everybody".
+  // An empty list would allow every host, which is the opposite of what it suggests.
   test.each([
     ...[
       ',',

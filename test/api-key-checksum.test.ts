@@ -16,13 +16,13 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 const alphanumeric = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
-/** All that can be in the header after `Bearer `. */
+/** All characters that the header allows after `Bearer `. */
 const visible = Array.from({ length: 0x7e - 0x20 }, (_, i) => String.fromCharCode(0x21 + i));
 const mistyped = /^The API key is (truncated or )?mistyped: /;
-/** Cut off here, a key looks as keys did before there were checksums. */
+/** Truncated to this length, a key looks like one of the format without a checksum. */
 const lengthWithoutChecksum = 'ack_'.length + 43;
 
-/** How often the server has looked a key up so far. */
+/** The number of key look-ups in the database so far. */
 const lookUps = () => server.logs().match(/from \\"api_key\\"/g)?.length ?? 0;
 
 /** Typing errors: functions that turn a key into a mistyped one. */

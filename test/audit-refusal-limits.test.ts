@@ -13,11 +13,11 @@ import { errorsOf, startTestServer, type TestOrganisation, type TestServer } fro
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** As many fields of one request as may have the same name. */
+/** The maximum number of aliases of one field in a request. */
 const aliases = 15;
 
 let server: TestServer;
-/** One whose windows are of a second, so that they end while a test waits. */
+/** A server with windows of one second, so that they end during a test. */
 let quick: TestServer;
 beforeAll(async () => {
   server = await startTestServer();
@@ -32,7 +32,7 @@ async function refusalsOf(each: TestServer, { orgId }: TestOrganisation): Promis
 
 const total = (events: AuditEvent[]) => events.reduce((sum, { count }) => sum + (count ?? 1), 0);
 
-/** Sends mutations, fifteen a request, each of which has to be refused. */
+/** Sends mutations, fifteen per request, and expects that each is refused. */
 async function beRefused(client: GraphQLClient, fields: readonly string[]): Promise<void> {
   for (let start = 0; start < fields.length; start += aliases) {
     const some = fields.slice(start, start + aliases);

@@ -116,7 +116,7 @@ describe(`the audit trail with ${events} events`, () => {
   ])('a filter for %s without a match reads few rows and reports no further page', async (_, filter) => {
     const page = await read(filter);
     expect(page).toMatchObject({ nodes: [], pageInfo: { hasNextPage: false, endCursor: null } });
-    // With a time, the events of a day around it, which is as far as clocks are trusted.
+    // A time filter reads the events of a day around it, the tolerated difference of clocks.
     expect(page.lookedAt).toBeLessThan('from' in filter ? 1_500 : 25);
   });
 

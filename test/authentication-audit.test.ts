@@ -25,7 +25,7 @@ import { subscribe } from './testkit/sse-client.ts';
 vi.setConfig({ testTimeout: 120_000 });
 
 let server: TestServer;
-/** One whose windows are of a second, so that they end while a test waits. */
+/** A server with windows of one second, so that they end during a test. */
 let quick: TestServer;
 beforeAll(async () => {
   server = await startTestServer();
@@ -36,10 +36,10 @@ afterAll(() => Promise.all([server.close(), quick.close()]));
 const create = gql`mutation ($name: String!) { createProject(input: { name: $name }) { project { id } } }`;
 const rename = gql`mutation ($id: UUID!, $name: String!) { renameProject(id: $id, name: $name) { project { id } } }`;
 
-/** How many attempts events tell of. */
+/** The number of attempts that the events record. */
 const total = (events: AuditEvent[]) => events.reduce((sum, { count }) => sum + (count ?? 1), 0);
 
-/** The events of nobody's trail, or of an organisation's, that tell of a refused credential. */
+/** The events of failed authentication in the trail of an organisation, or in the unattributed one. */
 async function signInsOf(each: TestServer, orgId: string): Promise<AuditEvent[]> {
   return each.asOwner().find(AuditEvent, { orgId, action: 'SIGN_IN' }, { orderBy: { seq: 'asc' } });
 }
@@ -92,7 +92,7 @@ describe('audit trail of access management', () => {
       expect((await changes.next()).errors?.[0]?.extensions.code).toBe('FORBIDDEN');
     };
     const audit = (each: GraphQLClient) => each.request('{ auditEvents { nodes { seq } } }');
-    // What is like one before it is counted with that one.
+    // A repeated refusal increments the count of the first event.
     const counted = undefined;
     const refused: [() => Promise<unknown>, code: string, told: object | undefined][] = [
       [() => keysOf(weakClient), 'FORBIDDEN', { action: 'READ_API_KEYS' }],
@@ -153,7 +153,7 @@ describe('audit trail of access management', () => {
         told ? [expect.objectContaining({ outcome, changedFields: [], ...told })] : [],
       );
     }
-    // What breaks a rule of the input's shape, and what needs no scope, leaves nothing.
+    // Validation errors, and operations that need no scope, record no event.
     await errorsOf(createKey(client, { name: ' ' }));
     await errorsOf(client.request(create, { name: ' ' }));
     await viewerOf(weakClient);
@@ -164,7 +164,7 @@ describe('audit trail of access management', () => {
 });
 
 describe('failed authentication', () => {
-  /** Tries a key in every way there is, many times at once; gives how often that was. */
+  /** Sends a rejected key through every API concurrently, and returns the number of attempts. */
   async function tryHard(key: string, each = server): Promise<number> {
     const rest = restClient(each.url, key);
     await Promise.all(
@@ -273,20 +273,20 @@ describe('failed authentication', () => {
       for (const authorization of credentials)
         expect(await statusFrom(from, own.url, authorization)).toBe(401);
     }
-    // No credential at all is no failure: that is how browsers and probes come.
+    // Requests without a credential, such as those of browsers and probes, are not failures.
     expect(await statusFrom('127.0.0.4', own.url)).toBe(401);
     expect((await listAuditEvents(client)).filter(({ action }) => action === 'SIGN_IN')).toEqual([]);
     const first = await signInsOf(own, unattributedOrgId);
     expect(first.map(({ address }) => address)).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3']);
     expect(first.every(({ keyId, subject }) => keyId === null && subject === null)).toBe(true);
-    // The first event tells of the server.
+    // The first event is that of the server.
     expect(await checkChain(own, unattributedOrgId)).toEqual({ events: 4 });
     await own.close();
 
     const admin = (...args: string[]) =>
       runScript('cli/admin.ts', { ...environment, ENCRYPTION_KEYS: own.rootKey }, ...args);
     const lines = (await admin('strangers')).stdout.trimEnd().split('\n');
-    // What was counted has been told of when the server stopped.
+    // The server records pending counts when it stops.
     const more = `  ${credentials.length - 1} more`;
     expect(lines.map((line) => line.slice(26))).toEqual([
       ...['127.0.0.3', '127.0.0.2', '127.0.0.1'].map((address) => address + more),
@@ -313,7 +313,7 @@ describe('failed authentication', () => {
     );
     expect(new Set(statuses)).toEqual(new Set([401]));
     expect(await signInsOf(own, unattributedOrgId)).toHaveLength(100);
-    // Whoever is known is told of all the same.
+    // A revoked key of an organisation is recorded nevertheless.
     await errorsOf(viewerOf(own.clientFor(key)));
     expect(await signInsOf(own, orgId)).toHaveLength(1);
     await own.close();
@@ -333,7 +333,7 @@ describe('failed authentication', () => {
   });
 });
 
-/** The status of a request for the connections that comes from another address of this machine. */
+/** Returns the status of a request from another address of this machine. */
 async function statusFrom(localAddress: string, url: string, authorization?: string): Promise<number> {
   const headers = authorization === undefined ? {} : { authorization };
   const { promise, resolve, reject } = Promise.withResolvers<number>();

@@ -29,7 +29,7 @@ afterAll(async () => {
   await Promise.all([oneOkta.close(), otherOkta.close()]);
 });
 
-/** Creates a connection with a token that is found nowhere else. */
+/** Creates a connection with a unique token. */
 async function make(
   { client }: TestOrganisation,
   differing: Record<string, unknown> = {},
@@ -43,7 +43,7 @@ async function make(
   return { ...createOktaConnection.appConnection, token };
 }
 
-/** A row as the database has it: what it says of itself, and what it holds. */
+/** A stored row: its encryption context and its sealed credentials. */
 async function readSealedRow(id: string): Promise<{ binding: EncryptionContext; sealed: Sealed }> {
   const row = await server
     .asOwner()
@@ -60,7 +60,7 @@ async function readSealedRow(id: string): Promise<{ binding: EncryptionContext; 
   };
 }
 
-/** Opens what a row holds, as what the row says it is. */
+/** Decrypts the credentials of a row with the encryption context of the row. */
 async function openRow(id: string, vault: Vault = server.vault): Promise<Record<string, string>> {
   const { binding, sealed } = await readSealedRow(id);
   return open(vault, binding, sealed);
@@ -77,13 +77,13 @@ async function open(
 
 const sql = (statement: string, parameters: string[] = []) => server.asOwner().execute(statement, parameters);
 
-/** Asserts that a row does not open, as `expectRefusal` does. */
+/** Asserts that a row does not decrypt, like `expectRefusal`. */
 async function expectRowRefusal(id: string, token: string, vault: Vault = server.vault): Promise<string> {
   const { binding, sealed } = await readSealedRow(id);
   return expectRefusal(vault, binding, sealed, token);
 }
 
-/** Asserts that what is sealed does not open, and that the log says why, and nothing of it or of its token. */
+/** Asserts that sealed credentials do not decrypt, and that the log has the reason but neither them nor the token. */
 async function expectRefusal(
   vault: Vault,
   binding: EncryptionContext,
@@ -105,7 +105,7 @@ describe('sealed credentials', () => {
   const anyText = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.string({ unit: 'grapheme' }),
-    // Any sequence of UTF-16 code units, so lone surrogates too.
+    // Any sequence of UTF-16 code units, including lone surrogates.
     fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
   );
 
@@ -184,7 +184,7 @@ describe('sealed credentials', () => {
     );
     const decode = (text: string) =>
       text.split('.').map((part) => Buffer.from(part, 'base64url').toString('hex'));
-    // The tag is 16 bytes in 22 characters, so this holds for 15 spellings of it at least.
+    // The tag has 16 bytes in 22 characters, so at least 15 other spellings decode to the same bytes.
     const same = changed.filter((text) => `${decode(text)}` === `${decode(sealed.text)}`);
     expect(same.length).toBeGreaterThanOrEqual(15);
     for (const text of changed) {
@@ -214,7 +214,7 @@ describe('sealed credentials do not decrypt, and the log says so without showing
 
     const { dataKeyId } = (await readSealedRow(made.id)).sealed;
     await sql('update data_key set org_id = ?, retired_at = now() where id = ?', [theirs.orgId, dataKeyId]);
-    // This vault still knows the key from before it was moved.
+    // This vault has cached the key from before the move.
     expect(await expectRowRefusal(made.id, made.token)).toContain('another org');
     await expectRowRefusal(made.id, made.token, server.restartedVault());
   });
@@ -247,7 +247,7 @@ describe('wrapped data key', () => {
     const made = await make(mine);
     const own = await keyOf(mine.orgId);
     const others = [await keyOf(theirs.orgId), await keyOf(mine.orgId, 'FINGERPRINT')];
-    // A successor: the same organisation, the same purpose.
+    // A later data key of the same organisation and purpose.
     await sql('update data_key set retired_at = now() where org_id = ?', [mine.orgId]);
     const em = server.asOwner();
     await server.vault.addDataKeys(em, mine.orgId);
@@ -306,7 +306,7 @@ describe('wrapped data key', () => {
 });
 
 describe('root keys', () => {
-  /** An organisation made after a new root key was put in front of the others. */
+  /** Creates an organisation after a new root key was put first. */
   async function rotate() {
     const rotated = server.restartedVault(rootKey('next'));
     const em = server.asOwner();

@@ -210,7 +210,7 @@ describe('list connections', () => {
     expect(queries).not.toContain('sealed_credentials');
   });
 
-  /** Every way to ask for one thing of a connection, and nothing else. */
+  /** A selection for each single field of a connection. */
   function waysToAsk(type: GraphQLOutputType): string[] {
     const named = getNamedType(type);
     if (!isCompositeType(named)) return [''];

@@ -83,8 +83,8 @@ describe('the fast path and Yoga', () => {
   }
 
   /**
-   * Without data, the specification lets an answer leave out the errors of fields that came later than the fatal one,
-   * and which those are depends on how long each took: there, one error has to be in both answers.
+   * For a response without data, the specification allows omitting errors of fields that fail after the fatal one. Which
+   * ones those are depends on timing, so it suffices that both responses share one error.
    */
   function expectSameResponse(one: Awaited<ReturnType<typeof send>>, other: typeof one): void {
     const [errors, others] = [fatalErrors(one), fatalErrors(other)];

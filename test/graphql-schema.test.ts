@@ -24,7 +24,7 @@ const types = Object.values(schema.getTypeMap()).filter(
   (type) => !isIntrospectionType(type) && !isSpecifiedScalarType(type),
 );
 
-/** A type and all that it is made of, each with where it stands in the schema. */
+/** A type and its members, each with its path in the schema. */
 function partsOf(type: GraphQLNamedType): { place: string; description: string | null | undefined }[] {
   const part = (place: string, { description }: { description?: string | null | undefined }) => ({
     place,
@@ -49,7 +49,7 @@ describe('GraphQL schema', () => {
   test('describes every type, field, argument and enum value in sentences', () => {
     const parts = types.flatMap(partsOf);
     const places = parts.map(({ place }) => place);
-    // One of each kind, so that none is passed over.
+    // One example of each kind shows that the search finds all kinds.
     expect(places).toEqual(
       expect.arrayContaining([
         'UUID',

@@ -21,7 +21,7 @@ afterAll(async () => {
   await provider.stop();
 });
 
-/** A client with a token of one person, whose scopes and projects are as the provider says at the moment. */
+/** A client with a token whose scopes and projects the provider can change. */
 async function personWith(claims: { projects?: string[]; scope?: string }, sub = 'ada') {
   const scope = 'connections:read connections:write';
   return restClient(server.url, await provider.forge({ org: organisation.orgId, sub, scope, ...claims }));
@@ -29,7 +29,7 @@ async function personWith(claims: { projects?: string[]; scope?: string }, sub =
 
 const newName = () => `c-${randomUUID()}`;
 
-/** A connection in the project, and a client that may change it. */
+/** Creates a connection in the project, and a client that may change it. */
 async function newConnection() {
   const { projectId } = organisation;
   const before = await personWith({ projects: [projectId] });

@@ -28,7 +28,7 @@ describe('running server on SIGHUP', () => {
     return { server, url, file, old, data };
   }
 
-  /** What the log says of the next reading. */
+  /** Waits for the log line of the next reload. */
   async function reload(
     server: ServerProcess,
   ): Promise<{ level: string; rootKeyIds: string[]; reason?: string }> {

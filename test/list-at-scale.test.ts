@@ -9,7 +9,7 @@ import { compileSql } from './testkit/sql.ts';
 
 const rows = 100_000;
 
-/** One in 50 is of the project, one in ten is deleted, one in a thousand to the other app or rejected. */
+/** One row in 50 is in the project, one in ten is deleted, one in a thousand is of the other app or rejected. */
 const fill = `
   insert into app_connection (
     id, org_id, project_id, name, app, method, created_at, updated_at, deleted_at, is_platform_managed_credentials,
@@ -61,7 +61,7 @@ beforeAll(async () => {
   organisation = await server.newOrganisation();
   await organisation.client.request(createMutation, okta());
   const em = server.asOwner();
-  // Sorting once is far quicker than keeping sorted, above all on the embedded database.
+  // Building the indexes once is far faster than updating them per row, above all on the embedded database.
   const indexes: { name: string; definition: string }[] = await em.execute(`
     select indexname as name, indexdef as definition from pg_indexes
     where tablename = 'app_connection' and indexname <> 'app_connection_pkey'`);
@@ -113,7 +113,7 @@ describe('listing 100,000 connections', () => {
     }
     // In half of the documents, a cursor causes a second query for its other side.
     expect(queries).toHaveLength(3 * orders.length * (1 + 2 + 1 + 2));
-    // As PostgreSQL reckons it, where a scan of all costs thousands, and a page off the right index some 15.
+    // PostgreSQL's cost estimate: a sequential scan costs thousands, a page from the right index about 15.
     const mostCost = Object.keys(filter).length === 0 ? 30 : 500;
     for (const { text, values } of queries.map(compileSql)) {
       const sql = `select * from app_connection ${text.replaceAll(/\$\d+/g, '?')}`;

@@ -24,13 +24,13 @@ async function post(path: string, body: string | Buffer<ArrayBuffer>, headers: R
 
 const query = JSON.stringify({ query: '{ viewer { __typename } }' });
 const apis = [
-  // The second Accept header takes GraphQL's other way.
+  // With the second Accept header, Yoga answers instead of the fast path.
   ['GraphQL', '/graphql', { accept: 'application/json' }],
   ['GraphQL', '/graphql', { accept: 'application/json;q=1' }],
   ['REST', '/api/v1/app-connections/okta', {}],
 ] as const;
 
-/** Code, message and remedy, from wherever the API has them. */
+/** Returns code, message and remedy of an error of either API. */
 function problemIn(text: string) {
   const body: unknown = JSON.parse(text);
   const error = at(body, 'errors', 0);
@@ -197,7 +197,7 @@ describe('empty operationName', () => {
     });
     const reader = response.body?.getReader();
     const first = await reader?.read();
-    // What is refused comes as an event at once, and what is heard begins with a comment.
+    // A refused subscription starts with an event, an accepted one with a comment.
     expect(new TextDecoder().decode(first?.value)).toBe(':\n\n');
     await reader?.cancel();
   });
@@ -210,7 +210,7 @@ describe('subscription request', () => {
     'application/json',
     'application/graphql-response+json',
     'application/json, text/html;q=0.9',
-    // As Apollo Client sends it.
+    // Apollo Client sends it like this.
     'multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9',
     'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/json',
   ])('with Accept: %s is asked to send text/event-stream', async (accept) => {

@@ -16,10 +16,10 @@ import {
   restTransport,
 } from './testkit/transports.ts';
 
-// Six lives of up to 100 steps each, and each shrunk where it goes wrong.
+// Six runs of up to 100 steps each, and shrinking after a failure.
 vi.setConfig({ testTimeout: 120_000 * times });
 
-/** The tokens that Okta does not take, or not any more, besides those that begin with `revoked`. */
+/** The tokens that Okta rejects, besides those that begin with `revoked`. */
 const dead = new Set<string>();
 const isDead = (token: string) => token.startsWith('revoked') || dead.has(token);
 
@@ -34,7 +34,7 @@ beforeAll(async () => {
     },
   });
   trusted.add(upstream.hostPort);
-  // Refusals that are alike are counted, and the count is in the trail a second later.
+  // Repeated refusals are counted, and the trail has the count a second later.
   server = await startTestServer({ config: { trustedInstanceHosts: trusted }, rates: { windowSeconds: 1 } });
 });
 afterAll(async () => {
@@ -42,7 +42,7 @@ afterAll(async () => {
   await upstream.close();
 });
 
-/** The server as one organisation has it. */
+/** The state of a run: one organisation, its clients and its model. */
 class Real {
   readonly organisation: TestOrganisation;
   readonly graphql;
@@ -59,7 +59,7 @@ class Real {
   }
 }
 
-/** How often what came of what, over all lives, so that none of it can be missing unnoticed. */
+/** The number of occurrences of each operation and result over all runs, so that a test can require each. */
 const met = new Map<string, number>();
 
 function meet(what: string, answer: object): void {
@@ -69,7 +69,7 @@ function meet(what: string, answer: object): void {
 
 type Step = fc.AsyncCommand<ReferenceModel, Real>;
 
-/** A step as fast-check wants it: what it does, when it can be done, and how it reads in a report. */
+/** Builds a fast-check command from its precondition, its action and its text in a report. */
 function step(
   description: string,
   run: (model: ReferenceModel, real: Real) => Promise<void>,
@@ -79,13 +79,13 @@ function step(
 }
 
 const transport = fc.constantFrom<('graphql' | 'rest')[]>('graphql', 'rest');
-/** Few names, so that they are often taken; in their order, hyphens come before digits, and digits before letters. */
+/** Few names, so that conflicts are frequent. They are in sort order: hyphens, digits, letters. */
 const name = fc.constantFrom('a-1', 'a1', 'aa', 'b', 'b-2');
 const token = fc.constantFrom('token-one', 'token-two', 'token-three', 'revoked-token');
 const description = fc.constantFrom('One', 'Two');
 const place = fc.constantFrom<('organisation' | 'project')[]>('organisation', 'organisation', 'project');
 const keyed = fc.boolean();
-/** Which of the connections so far, the gone ones too; it is not known yet how many there will be. */
+/** Selects one of the connections so far, including deleted ones, as a fraction of their unknown number. */
 const which = fc.nat({ max: 1_000 });
 const seen = fc.constantFrom<('nothing' | 'current' | 'stale')[]>('nothing', 'current', 'stale');
 
@@ -101,7 +101,7 @@ function versionOf({ version }: Row, what: 'nothing' | 'current' | 'stale'): num
   return version > 1 ? version - 1 : version + 1;
 }
 
-/** Makes a change, under an idempotency key if it is to have one, and compares. */
+/** Sends a change, optionally with an idempotency key, and compares the response with the model. */
 async function change(
   model: ReferenceModel,
   real: Real,
@@ -180,7 +180,7 @@ const restoring = fc.record({ which, name: fc.option(name, { nil: undefined }) }
     `restore ${JSON.stringify({ which, name })}`,
     async (model, real) => {
       const deleted = model.rows.filter(({ state }) => state === 'deleted');
-      // Mostly one that can be restored.
+      // Mostly a connection that can be restored.
       const row = which % 5 > 0 && deleted.length > 0 ? deleted[which % deleted.length] : pick(model, which);
       if (!row) return;
       const answer = await real.graphql.restore(row.id, name);
@@ -232,7 +232,7 @@ const misnaming = fc.record({ transport, which, name }).map(({ transport, which,
     async (model, real) => {
       const row = pick(model, which);
       if (!row || !model.lastRequest) return;
-      // Nothing else here has such a description.
+      // No other step sets this description.
       const asked: ChangeOperation = { kind: 'update', id: row.id, name, description: 'Something else' };
       const answer = await real.by(transport).change(asked, model.lastRequest.key);
       meet('misname', answer);
@@ -282,7 +282,7 @@ const listing = fc
       const { projectId } = real.organisation;
       const where = { everywhere: undefined, organisation: null, project: projectId };
       const asked = { kind: 'list', projectId: where[place], pageSize } as const;
-      // Other orders than by name are for GraphQL only; that one is compared on both.
+      // REST lists by name only, so other orders are tested over GraphQL.
       const answer = await real.graphql.list(asked, order);
       model.expectRead(asked, answer, order);
       if (!order) model.expectRead(asked, await real.rest.read(asked));
@@ -290,12 +290,12 @@ const listing = fc
     }),
   );
 
-/** All there is in the end, and everything that is told of it. */
+/** Compares the final connections and the audit trail with the model. */
 async function compareAll(model: ReferenceModel, real: Real): Promise<void> {
   const everything: ReadOperation = { kind: 'list', pageSize: 100 };
   model.expectRead(everything, await real.graphql.read(everything));
   model.expectRead(everything, await real.rest.read(everything));
-  // Changes are in the trail in their order, and every refusal is counted in it.
+  // The trail has changes in order, and the number of refusals.
   await expect
     .poll(() => readTrail(real), { timeout: 10_000 })
     .toEqual({
@@ -308,14 +308,14 @@ type Told = [action: string, outcome: string];
 
 const isChange = ([, outcome]: Told) => outcome === 'OK';
 
-/** How often each thing was told. */
+/** Counts equal entries. */
 function tally(counted: readonly [told: Told, count: number][]): Record<string, number> {
   const totals: Record<string, number> = {};
   for (const [told, count] of counted) totals[told.join(' ')] = (totals[told.join(' ')] ?? 0) + count;
   return totals;
 }
 
-/** The organisation's changes, the oldest first, and how often what was refused. */
+/** Returns the changes of the organisation, the oldest first, and the number of refusals by kind. */
 async function readTrail(real: Real): Promise<{ changes: Told[]; refusals: Record<string, number> }> {
   const query = gql`
     query ($after: String) {
@@ -352,7 +352,7 @@ const steps = fc.commands(
   { maxCommands: 100, size: 'max' },
 );
 
-/** Lives out of a seed; of one that goes wrong, fast-check says the seed, the path and the steps that replay it. */
+/** Runs random steps from a seed. After a failure, fast-check prints the seed, the path and the steps to replay it. */
 async function live(parameters: fc.Parameters<unknown>): Promise<void> {
   await fc.assert(
     fc.asyncProperty(steps, async (steps) => {

@@ -19,7 +19,7 @@ afterAll(() => server.close());
 
 const schema = createSchema(createApps({ trustedHosts: new Set() }));
 
-/** Every leaf below a type by its path, so that a field that is new to the schema is asked for too. */
+/** Returns the path of every leaf field of a type, so that the test also covers fields added later. */
 function leavesOf(type: GraphQLOutputType, path: readonly string[] = []): string[] {
   const named = getNamedType(type);
   if (isInterfaceType(named)) {
@@ -36,7 +36,7 @@ const everything = leavesOf(connectionType);
 const verification = everything.filter((path) => path.startsWith('verification.'));
 const tokenOwner = everything.filter((path) => path.startsWith('credentials.tokenOwner.'));
 
-/** The selection of one leaf. */
+/** Builds the selection of one leaf field. */
 function select(path: string): string {
   const [first = '', ...rest] = path.split('.');
   if (rest.length === 0) return first;
@@ -52,7 +52,7 @@ async function newConnection(differing: Record<string, unknown> = {}) {
   return made.createOktaConnection.appConnection;
 }
 
-/** Sends an operation whose payload has one connection, and gives the connection or the error. */
+/** Sends a mutation and returns the connection in its payload, or the error. */
 async function ask(apiKey: string, field: string, args: string, variables: object, selection: string) {
   const declared = { id: '$id: UUID!', input: '$input: ', name: '$name: String' };
   const types: Record<string, string> = {
@@ -84,7 +84,7 @@ const restore = (name: () => object) => ({
   },
 });
 
-/** Each change, the scope that it needs, and what its payload shows to those who have that scope alone. */
+/** Each mutation, its scope, and the fields that its payload shows to a caller with only that scope. */
 const changes: [
   string,
   Scope,
@@ -182,7 +182,7 @@ describe('mutation payload without connections:read shows only what was sent and
 
 describe('mutation without connections:read is refused before it has an effect', () => {
   test('when the payload selects more, and records an audit event', async () => {
-    // Refusals are counted for an organisation, and this file has many of them.
+    // Refusals have a limit per organisation, which this file would reach.
     const fresh = await server.newOrganisation();
     const { createOktaConnection } = await fresh.client.request<Created>(createMutation, okta());
     const { id, version } = createOktaConnection.appConnection;
@@ -211,7 +211,7 @@ describe('mutation without connections:read is refused before it has an effect',
     const { id, name } = await newConnection();
     const apiKey = await organisation.newKey(['connections:write']);
     const variables = { id, input: {} };
-    // Over and over, because what is asked often may be carried out in another way.
+    // Repeated, because a frequent document takes the compiled path.
     for (let time = 0; time < 12; time += 1) {
       const args = 'id: $id, input: $input';
       const { connection, error } = await ask(apiKey, 'updateOktaConnection', args, variables, selection);

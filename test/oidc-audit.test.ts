@@ -128,7 +128,7 @@ describe('audit trail and log of OIDC tokens', () => {
     for (const token of tokens) {
       expect((await restClient(server.url, token)('GET', '/api/v1/app-connections')).status).toBe(401);
     }
-    // What is counted is told of once the minute is over.
+    // Counted refusals are recorded when their window ends.
     vi.setSystemTime(Date.now() + 61_000);
     const told = await until('all are told of', async () => {
       const events = await server

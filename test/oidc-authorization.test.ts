@@ -131,7 +131,7 @@ test('separates idempotency keys of two subjects, and of API keys', async () => 
   const clientOf = async (sub: string) =>
     server.clientFor(await provider.issue(sub, 'connections:write', { org }));
   const first = await asks(await clientOf('robot-a'));
-  // With another token, but it is the same caller.
+  // A new token of the same subject is the same caller.
   expect(await asks(await clientOf('robot-a'))).toEqual(first);
   for (const other of [await clientOf('robot-b'), client]) {
     const [error] = await errorsOf(asks(other));

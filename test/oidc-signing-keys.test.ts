@@ -20,7 +20,7 @@ afterAll(async () => {
   await provider.stop();
 });
 
-// The clock of this process alone is set forward, so that nobody waits for keys to grow old.
+// Tests move the clock of this process, so that they do not wait for keys to expire.
 let clock = Date.now();
 function later(seconds: number): void {
   clock = Math.max(clock, Date.now()) + seconds * 1_000;
@@ -31,13 +31,13 @@ afterEach(() => {
 });
 
 const configurationPath = '/.well-known/openid-configuration';
-/** How long keys are believed, and how long a key that is not among them is not asked for again. */
+/** The maximum age of cached keys, and the minimum interval between refetches for unknown key ids. */
 const [oldAge, cooldown] = [10 * 60, 30];
 
 const aToken = (signing = {}) =>
   provider.forge({ org: organisation.orgId, scope: 'connections:read' }, signing);
 
-/** The status, and what the answer says went wrong. */
+/** Returns the status and the error of a response. */
 async function parseOutcome(token: string): Promise<[number, unknown]> {
   const { status, body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
   return [status, at(body, 'detail')];
@@ -130,12 +130,12 @@ describe('provider outage', () => {
     expect(answer.headers.get('www-authenticate')).toBeNull();
     const [error] = await errorsOf(server.clientFor(token).request(listQuery));
     expect(error).toMatchObject({ message, extensions: problem });
-    // What no key could make good is refused all the same.
+    // A token that is invalid with any key is still rejected.
     const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${token.split('.')[1]}.`;
     expect((await parseOutcome(none))[0]).toBe(401);
     expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(0);
     expect(await server.asOwner().count(AuditEvent, { orgId, action: 'SIGN_IN' })).toBe(0);
-    // The refusal is in the trail a moment after its answer.
+    // The refusal is recorded shortly after the response.
     await expect.poll(() => server.asOwner().count(AuditEvent)).toBe(events + 1);
 
     await provider.start();

@@ -19,7 +19,7 @@ afterAll(async () => {
   await provider.stop();
 });
 
-/** What a forger has to work with: all that is public, and what must not be repeated to anybody. */
+/** A valid token, public keys of the provider, and the claims that no response may echo. */
 interface Material {
   org: string;
   canary: string;
@@ -29,19 +29,19 @@ interface Material {
 const seconds = () => Math.floor(Date.now() / 1_000);
 const encoded = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
 
-/** A genuine token, of which one part is replaced. */
+/** Replaces one part of a valid token. */
 async function altered(org: string, change: (parts: string[]) => string[]): Promise<string> {
   return change((await provider.forge({ org })).split('.')).join('.');
 }
 
-/** Signed with HMAC, as if what everybody knows of the provider's key were a secret. */
+/** Signs a token by HMAC with the provider's public key as the secret (algorithm confusion). */
 async function withHmac({ org }: Material, secret: string): Promise<string> {
   const claims = decodeJwt(await provider.forge({ org }));
   const [{ jwk }] = provider.keys();
   return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: jwk.kid }).sign(Buffer.from(secret));
 }
 
-/** A genuine token with claims that jose would not write. */
+/** Signs a token with claims that jose refuses to write. */
 async function forgeWith(claims: object): Promise<string> {
   const { jwk } = provider.keys()[0];
   const payload = { ...decodeJwt(await provider.forge({ scope })), ...claims };
@@ -62,7 +62,7 @@ const notAccepted = 'The token is unsigned, or signed with an algorithm that is 
 const notClear = (claim: string) => `The claim ${claim} of the token is missing or invalid.`;
 const notHere = 'The organisation of the token does not exist.';
 
-/** Sends a token to GraphQL and to REST; gives the status codes and all that comes back. */
+/** Sends a token to GraphQL and to REST, and returns the status codes and both responses. */
 async function present(token: string) {
   const graphql = await fetch(server.graphqlUrl, {
     method: 'POST',

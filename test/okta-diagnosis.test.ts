@@ -13,7 +13,7 @@ const token = '00Canary_7f3A-token.value~42';
 
 const method = createApps({ trustedHosts: new Set() })[0]?.methods[0];
 
-/** Verifies a token as a connection would, against any origin. */
+/** Verifies a token against any origin. */
 async function verify(
   instanceUrl: string,
   {
@@ -41,7 +41,7 @@ async function startOkta(options?: Parameters<typeof okta.startOkta>[0]) {
   return started;
 }
 
-/** Verifies against an Okta that behaves in some way. */
+/** Verifies a token against a fake Okta with this behaviour. */
 async function verifyAgainst(
   handler: okta.Behaviour | undefined,
   settings: Partial<OutboundSettings> & { apiToken?: string } = {},

@@ -8,7 +8,7 @@ import { times } from './testkit/stress.ts';
 const trustedHosts = new Set(['127.0.0.1:8080', 'okta_mock:80', 'localhost:9443', '[::1]:8080']);
 const fields = okta({ trustedHosts }).methods[0]?.fields ?? {};
 
-/** What the rule makes of a value: the value, or all messages. */
+/** Parses a value with the schema, and returns the result or all messages. */
 function check(
   field: 'instanceUrl' | 'apiToken',
   value: unknown,
@@ -103,7 +103,7 @@ describe('Okta instance URL', () => {
   });
 });
 
-/** Text that often is almost a URL. */
+/** Text that is often almost a URL. */
 const almostUrl = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.webUrl({ withQueryParameters: true, withFragments: true, validSchemes: ['http', 'https', 'ftp'] }),

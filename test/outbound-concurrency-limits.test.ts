@@ -36,7 +36,7 @@ describe('outbound concurrency limits', () => {
       await Promise.all([outbound.close(), slow.close(), fast.close()]);
     });
     const get = (origin: string) => outbound.get(new URL(origin), { headers: {} });
-    /** Asks a host so often at once that nobody else may. */
+    /** Sends concurrent requests that take every slot of a host. */
     const fill = (host: string) => many(maxPerHost).map(() => get(`http://${host}`).catch((error) => error));
     return { slow, fast, hosts, outbound, get, fill };
   }
@@ -87,7 +87,7 @@ describe('outbound concurrency limits', () => {
     const { slow, hosts, outbound } = await start();
     const [first = '', second = '', third = ''] = hosts;
     const ask = (client: Outbound, host: string) => client.get(new URL(`http://${host}`), { headers: {} });
-    /** Sends requests that are not answered, until one is refused. */
+    /** Sends requests without a response until one is refused. */
     const fill = async (client: Outbound, host: string): Promise<unknown> => {
       for (;;) {
         const before = slow.requests.length;
@@ -121,7 +121,7 @@ describe('outbound concurrency limits', () => {
     expect(slow.requests).toHaveLength(maxPerOrganisation);
     expect(() => two.assertCanGet(new URL(`http://${third}`))).toThrow('64 other requests of this');
 
-    // The other organisation gets to the same host, and to another.
+    // The other organisation still reaches the same host and another one.
     expect(await fill(other, first)).toMatchObject({
       message: '64 other requests are waiting for this host',
     });
@@ -184,7 +184,7 @@ describe('requests while Okta does not answer', () => {
   const trusted = new Set<string>();
   let upstream: TestOkta;
   let server: TestServer;
-  /** Answers of the upstream that have yet to be given. */
+  /** The pending responses of the fake Okta. */
   const held: (() => void)[] = [];
   const release = () => {
     upstream.behave(handleFakeOkta);
@@ -225,7 +225,7 @@ describe('requests while Okta does not answer', () => {
       ids.push((await createConnectionOverRest(rest, body(`before-${index}`))).id);
     }
     hold();
-    // Far more than the pool has connections.
+    // Far more than the connections in the pool.
     const waiting = [
       ...many(maxPerCaller - 2 * ids.length).map((index) => create(`meanwhile-${index}`)),
       ...ids.map((id) => rest('PATCH', `${routes}/${id}`, { credentials: { apiToken: 'another' } })),
@@ -272,7 +272,7 @@ describe('requests while Okta does not answer', () => {
         fields: [],
       });
     }
-    // Whether it is the same organisation cannot be asked either, which is no reason to call it another.
+    // Okta's organisation id cannot be read either, which must not be reported as a different organisation.
     const { headers, ...moved } = await rest('PATCH', `${routes}/${id}`, {
       credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'any' },
     });

@@ -12,10 +12,10 @@ import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.ts';
 
-/** c-ares asks a silent name server for at least this long, in milliseconds. */
+/** The minimum time for which c-ares queries a silent name server, in milliseconds. */
 const shortestLookupMs = 3_000;
 
-/** Counts how often the operating system is asked, which takes one of few threads. */
+/** Counts look-ups through the operating system, each of which takes one of libuv's few threads. */
 function countSystemLookups() {
   let count = 0;
   const hook = createHook({

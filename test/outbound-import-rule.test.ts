@@ -7,7 +7,7 @@ import { temporaryFolder } from './testkit/process.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Which of these files the linter, as it is set up here, says have a way out of the server. */
+/** Returns the files in which the project's linter reports a network import. */
 async function waysOutOf(files: Readonly<Record<string, string>>): Promise<string[]> {
   using folder = temporaryFolder();
   for (const name of ['biome.json', '.config'])

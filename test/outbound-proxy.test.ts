@@ -23,7 +23,7 @@ async function startOkta(options?: Parameters<typeof okta.startOkta>[0]) {
   return started;
 }
 
-/** A proxy that leads to an Okta on this machine, whose certificate is for acme.okta.test. */
+/** A proxy that connects to a fake Okta on this machine with a certificate for acme.okta.test. */
 async function start(handler?: okta.Behaviour) {
   const here = await startOkta({ tls: certificates.elsewhere, handler });
   const proxy = await startProxy(proxies.tunnelTo(here.port));
@@ -343,7 +343,7 @@ describe('limits behind a proxy', () => {
     const proxy = await startProxy((_, socket) => {
       socket.resume().once('end', gone.resolve).once('close', gone.resolve).write(said);
     });
-    // So long that the end of the time does not pass for the closing.
+    // Long enough that the timeout is not mistaken for the close.
     const outbound = client({ proxy, timeoutMs: 120_000 });
     const exchange = outbound.get(url, { headers }).catch((error: unknown) => error);
     await expect.poll(() => proxy.asked.length).toBe(1);

@@ -9,7 +9,7 @@ import { countConnectionAttempts } from './testkit/connection-attempts.ts';
 import { brokenHosts, disguisedHosts, forbiddenAddresses } from './testkit/forbidden-hosts.ts';
 import * as okta from './testkit/okta.ts';
 
-/** An address that is public by the rules, and that nobody has: IANA has given out nothing in 3000::/4. */
+/** A public address without a host: IANA has assigned nothing in 3000::/4. */
 const nobody = { address: '3000::1', family: 6 } as const;
 
 let certificates: Certificates;
@@ -26,7 +26,7 @@ function client(settings: Partial<OutboundSettings> = {}) {
   return outbound;
 }
 
-/** What the exchange failed with. */
+/** Returns the error of a failing request. */
 async function failure(
   settings: Partial<OutboundSettings>,
   url: string,
@@ -38,7 +38,7 @@ async function failure(
       () => undefined,
       (reason) => reason,
     );
-  if (!(error instanceof OutboundError)) throw new Error('it did not fail as it should', { cause: error });
+  if (!(error instanceof OutboundError)) throw new Error('the request did not fail with an OutboundError', { cause: error });
   return error;
 }
 
@@ -63,7 +63,7 @@ function at(address: string) {
   return { address, family: net.isIPv6(address) ? 6 : 4 } as const;
 }
 
-/** Nothing listens there, and nothing is to find out. */
+/** A proxy address on which nothing listens. */
 const proxy = { host: '127.0.0.1', port: 9 };
 
 describe.each([
@@ -344,7 +344,7 @@ describe('limits of an outbound request', () => {
     await here.requests[0]?.disconnected;
     using attempts = countConnectionAttempts();
     expect(await failure(patient, here.origin, controller.signal)).toHaveProperty('reason', 'ABORTED');
-    // undici connects a turn after it is asked to.
+    // undici connects in a later turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
     expect(attempts.count).toBe(0);
   });
@@ -370,7 +370,7 @@ describe('limits of an outbound request', () => {
       .catch((error: unknown) => error);
     await expect.poll(() => attempts.count).toBe(1);
     await outbound.close();
-    // UNREACHABLE where there is no IPv6 at all.
+    // UNREACHABLE on machines without IPv6.
     expect(await exchange).toHaveProperty('reason', expect.stringMatching(/^(ABORTED|UNREACHABLE)$/));
     await expect.poll(sockets).toBeLessThanOrEqual(before);
   });
@@ -380,7 +380,7 @@ describe('limits of an outbound request', () => {
     const outbound = client({ trustedHosts: new Set([here.hostPort]) });
     for (const _ of [1, 2, 3, 4, 5]) await outbound.get(new URL(here.origin), { headers: {} });
     expect(here.requests).toHaveLength(5);
-    // Not one: undici may hand out a body's end a moment before it has its connection back.
+    // More than one is possible: undici may deliver the end of a body before it frees the connection.
     expect(here.connections()).toBeLessThan(5);
   });
 });
@@ -404,7 +404,7 @@ describe('misbehaving hosts', () => {
     ['less body than promised', 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc', 'RESET'],
     ['a chunk cut off', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab', 'RESET'],
     ['two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab', 'RESET'],
-    ['an upgrade nobody asked for', 'HTTP/1.1 101 Hi\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n', 'RESET'],
+    ['an unrequested upgrade', 'HTTP/1.1 101 Hi\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n', 'RESET'],
     ['too many headers', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`, 'TOO_LARGE'],
   ])('reports %s', async (_, bytes, reason) => {
     const { url, trustedHosts } = await answerOf(bytes);

@@ -40,11 +40,11 @@ function client(settings: Partial<OutboundSettings>) {
   return outbound;
 }
 
-/** A certificate, and as many others behind it as if they were the authorities that lead to it. */
+/** Builds a certificate chain of this length. */
 const withOthers = (cert: string, count: number) =>
   [cert, ...Array.from({ length: count }, () => certificates.ca.cert)].join('\n');
 
-/** Answers that cost more than they say, and what the client says of them. */
+/** Responses that exceed a limit, and the resulting error. */
 const costly: [string, ResponseChunks, string][] = [
   [
     'a small body in chunks of one byte',

@@ -20,10 +20,10 @@ const password = 'planted-planted-planted';
 const nobody = { address: '3000::1', family: 6 } as const;
 
 let certificates: Certificates;
-/** Has a certificate for acme.okta.test and 3000::1, and is where the proxy leads to. */
+/** A fake Okta with a certificate for acme.okta.test and 3000::1, to which the proxy connects. */
 let elsewhere: TestOkta;
 let proxy: TestProxy;
-/** Where the environment says that proxies are, for programs that heed it. */
+/** A proxy for the conventional variables such as HTTPS_PROXY, which the server ignores. */
 let decoy: TestProxy;
 beforeAll(async () => {
   certificates = await makeCertificates();
@@ -211,7 +211,7 @@ describe('server with OUTBOUND_PROXY', () => {
 
 describe('server in a process of its own', () => {
   const apiKey = 'planted-key-planted-key-planted-key';
-  /** What other programs take for proxies and for leave to trust anybody. */
+  /** Variables with which other programs use proxies or disable certificate checks. */
   const misleading = () => {
     const url = `http://127.0.0.1:${decoy.port}`;
     return {

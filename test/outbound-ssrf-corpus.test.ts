@@ -20,7 +20,7 @@ let redirecting: TestOkta;
 let rest: RestClient;
 let stored: { id: string };
 let ways: ReturnType<typeof createUrlEntryPoints>;
-/** Where this process may connect to while it plays both the server and its callers. */
+/** The allowed destinations of this process, which runs the server and its clients. */
 let allowed: string[];
 
 beforeAll(async () => {
@@ -46,7 +46,7 @@ afterAll(async () => {
   await redirecting.close();
 });
 
-/** Names an instance in every way, and gives the codes of the answers, which repeat nothing of `unsaid`. */
+/** Sends the instance URL through every entry point, checks that no response echoes `unsaid`, and returns the codes. */
 async function codesFor(instanceUrl: string, unsaid: readonly string[]): Promise<Set<string>> {
   using attempts = countConnectionAttempts();
   const answers = await Promise.all(Object.values(ways).map((send) => send(instanceUrl)));
@@ -100,7 +100,7 @@ test('follows no redirect to a forbidden address', async () => {
   onTestFinished(() => void allowed.pop());
   resolve = () => Promise.reject(new Error('nothing was to be looked up'));
   for (const host of [...forbiddenAddresses.map(inBrackets), ...disguisedHosts]) {
-    // Headers are ASCII; what a redirect says is as the URL parser has it.
+    // Headers are ASCII, so the redirect has the URL in serialized form.
     redirecting.behave(redirect(`https://${new URL(`https://${host}`).host}/`));
     using attempts = countConnectionAttempts();
     const answer = await ways.validateOktaCredentials(redirecting.origin);

@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** The names on the edges of a page, wherever a client has them. */
+/** The names in the edges of a page. */
 function namesOn(data: unknown): unknown[] {
   return Object(at(data, 'appConnections', 'edges')).map((edge: unknown) => at(edge, 'node', 'name'));
 }

@@ -18,7 +18,7 @@ afterAll(() => server.close());
 
 const sha256 = (document: string) => createHash('sha256').update(document).digest('hex');
 const persistedQuery = (document: string) => ({ version: 1, sha256Hash: sha256(document) });
-/** The second is the way through Yoga's own request handling. */
+/** The second one makes Yoga process the request instead of the fast path. */
 const accepts = ['application/json', 'application/json;q=1', 'application/graphql-response+json'];
 
 async function post(body: object, { accept = 'application/json', key = apiKey } = {}) {
@@ -196,7 +196,7 @@ describe('persisted queries of an organisation', () => {
   });
 });
 
-/** A fetch with the key that tells what it has sent: the method, and whether the document went along. */
+/** A fetch with the API key that records the method, and whether the request contained the document. */
 function recording() {
   const sent: string[] = [];
   const ask: typeof fetch = (input, init) => {

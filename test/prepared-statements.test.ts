@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
-/** As many as one connection keeps. */
+/** The maximum number of prepared statements of a connection. */
 const most = 200;
 
-// These ask the database itself: what a connection keeps shows nowhere else.
+// The database is queried directly: prepared statements are visible nowhere else.
 describe.runIf(testDatabaseUrl)('the statements that a connection to PostgreSQL keeps', () => {
   let server: TestServer;
   beforeAll(async () => {

@@ -46,7 +46,7 @@ const rename = async (client: GraphQLClient, id: string, name: string) =>
     )
   ).renameProject.project;
 
-/** The code of the refusal, and where in the input it is about. */
+/** Returns the code of the error and the path of its issue. */
 async function refusal(request: Promise<unknown>) {
   const [error, ...others] = await errorsOf(request);
   expect(others).toEqual([]);
@@ -61,7 +61,7 @@ describe('project', () => {
     const input = okta({ projectId: made.id });
     const { createOktaConnection } = await client.request<Created>(createMutation, input);
     expect(await rename(client, made.id, ' Payroll ')).toEqual({ ...made, name: 'Payroll' });
-    // Who keeps their name takes it from nobody, and changes nothing.
+    // Renaming a project to its own name succeeds without a change.
     expect(await rename(client, made.id, 'Payroll')).toEqual({ ...made, name: 'Payroll' });
     expect(await listProjects(client)).toEqual([
       { ...made, name: 'Payroll' },
@@ -248,11 +248,11 @@ describe('project administrator limited to some projects', () => {
     const { key } = await createKey(client, { projectIds: [mine] });
     const limited = server.clientFor(key);
     const answers = [
-      // A name that a hidden project has, one that none has, and its own.
+      // The name of a hidden project, an unused name, and the project's own name.
       rename(limited, mine, 'Hidden'),
       rename(limited, mine, 'Free'),
       rename(limited, mine, 'Mine'),
-      // A project that is hidden, and one that is nowhere.
+      // A hidden project and one that does not exist.
       rename(limited, hidden, 'Free'),
       rename(limited, randomUUID(), 'Free'),
       create(limited, 'Hidden'),
@@ -264,7 +264,7 @@ describe('project administrator limited to some projects', () => {
     const granting = [hidden, randomUUID()].map((id) => createKey(limited, { projectIds: [id] }));
     const [one, two] = await Promise.all(granting.map(refusal));
     expect(one).toEqual(two);
-    // Nor by what an administrator of everything has tried in this project.
+    // Neither do the refusals of an unlimited administrator in this project.
     await refusal(rename(client, mine, 'Hidden'));
     const { auditEvents } = await limited.request<{ auditEvents: { nodes: object[] } }>(
       '{ auditEvents { nodes { action outcome targetName } } }',

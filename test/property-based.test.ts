@@ -13,12 +13,12 @@ import {
 import { errorsOf, startTestServer, type TestServer, type WireError } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 
-// What has been created stays created, so a smaller example tried later would find another world.
+// Created connections stay, so shrinking would run smaller examples against another state.
 fc.configureGlobal({ endOnFailure: true });
 
 let server: TestServer;
 beforeAll(async () => {
-  // Nothing here may reach a real host: no name has an address.
+  // No name resolves, so that no request reaches a real host.
   const lookup = async () => {
     throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' });
   };
@@ -28,7 +28,7 @@ afterAll(() => server.close());
 
 type Outcome = { made: ConnectionFields; error?: undefined } | { made?: undefined; error: WireError };
 
-/** Tries to create a connection; anything but one connection or one error is not an outcome. */
+/** Creates a connection, and expects exactly one connection or one error. */
 async function attempt(client: GraphQLClient, variables: Record<string, unknown>): Promise<Outcome> {
   const request = client.request<Created>(createMutation, variables);
   const made = await request.then(
@@ -37,11 +37,11 @@ async function attempt(client: GraphQLClient, variables: Record<string, unknown>
   );
   if (made) return { made };
   const [error, ...others] = await errorsOf(request);
-  if (!error || others.length > 0) throw new Error('one error was to be expected');
+  if (!error || others.length > 0) throw new Error('the request did not fail with exactly one error');
   return { error };
 }
 
-/** What every refusal of a value looks like. */
+/** Asserts that an error rejects a value as every validation error does. */
 function expectIssue(error: WireError, code: string, path: string[]): void {
   expect(error.extensions.code).toBe(code);
   expect(error.extensions.issues).toEqual(
@@ -54,11 +54,11 @@ const whiteSpace = fc.string({ unit: fc.constantFrom(' ', '\t', '\r', '\n', '\u0
 const around = (text: fc.Arbitrary<string>) =>
   fc.tuple(whiteSpace, text, whiteSpace).map((parts) => parts.join(''));
 
-/** Any text at all, and such as means something to databases, shells, templates and parsers. */
+/** Any text, and text with a meaning to databases, shells, templates and parsers. */
 const anyText = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.string({ unit: 'grapheme' }),
-  // Any sequence of UTF-16 code units, so lone surrogates too.
+  // Any sequence of UTF-16 code units, including lone surrogates.
   fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
   fc.string({
     unit: fc.constantFrom('?', '??', '$1', "'", '"', '`', '\\', '%', '_', ';--', '\0', '{}', ':a'),
@@ -133,7 +133,7 @@ describe('random description', () => {
         expect(made?.description).toBe(description.trim() || null);
         expect(await stored(client, made?.id ?? '')).toBe(description.trim() || null);
       }),
-      // Emoji, to see that characters are counted and not the units that they are made of.
+      // Emoji, because the limit counts characters, not code units.
       { numRuns: 100 * times, examples: [['😀'.repeat(256)]] },
     );
   });
@@ -155,7 +155,7 @@ describe('random description', () => {
 describe('random instance URL', () => {
   const nowhere = ['localhost', '127.0.0.1', '10.0.0.1', '169.254.169.254', '0.0.0.0', '[::1]', '[fd00::1]'];
 
-  /** Whether a URL leads to no host that exists, or is none. */
+  /** Whether a text is not a URL, or a URL whose host does not exist. */
   function leadsNowhere(text: string): boolean {
     const host = URL.parse(text.trim())?.hostname.replace(/\.$/, '');
     return host === undefined || host === '' || host.endsWith('.invalid') || nowhere.includes(host);
@@ -165,7 +165,7 @@ describe('random instance URL', () => {
   const invalidHost = fc
     .array(label, { minLength: 1, maxLength: 3 })
     .map((labels) => [...labels, 'invalid'].join('.'));
-  /** Mostly `usual`, so that a whole of several such parts is often but one step away from being right. */
+  /** Mostly `usual`, so that a URL of several such parts is often almost valid. */
   const mostly = (usual: fc.Arbitrary<string>, ...odd: fc.Arbitrary<string>[]) =>
     fc.oneof({ weight: 5 * odd.length, arbitrary: usual }, ...odd);
   const shaped = fc
@@ -215,7 +215,7 @@ describe('random instance URL', () => {
       }),
       {
         numRuns: 300 * times,
-        // So that each outcome is seen in every run.
+        // Fixed examples, so that every run has each outcome.
         examples: [['https://acme.invalid'], ['https://127.0.0.1:443/'], ['acme.invalid']],
       },
     );
@@ -225,7 +225,7 @@ describe('random instance URL', () => {
 
 describe('pages of a list', () => {
   type Node = Listed['appConnections']['nodes'][number];
-  /** A name and whether it is in the project: names repeat, so that ids have to tell rows apart. */
+  /** A name and whether it is in the project. Names repeat, so that cursors need the id. */
   const place = fc.record({
     name: fc
       .constantFrom('0', '9', 'a', 'a-', 'a-1', 'a1', 'aa', 'b', 'm', 'z', 'z-z')

@@ -30,7 +30,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
   });
 
   let addresses = 0;
-  /** A new caller at an address of its own. */
+  /** Creates a caller with an address of its own. */
   const newCaller = async () => {
     const { apiKey } = await one.newOrganisation();
     addresses += 1;
@@ -75,7 +75,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
       const caller = await newCaller();
       await collectCodes(60, () => sendGraphQL(one, caller));
       expect((await sendGraphQL(one, caller)).code).toBe('RATE_LIMITED');
-      // As if a minute had gone by, for the server that has not asked yet.
+      // Ends the window in the database, for the server that has not leased from it.
       await one.asOwner().execute('update rate_limit set expire = 0');
       const codes = await collectCodes(60, () => sendGraphQL(other, caller));
       expect(letThrough(codes)).toBe(40);
@@ -83,7 +83,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
   });
 
   test('reads do not ask the database how many there have been', async () => {
-    // Every statement that writes there, of whichever server, counted by the database itself.
+    // A trigger counts every insert statement of all servers.
     for (const statement of [
       'create sequence counted',
       'grant usage on sequence counted to app_connections_system',
@@ -105,7 +105,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     };
     const usual = await startRateLimitedServer({ caller: defaultRates.caller }, { beside: one });
     const caller = await newCaller();
-    // The first request takes a block of each limit: of the key, of its organisation, and of its address, which is new.
+    // The first request leases from three limits: those of the key, of its organisation, and of its new address.
     await sendGraphQL(usual, caller);
     const before = await counted();
     expect(before).toBe(3);
@@ -126,7 +126,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     const past = { key: 'caller:over', points: 3, expire: Date.now() - 1 };
     const present = { key: 'caller:not-over', points: 3, expire: Date.now() + 600_000 };
     for (const row of [past, present]) await one.asOwner().insert(RateLimit, row);
-    // A server that has just started may be at it, and only one is at a time.
+    // Only one purge runs at a time, and a server that has just started may be running one.
     const left = await until('the past is forgotten', async () => {
       await purgeExpiredWindows(one);
       const rows = await one.asOwner().find(RateLimit, { key: { $in: [past.key, present.key] } });

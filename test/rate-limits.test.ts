@@ -18,7 +18,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const times = <T>(count: number, what: T): T[] => Array.from({ length: count }, () => what);
 
-/** What has to be in every answer that says that it was too often. */
+/** Asserts that a response is a complete RATE_LIMITED error. */
 function expectTooFast(answer: RateLimitResponse): void {
   expect(answer).toMatchObject({
     status: 429,
@@ -27,13 +27,13 @@ function expectTooFast(answer: RateLimitResponse): void {
   });
   const seconds = (Date.parse(answer.retryAt ?? '') - Date.now()) / 1_000;
   expect(Number(answer.retryAfter)).toBeGreaterThanOrEqual(1);
-  // The one was rounded up, and the other is a moment old.
+  // Retry-After is rounded up, and time has passed since.
   expect(Math.abs(Number(answer.retryAfter) - seconds)).toBeLessThan(2);
 }
 
 const watching = 'subscription ($after: String) { appConnectionChanged(after: $after) { kind } }';
 
-/** Opens a subscription, and says whether it may stay open. */
+/** Opens a subscription, and returns the status. */
 async function open(server: TestServer, apiKey: string, variables = {}, leaving = new AbortController()) {
   const { status } = await fetch(server.graphqlUrl, {
     method: 'POST',
@@ -156,7 +156,7 @@ describe('rate limit of a caller', () => {
     const { apiKey } = await server.newOrganisation();
     const { status, leave } = await open(server, apiKey);
     expect(status).toBe(200);
-    // Every two seconds it is looked whether the key is still good.
+    // An open subscription checks its key every two seconds.
     const looks = () => server.logs().match(/select .*api_key/g)?.length ?? 0;
     const before = looks();
     await expect.poll(looks, { timeout: 20_000 }).toBeGreaterThanOrEqual(before + 2);
@@ -210,7 +210,7 @@ describe('rate limit of an address', () => {
       { unauthenticated: { points: 5, leaseSize: 2 } },
       { config: { production: true, graphiql: false, trustedProxies: [] } },
     );
-    // What it says of itself, nobody believes.
+    // X-Forwarded-For entries that the client sends itself do not count.
     const ask = (index: number) =>
       (index % 2 ? sendRest : sendGraphQL)(production, { address: `192.0.2.${index}` });
     expect(await collectCodes(6, ask)).toEqual([...times(5, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
@@ -371,7 +371,7 @@ describe('subscription limit', () => {
     expect((await again()).status).toBe(429);
     const other = await open(server, another);
     expect(other.status).toBe(200);
-    // What fails at once holds nothing open.
+    // A subscription that fails takes no slot.
     for (let index = 0; index < 3; index += 1) {
       expect((await open(server, another, { after: 'nonsense' })).status).toBe(200);
     }

@@ -11,7 +11,7 @@ const root = '/api/v1/app-connections';
 const okta = `${root}/okta`;
 const unknownId = '00000000-0000-4000-8000-000000000000';
 
-/** The sample of the page that these routes were asked for from: its request and its response, as they are there. */
+/** The documented sample request and response of the API that these routes are compatible with. */
 const seedRequest = `{
             "name": "my-okta-connection",
             "method": "api-token",
@@ -60,7 +60,7 @@ afterAll(async () => {
   await upstream.close();
 });
 
-/** A fresh organisation, and a client whose every answer is checked against the OpenAPI document. */
+/** Creates an organisation, and a client that checks every response against the OpenAPI document. */
 async function fresh() {
   const organisation = await server.newOrganisation();
   return { ...organisation, rest: await createCheckedClient(server.url, organisation.apiKey) };

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** A fresh organisation, and a client whose every answer is checked against the OpenAPI document. */
+/** Creates an organisation, and a client that checks every response against the OpenAPI document. */
 async function fresh() {
   const organisation = await server.newOrganisation();
   return { ...organisation, rest: await createCheckedClient(server.url, organisation.apiKey) };
@@ -141,7 +141,7 @@ describe('invalid REST request', () => {
     };
     const { status, body } = await rest('POST', okta, sized(100_001));
     expect([status, at(body, 'code')]).toEqual([413, 'BAD_USER_INPUT']);
-    // As a stream, it goes out in chunks, and nobody says beforehand how many.
+    // A stream is sent in chunks without Content-Length.
     const streamed = await fetch(
       new Request(server.url + okta, {
         method: 'POST',

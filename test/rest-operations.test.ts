@@ -23,13 +23,13 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** A fresh organisation, and a client whose every answer is checked against the OpenAPI document. */
+/** Creates an organisation, and a client that checks every response against the OpenAPI document. */
 async function fresh(): Promise<TestOrganisation & { rest: RestClient }> {
   const organisation = await server.newOrganisation();
   return { ...organisation, rest: await createCheckedClient(server.url, organisation.apiKey) };
 }
 
-/** The routes that do what an operation of the schema does, by their ids in the OpenAPI document. */
+/** The operationId of the REST route for each GraphQL operation. */
 const counterparts: Readonly<Record<string, readonly string[]>> = {
   'Query.appConnection': ['getOktaConnection', 'getOktaConnectionVerification'],
   'Query.appConnectionByName': ['getOktaConnectionByName'],
@@ -51,7 +51,7 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
   'Mutation.renameProject': ['renameProject'],
 };
 
-/** What one of the two has alone, and why. */
+/** Fields that only one of the two APIs has, with the reason. */
 const exceptions: Readonly<Record<string, string>> = {
   'Subscription.appConnectionChanged': 'REST answers each request once; it has the audit trail to be polled.',
   describeRoutes: 'GraphQL describes itself by introspection, which is no operation of its schema.',

@@ -10,7 +10,7 @@ import { errorsOf, startTestServer, type TestOrganisation, type TestServer } fro
 import { subscribe } from './testkit/sse-client.ts';
 import { changeRows } from './testkit/stored-rows.ts';
 
-// Keys go out of use within seconds, and the machine may be busy.
+// A revocation takes effect within seconds, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 let server: TestServer;
@@ -22,7 +22,7 @@ afterAll(() => server.close());
 const watching = 'subscription { appConnectionChanged { eventId kind } }';
 const promisedMs = 5_000;
 
-/** Every way in there is, and what it says to the holder of a key: `OK`, or why not. */
+/** Uses a key with every API, and returns `OK` or the error code of each. */
 function waysIn({ url, graphqlUrl, clientFor }: TestServer, key: string): (() => Promise<string>)[] {
   const rest = restClient(url, key);
   return [
@@ -38,7 +38,7 @@ function waysIn({ url, graphqlUrl, clientFor }: TestServer, key: string): (() =>
     async () => {
       await using changes = await subscribe(graphqlUrl, key, `${watching} # and no more`);
       const change = changes.next();
-      // Whoever may listen hears nothing for now.
+      // An accepted subscription has no events for now.
       const first = await Promise.race([
         change,
         viewerOf(clientFor(key)).then(
@@ -51,7 +51,7 @@ function waysIn({ url, graphqlUrl, clientFor }: TestServer, key: string): (() =>
   ];
 }
 
-/** Revokes by the first server, and sees how long the key lets anybody in by any of the servers. */
+/** Revokes a key on the first server, and measures how long any server still accepts it. */
 async function seeOut(organisation: TestOrganisation, servers: readonly TestServer[]): Promise<void> {
   const { key, apiKey } = await createKey(organisation.client);
   const ways = servers.flatMap((each) => waysIn(each, key));
@@ -81,7 +81,7 @@ async function seeOut(organisation: TestOrganisation, servers: readonly TestServ
     const { errors } = await subscription.next();
     expect(errors?.[0]?.extensions.code).toBe('UNAUTHENTICATED');
   }
-  // A busy machine may take its time with the last words, which tell nothing.
+  // On a busy machine, the last events may arrive late; they do not matter here.
   for (const end of await Promise.all(ends)) expect(end - revoked).toBeLessThan(2 * promisedMs);
 }
 
@@ -128,7 +128,7 @@ describe('revoked API key', () => {
       ['REVOKE_API_KEY', attempts[1]],
     ] as const) {
       for (const end of ['revokedAt', 'expiresAt']) {
-        // Who is believed for how long is a matter of time: on a busy machine, it may take another try.
+        // The authentication cache expires by time, so a busy machine may need another attempt.
         await until(`a key is refused that is still believed: ${expected}`, async () => {
           const { key, apiKey } = await createKey(client);
           await viewerOf(server.clientFor(key));
@@ -154,7 +154,7 @@ describe('last unlimited, unexpiring administrator key of an organisation', () =
   test('cannot be revoked', async () => {
     const { client, projectId } = await server.newOrganisation();
     const last = (await viewerOf(client)).apiKey?.id ?? '';
-    // None of these can do everything, everywhere and for ever.
+    // Each of these keys lacks a scope, is limited to projects, or expires.
     const others = await Promise.all([
       createKey(client, { scopes: ['ACCESS_ADMIN'] }),
       createKey(client, { expiresAt: '2999-01-01T00:00:00Z' }),
@@ -213,7 +213,7 @@ describe('last unlimited, unexpiring administrator key of an organisation', () =
         ...{ orgId: organisation.orgId, revokedAt: null, expiresAt: null, projectIds: null },
         scopes: { $contains: [...scopes] },
       });
-      // Whoever was revoked meanwhile is not heard any more; of those that were, one comes last.
+      // A key that was revoked meanwhile cannot revoke others, so more than one can remain.
       expect(left.length).toBeGreaterThanOrEqual(1);
       expect(left.length).toBe(size - outcomes.filter((outcome) => outcome === 'OK').length);
       for (const outcome of outcomes) {

@@ -33,7 +33,7 @@ async function make({ client }: TestOrganisation, name: string): Promise<string>
   return made.createOktaConnection.appConnection.id;
 }
 
-/** What `npm run audit:verify` tells of an organisation's rows beside their MACs. */
+/** The row errors that `npm run audit:verify` reports for an organisation, except for invalid MACs. */
 async function contradictions({ orgId }: TestOrganisation): Promise<string[]> {
   const history = new RowHistory();
   const onEvent = history.add.bind(history);
@@ -46,7 +46,7 @@ async function contradictions({ orgId }: TestOrganisation): Promise<string[]> {
   return found;
 }
 
-/** Puts a row back as it was when this was called. */
+/** Saves a row, and returns a function that restores it. */
 async function putBackLater(table: string, id: string): Promise<() => Promise<unknown>> {
   const [{ row } = { row: {} }] = await sql(`select to_jsonb(t) as row from "${table}" t where id = ?`, [id]);
   return async () => {

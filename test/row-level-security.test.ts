@@ -23,10 +23,10 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** The tables that are of no organisation. */
+/** The tables without an organisation. */
 const ofNobody = ['rate_limit'];
 
-/** The organisations whose rows a statement of this organisation's sees in a table. */
+/** The organisations whose rows in a table are visible to a statement of this organisation. */
 async function seen(
   table: string,
   orgId: string,
@@ -52,7 +52,7 @@ describe('row-level security', () => {
     for (const { name } of await listTables(server.asOwner())) {
       if (ofNobody.includes(name)) continue;
       const everybody = await seen(name, '', server.asOwner());
-      // So that there is something not to be seen.
+      // Without hidden rows, the test would pass without isolation.
       expect([name, everybody]).toEqual([name, expect.arrayContaining([mine.orgId, theirs.orgId])]);
       expect([name, await seen(name, mine.orgId)]).toEqual([name, [mine.orgId]]);
       expect([name, await seen(name, randomUUID())]).toEqual([name, []]);

@@ -25,7 +25,7 @@ const log = createLog('silent');
 const verifyMutation =
   'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
 
-/** A database as the version before MACs left it, and what is in it. */
+/** A database of the version before MACs, with its contents. */
 async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
   const [orgId, projectId, connectionId, apiKeyId] = Array.from({ length: 4 }, () => randomUUID());
   const key = generateApiKey();
@@ -42,7 +42,7 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
     [apiKeyId, orgId, digestCredential(key), `{${scopes.join(',')}}`],
   );
   const [rootKeyId = '', rootKeyText = ''] = rootKeys.split(':');
-  // As that version wrapped: without saying that rows carry MACs.
+  // That version wrapped data keys without the marker for row MACs.
   const wrapper = new LocalRootKey(rootKeyId, Buffer.from(rootKeyText, 'base64'));
   const sealKey = { id: randomUUID(), bytes: randomBytes(32) };
   for (const purpose of ['SEAL', 'FINGERPRINT', 'AUDIT']) {
@@ -74,7 +74,7 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
       values (?, 'key:old', 'key', 'fingerprint', '{}', now())`,
     [orgId],
   );
-  // Of another organisation, whose trail tells what made its key.
+  // A data key of another organisation, whose trail records its creation.
   const [other, made] = [randomUUID(), randomUUID()];
   await em.execute(`insert into organisation values (?, 'Other', now())`, [other]);
   await em.execute(
@@ -126,9 +126,9 @@ test('signs the rows of a version without MACs once, unchanged, however often th
 
   const second = await startTestServer({ location, rootKeys });
   expect(await second.asOwner().count(AuditEvent, told)).toBe(1);
-  // A table of the operator's own is none of those.
+  // A table that an operator has added is not among them.
   await second.asOwner().execute('create table device (id int, mac text null)');
-  // An editor who makes the database look like one of before gains nothing.
+  // An attacker who makes the database look like one of the earlier version gains nothing.
   const em = second.asOwner();
   await expect(em.execute('update api_key set mac = null')).rejects.toThrow(/not-null/);
   await em.execute('alter table api_key alter column mac drop not null');
@@ -159,7 +159,7 @@ test('does not open a database whose integrity key is missing with a new one', a
   );
 });
 
-/** What an editor does to have the next start take a database for one without MACs, with an API key planted in it. */
+/** Attacks that make a database look like one without MACs, with a planted API key. */
 const tables = ['api_key', 'app_connection', 'audit_head', 'data_key', 'idempotent_request', 'project'];
 const asBefore = [
   'set session_replication_role = replica',

@@ -31,12 +31,12 @@ async function make({ client }: TestOrganisation, differing = {}, credentials = 
   return made.createOktaConnection.appConnection.id;
 }
 
-/** The code of the error with which a request fails. */
+/** Returns the error code of a failing request. */
 async function codeOf(request: Promise<unknown>): Promise<string | undefined> {
   return (await errorsOf(request))[0]?.extensions.code;
 }
 
-/** The rows that carry no valid MAC, as `npm run audit:verify` finds them. */
+/** Returns the rows without a valid MAC that `npm run audit:verify` reports. */
 async function changedRows(): Promise<string[]> {
   const found: string[] = [];
   for await (const { table, id } of verifyRows(server.database, server.vault)) {
@@ -45,7 +45,7 @@ async function changedRows(): Promise<string[]> {
   return found;
 }
 
-/** Asserts that the log names a row that was changed. */
+/** Asserts that the log names the changed row. */
 function expectLogged(table: string, id: string): void {
   const line = server
     .logs()
@@ -290,7 +290,7 @@ test('every operation that changes rows leaves valid MACs', async () => {
 });
 
 describe('MAC coverage of table columns', () => {
-  /** What carries no MAC, and why. */
+  /** The tables without a MAC, with the reason. */
   const withoutMac = {
     audit_event: 'The hash of each event is over all of its columns.',
     organisation:

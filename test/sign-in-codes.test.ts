@@ -180,7 +180,7 @@ describe('no response contains the API key', () => {
     ...['/', '/graphql', '/graphql?query={__typename}', '/sign-in/exchange', '/health/live', '/health/ready'],
     ...['/api/v1/openapi.json', '/api/v1/app-connections', '/index.html', '/nowhere'],
   ];
-  /** How proxies ask that say nothing, or little, of whom they ask for. */
+  /** Requests of proxies that forward little or nothing about the client. */
   const shapes: Record<string, Record<string, string>> = {
     'nginx with nothing but proxy_pass': { connection: 'close' },
     'a proxy that sends X-Real-IP': { 'x-real-ip': '192.0.2.7' },

@@ -104,7 +104,7 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
     );
   });
 
-  // As files are that an earlier start as root has left behind.
+  // An earlier start as root can leave such files behind.
   test.each(['', 'lock', 'database', 'database/PG_VERSION', 'database/base/1259'])(
     'another user owns %j, instead of reporting damage',
     async (name) => {
@@ -168,7 +168,7 @@ describe.skipIf(testDatabaseUrl)(
   },
 );
 
-/** Root may read everything, so as root the server is started as `nobody`. */
+/** The user that runs the server: `nobody` when the test runs as root, who may read every file. */
 function anotherUser(): number | undefined {
   const nobody = 65_534;
   if (process.getuid?.() !== 0) return undefined;

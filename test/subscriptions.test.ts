@@ -139,7 +139,7 @@ describe('connection subscription', () => {
     const organisation = await server.newOrganisation();
     const writer = await organisation.newKey(['connections:write']);
     for (const [key, variables, code] of [
-      ['nobody', {}, 'UNAUTHENTICATED'],
+      ['an-unknown-key', {}, 'UNAUTHENTICATED'],
       [writer, {}, 'FORBIDDEN'],
       [organisation.apiKey, { after: 'nonsense' }, 'BAD_USER_INPUT'],
       [organisation.apiKey, { after: '' }, 'BAD_USER_INPUT'],

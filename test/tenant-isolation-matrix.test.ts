@@ -23,12 +23,12 @@ import {
 
 const forgetting: TenantFilterSwitch = { isOn: false };
 let server: TestServer;
-/** Asks for what is not theirs. */
+/** A caller of another organisation than that of the target. */
 let stranger: OperationClient;
 
 beforeAll(async () => {
   server = await startTestServer({
-    // As in production, but with an Okta.
+    // Production mode, with the fake Okta.
     config: { production: true, graphiql: false, fakeOkta: true },
     wrap: (database) => withoutTenantFilters(database, forgetting),
   });
@@ -37,7 +37,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** An organisation with something of everything in one project, which has had three changes. */
+/** Creates an organisation with an object of every type in one project, and three connection events. */
 async function newTarget(): Promise<Target & TestOrganisation> {
   const organisation = await server.newOrganisation();
   const { projectId } = organisation;
@@ -63,7 +63,7 @@ const nothing = (): Target => ({
   connectionName: `nothing-${randomUUID()}`,
 });
 
-/** What of the target is to be read in an answer. */
+/** Returns the members of the target that a response contains. */
 function seenIn(
   { text }: OperationResult,
   { projectId, connectionId, connectionName, deletedId, apiKeyId }: Target,
@@ -72,7 +72,7 @@ function seenIn(
   return Object.entries(marks).flatMap(([name, mark]) => (text.includes(mark) ? [name] : []));
 }
 
-/** All that there is of an organisation, but for its audit trail and for when its keys were used. */
+/** Returns all rows of an organisation, without its audit trail and the lastUsedAt of its keys. */
 async function rowsOf(orgId: string): Promise<unknown> {
   const rows = (table: string, columns: string): Promise<unknown[]> =>
     server.asOwner().execute(`select ${columns} from ${table} t where org_id = ? order by id`, [orgId]);

@@ -19,7 +19,7 @@ import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
-// Some changes are noticed only when the files are looked at again, and some tests start processes.
+// Some changes are only found by polling, and some tests start processes.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let first: Certificates;
@@ -37,7 +37,7 @@ afterAll(() => {
 const fingerprintOf = ({ cert }: KeyPair) => new X509Certificate(cert).fingerprint256;
 const fingerprintIn = (socket: TLSSocket) => socket.getPeerCertificate().fingerprint256;
 
-/** Puts a pair into a folder, as `tls.crt` and `tls.key`. */
+/** Writes a key pair to a folder, as `tls.crt` and `tls.key`. */
 function put(folder: string, { cert, key }: KeyPair): TlsFiles {
   const files = { cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key') };
   writeFileSync(files.cert, cert);
@@ -45,7 +45,7 @@ function put(folder: string, { cert, key }: KeyPair): TlsFiles {
   return files;
 }
 
-/** Shakes hands over a new connection, whoever has signed the certificate. */
+/** Performs a TLS handshake over a new connection, without verifying the certificate. */
 async function shakeHands({ url }: TestServer, version: SecureVersion = 'TLSv1.3') {
   const socket = connect({
     host: '127.0.0.1',
@@ -64,7 +64,7 @@ async function shakeHands({ url }: TestServer, version: SecureVersion = 'TLSv1.3
 
 const certificateOf = async (server: TestServer) => (await shakeHands(server)).fingerprint;
 
-/** Long enough for the files to be looked at again though nothing told of a change. */
+/** Longer than the polling interval, for changes without a file event. */
 const patience = { timeout: 40_000, interval: 50 };
 
 const becomes = (server: TestServer, pair: KeyPair) =>

@@ -25,7 +25,7 @@ afterAll(async () => {
 const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
 const unknownId = randomUUID();
 
-/** What the other arguments have to be, for those operations that need some. */
+/** The other required arguments of an operation. */
 const needed: Record<string, object> = {
   createOktaConnection: { input: { name: 'a', credentials } },
   updateOktaConnection: { id: unknownId, input: {} },
@@ -38,7 +38,7 @@ const needed: Record<string, object> = {
   appConnectionByName: { name: 'a' },
 };
 
-/** Every argument of every operation that is a text, by its path, however deep in an input. */
+/** Every string argument of every operation by its path, also nested in inputs. */
 function textArguments(): [operation: string, field: string, path: string[], type: string][] {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
@@ -62,16 +62,16 @@ function textArguments(): [operation: string, field: string, path: string[], typ
   );
 }
 
-/** The value with a text put in at the path. */
+/** Builds a value with a text at the path. */
 function withText(value: object, [name = '', ...rest]: string[], text: string): object {
   const inner = rest.length === 0 ? text : withText(Object(at(value, name)), rest, text);
   return { ...value, [name]: inner };
 }
 
-/** Stands for a text that is given as a variable. */
+/** A placeholder for a text that is sent as a variable. */
 const asVariable = '$text';
 
-/** As it is written in a document. */
+/** Serializes a value as a GraphQL literal. */
 function literal(value: unknown, name = ''): string {
   if (name === 'scopes') return '[AUDIT_READ]';
   if (value === asVariable) return asVariable;

@@ -45,7 +45,7 @@ interface Answer {
 type Headers = Record<string, string>;
 type Upload = (url: string, headers: Headers, size: number) => Promise<Answer>;
 
-/** Sends as fast as the connection takes it, and looks at an answer once all is sent or nothing more is taken. */
+/** A client that sends as fast as possible, and reads the response once it has sent everything or is blocked. */
 function sendWhole(options: { isChunked?: boolean; keepAlive?: boolean } = {}): Upload {
   return async (url, headers, size) => {
     const { Agent, request } = url.startsWith('https') ? https : http;
@@ -76,7 +76,7 @@ function sendWhole(options: { isChunked?: boolean; keepAlive?: boolean } = {}): 
   };
 }
 
-/** Reads nothing before it has sent all, as simple clients do, so that a connection that is closed early is an error. */
+/** A simple client that reads only after it has sent everything, so that an early close is an error. */
 const sendBeforeReading: Upload = async (url, headers, size) => {
   const { protocol, hostname, port, pathname } = new URL(url);
   const options = { host: hostname, port: Number(port), allowHalfOpen: true };
@@ -124,7 +124,7 @@ const withCurl: Upload = (url, headers, size) =>
         resolve({ status: Number(status), text });
       },
     );
-    // It stops reading what it is given once there is an answer.
+    // curl stops sending once it has a response.
     curl.stdin?.on('error', () => {}).end(Buffer.alloc(size, 0x20));
   });
 
@@ -178,7 +178,7 @@ test('connection is reused for the next request after a refused upload was read 
   expect(ports.size).toBe(1);
 });
 
-/** Sends until the server ends the connection, and gives how much it could send and what came back. */
+/** Sends until the server closes the connection, and returns the number of bytes sent and the response. */
 async function sendForEver(head: string, chunk: string): Promise<{ sent: number; text: string }> {
   const { hostname, port } = new URL(servers.HTTP?.url ?? '');
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
@@ -221,7 +221,7 @@ describe('client that continues to send after a refusal', () => {
       const { sent, text } = await sendForEver(head(), chunk.replaceAll(' ', 'x'));
       expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
       expect(sent).toBeGreaterThan(MiB);
-      // And what the kernels hold on both sides.
+      // Plus the socket buffers of both sides.
       expect(sent).toBeLessThan(64 * MiB);
     },
   );
@@ -251,7 +251,7 @@ describe('client that continues to send after a refusal', () => {
     const sockets = await Promise.all(refused);
     const response = await fetch(`${servers.HTTP?.url}/health/live`);
     expect(response.status).toBe(200);
-    // Whoever is not read any more learns so by writing; the others have 5 s.
+    // A client that continues to send is disconnected; an idle one has 5 s.
     const count = () => {
       for (const socket of sockets) socket.write(' ');
       return closed;

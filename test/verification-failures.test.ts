@@ -6,9 +6,9 @@ import { startOkta } from './testkit/okta.ts';
 import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
-/** Hosts that may be on this machine; tests add theirs. */
+/** Trusted hosts on this machine; each test adds its own. */
 const trusted = new Set<string>();
-/** How host names are resolved; tests set theirs. */
+/** How host names are resolved; each test sets its own. */
 let lookup: Lookup;
 let server: TestServer;
 beforeAll(async () => {
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** Creates a connection to this origin, which must fail, and looks at what was kept. */
+/** Returns the error of a create that must fail, and the number of stored connections. */
 async function failToCreate(instanceUrl: string, onUnreachable = 'FAIL') {
   const { client } = await server.newOrganisation();
   const [error] = await errorsOf(client.request(createMutation, okta({ onUnreachable }, { instanceUrl })));
@@ -208,7 +208,7 @@ describe('verification of a forbidden host', () => {
     let lookups = 0;
     lookup = async () => {
       lookups += 1;
-      // 3000::1 is in the public range, but nobody has it: what is sent there goes nowhere.
+      // 3000::1 is public but unassigned, so nothing answers there.
       return lookups === 1 ? [{ address: '3000::1', family: 6 }] : [{ address: '127.0.0.1', family: 4 }];
     };
     const error = await failToCreate(`https://rebound.example:${upstream.port}`);

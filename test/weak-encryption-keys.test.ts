@@ -18,7 +18,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const entry = (bytes: Buffer | string, id = 'k1') => `${id}:${Buffer.from(bytes).toString('base64')}`;
 
-/** Of a server that would come as far as the database, where nothing listens. */
+/** The environment of a server that would start as far as the database connection, where nothing listens. */
 async function production(differing: Record<string, string> = {}): Promise<Record<string, string>> {
   return {
     NODE_ENV: 'production',

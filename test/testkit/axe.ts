@@ -24,7 +24,7 @@ export async function injectAxe(page: Page): Promise<void> {
 
 /** Expects no serious or critical violation, and no horizontal scrolling. */
 export async function expectAccessible(page: Page, screen: string): Promise<void> {
-  // Half-way through a transition, colours are not yet what they will be.
+  // During a transition, colours are not final.
   await expect
     .poll(() =>
       page.evaluate(

@@ -41,7 +41,7 @@ export interface RecordedPage {
   urls(): readonly string[];
 }
 
-/** Opens a page in a context of its own, which ends with the test: what is stored in one is unknown to the others. */
+/** Opens a page in a context of its own, which closes with the test. Contexts share no storage. */
 export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<RecordedPage> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   onTestFinished(() => context.close());
@@ -55,7 +55,7 @@ export async function openPage(browser: Browser, options: BrowserContextOptions 
   return { page, console: () => lines.join('\n'), urls: () => urls };
 }
 
-/** Expects the secret in no place where a page could leave it. */
+/** Expects that the page has stored, shown, logged and sent the secret nowhere. */
 export async function expectNowhere({ page, console, urls }: RecordedPage, secret: string): Promise<void> {
   const kept = await page.evaluate(`JSON.stringify([
     document.documentElement.outerHTML,

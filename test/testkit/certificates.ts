@@ -14,13 +14,13 @@ export interface Certificates {
   ca: KeyPair;
   /** For localhost and 127.0.0.1, by the authority. */
   good: KeyPair;
-  /** The same, but it expired yesterday. */
+  /** Like `valid`, but expired yesterday. */
   expired: KeyPair;
   /** By the authority, but for another host name. */
   wrongHost: KeyPair;
-  /** For localhost and 127.0.0.1, signed by itself. */
+  /** Self-signed, for localhost and 127.0.0.1. */
   selfSigned: KeyPair;
-  /** By the authority, for hosts that are elsewhere: acme.okta.test, and 3000::1, which nobody has. */
+  /** By the authority, for hosts that are not on this machine: acme.okta.test, and the unassigned 3000::1. */
   elsewhere: KeyPair;
 }
 
@@ -31,7 +31,7 @@ const here = [
 
 /** Creates new certificates, which takes some milliseconds. */
 export async function makeCertificates(): Promise<Certificates> {
-  // By its name alone, nothing could tell it from another that is trusted as well.
+  // With a fixed name, TLS clients could confuse it with another trusted authority.
   const ca = await make(`Test authority ${randomUUID()}`, { isAuthority: true });
   const [good, expired, wrongHost, selfSigned, elsewhere] = await Promise.all([
     make('localhost', { ca, names: here }),

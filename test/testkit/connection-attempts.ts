@@ -8,15 +8,15 @@ export interface ConnectionAttempts extends Disposable {
   targets(): string[];
 }
 
-/** What Node hangs on the request for a connection, a moment after it is made. */
+/** What Node sets on the TCPConnectWrap shortly after it creates it. */
 interface ConnectRequest {
   address?: string;
   port?: number;
 }
 
 /**
- * Counts the TCP connections that this process tries to make, TLS or not, whether or not anybody answers.
- * Node's own channel `net.client.socket` cannot tell that: it speaks before the name is looked up, and not for TLS.
+ * Records the TCP connections that this process attempts, with or without TLS, also failed ones.
+ * Node's channel `net.client.socket` does not suffice: it publishes before the DNS lookup, and not for TLS.
  */
 export function countConnectionAttempts(): ConnectionAttempts {
   const requests: ConnectRequest[] = [];

@@ -5,25 +5,25 @@ import { startDashboard, type TestDashboard } from './dashboard.ts';
 import { startProvider, type TestProvider } from './oidc.ts';
 import { type Accounts, dashboardClient } from './oidc-accounts.ts';
 
-/** A page that is not signed in, and what the identity provider has given it. */
+/** A page that is not signed in, and the tokens that the identity provider has issued to it. */
 export interface OidcPage extends RecordedPage {
-  /** Every token that the provider has given this page. */
+  /** Every token that the provider has issued to this page. */
   tokens(): Promise<string[]>;
 }
 
 /** A dashboard that is not signed in, and an identity provider to sign in with. */
 export interface OidcDashboard extends TestDashboard {
   provider: TestProvider;
-  /** The dashboard's address, on another host than the provider's, so that browsers take them for different sites. */
+  /** The dashboard's URL. Its host differs from the provider's, so browsers treat them as different sites. */
   home: string;
   /**
-   * @param place the part of the address from # on
-   * @param people how the provider receives people, where not as usual; `dashboard` also is the address that is opened
+   * @param place the fragment of the URL, with #
+   * @param people overrides the provider's account settings; the page opens the URL in `dashboard`
    */
   visit(place?: string, people?: Partial<Accounts>): Promise<OidcPage>;
 }
 
-/** @param basePath the path under which everything is */
+/** @param basePath the server's BASE_PATH */
 export async function startOidcDashboard(basePath = ''): Promise<OidcDashboard> {
   const provider = await startProvider();
   const { oidc } = provider.settings({ OIDC_CLIENT_ID: dashboardClient });

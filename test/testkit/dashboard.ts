@@ -35,9 +35,9 @@ export interface TestDashboard {
   server: TestServer;
   okta: TestOkta;
   browser: Browser;
-  /** Of the built dashboard. */
+  /** The directory of the built dashboard. */
   folder: string;
-  /** The key that pages are signed in with. */
+  /** The API key with which pages sign in. */
   apiKey: string;
   /** Opens the list of connections of the first project. */
   open(options?: BrowserContextOptions): Promise<RecordedPage>;

@@ -36,7 +36,7 @@ export function createDatabaseAttacker(server: TestServer) {
     return found.map(({ name, type }) => ({ name: String(name), type: String(type) }));
   };
 
-  /** Changes one column of an organisation's rows, runs `look`, and restores the rows. */
+  /** Changes one column of an organisation's rows, runs the callback, and restores the rows. */
   const changing = async <T>(
     table: string,
     { name, type }: Column,

@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AppConnection } from '../../src/connections/app-connection.entity.ts';
 import type { Vault } from '../../src/encryption/vault.ts';
 
-/** The API token that a row holds, read together with its `sealedCredentials`; undefined when it does not open. */
+/** The API token of a row that was loaded with `sealedCredentials`; undefined when it does not decrypt. */
 export async function decryptApiToken(
   row: AppConnection,
   em: EntityManager,

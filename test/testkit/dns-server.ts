@@ -15,7 +15,7 @@ export type Zone = (name: string) => { A?: string[]; AAAA?: string[] } | 'silent
 
 const types: Readonly<Record<number, 'A' | 'AAAA'>> = { 1: 'A', 28: 'AAAA' };
 
-/** Starts one. It answers `A` and `AAAA` over UDP, and is silent for a type that is missing in the zone. */
+/** Starts the server. It answers `A` and `AAAA` over UDP, and does not respond for a type that the zone lacks. */
 export async function startDns(zone: Zone): Promise<TestDns> {
   const queries: string[] = [];
   const socket = createSocket('udp4');

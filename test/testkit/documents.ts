@@ -33,7 +33,7 @@ export function codeBlocks({ path, text }: Page): CodeBlock[] {
   }));
 }
 
-/** The relative links of a page that lead nowhere: the file is missing, or has no such heading. */
+/** The broken relative links of a page: the file or the heading does not exist. */
 export function brokenLinks({ path, text }: Page): string[] {
   const prose = withoutCode(text);
   const targets = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);

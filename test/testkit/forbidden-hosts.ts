@@ -10,7 +10,7 @@ export const forbiddenAddresses = words(
   // Protocol assignments, documentation, relays, benchmarking, multicast, reserved, broadcast.
   '192.0.0.1 192.0.0.170 192.0.2.1 192.31.196.1 192.52.193.1 192.88.99.1 192.175.48.1 198.18.0.1 198.19.255.255',
   '198.51.100.1 203.0.113.1 224.0.0.1 224.0.0.251 233.252.0.1 239.255.255.255 240.0.0.1 255.255.255.254 255.255.255.255',
-  // The same in IPv6, and what nobody has been given.
+  // The same in IPv6, and unassigned networks.
   ':: ::1 100::1 100:0:0:1::1 2001::1 2001:1::1 2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2620:4f:8000::1 3fff::1',
   '4000::1 5f00::1 8000::1 fc00::1 fdff:ffff::1 fe80::1 febf::1 fec0::1 ff02::1 ff05::1:3 ff0e::1',
   // IPv4-compatible, mapped, translated, NAT64, Teredo, 6to4, ISATAP.
@@ -28,13 +28,13 @@ export const disguisedHosts = words(
   '0 0. 1 127.1 127.0.1 127.0.0.1. 10.1 192.168.257 169.254.43518 2130706433 2852039166 4294967295 3232235777',
   '0177.0.0.1 0177.1 017700000001 0251.0376.0251.0376 00000177.0.0.1 0x7f.1 0x7f000001 0xA9FEA9FE 0X7F.0X0.0X0.0X1',
   '0xa9.0xfe.0xa9.0xfe 0x7f.0.0.01 0x0 127.0x0.00.1 127.0.0.0x',
-  // Look-alike digits, dots and letters, what cannot be seen, and what is encoded.
+  // Look-alike digits, dots and letters; invisible and percent-encoded characters.
   '１２７.0.0.1 127。0。0。1 127．0．0．1 127｡0｡0｡1 ①②⑦.⓪.⓪.① ¹²⁷.⁰.⁰.¹ ₁₂₇.0.0.1 𝟏𝟐𝟕.𝟎.𝟎.𝟏 𝟶𝚡𝟽𝚏.1 １６９.２５４.１６９.２５４',
   '127\u00ad.0.0.1 12\u200b7.0.0.1 127.0.0.1\ufe0f \u206010.0.0.1 %31%32%37.0.0.1 127%2e0%2e0%2e1 %EF%BC%91%EF%BC%90.0.0.1',
   // The same in IPv6.
   '[::ffff:7f00:1] [0:0:0:0:0:0:0:1] [0000:0000:0000:0000:0000:ffff:7f00:0001] [::127.0.0.1] [::FFFF:169.254.169.254]',
   '[64:FF9B::127.0.0.1] [64:ff9b:1::10.0.0.1] [FD00:EC2::254] [FE80::1] [2002:7f00:0001::]',
-  // Beside what looks like the host.
+  // With user information that looks like the host.
   'acme.okta.com@127.0.0.1 acme.okta.com:443@169.254.169.254 user:pass@[::1] acme.okta.com%40@10.0.0.1',
   '127.0.0.1#@acme.okta.com 127.0.0.1?@acme.okta.com 127.0.0.1/@acme.okta.com 127.0.0.1\\@acme.okta.com 10.0.0.1:8443',
   '169.254.169.254/latest/meta-data/ [fd00:ec2::254]/latest/meta-data/',

@@ -37,24 +37,24 @@ export interface RotationOptions {
 
 /** The result of the run. */
 export interface RotationReport {
-  /** Requests during the rotation, by what they asked. */
+  /** The number of requests during the rotation, by operation. */
   requests: Record<string, number>;
   /** Failures; empty when everything succeeded. */
   failures: string[];
-  /** How many connections were left to seal again when the rotation was killed, each time. */
+  /** The number of connections that were not yet re-encrypted at each kill of the rotation. */
   leftWhenKilled: number[];
   rotationSeconds: number;
-  /** On what root key data keys are at the end, and on what data keys connections. */
+  /** The root keys of data keys, and the data keys of connections, at the end. */
   left: { dataKeysOnOldRoot: number; onRetiredDataKeys: number; onKeysOfOldRoot: number };
-  /** Opened with the new root key alone, and found to be what was last stored. */
+  /** Connections that decrypt with only the new root key, to the credentials stored last. */
   opened: number;
-  /** Verified through a server with the new root key alone, by an Okta that checks the token. */
+  /** Connections verified through a server with only the new root key, by an Okta that checks the token. */
   verified: number;
 }
 
 /**
- * Rotates from one root key to another with `rotate --reseal`, which is killed twice and at the end runs twice at once,
- * while two servers are asked for all that touches credentials; then starts a server without the old root key.
+ * Rotates from one root key to another with `rotate --reseal`, which is killed twice and finally runs twice concurrently,
+ * while two servers process every operation that uses credentials. Then it starts a server without the old root key.
  */
 export async function rotateUnderLoad(
   size: RotationOptions,
@@ -106,7 +106,7 @@ export async function rotateUnderLoad(
   for (const kept of removed) await traffic.remove(kept);
   tell(`${traffic.kept.length} connections made, ${removed.length} of them deleted with a way back`);
 
-  // First every server gets to know the new root key, and only then does any of them wrap with it.
+  // Every server must have the new root key before any server wraps with it.
   for (const keys of [`${old}\n${next}`, `${next}\n${old}`]) {
     writeFileSync(keysFile, keys);
     await Promise.all(servers.map((server) => reload(server, keys)));
@@ -161,7 +161,7 @@ async function reload(server: ServerProcess, keys: string): Promise<void> {
   );
 }
 
-/** Starts a rotation and kills it when no more than this many are left; gives how many were. */
+/** Starts a rotation, kills it when at most this many connections are left, and returns their number. */
 async function rotateAndKill(
   database: Database,
   settings: Record<string, string>,
@@ -194,7 +194,7 @@ async function countLeft(database: Database): Promise<RotationReport['left']> {
   );
 }
 
-/** Decrypts each row with this root key alone, and compares it with what was last stored. */
+/** Decrypts each row with only this root key, and compares it with the credentials stored last. */
 async function openAll(database: Database, key: string, { kept, failures }: Traffic): Promise<number> {
   const vault = new Vault(parseKeyring(new Secret(key)), createLog('silent'));
   const em = lazyScopedEntityManager(() => database.asSystem(), ownerSession);
@@ -222,7 +222,7 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
   return opened;
 }
 
-/** Each organisation's trail tells once of the rotation, however often it was begun. */
+/** Checks that each audit trail has one event of the rotation, also after several attempts. */
 async function assertTold(database: Database, { failures }: Traffic): Promise<void> {
   const told: { count: number }[] = await lazyScopedEntityManager(
     () => database.asSystem(),

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 
-/** A request of KMS's API, as far as it matters here. */
+/** The members of a KMS request that tests use. */
 export interface KmsRequest {
   action: 'Encrypt' | 'Decrypt';
   KeyId: string;
@@ -140,7 +140,7 @@ function send(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { 'content-type': 'application/x-amz-json-1.1' }).end(JSON.stringify(body));
 }
 
-/** The context is authenticated, whatever order its names come in. */
+/** Serializes an encryption context with sorted names, because KMS ignores their order. */
 function contextOf({ EncryptionContext = {} }: KmsRequest): Buffer {
   return Buffer.from(JSON.stringify(Object.entries(EncryptionContext).sort()));
 }

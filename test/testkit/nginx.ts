@@ -24,7 +24,7 @@ export interface Nginx extends AsyncDisposable {
 /**
  * Starts Debian's nginx on a free port.
  *
- * @param locations what its one `server` has, as nginx's configuration has it; all else is as nginx comes
+ * @param locations the contents of its one `server` block; everything else keeps nginx's defaults
  */
 export async function startNginx(locations: string): Promise<Nginx> {
   const folder = temporaryFolder();

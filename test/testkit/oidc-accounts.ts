@@ -4,20 +4,20 @@ import type { Provider } from 'oidc-provider';
 
 /** The settings of the accounts at the provider. */
 export interface Accounts {
-  /** The address of the dashboard that they come from, without the slash at its end. */
+  /** The URL of the dashboard, without the final slash. */
   dashboard: string;
   /** Additional claims of their tokens. */
   claims: JWTPayload;
   /** The audience of their tokens. */
   lastsSeconds: number;
-  /** Whether they get a refresh token too. */
+  /** Whether the provider issues a refresh token. */
   mayRenew: boolean;
 }
 
-/** The id of the dashboard at the provider, which trusts it with no secret. */
+/** The client id of the dashboard, a public client. */
 export const dashboardClient = 'the-dashboard';
 
-/** The settings before a test sets any. */
+/** The default settings. */
 export const noAccounts: Accounts = {
   dashboard: 'http://127.0.0.1',
   claims: {},
@@ -57,7 +57,7 @@ export function createLoginHandler(provider: Provider): RequestListener {
     if (request.method === 'GET') {
       response.setHeader('content-type', 'text/html');
       response.end(
-        // The icon keeps browsers from looking for one.
+        // With an inline icon, browsers do not request /favicon.ico.
         '<link rel=icon href="data:,"><form method=post><button name=as value=ada>Go on as Ada</button><button>Refuse</button></form>',
       );
       return;
@@ -71,7 +71,7 @@ export function createLoginHandler(provider: Provider): RequestListener {
   };
 }
 
-/** @param form what the provider needs, without a button */
+/** @param form the hidden fields that the provider needs, without a button */
 export function renderLogoutForm(context: { body: string }, form: string): void {
   context.body = `<link rel=icon href="data:,">${form}<button form="op.logoutForm" name=logout value=yes>Sign out of the provider</button>`;
 }

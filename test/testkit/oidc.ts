@@ -28,17 +28,17 @@ import {
 const audience = 'https://app-connections.example';
 const clientSecret = 'a-secret-of-every-client-of-the-provider';
 
-/** A signing key of the provider, and what anybody can know of it. */
+/** A signing key of the provider, with its public key. */
 export interface SigningKey {
-  /** With the private part. */
+  /** The private key. */
   jwk: JWK & { kid: string; alg: string };
   publicPem: string;
 }
 
-/** How a token is to be signed, where that is not as the provider would. */
+/** Overrides how a token is signed. */
 export interface Signing {
   key?: SigningKey | undefined;
-  /** What its header says besides or instead; undefined leaves something out. */
+  /** Header members to add or replace; undefined removes one. */
   header?: Partial<JWTHeaderParameters> | undefined;
 }
 
@@ -46,29 +46,29 @@ export interface Signing {
 export interface TestProvider extends AsyncDisposable {
   /** `http://127.0.0.1:12345`. */
   issuer: string;
-  /** What a server is configured with that accepts its tokens, but for what is given. */
+  /** The configuration of a server that accepts its tokens, with overrides. */
   settings(differing?: Record<`OIDC_${string}`, string>): { oidc: OidcSettings };
-  /** An access token that it issues to a client of this id, with more claims besides its own. */
+  /** Returns an access token that it issues to the client with this id, with additional claims. */
   issue(client: string, scope: string, claims: JWTPayload): Promise<string>;
-  /** A token as it would issue one, for five minutes, but for these claims; undefined leaves one out. */
+  /** Signs a token like one of its own, valid for five minutes, with these claims replaced; undefined removes one. */
   forge(claims: JWTPayload, signing?: Signing): Promise<string>;
-  /** The keys that it signs with, the usual one first. */
+  /** Its signing keys, the default one first. */
   keys(): readonly [SigningKey, ...SigningKey[]];
-  /** From now on people who come to it are given this; what is left out stays as it was. */
+  /** Changes settings of the accounts; omitted settings stay the same. */
   receive(people: Partial<Accounts>): void;
-  /** From now on it signs with these, and publishes no others. */
+  /** Replaces the signing keys, also in the published key set. */
   rotate(...keys: [SigningKey, ...SigningKey[]]): void;
-  /** From now on it answers one path like this; without a listener, as usual. */
+  /** Replaces the handler of one path; without a listener, restores it. */
   answer(path: string, listener?: RequestListener): void;
-  /** How often a path has been asked for. */
+  /** The number of requests for a path. */
   asked(path: string): number;
-  /** Nothing listens on its port any more. */
+  /** Closes its port. */
   stop(): Promise<void>;
-  /** It is back on the same port. */
+  /** Listens on the same port again. */
   start(): Promise<void>;
 }
 
-/** Starts one with an RSA key. */
+/** Starts a provider with an RSA key. */
 export async function startProvider(): Promise<TestProvider> {
   const [firstKey, claimsOf, asked] = [
     await makeKey('RS256'),
@@ -120,7 +120,7 @@ export async function startProvider(): Promise<TestProvider> {
     issuer,
     settings(differing = {}) {
       const { oidc } = readConfig({ OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience, ...differing });
-      if (!oidc) throw new Error('there was to be a provider in the configuration');
+      if (!oidc) throw new Error('the configuration has no identity provider');
       return { oidc };
     },
     async issue(client, scope, claims) {
@@ -166,7 +166,7 @@ export async function startProvider(): Promise<TestProvider> {
   };
 }
 
-/** A new key for signing. */
+/** Generates a signing key. */
 export async function makeKey(alg: string): Promise<SigningKey> {
   const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
   const kid = crypto.randomUUID();
@@ -176,7 +176,7 @@ export async function makeKey(alg: string): Promise<SigningKey> {
   };
 }
 
-/** Any client may have a token for any resource, with our scopes and with `email`, which is none of ours. */
+/** Lets any client get a token for any resource, with this server's scopes and with `email`, which it ignores. */
 function configurationOf(
   jwks: { keys: JWK[] },
   claimsOf: ReadonlyMap<string, JWTPayload>,

@@ -15,7 +15,7 @@ export interface ReceivedRequest {
   method: string;
   path: string;
   headers: IncomingHttpHeaders;
-  /** What the client called the host in the handshake, over TLS. */
+  /** The server name (SNI) of the TLS handshake. */
   servername: string | undefined;
   /** Resolves when its connection is closed. */
   disconnected: Promise<void>;
@@ -30,14 +30,14 @@ export interface TestOkta extends AsyncDisposable {
   port: number;
   /** Every request so far, the oldest first. */
   requests: readonly ReceivedRequest[];
-  /** How many connections were made so far, also those that came to no request. */
+  /** The number of connections so far, also of those without a request. */
   connections(): number;
   /** Sets the response to further requests. */
   behave(behaviour: Behaviour): void;
   close(): Promise<void>;
 }
 
-/** Starts one; without options it is plain HTTP and answers as the fake Okta does. */
+/** Starts the fake; without options it speaks plain HTTP and answers like the built-in fake Okta. */
 export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } = {}): Promise<TestOkta> {
   const requests: ReceivedRequest[] = [];
   let behaviour = options.handler ?? handleFakeOkta;
@@ -84,7 +84,7 @@ export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } 
 
 const endings = new WeakMap<Socket, Promise<void>>();
 
-/** One listener a connection, however many requests come over it. */
+/** Resolves when the socket closes. It adds one listener per connection, not one per request. */
 function gone(socket: Socket): Promise<void> {
   const known = endings.get(socket);
   if (known) return known;

@@ -76,7 +76,7 @@ export interface Listed {
   };
 }
 
-/** An input that the fake Okta accepts, with whatever is to differ. */
+/** Builds an input that the fake Okta accepts, with overrides. */
 export function okta(differing: Record<string, unknown> = {}, credentials: Record<string, unknown> = {}) {
   return {
     input: {

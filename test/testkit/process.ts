@@ -12,20 +12,20 @@ export interface ScriptProcess extends AsyncDisposable {
   /** What it has printed so far. */
   stdout(): string;
   stderr(): string;
-  /** How it ended, once it has. */
+  /** The exit code or the signal, once it has ended. */
   ended(): Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   kill(signal: NodeJS.Signals): void;
 }
 
 /** A server in a process of its own. */
 export interface ServerProcess extends ScriptProcess {
-  /** Its address once it has said that it is ready; throws with its last words if it ends before. */
+  /** Waits for the line that says it is ready and returns its URL; throws with its output if it ends before. */
   ready(): Promise<string>;
 }
 
 const compileCache = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
 
-/** Starts a script with nothing in its environment but what is given, and what `npm start` gives each. */
+/** Starts a script with only these environment variables, and the Node options of `npm start`. */
 export function spawnScript(
   name: string,
   environment: Readonly<Record<string, string>>,
@@ -71,7 +71,7 @@ export async function runScript(
   return { code, stdout: script.stdout(), stderr: script.stderr() };
 }
 
-/** Starts a server on a free port with nothing in its environment but what is given. */
+/** Starts a server on a free port with only these environment variables. */
 export function spawnServer(environment: Readonly<Record<string, string>>): ServerProcess {
   const server = spawnScript('main.ts', { HOST: '127.0.0.1', PORT: '0', ...environment });
   let outcome: Awaited<ReturnType<ScriptProcess['ended']>> | undefined;
@@ -99,7 +99,7 @@ export async function stderrOfFailedStart(environment: Record<string, string>): 
   const outcome = await server.ended();
   expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
   expect(server.stderr()).not.toMatch(/(^|\s)at (\S+ \()?(file|node|async)/);
-  // What has come to the log by then, such as the state of the audit trail, is no welcome.
+  // Log lines, such as the state of the audit trail, are not part of the error message.
   expect(server.stdout()).not.toMatch(/ready|curl/);
   expect(outcome).toEqual({ code: 1, signal: null });
   return server.stderr();
@@ -134,5 +134,5 @@ export async function until<T>(
     if (answer !== undefined) return answer;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`Waited in vain until ${what}.`);
+  throw new Error(`Timed out while waiting until ${what}.`);
 }

@@ -9,22 +9,22 @@ export type ProxyBehaviour = (request: IncomingMessage, socket: Socket) => void;
 export interface TestProxy extends AsyncDisposable {
   host: string;
   port: number;
-  /** Every CONNECT so far, the oldest first: where to, and with what headers. */
+  /** Every CONNECT so far, the oldest first, with its target and its headers. */
   asked: readonly { target: string; headers: IncomingHttpHeaders }[];
-  /** How many connections were made so far, also those that came to no request. */
+  /** The number of connections so far, also of those without a request. */
   connections(): number;
   /** Sets the behaviour of further requests. */
   behave(behaviour: ProxyBehaviour): void;
 }
 
-/** Starts one. */
+/** Starts the proxy. */
 export async function startProxy(behaviour: ProxyBehaviour): Promise<TestProxy> {
   const asked: { target: string; headers: IncomingHttpHeaders }[] = [];
   const sockets = new Set<Socket>();
   let current = behaviour;
   let connections = 0;
   const server = http.createServer((request, response) => {
-    // Nothing but CONNECT is to come; whatever else does is told of too.
+    // Tests expect only CONNECT, so other requests are recorded too.
     asked.push({ target: `${request.method} ${request.url}`, headers: request.headers });
     response.writeHead(501).end();
   });
@@ -59,7 +59,7 @@ export async function startProxy(behaviour: ProxyBehaviour): Promise<TestProxy> 
   };
 }
 
-/** Connects every tunnel to a local port, whatever its destination. */
+/** Connects every tunnel to a local port instead of its target. */
 export function tunnelTo(port: number): ProxyBehaviour {
   return (_, socket) => {
     const there = net.connect(port, '127.0.0.1');

@@ -27,7 +27,7 @@ export async function startRateLimitedServer(
   return startTestServer({ ...options, config, rates: ratesWith(given) });
 }
 
-/** The parts of a response that show rate limits. */
+/** The members of a response that depend on rate limits. */
 export interface RateLimitResponse {
   status: number;
   /** Seconds. */

@@ -25,7 +25,7 @@ type ResponseChunk = string | Buffer | typeof reset | typeof closeConnection;
 /** The chunks of the response to a request. */
 export type ResponseChunks = (request: Buffer) => Iterable<ResponseChunk>;
 
-/** Starts one; it takes a request to be whole when its first bytes are there. */
+/** Starts the host, which answers as soon as the first bytes of a request arrive. */
 export async function startRawHttpServer(pieces: ResponseChunks, keys?: KeyPair): Promise<RawHttpServer> {
   const sockets = new Set<Socket>();
   const gone = Promise.withResolvers<void>();
@@ -57,7 +57,7 @@ export async function startRawHttpServer(pieces: ResponseChunks, keys?: KeyPair)
   };
 }
 
-/** Writes as fast as the other side takes it, and leaves the connection open. */
+/** Writes as fast as the client reads, and leaves the connection open. */
 async function pour(socket: Socket, pieces: Iterable<ResponseChunk>): Promise<void> {
   for (const piece of pieces) {
     if (socket.destroyed) return;

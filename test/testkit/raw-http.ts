@@ -9,10 +9,10 @@ export interface RawResponse {
 }
 
 /**
- * Sends bytes that no client would send over a connection of their own, and gives what has come back when the server
- * has ended it: have the request say `Connection: close` where the server would otherwise wait for the next.
+ * Sends raw bytes over a new connection, and returns the response when the server closes the connection. The request
+ * needs `Connection: close` where the server would otherwise keep the connection open.
  *
- * @param isAll whether to tell the server that nothing follows; it then drops what it has not answered yet
+ * @param isAll whether to close the sending side; the server then drops requests that it has not answered
  */
 export async function sendRaw(
   url: string,
@@ -24,7 +24,7 @@ export async function sendRaw(
   const chunks: Buffer[] = [];
   socket.on('data', (chunk) => chunks.push(chunk));
   await new Promise<void>((resolve) => {
-    // However it ends, what had come until then is what counts.
+    // The response counts even when the connection ends with an error.
     socket.once('error', () => {}).once('close', () => resolve());
     if (isAll) socket.end(bytes);
     else socket.write(bytes);

@@ -25,12 +25,12 @@ interface IdempotentRequest {
 }
 
 /**
- * What ought to become of the connections of one organisation, in plain memory. It says beforehand what an answer will
- * be; ids, times and hashes it learns from the answers, and holds the server to them from then on.
+ * A model of the connections of one organisation in memory. It predicts each response. Ids, times and hashes, which it
+ * cannot predict, it takes from the first response, and expects them to stay the same.
  */
 export class ReferenceModel {
   readonly rows: Row[] = [];
-  /** `[action, outcome]` of every audit event there has to be, the oldest first. */
+  /** `[action, outcome]` of every expected audit event, the oldest first. */
   readonly events: [string, string][] = [];
   /** The last request that had an idempotency key. */
   lastRequest: IdempotentRequest | undefined;
@@ -102,7 +102,7 @@ export class ReferenceModel {
   expectRetry(answer: TransportResponse): void {
     const first = this.lastRequest?.answer;
     if (!first) throw new Error('no request to repeat');
-    // The one may have been asked for over REST, which shows less of the same.
+    // One of the two may come from REST, which returns fewer fields.
     if ('connection' in first && 'connection' in answer) {
       expectConnections([answer.connection], [{ ...answer.connection, ...first.connection }]);
     } else expect(answer).toEqual(first);
@@ -223,7 +223,7 @@ function toView({ token: _, state: __, ...shown }: Row): ConnectionView {
   return shown;
 }
 
-/** Whether all that is shown is as it has to be, in this order. */
+/** Whether the response has the expected connections, in this order. */
 function expectConnections(answered: readonly ConnectionView[], expected: readonly ConnectionView[]): void {
   const names = (all: readonly ConnectionView[]) => all.map(({ name }) => name);
   expect(names(answered)).toEqual(names(expected));

@@ -22,7 +22,7 @@ export type RestClient = (
   headers?: Record<string, string>,
 ) => Promise<RestResponse>;
 
-/** A client of the server at `url`; a string for a body is sent as it is. It disconnects when `signal` aborts. */
+/** A client of the server at `url`. It sends a string body unchanged, and disconnects when `signal` aborts. */
 export function restClient(url: string, apiKey?: string, signal?: AbortSignal): RestClient {
   return async (method, path, body, headers = {}) => {
     const response = await fetch(new URL(path, url), {
@@ -46,12 +46,12 @@ export function restClient(url: string, apiKey?: string, signal?: AbortSignal): 
   };
 }
 
-/** Compares answers with the OpenAPI document of the server that gave them. */
+/** Compares responses with the OpenAPI document of their server. */
 export function createContractChecker(document: object) {
   const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
   ajv.addSchema(document, 'document');
   const compiled = new Map<string, ValidateFunction>();
-  /** Which operations were checked with which status. */
+  /** The checked pairs of operation and status. */
   const seen = new Set<string>();
   const check = (method: string, path: string, { status, headers, body }: RestResponse): void => {
     const pathname = path.replace(/\?.*/s, '');
@@ -81,7 +81,7 @@ export function createContractChecker(document: object) {
   return { check, seen };
 }
 
-/** A client whose every answer has to be as the document of its server says. */
+/** A client that checks every response against the OpenAPI document of its server. */
 export async function createCheckedClient(url: string, apiKey: string): Promise<RestClient> {
   const client = restClient(url, apiKey);
   const { body } = await client('GET', '/api/v1/openapi.json');
@@ -93,7 +93,7 @@ export async function createCheckedClient(url: string, apiKey: string): Promise<
   };
 }
 
-/** A body that the fake Okta accepts, with whatever is to differ. */
+/** Builds a body that the fake Okta accepts, with overrides. */
 export function oktaBody(differing: Record<string, unknown> = {}, credentials: Record<string, unknown> = {}) {
   return {
     name: 'my-okta-connection',
@@ -103,9 +103,9 @@ export function oktaBody(differing: Record<string, unknown> = {}, credentials: R
   };
 }
 
-/** Makes a connection with the development stand-in, and gives what the answer shows of it. */
+/** Creates a connection to the built-in fake Okta, and returns it as the response shows it. */
 export async function createConnectionOverRest(rest: RestClient, differing: Record<string, unknown> = {}) {
   const { status, body, text } = await rest('POST', '/api/v1/app-connections/okta', oktaBody(differing));
-  if (status !== 200) throw new Error(`A connection was to be made: ${text}`);
+  if (status !== 200) throw new Error(`The connection was not created: ${text}`);
   return Object(at(body, 'appConnection'));
 }

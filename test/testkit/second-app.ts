@@ -5,9 +5,9 @@ import type { Outbound } from '../../src/outbound/outbound.ts';
 import type { Behaviour } from './okta.ts';
 
 /**
- * An app that nobody has heard of, as unlike Okta as an app may be: its name is two words; one of its two methods has
- * no URL but several secrets, one of them optional, and shares its id with nobody; the other goes by the id of Okta's.
- * It says nothing of whose credentials they are, and has no organisations to move between.
+ * An invented app that differs from Okta in every way that the app interface allows: its name has two words; one of its
+ * two methods has no URL, several secrets, one of them optional, and an id of its own; the other shares its id with Okta's
+ * method. It reports no owner of the credentials and has no organisations to move between.
  */
 export function parcelDepot({ origin }: { origin: string }): App {
   return {
@@ -93,7 +93,7 @@ function secretField(label: string): Field {
   };
 }
 
-/** Shows the depot everything there is: in `authorization` as JSON, so that the other side can say what came. */
+/** Sends all credentials to the depot, as JSON in `authorization`, so that a test can inspect them. */
 async function ask(url: URL, credentials: Credentials, outbound: Outbound): Promise<VerificationResult> {
   const secrets = Object.entries(credentials.secret).map(([name, secret]) => [name, secret.reveal()]);
   const authorization = JSON.stringify({ ...credentials.public, ...Object.fromEntries(secrets) });
@@ -109,7 +109,7 @@ async function ask(url: URL, credentials: Credentials, outbound: Outbound): Prom
   };
 }
 
-/** A depot that lets in whoever shows nothing with "wrong" in it. */
+/** A depot that rejects credentials that contain "wrong" and accepts all others. */
 export const fakeParcelDepot: Behaviour = (request, response) => {
   const isWrong = request.headers.authorization?.includes('wrong');
   response.writeHead(isWrong ? 401 : 200, { 'x-depot-request': 'depot-request-1' }).end('{}');

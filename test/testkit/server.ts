@@ -28,31 +28,31 @@ export interface TestServerOptions {
   apps?: ServerDeps['apps'];
   rates?: ServerDeps['rates'];
   scheduler?: ServerDeps['scheduler'];
-  /** A server to share the database and the keys with. */
+  /** Another server whose database and keys this one shares. */
   beside?: TestServer;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
-  /** What one-time codes are exchanged for. */
+  /** The API key that a one-time code returns. */
   signInKey?: Secret;
   signInCodes?: ServerDeps['signInCodes'];
   dashboardFolder?: string;
-  /** What the server is given for its database. */
+  /** The database configuration of the server. */
   wrap?: (database: Database) => Database;
-  /** As in ENCRYPTION_KEYS; otherwise there is one of its own. */
+  /** Root keys in the format of ENCRYPTION_KEYS; by default a new one. */
   rootKeys?: string;
 }
 
-/** An organisation made for one test. */
+/** An organisation for one test. */
 export interface TestOrganisation {
   orgId: string;
   projectId: string;
-  /** The administrator's. */
+  /** The administrator's API key. */
   apiKey: string;
   /** graphql-request with the administrator's key. */
   client: GraphQLClient;
-  /** An API key of this organisation with only these scopes. */
+  /** Creates an API key of this organisation with only these scopes. */
   newKey(scopes: readonly Scope[], limits?: Pick<NewApiKey, 'projectIds' | 'expiresAt'>): Promise<string>;
-  /** Another project; gives its id. */
+  /** Creates another project and returns its id. */
   newProject(name: string): Promise<string>;
 }
 
@@ -61,20 +61,20 @@ export interface TestServer {
   url: string;
   graphqlUrl: string;
   database: Database;
-  /** A unit of work for which there is no row-level security. */
+  /** An EntityManager that row-level security does not restrict. */
   asOwner(): EntityManager;
   vault: Vault;
   location: DatabaseLocation;
-  /** On PostgreSQL. */
+  /** The connection URL on PostgreSQL. */
   databaseName: string | undefined;
   /** As in ENCRYPTION_KEYS. */
   rootKey: string;
-  /** A vault that remembers nothing, as after a restart; `newKeys` (`id:base64`) come before the root key so far. */
+  /** A vault with empty caches, as after a restart; `newKeys` (`id:base64`) precede the current root keys. */
   restartedVault(...newKeys: string[]): Vault;
   /** Every log line so far, at level trace. */
   logs(): string;
   newOrganisation(): Promise<TestOrganisation>;
-  /** An address that signs a browser in once, if the server has such addresses. */
+  /** A one-time sign-in URL, if the server offers sign-in codes. */
   signInLink(): string | undefined;
   clientFor(apiKey: string): GraphQLClient;
   /** Every row of every table, as text. */
@@ -189,14 +189,14 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   };
 }
 
-/** The errors of a request that must fail. */
+/** Returns the errors of a request that must fail. */
 export async function errorsOf(request: Promise<unknown>): Promise<WireError[]> {
   const outcome = await request.then(
     (data) => ({ data }),
     (error: ClientError) => ({ errors: error.response?.errors as unknown as WireError[] | undefined, error }),
   );
   if ('errors' in outcome && outcome.errors) return outcome.errors;
-  throw new Error('The request was to fail with GraphQL errors, and did not.', { cause: outcome });
+  throw new Error('The request did not fail with GraphQL errors.', { cause: outcome });
 }
 
 /** A GraphQL error as a client sees it. */

@@ -1,23 +1,23 @@
 import { request as httpRequest } from 'node:http';
 
-/** The one-time code of an address. */
+/** Returns the one-time code of a sign-in URL. */
 export function parseSignInCode(link: string | undefined): string {
   const [, code] = /#code=([\w-]+)$/.exec(link ?? '') ?? [];
-  if (code === undefined) throw new Error('The address has no code.');
+  if (code === undefined) throw new Error('The URL has no code.');
   return code;
 }
 
-/** What the page of the server sends to exchange a code. */
+/** The headers with which the server's own page exchanges a code. */
 export const exchangeHeaders = { 'content-type': 'application/vnd.app-connections.sign-in-code+json' };
 
-/** An answer as it came over the wire. */
+/** A response with its status, headers and text. */
 export interface BrowserResponse {
   status: number;
   headers: Readonly<Record<string, string | string[] | undefined>>;
   text: string;
 }
 
-/** Asks as a browser would: with a `Host` and `Sec-Fetch-` headers, which `fetch` would not let us have. */
+/** Sends a request with the `Host` and `Sec-Fetch-` headers of a browser, which `fetch` does not allow to set. */
 export function sendAsBrowser(
   url: string,
   {

@@ -1,17 +1,17 @@
-/** A subscription over server-sent events, as an `EventSource` would read it. */
+/** A subscription over server-sent events. */
 export interface Subscription extends AsyncDisposable {
-  /** The next answer; waits for it. */
+  /** Waits for the next result. */
   next(): Promise<{
     data?: Record<string, unknown>;
     errors?: { message: string; extensions: { code: string } }[];
   }>;
-  /** Of the answer. */
+  /** The status of the response. */
   headers: Headers;
-  /** Fulfilled when the server has ended it. */
+  /** Resolves when the server has ended the stream. */
   ended: Promise<void>;
 }
 
-/** Subscribes, and is sure of being heard when this returns. */
+/** Subscribes; once it resolves, the server delivers every further event. */
 export async function subscribe(
   graphqlUrl: string,
   apiKey: string,

@@ -2,7 +2,7 @@ import type { EntityClass, FilterQuery } from '@mikro-orm/postgresql';
 import type { Authenticated } from '../../src/encryption/row-macs.ts';
 import type { TestServer } from './server.ts';
 
-/** Changes stored rows as the server would, with a valid MAC: for what otherwise only time could bring about. */
+/** Changes stored rows with a valid MAC, for states that otherwise only the passage of time reaches. */
 export async function changeRows<Entity extends Authenticated>(
   server: Pick<TestServer, 'asOwner' | 'vault'>,
   entity: EntityClass<Entity>,

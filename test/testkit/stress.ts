@@ -1,2 +1,2 @@
-/** How many times as long the searches for a fault are as in `npm test`; `npm run test:stress` sets it. */
+/** The factor by which randomised searches are longer than in `npm test`; `npm run test:stress` sets it. */
 export const times = Number(process.env.TEST_TIMES ?? 1);

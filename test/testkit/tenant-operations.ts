@@ -3,7 +3,7 @@ import type { Scope } from '../../src/identity/caller.ts';
 import { restClient } from './rest.ts';
 import { subscribe } from './sse-client.ts';
 
-/** What is asked about: things of one organisation, in one project of it. */
+/** The objects of one organisation, in one of its projects, that an operation addresses. */
 export interface Target {
   projectId: string;
   connectionId: string;
@@ -14,36 +14,36 @@ export interface Target {
   apiKeyId: string;
 }
 
-/** Who asks, and where. */
+/** The caller of an operation, and the server. */
 export interface OperationClient {
   url: string;
-  /** Absent: nobody. */
+  /** Without it, the caller is unauthenticated. */
   apiKey?: string | undefined;
-  /** How many changes of connections there are that the caller may hear of. */
+  /** The number of connection events that the caller may receive. */
   changes: number;
 }
 
-/** What came of asking. */
+/** The response to an operation. */
 export interface OperationResult {
   status: number;
-  /** Of the first error. */
+  /** The code of the first error. */
   code?: string | undefined;
   message?: string | undefined;
-  /** All of the answer. */
+  /** The whole body. */
   text: string;
 }
 
-/** Something that can be asked of the server. */
+/** An operation of the API. */
 export interface Operation {
-  /** One of these is enough; none: whoever is signed in may. */
+  /** The caller needs one of these scopes; an empty list admits every authenticated caller. */
   needs: readonly Scope[];
-  /** Nobody who is limited to projects may do it. */
+  /** Whether callers that are limited to projects are denied. */
   isForUnlimited?: boolean;
-  /** Its answer has nothing of the target in it. */
+  /** Whether the response contains nothing of the target. */
   showsNothing?: boolean;
-  /** In another organisation it is silent for ever, which no test can wait for. */
+  /** Whether another organisation gets no response, which a test cannot wait for. */
   isSilentElsewhere?: boolean;
-  /** Asks with what belongs to the target, wherever ids or names of something are taken. */
+  /** Sends the operation with the ids and names of the target. */
   ask(asking: OperationClient, target: Target): Promise<OperationResult>;
 }
 
@@ -55,7 +55,7 @@ const admin: Operation['needs'] = ['access:admin'];
 
 const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
 let made = 0;
-/** A name that nothing has. */
+/** Returns an unused name. */
 const freshName = () => {
   made += 1;
   return `fresh-${made}`;
@@ -64,7 +64,7 @@ const freshName = () => {
 const mutationOfId = (field: string, answer: string, idOf: (target: Target) => string) =>
   graphql(`mutation ($id: UUID!) { ${field}(id: $id) { ${answer} } }`, (target) => ({ id: idOf(target) }));
 
-/** Every operation of the schema, by its name; in parentheses, where one is asked in more ways than one. */
+/** Every operation of the schema and every REST route by name; parentheses distinguish variants. */
 export const operations: Readonly<Record<string, Operation>> = {
   'Query.appConnection': {
     needs: read,
@@ -118,7 +118,7 @@ export const operations: Readonly<Record<string, Operation>> = {
       auditEvents(filter: { projectId: $projectId }) { nodes { connectionId connectionName } }
     }`),
   },
-  // Before anything that leaves an event of the caller's own.
+  // First, because later operations add events of the caller to the trail.
   'GET /api/v1/audit-events': {
     needs: audit,
     ask: everyPage('GET', '/api/v1/audit-events?limit=100'),
@@ -365,7 +365,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
 };
 
-/** Asks GraphQL; unless said, those of the target's members are variables that the document names. */
+/** Sends a GraphQL document. By default, the members of the target are its variables. */
 function graphql(
   query: string,
   variablesOf: (target: Target) => object = (target) => target,
@@ -376,7 +376,7 @@ function graphql(
     );
 }
 
-/** Asks a route below `root`, which is that of connections unless said. */
+/** Sends a REST request to a path below `root`. */
 function rest(
   method: string,
   pathOf: (target: Target) => string,
@@ -387,7 +387,7 @@ function rest(
     parseOutcome(await restClient(url, apiKey)(method, `${root}${pathOf(target)}`, bodyOf?.(target)));
 }
 
-/** Asks for all pages of a list, by the link of each to the next, or by its cursor if there is a body. */
+/** Reads all pages of a list, by the Link header, or by the cursor in the body. */
 function everyPage(method: string, path: string, bodyOf?: (after?: string) => object): Operation['ask'] {
   return async ({ url, apiKey }) => {
     const client = restClient(url, apiKey);
@@ -410,7 +410,7 @@ function parseOutcome({ status, text }: { status: number; text: string }): Opera
   return { status, text, code: error?.extensions.code ?? code, message: error?.message ?? detail };
 }
 
-/** Listens to all that has happened, as long as there is something to be heard. */
+/** Subscribes from the first event on, and collects as many events as the caller may receive. */
 function watch(argument: string, variablesOf: (target: Target) => Record<string, unknown>): Operation['ask'] {
   const declared = argument && '($projectId: UUID!)';
   const after = encodeEventCursor('change', 0);

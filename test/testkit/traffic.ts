@@ -1,18 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { type ConnectionFields, createMutation, okta } from './operations.ts';
 
-/** A connection as whoever made it knows it. */
+/** A connection with the values that its creator expects. */
 export interface KnownConnection {
   id: string;
   orgKey: string;
   name: string;
   token: string;
-  /** What must stay as long as nobody changes the connection. */
+  /** Fields that stay the same until the connection changes. */
   made: Pick<ConnectionFields, 'version' | 'updatedAt' | 'credentialsHash'> | undefined;
   isDeleted: boolean;
 }
 
-/** Does something this often, by so many at once. */
+/** Runs a function this many times, with a limited concurrency. */
 export async function inParallel(
   workers: number,
   count: number,
@@ -29,7 +29,7 @@ export async function inParallel(
   await Promise.all(Array.from({ length: workers }, worker));
 }
 
-/** Asks for all manner of things, and remembers what has to be there in the end. */
+/** Sends a mix of operations, and records the state that they must leave. */
 export class Traffic {
   readonly kept: KnownConnection[] = [];
   readonly requests: Record<string, number> = {};
@@ -53,7 +53,7 @@ export class Traffic {
     this.#isStopped = true;
   }
 
-  /** Everybody reads and verifies what nobody changes; each worker changes connections of its own. */
+  /** All workers read and verify the unchanged connections; each worker changes connections of its own. */
   async work(workers: number): Promise<void> {
     const there = this.kept.filter(({ isDeleted }) => !isDeleted);
     const still = there.filter((_, index) => index % 7 !== 0);
@@ -61,7 +61,7 @@ export class Traffic {
       const own = there.filter((_, index) => index % 7 === 0 && (index / 7) % workers === number);
       for (let turn = 0; !this.#isStopped; turn += 1) {
         const [any, mine] = [still[(turn * 31 + number * 7) % still.length], own[turn % own.length]];
-        if (!any || !mine) throw new Error('There are too few connections for so many workers.');
+        if (!any || !mine) throw new Error('There are fewer connections than workers.');
         await this.read(any);
         await this.verify(any);
         await this.replaceToken(mine);
@@ -99,7 +99,7 @@ export class Traffic {
     await this.#ask('list', orgKey, '{ appConnections(first: 20) { nodes { id } } }', {});
   }
 
-  /** Says whether the app has accepted the stored credentials. */
+  /** Returns whether the app accepts the stored credentials. */
   async verify({ id, orgKey }: KnownConnection): Promise<boolean> {
     const query =
       'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';

@@ -1,7 +1,7 @@
 import { ClientError, type GraphQLClient, gql } from 'graphql-request';
 import { at, type RestClient } from './rest.ts';
 
-/** Something to be changed, however it is sent. */
+/** A change, independent of the transport. */
 export type ChangeOperation =
   | {
       kind: 'create';
@@ -20,14 +20,14 @@ export type ChangeOperation =
     }
   | { kind: 'delete'; id: string; version?: number | undefined; purge: boolean };
 
-/** Something to be read, however it is asked for. */
+/** A read, independent of the transport. */
 export type ReadOperation =
   | { kind: 'by id'; id: string }
   | { kind: 'by name'; name: string; projectId: string | null }
-  /** `projectId` absent: of the whole organisation. */
+  /** Without `projectId`, lists the whole organisation. */
   | { kind: 'list'; projectId?: string | null | undefined; pageSize: number };
 
-/** What every transport shows of a connection. */
+/** The fields of a connection that every transport returns. */
 export interface ConnectionView {
   id: string;
   name: string;
@@ -37,18 +37,18 @@ export interface ConnectionView {
   createdAt: string;
   updatedAt: string;
   credentialsHash: string;
-  /** Only GraphQL shows it. */
+  /** Returned by GraphQL only. */
   status?: string;
 }
 
-/** An answer, in the same words for every transport. */
+/** A response in a form that is the same for every transport. */
 export type TransportResponse =
   | { code: string; currentVersion?: number | undefined }
   | { connection: ConnectionView }
   | { deleted: string; isRestorable: boolean }
   | { connections: ConnectionView[] };
 
-/** A way to ask the server. */
+/** An API of the server. */
 export interface Transport {
   name: string;
   change(change: ChangeOperation, idempotencyKey?: string): Promise<TransportResponse>;
@@ -110,13 +110,13 @@ const documents = {
   `,
 };
 
-/** An order in which GraphQL lists. */
+/** A sort order of the GraphQL list. */
 export interface Order {
   field: 'NAME' | 'CREATED_AT' | 'UPDATED_AT';
   direction: 'ASC' | 'DESC';
 }
 
-/** GraphQL as a transport, with what it alone can do. */
+/** GraphQL as a transport, with the operations that REST lacks. */
 export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
   const ask = async (document: string, variables: object): Promise<unknown> => {
     try {
@@ -124,7 +124,7 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
     } catch (error) {
       if (!(error instanceof ClientError)) throw error;
       const [failure, ...others] = error.response.errors ?? [];
-      if (!failure || others.length > 0) throw new Error('There was to be one error.', { cause: error });
+      if (!failure || others.length > 0) throw new Error('The request did not fail with exactly one error.', { cause: error });
       return failure;
     }
   };
@@ -150,7 +150,7 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
       after = at(page, 'pageInfo', 'endCursor');
       isMore = at(page, 'pageInfo', 'hasNextPage');
     }
-    if (counts.size !== 1 || !counts.has(connections.length)) throw new Error('The total does not add up.');
+    if (counts.size !== 1 || !counts.has(connections.length)) throw new Error('totalCount differs from the number of connections.');
     return { connections };
   };
 
@@ -269,7 +269,7 @@ function deleted(from: unknown): TransportResponse {
 }
 
 function listIn(from: unknown): ConnectionView[] {
-  if (!Array.isArray(from)) throw new Error('There was to be a list.');
+  if (!Array.isArray(from)) throw new Error('The response is not a list.');
   return from.map(shown);
 }
 

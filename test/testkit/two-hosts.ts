@@ -76,6 +76,6 @@ export function useServerWithTwoHosts() {
   };
 }
 
-/** Returns the Authorization header of the last request for the token's owner that the host received. */
+/** Returns the Authorization header of the host's last request for the owner of the token. */
 export const lastAuthorization = (host: TestOkta) =>
   host.requests.findLast(({ path }) => path.endsWith('/me'))?.headers.authorization;

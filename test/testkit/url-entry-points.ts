@@ -14,8 +14,8 @@ const update = gql`
 `;
 
 /**
- * Every way to name an instance, by what it is called; `id` is of a connection that there is. What could be kept
- * without asking would be kept.
+ * Every operation that takes an instance URL, by name; `id` is an existing connection. Where a connection could be stored
+ * without a request to Okta, the input allows that.
  */
 export function createUrlEntryPoints(rest: RestClient, id: string, apiToken: string) {
   const graphql = (query: string, variables: object) => rest('POST', '/graphql', { query, variables });
@@ -36,7 +36,7 @@ export function createUrlEntryPoints(rest: RestClient, id: string, apiToken: str
   };
 }
 
-/** What an answer of REST or GraphQL says of a failure, whether it is an error or an outcome. */
+/** The failure in a response of REST or GraphQL, reported as an error or as a result. */
 export function parseFailure({ text }: RestResponse) {
   const body: unknown = JSON.parse(text);
   const [error, outcome] = [at(body, 'errors', 0), at(body, 'data', 'answer')];
@@ -48,7 +48,7 @@ export function parseFailure({ text }: RestResponse) {
     message: `${at(from, 'message') ?? at(from, 'detail')}`,
     remedy: `${at(from, 'remedy')}`,
     retryAt: at(from, 'retryAt'),
-    /** Where in the input the fault is, without `input`, which REST does not have. */
+    /** The path of the issue in the input, without `input`, which REST lacks. */
     fields: Object.values(Object(at(from, 'issues'))).map((issue) =>
       Object.values(Object(at(issue, 'path')))
         .filter((name) => name !== 'input')

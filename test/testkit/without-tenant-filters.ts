@@ -27,12 +27,12 @@ function ofAnyOrganisation(fragment: Sql): Sql {
   const forget = (part: string, index: number) =>
     part
       .replace(/\borg_id = $/, "'' <> ")
-      // Where whole rows are compared, each side begins with the same.
+      // Row comparisons begin with the tenant column on each side.
       .replace(/\(org_id, ([^()]*\) (?:>=|<) \()$/, `('${values[index]}'::uuid, $1`);
   return sql(Object.assign(parts.map(forget), { raw: parts }), ...values);
 }
 
-/** What takes conditions, as its second argument. */
+/** The methods that take conditions as their second argument. */
 const conditional = new Set(['find', 'findOne', 'findOneOrFail', 'count', 'nativeUpdate', 'nativeDelete']);
 
 function forgetfulManager(em: EntityManager, forgetting: TenantFilterSwitch): EntityManager {
@@ -68,7 +68,7 @@ export async function setRowLevelSecurity(server: TestServer, isOn: boolean): Pr
   }
 }
 
-/** Every table of the product's own. */
+/** Every table of the application. */
 export async function listTables(em: EntityManager): Promise<{ name: string }[]> {
   return em.execute(`
     select table_name as name from information_schema.tables

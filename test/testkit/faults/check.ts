@@ -8,21 +8,21 @@ import { Organisation } from '../../../src/identity/organisation.entity.ts';
 import { decryptApiToken } from '../decrypt-credentials.ts';
 import type { ConnectionState, LogEntry, OperationLog } from './operation-log.ts';
 
-/** What is not as the journal has it; every number is to be 0. */
+/** Differences between the database and the operation log. Every number must be 0. */
 export interface Violations {
-  /** Acknowledged, and not there, or only as it was before. */
+  /** Acknowledged changes that are missing or undone. */
   lost: number;
-  /** There twice, or changed more often than was asked. */
+  /** Connections that exist twice, or changed more often than requested. */
   duplicated: number;
-  /** Whose credentials do not open, or are others than were given. */
+  /** Connections whose credentials do not decrypt, or differ from those that the client sent. */
   unopenable: number;
-  /** Whose events of the audit trail are not one for each change. */
+  /** Connections that do not have exactly one audit event for each change. */
   wronglyTold: number;
-  /** Organisations whose chain is not whole. */
+  /** Organisations whose hash chain is broken. */
   brokenChains: number;
 }
 
-/** Compares the database with what the clients know. */
+/** Compares the database with the operation logs of the clients. */
 export async function findViolations(
   journal: OperationLog,
   database: Database,
@@ -55,7 +55,7 @@ export async function findViolations(
     if (!isRight) findings.wronglyTold += 1;
     told.delete(row.id);
   }
-  // What nobody has asked for, and what is told of that is not there.
+  // Connections that no client created, and audit events of connections that do not exist.
   findings.duplicated += byName.size;
   findings.wronglyTold += told.size;
   for (const { id } of await owner().find(Organisation, {})) {

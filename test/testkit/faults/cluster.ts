@@ -4,28 +4,28 @@ import { chownSync, closeSync, globSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { closedPort, temporaryFolder, until } from '../process.ts';
 
-/** A PostgreSQL of one's own, to be treated badly. */
+/** A PostgreSQL cluster that a test can kill and freeze. */
 export interface Cluster extends AsyncDisposable {
-  /** Of its database `postgres`. */
+  /** The URL of its database `postgres`. */
   url: string;
-  /** Ends every process of it at once, as a power cut would. */
+  /** Kills all of its processes at the same time, like a power cut. */
   kill(): Promise<void>;
-  /** Fulfilled once it takes connections, after what recovery it needs. */
+  /** Starts it and waits until it accepts connections, after its recovery. */
   start(): Promise<void>;
-  /** Every process of it stops where it is: connections stay open, and nothing is answered. */
+  /** Suspends all of its processes: connections stay open without responses. */
   freeze(): void;
   thaw(): void;
-  /** All that it has logged. What a client has been told of is in it. */
+  /** Its log, with every error that a client has received. */
   log(): string;
 }
 
 const binaries = globSync('/usr/lib/postgresql/*/bin').toSorted(byVersion).at(-1);
 
-/** Whether PostgreSQL is installed here, so that a cluster can be made. */
+/** Whether PostgreSQL is installed, which a cluster needs. */
 export const canMakeCluster = binaries !== undefined;
 
 /**
- * Makes an empty cluster and starts it.
+ * Creates an empty cluster and starts it.
  *
  * @param settings such as `synchronous_commit=off`
  */
@@ -43,7 +43,7 @@ export async function makeCluster(...settings: string[]): Promise<Cluster> {
   const given = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings];
   let main: ReturnType<typeof spawn> | undefined;
 
-  /** The postmaster, and behind it all those that it has started. */
+  /** The process ids of the postmaster and of all processes that it has started. */
   const processes = (): number[] => {
     if (main?.pid === undefined) return [];
     return [main.pid, ...childrenOf(main.pid)];
@@ -69,7 +69,7 @@ export async function makeCluster(...settings: string[]): Promise<Cluster> {
     async kill() {
       if (!main || main.exitCode !== null || main.signalCode !== null) return;
       const ended = once(main, 'exit');
-      // So that it starts none while they are counted.
+      // Suspended first, so that the postmaster starts no process meanwhile.
       main.kill('SIGSTOP');
       const all = processes();
       for (const pid of all) signal(pid, 'SIGKILL');
@@ -108,13 +108,13 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
   }
 }
 
 function isThere(pid: number): boolean {
   try {
-    // One that has ended and that nobody has asked for yet holds on to nothing any more.
+    // A zombie process holds no resources.
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
   } catch {
     return false;

@@ -12,13 +12,13 @@ import { ServerProcesses } from './processes.ts';
 
 /** The responses of a server during an outage of PostgreSQL. */
 export interface OutageReport {
-  /** How often each code was answered to whoever wanted to change or read something; `data` is none. */
+  /** The number of responses by error code; `data` counts successful ones. */
   codes: Record<string, number>;
-  /** Of those answers, those that a request to change something got. */
+  /** The same for mutations only. */
   acknowledged: number;
-  /** The longest that anybody waited for one of these answers, in milliseconds. */
+  /** The longest response time, in milliseconds. */
   slowestMs: number;
-  /** From the return of PostgreSQL until the server said that it is ready and made a connection, in milliseconds. */
+  /** The time from the return of PostgreSQL until the server was ready and created a connection, in milliseconds. */
   backAfterMs: number;
   findings: Violations;
 }
@@ -43,7 +43,7 @@ export async function simulateOutage(how: 'stopped' | 'frozen', ms: number): Pro
     return tryToCreate(url, fleet.apiKey, entry);
   };
   const first = await make();
-  if (!first?.data?.change) throw new Error(`There was nothing to begin with: ${JSON.stringify(first)}`);
+  if (!first?.data?.change) throw new Error(`The first change failed: ${JSON.stringify(first)}`);
 
   await (how === 'stopped' ? cluster.kill() : cluster.freeze());
   const seen: { answer: MutationResponse | undefined; waitedMs: number; isChange: boolean }[] = [];

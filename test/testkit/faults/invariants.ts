@@ -19,7 +19,7 @@ import { ServerProcesses } from './processes.ts';
 /** The number of kills. */
 export interface KillCounts {
   servers: number;
-  /** Of PostgreSQL; none on the embedded database. */
+  /** The kills of PostgreSQL; absent on the embedded database. */
   databases?: number;
 }
 
@@ -27,7 +27,7 @@ export interface KillCounts {
 export interface CrashReport {
   kills: KillCounts;
   seconds: number;
-  /** Changes by what clients were told of them. */
+  /** The number of changes by the result that clients received. */
   changes: OperationLog['counts'];
   connections: number;
   wrongAnswers: string[];
@@ -62,7 +62,7 @@ export async function crashOnPostgreSQL(kills: KillCounts, ...settings: string[]
   });
 }
 
-/** Kills a server with an embedded database under load, and looks what is left. */
+/** Kills a server with an embedded database under load, and checks the data afterwards. */
 export async function crashEmbedded(kills: KillCounts): Promise<CrashReport> {
   using folder = dataFolder();
   const keys = rootKey('first');
@@ -85,7 +85,7 @@ async function survive(
   const load = new LoadGenerator(journal, fleet.apiKey, () => fleet.urls());
   const start = performance.now();
   load.start(workers);
-  // Nobody foresees how many changes it will be until the next kill, or how far the next change has come by then.
+  // Random, so that kills interrupt changes at every stage.
   await killing(async () => {
     const enough = journal.counts.acknowledged + 1 + Math.random() * 20;
     await until('changes are made', () => (journal.counts.acknowledged >= enough ? true : undefined));
@@ -99,7 +99,7 @@ async function survive(
   return { kills, seconds, changes, connections: entries.length, wrongAnswers, findings };
 }
 
-/** Opens the database itself, once no server does. */
+/** Opens the database directly, which is possible once no server uses it. */
 export async function lookInto(
   journal: OperationLog,
   location: DatabaseLocation,

@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { okta } from '../operations.ts';
 import { type ConnectionState, LogEntry, type OperationLog } from './operation-log.ts';
 
-/** What an answer says of a change. */
+/** The result of a change according to its response. */
 type Outcome =
   | { kind: 'acknowledged'; id: string; version: number }
-  /** No answer, or one that says that nobody knows. */
+  /** No response, or one that leaves the result open. */
   | { kind: 'in doubt' }
-  /** As none of these is while nothing is lost. */
+  /** A response that only a lost change can cause. */
   | { kind: 'refused' };
 
 const createQuery =
@@ -16,7 +16,7 @@ const createQuery =
 const updateQuery =
   'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { change: updateOktaConnection(id: $id, input: $input) { appConnection { id version } } }';
 
-/** Clients that make connections and change them, each its own, and keep a journal of what they were told. */
+/** Clients that create and change connections of their own, and log every response. */
 export class LoadGenerator {
   readonly #journal: OperationLog;
   readonly #apiKey: string;
@@ -24,7 +24,7 @@ export class LoadGenerator {
   #isStopped = false;
   #workers: Promise<void>[] = [];
 
-  /** @param urls the servers that are up, as far as is known */
+  /** @param urls returns the URLs of the servers that are probably up */
   constructor(journal: OperationLog, apiKey: string, urls: () => readonly string[]) {
     this.#journal = journal;
     this.#apiKey = apiKey;
@@ -37,7 +37,7 @@ export class LoadGenerator {
     });
   }
 
-  /** Each client finishes what it is about: what is to be repeated is repeated until it is answered. */
+  /** Stops the clients after their current change, including its retries. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#workers);
@@ -52,7 +52,7 @@ export class LoadGenerator {
     for (let change = 0; change < 4 && entry.certain && entry.id && !this.#isStopped; change += 1) {
       const { version, description, token } = entry.certain;
       const next = newState(version + 1);
-      // A token is asked Okta about; a description is not.
+      // A new token causes a request to Okta; a new description does not.
       const isToken = change % 2 === 0;
       const state = isToken ? { ...next, description } : { ...next, token };
       const changed = isToken ? { credentials: { apiToken: next.token } } : { description: next.description };
@@ -60,7 +60,7 @@ export class LoadGenerator {
     }
   }
 
-  /** Half of the changes have an idempotency key, and are repeated until there is an answer. */
+  /** Sends half of the changes with an idempotency key, and retries these until there is a response. */
   async #change(
     entry: LogEntry,
     next: ConnectionState,
@@ -70,7 +70,7 @@ export class LoadGenerator {
     const isRepeatable = Math.random() < 0.5;
     const input = { ...variables.input, ...(isRepeatable && { idempotencyKey: randomUUID() }) };
     const before = entry.possible;
-    // From the moment on that it is sent.
+    // Recorded before the request is sent, because the server may apply it from then on.
     entry.possible = [...before, next];
     for (let isFirst = true; ; isFirst = false) {
       const outcome = await this.#send(query, { ...variables, input });
@@ -111,13 +111,13 @@ export class LoadGenerator {
   }
 }
 
-/** An answer of the API to what changes something. */
+/** The response to a mutation. */
 export interface MutationResponse {
   data?: { change?: { appConnection: { id: string; version: number } } | null } | null;
   errors?: { message: string; extensions: { code: string; remedy?: string } }[];
 }
 
-/** Asks the API; undefined when no whole answer came. */
+/** Sends a request; returns undefined when there is no complete response. */
 export async function sendMutation(
   url: string,
   apiKey: string,
@@ -136,7 +136,7 @@ export async function sendMutation(
   }
 }
 
-/** Makes one connection, and says what came of it. */
+/** Creates one connection and returns the result. */
 export function tryToCreate(
   url: string,
   apiKey: string,

@@ -1,18 +1,18 @@
-/** What a connection may be like: a state per version. */
+/** A possible state of a connection: a version and its contents. */
 export interface ConnectionState {
   version: number;
   description: string;
   token: string;
 }
 
-/** What one client knows of one connection, and nobody else changes. */
+/** What a client knows of a connection that only this client changes. */
 export class LogEntry {
   readonly name: string;
-  /** Known once an answer has said so. */
+  /** Known once a response has contained it. */
   id: string | undefined;
   /**
-   * What it may be like. One, when the last answer has said so; more, when an answer never came and the change may have
-   * been made or not. `undefined` stands for not being there.
+   * The possible states: one when the last response is known; several when a response was lost, so that the change may or
+   * may not have been applied. `undefined` means that the connection does not exist.
    */
   possible: (ConnectionState | undefined)[] = [undefined];
 
@@ -20,17 +20,17 @@ export class LogEntry {
     this.name = name;
   }
 
-  /** The state that the last answer has told of, if that was the last change. */
+  /** The state in the last response, if no change followed it. */
   get certain(): ConnectionState | undefined {
     return this.possible.length === 1 ? this.possible[0] : undefined;
   }
 }
 
-/** All that the clients know: what was acknowledged, and what they were left in doubt of. */
+/** The operations of all clients: acknowledged ones, and those with an unknown result. */
 export class OperationLog {
   readonly entries: LogEntry[] = [];
-  /** Changes by what came of them. */
+  /** The number of changes by result. */
   readonly counts = { acknowledged: 0, repeated: 0, inDoubt: 0 };
-  /** Answers that no client should get, whatever is killed. */
+  /** Responses that must not occur even when processes are killed. */
   readonly wrongAnswers: string[] = [];
 }

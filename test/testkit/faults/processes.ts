@@ -9,7 +9,7 @@ export class ServerProcesses implements AsyncDisposable {
   /** How often a server was killed. */
   kills = 0;
 
-  /** @param settings of every server: its database and its keys */
+  /** @param settings the environment of every server: its database and its keys */
   constructor(settings: Record<string, string>) {
     this.#settings = { ...settings, BOOTSTRAP_API_KEY: this.apiKey, LOG_LEVEL: 'warn' };
   }
@@ -19,7 +19,7 @@ export class ServerProcesses implements AsyncDisposable {
     return [...this.#running.values()].map(({ url }) => url);
   }
 
-  /** Starts a server under a number of its own. */
+  /** Starts a server with its own index. */
   async start(number: number): Promise<void> {
     const server = spawnServer(this.#settings);
     try {
@@ -30,7 +30,7 @@ export class ServerProcesses implements AsyncDisposable {
     }
   }
 
-  /** kill -9, with whatever it is about. */
+  /** Kills a server with SIGKILL, also during requests. */
   async kill(number: number): Promise<void> {
     const running = this.#running.get(number);
     if (!running) return;
@@ -40,7 +40,7 @@ export class ServerProcesses implements AsyncDisposable {
     this.kills += 1;
   }
 
-  /** Kills one server and starts it again, whenever it is time, until it is enough. */
+  /** Kills and restarts one server after another, at intervals, until the given number of kills. */
   async killOften(number: number, isTime: () => Promise<unknown>, isEnough: () => boolean): Promise<void> {
     while (!isEnough()) {
       await isTime();

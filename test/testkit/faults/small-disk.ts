@@ -10,15 +10,15 @@ import { LoadGenerator, type MutationResponse, sendMutation, tryToCreate } from 
 import { LogEntry, OperationLog } from './operation-log.ts';
 import { ServerProcesses } from './processes.ts';
 
-/** A disk of its own that is soon full. */
+/** A small file system that a test can fill. */
 export interface SmallDisk extends Disposable {
   path: string;
-  /** Leaves no more than this many bytes. */
+  /** Fills the disk up to this many free bytes. */
   fill(leaveBytes: number): void;
   empty(): void;
 }
 
-/** Whether a file system may be mounted here. */
+/** Whether this process may mount a file system. */
 export const canMount = (() => {
   try {
     smallDisk(2 ** 20)[Symbol.dispose]();
@@ -48,20 +48,20 @@ export function smallDisk(bytes: number, { inodes = 0 } = {}): SmallDisk {
   };
 }
 
-/** What was seen of a server with an embedded database whose disk is full. */
+/** The behaviour of a server with an embedded database on a full disk. */
 export interface DiskFull {
-  /** To whoever wanted to change something, and to whoever wanted to read. */
+  /** Responses to changes and to reads. */
   change: MutationResponse | undefined;
   read: MutationResponse | undefined;
-  /** What a server says that is to start on it. */
+  /** The output of a server that starts on the full disk. */
   lastWords: string;
-  /** Of a change once there was room again, and nothing was restarted. */
+  /** The response to a change once there is space again, without a restart. */
   afterwards: MutationResponse | undefined;
-  /** Once it was all over. */
+  /** The state afterwards. */
   findings: Violations;
 }
 
-/** Fills the disk under a server that is at work, kills it, and gives the room back. */
+/** Fills the disk of a busy server, kills the server, and frees the space. */
 export async function fillDisk(): Promise<DiskFull> {
   using disk = smallDisk(256 * 2 ** 20);
   const keys = rootKey('first');

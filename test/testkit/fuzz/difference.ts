@@ -17,19 +17,19 @@ import { Random } from './random.ts';
 import { type ValidRequest, validRequest } from './valid-document.ts';
 import type { Examples } from './valid-values.ts';
 
-/** A request that the server answers otherwise than graphql-js. */
+/** A request that the server answers differently from graphql-js. */
 export interface Difference extends ValidRequest {
   number: number;
   expected: string;
   actual: string;
 }
 
-/** What comparing has found. */
+/** The result of a comparison. */
 export interface DifferenceReport {
   differences: Difference[];
-  /** How many documents a limit on documents refused; they were not compared. */
+  /** The number of documents that exceeded a document limit and were not compared. */
   refused: number;
-  /** How many answers had data, and how many errors. */
+  /** The number of responses with data and with errors. */
   withData: number;
   withErrors: number;
 }
@@ -46,15 +46,15 @@ export interface Comparison {
   to: number;
 }
 
-/** Once without a cache, and then out of it. */
+/** The first time without a cache, then from the cache. */
 const uses = 3;
 
-/** How many documents are compared at a time. Nothing that they do changes what another reads. */
+/** The number of documents compared concurrently. None of them changes what another reads. */
 const concurrency = 4;
 
 /**
- * Sends each of the random documents several times, so that the later ones find it in every cache, and compares each
- * answer, byte for byte but for the order of errors, with what graphql-js makes of the document in one call.
+ * Sends each random document several times, so that later requests use every cache, and compares each response with that
+ * of graphql-js, byte for byte except for the order of errors.
  */
 export async function compareWithGraphQLJs(
   server: TestServer,
@@ -80,7 +80,7 @@ export async function compareWithGraphQLJs(
       const cached = Array.from({ length: uses - 1 }, () => send(server.graphqlUrl, apiKey, request));
       for (const actual of [first, ...(await Promise.all(cached))]) {
         if (isSame(actual, expected)) continue;
-        // A key was used meanwhile, and tells when. What differs for another reason differs again.
+        // A lastUsedAt may have changed in between. A real difference occurs again.
         const [again, expectedAgain] = [
           await send(server.graphqlUrl, apiKey, request),
           await answer(apiKey, request),
@@ -124,7 +124,7 @@ async function reference({ database, vault }: TestServer) {
         administration: { database, vault, authenticator, refusals, limits: unlimited },
         request: { signal: new AbortController().signal },
       };
-      // As a client's variables arrive.
+      // JSON, as variables arrive from a client.
       const variableValues = JSON.parse(JSON.stringify(variables));
       const result = await execute({ schema, document: parse(query), contextValue, variableValues });
       const { errors, data } = maskErrors(result, shape);
@@ -147,7 +147,7 @@ function isSame(actual: string, expected: string): boolean {
   return actual === expected || withSortedErrors(actual) === withSortedErrors(expected);
 }
 
-/** Fields are resolved side by side, so the order of their errors depends on the database; all else does not. */
+/** Sorts errors: fields are resolved concurrently, so the order of their errors depends on the database. */
 function withSortedErrors(answer: string): string {
   const { errors, ...others } = JSON.parse(answer) as { errors?: object[] };
   const sorted = errors?.map((error) => JSON.stringify(error)).sort();

@@ -1,18 +1,18 @@
 import type { Random } from './random.ts';
 
-/** Numbers from 0 to 1 that a heavy request is made from; changed a little, they make one that is a little different. */
+/** Numbers from 0 to 1 from which an expensive request is built; a small change builds a similar request. */
 export type Genes = readonly number[];
 
 const geneCount = 8;
-/** What a request may have, with room for what is around it. */
+/** The maximum length of a value, with a margin for the rest of the request. */
 const maxBytes = 99_000;
 
-/** Genes at random. */
+/** Random genes. */
 export function randomGenes(random: Random): Genes {
   return Array.from({ length: geneCount }, () => random.next());
 }
 
-/** The same genes but for one or two. */
+/** Copies genes with one or two changed. */
 export function mutate(random: Random, genes: Genes): Genes {
   const changed = [...genes];
   for (let count = 1 + random.below(2); count > 0; count -= 1) {
@@ -47,7 +47,7 @@ const units = [
   ],
 ];
 
-/** What is around a text, fifteen times in one request. */
+/** Operations that take a text, repeated fifteen times in one request. */
 const fields: readonly [variable: string, field: string][] = [
   ['$t: String!', 'createProject(input: { name: $t }) { project { id } }'],
   ['$t: String!', 'createApiKey(input: { name: $t, scopes: [AUDIT_READ] }) { key }'],
@@ -81,7 +81,7 @@ const fields: readonly [variable: string, field: string][] = [
   ['$t: AppConnectionFilter!', 'appConnections(filter: $t) { totalCount }'],
 ];
 
-/** The body of a GraphQL request that may take long, of no more than 100 kB. */
+/** Builds the body of an expensive GraphQL request of at most 100 kB. */
 export function toRequestBody(genes: Genes): string {
   const [family = 0] = genes;
   const size = (index: number, max: number) => Math.max(1, Math.round(max ** (genes[index] ?? 0)));
@@ -127,7 +127,7 @@ function textRequest(size: Size, choice: Choice) {
   return { query: `${kind} (${declaration}) { ${aliases} }`, variables: { t: shape() } };
 }
 
-/** JSON that is nested so deep is written by hand: JSON.stringify has no room for it on the stack. */
+/** Builds deeply nested JSON as text, because JSON.stringify would overflow the stack. */
 const nestedHere = 'nested-here';
 
 function documentText(size: Size, choice: Choice): string {
@@ -176,7 +176,7 @@ function documentText(size: Size, choice: Choice): string {
   return choice(1, builders)();
 }
 
-/** JSON of at most 100 kB: what is longest in it is cut. */
+/** Serializes to at most 100 kB of JSON by truncating the longest string. */
 function cutToSize({ query, variables }: { query: string; variables: Record<string, unknown> }): string {
   for (let limit = maxBytes; limit > 0; limit = Math.floor(limit * 0.7)) {
     const t = typeof variables.t === 'string' ? variables.t.slice(0, limit) : variables.t;

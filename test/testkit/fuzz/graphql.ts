@@ -15,7 +15,7 @@ import {
 import type { Random } from './random.ts';
 import { corrupt, type Fixture, json, text, token, url } from './values.ts';
 
-/** A GraphQL request that is nearly right, or was until it was spoilt. */
+/** A GraphQL request that is almost valid, or a valid one with a mutation. */
 export function graphqlBody(random: Random, ground: Fixture, schema: GraphQLSchema): unknown {
   const variables: Record<string, unknown> = {};
   let query = documentOf(random, ground, schema, variables);
@@ -73,7 +73,7 @@ function argumentsOf(
   return given.length > 0 ? `(${given.join(', ')})` : '';
 }
 
-/** A value of a type, and now and then anything else. */
+/** A value of a type, or occasionally of another type. */
 function someValue(
   random: Random,
   ground: Fixture,
@@ -113,7 +113,7 @@ function someValue(
   }
 }
 
-/** The name of an enum's value, which is written without quotes in a document and with them in JSON. */
+/** The name of an enum value, which has no quotes in a document and quotes in JSON. */
 export class EnumName {
   readonly name: string;
 

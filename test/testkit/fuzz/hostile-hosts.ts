@@ -104,23 +104,23 @@ const behaviours: Readonly<Record<string, ResponseChunks>> = {
   'gzip that is none': compressed('gzip', Buffer.from(user)),
 };
 
-/** Hosts on this machine, one for each behaviour, by http and by https; none of them speaks TLS. */
+/** Hosts on this machine, one for each behaviour, with http and https URLs; none of them speaks TLS. */
 export interface HostileHosts {
   origins: readonly string[];
-  /** For the trusted hosts. */
+  /** Their entries for the trusted hosts. */
   hostPorts: ReadonlySet<string>;
   /** The names of the behaviours. */
   behaviours: readonly string[];
-  /** Those that were shown. */
+  /** The behaviours that occurred. */
   asked(): ReadonlySet<string>;
   close(): Promise<void>;
 }
 
-/** Finds these hosts and no others. */
+/** Resolves only these hosts. */
 export const hostileHosts: Lookup = async (name) =>
   name.endsWith('.hostile.test') ? [{ address: '127.0.0.1', family: 4 }] : failingLookup(name);
 
-/** Starts them: which one is asked, and so how it behaves, is in the `Host` header. */
+/** Starts the hosts; the `Host` header of a request selects the behaviour. */
 export async function startHostileHosts(): Promise<HostileHosts> {
   const names = Object.keys(behaviours);
   const asked = new Set<string>();
@@ -133,7 +133,7 @@ export async function startHostileHosts(): Promise<HostileHosts> {
   });
   const hostPorts = names.map((_, index) => `h${index}.hostile.test:${host.port}`);
   return {
-    // By http more often: over TLS, none gets as far as to an answer.
+    // Mostly http, because over https no request gets a response.
     origins: ['http', 'http', 'http', 'https'].flatMap((scheme) =>
       hostPorts.map((each) => `${scheme}://${each}`),
     ),

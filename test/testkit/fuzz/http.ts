@@ -4,14 +4,14 @@ import { corrupt, type Fixture } from './values.ts';
 
 /** A request, byte for byte. */
 export interface HostileRequest {
-  /** What it was made as. */
+  /** The kind of request. */
   kind: string;
   bytes: Buffer;
-  /** Whether it has an end, so that there is an answer to wait for; else it is cut off where it ends. */
+  /** Whether the request is complete and gets a response; otherwise the client disconnects after the bytes. */
   isWhole: boolean;
 }
 
-/** A body as bytes: JSON mostly, spoilt now and then, of other encodings rarely. */
+/** A body as bytes: mostly JSON, sometimes mutated, rarely in another encoding. */
 export function encode(random: Random, ground: Fixture, value: unknown): Buffer {
   const written = JSON.stringify(value);
   if (random.isTrue(0.1)) return Buffer.from(corrupt(random, ground, written));
@@ -23,7 +23,7 @@ export function encode(random: Random, ground: Fixture, value: unknown): Buffer 
   return Buffer.from(written);
 }
 
-/** A request with the headers that such requests have, and now and then with others. */
+/** A request with the usual headers, and sometimes unusual ones. */
 export function http(
   random: Random,
   ground: Fixture,

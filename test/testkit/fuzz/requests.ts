@@ -5,7 +5,7 @@ import { encode, type HostileRequest, http } from './http.ts';
 import { Random } from './random.ts';
 import { type Fixture, json, text, token, url } from './values.ts';
 
-/** The request of this number under this seed, always the same one. */
+/** Builds the request with this index; deterministic for a seed. */
 export function hostileRequest(
   seed: number,
   number: number,
@@ -31,7 +31,7 @@ function graphql(random: Random, ground: Fixture, schema: GraphQLSchema): Hostil
   return { kind: 'GraphQL', ...http(random, ground, 'POST', '/graphql', encode(random, ground, body)) };
 }
 
-/** Has a host asked that answers badly; what it says is kept now and then. */
+/** Makes the server call a hostile host; some of these requests store the result. */
 function askHostileHost(random: Random, ground: Fixture): HostileRequest {
   const instanceUrl = ground.hosts.length > 0 ? random.pick(ground.hosts) : url(random, ground);
   const credentials = { instanceUrl, apiToken: ground.planted };
@@ -47,7 +47,7 @@ function askHostileHost(random: Random, ground: Fixture): HostileRequest {
   return { kind: 'hostile host', ...http(random, ground, 'POST', path, Buffer.from(JSON.stringify(body))) };
 }
 
-/** What is good but never the same: it finds nothing in a cache, and leaves there what it may. */
+/** A valid request that never repeats, so that it misses every cache and fills it. */
 function fillCaches(random: Random, ground: Fixture): HostileRequest {
   const kind = 'cache';
   const id = () => random.below(2 ** 32).toString(36);
@@ -107,7 +107,7 @@ function rest(random: Random, ground: Fixture): HostileRequest {
         () => ['POST', `${root}/okta/validate`],
         () => ['POST', `${root}/okta`],
         () => ['POST', `${root}/okta`],
-        // The names in the trail and of projects are hostile texts of earlier requests, which look like faults in answers.
+        // Audit events and projects contain hostile texts of earlier requests, which the checks would take for leaks.
         () => ['GET', `/api/v1/audit-events?action=x&subject=${segment()}&from=${segment()}`],
         () => ['GET', '/api/v1/viewer'],
         () => ['GET', `/api/v1/projects?cursor=x${segment()}`],
@@ -153,7 +153,7 @@ function restBody(random: Random, ground: Fixture): unknown {
   return Object.fromEntries(Object.entries(body).filter(() => random.isTrue(0.95)));
 }
 
-/** What is hardly HTTP. */
+/** Bytes that are barely HTTP. */
 function raw(random: Random, ground: Fixture): HostileRequest {
   const line = random.pick([
     ...[

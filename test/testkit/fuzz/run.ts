@@ -4,13 +4,13 @@ import type { HostileRequest } from './http.ts';
 import { hostileRequest } from './requests.ts';
 import type { Fixture } from './values.ts';
 
-/** Which requests to send, and where. */
+/** The requests to send, and their destination. */
 export interface FuzzOptions {
   url: string;
   ground: Fixture;
   schema: GraphQLSchema;
   seed: number;
-  /** The numbers of the first request, and of the one after the last. */
+  /** The indices of the first request and of the one after the last. */
   from: number;
   to: number;
 }
@@ -25,9 +25,9 @@ export interface Violation {
 
 /** The result. */
 export interface FuzzReport {
-  /** How many answers there were of each status, or `none`. */
+  /** The number of responses by status; `none` counts missing ones. */
   statuses: Record<string, number>;
-  /** And of each error code. */
+  /** The number of responses by error code. */
   codes: Record<string, number>;
   violations: Violation[];
 }
@@ -73,15 +73,15 @@ export function findLeak(answer: string, { planted }: Fixture): string | undefin
   if (status.startsWith('5') && !(status === '503' && /"code":"UPSTREAM_/.test(body)))
     return `status ${status}`;
   if (isIn(planted, answer)) return 'the planted token';
-  // GraphiQL's page, with all of its scripts.
+  // The page of GraphiQL includes its scripts.
   if (/^content-type: text\/html/im.test(answer)) return undefined;
   return Object.entries(forbidden).find(([, pattern]) => pattern.test(answer))?.[0];
 }
 
-/** Whether a text has the token in it, as it is, backwards, or in hexadecimal, percent escapes or base64. */
+/** Whether a text contains the token in plain text, reversed, or in hexadecimal, percent encoding or base64. */
 export function isIn(token: string, haystack: string): boolean {
   const bytes = Buffer.from(token);
-  // Base64 looks different at each of its three alignments; what is looked for is the part that all texts share.
+  // Base64 has three alignments; the search uses the characters of each that do not depend on the surrounding text.
   const aligned = [0, 1, 2].map((shift) =>
     Buffer.concat([Buffer.alloc(shift), bytes])
       .toString('base64')
@@ -95,12 +95,12 @@ export function isIn(token: string, haystack: string): boolean {
   );
 }
 
-/** Sends bytes and gives what comes back, to the end or to where a stream of events begins; undefined if nothing ends. */
+/** Sends bytes and returns the response, up to its end or the start of an event stream; undefined on a timeout. */
 function send(url: URL, { bytes, isWhole }: HostileRequest): Promise<string | undefined> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     const socket = connect({ host: url.hostname, port: Number(url.port) }, () => {
-      // Node's server takes the end of what is sent for the end of all interest in the answer.
+      // Node's server drops the response when the client closes its sending side.
       if (isWhole) socket.write(bytes);
       else socket.end(bytes);
     });
@@ -113,8 +113,8 @@ function send(url: URL, { bytes, isWhole }: HostileRequest): Promise<string | un
     const all = () => Buffer.concat(chunks).toString('latin1');
     socket.on('data', (chunk) => {
       chunks.push(chunk);
-      // A stream may be silent for long, and Yoga keeps its connection even when it is over.
-      // GraphiQL's page has megabytes; the headers are in the first pieces.
+      // An event stream may be silent for long, and Yoga keeps its connection open after its end.
+      // The page of GraphiQL has megabytes; the headers are in the first chunks.
       if (chunks.length <= 4 && /content-type: (text\/event-stream|multipart\/mixed)/i.test(all()))
         setTimeout(() => done(all()), 100);
     });

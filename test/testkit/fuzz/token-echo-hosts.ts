@@ -2,7 +2,7 @@ import type { ResponseChunks } from '../raw-http-server.ts';
 
 const inHex = (text: string) => Buffer.from(text).toString('hex');
 
-/** Ways to write a token that a search for it might not find. */
+/** Encodings of a token that a search might miss. */
 const writings: Readonly<Record<string, (token: string) => string>> = {
   'as it is': (token) => token,
   backwards: (token) => [...token].reverse().join(''),
@@ -17,7 +17,7 @@ const writings: Readonly<Record<string, (token: string) => string>> = {
     [...token].map((character) => String.fromCharCode(character.charCodeAt(0) + 0xfee0)).join(''),
 };
 
-/** A host that sends the token back in all that is read of its answer, in this writing. */
+/** A host that echoes the token in this encoding in every field that the client reads. */
 function echoing(write: (token: string) => string): ResponseChunks {
   return (request) => {
     const token = /^authorization: SSWS (\S+)/im.exec(request.toString('latin1'))?.[1] ?? '';
@@ -40,7 +40,7 @@ function echoing(write: (token: string) => string): ResponseChunks {
   };
 }
 
-/** Hosts that send the token back, by how they write it. */
+/** Hosts that echo the token, by encoding. */
 export const echoes: Readonly<Record<string, ResponseChunks>> = Object.fromEntries(
   Object.entries(writings).map(([how, write]) => [`the token ${how}`, echoing(write)]),
 );

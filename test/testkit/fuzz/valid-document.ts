@@ -24,7 +24,7 @@ export interface ValidRequest {
   variables: Record<string, unknown>;
 }
 
-/** A random document that is valid, with values for its variables. */
+/** Builds a random valid document with values for its variables. */
 export function validRequest(
   random: Random,
   schema: GraphQLSchema,
@@ -34,7 +34,7 @@ export function validRequest(
   for (;;) {
     const request = new DocumentWriter(random, schema, examples).write(kind);
     const document = parse(request.query);
-    // Fields that cannot be merged are easier to find than to avoid.
+    // It is simpler to discard documents with conflicting fields than to avoid conflicts.
     if (validate(schema, document).length === 0 && isWithinLimits(document)) return request;
   }
 }
@@ -43,7 +43,7 @@ const maxDepth = 6;
 const maxAliases = 15;
 const maxDirectives = 8;
 
-/** Whether there are few enough aliases and directives, counted anew wherever their fragment is spread. */
+/** Whether aliases and directives are within the limits, counted for each spread of their fragment. */
 function isWithinLimits({ definitions }: DocumentNode): boolean {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const each of definitions)
@@ -105,7 +105,7 @@ class DocumentWriter {
       else if (choice < 4 && depth > 1) written.push(this.#inlineFragment(type, depth));
       else if (choice < 7 && depth > 1) {
         const spread = this.#spread(type, depth);
-        // The same one again, under other conditions, is where executors go wrong.
+        // Repeats a field under other conditions, where executors tend to have bugs.
         const again = this.#random.isTrue(0.4) ? [` ...${spread}${this.#conditions()}`] : [];
         written.push(`...${spread}${this.#conditions()}`, ...again);
       } else if (choice < 8) written.push(`__typename${this.#conditions()}`);
@@ -170,7 +170,7 @@ class DocumentWriter {
     return `...${on}${this.#conditions()} ${this.#selections(within, depth - 1)}`;
   }
 
-  /** The name of a fragment that may be spread in this type. */
+  /** Returns the name of a fragment that can be spread in this type. */
   #spread(type: GraphQLCompositeType, depth: number): string {
     const types = this.#overlapping(type);
     const known = this.#fragments.filter((fragment) => types.includes(fragment.type));
@@ -182,7 +182,7 @@ class DocumentWriter {
     return name;
   }
 
-  /** The types that a fragment inside of this one may be on. */
+  /** The possible type conditions of a fragment within this type. */
   #overlapping(type: GraphQLCompositeType): GraphQLCompositeType[] {
     if (isAbstractType(type)) return [type, ...this.#schema.getPossibleTypes(type)];
     return isObjectType(type) ? [type, ...type.getInterfaces()] : [type];

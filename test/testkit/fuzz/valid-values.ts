@@ -12,14 +12,14 @@ import {
 import { EnumName, toLiteral } from './graphql.ts';
 import type { Random } from './random.ts';
 
-/** What there is to ask for. */
+/** Existing values to request. */
 export interface Examples {
   ids: readonly string[];
   names: readonly string[];
   cursors: readonly string[];
 }
 
-/** Values of arguments that pass validation and coercion, and the variables that hold some of them. */
+/** Argument values that pass validation and coercion, some of them in variables. */
 export class ValidValues {
   readonly declarations: string[] = [];
   readonly variables: Record<string, unknown> = {};
@@ -31,7 +31,7 @@ export class ValidValues {
     this.#examples = examples;
   }
 
-  /** The value of an argument as a document has it: a literal or a variable. */
+  /** The value of an argument in a document: a literal or a variable. */
   argument({ name, type }: GraphQLArgument): string {
     return this.#random.isTrue(0.5) ? toLiteral(this.#value(type, name)) : this.#variable(type, name);
   }
@@ -50,7 +50,7 @@ export class ValidValues {
 
   #variable(type: GraphQLInputType, place: string): string {
     const hasDefault = this.#random.isTrue(0.4);
-    // With a default, a variable that may be null fits where null may not be.
+    // A nullable variable with a default is allowed for a non-null argument.
     const isNullable = isNonNullType(type)
       ? hasDefault && this.#random.isTrue(0.5)
       : this.#random.isTrue(0.7);

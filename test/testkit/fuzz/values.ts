@@ -1,15 +1,15 @@
 import type { Random } from './random.ts';
 
-/** What requests are made with: things that there are, and a token that is to be found nowhere afterwards. */
+/** The values in requests: existing ids and names, and a planted token that must not leak. */
 export interface Fixture {
   apiKey: string;
-  /** Ids of all kinds of things. */
+  /** Ids of existing objects of all types. */
   ids: readonly string[];
   projectId: string;
   /** Names of connections and projects. */
   names: readonly string[];
   planted: string;
-  /** Origins of hosts that answer badly. */
+  /** Origins of hostile hosts. */
   hosts: readonly string[];
 }
 
@@ -87,7 +87,7 @@ const texts = [
   ],
 ];
 
-/** Hosts of which none is to be connected to. */
+/** Forbidden hosts. */
 const urls = [
   ...[
     'https://example.okta.com',
@@ -121,7 +121,7 @@ const urls = [
 
 const numbers = [0, 1, -1, 2, 20, 100, 101, 1.5, 2 ** 31, -(2 ** 31) - 1, 2 ** 53, 1e21, -0];
 
-/** Text of any kind, but for the planted token. */
+/** Any text except the planted token. */
 export function text(random: Random, { ids, names }: Fixture): string {
   if (random.isTrue(0.5)) return `plain-${random.below(1_000)}`;
   const kind = random.below(10);
@@ -132,7 +132,7 @@ export function text(random: Random, { ids, names }: Fixture): string {
   return String.fromCharCode(...random.list(12, () => random.below(0x1_00_00)));
 }
 
-/** A token, which often is the planted one. */
+/** A token, often the planted one. */
 export function token(random: Random, { planted }: Fixture): string {
   return random.pick([
     planted,
@@ -153,7 +153,7 @@ export function url(random: Random, { hosts }: Fixture): string {
   return random.pick(random.isTrue(0.75) ? urls.slice(0, 3) : urls);
 }
 
-/** Anything that JSON can hold. */
+/** Any JSON value. */
 export function json(random: Random, ground: Fixture, depth = 3): unknown {
   switch (random.below(depth > 0 ? 8 : 5)) {
     case 0:
@@ -177,7 +177,7 @@ export function json(random: Random, ground: Fixture, depth = 3): unknown {
   }
 }
 
-/** Spoils a text: cut off, doubled, a piece taken out, or something strange put in. */
+/** Mutates a text: truncates it, repeats it, removes a part, or inserts hostile characters. */
 export function corrupt(random: Random, ground: Fixture, given: string): string {
   const [from, to] = [random.below(given.length + 1), random.below(given.length + 1)].sort((a, b) => a - b);
   const [before, within, after] = [given.slice(0, from), given.slice(from, to), given.slice(to)];
