@@ -1,8 +1,8 @@
 /**
  * Searches for the request of at most 100 kB that keeps the server busy for longest: `npm run fuzz:delay -- [--seed N]
- * [--requests 2000]`. Mutates the worst so far, by the processor time of the server's thread, and prints the worst ten.
+ * [--requests 2000]`. Mutates the slowest so far, by the processor time of the server's thread, and prints the slowest ten.
  *
- * With DATABASE_URL of an empty PostgreSQL database; the embedded database works in the thread that is measured.
+ * Needs DATABASE_URL of an empty PostgreSQL database, because the embedded database runs in the measured thread.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,10 +24,10 @@ const requests = Number(values.requests);
 const apiKey = 'fuzz-key-fuzz-key-fuzz-key-fuzz-key-fuzz';
 const populationSize = 40;
 
-/** What a request costs the server. */
+/** The cost of a request for the server. */
 interface Cost {
   cpuMs: number;
-  /** How long the event loop was blocked at most, in milliseconds of the clock. */
+  /** The longest block of the event loop, in milliseconds. */
   delayMs: number;
 }
 
@@ -46,7 +46,7 @@ for (let number = 0; number < requests; number += 1) {
   const body = toRequestBody(genes);
   if (worst.some((each) => each.body === body)) continue;
   const measured = await measure(child, url, body);
-  // What was interrupted by another process, or by a collection of garbage, is quicker the second time.
+  // Measured twice, because another process or garbage collection may have interrupted the first time.
   const again =
     measured.cost.cpuMs > (worst.at(-1)?.cost.cpuMs ?? 0) ? await measure(child, url, body) : measured;
   const best = again.cost.cpuMs < measured.cost.cpuMs ? again : measured;

@@ -1,7 +1,7 @@
 /**
  * Compares what the server answers to random valid documents with what graphql-js answers, byte for byte:
- * `npm run fuzz:difference -- [--seed N] [--requests 100000]`. Each document is sent three times, so that it comes out
- * of the cache. Exit code 1 when an answer differs.
+ * `npm run fuzz:difference -- [--seed N] [--requests 100000]`. Sends each document three times, so that later responses
+ * use the caches. Exit code 1 when a response differs.
  */
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -15,7 +15,7 @@ const { values } = parseArgs({
     requests: { type: 'string', default: '100000' },
   },
 });
-/** After how many documents it says how far it is. */
+/** The number of documents between progress reports. */
 const batchSize = 5_000;
 
 const seed = Number(values.seed);

@@ -1,4 +1,4 @@
-/** The server that `bench/fuzz.ts` sends its requests to: as in development, but no host is to be found but hostile ones. */
+/** The development server to which `bench/fuzz.ts` sends requests. It resolves only hostile hosts. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createOrganisation } from '../src/administration/organisations.ts';
 import { createServer } from '../src/app/server.ts';
@@ -13,7 +13,7 @@ const log = createLog('info');
 const { database, vault, unlock, close } = await openStores(config, log);
 await unlock();
 const { bootstrapApiKey } = config;
-if (!bootstrapApiKey) throw new Error('BOOTSTRAP_API_KEY is needed');
+if (!bootstrapApiKey) throw new Error('BOOTSTRAP_API_KEY is not set');
 await database
   .asSystem()
   .transactional((em) => createOrganisation(em, { database, vault }, firstOrganisation(bootstrapApiKey)));
@@ -24,7 +24,7 @@ const server = await createServer(config, {
   outbound: { lookup: hostileHosts, timeoutMs: 1_000 },
 });
 process.send?.(server.url);
-// For the search for the slowest request: what the thread has worked, and how long the event loop was blocked at most.
+// For fuzz-delay.ts: the processor time of the thread, and the longest block of the event loop.
 const delay = monitorEventLoopDelay({ resolution: 1 });
 delay.enable();
 let before = process.threadCpuUsage();

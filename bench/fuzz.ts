@@ -1,10 +1,10 @@
 /**
  * Malformed and hostile requests from a seeded generator: `npm run fuzz -- [--seed N] [--requests 50000] [--only K]`.
  *
- * Instance URLs lead to hosts that misbehave in every way, and documents that are never the same ask for room in caches. A
- * server in a process of its own, on an empty database (embedded, or the empty PostgreSQL database of DATABASE_URL),
- * is sent the requests; with `--only`, the request of that number alone, and its answer is shown. Exit code 1 when an
- * answer, a log line or a row of the database is as none may be, or when the memory grows without end.
+ * Instance URLs lead to hostile hosts, and unique documents fill the caches. The requests go to a server in a process of
+ * its own on an empty database (embedded, or the empty PostgreSQL database of DATABASE_URL). With `--only`, sends only the
+ * request with that index, and prints the response. Exit code 1 when a response, a log line or a database row breaks a
+ * rule, or when the memory keeps growing.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -107,11 +107,11 @@ if (memory.length >= parts && end > half * 1.25)
   wrong.push(`the memory grew from ${half} to ${end} MiB in the last half`);
 rmSync(folder, { recursive: true });
 
-for (const each of wrong) console.log(`WRONG: ${each}`);
-console.log(wrong.length === 0 ? 'nothing was wrong' : `${wrong.length} things were wrong`);
+for (const each of wrong) console.log(`FAILURE: ${each}`);
+console.log(wrong.length === 0 ? 'no failures' : `${wrong.length} failures`);
 process.exitCode = wrong.length === 0 ? 0 : 1;
 
-/** Where in the database a token is: the columns of tables, each with the first value that has it. */
+/** Finds a token in the database: the columns that contain it, each with the first such value. */
 async function placesOf(token: string): Promise<string[]> {
   const { database, close } = await openStores(readConfig(environment), createLog('silent'));
   const em = lazyScopedEntityManager(() => database.asSystem().fork(), ownerSession);

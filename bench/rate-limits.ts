@@ -1,10 +1,10 @@
 /**
  * Measures the cost of rate limits for a read by id: `npm run bench:rate`, with DATABASE_URL of an empty PostgreSQL database.
  *
- * Two servers in this process on one database, with everything alike except that the first counts, in blocks as usual but
- * without an end to them. They are asked in turns, many short rounds each, and the median of the ratios within a round is
- * what counts: of reads a second, and of the processor's time for a read (the client's included), which says more on a
- * machine that others use too.
+ * Starts two servers in this process on one database. They differ only in that the first counts requests, with the usual
+ * leases and an unreachable limit. Measures them alternately in many short rounds; the result is the median ratio within
+ * a round, of reads per second and of processor time per read (including the client), which is more reliable on a shared
+ * machine.
  */
 import { Pool } from 'undici';
 import { addOrganisation } from '../src/administration/organisations.ts';
@@ -90,10 +90,10 @@ for (const count of [1, organisations.length]) {
     return `${on} with, ${off} without, ratio ${median(ratios).toFixed(2)} (quartiles ${low}, ${high})`;
   };
   console.log(`${count} keys`);
-  console.log(`  reads a second: ${compare('perSecond')}`);
-  console.log(`  microseconds of processor a read: ${compare('cpuMicroseconds')}`);
+  console.log(`  reads per second: ${compare('perSecond')}`);
+  console.log(`  processor time per read, µs: ${compare('cpuMicroseconds')}`);
   const reads = read.on.reduce((sum, each) => sum + each.reads, 0);
-  console.log(`  ${counted - before} statements counted ${reads} reads`);
+  console.log(`  ${counted - before} rate limit statements for ${reads} reads`);
 }
 
 await Promise.all(Object.values(pools).map((pool) => pool.close()));
@@ -106,7 +106,7 @@ interface Round {
   cpuMicroseconds: number;
 }
 
-/** Reads for a round, with each key in its turn. */
+/** Reads for one round, with all keys in turn. */
 async function readFor(which: Which, from: typeof organisations): Promise<Round> {
   const before = process.cpuUsage();
   const start = performance.now();
@@ -125,7 +125,7 @@ async function readFor(which: Which, from: typeof organisations): Promise<Round>
   return { reads, perSecond: reads / seconds, cpuMicroseconds: (user + system) / reads };
 }
 
-/** @throws when the answer is not what was asked for: a fast error is no result */
+/** @throws when the response has errors, because a fast error is not a valid measurement */
 async function ask<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
   const { body } = await pools[which].request({
     path: '/graphql',

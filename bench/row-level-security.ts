@@ -1,9 +1,9 @@
 /**
- * What row-level security costs a read by id: `npm run bench:rls`, with DATABASE_URL of an empty PostgreSQL database.
+ * Measures the cost of row-level security for a read by id: `npm run bench:rls`, with DATABASE_URL of an empty PostgreSQL database.
  *
- * Two servers in this process on one database, with everything alike except that the second's statements run as the
- * owner of the tables, whom no policy binds when it is a superuser, and whose session never changes. They are asked in
- * turns, many short rounds each, and the median of the ratios within a round is what counts.
+ * Starts two servers in this process on one database. They differ only in that statements of the second run as the table
+ * owner, for whom as a superuser no policy applies, and whose session settings never change. Measures them alternately in
+ * many short rounds; the result is the median ratio within a round.
  */
 import { setTimeout } from 'node:timers/promises';
 import { Pool } from 'undici';
@@ -83,7 +83,7 @@ await Promise.all(Object.values(pools).map((pool) => pool.close()));
 await Promise.all(Object.values(servers).map((server) => server.close()));
 await Promise.all([apart.close(), shared.close()]);
 
-/** Reads for a round, each organisation in its turn, and says how often. */
+/** Reads for one round, with all organisations in turn, and returns the number of reads. */
 async function readFor(which: Which, from: typeof organisations): Promise<number> {
   const end = performance.now() + roundMs;
   let reads = 0;
@@ -98,7 +98,7 @@ async function readFor(which: Which, from: typeof organisations): Promise<number
   return reads;
 }
 
-/** How many statements a read takes, on average: outside of explicit transactions, each is a transaction. */
+/** Returns the average number of statements of a read; outside explicit transactions, each one is a transaction. */
 async function statementsOf(which: Which, count: number): Promise<string> {
   const before = await transactions();
   const reads = await readFor(which, organisations.slice(0, count));
@@ -106,7 +106,7 @@ async function statementsOf(which: Which, count: number): Promise<string> {
 }
 
 async function transactions(): Promise<number> {
-  // What a connection has done is counted by the time it has been idle for ten seconds.
+  // PostgreSQL reports the statistics of an idle connection after at most ten seconds.
   await setTimeout(12_000);
   const { count } = await free().execute<{ count: string }>(
     'select xact_commit + xact_rollback as count from pg_stat_database where datname = current_database()',
@@ -116,7 +116,7 @@ async function transactions(): Promise<number> {
   return Number(count);
 }
 
-/** @throws when the answer is not what was asked for: a fast error is no result */
+/** @throws when the response has errors, because a fast error is not a valid measurement */
 async function ask<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
   const { body } = await pools[which].request({
     path: '/graphql',

@@ -2,9 +2,9 @@
  * Measures reads beside an Okta that does not respond: `npm run bench:slow`.
  *
  * Starts the server as a process of its own on an empty database (embedded, or the empty PostgreSQL database of
- * DATABASE_URL), and reads by id over a few connections, in turns without and with 200 creates sent at the same moment
- * to a host that accepts connections and never says anything. Both turns are of one run on one machine, and what
- * counts is their ratio.
+ * DATABASE_URL), and reads by id over a few connections, alternately without and with 200 concurrent creates that go
+ * to a host that accepts connections and never responds. The result is the ratio of both, measured in one run on one
+ * machine.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +18,7 @@ import { Pool } from 'undici';
 const readers = 4;
 const creates = 200;
 const rounds = 8;
-/** Less than the ten seconds that the server waits for Okta, so that all of it falls into the wait. */
+/** Less than the ten seconds of the server's timeout for Okta, so that reads are measured during the wait only. */
 const roundMs = 8_000;
 const port = 4_701;
 const apiKey = 'bench-key-bench-key-bench-key-bench-key';
@@ -44,13 +44,13 @@ const server = spawn(process.execPath, ['src/main.ts'], {
   },
   stdio: ['ignore', 'pipe', 'inherit'],
 });
-// Also when this process ends by an error.
+// Also after an uncaught error.
 process.once('exit', () => server.kill());
 await new Promise<void>((resolve, reject) => {
   server.stdout.on('data', (chunk: Buffer) => chunk.includes('is ready') && resolve());
   server.once('exit', () => reject(new Error('the server did not start')));
 });
-/** One for each turn: a connection that has been idle is closed by the server at a moment of its choosing. */
+/** A new pool for each round, because the server may close idle connections at any time. */
 const connect = (connections: number) => new Pool(`http://127.0.0.1:${port}`, { connections });
 
 interface Answer {
@@ -82,7 +82,7 @@ await first.close();
 const id = made.data?.createOktaConnection?.appConnection.id;
 if (!id) throw new Error(JSON.stringify(made));
 
-/** Reads until the time is over, and gives how long each read took, in milliseconds. */
+/** Reads until the time is over, and returns the duration of each read in milliseconds. */
 async function readFor(ms: number): Promise<number[]> {
   const pool = connect(readers);
   const times: number[] = [];
@@ -147,12 +147,12 @@ for (const socket of sockets) socket.destroy();
 silent.close();
 rmSync(folder, { recursive: true });
 
-/** The value below which this share of them is. */
+/** Returns a quantile. */
 function at(values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
 }
 
-/** How many connections to the database have been in one transaction for more than a second. */
+/** Counts database connections with a transaction of more than a second. */
 async function inTransaction(clientUrl: string): Promise<number> {
   const orm = await MikroORM.init({ clientUrl, entities: [], discovery: { warnWhenNoEntities: false } });
   const { count } = await orm.em.execute<{ count: number }>(

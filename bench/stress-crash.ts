@@ -26,7 +26,7 @@ const awayMs = 30_000;
 const sum = (findings: Violations) => Object.values(findings).reduce((total, count) => total + count, 0);
 const isWhole = ({ findings, wrongAnswers }: CrashReport) => sum(findings) + wrongAnswers.length === 0;
 
-/** Each tells what it saw, and says whether that is as it should be. */
+/** Each check prints its observations and returns whether they are correct. */
 const parts: Record<string, () => Promise<boolean>> = {
   servers: async () => {
     const seen = await crashOnPostgreSQL({ servers: times(200), databases: times(50) });
@@ -68,6 +68,6 @@ for (const [name, run] of Object.entries(parts)) {
   if (values.only !== undefined && values.only !== name) continue;
   console.log(`== ${name}`);
   const isRight = await run();
-  console.log(isRight ? 'as it should be' : 'NOT as it should be');
+  console.log(isRight ? 'passed' : 'FAILED');
   if (!isRight) process.exitCode = 1;
 }

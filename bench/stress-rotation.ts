@@ -1,7 +1,7 @@
 /**
  * Rotates keys while servers answer requests: `npm run stress:rotation`, with DATABASE_URL of an empty PostgreSQL
- * database. 10,000 connections, two servers at work, and `rotate --reseal`, which is killed twice on the way; then a
- * server without the old root key. Exit code 1 when anything did not go as it should.
+ * database. Rotates 10,000 connections with two busy servers and `rotate --reseal`, which is killed twice; then starts a
+ * server without the old root key. Exit code 1 after any failure.
  */
 import { readConfig } from '../src/config/read-config.ts';
 import { rotateUnderLoad } from '../test/testkit/key-rotation.ts';

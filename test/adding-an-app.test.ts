@@ -123,7 +123,7 @@ function shown(): Record<string, string> {
 }
 
 describe('schema with a second app', () => {
-  const schemaOf = async ({ graphqlUrl }: TestServer) => {
+  const fetchSchema = async ({ graphqlUrl }: TestServer) => {
     const response = await fetch(graphqlUrl, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -135,7 +135,7 @@ describe('schema with a second app', () => {
 
   test('describes Okta as before, and lists the second app', async () => {
     const alone = await startTestServer();
-    const [before, after] = [await schemaOf(alone), await schemaOf(server)];
+    const [before, after] = [await fetchSchema(alone), await fetchSchema(server)];
     await alone.close();
     // Descriptions of a value that several apps share are prefixed with the name of the app.
     const lines = (text: string) => text.split('\n').map((line) => line.trim().replace(/^Okta: /, ''));
@@ -160,19 +160,22 @@ describe('schema with a second app', () => {
   });
 
   test('exposes apps and methods as enum values and a description for each app', async () => {
-    const schema = await schemaOf(server);
-    const valuesOf = (name: string) => {
+    const schema = await fetchSchema(server);
+    const enumValues = (name: string) => {
       const type = schema.getType(name);
       return isEnumType(type) ? type.getValues() : [];
     };
-    expect(valuesOf('App').map(({ name }) => name)).toEqual(['OKTA', 'PARCEL_DEPOT']);
-    expect(valuesOf('AppConnectionMethod').map(({ name }) => name)).toEqual(['API_TOKEN', 'SIGNED_REQUESTS']);
-    const [shared] = valuesOf('AppConnectionMethod');
+    expect(enumValues('App').map(({ name }) => name)).toEqual(['OKTA', 'PARCEL_DEPOT']);
+    expect(enumValues('AppConnectionMethod').map(({ name }) => name)).toEqual([
+      'API_TOKEN',
+      'SIGNED_REQUESTS',
+    ]);
+    const [shared] = enumValues('AppConnectionMethod');
     expect(shared?.description).toMatch(/Okta: An API token.*Parcel Depot: A token for one depot/s);
   });
 
   test('requires the common input fields and exposes secrets only in inputs', async () => {
-    const schema = await schemaOf(server);
+    const schema = await fetchSchema(server);
     const print = (name: string) => {
       const type = schema.getType(name);
       return type ? printType(type).replace(/^ *""".*?"""\n/gms, '') : '';
@@ -278,13 +281,13 @@ describe('connection to a second app', () => {
       ['clientId', 'clientSecret'],
     ],
   ])('rejects invalid credentials with every issue at once: %s', async (_, input, names) => {
-    const asked = depot.requests.length;
+    const requestsBefore = depot.requests.length;
     const [error] = await errorsOf(create({ ...input(), name: 'No Name' }));
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');
     const paths = error?.extensions.issues?.map(({ path }) => path.join('.')) ?? [];
     expect(paths.sort()).toEqual([...names.map((name) => `input.credentials.${name}`), 'input.name'].sort());
     expect(JSON.stringify(error)).not.toContain('of-no-use');
-    expect(depot.requests).toHaveLength(asked);
+    expect(depot.requests).toHaveLength(requestsBefore);
   });
 
   test('returns the diagnosis of the app and stores nothing when the app rejects the credentials', async () => {
@@ -315,31 +318,31 @@ describe('connection to a second app', () => {
   });
 
   test('replaces one secret and keeps the others', async () => {
-    const made = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
-    const changed = await update(made.id, { credentials: { signingKey: 'a-second-key' } });
+    const created = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
+    const changed = await update(created.id, { credentials: { signingKey: 'a-second-key' } });
     expect(changed).toMatchObject({ version: 2, credentials: { clientId: 'c-12345', region: 'eu' } });
-    expect(changed.credentialsHash).not.toBe(made.credentialsHash);
+    expect(changed.credentialsHash).not.toBe(created.credentialsHash);
     const merged = { ...signed, signingKey: 'a-second-key', passphrase: 'the-passphrase', region: 'eu' };
     expect(shown()).toEqual(merged);
 
-    const [refused] = await errorsOf(update(made.id, { credentials: { clientSecret: 'wrong' } }));
+    const [refused] = await errorsOf(update(created.id, { credentials: { clientSecret: 'wrong' } }));
     expect(refused?.extensions.code).toBe('CREDENTIALS_REJECTED');
     expect(shown()).toEqual({ ...merged, clientSecret: 'wrong' });
-    await organisation.client.request(verify, { id: made.id });
+    await organisation.client.request(verify, { id: created.id });
     expect(shown()).toEqual(merged);
   });
 
   test('clears optional credentials, and only those, when they are set to null', async () => {
-    const made = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
+    const created = await create(signedRequests({ passphrase: 'the-passphrase', region: 'eu' }));
     const nothing = { region: null, passphrase: null, clientSecret: null, clientId: null };
-    const changed = await update(made.id, { credentials: nothing });
+    const changed = await update(created.id, { credentials: nothing });
     expect(changed).toMatchObject({ version: 2, credentials: { clientId: 'c-12345', region: null } });
     expect(shown()).toEqual(signed);
-    await organisation.client.request(verify, { id: made.id });
+    await organisation.client.request(verify, { id: created.id });
     expect(shown()).toEqual(signed);
-    const asked = depot.requests.length;
-    expect(await update(made.id, { credentials: nothing })).toMatchObject({ version: 2 });
-    expect(depot.requests).toHaveLength(asked);
+    const requestsBefore = depot.requests.length;
+    expect(await update(created.id, { credentials: nothing })).toMatchObject({ version: 2 });
+    expect(depot.requests).toHaveLength(requestsBefore);
     const { auditEvents } = await organisation.client.request<{
       auditEvents: { nodes: { changedFields: string[] }[] };
     }>('{ auditEvents(filter: { action: UPDATE_CONNECTION }) { nodes { changedFields } } }');
@@ -349,10 +352,10 @@ describe('connection to a second app', () => {
   });
 
   test('rejects credentials of another method', async () => {
-    const made = await create(signedRequests());
-    const asked = depot.requests.length;
+    const created = await create(signedRequests());
+    const requestsBefore = depot.requests.length;
     const [error] = await errorsOf(
-      update(made.id, { credentials: { apiToken: 'of-no-use', instanceUrl: depot.origin, region: 'eu' } }),
+      update(created.id, { credentials: { apiToken: 'of-no-use', instanceUrl: depot.origin, region: 'eu' } }),
     );
     expect(error?.extensions).toMatchObject({
       code: 'BAD_USER_INPUT',
@@ -361,11 +364,11 @@ describe('connection to a second app', () => {
         { path: ['input', 'credentials', 'apiToken'] },
       ],
     });
-    expect(depot.requests).toHaveLength(asked);
+    expect(depot.requests).toHaveLength(requestsBefore);
   });
 
   test('keeps the secrets of concurrent updates separate', async () => {
-    const made = await create(signedRequests());
+    const created = await create(signedRequests());
     const waiting: (() => void)[] = [];
     const bothAreAsked = new Promise<void>((resolve) => {
       const hold: Behaviour = (request, response) => {
@@ -375,8 +378,8 @@ describe('connection to a second app', () => {
       depot.behave(hold);
     });
     const changes = Promise.allSettled([
-      update(made.id, { credentials: { clientSecret: 'a-second-secret' } }),
-      update(made.id, { credentials: { signingKey: 'a-second-key' } }),
+      update(created.id, { credentials: { clientSecret: 'a-second-secret' } }),
+      update(created.id, { credentials: { signingKey: 'a-second-key' } }),
     ]);
     await bothAreAsked;
     depot.behave(fakeParcelDepot);
@@ -388,7 +391,7 @@ describe('connection to a second app', () => {
       code: 'VERSION_CONFLICT',
       currentVersion: 2,
     });
-    await organisation.client.request(verify, { id: made.id });
+    await organisation.client.request(verify, { id: created.id });
     const [isFirst] = outcomes.map(({ status }) => status === 'fulfilled');
     expect(shown()).toEqual({
       ...signed,
@@ -399,22 +402,22 @@ describe('connection to a second app', () => {
   test('requires the secret again when the host changes', async () => {
     await using elsewhere = await startOkta({ handler: fakeParcelDepot });
     trusted.add(elsewhere.hostPort);
-    const made = await create(token());
-    const [error] = await errorsOf(update(made.id, { credentials: { instanceUrl: elsewhere.origin } }));
+    const created = await create(token());
+    const [error] = await errorsOf(update(created.id, { credentials: { instanceUrl: elsewhere.origin } }));
     expect(error?.extensions).toMatchObject({
       code: 'BAD_USER_INPUT',
       issues: [{ path: ['input', 'credentials', 'apiToken'] }],
     });
     expect(elsewhere.requests).toHaveLength(0);
     const credentials = { instanceUrl: elsewhere.origin, apiToken: 'another-token' };
-    expect(await update(made.id, { credentials })).toMatchObject({
+    expect(await update(created.id, { credentials })).toMatchObject({
       version: 2,
       credentials: { instanceUrl: elsewhere.origin },
     });
   });
 
   test('verifies, deletes, restores, lists by app and audits a connection', async () => {
-    const made = await create(signedRequests());
+    const created = await create(signedRequests());
     const { createOktaConnection } = await organisation.client.request<Created>(createMutation, okta());
     expect(createOktaConnection.appConnection.verification.oktaRequestId).toMatch(/./);
     const mixed = gql`query ($id: UUID!) { appConnection(id: $id) { verification { parcelDepotRequestId } } }`;
@@ -430,21 +433,21 @@ describe('connection to a second app', () => {
       });
     }
     depot.behave((_, response) => response.writeHead(401).end());
-    expect(await organisation.client.request(verify, { id: made.id })).toMatchObject({
+    expect(await organisation.client.request(verify, { id: created.id })).toMatchObject({
       verifyAppConnection: {
         appConnection: { verification: { status: 'REJECTED', code: 'CREDENTIALS_REJECTED' } },
       },
     });
     depot.behave(fakeParcelDepot);
-    await organisation.client.request(remove, { id: made.id });
-    expect((await errorsOf(read(made.id)))[0]?.extensions.code).toBe('NOT_FOUND');
-    expect(await organisation.client.request(restore, { id: made.id })).toMatchObject({
+    await organisation.client.request(remove, { id: created.id });
+    expect((await errorsOf(read(created.id)))[0]?.extensions.code).toBe('NOT_FOUND');
+    expect(await organisation.client.request(restore, { id: created.id })).toMatchObject({
       restoreAppConnection: { appConnection: { version: 3, credentials: { clientId: 'c-12345' } } },
     });
     const { auditEvents } = await organisation.client.request<{
       auditEvents: { nodes: { action: string; outcome: string }[] };
     }>('query ($id: UUID!) { auditEvents(filter: { connectionId: $id }) { nodes { action outcome } } }', {
-      id: made.id,
+      id: created.id,
     });
     expect(auditEvents.nodes.map(({ action, outcome }) => [action, outcome]).reverse()).toEqual([
       ['CREATE_CONNECTION', 'OK'],
@@ -455,11 +458,11 @@ describe('connection to a second app', () => {
   });
 
   test('rejects mutations of another app with NOT_FOUND', async () => {
-    const made = await create(signedRequests());
+    const created = await create(signedRequests());
     const [error] = await errorsOf(
       organisation.client.request(
         'mutation ($id: UUID!) { updateOktaConnection(id: $id, input: { name: "x" }) { appConnection { id } } }',
-        { id: made.id },
+        { id: created.id },
       ),
     );
     expect(error?.extensions.code).toBe('NOT_FOUND');
@@ -468,7 +471,7 @@ describe('connection to a second app', () => {
   test('has REST routes and OpenAPI descriptions', async () => {
     const headers = { authorization: `Bearer ${organisation.apiKey}`, 'content-type': 'application/json' };
     const routes = `${server.url}/api/v1/app-connections/parcel-depot`;
-    const made = await fetch(routes, {
+    const created = await fetch(routes, {
       method: 'POST',
       headers,
       body: JSON.stringify({
@@ -476,7 +479,7 @@ describe('connection to a second app', () => {
         method: 'signed-requests',
       }),
     });
-    const text = await made.text();
+    const text = await created.text();
     expect(JSON.parse(text)).toMatchObject({
       appConnection: { app: 'parcel-depot', method: 'signed-requests', credentials: { clientId: 'c-12345' } },
     });

@@ -143,7 +143,7 @@ describe('npm run admin', () => {
     const client = await connectClient(server, extract(keyPattern, created.stdout));
     await client.request(createMutation, okta());
 
-    const unknown = await connectClient(server, 'nobodys-key-nobodys-key-nobodys-key');
+    const unknown = await connectClient(server, 'unknown-key-unknown-key-unknown-key');
     await errorsOf(unknown.request('{ viewer { scopes } }'));
     expect((await admin(data, 'strangers')).stdout).toMatch(/^\S+Z {2}127\.0\.0\.1\n$/);
   });

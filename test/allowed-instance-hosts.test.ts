@@ -109,7 +109,7 @@ describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
 
   test('rejects an update to a host that is not listed before it compares Okta organisations', async () => {
     await ways['PATCH to REST'](upstream.origin);
-    const asked = upstream.requests.length;
+    const requestsBefore = upstream.requests.length;
     const moved = await rest('PATCH', `/api/v1/app-connections/okta/${stored.id}`, {
       credentials: { instanceUrl: 'https://eviloktapreview.com', apiToken },
     });
@@ -117,7 +117,7 @@ describe('connection with ALLOWED_INSTANCE_HOSTS', () => {
       code: 'HOST_NOT_ALLOWED',
       fields: ['credentials.instanceUrl'],
     });
-    expect(upstream.requests).toHaveLength(asked);
+    expect(upstream.requests).toHaveLength(requestsBefore);
   });
 
   test('records an audit event when a host is rejected', async () => {
@@ -135,7 +135,7 @@ test('reads a stored connection to a host that is no longer allowed, and sends i
   await ways['PATCH to REST'](upstream.origin);
   trusted.delete(upstream.hostPort);
   onTestFinished(() => void trusted.add(upstream.hostPort));
-  const asked = upstream.requests.length;
+  const requestsBefore = upstream.requests.length;
 
   const query = gql`
     mutation ($id: UUID!) {
@@ -156,7 +156,7 @@ test('reads a stored connection to a host that is no longer allowed, and sends i
   expect(at((await rest('GET', path)).body, 'appConnection', 'credentials')).toEqual({
     instanceUrl: upstream.origin,
   });
-  expect(upstream.requests).toHaveLength(asked);
+  expect(upstream.requests).toHaveLength(requestsBefore);
 });
 
 describe('ALLOWED_INSTANCE_HOSTS setting', () => {

@@ -53,7 +53,7 @@ describe('a mistyped API key', () => {
     const { key } = await createKey(client);
     const refusal = async (text: string) => (await errorsOf(viewerOf(server.clientFor(text))))[0];
     // The first failure of a minute writes an audit event; later ones cause no other work.
-    await refusal('a-stranger-a-stranger-a-stranger-a-stranger');
+    await refusal('an-unknown-key-an-unknown-key-an-unknown-key');
     await fc.assert(
       fc.asyncProperty(typos, async (typo) => {
         const text = typo(key);

@@ -121,8 +121,8 @@ describe('appConnectionOptions query', () => {
         gql`query ($name: String!) { __type(name: $name) { inputFields { name } } }`,
         { name: inputs[i] },
       );
-      const told = new Set(methods.flatMap(({ fields }) => fields.map(({ name }) => name)));
-      expect(new Set(__type.inputFields.map(({ name }) => name))).toEqual(told);
+      const fieldNames = new Set(methods.flatMap(({ fields }) => fields.map(({ name }) => name)));
+      expect(new Set(__type.inputFields.map(({ name }) => name))).toEqual(fieldNames);
     }
   });
 
@@ -130,8 +130,8 @@ describe('appConnectionOptions query', () => {
     const organisation = await server.newOrganisation();
     const weak = server.clientFor(await organisation.newKey([]));
     expect((await weak.request<Options>(optionsQuery)).appConnectionOptions).toHaveLength(2);
-    const stranger = server.clientFor('ack_nobody');
-    const [error] = await errorsOf(stranger.request(optionsQuery));
+    const unauthenticated = server.clientFor('unknown-key');
+    const [error] = await errorsOf(unauthenticated.request(optionsQuery));
     expect(error?.extensions.code).toBe('UNAUTHENTICATED');
   });
 });

@@ -18,14 +18,14 @@ const aliases = 15;
 
 let server: TestServer;
 /** A server with windows of one second, so that they end during a test. */
-let quick: TestServer;
+let serverWithShortWindows: TestServer;
 beforeAll(async () => {
   server = await startTestServer();
-  quick = await startTestServer({ rates: { windowSeconds: 1 } });
+  serverWithShortWindows = await startTestServer({ rates: { windowSeconds: 1 } });
 });
-afterAll(() => Promise.all([server.close(), quick.close()]));
+afterAll(() => Promise.all([server.close(), serverWithShortWindows.close()]));
 
-async function refusalsOf(each: TestServer, { orgId }: TestOrganisation): Promise<AuditEvent[]> {
+async function listRefusals(each: TestServer, { orgId }: TestOrganisation): Promise<AuditEvent[]> {
   const events = await each.asOwner().find(AuditEvent, { orgId }, { orderBy: { seq: 'asc' } });
   return events.filter(({ outcome }) => outcome !== 'OK');
 }
@@ -78,11 +78,11 @@ describe('repeated identical refusal', () => {
     'records one event at once, and opens no transaction for the repeats: %s',
     async (_, scopes, field, code) => {
       const organisation = await server.newOrganisation();
-      const made = await organisation.client.request<Created>(createMutation, okta());
+      const created = await organisation.client.request<Created>(createMutation, okta());
       const client = server.clientFor(await key(organisation, scopes));
       const before = server.logs().length;
-      await beRefused(client, Array(150).fill(field(made.createOktaConnection.appConnection.id)));
-      const events = await refusalsOf(server, organisation);
+      await beRefused(client, Array(150).fill(field(created.createOktaConnection.appConnection.id)));
+      const events = await listRefusals(server, organisation);
       expect(events.map(({ outcome, count }) => [outcome, count ?? 1])).toEqual([[code, 1]]);
       const appended = server.logs().slice(before).split('insert into audit_head').length - 1;
       expect(appended).toBe(1);
@@ -90,11 +90,11 @@ describe('repeated identical refusal', () => {
   );
 
   test('records one event per window with the number of repeats, in a valid hash chain', async () => {
-    const organisation = await quick.newOrganisation();
-    const client = quick.clientFor(await key(organisation, ['connections:read']));
+    const organisation = await serverWithShortWindows.newOrganisation();
+    const client = serverWithShortWindows.clientFor(await key(organisation, ['connections:read']));
     await beRefused(client, Array(60).fill(remove(newId())));
     const events = await until('all are told of', async () => {
-      const all = await refusalsOf(quick, organisation);
+      const all = await listRefusals(serverWithShortWindows, organisation);
       return total(all) === 60 ? all : undefined;
     });
     expect(events[0]?.count ?? 1).toBe(1);
@@ -103,28 +103,36 @@ describe('repeated identical refusal', () => {
       auditEvents: { nodes: { count: number }[] };
     }>(gql`{ auditEvents(filter: { outcome: "FORBIDDEN" }) { nodes { count } } }`);
     expect(auditEvents.nodes.reduce((sum, { count }) => sum + count, 0)).toBe(60);
-    const chain = await verifyChain(() => quick.database.asSystem(), quick.vault, organisation.orgId);
+    const chain = await verifyChain(
+      () => serverWithShortWindows.database.asSystem(),
+      serverWithShortWindows.vault,
+      organisation.orgId,
+    );
     expect(chain).toEqual({ events: events.length });
-    await quick.asOwner().execute('alter table audit_event disable trigger all');
-    await quick
+    await serverWithShortWindows.asOwner().execute('alter table audit_event disable trigger all');
+    await serverWithShortWindows
       .asOwner()
       .execute('update audit_event set count = count + 1 where org_id = ? and count > 1', [
         organisation.orgId,
       ]);
-    await quick.asOwner().execute('alter table audit_event enable trigger all');
-    const edited = await verifyChain(() => quick.database.asSystem(), quick.vault, organisation.orgId);
+    await serverWithShortWindows.asOwner().execute('alter table audit_event enable trigger all');
+    const edited = await verifyChain(
+      () => serverWithShortWindows.database.asSystem(),
+      serverWithShortWindows.vault,
+      organisation.orgId,
+    );
     expect(edited).toMatchObject({ problem: 'edited' });
   });
 });
 
 describe('different refusals', () => {
   test('record their own events up to the limit of the caller, and one event for the rest', async () => {
-    const organisation = await quick.newOrganisation();
-    const client = quick.clientFor(await key(organisation, ['connections:write']));
+    const organisation = await serverWithShortWindows.newOrganisation();
+    const client = serverWithShortWindows.clientFor(await key(organisation, ['connections:write']));
     const ids = Array.from({ length: 90 }, newId);
     await beRefused(client, ids.map(remove));
     const events = await until('all are told of', async () => {
-      const all = await refusalsOf(quick, organisation);
+      const all = await listRefusals(serverWithShortWindows, organisation);
       return total(all) === ids.length ? all : undefined;
     });
     const summaries = events.filter(({ connectionId }) => connectionId === null);
@@ -142,7 +150,7 @@ describe('different refusals', () => {
       client,
       Array.from({ length: 300 }, () => remove(newId())),
     );
-    expect(await refusalsOf(server, organisation)).toHaveLength(maxRefusalsOfCaller);
+    expect(await listRefusals(server, organisation)).toHaveLength(maxRefusalsOfCaller);
   });
 
   test('record no more events than the limit of the organisation, with any number of keys', async () => {
@@ -154,7 +162,7 @@ describe('different refusals', () => {
         Array.from({ length: 30 }, () => remove(newId())),
       );
     }
-    const { length } = await refusalsOf(server, organisation);
+    const { length } = await listRefusals(server, organisation);
     expect(length).toBeLessThanOrEqual(maxRefusalsOfOrganisation);
     expect(length).toBeGreaterThan(maxRefusalsOfCaller);
   });
@@ -163,7 +171,7 @@ describe('different refusals', () => {
     const other = await server.newOrganisation();
     const client = server.clientFor(await key(other, ['connections:read']));
     await beRefused(client, [remove(newId())]);
-    expect(await refusalsOf(server, other)).toHaveLength(1);
+    expect(await listRefusals(server, other)).toHaveLength(1);
   });
 });
 
@@ -181,6 +189,6 @@ test('writes the counted refusals to the audit trail when the server stops', asy
   );
   await first.close();
   const second = await startTestServer({ location, rootKeys });
-  expect(total(await refusalsOf(second, organisation))).toBe(105);
+  expect(total(await listRefusals(second, organisation))).toBe(105);
   await second.close();
 });

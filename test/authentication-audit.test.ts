@@ -26,12 +26,12 @@ vi.setConfig({ testTimeout: 120_000 });
 
 let server: TestServer;
 /** A server with windows of one second, so that they end during a test. */
-let quick: TestServer;
+let serverWithShortWindows: TestServer;
 beforeAll(async () => {
   server = await startTestServer();
-  quick = await startTestServer({ rates: { windowSeconds: 1 } });
+  serverWithShortWindows = await startTestServer({ rates: { windowSeconds: 1 } });
 });
-afterAll(() => Promise.all([server.close(), quick.close()]));
+afterAll(() => Promise.all([server.close(), serverWithShortWindows.close()]));
 
 const create = gql`mutation ($name: String!) { createProject(input: { name: $name }) { project { id } } }`;
 const rename = gql`mutation ($id: UUID!, $name: String!) { renameProject(id: $id, name: $name) { project { id } } }`;
@@ -40,7 +40,7 @@ const rename = gql`mutation ($id: UUID!, $name: String!) { renameProject(id: $id
 const total = (events: AuditEvent[]) => events.reduce((sum, { count }) => sum + (count ?? 1), 0);
 
 /** The events of failed authentication in the trail of an organisation, or in the unattributed one. */
-async function signInsOf(each: TestServer, orgId: string): Promise<AuditEvent[]> {
+async function listFailedAuthentications(each: TestServer, orgId: string): Promise<AuditEvent[]> {
   return each.asOwner().find(AuditEvent, { orgId, action: 'SIGN_IN' }, { orderBy: { seq: 'asc' } });
 }
 
@@ -55,10 +55,10 @@ describe('audit trail of access management', () => {
       ...{ projectIds: [projectId], expiresAt: '2999-01-01T00:00:00Z' },
     });
     const [weakClient, someClient] = [server.clientFor(weak.key), server.clientFor(some.key)];
-    const made = await client.request<{ createProject: { project: { id: string } } }>(create, {
+    const created = await client.request<{ createProject: { project: { id: string } } }>(create, {
       name: 'New',
     });
-    const { id } = made.createProject.project;
+    const { id } = created.createProject.project;
     await client.request(rename, { id, name: 'Renamed' });
     await revokeKey(client, (await createKey(client, { name: 'Short-lived' })).apiKey.id);
     const before = (await listAuditEvents(client)).map(
@@ -94,7 +94,7 @@ describe('audit trail of access management', () => {
     const audit = (each: GraphQLClient) => each.request('{ auditEvents { nodes { seq } } }');
     // A repeated refusal increments the count of the first event.
     const counted = undefined;
-    const refused: [() => Promise<unknown>, code: string, told: object | undefined][] = [
+    const refused: [() => Promise<unknown>, code: string, recorded: object | undefined][] = [
       [() => keysOf(weakClient), 'FORBIDDEN', { action: 'READ_API_KEYS' }],
       [() => listProjects(weakClient), 'FORBIDDEN', { action: 'READ_PROJECTS' }],
       [() => audit(weakClient), 'FORBIDDEN', { action: 'READ_AUDIT_EVENTS' }],
@@ -143,14 +143,14 @@ describe('audit trail of access management', () => {
         { action: 'RENAME_PROJECT', projectId },
       ],
     ];
-    for (const [attempt, outcome, told] of refused) {
+    for (const [attempt, outcome, recorded] of refused) {
       const length = (await listAuditEvents(client)).length;
       if (attempt !== list && attempt !== listen) {
         expect((await errorsOf(attempt()))[0]?.extensions.code).toBe(outcome);
       } else await attempt();
       const events = await listAuditEvents(client);
       expect(events.slice(length)).toEqual(
-        told ? [expect.objectContaining({ outcome, changedFields: [], ...told })] : [],
+        recorded ? [expect.objectContaining({ outcome, changedFields: [], ...recorded })] : [],
       );
     }
     // Validation errors, and operations that need no scope, record no event.
@@ -158,7 +158,7 @@ describe('audit trail of access management', () => {
     await errorsOf(client.request(create, { name: ' ' }));
     await viewerOf(weakClient);
     expect(await checkChain(server, orgId)).toEqual({
-      events: before.length + refused.filter(([, , told]) => told).length,
+      events: before.length + refused.filter(([, , recorded]) => recorded).length,
     });
   });
 });
@@ -185,36 +185,38 @@ describe('failed authentication', () => {
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
     const expired = await newKey(['connections:read'], { expiresAt: new Date(Date.now() - 1) });
-    const strangers = (await signInsOf(server, unattributedOrgId)).length;
+    const eventsBefore = (await listFailedAuthentications(server, unattributedOrgId)).length;
     await tryHard(key);
     await tryHard(expired);
     await tryHard(key);
-    const told = await signInsOf(server, orgId);
+    const recorded = await listFailedAuthentications(server, orgId);
     const expiredId = (await keysOf(client)).find(({ name }) => name === 'Another')?.id;
-    expect(told.map(({ keyId, outcome, subject, address }) => [keyId, outcome, subject, address])).toEqual([
+    expect(
+      recorded.map(({ keyId, outcome, subject, address }) => [keyId, outcome, subject, address]),
+    ).toEqual([
       [apiKey.id, 'UNAUTHENTICATED', null, '127.0.0.1'],
       [expiredId, 'UNAUTHENTICATED', null, '127.0.0.1'],
     ]);
-    expect(await signInsOf(server, unattributedOrgId)).toHaveLength(strangers);
+    expect(await listFailedAuthentications(server, unattributedOrgId)).toHaveLength(eventsBefore);
   });
 
   test('with a revoked or expired key records one event per window with the number of repeats', async () => {
-    const { client, orgId } = await quick.newOrganisation();
+    const { client, orgId } = await serverWithShortWindows.newOrganisation();
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
-    const tried = (await tryHard(key, quick)) + (await tryHard(key, quick));
-    const told = await until('all are told of', async () => {
-      const all = await signInsOf(quick, orgId);
+    const tried = (await tryHard(key, serverWithShortWindows)) + (await tryHard(key, serverWithShortWindows));
+    const recorded = await until('all attempts are recorded', async () => {
+      const all = await listFailedAuthentications(serverWithShortWindows, orgId);
       return total(all) === tried ? all : undefined;
     });
-    expect(told[0]?.count).toBeNull();
-    expect(told.length).toBeLessThan(tried / 2);
-    expect(new Set(told.map(({ keyId }) => keyId))).toEqual(new Set([apiKey.id]));
+    expect(recorded[0]?.count).toBeNull();
+    expect(recorded.length).toBeLessThan(tried / 2);
+    expect(new Set(recorded.map(({ keyId }) => keyId))).toEqual(new Set([apiKey.id]));
     const { auditEvents } = await client.request<{ auditEvents: { nodes: { count: number }[] } }>(
       gql`{ auditEvents(filter: { action: SIGN_IN }) { nodes { count } } }`,
     );
     expect(auditEvents.nodes.reduce((sum, { count }) => sum + count, 0)).toBe(tried);
-    expect(await checkChain(quick, orgId)).toHaveProperty('events');
+    expect(await checkChain(serverWithShortWindows, orgId)).toHaveProperty('events');
   });
 
   test('records its event even when other refusals have reached the limit of the organisation', async () => {
@@ -232,7 +234,7 @@ describe('failed authentication', () => {
       }
     }
     await errorsOf(viewerOf(server.clientFor(key)));
-    expect((await signInsOf(server, orgId)).map(({ keyId }) => keyId)).toEqual([apiKey.id]);
+    expect((await listFailedAuthentications(server, orgId)).map(({ keyId }) => keyId)).toEqual([apiKey.id]);
   });
 
   test('records its event later when the database was unavailable', async () => {
@@ -246,9 +248,9 @@ describe('failed authentication', () => {
     );
     await owner.execute('grant insert on audit_event to app_connections_tenant');
     expect(codes).toContain('INTERNAL_SERVER_ERROR');
-    expect(await signInsOf(server, orgId)).toEqual([]);
+    expect(await listFailedAuthentications(server, orgId)).toEqual([]);
     await errorsOf(viewerOf(server.clientFor(key)));
-    expect(await signInsOf(server, orgId)).toHaveLength(1);
+    expect(await listFailedAuthentications(server, orgId)).toHaveLength(1);
   });
 
   test('with an unknown key is logged once a minute for each address, and recorded for no organisation', async () => {
@@ -263,7 +265,7 @@ describe('failed authentication', () => {
       `Bearer ${good}x`,
       `Bearer ${good.slice(0, -1)}`,
       `Bearer ${good.slice(0, 20)}`,
-      'Bearer a-key-made-by-hand-that-nobody-has-made',
+      'Bearer an-unknown-key-of-plausible-length-and-form',
       'Bearer eyJhbGciOiJub25lIn0.e30.',
       `Basic ${good}`,
       good,
@@ -276,7 +278,7 @@ describe('failed authentication', () => {
     // Requests without a credential, such as those of browsers and probes, are not failures.
     expect(await statusFrom('127.0.0.4', own.url)).toBe(401);
     expect((await listAuditEvents(client)).filter(({ action }) => action === 'SIGN_IN')).toEqual([]);
-    const first = await signInsOf(own, unattributedOrgId);
+    const first = await listFailedAuthentications(own, unattributedOrgId);
     expect(first.map(({ address }) => address)).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3']);
     expect(first.every(({ keyId, subject }) => keyId === null && subject === null)).toBe(true);
     // The first event is that of the server.
@@ -307,27 +309,27 @@ describe('failed authentication', () => {
     const { client, orgId } = await own.newOrganisation();
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
-    const stranger = `Bearer ${generateApiKey().reveal()}`;
+    const unknownKey = `Bearer ${generateApiKey().reveal()}`;
     const statuses = await Promise.all(
-      Array.from({ length: 130 }, (_, i) => statusFrom(`127.0.1.${i + 1}`, own.url, stranger)),
+      Array.from({ length: 130 }, (_, i) => statusFrom(`127.0.1.${i + 1}`, own.url, unknownKey)),
     );
     expect(new Set(statuses)).toEqual(new Set([401]));
-    expect(await signInsOf(own, unattributedOrgId)).toHaveLength(100);
+    expect(await listFailedAuthentications(own, unattributedOrgId)).toHaveLength(100);
     // A revoked key of an organisation is recorded nevertheless.
     await errorsOf(viewerOf(own.clientFor(key)));
-    expect(await signInsOf(own, orgId)).toHaveLength(1);
+    expect(await listFailedAuthentications(own, orgId)).toHaveLength(1);
     await own.close();
   });
 
   test('with more unknown keys than have log lines of their own logs the number of the others', async () => {
     const own = await startTestServer({ rates: { windowSeconds: 1 } });
-    const stranger = `Bearer ${generateApiKey().reveal()}`;
+    const unknownKey = `Bearer ${generateApiKey().reveal()}`;
     await Promise.all(
-      Array.from({ length: 130 }, (_, i) => statusFrom(`127.0.1.${i + 1}`, own.url, stranger)),
+      Array.from({ length: 130 }, (_, i) => statusFrom(`127.0.1.${i + 1}`, own.url, unknownKey)),
     );
     await until(
-      'all are told of',
-      async () => total(await signInsOf(own, unattributedOrgId)) === 130 || undefined,
+      'all attempts are recorded',
+      async () => total(await listFailedAuthentications(own, unattributedOrgId)) === 130 || undefined,
     );
     await own.close();
   });

@@ -98,8 +98,8 @@ describe('a root key in AWS KMS', () => {
     await client.request(createMutation, okta({ name: 'another' }));
     await client.request(verifyMutation, { id });
     expect(await isReady(server.url)).toBe(true);
-    const asked = kms.requests.slice(before);
-    expect(asked.filter(({ EncryptionContext: { org } }) => org === orgId)).toEqual([]);
+    const requests = kms.requests.slice(before);
+    expect(requests.filter(({ EncryptionContext: { org } }) => org === orgId)).toEqual([]);
   });
 
   it.runIf(testDatabaseUrl)(
@@ -110,16 +110,16 @@ describe('a root key in AWS KMS', () => {
       const restarted = await startTestServer({ beside: server });
       const again = restarted.clientFor(apiKey);
       const before = kms.requests.length;
-      const asked = () =>
+      const requests = () =>
         kms.requests
           .slice(before)
           .filter(({ EncryptionContext: { org } }) => org === orgId)
           .map(({ action, EncryptionContext: { use } }) => `${action} ${use}`);
       expect((await again.request<Listed>(listQuery)).appConnections.totalCount).toBe(1);
-      expect(asked()).toEqual([]);
+      expect(requests()).toEqual([]);
       const creates = Array.from({ length: 20 }, (_, index) => okta({ name: `at-once-${index}` }));
       await Promise.all(creates.map((variables) => again.request(createMutation, variables)));
-      expect(asked().sort()).toEqual(['Decrypt AUDIT', 'Decrypt FINGERPRINT', 'Decrypt SEAL']);
+      expect(requests().sort()).toEqual(['Decrypt AUDIT', 'Decrypt FINGERPRINT', 'Decrypt SEAL']);
       await restarted.close();
     },
   );

@@ -44,7 +44,7 @@ async function auditedAddress(server: TestServer, forwardedFor: string): Promise
 }
 
 describe('client IP without a trusted proxy', () => {
-  it('is that of the peer, whatever X-Forwarded-For contains', async () => {
+  it('is that of the peer, regardless of X-Forwarded-For', async () => {
     expect(await loggedAddress(direct, '203.0.113.1')).toBe('127.0.0.1');
     expect(await auditedAddress(direct, '203.0.113.1')).toEqual([{ address: '127.0.0.1' }]);
   });

@@ -35,17 +35,21 @@ const readable = (by: string) => ({
 });
 const noCorsHeaders = { vary: 'Origin' };
 
-function ask(path: string, init: RequestInit & { headers?: Record<string, string> } = {}, from = origin) {
+function fetchFrom(
+  path: string,
+  init: RequestInit & { headers?: Record<string, string> } = {},
+  from = origin,
+) {
   const authorization = `Bearer ${organisation.apiKey}`;
   const headers = { authorization, 'content-type': 'application/json', origin: from, ...init.headers };
   return fetch(new URL(path, server.url), { ...init, headers });
 }
 
 const preflight = (path: string, from: string, method = 'POST') =>
-  ask(path, { method: 'OPTIONS', headers: { 'access-control-request-method': method } }, from);
+  fetchFrom(path, { method: 'OPTIONS', headers: { 'access-control-request-method': method } }, from);
 
 const graphql = (query: string, headers: Record<string, string> = {}, from = origin) =>
-  ask('/graphql', { method: 'POST', body: JSON.stringify({ query }), headers }, from);
+  fetchFrom('/graphql', { method: 'POST', body: JSON.stringify({ query }), headers }, from);
 
 describe('a CORS preflight', () => {
   it.each([
@@ -75,7 +79,7 @@ describe('a CORS preflight', () => {
     'idempotency-key, X-Datadog-Trace-Id, x-b3-traceid',
   ])('allows the request headers %s', async (asked) => {
     for (const path of ['/graphql', okta]) {
-      const { status, headers } = await ask(path, {
+      const { status, headers } = await fetchFrom(path, {
         method: 'OPTIONS',
         headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': asked },
       });
@@ -89,7 +93,7 @@ describe('a CORS preflight', () => {
   it.each(['a b', 'x:y', 'x,,y', '"x"', 'x;y', '<script>'])(
     'does not allow %s, which is no list of header names',
     async (asked) => {
-      const { headers } = await ask('/graphql', {
+      const { headers } = await fetchFrom('/graphql', {
         method: 'OPTIONS',
         headers: { 'access-control-request-method': 'POST', 'access-control-request-headers': asked },
       });
@@ -129,7 +133,7 @@ describe('a CORS preflight', () => {
 
 describe('a page of a configured origin can read', () => {
   it('responses of GraphQL and REST', async () => {
-    const created = await ask(okta, { method: 'POST', body: JSON.stringify(oktaBody()) });
+    const created = await fetchFrom(okta, { method: 'POST', body: JSON.stringify(oktaBody()) });
     expect(created.status).toBe(200);
     expect(getCorsHeaders(created.headers)).toEqual(readable(origin));
     const listed = await graphql('{ appConnections { totalCount } }', {}, otherOrigin);
@@ -138,21 +142,21 @@ describe('a page of a configured origin can read', () => {
   });
 
   it.each<[number, () => Promise<Response>]>([
-    [400, () => ask('/graphql', { method: 'POST', body: '{' })],
-    [401, () => graphql('{ viewer { __typename } }', { authorization: 'Bearer nobody' })],
-    [401, () => ask(okta, { headers: { authorization: 'Bearer nobody' } })],
-    [404, () => ask(`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`)],
-    [404, () => ask('/graphql/')],
-    [405, () => ask('/graphql', { method: 'DELETE' })],
-    [405, () => ask(okta, { method: 'PUT' })],
+    [400, () => fetchFrom('/graphql', { method: 'POST', body: '{' })],
+    [401, () => graphql('{ viewer { __typename } }', { authorization: 'Bearer unknown-key' })],
+    [401, () => fetchFrom(okta, { headers: { authorization: 'Bearer unknown-key' } })],
+    [404, () => fetchFrom(`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`)],
+    [404, () => fetchFrom('/graphql/')],
+    [405, () => fetchFrom('/graphql', { method: 'DELETE' })],
+    [405, () => fetchFrom(okta, { method: 'PUT' })],
     [413, () => graphql('x'.repeat(200_000))],
-    [413, () => ask(okta, { method: 'POST', body: JSON.stringify({ name: 'x'.repeat(200_000) }) })],
+    [413, () => fetchFrom(okta, { method: 'POST', body: JSON.stringify({ name: 'x'.repeat(200_000) }) })],
     [415, () => graphql('{ __typename }', { 'content-type': 'text/plain' })],
-    [422, () => ask(okta, { method: 'POST', body: '{}' })],
+    [422, () => fetchFrom(okta, { method: 'POST', body: '{}' })],
     [
       503,
       () =>
-        ask(okta, {
+        fetchFrom(okta, {
           method: 'POST',
           body: JSON.stringify(oktaBody({ name: 'limited' }, { apiToken: 'limited' })),
         }),
@@ -199,7 +203,7 @@ describe('a page of a configured origin can read', () => {
   });
 
   it('the page of GraphiQL, which contains no key', async () => {
-    const response = await ask('/graphql', { headers: { accept: 'text/html' } });
+    const response = await fetchFrom('/graphql', { headers: { accept: 'text/html' } });
     const page = await response.text();
     expect(page).toContain('createOktaConnection(input: $input)');
     expect(page).not.toContain('the-key-of-one-time-codes-is-in-no-page');
@@ -266,7 +270,7 @@ describe('a cross-site request according to Sec-Fetch headers', () => {
 describe('a page of another origin', () => {
   it('gets no CORS headers, while a request without Sec-Fetch headers is processed as from any client', async () => {
     const from = 'https://evil.example';
-    const response = await ask(
+    const response = await fetchFrom(
       '/graphql',
       {
         method: 'POST',

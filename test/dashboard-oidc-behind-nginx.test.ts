@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, hasBrowser } from './testkit/browser.ts';
 import {
-  goOn,
-  leave,
+  continueButton,
+  countStored,
   type OidcDashboard,
-  seeTable,
+  startLogin,
   startOidcDashboard,
-  stored,
+  waitForList,
 } from './testkit/dashboard-oidc.ts';
 import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
 
@@ -47,12 +47,12 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
         const visited = await dashboard.visit(place, { dashboard: home });
         const { page } = visited;
         const asked = page.waitForRequest((request) => request.url().includes('/auth?'));
-        await leave(page);
+        await startLogin(page);
         expect(new URL((await asked).url()).searchParams.get('redirect_uri')).toBe(`${home}/`);
-        await goOn(page).click();
+        await continueButton(page).click();
         await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
         expect(page.url()).toBe(`${home}/${place}`);
-        expect(await stored(page)).toBe(0);
+        expect(await countStored(page)).toBe(0);
         const [token, ...others] = await visited.tokens();
         expect(token).toMatch(/^eyJ/);
         for (const each of [token ?? '', ...others]) await expectNowhere(visited, each);
@@ -65,16 +65,16 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
 
       it('signs out of the tab and the provider, and returns under the path', async () => {
         const { page } = await dashboard.visit('', { dashboard: home });
-        await leave(page);
-        await goOn(page).click();
-        await seeTable(page);
+        await startLogin(page);
+        await continueButton(page).click();
+        await waitForList(page);
         await page.getByRole('button', { name: 'Sign out' }).click();
         await page.getByRole('button', { name: 'Sign out of the provider' }).click();
         await page.getByRole('textbox', { name: 'API key' }).waitFor();
         expect(page.url()).toBe(`${home}/`);
-        expect(await stored(page)).toBe(0);
-        await leave(page);
-        await goOn(page).waitFor();
+        expect(await countStored(page)).toBe(0);
+        await startLogin(page);
+        await continueButton(page).waitFor();
       });
 
       it('rejects an unsolicited response and removes it from the URL', async () => {

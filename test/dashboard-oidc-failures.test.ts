@@ -2,12 +2,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, v
 import { firstOrganisationId } from '../src/identity/organisations.ts';
 import { hasBrowser, openPage } from './testkit/browser.ts';
 import {
-  goOn,
-  leave,
+  continueButton,
+  countStored,
   type OidcDashboard,
-  seeTable,
+  startLogin,
   startOidcDashboard,
-  stored,
+  waitForList,
 } from './testkit/dashboard-oidc.ts';
 import { startProvider } from './testkit/oidc.ts';
 import { dashboardClient } from './testkit/oidc-accounts.ts';
@@ -32,10 +32,10 @@ describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OID
   ])('rejects a response to %s without redeeming its code', async (_, isUnderWay) => {
     const { page } = await dashboard.visit();
     if (isUnderWay) {
-      await leave(page);
-      await goOn(page).waitFor();
+      await startLogin(page);
+      await continueButton(page).waitFor();
     }
-    const before = dashboard.provider.asked('/token');
+    const before = dashboard.provider.requestCount('/token');
     await page.goto(
       `${dashboard.home}/?code=an-attackers&state=an-attackers&iss=${encodeURIComponent(dashboard.provider.issuer)}`,
     );
@@ -44,33 +44,33 @@ describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OID
       .getByText('does not belong to a sign-in that was started in this tab')
       .waitFor();
     expect(page.url()).toBe(`${dashboard.home}/`);
-    expect(dashboard.provider.asked('/token')).toBe(before);
-    expect(await stored(page)).toBe(0);
+    expect(dashboard.provider.requestCount('/token')).toBe(before);
+    expect(await countStored(page)).toBe(0);
   });
 
   it('allows a new sign-in after going back from the provider', async () => {
     const { page } = await dashboard.visit();
-    await leave(page);
-    await goOn(page).waitFor();
+    await startLogin(page);
+    await continueButton(page).waitFor();
     await page.goBack();
     await page.getByRole('textbox', { name: 'API key' }).waitFor();
-    expect(await stored(page)).toBe(0);
-    await leave(page);
-    await goOn(page).click();
-    await seeTable(page);
+    expect(await countStored(page)).toBe(0);
+    await startLogin(page);
+    await continueButton(page).click();
+    await waitForList(page);
   });
 
   it('shows an error of the provider and allows another try', async () => {
     const { page } = await dashboard.visit();
-    await leave(page);
+    await startLogin(page);
     await page.getByRole('button', { name: 'Refuse' }).click();
     const alert = page.getByRole('alert');
     await alert.getByText('denied access: Ada has refused (access_denied).').waitFor();
     await alert.getByText('Sign in again and allow access').waitFor();
     expect(page.url()).toBe(`${dashboard.home}/`);
-    await leave(page);
-    await goOn(page).click();
-    await seeTable(page);
+    await startLogin(page);
+    await continueButton(page).click();
+    await waitForList(page);
   });
 
   it.each([
@@ -82,9 +82,9 @@ describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OID
     const requestCount = page.waitForRequest((request) =>
       request.url().startsWith(`${dashboard.provider.issuer}/auth?`),
     );
-    await leave(page);
+    await startLogin(page);
     const nonce = new URL((await requestCount).url()).searchParams.get('nonce');
-    await goOn(page).waitFor();
+    await continueButton(page).waitFor();
     const claims = { aud: dashboardClient, nonce, ...differing };
     const [token, idToken] = await Promise.all([
       dashboard.provider.forge({ org: firstOrganisationId }),
@@ -97,23 +97,23 @@ describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OID
       const answer = { access_token: opaque ?? token, token_type: 'bearer', id_token: idToken };
       response.end(JSON.stringify(answer));
     });
-    await goOn(page).click();
+    await continueButton(page).click();
     await page.getByRole('alert').getByText(words).waitFor();
   });
 
   it('shows a remedy when the provider does not answer the page', async () => {
     const { page } = await dashboard.visit();
-    await leave(page);
+    await startLogin(page);
     dashboard.provider.answer('/token', (request) => void request.socket.destroy());
-    await goOn(page).click();
+    await continueButton(page).click();
     await page.getByRole('alert').getByText('cannot be reached from this page').waitFor();
     await page.getByText('Check your network, then sign in again.').waitFor();
   });
 
   it('shows a remedy when the server rejects the token', async () => {
     const { page } = await dashboard.visit('', { claims: {} });
-    await leave(page);
-    await goOn(page).click();
+    await startLogin(page);
+    await continueButton(page).click();
     const alert = page.getByRole('alert');
     await alert.getByText('The claim org of the token is missing or invalid.').waitFor();
     await alert.getByText('compare the token').waitFor();
@@ -129,7 +129,7 @@ describe.skipIf(!hasBrowser())('failures of signing in to the dashboard with OID
     await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
     await page.getByRole('textbox', { name: 'API key' }).fill(dashboard.apiKey);
     await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-    await seeTable(page);
+    await waitForList(page);
   });
 
   it('offers OIDC when the provider becomes reachable', async () => {

@@ -3,12 +3,12 @@ import { firstProjectId } from '../src/identity/organisations.ts';
 import { displayVariants, expectAccessible, injectAxe } from './testkit/axe.ts';
 import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
 import {
-  goOn,
-  leave,
+  continueButton,
+  countStored,
   type OidcDashboard,
-  seeTable,
+  startLogin,
   startOidcDashboard,
-  stored,
+  waitForList,
 } from './testkit/dashboard-oidc.ts';
 
 const anHourMs = 3_600_000;
@@ -24,11 +24,11 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
   it('leads from a new page to the connections, without a token in the URL or storage', async () => {
     const visited = await dashboard.visit();
     const { page } = visited;
-    await leave(page);
-    await goOn(page).click();
-    await seeTable(page);
+    await startLogin(page);
+    await continueButton(page).click();
+    await waitForList(page);
     expect(page.url()).toBe(`${dashboard.home}/#/projects/${firstProjectId}/integrations/app-connections`);
-    expect(await stored(page)).toBe(0);
+    expect(await countStored(page)).toBe(0);
     const [token, ...others] = await visited.tokens();
     expect(token).toMatch(/^eyJ/);
     for (const each of [token ?? '', ...others]) await expectNowhere(visited, each);
@@ -49,7 +49,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
     await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
     await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');
-    await goOn(page).click();
+    await continueButton(page).click();
     await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
     expect(page.url()).toBe(`${dashboard.home}/${place}`);
   });
@@ -61,7 +61,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
     const authorizationRequest = page.waitForRequest((request) =>
       request.url().startsWith(`${dashboard.provider.issuer}/auth?`),
     );
-    await leave(page);
+    await startLogin(page);
     const parameters = Object.fromEntries(new URL((await authorizationRequest).url()).searchParams);
     expect(parameters).toMatchObject({
       response_type: 'code',
@@ -74,9 +74,9 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
 
   it('asks to sign in again when the session expires, and returns to the same page', async () => {
     const { page } = await dashboard.visit();
-    await leave(page);
-    await goOn(page).click();
-    await seeTable(page);
+    await startLogin(page);
+    await continueButton(page).click();
+    await waitForList(page);
     await page.getByRole('link', { name: 'Add Connection' }).first().click();
     await page.getByRole('link', { name: /Okta/ }).click();
     await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
@@ -88,7 +88,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
     await page.getByRole('button', { name: 'Create' }).click();
     await page.getByRole('alert').getByText('Your session has expired').waitFor();
     vi.useRealTimers();
-    await leave(page);
+    await startLogin(page);
     // The provider still knows who it is.
     await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
     expect(page.url()).toBe(place);
@@ -97,14 +97,14 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
   it('renews the session silently before its expiry when the provider issues a refresh token', async () => {
     const visited = await dashboard.visit('', { lastsSeconds: 20, mayRenew: true });
     const { page } = visited;
-    await leave(page);
-    await goOn(page).click();
-    await seeTable(page);
-    const before = dashboard.provider.asked('/token');
+    await startLogin(page);
+    await continueButton(page).click();
+    await waitForList(page);
+    const before = dashboard.provider.requestCount('/token');
     // Less than half a minute before its end, every request is one shortly before.
     await page.getByRole('searchbox', { name: 'Search' }).fill('nothing-is-called-so');
     await page.getByText('No matching connections').waitFor();
-    expect(dashboard.provider.asked('/token')).toBeGreaterThan(before);
+    expect(dashboard.provider.requestCount('/token')).toBeGreaterThan(before);
     expect(visited.console()).toBe('');
     for (const token of await visited.tokens()) await expectNowhere(visited, token);
   });
@@ -113,19 +113,19 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
     const visited = await dashboard.visit();
     const { page } = visited;
     await page.getByRole('checkbox', { name: 'Keep me signed in until I close this tab' }).check();
-    await leave(page);
-    await goOn(page).click();
-    await seeTable(page);
+    await startLogin(page);
+    await continueButton(page).click();
+    await waitForList(page);
     await page.reload();
-    await seeTable(page);
+    await waitForList(page);
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('button', { name: 'Sign out of the provider' }).click();
     await page.getByRole('textbox', { name: 'API key' }).waitFor();
     expect(page.url()).toBe(`${dashboard.home}/`);
-    expect(await stored(page)).toBe(0);
+    expect(await countStored(page)).toBe(0);
     for (const token of await visited.tokens()) await expectNowhere(visited, token);
-    await leave(page);
-    await goOn(page).waitFor();
+    await startLogin(page);
+    await continueButton(page).waitFor();
   });
 
   it.each(displayVariants)(

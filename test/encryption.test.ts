@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 /** Creates a connection with a unique token. */
-async function make(
+async function createConnection(
   { client }: TestOrganisation,
   differing: Record<string, unknown> = {},
   credentials: Record<string, unknown> = {},
@@ -128,7 +128,7 @@ describe('sealed credentials', () => {
 
   test('are stored as a JWE that is bound to its row and contains no token', async () => {
     const organisation = await server.newOrganisation();
-    const made = await make(organisation);
+    const made = await createConnection(organisation);
     const { sealed } = await readSealedRow(made.id);
     const parts = sealed.text.split('.');
     expect(parts).toHaveLength(5);
@@ -158,7 +158,7 @@ describe('sealed credentials', () => {
 
   test('do not decrypt when any single bit changes', async () => {
     const organisation = await server.newOrganisation();
-    const { binding, sealed } = await readSealedRow((await make(organisation)).id);
+    const { binding, sealed } = await readSealedRow((await createConnection(organisation)).id);
     const { text } = sealed;
     await fc.assert(
       fc.asyncProperty(fc.nat(text.length - 1), fc.nat(6), async (position, bit) => {
@@ -174,7 +174,7 @@ describe('sealed credentials', () => {
 
   test('do not decrypt when the last character of a part changes, even where it decodes to the same bytes', async () => {
     const organisation = await server.newOrganisation();
-    const { binding, sealed } = await readSealedRow((await make(organisation)).id);
+    const { binding, sealed } = await readSealedRow((await createConnection(organisation)).id);
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const parts = sealed.text.split('.');
     const changed = parts.flatMap((part, index) =>
@@ -196,7 +196,10 @@ describe('sealed credentials', () => {
 describe('sealed credentials do not decrypt, and the log says so without showing them, when moved', () => {
   test('to another row', async () => {
     const organisation = await server.newOrganisation();
-    const [from, to] = [await make(organisation), await make(organisation, { name: 'another' })];
+    const [from, to] = [
+      await createConnection(organisation),
+      await createConnection(organisation, { name: 'another' }),
+    ];
     await sql(
       `update app_connection set sealed_credentials =
         (select sealed_credentials from app_connection where id = ?) where id = ?`,
@@ -208,7 +211,7 @@ describe('sealed credentials do not decrypt, and the log says so without showing
 
   test('to another organisation, with or without their data key', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const made = await make(mine);
+    const made = await createConnection(mine);
     await sql('update app_connection set org_id = ? where id = ?', [theirs.orgId, made.id]);
     expect(await expectRowRefusal(made.id, made.token)).toContain('no such data key');
 
@@ -224,13 +227,13 @@ describe('sealed credentials do not decrypt, and the log says so without showing
     ['method', "method = 'oauth'", 'another method'],
     ['host', `public_credentials = '{"instanceUrl":"https://evil.example"}'`, 'another host'],
   ])('to another %s', async (_, change, reason) => {
-    const made = await make(await server.newOrganisation());
+    const made = await createConnection(await server.newOrganisation());
     await sql(`update app_connection set ${change} where id = ?`, [made.id]);
     expect(await expectRowRefusal(made.id, made.token)).toContain(reason);
   });
 
   test('to another port of the same host', async () => {
-    const made = await make(await server.newOrganisation(), {}, { instanceUrl: oneOkta.origin });
+    const made = await createConnection(await server.newOrganisation(), {}, { instanceUrl: oneOkta.origin });
     expect(await openRow(made.id)).toEqual({ apiToken: made.token });
     const moved = JSON.stringify({ instanceUrl: otherOkta.origin });
     await sql('update app_connection set public_credentials = ?::jsonb where id = ?', [moved, made.id]);
@@ -239,14 +242,14 @@ describe('sealed credentials do not decrypt, and the log says so without showing
 });
 
 describe('wrapped data key', () => {
-  const keyOf = (orgId: string, purpose: DataKey['purpose'] = 'SEAL') =>
+  const findDataKey = (orgId: string, purpose: DataKey['purpose'] = 'SEAL') =>
     server.asOwner().findOneOrFail(DataKey, { orgId, purpose });
 
   test('does not unwrap in place of another data key, of any purpose', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const made = await make(mine);
-    const own = await keyOf(mine.orgId);
-    const others = [await keyOf(theirs.orgId), await keyOf(mine.orgId, 'FINGERPRINT')];
+    const made = await createConnection(mine);
+    const own = await findDataKey(mine.orgId);
+    const others = [await findDataKey(theirs.orgId), await findDataKey(mine.orgId, 'FINGERPRINT')];
     // A later data key of the same organisation and purpose.
     await sql('update data_key set retired_at = now() where org_id = ?', [mine.orgId]);
     const em = server.asOwner();
@@ -265,7 +268,7 @@ describe('wrapped data key', () => {
 
   test('encrypts nothing for another organisation that it was moved to', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const own = await keyOf(mine.orgId);
+    const own = await findDataKey(mine.orgId);
     await sql('update data_key set retired_at = now() where org_id = ?', [theirs.orgId]);
     await sql('update data_key set org_id = ? where id = ?', [theirs.orgId, own.id]);
     const binding = {
@@ -292,8 +295,8 @@ describe('wrapped data key', () => {
 
   test('does not unwrap when it was changed', async () => {
     const organisation = await server.newOrganisation();
-    const made = await make(organisation);
-    const { id, wrapped } = await keyOf(organisation.orgId);
+    const made = await createConnection(organisation);
+    const { id, wrapped } = await findDataKey(organisation.orgId);
     for (const position of [0, 40, wrapped.lastIndexOf('.') - 2, wrapped.length - 2, wrapped.length - 1]) {
       const character = wrapped[position] === 'A' ? 'B' : 'A';
       const changed = wrapped.slice(0, position) + character + wrapped.slice(position + 1);
@@ -329,7 +332,7 @@ describe('root keys', () => {
 
   test('all unwrap data keys, and the first one wraps new ones', async () => {
     const organisation = await server.newOrganisation();
-    const made = await make(organisation);
+    const made = await createConnection(organisation);
     const { rotated, orgId } = await rotate();
     expect(await openRow(made.id, rotated)).toEqual({ apiToken: made.token });
     expect((await rootKeyIds(organisation.orgId)).sort()).toEqual([
@@ -357,7 +360,7 @@ describe('root keys', () => {
 });
 
 describe('hash of credentials', () => {
-  async function hashOf(
+  async function createAndHash(
     { client }: TestOrganisation,
     name: string,
     credentials: Record<string, unknown> = {},
@@ -371,25 +374,25 @@ describe('hash of credentials', () => {
 
   test('is the same for equal credentials within an organisation, in any spelling', async () => {
     const organisation = await server.newOrganisation();
-    const hash = await hashOf(organisation, 'one');
+    const hash = await createAndHash(organisation, 'one');
     expect(hash).toMatch(/^[0-9a-f]{64}$/);
-    expect(await hashOf(organisation, 'two')).toBe(hash);
+    expect(await createAndHash(organisation, 'two')).toBe(hash);
     const written = { instanceUrl: ' https://EXAMPLE.okta.com/ ', apiToken: ' a-good-token ' };
-    expect(await hashOf(organisation, 'three', written)).toBe(hash);
+    expect(await createAndHash(organisation, 'three', written)).toBe(hash);
   });
 
   test('differs with the token and with the host', async () => {
     const organisation = await server.newOrganisation();
     const hashes = [
-      await hashOf(organisation, 'one', { instanceUrl: oneOkta.origin }),
-      await hashOf(organisation, 'two', { instanceUrl: oneOkta.origin, apiToken: 'another-token' }),
-      await hashOf(organisation, 'three', { instanceUrl: otherOkta.origin }),
+      await createAndHash(organisation, 'one', { instanceUrl: oneOkta.origin }),
+      await createAndHash(organisation, 'two', { instanceUrl: oneOkta.origin, apiToken: 'another-token' }),
+      await createAndHash(organisation, 'three', { instanceUrl: otherOkta.origin }),
     ];
     expect(new Set(hashes).size).toBe(3);
   });
 
   test('differs between organisations', async () => {
-    const hash = await hashOf(await server.newOrganisation(), 'one');
-    expect(await hashOf(await server.newOrganisation(), 'one')).not.toBe(hash);
+    const hash = await createAndHash(await server.newOrganisation(), 'one');
+    expect(await createAndHash(await server.newOrganisation(), 'one')).not.toBe(hash);
   });
 });

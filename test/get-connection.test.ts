@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-async function make({ client }: TestOrganisation, differing: Record<string, unknown> = {}) {
+async function createConnection({ client }: TestOrganisation, differing: Record<string, unknown> = {}) {
   const { createOktaConnection } = await client.request<Created>(createMutation, okta(differing));
   return createOktaConnection.appConnection;
 }
@@ -36,8 +36,8 @@ describe('get connection', () => {
   test('returns by id and by name what create returned', async () => {
     const organisation = await server.newOrganisation();
     const { client, projectId } = organisation;
-    const ofOrganisation = await make(organisation, { description: 'One' });
-    const ofProject = await make(organisation, { description: 'Two', projectId });
+    const ofOrganisation = await createConnection(organisation, { description: 'One' });
+    const ofProject = await createConnection(organisation, { description: 'Two', projectId });
     for (const made of [ofOrganisation, ofProject]) {
       const byId = await client.request<{ appConnection: ConnectionFields }>(byIdQuery, { id: made.id });
       expect(byId.appConnection).toEqual(made);
@@ -51,7 +51,7 @@ describe('get connection', () => {
 
   test('accepts the id in upper case', async () => {
     const organisation = await server.newOrganisation();
-    const made = await make(organisation);
+    const made = await createConnection(organisation);
     const found = await organisation.client.request<{ appConnection: ConnectionFields }>(byIdQuery, {
       id: made.id.toUpperCase(),
     });
@@ -60,7 +60,7 @@ describe('get connection', () => {
 
   test("returns the same NOT_FOUND for another organisation's connection and for an unknown id", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const made = await make(theirs, { projectId: theirs.projectId });
+    const made = await createConnection(theirs, { projectId: theirs.projectId });
     const missing = '00000000-0000-4000-8000-000000000000';
     const answers = await Promise.all(
       [
@@ -78,7 +78,7 @@ describe('get connection', () => {
 
   test('requires the scope connections:read', async () => {
     const organisation = await server.newOrganisation();
-    const { id, name } = await make(organisation);
+    const { id, name } = await createConnection(organisation);
     const writer = server.clientFor(await organisation.newKey(['connections:write']));
     const answers = await Promise.all([
       errorsOf(writer.request(byIdQuery, { id })),
@@ -113,7 +113,7 @@ describe('list connections', () => {
   test('returns pages in order of name', async () => {
     const organisation = await server.newOrganisation();
     for (const name of ['delta', 'alpha', 'charlie', 'bravo', 'a-1', 'a1'])
-      await make(organisation, { name });
+      await createConnection(organisation, { name });
     const first = await organisation.client.request<Listed>(listQuery, { first: 4 });
     expect(names(first)).toEqual(['a-1', 'a1', 'alpha', 'bravo']);
     expect(first.appConnections).toMatchObject({ totalCount: 6, pageInfo: { hasNextPage: true } });
@@ -128,8 +128,8 @@ describe('list connections', () => {
   test('returns each of several connections with the same name exactly once', async () => {
     const organisation = await server.newOrganisation();
     const made = [
-      await make(organisation, { name: 'same' }),
-      await make(organisation, { name: 'same', projectId: organisation.projectId }),
+      await createConnection(organisation, { name: 'same' }),
+      await createConnection(organisation, { name: 'same', projectId: organisation.projectId }),
     ];
     const seen: string[] = [];
     for (let after: string | null = null, more = true; more; ) {
@@ -144,8 +144,8 @@ describe('list connections', () => {
   test('filters by project, by no project, and by app', async () => {
     const organisation = await server.newOrganisation();
     const { client, projectId } = organisation;
-    await make(organisation, { name: 'own' });
-    await make(organisation, { name: 'of-project', projectId });
+    await createConnection(organisation, { name: 'own' });
+    await createConnection(organisation, { name: 'of-project', projectId });
     expect(names(await client.request(listQuery))).toEqual(['of-project', 'own']);
     expect(names(await client.request(listQuery, { projectId }))).toEqual(['of-project']);
     expect(names(await client.request(listQuery, { projectId: null }))).toEqual(['own']);
@@ -160,14 +160,16 @@ describe('list connections', () => {
       nodes: [],
       pageInfo: { hasNextPage: false, endCursor: null },
     });
-    await Promise.all(Array.from({ length: 21 }, (_, i) => make(organisation, { name: `c-${i}` })));
+    await Promise.all(
+      Array.from({ length: 21 }, (_, i) => createConnection(organisation, { name: `c-${i}` })),
+    );
     const full = await organisation.client.request<Listed>(listQuery);
     expect(full.appConnections.nodes).toHaveLength(20);
   });
 
   test("never returns another organisation's connections, even for the id of its project", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    await make(theirs, { projectId: theirs.projectId });
+    await createConnection(theirs, { projectId: theirs.projectId });
     for (const variables of [{}, { projectId: theirs.projectId }]) {
       const { appConnections } = await mine.client.request<Listed>(listQuery, variables);
       expect(appConnections).toMatchObject({ totalCount: 0, nodes: [] });
@@ -201,7 +203,7 @@ describe('list connections', () => {
 
   test('reads no sealed credentials', async () => {
     const organisation = await server.newOrganisation();
-    const made = await make(organisation);
+    const made = await createConnection(organisation);
     const before = server.logs().length;
     await organisation.client.request(byIdQuery, { id: made.id });
     await organisation.client.request(listQuery);
@@ -227,7 +229,7 @@ describe('list connections', () => {
   test(`returns each of the ${ways.length} fields of a connection when it is selected alone`, async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, projectId } = organisation;
-    await make(organisation, { projectId, description: 'All of it' });
+    await createConnection(organisation, { projectId, description: 'All of it' });
     await server.asOwner().execute(
       `update app_connection set is_platform_managed_credentials = true, failing_since = now(),
         verification_code = 'CREDENTIALS_REJECTED', verification_message = 'What', verification_remedy = 'So'

@@ -197,7 +197,7 @@ describe('the fast path and Yoga', () => {
       const body = JSON.stringify({ query, variables: inputs[0], ...more });
       expect(await send('short', '*/*', body)).toEqual(await send('long', '*/*', body));
     }
-    for (const authorization of ['Bearer nobody', '']) {
+    for (const authorization of ['Bearer unknown-key', '']) {
       expect(await send('short', '*/*', use, { authorization })).toEqual(
         await send('long', '*/*', use, { authorization }),
       );
@@ -208,7 +208,7 @@ describe('the fast path and Yoga', () => {
     ['a valid query', '{"query":"{ viewer { scopes } }"}'],
     ['a query with partial errors', '{"query":"{ viewer { scopes } projects { totalCount } }"}'],
     ['a subscription', '{"query":"subscription { appConnectionChanged { kind } }"}'],
-    ['an unknown API key', '{"query":"{ viewer { scopes } }"}', { authorization: 'Bearer nobody' }],
+    ['an unknown API key', '{"query":"{ viewer { scopes } }"}', { authorization: 'Bearer unknown-key' }],
     ['invalid JSON', '{"query":'],
     ['a list', '[{"query":"{ viewer { scopes } }"}]'],
     ['invalid UTF-8', Buffer.from([0x22, 0xff, 0xfe, 0xc3, 0x28, 0x22])],

@@ -25,7 +25,7 @@ const types = Object.values(schema.getTypeMap()).filter(
 );
 
 /** A type and its members, each with its path in the schema. */
-function partsOf(type: GraphQLNamedType): { place: string; description: string | null | undefined }[] {
+function describeType(type: GraphQLNamedType): { place: string; description: string | null | undefined }[] {
   const part = (place: string, { description }: { description?: string | null | undefined }) => ({
     place,
     description,
@@ -47,7 +47,7 @@ function partsOf(type: GraphQLNamedType): { place: string; description: string |
 
 describe('GraphQL schema', () => {
   test('describes every type, field, argument and enum value in sentences', () => {
-    const parts = types.flatMap(partsOf);
+    const parts = types.flatMap(describeType);
     const places = parts.map(({ place }) => place);
     // One example of each kind shows that the search finds all kinds.
     expect(places).toEqual(

@@ -43,7 +43,7 @@ describe('an unauthenticated client causes at most one readiness check per secon
     ['with GET', {}, ''],
     ['with HEAD', { method: 'HEAD' }, ''],
     ['with a different query string each time', {}, '?'],
-    ['with an invalid API key', { headers: { authorization: 'Bearer nobody' } }, ''],
+    ['with an invalid API key', { headers: { authorization: 'Bearer unknown-key' } }, ''],
   ])('%s', async (_, init, suffix) => {
     const [start, before] = [performance.now(), probes.length];
     const statuses = await Promise.all(
@@ -137,7 +137,7 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
       await using lock = await lockTable(table);
       // As many as take every connection of the pool, if they wait for the table.
       let answered = 0;
-      const asked = Array.from({ length: 30 }, () =>
+      const requests = Array.from({ length: 30 }, () =>
         client.request(listQuery).then(
           () => answered++,
           () => answered++,
@@ -150,7 +150,7 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
       });
       if (['api_key', 'app_connection'].includes(table)) expect(answered).toBe(0);
       await lock.release();
-      await Promise.all(asked);
+      await Promise.all(requests);
     },
   );
 

@@ -106,8 +106,8 @@ test('checks the project that the connection is in now when a request is repeate
   );
   const headers = { 'idempotency-key': randomUUID() };
   const body = oktaBody({ name: newName(), projectId });
-  const made = await limited('POST', path, body, headers);
-  const id = at(made.body, 'appConnection', 'id');
+  const created = await limited('POST', path, body, headers);
+  const id = at(created.body, 'appConnection', 'id');
   const change = ['PATCH', `${path}/${id}`, { description: 'New' }, { 'idempotency-key': 'moved' }] as const;
   expect((await limited(...change)).status).toBe(200);
   const move = (to: string | null) =>
@@ -146,8 +146,8 @@ test('treats the idempotency key of another caller as a different request', asyn
     { 'idempotency-key': randomUUID() },
   ] as const;
   await before(...change);
-  const stranger = await (await personWith({ projects: [otherProjectId] }, 'eve'))(...change);
-  expect(stranger.status).toBe(404);
+  const otherCaller = await (await personWith({ projects: [otherProjectId] }, 'eve'))(...change);
+  expect(otherCaller.status).toBe(404);
   const colleague = await (await personWith({}, 'grace'))(...change);
   expect(at(colleague.body, 'appConnection', 'version')).toBe(2);
 });

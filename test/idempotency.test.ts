@@ -34,7 +34,7 @@ async function create({ client }: TestOrganisation, differing: Record<string, un
   return createOktaConnection.appConnection;
 }
 
-async function countOf({ client }: TestOrganisation): Promise<number> {
+async function countConnections({ client }: TestOrganisation): Promise<number> {
   return (await client.request<Listed>(listQuery)).appConnections.totalCount;
 }
 
@@ -46,21 +46,21 @@ describe('same request under the same idempotency key', () => {
     const idempotencyKey = randomUUID();
     const credentials = { instanceUrl: upstream.origin };
     const first = await create(organisation, { idempotencyKey, description: 'Once' }, credentials);
-    const asked = upstream.requests.length;
+    const requestsBefore = upstream.requests.length;
     await organisation.client.request(update, { id: first.id, input: { name: 'renamed' } });
     expect(await create(organisation, { idempotencyKey, description: 'Once' }, credentials)).toEqual(first);
-    expect(upstream.requests).toHaveLength(asked);
-    expect(await countOf(organisation)).toBe(1);
+    expect(upstream.requests).toHaveLength(requestsBefore);
+    expect(await countConnections(organisation)).toBe(1);
   });
 
   test('creates one connection for 50 concurrent requests', async () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
-    const made = await Promise.all(
+    const created = await Promise.all(
       Array.from({ length: 50 }, () => create(organisation, { idempotencyKey })),
     );
-    expect(new Set(made.map(({ id }) => id)).size).toBe(1);
-    expect(await countOf(organisation)).toBe(1);
+    expect(new Set(created.map(({ id }) => id)).size).toBe(1);
+    expect(await countConnections(organisation)).toBe(1);
   });
 
   test('updates once for 20 concurrent requests', async () => {
@@ -135,7 +135,7 @@ describe('different request under the same idempotency key', () => {
       code: 'IDEMPOTENCY_CONFLICT',
       issues: [{ path: ['idempotencyKey'] }],
     });
-    expect(await countOf(organisation)).toBe(1);
+    expect(await countConnections(organisation)).toBe(1);
   });
 
   test('fails with a conflict for another operation', async () => {
@@ -197,10 +197,10 @@ test.skipIf(!testDatabaseUrl)('executes a request once when two servers share a 
   const organisation = await server.newOrganisation();
   const there = { ...organisation, client: second.clientFor(organisation.apiKey) };
   const idempotencyKey = randomUUID();
-  const made = await Promise.all(
+  const created = await Promise.all(
     Array.from({ length: 20 }, (_, i) => create(i % 2 ? organisation : there, { idempotencyKey })),
   );
-  expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+  expect(new Set(created.map(({ id }) => id)).size).toBe(1);
   await second.close();
 });
 
@@ -221,10 +221,10 @@ describe('REST header Idempotency-Key', () => {
   test('creates, updates and deletes once for repeated requests', async () => {
     const { apiKey } = await server.newOrganisation();
     const input = okta({ method: 'api-token' }).input;
-    const made = await send(apiKey, 'POST', '', 'one', input);
-    expect(made.status).toBe(200);
-    expect(await send(apiKey, 'POST', '', 'one', input)).toEqual(made);
-    const path = `/${made.body.appConnection.id}`;
+    const created = await send(apiKey, 'POST', '', 'one', input);
+    expect(created.status).toBe(200);
+    expect(await send(apiKey, 'POST', '', 'one', input)).toEqual(created);
+    const path = `/${created.body.appConnection.id}`;
     const changed = await send(apiKey, 'PATCH', path, 'two', { description: 'Changed' });
     expect(changed.body.appConnection.version).toBe(2);
     expect(await send(apiKey, 'PATCH', path, 'two', { description: 'Changed' })).toEqual(changed);

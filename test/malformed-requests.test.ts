@@ -258,7 +258,7 @@ describe('subscription request', () => {
   });
 
   test('that is refused gets an event that disables proxy buffering', async () => {
-    await using events = await subscribe(server.graphqlUrl, 'nobody', subscription);
+    await using events = await subscribe(server.graphqlUrl, 'unknown-key', subscription);
     expect((await events.next()).errors?.[0]?.extensions.code).toBe('UNAUTHENTICATED');
     expect(events.headers.get('x-accel-buffering')).toBe('no');
   });

@@ -95,7 +95,7 @@ function pick(model: Readonly<ReferenceModel>, index: number): Row | undefined {
 
 const hasRows = ({ rows }: Readonly<ReferenceModel>) => rows.length > 0;
 
-function versionOf({ version }: Row, what: 'nothing' | 'current' | 'stale'): number | undefined {
+function chooseVersion({ version }: Row, what: 'nothing' | 'current' | 'stale'): number | undefined {
   if (what === 'nothing') return undefined;
   if (what === 'current') return version;
   return version > 1 ? version - 1 : version + 1;
@@ -115,7 +115,7 @@ async function change(
   if (key !== undefined) model.lastRequest = { change: what, key, ...(!('code' in answer) && { answer }) };
 }
 
-const keyOf = (isKeyed: boolean) => (isKeyed ? randomUUID() : undefined);
+const newIdempotencyKey = (isKeyed: boolean) => (isKeyed ? randomUUID() : undefined);
 
 const creating = fc
   .record({
@@ -133,7 +133,7 @@ const creating = fc
     step(`create ${JSON.stringify({ transport, place, keyed, ...what })}`, (model, real) => {
       const projectId =
         place === 'project' ? real.organisation.projectId : place === 'organisation' ? null : randomUUID();
-      return change(model, real, transport, { kind: 'create', projectId, ...what }, keyOf(keyed));
+      return change(model, real, transport, { kind: 'create', projectId, ...what }, newIdempotencyKey(keyed));
     }),
   );
 
@@ -151,9 +151,14 @@ const updating = fc
       async (model, real) => {
         const row = pick(model, which);
         if (!row) return;
-        const version = versionOf(row, seen);
-        const asked: ChangeOperation = { kind: 'update', id: row.id, ...(version && { version }), ...what };
-        await change(model, real, transport, asked, keyOf(keyed));
+        const version = chooseVersion(row, seen);
+        const operation: ChangeOperation = {
+          kind: 'update',
+          id: row.id,
+          ...(version && { version }),
+          ...what,
+        };
+        await change(model, real, transport, operation, newIdempotencyKey(keyed));
       },
       hasRows,
     ),
@@ -167,9 +172,9 @@ const deleting = fc
       async (model, real) => {
         const row = pick(model, which);
         if (!row) return;
-        const version = versionOf(row, seen);
-        const asked: ChangeOperation = { kind: 'delete', id: row.id, ...(version && { version }), purge };
-        await change(model, real, transport, asked, keyOf(keyed));
+        const version = chooseVersion(row, seen);
+        const operation: ChangeOperation = { kind: 'delete', id: row.id, ...(version && { version }), purge };
+        await change(model, real, transport, operation, newIdempotencyKey(keyed));
       },
       hasRows,
     ),
@@ -233,10 +238,10 @@ const misnaming = fc.record({ transport, which, name }).map(({ transport, which,
       const row = pick(model, which);
       if (!row || !model.lastRequest) return;
       // No other step sets this description.
-      const asked: ChangeOperation = { kind: 'update', id: row.id, name, description: 'Something else' };
-      const answer = await real.by(transport).change(asked, model.lastRequest.key);
+      const operation: ChangeOperation = { kind: 'update', id: row.id, name, description: 'Something else' };
+      const answer = await real.by(transport).change(operation, model.lastRequest.key);
       meet('misname', answer);
-      model.expectIdempotencyConflict(asked, answer);
+      model.expectIdempotencyConflict(operation, answer);
     },
     ({ lastRequest: named }) => named?.answer !== undefined,
   ),
@@ -251,11 +256,11 @@ const reading = fc
         const row = pick(model, which);
         if (!row) return;
         const projectId = place === 'project' ? real.organisation.projectId : null;
-        const asked: ReadOperation =
+        const operation: ReadOperation =
           by === 'by id' ? { kind: by, id: row.id } : { kind: by, name, projectId };
-        const answer = await real.by(transport).read(asked);
+        const answer = await real.by(transport).read(operation);
         meet(`read ${by}`, answer);
-        model.expectRead(asked, answer);
+        model.expectRead(operation, answer);
       },
       hasRows,
     ),
@@ -281,11 +286,11 @@ const listing = fc
     step(`list ${JSON.stringify({ order, place, pageSize })}`, async (model, real) => {
       const { projectId } = real.organisation;
       const where = { everywhere: undefined, organisation: null, project: projectId };
-      const asked = { kind: 'list', projectId: where[place], pageSize } as const;
+      const operation = { kind: 'list', projectId: where[place], pageSize } as const;
       // REST lists by name only, so other orders are tested over GraphQL.
-      const answer = await real.graphql.list(asked, order);
-      model.expectRead(asked, answer, order);
-      if (!order) model.expectRead(asked, await real.rest.read(asked));
+      const answer = await real.graphql.list(operation, order);
+      model.expectRead(operation, answer, order);
+      if (!order) model.expectRead(operation, await real.rest.read(operation));
       meet('list', answer);
     }),
   );

@@ -20,19 +20,21 @@ afterAll(() => server.close());
 const schema = createSchema(createApps({ trustedHosts: new Set() }));
 
 /** Returns the path of every leaf field of a type, so that the test also covers fields added later. */
-function leavesOf(type: GraphQLOutputType, path: readonly string[] = []): string[] {
+function listLeafPaths(type: GraphQLOutputType, path: readonly string[] = []): string[] {
   const named = getNamedType(type);
   if (isInterfaceType(named)) {
-    const paths = schema.getPossibleTypes(named).flatMap((possible) => leavesOf(possible, path));
+    const paths = schema.getPossibleTypes(named).flatMap((possible) => listLeafPaths(possible, path));
     return [...new Set(paths)];
   }
   if (!isObjectType(named)) return [path.join('.')];
-  return Object.values(named.getFields()).flatMap((field) => leavesOf(field.type, [...path, field.name]));
+  return Object.values(named.getFields()).flatMap((field) =>
+    listLeafPaths(field.type, [...path, field.name]),
+  );
 }
 
 const connectionType = schema.getType('AppConnection');
 if (!isObjectType(connectionType)) throw new Error('The schema has no connections.');
-const everything = leavesOf(connectionType);
+const everything = listLeafPaths(connectionType);
 const verification = everything.filter((path) => path.startsWith('verification.'));
 const tokenOwner = everything.filter((path) => path.startsWith('credentials.tokenOwner.'));
 
@@ -48,12 +50,18 @@ function select(path: string): string {
 
 async function newConnection(differing: Record<string, unknown> = {}) {
   const input = okta({ name: `c-${randomUUID()}`, description: 'Not for everybody', ...differing });
-  const made = await organisation.client.request<Created>(createMutation, input);
-  return made.createOktaConnection.appConnection;
+  const created = await organisation.client.request<Created>(createMutation, input);
+  return created.createOktaConnection.appConnection;
 }
 
 /** Sends a mutation and returns the connection in its payload, or the error. */
-async function ask(apiKey: string, field: string, args: string, variables: object, selection: string) {
+async function sendMutation(
+  apiKey: string,
+  field: string,
+  args: string,
+  variables: object,
+  selection: string,
+) {
   const declared = { id: '$id: UUID!', input: '$input: ', name: '$name: String' };
   const types: Record<string, string> = {
     createOktaConnection: 'CreateOktaConnectionInput!',
@@ -155,7 +163,7 @@ describe('mutation payload without connections:read shows only what was sent and
     const apiKey = await organisation.newKey([scope]);
     const seen: string[] = [];
     for (const path of everything) {
-      const { connection, error } = await ask(apiKey, field, args, await variables(), select(path));
+      const { connection, error } = await sendMutation(apiKey, field, args, await variables(), select(path));
       if (error === undefined && at(connection, ...path.split('.')) !== undefined) seen.push(path);
       else {
         expect(connection).toBeUndefined();
@@ -173,7 +181,7 @@ describe('mutation payload without connections:read shows only what was sent and
     async (_, scope, { field, args, variables }) => {
       const apiKey = await organisation.newKey([scope, 'connections:read']);
       const selection = everything.map(select).join(' ');
-      const { connection, error } = await ask(apiKey, field, args, await variables(), selection);
+      const { connection, error } = await sendMutation(apiKey, field, args, await variables(), selection);
       expect(error).toBeUndefined();
       for (const path of everything) expect(at(connection, ...path.split('.')), path).toBeDefined();
     },
@@ -189,8 +197,8 @@ describe('mutation without connections:read is refused before it has an effect',
     const apiKey = await fresh.newKey(['connections:write', 'connections:verify']);
     const before = await server.asOwner().execute('select * from app_connection where id = ?', [id]);
     const input = { description: 'New' };
-    await ask(apiKey, 'updateOktaConnection', 'id: $id, input: $input', { id, input }, 'name');
-    await ask(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'version');
+    await sendMutation(apiKey, 'updateOktaConnection', 'id: $id, input: $input', { id, input }, 'name');
+    await sendMutation(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'version');
     expect(version).toBe(1);
     expect(await server.asOwner().execute('select * from app_connection where id = ?', [id])).toEqual(before);
     const events = (await listAuditEvents(fresh.client)).slice(-2);
@@ -206,7 +214,10 @@ describe('mutation without connections:read is refused before it has an effect',
     ['of the credentials', 'credentials { ... on OktaCredentials { address: instanceUrl } }'],
     ['with a condition that holds', 'name @include(if: true)'],
     ['with another that does not hold', 'name @skip(if: false)'],
-    ['in two places, of which one is left out', 'name @skip(if: true) ... @include(if: true) { name }'],
+    [
+      'in two places, one of which a directive excludes',
+      'name @skip(if: true) ... @include(if: true) { name }',
+    ],
   ])('when a field is selected %s', async (_, selection) => {
     const { id, name } = await newConnection();
     const apiKey = await organisation.newKey(['connections:write']);
@@ -214,7 +225,13 @@ describe('mutation without connections:read is refused before it has an effect',
     // Repeated, because a frequent document takes the compiled path.
     for (let time = 0; time < 12; time += 1) {
       const args = 'id: $id, input: $input';
-      const { connection, error } = await ask(apiKey, 'updateOktaConnection', args, variables, selection);
+      const { connection, error } = await sendMutation(
+        apiKey,
+        'updateOktaConnection',
+        args,
+        variables,
+        selection,
+      );
       expect(JSON.stringify([connection, error])).not.toContain(name);
       expect(error).toMatchObject({ extensions: { code: 'FORBIDDEN' } });
     }
@@ -275,8 +292,10 @@ test('returns no stored field in any mutation to a caller with every scope but c
     (await rest('PATCH', path, {})).text,
     (await rest('PATCH', path, { description: 'New' })).text,
     (await rest('DELETE', path)).text,
-    JSON.stringify(await ask(apiKey, 'restoreAppConnection', 'id: $id', { id }, 'id version')),
-    JSON.stringify(await ask(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'id verification { status }')),
+    JSON.stringify(await sendMutation(apiKey, 'restoreAppConnection', 'id: $id', { id }, 'id version')),
+    JSON.stringify(
+      await sendMutation(apiKey, 'verifyAppConnection', 'id: $id', { id }, 'id verification { status }'),
+    ),
   ];
   for (const text of texts) {
     expect(text).toContain(id);

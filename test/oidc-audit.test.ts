@@ -38,7 +38,7 @@ interface Event {
   requestId: string | null;
 }
 
-async function eventsOf(client: ReturnType<TestServer['clientFor']>, filter = {}): Promise<Event[]> {
+async function listEvents(client: ReturnType<TestServer['clientFor']>, filter = {}): Promise<Event[]> {
   const { auditEvents } = await client.request<{ auditEvents: { nodes: Event[] } }>(eventsQuery, { filter });
   return auditEvents.nodes.reverse();
 }
@@ -46,21 +46,21 @@ async function eventsOf(client: ReturnType<TestServer['clientFor']>, filter = {}
 describe('audit trail and log of OIDC tokens', () => {
   test('name the subject of the token, and no API key', async () => {
     const { orgId, client } = await server.newOrganisation();
-    const [writer, stranger] = [
+    const [writer, otherProvider] = [
       await provider.issue('writer', 'connections:write', { org: orgId }),
       await provider.issue('onlooker', '', { org: orgId }),
     ];
     await server.clientFor(writer).request(createMutation, okta());
-    const refused = await restClient(server.url, stranger)('GET', '/api/v1/app-connections');
+    const refused = await restClient(server.url, otherProvider)('GET', '/api/v1/app-connections');
     await client.request(createMutation, okta({ name: 'made-with-a-key' }));
-    const events = await eventsOf(client);
+    const events = await listEvents(client);
     const [action, byToken] = ['CREATE_CONNECTION', { keyId: null, address: '127.0.0.1' }];
     expect(events).toMatchObject([
       { ...byToken, action, outcome: 'OK', subject: 'writer' },
       { ...byToken, action: 'READ_CONNECTIONS', outcome: 'FORBIDDEN', subject: 'onlooker' },
       { action, outcome: 'OK', subject: null, keyId: expect.any(String) },
     ]);
-    expect(await eventsOf(client, { subject: 'writer' })).toEqual([events[0]]);
+    expect(await listEvents(client, { subject: 'writer' })).toEqual([events[0]]);
     const lines = () =>
       server
         .logs()
@@ -106,18 +106,18 @@ describe('audit trail and log of OIDC tokens', () => {
       { ...event, subject: 'late' },
       { ...event, subject: 'later' },
     ];
-    expect(await eventsOf(client)).toMatchObject([late, later]);
+    expect(await listEvents(client)).toMatchObject([late, later]);
   });
 
   test('record no event for an organisation when the token does not prove it', async () => {
     const { orgId: org, client } = await server.newOrganisation();
-    const [stranger, genuine] = [await startProvider(), await provider.forge({ org })];
-    const strangers = await server.asOwner().count(AuditEvent, { orgId: unattributedOrgId });
+    const [otherProvider, genuine] = [await startProvider(), await provider.forge({ org })];
+    const eventsBefore = await server.asOwner().count(AuditEvent, { orgId: unattributedOrgId });
     const tokens = [
-      await stranger.forge({ org, exp: seconds() - 90 }),
+      await otherProvider.forge({ org, exp: seconds() - 90 }),
       genuine.replace(/[^.]+$/, 'AAAA'),
       await provider.forge({ org, aud: 'https://elsewhere.example', exp: seconds() - 90 }),
-      await provider.forge({ org, iss: stranger.issuer, exp: seconds() - 90 }),
+      await provider.forge({ org, iss: otherProvider.issuer, exp: seconds() - 90 }),
       await provider.forge({ org, sub: '\u0000', exp: seconds() - 90 }),
       await provider.forge({ org, projects: 'none', exp: seconds() - 90 }),
       await provider.forge({ org: randomUUID(), exp: seconds() - 90 }),
@@ -130,20 +130,20 @@ describe('audit trail and log of OIDC tokens', () => {
     }
     // Counted refusals are recorded when their window ends.
     vi.setSystemTime(Date.now() + 61_000);
-    const told = await until('all are told of', async () => {
+    const recorded = await until('all attempts are recorded', async () => {
       const events = await server
         .asOwner()
-        .find(AuditEvent, { orgId: unattributedOrgId }, { orderBy: { seq: 'asc' }, offset: strangers });
+        .find(AuditEvent, { orgId: unattributedOrgId }, { orderBy: { seq: 'asc' }, offset: eventsBefore });
       const total = events.reduce((sum, { count }) => sum + (count ?? 1), 0);
       return total === tokens.length ? events : undefined;
     });
-    for (const event of told) {
+    for (const event of recorded) {
       expect(event).toMatchObject({
         ...{ action: 'SIGN_IN', outcome: 'UNAUTHENTICATED', address: '127.0.0.1' },
         ...{ subject: null, keyId: null, targetName: null, fields: [] },
       });
     }
-    expect(await eventsOf(client)).toEqual([]);
-    await stranger.stop();
+    expect(await listEvents(client)).toEqual([]);
+    await otherProvider.stop();
   });
 });

@@ -32,7 +32,7 @@ interface Viewer {
   scopes: string[];
 }
 
-async function viewerOf(token: string): Promise<Viewer> {
+async function fetchViewer(token: string): Promise<Viewer> {
   return (await server.clientFor(token).request<{ viewer: Viewer }>(viewerQuery)).viewer;
 }
 
@@ -62,13 +62,13 @@ describe('OIDC token is accepted', () => {
         { org: orgId, aud: ['https://elsewhere.example', audience] },
         { key },
       );
-      expect(await viewerOf(token)).toMatchObject({ organisation: { id: orgId }, subject: 'robot' });
+      expect(await fetchViewer(token)).toMatchObject({ organisation: { id: orgId }, subject: 'robot' });
     }
   });
 
   test('without a key id when only one key fits', async () => {
     const token = await provider.forge({ org: organisation.orgId }, { header: { kid: undefined } });
-    expect(await viewerOf(token)).toMatchObject({ subject: 'robot' });
+    expect(await fetchViewer(token)).toMatchObject({ subject: 'robot' });
   });
 
   test.each([
@@ -77,7 +77,7 @@ describe('OIDC token is accepted', () => {
     ['an array', ['audit:read', 'connections:read', 'CONNECTIONS:WRITE', 'access:admin ', 'audit:read']],
   ])('with scopes as %s, and ignores unknown scopes', async (_, scope) => {
     const token = await provider.forge({ org: organisation.orgId, scope });
-    expect((await viewerOf(token)).scopes).toEqual(['CONNECTIONS_READ', 'AUDIT_READ']);
+    expect((await fetchViewer(token)).scopes).toEqual(['CONNECTIONS_READ', 'AUDIT_READ']);
   });
 
   test.each([
@@ -87,7 +87,7 @@ describe('OIDC token is accepted', () => {
     ['unknown scopes', 'email openid'],
   ])('with %s, but without permissions', async (_, scope) => {
     const token = await provider.forge({ org: organisation.orgId, scope });
-    expect((await viewerOf(token)).scopes).toEqual([]);
+    expect((await fetchViewer(token)).scopes).toEqual([]);
     const { status, body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
     expect(status).toBe(403);
     expect(body).toMatchObject({
@@ -100,7 +100,7 @@ describe('OIDC token is accepted', () => {
   test('with a subject of the maximum length', async () => {
     const sub = 'x'.repeat(255);
     const token = await provider.forge({ org: organisation.orgId, sub });
-    expect(await viewerOf(token)).toMatchObject({ subject: sub });
+    expect(await fetchViewer(token)).toMatchObject({ subject: sub });
   });
 
   test('with its organisation in upper case, with a valid audit trail', async () => {

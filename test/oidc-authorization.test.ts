@@ -128,12 +128,12 @@ test('separates idempotency keys of two subjects, and of API keys', async () => 
   const { orgId: org, client } = await server.newOrganisation();
   const asks = (from: typeof client) =>
     from.request<Created>(createMutation, okta({ idempotencyKey: 'the-same-for-all' }));
-  const clientOf = async (sub: string) =>
+  const clientForSubject = async (sub: string) =>
     server.clientFor(await provider.issue(sub, 'connections:write', { org }));
-  const first = await asks(await clientOf('robot-a'));
+  const first = await asks(await clientForSubject('robot-a'));
   // A new token of the same subject is the same caller.
-  expect(await asks(await clientOf('robot-a'))).toEqual(first);
-  for (const other of [await clientOf('robot-b'), client]) {
+  expect(await asks(await clientForSubject('robot-a'))).toEqual(first);
+  for (const other of [await clientForSubject('robot-b'), client]) {
     const [error] = await errorsOf(asks(other));
     expect(error?.extensions.code).toBe('NAME_TAKEN');
   }

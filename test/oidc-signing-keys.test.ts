@@ -97,13 +97,13 @@ describe("rotation of the provider's signing keys", () => {
   test('does not refetch keys for every token of an unauthenticated client', async () => {
     later(oldAge);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
-    const asked = provider.asked('/jwks');
+    const requestsBefore = provider.requestCount('/jwks');
     const strange = { key: await makeKey('RS256') };
     for (let i = 0; i < 5; i += 1) expect(await parseOutcome(await aToken(strange))).toEqual(notSigned);
-    expect(provider.asked('/jwks')).toBe(asked);
+    expect(provider.requestCount('/jwks')).toBe(requestsBefore);
     later(cooldown);
     for (let i = 0; i < 5; i += 1) expect(await parseOutcome(await aToken(strange))).toEqual(notSigned);
-    expect(provider.asked('/jwks')).toBe(asked + 1);
+    expect(provider.requestCount('/jwks')).toBe(requestsBefore + 1);
   });
 });
 

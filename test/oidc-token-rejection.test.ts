@@ -181,7 +181,7 @@ describe('rejects a token, and echoes no part of it,', () => {
     ['if its organisation is a list', notClear('org'), ({ org }) => provider.forge({ org: [org] })],
     ['if its organisation is not here', notHere, ({ canaryId: org }) => provider.forge({ org })],
     [
-      'if its organisation is the one of strangers',
+      'if its organisation is the one for unattributed events',
       notHere,
       () => provider.forge({ org: unattributedOrgId }),
     ],
@@ -254,7 +254,7 @@ describe('rejects a token, and echoes no part of it,', () => {
         ['a day and two minutes', () => ({ exp: seconds() + 86_400 + 120 })],
         ['a year', () => ({ exp: seconds() + 31_536_000 })],
         ['until the year 9999', () => ({ exp: 253_402_300_799 })],
-        ['two days, of which one is over', () => ({ iat: seconds() - 86_400, exp: seconds() + 86_400 })],
+        ['two days, one of which has passed', () => ({ iat: seconds() - 86_400, exp: seconds() + 86_400 })],
         ['two days, and does not say since when', () => ({ iat: undefined, exp: seconds() + 172_800 })],
       ] as const
     ).map(([howLong, claims]): [string, string, (material: Material) => Promise<string>] => [
@@ -269,7 +269,7 @@ describe('rejects a token, and echoes no part of it,', () => {
     ],
     ['if its time of issue is no number', notClear('iat'), ({ org }) => forgeWith({ org, iat: 'now' })],
     [
-      'if it has a critical header that nobody here knows',
+      'if it has an unknown critical header',
       notSigned,
       async ({ org }) => {
         const { jwk } = provider.keys()[0];

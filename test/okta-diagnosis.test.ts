@@ -290,7 +290,10 @@ describe('diagnosis of an Okta refusal', () => {
     ['joined without a space', limitedWith({ 'x-rate-limit-reset': `${soon},${soon}` })],
     ['with one that has passed', limitedWith({ 'x-rate-limit-reset': `1700000000, ${soon}` })],
     ['with one that is no number', limitedWith({ 'x-rate-limit-reset': `${soon}, soon` })],
-    ['of which the later counts', limitedWith({ 'x-rate-limit-reset': `${soon - 300}, ${soon}` })],
+    [
+      'with two values, the later of which applies',
+      limitedWith({ 'x-rate-limit-reset': `${soon - 300}, ${soon}` }),
+    ],
     [
       'as two headers',
       (_, response) =>
@@ -597,8 +600,8 @@ describe('diagnosis of any response', () => {
       fc.asyncProperty(status, body, async (code, text) => {
         here.behave((_, response) => void response.writeHead(code).end(text));
         const diagnosis = await verify(here.origin, settings);
-        const judged = 'code' in diagnosis && /CREDENTIALS|PERMISSIONS/.test(diagnosis.code);
-        expect(judged).toBe((code === 401 || code === 403) && text.includes('E0000011'));
+        const isTokenRejected = 'code' in diagnosis && /CREDENTIALS|PERMISSIONS/.test(diagnosis.code);
+        expect(isTokenRejected).toBe((code === 401 || code === 403) && text.includes('E0000011'));
       }),
       { numRuns: 150 * times },
     );

@@ -45,10 +45,10 @@ describe('outbound concurrency limits', () => {
     const { slow, fast, get, fill } = await start();
     fill(slow.hostPort);
     await expect.poll(() => slow.requests.length).toBe(maxPerHost);
-    const asked = Date.now();
+    const startedAt = Date.now();
     const error = await get(slow.origin).catch((reason) => reason);
     expect(error).toMatchObject({ reason: 'BUSY', message: '64 other requests are waiting for this host' });
-    expect(error.retryAt.getTime()).toBeGreaterThanOrEqual(asked + 60_000);
+    expect(error.retryAt.getTime()).toBeGreaterThanOrEqual(startedAt + 60_000);
     expect(slow.requests).toHaveLength(maxPerHost);
     expect(await get(fast.origin.replace('127.0.0.1', 'fast.test'))).toHaveProperty('status', 404);
   });
@@ -86,13 +86,14 @@ describe('outbound concurrency limits', () => {
   test('allow 32 slots to a caller, and 64 to an organisation with 48 at one host, and leave the rest to others', async () => {
     const { slow, hosts, outbound } = await start();
     const [first = '', second = '', third = ''] = hosts;
-    const ask = (client: Outbound, host: string) => client.get(new URL(`http://${host}`), { headers: {} });
+    const sendRequest = (client: Outbound, host: string) =>
+      client.get(new URL(`http://${host}`), { headers: {} });
     /** Sends requests without a response until one is refused. */
     const fill = async (client: Outbound, host: string): Promise<unknown> => {
       for (;;) {
         const before = slow.requests.length;
         const refusal = Promise.withResolvers<unknown>();
-        ask(client, host).catch(refusal.resolve);
+        sendRequest(client, host).catch(refusal.resolve);
         const arrival = until('it arrives', () => slow.requests.length > before || undefined);
         const error = await Promise.race([arrival.then(() => undefined), refusal.promise]);
         if (error !== undefined) return error;

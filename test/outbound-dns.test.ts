@@ -145,7 +145,7 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
     await server.close();
     await upstream.close();
   });
-  const waysOf = (apiKey: string) =>
+  const requestsOfKey = (apiKey: string) =>
     createUrlEntryPoints(restClient(server.url, apiKey), 'any', '00planted-planted-planted');
 
   test('are limited, do not delay those of others, and block no thread of the process', async () => {
@@ -153,10 +153,10 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
     const { apiKey, newKey } = await server.newOrganisation();
     const other = await server.newOrganisation();
     const keys = [apiKey, await newKey(['connections:verify']), await newKey(['connections:verify'])];
-    const attackers = keys.map(waysOf);
-    const neighbour = waysOf(other.apiKey);
+    const attackers = keys.map(requestsOfKey);
+    const neighbour = requestsOfKey(other.apiKey);
     const before = dns.queries.length;
-    const asked = () =>
+    const requests = () =>
       new Set(dns.queries.slice(before).filter((query) => query.startsWith('A silent'))).size;
     const start = performance.now();
     // On a slow machine, requests can arrive when the first lookups have already ended.
@@ -166,17 +166,17 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
         ways.validateOktaCredentials(`https://silent-${caller}-${index}.test`),
       ),
     );
-    await until('as many names are looked up as may be', () => asked() >= maxPerOrganisation || undefined);
-    expect(asked()).toBeLessThanOrEqual(limit());
+    await until('as many names are looked up as may be', () => requests() >= maxPerOrganisation || undefined);
+    expect(requests()).toBeLessThanOrEqual(limit());
     expect((await neighbour.validateOktaCredentials(`http://okta.test:${upstream.port}`)).text).toBe(
       '{"data":{"answer":{"code":null,"message":null,"remedy":null}}}',
     );
     const failures = (await Promise.all(hanging)).map(parseFailure);
     expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(['UPSTREAM_UNREACHABLE']));
     const busy = failures.filter(({ message }) => message.startsWith('No request was sent to Okta'));
-    expect(failures.length - busy.length).toBe(asked());
+    expect(failures.length - busy.length).toBe(requests());
     expect(maxPerCaller).toBeLessThan(60);
-    expect(asked()).toBeLessThanOrEqual(limit());
+    expect(requests()).toBeLessThanOrEqual(limit());
     expect(busy.length).toBeGreaterThan(0);
     expect(failures.find((failure) => !busy.includes(failure))?.message).toBe(
       'Okta could not be reached: the host name could not be resolved. The API token was not verified.',

@@ -170,7 +170,7 @@ describe('response beyond the limits closes the connection:', () => {
   test.each([
     ['that are not needed', 40, 'good'],
     ['for another host', 40, 'wrongHost'],
-    ['of which the first is signed by itself', 400, 'selfSigned'],
+    ['whose first one is self-signed', 400, 'selfSigned'],
   ] as const)('a TLS handshake with %s, %i certificates, before any is verified', async (_, count, kind) => {
     const { cert, key } = certificates[kind];
     const host = await startRawHttpServer(() => [], { cert: withOthers(cert, count), key });

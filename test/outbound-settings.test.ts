@@ -17,7 +17,7 @@ import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.t
 vi.setConfig({ testTimeout: 120_000 });
 
 const password = 'planted-planted-planted';
-const nobody = { address: '3000::1', family: 6 } as const;
+const unassigned = { address: '3000::1', family: 6 } as const;
 
 let certificates: Certificates;
 /** A fake Okta with a certificate for acme.okta.test and 3000::1, to which the proxy connects. */
@@ -111,17 +111,17 @@ describe('OUTBOUND_PROXY_RESOLVES', () => {
         outboundProxyResolves: true,
         allowedInstanceHosts: ['okta.test'],
       },
-      outbound: { lookup: () => Promise.reject(new Error('nothing is to be looked up')) },
+      outbound: { lookup: () => Promise.reject(new Error('unexpected DNS lookup')) },
     });
     const rest = restClient(server.url, (await server.newOrganisation()).apiKey);
-    const made = await rest(
+    const created = await rest(
       'POST',
       '/api/v1/app-connections/okta',
       oktaBody({}, { instanceUrl: 'https://acme.okta.test' }),
     );
-    expect(made.status).toBe(200);
+    expect(created.status).toBe(200);
     expect(proxy.asked.at(-1)?.target).toBe('acme.okta.test:443');
-    const asked = proxy.asked.length;
+    const requestsBefore = proxy.asked.length;
     for (const instanceUrl of ['https://evil.test', 'https://8.8.8.8', 'https://[64:ff9b::7f00:1]']) {
       const refused = await rest(
         'POST',
@@ -130,7 +130,7 @@ describe('OUTBOUND_PROXY_RESOLVES', () => {
       );
       expect(parseFailure(refused).code).toBe('HOST_NOT_ALLOWED');
     }
-    expect(proxy.asked).toHaveLength(asked);
+    expect(proxy.asked).toHaveLength(requestsBefore);
     await server.close();
   });
 });
@@ -143,16 +143,16 @@ describe('server with OUTBOUND_PROXY', () => {
     });
     const server = await startTestServer({
       config: { outboundProxy },
-      outbound: { lookup: async () => [nobody] },
+      outbound: { lookup: async () => [unassigned] },
     });
     const rest = restClient(server.url, (await server.newOrganisation()).apiKey);
     const body = oktaBody({}, { instanceUrl: 'https://acme.okta.test' });
-    const made = await rest('POST', '/api/v1/app-connections/okta', body);
-    expect(made.status).toBe(200);
+    const created = await rest('POST', '/api/v1/app-connections/okta', body);
+    expect(created.status).toBe(200);
     expect(proxy.asked.at(-1)?.target).toBe('[3000::1]:443');
 
     proxy.behave(refusing(407));
-    const id = `${at(made.body, 'appConnection', 'id')}`;
+    const id = `${at(created.body, 'appConnection', 'id')}`;
     const refused = await createUrlEntryPoints(rest, id, 'any')['PATCH to REST']('https://other.okta.test');
     proxy.behave(tunnelTo(elsewhere.port));
     expect(refused.status).toBe(503);
@@ -258,7 +258,7 @@ describe('server in a process of its own', () => {
     expect(server.stdout() + server.stderr()).not.toContain(password);
   });
 
-  test('connects directly and trusts no other authority without these variables, whatever else the environment sets', async () => {
+  test('connects directly and trusts no other authority without these variables, regardless of other variables', async () => {
     using data = dataFolder();
     await using inside = await startOkta({ tls: certificates.good });
     await using server = spawnServer({

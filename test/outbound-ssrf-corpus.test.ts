@@ -53,11 +53,11 @@ async function codesFor(instanceUrl: string, unsaid: readonly string[]): Promise
   for (const { text } of answers) {
     for (const part of [apiToken, ...unsaid]) if (part.length > 4) expect(text).not.toContain(part);
   }
-  expect(strangersOf(attempts)).toEqual([]);
+  expect(unexpectedTargets(attempts)).toEqual([]);
   return new Set(answers.map((answer) => parseFailure(answer).code));
 }
 
-function strangersOf(attempts: ConnectionAttempts): string[] {
+function unexpectedTargets(attempts: ConnectionAttempts): string[] {
   return attempts.targets().filter((target) => !allowed.some((port) => target.endsWith(`:${port}`)));
 }
 
@@ -83,11 +83,11 @@ describe('forbidden host causes no connection, no lookup and no echo', () => {
 });
 
 describe('name of a forbidden address causes no connection and no echo', () => {
-  const nobody = { address: '3000::1', family: 6 } as const;
+  const unassigned = { address: '3000::1', family: 6 } as const;
   const found = (address: string) => ({ address, family: isIPv6(address) ? 6 : 4 }) as const;
 
   test.each(forbiddenAddresses)('when it resolves to %s, alone or among others', async (address) => {
-    for (const answer of [[found(address)], [nobody, found(address)], [found(address), nobody]]) {
+    for (const answer of [[found(address)], [unassigned, found(address)], [found(address), unassigned]]) {
       resolve = async () => answer;
       const codes = await codesFor('https://hidden.okta.test', ['hidden.okta', address]);
       expect(codes).toEqual(new Set(['HOST_NOT_ALLOWED']));
@@ -98,14 +98,14 @@ describe('name of a forbidden address causes no connection and no echo', () => {
 test('follows no redirect to a forbidden address', async () => {
   allowed.push(`${redirecting.port}`);
   onTestFinished(() => void allowed.pop());
-  resolve = () => Promise.reject(new Error('nothing was to be looked up'));
+  resolve = () => Promise.reject(new Error('unexpected DNS lookup'));
   for (const host of [...forbiddenAddresses.map(inBrackets), ...disguisedHosts]) {
     // Headers are ASCII, so the redirect has the URL in serialized form.
     redirecting.behave(redirect(`https://${new URL(`https://${host}`).host}/`));
     using attempts = countConnectionAttempts();
     const answer = await ways.validateOktaCredentials(redirecting.origin);
     expect(parseFailure(answer).code).toBe('NOT_AN_OKTA_ORG');
-    expect(strangersOf(attempts)).toEqual([]);
+    expect(unexpectedTargets(attempts)).toEqual([]);
   }
 });
 

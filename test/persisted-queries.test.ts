@@ -112,7 +112,7 @@ describe.each(accepts)('automatic persisted query with Accept: %s', (accept) => 
     const document = `{ viewer { scopes } } # ${accept}`;
     await post(withHash(document), { accept });
     for (const body of [byHash(document), withHash(document), byHash('{ unknown }')]) {
-      const { status, body: answer } = await post(body, { accept, key: 'nobody' });
+      const { status, body: answer } = await post(body, { accept, key: 'unknown-key' });
       expect([status, at(answer, 'errors', 0, 'extensions', 'code')]).toEqual([401, 'UNAUTHENTICATED']);
     }
   });
@@ -199,7 +199,7 @@ describe('persisted queries of an organisation', () => {
 /** A fetch with the API key that records the method, and whether the request contained the document. */
 function recording() {
   const sent: string[] = [];
-  const ask: typeof fetch = (input, init) => {
+  const recordingFetch: typeof fetch = (input, init) => {
     const url = new URL(String(input));
     const body = init?.body ? JSON.parse(String(init.body)) : Object.fromEntries(url.searchParams);
     sent.push(`${init?.method ?? 'GET'} ${body.query ? 'document' : 'hash'}`);
@@ -207,7 +207,7 @@ function recording() {
     headers.set('authorization', `Bearer ${apiKey}`);
     return fetch(input, { ...init, headers });
   };
-  return { sent, ask };
+  return { sent, recordingFetch };
 }
 
 describe("Apollo Client's persisted queries", () => {
@@ -215,7 +215,7 @@ describe("Apollo Client's persisted queries", () => {
     [false, ['POST hash', 'POST document', 'POST hash']],
     [true, ['GET hash', 'POST document', 'GET hash']],
   ])('work with useGETForHashedQueries: %s', async (useGETForHashedQueries, expected) => {
-    const { sent, ask } = recording();
+    const { sent, recordingFetch } = recording();
     const query = gql`
       query Apollo${String(useGETForHashedQueries)} { viewer { __typename organisation { name } } }
     `;
@@ -224,7 +224,7 @@ describe("Apollo Client's persisted queries", () => {
         cache: new InMemoryCache(),
         link: ApolloLink.from([
           new PersistedQueryLink({ sha256, useGETForHashedQueries }),
-          new HttpLink({ uri: server.graphqlUrl, fetch: ask }),
+          new HttpLink({ uri: server.graphqlUrl, fetch: recordingFetch }),
         ]),
       });
       const { data } = await client.query({ query, fetchPolicy: 'network-only' });
@@ -235,7 +235,7 @@ describe("Apollo Client's persisted queries", () => {
   });
 
   test('work for mutations over POST', async () => {
-    const { sent, ask } = recording();
+    const { sent, recordingFetch } = recording();
     const mutation = gql`
       mutation ApolloMakes($name: String!) { createProject(input: { name: $name }) { project { name } } }
     `;
@@ -243,7 +243,7 @@ describe("Apollo Client's persisted queries", () => {
       cache: new InMemoryCache(),
       link: ApolloLink.from([
         new PersistedQueryLink({ sha256, useGETForHashedQueries: true }),
-        new HttpLink({ uri: server.graphqlUrl, fetch: ask }),
+        new HttpLink({ uri: server.graphqlUrl, fetch: recordingFetch }),
       ]),
     });
     for (const name of ['Apollo 1', 'Apollo 2']) {
@@ -262,11 +262,11 @@ describe("urql's persisted queries", () => {
   ] as const)(
     'work with preferGetForPersistedQueries: %s',
     async (preferGetForPersistedQueries, expected) => {
-      const { sent, ask } = recording();
+      const { sent, recordingFetch } = recording();
       const client = new Client({
         url: server.graphqlUrl,
         exchanges: [persistedExchange({ preferGetForPersistedQueries }), fetchExchange],
-        fetch: ask,
+        fetch: recordingFetch,
         preferGetMethod: false,
       });
       const query = `query Urql_${String(preferGetForPersistedQueries).replaceAll('-', '_')} { viewer { scopes } }`;

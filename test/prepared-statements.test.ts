@@ -7,14 +7,14 @@ import { startTestServer, type TestServer } from './testkit/server.ts';
 const most = 200;
 
 // The database is queried directly: prepared statements are visible nowhere else.
-describe.runIf(testDatabaseUrl)('the statements that a connection to PostgreSQL keeps', () => {
+describe.runIf(testDatabaseUrl)('prepared statements of a PostgreSQL connection', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startTestServer();
   });
   afterAll(() => server.close());
 
-  const ask = async (em: EntityManager, text: string, times = 1) => {
+  const execute = async (em: EntityManager, text: string, times = 1) => {
     for (let time = 0; time < times; time += 1) await em.execute(`select '${text}' as text where ? = 1`, [1]);
   };
   const keptBy = async (em: EntityManager) => {
@@ -24,12 +24,12 @@ describe.runIf(testDatabaseUrl)('the statements that a connection to PostgreSQL 
   const has = (statements: readonly string[], text: string) =>
     statements.some((statement) => statement.includes(`'${text}'`));
 
-  test('are those that come often, and no more than 200, however many there are', async () => {
+  test('are the frequent ones, at most 200 of any number of statements', async () => {
     await server.database.asSystem().transactional(async (em) => {
-      await ask(em, 'often', 6);
+      await execute(em, 'often', 6);
       for (let index = 0; index < 300; index += 1) {
-        await ask(em, `seldom-${index}`, 6);
-        await ask(em, 'often');
+        await execute(em, `seldom-${index}`, 6);
+        await execute(em, 'often');
       }
       const kept = await keptBy(em);
       expect(kept.length).toBeLessThanOrEqual(most + 2);
@@ -37,19 +37,19 @@ describe.runIf(testDatabaseUrl)('the statements that a connection to PostgreSQL 
       expect(has(kept, 'often')).toBe(true);
       expect(has(kept, 'seldom-299')).toBe(true);
       expect(has(kept, 'seldom-0')).toBe(false);
-      await ask(em, 'seldom-0', 6);
+      await execute(em, 'seldom-0', 6);
       expect(has(await keptBy(em), 'seldom-0')).toBe(true);
     });
   });
 
-  test('give way also in a transaction that has failed, and at the beginning of one', async () => {
+  test('are also evicted in a failed transaction and at the start of a transaction', async () => {
     for (let index = 0; index < 230; index += 1) {
       const failing = server.database.asSystem().transactional(async (em) => {
-        await ask(em, `failing-${index}`, 6);
+        await execute(em, `failing-${index}`, 6);
         await em.execute('select 1 / ?::int', [0]);
       });
       await expect(failing).rejects.toThrow('division by zero');
-      await server.database.asSystem().transactional((em) => ask(em, `failing-${index}`));
+      await server.database.asSystem().transactional((em) => execute(em, `failing-${index}`));
     }
     const em = server.database.asSystem();
     expect((await keptBy(em)).length).toBeLessThanOrEqual(most + 2);

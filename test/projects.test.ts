@@ -56,24 +56,24 @@ async function refusal(request: Promise<unknown>) {
 describe('project', () => {
   test('is created and renamed, and keeps its id and its connections', async () => {
     const { client, projectId } = await server.newOrganisation();
-    const made = await create(client, '  Lohn & Gehalt  ');
-    expect(made).toEqual({ id: expect.any(String), name: 'Lohn & Gehalt', createdAt: expect.any(String) });
-    const input = okta({ projectId: made.id });
+    const created = await create(client, '  Lohn & Gehalt  ');
+    expect(created).toEqual({ id: expect.any(String), name: 'Lohn & Gehalt', createdAt: expect.any(String) });
+    const input = okta({ projectId: created.id });
     const { createOktaConnection } = await client.request<Created>(createMutation, input);
-    expect(await rename(client, made.id, ' Payroll ')).toEqual({ ...made, name: 'Payroll' });
+    expect(await rename(client, created.id, ' Payroll ')).toEqual({ ...created, name: 'Payroll' });
     // Renaming a project to its own name succeeds without a change.
-    expect(await rename(client, made.id, 'Payroll')).toEqual({ ...made, name: 'Payroll' });
+    expect(await rename(client, created.id, 'Payroll')).toEqual({ ...created, name: 'Payroll' });
     expect(await listProjects(client)).toEqual([
-      { ...made, name: 'Payroll' },
+      { ...created, name: 'Payroll' },
       { id: projectId, name: 'Test project', createdAt: expect.any(String) },
     ]);
     const { id } = createOktaConnection.appConnection;
     const { appConnection } = await client.request<{ appConnection: ConnectionFields }>(byIdQuery, { id });
-    expect(appConnection.projectId).toBe(made.id);
-    const told = (await listAuditEvents(client)).filter(({ action }) => action.endsWith('_PROJECT'));
+    expect(appConnection.projectId).toBe(created.id);
+    const events = (await listAuditEvents(client)).filter(({ action }) => action.endsWith('_PROJECT'));
     const administrator = (await viewerOf(client)).apiKey?.id;
-    const common = { outcome: 'OK', keyId: administrator, projectId: made.id, apiKeyId: null };
-    expect(told).toEqual([
+    const common = { outcome: 'OK', keyId: administrator, projectId: created.id, apiKeyId: null };
+    expect(events).toEqual([
       { ...common, action: 'CREATE_PROJECT', targetName: 'Lohn & Gehalt', changedFields: ['name'] },
       { ...common, action: 'RENAME_PROJECT', targetName: 'Payroll', changedFields: ['name'] },
     ]);
@@ -178,11 +178,11 @@ describe('list of projects', () => {
 
   test('has every project exactly once over all pages, for any names', async () => {
     const { client } = await server.newOrganisation();
-    const made = ['Test project', ...strange, ...strange.map((name) => `${name} ${name}`)];
-    for (const name of made.slice(1)) await create(client, name);
+    const created = ['Test project', ...strange, ...strange.map((name) => `${name} ${name}`)];
+    for (const name of created.slice(1)) await create(client, name);
     const whole = await listProjects(client);
-    expect(whole.map(({ name }) => name).toSorted()).toEqual(made.toSorted());
-    for (const first of [1, 5, made.length, 100]) {
+    expect(whole.map(({ name }) => name).toSorted()).toEqual(created.toSorted());
+    for (const first of [1, 5, created.length, 100]) {
       const pages = await listAllPages<ProjectFields>(client, projectsQuery, { first });
       expect(pages.flat()).toEqual(whole);
       expect(pages.slice(0, -1).every(({ length }) => length === first)).toBe(true);

@@ -26,16 +26,16 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-type Outcome = { made: ConnectionFields; error?: undefined } | { made?: undefined; error: WireError };
+type Outcome = { result: ConnectionFields; error?: undefined } | { result?: undefined; error: WireError };
 
 /** Creates a connection, and expects exactly one connection or one error. */
 async function attempt(client: GraphQLClient, variables: Record<string, unknown>): Promise<Outcome> {
   const request = client.request<Created>(createMutation, variables);
-  const made = await request.then(
+  const result = await request.then(
     ({ createOktaConnection }) => createOktaConnection.appConnection,
     () => undefined,
   );
-  if (made) return { made };
+  if (result) return { result };
   const [error, ...others] = await errorsOf(request);
   if (!error || others.length > 0) throw new Error('the request did not fail with exactly one error');
   return { error };
@@ -84,9 +84,9 @@ describe('random connection name', () => {
     const taken = new Set<string>();
     await fc.assert(
       fc.asyncProperty(around(name), async (given) => {
-        const { made, error } = await attempt(client, okta({ name: given }));
+        const { result, error } = await attempt(client, okta({ name: given }));
         if (taken.has(given.trim())) expect(error?.extensions.code).toBe('NAME_TAKEN');
-        else expect(made?.name).toBe(given.trim());
+        else expect(result?.name).toBe(given.trim());
         taken.add(given.trim());
       }),
       { numRuns: 60 * times },
@@ -100,11 +100,11 @@ describe('random connection name', () => {
       .chain(([start, odd, end]) => fc.constantFrom(start + odd + end, odd + start, start + odd));
     await fc.assert(
       fc.asyncProperty(fc.oneof(anyText, nearly), async (given) => {
-        const { made, error } = await attempt(client, okta({ name: given }));
+        const { result, error } = await attempt(client, okta({ name: given }));
         const isName = given.trim().length <= 64 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(given.trim());
-        if (made) expect(made.name).toBe(given.trim());
+        if (result) expect(result.name).toBe(given.trim());
         else expectIssue(error, isName ? 'NAME_TAKEN' : 'BAD_USER_INPUT', ['input', 'name']);
-        expect(isName || !made).toBe(true);
+        expect(isName || !result).toBe(true);
       }),
       { numRuns: 200 * times, examples: [['a'.repeat(64)], ['a'.repeat(65)], ['a'.repeat(64)], ['']] },
     );
@@ -129,9 +129,9 @@ describe('random description', () => {
       .filter((given) => given.length <= 256);
     await fc.assert(
       fc.asyncProperty(text, async (description) => {
-        const { made } = await attempt(client, okta({ name: nextName(), description }));
-        expect(made?.description).toBe(description.trim() || null);
-        expect(await stored(client, made?.id ?? '')).toBe(description.trim() || null);
+        const { result } = await attempt(client, okta({ name: nextName(), description }));
+        expect(result?.description).toBe(description.trim() || null);
+        expect(await stored(client, result?.id ?? '')).toBe(description.trim() || null);
       }),
       // Emoji, because the limit counts characters, not code units.
       { numRuns: 100 * times, examples: [['😀'.repeat(256)]] },
@@ -143,8 +143,8 @@ describe('random description', () => {
     await fc.assert(
       fc.asyncProperty(anyText, fc.nat(40), async (text, times) => {
         const description = text.repeat(times + 1);
-        const { made, error } = await attempt(client, okta({ name: nextName(), description }));
-        if (made) expect(await stored(client, made.id)).toBe(description.trim() || null);
+        const { result, error } = await attempt(client, okta({ name: nextName(), description }));
+        if (result) expect(await stored(client, result.id)).toBe(description.trim() || null);
         else expectIssue(error, 'BAD_USER_INPUT', ['input', 'description']);
       }),
       { numRuns: 100 * times, examples: [['nul \0', 0]] },
@@ -200,18 +200,18 @@ describe('random instance URL', () => {
     const outcomes = new Set<string>();
     await fc.assert(
       fc.asyncProperty(instanceUrl, async (given) => {
-        const { made, error } = await create(given);
-        outcomes.add(made ? made.verification.status : error.extensions.code);
+        const { result, error } = await create(given);
+        outcomes.add(result ? result.verification.status : error.extensions.code);
         if (error?.extensions.code === 'HOST_NOT_ALLOWED') return;
         if (error) return expectIssue(error, 'BAD_USER_INPUT', ['input', 'credentials', 'instanceUrl']);
-        const origin = made.credentials.instanceUrl;
+        const origin = result.credentials.instanceUrl;
         const { pathname, search, hash, username } = new URL(given.trim());
         expect([pathname, search, hash, username]).toEqual(['/', '', '', '']);
-        expect(made.verification).toMatchObject({ status: 'UNREACHABLE', code: 'UPSTREAM_UNREACHABLE' });
+        expect(result.verification).toMatchObject({ status: 'UNREACHABLE', code: 'UPSTREAM_UNREACHABLE' });
         expect(origin).toBe(new URL(given.trim()).origin.replace(/\.(?=$|:\d+$)/, ''));
         const again = await create(origin);
         expect(again.made?.credentials.instanceUrl).toBe(origin);
-        expect(again.made?.credentialsHash).toBe(made.credentialsHash);
+        expect(again.made?.credentialsHash).toBe(result.credentialsHash);
       }),
       {
         numRuns: 300 * times,
@@ -244,9 +244,9 @@ describe('pages of a list', () => {
         fc.constantFrom(...(['everything', 'everything', 'of the project', 'without a project'] as const)),
         async (places, fromTheStart, first, filter) => {
           const { client, projectId } = await server.newOrganisation();
-          const make = async ({ name, inProject }: { name: string; inProject: boolean }) => {
-            const { made } = await attempt(client, okta({ name, ...(inProject && { projectId }) }));
-            return { id: made?.id ?? '', name, projectId: inProject ? projectId : null };
+          const createConnection = async ({ name, inProject }: { name: string; inProject: boolean }) => {
+            const { result } = await attempt(client, okta({ name, ...(inProject && { projectId }) }));
+            return { id: result?.id ?? '', name, projectId: inProject ? projectId : null };
           };
           const scope = {
             everything: {},
@@ -255,7 +255,7 @@ describe('pages of a list', () => {
           };
           const within = ({ projectId: id }: Node) =>
             filter === 'everything' || (filter === 'of the project') === (id !== null);
-          const early = await Promise.all(places.slice(0, fromTheStart).map(make));
+          const early = await Promise.all(places.slice(0, fromTheStart).map(createConnection));
           const late = places.slice(fromTheStart);
 
           const seen: Node[] = [];
@@ -268,7 +268,7 @@ describe('pages of a list', () => {
             after = pageInfo.endCursor;
             more = pageInfo.hasNextPage;
             const [next] = late.splice(0, 1);
-            if (next) await make(next);
+            if (next) await createConnection(next);
           }
 
           expect(seen).toEqual(inOrder(seen));

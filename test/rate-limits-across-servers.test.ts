@@ -17,7 +17,7 @@ const limits = {
   outbound: { points: 4, leaseSize: 1 },
 };
 
-describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
+describe.runIf(testDatabaseUrl)('rate limits on PostgreSQL', () => {
   let one: TestServer;
   let other: TestServer;
   beforeAll(async () => {
@@ -36,42 +36,49 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     addresses += 1;
     return { apiKey, address: `198.51.100.${addresses}` };
   };
-  const either = (index: number) => (index % 2 ? other : one);
+  const serverAt = (index: number) => (index % 2 ? other : one);
   const letThrough = (codes: readonly string[]) => codes.filter((code) => code !== 'RATE_LIMITED').length;
 
-  describe('two servers', () => {
-    test('share what a caller may ask, but for a block that the one may have and the other wants', async () => {
+  describe('of two servers', () => {
+    test('are shared per caller, except for a block that one server has leased', async () => {
       const caller = await newCaller();
-      const codes = await collectCodes(60, (index) => sendGraphQL(either(index), caller));
+      const codes = await collectCodes(60, (index) => sendGraphQL(serverAt(index), caller));
       expect(letThrough(codes)).toBeLessThanOrEqual(40);
       expect(letThrough(codes)).toBeGreaterThanOrEqual(30);
     });
 
-    test('never let more through, also when all of it comes at once', async () => {
+    test('are not exceeded by concurrent requests', async () => {
       const caller = await newCaller();
-      const asked = Array.from({ length: 120 }, (_, index) => sendGraphQL(either(index), caller));
-      const codes = (await Promise.all(asked)).map(({ code }) => code ?? 'OK');
+      const requests = Array.from({ length: 120 }, (_, index) => sendGraphQL(serverAt(index), caller));
+      const codes = (await Promise.all(requests)).map(({ code }) => code ?? 'OK');
       expect(letThrough(codes)).toBeLessThanOrEqual(40);
       expect(letThrough(codes)).toBeGreaterThanOrEqual(30);
     });
 
-    test('share what an address may ask without a good credential, and how often it may be wrong', async () => {
-      const asker = { address: '192.0.2.77' };
-      const anonymous = await collectCodes(20, (index) => sendRest(either(index), asker));
+    test('are shared per address for unauthenticated requests and for failed authentication', async () => {
+      const client = { address: '192.0.2.77' };
+      const anonymous = await collectCodes(20, (index) => sendRest(serverAt(index), client));
       expect(letThrough(anonymous)).toBeLessThanOrEqual(12);
       expect(letThrough(anonymous)).toBeGreaterThanOrEqual(8);
-      const wrong = { address: '192.0.2.78', apiKey: 'nobody-has-this-key-nobody-has-this-key' };
-      expect(letThrough(await collectCodes(10, (index) => sendRest(either(index), wrong)))).toBe(5);
+      const wrong = { address: '192.0.2.78', apiKey: 'an-unknown-key-an-unknown-key-an-unknown-key' };
+      expect(letThrough(await collectCodes(10, (index) => sendRest(serverAt(index), wrong)))).toBe(5);
     });
 
-    test('share how often credentials may be tried, to the last of them', async () => {
+    test('are shared exactly for credential checks', async () => {
       const caller = await newCaller();
-      const make = (index: number) =>
-        sendGraphQL(either(index), caller, createMutation, okta({ name: `c-${index}` }));
-      expect(await collectCodes(6, make)).toEqual(['OK', 'OK', 'OK', 'OK', 'RATE_LIMITED', 'RATE_LIMITED']);
+      const createConnection = (index: number) =>
+        sendGraphQL(serverAt(index), caller, createMutation, okta({ name: `c-${index}` }));
+      expect(await collectCodes(6, createConnection)).toEqual([
+        'OK',
+        'OK',
+        'OK',
+        'OK',
+        'RATE_LIMITED',
+        'RATE_LIMITED',
+      ]);
     });
 
-    test('begin anew together when the window is over', async () => {
+    test('restart on both servers when the window ends', async () => {
       const caller = await newCaller();
       await collectCodes(60, () => sendGraphQL(one, caller));
       expect((await sendGraphQL(one, caller)).code).toBe('RATE_LIMITED');
@@ -82,7 +89,7 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     });
   });
 
-  test('reads do not ask the database how many there have been', async () => {
+  test('are leased in blocks, so that a read needs no database statement for them', async () => {
     // A trigger counts every insert statement of all servers.
     for (const statement of [
       'create sequence counted',
@@ -122,12 +129,12 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     await usual.close();
   });
 
-  test('what was counted in windows that are over is forgotten, and nothing else', async () => {
+  test('of expired windows are purged, and no others', async () => {
     const past = { key: 'caller:over', points: 3, expire: Date.now() - 1 };
     const present = { key: 'caller:not-over', points: 3, expire: Date.now() + 600_000 };
     for (const row of [past, present]) await one.asOwner().insert(RateLimit, row);
     // Only one purge runs at a time, and a server that has just started may be running one.
-    const left = await until('the past is forgotten', async () => {
+    const left = await until('the expired window is purged', async () => {
       await purgeExpiredWindows(one);
       const rows = await one.asOwner().find(RateLimit, { key: { $in: [past.key, present.key] } });
       return rows.length < 2 ? rows : undefined;
@@ -135,17 +142,17 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
     expect(left.map(({ key }) => key)).toEqual([present.key]);
   });
 
-  test('a server that starts forgets them by itself', async () => {
+  test('of expired windows are purged when a server starts', async () => {
     await one.asOwner().insert(RateLimit, { key: 'caller:of-yesterday', points: 3, expire: 1 });
     const next = await startRateLimitedServer({}, { beside: one });
-    await until('it is forgotten', async () => {
+    await until('the expired window is purged', async () => {
       const left = await one.asOwner().count(RateLimit, { key: 'caller:of-yesterday' });
       return left === 0 || undefined;
     });
     await next.close();
   });
 
-  test('while the counts are locked, each server counts for itself and answers', async () => {
+  test('are counted by each server alone while the table is locked', async () => {
     const holder = one.asOwner();
     await holder.begin();
     await holder.execute('lock table rate_limit in access exclusive mode');
@@ -157,14 +164,14 @@ describe.runIf(testDatabaseUrl)('on PostgreSQL', () => {
   });
 });
 
-describe.runIf(testDatabaseUrl)('while PostgreSQL is away', () => {
-  test('each server counts for itself: strangers are neither let in nor let loose', async () => {
+describe.runIf(testDatabaseUrl)('rate limits during an outage of PostgreSQL', () => {
+  test('are counted by each server alone, and no unknown key is accepted', async () => {
     const server = await startRateLimitedServer(limits, { config: { production: true, graphiql: false } });
     const name = server.databaseName;
     await administer(`alter database ${name} with allow_connections false`);
     await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
-    const asker = { address: '192.0.2.80' };
-    const codes = await collectCodes(14, () => sendGraphQL(server, asker));
+    const client = { address: '192.0.2.80' };
+    const codes = await collectCodes(14, () => sendGraphQL(server, client));
     expect(codes.slice(0, 12)).toEqual(Array.from({ length: 12 }, () => 'UNAUTHENTICATED'));
     expect(codes.slice(12)).toEqual(['RATE_LIMITED', 'RATE_LIMITED']);
     const key = { address: '192.0.2.81', apiKey: 'any-key-will-do-any-key-will-do-any-key' };

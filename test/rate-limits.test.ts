@@ -19,7 +19,7 @@ vi.setConfig({ testTimeout: 120_000 });
 const times = <T>(count: number, what: T): T[] => Array.from({ length: count }, () => what);
 
 /** Asserts that a response is a complete RATE_LIMITED error. */
-function expectTooFast(answer: RateLimitResponse): void {
+function expectRateLimited(answer: RateLimitResponse): void {
   expect(answer).toMatchObject({
     status: 429,
     code: 'RATE_LIMITED',
@@ -58,27 +58,27 @@ describe('rate limit of an organisation', () => {
   test('counts requests of all its keys over GraphQL and REST together', async () => {
     const organisation = await server.newOrganisation();
     const keys = await Promise.all(times(4, 0).map(() => organisation.newKey(['connections:read'])));
-    const ask = (index: number) => (index % 2 ? sendRest : sendGraphQL)(server, { apiKey: keys[index % 4] });
-    expect(await collectCodes(9, ask)).toEqual([...times(7, 'OK'), ...times(2, 'RATE_LIMITED')]);
-    expectTooFast(await sendGraphQL(server, { apiKey: organisation.apiKey }));
-    expectTooFast(await sendRest(server, { apiKey: organisation.apiKey }));
+    const send = (index: number) => (index % 2 ? sendRest : sendGraphQL)(server, { apiKey: keys[index % 4] });
+    expect(await collectCodes(9, send)).toEqual([...times(7, 'OK'), ...times(2, 'RATE_LIMITED')]);
+    expectRateLimited(await sendGraphQL(server, { apiKey: organisation.apiKey }));
+    expectRateLimited(await sendRest(server, { apiKey: organisation.apiKey }));
   });
 
   test('holds for concurrent requests from many addresses', async () => {
     const organisation = await server.newOrganisation();
     const keys = await Promise.all(times(10, 0).map(() => organisation.newKey(['connections:read'])));
-    const asks = keys.flatMap((apiKey, index) =>
+    const requests = keys.flatMap((apiKey, index) =>
       times(3, 0).map(() => sendGraphQL(server, { apiKey, address: `198.51.100.${index}` })),
     );
-    const answers = await Promise.all(asks);
+    const answers = await Promise.all(requests);
     expect(answers.filter(({ code }) => code === undefined)).toHaveLength(7);
   });
 
   test('does not count requests of another organisation', async () => {
     const [one, another] = [await server.newOrganisation(), await server.newOrganisation()];
-    const ask = ({ apiKey }: TestOrganisation) => collectCodes(8, () => sendGraphQL(server, { apiKey }));
+    const send = ({ apiKey }: TestOrganisation) => collectCodes(8, () => sendGraphQL(server, { apiKey }));
     const expected = [...times(7, 'OK'), 'RATE_LIMITED'];
-    expect([await ask(one), await ask(another)]).toEqual([expected, expected]);
+    expect([await send(one), await send(another)]).toEqual([expected, expected]);
   });
 });
 
@@ -91,7 +91,7 @@ describe('rate limit of an unauthenticated client is applied before its request 
 
   const post = (body: string | ReadableStream, headers: Record<string, string> = {}) => ({
     ...{ method: 'POST', body, duplex: 'half' },
-    headers: { authorization: 'Bearer nobody', 'content-type': 'application/json', ...headers },
+    headers: { authorization: 'Bearer unknown-key', 'content-type': 'application/json', ...headers },
   });
   const endless = () =>
     new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode('{"query":')) });
@@ -105,11 +105,11 @@ describe('rate limit of an unauthenticated client is applied before its request 
     [
       'a document that does not parse, with GET',
       `?query=${'{'.repeat(5_000)}&variables={`,
-      () => ({ headers: { authorization: 'Bearer nobody' } }),
+      () => ({ headers: { authorization: 'Bearer unknown-key' } }),
     ],
   ])('%s', async (_, query, init) => {
     address += 1;
-    const ask = async () => {
+    const send = async () => {
       const { headers, ...rest } = init() as RequestInit;
       const response = await fetch(`${server.graphqlUrl}${query}`, {
         ...rest,
@@ -118,7 +118,7 @@ describe('rate limit of an unauthenticated client is applied before its request 
       await response.body?.cancel();
       return response.status;
     };
-    expect([await ask(), await ask(), await ask()]).toEqual([401, 401, 429]);
+    expect([await send(), await send(), await send()]).toEqual([401, 401, 429]);
   });
 });
 
@@ -131,10 +131,10 @@ describe('rate limit of a caller', () => {
 
   test('counts requests over GraphQL and REST together, and returns Retry-After', async () => {
     const { apiKey } = await server.newOrganisation();
-    const ask = (index: number) => (index % 2 ? sendRest : sendGraphQL)(server, { apiKey });
-    expect(await collectCodes(9, ask)).toEqual([...times(7, 'OK'), ...times(2, 'RATE_LIMITED')]);
-    expectTooFast(await sendGraphQL(server, { apiKey }));
-    expectTooFast(await sendRest(server, { apiKey }));
+    const send = (index: number) => (index % 2 ? sendRest : sendGraphQL)(server, { apiKey });
+    expect(await collectCodes(9, send)).toEqual([...times(7, 'OK'), ...times(2, 'RATE_LIMITED')]);
+    expectRateLimited(await sendGraphQL(server, { apiKey }));
+    expectRateLimited(await sendRest(server, { apiKey }));
   });
 
   test('holds for concurrent requests', async () => {
@@ -211,39 +211,39 @@ describe('rate limit of an address', () => {
       { config: { production: true, graphiql: false, trustedProxies: [] } },
     );
     // X-Forwarded-For entries that the client sends itself do not count.
-    const ask = (index: number) =>
+    const send = (index: number) =>
       (index % 2 ? sendRest : sendGraphQL)(production, { address: `192.0.2.${index}` });
-    expect(await collectCodes(6, ask)).toEqual([...times(5, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
-    expectTooFast(await sendGraphQL(production, {}));
-    expectTooFast(await sendRest(production, {}));
+    expect(await collectCodes(6, send)).toEqual([...times(5, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
+    expectRateLimited(await sendGraphQL(production, {}));
+    expectRateLimited(await sendRest(production, {}));
     await production.close();
   });
 
   test('limits schema reads without a key in development', async () => {
-    const asker = { address: '192.0.2.3' };
-    const ask = () => sendGraphQL(server, asker, '{ __schema { queryType { name } } }');
-    expect(await collectCodes(7, ask)).toEqual([...times(6, 'OK'), 'RATE_LIMITED']);
+    const client = { address: '192.0.2.3' };
+    const send = () => sendGraphQL(server, client, '{ __schema { queryType { name } } }');
+    expect(await collectCodes(7, send)).toEqual([...times(6, 'OK'), 'RATE_LIMITED']);
   });
 
   test('applies to an IPv6 network as a whole', async () => {
-    const ask = (index: number) => sendRest(server, { address: `2001:db8:1:2:${index}::7` });
-    expect(await collectCodes(7, ask)).toEqual([...times(6, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
+    const send = (index: number) => sendRest(server, { address: `2001:db8:1:2:${index}::7` });
+    expect(await collectCodes(7, send)).toEqual([...times(6, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
     expect((await sendRest(server, { address: '2001:db8:1:3::7' })).code).toBe('UNAUTHENTICATED');
   });
 
   test('limits failed authentication', async () => {
-    const asker = { address: '192.0.2.4', apiKey: 'nobody-has-this-key-nobody-has-this-key' };
-    const ask = () => sendGraphQL(server, asker);
-    expect(await collectCodes(4, ask)).toEqual([...times(3, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
-    expectTooFast(await sendGraphQL(server, asker));
-    const told = server
+    const client = { address: '192.0.2.4', apiKey: 'an-unknown-key-an-unknown-key-an-unknown-key' };
+    const send = () => sendGraphQL(server, client);
+    expect(await collectCodes(4, send)).toEqual([...times(3, 'UNAUTHENTICATED'), 'RATE_LIMITED']);
+    expectRateLimited(await sendGraphQL(server, client));
+    const logLines = server
       .asOwner()
       .execute(
         "select count(*)::int as count from audit_event where org_id = ? and address = '192.0.2.4'",
         [unattributedOrgId],
         'get',
       );
-    expect(await told).toEqual({ count: 1 });
+    expect(await logLines).toEqual({ count: 1 });
   });
 
   test('does not throttle a valid key behind an address with failed authentication, known or new', async () => {
@@ -265,7 +265,7 @@ describe('rate limit of an address', () => {
     await sendGraphQL(server, { apiKey: used, address });
     await collectCodes(6, () => sendRest(server, { address }));
     expect((await sendRest(server, { address })).code).toBe('RATE_LIMITED');
-    expectTooFast(await sendGraphQL(server, { apiKey: fresh, address }));
+    expectRateLimited(await sendGraphQL(server, { apiKey: fresh, address }));
     expect(await collectCodes(10, () => sendGraphQL(server, { apiKey: used, address }))).toEqual(
       times(10, 'OK'),
     );
@@ -282,7 +282,7 @@ describe('rate limit of credential checks', () => {
   });
   afterAll(() => server.close());
 
-  const make = ({ apiKey }: TestOrganisation, name: string, key = apiKey) =>
+  const createConnection = ({ apiKey }: TestOrganisation, name: string, key = apiKey) =>
     sendGraphQL(server, { apiKey: key }, createMutation, okta({ name }));
   const update =
     'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { updateOktaConnection(id: $id, input: $input) { appConnection { id } } }';
@@ -293,32 +293,32 @@ describe('rate limit of credential checks', () => {
   test('counts every operation that checks credentials, and no other operation', async () => {
     const organisation = await server.newOrganisation();
     const { apiKey } = organisation;
-    const made = (await make(organisation, 'first')).data as Created;
-    const { id } = made.createOktaConnection.appConnection;
-    const ask = (query: string, variables = {}) =>
+    const created = (await createConnection(organisation, 'first')).data as Created;
+    const { id } = created.createOktaConnection.appConnection;
+    const send = (query: string, variables = {}) =>
       sendGraphQL(server, { apiKey }, query, { id, ...variables });
-    const renamed = await ask(update, { input: { name: 'renamed' } });
+    const renamed = await send(update, { input: { name: 'renamed' } });
     expect(renamed.code).toBeUndefined();
-    expect((await make(organisation, 'renamed')).code).toBe('NAME_TAKEN');
-    expect((await ask(update, { input: { credentials: { apiToken: 'new' } } })).code).toBeUndefined();
-    expect((await ask(verify)).code).toBeUndefined();
-    expect((await ask(validate)).code).toBeUndefined();
+    expect((await createConnection(organisation, 'renamed')).code).toBe('NAME_TAKEN');
+    expect((await send(update, { input: { credentials: { apiToken: 'new' } } })).code).toBeUndefined();
+    expect((await send(verify)).code).toBeUndefined();
+    expect((await send(validate)).code).toBeUndefined();
 
     const refused = [
-      await make(organisation, 'second'),
-      await ask(update, { input: { credentials: { apiToken: 'newer' } } }),
-      await ask(update, {
+      await createConnection(organisation, 'second'),
+      await send(update, { input: { credentials: { apiToken: 'newer' } } }),
+      await send(update, {
         input: { credentials: { instanceUrl: 'https://other.example.org', apiToken: 'newer' } },
       }),
-      await ask(verify),
-      await ask(validate),
+      await send(verify),
+      await send(validate),
     ];
-    for (const answer of refused) expectTooFast(answer);
+    for (const answer of refused) expectRateLimited(answer);
     const rest = restClient(server.url, apiKey);
     const over = await rest('POST', '/api/v1/app-connections/okta', oktaBody({ name: 'third' }));
     expect(over).toMatchObject({ status: 429, body: { code: 'RATE_LIMITED', retryAt: expect.any(String) } });
     expect(Number(over.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
-    expect((await ask(update, { input: { name: 'renamed-again' } })).code).toBeUndefined();
+    expect((await send(update, { input: { name: 'renamed-again' } })).code).toBeUndefined();
     expect((await sendGraphQL(server, { apiKey })).code).toBeUndefined();
     const trail = await server
       .asOwner()
@@ -334,9 +334,11 @@ describe('rate limit of credential checks', () => {
     for (let index = 0; index < 3; index += 1) {
       keys.push(await organisation.newKey(['connections:read', 'connections:write']));
     }
-    const codes = await collectCodes(8, (index) => make(organisation, `c-${index}`, keys[index % 4]));
+    const codes = await collectCodes(8, (index) =>
+      createConnection(organisation, `c-${index}`, keys[index % 4]),
+    );
     expect(codes).toEqual([...times(6, 'OK'), ...times(2, 'RATE_LIMITED')]);
-    expect((await make(await server.newOrganisation(), 'mine')).code).toBeUndefined();
+    expect((await createConnection(await server.newOrganisation(), 'mine')).code).toBeUndefined();
   });
 
   test('rate-limits one field of a mutation without failing the whole request', async () => {

@@ -88,12 +88,12 @@ describe('REST create connection', () => {
 
   test('verifies and stores the connection as GraphQL does, and GraphQL returns the same', async () => {
     const { rest, client } = await fresh();
-    const made = await createConnectionOverRest(rest, { description: ' For the sync. ' });
+    const created = await createConnectionOverRest(rest, { description: ' For the sync. ' });
     const { appConnection } = await client.request<{ appConnection: unknown }>(
       'query ($id: UUID!) { appConnection(id: $id) { description version createdAt credentialsHash verification { status } } }',
-      { id: made.id },
+      { id: created.id },
     );
-    const { description, version, createdAt, credentialsHash } = made;
+    const { description, version, createdAt, credentialsHash } = created;
     const verification = { status: 'VERIFIED' };
     expect(description).toBe('For the sync.');
     expect(appConnection).toEqual({
@@ -252,14 +252,14 @@ describe('REST error response', () => {
 describe('REST get and list connections', () => {
   test('returns a connection by id, in either case, and by name', async () => {
     const { rest, projectId } = await fresh();
-    const made = await createConnectionOverRest(rest, { projectId: projectId.toUpperCase() });
-    expect(made.projectId).toBe(projectId);
+    const created = await createConnectionOverRest(rest, { projectId: projectId.toUpperCase() });
+    expect(created.projectId).toBe(projectId);
     for (const path of [
-      `${okta}/${made.id}`,
-      `${okta}/${made.id.toUpperCase()}`,
+      `${okta}/${created.id}`,
+      `${okta}/${created.id.toUpperCase()}`,
       `${okta}/connection-name/my-okta-connection?projectId=${projectId.toUpperCase()}`,
     ]) {
-      expect((await rest('GET', path)).body).toEqual({ appConnection: made });
+      expect((await rest('GET', path)).body).toEqual({ appConnection: created });
     }
     const { status } = await rest('GET', `${okta}/connection-name/my-okta-connection`);
     expect(status, 'without the project').toBe(404);
@@ -267,10 +267,10 @@ describe('REST get and list connections', () => {
 
   test("returns NOT_FOUND for another organisation's and for another app's connection", async () => {
     const { rest } = await fresh();
-    const { rest: stranger } = await fresh();
+    const { rest: otherOrganisation } = await fresh();
     const { id } = await createConnectionOverRest(rest);
     for (const [method, body] of [['GET'], ['DELETE'], ['PATCH', { name: 'taken-over' }]] as const) {
-      expect((await stranger(method, `${okta}/${id}`, body)).status).toBe(404);
+      expect((await otherOrganisation(method, `${okta}/${id}`, body)).status).toBe(404);
       expect((await rest(method, `${root}/other/${id}`, body)).status).toBe(404);
     }
     expect((await rest('GET', `${root}/other/connection-name/my-okta-connection`)).status).toBe(404);
@@ -358,14 +358,14 @@ describe('REST get and list connections', () => {
 describe('REST update connection', () => {
   test('keeps absent members, clears null members, and returns the new version', async () => {
     const { rest } = await fresh();
-    const made = await createConnectionOverRest(rest, { description: 'Before' });
-    const renamed = await rest('PATCH', `${okta}/${made.id}`, { name: 'renamed' });
+    const created = await createConnectionOverRest(rest, { description: 'Before' });
+    const renamed = await rest('PATCH', `${okta}/${created.id}`, { name: 'renamed' });
     expect(at(renamed.body, 'appConnection')).toMatchObject({
       name: 'renamed',
       description: 'Before',
       version: 2,
     });
-    const cleared = await rest('PATCH', `${okta}/${made.id}`, { description: null, version: 2 });
+    const cleared = await rest('PATCH', `${okta}/${created.id}`, { description: null, version: 2 });
     expect(at(cleared.body, 'appConnection')).toMatchObject({
       name: 'renamed',
       description: null,
@@ -375,17 +375,17 @@ describe('REST update connection', () => {
 
   test('replaces a token that Okta accepts, and keeps the old one otherwise', async () => {
     const { rest, client } = await fresh();
-    const made = await createConnectionOverRest(rest);
-    const path = `${okta}/${made.id.toUpperCase()}`;
+    const created = await createConnectionOverRest(rest);
+    const path = `${okta}/${created.id.toUpperCase()}`;
     const { status } = await rest('PATCH', path, { credentials: { apiToken: 'revoked' } });
     expect(status).toBe(422);
-    expect((await rest('GET', path)).body).toEqual({ appConnection: made });
+    expect((await rest('GET', path)).body).toEqual({ appConnection: created });
     const changed = await rest('PATCH', path, { credentials: { apiToken: 'another-good-token' } });
     expect(at(changed.body, 'appConnection', 'credentialsHash')).toMatch(/^[0-9a-f]{64}$/);
-    expect(at(changed.body, 'appConnection', 'credentialsHash')).not.toBe(made.credentialsHash);
+    expect(at(changed.body, 'appConnection', 'credentialsHash')).not.toBe(created.credentialsHash);
     const verify =
       'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
-    expect(await client.request(verify, { id: made.id }), 'the stored token opens').toEqual({
+    expect(await client.request(verify, { id: created.id }), 'the stored token opens').toEqual({
       verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } },
     });
   });

@@ -41,7 +41,7 @@ describe('REST request', () => {
       ['POST', '/api/v1/projects'],
       ['POST', '/api/v1/api-keys'],
     ] as const) {
-      for (const authorization of [undefined, 'Bearer nobody', 'SSWS x']) {
+      for (const authorization of [undefined, 'Bearer unknown-key', 'SSWS x']) {
         const body = method === 'GET' ? undefined : '{';
         const answer = await open(method, path, body, authorization === undefined ? {} : { authorization });
         expect([path, answer.status, at(answer.body, 'code')]).toEqual([path, 401, 'UNAUTHENTICATED']);

@@ -152,7 +152,7 @@ describe('OpenAPI document', () => {
   });
 
   test('is public in development and needs a key in production, and rejects a wrong key in both', async () => {
-    const wrong = await restClient(server.url, 'nobody')('GET', path);
+    const wrong = await restClient(server.url, 'unknown-key')('GET', path);
     expect(wrong.status).toBe(401);
     const production = await startTestServer({ config: { production: true, host: '127.0.0.1' } });
     const { apiKey } = await production.newOrganisation();

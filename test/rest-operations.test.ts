@@ -306,7 +306,7 @@ describe('REST audit trail', () => {
       ['action=CREATE_CONNECTION&limit=1', { action: 'CREATE_CONNECTION' }],
       ['outcome=NAME_TAKEN', { outcome: 'NAME_TAKEN' }],
       [`keyId=${expected[0]?.keyId}&limit=4`, { keyId: expected[0]?.keyId }],
-      ['subject=nobody', { subject: 'nobody' }],
+      ['subject=unknown', { subject: 'unknown' }],
     ] as const) {
       const matching = expected.filter((event) =>
         Object.entries(isMatch).every(([name, value]) => at(event, name) === value),
@@ -346,9 +346,9 @@ describe('REST access management', () => {
         scopes: expect.arrayContaining(['access:admin']),
       },
     });
-    const made = await rest('POST', '/api/v1/projects', { name: ' Lohn & Gehalt ' });
-    expect(made.body).toMatchObject({ project: { name: 'Lohn & Gehalt' } });
-    const another = at(made.body, 'project', 'id');
+    const created = await rest('POST', '/api/v1/projects', { name: ' Lohn & Gehalt ' });
+    expect(created.body).toMatchObject({ project: { name: 'Lohn & Gehalt' } });
+    const another = at(created.body, 'project', 'id');
     const clash = await rest('PATCH', `/api/v1/projects/${projectId}`, { name: 'Lohn & Gehalt' });
     expect(clash).toMatchObject({ status: 409, body: { code: 'NAME_TAKEN', issues: [{ path: ['name'] }] } });
     const first = await rest('GET', '/api/v1/projects?limit=1');

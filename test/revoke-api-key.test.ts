@@ -68,10 +68,10 @@ async function seeOut(organisation: TestOrganisation, servers: readonly TestServ
   expect(revokedAt).toEqual(expect.any(String));
   for (const way of ways) {
     let lastIn = revoked;
-    const why = await until('the key lets nobody in', async () => {
-      const asked = Date.now();
+    const why = await until('the key is rejected everywhere', async () => {
+      const sentAt = Date.now();
       const answer = await way();
-      if (answer === 'OK') lastIn = asked;
+      if (answer === 'OK') lastIn = sentAt;
       return answer === 'OK' ? undefined : answer;
     });
     expect(why).toBe('This API key has been revoked.');
@@ -138,8 +138,8 @@ describe('revoked API key', () => {
           expect(error?.message).toBe(
             `This API key has ${end === 'revokedAt' ? 'been revoked' : 'expired'}.`,
           );
-          const told = (await listAuditEvents(client)).find(({ keyId }) => keyId === apiKey.id);
-          return (told?.action === expected && told.outcome === 'UNAUTHENTICATED') || undefined;
+          const event = (await listAuditEvents(client)).find(({ keyId }) => keyId === apiKey.id);
+          return (event?.action === expected && event.outcome === 'UNAUTHENTICATED') || undefined;
         });
       }
     }
@@ -192,11 +192,13 @@ describe('last unlimited, unexpiring administrator key of an organisation', () =
     for (let round = 0; round < (testDatabaseUrl ? 40 : 4); round += 1) {
       const organisation = await server.newOrganisation();
       const size = 2 + (round % 3);
-      const made = await Promise.all(Array.from({ length: size - 1 }, () => createKey(organisation.client)));
+      const created = await Promise.all(
+        Array.from({ length: size - 1 }, () => createKey(organisation.client)),
+      );
       const first = (await viewerOf(organisation.client)).apiKey?.id ?? '';
       const administrators = [
         { key: organisation.apiKey, id: first },
-        ...made.map(({ key, apiKey }) => ({ key, id: apiKey.id })),
+        ...created.map(({ key, apiKey }) => ({ key, id: apiKey.id })),
       ];
       const step = round % 2;
       const outcomes = await Promise.all(

@@ -28,9 +28,9 @@ const deleteMutation =
 const restoreMutation = 'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }';
 const verifyMutation = 'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }';
 
-async function make({ client }: TestOrganisation, name: string): Promise<string> {
-  const made = await client.request<Created>(createMutation, okta({ name }));
-  return made.createOktaConnection.appConnection.id;
+async function createConnection({ client }: TestOrganisation, name: string): Promise<string> {
+  const created = await client.request<Created>(createMutation, okta({ name }));
+  return created.createOktaConnection.appConnection.id;
 }
 
 /** The row errors that `npm run audit:verify` reports for an organisation, except for invalid MACs. */
@@ -62,7 +62,7 @@ async function putBackLater(table: string, id: string): Promise<() => Promise<un
 test('audit verification accepts rows after every kind of change by requests', async () => {
   const organisation = await server.newOrganisation();
   const { client } = organisation;
-  const [id, purged] = [await make(organisation, 'a'), await make(organisation, 'b')];
+  const [id, purged] = [await createConnection(organisation, 'a'), await createConnection(organisation, 'b')];
   await client.request(updateMutation, { id, input: { name: 'renamed' } });
   await client.request(updateMutation, { id, input: {} });
   await client.request(updateMutation, { id, input: { credentials: { apiToken: 'another' } } });
@@ -79,9 +79,9 @@ test('audit verification reports an old row of a connection, a revoked API key a
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [changed, deleted, gone] = [
-    await make(organisation, 'a'),
-    await make(organisation, 'b'),
-    await make(organisation, 'c'),
+    await createConnection(organisation, 'a'),
+    await createConnection(organisation, 'b'),
+    await createConnection(organisation, 'c'),
   ];
   const { key, apiKey } = await createKey(client);
   const putBack = [
@@ -110,9 +110,9 @@ test('audit verification reports a purge after a forged deletion date, and accep
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [live, restored, deleted] = [
-    await make(organisation, 'a'),
-    await make(organisation, 'b'),
-    await make(organisation, 'c'),
+    await createConnection(organisation, 'a'),
+    await createConnection(organisation, 'b'),
+    await createConnection(organisation, 'c'),
   ];
   for (const id of [restored, deleted]) await client.request(deleteMutation, { id });
   await client.request(restoreMutation, { id: restored });
@@ -133,7 +133,7 @@ test('audit verification reports a purge after a forged deletion date, and accep
 test('audit verification reports a data key that was reset to its state before its replacement', async () => {
   const organisation = await server.newOrganisation();
   const { orgId } = organisation;
-  await make(organisation, 'a');
+  await createConnection(organisation, 'a');
   const { keyring } = server.vault.dataKeys;
   const sealKey = { orgId, purpose: 'SEAL', retiredAt: null } as const;
   const { id: stolen } = await server.asOwner().findOneOrFail(DataKey, sealKey);

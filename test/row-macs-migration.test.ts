@@ -120,12 +120,12 @@ test('signs the rows of a version without MACs once, unchanged, however often th
     { name: 'Made', created_by: `key:${old.apiKeyId}` },
     { name: 'Old', created_by: null },
   ]);
-  const told = { orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS' } as const;
-  expect(await first.asOwner().count(AuditEvent, told)).toBe(1);
+  const event = { orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS' } as const;
+  expect(await first.asOwner().count(AuditEvent, event)).toBe(1);
   await first.close();
 
   const second = await startTestServer({ location, rootKeys });
-  expect(await second.asOwner().count(AuditEvent, told)).toBe(1);
+  expect(await second.asOwner().count(AuditEvent, event)).toBe(1);
   // A table that an operator has added is not among them.
   await second.asOwner().execute('create table device (id int, mac text null)');
   // An attacker who makes the database look like one of the earlier version gains nothing.

@@ -26,13 +26,17 @@ const deleteMutation =
   'mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }';
 const restoreMutation = 'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }';
 
-async function make({ client }: TestOrganisation, differing = {}, credentials = {}): Promise<string> {
-  const made = await client.request<Created>(createMutation, okta(differing, credentials));
-  return made.createOktaConnection.appConnection.id;
+async function createConnection(
+  { client }: TestOrganisation,
+  differing = {},
+  credentials = {},
+): Promise<string> {
+  const created = await client.request<Created>(createMutation, okta(differing, credentials));
+  return created.createOktaConnection.appConnection.id;
 }
 
 /** Returns the error code of a failing request. */
-async function codeOf(request: Promise<unknown>): Promise<string | undefined> {
+async function errorCode(request: Promise<unknown>): Promise<string | undefined> {
   return (await errorsOf(request))[0]?.extensions.code;
 }
 
@@ -56,7 +60,7 @@ function expectLogged(table: string, id: string): void {
 }
 
 describe('database user with write access', () => {
-  const keyOf = async (orgId: string, name = 'Another') =>
+  const createKeyOf = async (orgId: string, name = 'Another') =>
     server.asOwner().findOneOrFail(ApiKey, { orgId, name });
 
   test('cannot authenticate with an inserted API key', async () => {
@@ -71,7 +75,7 @@ describe('database user with write access', () => {
     );
     const [error] = await errorsOf(server.clientFor(planted).request('{ viewer { subject } }'));
     expect(error).toMatchObject({ message: 'No such API key.', extensions: { code: 'UNAUTHENTICATED' } });
-    expectLogged('api_key', (await keyOf(orgId, 'Planted')).id);
+    expectLogged('api_key', (await createKeyOf(orgId, 'Planted')).id);
     expect(await client.request('{ viewer { subject } }')).toEqual({ viewer: { subject: null } });
     expect(apiKey).not.toBe(planted);
   });
@@ -89,9 +93,9 @@ describe('database user with write access', () => {
       projectIds: [organisation.projectId],
       expiresAt: new Date(Date.now() + 3_600_000),
     });
-    const { id } = await keyOf(organisation.orgId);
+    const { id } = await createKeyOf(organisation.orgId);
     await sql(`update api_key set ${change} where id = ?`, [id]);
-    expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+    expect(await errorCode(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
     expectLogged('api_key', id);
   });
 
@@ -100,7 +104,7 @@ describe('database user with write access', () => {
     const { key, apiKey } = await createKey(client);
     await revokeKey(client, apiKey.id);
     await sql('update api_key set revoked_at = null where id = ?', [apiKey.id]);
-    expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+    expect(await errorCode(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
     expect(await changedRows()).toContain(`api_key ${apiKey.id}`);
     expect(orgId).toBeDefined();
   });
@@ -122,7 +126,9 @@ describe('database user with write access', () => {
       [...hashes, organisation.orgId],
     );
     for (const key of [weak, strong]) {
-      expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+      expect(await errorCode(server.clientFor(key).request('{ viewer { subject } }'))).toBe(
+        'UNAUTHENTICATED',
+      );
     }
   });
 
@@ -133,24 +139,24 @@ describe('database user with write access', () => {
       theirs.orgId,
       mine.orgId,
     ]);
-    expect(await codeOf(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
+    expect(await errorCode(server.clientFor(key).request('{ viewer { subject } }'))).toBe('UNAUTHENTICATED');
   });
 
   test('cannot make the last real administrator removable with an inserted one', async () => {
     const { orgId, client } = await server.newOrganisation();
-    const { id } = await keyOf(orgId, 'Administrator');
+    const { id } = await createKeyOf(orgId, 'Administrator');
     await sql(
       `insert into api_key (id, org_id, name, hash, scopes, created_at, mac)
         select gen_random_uuid(), org_id, name, 'planted ' || hash, scopes, created_at, mac from api_key where id = ?`,
       [id],
     );
-    expect(await codeOf(revokeKey(client, id))).toBe('LAST_ADMINISTRATOR');
+    expect(await errorCode(revokeKey(client, id))).toBe('LAST_ADMINISTRATOR');
   });
 
   test('cannot restore a previous token', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
-    const id = await make(organisation, {}, { apiToken: 'the-token-of-yesterday' });
+    const id = await createConnection(organisation, {}, { apiToken: 'the-token-of-yesterday' });
     const columns = 'sealed_credentials, credentials_hash, data_key_id';
     const [old] = await sql(`select ${columns}, mac from app_connection where id = ?`, [id]);
     const input = { credentials: { apiToken: 'the-token-of-today' } };
@@ -163,7 +169,7 @@ describe('database user with write access', () => {
           id,
         ]);
       await set(old);
-      expect(await codeOf(client.request(verifyMutation, { id }))).toBe('INTERNAL_SERVER_ERROR');
+      expect(await errorCode(client.request(verifyMutation, { id }))).toBe('INTERNAL_SERVER_ERROR');
       await set(now);
       await client.request(verifyMutation, { id });
     }
@@ -187,14 +193,14 @@ describe('database user with write access', () => {
     ['purged', (id: string) => ({ document: deleteMutation, variables: { id, purge: true } })],
   ])('cannot have a connection %s in another project by moving it there', async (_, ask) => {
     const organisation = await server.newOrganisation();
-    const id = await make(organisation);
+    const id = await createConnection(organisation);
     const projectId = await organisation.newProject('Second');
     const key = await organisation.newKey(['connections:read', 'connections:write', 'connections:verify'], {
       projectIds: [projectId],
     });
     await sql('update app_connection set project_id = ? where id = ?', [projectId, id]);
     const { document, variables } = ask(id);
-    expect(await codeOf(server.clientFor(key).request(document, variables))).toBe('INTERNAL_SERVER_ERROR');
+    expect(await errorCode(server.clientFor(key).request(document, variables))).toBe('INTERNAL_SERVER_ERROR');
     expectLogged('app_connection', id);
     expect(await changedRows()).toContain(`app_connection ${id}`);
   });
@@ -203,28 +209,28 @@ describe('database user with write access', () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     const [deleted, there] = [
-      await make(organisation, { name: 'a' }),
-      await make(organisation, { name: 'b' }),
+      await createConnection(organisation, { name: 'a' }),
+      await createConnection(organisation, { name: 'b' }),
     ];
     await client.request(deleteMutation, { id: deleted });
     await sql('update app_connection set deleted_at = null where id = ?', [deleted]);
     await sql('update app_connection set deleted_at = now() where id = ?', [there]);
-    expect(await codeOf(client.request(verifyMutation, { id: deleted }))).toBe('INTERNAL_SERVER_ERROR');
-    expect(await codeOf(client.request(restoreMutation, { id: there }))).toBe('INTERNAL_SERVER_ERROR');
+    expect(await errorCode(client.request(verifyMutation, { id: deleted }))).toBe('INTERNAL_SERVER_ERROR');
+    expect(await errorCode(client.request(restoreMutation, { id: there }))).toBe('INTERNAL_SERVER_ERROR');
   });
 
   test('cannot move a project to another organisation and have connections created in it', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const projectId = await mine.newProject('Moved');
     await sql('update project set org_id = ? where id = ?', [theirs.orgId, projectId]);
-    expect(await codeOf(make(theirs, { projectId }))).toBe('INTERNAL_SERVER_ERROR');
-    expect(await codeOf(make(mine, { projectId }))).toBe('NOT_FOUND');
+    expect(await errorCode(createConnection(theirs, { projectId }))).toBe('INTERNAL_SERVER_ERROR');
+    expect(await errorCode(createConnection(mine, { projectId }))).toBe('NOT_FOUND');
   });
 
   test('cannot reactivate a retired data key for encryption', async () => {
     const organisation = await server.newOrganisation();
     const { orgId } = organisation;
-    await make(organisation);
+    await createConnection(organisation);
     const seal = () => {
       const binding = { orgId, connectionId: orgId, app: 'okta', method: 'api-token', host: '' };
       return server.restartedVault().seal(server.asOwner(), binding, {});
@@ -254,14 +260,14 @@ describe('database user with write access', () => {
   test('cannot redirect an idempotent retry to another connection', async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId } = organisation;
-    const other = await make(organisation, { name: 'other' });
+    const other = await createConnection(organisation, { name: 'other' });
     const variables = okta({ name: 'mine', idempotencyKey: 'once' });
     await client.request(createMutation, variables);
     await sql(
       `update idempotent_request set outcome = outcome || jsonb_build_object('id', ?::text) where org_id = ?`,
       [other, orgId],
     );
-    expect(await codeOf(client.request(createMutation, variables))).toBe('INTERNAL_SERVER_ERROR');
+    expect(await errorCode(client.request(createMutation, variables))).toBe('INTERNAL_SERVER_ERROR');
   });
 });
 
@@ -269,7 +275,10 @@ test('every operation that changes rows leaves valid MACs', async () => {
   const before = await changedRows();
   const organisation = await server.newOrganisation();
   const { client } = organisation;
-  const id = await make(organisation, { idempotencyKey: 'once', projectId: organisation.projectId });
+  const id = await createConnection(organisation, {
+    idempotencyKey: 'once',
+    projectId: organisation.projectId,
+  });
   await client.request(updateMutation, { id, input: { name: 'renamed', description: null } });
   await client.request(updateMutation, { id, input: { credentials: { apiToken: 'another' } } });
   await client.request(verifyMutation, { id });
@@ -318,7 +327,7 @@ describe('MAC coverage of table columns', () => {
     'of %s includes every column that decides something',
     async (table) => {
       const organisation = await server.newOrganisation();
-      await make(organisation, { idempotencyKey: 'once', projectId: organisation.projectId });
+      await createConnection(organisation, { idempotencyKey: 'once', projectId: organisation.projectId });
       const already = await changedRows();
       const seen: string[] = [];
       for (const column of await sql.columns(table)) {
@@ -334,7 +343,7 @@ describe('MAC coverage of table columns', () => {
 
   test('of audit_event is the hash of the event', async () => {
     const organisation = await server.newOrganisation();
-    await make(organisation);
+    await createConnection(organisation);
     const whole = { events: 1 };
     expect(await checkChain(server, organisation.orgId)).toEqual(whole);
     for (const column of await sql.columns('audit_event')) {

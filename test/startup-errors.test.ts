@@ -170,10 +170,15 @@ describe.skipIf(testDatabaseUrl)(
 
 /** The user that runs the server: `nobody` when the test runs as root, who may read every file. */
 function anotherUser(): number | undefined {
-  const nobody = 65_534;
+  const unprivilegedUid = 65_534;
   if (process.getuid?.() !== 0) return undefined;
-  const { status } = spawnSync(process.execPath, ['--check', main], { uid: nobody, gid: nobody });
+  const { status } = spawnSync(process.execPath, ['--check', main], {
+    uid: unprivilegedUid,
+    gid: unprivilegedUid,
+  });
   if (status !== 0)
-    throw new Error(`${main} cannot be read by the user ${nobody}; run this test as another user than root`);
-  return nobody;
+    throw new Error(
+      `${main} cannot be read by the user ${unprivilegedUid}; run this test as another user than root`,
+    );
+  return unprivilegedUid;
 }

@@ -38,13 +38,13 @@ interface Change {
   appConnection: { name: string; version: number } | null;
 }
 
-async function nextOf(subscription: Subscription): Promise<Change> {
+async function nextChange(subscription: Subscription): Promise<Change> {
   const { data, errors } = await subscription.next();
   if (!data) throw new Error(JSON.stringify(errors));
   return data.appConnectionChanged as Change;
 }
 
-async function make({ client }: TestOrganisation, name: string, differing = {}): Promise<string> {
+async function createConnection({ client }: TestOrganisation, name: string, differing = {}): Promise<string> {
   const { createOktaConnection } = await client.request<Created>(
     createMutation,
     okta({ name, ...differing }),
@@ -65,24 +65,28 @@ describe('connection subscription', () => {
     const organisation = await server.newOrganisation();
     const { client, apiKey } = organisation;
     await using changes = await subscribe(server.graphqlUrl, apiKey, allWatching);
-    const id = await make(organisation, 'watched');
-    expect(await nextOf(changes)).toMatchObject({
+    const id = await createConnection(organisation, 'watched');
+    expect(await nextChange(changes)).toMatchObject({
       kind: 'CREATED',
       connectionId: id,
       appConnection: { name: 'watched', version: 1 },
     });
-    await errorsOf(make(organisation, 'watched'));
+    await errorsOf(createConnection(organisation, 'watched'));
     await client.request(rename, { id, name: 'renamed' });
-    expect(await nextOf(changes)).toMatchObject({
+    expect(await nextChange(changes)).toMatchObject({
       kind: 'UPDATED',
       appConnection: { name: 'renamed', version: 2 },
     });
     await client.request(mutation('verifyAppConnection'), { id });
-    expect(await nextOf(changes)).toMatchObject({ kind: 'VERIFIED' });
+    expect(await nextChange(changes)).toMatchObject({ kind: 'VERIFIED' });
     await client.request(mutation('deleteAppConnection'), { id });
-    expect(await nextOf(changes)).toMatchObject({ kind: 'DELETED', connectionId: id, appConnection: null });
+    expect(await nextChange(changes)).toMatchObject({
+      kind: 'DELETED',
+      connectionId: id,
+      appConnection: null,
+    });
     await client.request(mutation('restoreAppConnection'), { id });
-    expect(await nextOf(changes)).toMatchObject({ kind: 'RESTORED', appConnection: { name: 'renamed' } });
+    expect(await nextChange(changes)).toMatchObject({ kind: 'RESTORED', appConnection: { name: 'renamed' } });
   });
 
   test('delivers missed events after a reconnect with Last-Event-ID', async () => {
@@ -90,28 +94,30 @@ describe('connection subscription', () => {
     let last: string;
     {
       await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
-      await make(organisation, 'seen');
-      last = (await nextOf(changes)).eventId;
+      await createConnection(organisation, 'seen');
+      last = (await nextChange(changes)).eventId;
     }
     const missed = [];
-    for (let i = 0; i < 5; i += 1) missed.push(await make(organisation, `missed-${i}`));
+    for (let i = 0; i < 5; i += 1) missed.push(await createConnection(organisation, `missed-${i}`));
     await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, watching, {
       after: last,
     });
     const heard: string[] = [];
-    while (heard.length < 5) heard.push((await nextOf(changes)).connectionId);
+    while (heard.length < 5) heard.push((await nextChange(changes)).connectionId);
     expect(heard).toEqual(missed);
-    const next = await make(organisation, 'live-again');
-    expect((await nextOf(changes)).connectionId).toBe(next);
+    const next = await createConnection(organisation, 'live-again');
+    expect((await nextChange(changes)).connectionId).toBe(next);
   });
 
   test('delivers each of 40 concurrent changes exactly once', async () => {
     const organisation = await server.newOrganisation();
     await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
-    const made = await Promise.all(Array.from({ length: 40 }, (_, i) => make(organisation, `c-${i}`)));
+    const ids = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => createConnection(organisation, `c-${i}`)),
+    );
     const heard = new Set<string>();
-    for (let i = 0; i < 40; i += 1) heard.add((await nextOf(changes)).connectionId);
-    expect(heard).toEqual(new Set(made));
+    for (let i = 0; i < 40; i += 1) heard.add((await nextChange(changes)).connectionId);
+    expect(heard).toEqual(new Set(ids));
   });
 
   test('filters by project, or by no project', async () => {
@@ -119,20 +125,20 @@ describe('connection subscription', () => {
     const { apiKey, projectId } = organisation;
     await using ofProject = await subscribe(server.graphqlUrl, apiKey, watching, { projectId });
     await using ofNone = await subscribe(server.graphqlUrl, apiKey, watching, { projectId: null });
-    await make(organisation, 'of-none');
-    await make(organisation, 'of-project', { projectId });
-    expect(await nextOf(ofProject)).toMatchObject({ appConnection: { name: 'of-project' } });
-    await make(organisation, 'of-none-again');
-    expect(await nextOf(ofNone)).toMatchObject({ appConnection: { name: 'of-none' } });
-    expect(await nextOf(ofNone)).toMatchObject({ appConnection: { name: 'of-none-again' } });
+    await createConnection(organisation, 'of-none');
+    await createConnection(organisation, 'of-project', { projectId });
+    expect(await nextChange(ofProject)).toMatchObject({ appConnection: { name: 'of-project' } });
+    await createConnection(organisation, 'of-none-again');
+    expect(await nextChange(ofNone)).toMatchObject({ appConnection: { name: 'of-none' } });
+    expect(await nextChange(ofNone)).toMatchObject({ appConnection: { name: 'of-none-again' } });
   });
 
   test("never delivers another organisation's events", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     await using changes = await subscribe(server.graphqlUrl, mine.apiKey, allWatching);
-    await make(theirs, 'theirs');
-    const id = await make(mine, 'mine');
-    expect((await nextOf(changes)).connectionId).toBe(id);
+    await createConnection(theirs, 'theirs');
+    const id = await createConnection(mine, 'mine');
+    expect((await nextChange(changes)).connectionId).toBe(id);
   });
 
   test('requires connections:read and a valid Last-Event-ID', async () => {
@@ -153,7 +159,7 @@ describe('connection subscription', () => {
 
   test('delivers no further event to a revoked key, even from a backlog', async () => {
     const organisation = await server.newOrganisation();
-    for (const name of ['one', 'two', 'three']) await make(organisation, name);
+    for (const name of ['one', 'two', 'three']) await createConnection(organisation, name);
     const { database, vault } = server;
     let isRevoked = false;
     const changes = await subscribeToConnections(
@@ -200,15 +206,15 @@ describe.skipIf(!testDatabaseUrl)('connection subscription on two servers with o
     const organisation = await server.newOrganisation();
     const there = { ...organisation, client: other.clientFor(organisation.apiKey) };
     await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
-    const first = await make(there, 'made-there');
-    expect((await nextOf(changes)).connectionId).toBe(first);
+    const first = await createConnection(there, 'made-there');
+    expect((await nextChange(changes)).connectionId).toBe(first);
     await administer(
       `select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %' and datname = '${server.databaseName}'`,
     );
-    const second = await make(there, 'made-while-deaf');
-    expect((await nextOf(changes)).connectionId).toBe(second);
-    const third = await make(there, 'made-after');
-    expect((await nextOf(changes)).connectionId).toBe(third);
+    const second = await createConnection(there, 'made-while-deaf');
+    expect((await nextChange(changes)).connectionId).toBe(second);
+    const third = await createConnection(there, 'made-after');
+    expect((await nextChange(changes)).connectionId).toBe(third);
     await other.close();
   });
 });

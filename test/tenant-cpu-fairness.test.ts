@@ -143,10 +143,13 @@ describe('fair authentication of unknown keys', () => {
         );
         return row?.count ?? 0;
       };
-      const strangers = Array.from({ length: 30 }, (_, index) =>
-        errorsOf(server.clientFor(`nobody-has-this-key-${index}`.padEnd(40, 'x')).request(viewer)),
+      const unauthenticated = Array.from({ length: 30 }, (_, index) =>
+        errorsOf(server.clientFor(`unknown-key-${index}`.padEnd(40, 'x')).request(viewer)),
       );
-      await until('strangers hold their share', async () => (await waiting()) === 4 || undefined);
+      await until(
+        'unauthenticated clients use their share of connections',
+        async () => (await waiting()) === 4 || undefined,
+      );
       // The cached authentication of the key has expired.
       vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 10_000 });
       const known = client.request(viewer);
@@ -156,7 +159,7 @@ describe('fair authentication of unknown keys', () => {
         vi.useRealTimers();
         await holder.rollback();
       }
-      await Promise.all([known, ...strangers]);
+      await Promise.all([known, ...unauthenticated]);
     },
   );
 });

@@ -21,19 +21,19 @@ import {
   withoutTenantFilters,
 } from './testkit/without-tenant-filters.ts';
 
-const forgetting: TenantFilterSwitch = { isOn: false };
+const filterSwitch: TenantFilterSwitch = { isOn: false };
 let server: TestServer;
 /** A caller of another organisation than that of the target. */
-let stranger: OperationClient;
+let otherCaller: OperationClient;
 
 beforeAll(async () => {
   server = await startTestServer({
     // Production mode, with the fake Okta.
     config: { production: true, graphiql: false, fakeOkta: true },
-    wrap: (database) => withoutTenantFilters(database, forgetting),
+    wrap: (database) => withoutTenantFilters(database, filterSwitch),
   });
   const { apiKey } = await newTarget();
-  stranger = { url: server.url, apiKey, changes: 3 };
+  otherCaller = { url: server.url, apiKey, changes: 3 };
 });
 afterAll(() => server.close());
 
@@ -41,7 +41,7 @@ afterAll(() => server.close());
 async function newTarget(): Promise<Target & TestOrganisation> {
   const organisation = await server.newOrganisation();
   const { projectId } = organisation;
-  const make = async (name: string) => {
+  const createConnection = async (name: string) => {
     const { createOktaConnection } = await organisation.client.request<Created>(
       createMutation,
       okta({ name, projectId }),
@@ -49,7 +49,10 @@ async function newTarget(): Promise<Target & TestOrganisation> {
     return createOktaConnection.appConnection.id;
   };
   const connectionName = `target-${randomUUID()}`;
-  const [connectionId, deletedId] = [await make(connectionName), await make(`deleted-${randomUUID()}`)];
+  const [connectionId, deletedId] = [
+    await createConnection(connectionName),
+    await createConnection(`deleted-${randomUUID()}`),
+  ];
   await restClient(server.url, organisation.apiKey)('DELETE', `/api/v1/app-connections/okta/${deletedId}`);
   const limited = await organisation.newKey(['audit:read'], { projectIds: [projectId] });
   const { viewer } = await server
@@ -58,13 +61,13 @@ async function newTarget(): Promise<Target & TestOrganisation> {
   return { ...organisation, connectionId, connectionName, deletedId, apiKeyId: viewer.apiKey.id };
 }
 
-const nothing = (): Target => ({
+const missingTarget = (): Target => ({
   ...{ projectId: randomUUID(), connectionId: randomUUID(), deletedId: randomUUID(), apiKeyId: randomUUID() },
   connectionName: `nothing-${randomUUID()}`,
 });
 
 /** Returns the members of the target that a response contains. */
-function seenIn(
+function leakedFields(
   { text }: OperationResult,
   { projectId, connectionId, connectionName, deletedId, apiKeyId }: Target,
 ) {
@@ -73,7 +76,7 @@ function seenIn(
 }
 
 /** Returns all rows of an organisation, without its audit trail and the lastUsedAt of its keys. */
-async function rowsOf(orgId: string): Promise<unknown> {
+async function readRows(orgId: string): Promise<unknown> {
   const rows = (table: string, columns: string): Promise<unknown[]> =>
     server.asOwner().execute(`select ${columns} from ${table} t where org_id = ? order by id`, [orgId]);
   const connections = await rows('app_connection', 't::text');
@@ -97,35 +100,35 @@ test('the tenant isolation matrix covers every operation of the schema and every
     Object.keys(Object(methods)).map((method) => `${method.toUpperCase()} ${path}`),
   );
   expect(routes).toContain('DELETE /api/v1/app-connections/okta/{id}');
-  const asked = Object.keys(operations).map((name) => name.replace(/ \(.*\)$/, ''));
-  expect([...new Set(asked)].sort()).toEqual([...fields, ...routes].sort());
+  const covered = Object.keys(operations).map((name) => name.replace(/ \(.*\)$/, ''));
+  expect([...new Set(covered)].sort()).toEqual([...fields, ...routes].sort());
 });
 
 describe.each([
-  ['tenant filters and RLS', { rowLevelSecurity: true, forgetting: false }],
-  ['tenant filters alone, without RLS', { rowLevelSecurity: false, forgetting: false }],
-  ['RLS alone, without tenant filters', { rowLevelSecurity: true, forgetting: true }],
-])('tenant isolation with %s', (_, walls) => {
+  ['tenant filters and RLS', { rowLevelSecurity: true, withoutFilters: false }],
+  ['tenant filters alone, without RLS', { rowLevelSecurity: false, withoutFilters: false }],
+  ['RLS alone, without tenant filters', { rowLevelSecurity: true, withoutFilters: true }],
+])('tenant isolation with %s', (_, layers) => {
   let target: Target & TestOrganisation;
   beforeAll(async () => {
     target = await newTarget();
-    await setRowLevelSecurity(server, walls.rowLevelSecurity);
-    forgetting.isOn = walls.forgetting;
+    await setRowLevelSecurity(server, layers.rowLevelSecurity);
+    filterSwitch.isOn = layers.withoutFilters;
   });
   afterAll(async () => {
-    forgetting.isOn = false;
+    filterSwitch.isOn = false;
     await setRowLevelSecurity(server, true);
   });
 
   test.each(cases.filter(([, { isSilentElsewhere }]) => !isSilentElsewhere))(
     'another organisation sees and changes nothing with %s, and gets the response for a missing object',
     async (_, { ask }) => {
-      const before = await rowsOf(target.orgId);
-      const outcome = await ask(stranger, target);
+      const before = await readRows(target.orgId);
+      const outcome = await ask(otherCaller, target);
       expect([undefined, 'NOT_FOUND']).toContain(outcome.code);
-      expect(seenIn(outcome, target)).toEqual([]);
-      expect(await rowsOf(target.orgId)).toEqual(before);
-      const { status, code, message } = await ask(stranger, nothing());
+      expect(leakedFields(outcome, target)).toEqual([]);
+      expect(await readRows(target.orgId)).toEqual(before);
+      const { status, code, message } = await ask(otherCaller, missingTarget());
       expect({ status, code, message }).toEqual({
         status: outcome.status,
         code: outcome.code,
@@ -140,7 +143,7 @@ describe('without tenant filters and without RLS (self-check)', () => {
     await setRowLevelSecurity(server, false);
   });
   afterAll(async () => {
-    forgetting.isOn = false;
+    filterSwitch.isOn = false;
     await setRowLevelSecurity(server, true);
   });
 
@@ -148,10 +151,10 @@ describe('without tenant filters and without RLS (self-check)', () => {
   test.each(cases.filter(([name, { showsNothing }]) => reading.test(name) && !showsNothing))(
     '%s shows data of another organisation',
     async (_, { ask }) => {
-      forgetting.isOn = false;
+      filterSwitch.isOn = false;
       const target = await newTarget();
-      forgetting.isOn = true;
-      expect(seenIn(await ask(stranger, target), target)).not.toEqual([]);
+      filterSwitch.isOn = true;
+      expect(leakedFields(await ask(otherCaller, target), target)).not.toEqual([]);
     },
   );
 });
@@ -169,26 +172,26 @@ describe('access within an organisation', () => {
   });
 
   test.each(cases)('denies %s to a caller limited to another project', async (_, { ask }) => {
-    const before = await rowsOf(target.orgId);
+    const before = await readRows(target.orgId);
     const outcome = await ask(elsewhere, target);
     expect([undefined, 'NOT_FOUND', 'FORBIDDEN']).toContain(outcome.code);
-    expect(seenIn(outcome, target)).toEqual([]);
-    expect(await rowsOf(target.orgId)).toEqual(before);
+    expect(leakedFields(outcome, target)).toEqual([]);
+    expect(await readRows(target.orgId)).toEqual(before);
   });
 
   test.each(cases.filter(([, { needs }]) => needs.length > 0))(
     'requires a scope for %s',
     async (_, { needs, ask }) => {
       const others = scopes.filter((scope) => !needs.includes(scope));
-      const asking = { url: server.url, apiKey: await target.newKey(others), changes: 1 };
-      const before = await rowsOf(target.orgId);
-      const outcome = await ask(asking, target);
+      const caller = { url: server.url, apiKey: await target.newKey(others), changes: 1 };
+      const before = await readRows(target.orgId);
+      const outcome = await ask(caller, target);
       expect(outcome).toMatchObject({
         code: 'FORBIDDEN',
         message: expect.stringContaining(needs.join(' or ')),
       });
-      expect(seenIn(outcome, target)).toEqual([]);
-      expect(await rowsOf(target.orgId)).toEqual(before);
+      expect(leakedFields(outcome, target)).toEqual([]);
+      expect(await readRows(target.orgId)).toEqual(before);
     },
   );
 });
@@ -211,11 +214,11 @@ describe('authentication', () => {
       ['an expired key', 'a revoked key', 'no key'].map((which) => [which, name, operation] as const),
     ),
   )('rejects %s: %s', async (which, _, { ask }) => {
-    const before = await rowsOf(target.orgId);
+    const before = await readRows(target.orgId);
     const outcome = await ask({ url: server.url, apiKey: keys.get(which), changes: 1 }, target);
     expect(outcome.code).toBe('UNAUTHENTICATED');
-    expect(seenIn(outcome, target)).toEqual([]);
-    expect(await rowsOf(target.orgId)).toEqual(before);
+    expect(leakedFields(outcome, target)).toEqual([]);
+    expect(await readRows(target.orgId)).toEqual(before);
   });
 });
 
@@ -240,9 +243,9 @@ describe('caller with the scope that is limited to the project', () => {
     },
   );
 
-  async function expectToWork({ ask, showsNothing }: Operation, asking: OperationClient, target: Target) {
-    const outcome = await ask(asking, target);
+  async function expectToWork({ ask, showsNothing }: Operation, caller: OperationClient, target: Target) {
+    const outcome = await ask(caller, target);
     expect([outcome.status, outcome.code, outcome.message]).toEqual([200, undefined, undefined]);
-    expect(seenIn(outcome, target).length > 0).toBe(!showsNothing);
+    expect(leakedFields(outcome, target).length > 0).toBe(!showsNothing);
   }
 });

@@ -34,7 +34,7 @@ afterAll(() => {
   for (const each of trusted.reverse()) each[Symbol.dispose]();
 });
 
-const fingerprintOf = ({ cert }: KeyPair) => new X509Certificate(cert).fingerprint256;
+const fingerprint = ({ cert }: KeyPair) => new X509Certificate(cert).fingerprint256;
 const fingerprintIn = (socket: TLSSocket) => socket.getPeerCertificate().fingerprint256;
 
 /** Writes a key pair to a folder, as `tls.crt` and `tls.key`. */
@@ -62,13 +62,13 @@ async function shakeHands({ url }: TestServer, version: SecureVersion = 'TLSv1.3
   }
 }
 
-const certificateOf = async (server: TestServer) => (await shakeHands(server)).fingerprint;
+const servedFingerprint = async (server: TestServer) => (await shakeHands(server)).fingerprint;
 
 /** Longer than the polling interval, for changes without a file event. */
 const patience = { timeout: 40_000, interval: 50 };
 
 const becomes = (server: TestServer, pair: KeyPair) =>
-  expect.poll(() => certificateOf(server), patience).toBe(fingerprintOf(pair));
+  expect.poll(() => servedFingerprint(server), patience).toBe(fingerprint(pair));
 
 describe('server with TLS_CERT and TLS_KEY', () => {
   const folder = temporaryFolder();
@@ -84,7 +84,7 @@ describe('server with TLS_CERT and TLS_KEY', () => {
 
   test('serves everything over TLS with the certificate', async () => {
     expect(server.url).toMatch(/^https:\/\/0\.0\.0\.0:\d+$/);
-    expect(await certificateOf(server)).toBe(fingerprintOf(first.good));
+    expect(await servedFingerprint(server)).toBe(fingerprint(first.good));
     expect(await (await fetch(`${here()}/health/ready`)).text()).toBe('ready\n');
     const { apiKey } = await server.newOrganisation();
     const rest = restClient(here(), apiKey);
@@ -158,7 +158,7 @@ describe('certificate reload without a restart', () => {
     writeFileSync(within('tls.crt'), second.good.cert);
     await expect.poll(complaints, patience).toHaveLength(1);
     expect(complaints()[0]).toContain('TLS_KEY');
-    expect(await certificateOf(server)).toBe(fingerprintOf(first.good));
+    expect(await servedFingerprint(server)).toBe(fingerprint(first.good));
     writeFileSync(within('tls.key'), second.good.key);
     await becomes(server, second.good);
     expect(complaints()).toHaveLength(1);
@@ -186,7 +186,7 @@ describe('certificate reload without a restart', () => {
     async (_, damage, variable) => {
       damage();
       await expect.poll(() => complaints().join('\n'), patience).toContain(variable);
-      expect(await certificateOf(server)).toBe(fingerprintOf(first.good));
+      expect(await servedFingerprint(server)).toBe(fingerprint(first.good));
       put(folder.path, second.good);
       await becomes(server, second.good);
       expect(server.logs()).not.toMatch(/BEGIN|PRIVATE/);
@@ -205,7 +205,7 @@ describe('certificate reload without a restart', () => {
     renameSync(next.key, tls.key);
     renameSync(next.cert, tls.cert);
     await expect.poll(() => refusals().join('\n'), patience).toContain('every user can read it');
-    expect(await certificateOf(production)).toBe(fingerprintOf(first.good));
+    expect(await servedFingerprint(production)).toBe(fingerprint(first.good));
     chmodSync(tls.key, 0o600);
     await becomes(production, second.good);
     expect(refusals().filter((line) => line.includes('every user can read it'))).toHaveLength(1);
@@ -228,7 +228,7 @@ describe('certificate reload without a restart', () => {
       return socket instanceof TLSSocket ? [socket.localPort, fingerprintIn(socket)] : [];
     };
     const before = await kept();
-    expect(before[1]).toBe(fingerprintOf(first.good));
+    expect(before[1]).toBe(fingerprint(first.good));
 
     put(folder.path, second.good);
     await becomes(server, second.good);

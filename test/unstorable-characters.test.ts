@@ -195,8 +195,8 @@ test('an unknown member is rejected without echoing its name', async () => {
 
 test('every other character is accepted in strings', async () => {
   const description = 'Ünïcödé 😀 \u{10ffff}\ufffd';
-  const made = await createConnectionOverRest(rest, { name: 'every-other', description });
-  expect(made.description).toBe(description);
+  const created = await createConnectionOverRest(rest, { name: 'every-other', description });
+  expect(created.description).toBe(description);
   const query = '{ auditEvents(filter: { subject: "😀\\ud83d\\ude00" }) { nodes { seq } } }';
   expect(JSON.parse((await rest('POST', '/graphql', { query })).text)).toEqual({
     data: { auditEvents: { nodes: [] } },

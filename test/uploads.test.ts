@@ -142,7 +142,7 @@ const signedIn = (over: string) => ({ authorization: `Bearer ${keys[over]}` });
 const refusals: [string, number, string, (over: string) => Headers][] = [
   ['GraphQL', 413, '/graphql', (over) => ({ ...json, ...signedIn(over) })],
   ['REST', 413, '/api/v1/app-connections/okta', (over) => ({ ...json, ...signedIn(over) })],
-  ['REST', 401, '/api/v1/app-connections/okta', () => ({ ...json, authorization: 'Bearer nobody' })],
+  ['REST', 401, '/api/v1/app-connections/okta', () => ({ ...json, authorization: 'Bearer unknown-key' })],
   ['GraphQL', 415, '/graphql', (over) => ({ 'content-type': 'application/octet-stream', ...signedIn(over) })],
   ['no route', 404, '/upload', () => json],
 ];

@@ -3,9 +3,9 @@ import { ask, request } from './client.ts';
 import type { Stage } from './stage.ts';
 
 /**
- * Asks every server for everything once: what is faster because it does something else is no peer.
+ * Sends every operation to every server once and compares the responses. A server that does less work is not a peer.
  *
- * @throws AssertionError when one answers otherwise than the first
+ * @throws AssertionError when a response differs from that of the first server
  */
 export async function check({ running, ids, oktaUrl }: Stage): Promise<void> {
   const [first] = running;
@@ -54,11 +54,11 @@ export async function check({ running, ids, oktaUrl }: Stage): Promise<void> {
       assert.match(await answer.text(), /"errors"/, server.name);
     }
     const { path, ...asked } = request(server.dialect, 'read', id);
-    const stranger = await fetch(server.url + path, {
+    const unauthenticated = await fetch(server.url + path, {
       ...asked,
-      headers: { ...server.headers, authorization: 'Bearer nobody' },
+      headers: { ...server.headers, authorization: 'Bearer unknown-key' },
     });
-    const text = await stranger.text();
+    const text = await unauthenticated.text();
     assert.match(text, /UNAUTHENTICATED/, server.name);
     assert.doesNotMatch(text, /seed-/, server.name);
   }

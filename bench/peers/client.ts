@@ -1,13 +1,13 @@
 import { type Asked, connection, type Dialect, type NewConnection, page } from './operations.ts';
 
-/** How to ask a server. */
+/** The URL, headers and dialect of a server. */
 export interface Client {
   url: string;
   headers: Record<string, string>;
   dialect: Dialect;
 }
 
-/** What is given with each operation. */
+/** The argument of each operation. */
 export interface Given {
   read: string;
   list: undefined;
@@ -16,7 +16,7 @@ export interface Given {
 
 const readers = { read: connection, list: page, create: connection };
 
-/** One request, for one operation. */
+/** Builds a request for an operation. */
 export function request<Name extends keyof Given>(
   dialect: Dialect,
   operation: Name,
@@ -27,9 +27,9 @@ export function request<Name extends keyof Given>(
 }
 
 /**
- * Asks once, and reads the answer as all servers would have it.
+ * Sends an operation once, and returns the response in the form that is common to all servers.
  *
- * @throws when the answer is not what was asked for
+ * @throws when the response is not as expected
  */
 export async function ask<Name extends keyof Given>(client: Client, operation: Name, given: Given[Name]) {
   const { url, headers, dialect } = client;

@@ -4,17 +4,17 @@ import pg from 'pg';
 
 /** The databases of one run. */
 export interface Databases extends AsyncDisposable {
-  /** The first database, empty until the product has made its tables in it. */
+  /** The first database, empty until the product has migrated it. */
   first: string;
-  /** Puts what is there in order, so that every copy begins alike, and says under which data key to seal. */
+  /** Vacuums the first database, so that all copies start equal, and returns its data key. */
   settle(): Promise<{ dataKeyId: string }>;
   /** An empty database. */
   empty(name: string): Promise<string>;
-  /** A copy of the first database, with or without row-level security: peers have no roles that it could bind. */
+  /** A copy of the first database, with or without row-level security, for which peers lack the roles. */
   copy(name: string, isKeptApart?: boolean): Promise<string>;
 }
 
-/** Makes databases on the PostgreSQL of DATABASE_URL, and drops them when disposed of. */
+/** Creates databases on the PostgreSQL of DATABASE_URL, and drops them when disposed. */
 export async function makeDatabases(): Promise<Databases> {
   const server = process.env.DATABASE_URL ?? `postgresql://${userInfo().username}@127.0.0.1:5432/postgres`;
   const admin = new pg.Client({ connectionString: server });
@@ -69,7 +69,7 @@ export async function makeDatabases(): Promise<Databases> {
   };
 }
 
-/** Does something over one connection to a database. */
+/** Runs a function with a connection to a database. */
 export async function within<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();

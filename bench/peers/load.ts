@@ -1,25 +1,25 @@
 import autocannon from 'autocannon';
 import type { Asked } from './operations.ts';
 
-/** How many connections ask at the same time. */
+/** The number of concurrent client connections. */
 export const connections = 16;
 
-/** What came of asking for some time. */
+/** The result of a load. */
 export interface Load {
-  /** Answers within the time, if there was one. */
+  /** Responses per second within the time limit, if there is one. */
   perSecond: number;
-  /** In milliseconds, of the answers within the time. */
+  /** Latencies of the responses within the time limit, in milliseconds. */
   latencies: number[];
-  /** All answers, also those that came as the time ran out. */
+  /** All responses, also those after the time limit. */
   answers: number;
-  /** Of those, the ones that were not what was asked for, and requests without an answer. */
+  /** Wrong responses, and requests without a response. */
   failures: number;
 }
 
-/** How long to ask, or how often. */
+/** The duration of a load, or its number of requests. */
 export type Extent = { seconds: number } | { amount: number };
 
-/** Asks one server over and over, each connection going through the requests in turn. */
+/** Sends requests repeatedly; each connection cycles through the list. */
 export async function load(
   url: string,
   extent: Extent,
@@ -37,7 +37,7 @@ export async function load(
         url,
         connections,
         ...('seconds' in extent ? { duration: extent.seconds } : extent),
-        // How soon it notices that the time is up.
+        // The interval at which autocannon checks the time limit.
         sampleInt: 50,
         headers,
         requests: requests.map((asked) =>

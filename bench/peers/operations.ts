@@ -1,17 +1,17 @@
 import { z } from 'zod';
 
-/** What is asked of every server. */
+/** The operations that every server is measured with. */
 export const operationNames = ['read', 'list', 'create'] as const;
 export type OperationName = (typeof operationNames)[number];
 
-/** A request, but for where it goes and who asks. */
+/** A request without its server and its credentials. */
 export interface Asked {
   method: 'GET' | 'POST';
   path: string;
   body?: string;
 }
 
-/** How one server is asked, and where its answers have what was asked for. */
+/** How to build requests for a server and read its responses. */
 export interface Dialect {
   read(id: string): Asked;
   list(): Asked;
@@ -19,21 +19,21 @@ export interface Dialect {
   answerOf(operation: OperationName, body: string): unknown;
 }
 
-/** A connection to be made. */
+/** The input of a create. */
 export interface NewConnection {
   name: string;
   description: string;
   credentials: { instanceUrl: string; apiToken: string };
 }
 
-/** Several connections are one page, of this size. */
+/** The page size of a list. */
 export const pageSize = 20;
 
-/** What is asked of each connection. */
+/** The selected fields of a connection. */
 export const fields = `id name description app method orgId projectId version createdAt updatedAt credentialsHash
   credentials { instanceUrl } verification { status checkedAt }`;
 
-/** The product's schema, which Mercurius and Apollo Server are given too. */
+/** The product's schema, which Mercurius and Apollo Server use too. */
 export const graphql: Dialect = graphqlDialect({
   read: `query Read($id: UUID!) { answer: appConnection(id: $id) { ${fields} } }`,
   list: `query List($first: Int!) {
@@ -46,7 +46,7 @@ export const graphql: Dialect = graphqlDialect({
 
 const fieldsOfPostGraphile = fields.replace(/^id/, 'id: rowId');
 
-/** PostGraphile's schema, whose types are made from the tables. */
+/** PostGraphile's schema, whose types derive from the tables. */
 export const postgraphile: Dialect = graphqlDialect({
   read: `query Read($id: UUID!) { answer: connectionOfCaller(id: $id) { ${fieldsOfPostGraphile} } }`,
   list: `query List($first: Int!) {
@@ -59,7 +59,7 @@ export const postgraphile: Dialect = graphqlDialect({
   }`,
 });
 
-/** Plain routes. */
+/** REST routes. */
 export const rest: Dialect = {
   read: (id) => ({ method: 'GET', path: `/connections/${id}` }),
   list: () => ({ method: 'GET', path: '/connections' }),
@@ -84,11 +84,11 @@ function graphqlDialect(documents: Record<OperationName, string>): Dialect {
   };
 }
 
-/** Dates and ids of apps as every server might write them, made alike. */
+/** Normalizes dates and enum values, which servers format differently. */
 const moment = z.string().transform((text) => new Date(text).toISOString());
 const enumValue = z.string().transform((text) => text.toUpperCase().replaceAll('-', '_'));
 
-/** A connection in an answer: all that was asked for, and nothing else. */
+/** A connection in a response, with exactly the selected fields. */
 export const connection = z.strictObject({
   id: z.guid(),
   name: z.string(),
@@ -105,7 +105,7 @@ export const connection = z.strictObject({
   verification: z.strictObject({ status: z.string(), checkedAt: moment }),
 });
 
-/** A page in an answer; every server writes cursors in its own way. */
+/** A page in a response, with normalized cursors, whose format depends on the server. */
 export const page = z.strictObject({
   nodes: z.array(connection).length(pageSize),
   pageInfo: z.strictObject({ hasNextPage: z.boolean(), endCursor: z.string().transform(() => 'a cursor') }),

@@ -9,7 +9,7 @@ export interface Options extends Rounds {
   servers: ServerName[];
 }
 
-/** How to read the options that all have. */
+/** The options that all runs share, for parseArgs. */
 export const roundOptions = {
   rounds: { type: 'string', default: '8' },
   seconds: { type: 'string', default: '3' },
@@ -34,7 +34,7 @@ export function readOptions(): Options {
   });
 }
 
-/** Reads a command line; ends the process where that makes no sense. */
+/** Parses a command line; prints the error and exits when it is invalid. */
 export function orExit<T>(read: () => T): T {
   try {
     return read();
@@ -44,7 +44,7 @@ export function orExit<T>(read: () => T): T {
   }
 }
 
-/** The names in a list, in the order in which they are known. */
+/** Parses a list of names, and returns them in the canonical order. */
 export function chosen<Name extends string>(option: string, list: string, names: readonly Name[]): Name[] {
   const given = list.split(',').map((name) => name.trim());
   const unknown = given.find((name) => !names.some((known) => known === name));
@@ -54,9 +54,9 @@ export function chosen<Name extends string>(option: string, list: string, names:
   return names.filter((name) => given.includes(name));
 }
 
-/** A number that can be counted. */
+/** Parses a positive integer. */
 export function positive(option: string, text: string): number {
   const number = Number(text);
   if (Number.isInteger(number) && number > 0) return number;
-  throw new Error(`${option} is a whole number from 1 on, such as ${option} 3`);
+  throw new Error(`${option} must be a positive integer, such as ${option} 3`);
 }

@@ -3,18 +3,18 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** A server in a process of its own, and what it has used so far. */
+/** A server in a process of its own, with its resource usage. */
 export interface Started extends AsyncDisposable {
   url: string;
-  /** Of the processor, in seconds, by the process and its children. */
+  /** Processor time of the process and its children, in seconds. */
   cpuSeconds(): number;
   residentMiB(): number;
 }
 
-/** What `/proc/PID/stat` counts in; Linux has had 100 a second for ages. */
+/** The unit of `/proc/PID/stat`: USER_HZ, which is 100 on Linux. */
 const ticksPerSecond = 100;
 
-/** Starts one of `servers/`, or a script elsewhere, with nothing in its environment but what is given, and waits until it answers. */
+/** Starts a script of `servers/` or elsewhere with only these environment variables, and waits until it answers. */
 export async function start(
   script: string | URL,
   environment: Record<string, string> = {},
@@ -23,7 +23,7 @@ export async function start(
   const file = fileURLToPath(new URL(script, new URL('servers/', import.meta.url)));
   const child = spawn(process.execPath, [...process.execArgv, ...flags, file], {
     env: { PATH: process.env.PATH, NODE_ENV: 'production', ...environment },
-    // What is logged is written, as it would be in production, and goes nowhere.
+    // Logs are written as in production, and discarded.
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   let lastWords = '';
@@ -62,7 +62,7 @@ function withChildren(pid: number): number[] {
 }
 
 function cpuSecondsOf(pid: number): number {
-  // The name in parentheses may have anything in it.
+  // The process name in parentheses may contain spaces and parentheses.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /s, '')
     .split(' ');

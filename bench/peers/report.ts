@@ -2,7 +2,7 @@ import type { Measured, Round } from './rounds.ts';
 import { type ServerName, servers } from './servers.ts';
 import { cpuOfThousand, latencyAt, median, ratiosOf, spread, table } from './summary.ts';
 
-/** A table of what was seen of one operation, with the product compared to each peer. */
+/** Formats the measurements of one operation, with the product compared to each peer. */
 export function report({ operation, rounds }: Measured): string {
   const product = rounds.get('product');
   const rows = [...rounds].map(([name, own]) => {
@@ -32,7 +32,7 @@ export function report({ operation, rounds }: Measured): string {
   );
 }
 
-/** A table of the memory that each server has. */
+/** Formats the memory of each server. */
 export function reportMemory(memory: Map<ServerName, { before: number; after: number }>): string {
   return table(
     ['resident memory, MiB', 'when up', 'at the end'],
@@ -44,5 +44,5 @@ export function reportMemory(memory: Map<ServerName, { before: number; after: nu
   );
 }
 
-/** What is asked for, as it stands above a table. */
+/** The titles of the tables. */
 export const titles = { read: 'read one by id', list: 'first 20 of 1,000 by name', create: 'create' };

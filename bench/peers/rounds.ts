@@ -5,29 +5,29 @@ import type { Started } from './processes.ts';
 import type { ServerName } from './servers.ts';
 import type { Stage } from './stage.ts';
 
-/** What was seen of one server in one round. */
+/** The measurements of one server in one round. */
 export interface Round extends Load {
-  /** Of the processor, by the server itself, for all its answers. */
+  /** Processor time of the server for all its responses, in seconds. */
   cpuSeconds: number;
 }
 
-/** How many rounds, and how long each is. */
+/** The number of rounds and their length. */
 export interface Rounds {
   rounds: number;
   seconds: number;
 }
 
-/** What was seen of one operation: the rounds of each server, of which those with the same index go together. */
+/** The measurements of one operation: the rounds of each server. Rounds with the same index are compared. */
 export interface Measured {
   operation: OperationName;
   rounds: Map<ServerName, Round[]>;
 }
 
-/** Reads go through as many connections as this in turn. */
+/** The number of connections that are read in turn. */
 const readInTurn = 100;
 const warmUpSeconds = 12;
 
-/** Asks all servers for one operation, in turns. */
+/** Measures one operation on all servers in turns. */
 export async function measure(stage: Stage, operation: OperationName, options: Rounds): Promise<Measured> {
   const takes = stage.running.map((server) => {
     const requests = requestsOf(stage, server.dialect, operation);
@@ -36,7 +36,7 @@ export async function measure(stage: Stage, operation: OperationName, options: R
   return { operation, rounds: await inTurns(new Map(takes), options) };
 }
 
-/** Takes one after the other, in rounds of which each begins with another; before that, each is warmed up. */
+/** Runs measurements in turns after a warm-up; each round starts with another one. */
 export async function inTurns<Name extends string, Seen>(
   takes: ReadonlyMap<Name, (seconds: number) => Promise<Seen>>,
   { rounds, seconds }: Rounds,
@@ -54,9 +54,9 @@ export async function inTurns<Name extends string, Seen>(
 }
 
 /**
- * Asks one server, and sees what it has used for that.
+ * Measures one server for one round.
  *
- * @throws when an answer was not what was asked for: a fast error is no result
+ * @throws when a response is wrong, because a fast error is not a valid measurement
  */
 export async function takeRound(
   server: Client & Started & { name: string },
@@ -70,13 +70,13 @@ export async function takeRound(
   const first = requests[0];
   const asked = typeof first === 'function' ? first() : first;
   throw new Error(
-    `${server.name} did not answer ${seen.failures} requests as it should, such as ${asked?.body ?? asked?.path}`,
+    `${server.name} answered ${seen.failures} requests incorrectly, such as ${asked?.body ?? asked?.path}`,
   );
 }
 
 let made = 0;
 
-/** What a server is asked over and over. */
+/** The requests for an operation, which are sent repeatedly. */
 export function requestsOf(
   { ids, oktaUrl }: Pick<Stage, 'ids' | 'oktaUrl'>,
   dialect: Dialect,

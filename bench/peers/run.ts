@@ -1,8 +1,8 @@
 /**
  * Compares the product with peers that do the same work: `npm run bench:peers`, see bench/README.md.
  *
- * Every server has a copy of the same database on one PostgreSQL, and all are up all the time. They are asked in turns,
- * many short rounds each, and the median of the ratios within a round is what counts: the machine may do other things too.
+ * Every server has a copy of the same database on one PostgreSQL, and all run all the time. They are measured in turns,
+ * in many short rounds; the result is the median ratio within a round, because other processes share the machine.
  */
 import { check } from './check.ts';
 import { connections } from './load.ts';
@@ -21,7 +21,9 @@ console.log(
 
 await using stage = await setUp(options.servers);
 await check(stage);
-console.log(`up and alike after ${Math.round((performance.now() - started) / 1_000)} s\n`);
+console.log(
+  `all servers started with identical responses after ${Math.round((performance.now() - started) / 1_000)} s\n`,
+);
 const before = new Map(stage.running.map((server) => [server.name, server.residentMiB()]));
 for (const operation of options.operations) {
   console.log(`${report(await measure(stage, operation, options))}\n`);
@@ -36,4 +38,6 @@ console.log(
     ),
   ),
 );
-console.log(`\n${Math.round((performance.now() - started) / 1_000)} s in all; load after: ${machineLoad()}`);
+console.log(
+  `\n${Math.round((performance.now() - started) / 1_000)} s in total; load after: ${machineLoad()}`,
+);

@@ -1,6 +1,6 @@
 import { type Dialect, graphql, postgraphile, rest } from './operations.ts';
 
-/** What is compared, in the order of the table. */
+/** The compared servers, in the order of the table. */
 export const servers = {
   product: { title: 'the product', script: 'product.ts', dialect: graphql },
   baseline: { title: '`node:http`, `pg`', script: 'baseline.ts', dialect: rest },

@@ -6,47 +6,47 @@ import { type Dialect, graphql } from './operations.ts';
 import { type Started, start } from './processes.ts';
 import { type ServerName, servers } from './servers.ts';
 
-/** How the product is started, as its package says. */
+/** The Node options of the product's start script. */
 const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 const flagsOfStart: string[] = scripts.start.match(/--\S+/g);
 
-/** A server that is up, with the same thousand connections as all others. */
+/** A running server with the same thousand connections as all others. */
 export type Running<Name extends string = ServerName> = Started & Client & { name: Name };
 
-/** All servers that are compared, up, and the ids of what they have. */
+/** All compared servers, running, and the ids of their connections. */
 export interface Stage extends AsyncDisposable {
   running: Running[];
   ids: string[];
-  /** The one Okta that all of them ask. */
+  /** The fake Okta that all of them call. */
   oktaUrl: string;
 }
 
-/** A database with a thousand connections, and what it takes to start servers on copies of it. */
+/** A database with a thousand connections, and the means to start servers on copies of it. */
 export interface Ground extends AsyncDisposable {
   databases: Databases;
   ids: string[];
   oktaUrl: string;
-  /** The data key under which all is sealed. */
+  /** The data key that encrypts all credentials. */
   dataKeyId: string;
-  /** What the product is told by its environment. */
+  /** The environment of the product. */
   settings: Record<string, string>;
-  /** Starts a server: the product, unless it is said otherwise. */
+  /** Starts a server, by default the product. */
   serve<Name extends string>(name: Name, databaseUrl: string, how?: How): Promise<Running<Name>>;
 }
 
-/** How a server is not like the product. */
+/** Overrides of the product's start. */
 export interface How {
   script?: string | URL;
   dialect?: Dialect;
   environment?: Record<string, string>;
-  /** What Node is told; what the product's start tells it, unless said. */
+  /** Node options; by default those of the product's start script. */
   flags?: string[];
 }
 
 const seeds = 1_000;
 const atOnce = 8;
 
-/** Has the product make a thousand connections. */
+/** Creates a database with a thousand connections through the product. */
 export async function prepare(): Promise<Ground> {
   await using stack = new AsyncDisposableStack();
   const databases = stack.use(await makeDatabases());

@@ -1,25 +1,25 @@
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import type { Round } from './rounds.ts';
 
-/** The day, and the machine that it all runs on. */
+/** The date and the machine. */
 export function machine(): string {
   const [cpu] = cpus();
   return `${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${availableParallelism()} × ${cpu?.model}`;
 }
 
-/** What the machine has had to do in the last one, five and fifteen minutes. */
+/** The load averages of the last one, five and fifteen minutes. */
 export function machineLoad(): string {
   return loadavg()
     .map((each) => each.toFixed(1))
     .join(', ');
 }
 
-/** Of the processor, in seconds, by the server for a thousand answers. */
+/** Processor time of the server for 1,000 responses, in seconds. */
 export function cpuOfThousand({ cpuSeconds, answers }: Pick<Round, 'cpuSeconds' | 'answers'>): number {
   return (cpuSeconds / answers) * 1_000;
 }
 
-/** How long answers took, in milliseconds, in the share of them that was quickest. */
+/** A quantile of the latency, in milliseconds. */
 export function latencyAt(share: number, ...rounds: Pick<Round, 'latencies'>[]): number {
   return quantile(
     rounds.flatMap(({ latencies }) => latencies),
@@ -27,7 +27,7 @@ export function latencyAt(share: number, ...rounds: Pick<Round, 'latencies'>[]):
   );
 }
 
-/** Ratios within a round, of which what else the machine does weighs on both sides. */
+/** Ratios within each round, where other load of the machine affects both sides. */
 export function ratiosOf<Seen>(
   ones: readonly Seen[],
   others: readonly Seen[],
@@ -39,7 +39,7 @@ export function ratiosOf<Seen>(
   });
 }
 
-/** The median, and the quartiles. */
+/** Formats the median and the quartiles. */
 export function spread(values: readonly number[]): string {
   const [low, middle, high] = [0.25, 0.5, 0.75].map((share) => quantile(values, share).toFixed(2));
   return `${middle} (${low} to ${high})`;
@@ -53,7 +53,7 @@ function quantile(values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
 }
 
-/** A table in Markdown, whose first column is of words and all others of numbers. */
+/** Formats a Markdown table with words in the first column and numbers in the others. */
 export function table(head: string[], rows: string[][]): string {
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line)].join(

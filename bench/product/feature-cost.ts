@@ -4,15 +4,15 @@ import { inTurns, type Round, type Rounds, requestsOf, takeRound } from '../peer
 import type { Ground, Running } from '../peers/stage.ts';
 import { cpuOfThousand, median, ratiosOf, spread, table } from '../peers/summary.ts';
 
-/** How to take one thing out of the product. */
+/** A feature, and how to start the product without it. */
 interface Feature {
   title: string;
   environment?: Record<string, string>;
-  /** The script that starts a server without it. */
+  /** The script that starts a server without the feature. */
   script?: URL;
-  /** Absent: PostgreSQL keeps organisations apart. */
+  /** `false` removes row-level security. */
   isKeptApart?: false;
-  /** Absent: all. */
+  /** By default all operations. */
   operations?: OperationName[];
 }
 
@@ -62,7 +62,7 @@ async function measureWithout(
   for (const [index, feature] of features.entries()) {
     const { title, environment, script, isKeptApart, operations = operationNames } = feature;
     const { databases, settings } = ground;
-    // Both are new to each pair, so that both have done as much before.
+    // Each pair has new servers, so that both have processed the same number of requests.
     await using full = await ground.serve('with', await databases.copy(`with_${index}`));
     await using less = await ground.serve('without', await databases.copy(`without_${index}`, isKeptApart), {
       ...(script && { script }),

@@ -5,7 +5,7 @@ import type { Options } from './options.ts';
 
 const samples = 10;
 
-/** The memory of one server while it makes many connections. */
+/** Measures the memory of one server while it creates many connections. */
 export async function measureMemory(ground: Ground, { creates }: Pick<Options, 'creates'>): Promise<string> {
   const database = await ground.databases.copy('memory');
   await using server = await ground.serve('memory', database);

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { chosen, orExit, positive, roundOptions } from '../peers/options.ts';
 import type { Rounds } from '../peers/rounds.ts';
 
-/** What is measured, in the order in which it is. */
+/** The parts, in the order in which they run. */
 export const partNames = [
   'start',
   'scale',
@@ -15,18 +15,18 @@ export const partNames = [
 ] as const;
 export type PartName = (typeof partNames)[number];
 
-/** What to measure, for how long and on how much. */
+/** The parts to run, their duration and the size of the data. */
 export interface Options extends Rounds {
   parts: PartName[];
-  /** How often both databases are started afresh. */
+  /** The number of starts on each database. */
   starts: number;
-  /** How many connections the big database has. */
+  /** The number of connections in the big database. */
   rows: number;
-  /** How many connections are made while memory is looked at. */
+  /** The number of connections created while memory is measured. */
   creates: number;
 }
 
-/** A page of 20 that is the hundredth, and one after it. */
+/** Enough for a hundred pages of 20 and one more page. */
 const fewestRows = 2_001;
 
 /** Reads the command line. */
@@ -42,7 +42,8 @@ export function readOptions(): Options {
       },
     });
     const rows = positive('--rows', values.rows);
-    if (rows < fewestRows) throw new Error(`--rows is at least ${fewestRows}, for a hundred pages of 20`);
+    if (rows < fewestRows)
+      throw new Error(`--rows must be at least ${fewestRows}, for a hundred pages of 20`);
     return {
       parts: chosen('--only', values.only, partNames),
       rounds: positive('--rounds', values.rounds),

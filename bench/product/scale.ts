@@ -7,10 +7,10 @@ import { latencyAt, ratiosOf, spread, table } from '../peers/summary.ts';
 import type { Options } from './options.ts';
 
 const farPage = 100;
-/** As many different connections are read of the big database as there are in the small one. */
+/** The number of different connections read from the big database, the same as in the small one. */
 const readInTurn = 1_000;
 
-/** What it does to reads, pages and memory when an organisation has very many connections. */
+/** Measures reads, pages and memory for an organisation with very many connections. */
 export async function measureGrowth(ground: Ground, { rows, ...options }: Options): Promise<string> {
   const small = await ground.databases.copy('small');
   const big = await ground.databases.copy('big');
@@ -51,7 +51,7 @@ export async function measureGrowth(ground: Ground, { rows, ...options }: Option
   ].join('\n\n');
 }
 
-/** A row of a table: how long each of two takes, and how many times as long the second. */
+/** Formats a row of a table: both latencies and their ratio. */
 async function compare(
   name: string,
   takes: Record<string, (seconds: number) => Promise<Round>>,
@@ -68,7 +68,7 @@ async function compare(
   ];
 }
 
-/** Copies what is there until there are so many, and gives the ids of some that are anywhere among them. */
+/** Copies connections up to this number, and returns random ids among them. */
 async function grow(database: string, rows: number): Promise<string[]> {
   return within(database, async (client) => {
     const { rows: columns } = await client.query<{ name: string }>(
@@ -101,7 +101,7 @@ function pageAfter(after?: string): Asked {
   return { method: 'POST', path: '/graphql', body: JSON.stringify({ query, variables }) };
 }
 
-/** Walks to the end of the page before one, page by page. */
+/** Reads page by page, and returns the cursor before a page. */
 async function cursorBefore({ url, headers }: Running<string>, page: number): Promise<string> {
   let cursor: string | undefined;
   for (let index = 1; index < page; index += 1) {
@@ -112,7 +112,7 @@ async function cursorBefore({ url, headers }: Running<string>, page: number): Pr
       errors?: object[];
     };
     if (data?.answer.nodes.length !== pageSize) {
-      throw new Error(`page ${index} has not what it should: ${JSON.stringify(errors)}`);
+      throw new Error(`page ${index} is incomplete: ${JSON.stringify(errors)}`);
     }
     cursor = data.answer.pageInfo.endCursor;
   }

@@ -5,9 +5,9 @@ import type { Ground, Running } from '../peers/stage.ts';
 import { cpuOfThousand, latencyAt, median, ratiosOf, spread, table } from '../peers/summary.ts';
 
 /**
- * How many times as much two servers of one database do as one. All share the same cores, so requests a second cannot
- * say; the processor time that a request takes does: of two that take no more than one, each could do as much as it.
- * Two servers that share nothing but the cores show how much more a request takes for want of cores alone.
+ * Measures the throughput of two servers of one database, relative to one server. All share the same cores, so requests
+ * per second do not show it, but processor time per request does: with the same time, each could do as much as one server.
+ * Two servers that share only the cores show how much more time a request takes because of the shared cores.
  */
 export async function measureServers(ground: Ground, options: Rounds): Promise<string> {
   const { databases, serve } = ground;
@@ -63,7 +63,7 @@ function cellsOf(name: string, rounds: Round[]): string[] {
   ];
 }
 
-/** What several servers did at the same time. */
+/** Combines the rounds of servers that were measured concurrently. */
 function together(rounds: Round[]): Round {
   const sum = (what: (round: Round) => number) => rounds.reduce((total, round) => total + what(round), 0);
   return {

@@ -10,11 +10,11 @@ import type { Options } from './options.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-/** What is written when the server answers: for people in development, a line of the log in production. */
+/** The output of a server that is ready: a message in development, a log line in production. */
 const ready = /App Connections is ready|"msg":"ready"/;
 const patienceMs = 60_000;
 
-/** How long `npm start` takes until it answers, at first and when it was there before. */
+/** Measures the time from `npm start` to the first response, on an empty and on an existing database. */
 export async function measureStart(
   { databases, settings }: Ground,
   { starts }: Pick<Options, 'starts'>,
@@ -50,7 +50,7 @@ export async function measureStart(
   );
 }
 
-/** Starts a server until it says that it is ready, sees that this is so, and stops it. */
+/** Starts a server, waits for its ready message, checks that it answers, and stops it. */
 async function startOnce(environment: Record<string, string>): Promise<number> {
   const started = performance.now();
   const server = spawn('sh', ['-c', scripts.start], {
@@ -60,7 +60,7 @@ async function startOnce(environment: Record<string, string>): Promise<number> {
   });
   const ended = once(server, 'exit');
   const kill = () => server.kill();
-  // Also when this process ends by a signal.
+  // Also when a signal ends this process.
   process.once('exit', kill);
   try {
     const { text, ms } = await new Promise<{ text: string; ms: number }>((resolve, reject) => {
@@ -74,7 +74,7 @@ async function startOnce(environment: Record<string, string>): Promise<number> {
     });
     const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(text) ?? [];
     const { status } = await fetch(`${url}/health/ready`);
-    if (status !== 200) throw new Error(`a server that says it is ready answers ${status}`);
+    if (status !== 200) throw new Error(`a server that reported to be ready answered ${status}`);
     return ms;
   } finally {
     kill();

@@ -6,10 +6,10 @@ import type { Ground, Running } from '../peers/stage.ts';
 import { latencyAt, spread, table } from '../peers/summary.ts';
 import { delayMs } from './servers/delay.ts';
 
-/** Long enough for creates to end in each round, over and over. */
+/** Long enough for many creates to complete in each round. */
 const shortestRound = 6;
 
-/** How long the slowest reads take, alone and while others wait for an Okta that takes its time. */
+/** Measures the slowest reads, alone and beside creates that wait for a slow Okta. */
 export async function measureTail(ground: Ground, { rounds, seconds }: Rounds): Promise<string> {
   await using okta = await start(new URL('servers/slow-okta.ts', import.meta.url));
   const environment = { ...ground.settings, TRUSTED_INSTANCE_HOSTS: new URL(okta.url).host };
@@ -53,7 +53,7 @@ export async function measureTail(ground: Ground, { rounds, seconds }: Rounds): 
 
 let made = 0;
 
-/** Creates one after the other, and says how many. */
+/** Creates connections one after another, and returns their number. */
 async function createUntil(server: Running<string>, oktaUrl: string, over: AbortSignal): Promise<number> {
   let count = 0;
   while (!over.aborted) {

@@ -32,13 +32,13 @@ const here = [
 /** Creates new certificates, which takes some milliseconds. */
 export async function makeCertificates(): Promise<Certificates> {
   // With a fixed name, TLS clients could confuse it with another trusted authority.
-  const ca = await make(`Test authority ${randomUUID()}`, { isAuthority: true });
+  const ca = await createCertificate(`Test authority ${randomUUID()}`, { isAuthority: true });
   const [good, expired, wrongHost, selfSigned, elsewhere] = await Promise.all([
-    make('localhost', { ca, names: here }),
-    make('localhost', { ca, names: here, notAfter: daysFromNow(-1) }),
-    make('elsewhere.example', { ca, names: [{ type: 2, value: 'elsewhere.example' }] }),
-    make('localhost', { names: here }),
-    make('acme.okta.test', {
+    createCertificate('localhost', { ca, names: here }),
+    createCertificate('localhost', { ca, names: here, notAfter: daysFromNow(-1) }),
+    createCertificate('elsewhere.example', { ca, names: [{ type: 2, value: 'elsewhere.example' }] }),
+    createCertificate('localhost', { names: here }),
+    createCertificate('acme.okta.test', {
       ca,
       names: [
         { type: 2, value: 'acme.okta.test' },
@@ -63,11 +63,11 @@ interface Wishes {
   notAfter?: Date;
 }
 
-async function make(
+async function createCertificate(
   commonName: string,
   { ca, isAuthority = false, names, notAfter }: Wishes,
 ): Promise<KeyPair> {
-  const made = await generate([{ name: 'commonName', value: commonName }], {
+  const certificate = await generate([{ name: 'commonName', value: commonName }], {
     keyType: 'ec',
     algorithm: 'sha256',
     notBeforeDate: daysFromNow(-2),
@@ -81,7 +81,7 @@ async function make(
       ...(names ? [{ name: 'subjectAltName' as const, altNames: [...names] }] : []),
     ],
   });
-  return { cert: made.cert, key: made.private };
+  return { cert: certificate.cert, key: certificate.private };
 }
 
 function daysFromNow(days: number): Date {

@@ -59,14 +59,14 @@ export async function startOidcDashboard(basePath = ''): Promise<OidcDashboard> 
 }
 
 /** Starts the login with the identity provider. */
-export const leave = (page: Page) =>
+export const startLogin = (page: Page) =>
   page.getByRole('button', { name: 'Sign in with your identity provider' }).click();
 
 /** The button of the identity provider that signs in Ada. */
-export const goOn = (page: Page) => page.getByRole('button', { name: 'Go on as Ada' });
+export const continueButton = (page: Page) => page.getByRole('button', { name: 'Go on as Ada' });
 
 /** Waits for the list of connections. */
-export const seeTable = (page: Page) => page.getByText('Live updates are on.').waitFor();
+export const waitForList = (page: Page) => page.getByText('Live updates are on.').waitFor();
 
 /** Returns the number of entries in the storages of a page. */
-export const stored = (page: Page) => page.evaluate('sessionStorage.length + localStorage.length');
+export const countStored = (page: Page) => page.evaluate('sessionStorage.length + localStorage.length');

@@ -139,7 +139,7 @@ export async function rotateUnderLoad(
   const left = await countLeft(database);
   const opened = await openAll(database, next, traffic);
   let verified = 0;
-  for (const kept of sampleOf(traffic.kept, size.sample)) {
+  for (const kept of sample(traffic.kept, size.sample)) {
     if (kept.isDeleted) await traffic.restore(kept);
     const isGood = await traffic.verify(kept);
     const token = upstream.requests.at(-1)?.headers.authorization;
@@ -202,7 +202,7 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
   const byId = new Map(rows.map((row) => [row.id, row]));
   if (rows.length !== kept.length) failures.push(`${rows.length} rows, but ${kept.length} were kept`);
   let opened = 0;
-  for (const { id, token, made } of kept) {
+  for (const { id, token, initial } of kept) {
     const row = byId.get(id);
     if (!row) {
       failures.push(`${id} is gone`);
@@ -211,10 +211,10 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
     if ((await decryptApiToken(row, em, vault)) === token) opened += 1;
     else failures.push(`${id} does not open to what was stored`);
     if (
-      made &&
-      (row.version !== made.version ||
-        row.credentialsHash !== made.credentialsHash ||
-        row.updatedAt.getTime() !== new Date(made.updatedAt).getTime())
+      initial &&
+      (row.version !== initial.version ||
+        row.credentialsHash !== initial.credentialsHash ||
+        row.updatedAt.getTime() !== new Date(initial.updatedAt).getTime())
     ) {
       failures.push(`${id} was changed by the rotation`);
     }
@@ -224,17 +224,17 @@ async function openAll(database: Database, key: string, { kept, failures }: Traf
 
 /** Checks that each audit trail has one event of the rotation, also after several attempts. */
 async function assertTold(database: Database, { failures }: Traffic): Promise<void> {
-  const told: { count: number }[] = await lazyScopedEntityManager(
+  const events: { count: number }[] = await lazyScopedEntityManager(
     () => database.asSystem(),
     ownerSession,
   ).execute(
     `select count(e.seq)::int as count from organisation o
       left join audit_event e on e.org_id = o.id and e.action = 'ROTATE_KEYS' group by o.id`,
   );
-  if (told.some(({ count }) => count !== 1)) failures.push(`events: ${told.map(({ count }) => count)}`);
+  if (events.some(({ count }) => count !== 1)) failures.push(`events: ${events.map(({ count }) => count)}`);
 }
 
-function sampleOf<T>(all: readonly T[], size: number): T[] {
+function sample<T>(all: readonly T[], size: number): T[] {
   const step = Math.max(1, Math.floor(all.length / size));
   return all.filter((_, index) => index % step === 0).slice(0, size);
 }

@@ -62,18 +62,18 @@ export async function startKms(): Promise<TestKms> {
   let behaviour: KmsBehaviour = () => undefined;
 
   const server = createServer(async (request, response) => {
-    const asked = await parse(request);
-    requests.push(asked);
-    if (asked.Plaintext) plaintexts.add(asked.Plaintext);
-    const instead = await behaviour(asked);
+    const kmsRequest = await parse(request);
+    requests.push(kmsRequest);
+    if (kmsRequest.Plaintext) plaintexts.add(kmsRequest.Plaintext);
+    const instead = await behaviour(kmsRequest);
     if (instead === 'hang up') request.socket.destroy();
     // The message contains a secret, so that a test finds code that echoes it.
     else if (instead) send(response, instead.status, { __type: instead.error, message: secretAccessKey });
-    else send(response, ...answer(asked));
+    else send(response, ...answer(kmsRequest));
   });
 
-  function answer(asked: KmsRequest): [status: number, body: object] {
-    const { action, KeyId, Plaintext = '', CiphertextBlob = '', authorization } = asked;
+  function answer(kmsRequest: KmsRequest): [status: number, body: object] {
+    const { action, KeyId, Plaintext = '', CiphertextBlob = '', authorization } = kmsRequest;
     const isSigned = authorization.includes(`Credential=${accessKeyId}/`);
     if (!isSigned || !authorization.includes(`/${region}/kms/`)) {
       return [400, { __type: 'UnrecognizedClientException' }];
@@ -81,11 +81,11 @@ export async function startKms(): Promise<TestKms> {
     const key = keys.get(KeyId);
     if (!key) return [400, { __type: 'NotFoundException' }];
     if (action === 'Encrypt') {
-      const blob = encrypt(key, asked, Buffer.from(Plaintext, 'base64'));
+      const blob = encrypt(key, kmsRequest, Buffer.from(Plaintext, 'base64'));
       return [200, { CiphertextBlob: blob.toString('base64'), KeyId }];
     }
     try {
-      const plain = decrypt(key, asked, Buffer.from(CiphertextBlob, 'base64')).toString('base64');
+      const plain = decrypt(key, kmsRequest, Buffer.from(CiphertextBlob, 'base64')).toString('base64');
       plaintexts.add(plain);
       return [200, { Plaintext: plain, KeyId }];
     } catch {
@@ -141,19 +141,19 @@ function send(response: ServerResponse, status: number, body: object): void {
 }
 
 /** Serializes an encryption context with sorted names, because KMS ignores their order. */
-function contextOf({ EncryptionContext = {} }: KmsRequest): Buffer {
+function serializeContext({ EncryptionContext = {} }: KmsRequest): Buffer {
   return Buffer.from(JSON.stringify(Object.entries(EncryptionContext).sort()));
 }
 
-function encrypt(key: Buffer, asked: KmsRequest, plain: Buffer): Buffer {
+function encrypt(key: Buffer, kmsRequest: KmsRequest, plain: Buffer): Buffer {
   const iv = randomBytes(12);
-  const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(contextOf(asked));
+  const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(serializeContext(kmsRequest));
   return Buffer.concat([iv, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
 }
 
-function decrypt(key: Buffer, asked: KmsRequest, blob: Buffer): Buffer {
+function decrypt(key: Buffer, kmsRequest: KmsRequest, blob: Buffer): Buffer {
   const decipher = createDecipheriv('aes-256-gcm', key, blob.subarray(0, 12))
-    .setAAD(contextOf(asked))
+    .setAAD(serializeContext(kmsRequest))
     .setAuthTag(blob.subarray(-16));
   return Buffer.concat([decipher.update(blob.subarray(12, -16)), decipher.final()]);
 }

@@ -61,7 +61,7 @@ export interface TestProvider extends AsyncDisposable {
   /** Replaces the handler of one path; without a listener, restores it. */
   answer(path: string, listener?: RequestListener): void;
   /** The number of requests for a path. */
-  asked(path: string): number;
+  requestCount(path: string): number;
   /** Closes its port. */
   stop(): Promise<void>;
   /** Listens on the same port again. */
@@ -70,7 +70,7 @@ export interface TestProvider extends AsyncDisposable {
 
 /** Starts a provider with an RSA key. */
 export async function startProvider(): Promise<TestProvider> {
-  const [firstKey, claimsOf, asked] = [
+  const [firstKey, claimsOf, requestCounts] = [
     await makeKey('RS256'),
     new Map<string, JWTPayload>(),
     new Map<string, number>(),
@@ -78,15 +78,15 @@ export async function startProvider(): Promise<TestProvider> {
   let keys: readonly [SigningKey, ...SigningKey[]] = [firstKey];
   let callback: RequestListener;
   let people = noAccounts;
-  let ask: RequestListener;
+  let loginHandler: RequestListener;
   const memory = createMemoryAdapter((id) =>
-    id === dashboardClient ? dashboardClientMetadata(people) : clientOf(id),
+    id === dashboardClient ? dashboardClientMetadata(people) : clientMetadata(id),
   );
   const instead = new Map<string, RequestListener>();
   const server = createServer((request, response) => {
     const { url: path = '' } = request;
-    asked.set(path, (asked.get(path) ?? 0) + 1);
-    (instead.get(path) ?? (path.startsWith('/interaction/') ? ask : callback))(request, response);
+    requestCounts.set(path, (requestCounts.get(path) ?? 0) + 1);
+    (instead.get(path) ?? (path.startsWith('/interaction/') ? loginHandler : callback))(request, response);
   });
   // After Node's five seconds, a client of the same process that is busy meanwhile may send over a closed connection.
   server.keepAliveTimeout = 65_000;
@@ -100,11 +100,11 @@ export async function startProvider(): Promise<TestProvider> {
     const jwks = { keys: keys.map(({ jwk }) => ({ ...jwk, use: 'sig' })) };
     const provider = new Provider(issuer, {
       ...createProviderConfiguration(() => people),
-      ...configurationOf(jwks, claimsOf, () => people),
+      ...tokenConfiguration(jwks, claimsOf, () => people),
       adapter: memory,
     });
     callback = provider.callback();
-    ask = createLoginHandler(provider);
+    loginHandler = createLoginHandler(provider);
   };
   configure();
 
@@ -156,7 +156,7 @@ export async function startProvider(): Promise<TestProvider> {
       configure();
     },
     answer: (path, listener) => void (listener ? instead.set(path, listener) : instead.delete(path)),
-    asked: (path) => asked.get(path) ?? 0,
+    requestCount: (path) => requestCounts.get(path) ?? 0,
     stop,
     async start() {
       server.listen(address.port, '127.0.0.1');
@@ -177,7 +177,7 @@ export async function makeKey(alg: string): Promise<SigningKey> {
 }
 
 /** Lets any client get a token for any resource, with this server's scopes and with `email`, which it ignores. */
-function configurationOf(
+function tokenConfiguration(
   jwks: { keys: JWK[] },
   claimsOf: ReadonlyMap<string, JWTPayload>,
   people: () => Accounts,
@@ -203,7 +203,7 @@ function configurationOf(
   };
 }
 
-function clientOf(id: string): object {
+function clientMetadata(id: string): object {
   return {
     client_id: id,
     client_secret: clientSecret,

@@ -45,7 +45,7 @@ export interface RateLimitClient {
   address?: string | undefined;
 }
 
-const headersOf = ({ apiKey, address }: RateLimitClient) => ({
+const buildHeaders = ({ apiKey, address }: RateLimitClient) => ({
   ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
   ...(address !== undefined && { 'x-forwarded-for': address }),
 });
@@ -59,7 +59,7 @@ export async function sendGraphQL(
 ): Promise<RateLimitResponse> {
   const response = await fetch(graphqlUrl, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', ...headersOf(asker) },
+    headers: { 'content-type': 'application/json', ...buildHeaders(asker) },
     body: JSON.stringify({ query, variables }),
   });
   const { data, errors } = (await response.json()) as { data?: unknown; errors?: WireError[] };
@@ -68,7 +68,7 @@ export async function sendGraphQL(
 
 /** The same over REST. */
 export async function sendRest({ url }: TestServer, asker: RateLimitClient): Promise<RateLimitResponse> {
-  const response = await fetch(`${url}/api/v1/app-connections?limit=1`, { headers: headersOf(asker) });
+  const response = await fetch(`${url}/api/v1/app-connections?limit=1`, { headers: buildHeaders(asker) });
   const body = (await response.json()) as Record<string, string>;
   return { ...parseOutcome(response), ...pick(body), data: body };
 }

@@ -54,7 +54,7 @@ function signedRequests(origin: string): AuthMethod {
       passphrase: { ...secretField('Passphrase'), required: false },
       region,
     },
-    verify: (credentials, outbound) => ask(new URL('/check', origin), credentials, outbound),
+    verify: (credentials, outbound) => verifyDepot(new URL('/check', origin), credentials, outbound),
   };
 }
 
@@ -76,7 +76,7 @@ const apiToken: AuthMethod = {
     region,
   },
   verify: (credentials, outbound) =>
-    ask(new URL('/check', credentials.public.instanceUrl), credentials, outbound),
+    verifyDepot(new URL('/check', credentials.public.instanceUrl), credentials, outbound),
 };
 
 function secretField(label: string): Field {
@@ -94,7 +94,11 @@ function secretField(label: string): Field {
 }
 
 /** Sends all credentials to the depot, as JSON in `authorization`, so that a test can inspect them. */
-async function ask(url: URL, credentials: Credentials, outbound: Outbound): Promise<VerificationResult> {
+async function verifyDepot(
+  url: URL,
+  credentials: Credentials,
+  outbound: Outbound,
+): Promise<VerificationResult> {
   const secrets = Object.entries(credentials.secret).map(([name, secret]) => [name, secret.reveal()]);
   const authorization = JSON.stringify({ ...credentials.public, ...Object.fromEntries(secrets) });
   const { status, headers } = await outbound.get(url, { headers: { authorization } });

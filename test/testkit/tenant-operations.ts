@@ -44,7 +44,7 @@ export interface Operation {
   /** Whether another organisation gets no response, which a test cannot wait for. */
   isSilentElsewhere?: boolean;
   /** Sends the operation with the ids and names of the target. */
-  ask(asking: OperationClient, target: Target): Promise<OperationResult>;
+  ask(caller: OperationClient, target: Target): Promise<OperationResult>;
 }
 
 const read: Operation['needs'] = ['connections:read'];
@@ -54,15 +54,17 @@ const audit: Operation['needs'] = ['audit:read'];
 const admin: Operation['needs'] = ['access:admin'];
 
 const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
-let made = 0;
+let usedNames = 0;
 /** Returns an unused name. */
 const freshName = () => {
-  made += 1;
-  return `fresh-${made}`;
+  usedNames += 1;
+  return `fresh-${usedNames}`;
 };
 
-const mutationOfId = (field: string, answer: string, idOf: (target: Target) => string) =>
-  graphql(`mutation ($id: UUID!) { ${field}(id: $id) { ${answer} } }`, (target) => ({ id: idOf(target) }));
+const mutationOfId = (field: string, answer: string, selectId: (target: Target) => string) =>
+  graphql(`mutation ($id: UUID!) { ${field}(id: $id) { ${answer} } }`, (target) => ({
+    id: selectId(target),
+  }));
 
 /** Every operation of the schema and every REST route by name; parentheses distinguish variants. */
 export const operations: Readonly<Record<string, Operation>> = {
@@ -368,32 +370,32 @@ export const operations: Readonly<Record<string, Operation>> = {
 /** Sends a GraphQL document. By default, the members of the target are its variables. */
 function graphql(
   query: string,
-  variablesOf: (target: Target) => object = (target) => target,
+  buildVariables: (target: Target) => object = (target) => target,
 ): Operation['ask'] {
   return async ({ url, apiKey }, target) =>
     parseOutcome(
-      await restClient(url, apiKey)('POST', '/graphql', { query, variables: variablesOf(target) }),
+      await restClient(url, apiKey)('POST', '/graphql', { query, variables: buildVariables(target) }),
     );
 }
 
 /** Sends a REST request to a path below `root`. */
 function rest(
   method: string,
-  pathOf: (target: Target) => string,
-  bodyOf?: (target: Target) => object,
+  buildPath: (target: Target) => string,
+  buildBody?: (target: Target) => object,
   root = '/api/v1/app-connections',
 ): Operation['ask'] {
   return async ({ url, apiKey }, target) =>
-    parseOutcome(await restClient(url, apiKey)(method, `${root}${pathOf(target)}`, bodyOf?.(target)));
+    parseOutcome(await restClient(url, apiKey)(method, `${root}${buildPath(target)}`, buildBody?.(target)));
 }
 
 /** Reads all pages of a list, by the Link header, or by the cursor in the body. */
-function everyPage(method: string, path: string, bodyOf?: (after?: string) => object): Operation['ask'] {
+function everyPage(method: string, path: string, buildBody?: (after?: string) => object): Operation['ask'] {
   return async ({ url, apiKey }) => {
     const client = restClient(url, apiKey);
     const texts: string[] = [];
     for (let [next, after]: [string, string?] = [path]; ; ) {
-      const answer = await client(method, next, bodyOf?.(after));
+      const answer = await client(method, next, buildBody?.(after));
       const outcome = parseOutcome(answer);
       texts.push(outcome.text);
       const { endCursor, hasNextPage } = JSON.parse(answer.text).data?.auditEvents?.pageInfo ?? {};
@@ -411,14 +413,17 @@ function parseOutcome({ status, text }: { status: number; text: string }): Opera
 }
 
 /** Subscribes from the first event on, and collects as many events as the caller may receive. */
-function watch(argument: string, variablesOf: (target: Target) => Record<string, unknown>): Operation['ask'] {
+function watch(
+  argument: string,
+  buildVariables: (target: Target) => Record<string, unknown>,
+): Operation['ask'] {
   const declared = argument && '($projectId: UUID!)';
   const after = encodeEventCursor('change', 0);
   const query = `subscription ${declared} {
     appConnectionChanged(after: "${after}"${argument}) { connectionId appConnection { name } }
   }`;
   return async ({ url, apiKey = '', changes }, target) => {
-    await using heard = await subscribe(`${url}/graphql`, apiKey, query, variablesOf(target));
+    await using heard = await subscribe(`${url}/graphql`, apiKey, query, buildVariables(target));
     const answers: string[] = [];
     while (answers.length < changes) {
       const { data, errors } = await heard.next();

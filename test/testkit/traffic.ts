@@ -8,7 +8,7 @@ export interface KnownConnection {
   name: string;
   token: string;
   /** Fields that stay the same until the connection changes. */
-  made: Pick<ConnectionFields, 'version' | 'updatedAt' | 'credentialsHash'> | undefined;
+  initial: Pick<ConnectionFields, 'version' | 'updatedAt' | 'credentialsHash'> | undefined;
   isDeleted: boolean;
 }
 
@@ -84,8 +84,8 @@ export class Traffic {
     if (!data) return undefined;
     const { appConnection } = data.createOktaConnection as { appConnection: ConnectionFields };
     const { id, version, updatedAt, credentialsHash } = appConnection;
-    const made = { version, updatedAt, credentialsHash };
-    const kept: KnownConnection = { id, orgKey, name, token, made, isDeleted: false };
+    const initial = { version, updatedAt, credentialsHash };
+    const kept: KnownConnection = { id, orgKey, name, token, initial, isDeleted: false };
     this.kept.push(kept);
     return kept;
   }
@@ -117,12 +117,12 @@ export class Traffic {
     if (!(await this.#ask('update', kept.orgKey, query, variables))) return;
     this.#valid.delete(kept.token);
     kept.token = apiToken;
-    kept.made = undefined;
+    kept.initial = undefined;
   }
 
   async remove(kept: KnownConnection): Promise<void> {
     const query = 'mutation ($id: UUID!) { deleteAppConnection(id: $id) { restorableUntil } }';
-    kept.made = undefined;
+    kept.initial = undefined;
     if (await this.#ask('delete', kept.orgKey, query, { id: kept.id })) kept.isDeleted = true;
   }
 

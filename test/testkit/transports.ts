@@ -118,13 +118,14 @@ export interface Order {
 
 /** GraphQL as a transport, with the operations that REST lacks. */
 export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
-  const ask = async (document: string, variables: object): Promise<unknown> => {
+  const send = async (document: string, variables: object): Promise<unknown> => {
     try {
       return at(await client.request<object>(document, variables), 'answer');
     } catch (error) {
       if (!(error instanceof ClientError)) throw error;
       const [failure, ...others] = error.response.errors ?? [];
-      if (!failure || others.length > 0) throw new Error('The request did not fail with exactly one error.', { cause: error });
+      if (!failure || others.length > 0)
+        throw new Error('The request did not fail with exactly one error.', { cause: error });
       return failure;
     }
   };
@@ -142,7 +143,7 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
     const connections: ConnectionView[] = [];
     const counts = new Set<unknown>();
     for (let after: unknown, isMore: unknown = true; isMore; ) {
-      const page = await ask(documents.list, { projectId, orderBy, first, after });
+      const page = await send(documents.list, { projectId, orderBy, first, after });
       const refused = refusalIn(page);
       if (refused) return refused;
       connections.push(...listIn(at(page, 'nodes')));
@@ -150,7 +151,8 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
       after = at(page, 'pageInfo', 'endCursor');
       isMore = at(page, 'pageInfo', 'hasNextPage');
     }
-    if (counts.size !== 1 || !counts.has(connections.length)) throw new Error('totalCount differs from the number of connections.');
+    if (counts.size !== 1 || !counts.has(connections.length))
+      throw new Error('totalCount differs from the number of connections.');
     return { connections };
   };
 
@@ -161,16 +163,16 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
         case 'create': {
           const { kind: _, token: apiToken, ...input } = change;
           const credentials = { instanceUrl, apiToken };
-          return one(await ask(documents.create, { input: { ...input, credentials, idempotencyKey } }));
+          return one(await send(documents.create, { input: { ...input, credentials, idempotencyKey } }));
         }
         case 'update': {
           const { kind: _, id, token: apiToken, ...input } = change;
           const credentials = apiToken === undefined ? undefined : { apiToken };
-          return one(await ask(documents.update, { id, input: { ...input, credentials, idempotencyKey } }));
+          return one(await send(documents.update, { id, input: { ...input, credentials, idempotencyKey } }));
         }
         case 'delete': {
           const { kind: _, ...variables } = change;
-          const answer = await ask(documents.delete, { ...variables, idempotencyKey });
+          const answer = await send(documents.delete, { ...variables, idempotencyKey });
           return refusalIn(answer) ?? deleted(answer);
         }
       }
@@ -178,16 +180,16 @@ export function graphqlTransport(client: GraphQLClient, instanceUrl: string) {
     async read(reading: ReadOperation): Promise<TransportResponse> {
       switch (reading.kind) {
         case 'by id':
-          return one(await ask(documents.byId, reading));
+          return one(await send(documents.byId, reading));
         case 'by name':
-          return one(await ask(documents.byName, reading));
+          return one(await send(documents.byName, reading));
         case 'list':
           return list(reading);
       }
     },
     list,
-    restore: async (id: string, name?: string) => one(await ask(documents.restore, { id, name })),
-    verify: async (id: string) => one(await ask(documents.verify, { id })),
+    restore: async (id: string, name?: string) => one(await send(documents.restore, { id, name })),
+    verify: async (id: string) => one(await send(documents.verify, { id })),
   };
 }
 

@@ -1,4 +1,4 @@
-/** Apollo Server on Fastify, which is the quickest of what it can be mounted in, with Prisma. */
+/** Apollo Server on Fastify, its fastest integration, with Prisma. */
 import { ApolloServer } from '@apollo/server';
 import { fastifyApolloDrainPlugin, fastifyApolloHandler } from '@as-integrations/fastify';
 import { PrismaPg } from '@prisma/adapter-pg';
@@ -12,7 +12,7 @@ import { poolSize, settings } from './work/settings.ts';
 import { type ConnectionRow, show, showPage } from './work/shape.ts';
 import { type Context, maxPage, typeDefs } from './work/type-defs.ts';
 
-// Without names, nothing is prepared for longer than once.
+// Prepared statements are reused only when they have names.
 const names = new Map<string, string>();
 const statementNameGenerator = ({ sql }: { sql: string }) => {
   const name = names.get(sql) ?? `statement-${names.size}`;

@@ -1,4 +1,4 @@
-/** The baseline: `node:http` and `pg` do the work itself, with nothing between them. */
+/** The baseline: only `node:http` and `pg`, without a framework. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createKeyCheck } from './work/access.ts';

@@ -1,4 +1,4 @@
-/** Mercurius on Fastify, its queries compiled, with SQL by hand. */
+/** Mercurius on Fastify with compiled queries and handwritten SQL. */
 import Fastify from 'fastify';
 import { DateTimeResolver, UUIDResolver } from 'graphql-scalars';
 import mercurius from 'mercurius';
@@ -41,7 +41,7 @@ await fastify.register(mercurius, {
     },
   },
   context: async (request) => ({ orgId: await orgIdOf(request.headers.authorization) }),
-  // As soon as a query comes a second time.
+  // Compiles a query at its second execution.
   jit: 1,
   graphiql: false,
 });

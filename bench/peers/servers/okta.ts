@@ -1,4 +1,4 @@
-/** The one Okta that all servers ask: the product's fake Okta, in a process of its own. */
+/** The product's fake Okta in a process of its own, which all servers call. */
 import { startFakeOkta } from '../../../src/apps/okta/fake-okta.ts';
 import { announce } from './work/announce.ts';
 

@@ -1,6 +1,6 @@
 /**
- * PostGraphile on `node:http`. Its types come from the tables; the three operations are extensions, because whose rows
- * a caller may see is known from the API key, and because a create asks Okta.
+ * PostGraphile on `node:http`. Its types derive from the tables. The three operations are extensions, because the API key
+ * determines the visible rows, and because a create calls Okta.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -26,7 +26,7 @@ declare global {
   }
 }
 
-// Its pool is PostGraphile's too.
+// PostGraphile uses the same pool.
 const { pool, findKey } = openTable();
 const orgIdOf = createKeyCheck(findKey);
 
@@ -71,7 +71,7 @@ const operations = extendSchema((build) => {
       Query: {
         plans: {
           connectionOfCaller: (_, args) => rowsOf({ id: args.getRaw('id') }).single(),
-          // How many and from where on, it adds by itself.
+          // PostGraphile adds the limit and the cursor.
           connectionsOfCaller: () => {
             const $rows = rowsOf();
             $rows.orderBy({ attribute: 'name', direction: 'ASC' });
@@ -129,7 +129,7 @@ const pgl = postgraphile({
   extends: [PostGraphileAmberPreset],
   plugins: [operations],
   pgServices: [makePgService({ pool, schemas: ['public'] })],
-  // Nothing is offered but what is asked for here.
+  // Exposes only the measured operations.
   schema: { defaultBehavior: '-query:resource:single -query:resource:connection -insert -update -delete' },
   grafast: {
     explain: false,

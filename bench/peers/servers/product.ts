@@ -1,6 +1,6 @@
 /**
- * The product as production runs it, but for its limits on how often, which count as usual and have no end: those that
- * are usual would refuse the load after seconds.
+ * The product in production mode, except for rate limits: requests are counted, but the limits are unreachable, because
+ * the defaults would refuse the load after seconds.
  */
 
 import { createOrganisation } from '../../../src/administration/organisations.ts';

@@ -1,2 +1,2 @@
-/** How long the slow Okta takes to answer. */
+/** The response time of the slow Okta. */
 export const delayMs = 2_000;

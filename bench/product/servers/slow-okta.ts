@@ -1,4 +1,4 @@
-/** An Okta that answers as the product's fake Okta does, and takes its time. */
+/** The product's fake Okta, with delayed responses. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -33,7 +33,7 @@ export async function findViolations(
   const rows = await owner().find(AppConnection, {}, { populate: ['sealedCredentials'] });
   const byName = Map.groupBy(rows, ({ name }) => name);
   const events = await owner().find(AuditEvent, { outcome: 'OK', connectionId: { $ne: null } });
-  const told = Map.groupBy(events, ({ connectionId }) => connectionId);
+  const eventsByConnection = Map.groupBy(events, ({ connectionId }) => connectionId);
 
   for (const entry of journal.entries) {
     const found = byName.get(entry.name) ?? [];
@@ -47,17 +47,17 @@ export async function findViolations(
       continue;
     }
     if ((await decryptApiToken(row, owner(), vault)) !== state.token) findings.unopenable += 1;
-    const actions = told.get(row.id)?.map(({ action }) => action) ?? [];
+    const actions = eventsByConnection.get(row.id)?.map(({ action }) => action) ?? [];
     const isRight =
       actions.length === row.version &&
       actions.filter((action) => action === 'CREATE_CONNECTION').length === 1 &&
       actions.filter((action) => action === 'UPDATE_CONNECTION').length === row.version - 1;
     if (!isRight) findings.wronglyTold += 1;
-    told.delete(row.id);
+    eventsByConnection.delete(row.id);
   }
   // Connections that no client created, and audit events of connections that do not exist.
   findings.duplicated += byName.size;
-  findings.wronglyTold += told.size;
+  findings.wronglyTold += eventsByConnection.size;
   for (const { id } of await owner().find(Organisation, {})) {
     const chain = await verifyChain(() => database.forOrganisation(id), vault, id);
     if ('problem' in chain) findings.brokenChains += 1;

@@ -46,7 +46,7 @@ export async function makeCluster(...settings: string[]): Promise<Cluster> {
   /** The process ids of the postmaster and of all processes that it has started. */
   const processes = (): number[] => {
     if (main?.pid === undefined) return [];
-    return [main.pid, ...childrenOf(main.pid)];
+    return [main.pid, ...listChildren(main.pid)];
   };
   const cluster: Cluster = {
     url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
@@ -100,7 +100,7 @@ function ownerOfProcesses(): { uid?: number; gid?: number } {
   return { uid: Number(uid), gid: Number(gid) };
 }
 
-function childrenOf(pid: number): number[] {
+function listChildren(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 }
 

@@ -37,27 +37,27 @@ export async function simulateOutage(how: 'stopped' | 'frozen', ms: number): Pro
   await fleet.start(1);
   const [url = ''] = fleet.urls();
   const journal = new OperationLog();
-  const make = () => {
+  const createConnection = () => {
     const entry = new LogEntry(`away-${randomUUID()}`);
     journal.entries.push(entry);
     return tryToCreate(url, fleet.apiKey, entry);
   };
-  const first = await make();
+  const first = await createConnection();
   if (!first?.data?.change) throw new Error(`The first change failed: ${JSON.stringify(first)}`);
 
   await (how === 'stopped' ? cluster.kill() : cluster.freeze());
   const seen: { answer: MutationResponse | undefined; waitedMs: number; isChange: boolean }[] = [];
-  const asking: Promise<void>[] = [];
+  const requests: Promise<void>[] = [];
   const timed = async (isChange: boolean) => {
     const start = performance.now();
     const answer = await (isChange
-      ? make()
+      ? createConnection()
       : sendMutation(url, fleet.apiKey, '{ appConnections { totalCount } }'));
     seen.push({ answer, waitedMs: performance.now() - start, isChange });
   };
   const end = performance.now() + ms;
   while (performance.now() < end) {
-    asking.push(timed(true), timed(false));
+    requests.push(timed(true), timed(false));
     await sleep(250);
   }
   const whileAway = seen.length;
@@ -65,10 +65,10 @@ export async function simulateOutage(how: 'stopped' | 'frozen', ms: number): Pro
   const back = performance.now();
   await until('the server is ready again and makes connections', async () => {
     const health = await fetch(`${url}/health/ready`);
-    return health.ok && (await make())?.data?.change ? true : undefined;
+    return health.ok && (await createConnection())?.data?.change ? true : undefined;
   });
   const backAfterMs = performance.now() - back;
-  await Promise.all(asking);
+  await Promise.all(requests);
   await fleet.stop();
 
   const codes: Record<string, number> = {};

@@ -46,9 +46,9 @@ export class LoadGenerator {
   async #makeAndChange(): Promise<void> {
     const entry = new LogEntry(`made-${randomUUID()}`);
     this.#journal.entries.push(entry);
-    const made = newState(1);
-    const input = okta({ name: entry.name, description: made.description }, { apiToken: made.token });
-    await this.#change(entry, made, createQuery, input);
+    const state = newState(1);
+    const input = okta({ name: entry.name, description: state.description }, { apiToken: state.token });
+    await this.#change(entry, state, createQuery, input);
     for (let change = 0; change < 4 && entry.certain && entry.id && !this.#isStopped; change += 1) {
       const { version, description, token } = entry.certain;
       const next = newState(version + 1);
@@ -142,9 +142,9 @@ export function tryToCreate(
   apiKey: string,
   entry: LogEntry,
 ): Promise<MutationResponse | undefined> {
-  const made = newState(1);
-  entry.possible = [undefined, made];
-  const input = okta({ name: entry.name, description: made.description }, { apiToken: made.token });
+  const state = newState(1);
+  entry.possible = [undefined, state];
+  const input = okta({ name: entry.name, description: state.description }, { apiToken: state.token });
   return sendMutation(url, apiKey, createQuery, input);
 }
 

@@ -67,7 +67,7 @@ export async function fillDisk(): Promise<DiskFull> {
   const keys = rootKey('first');
   await using fleet = new ServerProcesses({ DATA_DIR: join(disk.path, 'data'), ENCRYPTION_KEYS: keys });
   const journal = new OperationLog();
-  const make = () => {
+  const createConnection = () => {
     const entry = new LogEntry(`disk-${randomUUID()}`);
     journal.entries.push(entry);
     return tryToCreate(fleet.urls()[0] ?? '', fleet.apiKey, entry);
@@ -75,12 +75,12 @@ export async function fillDisk(): Promise<DiskFull> {
   await fleet.start(1);
   const load = new LoadGenerator(journal, fleet.apiKey, () => fleet.urls());
   load.start(4);
-  await make();
+  await createConnection();
   disk.fill(20 * 2 ** 20);
-  const change = await make();
+  const change = await createConnection();
   const read = await sendMutation(fleet.urls()[0] ?? '', fleet.apiKey, '{ appConnections { totalCount } }');
   disk.empty();
-  const afterwards = await make();
+  const afterwards = await createConnection();
   disk.fill(20 * 2 ** 20);
   await fleet.kill(1);
   disk.fill(0);

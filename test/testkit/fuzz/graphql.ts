@@ -18,7 +18,7 @@ import { corrupt, type Fixture, json, text, token, url } from './values.ts';
 /** A GraphQL request that is almost valid, or a valid one with a mutation. */
 export function graphqlBody(random: Random, ground: Fixture, schema: GraphQLSchema): unknown {
   const variables: Record<string, unknown> = {};
-  let query = documentOf(random, ground, schema, variables);
+  let query = buildDocument(random, ground, schema, variables);
   if (random.isTrue(0.15)) query = corrupt(random, ground, query);
   const body: Record<string, unknown> = { query, variables };
   if (random.isTrue(0.03)) body.variables = json(random, ground);
@@ -29,7 +29,7 @@ export function graphqlBody(random: Random, ground: Fixture, schema: GraphQLSche
   return random.isTrue(0.03) ? random.list(30, () => body) : body;
 }
 
-function documentOf(
+function buildDocument(
   random: Random,
   ground: Fixture,
   schema: GraphQLSchema,
@@ -45,13 +45,13 @@ function documentOf(
   const declared: string[] = [];
   const selections = Array.from({ length: 1 + random.below(2) }, () => {
     const field = random.pick(Object.values(root.getFields()));
-    const given = argumentsOf(random, ground, field.args, (arg, value) => {
+    const given = buildArguments(random, ground, field.args, (arg, value) => {
       const name = `v${declared.length}`;
       declared.push(`$${name}: ${random.isTrue(0.98) ? arg.type : 'Int'}`);
       variables[name] = value;
       return `$${name}`;
     });
-    return `${random.isTrue(0.2) ? 'a: ' : ''}${field.name}${given}${selectionOf(random, schema, field.type, 3)}`;
+    return `${random.isTrue(0.2) ? 'a: ' : ''}${field.name}${given}${buildSelection(random, schema, field.type, 3)}`;
   });
   const operation = random.pick(['query', 'mutation', 'subscription']);
   const kind = random.isTrue(0.97) ? root.name.toLowerCase() : operation;
@@ -59,7 +59,7 @@ function documentOf(
   return `${kind} Fuzz${declaration} { ${selections.join(' ')} }`;
 }
 
-function argumentsOf(
+function buildArguments(
   random: Random,
   ground: Fixture,
   args: readonly GraphQLArgument[],
@@ -135,15 +135,20 @@ export function toLiteral(value: unknown): string {
     .join(', ')}}`;
 }
 
-function selectionOf(random: Random, schema: GraphQLSchema, type: GraphQLOutputType, depth: number): string {
+function buildSelection(
+  random: Random,
+  schema: GraphQLSchema,
+  type: GraphQLOutputType,
+  depth: number,
+): string {
   const named = getNamedType(type);
   if (isAbstractType(named)) {
     const parts = schema
       .getPossibleTypes(named)
-      .map((each) => `... on ${each.name}${selectionOf(random, schema, each, depth - 1)}`);
+      .map((each) => `... on ${each.name}${buildSelection(random, schema, each, depth - 1)}`);
     return ` { __typename ${parts.join(' ')} }`;
   }
   if (!isObjectType(named)) return '';
   const fields = depth > 0 ? random.some(Object.values(named.getFields()), 0.5) : [];
-  return ` { __typename ${fields.map((field) => `${field.name}${selectionOf(random, schema, field.type, depth - 1)}`).join(' ')} }`;
+  return ` { __typename ${fields.map((field) => `${field.name}${buildSelection(random, schema, field.type, depth - 1)}`).join(' ')} }`;
 }

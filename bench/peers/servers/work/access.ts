@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { Refused } from './refused.ts';
 
-/** As long as the product believes a key without looking again. */
+/** The lifetime of a cached API key, the same as the product's. */
 const believedMs = 1_500;
 
-/** What of a stored API key decides. */
+/** The columns of an API key that authentication needs. */
 export interface StoredKey {
   orgId: string;
   expiresAt: Date | null;
@@ -12,7 +12,7 @@ export interface StoredKey {
 }
 
 /**
- * Makes the check of API keys: from the `Authorization` header to the id of the caller's organisation.
+ * Creates the authentication: from the `Authorization` header to the id of the caller's organisation.
  *
  * @param find looks a key up by its SHA-256, in hex
  */

@@ -1,4 +1,4 @@
-/** Tells the runner where this server is, now that it answers; whatever becomes of the runner, this ends with it. */
+/** Sends the server's URL to the runner once it accepts requests, and exits when the runner exits. */
 export function announce(url: string): void {
   if (!process.send) throw new Error('start this through run.ts');
   process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));

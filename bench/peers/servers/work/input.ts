@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Refused } from './refused.ts';
 
-/** A connection to be made, checked and normalised: by the same rules as the product's. */
+/** The input of a create, with the product's rules for validation and normalization. */
 export type CreateConnection = z.output<typeof rule>;
 
 const rule = z.strictObject({
@@ -19,7 +19,7 @@ const rule = z.strictObject({
     .nullish(),
   projectId: z.guid().nullish(),
   credentials: z.strictObject({
-    // What is not https is a fake Okta on this machine.
+    // Only the fake Okta on this machine uses http.
     instanceUrl: z
       .url({ protocol: /^https?$/ })
       .refine((url) => !/[?#@]/.test(url))

@@ -4,11 +4,11 @@ import { hashCredentials, seal } from './seal.ts';
 import { settings } from './settings.ts';
 import { verify } from './verify.ts';
 
-/** A row of the table, to be inserted. */
+/** The row to insert. */
 export type NewConnection = Awaited<ReturnType<typeof makeConnection>>;
 
 /**
- * All that a create does before the insert: checks the input, asks Okta, seals the token.
+ * The steps of a create before the insert: validates the input, calls Okta, encrypts the token.
  *
  * @throws Refused
  */

@@ -1,6 +1,6 @@
 import { GraphQLError } from 'graphql';
 
-/** What a caller is told; anything else is an error of the server's own. */
+/** An error that the caller sees. Any other error is internal. */
 export class Refused extends GraphQLError {
   readonly statusCode: number;
 

@@ -1,6 +1,6 @@
 import { createCipheriv, createHmac, randomBytes } from 'node:crypto';
 
-/** Seals a token with AES-256-GCM; `place` is bound into it. */
+/** Encrypts a token with AES-256-GCM, with `place` as additional authenticated data. */
 export function seal(key: Buffer, token: string, place: string): string {
   const iv = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(place));

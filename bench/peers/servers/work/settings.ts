@@ -1,13 +1,13 @@
-/** What every server of a peer is given by the runner. */
+/** The settings of every peer, which the runner passes in the environment. */
 export const settings = {
   databaseUrl: needed('DATABASE_URL'),
-  /** 32 bytes, under which tokens are sealed and credentials hashed. */
+  /** The key of 32 bytes that encrypts tokens and hashes credentials. */
   key: Buffer.from(needed('SEAL_KEY'), 'base64'),
-  /** The row that the table's foreign key wants to be referred to. */
+  /** The data key to which the table's foreign key refers. */
   dataKeyId: needed('DATA_KEY_ID'),
 };
 
-/** As many connections to PostgreSQL as the product has. */
+/** The size of the connection pool, the same as the product's. */
 export const poolSize = 10;
 
 function needed(name: string): string {

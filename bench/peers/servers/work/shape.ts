@@ -1,6 +1,6 @@
 import type { NewConnection } from './make.ts';
 
-/** What of a row is shown. */
+/** The columns that responses need. */
 export type ConnectionRow = Pick<
   NewConnection,
   | 'id'
@@ -19,7 +19,7 @@ export type ConnectionRow = Pick<
   | 'verificationCheckedAt'
 >;
 
-/** A connection as callers see it. */
+/** Builds a connection of a response. */
 export function show(row: ConnectionRow) {
   const { publicCredentials, verificationStatus, verificationCheckedAt, app, method, ...rest } = row;
   return {
@@ -39,7 +39,7 @@ export function show(row: ConnectionRow) {
   };
 }
 
-/** A page as callers see it, of one row more than the page has where there are more. */
+/** Builds a page of a response; an additional row means that there is a next page. */
 export function showPage(rows: ConnectionRow[], first: number) {
   const shown = rows.slice(0, first);
   const last = shown.at(-1);

@@ -19,7 +19,7 @@ const statements = {
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 };
 
-/** The table, by statements that PostgreSQL prepares once a connection. */
+/** Access to the table with statements that PostgreSQL prepares once per connection. */
 export function openTable() {
   const pool = new pg.Pool({ connectionString: settings.databaseUrl, max: poolSize });
   const run = async <Row extends pg.QueryResultRow>(name: keyof typeof statements, values: unknown[]) =>
@@ -28,7 +28,7 @@ export function openTable() {
     pool,
     findKey: async (hash: string) => (await run<StoredKey & pg.QueryResultRow>('key', [hash]))[0],
     get: async (orgId: string, id: string) => (await run<ConnectionRow>('get', [id, orgId]))[0],
-    /** One more than asked for, if there are more. */
+    /** Returns one row more than the page if there are more. */
     list: (orgId: string, first: number) => run<ConnectionRow>('list', [orgId, first + 1]),
     add: (row: NewConnection) =>
       run('add', [

@@ -1,4 +1,4 @@
-/** What a create is given, for all peers. */
+/** The input types of a create, for all peers. */
 export const inputs = /* GraphQL */ `
   input OktaCredentialsInput { instanceUrl: String! apiToken: String! }
   input CreateOktaConnectionInput {
@@ -9,7 +9,7 @@ export const inputs = /* GraphQL */ `
   }
 `;
 
-/** The schema of the peers that are given one: the part of the product's that is asked for here. */
+/** The schema of peers that need one: the measured part of the product's schema. */
 export const typeDefs = /* GraphQL */ `
   scalar UUID
   scalar DateTime
@@ -46,10 +46,10 @@ export const typeDefs = /* GraphQL */ `
   }
 `;
 
-/** Who asks. */
+/** The caller of a request. */
 export interface Context {
   orgId: string;
 }
 
-/** How many a page may have. */
+/** Parses the size of a page. */
 export const maxPage = 100;

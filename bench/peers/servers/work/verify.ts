@@ -7,7 +7,7 @@ const timeoutMs = 10_000;
 const owner = z.object({ id: z.string(), status: z.string(), profile: z.object({ login: z.string() }) });
 
 /**
- * Asks Okta whose token it is.
+ * Reads the owner of a token from Okta.
  *
  * @throws Refused
  */

@@ -2,8 +2,8 @@ import type { useDocumentLimits as original } from '../../../../src/graphql/docu
 
 export * from '../../../../src/graphql/document-limits.ts';
 
-/** Limits nothing. */
+/** A replacement without limits. */
 export const armor = { protect: () => ({ plugins: [] }) };
 
-/** Refuses nothing. */
+/** A replacement that refuses nothing. */
 export const useDocumentLimits: typeof original = () => ({});
