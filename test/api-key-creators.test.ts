@@ -1,20 +1,11 @@
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { checkChain, createKey, keysOf, listAuditEvents, revokeKey } from './testkit/access.ts';
-import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { useServerWithOidc } from './testkit/oidc-server.ts';
 import { at, restClient } from './testkit/rest.ts';
-import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+import { errorsOf, type TestServer } from './testkit/server.ts';
 
-let provider: TestProvider;
-let server: TestServer;
-beforeAll(async () => {
-  provider = await startProvider();
-  server = await startTestServer({ config: provider.settings() });
-});
-afterAll(async () => {
-  await server.close();
-  await provider.stop();
-});
+const oidc = useServerWithOidc();
 
 const revokeMutation = gql`
   mutation ($id: UUID!, $andWhatItMade: Boolean! = true) {
@@ -31,7 +22,7 @@ interface RevokeResponse {
 
 /** Creates lines of keys. The administrator creates the first key of a line, and each key creates the next. */
 async function createKeys(...lines: string[][]) {
-  const organisation = await server.newOrganisation();
+  const organisation = await oidc.server.newOrganisation();
   const keys: Record<string, { key: string; id: string }> = {};
   for (const line of lines) {
     let client = organisation.client;
@@ -39,11 +30,11 @@ async function createKeys(...lines: string[][]) {
       const known = keys[name];
       const { key, apiKey } = known ? { ...known, apiKey: known } : await createKey(client, { name });
       keys[name] = { key, id: apiKey.id };
-      client = server.clientFor(key);
+      client = oidc.server.clientFor(key);
     }
   }
   const getId = (name: string) => keys[name]?.id ?? '';
-  const getClient = (name: string) => server.clientFor(keys[name]?.key ?? '');
+  const getClient = (name: string) => oidc.server.clientFor(keys[name]?.key ?? '');
   const listActiveNames = async () => (await keysOf(organisation.client)).map(({ name }) => name).sort();
   const revoke = async (id: string, client = organisation.client) =>
     (await client.request<RevokeResponse>(revokeMutation, { id })).revokeApiKey;
@@ -60,10 +51,10 @@ async function isAuthenticated(client: ReturnType<TestServer['clientFor']>): Pro
 
 describe('the creator of an API key', () => {
   it('is hidden from a caller limited to projects that cannot see the creating key', async () => {
-    const { client, projectId } = await server.newOrganisation();
+    const { client, projectId } = await oidc.server.newOrganisation();
     const projectIds = [projectId];
     const limited = await createKey(client, { name: 'limited', projectIds });
-    const limitedClient = server.clientFor(limited.key);
+    const limitedClient = oidc.server.clientFor(limited.key);
     const own = await createKey(limitedClient, { name: 'own', projectIds });
     const creators = async (each: typeof client) => {
       const { apiKeys, viewer } = await each.request<{
@@ -75,10 +66,13 @@ describe('the creator of an API key', () => {
     };
     const byLimited = `key:${limited.apiKey.id}`;
     expect(await creators(limitedClient)).toEqual({ limited: null, own: byLimited, viewer: null });
-    expect(await creators(server.clientFor(own.key))).toMatchObject({ own: byLimited, viewer: byLimited });
+    expect(await creators(oidc.server.clientFor(own.key))).toMatchObject({
+      own: byLimited,
+      viewer: byLimited,
+    });
     expect(await creators(client)).toMatchObject({ limited: expect.stringMatching(/^key:/), own: byLimited });
 
-    const rest = restClient(server.url, limited.key);
+    const rest = restClient(oidc.server.url, limited.key);
     const revoked = await rest('POST', `/api/v1/api-keys/${limited.apiKey.id}/revoke`);
     expect(at(JSON.parse(revoked.text), 'apiKey', 'createdBy')).toBeNull();
   });
@@ -117,7 +111,7 @@ describe('revoking an API key', () => {
     expect(events.map(({ targetName, outcome }) => [targetName, outcome]).sort()).toEqual(
       ['a', 'b', 'b2', 'c', 'd'].map((name) => [name, 'OK']),
     );
-    expect(await checkChain(server, keys.orgId)).toHaveProperty('events');
+    expect(await checkChain(oidc.server, keys.orgId)).toHaveProperty('events');
   });
 
   it('revokes the remaining descendants of a key that is already revoked', async () => {
@@ -168,7 +162,7 @@ describe('revoking an API key', () => {
       [`revoked_at = now()`, 'revoked_at = null'],
     ];
     const change = (set: string) =>
-      server.asOwner().execute(`update api_key set ${set} where id = ?`, [keys.getId('link')]);
+      oidc.server.asOwner().execute(`update api_key set ${set} where id = ?`, [keys.getId('link')]);
     for (const [forge = '', restore = ''] of changes) {
       await change(forge);
       const [error] = await errorsOf(keys.revoke(keys.getId('thief')));
@@ -181,14 +175,14 @@ describe('revoking an API key', () => {
 
   it('revokes descendants whose creator was deleted in the database', async () => {
     const keys = await createKeys(['thief', 'link', 'hidden']);
-    await server.asOwner().execute('delete from api_key where id = ?', [keys.getId('link')]);
+    await oidc.server.asOwner().execute('delete from api_key where id = ?', [keys.getId('link')]);
     await keys.revoke(keys.getId('thief'));
     expect(await keys.listActiveNames()).toEqual(['Administrator']);
   });
 
   it('revokes descendants over REST as over GraphQL', async () => {
     const keys = await createKeys(['a', 'b']);
-    const administrator = restClient(server.url, keys.apiKey);
+    const administrator = restClient(oidc.server.url, keys.apiKey);
     const listed = await administrator('GET', '/api/v1/api-keys?limit=1');
     expect(at(listed.body, 'apiKeys', 0, 'createdBy')).toBe(`key:${keys.getId('a')}`);
     const path = `/api/v1/api-keys/${keys.getId('a')}/revoke`;
@@ -205,7 +199,7 @@ describe('revoking an API key', () => {
     const [mine, theirs] = [await createKeys(['a']), await createKeys(['b', 'c'])];
     expect((await errorsOf(mine.revoke(theirs.getId('b'))))[0]?.extensions.code).toBe('NOT_FOUND');
     const { key } = await createKey(theirs.client, { name: 'limited', projectIds: [theirs.projectId] });
-    const limited = server.clientFor(key);
+    const limited = oidc.server.clientFor(key);
     expect((await errorsOf(theirs.revoke(theirs.getId('b'), limited)))[0]?.extensions.code).toBe('NOT_FOUND');
     expect(await theirs.listActiveNames()).toEqual(['Administrator', 'b', 'c', 'limited']);
   });
@@ -213,9 +207,9 @@ describe('revoking an API key', () => {
 
 describe('the creator of an API key created with a token', () => {
   it('is the subject of the token of the identity provider', async () => {
-    const { client, orgId } = await server.newOrganisation();
-    const token = await provider.issue('robot', 'access:admin connections:read', { org: orgId });
-    await createKey(server.clientFor(token), { name: 'made by a robot', scopes: ['CONNECTIONS_READ'] });
+    const { client, orgId } = await oidc.server.newOrganisation();
+    const token = await oidc.provider.issue('robot', 'access:admin connections:read', { org: orgId });
+    await createKey(oidc.server.clientFor(token), { name: 'made by a robot', scopes: ['CONNECTIONS_READ'] });
     const { apiKeys } = await client.request<{ apiKeys: { nodes: unknown[] } }>(
       '{ apiKeys(first: 1) { nodes { name createdBy } } }',
     );

@@ -43,15 +43,15 @@ describe.skipIf(!hasBrowser() || !hasNginx())(
       });
 
       it('returns to the requested page under the path, without a token in the URL', async () => {
-        const place = `#/projects/${firstProjectId}/integrations/app-connections/add/okta`;
-        const visited = await dashboard.visit(place, { dashboard: home });
+        const fragment = `#/projects/${firstProjectId}/integrations/app-connections/add/okta`;
+        const visited = await dashboard.visit(fragment, { dashboard: home });
         const { page } = visited;
-        const asked = page.waitForRequest((request) => request.url().includes('/auth?'));
+        const authorizationRequest = page.waitForRequest((request) => request.url().includes('/auth?'));
         await startLogin(page);
-        expect(new URL((await asked).url()).searchParams.get('redirect_uri')).toBe(`${home}/`);
+        expect(new URL((await authorizationRequest).url()).searchParams.get('redirect_uri')).toBe(`${home}/`);
         await continueButton(page).click();
         await page.getByRole('heading', { name: 'Okta Connection' }).waitFor();
-        expect(page.url()).toBe(`${home}/${place}`);
+        expect(page.url()).toBe(`${home}/${fragment}`);
         expect(await countStored(page)).toBe(0);
         const [token, ...others] = await visited.tokens();
         expect(token).toMatch(/^eyJ/);

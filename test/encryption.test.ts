@@ -128,8 +128,8 @@ describe('sealed credentials', () => {
 
   test('are stored as a JWE that is bound to its row and contains no token', async () => {
     const organisation = await server.newOrganisation();
-    const made = await createConnection(organisation);
-    const { sealed } = await readSealedRow(made.id);
+    const connection = await createConnection(organisation);
+    const { sealed } = await readSealedRow(connection.id);
     const parts = sealed.text.split('.');
     expect(parts).toHaveLength(5);
     expect(JSON.parse(Buffer.from(parts[0] ?? '', 'base64url').toString())).toEqual({
@@ -137,15 +137,15 @@ describe('sealed credentials', () => {
       enc: 'A256GCM',
       kid: sealed.dataKeyId,
       org: organisation.orgId,
-      cid: made.id,
+      cid: connection.id,
       app: 'okta',
       method: 'api-token',
       host: 'example.okta.com',
     });
     const decoded = parts.map((part) => Buffer.from(part, 'base64url').toString('latin1')).join('\n');
-    expect(new Secret(made.token).appearsIn(sealed.text)).toBe(false);
-    expect(new Secret(made.token).appearsIn(decoded)).toBe(false);
-    expect(await openRow(made.id)).toEqual({ apiToken: made.token });
+    expect(new Secret(connection.token).appearsIn(sealed.text)).toBe(false);
+    expect(new Secret(connection.token).appearsIn(decoded)).toBe(false);
+    expect(await openRow(connection.id)).toEqual({ apiToken: connection.token });
   });
 
   test('differ each time, even for the same credentials', async () => {
@@ -211,15 +211,15 @@ describe('sealed credentials do not decrypt, and the log says so without showing
 
   test('to another organisation, with or without their data key', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const made = await createConnection(mine);
-    await sql('update app_connection set org_id = ? where id = ?', [theirs.orgId, made.id]);
-    expect(await expectRowRefusal(made.id, made.token)).toContain('no such data key');
+    const connection = await createConnection(mine);
+    await sql('update app_connection set org_id = ? where id = ?', [theirs.orgId, connection.id]);
+    expect(await expectRowRefusal(connection.id, connection.token)).toContain('no such data key');
 
-    const { dataKeyId } = (await readSealedRow(made.id)).sealed;
+    const { dataKeyId } = (await readSealedRow(connection.id)).sealed;
     await sql('update data_key set org_id = ?, retired_at = now() where id = ?', [theirs.orgId, dataKeyId]);
     // This vault has cached the key from before the move.
-    expect(await expectRowRefusal(made.id, made.token)).toContain('another org');
-    await expectRowRefusal(made.id, made.token, server.restartedVault());
+    expect(await expectRowRefusal(connection.id, connection.token)).toContain('another org');
+    await expectRowRefusal(connection.id, connection.token, server.restartedVault());
   });
 
   test.each([
@@ -227,17 +227,21 @@ describe('sealed credentials do not decrypt, and the log says so without showing
     ['method', "method = 'oauth'", 'another method'],
     ['host', `public_credentials = '{"instanceUrl":"https://evil.example"}'`, 'another host'],
   ])('to another %s', async (_, change, reason) => {
-    const made = await createConnection(await server.newOrganisation());
-    await sql(`update app_connection set ${change} where id = ?`, [made.id]);
-    expect(await expectRowRefusal(made.id, made.token)).toContain(reason);
+    const connection = await createConnection(await server.newOrganisation());
+    await sql(`update app_connection set ${change} where id = ?`, [connection.id]);
+    expect(await expectRowRefusal(connection.id, connection.token)).toContain(reason);
   });
 
   test('to another port of the same host', async () => {
-    const made = await createConnection(await server.newOrganisation(), {}, { instanceUrl: oneOkta.origin });
-    expect(await openRow(made.id)).toEqual({ apiToken: made.token });
+    const connection = await createConnection(
+      await server.newOrganisation(),
+      {},
+      { instanceUrl: oneOkta.origin },
+    );
+    expect(await openRow(connection.id)).toEqual({ apiToken: connection.token });
     const moved = JSON.stringify({ instanceUrl: otherOkta.origin });
-    await sql('update app_connection set public_credentials = ?::jsonb where id = ?', [moved, made.id]);
-    expect(await expectRowRefusal(made.id, made.token)).toContain('another host');
+    await sql('update app_connection set public_credentials = ?::jsonb where id = ?', [moved, connection.id]);
+    expect(await expectRowRefusal(connection.id, connection.token)).toContain('another host');
   });
 });
 
@@ -247,7 +251,7 @@ describe('wrapped data key', () => {
 
   test('does not unwrap in place of another data key, of any purpose', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const made = await createConnection(mine);
+    const connection = await createConnection(mine);
     const own = await findDataKey(mine.orgId);
     const others = [await findDataKey(theirs.orgId), await findDataKey(mine.orgId, 'FINGERPRINT')];
     // A later data key of the same organisation and purpose.
@@ -259,11 +263,11 @@ describe('wrapped data key', () => {
 
     for (const { wrapped } of others) {
       await sql('update data_key set wrapped = ? where id = ?', [wrapped, own.id]);
-      const reason = await expectRowRefusal(made.id, made.token, server.restartedVault());
+      const reason = await expectRowRefusal(connection.id, connection.token, server.restartedVault());
       expect(reason).toContain('data key was sealed for another dk');
     }
     await sql('update data_key set wrapped = ? where id = ?', [own.wrapped, own.id]);
-    expect(await openRow(made.id, server.restartedVault())).toEqual({ apiToken: made.token });
+    expect(await openRow(connection.id, server.restartedVault())).toEqual({ apiToken: connection.token });
   });
 
   test('encrypts nothing for another organisation that it was moved to', async () => {
@@ -295,16 +299,16 @@ describe('wrapped data key', () => {
 
   test('does not unwrap when it was changed', async () => {
     const organisation = await server.newOrganisation();
-    const made = await createConnection(organisation);
+    const connection = await createConnection(organisation);
     const { id, wrapped } = await findDataKey(organisation.orgId);
     for (const position of [0, 40, wrapped.lastIndexOf('.') - 2, wrapped.length - 2, wrapped.length - 1]) {
       const character = wrapped[position] === 'A' ? 'B' : 'A';
       const changed = wrapped.slice(0, position) + character + wrapped.slice(position + 1);
       await sql('update data_key set wrapped = ? where id = ?', [changed, id]);
-      await expectRowRefusal(made.id, made.token, server.restartedVault());
+      await expectRowRefusal(connection.id, connection.token, server.restartedVault());
     }
     await sql('update data_key set wrapped = ? where id = ?', [wrapped, id]);
-    expect(await openRow(made.id, server.restartedVault())).toEqual({ apiToken: made.token });
+    expect(await openRow(connection.id, server.restartedVault())).toEqual({ apiToken: connection.token });
   });
 });
 
@@ -332,9 +336,9 @@ describe('root keys', () => {
 
   test('all unwrap data keys, and the first one wraps new ones', async () => {
     const organisation = await server.newOrganisation();
-    const made = await createConnection(organisation);
+    const connection = await createConnection(organisation);
     const { rotated, orgId } = await rotate();
-    expect(await openRow(made.id, rotated)).toEqual({ apiToken: made.token });
+    expect(await openRow(connection.id, rotated)).toEqual({ apiToken: connection.token });
     expect((await rootKeyIds(organisation.orgId)).sort()).toEqual([
       ['AUDIT', 'test', 'test'],
       ['FINGERPRINT', 'test', 'test'],

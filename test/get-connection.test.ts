@@ -38,36 +38,38 @@ describe('get connection', () => {
     const { client, projectId } = organisation;
     const ofOrganisation = await createConnection(organisation, { description: 'One' });
     const ofProject = await createConnection(organisation, { description: 'Two', projectId });
-    for (const made of [ofOrganisation, ofProject]) {
-      const byId = await client.request<{ appConnection: ConnectionFields }>(byIdQuery, { id: made.id });
-      expect(byId.appConnection).toEqual(made);
-      const byName = await client.request<{ appConnectionByName: ConnectionFields }>(byNameQuery, {
-        name: made.name,
-        projectId: made.projectId,
+    for (const connection of [ofOrganisation, ofProject]) {
+      const byId = await client.request<{ appConnection: ConnectionFields }>(byIdQuery, {
+        id: connection.id,
       });
-      expect(byName.appConnectionByName).toEqual(made);
+      expect(byId.appConnection).toEqual(connection);
+      const byName = await client.request<{ appConnectionByName: ConnectionFields }>(byNameQuery, {
+        name: connection.name,
+        projectId: connection.projectId,
+      });
+      expect(byName.appConnectionByName).toEqual(connection);
     }
   });
 
   test('accepts the id in upper case', async () => {
     const organisation = await server.newOrganisation();
-    const made = await createConnection(organisation);
+    const connection = await createConnection(organisation);
     const found = await organisation.client.request<{ appConnection: ConnectionFields }>(byIdQuery, {
-      id: made.id.toUpperCase(),
+      id: connection.id.toUpperCase(),
     });
-    expect(found.appConnection.id).toBe(made.id);
+    expect(found.appConnection.id).toBe(connection.id);
   });
 
   test("returns the same NOT_FOUND for another organisation's connection and for an unknown id", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-    const made = await createConnection(theirs, { projectId: theirs.projectId });
+    const connection = await createConnection(theirs, { projectId: theirs.projectId });
     const missing = '00000000-0000-4000-8000-000000000000';
     const answers = await Promise.all(
       [
-        mine.client.request(byIdQuery, { id: made.id }),
+        mine.client.request(byIdQuery, { id: connection.id }),
         mine.client.request(byIdQuery, { id: missing }),
-        mine.client.request(byNameQuery, { name: made.name, projectId: theirs.projectId }),
-        mine.client.request(byNameQuery, { name: made.name }),
+        mine.client.request(byNameQuery, { name: connection.name, projectId: theirs.projectId }),
+        mine.client.request(byNameQuery, { name: connection.name }),
       ].map(async (request) =>
         (await errorsOf(request)).map(({ message, extensions }) => [message, extensions]),
       ),
@@ -127,7 +129,7 @@ describe('list connections', () => {
 
   test('returns each of several connections with the same name exactly once', async () => {
     const organisation = await server.newOrganisation();
-    const made = [
+    const connection = [
       await createConnection(organisation, { name: 'same' }),
       await createConnection(organisation, { name: 'same', projectId: organisation.projectId }),
     ];
@@ -138,7 +140,7 @@ describe('list connections', () => {
       after = appConnections.pageInfo.endCursor;
       more = appConnections.pageInfo.hasNextPage;
     }
-    expect(seen.sort()).toEqual(made.map(({ id }) => id).sort());
+    expect(seen.sort()).toEqual(connection.map(({ id }) => id).sort());
   });
 
   test('filters by project, by no project, and by app', async () => {
@@ -203,9 +205,9 @@ describe('list connections', () => {
 
   test('reads no sealed credentials', async () => {
     const organisation = await server.newOrganisation();
-    const made = await createConnection(organisation);
+    const connection = await createConnection(organisation);
     const before = server.logs().length;
-    await organisation.client.request(byIdQuery, { id: made.id });
+    await organisation.client.request(byIdQuery, { id: connection.id });
     await organisation.client.request(listQuery);
     const queries = server.logs().slice(before);
     expect(queries).toContain('credentials_hash');
@@ -213,20 +215,22 @@ describe('list connections', () => {
   });
 
   /** A selection for each single field of a connection. */
-  function waysToAsk(type: GraphQLOutputType): string[] {
+  function leafSelections(type: GraphQLOutputType): string[] {
     const named = getNamedType(type);
     if (!isCompositeType(named)) return [''];
     const shown = isInterfaceType(named) ? schema.getPossibleTypes(named) : [named];
     return shown.flatMap((each) =>
       Object.values(isObjectType(each) ? each.getFields() : {}).flatMap((field) =>
-        waysToAsk(field.type).map((way) => ` { ... on ${each.name} { ${field.name}${way} } }`),
+        leafSelections(field.type).map(
+          (selection) => ` { ... on ${each.name} { ${field.name}${selection} } }`,
+        ),
       ),
     );
   }
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
-  const ways = waysToAsk(schema.getType('AppConnection') as GraphQLOutputType);
+  const selections = leafSelections(schema.getType('AppConnection') as GraphQLOutputType);
 
-  test(`returns each of the ${ways.length} fields of a connection when it is selected alone`, async () => {
+  test(`returns each of the ${selections.length} fields of a connection when it is selected alone`, async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, projectId } = organisation;
     await createConnection(organisation, { projectId, description: 'All of it' });
@@ -236,13 +240,16 @@ describe('list connections', () => {
         where org_id = ?`,
       [orgId],
     );
-    for (const way of ways) {
+    for (const selection of selections) {
       const { appConnections } = await client.request<{ appConnections: { nodes: unknown[] } }>(
-        `{ appConnections { nodes${way} } }`,
+        `{ appConnections { nodes${selection} } }`,
       );
       const leaf = (value: unknown): unknown =>
         typeof value === 'object' && value !== null ? Object.values(value).flatMap(leaf)[0] : value;
-      expect([way, leaf(appConnections.nodes)]).toEqual([way, expect.toSatisfy((value) => value != null)]);
+      expect([selection, leaf(appConnections.nodes)]).toEqual([
+        selection,
+        expect.toSatisfy((value) => value != null),
+      ]);
     }
   });
 });

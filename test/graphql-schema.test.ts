@@ -25,9 +25,9 @@ const types = Object.values(schema.getTypeMap()).filter(
 );
 
 /** A type and its members, each with its path in the schema. */
-function describeType(type: GraphQLNamedType): { place: string; description: string | null | undefined }[] {
-  const part = (place: string, { description }: { description?: string | null | undefined }) => ({
-    place,
+function listMembers(type: GraphQLNamedType): { path: string; description: string | null | undefined }[] {
+  const part = (path: string, { description }: { description?: string | null | undefined }) => ({
+    path,
     description,
   });
   const parts = [part(type.name, type)];
@@ -47,10 +47,10 @@ function describeType(type: GraphQLNamedType): { place: string; description: str
 
 describe('GraphQL schema', () => {
   test('describes every type, field, argument and enum value in sentences', () => {
-    const parts = types.flatMap(describeType);
-    const places = parts.map(({ place }) => place);
+    const parts = types.flatMap(listMembers);
+    const paths = parts.map(({ path }) => path);
     // One example of each kind shows that the search finds all kinds.
-    expect(places).toEqual(
+    expect(paths).toEqual(
       expect.arrayContaining([
         'UUID',
         'AppConnection.id',
@@ -88,13 +88,13 @@ describe('GraphQL schema', () => {
     const outputs = types.flatMap((type) =>
       isObjectType(type) || isInterfaceType(type)
         ? Object.values(type.getFields()).map((field) => ({
-            place: `${type.name}.${field.name}`,
+            path: `${type.name}.${field.name}`,
             name: field.name,
             type: getNamedType(field.type).name,
           }))
         : [],
     );
-    expect(outputs.map(({ place }) => place)).toContain('OktaCredentials.instanceUrl');
+    expect(outputs.map(({ path }) => path)).toContain('OktaCredentials.instanceUrl');
     expect(outputs.filter(({ name, type }) => type === 'Secret' || secrets.includes(name))).toEqual([]);
   });
 

@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 30_000 });
 
 let server: TestServer;
 /** The statements of the readiness checks so far. */
-const probes: string[] = [];
+const readinessStatements: string[] = [];
 const rootKeys = ['a', 'b', 'c'].map((id) => rootKey(id));
 beforeAll(async () => {
   server = await startTestServer({
@@ -22,7 +22,7 @@ beforeAll(async () => {
     wrap: (database) => ({
       ...database,
       probe: (sql) => {
-        probes.push(sql);
+        readinessStatements.push(sql);
         return database.probe(sql);
       },
     }),
@@ -30,11 +30,11 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const ready = async (init: RequestInit = {}, suffix = '') =>
+const readinessStatus = async (init: RequestInit = {}, suffix = '') =>
   (await fetch(`${server.url}/health/ready${suffix}`, init)).status;
 
 /** The maximum number of checks since then: one in flight, and one for each second. */
-function mostSince(start: number): number {
+function maxChecksSince(start: number): number {
   return Math.ceil((performance.now() - start) / 1_000) + 1;
 }
 
@@ -45,18 +45,19 @@ describe('an unauthenticated client causes at most one readiness check per secon
     ['with a different query string each time', {}, '?'],
     ['with an invalid API key', { headers: { authorization: 'Bearer unknown-key' } }, ''],
   ])('%s', async (_, init, suffix) => {
-    const [start, before] = [performance.now(), probes.length];
+    const [start, before] = [performance.now(), readinessStatements.length];
     const statuses = await Promise.all(
-      Array.from({ length: 100 }, (_, index) => ready(init, suffix && `${suffix}${index}`)),
+      Array.from({ length: 100 }, (_, index) => readinessStatus(init, suffix && `${suffix}${index}`)),
     );
     expect(new Set(statuses)).toEqual(new Set([200]));
-    expect(probes.length - before).toBeLessThanOrEqual(mostSince(start));
+    expect(readinessStatements.length - before).toBeLessThanOrEqual(maxChecksSince(start));
   });
 
   it('with another method, which causes no check', async () => {
-    const before = probes.length;
-    for (const method of ['POST', 'DELETE', 'PUT', 'OPTIONS']) expect(await ready({ method })).not.toBe(200);
-    expect(probes.length).toBe(before);
+    const before = readinessStatements.length;
+    for (const method of ['POST', 'DELETE', 'PUT', 'OPTIONS'])
+      expect(await readinessStatus({ method })).not.toBe(200);
+    expect(readinessStatements.length).toBe(before);
   });
 });
 
@@ -82,8 +83,8 @@ async function rowsRead(sql: string): Promise<number> {
 
 describe('the readiness check', () => {
   it('reads at most two rows per root key for any number of organisations', async () => {
-    await ready();
-    const [sql = ''] = probes;
+    await readinessStatus();
+    const [sql = ''] = readinessStatements;
     const em = server.asOwner();
     const add = (rootKeyId: string, count: number) =>
       em.execute(
@@ -108,10 +109,10 @@ describe('the readiness check', () => {
       const em = server.asOwner();
       await server.restartedVault(rootKey(id)).addDataKeys(em, randomUUID());
       await em.flush();
-      await until('it is not ready', async () => (await ready()) === 503 || undefined);
+      await until('it is not ready', async () => (await readinessStatus()) === 503 || undefined);
       expect(server.logs()).toContain('"msg":"not ready"');
       await server.asOwner().execute(`delete from data_key where root_key_id = '${id}'`);
-      await until('it is ready again', async () => (await ready()) === 200 || undefined);
+      await until('it is ready again', async () => (await readinessStatus()) === 200 || undefined);
     },
   );
 });
@@ -143,10 +144,10 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
           () => answered++,
         ),
       );
-      const before = probes.length;
-      await until('a check was made meanwhile', async () => {
-        expect(await ready()).toBe(200);
-        return probes.length > before || undefined;
+      const before = readinessStatements.length;
+      await until('a readiness check ran meanwhile', async () => {
+        expect(await readinessStatus()).toBe(200);
+        return readinessStatements.length > before || undefined;
       });
       if (['api_key', 'app_connection'].includes(table)) expect(answered).toBe(0);
       await lock.release();
@@ -158,15 +159,15 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
     const em = server.asOwner();
     await server.restartedVault(rootKey('lost')).addDataKeys(em, randomUUID());
     await em.flush();
-    await until('it is not ready', async () => (await ready()) === 503 || undefined);
+    await until('it is not ready', async () => (await readinessStatus()) === 503 || undefined);
     await using lock = await lockTable('data_key');
-    const before = probes.length;
-    await until('a check was made meanwhile', async () => {
-      expect(await ready()).toBe(503);
-      return probes.length > before || undefined;
+    const before = readinessStatements.length;
+    await until('a readiness check ran meanwhile', async () => {
+      expect(await readinessStatus()).toBe(503);
+      return readinessStatements.length > before || undefined;
     });
     await lock.release();
     await server.asOwner().execute("delete from data_key where root_key_id = 'lost'");
-    await until('it is ready again', async () => (await ready()) === 200 || undefined);
+    await until('it is ready again', async () => (await readinessStatus()) === 200 || undefined);
   });
 });

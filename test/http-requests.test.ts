@@ -90,7 +90,7 @@ describe.each([
         'Origin: https://a.example\r\nOrigin: https://b.example',
         'Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site',
       ].map((lines): [string, () => string] => [
-        `two of a header that may be there once: ${lines.replace('\r\n', ', ')}`,
+        `a duplicate of a header that may occur once: ${lines.replace('\r\n', ', ')}`,
         () => post(path, query, [lines, `Content-Length: ${query.length}`]),
       ]),
       ['no host', () => request(`POST ${path}`, { host: [] })],

@@ -34,7 +34,7 @@ describe('running server on SIGHUP', () => {
   ): Promise<{ level: string; rootKeyIds: string[]; reason?: string }> {
     const before = server.stdout().length;
     server.kill('SIGHUP');
-    const line = await until('the server has read its keys', () =>
+    const line = await until('the server has reloaded its keys', () =>
       server
         .stdout()
         .slice(before)
@@ -99,7 +99,7 @@ test('wraps new data keys with the first root key and unwraps with all of them a
   stack.defer(() => stores.close());
   await stores.unlock();
   const { database, vault } = stores;
-  const rootKeyOf = async (orgId: string) => {
+  const addDataKey = async (orgId: string) => {
     const em = database.asSystem();
     await vault.addDataKeys(em, orgId);
     await em.flush();
@@ -107,10 +107,10 @@ test('wraps new data keys with the first root key and unwraps with all of them a
     return rootKeyId;
   };
   const [before, after] = [randomUUID(), randomUUID()];
-  expect(await rootKeyOf(before)).toBe('old');
+  expect(await addDataKey(before)).toBe('old');
   writeFileSync(file, `${next},${old}`);
   await stores.reloadKeys();
-  expect(await rootKeyOf(after)).toBe('next');
+  expect(await addDataKey(after)).toBe('next');
   const em = database.asSystem();
   for (const orgId of [before, after]) await vault.mac(em, orgId, 'AUDIT', { any: 'thing' });
 });

@@ -51,7 +51,7 @@ function run(
   return { pid, output: () => output, ended };
 }
 
-const urlIn = ({ output }: Program) =>
+const waitForUrl = ({ output }: Program) =>
   until('the server is ready', () => /GraphiQL +(http:\/\/127\.0\.0\.1:\d+)\//.exec(output())?.[1]);
 
 async function isRefused(url: string): Promise<boolean> {
@@ -59,7 +59,7 @@ async function isRefused(url: string): Promise<boolean> {
   const outcome = await Promise.race([
     once(socket, 'connect').then(() => 'open'),
     once(socket, 'error'),
-  ]).catch(() => 'no');
+  ]).catch(() => 'refused');
   socket.destroy();
   return outcome !== 'open';
 }
@@ -73,7 +73,7 @@ onEmbedded('a signal to npm start', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('shuts down gracefully on %s', async (signal) => {
     using folder = dataFolder();
     const npm = start(folder.path);
-    const url = await urlIn(npm);
+    const url = await waitForUrl(npm);
     process.kill(npm.pid, signal);
     await npm.ended;
     expect(await isRefused(url)).toBe(true);
@@ -83,16 +83,19 @@ onEmbedded('a signal to npm start', () => {
   it('reloads its keys on SIGHUP and continues to serve', async () => {
     using folder = dataFolder();
     const npm = start(folder.path);
-    const url = await urlIn(npm);
+    const url = await waitForUrl(npm);
     process.kill(npm.pid, 'SIGHUP');
-    await until('it has read them', () => npm.output().includes('reloaded the encryption keys') || undefined);
+    await until(
+      'it has reloaded its keys',
+      () => npm.output().includes('reloaded the encryption keys') || undefined,
+    );
     expect((await fetch(`${url}/health/live`)).status).toBe(200);
   });
 
   it('shuts down gracefully on Ctrl-C, which reaches npm and the server, and the server again through npm', async () => {
     using folder = dataFolder();
     const npm = start(folder.path);
-    await urlIn(npm);
+    await waitForUrl(npm);
     process.kill(-npm.pid, 'SIGINT');
     await npm.ended;
     expect(npm.output()).not.toMatch(/SIGINT|ELIFECYCLE| at /);
@@ -201,10 +204,10 @@ onEmbedded('launching with missing packages', () => {
     using data = dataFolder();
     using copy = copyWithout();
     const program = launch(copy.path, 'start', { NODE_IS_OLD: '1', DATA_DIR: data.path });
-    await urlIn(program);
+    await waitForUrl(program);
     process.kill(program.pid, 'SIGHUP');
     await until(
-      'it has read its keys',
+      'it has reloaded its keys',
       () => program.output().includes('reloaded the encryption keys') || undefined,
     );
     process.kill(program.pid, 'SIGTERM');

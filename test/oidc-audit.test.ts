@@ -1,24 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
-import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { startProvider } from './testkit/oidc.ts';
+import { useServerWithOidc } from './testkit/oidc-server.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
-import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+import { errorsOf, type TestServer } from './testkit/server.ts';
 
-let provider: TestProvider;
-let server: TestServer;
-beforeAll(async () => {
-  provider = await startProvider();
-  server = await startTestServer({ config: provider.settings() });
-});
-afterAll(async () => {
-  await server.close();
-  await provider.stop();
-});
+const oidc = useServerWithOidc();
 afterEach(() => {
   vi.useRealTimers();
 });
@@ -45,13 +37,13 @@ async function listEvents(client: ReturnType<TestServer['clientFor']>, filter = 
 
 describe('audit trail and log of OIDC tokens', () => {
   test('name the subject of the token, and no API key', async () => {
-    const { orgId, client } = await server.newOrganisation();
+    const { orgId, client } = await oidc.server.newOrganisation();
     const [writer, otherProvider] = [
-      await provider.issue('writer', 'connections:write', { org: orgId }),
-      await provider.issue('onlooker', '', { org: orgId }),
+      await oidc.provider.issue('writer', 'connections:write', { org: orgId }),
+      await oidc.provider.issue('onlooker', '', { org: orgId }),
     ];
-    await server.clientFor(writer).request(createMutation, okta());
-    const refused = await restClient(server.url, otherProvider)('GET', '/api/v1/app-connections');
+    await oidc.server.clientFor(writer).request(createMutation, okta());
+    const refused = await restClient(oidc.server.url, otherProvider)('GET', '/api/v1/app-connections');
     await client.request(createMutation, okta({ name: 'made-with-a-key' }));
     const events = await listEvents(client);
     const [action, byToken] = ['CREATE_CONNECTION', { keyId: null, address: '127.0.0.1' }];
@@ -62,7 +54,7 @@ describe('audit trail and log of OIDC tokens', () => {
     ]);
     expect(await listEvents(client, { subject: 'writer' })).toEqual([events[0]]);
     const lines = () =>
-      server
+      oidc.server
         .logs()
         .split('\n')
         .filter((line) => line.includes('"msg":"request"') && line.includes(orgId))
@@ -95,10 +87,12 @@ describe('audit trail and log of OIDC tokens', () => {
     ['is bound to a key', () => ({ cnf: { jkt: 'k' } })],
     ['is a logout token', () => ({ events: {} })],
   ])('record for the organisation that %s, with one event for each subject', async (_, claims) => {
-    const { orgId: org, client } = await server.newOrganisation();
+    const { orgId: org, client } = await oidc.server.newOrganisation();
     const refuse = async (sub: string) =>
       errorsOf(
-        server.clientFor(await provider.forge({ org, sub, ...claims() })).request('{ viewer { subject } }'),
+        oidc.server
+          .clientFor(await oidc.provider.forge({ org, sub, ...claims() }))
+          .request('{ viewer { subject } }'),
       );
     for (const sub of ['late', 'late', 'later']) await refuse(sub);
     const event = { action: 'SIGN_IN', outcome: 'UNAUTHENTICATED', keyId: null, address: '127.0.0.1' };
@@ -110,28 +104,28 @@ describe('audit trail and log of OIDC tokens', () => {
   });
 
   test('record no event for an organisation when the token does not prove it', async () => {
-    const { orgId: org, client } = await server.newOrganisation();
-    const [otherProvider, genuine] = [await startProvider(), await provider.forge({ org })];
-    const eventsBefore = await server.asOwner().count(AuditEvent, { orgId: unattributedOrgId });
+    const { orgId: org, client } = await oidc.server.newOrganisation();
+    const [otherProvider, genuine] = [await startProvider(), await oidc.provider.forge({ org })];
+    const eventsBefore = await oidc.server.asOwner().count(AuditEvent, { orgId: unattributedOrgId });
     const tokens = [
       await otherProvider.forge({ org, exp: seconds() - 90 }),
       genuine.replace(/[^.]+$/, 'AAAA'),
-      await provider.forge({ org, aud: 'https://elsewhere.example', exp: seconds() - 90 }),
-      await provider.forge({ org, iss: otherProvider.issuer, exp: seconds() - 90 }),
-      await provider.forge({ org, sub: '\u0000', exp: seconds() - 90 }),
-      await provider.forge({ org, projects: 'none', exp: seconds() - 90 }),
-      await provider.forge({ org: randomUUID(), exp: seconds() - 90 }),
-      await provider.forge({ org: unattributedOrgId, exp: seconds() - 90 }),
-      await provider.forge({ org, projects: 'none' }),
-      await provider.forge({ org: randomUUID() }),
+      await oidc.provider.forge({ org, aud: 'https://elsewhere.example', exp: seconds() - 90 }),
+      await oidc.provider.forge({ org, iss: otherProvider.issuer, exp: seconds() - 90 }),
+      await oidc.provider.forge({ org, sub: '\u0000', exp: seconds() - 90 }),
+      await oidc.provider.forge({ org, projects: 'none', exp: seconds() - 90 }),
+      await oidc.provider.forge({ org: randomUUID(), exp: seconds() - 90 }),
+      await oidc.provider.forge({ org: unattributedOrgId, exp: seconds() - 90 }),
+      await oidc.provider.forge({ org, projects: 'none' }),
+      await oidc.provider.forge({ org: randomUUID() }),
     ];
     for (const token of tokens) {
-      expect((await restClient(server.url, token)('GET', '/api/v1/app-connections')).status).toBe(401);
+      expect((await restClient(oidc.server.url, token)('GET', '/api/v1/app-connections')).status).toBe(401);
     }
     // Counted refusals are recorded when their window ends.
     vi.setSystemTime(Date.now() + 61_000);
     const recorded = await until('all attempts are recorded', async () => {
-      const events = await server
+      const events = await oidc.server
         .asOwner()
         .find(AuditEvent, { orgId: unattributedOrgId }, { orderBy: { seq: 'asc' }, offset: eventsBefore });
       const total = events.reduce((sum, { count }) => sum + (count ?? 1), 0);

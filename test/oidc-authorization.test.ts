@@ -1,23 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { decodeJwt } from 'jose';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { scopes } from '../src/identity/caller.ts';
-import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { useServerWithOidc } from './testkit/oidc-server.ts';
 import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
 import { at, createCheckedClient, createConnectionOverRest, restClient } from './testkit/rest.ts';
-import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+import { errorsOf, startTestServer } from './testkit/server.ts';
 
-let provider: TestProvider;
-let server: TestServer;
-beforeAll(async () => {
-  provider = await startProvider();
-  server = await startTestServer({ config: provider.settings() });
-});
-afterAll(async () => {
-  await server.close();
-  await provider.stop();
-});
+const oidc = useServerWithOidc();
 
 const everyScope = scopes.join(' ');
 
@@ -26,12 +17,12 @@ const viewerQuery = gql`
 `;
 
 test('returns the subject and the expiry as viewer of a token, without an API key', async () => {
-  const { orgId, projectId } = await server.newOrganisation();
-  const token = await provider.issue('robot-1', 'connections:read email', {
+  const { orgId, projectId } = await oidc.server.newOrganisation();
+  const token = await oidc.provider.issue('robot-1', 'connections:read email', {
     org: orgId,
     projects: [projectId],
   });
-  expect(await server.clientFor(token).request(viewerQuery)).toEqual({
+  expect(await oidc.server.clientFor(token).request(viewerQuery)).toEqual({
     viewer: {
       organisation: { id: orgId },
       subject: 'robot-1',
@@ -44,14 +35,14 @@ test('returns the subject and the expiry as viewer of a token, without an API ke
 });
 
 test('reads the claims under configured names', async () => {
-  const { oidc } = provider.settings({
+  const { oidc } = oidc.provider.settings({
     OIDC_ORG_CLAIM: 'https://app-connections.example/organisation',
     OIDC_SCOPE_CLAIM: 'permissions',
     OIDC_PROJECTS_CLAIM: 'workspaces',
   });
   const renaming = await startTestServer({ config: { oidc } });
   const { orgId, projectId } = await renaming.newOrganisation();
-  const token = await provider.issue('robot-2', 'access:admin', {
+  const token = await oidc.provider.issue('robot-2', 'access:admin', {
     'https://app-connections.example/organisation': orgId,
     permissions: ['audit:read'],
     workspaces: projectId,
@@ -69,28 +60,28 @@ describe('OIDC token that is limited to projects', () => {
     ['an array', (ids: string[]) => ids],
     ['a string in upper case', (ids: string[]) => ids.join(' ').toUpperCase()],
   ])('sees and creates only in these projects: %s', async (_, written) => {
-    const organisation = await server.newOrganisation();
+    const organisation = await oidc.server.newOrganisation();
     const { orgId: org, projectId } = organisation;
     const another = await organisation.newProject('Another');
-    const admin = restClient(server.url, organisation.apiKey);
+    const admin = restClient(oidc.server.url, organisation.apiKey);
     const [mine, theirs, ofNone] = [
       await createConnectionOverRest(admin, { projectId, name: 'mine' }),
       await createConnectionOverRest(admin, { projectId: another, name: 'theirs' }),
       await createConnectionOverRest(admin, { name: 'of-none' }),
     ];
-    const elsewhere = (await server.newOrganisation()).projectId;
-    const token = await provider.issue('limited', everyScope, {
+    const elsewhere = (await oidc.server.newOrganisation()).projectId;
+    const token = await oidc.provider.issue('limited', everyScope, {
       org,
       projects: written([projectId, elsewhere]),
     });
-    const rest = await createCheckedClient(server.url, token);
+    const rest = await createCheckedClient(oidc.server.url, token);
     const { body } = await rest('GET', '/api/v1/app-connections');
     expect(at(body, 'appConnections')).toMatchObject([{ id: mine.id }]);
     expect(at(body, 'appConnections', 'length')).toBe(1);
     for (const { id } of [theirs, ofNone]) {
       expect((await rest('GET', `/api/v1/app-connections/okta/${id}`)).status).toBe(404);
     }
-    const client = server.clientFor(token);
+    const client = oidc.server.clientFor(token);
     for (const projectId of [another, elsewhere, null]) {
       const [error] = await errorsOf(client.request(createMutation, okta({ name: 'new', projectId })));
       expect(error?.extensions.code).toBe(projectId === elsewhere ? 'NOT_FOUND' : 'FORBIDDEN');
@@ -99,11 +90,11 @@ describe('OIDC token that is limited to projects', () => {
   });
 
   test.each([[[]], [''], [' ']])('sees nothing when it has no project: %j', async (projects) => {
-    const organisation = await server.newOrganisation();
+    const organisation = await oidc.server.newOrganisation();
     const { orgId: org, projectId } = organisation;
     await organisation.client.request(createMutation, okta({ projectId }));
     await organisation.client.request(createMutation, okta());
-    const client = server.clientFor(await provider.forge({ org, scope: everyScope, projects }));
+    const client = oidc.server.clientFor(await oidc.provider.forge({ org, scope: everyScope, projects }));
     expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(0);
     const [error] = await errorsOf(client.request(createMutation, okta({ name: 'new' })));
     expect(error?.extensions.code).toBe('FORBIDDEN');
@@ -111,10 +102,10 @@ describe('OIDC token that is limited to projects', () => {
 });
 
 test('creates an API key that outlives the token, with at most the scopes of the token', async () => {
-  const { orgId: org } = await server.newOrganisation();
-  const token = await provider.issue('administrator', 'access:admin audit:read', { org });
+  const { orgId: org } = await oidc.server.newOrganisation();
+  const token = await oidc.provider.issue('administrator', 'access:admin audit:read', { org });
   const make = gql`mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { expiresAt } } }`;
-  const client = server.clientFor(token);
+  const client = oidc.server.clientFor(token);
   expect(await client.request(make, { input: { name: 'lasting', scopes: ['AUDIT_READ'] } })).toEqual({
     createApiKey: { apiKey: { expiresAt: null } },
   });
@@ -125,11 +116,11 @@ test('creates an API key that outlives the token, with at most the scopes of the
 });
 
 test('separates idempotency keys of two subjects, and of API keys', async () => {
-  const { orgId: org, client } = await server.newOrganisation();
+  const { orgId: org, client } = await oidc.server.newOrganisation();
   const asks = (from: typeof client) =>
     from.request<Created>(createMutation, okta({ idempotencyKey: 'the-same-for-all' }));
   const clientForSubject = async (sub: string) =>
-    server.clientFor(await provider.issue(sub, 'connections:write', { org }));
+    oidc.server.clientFor(await oidc.provider.issue(sub, 'connections:write', { org }));
   const first = await asks(await clientForSubject('robot-a'));
   // A new token of the same subject is the same caller.
   expect(await asks(await clientForSubject('robot-a'))).toEqual(first);

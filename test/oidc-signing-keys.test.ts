@@ -1,24 +1,14 @@
 import type { RequestListener } from 'node:http';
 import { gzipSync } from 'node:zlib';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
-import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
+import { makeKey } from './testkit/oidc.ts';
+import { useServerWithOidc } from './testkit/oidc-server.ts';
 import { type Listed, listQuery } from './testkit/operations.ts';
 import { at, createContractChecker, restClient } from './testkit/rest.ts';
-import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { errorsOf } from './testkit/server.ts';
 
-let provider: TestProvider;
-let server: TestServer;
-let organisation: TestOrganisation;
-beforeAll(async () => {
-  provider = await startProvider();
-  server = await startTestServer({ config: provider.settings() });
-  organisation = await server.newOrganisation();
-});
-afterAll(async () => {
-  await server.close();
-  await provider.stop();
-});
+const oidc = useServerWithOidc();
 
 // Tests move the clock of this process, so that they do not wait for keys to expire.
 let clock = Date.now();
@@ -35,11 +25,11 @@ const configurationPath = '/.well-known/openid-configuration';
 const [oldAge, cooldown] = [10 * 60, 30];
 
 const aToken = (signing = {}) =>
-  provider.forge({ org: organisation.orgId, scope: 'connections:read' }, signing);
+  oidc.provider.forge({ org: oidc.organisation.orgId, scope: 'connections:read' }, signing);
 
 /** Returns the status and the error of a response. */
 async function parseOutcome(token: string): Promise<[number, unknown]> {
-  const { status, body } = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+  const { status, body } = await restClient(oidc.server.url, token)('GET', '/api/v1/app-connections');
   return [status, at(body, 'detail')];
 }
 
@@ -49,9 +39,9 @@ const notSigned = [401, 'The signature of the token is not by a key of the ident
 describe("rotation of the provider's signing keys", () => {
   test('accepts a new key without a restart, and rejects the previous one', async () => {
     later(oldAge);
-    const [before] = provider.keys();
+    const [before] = oidc.provider.keys();
     expect(await parseOutcome(await aToken())).toEqual(accepted);
-    provider.rotate(await makeKey('RS256'));
+    oidc.provider.rotate(await makeKey('RS256'));
     later(cooldown);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
     expect(await parseOutcome(await aToken({ key: before }))).toEqual(notSigned);
@@ -59,9 +49,9 @@ describe("rotation of the provider's signing keys", () => {
 
   test('rejects tokens of a withdrawn key after ten minutes', async () => {
     later(oldAge);
-    const [withdrawn] = provider.keys();
+    const [withdrawn] = oidc.provider.keys();
     expect(await parseOutcome(await aToken())).toEqual(accepted);
-    provider.rotate(await makeKey('RS256'));
+    oidc.provider.rotate(await makeKey('RS256'));
     later(oldAge);
     expect(await parseOutcome(await aToken({ key: withdrawn }))).toEqual(notSigned);
   });
@@ -69,25 +59,26 @@ describe("rotation of the provider's signing keys", () => {
   test('follows a changed jwks_uri', async () => {
     later(oldAge);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
-    provider.rotate(await makeKey('RS256'));
-    const [moved, gone] = [await (await fetch(`${provider.issuer}/jwks`)).text(), answering(404, '')];
-    const configuration = await (await fetch(provider.issuer + configurationPath)).json();
-    provider.answer('/jwks', gone);
-    provider.answer('/moved', answering(200, moved));
-    provider.answer(
+    oidc.provider.rotate(await makeKey('RS256'));
+    const [moved, gone] = [await (await fetch(`${oidc.provider.issuer}/jwks`)).text(), answering(404, '')];
+    const configuration = await (await fetch(oidc.provider.issuer + configurationPath)).json();
+    oidc.provider.answer('/jwks', gone);
+    oidc.provider.answer('/moved', answering(200, moved));
+    oidc.provider.answer(
       configurationPath,
-      answering(200, JSON.stringify({ ...configuration, jwks_uri: `${provider.issuer}/moved` })),
+      answering(200, JSON.stringify({ ...configuration, jwks_uri: `${oidc.provider.issuer}/moved` })),
     );
     later(cooldown);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
-    provider.answer('/jwks');
-    provider.answer(configurationPath);
+    oidc.provider.answer('/jwks');
+    oidc.provider.answer(configurationPath);
   });
 
   test('requires a key id while several keys fit', async () => {
-    provider.rotate(await makeKey('RS256'), await makeKey('RS256'));
+    oidc.provider.rotate(await makeKey('RS256'), await makeKey('RS256'));
     later(oldAge);
-    for (const key of provider.keys()) expect(await parseOutcome(await aToken({ key }))).toEqual(accepted);
+    for (const key of oidc.provider.keys())
+      expect(await parseOutcome(await aToken({ key }))).toEqual(accepted);
     expect(await parseOutcome(await aToken({ header: { kid: undefined } }))).toEqual([
       401,
       'The token does not name its signing key (kid), and the identity provider has several keys.',
@@ -97,28 +88,28 @@ describe("rotation of the provider's signing keys", () => {
   test('does not refetch keys for every token of an unauthenticated client', async () => {
     later(oldAge);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
-    const requestsBefore = provider.requestCount('/jwks');
+    const requestsBefore = oidc.provider.requestCount('/jwks');
     const strange = { key: await makeKey('RS256') };
     for (let i = 0; i < 5; i += 1) expect(await parseOutcome(await aToken(strange))).toEqual(notSigned);
-    expect(provider.requestCount('/jwks')).toBe(requestsBefore);
+    expect(oidc.provider.requestCount('/jwks')).toBe(requestsBefore);
     later(cooldown);
     for (let i = 0; i < 5; i += 1) expect(await parseOutcome(await aToken(strange))).toEqual(notSigned);
-    expect(provider.requestCount('/jwks')).toBe(requestsBefore + 1);
+    expect(oidc.provider.requestCount('/jwks')).toBe(requestsBefore + 1);
   });
 });
 
 describe('provider outage', () => {
   test('fails OIDC tokens with a code, keeps API keys working, and recovers without a restart', async () => {
     const token = await aToken();
-    const { apiKey, client, orgId } = organisation;
+    const { apiKey, client, orgId } = oidc.organisation;
     const { check } = createContractChecker(
-      Object((await restClient(server.url, apiKey)('GET', '/api/v1/openapi.json')).body),
+      Object((await restClient(oidc.server.url, apiKey)('GET', '/api/v1/openapi.json')).body),
     );
-    const events = await server.asOwner().count(AuditEvent);
+    const events = await oidc.server.asOwner().count(AuditEvent);
     later(oldAge);
-    await provider.stop();
+    await oidc.provider.stop();
 
-    const answer = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+    const answer = await restClient(oidc.server.url, token)('GET', '/api/v1/app-connections');
     check('GET', '/api/v1/app-connections', answer);
     expect(answer.status).toBe(503);
     const problem = {
@@ -128,29 +119,29 @@ describe('provider outage', () => {
     const message = 'The keys of the identity provider could not be fetched: the connection was refused.';
     expect(answer.body).toMatchObject({ ...problem, detail: message });
     expect(answer.headers.get('www-authenticate')).toBeNull();
-    const [error] = await errorsOf(server.clientFor(token).request(listQuery));
+    const [error] = await errorsOf(oidc.server.clientFor(token).request(listQuery));
     expect(error).toMatchObject({ message, extensions: problem });
     // A token that is invalid with any key is still rejected.
     const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${token.split('.')[1]}.`;
     expect((await parseOutcome(none))[0]).toBe(401);
     expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(0);
-    expect(await server.asOwner().count(AuditEvent, { orgId, action: 'SIGN_IN' })).toBe(0);
+    expect(await oidc.server.asOwner().count(AuditEvent, { orgId, action: 'SIGN_IN' })).toBe(0);
     // The refusal is recorded shortly after the response.
-    await expect.poll(() => server.asOwner().count(AuditEvent)).toBe(events + 1);
+    await expect.poll(() => oidc.server.asOwner().count(AuditEvent)).toBe(events + 1);
 
-    await provider.start();
+    await oidc.provider.start();
     expect(await parseOutcome(await aToken())).toEqual(accepted);
   });
 
   test('uses cached signing keys for up to ten minutes', async () => {
     later(oldAge);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
-    await provider.stop();
+    await oidc.provider.stop();
     later(oldAge - 1);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
     later(1);
     expect((await parseOutcome(await aToken()))[0]).toBe(503);
-    await provider.start();
+    await oidc.provider.start();
     expect(await parseOutcome(await aToken())).toEqual(accepted);
   });
 });
@@ -201,7 +192,7 @@ describe('tokens cannot be verified when the provider', () => {
       'redirects its configuration',
       'asked for its configuration, it answered with status 302',
       configurationPath,
-      () => answering(302, '', { location: `${provider.issuer}/jwks` }),
+      () => answering(302, '', { location: `${oidc.provider.issuer}/jwks` }),
     ],
     [
       'fails with status 500',
@@ -267,13 +258,13 @@ describe('tokens cannot be verified when the provider', () => {
     ],
   ])('%s, until it recovers', async (_, why, path, make) => {
     later(oldAge);
-    const real = await (await fetch(provider.issuer + path)).text();
-    provider.answer(path, make(real));
+    const real = await (await fetch(oidc.provider.issuer + path)).text();
+    oidc.provider.answer(path, make(real));
     expect(await parseOutcome(await aToken())).toEqual([
       503,
       `The keys of the identity provider could not be fetched: ${why}.`,
     ]);
-    provider.answer(path);
+    oidc.provider.answer(path);
     later(oldAge);
     expect(await parseOutcome(await aToken())).toEqual(accepted);
   });

@@ -1,23 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { CompactSign, decodeJwt, importJWK, SignJWT } from 'jose';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
-import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
+import { makeKey, startProvider } from './testkit/oidc.ts';
+import { useServerWithOidc } from './testkit/oidc-server.ts';
 import { restClient } from './testkit/rest.ts';
-import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
-let provider: TestProvider;
-let server: TestServer;
-let organisation: TestOrganisation;
-beforeAll(async () => {
-  provider = await startProvider();
-  server = await startTestServer({ config: provider.settings() });
-  organisation = await server.newOrganisation();
-});
-afterAll(async () => {
-  await server.close();
-  await provider.stop();
-});
+const oidc = useServerWithOidc();
 
 /** A valid token, public keys of the provider, and the claims that no response may echo. */
 interface Material {
@@ -31,27 +20,27 @@ const encoded = (part: object) => Buffer.from(JSON.stringify(part)).toString('ba
 
 /** Replaces one part of a valid token. */
 async function altered(org: string, change: (parts: string[]) => string[]): Promise<string> {
-  return change((await provider.forge({ org })).split('.')).join('.');
+  return change((await oidc.provider.forge({ org })).split('.')).join('.');
 }
 
 /** Signs a token by HMAC with the provider's public key as the secret (algorithm confusion). */
 async function withHmac({ org }: Material, secret: string): Promise<string> {
-  const claims = decodeJwt(await provider.forge({ org }));
-  const [{ jwk }] = provider.keys();
+  const claims = decodeJwt(await oidc.provider.forge({ org }));
+  const [{ jwk }] = oidc.provider.keys();
   return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: jwk.kid }).sign(Buffer.from(secret));
 }
 
 /** Signs a token with claims that jose refuses to write. */
 async function forgeWith(claims: object): Promise<string> {
-  const { jwk } = provider.keys()[0];
-  const payload = { ...decodeJwt(await provider.forge({ scope })), ...claims };
+  const { jwk } = oidc.provider.keys()[0];
+  const payload = { ...decodeJwt(await oidc.provider.forge({ scope })), ...claims };
   return new CompactSign(Buffer.from(JSON.stringify(payload)))
     .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: jwk.kid })
     .sign(await importJWK(jwk, 'RS256'));
 }
 
 async function publishedJwk(): Promise<string> {
-  const { keys } = await (await fetch(`${provider.issuer}/jwks`)).json();
+  const { keys } = await (await fetch(`${oidc.provider.issuer}/jwks`)).json();
   return JSON.stringify(keys[0]);
 }
 
@@ -64,13 +53,13 @@ const notHere = 'The organisation of the token does not exist.';
 
 /** Sends a token to GraphQL and to REST, and returns the status codes and both responses. */
 async function present(token: string) {
-  const graphql = await fetch(server.graphqlUrl, {
+  const graphql = await fetch(oidc.server.graphqlUrl, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
     body: JSON.stringify({ query: '{ viewer { subject } }' }),
   });
   const text = await graphql.text();
-  const rest = await restClient(server.url, token)('GET', '/api/v1/app-connections');
+  const rest = await restClient(oidc.server.url, token)('GET', '/api/v1/app-connections');
   return {
     statuses: [graphql.status, rest.status],
     error: JSON.parse(text).errors?.[0],
@@ -84,25 +73,25 @@ describe('rejects a token, and echoes no part of it,', () => {
     [
       'if it has expired',
       'The token has expired.',
-      ({ org, canary }) => provider.forge({ org, exp: seconds() - 61, jti: canary }),
+      ({ org, canary }) => oidc.provider.forge({ org, exp: seconds() - 61, jti: canary }),
     ],
     [
       'if it is not valid yet',
       'The token is not valid yet.',
-      ({ org, canary }) => provider.forge({ org, nbf: seconds() + 90, jti: canary }),
+      ({ org, canary }) => oidc.provider.forge({ org, nbf: seconds() + 90, jti: canary }),
     ],
     [
       'if it is for another audience',
       'The audience of the token (aud) is not OIDC_AUDIENCE.',
-      ({ org, canary }) => provider.forge({ org, aud: canary }),
+      ({ org, canary }) => oidc.provider.forge({ org, aud: canary }),
     ],
-    ['if it is for no audience', notClear('aud'), ({ org }) => provider.forge({ org, aud: undefined })],
+    ['if it is for no audience', notClear('aud'), ({ org }) => oidc.provider.forge({ org, aud: undefined })],
     [
       'if it names another issuer',
       'The issuer of the token (iss) is not OIDC_ISSUER.',
-      ({ org, canary }) => provider.forge({ org, iss: canary }),
+      ({ org, canary }) => oidc.provider.forge({ org, iss: canary }),
     ],
-    ['if it names no issuer', notClear('iss'), ({ org }) => provider.forge({ org, iss: undefined })],
+    ['if it names no issuer', notClear('iss'), ({ org }) => oidc.provider.forge({ org, iss: undefined })],
     [
       'if another provider has issued it',
       notSigned,
@@ -115,8 +104,8 @@ describe('rejects a token, and echoes no part of it,', () => {
       'if its key is another under the same id',
       notSigned,
       async ({ org }) => {
-        const [{ jwk }] = provider.keys();
-        return provider.forge({ org }, { key: await makeKey('RS256'), header: { kid: jwk.kid } });
+        const [{ jwk }] = oidc.provider.keys();
+        return oidc.provider.forge({ org }, { key: await makeKey('RS256'), header: { kid: jwk.kid } });
       },
     ],
     [
@@ -125,13 +114,13 @@ describe('rejects a token, and echoes no part of it,', () => {
       async ({ org }) => {
         const key = await makeKey('RS256');
         const { d: _, ...jwk } = key.jwk;
-        return provider.forge({ org }, { key, header: { jwk } });
+        return oidc.provider.forge({ org }, { key, header: { jwk } });
       },
     ],
     [
       'if the id of its key is unknown',
       notSigned,
-      ({ org, canary }) => provider.forge({ org }, { header: { kid: canary } }),
+      ({ org, canary }) => oidc.provider.forge({ org }, { header: { kid: canary } }),
     ],
     [
       'if its algorithm is none',
@@ -147,7 +136,7 @@ describe('rejects a token, and echoes no part of it,', () => {
     [
       "if it is signed with HMAC and the provider's public key in PEM",
       notAccepted,
-      (material) => withHmac(material, provider.keys()[0].publicPem),
+      (material) => withHmac(material, oidc.provider.keys()[0].publicPem),
     ],
     [
       "if it is signed with HMAC and the provider's public key as a JWK",
@@ -170,48 +159,48 @@ describe('rejects a token, and echoes no part of it,', () => {
         ]),
     ],
     ['if it is no token but looks like one', notSigned, async () => 'eyJub3QganNvbg.eyJub3QganNvbg.eyJ'],
-    ['if it never expires', notClear('exp'), ({ org }) => provider.forge({ org, exp: undefined })],
+    ['if it never expires', notClear('exp'), ({ org }) => oidc.provider.forge({ org, exp: undefined })],
     [
       'if it expires after the year 9999',
       notClear('exp'),
-      ({ org }) => provider.forge({ org, exp: 253_402_300_800 }),
+      ({ org }) => oidc.provider.forge({ org, exp: 253_402_300_800 }),
     ],
-    ['if it names no organisation', notClear('org'), () => provider.forge({})],
-    ['if its organisation is no id', notClear('org'), ({ canary: org }) => provider.forge({ org })],
-    ['if its organisation is a list', notClear('org'), ({ org }) => provider.forge({ org: [org] })],
-    ['if its organisation is not here', notHere, ({ canaryId: org }) => provider.forge({ org })],
+    ['if it names no organisation', notClear('org'), () => oidc.provider.forge({})],
+    ['if its organisation is no id', notClear('org'), ({ canary: org }) => oidc.provider.forge({ org })],
+    ['if its organisation is a list', notClear('org'), ({ org }) => oidc.provider.forge({ org: [org] })],
+    ['if its organisation is not here', notHere, ({ canaryId: org }) => oidc.provider.forge({ org })],
     [
       'if its organisation is the one for unattributed events',
       notHere,
-      () => provider.forge({ org: unattributedOrgId }),
+      () => oidc.provider.forge({ org: unattributedOrgId }),
     ],
-    ['if it names no subject', notClear('sub'), ({ org }) => provider.forge({ org, sub: undefined })],
-    ['if its subject is empty', notClear('sub'), ({ org }) => provider.forge({ org, sub: '' })],
+    ['if it names no subject', notClear('sub'), ({ org }) => oidc.provider.forge({ org, sub: undefined })],
+    ['if its subject is empty', notClear('sub'), ({ org }) => oidc.provider.forge({ org, sub: '' })],
     [
       'if its subject has a NUL in it',
       notClear('sub'),
-      ({ org, canary }) => provider.forge({ org, sub: `${canary}\u0000` }),
+      ({ org, canary }) => oidc.provider.forge({ org, sub: `${canary}\u0000` }),
     ],
     [
       'if its subject has a line break at its end',
       notClear('sub'),
-      ({ org, canary }) => provider.forge({ org, sub: `${canary}\n` }),
+      ({ org, canary }) => oidc.provider.forge({ org, sub: `${canary}\n` }),
     ],
     [
       'if its subject is longer than 255 characters',
       notClear('sub'),
-      ({ org, canary }) => provider.forge({ org, sub: canary.padEnd(256, 'x') }),
+      ({ org, canary }) => oidc.provider.forge({ org, sub: canary.padEnd(256, 'x') }),
     ],
     [
       'if its scopes are no list',
       notClear('scope'),
-      ({ org, canary }) => provider.forge({ org, scope: { [canary]: true } }),
+      ({ org, canary }) => oidc.provider.forge({ org, scope: { [canary]: true } }),
     ],
     ...['logout+jwt', 'dpop+jwt', 'secevent+jwt', 'application/logout+jwt', 'id_token+jwt', 'jws', ''].map(
       (typ): [string, string, (material: Material) => Promise<string>] => [
         `if its type is ${JSON.stringify(typ)}`,
         notForAccess,
-        ({ org, canary }) => provider.forge({ org, scope, jti: canary }, { header: { typ } }),
+        ({ org, canary }) => oidc.provider.forge({ org, scope, jti: canary }, { header: { typ } }),
       ],
     ),
     ...[
@@ -233,20 +222,23 @@ describe('rejects a token, and echoes no part of it,', () => {
           `if it is a JWT (typ ${typ}) with ${JSON.stringify(claims)}`,
           notForAccess,
           ({ org, canary }) =>
-            provider.forge({ org, scope, jti: canary, ...claims }, { header: { typ } as { typ: string } }),
+            oidc.provider.forge(
+              { org, scope, jti: canary, ...claims },
+              { header: { typ } as { typ: string } },
+            ),
         ],
       ),
     ),
     [
       'if it is of the type of access tokens, but tells of events',
       notForAccess,
-      ({ org }) => provider.forge({ org, scope, events: {} }),
+      ({ org }) => oidc.provider.forge({ org, scope, events: {} }),
     ],
     ...[{ jkt: 'k' }, { 'x5t#S256': 'x' }, { jwk: {} }, {}, null, 'k'].map(
       (cnf): [string, string, (material: Material) => Promise<string>] => [
         `if it is bound to a key: ${JSON.stringify(cnf)}`,
         'The token is bound to a key (cnf). This server does not support proof of possession.',
-        ({ org, canary }) => provider.forge({ org, scope, cnf, jti: canary }),
+        ({ org, canary }) => oidc.provider.forge({ org, scope, cnf, jti: canary }),
       ],
     ),
     ...(
@@ -260,20 +252,20 @@ describe('rejects a token, and echoes no part of it,', () => {
     ).map(([howLong, claims]): [string, string, (material: Material) => Promise<string>] => [
       `if it is good for ${howLong}`,
       'The lifetime of the token exceeds 24 hours.',
-      ({ org, canary }) => provider.forge({ org, scope, jti: canary, ...claims() }),
+      ({ org, canary }) => oidc.provider.forge({ org, scope, jti: canary, ...claims() }),
     ]),
     [
       'if it was issued at a time to come',
       'The time of issue of the token (iat) is in the future.',
-      ({ org }) => provider.forge({ org, scope, iat: seconds() + 90, exp: seconds() + 300 }),
+      ({ org }) => oidc.provider.forge({ org, scope, iat: seconds() + 90, exp: seconds() + 300 }),
     ],
     ['if its time of issue is no number', notClear('iat'), ({ org }) => forgeWith({ org, iat: 'now' })],
     [
       'if it has an unknown critical header',
       notSigned,
       async ({ org }) => {
-        const { jwk } = provider.keys()[0];
-        return new SignJWT({ ...decodeJwt(await provider.forge({ org, scope })) })
+        const { jwk } = oidc.provider.keys()[0];
+        return new SignJWT({ ...decodeJwt(await oidc.provider.forge({ org, scope })) })
           .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: jwk.kid, crit: ['beta'], beta: true })
           .sign(await importJWK(jwk, 'RS256'), { crit: { beta: true } });
       },
@@ -281,18 +273,18 @@ describe('rejects a token, and echoes no part of it,', () => {
     [
       'if it has two such faults',
       `${notClear('org')} ${notClear('sub')}`,
-      ({ canary }) => provider.forge({ sub: `\u0000${canary}`, org: canary }),
+      ({ canary }) => oidc.provider.forge({ sub: `\u0000${canary}`, org: canary }),
     ],
     ...[null, 7, true, {}, [7], [null], [[randomUUID()]], 'no-id', [randomUUID(), 'no-id']].map(
       (projects): [string, string, (material: Material) => Promise<string>] => [
         `if its projects are ${JSON.stringify(projects).replace(/[0-9a-f-]{36}/, 'id')}`,
         notClear('projects'),
-        ({ org }) => provider.forge({ org, scope: 'connections:read', projects }),
+        ({ org }) => oidc.provider.forge({ org, scope: 'connections:read', projects }),
       ],
     ),
   ])('%s', async (_, message, make) => {
     const [canary, canaryId] = [`canary-${randomUUID()}`, randomUUID()];
-    const token = await make({ org: organisation.orgId, canary, canaryId });
+    const token = await make({ org: oidc.organisation.orgId, canary, canaryId });
     const { statuses, error, problem, everything } = await present(token);
     expect(statuses).toEqual([401, 401]);
     expect(error).toMatchObject({
@@ -300,7 +292,7 @@ describe('rejects a token, and echoes no part of it,', () => {
       extensions: { code: 'UNAUTHENTICATED', remedy: expect.any(String) },
     });
     expect(problem).toMatchObject({ detail: message, code: 'UNAUTHENTICATED' });
-    const kept = everything + server.logs() + (await server.dump());
+    const kept = everything + oidc.server.logs() + (await oidc.server.dump());
     for (const part of [token, ...token.split('.').filter(({ length }) => length > 12), canary, canaryId]) {
       expect(kept).not.toContain(part);
     }

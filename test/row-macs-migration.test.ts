@@ -74,17 +74,17 @@ async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
       values (?, 'key:old', 'key', 'fingerprint', '{}', now())`,
     [orgId],
   );
-  // A data key of another organisation, whose trail records its creation.
-  const [other, made] = [randomUUID(), randomUUID()];
+  // An API key of another organisation, whose trail records its creation.
+  const [other, otherKeyId] = [randomUUID(), randomUUID()];
   await em.execute(`insert into organisation values (?, 'Other', now())`, [other]);
   await em.execute(
     `insert into api_key (id, org_id, name, hash, scopes, created_at) values (?, ?, 'Made', 'hash', '{}', now())`,
-    [made, other],
+    [otherKeyId, other],
   );
   await em.execute(
     `insert into audit_event (org_id, seq, at, action, key_id, api_key_id, outcome, fields, previous_hash, hash)
       values (?, 1, now(), 'CREATE_API_KEY', ?, ?, 'OK', '{}', '', '')`,
-    [other, apiKeyId, made],
+    [other, apiKeyId, otherKeyId],
   );
   await orm.close(true);
   return {

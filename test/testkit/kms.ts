@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { closeServer } from './close-server.ts';
 
 /** The members of a KMS request that tests use. */
 export interface KmsRequest {
@@ -65,10 +66,10 @@ export async function startKms(): Promise<TestKms> {
     const kmsRequest = await parse(request);
     requests.push(kmsRequest);
     if (kmsRequest.Plaintext) plaintexts.add(kmsRequest.Plaintext);
-    const instead = await behaviour(kmsRequest);
-    if (instead === 'hang up') request.socket.destroy();
+    const override = await behaviour(kmsRequest);
+    if (override === 'hang up') request.socket.destroy();
     // The message contains a secret, so that a test finds code that echoes it.
-    else if (instead) send(response, instead.status, { __type: instead.error, message: secretAccessKey });
+    else if (override) send(response, override.status, { __type: override.error, message: secretAccessKey });
     else send(response, ...answer(kmsRequest));
   });
 
@@ -97,13 +98,7 @@ export async function startKms(): Promise<TestKms> {
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the test KMS has no port');
-  const close = async () => {
-    if (!server.listening) return;
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  };
+  const close = () => closeServer(server);
   return {
     environment: {
       AWS_ENDPOINT_URL_KMS: `http://127.0.0.1:${address.port}`,

@@ -14,6 +14,7 @@ import { Provider } from 'oidc-provider';
 import type { OidcSettings } from '../../src/auth/oidc.ts';
 import { readConfig } from '../../src/config/read-config.ts';
 import { scopes } from '../../src/identity/caller.ts';
+import { closeServer } from './close-server.ts';
 import {
   type Accounts,
   createLoginHandler,
@@ -108,13 +109,7 @@ export async function startProvider(): Promise<TestProvider> {
   };
   configure();
 
-  async function stop(): Promise<void> {
-    if (!server.listening) return;
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  }
+  const stop = () => closeServer(server);
 
   return {
     issuer,

@@ -6,6 +6,7 @@ import { TLSSocket } from 'node:tls';
 import { handleFakeOkta, writeFakeOktaResponse } from '../../src/apps/okta/fake-okta.ts';
 import { oktaError, respondAsOkta } from '../../src/apps/okta/fake-okta-responses.ts';
 import type { KeyPair } from './certificates.ts';
+import { closeServer } from './close-server.ts';
 
 /** The response of the fake Okta to a request. */
 export type Behaviour = (request: IncomingMessage, response: ServerResponse) => void;
@@ -60,13 +61,7 @@ export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } 
   if (address === null || typeof address === 'string') throw new Error('the test Okta has no port');
   const hostPort = `127.0.0.1:${address.port}`;
 
-  async function close(): Promise<void> {
-    if (!server.listening) return;
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  }
+  const close = () => closeServer(server);
 
   return {
     origin: `${options.tls ? 'https' : 'http'}://${hostPort}`,
