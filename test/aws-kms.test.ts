@@ -15,6 +15,7 @@ import {
   type Listed,
   listQuery,
   okta,
+  verifyMutation,
 } from './testkit/operations.ts';
 import { closedPort, runScript, spawnServer, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
@@ -34,9 +35,6 @@ afterAll(async () => {
   vi.unstubAllEnvs();
   await kms.close();
 });
-
-const verifyMutation =
-  'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
 
 /** Asserts that KMS and the logs contain no data key and no credential. */
 function expectNoSecretIn(text: string): void {

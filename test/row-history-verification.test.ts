@@ -9,7 +9,15 @@ import { RowHistory } from '../src/integrity/row-history.ts';
 import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
 import { createKey, revokeKey } from './testkit/access.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
-import { type Created, createMutation, okta } from './testkit/operations.ts';
+import {
+  type Created,
+  createMutation,
+  deleteMutation,
+  okta,
+  restoreMutation,
+  updateMutation,
+  verifyMutation,
+} from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -20,13 +28,6 @@ beforeAll(async () => {
   sql = createDatabaseAttacker(server);
 });
 afterAll(() => server.close());
-
-const updateMutation =
-  'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { updateOktaConnection(id: $id, input: $input) { appConnection { version } } }';
-const deleteMutation =
-  'mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }';
-const restoreMutation = 'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }';
-const verifyMutation = 'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }';
 
 async function createConnection({ client }: TestOrganisation, name: string): Promise<string> {
   const created = await client.request<Created>(createMutation, okta({ name }));

@@ -15,6 +15,7 @@ import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { verifyRows } from '../src/integrity/authenticated-rows.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
+import { verifyMutation } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -22,9 +23,6 @@ import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts'
 vi.setConfig({ testTimeout: 180_000 });
 
 const log = createLog('silent');
-const verifyMutation =
-  'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
-
 /** A database of the version before MACs, with its contents. */
 async function databaseOfBefore(location: DatabaseLocation, rootKeys: string) {
   const [orgId, projectId, connectionId, apiKeyId] = Array.from({ length: 4 }, () => randomUUID());

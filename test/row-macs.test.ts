@@ -6,7 +6,16 @@ import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { verifyRows } from '../src/integrity/authenticated-rows.ts';
 import { checkChain, createKey, revokeKey } from './testkit/access.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
-import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
+import {
+  byIdQuery,
+  type Created,
+  createMutation,
+  deleteMutation,
+  okta,
+  restoreMutation,
+  updateMutation,
+  verifyMutation,
+} from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { listTables } from './testkit/without-tenant-filters.ts';
 
@@ -17,14 +26,6 @@ beforeAll(async () => {
   sql = createDatabaseAttacker(server);
 });
 afterAll(() => server.close());
-
-const verifyMutation =
-  'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
-const updateMutation =
-  'mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) { updateOktaConnection(id: $id, input: $input) { appConnection { version } } }';
-const deleteMutation =
-  'mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }';
-const restoreMutation = 'mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }';
 
 async function createConnection(
   { client }: TestOrganisation,

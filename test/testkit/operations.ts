@@ -76,6 +76,24 @@ export interface Listed {
   };
 }
 
+export const updateMutation = gql`
+  mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+    updateOktaConnection(id: $id, input: $input) { appConnection { version } }
+  }
+`;
+
+export const verifyMutation = gql`
+  mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }
+`;
+
+export const deleteMutation = gql`
+  mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }
+`;
+
+export const restoreMutation = gql`
+  mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }
+`;
+
 /** Builds an input that the fake Okta accepts, with overrides. */
 export function okta(differing: Record<string, unknown> = {}, credentials: Record<string, unknown> = {}) {
   return {
