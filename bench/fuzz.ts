@@ -60,18 +60,18 @@ child.once('exit', (code, signal) => {
 });
 let isOver = false;
 const [url] = (await once(child, 'message')) as [string];
-const ground = await prepareGround(url, apiKey, firstProjectId, hosts.origins);
+const fixture = await prepareGround(url, apiKey, firstProjectId, hosts.origins);
 const schema = createSchema(createApps({ trustedHosts: new Set() }));
 const wrong: string[] = [];
 const statuses: Record<string, number> = {};
 const codes: Record<string, number> = {};
 const memory: number[] = [];
 
-if (values.only) console.log(hostileRequest(seed, from, ground, schema).bytes.toString('latin1'));
+if (values.only) console.log(hostileRequest(seed, from, fixture, schema).bytes.toString('latin1'));
 const started = performance.now();
 const size = Math.ceil((to - from) / parts);
 for (let start = from; start < to; start += size) {
-  const report = await fuzz({ url, ground, schema, seed, from: start, to: Math.min(start + size, to) });
+  const report = await fuzz({ url, fixture, schema, seed, from: start, to: Math.min(start + size, to) });
   for (const [sum, counts] of [
     [statuses, report.statuses],
     [codes, report.codes],
@@ -97,10 +97,10 @@ child.kill('SIGTERM');
 await once(child, 'exit');
 await hosts.close();
 
-if (isIn(ground.planted, log)) wrong.push('the planted token is in the log');
+if (isIn(fixture.planted, log)) wrong.push('the planted token is in the log');
 const faults = log.split('\n').filter((line) => line.includes('unexpected error'));
 if (faults.length > 0) wrong.push(`${faults.length} unexpected errors in the log, such as ${faults[0]}`);
-for (const place of await placesOf(ground.planted))
+for (const place of await findInDatabase(fixture.planted))
   wrong.push(`the planted token is in the database: ${place}`);
 const [half = 0, end = 0] = [memory[Math.floor(memory.length / 2)], memory.at(-1)];
 if (memory.length >= parts && end > half * 1.25)
@@ -112,7 +112,7 @@ console.log(wrong.length === 0 ? 'no failures' : `${wrong.length} failures`);
 process.exitCode = wrong.length === 0 ? 0 : 1;
 
 /** Finds a token in the database: the columns that contain it, each with the first such value. */
-async function placesOf(token: string): Promise<string[]> {
+async function findInDatabase(token: string): Promise<string[]> {
   const { database, close } = await openStores(readConfig(environment), createLog('silent'));
   const em = lazyScopedEntityManager(() => database.asSystem().fork(), ownerSession);
   const tables: { name: string }[] = await em.execute(

@@ -31,23 +31,26 @@ const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const database = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 await prepareRowMacs({ database, vault });
-let counted = 0;
-const counting: Database = {
+let statementCount = 0;
+const countingDatabase: Database = {
   ...database,
   systemConnection: {
     query: async (statement) => {
-      counted += 1;
+      statementCount += 1;
       return database.systemConnection?.query(statement);
     },
   },
 };
 const points = 1_000_000_000;
-const endless = {
+const unreachableLimits = {
   caller: { ...defaultRates.caller, points },
   organisation: { ...defaultRates.organisation, points },
 };
 const servers = {
-  on: await createServer({ ...config, rateLimits: true }, { database: counting, vault, log, rates: endless }),
+  on: await createServer(
+    { ...config, rateLimits: true },
+    { database: countingDatabase, vault, log, rates: unreachableLimits },
+  ),
   off: await createServer({ ...config, rateLimits: false }, { database, vault, log }),
 };
 const pools = {
@@ -66,7 +69,9 @@ for (let index = 0; index < 50; index += 1) {
     );
   const key = administratorKey.reveal();
   const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'any' };
-  const { createOktaConnection } = await ask<{ createOktaConnection: { appConnection: { id: string } } }>(
+  const { createOktaConnection } = await sendQuery<{
+    createOktaConnection: { appConnection: { id: string } };
+  }>(
     'off',
     key,
     'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
@@ -77,7 +82,7 @@ for (let index = 0; index < 50; index += 1) {
 
 for (const count of [1, organisations.length]) {
   const read = { on: [] as Round[], off: [] as Round[] };
-  const before = counted;
+  const before = statementCount;
   for (let round = 0; round < rounds; round += 1) {
     for (const which of round % 2 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
       read[which].push(await readFor(which, organisations.slice(0, count)));
@@ -93,7 +98,7 @@ for (const count of [1, organisations.length]) {
   console.log(`  reads per second: ${compare('perSecond')}`);
   console.log(`  processor time per read, µs: ${compare('cpuMicroseconds')}`);
   const reads = read.on.reduce((sum, each) => sum + each.reads, 0);
-  console.log(`  ${counted - before} rate limit statements for ${reads} reads`);
+  console.log(`  ${statementCount - before} rate limit statements for ${reads} reads`);
 }
 
 await Promise.all(Object.values(pools).map((pool) => pool.close()));
@@ -116,7 +121,7 @@ async function readFor(which: Which, from: typeof organisations): Promise<Round>
     while (performance.now() < end) {
       const { key, id } = from[reads % from.length] ?? { key: '', id: '' };
       reads += 1;
-      await ask(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
+      await sendQuery(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
     }
   };
   await Promise.all(Array.from({ length: connections }, worker));
@@ -126,7 +131,7 @@ async function readFor(which: Which, from: typeof organisations): Promise<Round>
 }
 
 /** @throws when the response has errors, because a fast error is not a valid measurement */
-async function ask<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
+async function sendQuery<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
   const { body } = await pools[which].request({
     path: '/graphql',
     method: 'POST',

@@ -54,7 +54,9 @@ for (let index = 0; index < 50; index += 1) {
     );
   const key = administratorKey.reveal();
   const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'any' };
-  const { createOktaConnection } = await ask<{ createOktaConnection: { appConnection: { id: string } } }>(
+  const { createOktaConnection } = await sendQuery<{
+    createOktaConnection: { appConnection: { id: string } };
+  }>(
     'on',
     key,
     'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
@@ -75,7 +77,7 @@ for (const count of [1, organisations.length]) {
   console.log(
     `${String(count).padStart(2)} organisations: ${median(read.on).toFixed(0)} reads a second with, ` +
       `${median(read.off).toFixed(0)} without, ratio ${median(ratios).toFixed(2)}; ` +
-      `statements a read ${await statementsOf('on', count)} with, ${await statementsOf('off', count)} without`,
+      `statements a read ${await statementsPerRead('on', count)} with, ${await statementsPerRead('off', count)} without`,
   );
 }
 
@@ -91,7 +93,7 @@ async function readFor(which: Which, from: typeof organisations): Promise<number
     while (performance.now() < end) {
       const { key, id } = from[reads % from.length] ?? { key: '', id: '' };
       reads += 1;
-      await ask(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
+      await sendQuery(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
     }
   };
   await Promise.all(Array.from({ length: connections }, worker));
@@ -99,7 +101,7 @@ async function readFor(which: Which, from: typeof organisations): Promise<number
 }
 
 /** Returns the average number of statements of a read; outside explicit transactions, each one is a transaction. */
-async function statementsOf(which: Which, count: number): Promise<string> {
+async function statementsPerRead(which: Which, count: number): Promise<string> {
   const before = await transactions();
   const reads = await readFor(which, organisations.slice(0, count));
   return (((await transactions()) - before) / reads).toFixed(2);
@@ -117,7 +119,7 @@ async function transactions(): Promise<number> {
 }
 
 /** @throws when the response has errors, because a fast error is not a valid measurement */
-async function ask<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
+async function sendQuery<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
   const { body } = await pools[which].request({
     path: '/graphql',
     method: 'POST',

@@ -30,36 +30,39 @@ const isWhole = ({ findings, wrongAnswers }: CrashReport) => sum(findings) + wro
 const parts: Record<string, () => Promise<boolean>> = {
   servers: async () => {
     const seen = await crashOnPostgreSQL({ servers: times(200), databases: times(50) });
-    return tell(seen, isWhole(seen));
+    return report(seen, isWhole(seen));
   },
   embedded: async () => {
     const seen = await crashEmbedded({ servers: times(50) });
-    return tell(seen, isWhole(seen));
+    return report(seen, isWhole(seen));
   },
   control: async () => {
     const seen = await crashOnPostgreSQL({ servers: 0, databases: times(10) }, ...asynchronousCommitSettings);
-    return tell(seen, seen.findings.lost > 0);
+    return report(seen, seen.findings.lost > 0);
   },
   stopped: () => away('stopped'),
   frozen: () => away('frozen'),
   disk: async () => {
-    if (!canMount) return tell('skipped: no file system may be mounted here', true);
+    if (!canMount) return report('skipped: no file system may be mounted here', true);
     const seen = await fillDisk();
     const codes = seen.change?.errors?.map(({ extensions }) => extensions.code);
-    return tell(seen, sum(seen.findings) === 0 && codes?.[0] === 'SERVICE_UNAVAILABLE' && !!seen.read?.data);
+    return report(
+      seen,
+      sum(seen.findings) === 0 && codes?.[0] === 'SERVICE_UNAVAILABLE' && !!seen.read?.data,
+    );
   },
 };
 
 async function away(how: 'stopped' | 'frozen'): Promise<boolean> {
   const seen = await simulateOutage(how, awayMs * Math.min(1, Number(values.times)));
   const isRight = seen.acknowledged === 0 && seen.backAfterMs < 5_000 && sum(seen.findings) === 0;
-  return tell(
+  return report(
     seen,
     isRight && Object.keys(seen.codes).every((code) => ['SERVICE_UNAVAILABLE', 'data'].includes(code)),
   );
 }
 
-function tell(seen: unknown, isRight: boolean): boolean {
+function report(seen: unknown, isRight: boolean): boolean {
   console.dir(seen, { depth: 5 });
   return isRight;
 }

@@ -34,7 +34,7 @@ export async function start(
     child.once('message', (message) => resolve(String(message)));
     child.once('close', () => reject(new Error(`${script} ended before it answered: ${lastWords}`)));
   });
-  const all = () => withChildren(pidOf(child));
+  const all = () => withChildren(requirePid(child));
   const stop = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
@@ -43,13 +43,13 @@ export async function start(
   };
   return {
     url,
-    cpuSeconds: () => all().reduce((sum, pid) => sum + cpuSecondsOf(pid), 0),
-    residentMiB: () => all().reduce((sum, pid) => sum + residentMiBOf(pid), 0),
+    cpuSeconds: () => all().reduce((sum, pid) => sum + readCpuSeconds(pid), 0),
+    residentMiB: () => all().reduce((sum, pid) => sum + readResidentMiB(pid), 0),
     [Symbol.asyncDispose]: stop,
   };
 }
 
-function pidOf({ pid }: ChildProcess): number {
+function requirePid({ pid }: ChildProcess): number {
   if (pid === undefined) throw new Error('the process did not start');
   return pid;
 }
@@ -61,7 +61,7 @@ function withChildren(pid: number): number[] {
   return [pid, ...children.flatMap(withChildren)];
 }
 
-function cpuSecondsOf(pid: number): number {
+function readCpuSeconds(pid: number): number {
   // The process name in parentheses may contain spaces and parentheses.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /s, '')
@@ -73,7 +73,7 @@ function cpuSecondsOf(pid: number): number {
   );
 }
 
-function residentMiBOf(pid: number): number {
+function readResidentMiB(pid: number): number {
   const kib = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kib) / 1_024;
 }

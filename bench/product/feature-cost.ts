@@ -78,7 +78,7 @@ async function measureWithout(
         ]),
         options,
       );
-      rows.get(operation)?.push(rowOf(title, seen.get('with') ?? [], seen.get('without') ?? []));
+      rows.get(operation)?.push(formatRow(title, seen.get('with') ?? [], seen.get('without') ?? []));
     }
   }
   return [...rows]
@@ -99,7 +99,7 @@ async function measureWithout(
     .join('\n\n');
 }
 
-function rowOf(title: string, full: Round[], less: Round[]): string[] {
+function formatRow(title: string, full: Round[], less: Round[]): string[] {
   const both = (what: (round: Round) => number, digits: number) => [
     median(full.map(what)).toFixed(digits),
     median(less.map(what)).toFixed(digits),

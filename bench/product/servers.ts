@@ -42,11 +42,11 @@ export async function measureServers(ground: Ground, options: Rounds): Promise<s
           'target',
         ],
         [
-          [...cellsOf('one server alone', of('one')), times(of('one')), '≥ 1.7'],
-          [...cellsOf('two of databases of their own', of('apart')), times(of('apart')), '≥ 1.7'],
-          [...cellsOf('two of one database', of('two')), '', ''],
-          [...cellsOf('of these, the first', firsts ?? []), '', ''],
-          [...cellsOf('and the second', seconds ?? []), '', ''],
+          [...formatCells('one server alone', of('one')), times(of('one')), '≥ 1.7'],
+          [...formatCells('two of databases of their own', of('apart')), times(of('apart')), '≥ 1.7'],
+          [...formatCells('two of one database', of('two')), '', ''],
+          [...formatCells('of these, the first', firsts ?? []), '', ''],
+          [...formatCells('and the second', seconds ?? []), '', ''],
         ],
       ),
     );
@@ -54,7 +54,7 @@ export async function measureServers(ground: Ground, options: Rounds): Promise<s
   return tables.join('\n\n');
 }
 
-function cellsOf(name: string, rounds: Round[]): string[] {
+function formatCells(name: string, rounds: Round[]): string[] {
   return [
     name,
     median(rounds.map(({ perSecond }) => perSecond)).toFixed(0),

@@ -25,7 +25,7 @@ const prisma = new PrismaClient({
     { statementNameGenerator },
   ),
 });
-const orgIdOf = createKeyCheck((hash) =>
+const authenticate = createKeyCheck((hash) =>
   prisma.apiKey.findUnique({ where: { hash }, select: { orgId: true, expiresAt: true, revokedAt: true } }),
 );
 const select = {
@@ -82,7 +82,7 @@ const apollo = new ApolloServer<Context>({
 await apollo.start();
 fastify.post('/graphql', {
   handler: fastifyApolloHandler(apollo, {
-    context: async (request) => ({ orgId: await orgIdOf(request.headers.authorization) }),
+    context: async (request) => ({ orgId: await authenticate(request.headers.authorization) }),
   }),
 });
 announce(await fastify.listen({ host: '127.0.0.1', port: 0 }));

@@ -11,7 +11,7 @@ import { openTable } from './work/sql.ts';
 const maxBodyBytes = 100_000;
 const pageSize = 20;
 const table = openTable();
-const orgIdOf = createKeyCheck(table.findKey);
+const authenticate = createKeyCheck(table.findKey);
 
 const server = createServer((request, response) => {
   answer(request).then(
@@ -28,7 +28,7 @@ server.listen(0, '127.0.0.1', () => {
 
 async function answer(request: IncomingMessage): Promise<unknown> {
   const { method, url = '' } = request;
-  const orgId = await orgIdOf(request.headers.authorization);
+  const orgId = await authenticate(request.headers.authorization);
   if (method === 'POST' && url === '/connections') {
     const row = await makeConnection(orgId, JSON.parse(await read(request)));
     await table.add(row);

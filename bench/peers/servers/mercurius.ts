@@ -14,7 +14,7 @@ declare module 'mercurius' {
 }
 
 const table = openTable();
-const orgIdOf = createKeyCheck(table.findKey);
+const authenticate = createKeyCheck(table.findKey);
 
 const fastify = Fastify();
 await fastify.register(mercurius, {
@@ -40,7 +40,7 @@ await fastify.register(mercurius, {
       },
     },
   },
-  context: async (request) => ({ orgId: await orgIdOf(request.headers.authorization) }),
+  context: async (request) => ({ orgId: await authenticate(request.headers.authorization) }),
   // Compiles a query at its second execution.
   jit: 1,
   graphiql: false,

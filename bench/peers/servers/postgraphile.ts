@@ -28,14 +28,14 @@ declare global {
 
 // PostGraphile uses the same pool.
 const { pool, findKey } = openTable();
-const orgIdOf = createKeyCheck(findKey);
+const authenticate = createKeyCheck(findKey);
 
 const operations = extendSchema((build) => {
   const table = build.pgResources.app_connection;
   if (!table) throw new Error('the table app_connection was not found');
   const { sql } = build;
   const $orgId = () => context().get('orgId');
-  const rowsOf = (where: object = {}) => {
+  const findRows = (where: object = {}) => {
     const $rows = table.find({ ...where, org_id: $orgId() });
     $rows.where(sql`${$rows.alias}.deleted_at is null`);
     return $rows;
@@ -70,10 +70,10 @@ const operations = extendSchema((build) => {
       },
       Query: {
         plans: {
-          connectionOfCaller: (_, args) => rowsOf({ id: args.getRaw('id') }).single(),
+          connectionOfCaller: (_, args) => findRows({ id: args.getRaw('id') }).single(),
           // PostGraphile adds the limit and the cursor.
           connectionsOfCaller: () => {
-            const $rows = rowsOf();
+            const $rows = findRows();
             $rows.orderBy({ attribute: 'name', direction: 'ASC' });
             $rows.orderBy({ attribute: 'id', direction: 'ASC' });
             $rows.setOrderIsUnique();
@@ -133,7 +133,7 @@ const pgl = postgraphile({
   schema: { defaultBehavior: '-query:resource:single -query:resource:connection -insert -update -delete' },
   grafast: {
     explain: false,
-    context: async ({ node }) => ({ orgId: await orgIdOf(node?.req.headers.authorization) }),
+    context: async ({ node }) => ({ orgId: await authenticate(node?.req.headers.authorization) }),
   },
   grafserv: { graphqlPath: '/graphql', graphiql: false, watch: false },
 });
