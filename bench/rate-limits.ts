@@ -7,9 +7,7 @@
  * machine.
  */
 import { Pool } from 'undici';
-import { addOrganisation } from '../src/administration/organisations.ts';
 import { createServer } from '../src/app/server.ts';
-import { generateApiKey } from '../src/auth/api-keys.ts';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
@@ -20,6 +18,7 @@ import { Vault } from '../src/encryption/vault.ts';
 import { prepareRowMacs } from '../src/integrity/sign-rows.ts';
 import { defaultRates } from '../src/rate-limits/defaults.ts';
 import { rootKey } from '../test/testkit/root-key.ts';
+import { type BenchOrganisation, createOrganisations, median, quantile, readFor } from './in-process.ts';
 
 const connections = 16;
 const rounds = 20;
@@ -59,33 +58,14 @@ const pools = {
 };
 type Which = keyof typeof pools;
 
-const organisations: { key: string; id: string }[] = [];
-for (let index = 0; index < 50; index += 1) {
-  const administratorKey = generateApiKey();
-  await database
-    .asSystem()
-    .transactional((em) =>
-      addOrganisation(em, vault, { name: `Bench ${index}`, projectName: 'Bench', administratorKey }),
-    );
-  const key = administratorKey.reveal();
-  const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'any' };
-  const { createOktaConnection } = await sendQuery<{
-    createOktaConnection: { appConnection: { id: string } };
-  }>(
-    'off',
-    key,
-    'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
-    { input: { name: 'bench', credentials } },
-  );
-  organisations.push({ key, id: createOktaConnection.appConnection.id });
-}
+const organisations = await createOrganisations(database, vault, pools.off);
 
 for (const count of [1, organisations.length]) {
   const read = { on: [] as Round[], off: [] as Round[] };
   const before = statementCount;
   for (let round = 0; round < rounds; round += 1) {
     for (const which of round % 2 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
-      read[which].push(await readFor(which, organisations.slice(0, count)));
+      read[which].push(await measureRound(which, organisations.slice(0, count)));
     }
   }
   const compare = (what: keyof Round) => {
@@ -112,41 +92,11 @@ interface Round {
 }
 
 /** Reads for one round, with all keys in turn. */
-async function readFor(which: Which, from: typeof organisations): Promise<Round> {
+async function measureRound(which: Which, from: readonly BenchOrganisation[]): Promise<Round> {
   const before = process.cpuUsage();
   const start = performance.now();
-  const end = start + roundMs;
-  let reads = 0;
-  const worker = async () => {
-    while (performance.now() < end) {
-      const { key, id } = from[reads % from.length] ?? { key: '', id: '' };
-      reads += 1;
-      await sendQuery(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
-    }
-  };
-  await Promise.all(Array.from({ length: connections }, worker));
+  const reads = await readFor(pools[which], roundMs, connections, from);
   const { user, system } = process.cpuUsage(before);
   const seconds = (performance.now() - start) / 1_000;
   return { reads, perSecond: reads / seconds, cpuMicroseconds: (user + system) / reads };
-}
-
-/** @throws when the response has errors, because a fast error is not a valid measurement */
-async function sendQuery<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
-  const { body } = await pools[which].request({
-    path: '/graphql',
-    method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ query, variables }),
-  });
-  const { data, errors } = (await body.json()) as { data: T; errors?: unknown };
-  if (errors) throw new Error(JSON.stringify(errors));
-  return data;
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
-}
-
-function quantile(values: readonly number[], share: number): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
 }

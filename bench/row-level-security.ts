@@ -7,9 +7,7 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import { Pool } from 'undici';
-import { addOrganisation } from '../src/administration/organisations.ts';
 import { createServer } from '../src/app/server.ts';
-import { generateApiKey } from '../src/auth/api-keys.ts';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
@@ -20,6 +18,7 @@ import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
 import { prepareRowMacs } from '../src/integrity/sign-rows.ts';
 import { rootKey } from '../test/testkit/root-key.ts';
+import { createOrganisations, median, readFor } from './in-process.ts';
 
 const connections = 16;
 const rounds = 12;
@@ -44,32 +43,13 @@ const pools = {
 };
 type Which = keyof typeof pools;
 
-const organisations: { key: string; id: string }[] = [];
-for (let index = 0; index < 50; index += 1) {
-  const administratorKey = generateApiKey();
-  await apart
-    .asSystem()
-    .transactional((em) =>
-      addOrganisation(em, vault, { name: `Bench ${index}`, projectName: 'Bench', administratorKey }),
-    );
-  const key = administratorKey.reveal();
-  const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'any' };
-  const { createOktaConnection } = await sendQuery<{
-    createOktaConnection: { appConnection: { id: string } };
-  }>(
-    'on',
-    key,
-    'mutation ($input: CreateOktaConnectionInput!) { createOktaConnection(input: $input) { appConnection { id } } }',
-    { input: { name: 'bench', credentials } },
-  );
-  organisations.push({ key, id: createOktaConnection.appConnection.id });
-}
+const organisations = await createOrganisations(apart, vault, pools.on);
 
 for (const count of [1, organisations.length]) {
   const read = { on: [] as number[], off: [] as number[] };
   for (let round = 0; round < rounds; round += 1) {
     for (const which of round % 2 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
-      const reads = await readFor(which, organisations.slice(0, count));
+      const reads = await readFor(pools[which], roundMs, connections, organisations.slice(0, count));
       read[which].push((reads * 1_000) / roundMs);
     }
   }
@@ -85,25 +65,10 @@ await Promise.all(Object.values(pools).map((pool) => pool.close()));
 await Promise.all(Object.values(servers).map((server) => server.close()));
 await Promise.all([apart.close(), shared.close()]);
 
-/** Reads for one round, with all organisations in turn, and returns the number of reads. */
-async function readFor(which: Which, from: typeof organisations): Promise<number> {
-  const end = performance.now() + roundMs;
-  let reads = 0;
-  const worker = async () => {
-    while (performance.now() < end) {
-      const { key, id } = from[reads % from.length] ?? { key: '', id: '' };
-      reads += 1;
-      await sendQuery(which, key, 'query ($id: UUID!) { appConnection(id: $id) { id name } }', { id });
-    }
-  };
-  await Promise.all(Array.from({ length: connections }, worker));
-  return reads;
-}
-
 /** Returns the average number of statements of a read; outside explicit transactions, each one is a transaction. */
 async function statementsPerRead(which: Which, count: number): Promise<string> {
   const before = await transactions();
-  const reads = await readFor(which, organisations.slice(0, count));
+  const reads = await readFor(pools[which], roundMs, connections, organisations.slice(0, count));
   return (((await transactions()) - before) / reads).toFixed(2);
 }
 
@@ -116,21 +81,4 @@ async function transactions(): Promise<number> {
     'get',
   );
   return Number(count);
-}
-
-/** @throws when the response has errors, because a fast error is not a valid measurement */
-async function sendQuery<T>(which: Which, key: string, query: string, variables: object): Promise<T> {
-  const { body } = await pools[which].request({
-    path: '/graphql',
-    method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ query, variables }),
-  });
-  const { data, errors } = (await body.json()) as { data: T; errors?: unknown };
-  if (errors) throw new Error(JSON.stringify(errors));
-  return data;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
