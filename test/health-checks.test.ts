@@ -136,7 +136,7 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
     async (table) => {
       const { client } = await server.newOrganisation();
       await using lock = await lockTable(table);
-      // As many as take every connection of the pool, if they wait for the table.
+      // Enough to occupy every connection of the pool if they wait for the table.
       let answered = 0;
       const requests = Array.from({ length: 30 }, () =>
         client.request(listQuery).then(

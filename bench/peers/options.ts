@@ -3,7 +3,7 @@ import { type OperationName, operationNames } from './operations.ts';
 import type { Rounds } from './rounds.ts';
 import { type ServerName, serverNames } from './servers.ts';
 
-/** What to measure, and for how long. */
+/** The operations and servers to measure, and the rounds. */
 export interface Options extends Rounds {
   operations: OperationName[];
   servers: ServerName[];

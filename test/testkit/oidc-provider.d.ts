@@ -1,4 +1,4 @@
-/** As much of the library, which has no types of its own, as the testkit uses. */
+/** Types for the parts of oidc-provider that the test kit uses; the library has none of its own. */
 declare module 'oidc-provider' {
   import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 

@@ -9,7 +9,7 @@ import { expect } from 'vitest';
 
 /** A script of `src/` in a process of its own. Disposing of it kills it. */
 export interface ScriptProcess extends AsyncDisposable {
-  /** What it has printed so far. */
+  /** The standard output so far. */
   stdout(): string;
   stderr(): string;
   /** The exit code or the signal, once it has ended. */

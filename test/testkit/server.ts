@@ -67,7 +67,7 @@ export interface TestServer {
   location: DatabaseLocation;
   /** The connection URL on PostgreSQL. */
   databaseName: string | undefined;
-  /** As in ENCRYPTION_KEYS. */
+  /** The root keys in the format of ENCRYPTION_KEYS. */
   rootKey: string;
   /** A vault with empty caches, as after a restart; `newKeys` (`id:base64`) precede the current root keys. */
   restartedVault(...newKeys: string[]): Vault;
