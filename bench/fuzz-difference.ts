@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { compareWithGraphQLJs } from '../test/testkit/fuzz/difference.ts';
-import { prepareGround } from '../test/testkit/fuzz/fixture.ts';
+import { prepareFixture } from '../test/testkit/fuzz/fixture.ts';
 import { startTestServer } from '../test/testkit/server.ts';
 
 const { values } = parseArgs({
@@ -22,7 +22,7 @@ const seed = Number(values.seed);
 const requests = Number(values.requests);
 const server = await startTestServer({ location: { kind: 'embedded' } });
 const { apiKey, projectId, orgId } = await server.newOrganisation();
-const { ids, names } = await prepareGround(server.url, apiKey, projectId);
+const { ids, names } = await prepareFixture(server.url, apiKey, projectId);
 const other = await server.newOrganisation();
 const readKey = apiKey;
 const powerlessKey = await other.newKey([]);

@@ -19,7 +19,7 @@ import { createLog } from '../src/common/log.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
-import { prepareGround } from '../test/testkit/fuzz/fixture.ts';
+import { prepareFixture } from '../test/testkit/fuzz/fixture.ts';
 import { startHostileHosts } from '../test/testkit/fuzz/hostile-hosts.ts';
 import { hostileRequest } from '../test/testkit/fuzz/requests.ts';
 import { fuzz, isIn } from '../test/testkit/fuzz/run.ts';
@@ -60,7 +60,7 @@ child.once('exit', (code, signal) => {
 });
 let isOver = false;
 const [url] = (await once(child, 'message')) as [string];
-const fixture = await prepareGround(url, apiKey, firstProjectId, hosts.origins);
+const fixture = await prepareFixture(url, apiKey, firstProjectId, hosts.origins);
 const schema = createSchema(createApps({ trustedHosts: new Set() }));
 const wrong: string[] = [];
 const statuses: Record<string, number> = {};

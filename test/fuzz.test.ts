@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { prepareGround } from './testkit/fuzz/fixture.ts';
+import { prepareFixture } from './testkit/fuzz/fixture.ts';
 import { type HostileHosts, hostileHosts, startHostileHosts } from './testkit/fuzz/hostile-hosts.ts';
 import { findLeak, fuzz, isIn } from './testkit/fuzz/run.ts';
 import { restClient } from './testkit/rest.ts';
@@ -29,10 +29,10 @@ const requests = 2_000 * times;
 describe('fuzzing', () => {
   it(`${requests.toLocaleString('en')} hostile requests cause no internal error, secret leak or damage`, async () => {
     const { apiKey, projectId } = await server.newOrganisation();
-    const ground = await prepareGround(server.url, apiKey, projectId, hosts.origins);
+    const fixture = await prepareFixture(server.url, apiKey, projectId, hosts.origins);
     const schema = createSchema(createApps({ trustedHosts: new Set() }));
     const { violations, codes, statuses } = await fuzz({
-      ...{ url: server.url, ground, schema },
+      ...{ url: server.url, fixture, schema },
       ...{ seed: 20_261_124, from: 0, to: requests },
     });
     expect(violations).toEqual([]);
@@ -56,19 +56,19 @@ describe('fuzzing', () => {
 
     const dump = await server.dump();
     expect(dump).toContain('fuzz-');
-    expect(isIn(ground.planted, dump)).toBe(false);
+    expect(isIn(fixture.planted, dump)).toBe(false);
     expect(server.logs()).toContain('BAD_USER_INPUT');
-    expect(isIn(ground.planted, server.logs())).toBe(false);
+    expect(isIn(fixture.planted, server.logs())).toBe(false);
     expect(server.logs()).not.toContain('unexpected error');
   });
 
   it('hostile upstream hosts cause no internal error and no leak of the token', async () => {
     const { apiKey, projectId } = await server.newOrganisation();
-    const ground = await prepareGround(server.url, apiKey, projectId, hosts.origins);
+    const fixture = await prepareFixture(server.url, apiKey, projectId, hosts.origins);
     const rest = restClient(server.url, apiKey);
     const connections = '/api/v1/app-connections/okta';
     const behaves = async (instanceUrl: string, index: number) => {
-      const credentials = { instanceUrl, apiToken: ground.planted };
+      const credentials = { instanceUrl, apiToken: fixture.planted };
       const kept = {
         name: `behaves-${index}`,
         method: 'api-token',
@@ -82,19 +82,19 @@ describe('fuzzing', () => {
       ];
       return responses.map(({ status, body }) => {
         const response = `HTTP/1.1 ${status} Any\r\n\r\n${JSON.stringify(body)}`;
-        return [instanceUrl, findLeak(response, ground)];
+        return [instanceUrl, findLeak(response, fixture)];
       });
     };
     const findings = await Promise.all(hosts.origins.map(behaves));
     expect(findings.flat().filter(([, wrong]) => wrong)).toEqual([]);
     expect(hosts.asked()).toEqual(new Set(hosts.behaviours));
-    expect(isIn(ground.planted, await server.dump())).toBe(false);
-    expect(isIn(ground.planted, server.logs())).toBe(false);
+    expect(isIn(fixture.planted, await server.dump())).toBe(false);
+    expect(isIn(fixture.planted, server.logs())).toBe(false);
     expect(server.logs()).not.toContain('unexpected error');
   });
 
   it('the checks detect an internal error, a stack trace, SQL, a path or a secret in a response (self-check)', () => {
-    const ground = {
+    const fixture = {
       apiKey: '',
       projectId: '',
       ids: [],
@@ -103,8 +103,8 @@ describe('fuzzing', () => {
       planted: '00planted-planted-planted',
     };
     const response = (status: number, body: string) => `HTTP/1.1 ${status} Any\r\nx: y\r\n\r\n${body}`;
-    expect(findLeak(response(200, '{}'), ground)).toBeUndefined();
-    expect(findLeak(response(503, '{"code":"UPSTREAM_UNREACHABLE"}'), ground)).toBeUndefined();
+    expect(findLeak(response(200, '{}'), fixture)).toBeUndefined();
+    expect(findLeak(response(503, '{"code":"UPSTREAM_UNREACHABLE"}'), fixture)).toBeUndefined();
     for (const wrong of [
       response(500, ''),
       response(503, '{"code":"RATE_LIMITED"}'),
@@ -112,13 +112,13 @@ describe('fuzzing', () => {
       response(200, 'Error\n    at run (main.ts:1)'),
       response(200, 'duplicate key value violates unique constraint'),
       response(200, 'ENOENT /home/me/file'),
-      response(200, ground.planted),
-      response(200, Buffer.from(`x${ground.planted}`).toString('base64')),
-      response(200, Buffer.from(ground.planted).toString('hex')),
-      response(200, [...ground.planted].reverse().join('')),
-      response(200, Buffer.from(ground.planted).toString('hex').replaceAll(/../g, '%$&')),
+      response(200, fixture.planted),
+      response(200, Buffer.from(`x${fixture.planted}`).toString('base64')),
+      response(200, Buffer.from(fixture.planted).toString('hex')),
+      response(200, [...fixture.planted].reverse().join('')),
+      response(200, Buffer.from(fixture.planted).toString('hex').replaceAll(/../g, '%$&')),
     ]) {
-      expect([wrong, findLeak(wrong, ground)]).toEqual([wrong, expect.any(String)]);
+      expect([wrong, findLeak(wrong, fixture)]).toEqual([wrong, expect.any(String)]);
     }
   });
 });

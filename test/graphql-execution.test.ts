@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compareWithGraphQLJs } from './testkit/fuzz/difference.ts';
-import { prepareGround } from './testkit/fuzz/fixture.ts';
+import { prepareFixture } from './testkit/fuzz/fixture.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 
@@ -20,7 +20,7 @@ const documents = 200 * times;
 describe('GraphQL execution', () => {
   it(`answers ${documents} random documents like graphql-js three times, byte for byte`, async () => {
     const { apiKey, projectId, orgId } = organisation;
-    const { ids, names } = await prepareGround(server.url, apiKey, projectId);
+    const { ids, names } = await prepareFixture(server.url, apiKey, projectId);
     const cursors = ['bm90IGEgY3Vyc29y', ''];
     const other = await server.newOrganisation();
     const report = await compareWithGraphQLJs(server, {

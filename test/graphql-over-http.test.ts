@@ -3,7 +3,7 @@ import { serverAudits } from 'graphql-http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { prepareGround } from './testkit/fuzz/fixture.ts';
+import { prepareFixture } from './testkit/fuzz/fixture.ts';
 import { graphqlBody } from './testkit/fuzz/graphql.ts';
 import { Random } from './testkit/fuzz/random.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
@@ -97,9 +97,9 @@ describe('the fast path and Yoga', () => {
   }
 
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
-  let ground: Awaited<ReturnType<typeof prepareGround>>;
+  let ground: Awaited<ReturnType<typeof prepareFixture>>;
   beforeAll(async () => {
-    ground = await prepareGround(server.url, apiKey, projectId);
+    ground = await prepareFixture(server.url, apiKey, projectId);
   });
   const hostileBody = (seed: number) =>
     JSON.stringify(graphqlBody(new Random(seed), ground, schema)) ?? 'null';

@@ -35,12 +35,12 @@ test('returns the subject and the expiry as viewer of a token, without an API ke
 });
 
 test('reads the claims under configured names', async () => {
-  const { oidc } = oidc.provider.settings({
+  const settings = oidc.provider.settings({
     OIDC_ORG_CLAIM: 'https://app-connections.example/organisation',
     OIDC_SCOPE_CLAIM: 'permissions',
     OIDC_PROJECTS_CLAIM: 'workspaces',
   });
-  const renaming = await startTestServer({ config: { oidc } });
+  const renaming = await startTestServer({ config: settings });
   const { orgId, projectId } = await renaming.newOrganisation();
   const token = await oidc.provider.issue('robot-2', 'access:admin', {
     'https://app-connections.example/organisation': orgId,

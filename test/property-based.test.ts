@@ -210,8 +210,8 @@ describe('random instance URL', () => {
         expect(result.verification).toMatchObject({ status: 'UNREACHABLE', code: 'UPSTREAM_UNREACHABLE' });
         expect(origin).toBe(new URL(given.trim()).origin.replace(/\.(?=$|:\d+$)/, ''));
         const again = await create(origin);
-        expect(again.made?.credentials.instanceUrl).toBe(origin);
-        expect(again.made?.credentialsHash).toBe(result.credentialsHash);
+        expect(again.result?.credentials.instanceUrl).toBe(origin);
+        expect(again.result?.credentialsHash).toBe(result.credentialsHash);
       }),
       {
         numRuns: 300 * times,

@@ -9,7 +9,7 @@ export const failingLookup: Lookup = async () => {
 };
 
 /** Creates connections and returns the values that hostile requests use. */
-export async function prepareGround(
+export async function prepareFixture(
   url: string,
   apiKey: string,
   projectId: string,

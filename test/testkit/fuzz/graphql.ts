@@ -16,22 +16,22 @@ import type { Random } from './random.ts';
 import { corrupt, type Fixture, json, text, token, url } from './values.ts';
 
 /** A GraphQL request that is almost valid, or a valid one with a mutation. */
-export function graphqlBody(random: Random, ground: Fixture, schema: GraphQLSchema): unknown {
+export function graphqlBody(random: Random, fixture: Fixture, schema: GraphQLSchema): unknown {
   const variables: Record<string, unknown> = {};
-  let query = buildDocument(random, ground, schema, variables);
-  if (random.isTrue(0.15)) query = corrupt(random, ground, query);
+  let query = buildDocument(random, fixture, schema, variables);
+  if (random.isTrue(0.15)) query = corrupt(random, fixture, query);
   const body: Record<string, unknown> = { query, variables };
-  if (random.isTrue(0.03)) body.variables = json(random, ground);
-  if (random.isTrue(0.03)) body.operationName = json(random, ground, 1);
-  if (random.isTrue(0.03)) body.extensions = json(random, ground);
-  if (random.isTrue(0.02)) body.query = json(random, ground);
-  if (random.isTrue(0.03)) body[ground.planted] = ground.planted;
+  if (random.isTrue(0.03)) body.variables = json(random, fixture);
+  if (random.isTrue(0.03)) body.operationName = json(random, fixture, 1);
+  if (random.isTrue(0.03)) body.extensions = json(random, fixture);
+  if (random.isTrue(0.02)) body.query = json(random, fixture);
+  if (random.isTrue(0.03)) body[fixture.planted] = fixture.planted;
   return random.isTrue(0.03) ? random.list(30, () => body) : body;
 }
 
 function buildDocument(
   random: Random,
-  ground: Fixture,
+  fixture: Fixture,
   schema: GraphQLSchema,
   variables: Record<string, unknown>,
 ): string {
@@ -45,7 +45,7 @@ function buildDocument(
   const declared: string[] = [];
   const selections = Array.from({ length: 1 + random.below(2) }, () => {
     const field = random.pick(Object.values(root.getFields()));
-    const given = buildArguments(random, ground, field.args, (arg, value) => {
+    const given = buildArguments(random, fixture, field.args, (arg, value) => {
       const name = `v${declared.length}`;
       declared.push(`$${name}: ${random.isTrue(0.98) ? arg.type : 'Int'}`);
       variables[name] = value;
@@ -61,13 +61,13 @@ function buildDocument(
 
 function buildArguments(
   random: Random,
-  ground: Fixture,
+  fixture: Fixture,
   args: readonly GraphQLArgument[],
   asVariable: (arg: GraphQLArgument, value: unknown) => string,
 ): string {
   const chosen = args.filter(({ type }) => random.isTrue(type === getNullableType(type) ? 0.3 : 0.97));
   const given = chosen.map((arg) => {
-    const value = someValue(random, ground, arg.type, arg);
+    const value = someValue(random, fixture, arg.type, arg);
     return `${arg.name}: ${random.isTrue(0.6) ? asVariable(arg, value) : toLiteral(value)}`;
   });
   return given.length > 0 ? `(${given.join(', ')})` : '';
@@ -76,28 +76,28 @@ function buildArguments(
 /** A value of a type, or occasionally of another type. */
 function someValue(
   random: Random,
-  ground: Fixture,
+  fixture: Fixture,
   type: GraphQLInputType,
   place: GraphQLArgument | GraphQLInputField,
 ): unknown {
-  if (random.isTrue(0.03)) return json(random, ground, 2);
+  if (random.isTrue(0.03)) return json(random, fixture, 2);
   const plain = getNullableType(type);
-  if (isListType(plain)) return random.list(5, () => someValue(random, ground, plain.ofType, place));
+  if (isListType(plain)) return random.list(5, () => someValue(random, fixture, plain.ofType, place));
   if (isEnumType(plain)) return new EnumName(random.pick(plain.getValues()).name);
   if (isInputObjectType(plain)) {
     const fields = Object.values(plain.getFields()).filter((field) =>
       random.isTrue(field.type === getNullableType(field.type) ? 0.3 : 0.97),
     );
     return Object.fromEntries(
-      fields.map((field) => [field.name, someValue(random, ground, field.type, field)]),
+      fields.map((field) => [field.name, someValue(random, fixture, field.type, field)]),
     );
   }
   switch (`${plain}`) {
     case 'Secret':
-      return token(random, ground);
+      return token(random, fixture);
     case 'UUID':
-      if (place.name === 'projectId' && random.isTrue(0.7)) return ground.projectId;
-      return random.isTrue(0.9) ? random.pick(ground.ids) : text(random, ground);
+      if (place.name === 'projectId' && random.isTrue(0.7)) return fixture.projectId;
+      return random.isTrue(0.9) ? random.pick(fixture.ids) : text(random, fixture);
     case 'Boolean':
       return random.isTrue(0.5);
     case 'Int':
@@ -105,11 +105,11 @@ function someValue(
     case 'DateTime':
       return random.isTrue(0.6)
         ? new Date(random.below(2 ** 31) * 1_000).toISOString()
-        : text(random, ground);
+        : text(random, fixture);
     default:
-      if (place.name === 'instanceUrl') return url(random, ground);
+      if (place.name === 'instanceUrl') return url(random, fixture);
       if (place.name === 'name' && random.isTrue(0.8)) return `fuzz-${random.below(1_000)}`;
-      return text(random, ground);
+      return text(random, fixture);
   }
 }
 

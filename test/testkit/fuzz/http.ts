@@ -12,9 +12,9 @@ export interface HostileRequest {
 }
 
 /** A body as bytes: mostly JSON, sometimes mutated, rarely in another encoding. */
-export function encode(random: Random, ground: Fixture, value: unknown): Buffer {
+export function encode(random: Random, fixture: Fixture, value: unknown): Buffer {
   const written = JSON.stringify(value);
-  if (random.isTrue(0.1)) return Buffer.from(corrupt(random, ground, written));
+  if (random.isTrue(0.1)) return Buffer.from(corrupt(random, fixture, written));
   if (random.isTrue(0.03))
     return Buffer.concat([Buffer.from(written.slice(0, random.below(written.length))), random.bytes(40)]);
   if (random.isTrue(0.02)) return Buffer.from(written, random.pick(['utf16le', 'latin1']));
@@ -26,12 +26,12 @@ export function encode(random: Random, ground: Fixture, value: unknown): Buffer 
 /** A request with the usual headers, and sometimes unusual ones. */
 export function http(
   random: Random,
-  ground: Fixture,
+  fixture: Fixture,
   method: string,
   path: string,
   body?: Buffer,
 ): Omit<HostileRequest, 'kind'> {
-  const { apiKey, planted } = ground;
+  const { apiKey, planted } = fixture;
   const isWhole = random.isTrue(0.98);
   const authorization = random.isTrue(0.85)
     ? `Bearer ${apiKey}`

@@ -9,32 +9,32 @@ import { type Fixture, json, text, token, url } from './values.ts';
 export function hostileRequest(
   seed: number,
   number: number,
-  ground: Fixture,
+  fixture: Fixture,
   schema: GraphQLSchema,
 ): HostileRequest {
   const random = new Random(Math.imul(seed, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b));
   const kind = random.below(22);
-  if (kind < 11) return graphql(random, ground, schema);
-  if (kind < 18) return rest(random, ground);
-  if (kind < 20) return raw(random, ground);
-  return kind < 21 ? askHostileHost(random, ground) : fillCaches(random, ground);
+  if (kind < 11) return graphql(random, fixture, schema);
+  if (kind < 18) return rest(random, fixture);
+  if (kind < 20) return raw(random, fixture);
+  return kind < 21 ? askHostileHost(random, fixture) : fillCaches(random, fixture);
 }
 
-function graphql(random: Random, ground: Fixture, schema: GraphQLSchema): HostileRequest {
-  const body = graphqlBody(random, ground, schema);
+function graphql(random: Random, fixture: Fixture, schema: GraphQLSchema): HostileRequest {
+  const body = graphqlBody(random, fixture, schema);
   if (random.isTrue(0.1)) {
     const query = new URLSearchParams(
       Object.entries(Object(body)).map(([name, value]) => [name, asText(value)]),
     );
-    return { kind: 'GraphQL over GET', ...http(random, ground, 'GET', `/graphql?${query}`) };
+    return { kind: 'GraphQL over GET', ...http(random, fixture, 'GET', `/graphql?${query}`) };
   }
-  return { kind: 'GraphQL', ...http(random, ground, 'POST', '/graphql', encode(random, ground, body)) };
+  return { kind: 'GraphQL', ...http(random, fixture, 'POST', '/graphql', encode(random, fixture, body)) };
 }
 
 /** Makes the server call a hostile host; some of these requests store the result. */
-function askHostileHost(random: Random, ground: Fixture): HostileRequest {
-  const instanceUrl = ground.hosts.length > 0 ? random.pick(ground.hosts) : url(random, ground);
-  const credentials = { instanceUrl, apiToken: ground.planted };
+function askHostileHost(random: Random, fixture: Fixture): HostileRequest {
+  const instanceUrl = fixture.hosts.length > 0 ? random.pick(fixture.hosts) : url(random, fixture);
+  const credentials = { instanceUrl, apiToken: fixture.planted };
   const body = random.isTrue(0.6)
     ? { credentials }
     : {
@@ -44,11 +44,11 @@ function askHostileHost(random: Random, ground: Fixture): HostileRequest {
         onUnreachable: 'SAVE_UNVERIFIED',
       };
   const path = 'name' in body ? `${root}/okta` : `${root}/okta/validate`;
-  return { kind: 'hostile host', ...http(random, ground, 'POST', path, Buffer.from(JSON.stringify(body))) };
+  return { kind: 'hostile host', ...http(random, fixture, 'POST', path, Buffer.from(JSON.stringify(body))) };
 }
 
 /** A valid request that never repeats, so that it misses every cache and fills it. */
-function fillCaches(random: Random, ground: Fixture): HostileRequest {
+function fillCaches(random: Random, fixture: Fixture): HostileRequest {
   const kind = 'cache';
   const id = () => random.below(2 ** 32).toString(36);
   const comment = `#${id()}${' '.repeat(random.below(8_000))}`;
@@ -57,8 +57,8 @@ function fillCaches(random: Random, ground: Fixture): HostileRequest {
   const sha256Hash = createHash('sha256').update(query).digest('hex');
   const persisted = random.isTrue(0.4) && { extensions: { persistedQuery: { version: 1, sha256Hash } } };
   const unknown = {
-    ...ground,
-    apiKey: random.isTrue(0.2) ? `unknown-${id().padEnd(40, 'x')}` : ground.apiKey,
+    ...fixture,
+    apiKey: random.isTrue(0.2) ? `unknown-${id().padEnd(40, 'x')}` : fixture.apiKey,
   };
   if (random.isTrue(0.3)) {
     return {
@@ -76,19 +76,19 @@ function asText(value: unknown): string {
 
 const root = '/api/v1/app-connections';
 
-function rest(random: Random, ground: Fixture): HostileRequest {
+function rest(random: Random, fixture: Fixture): HostileRequest {
   const segment = () =>
     random.pick([
-      random.pick(ground.ids),
-      random.pick(ground.names),
-      encodeURIComponent(text(random, ground).toWellFormed()),
+      random.pick(fixture.ids),
+      random.pick(fixture.names),
+      encodeURIComponent(text(random, fixture).toWellFormed()),
       '%',
       '%zz',
       '%00',
       '..',
       '',
     ]);
-  const one = () => `${root}/okta/${random.pick(ground.ids)}`;
+  const one = () => `${root}/okta/${random.pick(fixture.ids)}`;
   const [method, path] = random.isTrue(0.8)
     ? random.pick<() => [string, string]>([
         () => ['POST', `${root}/okta`],
@@ -126,35 +126,35 @@ function rest(random: Random, ground: Fixture): HostileRequest {
     ? `?${random.list(3, () => `${random.pick(['projectId', 'limit', 'cursor', 'purge', 'version', 'x', '__proto__'])}=${segment()}`).join('&')}`
     : '';
   const hasBody = ['POST', 'PATCH', 'PUT'].includes(method) || random.isTrue(0.05);
-  const body = hasBody ? encode(random, ground, restBody(random, ground)) : undefined;
-  return { kind: 'REST', ...http(random, ground, method, path + query, body) };
+  const body = hasBody ? encode(random, fixture, restBody(random, fixture)) : undefined;
+  return { kind: 'REST', ...http(random, fixture, method, path + query, body) };
 }
 
-function restBody(random: Random, ground: Fixture): unknown {
-  if (random.isTrue(0.15)) return json(random, ground);
+function restBody(random: Random, fixture: Fixture): unknown {
+  if (random.isTrue(0.15)) return json(random, fixture);
   const body: Record<string, unknown> = {
-    name: random.isTrue(0.8) ? `fuzz-${random.below(1_000)}` : json(random, ground, 1),
-    method: random.isTrue(0.9) ? 'api-token' : json(random, ground, 1),
-    credentials: { instanceUrl: url(random, ground), apiToken: token(random, ground) },
+    name: random.isTrue(0.8) ? `fuzz-${random.below(1_000)}` : json(random, fixture, 1),
+    method: random.isTrue(0.9) ? 'api-token' : json(random, fixture, 1),
+    credentials: { instanceUrl: url(random, fixture), apiToken: token(random, fixture) },
   };
   if (random.isTrue(0.3))
-    body.description = random.isTrue(0.7) ? text(random, ground) : json(random, ground, 1);
+    body.description = random.isTrue(0.7) ? text(random, fixture) : json(random, fixture, 1);
   if (random.isTrue(0.3))
     body.projectId = random.pick([
-      ground.projectId,
-      ground.projectId,
-      random.pick(ground.ids),
-      json(random, ground, 1),
+      fixture.projectId,
+      fixture.projectId,
+      random.pick(fixture.ids),
+      json(random, fixture, 1),
     ]);
-  if (random.isTrue(0.1)) body.credentials = { apiToken: [ground.planted], [ground.planted]: 1 };
-  if (random.isTrue(0.1)) body.version = json(random, ground, 1);
+  if (random.isTrue(0.1)) body.credentials = { apiToken: [fixture.planted], [fixture.planted]: 1 };
+  if (random.isTrue(0.1)) body.version = json(random, fixture, 1);
   if (random.isTrue(0.1)) body.onUnreachable = random.pick(['SAVE_UNVERIFIED', 'FAIL', 'x', null]);
-  if (random.isTrue(0.1)) body[random.pick(['__proto__', 'constructor', ground.planted])] = ground.planted;
+  if (random.isTrue(0.1)) body[random.pick(['__proto__', 'constructor', fixture.planted])] = fixture.planted;
   return Object.fromEntries(Object.entries(body).filter(() => random.isTrue(0.95)));
 }
 
 /** Bytes that are barely HTTP. */
-function raw(random: Random, ground: Fixture): HostileRequest {
+function raw(random: Random, fixture: Fixture): HostileRequest {
   const line = random.pick([
     ...[
       'GET / HTTP/9.9',
@@ -168,7 +168,7 @@ function raw(random: Random, ground: Fixture): HostileRequest {
       'OPTIONS * HTTP/1.1',
       'PRI * HTTP/2.0',
       '\x16\x03\x01\x02\x00\x01\x00',
-      `GET /${ground.planted} HTTP/1.1`,
+      `GET /${fixture.planted} HTTP/1.1`,
     ],
     ...[
       'GET http://127.0.0.1/health/ready HTTP/1.1',
@@ -198,9 +198,9 @@ function raw(random: Random, ground: Fixture): HostileRequest {
         ' folded: header',
         'No-Colon',
         ': empty',
-        `X: ${ground.planted}`,
+        `X: ${fixture.planted}`,
         'Connection: close',
-        `Authorization: Bearer ${ground.apiKey}`,
+        `Authorization: Bearer ${fixture.apiKey}`,
       ],
     ]),
   );

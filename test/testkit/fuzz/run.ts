@@ -7,7 +7,7 @@ import type { Fixture } from './values.ts';
 /** The requests to send, and their destination. */
 export interface FuzzOptions {
   url: string;
-  ground: Fixture;
+  fixture: Fixture;
   schema: GraphQLSchema;
   seed: number;
   /** The indices of the first request and of the one after the last. */
@@ -37,18 +37,18 @@ const patienceMs = 60_000;
 
 /** Sends hostile requests concurrently and checks every response. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
-  const { ground, schema, seed, to, url } = options;
+  const { fixture, schema, seed, to, url } = options;
   const report: FuzzReport = { statuses: {}, codes: {}, violations: [] };
   let next = options.from;
   const worker = async () => {
     for (let number = next++; number < to; number = next++) {
-      const request = hostileRequest(seed, number, ground, schema);
+      const request = hostileRequest(seed, number, fixture, schema);
       const { kind } = request;
       const answer = await send(new URL(url), request);
       const status = answer === undefined ? 'too late' : (/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 'none');
       count(report.statuses, status);
       for (const [, code] of (answer ?? '').matchAll(/"code":"([A-Z_]+)"/g)) count(report.codes, `${code}`);
-      const what = answer === undefined ? 'no answer in time' : findLeak(answer, ground);
+      const what = answer === undefined ? 'no answer in time' : findLeak(answer, fixture);
       if (what) report.violations.push({ number, kind, what, answer: (answer ?? '').slice(0, 2_000) });
     }
   };

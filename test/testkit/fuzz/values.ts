@@ -154,7 +154,7 @@ export function url(random: Random, { hosts }: Fixture): string {
 }
 
 /** Any JSON value. */
-export function json(random: Random, ground: Fixture, depth = 3): unknown {
+export function json(random: Random, fixture: Fixture, depth = 3): unknown {
   switch (random.below(depth > 0 ? 8 : 5)) {
     case 0:
       return null;
@@ -164,21 +164,21 @@ export function json(random: Random, ground: Fixture, depth = 3): unknown {
       return random.pick(numbers);
     case 3:
     case 4:
-      return text(random, ground);
+      return text(random, fixture);
     case 5:
-      return random.list(4, () => json(random, ground, depth - 1));
+      return random.list(4, () => json(random, fixture, depth - 1));
     default:
       return Object.fromEntries(
         random.list(4, () => [
-          random.pick(['input', 'id', 'name', 'credentials', 'apiToken', '__proto__', text(random, ground)]),
-          json(random, ground, depth - 1),
+          random.pick(['input', 'id', 'name', 'credentials', 'apiToken', '__proto__', text(random, fixture)]),
+          json(random, fixture, depth - 1),
         ]),
       );
   }
 }
 
 /** Mutates a text: truncates it, repeats it, removes a part, or inserts hostile characters. */
-export function corrupt(random: Random, ground: Fixture, given: string): string {
+export function corrupt(random: Random, fixture: Fixture, given: string): string {
   const [from, to] = [random.below(given.length + 1), random.below(given.length + 1)].sort((a, b) => a - b);
   const [before, within, after] = [given.slice(0, from), given.slice(from, to), given.slice(to)];
   switch (random.below(6)) {
@@ -189,7 +189,7 @@ export function corrupt(random: Random, ground: Fixture, given: string): string 
     case 2:
       return before + within + within + after;
     case 3:
-      return before + text(random, ground) + given.slice(from);
+      return before + text(random, fixture) + given.slice(from);
     case 4:
       return (
         before +
