@@ -30,6 +30,7 @@ registerHooks({
     return { ...found, url: replacement };
   },
 });
-await import('../../../src/app/server.ts');
+// Between them, they import all modules that can be replaced.
+await Promise.all([import('../../../src/app/server.ts'), import('../../../src/bootstrap/stores.ts')]);
 if (left.size > 0) throw new Error(`the product does not have ${[...left.keys()].join(', ')}`);
 await import('../../peers/servers/product.ts');
