@@ -209,12 +209,28 @@ describe.skipIf(!testDatabaseUrl)('connection subscription on two servers with o
     const first = await createConnection(there, 'made-there');
     expect((await nextChange(changes)).connectionId).toBe(first);
     await administer(
-      `select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %' and datname = '${server.databaseName}'`,
+      `select pg_terminate_backend(pid) from pg_stat_activity where query ~ '^listen |pg_notify' and datname = '${server.databaseName}'`,
     );
     const second = await createConnection(there, 'made-while-deaf');
     expect((await nextChange(changes)).connectionId).toBe(second);
     const third = await createConnection(there, 'made-after');
     expect((await nextChange(changes)).connectionId).toBe(third);
     await other.close();
+  });
+
+  test('delivers changes of a server that dies before it announces them', async () => {
+    const organisation = await server.newOrganisation();
+    const { apiKey, orgId } = organisation;
+    const connectionId = await createConnection(organisation, 'verified-before-death');
+    await using changes = await subscribe(server.graphqlUrl, apiKey, allWatching);
+    // What such a server leaves behind: a committed event, and no notification.
+    await server.asOwner().execute(
+      `with event as (
+         insert into audit_event (org_id, seq, at, action, connection_id, outcome, fields, previous_hash, hash)
+         select org_id, seq + 1, now(), 'VERIFY_CONNECTION', ?, 'OK', '{verification}', '', '' from audit_head where org_id = ?
+       ) update audit_head set seq = seq + 1 where org_id = ?`,
+      [connectionId, orgId, orgId],
+    );
+    expect(await nextChange(changes)).toMatchObject({ kind: 'VERIFIED', connectionId });
   });
 });

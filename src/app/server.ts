@@ -2,6 +2,7 @@ import type { App } from '../apps/app.ts';
 import { createApps } from '../apps/index.ts';
 import { startFakeOkta } from '../apps/okta/fake-okta.ts';
 import { startCheckpoints } from '../audit/checkpoints.ts';
+import { publishMissedChanges } from '../audit/missed-changes.ts';
 import { RefusalRecorder } from '../audit/refusal-counter.ts';
 import { createAuthentication } from '../auth/authentication.ts';
 import { Authenticator } from '../auth/authenticator.ts';
@@ -171,6 +172,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   });
 
   const cleanUp = startCleanUp({ ...connections, log });
+  const stopPublishing = publishMissedChanges({ database, log });
 
   return {
     url: listener.url + config.basePath,
@@ -186,6 +188,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       await listener.close(drainMs);
       clearTimeout(abortTimer);
       await cleanedUp;
+      await stopPublishing();
       await Promise.all([refusals.close(), authenticationRefusals.close()]);
       await graphql.dispose();
       await checkpoints.close();

@@ -2,7 +2,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-orm/postgresql';
 import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
-import { changesChannel, OrganisationChangeNotifier, startListening } from './change-notifications.ts';
+import { ChangeChannel, OrganisationChangeNotifier } from './change-notifications.ts';
 import { toConnectionString } from './connection-string.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
 import { withoutStatementTimeout } from './driver/client.ts';
@@ -45,8 +45,8 @@ export interface Database extends RowReader {
   /** As `asSystem`, with a share of connections of its own, so that unknown credentials do not delay known callers. */
   asSystemForUnauthenticated(): EntityManager;
   /**
-   * Executes changes in one statement, and notifies all servers that the organisation has changed when the transaction of
-   * `em` commits. The changes do not see each other's effects.
+   * Executes changes in one statement, and notifies all servers that the organisation has changed after the transaction of
+   * `em` has committed. The changes do not see each other's effects.
    *
    * @param query runs in the same statement and does not see the changes either
    * @returns the rows of `query`
@@ -102,7 +102,11 @@ export async function openDatabase(
   }
   const changes = new OrganisationChangeNotifier();
   const isEmbedded = location.kind === 'embedded';
-  if (!isEmbedded) await startListening(orm, changes, log);
+  const channel = isEmbedded ? undefined : new ChangeChannel(orm, changes, log);
+  await channel?.open();
+  const announceAfterCommit = watchCommits(orm, (orgId) =>
+    channel ? channel.announce(orgId) : changes.publish(orgId),
+  );
   // A dedicated connection, because statements of libraries on the pool would switch sessions back and forth.
   const systemConnection = isEmbedded
     ? undefined
@@ -115,19 +119,13 @@ export async function openDatabase(
     asSystem: forkAsSystem,
     asSystemForUnauthenticated: () => lazyScopedEntityManager(() => orm.em.fork(), unauthenticatedSession),
     executeAndNotify: async (em, orgId, changeStatements, query) => {
+      announceAfterCommit(em, orgId);
       const ctes = changeStatements.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
       const found = query ? `(select json_agg(found) from (${query.sql}) found)` : 'null';
       const [row]: { found: object[] | null }[] = await em.execute(
-        `${ctes && `with ${ctes}`} select pg_notify(?, ?), ${found} as found`,
-        [
-          ...changeStatements.flatMap(({ params }) => params),
-          changesChannel,
-          orgId,
-          ...(query?.params ?? []),
-        ],
+        `${ctes && `with ${ctes}`} select ${found} as found`,
+        [...changeStatements.flatMap(({ params }) => params), ...(query?.params ?? [])],
       );
-      // The embedded database has one connection, so subscribers can only read after the transaction.
-      if (isEmbedded) changes.publish(orgId);
       return row?.found ?? [];
     },
     subscribe: (subscriber) => orm.em.getEventManager().registerSubscriber(subscriber),
@@ -137,11 +135,32 @@ export async function openDatabase(
     probe: (sql) => (probe ? probe.query(sql) : forkAsSystem().execute(sql)),
     close: async () => {
       changes.close();
+      await channel?.close();
       await probe?.close();
       await systemConnection?.release();
       await orm.close(true);
     },
   };
+}
+
+/**
+ * Calls a function with each changed organisation after the commit of its transaction.
+ *
+ * @returns a function that marks an organisation as changed by the transaction of `em`
+ */
+function watchCommits(
+  orm: MikroORM,
+  onCommit: (orgId: string) => void,
+): (em: EntityManager, orgId: string) => void {
+  const changed = new WeakMap<object, Set<string>>();
+  orm.em.getEventManager().registerSubscriber({
+    afterTransactionCommit: ({ em }) => {
+      for (const orgId of changed.get(em) ?? []) onCommit(orgId);
+      changed.delete(em);
+    },
+    afterTransactionRollback: ({ em }) => void changed.delete(em),
+  });
+  return (em, orgId) => void changed.set(em, (changed.get(em) ?? new Set()).add(orgId));
 }
 
 async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void> {
