@@ -6,16 +6,17 @@ import { promisify } from 'node:util';
 import { describe, expect, test, vi } from 'vitest';
 import { describeConnectionFailure } from '../src/database/open-failure.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
+import { errorOfStart } from './testkit/failed-start.ts';
 import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
 import { stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
-// Each test starts processes, and the machine may be busy.
+// Some tests start a process, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
-describe.concurrent('server start reports what is wrong with DATABASE_URL', () => {
+describe('server start reports what is wrong with DATABASE_URL', () => {
   test.each([
     [
       'a port in the query that is no number',
@@ -51,7 +52,7 @@ describe.concurrent('server start reports what is wrong with DATABASE_URL', () =
     ],
   ])('%s', async (_, url, words) => {
     using folder = temporaryFolder();
-    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: url });
+    const line = await errorOfStart({ DATA_DIR: folder.path, DATABASE_URL: url });
     expect(line).toMatch(/^Cannot start: DATABASE_URL /);
     expect(line).toMatch(words);
     expect(line).not.toContain('hunter2');
@@ -76,20 +77,20 @@ describe.concurrent('server start prints nothing but its error with', () => {
   });
 });
 
-describe.concurrent('server start reports the valid form of HOST when it is', () => {
+describe('server start reports the valid form of HOST when it is', () => {
   test.each(['[::1]', 'localhost:4000', 'http://localhost', '*', 'one two', '127.0.0.1,::1'])(
     '%s',
     async (host) => {
       using folder = temporaryFolder();
-      expect(await stderrOfFailedStart({ DATA_DIR: folder.path, HOST: host })).toMatch(
+      expect(await errorOfStart({ DATA_DIR: folder.path, HOST: host })).toMatch(
         /^Cannot start: HOST must be an address or a host name, without https:\/\/, port or brackets/,
       );
     },
   );
 });
 
-test.concurrent('server start reports quotation marks from a Docker env file for each variable', async () => {
-  const line = await stderrOfFailedStart({ DATA_DIR: "'.data'", ENCRYPTION_KEYS: `"${rootKey('k1')}"` });
+test('server start reports quotation marks from a Docker env file for each variable', async () => {
+  const line = await errorOfStart({ DATA_DIR: "'.data'", ENCRYPTION_KEYS: `"${rootKey('k1')}"` });
   expect(line).toBe(
     'Cannot start: DATA_DIR and ENCRYPTION_KEYS must not have quotation marks around the value\n',
   );

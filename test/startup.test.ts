@@ -9,6 +9,7 @@ import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
+import { errorOfStart } from './testkit/failed-start.ts';
 import { startOkta } from './testkit/okta.ts';
 import {
   type ConnectionFields,
@@ -220,10 +221,95 @@ onEmbedded('second npm start', () => {
   });
 });
 
-// These end before they have done anything that is worth waiting for.
-describe.concurrent('server start with an invalid setting prints one line and exits with code 1', () => {
-  test.each(['http', '65536', '-1', '4000.5'])('when PORT is %s', async (port) => {
-    expect(await stderrOfFailedStart({ PORT: port })).toContain('PORT must be');
+// One process for each kind of error; the other settings are tested below, without a process.
+describe.skipIf(testDatabaseUrl)(
+  'server start with an invalid setting prints one line and exits with code 1',
+  { concurrent: true },
+  () => {
+    test('when PORT is http', async () => {
+      expect(await stderrOfFailedStart({ PORT: 'http' })).toContain('PORT must be');
+    });
+
+    test.each(['16', '99', 'not a number'])(
+      'when the embedded database is of PostgreSQL %s',
+      async (version) => {
+        using folder = temporaryFolder();
+        mkdirSync(join(folder.path, 'database'));
+        writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
+        writeFileSync(join(folder.path, 'database', 'PG_VERSION'), `${version}\n`);
+        expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
+          new RegExp(
+            `has the format of PostgreSQL ${/^\d+$/.test(version) ? version : '\\(unknown\\)'}, but this server embeds 18`,
+          ),
+        );
+      },
+    );
+
+    test('when the embedded database is damaged inside', async () => {
+      using folder = temporaryFolder();
+      mkdirSync(join(folder.path, 'database'));
+      writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
+      writeFileSync(join(folder.path, 'database', 'PG_VERSION'), '18\n');
+      expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
+        /database: it cannot be opened and may be damaged/,
+      );
+    });
+
+    test.each([
+      ['--opne', {}],
+      [
+        '--open',
+        { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere/x', ENCRYPTION_KEYS: rootKey('k') },
+      ],
+    ])('when its argument is %s, with %j', async (argument, environment) => {
+      using folder = temporaryFolder();
+      const { code, stderr } = await runScript(
+        'main.ts',
+        { DATA_DIR: folder.path, ...environment },
+        argument,
+      );
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^Cannot start: (npm start accepts only --open|--open is not allowed .*)\n$/);
+    });
+
+    test('when DATA_DIR is a file or below a file', async () => {
+      using folder = temporaryFolder();
+      const file = join(folder.path, 'a-file');
+      writeFileSync(file, 'text');
+      for (const place of [file, join(file, 'data')]) {
+        expect(await stderrOfFailedStart({ DATA_DIR: place })).toContain(`DATA_DIR ${place}`);
+      }
+      expect(readFileSync(file, 'utf8')).toBe('text');
+    });
+
+    test('when nothing listens at DATABASE_URL, without printing the password', async () => {
+      using folder = temporaryFolder();
+      const line = await stderrOfFailedStart({
+        DATA_DIR: folder.path,
+        DATABASE_URL: `postgresql://someone:hunter2-secret@127.0.0.1:${await closedPort()}/somewhere`,
+      });
+      expect(line).toMatch(/DATABASE_URL.*the host refused the connection/);
+      expect(line).not.toContain('hunter2');
+    });
+
+    test('when required settings are missing in production, all in one message', async () => {
+      const production = { NODE_ENV: 'production' };
+      expect(await stderrOfFailedStart(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
+      const onlyKeys = await stderrOfFailedStart({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
+      expect(onlyKeys).toMatch(/needs DATABASE_URL$/m);
+      const onlyDatabase = await stderrOfFailedStart({
+        ...production,
+        DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
+      });
+      expect(onlyDatabase).toMatch(/needs ENCRYPTION_KEYS$/m);
+      expect(onlyDatabase).not.toContain('hunter2');
+    });
+  },
+);
+
+describe('server start with an invalid setting fails with one line', () => {
+  test.each(['65536', '-1', '4000.5'])('when PORT is %s', async (port) => {
+    expect(await errorOfStart({ PORT: port })).toContain('PORT must be');
   });
 
   test.each([
@@ -234,7 +320,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       /DATA_DIR \/sys\/kernel\/data: .*\((EPERM|EROFS|EACCES)\)/,
     ],
   ])('when DATA_DIR is one %s', async (_, place, line) => {
-    expect(await stderrOfFailedStart({ DATA_DIR: place })).toMatch(line);
+    expect(await errorOfStart({ DATA_DIR: place })).toMatch(line);
   });
 
   test('when the lock of DATA_DIR is damaged, without reporting another server', async () => {
@@ -243,67 +329,9 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       join(folder.path, 'lock'),
       'no database, but long enough to be looked at as one'.repeat(20),
     );
-    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
+    expect(await errorOfStart({ DATA_DIR: folder.path })).toMatch(
       /lock: cannot be used as a lock; remove this file/,
     );
-  });
-
-  test.each(['16', '99', 'not a number'])(
-    'when the embedded database is of PostgreSQL %s',
-    async (version) => {
-      using folder = temporaryFolder();
-      mkdirSync(join(folder.path, 'database'));
-      writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
-      writeFileSync(join(folder.path, 'database', 'PG_VERSION'), `${version}\n`);
-      expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
-        new RegExp(
-          `has the format of PostgreSQL ${/^\d+$/.test(version) ? version : '\\(unknown\\)'}, but this server embeds 18`,
-        ),
-      );
-    },
-  );
-
-  test('when the embedded database is damaged inside', async () => {
-    using folder = temporaryFolder();
-    mkdirSync(join(folder.path, 'database'));
-    writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
-    writeFileSync(join(folder.path, 'database', 'PG_VERSION'), '18\n');
-    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
-      /database: it cannot be opened and may be damaged/,
-    );
-  });
-
-  test.each([
-    ['--opne', {}],
-    [
-      '--open',
-      { NODE_ENV: 'production', DATABASE_URL: 'postgresql://nowhere/x', ENCRYPTION_KEYS: rootKey('k') },
-    ],
-  ])('when its argument is %s, with %j', async (argument, environment) => {
-    using folder = temporaryFolder();
-    const { code, stderr } = await runScript('main.ts', { DATA_DIR: folder.path, ...environment }, argument);
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/^Cannot start: (npm start accepts only --open|--open is not allowed .*)\n$/);
-  });
-
-  test('when DATA_DIR is a file or below a file', async () => {
-    using folder = temporaryFolder();
-    const file = join(folder.path, 'a-file');
-    writeFileSync(file, 'text');
-    for (const place of [file, join(file, 'data')]) {
-      expect(await stderrOfFailedStart({ DATA_DIR: place })).toContain(`DATA_DIR ${place}`);
-    }
-    expect(readFileSync(file, 'utf8')).toBe('text');
-  });
-
-  test('when nothing listens at DATABASE_URL, without printing the password', async () => {
-    using folder = temporaryFolder();
-    const line = await stderrOfFailedStart({
-      DATA_DIR: folder.path,
-      DATABASE_URL: `postgresql://someone:hunter2-secret@127.0.0.1:${await closedPort()}/somewhere`,
-    });
-    expect(line).toMatch(/DATABASE_URL.*the host refused the connection/);
-    expect(line).not.toContain('hunter2');
   });
 
   test.each([
@@ -312,7 +340,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     ['that is no URL', 'postgresql://some one:hunter2-secret@[127.0.0.1/%zz'],
   ])('when DATABASE_URL is one %s', async (_, url) => {
     using folder = temporaryFolder();
-    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: url });
+    const line = await errorOfStart({ DATA_DIR: folder.path, DATABASE_URL: url });
     expect(line).toContain('DATABASE_URL');
     expect(line).not.toContain('hunter2');
   });
@@ -321,13 +349,13 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     using folder = temporaryFolder();
     const nowhere = new URL(testDatabaseUrl ?? '');
     nowhere.pathname = 'no_such_database';
-    expect(await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: nowhere.href })).toMatch(
+    expect(await errorOfStart({ DATA_DIR: folder.path, DATABASE_URL: nowhere.href })).toMatch(
       /DATABASE_URL.*the database does not exist/,
     );
     const nobody = new URL(testDatabaseUrl ?? '');
     nobody.username = 'no_such_user';
     nobody.password = 'hunter2-secret';
-    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL: nobody.href });
+    const line = await errorOfStart({ DATA_DIR: folder.path, DATABASE_URL: nobody.href });
     expect(line).toContain('DATABASE_URL');
     expect(line).not.toContain('hunter2');
   });
@@ -342,7 +370,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     ['has an id twice', `k1:${whole},k1:${whole}`, 'entry 2 repeats the id'],
   ])('when ENCRYPTION_KEYS %s, without printing them', async (_, keys, reason) => {
     using folder = temporaryFolder();
-    const line = await stderrOfFailedStart({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
+    const line = await errorOfStart({ DATA_DIR: folder.path, ENCRYPTION_KEYS: keys });
     expect(line).toContain(`ENCRYPTION_KEYS: ${reason}`);
     for (const secret of [half, whole]) expect(line).not.toContain(secret.slice(0, 12));
   });
@@ -351,27 +379,14 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     using folder = temporaryFolder();
     const file = join(folder.path, 'encryption-keys');
     writeFileSync(file, `k1:${half}\n`);
-    const line = await stderrOfFailedStart({ DATA_DIR: folder.path });
+    const line = await errorOfStart({ DATA_DIR: folder.path });
     expect(line).toContain(`${file}: entry 1`);
     expect(line).not.toContain(half.slice(0, 12));
   });
 
-  test('when required settings are missing in production, all in one message', async () => {
-    const production = { NODE_ENV: 'production' };
-    expect(await stderrOfFailedStart(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
-    const onlyKeys = await stderrOfFailedStart({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
-    expect(onlyKeys).toMatch(/needs DATABASE_URL$/m);
-    const onlyDatabase = await stderrOfFailedStart({
-      ...production,
-      DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
-    });
-    expect(onlyDatabase).toMatch(/needs ENCRYPTION_KEYS$/m);
-    expect(onlyDatabase).not.toContain('hunter2');
-  });
-
   test('when the fake Okta is enabled in production', async () => {
     const keys = rootKey('k1');
-    const line = await stderrOfFailedStart({
+    const line = await errorOfStart({
       NODE_ENV: 'production',
       DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
       ENCRYPTION_KEYS: keys,
@@ -387,7 +402,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     { OIDC_ISSUER: 'https://identity.example', OIDC_AUDIENCE: '' },
     { OIDC_AUDIENCE: 'identity.example' },
   ])('when the identity provider is only partly configured: %j', async (half) => {
-    const line = await stderrOfFailedStart(half);
+    const line = await errorOfStart(half);
     expect(line).toContain('OIDC_ISSUER and OIDC_AUDIENCE must be set together');
     expect(line).not.toContain('identity.example');
   });
@@ -400,7 +415,7 @@ describe.concurrent('server start with an invalid setting prints one line and ex
       'OIDC_SCOPES must be scopes separated by spaces, and must include openid',
     ],
   ])('when dashboard sign-in is only partly configured: %j', async (part, words) => {
-    expect(await stderrOfFailedStart(part)).toMatch(new RegExp(`^Cannot start: ${words}$`, 'm'));
+    expect(await errorOfStart(part)).toMatch(new RegExp(`^Cannot start: ${words}$`, 'm'));
   });
 
   test.each([
@@ -409,13 +424,13 @@ describe.concurrent('server start with an invalid setting prints one line and ex
     'https://u:p@identity.example',
     'https://identity.example?x',
   ])('when OIDC_ISSUER is %s', async (issuer) => {
-    const line = await stderrOfFailedStart({ OIDC_ISSUER: issuer, OIDC_AUDIENCE: 'us' });
+    const line = await errorOfStart({ OIDC_ISSUER: issuer, OIDC_AUDIENCE: 'us' });
     expect(line).toMatch(/^Cannot start: OIDC_ISSUER must be (the|a) URL [^;]*$/m);
     expect(line).not.toContain('identity.example');
   });
 
   test('when OIDC_JWKS_URL has no TLS in production', async () => {
-    const line = await stderrOfFailedStart({
+    const line = await errorOfStart({
       NODE_ENV: 'production',
       DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
       ENCRYPTION_KEYS: rootKey('k1'),
@@ -457,7 +472,7 @@ onEmbedded('server start without a required resource prints one line and exits w
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, 'database'));
     const file = join(folder.path, 'encryption-keys');
-    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(new RegExp(`${file} is missing`));
+    expect(await errorOfStart({ DATA_DIR: folder.path })).toMatch(new RegExp(`${file} is missing`));
     expect(existsSync(file)).toBe(false);
   });
 
@@ -474,9 +489,7 @@ onEmbedded('server start without a required resource prints one line and exits w
 
   test('when NODE_ENV is misspelt, instead of starting in development mode', async () => {
     using folder = temporaryFolder();
-    expect(await stderrOfFailedStart({ DATA_DIR: folder.path, NODE_ENV: 'Production' })).toMatch(
-      /NODE_ENV must be/,
-    );
+    expect(await errorOfStart({ DATA_DIR: folder.path, NODE_ENV: 'Production' })).toMatch(/NODE_ENV must be/);
   });
 
   test('when another server uses the same DATA_DIR, without disturbing it', async () => {

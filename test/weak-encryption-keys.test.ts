@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { dataFolder } from './testkit/database.ts';
+import { errorOfStart } from './testkit/failed-start.ts';
 import {
   closedPort,
   runScript,
@@ -13,7 +14,7 @@ import {
 } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
-// Each test starts a process, and the machine may be busy.
+// Some tests start a process, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const entry = (bytes: Buffer | string, id = 'k1') => `${id}:${Buffer.from(bytes).toString('base64')}`;
@@ -44,9 +45,9 @@ const weakKeys: [string, string][] = [
   ['hexadecimal digits in place of bytes', entry(randomBytes(16).toString('hex'))],
 ];
 
-describe.concurrent('production start fails with one line for', () => {
+describe('production start fails with one line for', () => {
   test.each(weakKeys)('a root key of %s', async (_, key) => {
-    const line = await stderrOfFailedStart(await production({ ENCRYPTION_KEYS: key }));
+    const line = await errorOfStart(await production({ ENCRYPTION_KEYS: key }));
     expect(line).toMatch(/ENCRYPTION_KEYS: entry 1 (repeats|counts|is text).*openssl rand -base64 32/);
     expect(line).not.toContain(key.slice(3, 12));
   });
@@ -66,7 +67,7 @@ describe.concurrent('production start fails with one line for', () => {
     ['key of AWS KMS', 'arn:aws:kms:eu-west-1:123456789012:key/1'],
   ])('the same %s under two ids', async (_, value) => {
     const keys = `k1:${value},k2:${value}`;
-    expect(await stderrOfFailedStart(await production({ ENCRYPTION_KEYS: keys }))).toMatch(
+    expect(await errorOfStart(await production({ ENCRYPTION_KEYS: keys }))).toMatch(
       /ENCRYPTION_KEYS: entry 2 has the key of an earlier entry/,
     );
   });
@@ -77,7 +78,7 @@ describe.concurrent('production start fails with one line for', () => {
     ['a word, repeated', 'changeme-changeme-changeme-changeme'],
     ['the alphabet', 'abcdefghijklmnopqrstuvwxyz012345'],
   ])('a BOOTSTRAP_API_KEY of %s', async (_, key) => {
-    const line = await stderrOfFailedStart(await production({ BOOTSTRAP_API_KEY: key }));
+    const line = await errorOfStart(await production({ BOOTSTRAP_API_KEY: key }));
     expect(line).toMatch(/BOOTSTRAP_API_KEY (repeats|counts).*openssl rand -hex 32/);
     expect(line).not.toContain(key.slice(0, 12));
   });
@@ -85,7 +86,7 @@ describe.concurrent('production start fails with one line for', () => {
   test.each([0o777, 0o770, 0o702])('a DATA_DIR with the mode %o', async (mode) => {
     using folder = temporaryFolder();
     chmodSync(folder.path, mode);
-    expect(await stderrOfFailedStart(await production({ DATA_DIR: folder.path }))).toMatch(
+    expect(await errorOfStart(await production({ DATA_DIR: folder.path }))).toMatch(
       /DATA_DIR .*: users other than its owner can write to it; run "chmod go-w"/,
     );
   });
@@ -101,8 +102,8 @@ describe.concurrent('production start fails with one line for', () => {
     writeFileSync(file, rootKey('k1'));
     chmodSync(file, mode);
     const keys = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: file });
-    expect(await stderrOfFailedStart(keys)).toMatch(new RegExp(`ENCRYPTION_KEYS_FILE .*${why.source}`));
-    expect(await stderrOfFailedStart(await production({ TLS_CERT: file, TLS_KEY: file }))).toMatch(
+    expect(await errorOfStart(keys)).toMatch(new RegExp(`ENCRYPTION_KEYS_FILE .*${why.source}`));
+    expect(await errorOfStart(await production({ TLS_CERT: file, TLS_KEY: file }))).toMatch(
       new RegExp(`TLS_KEY .*${why.source}`),
     );
   });
@@ -114,7 +115,7 @@ describe.concurrent('production start fails with one line for', () => {
     chmodSync(open, 0o777);
     writeFileSync(join(open, 'keys'), rootKey('k1'), { mode: 0o600 });
     const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(open, 'keys') });
-    expect(await stderrOfFailedStart(settings)).toMatch(/every user can replace it in its folder/);
+    expect(await errorOfStart(settings)).toMatch(/every user can replace it in its folder/);
   });
 
   test.each([
@@ -122,7 +123,7 @@ describe.concurrent('production start fails with one line for', () => {
     [{ AWS_ENDPOINT_URL: 'http://10.0.0.1:8080' }, /AWS_ENDPOINT_URL must start with https:/],
     [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }, /NODE_TLS_REJECT_UNAUTHORIZED=0/],
   ])('%j', async (variables, why) => {
-    expect(await stderrOfFailedStart(await production({ ...variables }))).toMatch(why);
+    expect(await errorOfStart(await production({ ...variables }))).toMatch(why);
   });
 });
 
@@ -132,7 +133,7 @@ test.each([
   ['a random API key', { BOOTSTRAP_API_KEY: randomBytes(32).toString('hex') }],
   ['an AWS KMS on this machine', { AWS_ENDPOINT_URL_KMS: 'http://127.0.0.1:1' }],
 ])('production start accepts %s and continues to the database', async (_, differing) => {
-  expect(await stderrOfFailedStart(await production(differing))).toMatch(
+  expect(await errorOfStart(await production(differing))).toMatch(
     /DATABASE_URL: the host refused the connection/,
   );
 });
@@ -144,7 +145,7 @@ test('production start accepts a key file that its group may read, and one in a 
   chmodSync(shared, 0o1777);
   writeFileSync(join(shared, 'keys'), rootKey('k1'), { mode: 0o640 });
   const settings = await production({ ENCRYPTION_KEYS: '', ENCRYPTION_KEYS_FILE: join(shared, 'keys') });
-  expect(await stderrOfFailedStart(settings)).toMatch(/DATABASE_URL: the host refused the connection/);
+  expect(await errorOfStart(settings)).toMatch(/DATABASE_URL: the host refused the connection/);
 });
 
 test('npm run keys accepts a weak root key after a strong one, so that it can be rotated', async () => {
