@@ -37,58 +37,67 @@ type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string
 /** A command; it prints its result. */
 interface Command {
   options: readonly (keyof CliArguments)[];
-  run?(stores: Stores, args: CliArguments): Promise<void>;
-  /** Used instead of `run` by commands without a database, which a running server may have locked. */
+  /** Parses the arguments, so that invalid ones are reported before the database is opened, and returns the task. */
+  prepare?(args: CliArguments): (stores: Stores) => Promise<void>;
+  /** Used instead of `prepare` by commands without a database, which a running server may have locked. */
   print?(config: Config): string;
 }
 
 const organisations: Command = {
   options: [],
-  async run({ database }) {
-    const where = { id: { $ne: unattributedOrgId } };
-    const rows = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
-    for (const { id, name } of rows) console.log(`${id}  ${name}`);
-  },
+  prepare:
+    () =>
+    async ({ database }) => {
+      const where = { id: { $ne: unattributedOrgId } };
+      const rows = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
+      for (const { id, name } of rows) console.log(`${id}  ${name}`);
+    },
 };
 
 const createOrganisationCommand: Command = {
   options: ['name', 'project'],
-  async run(stores, { name, project = 'First project' }) {
+  prepare({ name, project = 'First project' }) {
     const administratorKey = generateApiKey();
     const organisation = { name: parseName(name), projectName: parseName(project), administratorKey };
-    const { orgId, projectId } = await stores.database
-      .asSystem()
-      .transactional((em) => createOrganisation(em, stores, organisation));
-    console.log(`organisation  ${orgId}`);
-    console.log(`project       ${projectId}`);
-    console.log(`API key       ${administratorKey.reveal()} (not shown again)`);
+    return async (stores) => {
+      const { orgId, projectId } = await stores.database
+        .asSystem()
+        .transactional((em) => createOrganisation(em, stores, organisation));
+      console.log(`organisation  ${orgId}`);
+      console.log(`project       ${projectId}`);
+      console.log(`API key       ${administratorKey.reveal()} (not shown again)`);
+    };
   },
 };
 
 const createKey: Command = {
   options: ['org', 'name', 'scopes'],
-  async run(stores, { org, name = 'Administrator', scopes: list = scopes.join(',') }) {
+  prepare({ org, name = 'Administrator', scopes: list = scopes.join(',') }) {
     const grant = { orgId: parseUuid(org), name: parseName(name), scopes: parseScopes(list) };
-    const { apiKey, key } = await stores.database
-      .asSystem()
-      .transactional((em) => grantApiKey(em, stores, grant));
-    console.log(`API key id    ${apiKey.id}`);
-    console.log(`API key       ${key.reveal()} (not shown again)`);
+    return async (stores) => {
+      const { apiKey, key } = await stores.database
+        .asSystem()
+        .transactional((em) => grantApiKey(em, stores, grant));
+      console.log(`API key id    ${apiKey.id}`);
+      console.log(`API key       ${key.reveal()} (not shown again)`);
+    };
   },
 };
 
 const unattributedSignIns: Command = {
   options: [],
-  async run({ database }) {
-    const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
-    const events = await database
-      .forOrganisation(unattributedOrgId)
-      .find(AuditEvent, { orgId: unattributedOrgId, action: 'SIGN_IN' }, newest);
-    for (const { at, address, count } of events) {
-      const times = count === null ? '' : `  ${count} more`;
-      console.log(`${at.toISOString()}  ${address ?? 'unknown address'}${times}`);
-    }
-  },
+  prepare:
+    () =>
+    async ({ database }) => {
+      const newest = { orderBy: { seq: 'desc' }, limit: 50 } as const;
+      const events = await database
+        .forOrganisation(unattributedOrgId)
+        .find(AuditEvent, { orgId: unattributedOrgId, action: 'SIGN_IN' }, newest);
+      for (const { at, address, count } of events) {
+        const times = count === null ? '' : `  ${count} more`;
+        console.log(`${at.toISOString()}  ${address ?? 'unknown address'}${times}`);
+      }
+    },
 };
 
 const signInLink: Command = {
@@ -113,6 +122,7 @@ async function run(): Promise<void> {
     if (name !== 'help') process.exitCode = 2;
     return;
   }
+  const task = command.prepare?.(args);
   const config = readConfig();
   if (command.print) {
     console.log(command.print(config));
@@ -121,7 +131,7 @@ async function run(): Promise<void> {
   const stores = await openStores(config, createLog('silent'));
   try {
     await stores.unlock();
-    await command.run?.(stores, args);
+    await task?.(stores);
   } finally {
     await stores.close();
   }
