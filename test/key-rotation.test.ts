@@ -1,5 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { EventArgs } from '@mikro-orm/core';
 import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -142,9 +141,7 @@ describe('rotation of encryption keys', () => {
     stack: AsyncDisposableStack,
     afterRotation: (client: GraphQLClient, id: string) => Promise<unknown> = async () => undefined,
   ) {
-    const folder = join(stack.use(temporaryFolder()).path, 'database');
-    const { location: empty } = stack.use(await emptyDatabase());
-    const location = empty.kind === 'embedded' ? ({ kind: 'embedded', folder } as const) : empty;
+    const { location } = await lastingData(stack);
     const depot = stack.use(await startOkta({ handler: fakeParcelDepot }));
     const trustedHosts = new Set([depot.hostPort]);
     const apps = [...createApps({ trustedHosts }), parcelDepot({ origin: depot.origin })];

@@ -8,7 +8,7 @@ import type { EmbeddedLocation } from '../../src/database/embedded.ts';
 import type { DatabaseLocation } from '../../src/database/location.ts';
 import { temporaryFolder } from './process.ts';
 import { rootKey } from './root-key.ts';
-import { templateDatabase, templateFile, templateFolder } from './template-environment.ts';
+import { archiveOf, emptyEmbedded, migratedEmbedded, templateDatabase } from './template-environment.ts';
 
 /** A PostgreSQL server on which databases may be created; without it, tests run on the embedded database. */
 export const testDatabaseUrl = process.env.TEST_DATABASE_URL;
@@ -21,17 +21,14 @@ type TestDatabase<Location = DatabaseLocation> = AsyncDisposable & {
 
 /** An empty database of the kind under test. */
 export async function emptyDatabase(): Promise<TestDatabase> {
-  return testDatabaseUrl ? createDatabase(testDatabaseUrl) : embedded({ kind: 'embedded' });
+  return testDatabaseUrl ? createDatabase(testDatabaseUrl) : inMemory(process.env[emptyEmbedded]);
 }
 
 /** A database with all migrations applied, copied from the template of this run: that is faster than to migrate. */
 export async function freshDatabase(): Promise<TestDatabase> {
-  if (testDatabaseUrl) return createDatabase(testDatabaseUrl, process.env[templateDatabase]);
-  const template = process.env[templateFile];
-  return embedded({
-    kind: 'embedded',
-    ...(template && { copyOf: async () => (await readFile(template)).buffer }),
-  });
+  return testDatabaseUrl
+    ? createDatabase(testDatabaseUrl, process.env[templateDatabase])
+    : inMemory(process.env[migratedEmbedded]);
 }
 
 async function createDatabase(
@@ -46,7 +43,11 @@ async function createDatabase(
   return { location: { kind: 'postgresql', url: new Secret(url.href) }, drop, [Symbol.asyncDispose]: drop };
 }
 
-function embedded(location: EmbeddedLocation): TestDatabase {
+function inMemory(template: string | undefined): TestDatabase {
+  const location: EmbeddedLocation = {
+    kind: 'embedded',
+    ...(template && { copyOf: async () => (await readFile(archiveOf(template))).buffer }),
+  };
   const drop = async () => {};
   return { location, drop, [Symbol.asyncDispose]: drop };
 }
@@ -55,14 +56,17 @@ function embedded(location: EmbeddedLocation): TestDatabase {
  * A DATA_DIR as the first start of a server leaves it, but without an organisation: with a root key, and an embedded
  * database with all migrations applied. It is copied, because to make one takes seconds.
  */
-export function dataFolder(): Disposable & { path: string } {
+export function dataFolder(template?: string): Disposable & { path: string } {
   const folder = temporaryFolder();
-  const template = process.env[templateFolder];
-  if (template) {
-    cpSync(template, join(folder.path, 'database'), { recursive: true });
-    writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'), { mode: 0o600 });
-  }
+  copyEmbeddedTemplate(folder.path, template);
   return folder;
+}
+
+/** Puts the files of `dataFolder` into a folder, if this run has an embedded template. */
+export function copyEmbeddedTemplate(path: string, template = process.env[migratedEmbedded]): void {
+  if (!template) return;
+  cpSync(template, join(path, 'database'), { recursive: true });
+  writeFileSync(join(path, 'encryption-keys'), rootKey('k1'), { mode: 0o600 });
 }
 
 /** Data that outlives the servers and processes that use it one after the other, in a folder or on PostgreSQL. */
@@ -80,7 +84,7 @@ export async function lastingData(
   { isMigrated = true }: { isMigrated?: boolean } = {},
 ): Promise<LastingData> {
   if (!testDatabaseUrl) {
-    const { path } = stack.use(isMigrated ? dataFolder() : temporaryFolder());
+    const { path } = stack.use(dataFolder(isMigrated ? undefined : process.env[emptyEmbedded]));
     const location = { kind: 'embedded', folder: join(path, 'database') } as const;
     return { path, location, environment: { DATA_DIR: path } };
   }

@@ -1,12 +1,18 @@
-import { writeFileSync } from 'node:fs';
+import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PGlite } from '@electric-sql/pglite';
 import { entities } from '../../src/bootstrap/entities.ts';
 import { createLog } from '../../src/common/log.ts';
-import { openDatabase } from '../../src/database/database.ts';
+import { openDatabase, openOrm } from '../../src/database/database.ts';
 import { emptyDatabase, testDatabaseUrl } from './database.ts';
 import { temporaryFolder } from './process.ts';
-import { dashboardFolder, templateDatabase, templateFile, templateFolder } from './template-environment.ts';
+import {
+  archiveOf,
+  dashboardFolder,
+  emptyEmbedded,
+  migratedEmbedded,
+  templateDatabase,
+} from './template-environment.ts';
 
 /** Prints which kind of database a run tests, and migrates one database once, which each test then copies. */
 export default async function prepare(): Promise<() => Promise<void>> {
@@ -21,22 +27,34 @@ export default async function prepare(): Promise<() => Promise<void>> {
     await (await openDatabase(location, entities, createLog('silent'))).close();
     process.env[templateDatabase] = new URL(location.url.reveal()).pathname.slice(1);
   } else {
-    await migrateEmbedded(join(path, 'database'), join(path, 'template.tar'));
-    process.env[templateFolder] = join(path, 'database');
-    process.env[templateFile] = join(path, 'template.tar');
+    const [empty, migrated] = [join(path, 'empty'), join(path, 'migrated')];
+    await prepareEmbedded(empty, migrated);
+    process.env[emptyEmbedded] = empty;
+    process.env[migratedEmbedded] = migrated;
   }
   return () => stack.disposeAsync();
 }
 
-/** Makes an embedded database with all migrations applied in a folder, and a tar archive of it for those in memory. */
-async function migrateEmbedded(folder: string, file: string): Promise<void> {
-  const database = await openDatabase({ kind: 'embedded', folder }, entities, createLog('silent'));
-  const client: PGlite = await database.asSystem().getConnection().getNativeClient();
+/**
+ * Creates two embedded databases, one without tables and one with all migrations applied: each as a folder, and as a tar
+ * archive beside it for those in memory.
+ */
+async function prepareEmbedded(empty: string, migrated: string): Promise<void> {
+  const log = createLog('silent');
+  const orm = await openOrm({ kind: 'embedded', folder: empty }, entities, log);
+  const client: PGlite = await orm.em.getConnection().getNativeClient();
   // Two thirds of the files that each copy would have to read and write: PostgreSQL's templates of new databases.
   await client.exec('update pg_database set datistemplate = false, datallowconn = true');
   for (const template of ['template0', 'template1']) await client.exec(`drop database ${template}`);
-  await client.exec('checkpoint');
-  const archive = await client.dumpDataDir('none');
-  writeFileSync(file, await archive.bytes());
+  await archive(client, empty);
+  await orm.close(true);
+  cpSync(empty, migrated, { recursive: true });
+  const database = await openDatabase({ kind: 'embedded', folder: migrated }, entities, log);
+  await archive(await database.asSystem().getConnection().getNativeClient(), migrated);
   await database.close();
+}
+
+async function archive(client: PGlite, folder: string): Promise<void> {
+  await client.exec('checkpoint');
+  writeFileSync(archiveOf(folder), await (await client.dumpDataDir('none')).bytes());
 }

@@ -1,9 +1,11 @@
 // Environment variables that tell the workers of a run what `prepare.ts` has made for all of them.
 
-/** The archive of an embedded database with all migrations applied. */
-export const templateFile = 'TEST_EMBEDDED_TEMPLATE';
-/** The folder of such a database. */
-export const templateFolder = 'TEST_EMBEDDED_FOLDER';
+/** The folder of an embedded database without tables. */
+export const emptyEmbedded = 'TEST_EMBEDDED_EMPTY';
+/** The folder of an embedded database with all migrations applied. */
+export const migratedEmbedded = 'TEST_EMBEDDED_MIGRATED';
+/** The archive of the embedded database in a folder. */
+export const archiveOf = (folder: string) => `${folder}.tar`;
 /** The name of a database on PostgreSQL with all migrations applied. */
 export const templateDatabase = 'TEST_POSTGRESQL_TEMPLATE';
 /** Where the dashboard is, once a test has built it. */

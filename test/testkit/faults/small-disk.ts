@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { copyEmbeddedTemplate } from '../database.ts';
 import { temporaryFolder } from '../process.ts';
 import { rootKey } from '../root-key.ts';
 import type { Violations } from './check.ts';
@@ -65,6 +66,7 @@ export interface DiskFull {
 export async function fillDisk(): Promise<DiskFull> {
   using disk = smallDisk(256 * 2 ** 20);
   const keys = rootKey('first');
+  copyEmbeddedTemplate(join(disk.path, 'data'));
   await using fleet = new ServerProcesses({ DATA_DIR: join(disk.path, 'data'), ENCRYPTION_KEYS: keys });
   const journal = new OperationLog();
   const createConnection = () => {
