@@ -49,7 +49,7 @@ const http = testFiles(
 /** These files count the objects of their process, so they have one each. */
 const alone = testFiles('cache-bounds');
 
-/** These files search for faults, a little in `npm test`, and ten times as long in `npm run test:stress`. */
+/** These files search for faults, a little in `npm test`, and twenty times as long in `npm run test:stress`. */
 const stress = testFiles(
   'graphql-execution',
   'crash-recovery',

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const documents = 200 * times;
+const documents = 100 * times;
 
 describe('GraphQL execution', () => {
   it(`answers ${documents} random documents like graphql-js three times, byte for byte`, async () => {
@@ -31,8 +31,8 @@ describe('GraphQL execution', () => {
     });
     expect(report.differences).toEqual([]);
     expect(report.refused).toBeLessThan(10 * times);
-    expect(report.withData).toBeGreaterThan(100);
-    expect(report.withErrors).toBeGreaterThan(30);
+    expect(report.withData).toBeGreaterThan(50);
+    expect(report.withErrors).toBeGreaterThan(15);
   });
 
   it.each([

@@ -365,7 +365,7 @@ describe.each([
         expect(status ?? 400).toBeLessThan(500);
         expectNoStackTrace(text);
       }),
-      { numRuns: 300 * times },
+      { numRuns: 150 * times },
     );
   });
 });

@@ -89,7 +89,7 @@ describe('paging through all connections', () => {
           expect(totalCount).toBe(given.length);
         }
       }),
-      { numRuns: 60 * times },
+      { numRuns: 30 * times },
     );
   });
 
@@ -114,7 +114,7 @@ describe('paging through all connections', () => {
         const everything = inOrder([...organisation.rows, ...added], reading.orderBy);
         expect(seen).toEqual(everything.filter((id) => seen.includes(id)));
       }),
-      { numRuns: 40 * times },
+      { numRuns: 20 * times },
     );
   });
 });

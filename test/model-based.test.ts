@@ -375,7 +375,7 @@ async function live(parameters: fc.Parameters<unknown>): Promise<void> {
 const { MODEL_SEED: seed } = process.env;
 
 test('connections match a reference model for random operations over GraphQL and REST', () =>
-  live({ numRuns: 4 * times, ...(seed && { seed: Number(seed) }) }));
+  live({ numRuns: 2 * times, ...(seed && { seed: Number(seed) }) }));
 
 test('connections match the reference model in fixed sequences, which reach every outcome', async () => {
   met.clear();

@@ -603,7 +603,7 @@ describe('diagnosis of any response', () => {
         const isTokenRejected = 'code' in diagnosis && /CREDENTIALS|PERMISSIONS/.test(diagnosis.code);
         expect(isTokenRejected).toBe((code === 401 || code === 403) && text.includes('E0000011'));
       }),
-      { numRuns: 150 * times },
+      { numRuns: 75 * times },
     );
   });
 

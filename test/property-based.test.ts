@@ -89,7 +89,7 @@ describe('random connection name', () => {
         else expect(result?.name).toBe(given.trim());
         taken.add(given.trim());
       }),
-      { numRuns: 60 * times },
+      { numRuns: 30 * times },
     );
   });
 
@@ -106,7 +106,7 @@ describe('random connection name', () => {
         else expectIssue(error, isName ? 'NAME_TAKEN' : 'BAD_USER_INPUT', ['input', 'name']);
         expect(isName || !result).toBe(true);
       }),
-      { numRuns: 200 * times, examples: [['a'.repeat(64)], ['a'.repeat(65)], ['a'.repeat(64)], ['']] },
+      { numRuns: 100 * times, examples: [['a'.repeat(64)], ['a'.repeat(65)], ['a'.repeat(64)], ['']] },
     );
   });
 });
@@ -214,8 +214,8 @@ describe('random instance URL', () => {
         expect(again.result?.credentialsHash).toBe(result.credentialsHash);
       }),
       {
-        numRuns: 300 * times,
-        // Fixed examples, so that every run has each outcome.
+          numRuns: 150 * times,
+          // Fixed examples, so that every run has each outcome.
         examples: [['https://acme.invalid'], ['https://127.0.0.1:443/'], ['acme.invalid']],
       },
     );
