@@ -46,10 +46,14 @@ afterAll(async () => {
   await redirecting.close();
 });
 
-/** Sends the instance URL through every entry point, checks that no response echoes `unsaid`, and returns the codes. */
-async function codesFor(instanceUrl: string, unsaid: readonly string[]): Promise<Set<string>> {
+/** Sends the instance URL through these entry points, checks that no response echoes `unsaid`, and returns the codes. */
+async function codesFor(
+  instanceUrl: string,
+  unsaid: readonly string[],
+  used = Object.values(ways),
+): Promise<Set<string>> {
   using attempts = countConnectionAttempts();
-  const answers = await Promise.all(Object.values(ways).map((send) => send(instanceUrl)));
+  const answers = await Promise.all(used.map((send) => send(instanceUrl)));
   for (const { text } of answers) {
     for (const part of [apiToken, ...unsaid]) if (part.length > 4) expect(text).not.toContain(part);
   }
@@ -89,7 +93,9 @@ describe('name of a forbidden address causes no connection and no echo', () => {
   test.each(forbiddenAddresses)('when it resolves to %s, alone or among others', async (address) => {
     for (const answer of [[found(address)], [unassigned, found(address)], [found(address), unassigned]]) {
       resolve = async () => answer;
-      const codes = await codesFor('https://hidden.okta.test', ['hidden.okta', address]);
+      // All entry points resolve names with the same function, so one of them suffices for addresses among others.
+      const used = answer.length === 1 ? Object.values(ways) : [ways.validateOktaCredentials];
+      const codes = await codesFor('https://hidden.okta.test', ['hidden.okta', address], used);
       expect(codes).toEqual(new Set(['HOST_NOT_ALLOWED']));
     }
   });

@@ -29,7 +29,7 @@ function start(options: TestServerOptions = {}): Promise<TestServer> {
 }
 
 async function another(options: TestServerOptions): Promise<TestServer> {
-  const other = await start({ beside: server, ...options });
+  const other = await start({ beside: server, database: server.database, ...options });
   onTestFinished(() => other.close());
   return other;
 }
@@ -67,7 +67,7 @@ describe('one-time sign-in code', () => {
   });
 
   test('is unknown after a restart', async () => {
-    const before = await start({ beside: server });
+    const before = await start({ beside: server, database: server.database });
     const code = parseSignInCode(before.signInLink());
     await before.close();
     const after = await another({});

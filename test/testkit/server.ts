@@ -10,6 +10,7 @@ import { createLog } from '../../src/common/log.ts';
 import { Secret } from '../../src/common/secret.ts';
 import type { Config } from '../../src/config/config.ts';
 import { readConfig } from '../../src/config/read-config.ts';
+import { OrganisationChangeNotifier } from '../../src/database/change-notifications.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
 import { lazyScopedEntityManager, ownerSession } from '../../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../../src/database/location.ts';
@@ -30,6 +31,8 @@ export interface TestServerOptions {
   scheduler?: ServerDeps['scheduler'];
   /** Another server whose database and keys this one shares. */
   beside?: TestServer;
+  /** An open database, which is then not closed; to open one takes most of the time that a server takes to start. */
+  database?: Database;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
   location?: DatabaseLocation;
   /** The API key that a one-time code returns. */
@@ -96,7 +99,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const given = options.location ?? options.beside?.location;
   const made = given ? undefined : await freshDatabase();
   const location = given ?? made?.location ?? { kind: 'embedded' };
-  const database = await openDatabase(location, entities, log);
+  // A server closes the notifier of its database.
+  const shared = options.database && { ...options.database, changes: new OrganisationChangeNotifier() };
+  const database = shared ?? (await openDatabase(location, entities, log));
   const owner = () => lazyScopedEntityManager(() => database.asSystem().fork(), ownerSession);
   const rootKey = options.rootKeys ?? options.beside?.rootKey ?? newRootKey('test');
   const restartedVault = (...newKeys: string[]) =>
@@ -183,7 +188,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     close: async () => {
       await server.close();
-      await database.close();
+      if (!shared) await database.close();
       await made?.drop();
     },
   };
