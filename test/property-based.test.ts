@@ -214,8 +214,8 @@ describe('random instance URL', () => {
         expect(again.result?.credentialsHash).toBe(result.credentialsHash);
       }),
       {
-          numRuns: 150 * times,
-          // Fixed examples, so that every run has each outcome.
+        numRuns: 150 * times,
+        // Fixed examples, so that every run has each outcome.
         examples: [['https://acme.invalid'], ['https://127.0.0.1:443/'], ['acme.invalid']],
       },
     );
