@@ -245,8 +245,9 @@ describe('pages of a list', () => {
         async (places, fromTheStart, first, filter) => {
           const { client, projectId } = await server.newOrganisation();
           const createConnection = async ({ name, inProject }: { name: string; inProject: boolean }) => {
-            const { result } = await attempt(client, okta({ name, ...(inProject && { projectId }) }));
-            return { id: result?.id ?? '', name, projectId: inProject ? projectId : null };
+            const { result, error } = await attempt(client, okta({ name, ...(inProject && { projectId }) }));
+            if (!result) throw new Error(`"${name}" was not created: ${JSON.stringify(error)}`);
+            return { id: result.id, name, projectId: inProject ? projectId : null };
           };
           const scope = {
             everything: {},
