@@ -1,37 +1,30 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startProvider, type TestProvider } from './testkit/oidc.ts';
+import { beforeAll, expect, test } from 'vitest';
+import { useServerWithOidc } from './testkit/oidc-server.ts';
 import { at, createConnectionOverRest, oktaBody, restClient } from './testkit/rest.ts';
-import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 const path = '/api/v1/app-connections/okta';
 
-let provider: TestProvider;
-let server: TestServer;
-let organisation: TestOrganisation;
+const oidc = useServerWithOidc();
 let otherProjectId: string;
 beforeAll(async () => {
-  provider = await startProvider();
-  server = await startTestServer({ config: provider.settings() });
-  organisation = await server.newOrganisation();
-  otherProjectId = await organisation.newProject('Other');
-});
-afterAll(async () => {
-  await server.close();
-  await provider.stop();
+  otherProjectId = await oidc.organisation.newProject('Other');
 });
 
 /** A client with a token whose scopes and projects the provider can change. */
 async function personWith(claims: { projects?: string[]; scope?: string }, sub = 'ada') {
   const scope = 'connections:read connections:write';
-  return restClient(server.url, await provider.forge({ org: organisation.orgId, sub, scope, ...claims }));
+  return restClient(
+    oidc.server.url,
+    await oidc.provider.forge({ org: oidc.organisation.orgId, sub, scope, ...claims }),
+  );
 }
 
 const newName = () => `c-${randomUUID()}`;
 
 /** Creates a connection in the project, and a client that may change it. */
 async function newConnection() {
-  const { projectId } = organisation;
+  const { projectId } = oidc.organisation;
   const before = await personWith({ projects: [projectId] });
   const connection = await createConnectionOverRest(before, { name: newName(), projectId });
   return { before, connection };
@@ -83,14 +76,14 @@ test.each<
       expect(repeated.text).not.toContain(connection.credentialsHash);
       expect(repeated.text).not.toContain('restorableUntil');
     }
-    const again = await personWith({ projects: [otherProjectId, organisation.projectId] });
+    const again = await personWith({ projects: [otherProjectId, oidc.organisation.projectId] });
     expect((await again(...sent)).text).toBe(first.text);
     expect((await (await personWith({}))(...sent)).text).toBe(first.text);
   },
 );
 
 test('returns FORBIDDEN for a repeated create when the caller no longer has access to the project', async () => {
-  const { projectId } = organisation;
+  const { projectId } = oidc.organisation;
   const before = await personWith({ projects: [projectId] });
   const [body, headers] = [oktaBody({ name: newName(), projectId }), { 'idempotency-key': randomUUID() }];
   expect((await before('POST', path, body, headers)).status).toBe(200);
@@ -99,10 +92,10 @@ test('returns FORBIDDEN for a repeated create when the caller no longer has acce
 });
 
 test('checks the project that the connection is in now when a request is repeated', async () => {
-  const { projectId } = organisation;
+  const { projectId } = oidc.organisation;
   const limited = restClient(
-    server.url,
-    await organisation.newKey(['connections:read', 'connections:write'], { projectIds: [projectId] }),
+    oidc.server.url,
+    await oidc.organisation.newKey(['connections:read', 'connections:write'], { projectIds: [projectId] }),
   );
   const headers = { 'idempotency-key': randomUUID() };
   const body = oktaBody({ name: newName(), projectId });
@@ -111,7 +104,7 @@ test('checks the project that the connection is in now when a request is repeate
   const change = ['PATCH', `${path}/${id}`, { description: 'New' }, { 'idempotency-key': 'moved' }] as const;
   expect((await limited(...change)).status).toBe(200);
   const move = (to: string | null) =>
-    server.asOwner().execute('update app_connection set project_id = ? where id = ?', [to, id]);
+    oidc.server.asOwner().execute('update app_connection set project_id = ? where id = ?', [to, id]);
   for (const to of [otherProjectId, null]) {
     await move(to);
     expect((await limited(...change)).status).toBe(404);
