@@ -1,6 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
+import { TenantUsage } from '../src/common/tenant-usage.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
@@ -21,12 +22,14 @@ class CountingScheduler extends FairScheduler {
   }
 }
 
+const usage = new TenantUsage();
+
 let server: TestServer;
 /** The number of look-ups of connections. */
 let lookUps = 0;
 beforeAll(async () => {
   server = await startTestServer({
-    scheduler: new CountingScheduler(0),
+    scheduler: new CountingScheduler(usage, 0),
     wrap: (database) => ({
       ...database,
       select: (entity, ...others) => {
@@ -122,6 +125,65 @@ describe('fair scheduling between organisations', () => {
     }
     expect(turns.get(orgId)).toBe(changes + 1);
     expect(lookUps).toBeLessThan(20);
+  });
+});
+
+describe('busy organisations', () => {
+  const viewer = '{ viewer { scopes } }';
+  const aMinute = 60_000;
+
+  it('wait while an organisation that uses little is active', async () => {
+    const [busy, quiet] = [await server.newOrganisation(), await server.newOrganisation()];
+    await quiet.client.request(viewer);
+    usage.addLoopTime(busy.orgId, aMinute);
+    let isAnswered = false;
+    const delayed = busy.client.request(viewer).then(() => {
+      isAnswered = true;
+    });
+    for (let reads = 0; reads < 20; reads += 1) await quiet.client.request(viewer);
+    expect(isAnswered).toBe(false);
+    // The quiet organisation stops.
+    await delayed;
+  });
+
+  it('wait if they use database connections instead of the event loop', async () => {
+    const [busy, quiet] = [await server.newOrganisation(), await server.newOrganisation()];
+    await quiet.client.request(viewer);
+    usage.addDatabaseTime(busy.orgId, aMinute);
+    let isAnswered = false;
+    const delayed = busy.client.request(viewer).then(() => {
+      isAnswered = true;
+    });
+    for (let reads = 0; reads < 20; reads += 1) await quiet.client.request(viewer);
+    expect(isAnswered).toBe(false);
+    await delayed;
+  });
+
+  it('do not wait for each other', async () => {
+    const organisations = [await server.newOrganisation(), await server.newOrganisation()];
+    for (const { orgId } of organisations) usage.addLoopTime(orgId, aMinute);
+    for (const { client } of organisations) await client.request(viewer);
+  });
+
+  it('are told to send less after ten seconds of waiting', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout'] });
+    try {
+      const ofServer = new TenantUsage();
+      const scheduler = new FairScheduler(ofServer);
+      ofServer.addLoopTime('quiet', 1);
+      ofServer.addLoopTime('busy', aMinute);
+      const rejection = scheduler.waitForTurn('busy').catch((error: unknown) => error);
+      for (let seconds = 0; seconds < 12; seconds += 1) {
+        await vi.advanceTimersByTimeAsync(900);
+        ofServer.addLoopTime('quiet', 1);
+      }
+      expect(await rejection).toMatchObject({
+        code: 'RATE_LIMITED',
+        remedy: 'Send fewer requests at a time, with fewer fields and shorter pages.',
+      });
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

@@ -99,7 +99,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     vault,
     outbound,
     limits,
-    scheduler: deps.scheduler ?? new FairScheduler(),
+    scheduler: deps.scheduler ?? new FairScheduler(database.usage),
     deletedRetentionDays: config.deletedRetentionDays,
     refusals,
   };

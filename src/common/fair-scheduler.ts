@@ -1,38 +1,62 @@
+import { AppError } from './errors.ts';
+import { TenantUsage } from './tenant-usage.ts';
+
 /** Time per event loop iteration in which work may start, in milliseconds. A read takes about five iterations. */
 const defaultSliceMs = 0.5;
 
 /** The window in which the use of a tenant is summed up, in milliseconds. */
 const windowMs = 100;
 
+/** The longest wait for a turn, in milliseconds. */
+const maxWaitMs = 10_000;
+
+/** While every waiting tenant is delayed, the scheduler checks at least this often whether the delay still applies. */
+const maxDelayMs = 50;
+
+/** Work that waits for a turn. */
+interface Waiter {
+  since: number;
+  grant(): void;
+  reject(error: AppError): void;
+}
+
 /**
  * Shares the event loop fairly among tenants. Work waits for a turn before it starts. Each iteration of the event loop grants
  * turns until the time slice is used up; the rest wait for the next iteration, after new I/O events. The tenant with the
  * least recent use goes first, so a busy tenant adds little more than one slice to each step of another tenant's
- * request, independent of its number of requests in flight.
+ * request, independent of its number of requests in flight. A tenant that `TenantUsage` delays gets no turn.
  *
  * A turn is not held during I/O: a request that waits for the database or a host does not block others.
  */
 export class FairScheduler {
+  readonly #usage: TenantUsage;
   readonly #sliceMs: number;
-  /** Waiting work by tenant, the tenant with the oldest last turn first. No list is empty. */
-  readonly #waiting = new Map<string, (() => void)[]>();
+  /** Waiting work by tenant. No list is empty. */
+  readonly #waiting = new Map<string, Waiter[]>();
   /** Milliseconds of the event loop that each tenant has used in this window. */
   readonly #used = new Map<string, number>();
   #windowEnd = 0;
   /** When this iteration granted its first turn. */
   #iterationStart: number | undefined;
   #isGranting = false;
+  #delayTimer: NodeJS.Timeout | undefined;
 
-  constructor(sliceMs = defaultSliceMs) {
+  constructor(usage = new TenantUsage(), sliceMs = defaultSliceMs) {
+    this.#usage = usage;
     this.#sliceMs = sliceMs;
   }
 
-  /** Waits until work of the tenant may start. Work with several parts waits before each part. */
+  /**
+   * Waits until work of the tenant may start. Work with several parts waits before each part.
+   *
+   * @throws AppError `RATE_LIMITED` after ten seconds
+   */
   waitForTurn(tenantId: string): Promise<void> {
     const turn = Promise.withResolvers<void>();
+    const waiter = { since: performance.now(), grant: turn.resolve, reject: turn.reject };
     const queue = this.#waiting.get(tenantId);
-    if (queue) queue.push(turn.resolve);
-    else this.#waiting.set(tenantId, [turn.resolve]);
+    if (queue) queue.push(waiter);
+    else this.#waiting.set(tenantId, [waiter]);
     if (!this.#isGranting) this.#grantNext();
     return turn.promise;
   }
@@ -40,8 +64,9 @@ export class FairScheduler {
   #grantNext(): void {
     const now = performance.now();
     const isSliceUsedUp = this.#iterationStart !== undefined && now - this.#iterationStart >= this.#sliceMs;
-    this.#isGranting = this.#waiting.size > 0 && !isSliceUsedUp;
-    if (!this.#isGranting) return;
+    const tenantId = isSliceUsedUp ? undefined : this.#nextTenant(now);
+    this.#isGranting = tenantId !== undefined;
+    if (tenantId === undefined) return;
     if (this.#iterationStart === undefined) {
       this.#iterationStart = now;
       setImmediate(() => {
@@ -49,35 +74,71 @@ export class FairScheduler {
         this.#grantNext();
       });
     }
-    const tenantId = this.#nextTenant(now);
-    this.#takeFirst(tenantId)?.();
+    this.#takeFirst(tenantId)?.grant();
     // Runs after the microtasks of the work, i.e. when the work waits for an event.
     const grantNextTurn = () => {
-      this.#used.set(tenantId, (this.#used.get(tenantId) ?? 0) + performance.now() - now);
+      const ms = performance.now() - now;
+      this.#used.set(tenantId, (this.#used.get(tenantId) ?? 0) + ms);
+      // Clients without a credential share an empty id. They are not a tenant.
+      if (tenantId) this.#usage.addLoopTime(tenantId, ms);
       this.#grantNext();
     };
     queueMicrotask(() => process.nextTick(grantNextTurn));
   }
 
-  #nextTenant(now: number): string {
+  /** Returns undefined if no work waits or may start now. */
+  #nextTenant(now: number): string | undefined {
     if (now >= this.#windowEnd) {
       this.#used.clear();
       this.#windowEnd = now + windowMs;
     }
-    let next = '';
+    let next: string | undefined;
     let least = Number.POSITIVE_INFINITY;
+    let shortestDelay = maxDelayMs;
     for (const tenantId of this.#waiting.keys()) {
       const used = this.#used.get(tenantId) ?? 0;
-      if (used < least) [next, least] = [tenantId, used];
+      if (used >= least) continue;
+      const delay = this.#usage.delayOf(tenantId);
+      if (delay > 0) shortestDelay = Math.min(shortestDelay, delay);
+      else [next, least] = [tenantId, used];
     }
+    if (next === undefined && this.#waiting.size > 0) this.#grantAfter(shortestDelay);
     return next;
   }
 
-  #takeFirst(tenantId: string): (() => void) | undefined {
+  #grantAfter(delayMs: number): void {
+    this.#delayTimer ??= setTimeout(() => {
+      this.#delayTimer = undefined;
+      this.#rejectOverdue();
+      if (!this.#isGranting) this.#grantNext();
+    }, delayMs);
+  }
+
+  #rejectOverdue(): void {
+    const now = performance.now();
+    for (const [tenantId, queue] of this.#waiting) {
+      const overdue = queue.findIndex(({ since }) => now - since < maxWaitMs);
+      const rejected = queue.splice(0, overdue < 0 ? queue.length : overdue);
+      if (queue.length === 0) this.#waiting.delete(tenantId);
+      for (const { reject } of rejected) reject(tooBusyError());
+    }
+  }
+
+  #takeFirst(tenantId: string): Waiter | undefined {
     const queue = this.#waiting.get(tenantId) ?? [];
     const first = queue.shift();
-    this.#waiting.delete(tenantId);
-    if (queue.length > 0) this.#waiting.set(tenantId, queue);
+    if (queue.length === 0) this.#waiting.delete(tenantId);
     return first;
   }
+}
+
+function tooBusyError(): AppError {
+  return new AppError(
+    'RATE_LIMITED',
+    'This organisation uses more than its share of a server that other organisations use as well.',
+    {
+      retryAt: new Date(Date.now() + maxWaitMs),
+      remedy: 'Send fewer requests at a time, with fewer fields and shorter pages.',
+    },
+  );
 }

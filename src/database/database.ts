@@ -2,6 +2,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-orm/postgresql';
 import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
+import { TenantUsage } from '../common/tenant-usage.ts';
 import { ChangeChannel } from './change-channel.ts';
 import { OrganisationChangeNotifier } from './change-notifications.ts';
 import { toConnectionString } from './connection-string.ts';
@@ -17,7 +18,7 @@ import {
   tenantSession,
   unauthenticatedSession,
 } from './driver/session.ts';
-import type { Statement } from './driver/types.ts';
+import type { Pool, Statement } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
 import type { DatabaseLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
@@ -60,6 +61,8 @@ export interface Database extends RowReader {
   ): Promise<object[]>;
   /** Registers a subscriber to the events of all entity managers that are forked from now on. */
   subscribe(subscriber: EventSubscriber): void;
+  /** The use of this server by each organisation. */
+  usage: TenantUsage;
   /** Notifies of changes on all servers. */
   changes: OrganisationChangeNotifier;
   /**
@@ -92,7 +95,8 @@ export async function openDatabase(
     error instanceof StartupError || isMissingModule(error)
       ? error
       : new StartupError(`${describeLocation(location)}: ${describeConnectionFailure(error, location)}`);
-  const orm = await openOrm(location, entities, log).catch((error: unknown) => {
+  const usage = new TenantUsage();
+  const orm = await openOrm(location, entities, log, usage).catch((error: unknown) => {
     throw toStartupError(error);
   });
   try {
@@ -130,6 +134,7 @@ export async function openDatabase(
       return row?.found ?? [];
     },
     subscribe: (subscriber) => orm.em.getEventManager().registerSubscriber(subscriber),
+    usage,
     changes,
     ...(systemConnection && { systemConnection }),
     // The embedded database has one connection, and no other process can lock its tables.
@@ -190,6 +195,7 @@ export async function openOrm(
   location: DatabaseLocation,
   entities: Entities,
   log: Logger,
+  usage = new TenantUsage(),
 ): Promise<MikroORM> {
   const shared = {
     entities,
@@ -216,7 +222,7 @@ export async function openOrm(
         connectionTimeoutMillis: 5_000,
         statement_timeout: statementTimeoutMs,
         idle_in_transaction_session_timeout: 60_000,
-        onPoolCreated: instrumentPool,
+        onPoolCreated: (pool: Pool) => instrumentPool(pool, usage),
       },
     });
   }

@@ -1,5 +1,6 @@
+import type { TenantUsage } from '../../common/tenant-usage.ts';
 import { FairQueue } from './fair-queue.ts';
-import { currentHolder, currentTenant } from './session.ts';
+import { currentHolder, currentSession, currentTenant } from './session.ts';
 import type { Pool } from './types.ts';
 
 /** The longest wait for a turn, in milliseconds; as long as the wait for a connection. */
@@ -8,18 +9,20 @@ const queueTimeoutMs = 5_000;
 /**
  * Shares the connections of a pool among organisations. An organisation holds at most half of the connections, less one,
  * and waiting requests get connections round-robin by organisation. One connection is reserved for tasks that hold one
- * already and need another, so that they never wait for a share that they hold themselves.
+ * already and need another, so that they never wait for a share that they hold themselves. An
+ * organisation that `usage` delays holds one connection.
  *
  * Works around pg-pool, which serves requests first come, first served. Remove it when pg-pool supports shares of tenants.
  *
  * @returns a replacement of `pool.connect`
  */
-export function withFairQueue(pool: Pool): Pool['connect'] {
+export function withFairQueue(pool: Pool, usage: TenantUsage): Pool['connect'] {
   const connect = pool.connect.bind(pool);
   const { max } = pool.options;
   const capacity = Math.max(1, max - 1);
   const share = Math.max(1, Math.floor(max / 2) - 1);
-  const queue = new FairQueue({ capacity, share, timeoutMs: queueTimeoutMs });
+  const delayOf = (tenantId: string) => usage.delayOf(tenantId);
+  const queue = new FairQueue({ capacity, share, delayOf, timeoutMs: queueTimeoutMs });
   const endTurn = new WeakMap<object, () => void>();
   pool.on('release', (_, client) => {
     endTurn.get(client)?.();
@@ -29,12 +32,16 @@ export function withFairQueue(pool: Pool): Pool['connect'] {
     const holder = currentHolder();
     const release = holder.connections > 0 ? () => undefined : await queue.acquire(currentTenant());
     holder.connections += 1;
+    const { orgId } = currentSession();
+    let acquiredAt = performance.now();
     const end = () => {
+      if (orgId) usage.addDatabaseTime(orgId, performance.now() - acquiredAt);
       holder.connections -= 1;
       release();
     };
     try {
       const client = await connect();
+      acquiredAt = performance.now();
       endTurn.set(client, end);
       return client;
     } catch (error) {

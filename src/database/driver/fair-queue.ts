@@ -1,3 +1,6 @@
+/** While a tenant is delayed, the queue checks at least this often whether the delay still applies, in milliseconds. */
+const maxDelayMs = 50;
+
 /** A request for a turn that waits. */
 interface Waiter {
   grant(): void;
@@ -15,6 +18,8 @@ export interface FairQueueOptions {
   capacity: number;
   /** The most turns of one tenant at a time. */
   share: number;
+  /** The time for which a tenant that has a turn gets no second one, in milliseconds. */
+  delayOf(tenantId: string): number;
   /** The longest wait for a turn, in milliseconds. */
   timeoutMs: number;
 }
@@ -28,6 +33,7 @@ export class FairQueue {
   /** The tenants that hold or wait for a turn, in round-robin order. */
   readonly #tenants = new Map<string, Tenant>();
   #running = 0;
+  #delayTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FairQueueOptions) {
     this.#options = options;
@@ -42,18 +48,33 @@ export class FairQueue {
   async acquire(tenantId: string): Promise<() => void> {
     const tenant = this.#tenants.get(tenantId) ?? { running: 0, waiting: [] };
     this.#tenants.set(tenantId, tenant);
-    if (this.#running < this.#options.capacity && tenant.running < this.#options.share) this.#start(tenant);
+    if (this.#running < this.#options.capacity && this.#mayStart(tenantId, tenant)) this.#start(tenant);
     else await this.#wait(tenant).finally(() => this.#deleteIfIdle(tenantId, tenant));
     return () => {
       tenant.running -= 1;
       this.#running -= 1;
       this.#deleteIfIdle(tenantId, tenant);
-      this.#grantNext();
+      this.#grantFree();
     };
   }
 
   #deleteIfIdle(tenantId: string, { running, waiting }: Tenant): void {
     if (running === 0 && waiting.length === 0) this.#tenants.delete(tenantId);
+  }
+
+  /** Whether the tenant may have one more turn. If it may have one later, the queue grants turns again then. */
+  #mayStart(tenantId: string, { running }: Tenant): boolean {
+    if (running >= this.#options.share) return false;
+    const delayMs = running > 0 ? this.#options.delayOf(tenantId) : 0;
+    if (delayMs === 0) return true;
+    this.#delayTimer ??= setTimeout(
+      () => {
+        this.#delayTimer = undefined;
+        this.#grantFree();
+      },
+      Math.min(delayMs, maxDelayMs),
+    );
+    return false;
   }
 
   #start(tenant: Tenant): void {
@@ -76,18 +97,23 @@ export class FairQueue {
     }
   }
 
-  /** Grants the free turn to the waiting tenant whose last turn is oldest. */
-  #grantNext(): void {
-    if (this.#running >= this.#options.capacity) return;
+  /** Grants free turns, each to the waiting tenant whose last turn is oldest. */
+  #grantFree(): void {
+    while (this.#running < this.#options.capacity && this.#grantNext());
+  }
+
+  #grantNext(): boolean {
     for (const [tenantId, tenant] of this.#tenants) {
-      const next = tenant.running < this.#options.share ? tenant.waiting.shift() : undefined;
-      if (!next) continue;
+      const [next] = tenant.waiting;
+      if (!next || !this.#mayStart(tenantId, tenant)) continue;
+      tenant.waiting.shift();
       this.#tenants.delete(tenantId);
       this.#tenants.set(tenantId, tenant);
       this.#start(tenant);
       next.grant();
-      return;
+      return true;
     }
+    return false;
   }
 }
 

@@ -1,3 +1,4 @@
+import type { TenantUsage } from '../../common/tenant-usage.ts';
 import { instrumentClient } from './client.ts';
 import { releaseDeadClients } from './dead-clients.ts';
 import { withFairQueue } from './fair-pool.ts';
@@ -67,10 +68,10 @@ export function openDedicatedConnection(pool: () => Promise<Pool>, session: Sess
  * Works around MikroORM's `sessionContext`, which costs three statements or a transaction for each statement
  * (docs/adr/0002-row-level-security.md). Remove the session settings when it does not.
  */
-export function instrumentPool(pool: Pool): void {
+export function instrumentPool(pool: Pool, usage: TenantUsage): void {
   pool.on('connect', instrumentClient);
   releaseDeadClients(pool);
-  const connect = withFairQueue(pool);
+  const connect = withFairQueue(pool, usage);
   const appliedSessions = new WeakMap<Client, string>();
   pool.connect = async () => {
     const settings = sessionSettings(currentSession());

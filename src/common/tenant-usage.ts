@@ -1,0 +1,76 @@
+import { LRUCache } from 'lru-cache';
+
+/** The share of the event loop that a busy tenant may use while a quiet one is active. */
+const busyShare = 0.2;
+
+/** The use beyond its share with which a tenant is busy, in milliseconds. */
+const burstMs = 20;
+
+/** A tenant is active until this time has passed since its last work, in milliseconds. */
+const activeMs = 1_000;
+
+/**
+ * The part of the time with a database connection that counts as use. PostgreSQL may share its processors with the server,
+ * and a statement that waits for the network or for a lock uses none.
+ */
+const databaseWeight = 0.5;
+
+/** The most tenants whose use is known. The ones that have used the server least recently are forgotten. */
+const maxTenants = 10_000;
+
+/** The use of a tenant beyond its share. */
+interface Excess {
+  /** In milliseconds, at the time `at`. */
+  ms: number;
+  at: number;
+}
+
+/** The last work of a tenant that is not busy. */
+interface QuietWork {
+  tenantId: string;
+  at: number;
+}
+
+/**
+ * Measures how much of the server each tenant uses, and delays busy tenants while a quiet one is active: each of them is
+ * limited to a fifth of the event loop, because running work cannot be interrupted, and the less of it there is, the less of
+ * it a quiet tenant waits for. While only busy tenants are active, none is delayed.
+ */
+export class TenantUsage {
+  readonly #excess = new LRUCache<string, Excess>({ max: maxTenants });
+  /** The last quiet work, and the last one of another tenant. */
+  #quietWork: QuietWork[] = [];
+
+  /** Adds time that a tenant has used the event loop, in milliseconds. */
+  addLoopTime(tenantId: string, ms: number): void {
+    const now = performance.now();
+    const excessMs = this.#excessOf(tenantId, now) + ms;
+    this.#excess.set(tenantId, { ms: excessMs, at: now });
+    if (excessMs > burstMs) return;
+    const [last] = this.#quietWork;
+    if (last?.tenantId === tenantId) last.at = now;
+    else this.#quietWork = [{ tenantId, at: now }, ...(last ? [last] : [])];
+  }
+
+  /** Adds time that a tenant has held a database connection, in milliseconds. */
+  addDatabaseTime(tenantId: string, ms: number): void {
+    this.addLoopTime(tenantId, ms * databaseWeight);
+  }
+
+  /** The time after which a tenant may start more work, in milliseconds: 0 unless it is busy while a quiet one is active. */
+  delayOf(tenantId: string): number {
+    const now = performance.now();
+    const excessMs = this.#excessOf(tenantId, now) - burstMs;
+    const isDelayed = excessMs > 0 && this.#isQuietTenantActive(tenantId, now);
+    return isDelayed ? excessMs / busyShare : 0;
+  }
+
+  #isQuietTenantActive(tenantId: string, now: number): boolean {
+    return this.#quietWork.some((work) => work.tenantId !== tenantId && now - work.at < activeMs);
+  }
+
+  #excessOf(tenantId: string, now: number): number {
+    const excess = this.#excess.get(tenantId);
+    return excess ? Math.max(0, excess.ms - (now - excess.at) * busyShare) : 0;
+  }
+}
