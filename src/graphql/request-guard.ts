@@ -1,31 +1,24 @@
 import {
-  coerceInputValue,
   type ExecutionArgs,
   type ExecutionResult,
   type GraphQLError,
-  type GraphQLInputType,
   type GraphQLSchema,
-  getNullableType,
   getOperationAST,
-  isInputObjectType,
-  isInputType,
-  isNonNullType,
   Kind,
   type OperationDefinitionNode,
-  typeFromAST,
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { Authentication } from '../auth/authentication.ts';
 import { unauthenticated } from '../auth/authentication-error.ts';
-import { AppError, type Issue, validationError } from '../common/errors.ts';
+import { AppError } from '../common/errors.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import { currentRequest } from '../common/log.ts';
 import type { Context } from './context.ts';
 import { type CostInput, calculateCost, maxCost } from './cost.ts';
-import { documentRejected, hasLongList, listTooLong } from './document-limits.ts';
-import { createMessageRedactor, type ErrorMasker } from './error-masking.ts';
-import { collectSchemaIssues } from './input-rules.ts';
+import { documentRejected, hasLongList } from './document-limits.ts';
+import type { ErrorMasker } from './error-masking.ts';
 import type { NodeServerContext } from './strict-requests.ts';
+import { createVariableValidator } from './variable-validation.ts';
 
 /** The checks of a GraphQL request, on the fast path and in Yoga. */
 export interface RequestGuard {
@@ -35,7 +28,7 @@ export interface RequestGuard {
   waitForTurn(context: Partial<Context>): Promise<void>;
   /** Returns the error with which the operation is rejected; undefined if it can be executed. */
   check(args: OperationArgs, context: Partial<Context>): GraphQLError | undefined;
-  /** Returns the result of an execution, with the error of `VALIDATION_FAILED` if its variables are invalid. */
+  /** Returns the result of an execution, or an error that lists the issues of its variables if they are invalid. */
   reportInvalidVariables<Result extends object>(
     args: OperationArgs,
     result: Result,
@@ -63,7 +56,7 @@ export function createRequestGuard(
   schema: GraphQLSchema,
   { authentication, openIntrospection, maskError, connections: { scheduler } }: RequestGuardOptions,
 ): RequestGuard {
-  const scrub = createMessageRedactor(schema);
+  const validateVariables = createVariableValidator(schema, maskError);
   /** Operations whose cost is within the limit for all values of their variables. */
   const affordable = new WeakSet<OperationDefinitionNode>();
   const assertAffordable = (input: Required<CostInput>): void => {
@@ -76,18 +69,6 @@ export function createRequestGuard(
     const cost = calculateCost(schema, input);
     if (cost > maxCost)
       throw documentRejected(`Cost limit of ${maxCost} exceeded; this operation costs ${cost}.`);
-  };
-  const validateVariables = (
-    operation: OperationDefinitionNode,
-    variables: Readonly<Record<string, unknown>>,
-  ): GraphQLError | undefined => {
-    const issues: Issue[] = [];
-    try {
-      collectVariableErrors(schema, operation, variables, scrub, issues);
-    } catch (error) {
-      if (error !== tooManyIssues) return maskError(error);
-    }
-    return issues.length > 0 ? maskError(validationError(issues)) : undefined;
   };
   return {
     async authenticate(authorization, context) {
@@ -192,56 +173,4 @@ function isIntrospection(operation: OperationDefinitionNode | null | undefined):
       (selection) => selection.kind === Kind.FIELD && selection.name.value.startsWith('__'),
     )
   );
-}
-
-const invalidValueMessage = 'The value does not match its type in the schema.';
-/** The maximum number of issues in a response, so that it is not much longer than the request. */
-const maxIssues = 100;
-const tooManyIssues = new Error(`There are more than ${maxIssues} issues.`);
-
-/** @throws `tooManyIssues` */
-function collectVariableErrors(
-  schema: GraphQLSchema,
-  operation: OperationDefinitionNode,
-  values: Readonly<Record<string, unknown>>,
-  scrub: (error: GraphQLError) => string,
-  issues: Issue[],
-): void {
-  for (const { variable, type: typeNode, defaultValue } of operation.variableDefinitions ?? []) {
-    const name = variable.name.value;
-    const type = typeFromAST(schema, typeNode);
-    if (!isInputType(type)) continue;
-    const value = Object.hasOwn(values, name) ? values[name] : undefined;
-    if (value === undefined) {
-      if (isNonNullType(type) && !defaultValue)
-        issues.push({ path: [name], message: `A value of type ${type} is required.` });
-      continue;
-    }
-    if (hasLongList(value)) {
-      issues.push({ path: [name, ...fieldWithLongList(type, value)], message: listTooLong });
-      continue;
-    }
-    const invalidPaths: Issue['path'][] = [];
-    const coerced: unknown = coerceInputValue(value, type, (path, value, error) => {
-      invalidPaths.push(path);
-      if (issues.length >= maxIssues) throw tooManyIssues;
-      const message = scrub(error);
-      // The message comes from the scalar and may quote the value.
-      const quotesValue = typeof value === 'string' && value !== '' && message.includes(value);
-      issues.push({ path: [name, ...path], message: quotesValue ? invalidValueMessage : message });
-    });
-    if (invalidPaths.length === 0) continue;
-    for (const { path, message } of collectSchemaIssues(type, coerced, invalidPaths)) {
-      if (issues.length < maxIssues) issues.push({ path: [name, ...path], message });
-    }
-  }
-}
-
-/** The name of the input field with the long list. Only names in the schema: those in the value may be secrets. */
-function fieldWithLongList(type: GraphQLInputType, value: unknown): string[] {
-  const named = getNullableType(type);
-  if (!isInputObjectType(named)) return [];
-  return Object.keys(named.getFields())
-    .filter((field) => hasLongList(Object(value)[field]))
-    .slice(0, 1);
 }
