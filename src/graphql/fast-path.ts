@@ -75,7 +75,7 @@ export function createFastPath({
       const requestParams = { params, request: request as unknown as Request };
       return (await yoga.getResultForParams(requestParams, server)) as ExecutionResult;
     } catch (error) {
-      return { errors: [error as GraphQLError] };
+      return { errors: [maskError(error)] };
     }
   };
   const writeResult = async (result: ExecutionResult, response: ServerResponse, mediaType: string) => {
@@ -93,7 +93,7 @@ export function createFastPath({
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     if (isWebSocket(req)) return writeResult({ errors: [webSocketRejected()] }, res, 'application/json');
     const mediaType = req.method === 'POST' && negotiateMediaType(req);
-    if (!mediaType) return yoga(req, res) as Promise<void>;
+    if (!mediaType) return yoga(req, res);
     const server: NodeServerContext = { req, res, isAuthenticated: true };
     // Before the body is read, so that unauthenticated clients cannot make the server parse bodies.
     const authenticationError = await requestGuard.authenticate(req.headers.authorization ?? null, server);
@@ -102,9 +102,9 @@ export function createFastPath({
       server.params = await readParams(server);
       await requestGuard.waitForTurn(server);
     } catch (error) {
-      return writeResult({ errors: [error as GraphQLError] }, res, mediaType);
+      return writeResult({ errors: [maskError(error)] }, res, mediaType);
     }
-    if (mayBeSubscription(server.params)) return yoga(req, res, server) as Promise<void>;
+    if (mayBeSubscription(server.params)) return yoga(req, res, server);
     return writeResult(await getResult(server.params, server), res, mediaType);
   };
 }
