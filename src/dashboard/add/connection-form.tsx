@@ -13,22 +13,13 @@ import {
   Title,
 } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
-import { useClient } from 'urql';
-import type { ApiError } from '../api-error.ts';
-import { buildCreateMutation } from '../app-mutations.ts';
+import { buildCreateMutation, type CreateVariables } from '../app-mutations.ts';
 import { toTypeName, validateCreate } from '../client-validation.ts';
 import { ErrorAlert } from '../error-alert.tsx';
-import {
-  CredentialField,
-  clearSecrets,
-  errorsByField,
-  type FieldErrors,
-  focusFirstError,
-  readForm,
-} from '../fields.tsx';
+import { CredentialField } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
 import type { OptionalProjectId } from '../route.ts';
-import { runMutation } from '../run-mutation.ts';
+import { useMutationForm } from '../use-mutation-form.ts';
 import type { AppOption } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
 import { Guide } from './guide.tsx';
@@ -42,55 +33,35 @@ interface ConnectionFormProps {
 /** The form of a connection, generated from the app's fields. */
 export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormProps) {
   useTitle(`Add ${option.name} Connection`);
-  const client = useClient();
+  const { errors, apiError, request, submit } = useMutationForm();
   const [methodName, setMethodName] = useState<string>();
-  const [errors, setErrors] = useState<FieldErrors>({});
-  const [apiError, setApiError] = useState<ApiError>();
   const [isCancelled, setIsCancelled] = useState(false);
-  const [request, setRequest] = useState<AbortController>();
   const heading = useRef<HTMLHeadingElement>(null);
   const method = option.methods.find(({ method }) => method === methodName) ?? option.methods[0];
   useEffect(() => heading.current?.focus(), []);
   if (!method) return null;
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = event.currentTarget;
-    const values = readForm(form);
-    const showErrors = (fieldErrors: FieldErrors) => {
-      setErrors(fieldErrors);
-      focusFirstError(form, fieldErrors);
-    };
-    setApiError(undefined);
+  const create = async (event: FormEvent<HTMLFormElement>) => {
     setIsCancelled(false);
-    const invalid = errorsByField(validateCreate(option, method.method, values, method.fields));
-    if (Object.keys(invalid).length > 0) return showErrors(invalid);
-
-    setErrors({});
-    const controller = new AbortController();
-    setRequest(controller);
-    clearSecrets(form);
-    const filled = method.fields.filter(({ name }) => values[name]);
-    const input = {
-      name: values.name ?? '',
-      description: values.description || null,
-      projectId,
-      method: method.method,
-      credentials: Object.fromEntries(filled.map(({ name }) => [name, values[name] ?? ''])),
-      onUnreachable: values.keep ? 'SAVE_UNVERIFIED' : 'FAIL',
-    } as const;
-    const outcome = await runMutation(
-      client,
-      buildCreateMutation(toTypeName(option)),
-      { input },
-      controller.signal,
-    );
-    setRequest(undefined);
-    if (!outcome) return setIsCancelled(true);
-    if (outcome.data?.outcome) return onCreated(outcome.data.outcome.appConnection);
-    if (!outcome.apiError) return;
-    setApiError(outcome.apiError);
-    showErrors(errorsByField(outcome.apiError.issues));
+    const data = await submit(event, {
+      validate: (values) => validateCreate(option, method.method, values, method.fields),
+      mutation: buildCreateMutation(toTypeName(option)),
+      toVariables: (values): CreateVariables => {
+        const filledFields = method.fields.filter(({ name }) => values[name]);
+        return {
+          input: {
+            name: values.name ?? '',
+            description: values.description || null,
+            projectId,
+            method: method.method,
+            credentials: Object.fromEntries(filledFields.map(({ name }) => [name, values[name] ?? ''])),
+            onUnreachable: values.keep ? 'SAVE_UNVERIFIED' : 'FAIL',
+          },
+        };
+      },
+    });
+    if (data === 'cancelled') setIsCancelled(true);
+    else if (data?.outcome) onCreated(data.outcome.appConnection);
   };
 
   return (
@@ -100,7 +71,7 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
       </Title>
       <Grid gap="xl">
         <Grid.Col span={{ base: 12, md: 7 }}>
-          <form onSubmit={submit} noValidate autoComplete="off">
+          <form onSubmit={create} noValidate autoComplete="off">
             <Stack>
               <TextInput
                 name="name"

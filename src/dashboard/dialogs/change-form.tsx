@@ -1,13 +1,11 @@
 import { Button, Checkbox, Group, Loader, Stack, Text } from '@mantine/core';
-import { type FormEvent, type ReactNode, useState } from 'react';
-import { useClient } from 'urql';
-import type { ApiError } from '../api-error.ts';
+import type { FormEvent, ReactNode } from 'react';
 import { buildUpdateMutation, type UpdateVariables } from '../app-mutations.ts';
 import { type FormValues, findApp, toTypeName, validateUpdate } from '../client-validation.ts';
 import { ErrorAlert } from '../error-alert.tsx';
-import { clearSecrets, errorsByField, type FieldErrors, focusFirstError, readForm } from '../fields.tsx';
+import type { FieldErrors } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
-import { runMutation } from '../run-mutation.ts';
+import { useMutationForm } from '../use-mutation-form.ts';
 import type { AppOption, FieldOption } from '../use-options.ts';
 
 /** The properties of a dialog that changes a connection. */
@@ -36,43 +34,23 @@ interface ChangeFormProps extends Pick<ChangeDialogProps, 'connection' | 'onClos
 export function ChangeForm(props: ChangeFormProps) {
   const { connection, fields, toInput, done, busy, onClose, onDone, children } = props;
   const { id, app, version } = connection;
-  const client = useClient();
-  const [errors, setErrors] = useState<FieldErrors>({});
-  const [apiError, setApiError] = useState<ApiError>();
-  const [request, setRequest] = useState<AbortController>();
+  const { errors, apiError, request, submit } = useMutationForm();
   const flag = findApp(app)?.tenantChange?.flag;
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = event.currentTarget;
-    const values = readForm(form);
-    const showErrors = (fieldErrors: FieldErrors) => {
-      setErrors(fieldErrors);
-      focusFirstError(form, fieldErrors);
-    };
-    setApiError(undefined);
-    const invalid = errorsByField(validateUpdate(app, values, fields));
-    if (Object.keys(invalid).length > 0) return showErrors(invalid);
-    setErrors({});
-    const controller = new AbortController();
-    setRequest(controller);
-    clearSecrets(form);
-    const input = { ...toInput(values), version, ...(flag && values[flag] && { [flag]: true }) };
-    const outcome = await runMutation(
-      client,
-      buildUpdateMutation(toTypeName(connection)),
-      { id, input },
-      controller.signal,
-    );
-    setRequest(undefined);
-    if (!outcome) return;
-    if (!outcome.apiError) return onDone(done);
-    setApiError(outcome.apiError);
-    showErrors(errorsByField(outcome.apiError.issues));
+  const save = async (event: FormEvent<HTMLFormElement>) => {
+    const data = await submit(event, {
+      validate: (values) => validateUpdate(app, values, fields),
+      mutation: buildUpdateMutation(toTypeName(connection)),
+      toVariables: (values) => {
+        const input = { ...toInput(values), version, ...(flag && values[flag] && { [flag]: true }) };
+        return { id, input };
+      },
+    });
+    if (data && data !== 'cancelled') onDone(done);
   };
 
   return (
-    <form onSubmit={submit} noValidate autoComplete="off">
+    <form onSubmit={save} noValidate autoComplete="off">
       <Stack>
         {children(errors)}
         {flag && errors[flag] && (
