@@ -1,35 +1,39 @@
 import assert from 'node:assert/strict';
-import { ask, request } from './client.ts';
-import type { Stage } from './stage.ts';
+import { buildRequest, sendOperation } from './client.ts';
+import type { ComparedServers } from './fixture.ts';
 
 /**
  * Sends every operation to every server once and compares the responses. A server that does less work is not a peer.
  *
  * @throws AssertionError when a response differs from that of the first server
  */
-export async function check({ running, ids, oktaUrl }: Stage): Promise<void> {
+export async function check({ running, ids, oktaUrl }: ComparedServers): Promise<void> {
   const [first] = running;
   const [id] = ids;
   if (!first || !id) throw new Error('there is no server');
-  const read = await ask(first, 'read', id);
-  const list = await ask(first, 'list', undefined);
+  const read = await sendOperation(first, 'read', id);
+  const list = await sendOperation(first, 'list', undefined);
   assert.deepEqual(
     list.nodes.map(({ name }) => name),
     list.nodes.map((_, index) => `seed-${String(index).padStart(4, '0')}`),
   );
   assert.equal(list.pageInfo.hasNextPage, true);
   for (const server of running) {
-    assert.deepEqual(await ask(server, 'read', id), read, server.name);
-    assert.deepEqual(await ask(server, 'list', undefined), list, server.name);
+    assert.deepEqual(await sendOperation(server, 'read', id), read, server.name);
+    assert.deepEqual(await sendOperation(server, 'list', undefined), list, server.name);
     const credentials = { instanceUrl: oktaUrl, apiToken: 'check' };
-    const made = await ask(server, 'create', { name: 'check', description: ' Is made. ', credentials });
-    assert.deepEqual(made, await ask(server, 'read', made.id), server.name);
-    const { id: _, createdAt, updatedAt, credentialsHash, ...rest } = made;
+    const created = await sendOperation(server, 'create', {
+      name: 'check',
+      description: ' Created by the check. ',
+      credentials,
+    });
+    assert.deepEqual(created, await sendOperation(server, 'read', created.id), server.name);
+    const { id: _, createdAt, updatedAt, credentialsHash, ...rest } = created;
     assert.deepEqual(
       rest,
       {
         name: 'check',
-        description: 'Is made.',
+        description: 'Created by the check.',
         app: 'OKTA',
         method: 'API_TOKEN',
         orgId: read.orgId,
@@ -42,20 +46,23 @@ export async function check({ running, ids, oktaUrl }: Stage): Promise<void> {
     );
     assert.equal(updatedAt, createdAt, server.name);
     assert.match(credentialsHash, /^[0-9a-f]{64}$/, server.name);
-    for (const refused of [
-      request(server.dialect, 'create', { name: 'Not A Name', description: '', credentials }),
-      request(server.dialect, 'create', {
+    for (const invalidRequest of [
+      buildRequest(server.dialect, 'create', { name: 'Not A Name', description: '', credentials }),
+      buildRequest(server.dialect, 'create', {
         name: 'check-2',
         description: '',
         credentials: { ...credentials, apiToken: 'revoked' },
       }),
     ]) {
-      const answer = await fetch(server.url + refused.path, { ...refused, headers: server.headers });
-      assert.match(await answer.text(), /"errors"/, server.name);
+      const response = await fetch(server.url + invalidRequest.path, {
+        ...invalidRequest,
+        headers: server.headers,
+      });
+      assert.match(await response.text(), /"errors"/, server.name);
     }
-    const { path, ...asked } = request(server.dialect, 'read', id);
+    const { path, ...readRequest } = buildRequest(server.dialect, 'read', id);
     const unauthenticated = await fetch(server.url + path, {
-      ...asked,
+      ...readRequest,
       headers: { ...server.headers, authorization: 'Bearer unknown-key' },
     });
     const text = await unauthenticated.text();

@@ -1,4 +1,4 @@
-import { type Asked, connection, type Dialect, type NewConnection, page } from './operations.ts';
+import { type BenchRequest, connection, type Dialect, type NewConnection, page } from './operations.ts';
 
 /** The URL, headers and dialect of a server. */
 export interface Client {
@@ -8,7 +8,7 @@ export interface Client {
 }
 
 /** The argument of each operation. */
-export interface Given {
+export interface OperationArguments {
   read: string;
   list: undefined;
   create: NewConnection;
@@ -17,13 +17,13 @@ export interface Given {
 const readers = { read: connection, list: page, create: connection };
 
 /** Builds a request for an operation. */
-export function request<Name extends keyof Given>(
+export function buildRequest<Name extends keyof OperationArguments>(
   dialect: Dialect,
   operation: Name,
-  given: Given[Name],
-): Asked {
-  const asked = dialect[operation] as (given: Given[Name]) => Asked;
-  return asked(given);
+  argument: OperationArguments[Name],
+): BenchRequest {
+  const build = dialect[operation] as (argument: OperationArguments[Name]) => BenchRequest;
+  return build(argument);
 }
 
 /**
@@ -31,14 +31,18 @@ export function request<Name extends keyof Given>(
  *
  * @throws when the response is not as expected
  */
-export async function ask<Name extends keyof Given>(client: Client, operation: Name, given: Given[Name]) {
+export async function sendOperation<Name extends keyof OperationArguments>(
+  client: Client,
+  operation: Name,
+  argument: OperationArguments[Name],
+) {
   const { url, headers, dialect } = client;
-  const { path, method, body } = request(dialect, operation, given);
+  const { path, method, body } = buildRequest(dialect, operation, argument);
   const response = await fetch(url + path, { method, headers, ...(body && { body }) });
   const text = await response.text();
   if (response.status !== 200)
     throw new Error(`${url} answered ${operation} with ${response.status}: ${text}`);
-  return readers[operation].parse(dialect.answerOf(operation, text)) as ReturnType<
+  return readers[operation].parse(dialect.parseResponse(operation, text)) as ReturnType<
     (typeof readers)[Name]['parse']
   >;
 }

@@ -11,26 +11,26 @@ export interface Databases extends AsyncDisposable {
   /** An empty database. */
   empty(name: string): Promise<string>;
   /** A copy of the first database, with or without row-level security, for which peers lack the roles. */
-  copy(name: string, isKeptApart?: boolean): Promise<string>;
+  copy(name: string, hasRowLevelSecurity?: boolean): Promise<string>;
 }
 
 /** Creates databases on the PostgreSQL of DATABASE_URL, and drops them when disposed. */
-export async function makeDatabases(): Promise<Databases> {
+export async function createDatabases(): Promise<Databases> {
   const server = process.env.DATABASE_URL ?? `postgresql://${userInfo().username}@127.0.0.1:5432/postgres`;
   const admin = new pg.Client({ connectionString: server });
   await admin.connect();
   const run = randomBytes(4).toString('hex');
-  const made: string[] = [];
+  const created: string[] = [];
   const make = async (name: string, template = '') => {
     const database = `bench_${run}_${name}`;
     await admin.query(`create database ${database} ${template}`);
-    made.push(database);
+    created.push(database);
     const url = new URL(server);
     url.pathname = database;
     return url.href;
   };
   const dropAll = async () => {
-    for (const database of made) await admin.query(`drop database if exists ${database} with (force)`);
+    for (const database of created) await admin.query(`drop database if exists ${database} with (force)`);
     await admin.end();
   };
   for (const signal of ['SIGINT', 'SIGTERM']) {
@@ -40,7 +40,7 @@ export async function makeDatabases(): Promise<Databases> {
   return {
     first,
     settle: () =>
-      within(first, async (client) => {
+      withClient(first, async (client) => {
         await client.query('vacuum (freeze, analyze)');
         const { rows } = await client.query<{ dataKeyId: string }>(
           'select data_key_id as "dataKeyId" from app_connection limit 1',
@@ -49,10 +49,10 @@ export async function makeDatabases(): Promise<Databases> {
         return rows[0];
       }),
     empty: (name) => make(name),
-    copy: async (name, isKeptApart = true) => {
+    copy: async (name, hasRowLevelSecurity = true) => {
       const url = await make(name, `template bench_${run}_first`);
-      if (!isKeptApart) {
-        await within(url, async (client) => {
+      if (!hasRowLevelSecurity) {
+        await withClient(url, async (client) => {
           const { rows } = await client.query<{ name: string }>(
             'select oid::regclass::text as name from pg_class where relrowsecurity',
           );
@@ -70,7 +70,7 @@ export async function makeDatabases(): Promise<Databases> {
 }
 
 /** Runs a function with a connection to a database. */
-export async function within<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {

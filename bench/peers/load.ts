@@ -1,5 +1,5 @@
 import autocannon from 'autocannon';
-import type { Asked } from './operations.ts';
+import type { BenchRequest } from './operations.ts';
 
 /** The number of concurrent client connections. */
 export const connections = 16;
@@ -11,7 +11,7 @@ export interface Load {
   /** Latencies of the responses within the time limit, in milliseconds. */
   latencies: number[];
   /** All responses, also those after the time limit. */
-  answers: number;
+  responseCount: number;
   /** Wrong responses, and requests without a response. */
   failures: number;
 }
@@ -24,10 +24,10 @@ export async function load(
   url: string,
   extent: Extent,
   headers: Record<string, string>,
-  requests: (Asked | (() => Asked))[],
+  requests: (BenchRequest | (() => BenchRequest))[],
 ): Promise<Load> {
   const latencies: number[] = [];
-  let answers = 0;
+  let responseCount = 0;
   const start = performance.now();
   const seconds = 'seconds' in extent ? extent.seconds : undefined;
   const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1_000;
@@ -40,22 +40,24 @@ export async function load(
         // The interval at which autocannon checks the time limit.
         sampleInt: 50,
         headers,
-        requests: requests.map((asked) =>
-          typeof asked === 'function' ? { setupRequest: (request) => ({ ...request, ...asked() }) } : asked,
+        requests: requests.map((request) =>
+          typeof request === 'function'
+            ? { setupRequest: (defaults) => ({ ...defaults, ...request() }) }
+            : request,
         ),
         verifyBody: (body) => !body?.includes('"errors"'),
       },
       (error, result) => (error ? reject(error) : resolve(result)),
     );
     run.on('response', (_client, _status, _bytes, milliseconds) => {
-      answers += 1;
+      responseCount += 1;
       if (performance.now() <= end) latencies.push(milliseconds);
     });
   });
   return {
     perSecond: latencies.length / (seconds ?? (performance.now() - start) / 1_000),
     latencies,
-    answers,
+    responseCount,
     failures: errors + non2xx + mismatches,
   };
 }

@@ -4,8 +4,8 @@ import { z } from 'zod';
 export const operationNames = ['read', 'list', 'create'] as const;
 export type OperationName = (typeof operationNames)[number];
 
-/** A request without its server and its credentials. */
-export interface Asked {
+/** A request for an operation, without the server's URL and the credentials. */
+export interface BenchRequest {
   method: 'GET' | 'POST';
   path: string;
   body?: string;
@@ -13,10 +13,10 @@ export interface Asked {
 
 /** How to build requests for a server and read its responses. */
 export interface Dialect {
-  read(id: string): Asked;
-  list(): Asked;
-  create(input: NewConnection): Asked;
-  answerOf(operation: OperationName, body: string): unknown;
+  read(id: string): BenchRequest;
+  list(): BenchRequest;
+  create(input: NewConnection): BenchRequest;
+  parseResponse(operation: OperationName, body: string): unknown;
 }
 
 /** The input of a create. */
@@ -44,18 +44,18 @@ export const graphql: Dialect = graphqlDialect({
   }`,
 });
 
-const fieldsOfPostGraphile = fields.replace(/^id/, 'id: rowId');
+const postgraphileFields = fields.replace(/^id/, 'id: rowId');
 
 /** PostGraphile's schema, whose types derive from the tables. */
 export const postgraphile: Dialect = graphqlDialect({
-  read: `query Read($id: UUID!) { answer: connectionOfCaller(id: $id) { ${fieldsOfPostGraphile} } }`,
+  read: `query Read($id: UUID!) { answer: connectionOfCaller(id: $id) { ${postgraphileFields} } }`,
   list: `query List($first: Int!) {
     answer: connectionsOfCaller(first: $first) {
-      nodes { ${fieldsOfPostGraphile} } pageInfo { hasNextPage endCursor }
+      nodes { ${postgraphileFields} } pageInfo { hasNextPage endCursor }
     }
   }`,
   create: `mutation Create($input: CreateOktaConnectionInput!) {
-    answer: createOktaConnection(input: $input) { appConnection { ${fieldsOfPostGraphile} } }
+    answer: createOktaConnection(input: $input) { appConnection { ${postgraphileFields} } }
   }`,
 });
 
@@ -64,20 +64,20 @@ export const rest: Dialect = {
   read: (id) => ({ method: 'GET', path: `/connections/${id}` }),
   list: () => ({ method: 'GET', path: '/connections' }),
   create: (input) => ({ method: 'POST', path: '/connections', body: JSON.stringify(input) }),
-  answerOf: (_, body) => JSON.parse(body),
+  parseResponse: (_, body) => JSON.parse(body),
 };
 
 function graphqlDialect(documents: Record<OperationName, string>): Dialect {
-  const ask = (operation: OperationName, variables: object): Asked => ({
+  const toRequest = (operation: OperationName, variables: object): BenchRequest => ({
     method: 'POST',
     path: '/graphql',
     body: JSON.stringify({ query: documents[operation].replaceAll(/\s+/g, ' '), variables }),
   });
   return {
-    read: (id) => ask('read', { id }),
-    list: () => ask('list', { first: pageSize }),
-    create: (input) => ask('create', { input }),
-    answerOf: (operation, body) => {
+    read: (id) => toRequest('read', { id }),
+    list: () => toRequest('list', { first: pageSize }),
+    create: (input) => toRequest('create', { input }),
+    parseResponse: (operation, body) => {
       const { answer } = JSON.parse(body).data;
       return operation === 'create' ? answer.appConnection : answer;
     },
@@ -85,7 +85,7 @@ function graphqlDialect(documents: Record<OperationName, string>): Dialect {
 }
 
 /** Normalizes dates and enum values, which servers format differently. */
-const moment = z.string().transform((text) => new Date(text).toISOString());
+const timestamp = z.string().transform((text) => new Date(text).toISOString());
 const enumValue = z.string().transform((text) => text.toUpperCase().replaceAll('-', '_'));
 
 /** A connection in a response, with exactly the selected fields. */
@@ -98,11 +98,11 @@ export const connection = z.strictObject({
   orgId: z.guid(),
   projectId: z.guid().nullable(),
   version: z.int(),
-  createdAt: moment,
-  updatedAt: moment,
+  createdAt: timestamp,
+  updatedAt: timestamp,
   credentialsHash: z.string(),
   credentials: z.strictObject({ instanceUrl: z.url() }),
-  verification: z.strictObject({ status: z.string(), checkedAt: moment }),
+  verification: z.strictObject({ status: z.string(), checkedAt: timestamp }),
 });
 
 /** A page in a response, with normalized cursors, whose format depends on the server. */

@@ -46,12 +46,12 @@ export function orExit<T>(read: () => T): T {
 
 /** Parses a list of names, and returns them in the canonical order. */
 export function chosen<Name extends string>(option: string, list: string, names: readonly Name[]): Name[] {
-  const given = list.split(',').map((name) => name.trim());
-  const unknown = given.find((name) => !names.some((known) => known === name));
+  const requested = list.split(',').map((name) => name.trim());
+  const unknown = requested.find((name) => !names.some((known) => known === name));
   if (unknown !== undefined) {
     throw new Error(`${option}: there is no "${unknown}"; choose from ${names.join(',')}`);
   }
-  return names.filter((name) => given.includes(name));
+  return names.filter((name) => requested.includes(name));
 }
 
 /** Parses a positive integer. */

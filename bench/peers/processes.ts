@@ -14,7 +14,7 @@ export interface Started extends AsyncDisposable {
 /** The unit of `/proc/PID/stat`: USER_HZ, which is 100 on Linux. */
 const ticksPerSecond = 100;
 
-/** Starts a script of `servers/` or elsewhere with only these environment variables, and waits until it answers. */
+/** Starts a script of `servers/` or elsewhere with only these environment variables, and waits until it sends its URL. */
 export async function start(
   script: string | URL,
   environment: Record<string, string> = {},
@@ -26,13 +26,13 @@ export async function start(
     // Logs are written as in production, and discarded.
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
-  let lastWords = '';
+  let stderrTail = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    lastWords = (lastWords + text).slice(-2_000);
+    stderrTail = (stderrTail + text).slice(-2_000);
   });
   const url = await new Promise<string>((resolve, reject) => {
     child.once('message', (message) => resolve(String(message)));
-    child.once('close', () => reject(new Error(`${script} ended before it answered: ${lastWords}`)));
+    child.once('close', () => reject(new Error(`${script} ended before it was ready: ${stderrTail}`)));
   });
   const all = () => withChildren(requirePid(child));
   const stop = async () => {

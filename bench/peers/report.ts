@@ -1,21 +1,28 @@
-import type { Measured, Round } from './rounds.ts';
+import type { OperationRounds, Round } from './rounds.ts';
 import { type ServerName, servers } from './servers.ts';
-import { cpuOfThousand, latencyAt, median, ratiosOf, spread, table } from './summary.ts';
+import {
+  cpuSecondsPer1000,
+  formatQuartiles,
+  latencyQuantile,
+  median,
+  ratiosPerRound,
+  table,
+} from './summary.ts';
 
 /** Formats the measurements of one operation, with the product compared to each peer. */
-export function report({ operation, rounds }: Measured): string {
+export function report({ operation, rounds }: OperationRounds): string {
   const product = rounds.get('product');
   const rows = [...rounds].map(([name, own]) => {
-    const ratio = (what: (round: Round) => number) =>
-      product && name !== 'product' ? spread(ratiosOf(product, own, what)) : '';
+    const ratio = (quantity: (round: Round) => number) =>
+      product && name !== 'product' ? formatQuartiles(ratiosPerRound(product, own, quantity)) : '';
     return [
       servers[name].title,
       median(own.map((round) => round.perSecond)).toFixed(0),
-      latencyAt(0.5, ...own).toFixed(1),
-      latencyAt(0.99, ...own).toFixed(1),
-      median(own.map(cpuOfThousand)).toFixed(2),
+      latencyQuantile(0.5, ...own).toFixed(1),
+      latencyQuantile(0.99, ...own).toFixed(1),
+      median(own.map(cpuSecondsPer1000)).toFixed(2),
       ratio((round) => round.perSecond),
-      ratio(cpuOfThousand),
+      ratio(cpuSecondsPer1000),
     ];
   });
   return table(

@@ -1,9 +1,9 @@
-import { type Client, request } from './client.ts';
+import { buildRequest, type Client } from './client.ts';
+import type { ComparedServers } from './fixture.ts';
 import { type Extent, type Load, load } from './load.ts';
-import type { Asked, Dialect, OperationName } from './operations.ts';
+import type { BenchRequest, Dialect, OperationName } from './operations.ts';
 import type { Started } from './processes.ts';
 import type { ServerName } from './servers.ts';
-import type { Stage } from './stage.ts';
 
 /** The measurements of one server in one round. */
 export interface Round extends Load {
@@ -18,7 +18,7 @@ export interface Rounds {
 }
 
 /** The measurements of one operation: the rounds of each server. Rounds with the same index are compared. */
-export interface Measured {
+export interface OperationRounds {
   operation: OperationName;
   rounds: Map<ServerName, Round[]>;
 }
@@ -28,29 +28,33 @@ const readInTurn = 100;
 const warmUpSeconds = 12;
 
 /** Measures one operation on all servers in turns. */
-export async function measure(stage: Stage, operation: OperationName, options: Rounds): Promise<Measured> {
-  const takes = stage.running.map((server) => {
-    const requests = requestsOf(stage, server.dialect, operation);
-    return [server.name, (seconds: number) => takeRound(server, { seconds }, requests)] as const;
+export async function measure(
+  servers: ComparedServers,
+  operation: OperationName,
+  options: Rounds,
+): Promise<OperationRounds> {
+  const measurements = servers.running.map((server) => {
+    const requests = buildRequests(servers, server.dialect, operation);
+    return [server.name, (seconds: number) => measureRound(server, { seconds }, requests)] as const;
   });
-  return { operation, rounds: await inTurns(new Map(takes), options) };
+  return { operation, rounds: await measureInTurns(new Map(measurements), options) };
 }
 
 /** Runs measurements in turns after a warm-up; each round starts with another one. */
-export async function inTurns<Name extends string, Seen>(
-  takes: ReadonlyMap<Name, (seconds: number) => Promise<Seen>>,
+export async function measureInTurns<Name extends string, Result>(
+  measurements: ReadonlyMap<Name, (seconds: number) => Promise<Result>>,
   { rounds, seconds }: Rounds,
-): Promise<Map<Name, Seen[]>> {
-  const all = [...takes];
-  for (const [, take] of all) await take(warmUpSeconds);
-  const seen = new Map<Name, Seen[]>(all.map(([name]) => [name, []]));
+): Promise<Map<Name, Result[]>> {
+  const all = [...measurements];
+  for (const [, measureOnce] of all) await measureOnce(warmUpSeconds);
+  const results = new Map<Name, Result[]>(all.map(([name]) => [name, []]));
   for (let round = 0; round < rounds; round += 1) {
     const first = round % all.length;
-    for (const [name, take] of [...all.slice(first), ...all.slice(0, first)]) {
-      seen.get(name)?.push(await take(seconds));
+    for (const [name, measureOnce] of [...all.slice(first), ...all.slice(0, first)]) {
+      results.get(name)?.push(await measureOnce(seconds));
     }
   }
-  return seen;
+  return results;
 }
 
 /**
@@ -58,43 +62,43 @@ export async function inTurns<Name extends string, Seen>(
  *
  * @throws when a response is wrong, because a fast error is not a valid measurement
  */
-export async function takeRound(
+export async function measureRound(
   server: Client & Started & { name: string },
   extent: Extent,
-  requests: (Asked | (() => Asked))[],
+  requests: (BenchRequest | (() => BenchRequest))[],
 ): Promise<Round> {
   const before = server.cpuSeconds();
-  const seen = await load(server.url, extent, server.headers, requests);
+  const result = await load(server.url, extent, server.headers, requests);
   const cpuSeconds = server.cpuSeconds() - before;
-  if (seen.failures === 0) return { ...seen, cpuSeconds };
+  if (result.failures === 0) return { ...result, cpuSeconds };
   const first = requests[0];
-  const asked = typeof first === 'function' ? first() : first;
+  const example = typeof first === 'function' ? first() : first;
   throw new Error(
-    `${server.name} answered ${seen.failures} requests incorrectly, such as ${asked?.body ?? asked?.path}`,
+    `${server.name} answered ${result.failures} requests incorrectly, such as ${example?.body ?? example?.path}`,
   );
 }
 
-let made = 0;
+let createCount = 0;
 
 /** The requests for an operation, which are sent repeatedly. */
-export function requestsOf(
-  { ids, oktaUrl }: Pick<Stage, 'ids' | 'oktaUrl'>,
+export function buildRequests(
+  { ids, oktaUrl }: Pick<ComparedServers, 'ids' | 'oktaUrl'>,
   dialect: Dialect,
   operation: OperationName,
-): (Asked | (() => Asked))[] {
+): (BenchRequest | (() => BenchRequest))[] {
   switch (operation) {
     case 'read':
-      return ids.slice(0, readInTurn).map((id) => request(dialect, 'read', id));
+      return ids.slice(0, readInTurn).map((id) => buildRequest(dialect, 'read', id));
     case 'list':
-      return [request(dialect, 'list', undefined)];
+      return [buildRequest(dialect, 'list', undefined)];
     case 'create':
       return [
         () => {
-          made += 1;
-          return request(dialect, 'create', {
-            name: `under-load-${made}`,
-            description: 'Made under load.',
-            credentials: { instanceUrl: oktaUrl, apiToken: `token-under-load-${made}` },
+          createCount += 1;
+          return buildRequest(dialect, 'create', {
+            name: `under-load-${createCount}`,
+            description: 'Created under load.',
+            credentials: { instanceUrl: oktaUrl, apiToken: `token-under-load-${createCount}` },
           });
         },
       ];

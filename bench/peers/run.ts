@@ -5,11 +5,11 @@
  * in many short rounds; the result is the median ratio within a round, because other processes share the machine.
  */
 import { check } from './check.ts';
+import { startServers } from './fixture.ts';
 import { connections } from './load.ts';
 import { readOptions } from './options.ts';
 import { report, reportMemory } from './report.ts';
 import { measure } from './rounds.ts';
-import { setUp } from './stage.ts';
 import { machine, machineLoad } from './summary.ts';
 
 const options = readOptions();
@@ -19,19 +19,19 @@ console.log(
     `load before: ${machineLoad()}`,
 );
 
-await using stage = await setUp(options.servers);
-await check(stage);
+await using servers = await startServers(options.servers);
+await check(servers);
 console.log(
   `all servers started with identical responses after ${Math.round((performance.now() - started) / 1_000)} s\n`,
 );
-const before = new Map(stage.running.map((server) => [server.name, server.residentMiB()]));
+const before = new Map(servers.running.map((server) => [server.name, server.residentMiB()]));
 for (const operation of options.operations) {
-  console.log(`${report(await measure(stage, operation, options))}\n`);
+  console.log(`${report(await measure(servers, operation, options))}\n`);
 }
 console.log(
   reportMemory(
     new Map(
-      stage.running.map((server) => [
+      servers.running.map((server) => [
         server.name,
         { before: before.get(server.name) ?? Number.NaN, after: server.residentMiB() },
       ]),

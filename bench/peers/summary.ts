@@ -15,36 +15,40 @@ export function machineLoad(): string {
 }
 
 /** Processor time of the server for 1,000 responses, in seconds. */
-export function cpuOfThousand({ cpuSeconds, answers }: Pick<Round, 'cpuSeconds' | 'answers'>): number {
-  return (cpuSeconds / answers) * 1_000;
+export function cpuSecondsPer1000({
+  cpuSeconds,
+  responseCount,
+}: Pick<Round, 'cpuSeconds' | 'responseCount'>): number {
+  return (cpuSeconds / responseCount) * 1_000;
 }
 
 /** A quantile of the latency, in milliseconds. */
-export function latencyAt(share: number, ...rounds: Pick<Round, 'latencies'>[]): number {
+export function latencyQuantile(share: number, ...rounds: Pick<Round, 'latencies'>[]): number {
   return quantile(
     rounds.flatMap(({ latencies }) => latencies),
     share,
   );
 }
 
-/** Ratios within each round, where other load of the machine affects both sides. */
-export function ratiosOf<Seen>(
-  ones: readonly Seen[],
-  others: readonly Seen[],
-  what: (seen: Seen) => number,
+/** The ratio of a quantity in each round: other load on the machine affects both sides of a round. */
+export function ratiosPerRound<Result>(
+  ones: readonly Result[],
+  others: readonly Result[],
+  quantity: (result: Result) => number,
 ): number[] {
   return ones.flatMap((one, index) => {
     const other = others[index];
-    return other ? [what(one) / what(other)] : [];
+    return other ? [quantity(one) / quantity(other)] : [];
   });
 }
 
 /** Formats the median and the quartiles. */
-export function spread(values: readonly number[]): string {
+export function formatQuartiles(values: readonly number[]): string {
   const [low, middle, high] = [0.25, 0.5, 0.75].map((share) => quantile(values, share).toFixed(2));
   return `${middle} (${low} to ${high})`;
 }
 
+/** The median. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }

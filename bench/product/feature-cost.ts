@@ -1,8 +1,8 @@
+import type { Fixture, Running } from '../peers/fixture.ts';
 import { type OperationName, operationNames } from '../peers/operations.ts';
 import { titles } from '../peers/report.ts';
-import { inTurns, type Round, type Rounds, requestsOf, takeRound } from '../peers/rounds.ts';
-import type { Ground, Running } from '../peers/stage.ts';
-import { cpuOfThousand, median, ratiosOf, spread, table } from '../peers/summary.ts';
+import { buildRequests, measureInTurns, measureRound, type Round, type Rounds } from '../peers/rounds.ts';
+import { cpuSecondsPer1000, formatQuartiles, median, ratiosPerRound, table } from '../peers/summary.ts';
 
 /** A feature, and how to start the product without it. */
 interface Feature {
@@ -11,7 +11,7 @@ interface Feature {
   /** The script that starts a server without the feature. */
   script?: URL;
   /** `false` removes row-level security. */
-  isKeptApart?: false;
+  hasRowLevelSecurity?: false;
   /** By default all operations. */
   operations?: OperationName[];
 }
@@ -19,10 +19,10 @@ interface Feature {
 const without = new URL('servers/without.ts', import.meta.url);
 
 const features: Feature[] = [
-  { title: 'limits on how often', environment: { RATE_LIMITS: 'off' } },
+  { title: 'rate limits', environment: { RATE_LIMITS: 'off' } },
   { title: 'log', environment: { LOG_LEVEL: 'silent' } },
-  { title: 'row-level security', isKeptApart: false },
-  { title: 'limits on documents', script: without, environment: { WITHOUT: 'document-limits' } },
+  { title: 'row-level security', hasRowLevelSecurity: false },
+  { title: 'document limits', script: without, environment: { WITHOUT: 'document-limits' } },
   {
     title: 'audit trail',
     script: without,
@@ -33,7 +33,7 @@ const features: Feature[] = [
     title: 'all of these',
     script: without,
     environment: { WITHOUT: 'document-limits,audit-trail', RATE_LIMITS: 'off', LOG_LEVEL: 'silent' },
-    isKeptApart: false,
+    hasRowLevelSecurity: false,
   },
 ];
 
@@ -44,48 +44,53 @@ const optimisations: Feature[] = [
 ];
 
 /** Measures the cost of features: with everything, and without one of them at a time. */
-export function measureFeatures(ground: Ground, options: Rounds): Promise<string> {
-  return measureWithout(features, ground, options);
+export function measureFeatures(fixture: Fixture, options: Rounds): Promise<string> {
+  return measureWithout(features, fixture, options);
 }
 
 /** Measures what optimisations gain: with all of them, and without one of them at a time. */
-export function measureOptimisations(ground: Ground, options: Rounds): Promise<string> {
-  return measureWithout(optimisations, ground, options);
+export function measureOptimisations(fixture: Fixture, options: Rounds): Promise<string> {
+  return measureWithout(optimisations, fixture, options);
 }
 
 async function measureWithout(
   features: readonly Feature[],
-  ground: Ground,
+  fixture: Fixture,
   options: Rounds,
 ): Promise<string> {
   const rows = new Map<OperationName, string[][]>(operationNames.map((operation) => [operation, []]));
   for (const [index, feature] of features.entries()) {
-    const { title, environment, script, isKeptApart, operations = operationNames } = feature;
-    const { databases, settings } = ground;
+    const { title, environment, script, hasRowLevelSecurity, operations = operationNames } = feature;
+    const { databases, settings } = fixture;
     // Each pair has new servers, so that both have processed the same number of requests.
-    await using full = await ground.serve('with', await databases.copy(`with_${index}`));
-    await using less = await ground.serve('without', await databases.copy(`without_${index}`, isKeptApart), {
-      ...(script && { script }),
-      environment: { ...settings, ...environment },
-    });
+    await using full = await fixture.serve('with', await databases.copy(`with_${index}`));
+    await using less = await fixture.serve(
+      'without',
+      await databases.copy(`without_${index}`, hasRowLevelSecurity),
+      {
+        ...(script && { script }),
+        environment: { ...settings, ...environment },
+      },
+    );
     for (const operation of operations) {
-      const requests = requestsOf(ground, full.dialect, operation);
-      const take = (server: Running<string>) => (seconds: number) => takeRound(server, { seconds }, requests);
-      const seen = await inTurns(
+      const requests = buildRequests(fixture, full.dialect, operation);
+      const measureServer = (server: Running<string>) => (seconds: number) =>
+        measureRound(server, { seconds }, requests);
+      const results = await measureInTurns(
         new Map([
-          ['with', take(full)],
-          ['without', take(less)],
+          ['with', measureServer(full)],
+          ['without', measureServer(less)],
         ]),
         options,
       );
-      rows.get(operation)?.push(formatRow(title, seen.get('with') ?? [], seen.get('without') ?? []));
+      rows.get(operation)?.push(formatRow(title, results.get('with') ?? [], results.get('without') ?? []));
     }
   }
   return [...rows]
     .map(([operation, own]) =>
       table(
         [
-          `${titles[operation]}: taken out`,
+          `${titles[operation]}: without`,
           'requests/s with',
           'without',
           'with ÷ without',
@@ -100,10 +105,10 @@ async function measureWithout(
 }
 
 function formatRow(title: string, full: Round[], less: Round[]): string[] {
-  const both = (what: (round: Round) => number, digits: number) => [
-    median(full.map(what)).toFixed(digits),
-    median(less.map(what)).toFixed(digits),
-    spread(ratiosOf(full, less, what)),
+  const both = (quantity: (round: Round) => number, digits: number) => [
+    median(full.map(quantity)).toFixed(digits),
+    median(less.map(quantity)).toFixed(digits),
+    formatQuartiles(ratiosPerRound(full, less, quantity)),
   ];
-  return [title, ...both(({ perSecond }) => perSecond, 0), ...both(cpuOfThousand, 2)];
+  return [title, ...both(({ perSecond }) => perSecond, 0), ...both(cpuSecondsPer1000, 2)];
 }

@@ -1,29 +1,32 @@
-import { requestsOf, takeRound } from '../peers/rounds.ts';
-import type { Ground } from '../peers/stage.ts';
+import type { Fixture } from '../peers/fixture.ts';
+import { buildRequests, measureRound } from '../peers/rounds.ts';
 import { table } from '../peers/summary.ts';
 import type { Options } from './options.ts';
 
-const samples = 10;
+const sampleCount = 10;
 
 /** Measures the memory of one server while it creates many connections. */
-export async function measureMemory(ground: Ground, { creates }: Pick<Options, 'creates'>): Promise<string> {
-  const database = await ground.databases.copy('memory');
-  await using server = await ground.serve('memory', database);
-  const requests = requestsOf(ground, server.dialect, 'create');
-  const seen = [{ made: 0, resident: server.residentMiB(), perSecond: Number.NaN }];
-  for (let sample = 1; sample <= samples; sample += 1) {
-    const made = Math.round((creates * sample) / samples);
-    const amount = made - (seen.at(-1)?.made ?? 0);
-    const { perSecond } = await takeRound(server, { amount }, requests);
-    seen.push({ made, resident: server.residentMiB(), perSecond });
+export async function measureMemory(
+  fixture: Fixture,
+  { creates }: Pick<Options, 'creates'>,
+): Promise<string> {
+  const database = await fixture.databases.copy('memory');
+  await using server = await fixture.serve('memory', database);
+  const requests = buildRequests(fixture, server.dialect, 'create');
+  const samples = [{ created: 0, resident: server.residentMiB(), perSecond: Number.NaN }];
+  for (let sample = 1; sample <= sampleCount; sample += 1) {
+    const created = Math.round((creates * sample) / sampleCount);
+    const amount = created - (samples.at(-1)?.created ?? 0);
+    const { perSecond } = await measureRound(server, { amount }, requests);
+    samples.push({ created, resident: server.residentMiB(), perSecond });
   }
-  const resident = (sample: number) => seen[sample]?.resident ?? Number.NaN;
-  const [half, end] = [resident(samples / 2), resident(samples)];
+  const resident = (sample: number) => samples[sample]?.resident ?? Number.NaN;
+  const [half, end] = [resident(sampleCount / 2), resident(sampleCount)];
   return [
     table(
       ['creates', 'resident MiB', 'creates/s'],
-      seen.map(({ made, resident, perSecond }) => [
-        made.toLocaleString('en'),
+      samples.map(({ created, resident, perSecond }) => [
+        created.toLocaleString('en'),
         resident.toFixed(0),
         Number.isNaN(perSecond) ? '' : perSecond.toFixed(0),
       ]),

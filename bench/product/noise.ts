@@ -1,33 +1,36 @@
-/** What one organisation does while another one reads; runs in a thread of its own, until it is told to stop. */
+/**
+ * The load of one organisation while the reads of another one are measured. Runs in a worker thread until the parent
+ * posts a message, and posts the number of its responses.
+ */
 import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Pool } from 'undici';
 import { encodeEventCursor } from '../../src/audit/event-cursor.ts';
 import { generateApiKey } from '../../src/auth/api-keys.ts';
 
-/** What a thread of noise is given. */
+/** The `workerData` of the thread. */
 export interface NoiseOptions {
   kind: NoiseKind;
   url: string;
-  /** With every scope. */
+  /** A key with every scope. */
   apiKey: string;
-  /** With `connections:read` alone. */
+  /** A key with `connections:read` only. */
   readOnlyKey: string;
-  /** A host that accepts connections and never answers. */
+  /** The host and port of a server that accepts connections and never responds. */
   silentHost: string;
+  /** The number of concurrent requests. */
+  connections: number;
 }
 
-/** One request of the noise. */
+/** A request of the load. */
 interface NoisyRequest {
   query: string;
   apiKey?: string;
-  /** What each answer has in it. */
+  /** A text that the response must contain. */
   expected: string;
 }
 
-/** As many connections as the other parts have. */
-const connections = 16;
-/** As many aliases as one request may have. */
+/** Selects a field 15 times, the maximum number of aliases of a document. */
 const aliases = (field: (index: number) => string) =>
   Array.from({ length: 15 }, (_, index) => `a${index}: ${field(index)}`).join(' ');
 const auditScan = (filter: string) =>
@@ -35,7 +38,7 @@ const auditScan = (filter: string) =>
 
 const kinds = {
   'audit scans, one condition': () => ({
-    query: auditScan(`subject: "nobody-${randomUUID()}"`),
+    query: auditScan(`subject: "unknown-${randomUUID()}"`),
     expected: '"nodes":[]',
   }),
   'audit scans, two conditions': () => ({
@@ -66,16 +69,16 @@ const kinds = {
   }),
 } satisfies Record<string, (options: NoiseOptions) => NoisyRequest>;
 
-/** What one organisation can do while another one reads. */
+/** A kind of load. */
 export type NoiseKind = keyof typeof kinds;
 
-/** Sends requests over and over, and counts the answers. */
-async function makeNoise(options: NoiseOptions): Promise<void> {
+/** Sends requests until it is stopped. */
+async function generateNoise(options: NoiseOptions): Promise<void> {
   const stop = new AbortController();
   parentPort?.once('message', () => stop.abort());
-  const pool = new Pool(options.url, { connections });
-  let answers = 0;
-  const askOnce = async () => {
+  const pool = new Pool(options.url, { connections: options.connections });
+  let responseCount = 0;
+  const sendOnce = async () => {
     const { query, apiKey, expected } = (kinds[options.kind] as (options: NoiseOptions) => NoisyRequest)(
       options,
     );
@@ -94,25 +97,25 @@ async function makeNoise(options: NoiseOptions): Promise<void> {
     });
     let text = '';
     for await (const chunk of body) {
-      if (isSubscription) answers += 1;
+      if (isSubscription) responseCount += 1;
       if (text.length < 1_000 || !isSubscription) text += chunk;
     }
-    answers += 1;
+    responseCount += 1;
     if (!text.includes(expected)) throw new Error(`${options.kind}: ${text.slice(0, 300)}`);
   };
-  const askUntilStopped = async () => {
+  const sendUntilStopped = async () => {
     while (!stop.signal.aborted) {
-      await askOnce().catch((error: unknown) => {
+      await sendOnce().catch((error: unknown) => {
         if (!stop.signal.aborted) throw error;
       });
     }
   };
-  await Promise.all(Array.from({ length: connections }, askUntilStopped));
+  await Promise.all(Array.from({ length: options.connections }, sendUntilStopped));
   await pool.destroy();
-  parentPort?.postMessage(answers);
+  parentPort?.postMessage(responseCount);
 }
 
-/** All of them, in the order in which they are measured. */
+/** All kinds, in the order in which they are measured. */
 export const noiseKinds = Object.keys(kinds) as NoiseKind[];
 
-if (parentPort) await makeNoise(workerData);
+if (parentPort) await generateNoise(workerData);

@@ -10,51 +10,65 @@ import { openStores } from '../../src/bootstrap/stores.ts';
 import { createLog } from '../../src/common/log.ts';
 import { readConfig } from '../../src/config/read-config.ts';
 import { firstOrganisationId } from '../../src/identity/organisations.ts';
-import { ask, type Client, request } from '../peers/client.ts';
+import { buildRequest, type Client, sendOperation } from '../peers/client.ts';
+import type { Fixture } from '../peers/fixture.ts';
+import { connections } from '../peers/load.ts';
 import type { Rounds } from '../peers/rounds.ts';
-import type { Ground } from '../peers/stage.ts';
-import { latencyAt, ratiosOf, spread, table } from '../peers/summary.ts';
+import { formatQuartiles, latencyQuantile, ratiosPerRound, table } from '../peers/summary.ts';
 import { type NoiseKind, type NoiseOptions, noiseKinds } from './noise.ts';
 
-/** Events of the noisy organisation; each tells of a change of one of its connections. */
-const events = 100_000;
-const eventsTogether = 2_000;
-/** Reads of the quiet organisation, a second. They go on at this rate however long each takes. */
+/** The number of audit events of the noisy organisation. */
+const eventCount = 100_000;
+const eventsPerTransaction = 2_000;
+/** The rate of the reads of the quiet organisation, which does not depend on their latency. */
 const readsPerSecond = 100;
 const settleMs = 300;
 
-/** How long reads of one organisation take, alone and beside the worst that another organisation can do. */
-export async function measureNoisy(ground: Ground, { rounds, seconds }: Rounds): Promise<string> {
+/** Measures the latency of reads of one organisation, alone and beside each kind of load of another organisation. */
+export async function measureNoisy(fixture: Fixture, { rounds, seconds }: Rounds): Promise<string> {
   const silent = createServer((socket) => socket.resume().on('error', () => undefined)).listen(
     0,
     '127.0.0.1',
   );
   await once(silent, 'listening');
   const silentHost = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
-  const database = await ground.databases.copy('noisy');
+  const database = await fixture.databases.copy('noisy');
   const environment = {
-    ...ground.settings,
-    TRUSTED_INSTANCE_HOSTS: `${ground.settings.TRUSTED_INSTANCE_HOSTS},${silentHost}`,
+    ...fixture.settings,
+    TRUSTED_INSTANCE_HOSTS: `${fixture.settings.TRUSTED_INSTANCE_HOSTS},${silentHost}`,
   };
-  const { quietKey, readOnlyKey } = await prepareOrganisations(ground, {
+  const { quietKey, readOnlyKey } = await prepareOrganisations(fixture, {
     ...environment,
     DATABASE_URL: database,
   });
-  await using server = await ground.serve('noisy', database, { environment });
+  await using server = await fixture.serve('noisy', database, { environment });
   const quiet: Client = { ...server, headers: { ...server.headers, authorization: `Bearer ${quietKey}` } };
-  const credentials = { instanceUrl: ground.oktaUrl, apiToken: 'token-of-the-quiet' };
-  const { id } = await ask(quiet, 'create', { name: 'quiet', description: 'Is read.', credentials });
-  const noise = { url: server.url, apiKey: ground.settings.BOOTSTRAP_API_KEY ?? '', readOnlyKey, silentHost };
+  const credentials = { instanceUrl: fixture.oktaUrl, apiToken: 'token-of-the-quiet' };
+  const { id } = await sendOperation(quiet, 'create', {
+    name: 'quiet',
+    description: 'The connection that is read.',
+    credentials,
+  });
+  const noise = {
+    url: server.url,
+    apiKey: fixture.settings.BOOTSTRAP_API_KEY ?? '',
+    readOnlyKey,
+    silentHost,
+    connections,
+  };
 
   const pool = new Pool(server.url, { connections: 64 });
   const read = () => readAtRate(pool, quiet, id, seconds);
-  const seen = new Map<NoiseKind, { alone: Reads; beside: Reads; answers: number }[]>();
+  const results = new Map<NoiseKind, { alone: Reads; beside: Reads; responsesPerSecond: number }[]>();
   await read();
   for (let round = 0; round < rounds; round += 1) {
     for (const kind of noiseKinds) {
       const alone = await read();
-      const { reads, answers } = await during({ ...noise, kind }, read);
-      seen.set(kind, [...(seen.get(kind) ?? []), { alone, beside: reads, answers: answers / seconds }]);
+      const { reads, responseCount } = await readDuring({ ...noise, kind }, read);
+      results.set(kind, [
+        ...(results.get(kind) ?? []),
+        { alone, beside: reads, responsesPerSecond: responseCount / seconds },
+      ]);
     }
   }
   await pool.close();
@@ -62,7 +76,7 @@ export async function measureNoisy(ground: Ground, { rounds, seconds }: Rounds):
   return table(
     [
       'read one by id, beside',
-      'answers/s',
+      'responses/s',
       'p50 ms',
       'p99 ms',
       'p50 alone',
@@ -70,15 +84,15 @@ export async function measureNoisy(ground: Ground, { rounds, seconds }: Rounds):
       'p99 ÷ p99 alone',
       'target',
     ],
-    [...seen].map(([kind, all]) => {
+    [...results].map(([kind, all]) => {
       const [alone, beside] = [all.map((each) => each.alone), all.map((each) => each.beside)];
       return [
         kind,
-        (all.reduce((sum, each) => sum + each.answers, 0) / all.length).toFixed(0),
+        (all.reduce((sum, each) => sum + each.responsesPerSecond, 0) / all.length).toFixed(0),
         ...[beside, alone].flatMap((reads) =>
-          [0.5, 0.99].map((share) => latencyAt(share, ...reads).toFixed(1)),
+          [0.5, 0.99].map((share) => latencyQuantile(share, ...reads).toFixed(1)),
         ),
-        spread(ratiosOf(beside, alone, (reads) => latencyAt(0.99, reads))),
+        formatQuartiles(ratiosPerRound(beside, alone, (reads) => latencyQuantile(0.99, reads))),
         '≤ 2',
       ];
     }),
@@ -89,56 +103,56 @@ interface Reads {
   latencies: number[];
 }
 
-/** Gives the noisy organisation its history and a key that may do little, and makes the quiet one. */
-async function prepareOrganisations(ground: Ground, environment: Record<string, string>) {
+/** Gives the noisy organisation audit events and a read-only key, and creates the quiet organisation. */
+async function prepareOrganisations(fixture: Fixture, environment: Record<string, string>) {
   const log = createLog('silent');
   const config = readConfig({ NODE_ENV: 'production', ...environment });
   const { database, vault, unlock, close } = await openStores(config, log);
   await unlock();
-  const parts = { database, vault };
+  const deps = { database, vault };
   const orgId = firstOrganisationId;
   const actor = { orgId, keyId: null, subject: null, address: null, requestId: null };
   const event = { ...actor, action: 'VERIFY_CONNECTION', outcome: 'OK', fields: ['verification'] } as const;
-  for (let made = 0; made < events; made += eventsTogether) {
-    const together = Array.from({ length: eventsTogether }, (_, index) => ({
+  for (let appended = 0; appended < eventCount; appended += eventsPerTransaction) {
+    const batch = Array.from({ length: eventsPerTransaction }, (_, index) => ({
       ...event,
       fields: [...event.fields],
-      connectionId: ground.ids[index % ground.ids.length] ?? null,
+      connectionId: fixture.ids[index % fixture.ids.length] ?? null,
     }));
-    await database.forOrganisation(orgId).transactional((em) => appendEvents(em, parts, orgId, together));
+    await database.forOrganisation(orgId).transactional((em) => appendEvents(em, deps, orgId, batch));
   }
   const quietKey = generateApiKey();
   const readOnly = await database.asSystem().transactional(async (em) => {
-    await createOrganisation(em, parts, { name: 'Quiet', projectName: 'First', administratorKey: quietKey });
-    return grantApiKey(em, parts, { orgId, name: 'Read only', scopes: ['connections:read'] });
+    await createOrganisation(em, deps, { name: 'Quiet', projectName: 'First', administratorKey: quietKey });
+    return grantApiKey(em, deps, { orgId, name: 'Read only', scopes: ['connections:read'] });
   });
   await database.asSystem().execute('analyze');
   await close();
   return { quietKey: quietKey.reveal(), readOnlyKey: readOnly.key.reveal() };
 }
 
-/** Reads while another thread makes noise. */
-async function during(options: NoiseOptions, read: () => Promise<Reads>) {
+/** Reads while another thread generates load. */
+async function readDuring(options: NoiseOptions, read: () => Promise<Reads>) {
   const worker = new Worker(new URL('noise.ts', import.meta.url), { workerData: options });
   await once(worker, 'online');
   await sleep(settleMs);
   const reads = await read();
   worker.postMessage('stop');
-  const [answers] = (await once(worker, 'message')) as [number];
+  const [responseCount] = (await once(worker, 'message')) as [number];
   await worker.terminate();
-  // What was given up may still be worked on.
+  // The server may still process requests whose client has disconnected.
   await sleep(settleMs);
-  return { reads, answers };
+  return { reads, responseCount };
 }
 
-/** Sends reads at a fixed rate, whether those before have been answered or not. */
+/** Sends reads at a fixed rate, without waiting for responses. */
 async function readAtRate(pool: Pool, client: Client, id: string, seconds: number): Promise<Reads> {
-  const { path, method, body = '' } = request(client.dialect, 'read', id);
+  const { path, method, body = '' } = buildRequest(client.dialect, 'read', id);
   const latencies: number[] = [];
   const readOnce = async () => {
     const sent = performance.now();
-    const answer = await pool.request({ path, method, headers: client.headers, body });
-    const text = await answer.body.text();
+    const response = await pool.request({ path, method, headers: client.headers, body });
+    const text = await response.body.text();
     latencies.push(performance.now() - sent);
     if (!text.includes(id)) throw new Error(`a read was not answered: ${text}`);
   };

@@ -4,8 +4,9 @@
  * Each part prints tables. Servers are measured in turns, in many short rounds, and the ratios within a round
  * are the result, because the client, PostgreSQL and other processes share the machine.
  */
+
+import { prepareFixture } from '../peers/fixture.ts';
 import { connections } from '../peers/load.ts';
-import { prepare } from '../peers/stage.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
 import { measureFeatures, measureOptimisations } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
@@ -32,9 +33,9 @@ console.log(
   `${machine()}; ${connections} connections, ${options.rounds} rounds of ${options.seconds} s; ` +
     `load before: ${machineLoad()}`,
 );
-await using ground = await prepare();
+await using fixture = await prepareFixture();
 for (const name of options.parts) {
   const started = performance.now();
-  console.log(`\n## ${name}\n\n${await parts[name](ground, options)}\n`);
+  console.log(`\n## ${name}\n\n${await parts[name](fixture, options)}\n`);
   console.log(`${Math.round((performance.now() - started) / 1_000)} s; load after: ${machineLoad()}`);
 }

@@ -1,9 +1,9 @@
-import { within } from '../peers/databases.ts';
-import { type Asked, fields, pageSize } from '../peers/operations.ts';
+import { withClient } from '../peers/databases.ts';
+import type { Fixture, Running } from '../peers/fixture.ts';
+import { type BenchRequest, fields, pageSize } from '../peers/operations.ts';
 import { titles } from '../peers/report.ts';
-import { inTurns, type Round, type Rounds, requestsOf, takeRound } from '../peers/rounds.ts';
-import type { Ground, Running } from '../peers/stage.ts';
-import { latencyAt, ratiosOf, spread, table } from '../peers/summary.ts';
+import { buildRequests, measureInTurns, measureRound, type Round, type Rounds } from '../peers/rounds.ts';
+import { formatQuartiles, latencyQuantile, ratiosPerRound, table } from '../peers/summary.ts';
 import type { Options } from './options.ts';
 
 const farPage = 100;
@@ -11,32 +11,32 @@ const farPage = 100;
 const readInTurn = 1_000;
 
 /** Measures reads, pages and memory for an organisation with very many connections. */
-export async function measureGrowth(ground: Ground, { rows, ...options }: Options): Promise<string> {
-  const small = await ground.databases.copy('small');
-  const big = await ground.databases.copy('big');
-  const idsOfBig = await grow(big, rows);
-  await using smallServer = await ground.serve('small', small);
-  await using bigServer = await ground.serve('big', big);
+export async function measureGrowth(fixture: Fixture, { rows, ...options }: Options): Promise<string> {
+  const small = await fixture.databases.copy('small');
+  const big = await fixture.databases.copy('big');
+  const bigIds = await grow(big, rows);
+  await using smallServer = await fixture.serve('small', small);
+  await using bigServer = await fixture.serve('big', big);
   const count = rows.toLocaleString('en');
 
   const p50: string[][] = [];
   for (const operation of ['read', 'list'] as const) {
     const of = (server: Running<string>, ids: string[]) => {
-      const asked =
+      const requests =
         operation === 'read'
           ? ids.map((id) => server.dialect.read(id))
-          : requestsOf(ground, server.dialect, 'list');
-      return (seconds: number) => takeRound(server, { seconds }, asked);
+          : buildRequests(fixture, server.dialect, 'list');
+      return (seconds: number) => measureRound(server, { seconds }, requests);
     };
-    const takes = { small: of(smallServer, ground.ids), big: of(bigServer, idsOfBig) };
+    const measurements = { small: of(smallServer, fixture.ids), big: of(bigServer, bigIds) };
     const name = operation === 'read' ? titles.read : `first ${pageSize} by name`;
-    p50.push(await compare(name, takes, options));
+    p50.push(await compare(name, measurements, options));
   }
   const first = pageAfter();
   const far = pageAfter(await cursorBefore(bigServer, farPage));
   const pages = {
-    first: (seconds: number) => takeRound(bigServer, { seconds }, [first]),
-    far: (seconds: number) => takeRound(bigServer, { seconds }, [far]),
+    first: (seconds: number) => measureRound(bigServer, { seconds }, [first]),
+    far: (seconds: number) => measureRound(bigServer, { seconds }, [far]),
   };
   return [
     table(['p50 ms', 'of 1,000', `of ${count}`, 'big ÷ small', 'target'], p50),
@@ -54,23 +54,25 @@ export async function measureGrowth(ground: Ground, { rows, ...options }: Option
 /** Formats a row of a table: both latencies and their ratio. */
 async function compare(
   name: string,
-  takes: Record<string, (seconds: number) => Promise<Round>>,
+  measurements: Record<string, (seconds: number) => Promise<Round>>,
   options: Rounds,
 ): Promise<string[]> {
-  const [base = [], other = []] = [...(await inTurns(new Map(Object.entries(takes)), options)).values()];
-  const half = (...rounds: Round[]) => latencyAt(0.5, ...rounds);
+  const [base = [], other = []] = [
+    ...(await measureInTurns(new Map(Object.entries(measurements)), options)).values(),
+  ];
+  const half = (...rounds: Round[]) => latencyQuantile(0.5, ...rounds);
   return [
     name,
     half(...base).toFixed(1),
     half(...other).toFixed(1),
-    spread(ratiosOf(other, base, half)),
+    formatQuartiles(ratiosPerRound(other, base, half)),
     '≤ 1.3',
   ];
 }
 
 /** Copies connections up to this number, and returns random ids among them. */
 async function grow(database: string, rows: number): Promise<string[]> {
-  return within(database, async (client) => {
+  return withClient(database, async (client) => {
     const { rows: columns } = await client.query<{ name: string }>(
       `select column_name as name from information_schema.columns
        where table_schema = current_schema and table_name = 'app_connection' and column_name not in ('id', 'name')`,
@@ -93,7 +95,7 @@ async function grow(database: string, rows: number): Promise<string[]> {
   });
 }
 
-function pageAfter(after?: string): Asked {
+function pageAfter(after?: string): BenchRequest {
   const query = `query Page($first: Int!, $after: String) {
     answer: appConnections(first: $first, after: $after) { nodes { ${fields} } pageInfo { hasNextPage endCursor } }
   }`.replaceAll(/\s+/g, ' ');
@@ -105,9 +107,9 @@ function pageAfter(after?: string): Asked {
 async function cursorBefore({ url, headers }: Running<string>, page: number): Promise<string> {
   let cursor: string | undefined;
   for (let index = 1; index < page; index += 1) {
-    const { path, ...asked } = pageAfter(cursor);
-    const answer = await fetch(url + path, { ...asked, headers });
-    const { data, errors } = (await answer.json()) as {
+    const { path, ...init } = pageAfter(cursor);
+    const response = await fetch(url + path, { ...init, headers });
+    const { data, errors } = (await response.json()) as {
       data?: { answer: { nodes: object[]; pageInfo: { endCursor: string } } };
       errors?: object[];
     };

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Ground } from '../peers/stage.ts';
+import type { Fixture } from '../peers/fixture.ts';
 import { median, table } from '../peers/summary.ts';
 import type { Options } from './options.ts';
 
@@ -16,10 +16,10 @@ const patienceMs = 60_000;
 
 /** Measures the time from `npm start` to the first response, on an empty and on an existing database. */
 export async function measureStart(
-  { databases, settings }: Ground,
+  { databases, settings }: Fixture,
   { starts }: Pick<Options, 'starts'>,
 ): Promise<string> {
-  const seen = {
+  const durations = {
     embedded: { first: [] as number[], second: [] as number[], target: 2_000 },
     PostgreSQL: { first: [] as number[], second: [] as number[], target: 1_500 },
   };
@@ -27,21 +27,21 @@ export async function measureStart(
     const folder = mkdtempSync(join(tmpdir(), 'app-connections-bench-'));
     try {
       const environment = { DATA_DIR: folder, PORT: '0' };
-      seen.embedded.first.push(await startOnce(environment));
-      seen.embedded.second.push(await startOnce(environment));
+      durations.embedded.first.push(await startOnce(environment));
+      durations.embedded.second.push(await startOnce(environment));
     } finally {
       rmSync(folder, { recursive: true });
     }
     const DATABASE_URL = await databases.empty(`start_${index}`);
     const environment = { ...settings, NODE_ENV: 'production', DATABASE_URL };
-    seen.PostgreSQL.first.push(await startOnce(environment));
-    seen.PostgreSQL.second.push(await startOnce(environment));
+    durations.PostgreSQL.first.push(await startOnce(environment));
+    durations.PostgreSQL.second.push(await startOnce(environment));
   }
   const range = (values: number[]) =>
     `${inSeconds(median(values))} (${inSeconds(Math.min(...values))} to ${inSeconds(Math.max(...values))})`;
   return table(
     [`start to ready, s, median of ${starts} (range)`, 'first', 'second', 'target of the second'],
-    Object.entries(seen).map(([name, { first, second, target }]) => [
+    Object.entries(durations).map(([name, { first, second, target }]) => [
       name,
       range(first),
       range(second),
@@ -50,7 +50,7 @@ export async function measureStart(
   );
 }
 
-/** Starts a server, waits for its ready message, checks that it answers, and stops it. */
+/** Starts a server, waits for its ready message, checks that it responds, and stops it. */
 async function startOnce(environment: Record<string, string>): Promise<number> {
   const started = performance.now();
   const server = spawn('sh', ['-c', scripts.start], {

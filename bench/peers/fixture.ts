@@ -1,20 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { ask, type Client } from './client.ts';
-import { type Databases, makeDatabases } from './databases.ts';
+import { type Client, sendOperation } from './client.ts';
+import { createDatabases, type Databases } from './databases.ts';
 import { type Dialect, graphql } from './operations.ts';
 import { type Started, start } from './processes.ts';
 import { type ServerName, servers } from './servers.ts';
 
 /** The Node options of the product's start script. */
 const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-const flagsOfStart: string[] = scripts.start.match(/--\S+/g);
+const startFlags: string[] = scripts.start.match(/--\S+/g);
 
 /** A running server with the same thousand connections as all others. */
 export type Running<Name extends string = ServerName> = Started & Client & { name: Name };
 
 /** All compared servers, running, and the ids of their connections. */
-export interface Stage extends AsyncDisposable {
+export interface ComparedServers extends AsyncDisposable {
   running: Running[];
   ids: string[];
   /** The fake Okta that all of them call. */
@@ -22,7 +22,7 @@ export interface Stage extends AsyncDisposable {
 }
 
 /** A database with a thousand connections, and the means to start servers on copies of it. */
-export interface Ground extends AsyncDisposable {
+export interface Fixture extends AsyncDisposable {
   databases: Databases;
   ids: string[];
   oktaUrl: string;
@@ -31,11 +31,11 @@ export interface Ground extends AsyncDisposable {
   /** The environment of the product. */
   settings: Record<string, string>;
   /** Starts a server, by default the product. */
-  serve<Name extends string>(name: Name, databaseUrl: string, how?: How): Promise<Running<Name>>;
+  serve<Name extends string>(name: Name, databaseUrl: string, options?: ServeOptions): Promise<Running<Name>>;
 }
 
 /** Overrides of the product's start. */
-export interface How {
+export interface ServeOptions {
   script?: string | URL;
   dialect?: Dialect;
   environment?: Record<string, string>;
@@ -43,13 +43,13 @@ export interface How {
   flags?: string[];
 }
 
-const seeds = 1_000;
-const atOnce = 8;
+const seedCount = 1_000;
+const concurrentCreates = 8;
 
 /** Creates a database with a thousand connections through the product. */
-export async function prepare(): Promise<Ground> {
+export async function prepareFixture(): Promise<Fixture> {
   await using stack = new AsyncDisposableStack();
-  const databases = stack.use(await makeDatabases());
+  const databases = stack.use(await createDatabases());
   const okta = stack.use(await start('okta.ts'));
   const key = `bench_${randomBytes(24).toString('hex')}`;
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
@@ -62,8 +62,8 @@ export async function prepare(): Promise<Ground> {
     LOG_LEVEL: 'info',
     TRUSTED_INSTANCE_HOSTS: new URL(okta.url).host,
   };
-  const serve: Ground['serve'] = async (name, DATABASE_URL, how = {}) => {
-    const { script = 'product.ts', dialect = graphql, environment = settings, flags = flagsOfStart } = how;
+  const serve: Fixture['serve'] = async (name, DATABASE_URL, options = {}) => {
+    const { script = 'product.ts', dialect = graphql, environment = settings, flags = startFlags } = options;
     return { ...(await start(script, { DATABASE_URL, ...environment }, flags)), headers, dialect, name };
   };
 
@@ -81,13 +81,13 @@ export async function prepare(): Promise<Ground> {
 }
 
 /** Starts every server on a copy of a database with a thousand connections. */
-export async function setUp(names: ServerName[]): Promise<Stage> {
+export async function startServers(names: ServerName[]): Promise<ComparedServers> {
   await using stack = new AsyncDisposableStack();
-  const { databases, ids, oktaUrl, dataKeyId, serve } = stack.use(await prepare());
+  const { databases, ids, oktaUrl, dataKeyId, serve } = stack.use(await prepareFixture());
   const running: Running[] = [];
   for (const name of names) {
     const isPeer = name !== 'product';
-    const given = {
+    const peerEnvironment = {
       SEAL_KEY: randomBytes(32).toString('base64'),
       DATA_KEY_ID: dataKeyId,
       GRAPHILE_ENV: 'production',
@@ -95,7 +95,7 @@ export async function setUp(names: ServerName[]): Promise<Stage> {
     const database = await databases.copy(name, !isPeer);
     const server = await serve(name, database, {
       ...servers[name],
-      ...(isPeer && { environment: given, flags: [] }),
+      ...(isPeer && { environment: peerEnvironment, flags: [] }),
     });
     running.push(stack.use(server));
   }
@@ -107,15 +107,15 @@ async function seed(client: Client, instanceUrl: string): Promise<string[]> {
   const ids: string[] = [];
   let next = 0;
   const work = async () => {
-    for (let index = next++; index < seeds; index = next++) {
-      const { id } = await ask(client, 'create', {
+    for (let index = next++; index < seedCount; index = next++) {
+      const { id } = await sendOperation(client, 'create', {
         name: `seed-${String(index).padStart(4, '0')}`,
-        description: `Number ${index} of those that are there from the start.`,
+        description: `Connection ${index} of the fixture.`,
         credentials: { instanceUrl, apiToken: `token-${index}` },
       });
       ids.push(id);
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, work));
+  await Promise.all(Array.from({ length: concurrentCreates }, work));
   return ids;
 }
