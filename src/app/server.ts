@@ -48,7 +48,7 @@ export interface ServerDeps {
   dashboardFolder?: string | undefined;
   /** DNS lookup and timeout of outbound requests. */
   outbound?: Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
-  /** Rate limits. */
+  /** Overrides of the default rate limits. */
   rates?: Partial<Rates> | undefined;
   /** Shares the event loop among organisations. */
   scheduler?: FairScheduler | undefined;
@@ -133,9 +133,9 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
   const dashboard = loadDashboard(deps.dashboardFolder);
-  const signInOffer = provider && createOidcClientConfig(provider.settings, provider.outbound, log);
-  const dashboardSettings = async () => ({ oidc: await signInOffer?.() });
-  const codes =
+  const getOidcConfig = provider && createOidcClientConfig(provider.settings, provider.outbound, log);
+  const dashboardSettings = async () => ({ oidc: await getOidcConfig?.() });
+  const signInCodes =
     deps.signInKey && !config.production && isLoopbackHost(config.host)
       ? new SignInCodes(deps.signInKey, deps.signInCodes)
       : undefined;
@@ -149,7 +149,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     readiness,
     dashboard,
     dashboardSettings,
-    codes,
+    codes: signInCodes,
   });
 
   const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
@@ -177,8 +177,8 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   return {
     url: listener.url + config.basePath,
     createSignInLink:
-      codes && signInPage
-        ? () => signInUrl(listener.url + config.basePath + signInPage, codes.issue())
+      signInCodes && signInPage
+        ? () => signInUrl(listener.url + config.basePath + signInPage, signInCodes.issue())
         : undefined,
     close: async () => {
       const cleanedUp = cleanUp.stop();

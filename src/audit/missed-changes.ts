@@ -20,7 +20,7 @@ export interface MissedChangesDeps {
 export function publishMissedChanges({ database, log }: MissedChangesDeps): () => Promise<void> {
   const stopping = new AbortController();
   const { signal } = stopping;
-  let known = new Map<string, number>();
+  let previous = new Map<string, number>();
   const check = async () => {
     const orgIds = database.changes.subscribedOrganisations;
     const heads =
@@ -28,8 +28,8 @@ export function publishMissedChanges({ database, log }: MissedChangesDeps): () =
         ? await database.asSystem().find(AuditHead, { orgId: { $in: orgIds } }, { fields: ['seq'] })
         : [];
     const current = new Map(heads.map(({ orgId, seq }) => [orgId, seq]));
-    for (const [orgId, seq] of current) if (known.get(orgId) !== seq) database.changes.publish(orgId);
-    known = current;
+    for (const [orgId, seq] of current) if (previous.get(orgId) !== seq) database.changes.publish(orgId);
+    previous = current;
   };
   const run = async () => {
     while (!signal.aborted) {

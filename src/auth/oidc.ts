@@ -68,9 +68,10 @@ export function createTokenVerifier(settings: OidcSettings, outbound: Outbound):
       });
       const { success, data, error } = parseIdentity(payload, claims);
       if (!success) {
-        const invalidFields = error.issues.map(({ path }) => path[0]);
-        const invalid = Object.entries(claims).filter(([field]) => invalidFields.includes(field));
-        throw invalidClaims(...invalid.map(([, claim]) => claim));
+        const invalidFields = new Set(error.issues.map(({ path }) => path[0]));
+        throw invalidClaims(
+          ...Object.entries(claims).flatMap(([field, claim]) => (invalidFields.has(field) ? [claim] : [])),
+        );
       }
       const defect = findTokenDefect(protectedHeader, payload, {
         scopeClaim: settings.scopeClaim,

@@ -20,24 +20,24 @@ import {
 import { type Logger, logUnexpectedError } from '../common/log.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
 
-/** The gateway of errors that `createErrorMasker` makes. */
+/** Converts any error to the error of the response. */
 export type ErrorMasker = (error: unknown) => GraphQLError;
 
 /**
- * Makes the one gateway through which every error leaves: problems as they are, graphql's own complaints without
- * the values they quote, and everything else as `INTERNAL_SERVER_ERROR` with nothing in it but the request id.
+ * Creates the error masker. An `AppError` keeps its message; an error of graphql-js about the request keeps its message
+ * without the values in it; any other error becomes `INTERNAL_SERVER_ERROR` with only the request id.
  */
 export function createErrorMasker(schema: GraphQLSchema, log: Logger): ErrorMasker {
-  const scrub = createMessageRedactor(schema);
-  const done = new WeakSet<GraphQLError>();
-  const shaped = (
+  const redact = createMessageRedactor(schema);
+  const masked = new WeakSet<GraphQLError>();
+  const createMaskedError = (
     code: ErrorCode,
     message: string,
     { nodes, source, positions, path }: Partial<GraphQLError>,
     extensions: Record<string, unknown>,
   ): GraphQLError => {
     const defined = Object.entries(extensions).filter(([, value]) => value !== undefined);
-    // As for an `AppError`.
+    // The stack is never used, as with `AppError`.
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     const result = new GraphQLError(message, {
@@ -48,30 +48,31 @@ export function createErrorMasker(schema: GraphQLSchema, log: Logger): ErrorMask
       extensions: { code, ...Object.fromEntries(defined) },
     });
     Error.stackTraceLimit = stackTraceLimit;
-    done.add(result);
+    masked.add(result);
     return result;
   };
   return (error) => {
-    if (error instanceof GraphQLError && done.has(error)) return error;
+    if (error instanceof GraphQLError && masked.has(error)) return error;
     const origin = originalError(error);
     const cause = toServiceUnavailable(origin, log) ?? origin;
     const outer: Partial<GraphQLError> = error instanceof GraphQLError ? error : {};
-    if (cause instanceof AppError) return shaped(cause.code, cause.message, outer, errorExtensions(cause));
-    // Without a path it is about the request; with one it happened while resolving, which is our fault.
+    if (cause instanceof AppError)
+      return createMaskedError(cause.code, cause.message, outer, errorExtensions(cause));
+    // Without a path, the error is about the request. With one, a resolver threw it, which is a fault of the server.
     if (cause instanceof GraphQLError && !cause.path) {
-      const message = scrub(cause);
-      return shaped('BAD_USER_INPUT', message, cause, {
+      const message = redact(cause);
+      return createMaskedError('BAD_USER_INPUT', message, cause, {
         ...requestDetails(message),
         http: readHttpExtensions(cause),
       });
     }
-    // The stack ran out while the request was read, before any of it was carried out.
+    // A stack overflow without a path: it happened during parsing or validation, before execution.
     if (cause instanceof RangeError && !outer.path) {
       const message = 'The request is nested too deeply.';
-      return shaped('BAD_USER_INPUT', message, {}, requestDetails(message));
+      return createMaskedError('BAD_USER_INPUT', message, {}, requestDetails(message));
     }
     const { message, ...details } = logUnexpectedError(log, cause, { path: outer.path });
-    return shaped('INTERNAL_SERVER_ERROR', message, outer, details);
+    return createMaskedError('INTERNAL_SERVER_ERROR', message, outer, details);
   };
 }
 
@@ -84,7 +85,7 @@ function requestDetails(message: string): { issues: Issue[]; remedy: string } {
   };
 }
 
-/** What to do about what the library says of the members of a request. */
+/** Remedies for messages of graphql-js and Yoga about the members of a request. */
 const remedies: readonly (readonly [RegExp, string])[] = [
   [
     /^Must provide query string/,
@@ -94,28 +95,28 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [/^Unexpected parameter/, 'Send query, variables, operationName and extensions, and nothing else.'],
 ];
 
-function errorExtensions(problem: AppError): Record<string, unknown> {
-  const { message, remedy, retryAt, currentVersion } = problem;
-  const issues = problem instanceof HttpError ? [{ path: [], message }] : problem.issues;
+function errorExtensions(error: AppError): Record<string, unknown> {
+  const { message, remedy, retryAt, currentVersion } = error;
+  const issues = error instanceof HttpError ? [{ path: [], message }] : error.issues;
   return {
     issues,
     remedy,
     retryAt: retryAt?.toISOString(),
     currentVersion,
-    http: httpExtensions(problem),
+    http: httpExtensions(error),
   };
 }
 
-/** What is about the whole request, or whatever of it there is to come, HTTP may say too; the rest is about one field. */
-function httpExtensions(problem: AppError) {
-  if (problem instanceof HttpError) return { status: problem.status, headers: problem.headers };
-  const { code, retryAt } = problem;
+/** The HTTP status and headers of errors that concern the whole request. Other errors concern one field: undefined. */
+function httpExtensions(error: AppError) {
+  if (error instanceof HttpError) return { status: error.status, headers: error.headers };
+  const { code, retryAt } = error;
   const { status } = errorCodes[code];
   switch (code) {
     case 'UNAUTHENTICATED':
       return { status, headers: { 'www-authenticate': 'Bearer' } };
     case 'PERSISTED_QUERY_NOT_FOUND':
-      // As Apollo Server has it: not all clients read the errors of an answer that failed.
+      // As in Apollo Server, because some clients ignore the body of a response with an error status.
       return { status: 200 };
     case 'RATE_LIMITED':
     case 'SERVICE_UNAVAILABLE':
@@ -125,7 +126,7 @@ function httpExtensions(problem: AppError) {
   }
 }
 
-/** What is no GraphQL request at all is a 400 for everybody; with `spec`, clients of `application/json` get 200. */
+/** A request that is not a GraphQL request is a 400 for every media type; with `spec`, Yoga answers `application/json` with 200. */
 function readHttpExtensions({ extensions: { code, http } }: GraphQLError) {
   return http && code === 'BAD_REQUEST' ? { ...http, spec: false } : http;
 }
@@ -135,16 +136,14 @@ function originalError(error: unknown): unknown {
 }
 
 /**
- * graphql's messages quote what the caller sent, and what the caller sent may be a token in the wrong place.
- * Names of the schema stay; everything else that is quoted goes; a message in which a piece of the document is
- * still to be found after that is not used at all.
+ * Creates a function that removes quoted values from messages of graphql-js, because a value can be a token in the wrong
+ * place. Names of the schema stay. A message that still contains a literal of the document is replaced completely.
  */
 export function createMessageRedactor(schema: GraphQLSchema): (error: GraphQLError) => string {
   const names = schemaNames(schema);
   return (error) => {
-    // What is that long quotes the caller, and searching it takes time that grows with the square of its length.
-    if (error.message.length > maxMessageLength)
-      return 'The request has a name or a value that is not known.';
+    // Only messages that quote the request are that long, and the search takes quadratic time.
+    if (error.message.length > maxMessageLength) return 'The request contains an unknown name or value.';
     const message = withoutValues(error.message).replace(/"((?:[^"\\]|\\.)*)"/g, (quoted, text: string) =>
       /^[^\w\s"]{1,3}$/.test(text) || names.has(text.replace(/[[\]!]/g, '')) ? quoted : '[not shown]',
     );
@@ -154,7 +153,7 @@ export function createMessageRedactor(schema: GraphQLSchema): (error: GraphQLErr
   };
 }
 
-/** Characters of a message of graphql's; those that quote nothing but names of the schema have some 100. */
+/** The maximum length of a message of graphql-js. Messages that quote only names of the schema have about 100 characters. */
 const maxMessageLength = 1_000;
 
 function withoutValues(message: string): string {
@@ -187,7 +186,7 @@ function schemaNames(schema: GraphQLSchema): ReadonlySet<string> {
   return names;
 }
 
-/** A document may have a hundred errors, and is read once for all of them. */
+/** A cache: a document can have a hundred errors, and is tokenised once. */
 const valuesBySource = new WeakMap<Source, string[]>();
 
 /** The literal values of a document, up to the first invalid token. */

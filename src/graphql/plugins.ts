@@ -69,13 +69,13 @@ export function useEventStreams(maskError: ErrorMasker): Plugin<Context> {
       const { accept = '*/*' } = args.contextValue.req.headers;
       const types = accept.split(',').map((type) => type.split(';', 1)[0]?.trim().toLowerCase() ?? '');
       if (types.some((type) => ['text/event-stream', 'text/*', '*/*'].includes(type))) return;
-      const problem = new HttpError(
+      const error = new HttpError(
         406,
         'BAD_USER_INPUT',
         'The response to a subscription is text/event-stream, which the Accept header does not allow.',
         { remedy: 'Send the header "Accept: text/event-stream", as graphql-sse and urql do.' },
       );
-      setResultAndStopExecution({ errors: [maskError(problem)] });
+      setResultAndStopExecution({ errors: [maskError(error)] });
     },
   };
 }

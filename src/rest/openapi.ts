@@ -107,10 +107,10 @@ function problems(codes: ReadonlySet<ErrorCode>): ZodOpenApiResponsesObject {
   const byStatus = Map.groupBy(codes, (code) => errorCodes[code].status);
   return statuses(
     Object.fromEntries(
-      [...byStatus].map(([status, here]) => [
+      [...byStatus].map(([status, codesOfStatus]) => [
         status,
-        // In GraphQL, what belongs to an error is in its extensions; here it is beside the rest.
-        here
+        // The descriptions name members of `extensions`, which are members of the problem document in REST.
+        codesOfStatus
           .map((code) => `\`${code}\`: ${errorCodes[code].description.replaceAll('`extensions.', '`')}`)
           .join('\n\n'),
       ]),

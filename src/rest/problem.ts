@@ -11,8 +11,9 @@ import {
 } from '../common/errors.ts';
 import { currentRequest, type Logger, logUnexpectedError } from '../common/log.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
+import { invalidCursorMessage } from './request-schemas.ts';
 
-/** `application/problem+json`, as RFC 9457 has it, with what a GraphQL error would say. */
+/** The schema of `application/problem+json` (RFC 9457), with the members of the `extensions` of a GraphQL error. */
 export const problemResponseSchema = z
   .object({
     type: z
@@ -39,14 +40,14 @@ export const problemResponseSchema = z
   })
   .meta({ id: 'Problem', description: 'An error (RFC 9457).' });
 
-/** What leaves when a request has failed. */
+/** The response to a failed request. */
 export interface ProblemResponse {
   status: number;
   headers: Readonly<Record<string, string>>;
   body: z.input<typeof problemResponseSchema>;
 }
 
-/** The one gateway of REST's errors: problems as they are, and everything else as `INTERNAL_SERVER_ERROR`. */
+/** Converts any error to a response: an `AppError` with its code, any other error as `INTERNAL_SERVER_ERROR`. */
 export function describeProblem(thrown: unknown, log: Logger): ProblemResponse {
   const error = toServiceUnavailable(thrown, log) ?? thrown;
   if (!(error instanceof AppError)) {
@@ -96,9 +97,9 @@ function toProblemResponse(
   };
 }
 
-/** The filter of a list is its query here, and `after` is the parameter `cursor`. */
+/** Converts the path of an issue: in REST, the members of `filter` are query parameters, and `after` is `cursor`. */
 function toRestIssue({ path: [first, ...rest], message }: Issue) {
   if (first === 'filter') return { path: rest, message };
   if (first !== 'after') return { path: first === undefined ? [] : [first, ...rest], message };
-  return { path: ['cursor'], message: 'This is no cursor of this list; follow the Link header of a page.' };
+  return { path: ['cursor'], message: invalidCursorMessage };
 }

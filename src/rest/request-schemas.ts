@@ -38,8 +38,8 @@ export const projectQuery = strictObject({
   }),
 });
 
-/** The message for a cursor of another list. */
-const noCursor = 'This is no cursor of this list; follow the Link header of a page.';
+/** The message for text that is not a cursor of the list. */
+export const invalidCursorMessage = 'This is not a cursor of this list; follow the Link header of a page.';
 
 /**
  * The query parameters of pagination.
@@ -53,7 +53,7 @@ export function pageQuery(cursor: z.ZodType<string>) {
       .meta({ description: 'The number of items on a page, 1 to 100. Default: 20.' }),
     cursor: z
       .string()
-      .refine((text) => cursor.safeParse(text).success, { error: noCursor })
+      .refine((text) => cursor.safeParse(text).success, { error: invalidCursorMessage })
       .optional()
       .meta({
         description: 'The position from which to continue. Follow the `Link` header instead of building it.',
@@ -67,9 +67,9 @@ export const booleanParameter = z
   .default('false')
   .transform((text) => text === 'true');
 
-/** A moment as JSON and queries have it. */
+/** A timestamp (RFC 3339) in a body or a query. */
 export const timestamp = z.iso
-  .datetime({ offset: true, error: 'Give a moment as RFC 3339 has it: 2007-12-03T10:15:30.125Z.' })
+  .datetime({ offset: true, error: 'Must be an RFC 3339 timestamp, such as 2007-12-03T10:15:30.125Z.' })
   .transform((text) => new Date(text))
   .pipe(dateTime);
 
@@ -77,7 +77,7 @@ const orders = ['name', 'createdAt', 'updatedAt'] as const;
 const idEnum = (all: readonly { id: string }[]) => z.enum(all.map(({ id }) => id));
 
 /**
- * Which connections are asked for, in what order, and which page of them: the filter and the order of GraphQL.
+ * The query of a list of connections: filter, order and page, as in GraphQL.
  *
  * @param apps the apps whose connections the route lists
  */
@@ -89,7 +89,7 @@ export function listQuery(apps: readonly App[]) {
   });
 }
 
-/** As `listQuery`, of every app. */
+/** The query of a list of connections to all apps. */
 export function listAllQuery(apps: readonly App[]) {
   return listQuery(apps).extend({
     app: idEnum(apps).optional().meta({ description: 'Only connections to this app.' }),

@@ -17,12 +17,12 @@ export interface RestOptions {
   authentication: Authentication;
   /** Whether the OpenAPI document needs no credential. */
   openIntrospection: boolean;
-  /** What is before `/api/` in the addresses that others see; empty if nothing is. */
+  /** `BASE_PATH`, which precedes `/api/` in links; empty without one. */
   basePath: string;
   log: Logger;
 }
 
-/** Answers everything under `/api/`: finds the route, finds out who asks, reads the body, and translates. */
+/** Creates the handler of requests under `/api/`: finds the route, authenticates, reads the body, and calls the route. */
 export function createRest(options: RestOptions) {
   const { connections, administration, log, basePath } = options;
   const { routes } = createRestApi(connections, administration, basePath);
@@ -30,10 +30,10 @@ export function createRest(options: RestOptions) {
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
       const { body, headers } = await handleRequest(options, routes, request, response);
-      const outside = headers?.link && { link: headers.link.replace(/^<\//, `<${basePath}/`) };
-      writeJson(response, 200, { 'content-type': 'application/json', ...headers, ...outside }, body);
+      const publicLink = headers?.link && { link: headers.link.replace(/^<\//, `<${basePath}/`) };
+      writeJson(response, 200, { 'content-type': 'application/json', ...headers, ...publicLink }, body);
     } catch (error) {
-      // Who has left before all was said hears no answer, and has not found a fault of ours.
+      // The client disconnected before the body was complete: no response can be sent, and it is not an error of the server.
       if (request.readableAborted) return;
       const { status, headers, body } = describeProblem(error, log);
       writeJson(response, status, { 'content-type': 'application/problem+json', ...headers }, body);

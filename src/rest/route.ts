@@ -62,13 +62,13 @@ export interface Route extends RouteDescription {
 }
 
 /**
- * A route that answers callers once the rules of what they gave have been checked.
+ * Creates a route that validates its input and then calls `run`.
  *
- * @param answer gets a function that creates a signal, which aborts when the client disconnects
+ * @param run gets a function that creates a signal, which aborts when the client disconnects
  */
 export function route<R extends RequestSchemas, A extends z.ZodType>(
   description: RouteDescription<R, A>,
-  answer: (
+  run: (
     input: z.output<ReturnType<typeof z.object<R>>>,
     caller: Caller,
     getSignal: () => AbortSignal,
@@ -81,10 +81,10 @@ export function route<R extends RequestSchemas, A extends z.ZodType>(
       if (!caller) throw unauthenticated();
       const { usable, reasons } = dropUnusableText(input);
       const { success, data, error } = schema.safeParse(usable);
-      if (success) return answer(data, caller, getSignal);
+      if (success) return run(data, caller, getSignal);
       const issues = error.issues.map(({ path, message }) => {
         const names = path.map(toPathSegment);
-        // Which part of the request it was, the name of the field says well enough.
+        // Without the part of the request (`query`, `body` …): the names of fields are unique.
         return { path: names.slice(1), message: reasons.get(JSON.stringify(names)) ?? message };
       });
       throw validationError(issues);
@@ -92,21 +92,22 @@ export function route<R extends RequestSchemas, A extends z.ZodType>(
   };
 }
 
-/** Replaces text that cannot be used, so that its schema reports an issue together with all others. */
+/** Replaces a value that no schema accepts, so that its issue is reported together with all others. */
 const unusable = Symbol('unusable');
 
-/** What was input but for what cannot be used whatever its rule is, and by path why not. */
+/** Replaces text that cannot be stored and repeated parameters by `unusable`; `reasons` has the messages by path. */
 function dropUnusableText(input: RestRequest): { usable: unknown; reasons: ReadonlyMap<string, string> } {
   const reasons = new Map<string, string>();
-  const refuse = (path: readonly (string | number)[], reason: string) => {
+  const replaceWithReason = (path: readonly (string | number)[], reason: string) => {
     reasons.set(JSON.stringify(path), reason);
     return unusable;
   };
   const replace = (value: unknown, path: readonly (string | number)[]): unknown => {
-    if (typeof value === 'string') return isStorable(value) ? value : refuse(path, notStorableMessage);
+    if (typeof value === 'string')
+      return isStorable(value) ? value : replaceWithReason(path, notStorableMessage);
     if (typeof value !== 'object' || value === null || path.length === maxInputDepth) return value;
     if (Array.isArray(value)) {
-      if (path[0] === 'query') return refuse(path, 'Send this parameter once.');
+      if (path[0] === 'query') return replaceWithReason(path, 'Send this parameter once.');
       return value.map((item, index) => replace(item, [...path, index]));
     }
     const members = Object.entries(value).map(([name, item]) => [name, replace(item, [...path, name])]);
@@ -124,10 +125,10 @@ export function findRoute(
   for (const { path: pattern } of routes) {
     const parameters = match(pattern, path);
     if (!parameters) continue;
-    const here = routes.filter((each) => each.path === pattern);
+    const routesAtPath = routes.filter((each) => each.path === pattern);
     // HEAD is GET without the body.
-    const route = here.find((each) => each.method === (method === 'HEAD' ? 'GET' : method));
-    const allowed = here.flatMap((each) => (each.method === 'GET' ? ['GET', 'HEAD'] : [each.method]));
+    const route = routesAtPath.find((each) => each.method === (method === 'HEAD' ? 'GET' : method));
+    const allowed = routesAtPath.flatMap((each) => (each.method === 'GET' ? ['GET', 'HEAD'] : [each.method]));
     return { route, parameters, allowed };
   }
   return undefined;

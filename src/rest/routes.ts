@@ -24,7 +24,7 @@ export interface RestApi {
   document: object;
 }
 
-/** Every route under `/api/`. `basePath` is what precedes it in the addresses that clients see. */
+/** Creates every route under `/api/`. `basePath` precedes `/api/` in the URLs of the OpenAPI document. */
 export function createRestApi(
   deps: ConnectionDeps,
   administration: AdministrationDeps,

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** Deleting with a way back, and for how long credentials have worked or failed. */
+/** Adds soft deletion to connections, and the times since which their credentials have worked or failed. */
 export class Life extends Migration {
   override up(): void {
     this.addSql(`alter table "app_connection"

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** An index for each order and each filter of a list; those of before did not leave out the deleted. */
+/** Adds an index for each order and each filter of a list. The earlier indexes included deleted connections. */
 export class Find extends Migration {
   override up(): void {
     this.addSql(`drop index "app_connection_by_name"`);

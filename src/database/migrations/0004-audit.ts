@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** The audit trail, to which events are only ever added, and the requests that may be repeated. */
+/** Adds the append-only audit trail and the results of requests with idempotency keys. */
 export class Audit extends Migration {
   override up(): void {
     this.addSql(`create table "audit_head" (

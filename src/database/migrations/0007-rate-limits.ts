@@ -2,7 +2,7 @@ import { Migration } from '@mikro-orm/migrations';
 
 const system = 'app_connections_system';
 
-/** What servers count together. It is of no organisation, so that those who serve one may not so much as read it. */
+/** Adds the shared counters of rate limits. They belong to no organisation, so the tenant role has no access to them. */
 export class RateLimits extends Migration {
   override up(): void {
     this.addSql(`create table "rate_limit" (

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** What is counted for a minute need not survive a crash, and so its commits need not wait for the disk. */
+/** Makes rate limits unlogged: windows of a minute may be lost in a crash, so that commits do not wait for the disk. */
 export class UnloggedRates extends Migration {
   override up(): void {
     this.addSql(`alter table "rate_limit" set unlogged`);

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** How many attempts an event of the audit trail tells of, where it is not one. */
+/** Adds the number of refusals that an audit event stands for. */
 export class Refusals extends Migration {
   override up(): void {
     this.addSql(`alter table "audit_event" add column "count" int null`);
