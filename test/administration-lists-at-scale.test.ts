@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { countRowsRead } from './testkit/query-plan.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 const rows = 20_000;
@@ -27,19 +28,6 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => server.close());
 
-interface Plan {
-  'Relation Name'?: string;
-  'Actual Rows': number;
-  'Actual Loops': number;
-  'Rows Removed by Filter'?: number;
-  Plans?: Plan[];
-}
-
-function countRows(plan: Plan): number {
-  const own = plan['Relation Name'] ? plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0) : 0;
-  return own * plan['Actual Loops'] + (plan.Plans ?? []).reduce((sum, child) => sum + countRows(child), 0);
-}
-
 /** Counts the rows that PostgreSQL reads for the server's last list statement on this table. */
 async function rowsRead(table: string, values: readonly unknown[]): Promise<number> {
   const pattern = new RegExp(
@@ -48,14 +36,7 @@ async function rowsRead(table: string, values: readonly unknown[]): Promise<numb
   );
   const statement = server.logs().match(pattern)?.at(-1) ?? '';
   const sql = statement.replaceAll('\\"', '"').replaceAll(/\$\d+/g, '?');
-  const [row] = await server
-    .asOwner()
-    .execute<{ 'QUERY PLAN': string | { Plan: Plan }[] }[]>(`explain (analyze, format json) ${sql}`, [
-      ...values,
-    ]);
-  const plans = row?.['QUERY PLAN'] ?? [];
-  const [{ Plan: plan }] = (typeof plans === 'string' ? JSON.parse(plans) : plans) as [{ Plan: Plan }];
-  return countRows(plan);
+  return countRowsRead(server.asOwner(), sql, values);
 }
 
 describe('administration lists at scale', () => {

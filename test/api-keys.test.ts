@@ -64,7 +64,7 @@ describe('an API key', () => {
     const expiresAt = new Date(Date.now() + 3_000);
     const { key } = await createKey(client, { expiresAt });
     const holder = server.clientFor(key);
-    const refusal = await until('it has expired', async () => {
+    const refusal = await until('the key has expired', async () => {
       const requestedAt = new Date();
       const outcome = await viewerOf(holder).catch(() => errorsOf(viewerOf(holder)));
       if (Array.isArray(outcome)) return outcome[0];

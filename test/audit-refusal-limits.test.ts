@@ -6,7 +6,7 @@ import { verifyChain } from '../src/audit/hash-chain.ts';
 import { maxRefusalsOfCaller, maxRefusalsOfOrganisation } from '../src/audit/refusal-counter.ts';
 import type { Scope } from '../src/identity/caller.ts';
 import { lastingData } from './testkit/database.ts';
-import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { createConnection } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -25,21 +25,21 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([server.close(), serverWithShortWindows.close()]));
 
-async function listRefusals(each: TestServer, { orgId }: TestOrganisation): Promise<AuditEvent[]> {
-  const events = await each.asOwner().find(AuditEvent, { orgId }, { orderBy: { seq: 'asc' } });
+async function listRefusals(testServer: TestServer, { orgId }: TestOrganisation): Promise<AuditEvent[]> {
+  const events = await testServer.asOwner().find(AuditEvent, { orgId }, { orderBy: { seq: 'asc' } });
   return events.filter(({ outcome }) => outcome !== 'OK');
 }
 
-const total = (events: AuditEvent[]) => events.reduce((sum, { count }) => sum + (count ?? 1), 0);
+const countAttempts = (events: AuditEvent[]) => events.reduce((sum, { count }) => sum + (count ?? 1), 0);
 
-/** Sends mutations, fifteen per request, and expects that each is refused. */
-async function beRefused(client: GraphQLClient, fields: readonly string[]): Promise<void> {
+/** Sends mutations, fifteen per request, and asserts that each fails. */
+async function expectRefusals(client: GraphQLClient, fields: readonly string[]): Promise<void> {
   for (let start = 0; start < fields.length; start += aliases) {
-    const some = fields.slice(start, start + aliases);
+    const batch = fields.slice(start, start + aliases);
     const errors = await errorsOf(
-      client.request(`mutation { ${some.map((field, index) => `a${index}: ${field}`).join(' ')} }`),
+      client.request(`mutation { ${batch.map((field, index) => `a${index}: ${field}`).join(' ')} }`),
     );
-    expect(errors).toHaveLength(some.length);
+    expect(errors).toHaveLength(batch.length);
   }
 }
 
@@ -78,10 +78,10 @@ describe('repeated identical refusal', () => {
     'records one event at once, and opens no transaction for the repeats: %s',
     async (_, scopes, field, code) => {
       const organisation = await server.newOrganisation();
-      const created = await organisation.client.request<Created>(createMutation, okta());
+      const { id } = await createConnection(organisation);
       const client = server.clientFor(await key(organisation, scopes));
       const before = server.logs().length;
-      await beRefused(client, Array(150).fill(field(created.createOktaConnection.appConnection.id)));
+      await expectRefusals(client, Array(150).fill(field(id)));
       const events = await listRefusals(server, organisation);
       expect(events.map(({ outcome, count }) => [outcome, count ?? 1])).toEqual([[code, 1]]);
       const appended = server.logs().slice(before).split('insert into audit_head').length - 1;
@@ -92,10 +92,10 @@ describe('repeated identical refusal', () => {
   test('records one event per window with the number of repeats, in a valid hash chain', async () => {
     const organisation = await serverWithShortWindows.newOrganisation();
     const client = serverWithShortWindows.clientFor(await key(organisation, ['connections:read']));
-    await beRefused(client, Array(60).fill(remove(newId())));
-    const events = await until('all are told of', async () => {
+    await expectRefusals(client, Array(60).fill(remove(newId())));
+    const events = await until('all refusals are recorded', async () => {
       const all = await listRefusals(serverWithShortWindows, organisation);
-      return total(all) === 60 ? all : undefined;
+      return countAttempts(all) === 60 ? all : undefined;
     });
     expect(events[0]?.count ?? 1).toBe(1);
     expect(events.length).toBeLessThan(10);
@@ -130,10 +130,10 @@ describe('different refusals', () => {
     const organisation = await serverWithShortWindows.newOrganisation();
     const client = serverWithShortWindows.clientFor(await key(organisation, ['connections:write']));
     const ids = Array.from({ length: 90 }, newId);
-    await beRefused(client, ids.map(remove));
-    const events = await until('all are told of', async () => {
+    await expectRefusals(client, ids.map(remove));
+    const events = await until('all refusals are recorded', async () => {
       const all = await listRefusals(serverWithShortWindows, organisation);
-      return total(all) === ids.length ? all : undefined;
+      return countAttempts(all) === ids.length ? all : undefined;
     });
     const summaries = events.filter(({ connectionId }) => connectionId === null);
     expect(summaries.length).toBeGreaterThan(0);
@@ -146,7 +146,7 @@ describe('different refusals', () => {
   test('record no more events than the limit of the caller within a window', async () => {
     const organisation = await server.newOrganisation();
     const client = server.clientFor(await key(organisation, ['connections:write']));
-    await beRefused(
+    await expectRefusals(
       client,
       Array.from({ length: 300 }, () => remove(newId())),
     );
@@ -157,7 +157,7 @@ describe('different refusals', () => {
     const organisation = await server.newOrganisation();
     for (let index = 0; index < 8; index += 1) {
       const client = server.clientFor(await key(organisation, ['connections:read']));
-      await beRefused(
+      await expectRefusals(
         client,
         Array.from({ length: 30 }, () => remove(newId())),
       );
@@ -170,7 +170,7 @@ describe('different refusals', () => {
   test('do not use up the limit of another organisation', async () => {
     const other = await server.newOrganisation();
     const client = server.clientFor(await key(other, ['connections:read']));
-    await beRefused(client, [remove(newId())]);
+    await expectRefusals(client, [remove(newId())]);
     expect(await listRefusals(server, other)).toHaveLength(1);
   });
 });
@@ -182,13 +182,13 @@ test('writes the counted refusals to the audit trail when the server stops', asy
   const first = await startTestServer({ location, rootKeys });
   const organisation = await first.newOrganisation();
   const client = first.clientFor(await key(organisation, ['connections:read']));
-  await beRefused(client, Array(45).fill(remove(newId())));
-  await beRefused(
+  await expectRefusals(client, Array(45).fill(remove(newId())));
+  await expectRefusals(
     client,
     Array.from({ length: 60 }, () => remove(newId())),
   );
   await first.close();
   const second = await startTestServer({ location, rootKeys });
-  expect(total(await listRefusals(second, organisation))).toBe(105);
+  expect(countAttempts(await listRefusals(second, organisation))).toBe(105);
   await second.close();
 });

@@ -3,6 +3,7 @@ import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AuditEvent } from '../src/audit/audit-event.entity.ts';
 import type { Sql } from '../src/database/sql.ts';
+import { countRowsRead } from './testkit/query-plan.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { compileSql } from './testkit/sql.ts';
 
@@ -69,38 +70,21 @@ async function read(filter: object, after?: string | null, client = organisation
   readings = [];
   const { auditEvents } = await client.request<{ auditEvents: Page }>(query, { filter, first: 20, after });
   expect(readings.length).toBeGreaterThan(0);
-  let lookedAt = 0;
+  let rowCount = 0;
   for (const { text, values } of readings.map(compileSql))
-    lookedAt = Math.max(lookedAt, await rowsLookedAt(text.replaceAll(/\$\d+/g, '?'), values));
-  return { ...auditEvents, lookedAt };
+    rowCount = Math.max(rowCount, await rowsRead(text.replaceAll(/\$\d+/g, '?'), values));
+  return { ...auditEvents, rowCount };
 }
 
-interface Plan {
-  'Relation Name'?: string;
-  'Actual Rows': number;
-  'Actual Loops': number;
-  'Rows Removed by Filter'?: number;
-  Plans?: Plan[];
-}
-
-async function rowsLookedAt(rest: string, values: readonly unknown[]): Promise<number> {
-  const count = (plan: Plan): number =>
-    (plan['Relation Name']
-      ? (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0)) * plan['Actual Loops']
-      : 0) + (plan.Plans ?? []).reduce((sum, child) => sum + count(child), 0);
+async function rowsRead(rest: string, values: readonly unknown[]): Promise<number> {
   const em = server.asOwner();
   await em.begin();
   // The server reads the trail with these settings.
   await em.execute('set local enable_sort = off');
   await em.execute('set local enable_bitmapscan = off');
-  const [row] = await em.execute<{ 'QUERY PLAN': string | { Plan: Plan }[] }[]>(
-    `explain (analyze, format json) select * from audit_event ${rest}`,
-    [...values],
-  );
+  const count = await countRowsRead(em, `select * from audit_event ${rest}`, values);
   await em.rollback();
-  const plans = row?.['QUERY PLAN'] ?? [];
-  const [{ Plan: plan }] = (typeof plans === 'string' ? JSON.parse(plans) : plans) as [{ Plan: Plan }];
-  return count(plan);
+  return count;
 }
 
 describe(`the audit trail with ${events} events`, () => {
@@ -117,7 +101,7 @@ describe(`the audit trail with ${events} events`, () => {
     const page = await read(filter);
     expect(page).toMatchObject({ nodes: [], pageInfo: { hasNextPage: false, endCursor: null } });
     // A time filter reads the events of a day around it, the tolerated difference of clocks.
-    expect(page.lookedAt).toBeLessThan('from' in filter ? 1_500 : 25);
+    expect(page.rowCount).toBeLessThan('from' in filter ? 1_500 : 25);
   });
 
   it.each([
@@ -130,7 +114,7 @@ describe(`the audit trail with ${events} events`, () => {
   ])('a filter for %s finds the only match without reading other rows', async (_, filter) => {
     const page = await read(filter);
     expect(page).toMatchObject({ nodes: [{ seq: events + 1 }], pageInfo: { hasNextPage: false } });
-    expect(page.lookedAt).toBeLessThan(25);
+    expect(page.rowCount).toBeLessThan(25);
   });
 
   it.each([
@@ -148,9 +132,9 @@ describe(`the audit trail with ${events} events`, () => {
   ])(`reads at most ${bound} rows per call and pages to the end with a filter for %s`, async (_, filter) => {
     let pages = 0;
     for (let after: string | null | undefined; ; pages += 1) {
-      const { nodes, pageInfo, lookedAt } = await read(filter, after);
+      const { nodes, pageInfo, rowCount } = await read(filter, after);
       expect(nodes).toEqual([]);
-      expect(lookedAt).toBeLessThanOrEqual(bound);
+      expect(rowCount).toBeLessThanOrEqual(bound);
       if (!pageInfo.hasNextPage) break;
       expect(pageInfo.endCursor).not.toBe(after ?? null);
       after = pageInfo.endCursor;

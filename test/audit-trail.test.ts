@@ -10,7 +10,7 @@ import { createOrganisation } from '../src/administration/organisations.ts';
 import { verifyChain } from '../src/audit/hash-chain.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
-import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { createConnection, createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -47,9 +47,8 @@ async function listEvents({ client }: TestOrganisation, filter = {}): Promise<Ev
   return auditEvents.nodes.reverse();
 }
 
-async function create({ client }: TestOrganisation, name = 'my-okta-connection'): Promise<string> {
-  const { createOktaConnection } = await client.request<Created>(createMutation, okta({ name }));
-  return createOktaConnection.appConnection.id;
+async function create(organisation: TestOrganisation, name = 'my-okta-connection'): Promise<string> {
+  return (await createConnection(organisation, { name })).id;
 }
 
 const update = gql`

@@ -261,11 +261,17 @@ describe('a server with KMS', () => {
     writeFileSync(file, `k2:${kms.newKey()},${local}`);
     kms.behave(denied);
     server.kill('SIGHUP');
-    await until('it refuses', () => server.stdout().includes('the previous keys stay in use') || undefined);
+    await until(
+      'the reload has failed',
+      () => server.stdout().includes('the previous keys stay in use') || undefined,
+    );
     expect(server.stdout()).toMatch(/\\"k2\\" cannot be used: AWS KMS refused.*"rootKeyIds":\["k1"\]/);
     kms.behave();
     server.kill('SIGHUP');
-    await until('it does not', () => server.stdout().includes('"rootKeyIds":["k2","k1"]') || undefined);
+    await until(
+      'the reload has succeeded',
+      () => server.stdout().includes('"rootKeyIds":["k2","k1"]') || undefined,
+    );
     expectNoSecretIn(server.stdout() + server.stderr());
   });
 });

@@ -92,7 +92,7 @@ describe('the bootstrap API key', () => {
 
     await using second = spawnServer(settings);
     const again = await second.ready();
-    await until('it is said', () => second.stdout().includes('BOOTSTRAP_API_KEY') || undefined);
+    await until('the warning is logged', () => second.stdout().includes('BOOTSTRAP_API_KEY') || undefined);
     expect(second.stdout()).toContain(
       'BOOTSTRAP_API_KEY is ignored: it is not a valid API key, and creates only the first organisation',
     );

@@ -226,7 +226,7 @@ describe('cleaning up', () => {
 
     slow.behave(handleFakeOkta);
     const third = await start();
-    await until('all is purged', async () => {
+    await until('all connections are purged', async () => {
       const query = '{ auditEvents(first: 1, filter: { action: PURGE_CONNECTION }) { nodes { seq } } }';
       const { auditEvents } = await third.client.request<{ auditEvents: { nodes: { seq: number }[] } }>(
         query,

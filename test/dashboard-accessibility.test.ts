@@ -22,7 +22,7 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
     });
     const { okta: ownOkta, server, apiKey } = dashboard;
     ownOkta.behave(handleFakeOkta);
-    const input = okta({ name: 'looked-at', projectId: firstProjectId });
+    const input = okta({ name: 'example-connection', projectId: firstProjectId });
     await server.clientFor(apiKey).request(createMutation, input);
   });
   afterAll(async () => {
@@ -37,14 +37,14 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
       await injectAxe(page);
       await page.reload();
       const open = async (action: string) => {
-        await page.getByRole('button', { name: 'Actions for looked-at' }).click();
+        await page.getByRole('button', { name: 'Actions for example-connection' }).click();
         await page.getByRole('menuitem', { name: action }).click();
         await page.getByRole('dialog').waitFor();
       };
       await page.getByText('Live updates are on.').waitFor();
-      await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
+      await page.getByRole('button', { name: 'Actions for example-connection' }).waitFor();
       await expectAccessible(page, 'list');
-      await page.getByRole('button', { name: 'Actions for looked-at' }).click();
+      await page.getByRole('button', { name: 'Actions for example-connection' }).click();
       await page.getByRole('menuitem', { name: 'Delete' }).waitFor();
       await expectAccessible(page, 'menu');
       await page.keyboard.press('Escape');
@@ -54,17 +54,17 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
         await page.keyboard.press('Escape');
         await page.getByRole('dialog').waitFor({ state: 'detached' });
       }
-      await page.getByRole('searchbox').fill('nothing-is-called-so');
+      await page.getByRole('searchbox').fill('no-such-connection');
       await page.getByText('No matching connections').waitFor();
-      await expectAccessible(page, 'nothing found');
+      await expectAccessible(page, 'no results');
 
       await page.getByRole('link', { name: 'Add Connection' }).click();
       await page.getByRole('link', { name: /Okta/ }).waitFor();
-      await expectAccessible(page, 'choose');
+      await expectAccessible(page, 'choice of app');
       await page.getByRole('link', { name: /Okta/ }).click();
       await page.getByRole('button', { name: 'Create' }).click();
       await page.getByText('The name is required.').waitFor();
-      await expectAccessible(page, 'broken rules');
+      await expectAccessible(page, 'invalid form');
       const fillIn = async () => {
         await page.getByRole('textbox', { name: 'Name' }).fill(`seen-${colorScheme}-${width}`);
         await page.getByRole('textbox', { name: 'Instance URL' }).fill(dashboard.okta.origin);
@@ -78,7 +78,7 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
       dashboard.okta.behave(slowHeaders);
       await fillIn();
       await page.getByRole('button', { name: 'Cancel' }).waitFor();
-      await expectAccessible(page, 'asking');
+      await expectAccessible(page, 'verifying');
       await page.getByRole('button', { name: 'Cancel' }).click();
       dashboard.okta.behave(handleFakeOkta);
       await fillIn();
@@ -94,13 +94,13 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
   it('has no serious axe violations while data is loading', async () => {
     const { page } = await dashboard.open();
     await injectAxe(page);
-    const { promise: hasBeenSeen, resolve: answer } = Promise.withResolvers<void>();
+    const hold = Promise.withResolvers<void>();
     await page.route('**/graphql', async (route) => {
-      if (/query (Audit|Options)/.test(route.request().postData() ?? '')) await hasBeenSeen;
+      if (/query (Audit|Options)/.test(route.request().postData() ?? '')) await hold.promise;
       await route.continue();
     });
     await page.reload();
-    await page.getByRole('button', { name: 'Actions for looked-at' }).click();
+    await page.getByRole('button', { name: 'Actions for example-connection' }).click();
     await page.getByRole('menuitem', { name: 'Audit trail' }).click();
     const loading = { name: 'Loading' };
     await page.getByRole('dialog').getByRole('status', loading).waitFor();
@@ -109,24 +109,24 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await page.getByRole('link', { name: 'Add Connection' }).click();
     await page.getByRole('status', loading).waitFor();
-    await expectAccessible(page, 'choose');
-    answer();
+    await expectAccessible(page, 'choice of app');
+    hold.resolve();
     await page.getByRole('link', { name: /Okta/ }).waitFor();
   });
 
-  /** Presses Tab until this has the focus. */
-  async function tabTo(page: Page, wanted: Locator): Promise<void> {
+  /** Presses Tab until the element has the focus. */
+  async function tabTo(page: Page, element: Locator): Promise<void> {
     for (let presses = 0; presses < 60; presses += 1) {
       await page.keyboard.press('Tab');
-      if ((await wanted.and(page.locator(':focus')).count()) > 0) return;
+      if ((await element.and(page.locator(':focus')).count()) > 0) return;
     }
-    throw new Error(`Tab does not lead to ${wanted}.`);
+    throw new Error(`Tab does not lead to ${element}.`);
   }
 
   it('allows creating, editing, replacing the token, deleting and restoring by keyboard alone', async () => {
     dashboard.okta.behave(handleFakeOkta);
     const { page } = await dashboard.open();
-    await page.getByRole('button', { name: 'Actions for looked-at' }).waitFor();
+    await page.getByRole('button', { name: 'Actions for example-connection' }).waitFor();
     await tabTo(page, page.getByRole('link', { name: 'Add Connection' }));
     await page.keyboard.press('Enter');
     await page.getByRole('link', { name: /Okta/ }).waitFor();

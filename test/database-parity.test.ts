@@ -95,7 +95,10 @@ describe('the database', () => {
       const server = await startTestServer({ location: { kind: 'embedded' } });
       expect(await health(server.url)).toEqual({ live: 200, ready: 200 });
       await server.database.close();
-      await until('it is not ready', async () => (await health(server.url)).ready === 503 || undefined);
+      await until(
+        'the server is not ready',
+        async () => (await health(server.url)).ready === 503 || undefined,
+      );
       expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
       await server.close();
     },
@@ -153,7 +156,7 @@ describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
     await em.begin();
     await em.execute(obstacle);
     const servers = [1, 2, 3].map(() => stack.use(spawnServer(settings)));
-    await until('all three wait', async () => {
+    await until('all three requests wait', async () => {
       const { waiting } = await em.execute<{ waiting: number }>(
         `select count(*)::int as waiting from pg_stat_activity
           where datname = current_database() and wait_event_type = 'Lock'`,
@@ -181,11 +184,14 @@ describe.runIf(testDatabaseUrl)('several servers on PostgreSQL', () => {
 
     await administer(`alter database ${name} with allow_connections false`);
     await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
-    await until('it is not ready', async () => (await health(server.url)).ready === 503 || undefined);
+    await until('the server is not ready', async () => (await health(server.url)).ready === 503 || undefined);
     expect(await health(server.url)).toEqual({ live: 200, ready: 503 });
 
     await administer(`alter database ${name} with allow_connections true`);
-    await until('it is ready again', async () => (await health(server.url)).ready === 200 || undefined);
+    await until(
+      'the server is ready again',
+      async () => (await health(server.url)).ready === 200 || undefined,
+    );
     expect((await client.request<Listed>(listQuery)).appConnections.totalCount).toBe(1);
     await server.close();
   });

@@ -13,24 +13,17 @@ import {
   byIdQuery,
   byNameQuery,
   type ConnectionFields,
-  type Created,
-  createMutation,
+  createConnection,
   type Listed,
   listQuery,
-  okta,
 } from './testkit/operations.ts';
-import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
 beforeAll(async () => {
   server = await startTestServer();
 });
 afterAll(() => server.close());
-
-async function createConnection({ client }: TestOrganisation, differing: Record<string, unknown> = {}) {
-  const { createOktaConnection } = await client.request<Created>(createMutation, okta(differing));
-  return createOktaConnection.appConnection;
-}
 
 describe('get connection', () => {
   test('returns by id and by name what create returned', async () => {

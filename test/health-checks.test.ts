@@ -7,6 +7,7 @@ import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/se
 import { testDatabaseUrl } from './testkit/database.ts';
 import { listQuery } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
+import { countRowsRead } from './testkit/query-plan.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -61,26 +62,6 @@ describe('an unauthenticated client causes at most one readiness check per secon
   });
 });
 
-/** Counts the rows that a statement reads, as EXPLAIN ANALYZE reports them. */
-async function rowsRead(sql: string): Promise<number> {
-  interface Plan {
-    'Relation Name'?: string;
-    'Actual Rows': number;
-    'Actual Loops': number;
-    Plans?: Plan[];
-  }
-  const count = (plan: Plan): number =>
-    (plan['Relation Name'] ? plan['Actual Rows'] * plan['Actual Loops'] : 0) +
-    (plan.Plans ?? []).reduce((sum, child) => sum + count(child), 0);
-  const [row] = await server
-    .asOwner()
-    .execute<{ 'QUERY PLAN': string | { Plan: Plan }[] }[]>(`explain (analyze, format json) ${sql}`);
-  const plans = row?.['QUERY PLAN'] ?? [];
-  const [{ Plan: plan }] = (typeof plans === 'string' ? JSON.parse(plans) : plans) as [{ Plan: Plan }];
-  // PostgreSQL reports the rounded mean of all loops.
-  return count(plan);
-}
-
 describe('the readiness check', () => {
   it('reads at most two rows per root key for any number of organisations', async () => {
     await readinessStatus();
@@ -96,7 +77,7 @@ describe('the readiness check', () => {
       for (const count of [20, 2_000]) {
         for (const id of ['a', 'b', 'c']) await add(id, count);
         await em.execute('analyze data_key');
-        expect(await rowsRead(sql)).toBeLessThanOrEqual(6);
+        expect(await countRowsRead(em, sql)).toBeLessThanOrEqual(6);
       }
     } finally {
       await em.execute('delete from data_key where org_id not in (select id from organisation)');
@@ -109,10 +90,10 @@ describe('the readiness check', () => {
       const em = server.asOwner();
       await server.restartedVault(rootKey(id)).addDataKeys(em, randomUUID());
       await em.flush();
-      await until('it is not ready', async () => (await readinessStatus()) === 503 || undefined);
+      await until('the server is not ready', async () => (await readinessStatus()) === 503 || undefined);
       expect(server.logs()).toContain('"msg":"not ready"');
       await server.asOwner().execute(`delete from data_key where root_key_id = '${id}'`);
-      await until('it is ready again', async () => (await readinessStatus()) === 200 || undefined);
+      await until('the server is ready again', async () => (await readinessStatus()) === 200 || undefined);
     },
   );
 });
@@ -145,7 +126,7 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
         ),
       );
       const before = readinessStatements.length;
-      await until('a readiness check ran meanwhile', async () => {
+      await until('a readiness check has run', async () => {
         expect(await readinessStatus()).toBe(200);
         return readinessStatements.length > before || undefined;
       });
@@ -159,15 +140,15 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
     const em = server.asOwner();
     await server.restartedVault(rootKey('lost')).addDataKeys(em, randomUUID());
     await em.flush();
-    await until('it is not ready', async () => (await readinessStatus()) === 503 || undefined);
+    await until('the server is not ready', async () => (await readinessStatus()) === 503 || undefined);
     await using lock = await lockTable('data_key');
     const before = readinessStatements.length;
-    await until('a readiness check ran meanwhile', async () => {
+    await until('a readiness check has run', async () => {
       expect(await readinessStatus()).toBe(503);
       return readinessStatements.length > before || undefined;
     });
     await lock.release();
     await server.asOwner().execute("delete from data_key where root_key_id = 'lost'");
-    await until('it is ready again', async () => (await readinessStatus()) === 200 || undefined);
+    await until('the server is ready again', async () => (await readinessStatus()) === 200 || undefined);
   });
 });

@@ -58,7 +58,7 @@ describe('security headers against caching, sniffing, scripts and framing', () =
   it.each<[number, string, () => Promise<Response>]>([
     [200, 'health', () => fetch(`${server.url}/health/live`)],
     [405, 'health', () => fetch(`${server.url}/health/ready`, { method: 'DELETE' })],
-    [404, 'an address where nothing is', () => fetch(`${server.url}/favicon.ico`)],
+    [404, 'an unknown path', () => fetch(`${server.url}/favicon.ico`)],
     [200, 'GraphQL', () => post('/graphql', query)],
     [400, 'GraphQL', () => post('/graphql', '{')],
     [401, 'GraphQL', () => post('/graphql', query, { authorization: 'Bearer unknown-key' })],
@@ -73,17 +73,17 @@ describe('security headers against caching, sniffing, scripts and framing', () =
     [413, 'REST', () => post(`${rest}/okta`, large)],
     [415, 'REST', () => post(`${rest}/okta`, query, { 'content-type': 'text/plain' })],
     [422, 'REST', () => post(`${rest}/okta`, '{}')],
-  ])('are sent with status %i for %s', async (status, _, ask) => {
-    const response = await ask();
+  ])('are sent with status %i for %s', async (status, _, send) => {
+    const response = await send();
     await response.text();
     expect(response.status).toBe(status);
     expectSafe(response.headers);
   });
 
   it.each([
-    [400, 'what is not HTTP', 'nonsense\r\n\r\n'],
-    [400, 'a request that names no host', 'GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n'],
-    [421, 'a name that is not its own', 'GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'],
+    [400, 'bytes that are not HTTP', 'nonsense\r\n\r\n'],
+    [400, 'a request without a Host header', 'GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n'],
+    [421, 'the Host of another site', 'GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'],
     [431, 'headers without end', `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(100_000)}`],
     [
       200,
@@ -105,7 +105,7 @@ describe('security headers against caching, sniffing, scripts and framing', () =
     expectSafe(subscription.headers, noSource, 'no-store, no-transform');
   });
 
-  it('are sent with 500 and 503 when the tables are gone', async () => {
+  it('are sent with 500 and 503 when the tables are dropped', async () => {
     const broken = await startTestServer();
     const { apiKey } = await broken.newOrganisation();
     await broken.asOwner().execute('drop table app_connection, data_key cascade');

@@ -11,8 +11,8 @@ beforeAll(async () => {
   otherProjectId = await oidc.organisation.newProject('Other');
 });
 
-/** A client with a token whose scopes and projects the provider can change. */
-async function personWith(claims: { projects?: string[]; scope?: string }, sub = 'ada') {
+/** Returns a REST client with an access token of the provider that has these claims. */
+async function clientWith(claims: { projects?: string[]; scope?: string }, sub = 'ada') {
   const scope = 'connections:read connections:write';
   return restClient(
     oidc.server.url,
@@ -25,10 +25,14 @@ const newName = () => `c-${randomUUID()}`;
 /** Creates a connection in the project, and a client that may change it. */
 async function newConnection() {
   const { projectId } = oidc.organisation;
-  const before = await personWith({ projects: [projectId] });
+  const before = await clientWith({ projects: [projectId] });
   const connection = await createConnectionOverRest(before, { name: newName(), projectId });
   return { before, connection };
 }
+
+/** The arguments of a REST client that change the description under an idempotency key. */
+const changeDescription = (id: string, key: string) =>
+  ['PATCH', `${path}/${id}`, { description: 'New' }, { 'idempotency-key': key }] as const;
 
 const graphqlUpdate = `mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
   updateOktaConnection(id: $id, input: $input) { appConnection { name credentialsHash } }
@@ -69,25 +73,25 @@ test.each<
     expect((await before(...sent)).text).toBe(first.text);
 
     for (const projects of [[otherProjectId], []]) {
-      const after = await personWith({ projects });
+      const after = await clientWith({ projects });
       const repeated = await after(...sent);
       expect(repeated.text).toContain('NOT_FOUND');
       expect(repeated.text).not.toContain(connection.name);
       expect(repeated.text).not.toContain(connection.credentialsHash);
       expect(repeated.text).not.toContain('restorableUntil');
     }
-    const again = await personWith({ projects: [otherProjectId, oidc.organisation.projectId] });
+    const again = await clientWith({ projects: [otherProjectId, oidc.organisation.projectId] });
     expect((await again(...sent)).text).toBe(first.text);
-    expect((await (await personWith({}))(...sent)).text).toBe(first.text);
+    expect((await (await clientWith({}))(...sent)).text).toBe(first.text);
   },
 );
 
 test('returns FORBIDDEN for a repeated create when the caller no longer has access to the project', async () => {
   const { projectId } = oidc.organisation;
-  const before = await personWith({ projects: [projectId] });
+  const before = await clientWith({ projects: [projectId] });
   const [body, headers] = [oktaBody({ name: newName(), projectId }), { 'idempotency-key': randomUUID() }];
   expect((await before('POST', path, body, headers)).status).toBe(200);
-  const repeated = await (await personWith({ projects: [otherProjectId] }))('POST', path, body, headers);
+  const repeated = await (await clientWith({ projects: [otherProjectId] }))('POST', path, body, headers);
   expect([repeated.status, at(repeated.body, 'code')]).toEqual([403, 'FORBIDDEN']);
 });
 
@@ -101,7 +105,7 @@ test('checks the project that the connection is in now when a request is repeate
   const body = oktaBody({ name: newName(), projectId });
   const created = await limited('POST', path, body, headers);
   const id = at(created.body, 'appConnection', 'id');
-  const change = ['PATCH', `${path}/${id}`, { description: 'New' }, { 'idempotency-key': 'moved' }] as const;
+  const change = changeDescription(String(id), 'moved');
   expect((await limited(...change)).status).toBe(200);
   const move = (to: string | null) =>
     oidc.server.asOwner().execute('update app_connection set project_id = ? where id = ?', [to, id]);
@@ -116,31 +120,21 @@ test('checks the project that the connection is in now when a request is repeate
 
 test('checks the scopes of the caller who repeats the request, not those of the first request', async () => {
   const { before, connection } = await newConnection();
-  const change = [
-    'PATCH',
-    `${path}/${connection.id}`,
-    { description: 'New' },
-    { 'idempotency-key': randomUUID() },
-  ] as const;
+  const change = changeDescription(connection.id, randomUUID());
   expect(at((await before(...change)).body, 'appConnection', 'name')).toBe(connection.name);
-  const writer = await (await personWith({ scope: 'connections:write' }))(...change);
+  const writer = await (await clientWith({ scope: 'connections:write' }))(...change);
   expect(at(writer.body, 'appConnection')).toEqual({ id: connection.id, version: 2, description: 'New' });
-  const reader = await (await personWith({ scope: 'connections:read' }))(...change);
+  const reader = await (await clientWith({ scope: 'connections:read' }))(...change);
   expect(reader.status).toBe(403);
   expect(reader.text).not.toContain(connection.name);
 });
 
 test('treats the idempotency key of another caller as a different request', async () => {
   const { before, connection } = await newConnection();
-  const change = [
-    'PATCH',
-    `${path}/${connection.id}`,
-    { description: 'New' },
-    { 'idempotency-key': randomUUID() },
-  ] as const;
+  const change = changeDescription(connection.id, randomUUID());
   await before(...change);
-  const otherCaller = await (await personWith({ projects: [otherProjectId] }, 'eve'))(...change);
+  const otherCaller = await (await clientWith({ projects: [otherProjectId] }, 'eve'))(...change);
   expect(otherCaller.status).toBe(404);
-  const colleague = await (await personWith({}, 'grace'))(...change);
+  const colleague = await (await clientWith({}, 'grace'))(...change);
   expect(at(colleague.body, 'appConnection', 'version')).toBe(2);
 });

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { IdempotentRequest } from '../src/connections/idempotency.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { startOkta } from './testkit/okta.ts';
-import { type Created, createMutation, type Listed, listQuery, okta } from './testkit/operations.ts';
+import { createConnection, type Listed, listQuery, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { changeRows } from './testkit/stored-rows.ts';
 
@@ -26,14 +26,6 @@ const remove = gql`
   }
 `;
 
-async function create({ client }: TestOrganisation, differing: Record<string, unknown>, credentials = {}) {
-  const { createOktaConnection } = await client.request<Created>(
-    createMutation,
-    okta(differing, credentials),
-  );
-  return createOktaConnection.appConnection;
-}
-
 async function countConnections({ client }: TestOrganisation): Promise<number> {
   return (await client.request<Listed>(listQuery)).appConnections.totalCount;
 }
@@ -45,10 +37,12 @@ describe('same request under the same idempotency key', () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     const credentials = { instanceUrl: upstream.origin };
-    const first = await create(organisation, { idempotencyKey, description: 'Once' }, credentials);
+    const first = await createConnection(organisation, { idempotencyKey, description: 'Once' }, credentials);
     const requestsBefore = upstream.requests.length;
     await organisation.client.request(update, { id: first.id, input: { name: 'renamed' } });
-    expect(await create(organisation, { idempotencyKey, description: 'Once' }, credentials)).toEqual(first);
+    expect(
+      await createConnection(organisation, { idempotencyKey, description: 'Once' }, credentials),
+    ).toEqual(first);
     expect(upstream.requests).toHaveLength(requestsBefore);
     expect(await countConnections(organisation)).toBe(1);
   });
@@ -57,7 +51,7 @@ describe('same request under the same idempotency key', () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     const created = await Promise.all(
-      Array.from({ length: 50 }, () => create(organisation, { idempotencyKey })),
+      Array.from({ length: 50 }, () => createConnection(organisation, { idempotencyKey })),
     );
     expect(new Set(created.map(({ id }) => id)).size).toBe(1);
     expect(await countConnections(organisation)).toBe(1);
@@ -65,7 +59,7 @@ describe('same request under the same idempotency key', () => {
 
   test('updates once for 20 concurrent requests', async () => {
     const organisation = await server.newOrganisation();
-    const { id } = await create(organisation, {});
+    const { id } = await createConnection(organisation, {});
     const input = { description: 'Changed', idempotencyKey: randomUUID() };
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => organisation.client.request(update, { id, input })),
@@ -80,7 +74,7 @@ describe('same request under the same idempotency key', () => {
   test('answers an update that changes nothing, stores no record for it, and applies it once when repeated later', async () => {
     const organisation = await server.newOrganisation();
     const { orgId, client } = organisation;
-    const { id } = await create(organisation, { description: 'Same' });
+    const { id } = await createConnection(organisation, { description: 'Same' });
     const input = { description: 'Same', idempotencyKey: randomUUID() };
     const answers = [
       await client.request(update, { id, input }),
@@ -100,7 +94,7 @@ describe('same request under the same idempotency key', () => {
   test('deletes once for 20 concurrent requests', async () => {
     const organisation = await server.newOrganisation();
     for (const purge of [false, true]) {
-      const { id } = await create(organisation, { name: `purge-${purge}` });
+      const { id } = await createConnection(organisation, { name: `purge-${purge}` });
       const variables = { id, purge, idempotencyKey: randomUUID() };
       const answers = await Promise.all(
         Array.from({ length: 20 }, () => organisation.client.request(remove, variables)),
@@ -113,10 +107,10 @@ describe('same request under the same idempotency key', () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
     const input = { name: 'second-try', idempotencyKey };
-    const taken = await create(organisation, { name: 'second-try' });
-    await errorsOf(create(organisation, input));
+    const taken = await createConnection(organisation, { name: 'second-try' });
+    await errorsOf(createConnection(organisation, input));
     await organisation.client.request(remove, { id: taken.id });
-    expect(await create(organisation, input)).toMatchObject({ name: 'second-try' });
+    expect(await createConnection(organisation, input)).toMatchObject({ name: 'second-try' });
   });
 });
 
@@ -129,8 +123,10 @@ describe('different request under the same idempotency key', () => {
   ])('fails with a conflict: %s', async (_, differing, credentials) => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
-    await create(organisation, { idempotencyKey });
-    const [error] = await errorsOf(create(organisation, { idempotencyKey, ...differing }, credentials));
+    await createConnection(organisation, { idempotencyKey });
+    const [error] = await errorsOf(
+      createConnection(organisation, { idempotencyKey, ...differing }, credentials),
+    );
     expect(error?.extensions).toMatchObject({
       code: 'IDEMPOTENCY_CONFLICT',
       issues: [{ path: ['idempotencyKey'] }],
@@ -141,7 +137,7 @@ describe('different request under the same idempotency key', () => {
   test('fails with a conflict for another operation', async () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
-    const { id } = await create(organisation, { idempotencyKey });
+    const { id } = await createConnection(organisation, { idempotencyKey });
     const [error] = await errorsOf(organisation.client.request(remove, { id, idempotencyKey }));
     expect(error?.extensions.code).toBe('IDEMPOTENCY_CONFLICT');
   });
@@ -149,24 +145,24 @@ describe('different request under the same idempotency key', () => {
   test('does not conflict for another API key, or a day later', async () => {
     const organisation = await server.newOrganisation();
     const idempotencyKey = randomUUID();
-    const { id } = await create(organisation, { name: 'one', idempotencyKey });
+    const { id } = await createConnection(organisation, { name: 'one', idempotencyKey });
     const another = {
       ...organisation,
       client: server.clientFor(await organisation.newKey(['connections:write', 'connections:read'])),
     };
-    await create(another, { name: 'two', idempotencyKey });
+    await createConnection(another, { name: 'two', idempotencyKey });
     await changeRows(server, IdempotentRequest, { orgId: organisation.orgId }, () => ({
       createdAt: new Date(Date.now() - 25 * 3_600_000),
     }));
-    expect((await create(organisation, { name: 'three', idempotencyKey })).id).not.toBe(id);
+    expect((await createConnection(organisation, { name: 'three', idempotencyKey })).id).not.toBe(id);
   });
 
   test.each(['', 'two words', 'x'.repeat(129), 'ünï'])(
     'rejects an invalid idempotency key: %j',
     async (key) => {
       const organisation = await server.newOrganisation();
-      const { id } = await create(organisation, {});
-      const [inInput] = await errorsOf(create(organisation, { name: 'b', idempotencyKey: key }));
+      const { id } = await createConnection(organisation, {});
+      const [inInput] = await errorsOf(createConnection(organisation, { name: 'b', idempotencyKey: key }));
       expect(inInput?.extensions).toMatchObject({
         code: 'BAD_USER_INPUT',
         issues: [{ path: ['input', 'idempotencyKey'] }],
@@ -182,7 +178,7 @@ describe('different request under the same idempotency key', () => {
 
 test('stores no token, no credentials and no name in idempotency records', async () => {
   const organisation = await server.newOrganisation();
-  await create(
+  await createConnection(
     organisation,
     { name: 'kept', idempotencyKey: '00planted-as-key' },
     { apiToken: '00planted-planted-planted' },
@@ -198,7 +194,7 @@ test.skipIf(!testDatabaseUrl)('executes a request once when two servers share a 
   const there = { ...organisation, client: second.clientFor(organisation.apiKey) };
   const idempotencyKey = randomUUID();
   const created = await Promise.all(
-    Array.from({ length: 20 }, (_, i) => create(i % 2 ? organisation : there, { idempotencyKey })),
+    Array.from({ length: 20 }, (_, i) => createConnection(i % 2 ? organisation : there, { idempotencyKey })),
   );
   expect(new Set(created.map(({ id }) => id)).size).toBe(1);
   await second.close();

@@ -358,7 +358,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
     return count;
   }
 
-  /** Holds up the first who wants a key that makes hashes: credentials are sealed by then, and not stored yet. */
+  /** Delays the first use of the key for hashes: at that point, credentials are sealed and not yet stored. */
   function holdAfterSealing() {
     const [held, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     let isFirst = true;
@@ -420,7 +420,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
     await using stack = new AsyncDisposableStack();
     const { server, rotate } = await start(stack);
     const { orgId, client } = await server.newOrganisation();
-    // What a connection is told of by is stored after it; another event in the same place holds that up.
+    // The audit event is stored after the connection; another event with the same number blocks it.
     const obstacle = server.asOwner();
     await obstacle.begin();
     await obstacle.execute(

@@ -55,7 +55,7 @@ describe('running server on SIGHUP', () => {
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   });
 
-  test('keeps its current keys when the new ones are invalid, and says why without printing them', async () => {
+  test('keeps its current keys when the new ones are invalid, and logs the reason without the keys', async () => {
     await using stack = new AsyncDisposableStack();
     const { server, url, file, old } = await start(stack, 'keys', { ENCRYPTION_KEYS_FILE: 'FILE' });
     const [next, another] = [rootKey('next'), rootKey('old')];
@@ -122,7 +122,7 @@ test('is not ready when a root key in use is missing', async () => {
   const em = server.asOwner();
   await server.restartedVault(rootKey('next')).addDataKeys(em, randomUUID());
   await em.flush();
-  await until('it is not ready', async () => (await isReady()) === 503 || undefined);
+  await until('the server is not ready', async () => (await isReady()) === 503 || undefined);
   expect(server.logs()).toContain('not ready');
   await server.close();
 });

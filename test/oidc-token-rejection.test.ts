@@ -230,7 +230,7 @@ describe('rejects a token, and echoes no part of it,', () => {
       ),
     ),
     [
-      'if it is of the type of access tokens, but tells of events',
+      'if it has the type of access tokens, but an events claim',
       notForAccess,
       ({ org }) => oidc.provider.forge({ org, scope, events: {} }),
     ],

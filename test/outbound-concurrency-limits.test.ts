@@ -94,7 +94,7 @@ describe('outbound concurrency limits', () => {
         const before = slow.requests.length;
         const refusal = Promise.withResolvers<unknown>();
         sendRequest(client, host).catch(refusal.resolve);
-        const arrival = until('it arrives', () => slow.requests.length > before || undefined);
+        const arrival = until('the request arrives', () => slow.requests.length > before || undefined);
         const error = await Promise.race([arrival.then(() => undefined), refusal.promise]);
         if (error !== undefined) return error;
       }
@@ -232,7 +232,7 @@ describe('requests while Okta does not answer', () => {
       ...ids.map((id) => rest('PATCH', `${routes}/${id}`, { credentials: { apiToken: 'another' } })),
       ...ids.map((id) => rest('POST', '/graphql', { query: verify, variables: { id } })),
     ];
-    await until('all of them wait for Okta', () => held.length === waiting.length || undefined);
+    await until('all requests wait for Okta', () => held.length === waiting.length || undefined);
 
     const busy = await server
       .asOwner()
@@ -255,7 +255,7 @@ describe('requests while Okta does not answer', () => {
     const { id } = await createConnectionOverRest(rest, body('stored'));
     hold();
     const waiting = many(maxPerCaller).map((index) => create(`waiting-${index}`));
-    await until('all of them wait for Okta', () => held.length === waiting.length || undefined);
+    await until('all requests wait for Okta', () => held.length === waiting.length || undefined);
 
     const refused = [
       ...Object.values(

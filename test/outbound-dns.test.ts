@@ -166,7 +166,10 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
         ways.validateOktaCredentials(`https://silent-${caller}-${index}.test`),
       ),
     );
-    await until('as many names are looked up as may be', () => requests() >= maxPerOrganisation || undefined);
+    await until(
+      'the maximum number of names is being looked up',
+      () => requests() >= maxPerOrganisation || undefined,
+    );
     expect(requests()).toBeLessThanOrEqual(limit());
     expect((await neighbour.validateOktaCredentials(`http://okta.test:${upstream.port}`)).text).toBe(
       '{"data":{"answer":{"code":null,"message":null,"remedy":null}}}',

@@ -129,7 +129,7 @@ describe('revoked API key', () => {
     ] as const) {
       for (const end of ['revokedAt', 'expiresAt']) {
         // The authentication cache expires by time, so a busy machine may need another attempt.
-        await until(`a key is refused that is still believed: ${expected}`, async () => {
+        await until(`a key that is still cached is rejected: ${expected}`, async () => {
           const { key, apiKey } = await createKey(client);
           await viewerOf(server.clientFor(key));
           await changeRows(server, ApiKey, { id: apiKey.id }, () => ({ [end]: new Date() }));

@@ -10,10 +10,8 @@ import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
 import { createKey, revokeKey } from './testkit/access.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import {
-  type Created,
-  createMutation,
+  createConnection,
   deleteMutation,
-  okta,
   restoreMutation,
   updateMutation,
   verifyMutation,
@@ -29,9 +27,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-async function createConnection({ client }: TestOrganisation, name: string): Promise<string> {
-  const created = await client.request<Created>(createMutation, okta({ name }));
-  return created.createOktaConnection.appConnection.id;
+async function createNamed(organisation: TestOrganisation, name: string): Promise<string> {
+  return (await createConnection(organisation, { name })).id;
 }
 
 /** The row errors that `npm run audit:verify` reports for an organisation, except for invalid MACs. */
@@ -63,7 +60,7 @@ async function putBackLater(table: string, id: string): Promise<() => Promise<un
 test('audit verification accepts rows after every kind of change by requests', async () => {
   const organisation = await server.newOrganisation();
   const { client } = organisation;
-  const [id, purged] = [await createConnection(organisation, 'a'), await createConnection(organisation, 'b')];
+  const [id, purged] = [await createNamed(organisation, 'a'), await createNamed(organisation, 'b')];
   await client.request(updateMutation, { id, input: { name: 'renamed' } });
   await client.request(updateMutation, { id, input: {} });
   await client.request(updateMutation, { id, input: { credentials: { apiToken: 'another' } } });
@@ -80,9 +77,9 @@ test('audit verification reports an old row of a connection, a revoked API key a
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [changed, deleted, gone] = [
-    await createConnection(organisation, 'a'),
-    await createConnection(organisation, 'b'),
-    await createConnection(organisation, 'c'),
+    await createNamed(organisation, 'a'),
+    await createNamed(organisation, 'b'),
+    await createNamed(organisation, 'c'),
   ];
   const { key, apiKey } = await createKey(client);
   const putBack = [
@@ -111,9 +108,9 @@ test('audit verification reports a purge after a forged deletion date, and accep
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [live, restored, deleted] = [
-    await createConnection(organisation, 'a'),
-    await createConnection(organisation, 'b'),
-    await createConnection(organisation, 'c'),
+    await createNamed(organisation, 'a'),
+    await createNamed(organisation, 'b'),
+    await createNamed(organisation, 'c'),
   ];
   for (const id of [restored, deleted]) await client.request(deleteMutation, { id });
   await client.request(restoreMutation, { id: restored });
@@ -134,7 +131,7 @@ test('audit verification reports a purge after a forged deletion date, and accep
 test('audit verification reports a data key that was reset to its state before its replacement', async () => {
   const organisation = await server.newOrganisation();
   const { orgId } = organisation;
-  await createConnection(organisation, 'a');
+  await createNamed(organisation, 'a');
   const { keyring } = server.vault.dataKeys;
   const sealKey = { orgId, purpose: 'SEAL', retiredAt: null } as const;
   const { id: stolen } = await server.asOwner().findOneOrFail(DataKey, sealKey);

@@ -176,7 +176,7 @@ const systemGone = `delete from data_key where org_id = '${unattributedOrgId}'`;
 const markersGone = `update data_key set wrapped = replace(wrapped, 'mac:', '')`;
 
 test.each([
-  { what: 'the trail that tells of the signing', statements: [] },
+  { what: 'the audit trail that records the signing', statements: [] },
   { what: 'the integrity key too', statements: [integrityGone] },
   { what: 'every key of the system too', statements: [systemGone] },
   {

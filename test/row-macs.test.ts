@@ -8,7 +8,7 @@ import { checkChain, createKey, revokeKey } from './testkit/access.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import {
   byIdQuery,
-  type Created,
+  createConnection,
   createMutation,
   deleteMutation,
   okta,
@@ -16,7 +16,7 @@ import {
   updateMutation,
   verifyMutation,
 } from './testkit/operations.ts';
-import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 import { listTables } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
@@ -26,15 +26,6 @@ beforeAll(async () => {
   sql = createDatabaseAttacker(server);
 });
 afterAll(() => server.close());
-
-async function createConnection(
-  { client }: TestOrganisation,
-  differing = {},
-  credentials = {},
-): Promise<string> {
-  const created = await client.request<Created>(createMutation, okta(differing, credentials));
-  return created.createOktaConnection.appConnection.id;
-}
 
 /** Returns the error code of a failing request. */
 async function errorCode(request: Promise<unknown>): Promise<string | undefined> {
@@ -157,7 +148,7 @@ describe('database user with write access', () => {
   test('cannot restore a previous token', async () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
-    const id = await createConnection(organisation, {}, { apiToken: 'the-token-of-yesterday' });
+    const { id } = await createConnection(organisation, {}, { apiToken: 'the-token-of-yesterday' });
     const columns = 'sealed_credentials, credentials_hash, data_key_id';
     const [old] = await sql(`select ${columns}, mac from app_connection where id = ?`, [id]);
     const input = { credentials: { apiToken: 'the-token-of-today' } };
@@ -194,7 +185,7 @@ describe('database user with write access', () => {
     ['purged', (id: string) => ({ document: deleteMutation, variables: { id, purge: true } })],
   ])('cannot have a connection %s in another project by moving it there', async (_, ask) => {
     const organisation = await server.newOrganisation();
-    const id = await createConnection(organisation);
+    const { id } = await createConnection(organisation);
     const projectId = await organisation.newProject('Second');
     const key = await organisation.newKey(['connections:read', 'connections:write', 'connections:verify'], {
       projectIds: [projectId],
@@ -210,8 +201,8 @@ describe('database user with write access', () => {
     const organisation = await server.newOrganisation();
     const { client } = organisation;
     const [deleted, there] = [
-      await createConnection(organisation, { name: 'a' }),
-      await createConnection(organisation, { name: 'b' }),
+      (await createConnection(organisation, { name: 'a' })).id,
+      (await createConnection(organisation, { name: 'b' })).id,
     ];
     await client.request(deleteMutation, { id: deleted });
     await sql('update app_connection set deleted_at = null where id = ?', [deleted]);
@@ -261,7 +252,7 @@ describe('database user with write access', () => {
   test('cannot redirect an idempotent retry to another connection', async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId } = organisation;
-    const other = await createConnection(organisation, { name: 'other' });
+    const { id: other } = await createConnection(organisation, { name: 'other' });
     const variables = okta({ name: 'mine', idempotencyKey: 'once' });
     await client.request(createMutation, variables);
     await sql(
@@ -276,7 +267,7 @@ test('every operation that changes rows leaves valid MACs', async () => {
   const before = await changedRows();
   const organisation = await server.newOrganisation();
   const { client } = organisation;
-  const id = await createConnection(organisation, {
+  const { id } = await createConnection(organisation, {
     idempotencyKey: 'once',
     projectId: organisation.projectId,
   });
@@ -305,7 +296,7 @@ describe('MAC coverage of table columns', () => {
     audit_event: 'The hash of each event is over all of its columns.',
     organisation:
       'Its name and its time are shown and decide nothing; its id is in everything that belongs to it.',
-    rate_limit: 'Counts say how often something was done in a minute, and are gone with it.',
+    rate_limit: 'Counts are valid for a minute.',
   };
   /** Columns that the MAC leaves out; the entities say why. */
   const decidingNothing: Readonly<Record<string, readonly string[]>> = {

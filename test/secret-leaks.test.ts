@@ -344,7 +344,7 @@ describe('an API token of Okta', () => {
     if (!testDatabaseUrl) expect(found(bytesIn(folder)), 'in the files of the database').toEqual([]);
   });
 
-  it('is in no response or log when the database is gone', async () => {
+  it('is in no response or log when the database is unavailable', async () => {
     const dying = await startTestServer();
     const { apiKey } = await dying.newOrganisation();
     // On PostgreSQL the pool replaces a closed connection, so the test drops the database.

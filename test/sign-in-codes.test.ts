@@ -195,7 +195,7 @@ describe('no response contains the API key', () => {
       'sec-fetch-mode': 'navigate',
       'sec-fetch-dest': 'document',
     },
-    'a proxy that says who asks': { 'x-forwarded-for': '192.0.2.7', via: '1.1 proxy' },
+    'a proxy that forwards the client address': { 'x-forwarded-for': '192.0.2.7', via: '1.1 proxy' },
   };
 
   async function answers(of: TestServer, headers: Record<string, string>): Promise<string> {

@@ -10,7 +10,7 @@ import { Caller, scopes } from '../src/identity/caller.ts';
 import { createOutbound } from '../src/outbound/outbound.ts';
 import { unlimited } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
-import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { createConnection } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { type Subscription, subscribe } from './testkit/sse-client.ts';
 
@@ -44,12 +44,8 @@ async function nextChange(subscription: Subscription): Promise<Change> {
   return data.appConnectionChanged as Change;
 }
 
-async function createConnection({ client }: TestOrganisation, name: string, differing = {}): Promise<string> {
-  const { createOktaConnection } = await client.request<Created>(
-    createMutation,
-    okta({ name, ...differing }),
-  );
-  return createOktaConnection.appConnection.id;
+async function createNamed(organisation: TestOrganisation, name: string, differing = {}): Promise<string> {
+  return (await createConnection(organisation, { name, ...differing })).id;
 }
 
 const rename = gql`
@@ -65,13 +61,13 @@ describe('connection subscription', () => {
     const organisation = await server.newOrganisation();
     const { client, apiKey } = organisation;
     await using changes = await subscribe(server.graphqlUrl, apiKey, allWatching);
-    const id = await createConnection(organisation, 'watched');
+    const id = await createNamed(organisation, 'watched');
     expect(await nextChange(changes)).toMatchObject({
       kind: 'CREATED',
       connectionId: id,
       appConnection: { name: 'watched', version: 1 },
     });
-    await errorsOf(createConnection(organisation, 'watched'));
+    await errorsOf(createNamed(organisation, 'watched'));
     await client.request(rename, { id, name: 'renamed' });
     expect(await nextChange(changes)).toMatchObject({
       kind: 'UPDATED',
@@ -94,27 +90,25 @@ describe('connection subscription', () => {
     let last: string;
     {
       await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
-      await createConnection(organisation, 'seen');
+      await createNamed(organisation, 'seen');
       last = (await nextChange(changes)).eventId;
     }
     const missed = [];
-    for (let i = 0; i < 5; i += 1) missed.push(await createConnection(organisation, `missed-${i}`));
+    for (let i = 0; i < 5; i += 1) missed.push(await createNamed(organisation, `missed-${i}`));
     await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, watching, {
       after: last,
     });
     const heard: string[] = [];
     while (heard.length < 5) heard.push((await nextChange(changes)).connectionId);
     expect(heard).toEqual(missed);
-    const next = await createConnection(organisation, 'live-again');
+    const next = await createNamed(organisation, 'live-again');
     expect((await nextChange(changes)).connectionId).toBe(next);
   });
 
   test('delivers each of 40 concurrent changes exactly once', async () => {
     const organisation = await server.newOrganisation();
     await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
-    const ids = await Promise.all(
-      Array.from({ length: 40 }, (_, i) => createConnection(organisation, `c-${i}`)),
-    );
+    const ids = await Promise.all(Array.from({ length: 40 }, (_, i) => createNamed(organisation, `c-${i}`)));
     const heard = new Set<string>();
     for (let i = 0; i < 40; i += 1) heard.add((await nextChange(changes)).connectionId);
     expect(heard).toEqual(new Set(ids));
@@ -125,10 +119,10 @@ describe('connection subscription', () => {
     const { apiKey, projectId } = organisation;
     await using ofProject = await subscribe(server.graphqlUrl, apiKey, watching, { projectId });
     await using ofNone = await subscribe(server.graphqlUrl, apiKey, watching, { projectId: null });
-    await createConnection(organisation, 'of-none');
-    await createConnection(organisation, 'of-project', { projectId });
+    await createNamed(organisation, 'of-none');
+    await createNamed(organisation, 'of-project', { projectId });
     expect(await nextChange(ofProject)).toMatchObject({ appConnection: { name: 'of-project' } });
-    await createConnection(organisation, 'of-none-again');
+    await createNamed(organisation, 'of-none-again');
     expect(await nextChange(ofNone)).toMatchObject({ appConnection: { name: 'of-none' } });
     expect(await nextChange(ofNone)).toMatchObject({ appConnection: { name: 'of-none-again' } });
   });
@@ -136,8 +130,8 @@ describe('connection subscription', () => {
   test("never delivers another organisation's events", async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     await using changes = await subscribe(server.graphqlUrl, mine.apiKey, allWatching);
-    await createConnection(theirs, 'theirs');
-    const id = await createConnection(mine, 'mine');
+    await createNamed(theirs, 'theirs');
+    const id = await createNamed(mine, 'mine');
     expect((await nextChange(changes)).connectionId).toBe(id);
   });
 
@@ -159,7 +153,7 @@ describe('connection subscription', () => {
 
   test('delivers no further event to a revoked key, even from a backlog', async () => {
     const organisation = await server.newOrganisation();
-    for (const name of ['one', 'two', 'three']) await createConnection(organisation, name);
+    for (const name of ['one', 'two', 'three']) await createNamed(organisation, name);
     const { database, vault } = server;
     let isRevoked = false;
     const changes = await subscribeToConnections(
@@ -206,14 +200,14 @@ describe.skipIf(!testDatabaseUrl)('connection subscription on two servers with o
     const organisation = await server.newOrganisation();
     const there = { ...organisation, client: other.clientFor(organisation.apiKey) };
     await using changes = await subscribe(server.graphqlUrl, organisation.apiKey, allWatching);
-    const first = await createConnection(there, 'made-there');
+    const first = await createNamed(there, 'made-there');
     expect((await nextChange(changes)).connectionId).toBe(first);
     await administer(
       `select pg_terminate_backend(pid) from pg_stat_activity where query ~ '^listen |pg_notify' and datname = '${server.databaseName}'`,
     );
-    const second = await createConnection(there, 'made-while-deaf');
+    const second = await createNamed(there, 'made-while-deaf');
     expect((await nextChange(changes)).connectionId).toBe(second);
-    const third = await createConnection(there, 'made-after');
+    const third = await createNamed(there, 'made-after');
     expect((await nextChange(changes)).connectionId).toBe(third);
     await other.close();
   });
@@ -221,7 +215,7 @@ describe.skipIf(!testDatabaseUrl)('connection subscription on two servers with o
   test('delivers changes of a server that dies before it announces them', async () => {
     const organisation = await server.newOrganisation();
     const { apiKey, orgId } = organisation;
-    const connectionId = await createConnection(organisation, 'verified-before-death');
+    const connectionId = await createNamed(organisation, 'verified-before-death');
     await using changes = await subscribe(server.graphqlUrl, apiKey, allWatching);
     // What such a server leaves behind: a committed event, and no notification.
     await server.asOwner().execute(

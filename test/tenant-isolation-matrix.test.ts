@@ -4,7 +4,7 @@ import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { type Scope, scopes } from '../src/identity/caller.ts';
-import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { createConnection, createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { changeRows } from './testkit/stored-rows.ts';
@@ -41,17 +41,11 @@ afterAll(() => server.close());
 async function newTarget(): Promise<Target & TestOrganisation> {
   const organisation = await server.newOrganisation();
   const { projectId } = organisation;
-  const createConnection = async (name: string) => {
-    const { createOktaConnection } = await organisation.client.request<Created>(
-      createMutation,
-      okta({ name, projectId }),
-    );
-    return createOktaConnection.appConnection.id;
-  };
+  const createNamed = async (name: string) => (await createConnection(organisation, { name, projectId })).id;
   const connectionName = `target-${randomUUID()}`;
   const [connectionId, deletedId] = [
-    await createConnection(connectionName),
-    await createConnection(`deleted-${randomUUID()}`),
+    await createNamed(connectionName),
+    await createNamed(`deleted-${randomUUID()}`),
   ];
   await restClient(server.url, organisation.apiKey)('DELETE', `/api/v1/app-connections/okta/${deletedId}`);
   const limited = await organisation.newKey(['audit:read'], { projectIds: [projectId] });

@@ -169,7 +169,7 @@ test('development start warns about weak keys and permissions, and continues', a
     BOOTSTRAP_API_KEY: 'a'.repeat(32),
   });
   await server.ready();
-  await until('it has warned', () => server.stdout().includes('entry 1 repeats') || undefined);
+  await until('the warning is logged', () => server.stdout().includes('entry 1 repeats') || undefined);
   for (const warning of ['BOOTSTRAP_API_KEY repeats', 'DATA_DIR '])
     expect(server.stdout()).toContain(warning);
 });

@@ -1,4 +1,4 @@
-import { gql } from 'graphql-request';
+import { type GraphQLClient, gql } from 'graphql-request';
 
 /** The fields that tests select. */
 export interface ConnectionFields {
@@ -103,4 +103,13 @@ export function okta(differing: Record<string, unknown> = {}, credentials: Recor
       ...differing,
     },
   };
+}
+
+/** Creates a connection and returns it; the overrides are those of `okta`. */
+export async function createConnection(
+  { client }: { client: GraphQLClient },
+  ...overrides: Parameters<typeof okta>
+): Promise<ConnectionFields> {
+  const { createOktaConnection } = await client.request<Created>(createMutation, okta(...overrides));
+  return createOktaConnection.appConnection;
 }
