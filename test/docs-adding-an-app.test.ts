@@ -1,8 +1,11 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { gql } from 'graphql-request';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, test } from 'vitest';
 import type { App, AppSettings } from '../src/apps/app.ts';
 import { createApps } from '../src/apps/index.ts';
 import { codeBlocks, readPages, root } from './testkit/documents.ts';
@@ -17,18 +20,23 @@ const create = gql`
   }
 `;
 
+const example =
+  readPages()
+    .flatMap(codeBlocks)
+    .find(({ code }) => code.includes('export function acme('))?.code ?? '';
+
 describe('the app in docs/adding-an-app.md', () => {
   let fake: TestOkta;
   let server: TestServer;
   // In test/, so that imports of packages resolve; the example itself is written for src/apps/.
   const file = join(root, 'test', `.acme-${process.pid}.ts`);
   beforeAll(async () => {
-    const [block] = readPages()
-      .flatMap(codeBlocks)
-      .filter(({ code }) => code.includes('export function acme('));
     const apps = pathToFileURL(join(root, 'src/apps/acme/'));
     const imports = /(?<=from ')\.\.?\/[^']+/g;
-    writeFileSync(file, block?.code.replace(imports, (path) => new URL(path, apps).pathname) ?? '');
+    writeFileSync(
+      file,
+      example.replace(imports, (path) => new URL(path, apps).pathname),
+    );
     const { acme }: { acme: (settings: AppSettings) => App } = await import(file);
     fake = await startOkta({
       handler: ({ headers: { authorization } }, response) => {
@@ -77,3 +85,28 @@ describe('the app in docs/adding-an-app.md', () => {
     expect(error.response.errors[0].extensions.code).toBe(code);
   });
 });
+
+test('the app in docs/adding-an-app.md needs one folder and one line: code generation, types and lint accept it', async () => {
+  const copy = mkdtempSync(join(tmpdir(), 'app-connections-acme-'));
+  onTestFinished(() => rmSync(copy, { recursive: true }));
+  for (const name of ['src', '.config', 'biome.json', 'tsconfig.json', 'package.json'])
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+  mkdirSync(join(copy, 'src/apps/acme'));
+  writeFileSync(join(copy, 'src/apps/acme/acme.ts'), example);
+  const list = join(copy, 'src/apps/index.ts');
+  const listed = readFileSync(list, 'utf8')
+    .replace(/^import type/, "import { acme } from './acme/acme.ts';\n$&")
+    .replace('okta(settings)', '$&, acme(settings)');
+  writeFileSync(list, listed);
+
+  const run = async (file: string, ...args: string[]) =>
+    promisify(execFile)(file, args, { cwd: copy }).catch(({ stdout, stderr }) => {
+      throw new Error(`${stdout}${stderr}`);
+    });
+  const bin = (name: string) => join(copy, 'node_modules/.bin', name);
+  await run(process.execPath, 'src/cli/codegen.ts', 'schema');
+  await run(process.execPath, 'src/cli/codegen.ts', 'operations');
+  await run(bin('tsc'), '-p', 'src/dashboard');
+  await run(bin('biome'), 'ci', '--vcs-enabled=false', 'src/apps');
+}, 120_000);

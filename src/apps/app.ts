@@ -14,7 +14,7 @@ export interface Field {
   kind: 'TEXT' | 'URL' | 'SECRET';
   /** Validates and normalises a present value: a `Secret` for a `SECRET` field, otherwise a string. */
   schema: z.ZodType<FieldValue>;
-  /** Whether it may not be left out; what may be, need not be said in `rule`. */
+  /** Whether the field must have a value. If not, `schema` is not called for an absent value. */
   required: boolean;
   placeholder: string;
   /** Describes the value to the person who fills in the form. */

@@ -2,9 +2,9 @@ import type { App, AppSettings } from './app.ts';
 import { okta } from './okta/okta.ts';
 
 /**
- * Every app there is. A new one is a folder beside this file and a line in this list.
+ * Creates the list of all apps. An app is a folder beside this file and an entry in this list.
  *
- * The dashboard has the rules of its forms from here, so nothing of an app may need Node.
+ * The dashboard imports the list to validate its forms, so apps must not import modules of Node.
  */
 export function createApps(settings: AppSettings): readonly App[] {
   return [okta(settings)];

@@ -20,7 +20,9 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   const { id, name, description, credentials, verification } = connection;
-  const { login, id: ownerId, status } = credentials.tokenOwner ?? {};
+  // Other apps have other types of credentials.
+  const tokenOwner = 'tokenOwner' in credentials ? credentials.tokenOwner : null;
+  const { login, id: ownerId, status } = tokenOwner ?? {};
   const rows = [
     ['Name', name],
     ['Description', description],
