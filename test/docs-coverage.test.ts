@@ -1,5 +1,5 @@
 import { globSync, readFileSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { AdministrationDeps } from '../src/administration/deps.ts';
 import { createApps } from '../src/apps/index.ts';
@@ -27,20 +27,6 @@ describe('generated documentation', () => {
     ['docs/operations/configuration.md', configurationReference],
   ])('is up to date: %s (npm run docs writes it)', (path, generate) => {
     expect(read(path)).toBe(generate());
-  });
-});
-
-describe('every architecture decision', () => {
-  it.each(globSync('docs/adr/0*.md', { cwd: root }))('has the five sections and is listed: %s', (path) => {
-    const sections = [...read(path).matchAll(/^## (.*)$/gm)].map(([, title]) => title);
-    expect(sections.map((title) => title?.replace(/s$/, ''))).toEqual([
-      'Context',
-      'Decision',
-      'Figure',
-      'Consequence',
-      'Exit condition',
-    ]);
-    expect(read('docs/adr/README.md')).toContain(`(${basename(path)})`);
   });
 });
 
