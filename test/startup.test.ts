@@ -123,6 +123,17 @@ onEmbedded('first npm start', () => {
     expect(stderr).toMatch(/^Command failed: sign-in links need a development server .*\n$/);
   });
 
+  test('prints no sign-in URL from the shell for a folder that no server uses', async () => {
+    using unused = temporaryFolder();
+    const { code, stdout, stderr } = await runScript(
+      'cli/admin.ts',
+      { DATA_DIR: unused.path },
+      'sign-in-link',
+    );
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain(`no server is using DATA_DIR ${unused.path}; start the server`);
+  });
+
   test('prints a command that creates a connection when pasted unchanged', async () => {
     expect(await paste(commandOf(welcome))).toEqual({
       data: {

@@ -107,30 +107,43 @@ export class DataDir {
   }
 
   /**
-   * Locks the folder against other servers until `release()` or the end of the process. SQLite takes a lock of the operating
-   * system, so no stale lock can remain.
+   * Locks the folder against other servers until `release()` or the end of the process.
    *
    * @throws StartupError if another server holds the lock
    */
   lock(): { release(): void } {
+    const lock = this.#tryLock();
+    if (lock) return { release: () => lock.close() };
+    throw new StartupError(
+      `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`,
+    );
+  }
+
+  /** Whether a server holds the lock. */
+  isLocked(): boolean {
+    const lock = this.#tryLock();
+    lock?.close();
+    return !lock;
+  }
+
+  /** SQLite takes a lock of the operating system, so no stale lock can remain. Undefined if another process holds it. */
+  #tryLock(): DatabaseSync | undefined {
     const file = this.pathTo('lock');
     // SQLite does not report why it cannot open a file.
     withStartupErrors(file, () => closeSync(openSync(file, 'a', 0o600)));
     const lock = withStartupErrors(file, () => new DatabaseSync(file));
     try {
       lock.exec('begin exclusive');
+      return lock;
     } catch (error) {
       lock.close();
-      const isBusy = (error as { errcode?: unknown }).errcode === sqliteBusy;
+      if ((error as { errcode?: unknown }).errcode === sqliteBusy) return undefined;
       // SQLite does not report that it cannot create its journal because the disk is full.
-      if (!isBusy) withStartupErrors(file, () => writeTemporaryFile(`${file}.${process.pid}`));
+      withStartupErrors(file, () => writeTemporaryFile(`${file}.${process.pid}`));
       throw new StartupError(
-        isBusy
-          ? `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`
-          : `DATA_DIR ${file}: cannot be used as a lock; remove this file, which contains no data`,
+        `DATA_DIR ${file}: cannot be used as a lock; remove this file, which contains no data`,
       );
     }
-    return { release: () => lock.close() };
   }
 }
 

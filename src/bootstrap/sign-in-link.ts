@@ -29,13 +29,19 @@ export function createCodeStore(dataDir: DataDir): CodeStore {
 /**
  * Creates a link that signs a browser in once, at the development server with the same settings.
  *
- * @throws StartupError if the settings allow no such links
+ * @throws StartupError if the settings allow no such links, or if no server uses `DATA_DIR`
  */
 export function createSignInLink(config: Config, dataDir: DataDir): string {
-  const { production, host, port, tls, basePath } = config;
+  const { production, host, port, tls, basePath, databaseUrl } = config;
   const path = signInPath(config);
   if (production || !isLoopbackHost(host) || !path) {
     throw new StartupError('sign-in links need a development server that listens on a loopback address');
+  }
+  // A server with PostgreSQL does not lock the folder.
+  if (!databaseUrl && !dataDir.isLocked()) {
+    throw new StartupError(
+      `no server is using DATA_DIR ${dataDir.path}; start the server, or run this command in its folder and with its settings`,
+    );
   }
   const { code, stored } = generateSignInCode(Date.now());
   dataDir.replace(fileName, toLine(stored));
