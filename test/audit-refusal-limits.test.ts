@@ -74,20 +74,17 @@ describe('repeated identical refusal', () => {
       () => 'createProject(input: { name: "Mine" }) { project { id } }',
       'FORBIDDEN',
     ],
-  ])(
-    'records one event at once, and opens no transaction for the repeats: %s',
-    async (_, scopes, field, code) => {
-      const organisation = await server.newOrganisation();
-      const { id } = await createConnection(organisation);
-      const client = server.clientFor(await key(organisation, scopes));
-      const before = server.logs().length;
-      await expectRefusals(client, Array(150).fill(field(id)));
-      const events = await listRefusals(server, organisation);
-      expect(events.map(({ outcome, count }) => [outcome, count ?? 1])).toEqual([[code, 1]]);
-      const appended = server.logs().slice(before).split('insert into audit_head').length - 1;
-      expect(appended).toBe(1);
-    },
-  );
+  ])('records one event at once, and none for the repeats: %s', async (_, scopes, field, code) => {
+    const organisation = await server.newOrganisation();
+    const { id } = await createConnection(organisation);
+    const client = server.clientFor(await key(organisation, scopes));
+    const before = server.logs().length;
+    await expectRefusals(client, Array(150).fill(field(id)));
+    const events = await listRefusals(server, organisation);
+    expect(events.map(({ outcome, count }) => [outcome, count ?? 1])).toEqual([[code, 1]]);
+    const appended = server.logs().slice(before).split('update audit_head').length - 1;
+    expect(appended).toBe(1);
+  });
 
   test('records one event per window with the number of repeats, in a valid hash chain', async () => {
     const organisation = await serverWithShortWindows.newOrganisation();

@@ -58,6 +58,9 @@ const update = gql`
 `;
 const remove = gql`mutation ($id: UUID!, $purge: Boolean! = false) { deleteAppConnection(id: $id, purge: $purge) { id } }`;
 const restore = gql`mutation ($id: UUID!) { restoreAppConnection(id: $id) { appConnection { id } } }`;
+const rename = gql`
+  mutation ($id: UUID!, $name: String!) { renameProject(id: $id, name: $name) { project { id } } }
+`;
 const verify = gql`mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }`;
 
 describe('the audit trail', () => {
@@ -232,6 +235,50 @@ describe('the hash chain', () => {
     await Promise.all(Array.from({ length: 40 }, (_, i) => create(organisation, `c-${i}`)));
     expect(await check(organisation.orgId)).toEqual({ events: 40 });
   });
+
+  it.runIf(testDatabaseUrl)(
+    'is intact after concurrent changes of the same rows by two servers',
+    async () => {
+      const organisation = await server.newOrganisation();
+      const second = await startTestServer({ beside: server });
+      try {
+        const clients = [organisation.client, second.clientFor(organisation.apiKey)];
+        const id = await create(organisation, 'shared');
+        const project = organisation.projectId;
+        const rounds = 20;
+        const changes = Array.from({ length: rounds }, (_, index) =>
+          clients.flatMap((client, by) => [
+            client.request(createMutation, okta({ name: `c-${index}-${by}`, projectId: project })),
+            client.request(update, { id, input: { description: `by ${by}, ${index}` } }),
+            client.request(update, { id, input: { name: `shared-${index}-${by}` } }),
+            client.request(verify, { id }),
+            client.request(rename, { id: project, name: `Project ${index} ${by}` }),
+            errorsOf(client.request(remove, { id: randomUUID() })),
+          ]),
+        ).flat();
+        await Promise.all(changes);
+        const { events } = (await check(organisation.orgId)) as { events: number };
+        const [outcomes] = await server.asOwner().execute(
+          `select count(*) filter (where action = 'CREATE_CONNECTION')::int as created,
+           count(*) filter (where action = 'UPDATE_CONNECTION')::int as updated,
+           count(*) filter (where action = 'VERIFY_CONNECTION')::int as verified,
+           count(*)::int as events,
+           (select version from app_connection where id = ?) as version
+         from audit_event where org_id = ?`,
+          [id, organisation.orgId],
+        );
+        expect(outcomes).toEqual({
+          created: 1 + 2 * rounds,
+          updated: 4 * rounds,
+          verified: 2 * rounds,
+          events,
+          version: 1 + 4 * rounds,
+        });
+      } finally {
+        await second.close();
+      }
+    },
+  );
 
   it('is intact when creating the organisation was rolled back once, also after a restart', async () => {
     const id = randomUUID();

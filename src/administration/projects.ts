@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
-import { appendEvent } from '../audit/hash-chain.ts';
+import { storeWithEvents } from '../audit/audited-change.ts';
+import { withRequestContext } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
 import { AppError } from '../common/errors.ts';
 import {
@@ -12,6 +13,7 @@ import {
   toPage,
 } from '../common/pagination.ts';
 import { storableText } from '../common/text.ts';
+import { updateRow } from '../database/row-statements.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Project, projectNameIndex } from '../identity/organisation.entity.ts';
 import type { AdministrationDeps } from './deps.ts';
@@ -41,14 +43,16 @@ export async function createProject(
     caller.requireAllProjects();
     await deps.limits.checkChange(caller);
     const { orgId } = caller;
-    const transaction = deps.database.forOrganisation(orgId).transactional(async (em) => {
-      const project = em.create(Project, { id: randomUUID(), orgId, name, createdAt: new Date() });
-      await em.flush();
-      const event = { ...caller.actor, ...attempt, projectId: project.id, fields: ['name'] };
-      await appendEvent(em, deps, { ...event, outcome: 'OK' });
-      return project;
+    const unsigned = { id: randomUUID(), orgId, name, createdAt: new Date() };
+    const event = { ...caller.actor, ...attempt, projectId: unsigned.id, fields: ['name'] };
+    const recorded = withRequestContext({ ...event, outcome: 'OK' });
+    const change = storeWithEvents(deps, orgId, {
+      prepare: async (em) => {
+        const project = (await deps.vault.rowMacs(em)).signed(em, Project, unsigned);
+        return { events: [recorded], inserts: [[Project, project]], result: project };
+      },
     });
-    return mapNameConflict(transaction);
+    return mapNameConflict(change);
   });
 }
 
@@ -68,21 +72,26 @@ export async function renameProject(
     // Names are unique in the organisation, so NAME_TAKEN would reveal the names of projects that the caller cannot see.
     caller.requireAllProjects();
     await deps.limits.checkChange(caller);
-    const transaction = deps.database.forOrganisation(caller.orgId).transactional(async (em) => {
-      const project = await em.findOne(Project, { $and: [{ id }, projectVisibilityFilter(caller)] });
-      if (!project) {
-        throw new AppError('NOT_FOUND', 'There is no such project.', {
-          remedy: 'Check the id. `projects` lists the projects.',
-        });
-      }
-      (await deps.vault.rowMacs(em)).verify(em, Project, project);
-      if (project.name === name) return project;
-      project.name = name;
-      await em.flush();
-      await appendEvent(em, deps, { ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
-      return project;
+    const event = withRequestContext({ ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
+    const change = storeWithEvents(deps, caller.orgId, {
+      row: { entity: Project, id },
+      prepare: async (em) => {
+        const project = await em.findOne(Project, { $and: [{ id }, projectVisibilityFilter(caller)] });
+        if (!project) {
+          throw new AppError('NOT_FOUND', 'There is no such project.', {
+            remedy: 'Check the id. `projects` lists the projects.',
+          });
+        }
+        const macs = await deps.vault.rowMacs(em);
+        macs.verify(em, Project, project);
+        if (project.name === name) return { events: [], result: project };
+        const { mac: readMac } = project;
+        Object.assign(project, { name, mac: macs.signed(em, Project, { ...project, name }).mac });
+        const update = updateRow(em, Project, project, ['name', 'mac']);
+        return { events: [event], update, readMac, result: project };
+      },
     });
-    return mapNameConflict(transaction);
+    return mapNameConflict(change);
   });
 }
 

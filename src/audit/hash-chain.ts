@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { currentRequest } from '../common/log.ts';
-import { bulkInsert } from '../database/bulk-insert.ts';
-import type { Database, SqlStatement } from '../database/database.ts';
+import type { Database } from '../database/database.ts';
+import { insertRows } from '../database/row-statements.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
 
@@ -53,47 +53,48 @@ export async function appendEvent(em: EntityManager, deps: AuditDeps, event: Aud
   await appendEvents(em, deps, event.orgId, [withRequestContext(event)]);
 }
 
-/** Statements that run together with those that append events, which saves round trips. */
-export interface PiggybackedStatements {
-  /** The change that the events record. It runs before the chain is locked. */
-  change?: SqlStatement;
-  /** A query that runs afterwards. */
-  query?: SqlStatement;
-}
-
-/**
- * Appends events of one organisation, as `appendEvent` does for one.
- *
- * @returns the rows of `query`
- */
+/** Appends events of one organisation, as `appendEvent` does for one. */
 export async function appendEvents(
   em: EntityManager,
-  { database, vault }: AuditDeps,
+  deps: AuditDeps,
   orgId: string,
   events: readonly RecordedEvent[],
-  { change, query }: PiggybackedStatements = {},
-): Promise<object[]> {
-  // Every transaction locks the rows that it changes before the chain. This statement must keep that order to avoid a
-  // deadlock, so the condition forces PostgreSQL to execute the change first.
-  const [first, condition] = change
-    ? [`with changed as (${change.sql} returning 1)`, 'where (select count(*) from changed) > 0']
-    : ['', ''];
-  // Locks and reads the head. If the row was deleted, the inserted one has no MAC, so the verification below fails.
-  const head = await em.execute<Pick<AuditHead, 'seq' | 'hash' | 'mac'>>(
-    `${first} insert into audit_head (org_id, seq, hash, mac) select ?::uuid, 0, '', '' ${condition}
+): Promise<void> {
+  const { database, vault } = deps;
+  // If the row was deleted, the inserted one has no MAC, so the verification below fails.
+  const locked = await em.execute<ChainHead>(
+    `insert into audit_head (org_id, seq, hash, mac) values (?::uuid, 0, '', '')
      on conflict (org_id) do update set seq = audit_head.seq returning seq, hash, mac`,
-    [...(change?.params ?? []), orgId],
+    [orgId],
     'get',
   );
-  const macs = await vault.rowMacs(em);
-  macs.verify(em, AuditHead, { orgId, ...head });
-  const rows = [];
-  let { seq, hash } = head;
+  (await vault.rowMacs(em)).verify(em, AuditHead, { orgId, ...locked });
+  const { rows, head } = await chainEvents(em, vault, locked, orgId, events);
+  const insert = insertRows(em, AuditEvent, rows);
+  await em.execute(
+    `with event as (${insert.sql}) update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?`,
+    [...insert.params, head.seq, head.hash, head.mac, orgId],
+    'run',
+  );
+  database.announce(em, orgId);
+}
+
+/** The end of a chain. */
+export type ChainHead = Pick<AuditHead, 'seq' | 'hash' | 'mac'>;
+
+/** Computes the rows of events that follow a head, and the head after them. */
+export async function chainEvents(
+  em: EntityManager,
+  vault: Vault,
+  { seq, hash }: ChainHead,
+  orgId: string,
+  events: readonly RecordedEvent[],
+): Promise<{ rows: AuditEvent[]; head: ChainHead }> {
+  const rows: AuditEvent[] = [];
   for (const input of events) {
-    seq += 1;
     const event = {
       orgId,
-      seq,
+      seq: seq + rows.length + 1,
       at: new Date(),
       action: input.action,
       keyId: input.keyId,
@@ -108,17 +109,12 @@ export async function appendEvents(
       outcome: input.outcome,
       fields: input.fields ?? [],
       count: input.count ?? null,
-      previousHash: hash,
+      previousHash: rows.at(-1)?.hash ?? hash,
     };
-    hash = await computeEventHash(em, vault, event);
-    rows.push({ ...event, hash });
+    rows.push({ ...event, hash: await computeEventHash(em, vault, event) });
   }
-  const { mac } = macs.signed(em, AuditHead, { orgId, seq, hash });
-  const updateHead = {
-    sql: 'update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?',
-    params: [seq, hash, mac, orgId],
-  };
-  return database.executeAndNotify(em, orgId, [bulkInsert(em, AuditEvent, rows), updateHead], query);
+  const end = { orgId, seq: seq + rows.length, hash: rows.at(-1)?.hash ?? hash };
+  return { rows, head: (await vault.rowMacs(em)).signed(em, AuditHead, end) };
 }
 
 /** The first defect of an audit trail. */

@@ -1,8 +1,8 @@
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { storeWithEvents } from './audited-change.ts';
 import {
   type AuditDeps,
   type AuditEventInput,
-  appendEvents,
   type RecordedEvent,
   withRequestContext,
 } from './hash-chain.ts';
@@ -50,7 +50,7 @@ export class RefusalRecorder {
   }
 
   /**
-   * Records the first refusal of its kind in its own transaction, and counts further ones.
+   * Records the first refusal of its kind at once, and counts further ones.
    *
    * @param origin the client address, if refusals of different addresses are different
    */
@@ -155,8 +155,6 @@ export class RefusalRecorder {
   }
 
   async #write(orgId: string, events: readonly RecordedEvent[]): Promise<void> {
-    await this.#deps.database
-      .forOrganisation(orgId)
-      .transactional((em) => appendEvents(em, this.#deps, orgId, events));
+    await storeWithEvents(this.#deps, orgId, { prepare: async () => ({ events, result: undefined }) });
   }
 }

@@ -32,7 +32,7 @@ const AppConnectionSchema = defineEntity({
     description: p.text().nullable(),
     app: p.text(),
     method: p.text(),
-    // updateLocked increments it under a lock. The ORM would count verifications as changes too.
+    // changeConnection increments it. The ORM would count verifications as changes too.
     version: p.integer().default(1),
     createdAt: p.datetime(3),
     updatedAt: p.datetime(3),

@@ -47,18 +47,10 @@ export interface Database extends RowReader {
   /** As `asSystem`, with a share of connections of its own, so that unknown credentials do not delay known callers. */
   asSystemForUnauthenticated(): EntityManager;
   /**
-   * Executes changes in one statement, and notifies all servers that the organisation has changed after the transaction of
-   * `em` has committed. The changes do not see each other's effects.
-   *
-   * @param query runs in the same statement and does not see the changes either
-   * @returns the rows of `query`
+   * Notifies all servers that an organisation has changed: after the transaction of `em` has committed, or now if there is
+   * none.
    */
-  executeAndNotify(
-    em: EntityManager,
-    orgId: string,
-    changes: readonly SqlStatement[],
-    query?: SqlStatement,
-  ): Promise<object[]>;
+  announce(em: EntityManager, orgId: string): void;
   /** Registers a subscriber to the events of all entity managers that are forked from now on. */
   subscribe(subscriber: EventSubscriber): void;
   /** The use of this server by each organisation. */
@@ -109,9 +101,8 @@ export async function openDatabase(
   const isEmbedded = location.kind === 'embedded';
   const channel = isEmbedded ? undefined : new ChangeChannel(orm, changes, log);
   await channel?.open();
-  const announceAfterCommit = watchCommits(orm, (orgId) =>
-    channel ? channel.announce(orgId) : changes.publish(orgId),
-  );
+  const announce = (orgId: string) => (channel ? channel.announce(orgId) : changes.publish(orgId));
+  const announceAfterCommit = watchCommits(orm, announce);
   // A dedicated connection, because statements of libraries on the pool would switch sessions back and forth.
   const systemConnection = isEmbedded
     ? undefined
@@ -123,16 +114,7 @@ export async function openDatabase(
     forOrganisation: (orgId) => lazyScopedEntityManager(() => orm.em.fork(), tenantSession(orgId)),
     asSystem: forkAsSystem,
     asSystemForUnauthenticated: () => lazyScopedEntityManager(() => orm.em.fork(), unauthenticatedSession),
-    executeAndNotify: async (em, orgId, changeStatements, query) => {
-      announceAfterCommit(em, orgId);
-      const ctes = changeStatements.map(({ sql }, index) => `change_${index} as (${sql})`).join(', ');
-      const found = query ? `(select json_agg(found) from (${query.sql}) found)` : 'null';
-      const [row]: { found: object[] | null }[] = await em.execute(
-        `${ctes && `with ${ctes}`} select ${found} as found`,
-        [...changeStatements.flatMap(({ params }) => params), ...(query?.params ?? [])],
-      );
-      return row?.found ?? [];
-    },
+    announce: (em, orgId) => (em.isInTransaction() ? announceAfterCommit(em, orgId) : announce(orgId)),
     subscribe: (subscriber) => orm.em.getEventManager().registerSubscriber(subscriber),
     usage,
     changes,

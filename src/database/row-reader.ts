@@ -14,12 +14,12 @@ export type RowClass<Entity> = new () => Entity;
  */
 export interface RowReader {
   /** @param rest the SQL after the table, such as `where …`, with names of columns */
-  select<Entity extends object>(
+  select<Entity extends object, Extra extends object = object>(
     entity: RowClass<Entity>,
     orgId: string,
     rest: Sql,
     options?: SelectOptions<Entity>,
-  ): Promise<Entity[]>;
+  ): Promise<(Entity & Extra)[]>;
   count(entity: RowClass<object>, orgId: string, rest: Sql): Promise<number>;
 }
 
@@ -31,6 +31,8 @@ export interface SelectOptions<Entity> {
   isScan?: boolean;
   /** The properties to read, by default all that are not lazy. Pass the same array each time: it is a cache key. */
   properties?: readonly (keyof Entity)[];
+  /** Additional columns, which must have names. */
+  extra?: Sql;
 }
 
 /** Creates the row reader of a database. */
@@ -61,9 +63,10 @@ export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger)
     return table;
   };
   return {
-    async select(entity, orgId, rest, { properties, ...options } = {}) {
+    async select(entity, orgId, rest, { properties, extra, ...options } = {}) {
       const { columns, name, dates } = getTable(entity, properties);
-      const rows = await run(orgId, sql`select ${columns} from ${name} ${rest}`, options);
+      const selected = extra ? sql`${columns}, ${extra}` : columns;
+      const rows = await run(orgId, sql`select ${selected} from ${name} ${rest}`, options);
       for (const row of rows) {
         for (const date of dates) if (row[date] !== null) row[date] = new Date(String(row[date]));
       }

@@ -113,8 +113,7 @@ export class Vault {
 
   /**
    * Encrypts under the organisation's active data key, which may come from the cache. Another server may retire that key
-   * before the caller stores the result: the caller checks with `retiredKeysQuery` after storing, or calls
-   * `invalidateSealKey` first.
+   * before the caller stores the result: the caller compares it with `sealKeyQuery`, or calls `invalidateSealKey` first.
    *
    * @throws DecryptionError, KmsUnavailableError
    */
@@ -133,10 +132,10 @@ export class Vault {
     this.#active.delete(activeCacheKey(orgId, 'SEAL'));
   }
 
-  /** Returns the query for those of the data keys that are retired. */
-  retiredKeysQuery(dataKeyIds: readonly string[]): SqlStatement {
-    const sql = 'select id from data_key where id in (?) and retired_at is not null';
-    return { sql, params: [[...new Set(dataKeyIds)]] };
+  /** Returns the query for the id of the data key that encrypts the organisation's credentials. */
+  sealKeyQuery(orgId: string): SqlStatement {
+    const sql = "select id from data_key where org_id = ? and purpose = 'SEAL' and retired_at is null";
+    return { sql, params: [orgId] };
   }
 
   /**

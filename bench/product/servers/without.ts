@@ -5,7 +5,7 @@
 import { registerHooks } from 'node:module';
 
 const modules: Record<string, string> = {
-  'audit-trail': 'audit/hash-chain.ts',
+  'audit-trail': 'audit/audited-change.ts',
   'document-limits': 'graphql/document-limits.ts',
   'fast-path': 'graphql/fast-path.ts',
   'prepared-statements': 'database/driver/prepared-statements.ts',

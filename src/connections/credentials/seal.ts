@@ -37,37 +37,26 @@ export async function sealCredentials(
   };
 }
 
-/** Connections that a transaction has stored, with the credentials that are sealed in them. */
-type StoredCredentials = readonly { connection: AppConnection; credentials: Credentials }[];
-
 /**
- * Encrypts stored credentials again if their data key was retired before the transaction of `em` stored them. Call it
- * after the rows are stored: from then on their foreign key locks the data key, so a rotation that retires the key
- * later waits for this transaction (see reencrypt.ts), and one that retired it earlier is seen here.
+ * Encrypts the credentials of a connection again if they are not encrypted under the active data key, because a rotation has
+ * replaced the key since.
  *
- * @param retiredKeys the rows of `retiredKeysQuery`, if that query has already run after the rows were stored
+ * @param activeKeyId `TrailState.sealKeyId`
+ * @returns the columns that change
  */
-export async function resealIfKeyRetired(
+export async function sealUnderKey(
   deps: Pick<ConnectionDeps, 'apps' | 'vault'>,
   em: EntityManager,
-  stored: StoredCredentials,
-  retiredKeys?: readonly object[],
-): Promise<void> {
-  let affected = withRetiredKey(stored, retiredKeys ?? (await selectRetiredKeys(deps, em, stored)));
-  // The next key can be retired meanwhile as well, so the result is checked again.
-  while (affected.length > 0) {
-    for (const { connection, credentials } of affected) {
-      deps.vault.invalidateSealKey(connection.orgId);
-      const context = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
-      const { text, dataKeyId } = await deps.vault.seal(em, context, credentials.secret);
-      const sealed = { sealedCredentials: text, dataKeyId };
-      const macs = await deps.vault.rowMacs(em);
-      const columns = { ...sealed, mac: macs.signed(em, AppConnection, { ...connection, ...sealed }).mac };
-      await em.nativeUpdate(AppConnection, { id: connection.id }, columns);
-      Object.assign(connection, columns);
-    }
-    affected = withRetiredKey(affected, await selectRetiredKeys(deps, em, affected));
-  }
+  activeKeyId: string | null,
+  connection: Omit<AppConnection, 'mac'>,
+  credentials: Credentials,
+): Promise<Pick<AppConnection, 'sealedCredentials' | 'dataKeyId'>> {
+  const { sealedCredentials, dataKeyId } = connection;
+  if (dataKeyId === activeKeyId) return { sealedCredentials, dataKeyId };
+  deps.vault.invalidateSealKey(connection.orgId);
+  const context = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
+  const sealed = await deps.vault.seal(em, context, credentials.secret);
+  return { sealedCredentials: sealed.text, dataKeyId: sealed.dataKeyId };
 }
 
 /** The credentials were replaced or removed after they were read, and the data key of the old ones is destroyed. */
@@ -123,18 +112,4 @@ export function encryptionContext(
 ): EncryptionContext {
   const { id: connectionId, orgId, app, publicCredentials } = connection;
   return { orgId, connectionId, app, method: method.id, host: getHost(method, publicCredentials) };
-}
-
-async function selectRetiredKeys(
-  { vault }: Pick<ConnectionDeps, 'vault'>,
-  em: EntityManager,
-  stored: StoredCredentials,
-): Promise<object[]> {
-  const { sql, params } = vault.retiredKeysQuery(stored.map(({ connection }) => connection.dataKeyId));
-  return em.execute<object[]>(sql, [...params]);
-}
-
-function withRetiredKey(stored: StoredCredentials, retiredKeys: readonly object[]): StoredCredentials {
-  const ids = new Set((retiredKeys as readonly { id: string }[]).map(({ id }) => id));
-  return stored.filter(({ connection }) => ids.has(connection.dataKeyId));
 }

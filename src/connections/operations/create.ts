@@ -9,11 +9,10 @@ import { splitCredentials } from '../credentials/split.ts';
 import { verifyNewCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import type { CreateConnection } from '../input-schemas.ts';
-import { storeConnection } from '../persistence/batch-insert.ts';
-import { runIdempotent, type SaveOutcome } from '../persistence/idempotency.ts';
-import { assertNameAvailable } from '../persistence/name-uniqueness.ts';
-import { assertProject } from '../persistence/project.ts';
+import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
+import { assertProjectAndName } from '../persistence/project-and-name.ts';
 import { fromSnapshot } from '../persistence/snapshot.ts';
+import { storeConnection } from '../persistence/store-connection.ts';
 
 /**
  * Creates a connection: authorizes the caller, checks host, project and name, verifies the credentials with the app,
@@ -40,12 +39,11 @@ export async function createConnection(
     caller.requireProject(projectId, ['projectId']);
 
     const idempotency = { idempotencyKey, request: { create: appId, ...fields } };
-    const create = async (saveOutcome: SaveOutcome): Promise<AppConnection> => {
+    const create = async (buildOutcome: BuildOutcome): Promise<AppConnection> => {
       const { app, method } = resolveAppAndMethod(deps, { app: appId, method: input.method });
       const credentials = splitCredentials(method, input.credentials);
       assertHostAllowed(deps, caller, { app, method }, credentials.public);
-      await assertProject(deps, scope);
-      await assertNameAvailable(deps.database, scope, name);
+      await assertProjectAndName(deps, scope, name);
 
       const { onUnreachable } = input;
       const options = { onUnreachable, signal };
@@ -73,7 +71,6 @@ export async function createConnection(
           ...verification,
         },
         credentials,
-        // Another request may run the transaction, so the event takes the context of this one here.
         event: withRequestContext({
           ...caller.actor,
           ...attempt,
@@ -81,7 +78,7 @@ export async function createConnection(
           outcome: 'OK',
           fields: auditedFields(input),
         }),
-        saveOutcome,
+        buildOutcome,
       });
     };
     return runIdempotent(deps, caller, idempotency, create, fromSnapshot);

@@ -4,10 +4,10 @@ import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type FieldPaths, requireSelectable, restorePayloadFields } from '../payload-authorization.ts';
+import { type ChangeTarget, changeConnection } from '../persistence/change-connection.ts';
 import { findConnection } from '../persistence/find-connection.ts';
-import { runIdempotent, type SaveOutcome } from '../persistence/idempotency.ts';
-import { type ChangeTarget, updateLocked } from '../persistence/locked-update.ts';
-import { mapNameConflict } from '../persistence/name-uniqueness.ts';
+import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
+import { mapNameConflict } from '../persistence/project-and-name.ts';
 
 const dayMs = 86_400_000;
 
@@ -33,19 +33,19 @@ export async function deleteConnection(
   return withRefusalAudit(deps, caller, { action, connectionId: id }, () => {
     caller.requireScope('connections:write');
     const request = { delete: id, version, purge };
-    const remove = async (saveOutcome: SaveOutcome): Promise<DeletedConnection> => {
+    const remove = async (buildOutcome: BuildOutcome): Promise<DeletedConnection> => {
       const deletedAt = new Date();
       const deleted = { id, restorableUntil: purge ? null : restorableUntil(deps, deletedAt) };
-      await updateLocked(deps, caller, {
+      await changeConnection(deps, caller, {
         target,
         action,
         find: purge ? { deleted: 'too' } : {},
-        apply: (connection, em) => {
-          if (purge) em.remove(connection);
-          else connection.deletedAt = deletedAt;
+        apply: (connection) => {
+          connection.deletedAt = deletedAt;
           return ['deletedAt'];
         },
-        afterUpdate: (em, { projectId }) => saveOutcome(em, () => ({ ...deleted, projectId })),
+        isRemoved: purge,
+        buildOutcome: ({ projectId }) => buildOutcome(() => ({ ...deleted, projectId })),
       });
       return deleted;
     };
@@ -79,7 +79,7 @@ export async function restoreConnection(
       deleted: 'only',
     });
     return mapNameConflict(scope, () =>
-      updateLocked(deps, caller, {
+      changeConnection(deps, caller, {
         target,
         action,
         find: { deleted: 'only' },

@@ -19,10 +19,11 @@ const firstId = '00000000-0000-0000-0000-000000000000';
  * hash stay the same. It can be interrupted and started again, and connections can be used and changed meanwhile.
  *
  * At the end, only broken connections are left under the retired key, and no others can be added:
- * 1. Rotation marks the key as retired.
- * 2. A writer inserts or updates its row. The foreign key takes a share lock on the data key.
- * 3. The writer reads whether the key is retired, and if so, encrypts again (see `resealIfKeyRetired`).
- * 4. `waitForWriters` waits for the share locks, so every writer that has read the key as active has committed.
+ * 1. Rotation marks the key as retired, and appends an event in the same transaction.
+ * 2. Each change is stored on condition that the trail has not grown since the active key was read (see `sealUnderKey`). So
+ *    one that uses the retired key was stored before that transaction, and is visible now.
+ * 3. Servers of earlier versions insert or update the row first, whose foreign key takes a share lock on the data key, and
+ *    then check the key. `waitForWriters` waits for the share locks.
  * A connection that is changed during one pass is re-encrypted in the next.
  *
  * @param onProgress is called after each batch with the number of re-encrypted connections

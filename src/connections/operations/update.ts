@@ -1,17 +1,16 @@
-import type { EntityManager } from '@mikro-orm/postgresql';
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { mergeCredentials } from '../credentials/merge.ts';
-import { resealIfKeyRetired, retryIfReplaced, sealCredentials } from '../credentials/seal.ts';
+import { retryIfReplaced, sealCredentials } from '../credentials/seal.ts';
 import { verifyNewCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, requireApp, resolveAppAndMethod } from '../deps.ts';
 import type { UpdateConnection } from '../input-schemas.ts';
 import { type FieldPaths, requireSelectable, updatePayloadFields } from '../payload-authorization.ts';
+import { assertVersion, changeConnection } from '../persistence/change-connection.ts';
 import { findConnection } from '../persistence/find-connection.ts';
-import { runIdempotent, type SaveOutcome } from '../persistence/idempotency.ts';
-import { assertVersion, updateLocked } from '../persistence/locked-update.ts';
-import { assertNameAvailable, mapNameConflict } from '../persistence/name-uniqueness.ts';
+import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
+import { assertNameAvailable, mapNameConflict } from '../persistence/project-and-name.ts';
 import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
 
 /** Options of an update. */
@@ -45,7 +44,7 @@ export async function updateConnection(
     requireSelectable(caller, updatePayloadFields(requireApp(deps, target.app), input), selected);
 
     const idempotency = { idempotencyKey, request: { update: id, ...fields } };
-    const update = async (saveOutcome: SaveOutcome): Promise<AppConnection> => {
+    const update = async (buildOutcome: BuildOutcome): Promise<AppConnection> => {
       const em = deps.database.forOrganisation(caller.orgId);
       const before = await findConnection(em, caller, target, { withSecrets: true });
       const expected = { id, version: input.version };
@@ -80,15 +79,17 @@ export async function updateConnection(
           ...(merged?.fields ?? []).map((field) => `credentials.${field}`),
         ];
       };
-      const afterUpdate = async (tx: EntityManager, connection: AppConnection): Promise<void> => {
-        if (merged) await resealIfKeyRetired(deps, tx, [{ connection, credentials: merged.credentials }]);
-        await saveOutcome(tx, () => toSnapshot(connection));
-      };
       return mapNameConflict(before, () =>
-        updateLocked(deps, caller, { target: expected, action, apply, afterUpdate }),
+        changeConnection(deps, caller, {
+          target: expected,
+          action,
+          apply,
+          credentials: merged?.credentials,
+          buildOutcome: (connection) => buildOutcome(() => toSnapshot(connection)),
+        }),
       );
     };
-    const updateStored = (saveOutcome: SaveOutcome) => retryIfReplaced(() => update(saveOutcome));
+    const updateStored = (buildOutcome: BuildOutcome) => retryIfReplaced(() => update(buildOutcome));
     return runIdempotent(deps, caller, idempotency, updateStored, fromSnapshot);
   });
 }

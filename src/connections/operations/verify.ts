@@ -1,6 +1,8 @@
 import type { FieldValue, VerificationResult } from '../../apps/app.ts';
-import { appendEvent } from '../../audit/hash-chain.ts';
+import { storeWithEvents } from '../../audit/audited-change.ts';
+import { withRequestContext } from '../../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusals.ts';
+import { updateRow } from '../../database/row-statements.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
@@ -46,13 +48,22 @@ export async function verifyConnection(
     const resolved = resolveAppAndMethod(deps, before);
     const result = await verifyCredentials(deps, caller, resolved, credentials, { signal });
     const { name: connectionName, projectId } = before;
-    await deps.database.forOrganisation(orgId).transactional(async (tx) => {
-      // The result is about these credentials; credentials that have replaced them since were verified themselves.
-      const unchanged = { id, orgId, credentialsHash: before.credentialsHash };
-      await tx.nativeUpdate(AppConnection, unchanged, verificationColumns(result, new Date(), before));
-      const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
-      const event = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
-      await appendEvent(tx, deps, { ...event, outcome, fields: ['verification'] });
+    const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
+    const attempt = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
+    const event = withRequestContext({ ...attempt, outcome, fields: ['verification'] });
+    const columns = verificationColumns(result, new Date(), before);
+    const changed = Object.keys(columns) as (keyof typeof columns)[];
+    await storeWithEvents(deps, orgId, {
+      row: { entity: AppConnection, id },
+      prepare: async (em) => {
+        const { sql, params } = updateRow(em, AppConnection, { ...before, ...columns }, changed);
+        // The result is about these credentials; credentials that have replaced them since were verified themselves.
+        const update = {
+          sql: `${sql} and credentials_hash = ?`,
+          params: [...params, before.credentialsHash],
+        };
+        return { events: [event], update, result: undefined };
+      },
     });
     return readConnection(deps, caller, [sql`id = ${id}`]);
   });

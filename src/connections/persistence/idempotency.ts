@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import type { InsertedRow } from '../../audit/audited-change.ts';
 import { AppError } from '../../common/errors.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
 import type { Caller } from '../../identity/caller.ts';
@@ -18,16 +19,16 @@ export interface IdempotencyOptions {
 }
 
 /**
- * Stores the outcome in the transaction of the change. `outcome` is not called if the request has no idempotency key. A
- * change that finds nothing to change does not call `SaveOutcome`, and runs again when it is repeated.
+ * Builds the rows that store the outcome together with the change: none if the request has no idempotency key; then `outcome`
+ * is not called. A change that finds nothing to change stores no outcome, and runs again when it is repeated.
  */
-export type SaveOutcome = (em: EntityManager, outcome: () => object) => Promise<void>;
+export type BuildOutcome = (outcome: () => object) => readonly InsertedRow[];
 
 /**
  * Runs an operation once for each idempotency key. A repeated request returns the stored outcome of the first. Only
  * successful requests are stored: a refused one has changed nothing and can be sent again.
  *
- * @param operation runs the request and saves its outcome in the transaction of the change
+ * @param operation runs the request and stores its outcome together with the change
  * @param restore converts a stored outcome to a result
  * @throws AppError `IDEMPOTENCY_CONFLICT` if the key was used for another request; `NOT_FOUND` if the caller may no longer
  *   see the connection of the stored outcome
@@ -36,10 +37,10 @@ export async function runIdempotent<T>(
   { database, vault }: ConnectionDeps,
   caller: Caller,
   { idempotencyKey: key, request }: IdempotencyOptions,
-  operation: (saveOutcome: SaveOutcome) => Promise<T>,
+  operation: (buildOutcome: BuildOutcome) => Promise<T>,
   restore: (outcome: Record<string, unknown>) => T,
 ): Promise<T> {
-  if (key == null) return operation(async () => {});
+  if (key == null) return operation(() => []);
   const { orgId } = caller;
   const getFingerprint = (value: object) =>
     vault.mac(database.forOrganisation(orgId), orgId, 'FINGERPRINT', value);
@@ -49,29 +50,31 @@ export async function runIdempotent<T>(
   const macs = await vault.rowMacs(database.forOrganisation(orgId));
 
   const find = async (): Promise<{ result: T } | undefined> => {
-    const stored = await database
-      .forOrganisation(orgId)
-      .findOne(IdempotentRequest, { ...primaryKey, createdAt: { $gt: retentionStart() } });
+    const em = database.forOrganisation(orgId);
+    const stored = await em.findOne(IdempotentRequest, primaryKey);
     if (!stored) return undefined;
-    macs.verify(database.forOrganisation(orgId), IdempotentRequest, stored);
+    if (stored.createdAt <= retentionStart()) {
+      await em.nativeDelete(IdempotentRequest, { ...primaryKey, createdAt: { $lte: retentionStart() } });
+      return undefined;
+    }
+    macs.verify(em, IdempotentRequest, stored);
     if (stored.fingerprint !== fingerprint) throw keyReusedError();
-    await assertStillVisible(database.forOrganisation(orgId), caller, stored.outcome);
+    await assertStillVisible(em, caller, stored.outcome);
     return { result: restore(stored.outcome) };
   };
   const first = await find();
   if (first) return first.result;
   let isSaved = false;
   try {
-    const result = await operation(async (em, outcome) => {
+    const result = await operation((outcome) => {
       isSaved = true;
-      await em.nativeDelete(IdempotentRequest, { ...primaryKey, createdAt: { $lte: retentionStart() } });
       const row = {
         ...primaryKey,
         fingerprint,
         outcome: JSON.parse(JSON.stringify(outcome())),
         createdAt: new Date(),
       };
-      await em.insert(IdempotentRequest, macs.signed(em, IdempotentRequest, row));
+      return [[IdempotentRequest, macs.signed(database.forOrganisation(orgId), IdempotentRequest, row)]];
     });
     // Nothing was left to change if a concurrent request with this key was first.
     return isSaved ? result : ((await find())?.result ?? result);

@@ -1,23 +1,27 @@
-import type {
-  appendEvent as original,
-  appendEvents as originalOfMany,
-} from '../../../../src/audit/hash-chain.ts';
+import type { storeWithEvents as original } from '../../../../src/audit/audited-change.ts';
+import { insertRows } from '../../../../src/database/row-statements.ts';
 
-export * from '../../../../src/audit/hash-chain.ts';
+export * from '../../../../src/audit/audited-change.ts';
 
-/** Appends no events. The change runs, and other servers are notified. */
-export const appendEvents: typeof originalOfMany = async (
-  em,
-  { database },
-  orgId,
-  _events,
-  { change, query } = {},
-) => {
-  if (change) await em.execute(change.sql, [...change.params]);
-  return database.executeAndNotify(em, orgId, [], query);
+/** Stores the change without events. Other servers are notified. */
+export const storeWithEvents: typeof original = async ({ database, vault }, orgId, { prepare }) => {
+  const em = database.forOrganisation(orgId);
+  const { sql, params } = vault.sealKeyQuery(orgId);
+  const sealKeyId = sealKeys.get(orgId) ?? (await em.execute<{ id: string }>(sql, [...params], 'get')).id;
+  sealKeys.set(orgId, sealKeyId);
+  const trail = { seq: 0, hash: '', mac: '', sealKeyId };
+  const { inserts = [], update, result } = await prepare(em, trail);
+  const statements = [
+    ...inserts.map(([entity, row]) => insertRows(em, entity, [row])),
+    ...(update ? [update] : []),
+  ];
+  const steps = statements.map(({ sql }, index) => `change_${index} as (${sql})`);
+  await em.execute(
+    `with ${steps.join(', ')} select 1`,
+    statements.flatMap((each) => each.params),
+  );
+  database.announce(em, orgId);
+  return result;
 };
 
-/** Appends no event. */
-export const appendEvent: typeof original = async (em, deps, { orgId }) => {
-  await appendEvents(em, deps, orgId, []);
-};
+const sealKeys = new Map<string, string>();
