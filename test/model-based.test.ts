@@ -111,8 +111,8 @@ async function change(
 ) {
   const answer = await real.by(way).change(what, key);
   meet(what.kind === 'delete' && what.purge ? 'purge' : what.kind, answer);
-  model.expectChange(what, answer);
-  if (key !== undefined) model.lastRequest = { change: what, key, ...(!('code' in answer) && { answer }) };
+  const isChanged = model.expectChange(what, answer);
+  if (key !== undefined) model.lastRequest = { change: what, key, ...(isChanged && { answer }) };
 }
 
 const newIdempotencyKey = (isKeyed: boolean) => (isKeyed ? randomUUID() : undefined);

@@ -43,14 +43,15 @@ export class ReferenceModel {
     this.#isRejected = isRejected;
   }
 
-  /** Compares the response to a change with the model. */
-  expectChange(change: ChangeOperation, answer: TransportResponse): void {
+  /** Compares the response to a change with the model. Returns whether the change was carried out. */
+  expectChange(change: ChangeOperation, answer: TransportResponse): boolean {
     const expected = this.#changeOutcome(change);
     if ('row' in expected && change.kind === 'delete') {
       expect(answer).toEqual({ deleted: change.id, isRestorable: !change.purge });
       this.#put({ ...expected.row, updatedAt: new Date().toISOString() });
     } else this.#compareAndStore(expected, answer);
     this.#recordEvent(toAction(change), expected);
+    return 'row' in expected && expected.isChanged;
   }
 
   /** Compares the response to a restore with the model. */
