@@ -7,9 +7,9 @@ import type { ComparedServers } from './fixture.ts';
  *
  * @throws AssertionError when a response differs from that of the first server
  */
-export async function check({ running, ids, oktaUrl }: ComparedServers): Promise<void> {
+export async function check({ running, organisations, oktaUrl }: ComparedServers): Promise<void> {
   const [first] = running;
-  const [id] = ids;
+  const id = organisations[0]?.ids[0];
   if (!first || !id) throw new Error('there is no server');
   const read = await sendOperation(first, 'read', id);
   const list = await sendOperation(first, 'list', undefined);

@@ -13,10 +13,17 @@ const startFlags: string[] = scripts.start.match(/--\S+/g);
 /** A running server with the same thousand connections as all others. */
 export type Running<Name extends string = ServerName> = Started & Client & { name: Name };
 
-/** All compared servers, running, and the ids of their connections. */
+/** An organisation with its API key and the ids of its connections. */
+export interface Organisation {
+  key: string;
+  ids: string[];
+}
+
+/** All compared servers, running. */
 export interface ComparedServers extends AsyncDisposable {
   running: Running[];
-  ids: string[];
+  /** The first has a thousand connections, the others copies of some of them. */
+  organisations: Organisation[];
   /** The fake Okta that all of them call. */
   oktaUrl: string;
 }
@@ -24,6 +31,8 @@ export interface ComparedServers extends AsyncDisposable {
 /** A database with a thousand connections, and the means to start servers on copies of it. */
 export interface Fixture extends AsyncDisposable {
   databases: Databases;
+  organisations: Organisation[];
+  /** The ids of the connections of the first organisation. */
   ids: string[];
   oktaUrl: string;
   /** The data key that encrypts all credentials. */
@@ -44,6 +53,7 @@ export interface ServeOptions {
 }
 
 const seedCount = 1_000;
+const organisationCount = 50;
 const concurrentCreates = 8;
 
 /** Creates a database with a thousand connections through the product. */
@@ -51,7 +61,8 @@ export async function prepareFixture(): Promise<Fixture> {
   await using stack = new AsyncDisposableStack();
   const databases = stack.use(await createDatabases());
   const okta = stack.use(await start('okta.ts'));
-  const key = `bench_${randomBytes(24).toString('hex')}`;
+  const keys = Array.from({ length: organisationCount }, () => `bench_${randomBytes(24).toString('hex')}`);
+  const [key = '', ...otherKeys] = keys;
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
   const settings = {
     ENCRYPTION_KEYS: `bench:${randomBytes(32).toString('base64')}`,
@@ -67,15 +78,16 @@ export async function prepareFixture(): Promise<Fixture> {
     return { ...(await start(script, { DATABASE_URL, ...environment }, flags)), headers, dialect, name };
   };
 
-  const ids: string[] = [];
   {
-    await using first = await serve('first', databases.first);
-    ids.push(...(await seed(first, okta.url)));
+    const environment = { ...settings, OTHER_API_KEYS: otherKeys.join(',') };
+    await using first = await serve('first', databases.first, { environment });
+    await seed(first, okta.url);
   }
-  const { dataKeyId } = await databases.settle();
+  const { dataKeyId, organisations } = await databases.settle(keys);
+  const ids = organisations[0]?.ids ?? [];
   const all = stack.move();
   return {
-    ...{ databases, ids, oktaUrl: okta.url, dataKeyId, settings, serve },
+    ...{ databases, organisations, ids, oktaUrl: okta.url, dataKeyId, settings, serve },
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
@@ -83,7 +95,7 @@ export async function prepareFixture(): Promise<Fixture> {
 /** Starts every server on a copy of a database with a thousand connections. */
 export async function startServers(names: ServerName[]): Promise<ComparedServers> {
   await using stack = new AsyncDisposableStack();
-  const { databases, ids, oktaUrl, dataKeyId, serve } = stack.use(await prepareFixture());
+  const { databases, organisations, oktaUrl, dataKeyId, serve } = stack.use(await prepareFixture());
   const running: Running[] = [];
   for (const name of names) {
     const isPeer = name !== 'product';
@@ -100,22 +112,19 @@ export async function startServers(names: ServerName[]): Promise<ComparedServers
     running.push(stack.use(server));
   }
   const all = stack.move();
-  return { running, ids, oktaUrl, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  return { running, organisations, oktaUrl, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-async function seed(client: Client, instanceUrl: string): Promise<string[]> {
-  const ids: string[] = [];
+async function seed(client: Client, instanceUrl: string): Promise<void> {
   let next = 0;
   const work = async () => {
     for (let index = next++; index < seedCount; index = next++) {
-      const { id } = await sendOperation(client, 'create', {
+      await sendOperation(client, 'create', {
         name: `seed-${String(index).padStart(4, '0')}`,
         description: `Connection ${index} of the fixture.`,
         credentials: { instanceUrl, apiToken: `token-${index}` },
       });
-      ids.push(id);
     }
   };
   await Promise.all(Array.from({ length: concurrentCreates }, work));
-  return ids;
 }

@@ -19,7 +19,7 @@ export interface Load {
 /** The duration of a load, or its number of requests. */
 export type Extent = { seconds: number } | { amount: number };
 
-/** Sends requests repeatedly; each connection cycles through the list. */
+/** Sends requests repeatedly. Each connection cycles through the list, and starts at another place. */
 export async function load(
   url: string,
   extent: Extent,
@@ -31,6 +31,16 @@ export async function load(
   const start = performance.now();
   const seconds = 'seconds' in extent ? extent.seconds : undefined;
   const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1_000;
+  const withHeaders = (request: BenchRequest) => ({
+    ...request,
+    headers: { ...headers, ...request.headers },
+  });
+  const all = requests.map((request) =>
+    typeof request === 'function'
+      ? { setupRequest: (defaults: autocannon.Request) => ({ ...defaults, ...withHeaders(request()) }) }
+      : withHeaders(request),
+  );
+  let clients = 0;
   const { errors, non2xx, mismatches } = await new Promise<autocannon.Result>((resolve, reject) => {
     const run = autocannon(
       {
@@ -39,12 +49,12 @@ export async function load(
         ...('seconds' in extent ? { duration: extent.seconds } : extent),
         // The interval at which autocannon checks the time limit.
         sampleInt: 50,
-        headers,
-        requests: requests.map((request) =>
-          typeof request === 'function'
-            ? { setupRequest: (defaults) => ({ ...defaults, ...request() }) }
-            : request,
-        ),
+        requests: all,
+        setupClient: (client) => {
+          const first = Math.floor((clients * all.length) / connections);
+          clients += 1;
+          client.setRequests([...all.slice(first), ...all.slice(0, first)]);
+        },
         verifyBody: (body) => !body?.includes('"errors"'),
       },
       (error, result) => (error ? reject(error) : resolve(result)),

@@ -4,11 +4,13 @@ import { z } from 'zod';
 export const operationNames = ['read', 'list', 'create'] as const;
 export type OperationName = (typeof operationNames)[number];
 
-/** A request for an operation, without the server's URL and the credentials. */
+/** A request for an operation, without the server's URL. */
 export interface BenchRequest {
   method: 'GET' | 'POST';
   path: string;
   body?: string;
+  /** Headers that replace those of all requests. */
+  headers?: Record<string, string>;
 }
 
 /** How to build requests for a server and read its responses. */

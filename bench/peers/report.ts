@@ -10,19 +10,24 @@ import {
 } from './summary.ts';
 
 /** Formats the measurements of one operation, with the product compared to each peer. */
-export function report({ operation, rounds }: OperationRounds): string {
+export function report({ operation, rounds, roundsOfAll }: OperationRounds): string {
   const product = rounds.get('product');
+  const perSecond = (round: Round) => round.perSecond;
   const rows = [...rounds].map(([name, own]) => {
-    const ratio = (quantity: (round: Round) => number) =>
-      product && name !== 'product' ? formatQuartiles(ratiosPerRound(product, own, quantity)) : '';
+    const ratio = (quantity: (round: Round) => number, ofProduct = product, ofServer = own) =>
+      ofProduct && name !== 'product' ? formatQuartiles(ratiosPerRound(ofProduct, ofServer, quantity)) : '';
+    const ofAll = roundsOfAll.get(name) ?? [];
     return [
       servers[name].title,
-      median(own.map((round) => round.perSecond)).toFixed(0),
+      median(own.map(perSecond)).toFixed(0),
       latencyQuantile(0.5, ...own).toFixed(1),
       latencyQuantile(0.99, ...own).toFixed(1),
       median(own.map(cpuSecondsPer1000)).toFixed(2),
-      ratio((round) => round.perSecond),
+      ratio(perSecond),
       ratio(cpuSecondsPer1000),
+      median(ofAll.map(perSecond)).toFixed(0),
+      ratio(perSecond, roundsOfAll.get('product'), ofAll),
+      formatQuartiles(ratiosPerRound(ofAll, own, perSecond)),
     ];
   });
   return table(
@@ -34,6 +39,9 @@ export function report({ operation, rounds }: OperationRounds): string {
       'CPU s per 1,000',
       'product ÷ it: requests/s',
       'product ÷ it: CPU',
+      'requests/s, 50 organisations',
+      'product ÷ it: requests/s, 50 organisations',
+      '50 organisations ÷ 1',
     ],
     rows,
   );

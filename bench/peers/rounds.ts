@@ -1,5 +1,5 @@
 import { buildRequest, type Client } from './client.ts';
-import type { ComparedServers } from './fixture.ts';
+import type { ComparedServers, Organisation, Running } from './fixture.ts';
 import { type Extent, type Load, load } from './load.ts';
 import type { BenchRequest, Dialect, OperationName } from './operations.ts';
 import type { Started } from './processes.ts';
@@ -20,24 +20,35 @@ export interface Rounds {
 /** The measurements of one operation: the rounds of each server. Rounds with the same index are compared. */
 export interface OperationRounds {
   operation: OperationName;
+  /** With one organisation. */
   rounds: Map<ServerName, Round[]>;
+  /** With all organisations in turn. */
+  roundsOfAll: Map<ServerName, Round[]>;
 }
 
 /** The number of connections that are read in turn. */
 const readInTurn = 100;
 const warmUpSeconds = 12;
 
-/** Measures one operation on all servers in turns. */
+/** Measures one operation on all servers in turns, with one organisation and with all. */
 export async function measure(
   servers: ComparedServers,
   operation: OperationName,
   options: Rounds,
 ): Promise<OperationRounds> {
-  const measurements = servers.running.map((server) => {
-    const requests = buildRequests(servers, server.dialect, operation);
-    return [server.name, (seconds: number) => measureRound(server, { seconds }, requests)] as const;
-  });
-  return { operation, rounds: await measureInTurns(new Map(measurements), options) };
+  const { organisations, running } = servers;
+  const measurement = (server: Running, chosen: readonly Organisation[]) => {
+    const requests = buildRequests(servers, server.dialect, operation, chosen);
+    return (seconds: number) => measureRound(server, { seconds }, requests);
+  };
+  const measurements = running.flatMap((server) => [
+    [`${server.name}, one`, measurement(server, organisations.slice(0, 1))] as const,
+    [`${server.name}, all`, measurement(server, organisations)] as const,
+  ]);
+  const results = await measureInTurns(new Map(measurements), options);
+  const roundsWith = (which: 'one' | 'all') =>
+    new Map(running.map(({ name }) => [name, results.get(`${name}, ${which}`) ?? []]));
+  return { operation, rounds: roundsWith('one'), roundsOfAll: roundsWith('all') };
 }
 
 /** Runs measurements in turns after a warm-up; each round starts with another one. */
@@ -80,26 +91,44 @@ export async function measureRound(
 
 let createCount = 0;
 
-/** The requests for an operation, which are sent repeatedly. */
+/**
+ * The requests for an operation, which are sent repeatedly.
+ *
+ * @param organisations those whose requests are sent in turn; by default the first
+ */
 export function buildRequests(
-  { ids, oktaUrl }: Pick<ComparedServers, 'ids' | 'oktaUrl'>,
+  servers: Pick<ComparedServers, 'organisations' | 'oktaUrl'>,
   dialect: Dialect,
   operation: OperationName,
+  organisations: readonly Organisation[] = servers.organisations.slice(0, 1),
 ): (BenchRequest | (() => BenchRequest))[] {
+  const by = ({ key }: Organisation, request: BenchRequest) => ({
+    ...request,
+    headers: { authorization: `Bearer ${key}` },
+  });
   switch (operation) {
     case 'read':
-      return ids.slice(0, readInTurn).map((id) => buildRequest(dialect, 'read', id));
+      return Array.from({ length: readInTurn / organisations.length }, (_, index) =>
+        organisations.map((each) => by(each, buildRequest(dialect, 'read', each.ids[index] ?? ''))),
+      ).flat();
     case 'list':
-      return [buildRequest(dialect, 'list', undefined)];
+      return organisations.map((each) => by(each, buildRequest(dialect, 'list', undefined)));
     case 'create':
       return [
         () => {
           createCount += 1;
-          return buildRequest(dialect, 'create', {
-            name: `under-load-${createCount}`,
-            description: 'Created under load.',
-            credentials: { instanceUrl: oktaUrl, apiToken: `token-under-load-${createCount}` },
-          });
+          const organisation = organisations[createCount % organisations.length] as Organisation;
+          return by(
+            organisation,
+            buildRequest(dialect, 'create', {
+              name: `under-load-${createCount}`,
+              description: 'Created under load.',
+              credentials: {
+                instanceUrl: servers.oktaUrl,
+                apiToken: `token-under-load-${createCount}`,
+              },
+            }),
+          );
         },
       ];
   }

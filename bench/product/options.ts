@@ -6,6 +6,7 @@ import type { Rounds } from '../peers/rounds.ts';
 export const partNames = [
   'start',
   'scale',
+  'organisations',
   'memory',
   'tail-latency',
   'noisy-neighbour',

@@ -12,6 +12,7 @@ import { measureFeatures, measureOptimisations } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
 import { measureNoisy } from './noisy-neighbour.ts';
 import { readOptions } from './options.ts';
+import { measureOrganisations } from './organisations.ts';
 import { measureGrowth } from './scale.ts';
 import { measureServers } from './servers.ts';
 import { measureStart } from './start.ts';
@@ -20,6 +21,7 @@ import { measureTail } from './tail-latency.ts';
 const parts = {
   start: measureStart,
   scale: measureGrowth,
+  organisations: measureOrganisations,
   memory: measureMemory,
   'tail-latency': measureTail,
   'noisy-neighbour': measureNoisy,

@@ -1,4 +1,4 @@
-import { withClient } from '../peers/databases.ts';
+import { otherColumns, withClient } from '../peers/databases.ts';
 import type { Fixture, Running } from '../peers/fixture.ts';
 import { type BenchRequest, fields, pageSize } from '../peers/operations.ts';
 import { titles } from '../peers/report.ts';
@@ -73,11 +73,7 @@ async function compare(
 /** Copies connections up to this number, and returns random ids among them. */
 async function grow(database: string, rows: number): Promise<string[]> {
   return withClient(database, async (client) => {
-    const { rows: columns } = await client.query<{ name: string }>(
-      `select column_name as name from information_schema.columns
-       where table_schema = current_schema and table_name = 'app_connection' and column_name not in ('id', 'name')`,
-    );
-    const others = columns.map(({ name }) => name).join(', ');
+    const others = await otherColumns(client, 'id', 'name');
     await client.query(
       `insert into app_connection (id, name, ${others})
        with seed as (select row_number() over () - 1 as place, count(*) over () as seeds, * from app_connection)

@@ -7,6 +7,7 @@ import { createOrganisation } from '../../../src/administration/organisations.ts
 import { createServer } from '../../../src/app/server.ts';
 import { openStores } from '../../../src/bootstrap/stores.ts';
 import { createLog } from '../../../src/common/log.ts';
+import { Secret } from '../../../src/common/secret.ts';
 import { readConfig } from '../../../src/config/read-config.ts';
 import { withStartupLock } from '../../../src/database/database.ts';
 import { firstOrganisation, hasOrganisation } from '../../../src/identity/organisations.ts';
@@ -20,6 +21,10 @@ await unlock();
 await withStartupLock(database.asSystem(), async (em) => {
   if (!config.bootstrapApiKey || (await hasOrganisation(em))) return;
   await createOrganisation(em, { database, vault }, firstOrganisation(config.bootstrapApiKey));
+  for (const key of process.env.OTHER_API_KEYS?.split(',') ?? []) {
+    const organisation = { name: 'Bench', projectName: 'Bench', administratorKey: new Secret(key) };
+    await createOrganisation(em, { database, vault }, organisation);
+  }
 });
 const endless = ({ leaseSize }: Rate): Rate => ({ points: 1_000_000_000, leaseSize });
 const server = await createServer(config, {
