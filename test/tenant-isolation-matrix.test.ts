@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
+import type { DatabaseLocation } from '../src/database/location.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { type Scope, scopes } from '../src/identity/caller.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
 import { createConnection, createMutation, okta } from './testkit/operations.ts';
+import { hasPgBouncer, startPooledDatabase } from './testkit/pgbouncer.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { changeRows } from './testkit/stored-rows.ts';
@@ -25,17 +28,6 @@ const filterSwitch: TenantFilterSwitch = { isOn: false };
 let server: TestServer;
 /** A caller of another organisation than that of the target. */
 let otherCaller: OperationClient;
-
-beforeAll(async () => {
-  server = await startTestServer({
-    // Production mode, with the fake Okta.
-    config: { production: true, graphiql: false, fakeOkta: true },
-    wrap: (database) => withoutTenantFilters(database, filterSwitch),
-  });
-  const { apiKey } = await newTarget();
-  otherCaller = { url: server.url, apiKey, changes: 3 };
-});
-afterAll(() => server.close());
 
 /** Creates an organisation with an object of every type in one project, and three connection events. */
 async function newTarget(): Promise<Target & TestOrganisation> {
@@ -82,164 +74,194 @@ async function readRows(orgId: string): Promise<unknown> {
 
 const cases = Object.entries(operations);
 
-test('the tenant isolation matrix covers every operation of the schema and every REST route', async () => {
-  const schema = createSchema(createApps({ trustedHosts: new Set() }));
-  const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
-  const fields = roots.flatMap((type) =>
-    Object.keys(type?.getFields() ?? {}).map((field) => `${type?.name}.${field}`),
-  );
-  const { apiKey } = await server.newOrganisation();
-  const { body } = await restClient(server.url, apiKey)('GET', '/api/v1/openapi.json');
-  const routes = Object.entries(Object(at(body, 'paths'))).flatMap(([path, methods]) =>
-    Object.keys(Object(methods)).map((method) => `${method.toUpperCase()} ${path}`),
-  );
-  expect(routes).toContain('DELETE /api/v1/app-connections/okta/{id}');
-  const covered = Object.keys(operations).map((name) => name.replace(/ \(.*\)$/, ''));
-  expect([...new Set(covered)].sort()).toEqual([...fields, ...routes].sort());
-});
+/** The databases with which the matrix runs. */
+const databases: [string, (stack: AsyncDisposableStack) => Promise<DatabaseLocation | undefined>][] = [
+  ['', async () => undefined],
+];
+if (testDatabaseUrl && hasPgBouncer()) {
+  databases.push([
+    'behind PgBouncer with one connection that all organisations share',
+    async (stack) => stack.use(await startPooledDatabase({ poolSize: 1 })).location,
+  ]);
+}
 
-describe.each([
-  ['tenant filters and RLS', { rowLevelSecurity: true, withoutFilters: false }],
-  ['tenant filters alone, without RLS', { rowLevelSecurity: false, withoutFilters: false }],
-  ['RLS alone, without tenant filters', { rowLevelSecurity: true, withoutFilters: true }],
-])('tenant isolation with %s', (_, layers) => {
-  let target: Target & TestOrganisation;
+describe.each(databases)('%s', (_, locate) => {
+  const stack = new AsyncDisposableStack();
   beforeAll(async () => {
-    target = await newTarget();
-    await setRowLevelSecurity(server, layers.rowLevelSecurity);
-    filterSwitch.isOn = layers.withoutFilters;
+    server = await startTestServer({
+      location: await locate(stack),
+      // Production mode, with the fake Okta.
+      config: { production: true, graphiql: false, fakeOkta: true },
+      wrap: (database) => withoutTenantFilters(database, filterSwitch),
+    });
+    stack.defer(() => server.close());
+    const { apiKey } = await newTarget();
+    otherCaller = { url: server.url, apiKey, changes: 3 };
   });
-  afterAll(async () => {
-    filterSwitch.isOn = false;
-    await setRowLevelSecurity(server, true);
+  afterAll(() => stack.disposeAsync());
+
+  test('the tenant isolation matrix covers every operation of the schema and every REST route', async () => {
+    const schema = createSchema(createApps({ trustedHosts: new Set() }));
+    const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+    const fields = roots.flatMap((type) =>
+      Object.keys(type?.getFields() ?? {}).map((field) => `${type?.name}.${field}`),
+    );
+    const { apiKey } = await server.newOrganisation();
+    const { body } = await restClient(server.url, apiKey)('GET', '/api/v1/openapi.json');
+    const routes = Object.entries(Object(at(body, 'paths'))).flatMap(([path, methods]) =>
+      Object.keys(Object(methods)).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    expect(routes).toContain('DELETE /api/v1/app-connections/okta/{id}');
+    const covered = Object.keys(operations).map((name) => name.replace(/ \(.*\)$/, ''));
+    expect([...new Set(covered)].sort()).toEqual([...fields, ...routes].sort());
   });
 
-  test.each(cases.filter(([, { isSilentElsewhere }]) => !isSilentElsewhere))(
-    'another organisation sees and changes nothing with %s, and gets the response for a missing object',
-    async (_, { ask }) => {
-      const before = await readRows(target.orgId);
-      const outcome = await ask(otherCaller, target);
-      expect([undefined, 'NOT_FOUND']).toContain(outcome.code);
-      expect(leakedFields(outcome, target)).toEqual([]);
-      expect(await readRows(target.orgId)).toEqual(before);
-      const { status, code, message } = await ask(otherCaller, missingTarget());
-      expect({ status, code, message }).toEqual({
-        status: outcome.status,
-        code: outcome.code,
-        message: outcome.message,
-      });
-    },
-  );
-});
-
-describe('without tenant filters and without RLS (self-check)', () => {
-  beforeEach(async () => {
-    await setRowLevelSecurity(server, false);
-  });
-  afterAll(async () => {
-    filterSwitch.isOn = false;
-    await setRowLevelSecurity(server, true);
-  });
-
-  const reading = /^(GET|Query)(?!.*(viewer|ptions|openapi))/;
-  test.each(cases.filter(([name, { showsNothing }]) => reading.test(name) && !showsNothing))(
-    '%s shows data of another organisation',
-    async (_, { ask }) => {
+  describe.each([
+    ['tenant filters and RLS', { rowLevelSecurity: true, withoutFilters: false }],
+    ['tenant filters alone, without RLS', { rowLevelSecurity: false, withoutFilters: false }],
+    ['RLS alone, without tenant filters', { rowLevelSecurity: true, withoutFilters: true }],
+  ])('tenant isolation with %s', (_, layers) => {
+    let target: Target & TestOrganisation;
+    beforeAll(async () => {
+      target = await newTarget();
+      await setRowLevelSecurity(server, layers.rowLevelSecurity);
+      filterSwitch.isOn = layers.withoutFilters;
+    });
+    afterAll(async () => {
       filterSwitch.isOn = false;
-      const target = await newTarget();
-      filterSwitch.isOn = true;
-      expect(leakedFields(await ask(otherCaller, target), target)).not.toEqual([]);
-    },
-  );
-});
+      await setRowLevelSecurity(server, true);
+    });
 
-describe('access within an organisation', () => {
-  let target: Target & TestOrganisation;
-  let elsewhere: OperationClient;
-  beforeAll(async () => {
-    target = await newTarget();
-    const projectId = await target.newProject('Another');
-    const input = okta({ name: 'elsewhere', projectId });
-    const apiKey = await target.newKey(scopes, { projectIds: [projectId] });
-    await server.clientFor(apiKey).request(createMutation, input);
-    elsewhere = { url: server.url, apiKey, changes: 1 };
+    test.each(cases.filter(([, { isSilentElsewhere }]) => !isSilentElsewhere))(
+      'another organisation sees and changes nothing with %s, and gets the response for a missing object',
+      async (_, { ask }) => {
+        const before = await readRows(target.orgId);
+        const outcome = await ask(otherCaller, target);
+        expect([undefined, 'NOT_FOUND']).toContain(outcome.code);
+        expect(leakedFields(outcome, target)).toEqual([]);
+        expect(await readRows(target.orgId)).toEqual(before);
+        const { status, code, message } = await ask(otherCaller, missingTarget());
+        expect({ status, code, message }).toEqual({
+          status: outcome.status,
+          code: outcome.code,
+          message: outcome.message,
+        });
+      },
+    );
   });
 
-  test.each(cases)('denies %s to a caller limited to another project', async (_, { ask }) => {
-    const before = await readRows(target.orgId);
-    const outcome = await ask(elsewhere, target);
-    expect([undefined, 'NOT_FOUND', 'FORBIDDEN']).toContain(outcome.code);
-    expect(leakedFields(outcome, target)).toEqual([]);
-    expect(await readRows(target.orgId)).toEqual(before);
+  describe('without tenant filters and without RLS (self-check)', () => {
+    beforeEach(async () => {
+      await setRowLevelSecurity(server, false);
+    });
+    afterAll(async () => {
+      filterSwitch.isOn = false;
+      await setRowLevelSecurity(server, true);
+    });
+
+    const reading = /^(GET|Query)(?!.*(viewer|ptions|openapi))/;
+    test.each(cases.filter(([name, { showsNothing }]) => reading.test(name) && !showsNothing))(
+      '%s shows data of another organisation',
+      async (_, { ask }) => {
+        filterSwitch.isOn = false;
+        const target = await newTarget();
+        filterSwitch.isOn = true;
+        expect(leakedFields(await ask(otherCaller, target), target)).not.toEqual([]);
+      },
+    );
   });
 
-  test.each(cases.filter(([, { needs }]) => needs.length > 0))(
-    'requires a scope for %s',
-    async (_, { needs, ask }) => {
-      const others = scopes.filter((scope) => !needs.includes(scope));
-      const caller = { url: server.url, apiKey: await target.newKey(others), changes: 1 };
+  describe('access within an organisation', () => {
+    let target: Target & TestOrganisation;
+    let elsewhere: OperationClient;
+    beforeAll(async () => {
+      target = await newTarget();
+      const projectId = await target.newProject('Another');
+      const input = okta({ name: 'elsewhere', projectId });
+      const apiKey = await target.newKey(scopes, { projectIds: [projectId] });
+      await server.clientFor(apiKey).request(createMutation, input);
+      elsewhere = { url: server.url, apiKey, changes: 1 };
+    });
+
+    test.each(cases)('denies %s to a caller limited to another project', async (_, { ask }) => {
       const before = await readRows(target.orgId);
-      const outcome = await ask(caller, target);
-      expect(outcome).toMatchObject({
-        code: 'FORBIDDEN',
-        message: expect.stringContaining(needs.join(' or ')),
-      });
+      const outcome = await ask(elsewhere, target);
+      expect([undefined, 'NOT_FOUND', 'FORBIDDEN']).toContain(outcome.code);
       expect(leakedFields(outcome, target)).toEqual([]);
       expect(await readRows(target.orgId)).toEqual(before);
-    },
-  );
-});
+    });
 
-describe('authentication', () => {
-  let target: Target & TestOrganisation;
-  const keys = new Map<string, string | undefined>();
-  beforeAll(async () => {
-    target = await newTarget();
-    keys.set('an expired key', await target.newKey(scopes, { expiresAt: new Date(Date.now() - 1) }));
-    const revoked = await target.newKey(scopes);
-    const where = { orgId: target.orgId, projectIds: null, name: 'Another' };
-    await changeRows(server, ApiKey, where, () => ({ revokedAt: new Date() }));
-    keys.set('a revoked key', revoked);
-    keys.set('no key', undefined);
+    test.each(cases.filter(([, { needs }]) => needs.length > 0))(
+      'requires a scope for %s',
+      async (_, { needs, ask }) => {
+        const others = scopes.filter((scope) => !needs.includes(scope));
+        const caller = { url: server.url, apiKey: await target.newKey(others), changes: 1 };
+        const before = await readRows(target.orgId);
+        const outcome = await ask(caller, target);
+        expect(outcome).toMatchObject({
+          code: 'FORBIDDEN',
+          message: expect.stringContaining(needs.join(' or ')),
+        });
+        expect(leakedFields(outcome, target)).toEqual([]);
+        expect(await readRows(target.orgId)).toEqual(before);
+      },
+    );
   });
 
-  test.each(
-    cases.flatMap(([name, operation]) =>
-      ['an expired key', 'a revoked key', 'no key'].map((which) => [which, name, operation] as const),
-    ),
-  )('rejects %s: %s', async (which, _, { ask }) => {
-    const before = await readRows(target.orgId);
-    const outcome = await ask({ url: server.url, apiKey: keys.get(which), changes: 1 }, target);
-    expect(outcome.code).toBe('UNAUTHENTICATED');
-    expect(leakedFields(outcome, target)).toEqual([]);
-    expect(await readRows(target.orgId)).toEqual(before);
+  describe('authentication', () => {
+    let target: Target & TestOrganisation;
+    const keys = new Map<string, string | undefined>();
+    beforeAll(async () => {
+      target = await newTarget();
+      keys.set('an expired key', await target.newKey(scopes, { expiresAt: new Date(Date.now() - 1) }));
+      const revoked = await target.newKey(scopes);
+      const where = { orgId: target.orgId, projectIds: null, name: 'Another' };
+      await changeRows(server, ApiKey, where, () => ({ revokedAt: new Date() }));
+      keys.set('a revoked key', revoked);
+      keys.set('no key', undefined);
+    });
+
+    test.each(
+      cases.flatMap(([name, operation]) =>
+        ['an expired key', 'a revoked key', 'no key'].map((which) => [which, name, operation] as const),
+      ),
+    )('rejects %s: %s', async (which, _, { ask }) => {
+      const before = await readRows(target.orgId);
+      const outcome = await ask({ url: server.url, apiKey: keys.get(which), changes: 1 }, target);
+      expect(outcome.code).toBe('UNAUTHENTICATED');
+      expect(leakedFields(outcome, target)).toEqual([]);
+      expect(await readRows(target.orgId)).toEqual(before);
+    });
   });
-});
 
-describe('caller with the scope that is limited to the project', () => {
-  const onlyFor = (needs: readonly Scope[]) => needs.slice(0, 1);
+  describe('caller with the scope that is limited to the project', () => {
+    const onlyFor = (needs: readonly Scope[]) => needs.slice(0, 1);
 
-  test.each(cases.filter(([, { isForUnlimited }]) => !isForUnlimited))('may use %s', async (_, operation) => {
-    const target = await newTarget();
-    const apiKey = await target.newKey(onlyFor(operation.needs), { projectIds: [target.projectId] });
-    await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
+    test.each(cases.filter(([, { isForUnlimited }]) => !isForUnlimited))(
+      'may use %s',
+      async (_, operation) => {
+        const target = await newTarget();
+        const apiKey = await target.newKey(onlyFor(operation.needs), { projectIds: [target.projectId] });
+        await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
+      },
+    );
+
+    test.each(cases.filter(([, { isForUnlimited }]) => isForUnlimited))(
+      'may not use %s, while an unlimited caller may',
+      async (_, operation) => {
+        const target = await newTarget();
+        const limited = await target.newKey(scopes, { projectIds: [target.projectId] });
+        const refused = await operation.ask({ url: server.url, apiKey: limited, changes: 3 }, target);
+        expect(refused.code).toBe('FORBIDDEN');
+        const apiKey = await target.newKey(onlyFor(operation.needs));
+        await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
+      },
+    );
+
+    async function expectToWork({ ask, showsNothing }: Operation, caller: OperationClient, target: Target) {
+      const outcome = await ask(caller, target);
+      expect([outcome.status, outcome.code, outcome.message]).toEqual([200, undefined, undefined]);
+      expect(leakedFields(outcome, target).length > 0).toBe(!showsNothing);
+    }
   });
-
-  test.each(cases.filter(([, { isForUnlimited }]) => isForUnlimited))(
-    'may not use %s, while an unlimited caller may',
-    async (_, operation) => {
-      const target = await newTarget();
-      const limited = await target.newKey(scopes, { projectIds: [target.projectId] });
-      const refused = await operation.ask({ url: server.url, apiKey: limited, changes: 3 }, target);
-      expect(refused.code).toBe('FORBIDDEN');
-      const apiKey = await target.newKey(onlyFor(operation.needs));
-      await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
-    },
-  );
-
-  async function expectToWork({ ask, showsNothing }: Operation, caller: OperationClient, target: Target) {
-    const outcome = await ask(caller, target);
-    expect([outcome.status, outcome.code, outcome.message]).toEqual([200, undefined, undefined]);
-    expect(leakedFields(outcome, target).length > 0).toBe(!showsNothing);
-  }
 });

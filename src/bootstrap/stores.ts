@@ -75,7 +75,7 @@ export async function openStores(
   if (!config.databaseUrl) limitMemory();
   const database = await openDatabase(
     config.databaseUrl
-      ? { kind: 'postgresql', url: config.databaseUrl }
+      ? { kind: 'postgresql', url: config.databaseUrl, directUrl: config.databaseDirectUrl }
       : { kind: 'embedded', ...(folder && { folder }) },
     entities,
     log,

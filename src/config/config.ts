@@ -18,6 +18,8 @@ export interface Config {
   corsOrigins: ReadonlySet<string>;
   /** Absent: the embedded database in `dataDir`. */
   databaseUrl: Secret | undefined;
+  /** The URL of the same database past a pooler. */
+  databaseDirectUrl: Secret | undefined;
   dataDir: string;
   /** Absent: from the file, or generated in `dataDir`. */
   encryptionKeys: Secret | undefined;

@@ -76,6 +76,13 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     example: 'postgresql://user:password@db.example:5432/app_connections?sslmode=verify-full',
     default: 'none: an embedded database in `DATA_DIR`. Required in production',
   },
+  DATABASE_DIRECT_URL: {
+    group: 'Database and storage',
+    description:
+      'The URL of the same database past a [pooler](postgresql.md#poolers), for migrations and for notifications between servers.',
+    example: 'postgresql://user:password@db.example:5432/app_connections?sslmode=verify-full',
+    default: '`DATABASE_URL`; behind a pooler there are no notifications, and servers poll',
+  },
   DATA_DIR: {
     group: 'Database and storage',
     description: 'The folder of the embedded database and of generated keys.',

@@ -14,6 +14,15 @@ const parseList = (list: string) =>
     .filter(Boolean);
 const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
 
+const databaseUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\/./, { error: 'must start with postgresql://' })
+  .refine(namesDatabase, {
+    error: 'must name a database: postgresql://user:password@host:5432/database',
+  })
+  .refine(hasUsablePort, { error: 'must have a port from 1 to 65535' })
+  .pipe(secret);
+
 /** The format of a configured API key, which must fit a header and a page. */
 export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
 
@@ -60,15 +69,8 @@ export const environment = z.object({
     .refine((origins) => origins.every(isOrigin), {
       error: 'must be origins as browsers send them, without a path: https://app.example,https://…',
     }),
-  DATABASE_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\/./, { error: 'must start with postgresql://' })
-    .refine(namesDatabase, {
-      error: 'must name a database: postgresql://user:password@host:5432/database',
-    })
-    .refine(hasUsablePort, { error: 'must have a port from 1 to 65535' })
-    .pipe(secret)
-    .optional(),
+  DATABASE_URL: databaseUrl.optional(),
+  DATABASE_DIRECT_URL: databaseUrl.optional(),
   DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
   ENCRYPTION_KEYS: secret.optional(),
   ENCRYPTION_KEYS_FILE: z

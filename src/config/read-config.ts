@@ -35,6 +35,8 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set only one of them',
     );
   }
+  if (data.DATABASE_DIRECT_URL && !data.DATABASE_URL)
+    throw new StartupError('DATABASE_DIRECT_URL needs DATABASE_URL');
   const production = data.NODE_ENV === 'production';
   if (production) {
     const missing = [
@@ -53,6 +55,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     tls: readTlsFiles(data),
     corsOrigins: parseCorsOrigins(data, production),
     databaseUrl: data.DATABASE_URL,
+    databaseDirectUrl: data.DATABASE_DIRECT_URL,
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,
     encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MikroORM } from '@mikro-orm/postgresql';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { OrganisationChangeNotifier } from './change-notifications.ts';
-import type { Client, Pool } from './driver/types.ts';
+import { loadPg, type Notification } from './driver/pg.ts';
 
 /** The `NOTIFY` channel. Its payload is the ids of organisations that have changed, separated by spaces. */
 const changesChannel = 'app_connections_changed';
@@ -15,19 +14,8 @@ const announcementIntervalMs = 25;
 
 const reconnectMs = 1_000;
 const heartbeatMs = 15_000;
-
-/** The subset of `pg.Client` that listening needs. */
-interface ListeningClient extends Client {
-  on(event: 'notification', listener: (notification: Notification) => void): unknown;
-  /** The process id of the backend. */
-  readonly processID: number;
-}
-
-interface Notification {
-  payload?: string;
-  /** The process id of the backend that sent it. */
-  processId: number;
-}
+/** The longest wait for a connection and for a response. */
+const timeoutMs = 10_000;
 
 /**
  * Announces changes to the other servers of the database, and receives theirs, over a connection of its own.
@@ -37,7 +25,7 @@ interface Notification {
  * server dies; `publishMissedChanges` finds its changes.
  */
 export class ChangeChannel {
-  readonly #orm: MikroORM;
+  readonly #connectionString: string;
   readonly #changes: OrganisationChangeNotifier;
   readonly #log: Logger;
   /** The organisations to announce. */
@@ -47,17 +35,17 @@ export class ChangeChannel {
   #nextAnnouncement = 0;
   #isClosed = false;
 
-  constructor(orm: MikroORM, changes: OrganisationChangeNotifier, log: Logger) {
-    this.#orm = orm;
+  constructor(connectionString: string, changes: OrganisationChangeNotifier, log: Logger) {
+    this.#connectionString = connectionString;
     this.#changes = changes;
     this.#log = log;
   }
 
   /** Listens, and opens another connection whenever the connection is lost. */
   async open(): Promise<void> {
-    const connection = await listen(this.#orm, this.#changes);
+    const connection = await listen(this.#connectionString, this.#changes);
     this.#connection = connection;
-    if (this.#isClosed) connection.close();
+    if (this.#isClosed) await connection.close();
     void connection.lost.then(() => {
       this.#connection = undefined;
       void this.#reconnect();
@@ -77,7 +65,7 @@ export class ChangeChannel {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#send();
-    this.#connection?.close();
+    await this.#connection?.close();
   }
 
   #schedule(): void {
@@ -124,25 +112,37 @@ export class ChangeChannel {
 /** A connection that listens on `changesChannel`. */
 interface ListeningConnection {
   notify(orgIds: readonly string[]): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
   /** Resolves when the connection ends. */
   lost: Promise<void>;
 }
 
-async function listen(orm: MikroORM, changes: OrganisationChangeNotifier): Promise<ListeningConnection> {
-  const pool: Pool = await orm.em.getConnection().getNativeClient();
-  const client = (await pool.connect()) as ListeningClient;
+async function listen(
+  connectionString: string,
+  changes: OrganisationChangeNotifier,
+): Promise<ListeningConnection> {
+  const { Client } = loadPg();
+  const client = new Client({
+    connectionString,
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
+  });
   const lost = Promise.withResolvers<void>();
   client.once('end', lost.resolve);
-  const release = onceOnly(() => client.release(true));
-  void lost.promise.then(release);
+  // `end` follows, and an error without a listener ends the process.
+  client.on('error', () => {});
+  const close = () => client.end();
+  void lost.promise.then(close);
   client.on('notification', ({ payload, processId }: Notification) => {
     if (processId !== client.processID) for (const orgId of payload?.split(' ') ?? []) changes.publish(orgId);
   });
-  await client.query(`listen ${changesChannel}`).catch((error: unknown) => {
-    release();
+  try {
+    await client.connect();
+    await client.query(`listen ${changesChannel}`);
+  } catch (error) {
+    await close();
     throw error;
-  });
+  }
   // A lost network does not end the connection, so the heartbeat detects it.
   const heartbeat = setInterval(() => client.query('select 1').catch(lost.resolve), heartbeatMs).unref();
   void lost.promise.then(() => clearInterval(heartbeat));
@@ -150,7 +150,7 @@ async function listen(orm: MikroORM, changes: OrganisationChangeNotifier): Promi
   changes.publishAll();
   return {
     lost: lost.promise,
-    close: release,
+    close,
     async notify(orgIds) {
       const payloads: string[] = [];
       for (let first = 0; first < orgIds.length; first += organisationsPerPayload)
@@ -160,13 +160,5 @@ async function listen(orm: MikroORM, changes: OrganisationChangeNotifier): Promi
         payloads,
       ]);
     },
-  };
-}
-
-function onceOnly(task: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (!isDone) task();
-    isDone = true;
   };
 }

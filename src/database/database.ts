@@ -7,20 +7,20 @@ import { ChangeChannel } from './change-channel.ts';
 import { OrganisationChangeNotifier } from './change-notifications.ts';
 import { toConnectionString } from './connection-string.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
-import { withoutStatementTimeout } from './driver/client.ts';
-import { instrumentPool, openDedicatedConnection } from './driver/pool.ts';
+import { isBehindPooler } from './driver/pooler.ts';
+import { openDedicatedConnection } from './driver/query-pool.ts';
 import {
   inSession,
   lazyScopedEntityManager,
   ownerSession,
-  statementTimeoutMs,
   systemSession,
   tenantSession,
   unauthenticatedSession,
+  withoutStatementTimeout,
 } from './driver/session.ts';
 import type { Pool, Statement } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
-import type { DatabaseLocation } from './location.ts';
+import type { DatabaseLocation, PostgresqlLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
 import { describeConnectionFailure, describeLocation } from './open-failure.ts';
 import { openProbe } from './readiness-probe.ts';
@@ -70,6 +70,9 @@ export interface Database extends RowReader {
   close(): Promise<void>;
 }
 
+/** The longest wait for a connection, in milliseconds. */
+const connectionTimeoutMs = 5_000;
+
 // An arbitrary constant that all servers of this program share.
 const startLock = 4_216_017_333;
 
@@ -83,27 +86,30 @@ export async function openDatabase(
   entities: Entities,
   log: Logger,
 ): Promise<Database> {
-  const toStartupError = (error: unknown) =>
-    error instanceof StartupError || isMissingModule(error)
-      ? error
-      : new StartupError(`${describeLocation(location)}: ${describeConnectionFailure(error, location)}`);
   const usage = new TenantUsage();
-  const orm = await openOrm(location, entities, log, usage).catch((error: unknown) => {
-    throw toStartupError(error);
-  });
+  const isEmbedded = location.kind === 'embedded';
+  const isPooled =
+    !isEmbedded &&
+    (await describingFailure(location, () =>
+      isBehindPooler(toConnectionString(location.url), connectionTimeoutMs),
+    ));
+  const orm = await describingFailure(location, () =>
+    openOrm(location, entities, log, { usage, preparesStatements: !isPooled }),
+  );
   try {
-    await withoutStatementTimeout(() => inSession(ownerSession, () => migrate(orm, location)));
+    await migrate(orm, location, entities, log);
   } catch (error) {
     await orm.close(true);
-    throw toStartupError(error);
+    throw error;
   }
   const changes = new OrganisationChangeNotifier();
-  const isEmbedded = location.kind === 'embedded';
-  const channel = isEmbedded ? undefined : new ChangeChannel(orm, changes, log);
+  const listenUrl = isEmbedded ? undefined : (location.directUrl ?? (isPooled ? undefined : location.url));
+  // Without a channel, `publishMissedChanges` finds the changes of other servers.
+  const channel = listenUrl && new ChangeChannel(toConnectionString(listenUrl), changes, log);
   await channel?.open();
   const announce = (orgId: string) => (channel ? channel.announce(orgId) : changes.publish(orgId));
   const announceAfterCommit = watchCommits(orm, announce);
-  // A dedicated connection, because statements of libraries on the pool would switch sessions back and forth.
+  // A dedicated connection, so that rate limits never wait for connections that requests hold.
   const systemConnection = isEmbedded
     ? undefined
     : openDedicatedConnection(() => orm.em.getConnection().getNativeClient(), systemSession);
@@ -151,11 +157,65 @@ function watchCommits(
   return (em, orgId) => void changed.set(em, (changed.get(em) ?? new Set()).add(orgId));
 }
 
-async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void> {
+/**
+ * Applies migrations, past a pooler if there is a direct URL, because poolers may limit the time of a statement.
+ *
+ * @throws StartupError
+ */
+async function migrate(
+  orm: MikroORM,
+  location: DatabaseLocation,
+  entities: Entities,
+  log: Logger,
+): Promise<void> {
+  const asOwner = <T>(task: () => Promise<T>) => withoutStatementTimeout(() => inSession(ownerSession, task));
+  if (location.kind === 'embedded') {
+    // The embedded database has one server, and one connection, which the lock would occupy.
+    await describingFailure(location, () => asOwner(() => orm.migrator.up()));
+    return;
+  }
+  if (!location.directUrl) {
+    await describingFailure(location, () => asOwner(() => migrateLocked(orm)));
+    return;
+  }
+  const direct: PostgresqlLocation = { kind: 'postgresql', url: location.directUrl };
+  const run = async () => {
+    const directOrm = await openOrm(direct, entities, log);
+    await migrateLocked(directOrm).finally(() => directOrm.close(true));
+  };
+  await describingFailure(direct, () => asOwner(run), 'DATABASE_DIRECT_URL');
+}
+
+async function migrateLocked(orm: MikroORM): Promise<void> {
   await assertServerVersion(orm);
-  // The embedded database has one server, and one connection, which the lock would occupy.
-  if (location.kind === 'embedded') await orm.migrator.up();
-  else await withStartupLock(orm.em.fork(), () => orm.migrator.up());
+  // Creates the table of applied migrations, outside of the transaction below.
+  await orm.migrator.getExecuted().catch((error: unknown) => {
+    // Another server has just created it.
+    if (!createdMeanwhileCodes.has(String((error as { code?: unknown }).code))) throw error;
+  });
+  await withStartupLock(orm.em.fork(), (tx) => {
+    // On the connection that holds the lock: it is never idle, and a pooler may have only one.
+    const transaction = tx.getTransactionContext();
+    if (!transaction) throw new Error('the lock is not held in a transaction');
+    return orm.migrator.up({ transaction });
+  });
+}
+
+/** PostgreSQL's `duplicate_table` and `unique_violation`, for the row of the table's type. */
+const createdMeanwhileCodes = new Set(['42P07', '23505']);
+
+/** Converts an error of opening a database to a StartupError, which names the setting that leads to it. */
+async function describingFailure<T>(
+  location: DatabaseLocation,
+  task: () => Promise<T>,
+  setting = describeLocation(location),
+): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (error instanceof StartupError || isMissingModule(error)) throw error;
+    throw new StartupError(`${setting}: ${describeConnectionFailure(error, location)}`);
+  }
 }
 
 /** Runs a start-up task in a transaction, while no other server runs one. */
@@ -172,12 +232,19 @@ export async function withStartupLock<T>(
   return withoutStatementTimeout(() => em.transactional(runLocked));
 }
 
+/** Options of connections to PostgreSQL. */
+interface OrmOptions {
+  usage?: TenantUsage;
+  /** Whether frequent statements are prepared, which needs connections without a pooler in between. */
+  preparesStatements?: boolean;
+}
+
 /** Connects without applying migrations. */
 export async function openOrm(
   location: DatabaseLocation,
   entities: Entities,
   log: Logger,
-  usage = new TenantUsage(),
+  { usage = new TenantUsage(), preparesStatements = false }: OrmOptions = {},
 ): Promise<MikroORM> {
   const shared = {
     entities,
@@ -191,7 +258,10 @@ export async function openOrm(
   } satisfies Partial<Options>;
 
   if (location.kind === 'postgresql') {
-    const { MikroORM, PostgreSqlConnection, PostgreSqlDriver } = await import('@mikro-orm/postgresql');
+    const [{ MikroORM, PostgreSqlConnection, PostgreSqlDriver }, { instrumentPool }] = await Promise.all([
+      import('@mikro-orm/postgresql'),
+      import('./driver/pool.ts'),
+    ]);
     const connectionString = toConnectionString(location.url);
     return MikroORM.init({
       ...shared,
@@ -201,10 +271,8 @@ export async function openOrm(
       driverOptions: {
         // pg reads the whole URL, including sslmode; MikroORM reads only host, user and database.
         connectionString,
-        connectionTimeoutMillis: 5_000,
-        statement_timeout: statementTimeoutMs,
-        idle_in_transaction_session_timeout: 60_000,
-        onPoolCreated: (pool: Pool) => instrumentPool(pool, usage),
+        connectionTimeoutMillis: connectionTimeoutMs,
+        onPoolCreated: (pool: Pool) => instrumentPool(pool, usage, preparesStatements),
       },
     });
   }

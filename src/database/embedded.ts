@@ -9,7 +9,7 @@ import type { PGlite, Transaction } from '@electric-sql/pglite';
 import type { MikroORM, Options, PostgreSqlDriver } from '@mikro-orm/postgresql';
 import { StartupError } from '../common/errors.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
-import { applySettingsSql, currentSession, sessionSettings } from './driver/session.ts';
+import { currentSession, sessionStatement } from './driver/session.ts';
 import { diskFullCode } from './outage.ts';
 
 /** The write-ahead log grows by segments of 16 MiB, and tables and indexes grow too. */
@@ -122,7 +122,7 @@ async function initialise(folder: string): Promise<void> {
 }
 
 /**
- * Applies the current session before each statement and transaction on the one connection of PGlite, and refuses writes
+ * Applies the current session to the one connection of PGlite when it differs from the last one, and refuses writes
  * while the disk is nearly full, because PGlite would retry a failed write forever.
  */
 function patchPglite(database: PGlite, folder: string | undefined): void {
@@ -131,11 +131,11 @@ function patchPglite(database: PGlite, folder: string | undefined): void {
   let appliedSession: string | undefined;
   const prepare = async (isWrite: boolean) => {
     if (isWrite && folder !== undefined && (await findShortage(folder))) throw new DiskFullError();
-    const settings = sessionSettings(currentSession());
-    const session = settings.join();
+    const { text, values } = sessionStatement(currentSession(), 'connection');
+    const session = values.join();
     if (appliedSession === session) return;
     appliedSession = undefined;
-    await query(applySettingsSql, settings);
+    await query(text, values);
     appliedSession = session;
   };
   const track = trackTasks(database);
@@ -154,8 +154,8 @@ function patchPglite(database: PGlite, folder: string | undefined): void {
 }
 
 /**
- * Makes `close` wait for running statements and transactions and refuse new ones, because PGlite loops forever if it is
- * closed during a transaction.
+ * Makes `close` wait for running statements and transactions and refuse new ones. Works around
+ * https://github.com/electric-sql/pglite/issues/1058: PGlite loops forever if it is closed meanwhile.
  */
 function trackTasks(database: PGlite) {
   const running = new Set<Promise<unknown>>();

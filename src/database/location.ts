@@ -1,5 +1,13 @@
 import type { Secret } from '../common/secret.ts';
 import type { EmbeddedLocation } from './embedded.ts';
 
+/** The location of a database on a PostgreSQL server. */
+export interface PostgresqlLocation {
+  kind: 'postgresql';
+  url: Secret;
+  /** The URL of the same database past a pooler. */
+  directUrl?: Secret | undefined;
+}
+
 /** The location of the database. */
-export type DatabaseLocation = { kind: 'postgresql'; url: Secret } | EmbeddedLocation;
+export type DatabaseLocation = PostgresqlLocation | EmbeddedLocation;

@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { loadPg } from './driver/pg.ts';
 import { roles } from './driver/session.ts';
 
 /** The time limit of a readiness check, connecting included, in milliseconds. */
@@ -18,21 +18,9 @@ export interface Probe {
   close(): Promise<void>;
 }
 
-/** The subset of pg that a probe uses. */
-interface Driver {
-  Pool: new (
-    options: object,
-  ) => {
-    query(text: string): Promise<unknown>;
-    end(): Promise<void>;
-    on(event: 'error', listener: () => void): unknown;
-  };
-}
-
 /** Opens a probe of a PostgreSQL server. It connects on first use, and again whenever the connection is lost. */
 export function openProbe(connectionString: string): Probe {
-  // Importing pg's types would change MikroORM's: the client of the embedded database would be typed as a pool.
-  const { Pool }: Driver = createRequire(import.meta.url)('pg');
+  const { Pool } = loadPg();
   const pool = new Pool({
     connectionString,
     max: 1,

@@ -1,6 +1,6 @@
 import type { EntityProperty, MikroORM } from '@mikro-orm/postgresql';
 import type { Logger } from '../common/log.ts';
-import { queryPool } from './driver/pool.ts';
+import { queryPool } from './driver/query-pool.ts';
 import { inSession, scanSession, tenantSession } from './driver/session.ts';
 import type { Pool } from './driver/types.ts';
 import { type Sql, sql } from './sql.ts';

@@ -5,13 +5,19 @@ import { join } from 'node:path';
 import { MikroORM } from '@mikro-orm/postgresql';
 import { Secret } from '../../src/common/secret.ts';
 import type { EmbeddedLocation } from '../../src/database/embedded.ts';
-import type { DatabaseLocation } from '../../src/database/location.ts';
+import type { DatabaseLocation, PostgresqlLocation } from '../../src/database/location.ts';
 import { temporaryFolder } from './process.ts';
 import { rootKey } from './root-key.ts';
 import { archiveOf, emptyEmbedded, migratedEmbedded, templateDatabase } from './template-environment.ts';
 
 /** A PostgreSQL server on which databases may be created; without it, tests run on the embedded database. */
 export const testDatabaseUrl = process.env.TEST_DATABASE_URL;
+
+/**
+ * A PostgreSQL server like that of TEST_DATABASE_URL, but behind a pooler. Servers under test then connect to it, and use
+ * TEST_DATABASE_URL as DATABASE_DIRECT_URL.
+ */
+const poolerUrl = process.env.TEST_DATABASE_POOLER_URL;
 
 /** A database and how to drop it; disposing of it drops it too. */
 type TestDatabase<Location = DatabaseLocation> = AsyncDisposable & {
@@ -31,16 +37,20 @@ export async function freshDatabase(): Promise<TestDatabase> {
     : inMemory(process.env[migratedEmbedded]);
 }
 
-async function createDatabase(
-  server: string,
-  template?: string,
-): Promise<TestDatabase<Extract<DatabaseLocation, { kind: 'postgresql' }>>> {
+async function createDatabase(server: string, template?: string): Promise<TestDatabase<PostgresqlLocation>> {
   const name = `app_connections_test_${randomUUID().replaceAll('-', '')}`;
   await administer(`create database ${name}${template ? ` template ${template}` : ''}`);
-  const url = new URL(server);
-  url.pathname = name;
+  const at = (address: string) => {
+    const url = new URL(address);
+    url.pathname = name;
+    return new Secret(url.href);
+  };
+  const direct = at(server);
+  const location: PostgresqlLocation = poolerUrl
+    ? { kind: 'postgresql', url: at(poolerUrl), directUrl: direct }
+    : { kind: 'postgresql', url: direct };
   const drop = () => administer(`drop database if exists ${name} with (force)`);
-  return { location: { kind: 'postgresql', url: new Secret(url.href) }, drop, [Symbol.asyncDispose]: drop };
+  return { location, drop, [Symbol.asyncDispose]: drop };
 }
 
 function inMemory(template: string | undefined): TestDatabase {
@@ -91,7 +101,12 @@ export async function lastingData(
   const { path } = stack.use(temporaryFolder());
   const template = isMigrated ? process.env[templateDatabase] : undefined;
   const { location } = stack.use(await createDatabase(testDatabaseUrl, template));
-  return { path, location, environment: { DATA_DIR: path, DATABASE_URL: location.url.reveal() } };
+  const environment = {
+    DATA_DIR: path,
+    DATABASE_URL: location.url.reveal(),
+    ...(location.directUrl && { DATABASE_DIRECT_URL: location.directUrl.reveal() }),
+  };
+  return { path, location, environment };
 }
 
 /** Runs a statement on the PostgreSQL under test, outside of any test's database unless it is named. */

@@ -23,8 +23,9 @@ export default async function prepare(): Promise<() => Promise<void>> {
   if (testDatabaseUrl) {
     const { location } = stack.use(await emptyDatabase());
     if (location.kind !== 'postgresql') throw new Error('TEST_DATABASE_URL is no PostgreSQL');
-    // Closed at once: PostgreSQL copies a database only while nobody is connected to it.
-    await (await openDatabase(location, entities, createLog('silent'))).close();
+    // Closed at once: PostgreSQL copies a database only while nobody is connected to it, and a pooler stays connected.
+    const direct = { ...location, url: location.directUrl ?? location.url };
+    await (await openDatabase(direct, entities, createLog('silent'))).close();
     process.env[templateDatabase] = new URL(location.url.reveal()).pathname.slice(1);
   } else {
     const [empty, migrated] = [join(path, 'empty'), join(path, 'migrated')];

@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
-import { closedPort, temporaryFolder, until } from './process.ts';
+import { closedPort, isListening, temporaryFolder, until } from './process.ts';
 
 const executable = '/usr/sbin/nginx';
 
@@ -63,13 +62,4 @@ export async function startNginx(locations: string): Promise<Nginx> {
       folder[Symbol.dispose]();
     },
   };
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  const isConnected = await new Promise<boolean>((resolve) => {
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-  });
-  socket.destroy();
-  return isConnected;
 }

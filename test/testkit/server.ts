@@ -34,7 +34,7 @@ export interface TestServerOptions {
   /** An open database, which is then not closed; to open one takes most of the time that a server takes to start. */
   database?: Database;
   /** An existing database, which is then not dropped; otherwise an empty one is made. */
-  location?: DatabaseLocation;
+  location?: DatabaseLocation | undefined;
   /** The API key that a one-time code returns. */
   signInKey?: Secret;
   signInCodes?: ServerDeps['signInCodes'];

@@ -98,21 +98,57 @@ export function lazyScopedEntityManager(fork: () => EntityManager, session: Sess
   });
 }
 
+const untimedTasks = new AsyncLocalStorage<true>();
+
+/** Runs a task whose statements may take any time, such as migrations. */
+export function withoutStatementTimeout<T>(task: () => T): T {
+  return untimedTasks.run(true, task);
+}
+
+/** Whether statements that run now may take any time. */
+export function isUntimed(): boolean {
+  return untimedTasks.getStore() ?? false;
+}
+
 /** `statement_timeout` of a statement, lock waits included, in milliseconds. */
 export const statementTimeoutMs = 10_000;
 
 /** `statement_timeout` of a scan, in milliseconds. */
 const scanTimeoutMs = 2_000;
 
-/** Applies a session to a connection; `sessionSettings` returns the parameters. */
-export const applySettingsSql = `select set_config('role', $1, false), set_config('${organisationSetting}', $2, false),
-  set_config('statement_timeout', $3, false), set_config('enable_sort', $4, false),
-  set_config('enable_bitmapscan', $4, false)`;
+/** `idle_in_transaction_session_timeout`, in milliseconds. */
+const idleInTransactionTimeoutMs = 60_000;
 
-/** Returns the parameters of `applySettingsSql`. Sessions with equal parameters are interchangeable. */
-export function sessionSettings({ role, orgId, isScan }: Session): string[] {
+const settings = ['role', organisationSetting, 'statement_timeout'];
+const scanSettings = [...settings, 'enable_sort', 'enable_bitmapscan'];
+
+function setConfigSql(names: readonly string[], isLocal: boolean): string {
+  return `select ${names.map((name, index) => `set_config('${name}', $${index + 1}, ${isLocal})`).join(', ')}`;
+}
+
+const forStatement = { name: 'session', text: setConfigSql(settings, true) };
+const forScan = { name: 'session_scan', text: setConfigSql(scanSettings, true) };
+const forTransaction = {
+  name: 'session_transaction',
+  text: setConfigSql([...settings, 'idle_in_transaction_session_timeout'], true),
+};
+const forConnection = { name: 'session_connection', text: setConfigSql(scanSettings, false) };
+
+/**
+ * Returns a statement that applies a session: until the end of the current transaction, which is that of a statement or one
+ * of several statements, or until another session is applied to the connection.
+ */
+export function sessionStatement(
+  { role, orgId, isScan = false }: Session,
+  scope: 'statement' | 'transaction' | 'connection',
+): { name: string; text: string; values: string[] } {
   // The owner runs migrations, whose duration is unknown.
   const timeoutMs = role === 'none' ? 0 : isScan ? scanTimeoutMs : statementTimeoutMs;
+  const values = [role, orgId, `${timeoutMs}`];
+  if (scope === 'transaction')
+    return { ...forTransaction, values: [...values, `${idleInTransactionTimeoutMs}`] };
   // Otherwise PostgreSQL may read and sort the whole range, although the order of the index lets it stop early.
-  return [role, orgId, `${timeoutMs}`, isScan ? 'off' : 'on'];
+  const planner = isScan ? ['off', 'off'] : ['on', 'on'];
+  if (scope === 'connection') return { ...forConnection, values: [...values, ...planner] };
+  return isScan ? { ...forScan, values: [...values, ...planner] } : { ...forStatement, values };
 }

@@ -12,19 +12,28 @@ export interface Client {
   query(statement: string | Statement, values?: readonly unknown[]): Promise<Result>;
   release(isBroken?: boolean): void;
   once(event: 'end', listener: () => void): unknown;
-  /** The messages of the protocol. */
-  readonly connection: {
-    readonly stream: { destroy(error: Error): void };
-    /** The texts of the client's prepared statements, by name. */
-    readonly parsedStatements: Record<string, string>;
-    /** Closes a prepared statement. */
-    close(message: { type: 'S'; name: string }): void;
-  };
+  readonly connection: Connection;
 }
 
-/** A client as pg creates it, whose `query` takes a callback. */
+/** The messages of the protocol. */
+export interface Connection {
+  readonly stream: { destroy(error: Error): void; cork(): void; uncork(): void };
+  /** The texts of prepared statements, by name. */
+  readonly parsedStatements: Record<string, string>;
+  /** The texts of statements whose preparation PostgreSQL has not confirmed, by name. */
+  readonly submittedNamedStatements: Record<string, string>;
+  parse(message: { name: string; text: string }): void;
+  bind(message: { statement: string; values: readonly unknown[] }): void;
+  execute(message: object): void;
+  /** Closes a prepared statement. */
+  close(message: { type: 'S'; name: string }): void;
+}
+
+/** A client as pg creates it. */
 export interface NewClient extends Omit<Client, 'query'> {
-  query: SendQuery;
+  query(query: Query): void;
+  /** The status of the last `ReadyForQuery`: `I` outside of a transaction. */
+  getTransactionStatus(): 'I' | 'T' | 'E' | null;
 }
 
 /** The result of a statement. */
@@ -39,8 +48,17 @@ export interface Statement {
   values?: readonly unknown[];
 }
 
-/** Sends a statement and passes its result to a callback. */
-export type SendQuery = (
-  statement: string | Statement,
-  done: (error: Error | null, result: Result) => void,
-) => void;
+/** A statement that pg sends, and the handlers of the messages that arrive for it. */
+export interface Query {
+  /** The name under which pg remembers the statement as prepared when PostgreSQL has parsed it. */
+  name: string | undefined;
+  queryMode: 'extended' | undefined;
+  submit(connection: Connection): Error | null;
+  handleRowDescription(message: unknown): void;
+  handleDataRow(message: unknown): void;
+  handleCommandComplete(message: unknown, connection: Connection): void;
+  handleError(error: Error, connection: Connection): void;
+}
+
+/** Receives the result of a statement. */
+export type QueryCallback = (error: Error | null, result: Result) => void;

@@ -1,0 +1,50 @@
+import { createRequire } from 'node:module';
+import type { Query, QueryCallback, Statement } from './types.ts';
+
+/** Options of a connection; times are in milliseconds. */
+interface ConnectionOptions {
+  connectionString: string;
+  connectionTimeoutMillis: number;
+  /** The longest wait for the result of a statement. */
+  query_timeout: number;
+}
+
+/** A connection outside of the pool. Its statements run as the user that connects. */
+export interface PlainClient {
+  connect(): Promise<unknown>;
+  query(text: string, values?: readonly unknown[]): Promise<{ rows: object[] }>;
+  end(): Promise<void>;
+  once(event: 'end', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'notification', listener: (notification: Notification) => void): unknown;
+  /** The process id that the server announced: that of PostgreSQL's backend, or one that a pooler has made up. */
+  readonly processID: number | null;
+}
+
+/** A message of `NOTIFY`. */
+export interface Notification {
+  payload?: string;
+  /** The process id of the backend that sent it. */
+  processId: number;
+}
+
+/** A pool of plain connections. */
+interface PlainPool {
+  query(text: string): Promise<unknown>;
+  end(): Promise<void>;
+  on(event: 'error', listener: () => void): unknown;
+}
+
+/** The subset of pg that this server uses. */
+interface Pg {
+  Client: new (options: ConnectionOptions) => PlainClient;
+  Pool: new (
+    options: ConnectionOptions & { max: number; idleTimeoutMillis: number; allowExitOnIdle: boolean },
+  ) => PlainPool;
+  Query: new (statement: string | Statement, values: undefined, done: QueryCallback) => Query;
+}
+
+/** Loads pg, which a server on the embedded database does not need. */
+export function loadPg(): Pg {
+  return createRequire(import.meta.url)('pg');
+}
