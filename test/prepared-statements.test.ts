@@ -1,13 +1,14 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabaseUrl } from './testkit/database.ts';
+import { lazyScopedEntityManager, type Session } from '../src/database/driver/session.ts';
+import { poolerUrl, testDatabaseUrl } from './testkit/database.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 /** The maximum number of prepared statements of a connection. */
 const most = 200;
 
 // The database is queried directly: prepared statements are visible nowhere else.
-describe.runIf(testDatabaseUrl)('prepared statements of a PostgreSQL connection', () => {
+describe.runIf(testDatabaseUrl && !poolerUrl)('prepared statements of a PostgreSQL connection', () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startTestServer();
@@ -53,5 +54,14 @@ describe.runIf(testDatabaseUrl)('prepared statements of a PostgreSQL connection'
     }
     const em = server.database.asSystem();
     expect((await keptBy(em)).length).toBeLessThanOrEqual(most + 2);
+  });
+
+  test('work after statements whose settings failed on new connections', async () => {
+    const unknown = { role: 'no_such_role', orgId: '' } as unknown as Session;
+    const refused = () => lazyScopedEntityManager(() => server.database.asSystem().fork(), unknown);
+    const forEach = (run: () => Promise<unknown>) => Promise.all(Array.from({ length: 8 }, run));
+    await execute(server.database.asSystem(), 'after failures', 6);
+    await forEach(() => expect(execute(refused(), 'after failures')).rejects.toThrow('no_such_role'));
+    await forEach(() => execute(server.database.asSystem(), 'after failures'));
   });
 });

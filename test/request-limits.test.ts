@@ -187,15 +187,16 @@ describe.runIf(testDatabaseUrl)('a statement that is stuck in the database', () 
   });
 
   it('answers 503 to a request that gets no database connection', async () => {
-    const [one, another, { client }] = await Promise.all([
+    const [one, another, third, { client }] = await Promise.all([
+      server.newOrganisation(),
       server.newOrganisation(),
       server.newOrganisation(),
       server.newOrganisation(),
     ]);
-    // An organisation may hold four connections. Of the ten, one counts rates, and one is for work that holds one already.
-    const four = ({ orgId }: TestOrganisation) =>
-      Array.from({ length: 4 }, () => server.database.forOrganisation(orgId));
-    const holders = [...four(one), ...four(another)];
+    // An organisation may hold four connections. Of the ten, one is for work that holds one already.
+    const hold = (count: number, { orgId }: TestOrganisation) =>
+      Array.from({ length: count }, () => server.database.forOrganisation(orgId));
+    const holders = [...hold(4, one), ...hold(4, another), ...hold(1, third)];
     for (const holder of holders) await holder.begin();
     const error = await client.request('{ appConnections { totalCount } }').catch((error) => error);
     for (const holder of holders) await holder.rollback();

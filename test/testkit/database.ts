@@ -17,7 +17,7 @@ export const testDatabaseUrl = process.env.TEST_DATABASE_URL;
  * A PostgreSQL server like that of TEST_DATABASE_URL, but behind a pooler. Servers under test then connect to it, and use
  * TEST_DATABASE_URL as DATABASE_DIRECT_URL.
  */
-const poolerUrl = process.env.TEST_DATABASE_POOLER_URL;
+export const poolerUrl = process.env.TEST_DATABASE_POOLER_URL;
 
 /** A database and how to drop it; disposing of it drops it too. */
 type TestDatabase<Location = DatabaseLocation> = AsyncDisposable & {
