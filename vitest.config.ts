@@ -20,6 +20,7 @@ const http = testFiles(
   'api-key-checksum',
   'cors',
   'dashboard*',
+  'database-urls',
   'docs*',
   'input-validation',
   'graphql-execution',

@@ -156,15 +156,16 @@ describe.skipIf(testDatabaseUrl)(
     });
 
     test('cannot be used because of an error of the file system that PGlite reports by number', () => {
-      const location = { kind: 'embedded', folder: '/data/database' } as const;
       // PGlite throws objects that are no instances of Error; the process that creates a database ends with the number.
       for (const error of [{ name: 'ErrnoError', errno: 51 }, Object.assign(new Error(), { code: 51 })]) {
-        expect(describeConnectionFailure(error, location)).toBe(
+        expect(describeConnectionFailure(error, 'embedded')).toBe(
           'its file system has no free space or inodes (ENOSPC)',
         );
       }
-      expect(describeConnectionFailure({ errno: 19 }, location)).toBe('its disk quota is exceeded (EDQUOT)');
-      expect(describeConnectionFailure({ errno: 1 }, location)).toContain('may be damaged');
+      expect(describeConnectionFailure({ errno: 19 }, 'embedded')).toBe(
+        'its disk quota is exceeded (EDQUOT)',
+      );
+      expect(describeConnectionFailure({ errno: 1 }, 'embedded')).toContain('may be damaged');
     });
   },
 );

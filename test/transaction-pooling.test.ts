@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { describe, expect, test, vi } from 'vitest';
 import type { Secret } from '../src/common/secret.ts';
+import { parseConnectionString } from '../src/database/connection-string.ts';
 import { loadPg, type PlainClient } from '../src/database/driver/pg.ts';
 import { lazyScopedEntityManager, roles, type Session } from '../src/database/driver/session.ts';
+import { toDriverOptions } from '../src/database/driver-options.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import {
   byIdQuery,
@@ -37,8 +39,9 @@ async function startOnOneConnection(stack: AsyncDisposableStack) {
 /** Opens a connection outside of the server's pool. */
 async function connectTo(stack: AsyncDisposableStack, url: Secret): Promise<PlainClient> {
   const { Client } = loadPg();
+  const connection = parseConnectionString(url.reveal());
   const client = new Client({
-    connectionString: url.reveal(),
+    ...toDriverOptions(connection, connection.hosts[0]),
     connectionTimeoutMillis: 10_000,
     query_timeout: 10_000,
   });

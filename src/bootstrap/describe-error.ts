@@ -1,5 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { AppError, StartupError } from '../common/errors.ts';
+import { describeConnectionFailure } from '../database/open-failure.ts';
+import { isDatabaseUnavailable } from '../database/outage.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -12,6 +14,8 @@ export function describeStartupError(error: unknown): string {
   if (error instanceof StartupError) return error.message;
   if (error instanceof KmsUnavailableError) return error.reason;
   if (error instanceof AppError) return [error.message, error.remedy].filter(Boolean).join(' ');
+  if (isDatabaseUnavailable(error))
+    return `the database became unavailable: ${describeConnectionFailure(error, 'postgresql')}`;
   const { name, code } = Object(error) as { name?: unknown; code?: unknown };
   const missing = findMissingModule(error);
   if (missing) return `${missing} is not installed; run "npm install"`;

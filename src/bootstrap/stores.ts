@@ -75,7 +75,12 @@ export async function openStores(
   if (!config.databaseUrl) limitMemory();
   const database = await openDatabase(
     config.databaseUrl
-      ? { kind: 'postgresql', url: config.databaseUrl, directUrl: config.databaseDirectUrl }
+      ? {
+          kind: 'postgresql',
+          url: config.databaseUrl,
+          directUrl: config.databaseDirectUrl,
+          schema: config.databaseSchema,
+        }
       : { kind: 'embedded', ...(folder && { folder }) },
     entities,
     log,

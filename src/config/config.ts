@@ -20,6 +20,8 @@ export interface Config {
   databaseUrl: Secret | undefined;
   /** The URL of the same database past a pooler. */
   databaseDirectUrl: Secret | undefined;
+  /** The schema of the tables. Absent: the first one in the search path. */
+  databaseSchema: string | undefined;
   dataDir: string;
   /** Absent: from the file, or generated in `dataDir`. */
   encryptionKeys: Secret | undefined;

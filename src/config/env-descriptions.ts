@@ -72,7 +72,8 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
   },
   DATABASE_URL: {
     group: 'Database and storage',
-    description: 'The URL of the [PostgreSQL](postgresql.md) database.',
+    description:
+      'The URL of the [PostgreSQL](postgresql.md#naming-the-database) database. `postgresql:///` takes everything from `PGHOST` and the other `PG` variables.',
     example: 'postgresql://user:password@db.example:5432/app_connections?sslmode=verify-full',
     default: 'none: an embedded database in `DATA_DIR`. Required in production',
   },
@@ -82,6 +83,11 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
       'The URL of the same database past a [pooler](postgresql.md#poolers), for migrations and for notifications between servers.',
     example: 'postgresql://user:password@db.example:5432/app_connections?sslmode=verify-full',
     default: '`DATABASE_URL`; behind a pooler there are no notifications, and servers poll',
+  },
+  DATABASE_SCHEMA: {
+    group: 'Database and storage',
+    description: 'The [schema](postgresql.md#schema) of the tables. It has to exist.',
+    default: 'the first existing schema in the search path, usually `public`',
   },
   DATA_DIR: {
     group: 'Database and storage',

@@ -3,6 +3,7 @@ import { domainToASCII } from 'node:url';
 import { z } from 'zod';
 import { assertChecksum } from '../auth/api-keys.ts';
 import { Secret } from '../common/secret.ts';
+import { InvalidConnectionString, parseConnectionString } from '../database/connection-string.ts';
 import { type AddressRange, parseRange } from '../http/client-ip.ts';
 import { parseProxy } from '../outbound/proxy.ts';
 
@@ -16,11 +17,8 @@ const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
 
 const databaseUrl = z
   .string()
-  .regex(/^postgres(ql)?:\/\/./, { error: 'must start with postgresql://' })
-  .refine(namesDatabase, {
-    error: 'must name a database: postgresql://user:password@host:5432/database',
-  })
-  .refine(hasUsablePort, { error: 'must have a port from 1 to 65535' })
+  .regex(/^postgres(ql)?:\/\//, { error: 'must start with postgresql://', abort: true })
+  .superRefine(checkConnectionString)
   .pipe(secret);
 
 /** The format of a configured API key, which must fit a header and a page. */
@@ -71,6 +69,10 @@ export const environment = z.object({
     }),
   DATABASE_URL: databaseUrl.optional(),
   DATABASE_DIRECT_URL: databaseUrl.optional(),
+  DATABASE_SCHEMA: z
+    .string()
+    .regex(/^[^."\0]{1,63}$/, { error: 'must be the name of a schema, without quotation marks and dots' })
+    .optional(),
   DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
   ENCRYPTION_KEYS: secret.optional(),
   ENCRYPTION_KEYS_FILE: z
@@ -194,17 +196,13 @@ function hasValidChecksum(key: Secret): boolean {
   }
 }
 
-/** Accepts a text that is not a URL: opening the database reports it. */
-function namesDatabase(url: string): boolean {
-  const { pathname } = URL.parse(url) ?? {};
-  return pathname === undefined || pathname.length > 1;
-}
-
-/** Checks the port in the query: the driver waits forever with an invalid one. The one after the host is URL syntax. */
-function hasUsablePort(url: string): boolean {
-  const parsed = URL.parse(url);
-  const ports = [parsed?.port, ...(parsed?.searchParams.getAll('port') ?? [])].filter(Boolean);
-  return ports.every((port) => /^\d{1,5}$/.test(`${port}`) && Number(port) > 0 && Number(port) <= 65_535);
+function checkConnectionString(url: string, context: z.RefinementCtx): void {
+  try {
+    parseConnectionString(url);
+  } catch (error) {
+    if (!(error instanceof InvalidConnectionString)) throw error;
+    context.addIssue({ code: 'custom', message: error.message });
+  }
 }
 
 /** Rejects the server's own paths, which would be ambiguous under a base path of the same name. */

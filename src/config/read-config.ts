@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { OidcSettings } from '../auth/oidc.ts';
 import { StartupError } from '../common/errors.ts';
 import { isLoopbackHost } from '../common/loopback.ts';
+import { addEnvironment, InvalidConnectionString } from '../database/connection-string.ts';
 import type { TlsFiles } from '../http/tls.ts';
 import { scopes } from '../identity/caller.ts';
 import { parseCheckpointReceiver } from './checkpoint-receiver.ts';
@@ -24,7 +25,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   if (quoted.length > 0) {
     throw new StartupError(`${quoted.join(' and ')} must not have quotation marks around the value`);
   }
-  const { success, data, error } = environment.safeParse(defined);
+  const { success, data, error } = environment.safeParse(completeDatabaseUrl(defined));
   if (!success) {
     throw new StartupError(
       error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '),
@@ -37,10 +38,12 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   }
   if (data.DATABASE_DIRECT_URL && !data.DATABASE_URL)
     throw new StartupError('DATABASE_DIRECT_URL needs DATABASE_URL');
+  if (data.DATABASE_SCHEMA && !data.DATABASE_URL)
+    throw new StartupError('DATABASE_SCHEMA needs DATABASE_URL');
   const production = data.NODE_ENV === 'production';
   if (production) {
     const missing = [
-      ...(data.DATABASE_URL ? [] : ['DATABASE_URL']),
+      ...(data.DATABASE_URL ? [] : [hasPgVariables(defined) ? emptyUrl : 'DATABASE_URL']),
       ...(data.ENCRYPTION_KEYS || data.ENCRYPTION_KEYS_FILE ? [] : ['ENCRYPTION_KEYS']),
     ];
     if (missing.length > 0) throw new StartupError(`NODE_ENV=production needs ${missing.join(' and ')}`);
@@ -56,6 +59,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     corsOrigins: parseCorsOrigins(data, production),
     databaseUrl: data.DATABASE_URL,
     databaseDirectUrl: data.DATABASE_DIRECT_URL,
+    databaseSchema: data.DATABASE_SCHEMA,
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,
     encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,
@@ -78,6 +82,26 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     environmentRisks: findEnvironmentWarnings(variables),
     npmScript: variables.npm_lifecycle_event,
   };
+}
+
+const emptyUrl = 'DATABASE_URL (postgresql:/// uses PGHOST and the other PG variables)';
+
+function hasPgVariables({ PGHOST, PGDATABASE }: Readonly<Record<string, string | undefined>>): boolean {
+  return Boolean(PGHOST || PGDATABASE);
+}
+
+/** Adds the variables of libpq to DATABASE_URL. Alone they do not choose PostgreSQL: they may be set for other programs. */
+function completeDatabaseUrl(
+  variables: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string | undefined>> {
+  const { DATABASE_URL: url } = variables;
+  if (!url?.startsWith('postgres')) return variables;
+  try {
+    return { ...variables, DATABASE_URL: addEnvironment(url, variables) };
+  } catch (error) {
+    if (error instanceof InvalidConnectionString) throw new StartupError(`DATABASE_URL ${error.message}`);
+    throw error;
+  }
 }
 
 /** Requires a list of hosts: otherwise callers could make the proxy resolve any name, and reach its internal network. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { OrganisationChangeNotifier } from './change-notifications.ts';
-import { loadPg, type Notification } from './driver/pg.ts';
+import { loadPg, type Notification, type ServerOptions } from './driver/pg.ts';
 
 /** The `NOTIFY` channel. Its payload is the ids of organisations that have changed, separated by spaces. */
 const changesChannel = 'app_connections_changed';
@@ -25,7 +25,7 @@ const timeoutMs = 10_000;
  * server dies; `publishMissedChanges` finds its changes.
  */
 export class ChangeChannel {
-  readonly #connectionString: string;
+  readonly #server: ServerOptions;
   readonly #changes: OrganisationChangeNotifier;
   readonly #log: Logger;
   /** The organisations to announce. */
@@ -35,15 +35,15 @@ export class ChangeChannel {
   #nextAnnouncement = 0;
   #isClosed = false;
 
-  constructor(connectionString: string, changes: OrganisationChangeNotifier, log: Logger) {
-    this.#connectionString = connectionString;
+  constructor(server: ServerOptions, changes: OrganisationChangeNotifier, log: Logger) {
+    this.#server = server;
     this.#changes = changes;
     this.#log = log;
   }
 
   /** Listens, and opens another connection whenever the connection is lost. */
   async open(): Promise<void> {
-    const connection = await listen(this.#connectionString, this.#changes);
+    const connection = await listen(this.#server, this.#changes);
     this.#connection = connection;
     if (this.#isClosed) await connection.close();
     void connection.lost.then(() => {
@@ -118,12 +118,12 @@ interface ListeningConnection {
 }
 
 async function listen(
-  connectionString: string,
+  server: ServerOptions,
   changes: OrganisationChangeNotifier,
 ): Promise<ListeningConnection> {
   const { Client } = loadPg();
   const client = new Client({
-    connectionString,
+    ...server,
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
   });

@@ -3,11 +3,10 @@ import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-o
 import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import { TenantUsage } from '../common/tenant-usage.ts';
+import { applyMigrations } from './apply-migrations.ts';
 import { ChangeChannel } from './change-channel.ts';
 import { OrganisationChangeNotifier } from './change-notifications.ts';
-import { toConnectionString } from './connection-string.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
-import { isBehindPooler } from './driver/pooler.ts';
 import { openDedicatedConnection } from './driver/query-pool.ts';
 import {
   inSession,
@@ -20,10 +19,12 @@ import {
 } from './driver/session.ts';
 import type { Pool, Statement } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
+import { applySettings, connectionTimeoutMs, findServer, type PostgresqlServer } from './find-server.ts';
 import type { DatabaseLocation, PostgresqlLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
 import { describeConnectionFailure, describeLocation } from './open-failure.ts';
-import { openProbe } from './readiness-probe.ts';
+import { tooManyConnectionsCode } from './outage.ts';
+import { openProbe, type Probe } from './readiness-probe.ts';
 import { createRowReader, type RowReader } from './row-reader.ts';
 
 /** The entity classes to map. */
@@ -70,9 +71,6 @@ export interface Database extends RowReader {
   close(): Promise<void>;
 }
 
-/** The longest wait for a connection, in milliseconds. */
-const connectionTimeoutMs = 5_000;
-
 // An arbitrary constant that all servers of this program share.
 const startLock = 4_216_017_333;
 
@@ -88,32 +86,35 @@ export async function openDatabase(
 ): Promise<Database> {
   const usage = new TenantUsage();
   const isEmbedded = location.kind === 'embedded';
-  const isPooled =
-    !isEmbedded &&
-    (await describingFailure(location, () =>
-      isBehindPooler(toConnectionString(location.url), connectionTimeoutMs),
-    ));
+  const server = isEmbedded ? undefined : await describingFailure(location, () => findServer(location));
+  const direct = isEmbedded ? undefined : toDirectLocation(location);
+  const directServer =
+    direct && (await describingFailure(direct, () => findServer(direct, directSetting), directSetting));
   const orm = await describingFailure(location, () =>
-    openOrm(location, entities, log, { usage, preparesStatements: !isPooled }),
+    openOrm(location, entities, log, { server, usage, preparesStatements: !server?.isPooled }),
   );
+  const changes = new OrganisationChangeNotifier();
+  const listening = directServer ?? (server?.isPooled ? undefined : server);
+  // Without a channel, `publishMissedChanges` finds the changes of other servers.
+  const channel = listening && new ChangeChannel(listening.options, changes, log);
+  const probe = server && openProbe(server);
   try {
-    await migrate(orm, location, entities, log);
+    if (direct) await migrateDirectly(direct, directServer, entities, log);
+    else await describingFailure(location, () => migrate(orm, location));
+    await describingFailure(direct ?? location, async () => channel?.open(), direct && directSetting);
+    await describingFailure(location, async () => probe && assertConnects(probe));
   } catch (error) {
+    await channel?.close();
+    await probe?.close();
     await orm.close(true);
     throw error;
   }
-  const changes = new OrganisationChangeNotifier();
-  const listenUrl = isEmbedded ? undefined : (location.directUrl ?? (isPooled ? undefined : location.url));
-  // Without a channel, `publishMissedChanges` finds the changes of other servers.
-  const channel = listenUrl && new ChangeChannel(toConnectionString(listenUrl), changes, log);
-  await channel?.open();
   const announce = (orgId: string) => (channel ? channel.announce(orgId) : changes.publish(orgId));
   const announceAfterCommit = watchCommits(orm, announce);
   // A dedicated connection, so that rate limits never wait for connections that requests hold.
   const systemConnection = isEmbedded
     ? undefined
     : openDedicatedConnection(() => orm.em.getConnection().getNativeClient(), systemSession);
-  const probe = location.kind === 'postgresql' ? openProbe(toConnectionString(location.url)) : undefined;
   const forkAsSystem = () => lazyScopedEntityManager(() => orm.em.fork(), systemSession);
   return {
     ...createRowReader(orm, isEmbedded, log),
@@ -157,52 +158,51 @@ function watchCommits(
   return (em, orgId) => void changed.set(em, (changed.get(em) ?? new Set()).add(orgId));
 }
 
-/**
- * Applies migrations, past a pooler if there is a direct URL, because poolers may limit the time of a statement.
- *
- * @throws StartupError
- */
-async function migrate(
-  orm: MikroORM,
-  location: DatabaseLocation,
+/** The location past a pooler, if there is one. */
+function toDirectLocation({ directUrl, ...location }: PostgresqlLocation): PostgresqlLocation | undefined {
+  return directUrl && { ...location, url: directUrl };
+}
+
+/** Checks that there is a connection for health checks too. Other errors of a busy database may be over soon. */
+async function assertConnects(probe: Probe): Promise<void> {
+  await probe.query('select 1').catch((error: unknown) => {
+    if ((error as { code?: unknown }).code === tooManyConnectionsCode) throw error;
+  });
+}
+
+/** Applies migrations past a pooler, because poolers may limit the time of a statement. */
+async function migrateDirectly(
+  location: PostgresqlLocation,
+  server: PostgresqlServer | undefined,
   entities: Entities,
   log: Logger,
 ): Promise<void> {
-  const asOwner = <T>(task: () => Promise<T>) => withoutStatementTimeout(() => inSession(ownerSession, task));
-  if (location.kind === 'embedded') {
-    // The embedded database has one server, and one connection, which the lock would occupy.
-    await describingFailure(location, () => asOwner(() => orm.migrator.up()));
-    return;
-  }
-  if (!location.directUrl) {
-    await describingFailure(location, () => asOwner(() => migrateLocked(orm)));
-    return;
-  }
-  const direct: PostgresqlLocation = { kind: 'postgresql', url: location.directUrl };
   const run = async () => {
-    const directOrm = await openOrm(direct, entities, log);
-    await migrateLocked(directOrm).finally(() => directOrm.close(true));
+    const orm = await openOrm(location, entities, log, { server });
+    await migrate(orm, location).finally(() => orm.close(true));
   };
-  await describingFailure(direct, () => asOwner(run), 'DATABASE_DIRECT_URL');
+  await describingFailure(location, run, directSetting);
 }
 
-async function migrateLocked(orm: MikroORM): Promise<void> {
-  await assertServerVersion(orm);
-  // Creates the table of applied migrations, outside of the transaction below.
-  await orm.migrator.getExecuted().catch((error: unknown) => {
-    // Another server has just created it.
-    if (!createdMeanwhileCodes.has(String((error as { code?: unknown }).code))) throw error;
-  });
-  await withStartupLock(orm.em.fork(), (tx) => {
-    // On the connection that holds the lock: it is never idle, and a pooler may have only one.
-    const transaction = tx.getTransactionContext();
-    if (!transaction) throw new Error('the lock is not held in a transaction');
-    return orm.migrator.up({ transaction });
-  });
+async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void> {
+  const apply = (em: EntityManager) => applyMigrations(orm, em, describeLocation(location));
+  const run = async () => {
+    // Creates the table of applied migrations, outside of the transaction below.
+    await orm.migrator.getExecuted().catch((error: unknown) => {
+      // Another server has just created it.
+      if (!createdMeanwhileCodes.has(String((error as { code?: unknown }).code))) throw error;
+    });
+    // The embedded database has one server, and one connection, which the lock would occupy.
+    if (location.kind === 'embedded') await apply(orm.em.fork());
+    else await withStartupLock(orm.em.fork(), apply);
+  };
+  await withoutStatementTimeout(() => inSession(ownerSession, run));
 }
 
 /** PostgreSQL's `duplicate_table` and `unique_violation`, for the row of the table's type. */
 const createdMeanwhileCodes = new Set(['42P07', '23505']);
+
+const directSetting = 'DATABASE_DIRECT_URL';
 
 /** Converts an error of opening a database to a StartupError, which names the setting that leads to it. */
 async function describingFailure<T>(
@@ -214,7 +214,7 @@ async function describingFailure<T>(
     return await task();
   } catch (error) {
     if (error instanceof StartupError || isMissingModule(error)) throw error;
-    throw new StartupError(`${setting}: ${describeConnectionFailure(error, location)}`);
+    throw new StartupError(`${setting}: ${describeConnectionFailure(error, location.kind)}`);
   }
 }
 
@@ -234,6 +234,8 @@ export async function withStartupLock<T>(
 
 /** Options of connections to PostgreSQL. */
 interface OrmOptions {
+  /** The server that was found at the location. */
+  server?: PostgresqlServer | undefined;
   usage?: TenantUsage;
   /** Whether frequent statements are prepared, which needs connections without a pooler in between. */
   preparesStatements?: boolean;
@@ -244,7 +246,7 @@ export async function openOrm(
   location: DatabaseLocation,
   entities: Entities,
   log: Logger,
-  { usage = new TenantUsage(), preparesStatements = false }: OrmOptions = {},
+  { server, usage = new TenantUsage(), preparesStatements = false }: OrmOptions = {},
 ): Promise<MikroORM> {
   const shared = {
     entities,
@@ -262,32 +264,24 @@ export async function openOrm(
       import('@mikro-orm/postgresql'),
       import('./driver/pool.ts'),
     ]);
-    const connectionString = toConnectionString(location.url);
+    const found = server ?? (await findServer(location));
     return MikroORM.init({
       ...shared,
+      // MikroORM looks for its table in this schema, and not in the search path.
+      migrations: { ...shared.migrations, tableName: `${found.schema}.mikro_orm_migrations` },
       driver: withBoundParameters(PostgreSqlDriver, PostgreSqlConnection),
-      clientUrl: connectionString,
+      // Without it, MikroORM takes missing parts from a default of its own.
+      clientUrl: `postgresql:///${encodeURIComponent(found.options.database)}`,
       ensureDatabase: false,
       driverOptions: {
-        // pg reads the whole URL, including sslmode; MikroORM reads only host, user and database.
-        connectionString,
+        ...found.options,
         connectionTimeoutMillis: connectionTimeoutMs,
+        onConnect: applySettings(found, connectionTimeoutMs),
         onPoolCreated: (pool: Pool) => instrumentPool(pool, usage, preparesStatements),
       },
     });
   }
   return openEmbedded(shared, location);
-}
-
-async function assertServerVersion(orm: MikroORM): Promise<void> {
-  const { version } = await orm.em
-    .fork()
-    .execute<{ version: number }>("select current_setting('server_version_num')::int as version", [], 'get');
-  if (version < 150_000) {
-    throw new StartupError(
-      `DATABASE_URL: PostgreSQL 15 or newer is required; the server has version ${Math.floor(version / 10_000)}.`,
-    );
-  }
 }
 
 function isMissingModule(error: unknown): boolean {

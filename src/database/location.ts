@@ -7,6 +7,8 @@ export interface PostgresqlLocation {
   url: Secret;
   /** The URL of the same database past a pooler. */
   directUrl?: Secret | undefined;
+  /** The schema of the tables. Absent: the first existing one in the search path. */
+  schema?: string | undefined;
 }
 
 /** The location of the database. */

@@ -1,3 +1,4 @@
+import { InvalidConnectionString } from './connection-string.ts';
 import type { DatabaseLocation } from './location.ts';
 
 /** Describes the location of a database without parts of its URL. */
@@ -11,10 +12,11 @@ export function describeLocation(location: DatabaseLocation): string {
  * Describes why a database cannot be opened. It repeats the codes of PostgreSQL and of the operating system, but no
  * messages, because they may contain the URL.
  */
-export function describeConnectionFailure(error: unknown, location: DatabaseLocation): string {
+export function describeConnectionFailure(error: unknown, kind: DatabaseLocation['kind']): string {
+  if (error instanceof InvalidConnectionString) return error.message;
   for (let cause = error; typeof cause === 'object' && cause !== null; cause = (cause as Error).cause) {
     const { code: given, errno } = cause as { code?: unknown; errno?: unknown };
-    const code = location.kind === 'embedded' ? (wasiErrors[Number(errno ?? given)] ?? given) : given;
+    const code = kind === 'embedded' ? (wasiErrors[Number(errno ?? given)] ?? given) : given;
     if (typeof code === 'string') {
       const other = /^[0-9A-Z]{5}$/.test(code) ? 'it rejected a statement' : 'it cannot be used';
       return `${reasons[code] ?? other} (${code})`;
@@ -22,19 +24,20 @@ export function describeConnectionFailure(error: unknown, location: DatabaseLoca
     const [, known] = messages.find(([pattern]) => pattern.test(String(cause))) ?? [];
     if (known) return known;
   }
-  return location.kind === 'embedded'
+  return kind === 'embedded'
     ? 'it cannot be opened and may be damaged; restore it from a backup'
     : 'it cannot be opened';
 }
 
-const invalidUrl =
-  'it is not a valid URL; write @ : / ? # % & in a user or password as %40 %3A %2F %3F %23 %25 %26';
+const unknownAuthority =
+  'the certificate authority is unknown; set sslrootcert in the URL to the file of its certificate';
 
 /** Messages of the driver for errors without a code. */
 const messages: readonly (readonly [RegExp, string])[] = [
-  [/does not support SSL/, 'the server does not support TLS, but sslmode requires it'],
-  [/verify-ca requires specifying a CA/, 'sslmode=verify-ca needs sslrootcert'],
-  [/URI malformed|Invalid URL/, invalidUrl],
+  [
+    /does not support SSL/,
+    'the server does not support TLS, but sslmode requires it; sslmode=disable connects without',
+  ],
   [/timeout expired|timeout exceeded/, 'the host did not respond in time'],
   [/Connection terminated/, 'the host closed the connection; is it a PostgreSQL server?'],
   [/password must be a string/, 'the server requires a password; add one to the URL'],
@@ -61,14 +64,13 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the host name does not exist',
   EAI_AGAIN: 'the host name cannot be resolved at the moment',
   ETIMEDOUT: 'the host did not respond in time',
-  ERR_INVALID_URL: invalidUrl,
   CERT_HAS_EXPIRED: 'the certificate of the host has expired',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate is self-signed; set sslrootcert to its file',
-  SELF_SIGNED_CERT_IN_CHAIN:
-    'the certificate authority is unknown; set sslrootcert to the file of its certificate',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    'the certificate authority is unknown; set sslrootcert to the file of its certificate',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate is for another host name',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate is self-signed; set sslrootcert in the URL to its file',
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate is for another host name or address',
   EACCES: 'the folder cannot be read or written; check its permissions',
   EPERM: 'the folder cannot be read or written; check its permissions',
   EROFS: 'its file system is read-only',
@@ -80,7 +82,10 @@ const reasons: Readonly<Record<string, string>> = {
   '28P01': 'the password is wrong',
   '28000': 'this user may not connect',
   '3D000': 'the database does not exist; create it first',
-  '53300': 'it has no free connection',
+  '53300':
+    'it has no free connection; lower DATABASE_POOL_SIZE of the servers, or raise max_connections or the limit of the user',
+  '08P01':
+    'a pooler refused a parameter; remove options from the URL, or add it to ignore_startup_parameters of PgBouncer',
   '57P03': 'it is starting or stopping; retry later',
   '53100': 'its disk is full',
   '25006': 'it is a read-only standby; connect to the primary',

@@ -4,6 +4,9 @@ import { type Logger, safeErrorFields } from '../common/log.ts';
 /** PostgreSQL's `disk_full`. */
 export const diskFullCode = '53100';
 
+/** PostgreSQL's `too_many_connections`. */
+export const tooManyConnectionsCode = '53300';
+
 /** PostgreSQL's `lock_not_available`. */
 const lockTimeoutCode = '55P03';
 

@@ -1,5 +1,6 @@
 import { loadPg } from './driver/pg.ts';
 import { roles } from './driver/session.ts';
+import { applySettings, type PostgresqlServer } from './find-server.ts';
 
 /** The time limit of a readiness check, connecting included, in milliseconds. */
 export const probeTimeoutMs = 1_000;
@@ -12,22 +13,23 @@ export interface Probe {
   /**
    * Runs one statement, which has no parameters, under the system role.
    *
-   * @throws the driver's error, within two seconds at most
+   * @throws the driver's error, within three seconds at most
    */
   query(text: string): Promise<object[]>;
   close(): Promise<void>;
 }
 
 /** Opens a probe of a PostgreSQL server. It connects on first use, and again whenever the connection is lost. */
-export function openProbe(connectionString: string): Probe {
+export function openProbe(server: PostgresqlServer): Probe {
   const { Pool } = loadPg();
   const pool = new Pool({
-    connectionString,
+    ...server.options,
     max: 1,
     connectionTimeoutMillis: probeTimeoutMs,
     query_timeout: probeTimeoutMs,
     idleTimeoutMillis: 60_000,
     allowExitOnIdle: true,
+    onConnect: applySettings(server, probeTimeoutMs),
   });
   // An idle connection that is lost is replaced by the next query, and an error without a listener ends the process.
   pool.on('error', () => {});

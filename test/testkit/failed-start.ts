@@ -10,7 +10,7 @@ import { readConfig } from '../../src/config/read-config.ts';
  * second. Not for starts that reach the embedded database, because they set V8's flags for the whole process.
  */
 export async function errorOfStart(environment: Readonly<Record<string, string>>): Promise<string> {
-  const line = await open(environment).then(
+  const line = await tryStart(environment).then(
     () => 'The start succeeded.',
     (error: unknown) => `Cannot start: ${describeStartupError(error)}\n`,
   );
@@ -19,7 +19,8 @@ export async function errorOfStart(environment: Readonly<Record<string, string>>
   return line;
 }
 
-async function open(environment: Readonly<Record<string, string>>): Promise<void> {
+/** Reads the configuration and opens and closes the database in this process; throws if a server could not start with it. */
+export async function tryStart(environment: Readonly<Record<string, string>>): Promise<void> {
   const stores = await openStores(readConfig(environment), createLog('silent'));
   await stores.close();
 }

@@ -1,9 +1,42 @@
 import { createRequire } from 'node:module';
 import type { Query, QueryCallback, Statement } from './types.ts';
 
+/** How a connection to a server is opened. */
+export interface ServerOptions {
+  /** A host name, an IP address, or the folder of a Unix socket. */
+  host: string;
+  port: number;
+  database: string;
+  user?: string;
+  password?: string;
+  /** Settings in the form of command-line options of PostgreSQL. */
+  options?: string;
+  application_name?: string;
+  enableChannelBinding?: boolean;
+  sslnegotiation?: string;
+  ssl: false | TlsOptions;
+}
+
+/** Options of `tls.connect`. Certificates and keys are PEM. */
+export interface TlsOptions {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  passphrase?: string | undefined;
+  /** The name or address that the certificate must have. */
+  host?: string;
+  servername?: string;
+  rejectUnauthorized?: boolean;
+  checkServerIdentity?: () => undefined;
+}
+
+/** Prepares a connection before its first use. */
+export type ConnectHook = (client: {
+  query(statement: { text: string; values: string[]; query_timeout: number }): Promise<unknown>;
+}) => Promise<void>;
+
 /** Options of a connection; times are in milliseconds. */
-interface ConnectionOptions {
-  connectionString: string;
+interface ConnectionOptions extends ServerOptions {
   connectionTimeoutMillis: number;
   /** The longest wait for the result of a statement. */
   query_timeout: number;
@@ -39,7 +72,12 @@ interface PlainPool {
 interface Pg {
   Client: new (options: ConnectionOptions) => PlainClient;
   Pool: new (
-    options: ConnectionOptions & { max: number; idleTimeoutMillis: number; allowExitOnIdle: boolean },
+    options: ConnectionOptions & {
+      max: number;
+      idleTimeoutMillis: number;
+      allowExitOnIdle: boolean;
+      onConnect: ConnectHook;
+    },
   ) => PlainPool;
   Query: new (statement: string | Statement, values: undefined, done: QueryCallback) => Query;
 }
