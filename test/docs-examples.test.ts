@@ -55,6 +55,18 @@ describe('examples in the documentation', () => {
     expect(commands.some((code) => code.includes('/api/v1/'))).toBe(true);
   });
 
+  it.each(blocks.filter(({ language }) => language === 'sh'))(
+    'are shell commands, not only assignments of variables, which a started server would not see: $page',
+    async ({ code }) => {
+      await run('sh', ['-n', '-c', code]);
+      expect(code.replaceAll('\\\n', '')).not.toMatch(/^(\w+=\S*\s*)+$/);
+    },
+  );
+
+  it.each(blocks.filter(({ language }) => language === 'json'))('are JSON in $page', ({ code }) => {
+    expect(JSON.parse(code)).toEqual(expect.any(Object));
+  });
+
   it('create a connection with the script, whose second run prints the error without the token', async () => {
     const script = join(folder, 'create.mjs');
     await writeFile(script, runnable(find('README.md', 'import { ClientError')));
