@@ -75,6 +75,16 @@ describe('the app in docs/adding-an-app.md', () => {
     });
   });
 
+  it('names the missing fields of a method', async () => {
+    const { client } = await server.newOrganisation();
+    const input = { name: 'acme', method: 'BASIC_AUTH', credentials: { instanceUrl: fake.origin } };
+    const error = await client.request(create, { input }).catch((thrown) => thrown);
+    expect(error.response.errors[0].extensions.issues).toEqual([
+      { path: ['input', 'credentials', 'userName'], message: 'User name is missing.' },
+      { path: ['input', 'credentials', 'password'], message: 'Password is missing.' },
+    ]);
+  });
+
   it.each([
     ['wrong', 'CREDENTIALS_REJECTED'],
     ['broken', 'UPSTREAM_UNREACHABLE'],
