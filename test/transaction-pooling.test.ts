@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { describe, expect, test, vi } from 'vitest';
+import { entities } from '../src/bootstrap/entities.ts';
+import { createLog } from '../src/common/log.ts';
 import type { Secret } from '../src/common/secret.ts';
 import { parseConnectionString } from '../src/database/connection-string.ts';
+import { openDatabase } from '../src/database/database.ts';
 import { loadPg, type PlainClient } from '../src/database/driver/pg.ts';
 import { lazyScopedEntityManager, roles, type Session } from '../src/database/driver/session.ts';
 import { toDriverOptions } from '../src/database/driver-options.ts';
@@ -222,5 +225,19 @@ describe.runIf(testDatabaseUrl && hasPgBouncer())('behind PgBouncer in transacti
     );
     const url = await server.ready();
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+  });
+
+  test('a server does not start when DATABASE_DIRECT_URL leads to another database', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { location } = stack.use(await startPooledDatabase({ poolSize: 2 }));
+    const other = stack.use(await startPooledDatabase({ poolSize: 2 }));
+    const opening = openDatabase(
+      { ...location, directUrl: other.location.directUrl },
+      entities,
+      createLog('silent'),
+    );
+    await expect(opening).rejects.toThrow(
+      'DATABASE_DIRECT_URL must lead to the same database as DATABASE_URL',
+    );
   });
 });

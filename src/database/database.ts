@@ -90,6 +90,8 @@ export async function openDatabase(
   const direct = isEmbedded ? undefined : toDirectLocation(location);
   const directServer =
     direct && (await describingFailure(direct, () => findServer(direct, directSetting), directSetting));
+  if (directServer && directServer.databaseId !== server?.databaseId)
+    throw new StartupError(`${directSetting} must lead to the same database as DATABASE_URL`);
   const orm = await describingFailure(location, () =>
     openOrm(location, entities, log, { server, usage, preparesStatements: !server?.isPooled }),
   );

@@ -15,6 +15,8 @@ export interface PostgresqlServer {
   schema: string;
   /** Whether a pooler or another proxy stands before PostgreSQL. */
   isPooled: boolean;
+  /** Differs between databases, and between runs of PostgreSQL. */
+  databaseId: string;
 }
 
 /** What a server says about itself. */
@@ -25,6 +27,7 @@ interface ServerFacts {
   schema: string | null;
   /** The process id of the backend. */
   pid: number;
+  databaseId: string;
   /** Whether the schema is the user's own, of which other roles in the same session do not think first. */
   isOwnSchema: boolean;
 }
@@ -78,7 +81,7 @@ async function checkServer(
   { parameters }: ConnectionString,
   { schema }: PostgresqlLocation,
   setting: string,
-): Promise<Pick<PostgresqlServer, 'schema' | 'isPooled'>> {
+): Promise<Omit<PostgresqlServer, 'options'>> {
   const { Client } = loadPg();
   const client = new Client({
     ...options,
@@ -104,7 +107,7 @@ async function checkServer(
       else await setSearchPath(client, '$1', searchPath ?? '');
       facts = await readFacts(client);
     }
-    return { schema: assertUsable(facts, schema, setting), isPooled };
+    return { schema: assertUsable(facts, schema, setting), isPooled, databaseId: facts.databaseId };
   } finally {
     await client.end();
   }
@@ -115,10 +118,12 @@ async function setSearchPath(client: PlainClient, expression: string, value: str
 }
 
 async function readFacts(client: PlainClient): Promise<ServerFacts> {
-  const { rows } = await client.query(`select version, encoding, "isStandby", pid, schema,
+  const { rows } = await client.query(`select version, encoding, "isStandby", pid, "databaseId", schema,
       schema = session_user and position('$user' in current_setting('search_path')) > 0 as "isOwnSchema"
     from (select current_setting('server_version_num')::int as version,
       current_setting('server_encoding') as encoding, pg_is_in_recovery() as "isStandby", pg_backend_pid() as pid,
+      (select oid from pg_database where datname = current_database())
+        || ' ' || extract(epoch from pg_postmaster_start_time()) as "databaseId",
       coalesce((select nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
         where pg_class.oid = to_regclass('app_connection')), current_schema()) as schema) facts`);
   return rows[0] as ServerFacts;
