@@ -80,6 +80,8 @@ export async function openStores(
           url: config.databaseUrl,
           directUrl: config.databaseDirectUrl,
           schema: config.databaseSchema,
+          poolSize: config.databasePoolSize,
+          statementTimeoutMs: config.databaseStatementTimeoutMs,
         }
       : { kind: 'embedded', ...(folder && { folder }) },
     entities,

@@ -22,6 +22,8 @@ export interface Config {
   databaseDirectUrl: Secret | undefined;
   /** The schema of the tables. Absent: the first one in the search path. */
   databaseSchema: string | undefined;
+  databasePoolSize: number;
+  databaseStatementTimeoutMs: number;
   dataDir: string;
   /** Absent: from the file, or generated in `dataDir`. */
   encryptionKeys: Secret | undefined;

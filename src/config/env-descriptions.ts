@@ -89,6 +89,16 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     description: 'The [schema](postgresql.md#schema) of the tables. It has to exist.',
     default: 'the first existing schema in the search path, usually `public`',
   },
+  DATABASE_POOL_SIZE: {
+    group: 'Database and storage',
+    description:
+      'The most connections of the pool, from 5 to 999. The server has one more for health checks. See [Connections](postgresql.md#connections).',
+  },
+  DATABASE_STATEMENT_TIMEOUT_SECONDS: {
+    group: 'Database and storage',
+    description:
+      'After how many seconds PostgreSQL cancels a statement of a request, lock waits included; from 2 to 9999. Migrations have no limit.',
+  },
   DATA_DIR: {
     group: 'Database and storage',
     description: 'The folder of the embedded database and of generated keys.',

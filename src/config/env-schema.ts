@@ -73,6 +73,18 @@ export const environment = z.object({
     .string()
     .regex(/^[^."\0]{1,63}$/, { error: 'must be the name of a schema, without quotation marks and dots' })
     .optional(),
+  DATABASE_POOL_SIZE: z
+    .string()
+    .regex(/^\d{1,3}$/, { error: 'must be a number of connections' })
+    .transform(Number)
+    .refine((size) => size >= 5, { error: 'must be at least 5' })
+    .default(10),
+  DATABASE_STATEMENT_TIMEOUT_SECONDS: z
+    .string()
+    .regex(/^\d{1,4}$/, { error: 'must be a number of seconds' })
+    .transform(Number)
+    .refine((seconds) => seconds >= 2, { error: 'must be at least 2' })
+    .default(10),
   DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
   ENCRYPTION_KEYS: secret.optional(),
   ENCRYPTION_KEYS_FILE: z

@@ -60,6 +60,8 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     databaseUrl: data.DATABASE_URL,
     databaseDirectUrl: data.DATABASE_DIRECT_URL,
     databaseSchema: data.DATABASE_SCHEMA,
+    databasePoolSize: data.DATABASE_POOL_SIZE,
+    databaseStatementTimeoutMs: data.DATABASE_STATEMENT_TIMEOUT_SECONDS * 1_000,
     dataDir: resolve(data.DATA_DIR),
     encryptionKeys: data.ENCRYPTION_KEYS,
     encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,

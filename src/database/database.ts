@@ -12,6 +12,7 @@ import {
   inSession,
   lazyScopedEntityManager,
   ownerSession,
+  setStatementTimeout,
   systemSession,
   tenantSession,
   unauthenticatedSession,
@@ -84,6 +85,7 @@ export async function openDatabase(
   entities: Entities,
   log: Logger,
 ): Promise<Database> {
+  if (location.kind === 'postgresql') setStatementTimeout(location.statementTimeoutMs ?? 10_000);
   const usage = new TenantUsage();
   const isEmbedded = location.kind === 'embedded';
   const server = isEmbedded ? undefined : await describingFailure(location, () => findServer(location));
@@ -277,6 +279,7 @@ export async function openOrm(
       ensureDatabase: false,
       driverOptions: {
         ...found.options,
+        max: location.poolSize ?? 10,
         connectionTimeoutMillis: connectionTimeoutMs,
         onConnect: applySettings(found, connectionTimeoutMs),
         onPoolCreated: (pool: Pool) => instrumentPool(pool, usage, preparesStatements),

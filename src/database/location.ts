@@ -9,6 +9,10 @@ export interface PostgresqlLocation {
   directUrl?: Secret | undefined;
   /** The schema of the tables. Absent: the first existing one in the search path. */
   schema?: string | undefined;
+  /** The most connections of the pool, by default 10. */
+  poolSize?: number;
+  /** The longest time of a statement in milliseconds, by default 10,000. */
+  statementTimeoutMs?: number;
 }
 
 /** The location of the database. */

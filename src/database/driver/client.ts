@@ -4,7 +4,7 @@ import { isBegin, SessionQuery } from './session-query.ts';
 import type { Client, NewClient, Result, Statement } from './types.ts';
 
 /** Longer than `statement_timeout`, so that a server that responds reports the time-out itself. */
-const silenceTimeoutMs = statementTimeoutMs + 2_000;
+const silenceTimeoutMs = () => statementTimeoutMs + 2_000;
 
 /**
  * Sends each statement with the session in which it runs, prepares frequent statements, and destroys a connection whose
@@ -59,7 +59,7 @@ export function instrumentClient(client: NewClient, prepares: boolean): void {
   Object.assign(client, { query });
   // One timer for each connection, because a timer for each statement costs more.
   const watchdog = setInterval(() => {
-    if (silentSince === undefined || performance.now() - silentSince < silenceTimeoutMs) return;
+    if (silentSince === undefined || performance.now() - silentSince < silenceTimeoutMs()) return;
     client.connection.stream.destroy(new SilentConnectionError('no response in time'));
   }, 1_000).unref();
   client.once('end', () => clearInterval(watchdog));

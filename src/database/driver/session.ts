@@ -111,7 +111,11 @@ export function isUntimed(): boolean {
 }
 
 /** `statement_timeout` of a statement, lock waits included, in milliseconds. */
-export const statementTimeoutMs = 10_000;
+export let statementTimeoutMs = 10_000;
+/** Sets the time-out of this process, which uses one database. */
+export function setStatementTimeout(ms: number): void {
+  statementTimeoutMs = ms;
+}
 
 /** `statement_timeout` of a scan, in milliseconds. */
 const scanTimeoutMs = 2_000;
