@@ -146,10 +146,10 @@ describe('busy organisations', () => {
     await delayed;
   });
 
-  it('wait if they use database connections instead of the event loop', async () => {
+  it('wait if they scan the audit trail instead of using the event loop', async () => {
     const [busy, quiet] = [await server.newOrganisation(), await server.newOrganisation()];
     await quiet.client.request(viewer);
-    usage.addDatabaseTime(busy.orgId, aMinute);
+    usage.addScanTime(busy.orgId, aMinute);
     let isAnswered = false;
     const delayed = busy.client.request(viewer).then(() => {
       isAnswered = true;

@@ -4,16 +4,13 @@ import { LRUCache } from 'lru-cache';
 const busyShare = 0.2;
 
 /** The use beyond its share with which a tenant is busy, in milliseconds. */
-const burstMs = 20;
+const burstMs = 100;
 
 /** A tenant is active until this time has passed since its last work, in milliseconds. */
 const activeMs = 1_000;
 
-/**
- * The part of the time with a database connection that counts as use. PostgreSQL may share its processors with the server,
- * and a statement that waits for the network or for a lock uses none.
- */
-const databaseWeight = 0.5;
+/** The part of the duration of a scan that counts as use: PostgreSQL may share its processors with the server. */
+const scanWeight = 0.5;
 
 /** The most tenants whose use is known. The ones that have used the server least recently are forgotten. */
 const maxTenants = 10_000;
@@ -52,9 +49,12 @@ export class TenantUsage {
     else this.#quietWork = [{ tenantId, at: now }, ...(last ? [last] : [])];
   }
 
-  /** Adds time that a tenant has held a database connection, in milliseconds. */
-  addDatabaseTime(tenantId: string, ms: number): void {
-    this.addLoopTime(tenantId, ms * databaseWeight);
+  /**
+   * Adds the duration of a scan, in milliseconds. Other statements do not count: they are short, and while the server is busy,
+   * they mostly wait.
+   */
+  addScanTime(tenantId: string, ms: number): void {
+    this.addLoopTime(tenantId, ms * scanWeight);
   }
 
   /** The time after which a tenant may start more work, in milliseconds: 0 unless it is busy while a quiet one is active. */

@@ -32,10 +32,10 @@ export function withFairQueue(pool: Pool, usage: TenantUsage): Pool['connect'] {
     const holder = currentHolder();
     const release = holder.connections > 0 ? () => undefined : await queue.acquire(currentTenant());
     holder.connections += 1;
-    const { orgId } = currentSession();
+    const { orgId, isScan } = currentSession();
     let acquiredAt = performance.now();
     const end = () => {
-      if (orgId) usage.addDatabaseTime(orgId, performance.now() - acquiredAt);
+      if (isScan) usage.addScanTime(orgId, performance.now() - acquiredAt);
       holder.connections -= 1;
       release();
     };
