@@ -30,15 +30,18 @@ const log = createLog('silent');
 const vault = new Vault(parseKeyring(new Secret(rootKey('bench'))), log);
 const database = await openDatabase({ kind: 'postgresql', url: config.databaseUrl }, entities, log);
 await prepareRowMacs({ database, vault });
+const { systemConnection } = database;
 let statementCount = 0;
 const countingDatabase: Database = {
   ...database,
-  systemConnection: {
-    query: async (statement) => {
-      statementCount += 1;
-      return database.systemConnection?.query(statement);
+  ...(systemConnection && {
+    systemConnection: {
+      query: async (statement) => {
+        statementCount += 1;
+        return systemConnection.query(statement);
+      },
     },
-  },
+  }),
 };
 const points = 1_000_000_000;
 const unreachableLimits = {

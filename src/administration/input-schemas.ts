@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { currentTime } from '../common/clock.ts';
 import { dateTime } from '../common/date-time.ts';
 import { boundedText } from '../common/text.ts';
 import { scopes } from '../identity/caller.ts';
@@ -36,7 +37,7 @@ export const createApiKeySchema = z.object({
     .max(maxProjects, { error: `An API key is limited to at most ${maxProjects} projects.` })
     .nullish(),
   expiresAt: dateTime
-    .refine((time) => time > new Date(), { error: 'The time must be in the future.' })
+    .refine((time) => time > currentTime(), { error: 'The time must be in the future.' })
     .nullish(),
 });
 

@@ -3,6 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { addApiKey, generateApiKey } from '../auth/api-keys.ts';
+import { currentTime } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
 import type { Vault } from '../encryption/vault.ts';
 import type { ApiKey } from '../identity/api-key.entity.ts';
@@ -19,7 +20,7 @@ export async function addOrganisation(
 ): Promise<{ orgId: string; projectId: string; apiKey: ApiKey }> {
   const orgId = options.id ?? randomUUID();
   const projectId = options.projectId ?? randomUUID();
-  const createdAt = new Date();
+  const createdAt = currentTime();
   em.create(Organisation, { id: orgId, name: options.name, createdAt });
   em.create(Project, { id: projectId, orgId, name: options.projectName, createdAt });
   em.create(AuditHead, { orgId, seq: 0, hash: '' });
@@ -87,7 +88,7 @@ export async function grantApiKey(
 /** Adds the organisation for unattributed audit events if it does not exist. The caller flushes. */
 export async function ensureUnattributedOrg(em: EntityManager, vault: Vault): Promise<void> {
   if ((await em.count(Organisation, { id: unattributedOrgId })) > 0) return;
-  em.create(Organisation, { id: unattributedOrgId, name: 'Nobody', createdAt: new Date() });
+  em.create(Organisation, { id: unattributedOrgId, name: 'Nobody', createdAt: currentTime() });
   em.create(AuditHead, { orgId: unattributedOrgId, seq: 0, hash: '' });
   await vault.addDataKeys(em, unattributedOrgId);
 }

@@ -3,6 +3,7 @@ import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { storeWithEvents } from '../audit/audited-change.ts';
 import { withRequestContext } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
+import { currentTime } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
 import {
   createListOrder,
@@ -43,7 +44,7 @@ export async function createProject(
     caller.requireAllProjects();
     await deps.limits.checkChange(caller);
     const { orgId } = caller;
-    const unsigned = { id: randomUUID(), orgId, name, createdAt: new Date() };
+    const unsigned = { id: randomUUID(), orgId, name, createdAt: currentTime() };
     const event = { ...caller.actor, ...attempt, projectId: unsigned.id, fields: ['name'] };
     const recorded = withRequestContext({ ...event, outcome: 'OK' });
     const change = storeWithEvents(deps, orgId, {

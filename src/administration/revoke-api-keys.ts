@@ -1,6 +1,7 @@
 import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
 import { appendEvents, withRequestContext } from '../audit/hash-chain.ts';
 import { withRefusalAudit } from '../audit/record-refusals.ts';
+import { currentTime } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { type Caller, scopes } from '../identity/caller.ts';
@@ -51,7 +52,7 @@ export async function revokeApiKey(
       const includesAdministrator = revoked.some((key) => administrators.includes(key));
       if (includesAdministrator && administrators.every((key) => revoked.includes(key)))
         throw lastAdministratorError();
-      const revokedAt = new Date();
+      const revokedAt = currentTime();
       for (const key of revoked) {
         macs.verify(em, ApiKey, key);
         key.revokedAt = revokedAt;

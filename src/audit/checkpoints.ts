@@ -1,3 +1,4 @@
+import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { AuditHead } from './audit-event.entity.ts';
 import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
@@ -53,7 +54,7 @@ export function startCheckpoints(
       deps,
       grown.map(({ orgId }) => newest.get(orgId)).filter((last) => last !== undefined),
     );
-    const at = new Date().toISOString();
+    const at = currentTime().toISOString();
     const checkpoints: Checkpoint[] = [];
     for (const head of grown) {
       const { orgId, seq, hash } = head;

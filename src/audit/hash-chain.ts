@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { currentTime } from '../common/clock.ts';
 import { currentRequest } from '../common/log.ts';
 import type { Database } from '../database/database.ts';
 import { insertRows } from '../database/row-statements.ts';
@@ -95,7 +96,7 @@ export async function chainEvents(
     const event = {
       orgId,
       seq: seq + rows.length + 1,
-      at: new Date(),
+      at: currentTime(),
       action: input.action,
       keyId: input.keyId,
       subject: input.subject,

@@ -1,3 +1,4 @@
+import { currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { storeWithEvents } from './audited-change.ts';
 import {
@@ -46,7 +47,7 @@ export class RefusalRecorder {
   constructor(deps: AuditDeps & { log: Logger }, windowMs: number) {
     this.#deps = deps;
     this.#windowMs = windowMs;
-    this.#timer = setInterval(() => this.#flush(Date.now()), Math.min(windowMs, 1_000)).unref();
+    this.#timer = setInterval(() => this.#flush(currentTimeMs()), Math.min(windowMs, 1_000)).unref();
   }
 
   /**
@@ -70,7 +71,7 @@ export class RefusalRecorder {
       const summary = { orgId, keyId, subject, action, outcome };
       return this.#summarise(JSON.stringify([caller, action, outcome]), summary, event, [orgId]);
     }
-    this.#add(key, { event, count: 0, until: Date.now() + this.#windowMs, owners: [caller, orgId] });
+    this.#add(key, { event, count: 0, until: currentTimeMs() + this.#windowMs, owners: [caller, orgId] });
     try {
       await this.#write(orgId, [event]);
     } catch (error) {
@@ -95,7 +96,7 @@ export class RefusalRecorder {
   ): void {
     const { address, requestId } = last;
     if (this.#count(key, last) || this.#entries.size >= maxEntries) return;
-    const until = Date.now() + this.#windowMs;
+    const until = currentTimeMs() + this.#windowMs;
     this.#add(key, { event: { ...event, address, requestId }, count: 1, until, owners });
   }
 
@@ -137,7 +138,7 @@ export class RefusalRecorder {
       }
       events.push({ ...entry.event, count: entry.count });
       entry.count = 0;
-      entry.until = Date.now() + this.#windowMs;
+      entry.until = currentTimeMs() + this.#windowMs;
       this.#entries.delete(key);
       this.#entries.set(key, entry);
     }

@@ -1,4 +1,5 @@
 import type { JWTHeaderParameters, JWTPayload } from 'jose';
+import { currentTimeMs } from '../common/clock.ts';
 
 /** Why a token is rejected although its signature is valid, and the remedy. */
 export interface TokenDefect {
@@ -38,7 +39,7 @@ export function findTokenDefect(
     };
   }
   const { iat, exp = 0 } = payload;
-  const now = Math.floor(Date.now() / 1_000);
+  const now = Math.floor(currentTimeMs() / 1_000);
   if (iat !== undefined && iat > now + clockSkewSeconds) {
     return {
       message: 'The time of issue of the token (iat) is in the future.',

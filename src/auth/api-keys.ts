@@ -1,6 +1,7 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { currentTime } from '../common/clock.ts';
 import { Secret } from '../common/secret.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
@@ -79,7 +80,7 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
     hash: digestCredential(key),
     scopes: [...new Set(options.scopes)],
     projectIds: options.projectIds ? [...new Set(options.projectIds)] : null,
-    createdAt: new Date(),
+    createdAt: currentTime(),
     createdBy: options.createdBy ?? null,
     expiresAt: options.expiresAt ?? null,
     revokedAt: null,
@@ -99,7 +100,7 @@ export async function findApiKey(em: EntityManager, vault: Vault, key: Secret): 
 
 /** Whether a key is neither revoked nor expired. */
 export function isActive({ revokedAt, expiresAt }: ApiKey): boolean {
-  return !revokedAt && (!expiresAt || expiresAt > new Date());
+  return !revokedAt && (!expiresAt || expiresAt > currentTime());
 }
 
 /** @throws AuthenticationError if the key is revoked or expired */

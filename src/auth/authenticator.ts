@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { Secret } from '../common/secret.ts';
 import type { Database } from '../database/database.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
@@ -57,7 +58,7 @@ export class Authenticator {
     const credential = new Secret(text);
     const digest = digestCredential(credential);
     const cached = this.#cache.get(digest);
-    if (cached && cached.until > Date.now()) return cached.caller;
+    if (cached && cached.until > currentTimeMs()) return cached.caller;
 
     const tokenVerifier = isJwt(text) ? this.#tokenVerifier : undefined;
     const caller = await (tokenVerifier
@@ -82,11 +83,11 @@ export class Authenticator {
     const { id: keyId, orgId, scopes, expiresAt } = apiKey;
     assertActive(apiKey);
 
-    const oneMinuteAgo = new Date(Date.now() - minuteMs);
+    const oneMinuteAgo = new Date(currentTimeMs() - minuteMs);
     if (!apiKey.lastUsedAt || apiKey.lastUsedAt <= oneMinuteAgo) {
       const isUnusedSince = { $or: [{ lastUsedAt: null }, { lastUsedAt: { $lte: oneMinuteAgo } }] };
       await em
-        .nativeUpdate(ApiKey, { id: keyId, ...isUnusedSince }, { lastUsedAt: new Date() })
+        .nativeUpdate(ApiKey, { id: keyId, ...isUnusedSince }, { lastUsedAt: currentTime() })
         // If the disk is full, requests can still read: the time of use is not worth failing them.
         .catch((error: unknown) => {
           if (!isDatabaseUnavailable(error)) throw error;
@@ -117,7 +118,10 @@ export class Authenticator {
   }
 
   #cacheCaller(digest: string, caller: Caller): void {
-    const until = Math.min(Date.now() + cacheTtlMs, caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
+    const until = Math.min(
+      currentTimeMs() + cacheTtlMs,
+      caller.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY,
+    );
     this.#cache.set(digest, { caller, until });
   }
 }

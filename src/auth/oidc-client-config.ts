@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { OidcSettings } from './oidc.ts';
@@ -37,7 +38,7 @@ export function createOidcClientConfig(
     try {
       const { success, data } = schema.safeParse(await fetchProviderMetadata(issuer, outbound));
       if (!success) throw invalidMetadata();
-      cached = { provider: data, until: Date.now() + ttlMs };
+      cached = { provider: data, until: currentTimeMs() + ttlMs };
     } catch (error) {
       log.warn(
         { error: safeErrorFields(error) },
@@ -47,7 +48,7 @@ export function createOidcClientConfig(
   };
   return async () => {
     if (!client) return undefined;
-    if (!cached || cached.until < Date.now()) {
+    if (!cached || cached.until < currentTimeMs()) {
       refreshing ??= refresh().finally(() => {
         refreshing = undefined;
       });

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { currentTimeMs } from './clock.ts';
 
 /**
  * Every way a request can fail, by its stable code.
@@ -203,7 +204,7 @@ export function validationError(issues: readonly Issue[]): AppError {
 
 /** Formats a `Retry-After` header: whole seconds, at least 1. */
 export function retryAfterSeconds(time: Date): string {
-  return String(Math.max(1, Math.ceil((time.getTime() - Date.now()) / 1_000)));
+  return String(Math.max(1, Math.ceil((time.getTime() - currentTimeMs()) / 1_000)));
 }
 
 /** The server cannot start. The operator sees the message as one line. */

@@ -1,3 +1,4 @@
+import { currentTimeMs } from './clock.ts';
 import { AppError } from './errors.ts';
 import { TenantUsage } from './tenant-usage.ts';
 
@@ -137,7 +138,7 @@ function tooBusyError(): AppError {
     'RATE_LIMITED',
     'This organisation uses more than its share of a server that other organisations use as well.',
     {
-      retryAt: new Date(Date.now() + maxWaitMs),
+      retryAt: new Date(currentTimeMs() + maxWaitMs),
       remedy: 'Send fewer requests at a time, with fewer fields and shorter pages.',
     },
   );

@@ -6,6 +6,7 @@ import { TenantUsage } from '../common/tenant-usage.ts';
 import { applyMigrations } from './apply-migrations.ts';
 import { ChangeChannel } from './change-channel.ts';
 import { OrganisationChangeNotifier } from './change-notifications.ts';
+import { followDatabaseClock } from './clock.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
 import { openDedicatedConnection } from './driver/query-pool.ts';
 import {
@@ -18,7 +19,7 @@ import {
   unauthenticatedSession,
   withoutStatementTimeout,
 } from './driver/session.ts';
-import type { Pool, Statement } from './driver/types.ts';
+import type { Pool, Result, Statement } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
 import { applySettings, connectionTimeoutMs, findServer, type PostgresqlServer } from './find-server.ts';
 import type { DatabaseLocation, PostgresqlLocation } from './location.ts';
@@ -63,7 +64,7 @@ export interface Database extends RowReader {
    * A dedicated connection in the system's session, for libraries with SQL of their own. Absent on the embedded database,
    * which has one server.
    */
-  systemConnection?: { query(statement: Statement): Promise<unknown> };
+  systemConnection?: { query(statement: Statement): Promise<Result> };
   /**
    * Runs a statement of a readiness check as the system on a connection of its own, because all connections of the pool may
    * wait for a lock.
@@ -120,6 +121,8 @@ export async function openDatabase(
     ? undefined
     : openDedicatedConnection(() => orm.em.getConnection().getNativeClient(), systemSession);
   const forkAsSystem = () => lazyScopedEntityManager(() => orm.em.fork(), systemSession);
+  // The embedded database has the clock of this process.
+  const stopClock = probe && (await followDatabaseClock((sql) => probe.query(sql), log));
   return {
     ...createRowReader(orm, isEmbedded, log),
     forOrganisation: (orgId) => lazyScopedEntityManager(() => orm.em.fork(), tenantSession(orgId)),
@@ -134,6 +137,7 @@ export async function openDatabase(
     probe: (sql) => (probe ? probe.query(sql) : forkAsSystem().execute(sql)),
     close: async () => {
       changes.close();
+      stopClock?.();
       await channel?.close();
       await probe?.close();
       await systemConnection?.release();

@@ -1,6 +1,7 @@
 import { createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
+import { currentTime } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import { DataKey, type DataKeyPurpose, type integrityPurpose } from './data-key.entity.ts';
 import { DecryptionError } from './jwe.ts';
@@ -51,7 +52,7 @@ export class DataKeys {
   async generate(orgId: string, purpose: DataKeyPurpose | typeof integrityPurpose) {
     const binding = { id: randomUUID(), orgId, purpose };
     const key = await this.#withKmsFailureLog(() => this.keyring.wrap(randomBytes(32), binding));
-    return { ...binding, ...key, madeUnder: key.rootKeyId, createdAt: new Date(), retiredAt: null };
+    return { ...binding, ...key, madeUnder: key.rootKeyId, createdAt: currentTime(), retiredAt: null };
   }
 
   /**

@@ -1,6 +1,7 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { operatorActor } from '../administration/organisations.ts';
 import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
+import { currentTime } from '../common/clock.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { type ReencryptDeps, reencryptConnections } from '../connections/operations/reencrypt.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
@@ -167,7 +168,7 @@ async function replaceSealKey(
 ): Promise<number> {
   const macs = await deps.vault.rowMacs(em);
   macs.verify(em, DataKey, outdated);
-  const replaced = await updateDataKey(deps, em, outdated, { retiredAt: new Date() });
+  const replaced = await updateDataKey(deps, em, outdated, { retiredAt: currentTime() });
   if (replaced > 0) await em.insert(DataKey, macs.signed(em, DataKey, successor));
   return replaced;
 }

@@ -1,3 +1,4 @@
+import { currentTimeMs } from '../common/clock.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /** The caller on whose behalf a request is sent. */
@@ -62,7 +63,7 @@ export class Bulkhead {
     const limits = limitsFor(host, requester);
     const full = limits.find(({ key, max }) => (this.#counts.get(key) ?? 0) >= max);
     if (full) {
-      const retryAt = new Date(Date.now() + this.#timeoutMs);
+      const retryAt = new Date(currentTimeMs() + this.#timeoutMs);
       throw new OutboundError('BUSY', full.message, { retryAt });
     }
     let holders = 0;

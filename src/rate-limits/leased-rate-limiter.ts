@@ -1,15 +1,28 @@
 import { LRUCache } from 'lru-cache';
-import { RateLimiterPostgres, type RateLimiterRes, RLWrapperTimeouts } from 'rate-limiter-flexible';
+import { currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import type { Database } from '../database/database.ts';
 import type { Rate } from './defaults.ts';
-import { MemoryWindows } from './memory-windows.ts';
+import { type CountedPoints, MemoryWindows } from './memory-windows.ts';
 
 /** The timeout of a query. */
 const queryTimeoutMs = 1_000;
 /** The pause after a failed query, so that waiting requests do not occupy every connection. */
 const outagePauseMs = 5_000;
 const maxLeases = 10_000;
+
+/** Adds points to a window, or starts the next one, by the clock of the database. */
+const countSql = `
+  insert into rate_limit as current (key, points, expire)
+  select $1, $2::int, now_ms + $3::bigint
+  from (select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms) clock
+  on conflict (key) do update set
+    points = case when current.expire <= excluded.expire - $3::bigint then 0 else current.points end + excluded.points,
+    expire = case when current.expire <= excluded.expire - $3::bigint then excluded.expire else current.expire end
+  returning points as "consumedPoints",
+    (expire - floor(extract(epoch from clock_timestamp()) * 1000))::float8 as "msBeforeNext"`;
+
+type SharedConnection = NonNullable<Database['systemConnection']>;
 
 /** The points of a window that this server has leased. */
 interface Lease {
@@ -48,28 +61,15 @@ export class LeasedRateLimiter {
   readonly #log: Logger;
   readonly #outage: RateLimiterDeps['outage'];
   readonly #memoryWindows: MemoryWindows;
-  readonly #shared: RLWrapperTimeouts | undefined;
+  readonly #shared: SharedConnection | undefined;
   readonly #leases = new LRUCache<string, Lease>({ max: maxLeases });
 
   constructor(rate: RateLimit, { database, log, outage }: RateLimiterDeps) {
-    const options = { keyPrefix: rate.name, points: rate.points, duration: rate.windowSeconds };
     this.#rate = rate;
     this.#log = log;
     this.#outage = outage;
     this.#memoryWindows = new MemoryWindows(rate.windowSeconds * 1_000);
-    this.#shared =
-      database.systemConnection &&
-      new RLWrapperTimeouts({
-        limiter: new RateLimiterPostgres({
-          ...options,
-          storeClient: database.systemConnection,
-          storeType: 'client',
-          tableName: 'rate_limit',
-          tableCreated: true,
-          clearExpiredByTimeout: false,
-        }),
-        timeoutMs: queryTimeoutMs,
-      });
+    this.#shared = database.systemConnection;
   }
 
   /**
@@ -80,7 +80,7 @@ export class LeasedRateLimiter {
   async consume(key: string): Promise<Date | undefined> {
     const lease = this.#getLease(key);
     for (;;) {
-      if (lease.until <= Date.now()) {
+      if (lease.until <= currentTimeMs()) {
         lease.remaining = 0;
         lease.isExhausted = false;
       }
@@ -116,7 +116,7 @@ export class LeasedRateLimiter {
     const requested = leaseSize - lease.remaining;
     const { consumedPoints, msBeforeNext } = await this.#count(key, requested);
     const granted = Math.min(Math.max(points - (consumedPoints - requested), 0), requested);
-    const until = Date.now() + msBeforeNext;
+    const until = currentTimeMs() + msBeforeNext;
     // Points of another window are not valid in this one. The ends of two windows are at least a window apart, whereas
     // readings of one end differ only by latency and clock skew, so half a window separates the two cases.
     if (until - lease.until > windowSeconds * 500) lease.remaining = 0;
@@ -125,20 +125,36 @@ export class LeasedRateLimiter {
     lease.isExhausted = granted < requested;
   }
 
-  async #count(
-    key: string,
-    points: number,
-  ): Promise<Pick<RateLimiterRes, 'consumedPoints' | 'msBeforeNext'>> {
-    if (!this.#shared || this.#outage.until > Date.now()) return this.#memoryWindows.penalty(key, points);
+  async #count(key: string, points: number): Promise<CountedPoints> {
+    if (!this.#shared || this.#outage.until > currentTimeMs())
+      return this.#memoryWindows.penalty(key, points);
     try {
-      return await this.#shared.penalty(key, points);
+      return await this.#countInDatabase(this.#shared, key, points);
     } catch (error) {
-      this.#outage.until = Date.now() + outagePauseMs;
+      this.#outage.until = currentTimeMs() + outagePauseMs;
       this.#log.warn(
         { error: safeErrorFields(error) },
         'could not query rate limits; this server counts on its own for 5 seconds',
       );
       return this.#memoryWindows.penalty(key, points);
+    }
+  }
+  async #countInDatabase(shared: SharedConnection, key: string, points: number): Promise<CountedPoints> {
+    const { name, windowSeconds } = this.#rate;
+    const timeout = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => timeout.reject(new Error('the query of a rate limit timed out')),
+      queryTimeoutMs,
+    );
+    try {
+      const query = shared.query({
+        text: countSql,
+        values: [`${name}:${key}`, points, windowSeconds * 1_000],
+      });
+      const { rows } = await Promise.race([query, timeout.promise]);
+      return rows[0] as CountedPoints;
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

@@ -5,7 +5,6 @@ const RateLimitSchema = defineEntity({
   name: 'RateLimit',
   tableName: 'rate_limit',
   ...systemOnly('rate_limit'),
-  // rate-limiter-flexible defines the names, the types and the order of the columns.
   properties: {
     /** The name of the limit, and the key of the caller, the organisation or the client address. */
     key: p.text().primary(),

@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js';
+import { currentTimeMs } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
 import type { Database } from '../database/database.ts';
 import { deleteInBatches } from '../database/delete-in-batches.ts';
@@ -117,7 +118,7 @@ export async function purgeExpiredWindows(
   { database }: { database: Database },
   signal?: AbortSignal,
 ): Promise<number> {
-  const expired = { table: 'rate_limit', condition: 'expire <= ?', params: [Date.now()] };
+  const expired = { table: 'rate_limit', condition: 'expire <= ?', params: [currentTimeMs()] };
   return deleteInBatches(database, expired, signal);
 }
 

@@ -1,3 +1,4 @@
+import { currentTime } from '../../common/clock.ts';
 import type { Secret } from '../../common/secret.ts';
 import type { OutboundResponse } from '../../outbound/buffered-response.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
@@ -44,8 +45,8 @@ export async function verifyApiToken(
 }
 
 function diagnose({ status, headers, body }: OutboundResponse, token: Secret): diagnosis.Finding {
-  if (status === 429) return diagnosis.rateLimited(readRateLimitReset(headers, new Date()));
-  if (status >= 500) return diagnosis.serverError(status, readRetryAfter(headers, new Date()));
+  if (status === 429) return diagnosis.rateLimited(readRateLimitReset(headers, currentTime()));
+  if (status >= 500) return diagnosis.serverError(status, readRetryAfter(headers, currentTime()));
   if (status >= 300 && status < 400) {
     return diagnosis.notOkta(`it redirects (status ${status}), and the token is not sent to other addresses`);
   }

@@ -1,4 +1,5 @@
 import type { App, AuthMethod, Credentials, VerificationResult } from '../../apps/app.ts';
+import { currentTime } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
@@ -49,7 +50,7 @@ export async function verifyNewCredentials(
   const result = await verifyCredentials(deps, caller, target, credentials, options);
   const isStoredUnverified = result.status === 'UNREACHABLE' && options.onUnreachable === 'SAVE_UNVERIFIED';
   if (result.status !== 'VERIFIED' && !isStoredUnverified) throw rejectedError(result, target.method);
-  return verificationColumns(result, new Date());
+  return verificationColumns(result, currentTime());
 }
 
 /** The columns of a connection that hold the result of a verification. */

@@ -1,4 +1,5 @@
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
+import { currentTime, currentTimeMs } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
@@ -34,7 +35,7 @@ export async function deleteConnection(
     caller.requireScope('connections:write');
     const request = { delete: id, version, purge };
     const remove = async (buildOutcome: BuildOutcome): Promise<DeletedConnection> => {
-      const deletedAt = new Date();
+      const deletedAt = currentTime();
       const deleted = { id, restorableUntil: purge ? null : restorableUntil(deps, deletedAt) };
       await changeConnection(deps, caller, {
         target,
@@ -85,7 +86,7 @@ export async function restoreConnection(
         find: { deleted: 'only' },
         apply: (connection) => {
           const until = connection.deletedAt && restorableUntil(deps, connection.deletedAt);
-          if (!until || until <= new Date()) throw retentionEndedError();
+          if (!until || until <= currentTime()) throw retentionEndedError();
           const isRenamed = name != null && name !== connection.name;
           connection.deletedAt = null;
           if (isRenamed) connection.name = name;
@@ -98,7 +99,7 @@ export async function restoreConnection(
 
 /** The time at or before which a connection must have been deleted to be past its retention. */
 export function retentionEnd(deletedRetentionDays: number): Date {
-  return new Date(Date.now() - deletedRetentionDays * dayMs);
+  return new Date(currentTimeMs() - deletedRetentionDays * dayMs);
 }
 
 function restorableUntil({ deletedRetentionDays }: ConnectionDeps, deletedAt: Date): Date {

@@ -2,6 +2,7 @@ import type { FieldValue, VerificationResult } from '../../apps/app.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusals.ts';
+import { currentTime } from '../../common/clock.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
@@ -51,7 +52,7 @@ export async function verifyConnection(
     const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
     const attempt = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
     const event = withRequestContext({ ...attempt, outcome, fields: ['verification'] });
-    const columns = verificationColumns(result, new Date(), before);
+    const columns = verificationColumns(result, currentTime(), before);
     const changed = Object.keys(columns) as (keyof typeof columns)[];
     await storeWithEvents(deps, orgId, {
       row: { entity: AppConnection, id },

@@ -2,6 +2,7 @@ import type { Credentials } from '../../apps/app.ts';
 import type { AuditAction } from '../../audit/audit-event.entity.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import { withRequestContext } from '../../audit/hash-chain.ts';
+import { currentTime } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { deleteRow, updateRow } from '../../database/row-statements.ts';
 import type { Caller } from '../../identity/caller.ts';
@@ -68,7 +69,7 @@ export async function changeConnection(
       if (credentials)
         Object.assign(connection, await sealUnderKey(deps, em, sealKeyId, connection, credentials));
       connection.version += 1;
-      connection.updatedAt = new Date();
+      connection.updatedAt = currentTime();
       connection.mac = macs.signed(em, AppConnection, connection).mac;
       const columns = Object.keys(connection) as (keyof AppConnection & string)[];
       const changed = columns.filter((name) => connection[name] !== before[name]);

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { InsertedRow } from '../../audit/audited-change.ts';
+import { currentTime, currentTimeMs } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
 import type { Caller } from '../../identity/caller.ts';
@@ -72,7 +73,7 @@ export async function runIdempotent<T>(
         ...primaryKey,
         fingerprint,
         outcome: JSON.parse(JSON.stringify(outcome())),
-        createdAt: new Date(),
+        createdAt: currentTime(),
       };
       return [[IdempotentRequest, macs.signed(database.forOrganisation(orgId), IdempotentRequest, row)]];
     });
@@ -112,7 +113,7 @@ export async function purgeIdempotentRequests(
 }
 
 function retentionStart(): Date {
-  return new Date(Date.now() - retentionMs);
+  return new Date(currentTimeMs() - retentionMs);
 }
 
 function keyReusedError(): AppError {

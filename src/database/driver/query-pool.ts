@@ -23,7 +23,7 @@ export function queryPool(
 
 /** A connection of its own for statements of one session, which run one after the other. */
 export interface DedicatedConnection {
-  query(statement: Statement): Promise<unknown>;
+  query(statement: Statement): Promise<Result>;
   /** Closes the connection. `query` must not be called afterwards. */
   release(): Promise<void>;
 }
