@@ -6,6 +6,9 @@ const busyShare = 0.2;
 /** The use beyond its share with which a tenant is busy, in milliseconds. */
 const burstMs = 100;
 
+/** The most excess that counts, in milliseconds, so that a tenant which had the server to itself is delayed for a second at most. */
+const maxExcessMs = burstMs + 1_000 * busyShare;
+
 /** A tenant is active until this time has passed since its last work, in milliseconds. */
 const activeMs = 1_000;
 
@@ -41,7 +44,7 @@ export class TenantUsage {
   /** Adds time that a tenant has used the event loop, in milliseconds. */
   addLoopTime(tenantId: string, ms: number): void {
     const now = performance.now();
-    const excessMs = this.#excessOf(tenantId, now) + ms;
+    const excessMs = Math.min(this.#excessOf(tenantId, now) + ms, maxExcessMs);
     this.#excess.set(tenantId, { ms: excessMs, at: now });
     if (excessMs > burstMs) return;
     const [last] = this.#quietWork;
