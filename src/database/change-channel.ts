@@ -143,8 +143,15 @@ async function listen(
     await close();
     throw error;
   }
+  let last: Promise<unknown> = Promise.resolve();
+  // pg deprecates a query before the one before it has ended.
+  const query = (text: string, values?: unknown[]): Promise<unknown> => {
+    const result = last.then(() => client.query(text, values));
+    last = result.catch(() => undefined);
+    return result;
+  };
   // A lost network does not end the connection, so the heartbeat detects it.
-  const heartbeat = setInterval(() => client.query('select 1').catch(lost.resolve), heartbeatMs).unref();
+  const heartbeat = setInterval(() => query('select 1').catch(lost.resolve), heartbeatMs).unref();
   void lost.promise.then(() => clearInterval(heartbeat));
   // Changes may have been missed while no connection listened.
   changes.publishAll();
@@ -155,7 +162,7 @@ async function listen(
       const payloads: string[] = [];
       for (let first = 0; first < orgIds.length; first += organisationsPerPayload)
         payloads.push(orgIds.slice(first, first + organisationsPerPayload).join(' '));
-      await client.query('select pg_notify($1, payload) from unnest($2::text[]) payload', [
+      await query('select pg_notify($1, payload) from unnest($2::text[]) payload', [
         changesChannel,
         payloads,
       ]);
