@@ -1,7 +1,9 @@
 import { gql } from 'graphql-request';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { testDatabaseUrl } from './testkit/database.ts';
+import { Secret } from '../src/common/secret.ts';
+import { freshDatabase, testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
+import { startPostgresRelay } from './testkit/postgres-relay.ts';
 import { sendGraphQL, startRateLimitedServer } from './testkit/rates.ts';
 import { startTestServer } from './testkit/server.ts';
 
@@ -18,6 +20,22 @@ function setClockAhead(ms: number): void {
 
 afterEach(() => {
   vi.useRealTimers();
+});
+
+describe.runIf(testDatabaseUrl)('a server that cannot read the clock of the database', () => {
+  it('starts, reports it in the log, and serves requests', async () => {
+    await using database = await freshDatabase();
+    if (database.location.kind !== 'postgresql') throw new Error('This is about PostgreSQL.');
+    await using relay = await startPostgresRelay(database.location.url.reveal(), 'clock_timestamp');
+    const server = await startTestServer({ location: { kind: 'postgresql', url: new Secret(relay.url) } });
+    try {
+      const { client } = await server.newOrganisation();
+      expect(await client.request('{ viewer { scopes } }')).toBeDefined();
+      expect(server.logs()).toContain('could not read the clock of the database');
+    } finally {
+      await server.close();
+    }
+  });
 });
 
 // The embedded database has the clock of its process.

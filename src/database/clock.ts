@@ -1,5 +1,6 @@
 import { synchroniseClock } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { tooManyConnectionsCode } from './outage.ts';
 
 /** The time between two measurements, in milliseconds. */
 const intervalMs = 60_000;
@@ -19,19 +20,22 @@ type Query = (sql: string) => Promise<object[]>;
  * Sets the clock of this process by the database, now and once a minute.
  *
  * @returns a function that stops
- * @throws the error of the first measurement
+ * @throws the error of the first measurement if the database has no connection left for it
  */
 export async function followDatabaseClock(query: Query, log: Logger): Promise<() => void> {
-  const offsetMs = await measure(query);
-  if (Math.abs(offsetMs) > notableOffsetMs)
-    log.warn({ offsetMs }, 'the clock of this server differs from that of the database, which is used');
-  const timer = setInterval(
-    () =>
-      measure(query).catch((error: unknown) =>
-        log.debug({ error: safeErrorFields(error) }, 'could not read the clock of the database'),
-      ),
-    intervalMs,
-  ).unref();
+  const message = 'could not read the clock of the database; retrying in a minute';
+  try {
+    const offsetMs = await measure(query);
+    if (Math.abs(offsetMs) > notableOffsetMs)
+      log.warn({ offsetMs }, 'the clock of this server differs from that of the database, which is used');
+  } catch (error) {
+    // Other errors of a busy database may be over soon.
+    if ((error as { code?: unknown }).code === tooManyConnectionsCode) throw error;
+    log.warn({ error: safeErrorFields(error) }, message);
+  }
+  const measureAgain = () =>
+    measure(query).catch((error: unknown) => log.debug({ error: safeErrorFields(error) }, message));
+  const timer = setInterval(measureAgain, intervalMs).unref();
   return () => clearInterval(timer);
 }
 

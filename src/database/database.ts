@@ -25,8 +25,7 @@ import { applySettings, connectionTimeoutMs, findServer, type PostgresqlServer }
 import type { DatabaseLocation, PostgresqlLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
 import { describeConnectionFailure, describeLocation } from './open-failure.ts';
-import { tooManyConnectionsCode } from './outage.ts';
-import { openProbe, type Probe } from './readiness-probe.ts';
+import { openProbe } from './readiness-probe.ts';
 import { createRowReader, type RowReader } from './row-reader.ts';
 
 /** The entity classes to map. */
@@ -61,8 +60,7 @@ export interface Database extends RowReader {
   /** Notifies of changes on all servers. */
   changes: OrganisationChangeNotifier;
   /**
-   * A dedicated connection in the system's session, for libraries with SQL of their own. Absent on the embedded database,
-   * which has one server.
+   * A dedicated connection in the system's session, for rate limits. Absent on the embedded database, which has one server.
    */
   systemConnection?: { query(statement: Statement): Promise<Result> };
   /**
@@ -86,7 +84,7 @@ export async function openDatabase(
   entities: Entities,
   log: Logger,
 ): Promise<Database> {
-  if (location.kind === 'postgresql') setStatementTimeout(location.statementTimeoutMs ?? 10_000);
+  if (location.kind === 'postgresql') setStatementTimeout(location.statementTimeoutMs);
   const usage = new TenantUsage();
   const isEmbedded = location.kind === 'embedded';
   const server = isEmbedded ? undefined : await describingFailure(location, () => findServer(location));
@@ -103,11 +101,16 @@ export async function openDatabase(
   // Without a channel, `publishMissedChanges` finds the changes of other servers.
   const channel = listening && new ChangeChannel(listening.options, changes, log);
   const probe = server && openProbe(server);
+  let stopClock: (() => void) | undefined;
   try {
     if (direct) await migrateDirectly(direct, directServer, entities, log);
     else await describingFailure(location, () => migrate(orm, location));
     await describingFailure(direct ?? location, async () => channel?.open(), direct && directSetting);
-    await describingFailure(location, async () => probe && assertConnects(probe));
+    // The embedded database has the clock of this process.
+    stopClock = await describingFailure(
+      location,
+      async () => probe && followDatabaseClock((sql) => probe.query(sql), log),
+    );
   } catch (error) {
     await channel?.close();
     await probe?.close();
@@ -121,8 +124,6 @@ export async function openDatabase(
     ? undefined
     : openDedicatedConnection(() => orm.em.getConnection().getNativeClient(), systemSession);
   const forkAsSystem = () => lazyScopedEntityManager(() => orm.em.fork(), systemSession);
-  // The embedded database has the clock of this process.
-  const stopClock = probe && (await followDatabaseClock((sql) => probe.query(sql), log));
   return {
     ...createRowReader(orm, isEmbedded, log),
     forOrganisation: (orgId) => lazyScopedEntityManager(() => orm.em.fork(), tenantSession(orgId)),
@@ -169,13 +170,6 @@ function watchCommits(
 /** The location past a pooler, if there is one. */
 function toDirectLocation({ directUrl, ...location }: PostgresqlLocation): PostgresqlLocation | undefined {
   return directUrl && { ...location, url: directUrl };
-}
-
-/** Checks that there is a connection for health checks too. Other errors of a busy database may be over soon. */
-async function assertConnects(probe: Probe): Promise<void> {
-  await probe.query('select 1').catch((error: unknown) => {
-    if ((error as { code?: unknown }).code === tooManyConnectionsCode) throw error;
-  });
 }
 
 /** Applies migrations past a pooler, because poolers may limit the time of a statement. */

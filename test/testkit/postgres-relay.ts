@@ -12,8 +12,12 @@ export interface PostgresRelay extends AsyncDisposable {
 /** The messages after which a client waits for `ReadyForQuery`: Query and Sync. */
 const ends = new Set(['Q', 'S']);
 
-/** Starts a relay to the PostgreSQL of a URL without TLS. */
-export async function startPostgresRelay(databaseUrl: string): Promise<PostgresRelay> {
+/**
+ * Starts a relay to the PostgreSQL of a URL without TLS.
+ *
+ * @param dropsOn a text: the relay closes a connection whose statement without parameters contains it
+ */
+export async function startPostgresRelay(databaseUrl: string, dropsOn?: string): Promise<PostgresRelay> {
   const target = new URL(databaseUrl);
   const counts = new Map<Socket, number>();
   const sockets = new Set<Socket>();
@@ -22,6 +26,7 @@ export async function startPostgresRelay(databaseUrl: string): Promise<PostgresR
     counts.set(client, 0);
     let isListening = false;
     const read = createMessageReader((type, body) => {
+      if (dropsOn && type === 'Q' && body.includes(dropsOn)) client.destroy();
       isListening ||= type === 'Q' && body.toString().startsWith('listen ');
       if (isListening) counts.delete(client);
       else if (ends.has(type)) counts.set(client, (counts.get(client) ?? 0) + 1);

@@ -110,10 +110,11 @@ export function isUntimed(): boolean {
   return untimedTasks.getStore() ?? false;
 }
 
+const defaultStatementTimeoutMs = 10_000;
 /** `statement_timeout` of a statement, lock waits included, in milliseconds. */
-export let statementTimeoutMs = 10_000;
+export let statementTimeoutMs = defaultStatementTimeoutMs;
 /** Sets the time-out of this process, which uses one database. */
-export function setStatementTimeout(ms: number): void {
+export function setStatementTimeout(ms = defaultStatementTimeoutMs): void {
   statementTimeoutMs = ms;
 }
 
