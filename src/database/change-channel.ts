@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { createSerialQueue } from '../common/serial-queue.ts';
 import type { OrganisationChangeNotifier } from './change-notifications.ts';
 import { loadPg, type Notification, type ServerOptions } from './driver/pg.ts';
 
@@ -143,13 +144,9 @@ async function listen(
     await close();
     throw error;
   }
-  let last: Promise<unknown> = Promise.resolve();
+  const enqueue = createSerialQueue();
   // pg deprecates a query before the one before it has ended.
-  const query = (text: string, values?: unknown[]): Promise<unknown> => {
-    const result = last.then(() => client.query(text, values));
-    last = result.catch(() => undefined);
-    return result;
-  };
+  const query = (text: string, values?: unknown[]) => enqueue(() => client.query(text, values));
   // A lost network does not end the connection, so the heartbeat detects it.
   const heartbeat = setInterval(() => query('select 1').catch(lost.resolve), heartbeatMs).unref();
   void lost.promise.then(() => clearInterval(heartbeat));

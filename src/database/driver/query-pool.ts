@@ -1,3 +1,4 @@
+import { createSerialQueue } from '../../common/serial-queue.ts';
 import { inSession, type Session } from './session.ts';
 import type { Client, Pool, Result, Statement } from './types.ts';
 
@@ -31,7 +32,7 @@ export interface DedicatedConnection {
 /** Opens a dedicated connection on first use, and again whenever it is lost. */
 export function openDedicatedConnection(pool: () => Promise<Pool>, session: Session): DedicatedConnection {
   let opened: Promise<Client> | undefined;
-  let last: Promise<unknown> = Promise.resolve();
+  const enqueue = createSerialQueue();
   const open = async (): Promise<Client> => {
     const client = await (await pool()).connect();
     client.once('end', () => {
@@ -47,11 +48,7 @@ export function openDedicatedConnection(pool: () => Promise<Pool>, session: Sess
     return (await opened).query(statement);
   };
   return {
-    query(statement) {
-      const result = last.then(() => inSession(session, () => send(statement)));
-      last = result.catch(() => undefined);
-      return result;
-    },
+    query: (statement) => enqueue(() => inSession(session, () => send(statement))),
     async release() {
       const client = await opened?.catch(() => undefined);
       client?.release(true);
