@@ -2,9 +2,10 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
 import type { Database, SqlStatement } from '../database/database.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
+import type { RowClass } from '../database/row-reader.ts';
 import { insertRows } from '../database/row-statements.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
-import { type ChangedRow, ifTrailEndsWith, lockRow, type RowClass } from './conditional-statement.ts';
+import { type ChangedRow, ifTrailEndsWith, lockRow } from './conditional-statement.ts';
 import { type AuditDeps, type ChainHead, chainEvents, type RecordedEvent } from './hash-chain.ts';
 
 /** A change of an organisation's rows that is stored together with the audit events that record it. */
@@ -21,7 +22,7 @@ export interface AuditedChange<Result> {
 }
 
 /** A row to insert, with its entity. */
-export type InsertedRow = readonly [entity: RowClass, row: object];
+export type InsertedRow = readonly [entity: RowClass<object>, row: object];
 
 /** What a change stores. */
 export interface PreparedChange<Result> {

@@ -1,12 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { SqlStatement } from '../database/database.ts';
-
-/** An entity class. */
-export type RowClass = new () => object;
+import type { RowClass } from '../database/row-reader.ts';
 
 /** A row that a change updates or deletes. */
 export interface ChangedRow {
-  entity: RowClass;
+  entity: RowClass<object>;
   id: string;
 }
 

@@ -1,8 +1,6 @@
 import type { EntityManager, EntityMetadata, EntityProperty } from '@mikro-orm/postgresql';
 import type { SqlStatement } from './database.ts';
-
-/** An entity class, or a function that creates its objects. */
-type RowClass<Row> = new () => Row;
+import type { RowClass } from './row-reader.ts';
 
 const insertTexts = new WeakMap<EntityMetadata, string>();
 
