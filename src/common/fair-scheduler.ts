@@ -118,8 +118,8 @@ export class FairScheduler {
   #rejectOverdue(): void {
     const now = performance.now();
     for (const [tenantId, queue] of this.#waiting) {
-      const overdue = queue.findIndex(({ since }) => now - since < maxWaitMs);
-      const rejected = queue.splice(0, overdue < 0 ? queue.length : overdue);
+      const firstInTime = queue.findIndex(({ since }) => now - since < maxWaitMs);
+      const rejected = queue.splice(0, firstInTime < 0 ? queue.length : firstInTime);
       if (queue.length === 0) this.#waiting.delete(tenantId);
       for (const { reject } of rejected) reject(tooBusyError());
     }
