@@ -3,9 +3,10 @@ import { expect, test, vi } from 'vitest';
 import { entities } from '../src/bootstrap/entities.ts';
 import { StartupError } from '../src/common/errors.ts';
 import { createLog } from '../src/common/log.ts';
-import { openDatabase, openOrm } from '../src/database/database.ts';
+import { openDatabase } from '../src/database/database.ts';
 import { inSession, ownerSession } from '../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
+import { openOrm } from '../src/database/open-orm.ts';
 import { lastingData } from './testkit/database.ts';
 
 // Each test opens its database several times, and the machine may be busy.

@@ -1,14 +1,40 @@
 import { createHash } from 'node:crypto';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { StartupError } from '../common/errors.ts';
-import { roles } from './driver/session.ts';
+import { inSession, ownerSession, roles, withoutStatementTimeout } from './driver/session.ts';
+import type { DatabaseLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
+import { describeLocation } from './open-failure.ts';
+import { withStartupLock } from './startup-lock.ts';
 
 /** A row of MikroORM's table of applied migrations, which has a column for the checksum. */
 interface AppliedMigration {
   name: string;
   checksum: string | null;
 }
+
+/**
+ * Applies the migrations as the user that connects, while no other server does.
+ *
+ * @throws StartupError as `applyMigrations`
+ */
+export async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void> {
+  const apply = (em: EntityManager) => applyMigrations(orm, em, describeLocation(location));
+  const run = async () => {
+    // Creates the table of applied migrations, outside of the transaction below.
+    await orm.migrator.getExecuted().catch((error: unknown) => {
+      // Another server has just created it.
+      if (!createdMeanwhileCodes.has(String((error as { code?: unknown }).code))) throw error;
+    });
+    // The embedded database has one server, and one connection, which the lock would occupy.
+    if (location.kind === 'embedded') await apply(orm.em.fork());
+    else await withStartupLock(orm.em.fork(), apply);
+  };
+  await withoutStatementTimeout(() => inSession(ownerSession, run));
+}
+
+/** PostgreSQL's `duplicate_table` and `unique_violation`, for the row of the table's type. */
+const createdMeanwhileCodes = new Set(['42P07', '23505']);
 
 /**
  * Checks the migrations that a database has against those of this version, and applies the others. The first version with
@@ -19,7 +45,7 @@ interface AppliedMigration {
  * @throws StartupError if a newer version has migrated the database, if an applied migration has changed, or if the roles are
  *   missing
  */
-export async function applyMigrations(orm: MikroORM, em: EntityManager, place: string): Promise<void> {
+async function applyMigrations(orm: MikroORM, em: EntityManager, place: string): Promise<void> {
   const checksums = await computeChecksums(orm);
   await addChecksumColumn(em);
   const applied = await em.execute<AppliedMigration[]>(

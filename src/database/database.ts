@@ -1,35 +1,26 @@
-import { Migrator } from '@mikro-orm/migrations';
-import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-orm/postgresql';
+import type { EntityManager, EventSubscriber, MikroORM } from '@mikro-orm/postgresql';
 import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import { TenantUsage } from '../common/tenant-usage.ts';
-import { applyMigrations } from './apply-migrations.ts';
+import { migrate } from './apply-migrations.ts';
 import { ChangeChannel } from './change-channel.ts';
 import { OrganisationChangeNotifier } from './change-notifications.ts';
 import { followDatabaseClock } from './clock.ts';
-import { withBoundParameters } from './driver/bind-parameters.ts';
 import { openDedicatedConnection } from './driver/query-pool.ts';
 import {
-  inSession,
   lazyScopedEntityManager,
-  ownerSession,
   setStatementTimeout,
   systemSession,
   tenantSession,
   unauthenticatedSession,
-  withoutStatementTimeout,
 } from './driver/session.ts';
-import type { Pool, Result, Statement } from './driver/types.ts';
-import { openEmbedded } from './embedded.ts';
-import { applySettings, connectionTimeoutMs, findServer, type PostgresqlServer } from './find-server.ts';
+import type { Result, Statement } from './driver/types.ts';
+import { findServer, type PostgresqlServer } from './find-server.ts';
 import type { DatabaseLocation, PostgresqlLocation } from './location.ts';
-import { migrations } from './migrations/list.ts';
 import { describeConnectionFailure, describeLocation } from './open-failure.ts';
+import { type Entities, openOrm } from './open-orm.ts';
 import { openProbe } from './readiness-probe.ts';
 import { createRowReader, type RowReader } from './row-reader.ts';
-
-/** The entity classes to map. */
-export type Entities = NonNullable<Options['entities']>;
 
 /** A statement with `?` for each parameter. */
 export interface SqlStatement {
@@ -70,9 +61,6 @@ export interface Database extends RowReader {
   probe(sql: string): Promise<object[]>;
   close(): Promise<void>;
 }
-
-// An arbitrary constant that all servers of this program share.
-const startLock = 4_216_017_333;
 
 /**
  * Opens the database and applies migrations.
@@ -186,24 +174,6 @@ async function migrateDirectly(
   await describingFailure(location, run, directSetting);
 }
 
-async function migrate(orm: MikroORM, location: DatabaseLocation): Promise<void> {
-  const apply = (em: EntityManager) => applyMigrations(orm, em, describeLocation(location));
-  const run = async () => {
-    // Creates the table of applied migrations, outside of the transaction below.
-    await orm.migrator.getExecuted().catch((error: unknown) => {
-      // Another server has just created it.
-      if (!createdMeanwhileCodes.has(String((error as { code?: unknown }).code))) throw error;
-    });
-    // The embedded database has one server, and one connection, which the lock would occupy.
-    if (location.kind === 'embedded') await apply(orm.em.fork());
-    else await withStartupLock(orm.em.fork(), apply);
-  };
-  await withoutStatementTimeout(() => inSession(ownerSession, run));
-}
-
-/** PostgreSQL's `duplicate_table` and `unique_violation`, for the row of the table's type. */
-const createdMeanwhileCodes = new Set(['42P07', '23505']);
-
 const directSetting = 'DATABASE_DIRECT_URL';
 
 /** Converts an error of opening a database to a StartupError, which names the setting that leads to it. */
@@ -218,73 +188,6 @@ async function describingFailure<T>(
     if (error instanceof StartupError || isMissingModule(error)) throw error;
     throw new StartupError(`${setting}: ${describeConnectionFailure(error, location.kind)}`);
   }
-}
-
-/** Runs a start-up task in a transaction, while no other server runs one. */
-export async function withStartupLock<T>(
-  em: EntityManager,
-  task: (em: EntityManager) => Promise<T>,
-): Promise<T> {
-  const runLocked = async (tx: EntityManager) => {
-    // Migrations of another server may take longer than `statement_timeout`.
-    await tx.execute('set local statement_timeout = 0');
-    await tx.execute(`select pg_advisory_xact_lock(${startLock})`);
-    return task(tx);
-  };
-  return withoutStatementTimeout(() => em.transactional(runLocked));
-}
-
-/** Options of connections to PostgreSQL. */
-interface OrmOptions {
-  /** The server that was found at the location. */
-  server?: PostgresqlServer | undefined;
-  usage?: TenantUsage;
-  /** Whether frequent statements are prepared, which needs connections without a pooler in between. */
-  preparesStatements?: boolean;
-}
-
-/** Connects without applying migrations. */
-export async function openOrm(
-  location: DatabaseLocation,
-  entities: Entities,
-  log: Logger,
-  { server, usage = new TenantUsage(), preparesStatements = false }: OrmOptions = {},
-): Promise<MikroORM> {
-  const shared = {
-    entities,
-    extensions: [Migrator],
-    migrations: { migrationsList: migrations, snapshot: false, silent: true },
-    // Migrations create triggers. MikroORM does not recognise its own triggers when it reads the schema.
-    schemaGenerator: { ignoreTriggers: true },
-    debug: log.isLevelEnabled('trace') ? ['query'] : false,
-    colors: false,
-    logger: (message: string) => log.trace(message),
-  } satisfies Partial<Options>;
-
-  if (location.kind === 'postgresql') {
-    const [{ MikroORM, PostgreSqlConnection, PostgreSqlDriver }, { instrumentPool }] = await Promise.all([
-      import('@mikro-orm/postgresql'),
-      import('./driver/pool.ts'),
-    ]);
-    const found = server ?? (await findServer(location));
-    return MikroORM.init({
-      ...shared,
-      // MikroORM looks for its table in this schema, and not in the search path.
-      migrations: { ...shared.migrations, tableName: `${found.schema}.mikro_orm_migrations` },
-      driver: withBoundParameters(PostgreSqlDriver, PostgreSqlConnection),
-      // Without it, MikroORM takes missing parts from a default of its own.
-      clientUrl: `postgresql:///${encodeURIComponent(found.options.database)}`,
-      ensureDatabase: false,
-      driverOptions: {
-        ...found.options,
-        max: location.poolSize ?? 10,
-        connectionTimeoutMillis: connectionTimeoutMs,
-        onConnect: applySettings(found, connectionTimeoutMs),
-        onPoolCreated: (pool: Pool) => instrumentPool(pool, usage, preparesStatements),
-      },
-    });
-  }
-  return openEmbedded(shared, location);
 }
 
 function isMissingModule(error: unknown): boolean {

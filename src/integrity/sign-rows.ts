@@ -3,7 +3,7 @@ import { ensureUnattributedOrg, operatorActor } from '../administration/organisa
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { StartupError } from '../common/errors.ts';
-import { withStartupLock } from '../database/database.ts';
+import { withStartupLock } from '../database/startup-lock.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { rowMacsMarker } from '../encryption/keyring.ts';
 import { type RowMacs, rowId } from '../encryption/row-macs.ts';

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { PGlite } from '@electric-sql/pglite';
 import { entities } from '../../src/bootstrap/entities.ts';
 import { createLog } from '../../src/common/log.ts';
-import { openDatabase, openOrm } from '../../src/database/database.ts';
+import { openDatabase } from '../../src/database/database.ts';
+import { openOrm } from '../../src/database/open-orm.ts';
 import { emptyDatabase, testDatabaseUrl } from './database.ts';
 import { temporaryFolder } from './process.ts';
 import {

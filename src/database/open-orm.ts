@@ -1,0 +1,66 @@
+import { Migrator } from '@mikro-orm/migrations';
+import type { MikroORM, Options } from '@mikro-orm/postgresql';
+import type { Logger } from '../common/log.ts';
+import { TenantUsage } from '../common/tenant-usage.ts';
+import { withBoundParameters } from './driver/bind-parameters.ts';
+import type { Pool } from './driver/types.ts';
+import { openEmbedded } from './embedded.ts';
+import { applySettings, connectionTimeoutMs, findServer, type PostgresqlServer } from './find-server.ts';
+import type { DatabaseLocation } from './location.ts';
+import { migrations } from './migrations/list.ts';
+
+/** The entity classes to map. */
+export type Entities = NonNullable<Options['entities']>;
+
+/** Options of connections to PostgreSQL. */
+interface OrmOptions {
+  /** The server that was found at the location. */
+  server?: PostgresqlServer | undefined;
+  usage?: TenantUsage;
+  /** Whether frequent statements are prepared, which needs connections without a pooler in between. */
+  preparesStatements?: boolean;
+}
+
+/** Connects without applying migrations. */
+export async function openOrm(
+  location: DatabaseLocation,
+  entities: Entities,
+  log: Logger,
+  { server, usage = new TenantUsage(), preparesStatements = false }: OrmOptions = {},
+): Promise<MikroORM> {
+  const shared = {
+    entities,
+    extensions: [Migrator],
+    migrations: { migrationsList: migrations, snapshot: false, silent: true },
+    // Migrations create triggers. MikroORM does not recognise its own triggers when it reads the schema.
+    schemaGenerator: { ignoreTriggers: true },
+    debug: log.isLevelEnabled('trace') ? ['query'] : false,
+    colors: false,
+    logger: (message: string) => log.trace(message),
+  } satisfies Partial<Options>;
+
+  if (location.kind === 'postgresql') {
+    const [{ MikroORM, PostgreSqlConnection, PostgreSqlDriver }, { instrumentPool }] = await Promise.all([
+      import('@mikro-orm/postgresql'),
+      import('./driver/pool.ts'),
+    ]);
+    const found = server ?? (await findServer(location));
+    return MikroORM.init({
+      ...shared,
+      // MikroORM looks for its table in this schema, and not in the search path.
+      migrations: { ...shared.migrations, tableName: `${found.schema}.mikro_orm_migrations` },
+      driver: withBoundParameters(PostgreSqlDriver, PostgreSqlConnection),
+      // Without it, MikroORM takes missing parts from a default of its own.
+      clientUrl: `postgresql:///${encodeURIComponent(found.options.database)}`,
+      ensureDatabase: false,
+      driverOptions: {
+        ...found.options,
+        max: location.poolSize ?? 10,
+        connectionTimeoutMillis: connectionTimeoutMs,
+        onConnect: applySettings(found, connectionTimeoutMs),
+        onPoolCreated: (pool: Pool) => instrumentPool(pool, usage, preparesStatements),
+      },
+    });
+  }
+  return openEmbedded(shared, location);
+}
