@@ -9,7 +9,7 @@ import { openStores } from '../../../src/bootstrap/stores.ts';
 import { createLog } from '../../../src/common/log.ts';
 import { Secret } from '../../../src/common/secret.ts';
 import { readConfig } from '../../../src/config/read-config.ts';
-import { withStartupLock } from '../../../src/database/database.ts';
+import { withStartupLock } from '../../../src/database/startup-lock.ts';
 import { firstOrganisation, hasOrganisation } from '../../../src/identity/organisations.ts';
 import { defaultRates, type Rate } from '../../../src/rate-limits/defaults.ts';
 import { announce } from './work/announce.ts';
