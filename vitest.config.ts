@@ -80,7 +80,8 @@ function project(
       // Files share a process if they can, so that each process imports the server, its libraries and PostgreSQL's WebAssembly once.
       isolate,
       testTimeout: 30_000 * times,
-      hookTimeout: 60_000,
+      // A hook may build the dashboard or wait for it, on a busy machine.
+      hookTimeout: 180_000,
     },
   };
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Browser, BrowserContextOptions } from 'playwright-core';
@@ -9,25 +9,41 @@ import type { Secret } from '../../src/common/secret.ts';
 import { firstOrganisation } from '../../src/identity/organisations.ts';
 import { openPage, type RecordedPage, startBrowser } from './browser.ts';
 import { startOkta, type TestOkta } from './okta.ts';
+import { until } from './process.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
 import { dashboardFolder } from './template-environment.ts';
 
 const build = fileURLToPath(new URL('../../src/dashboard/build.js', import.meta.url));
 
-/** Builds the dashboard once per run and returns its directory. */
+/** Builds the dashboard in the first worker of a run that needs it, and returns its directory. */
 export async function buildDashboard(): Promise<string> {
   const folder = process.env[dashboardFolder];
   if (!folder) throw new Error(`${dashboardFolder} is not set`);
-  if (existsSync(folder)) return folder;
-  const aside = `${folder}-${process.pid}`;
-  await promisify(execFile)(process.execPath, [build, aside]);
-  try {
-    renameSync(aside, folder);
-  } catch (error) {
-    // Another worker has built it at the same time.
-    if (!existsSync(folder)) throw error;
+  const lock = `${folder}.lock`;
+  while (!existsSync(folder)) {
+    if (takeLock(lock)) {
+      try {
+        const aside = `${folder}.new`;
+        await promisify(execFile)(process.execPath, [build, aside]);
+        renameSync(aside, folder);
+      } finally {
+        rmdirSync(lock);
+      }
+    } else {
+      await until('another worker has built the dashboard', () => !existsSync(lock) || undefined, 120_000);
+    }
   }
   return folder;
+}
+
+function takeLock(folder: string): boolean {
+  try {
+    mkdirSync(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
 }
 
 /** A server with the dashboard, a programmable fake Okta, and a browser. */
