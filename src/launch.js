@@ -9,7 +9,10 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const neededMajor = 24;
 
-/** Programs by name, and the start of the message if a program cannot run. */
+/**
+ * Programs by name, and the start of the message if a program cannot run. The server and the tests run when they are
+ * imported; the others export `run`, a `Program` of src/cli/program.ts.
+ */
 const programs = {
   start: { file: 'src/main.ts', cannot: 'Cannot start' },
   admin: { file: 'src/cli/admin.ts', cannot: 'Command failed' },
@@ -45,7 +48,11 @@ async function runHere() {
   };
   process.once('beforeExit', reportUnsettled);
   try {
-    await import(pathToFileURL(file).href);
+    const { run } = await import(pathToFileURL(file).href);
+    if (run) {
+      const { env: environment } = process;
+      process.exitCode = await run({ args, environment, terminal: console, ownsProcess: true });
+    }
     process.off('beforeExit', reportUnsettled);
   } catch (error) {
     process.off('beforeExit', reportUnsettled);

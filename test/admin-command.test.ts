@@ -1,11 +1,12 @@
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { runProgram, startProgram } from './testkit/in-process.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript, type ServerProcess, spawnServer } from './testkit/process.ts';
 import { errorsOf } from './testkit/server.ts';
 
-// Each test starts several processes, and the machine may be busy.
+// Some tests start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const keyPattern = /ack_[0-9A-Za-z]{49}/;
@@ -13,7 +14,11 @@ const uuidPattern = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
 /** Runs `npm run admin`. */
 const admin = (environment: Record<string, string>, ...args: string[]) =>
-  runScript('cli/admin.ts', environment, ...args);
+  runProgram('admin', environment, ...args);
+
+/** Runs `npm run admin` in a process of its own. */
+const adminProcess = (environment: Record<string, string>, ...args: string[]) =>
+  runScript('launch.js', environment, 'admin', ...args);
 
 async function connectClient(server: ServerProcess, apiKey: string): Promise<GraphQLClient> {
   const headers = { authorization: `Bearer ${apiKey}` };
@@ -26,13 +31,13 @@ describe('npm run admin', () => {
   it('creates an organisation with an API key that works', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment: data } = await lastingData(stack);
-    const created = await admin(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
+    const created = await adminProcess(data, 'create-organisation', '--name', 'Acme', '--project', 'Payroll');
     expect(created).toMatchObject({ code: 0, stderr: '' });
     const key = extract(keyPattern, created.stdout);
     const orgId = extract(uuidPattern, created.stdout);
     expect((await admin(data, 'organisations')).stdout).toBe(`${orgId}  Acme\n`);
 
-    const server = stack.use(spawnServer(data));
+    const server = stack.use(startProgram(data));
     const client = await connectClient(server, key);
     const { viewer, projects } = await client.request<{ viewer: object; projects: object }>(
       '{ viewer { organisation { id name } scopes projects { id } } projects { nodes { name } } }',
@@ -53,7 +58,7 @@ describe('npm run admin', () => {
     const everything = await admin(data, 'create-key', '--org', orgId, '--name', 'Found again');
     const little = await admin(data, 'create-key', '--org', orgId, '--scopes', 'connections:read,audit:read');
 
-    const server = stack.use(spawnServer(data));
+    const server = stack.use(startProgram(data));
     const events = '{ auditEvents { nodes { seq action keyId targetName changedFields outcome } } }';
     const client = await connectClient(server, extract(keyPattern, everything.stdout));
     await client.request(createMutation, okta());
@@ -78,6 +83,8 @@ describe('npm run admin', () => {
       await using stack = new AsyncDisposableStack();
       const { environment: data } = await lastingData(stack);
       const id = '00000000-0000-4000-8000-000000000000';
+      /** The cases that a process of its own has to end as it should with: one for each exit code. */
+      const processes = [0, 2, 7];
       const cases: [args: string[], code: number, says: string][] = [
         [['help'], 0, 'npm run admin -- create-organisation'],
         [[], 2, 'npm run admin -- create-organisation'],
@@ -112,8 +119,8 @@ describe('npm run admin', () => {
           '--scopes must be a comma-separated list',
         ],
       ];
-      for (const [args, code, says] of cases) {
-        const outcome = await admin(data, ...args);
+      for (const [index, [args, code, says]] of cases.entries()) {
+        const outcome = await (processes.includes(index) ? adminProcess : admin)(data, ...args);
         expect([args, outcome.code, outcome.stdout + outcome.stderr]).toEqual([
           args,
           code,
@@ -140,7 +147,7 @@ describe('npm run admin', () => {
   it.runIf(testDatabaseUrl)('works beside a running server on PostgreSQL', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment: data } = await lastingData(stack);
-    const server = stack.use(spawnServer(data));
+    const server = stack.use(startProgram(data));
     await server.ready();
     const created = await admin(data, 'create-organisation', '--name', 'Acme');
     const client = await connectClient(server, extract(keyPattern, created.stdout));

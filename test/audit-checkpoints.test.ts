@@ -8,8 +8,8 @@ import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
+import { runProgram } from './testkit/in-process.ts';
 import { createMutation, okta } from './testkit/operations.ts';
-import { runScript } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServerOptions } from './testkit/server.ts';
 
@@ -34,7 +34,7 @@ const tablesOfOrganisations = [
 ];
 
 /** Runs `npm run audit:verify` on the database, which no server has open. */
-const audit = (...flags: string[]) => runScript('cli/verify-audit.ts', settings, ...flags);
+const audit = (...flags: string[]) => runProgram('audit:verify', settings, ...flags);
 
 const createIn = ({ client }: TestOrganisation, name: string) =>
   client.request(createMutation, okta({ name }));

@@ -1,8 +1,4 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { tmpdir } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +7,7 @@ import { verifyChain } from '../src/audit/hash-chain.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { createConnection, createMutation, okta } from './testkit/operations.ts';
+import { runScript } from './testkit/process.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -392,19 +389,12 @@ describe('npm run audit:verify', () => {
     for (const organisation of [intact, broken]) await create(organisation);
     const audit = async (rootKey = own.rootKey) => {
       const { location } = own;
-      const script = fileURLToPath(new URL('../src/cli/verify-audit.ts', import.meta.url));
-      const env = {
+      const environment = {
         DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
         ENCRYPTION_KEYS: rootKey,
       };
-      const run = promisify(execFile)(process.execPath, [script], { env, cwd: tmpdir() });
-      return run.then(
-        ({ stdout }) => ({ stdout, code: 0 }),
-        ({ stdout, stderr, code }: { stdout: string; stderr: string; code: number }) => ({
-          stdout: stdout + stderr,
-          code,
-        }),
-      );
+      const { code, stdout, stderr } = await runScript('launch.js', environment, 'audit:verify');
+      return { stdout: stdout + stderr, code };
     };
     expect(await audit()).toEqual({
       code: 0,

@@ -15,8 +15,9 @@ import {
   viewerOf,
 } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
+import { runProgram } from './testkit/in-process.ts';
 import { byIdQuery, byNameQuery, listQuery } from './testkit/operations.ts';
-import { runScript, until } from './testkit/process.ts';
+import { until } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
@@ -286,7 +287,7 @@ describe('failed authentication', () => {
     await own.close();
 
     const admin = (...args: string[]) =>
-      runScript('cli/admin.ts', { ...environment, ENCRYPTION_KEYS: own.rootKey }, ...args);
+      runProgram('admin', { ...environment, ENCRYPTION_KEYS: own.rootKey }, ...args);
     const lines = (await admin('strangers')).stdout.trimEnd().split('\n');
     // The server records pending counts when it stops.
     const more = `  ${credentials.length - 1} more`;

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { DataKey } from '../src/encryption/data-key.entity.ts';
 import { DecryptionError } from '../src/encryption/jwe.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { runProgram, startProgram } from './testkit/in-process.ts';
 import { closesConnection, denied, silent, startKms, type TestKms, throttled } from './testkit/kms.ts';
 import {
   byIdQuery,
@@ -17,7 +18,7 @@ import {
   okta,
   verifyMutation,
 } from './testkit/operations.ts';
-import { closedPort, runScript, spawnServer, until } from './testkit/process.ts';
+import { closedPort, spawnServer, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -173,8 +174,9 @@ describe('a server with KMS', () => {
       ENCRYPTION_KEYS: `k2:${kms.newKey()}`,
       BOOTSTRAP_API_KEY: randomBytes(24).toString('hex'),
     };
-    const lastWords = async (environment: Record<string, string> = {}) => {
-      await using server = spawnServer({ ...settings, ...environment });
+    const lastWords = async (environment?: Record<string, string>) => {
+      // The AWS SDK reads its settings from the environment of the process.
+      await using server = (environment ? spawnServer : startProgram)({ ...settings, ...environment });
       expect(await server.ended()).toEqual({ code: 1, signal: null });
       expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
       expectNoSecretIn(server.stdout() + server.stderr());
@@ -188,7 +190,7 @@ describe('a server with KMS', () => {
 
     kms.behave();
     const headers = { authorization: `Bearer ${settings.BOOTSTRAP_API_KEY}` };
-    const first = stack.use(spawnServer(settings));
+    const first = stack.use(startProgram(settings));
     const client = new GraphQLClient(`${await first.ready()}/graphql`, { headers });
     const { createOktaConnection } = await client.request<Created>(createMutation, okta());
     const { id } = createOktaConnection.appConnection;
@@ -197,14 +199,12 @@ describe('a server with KMS', () => {
 
     kms.behave(denied);
     expect(await lastWords()).toContain(`ENCRYPTION_KEYS: ${why}`);
-    expect((await runScript('cli/encryption-keys.ts', settings, 'rotate')).stderr).toContain(
-      `ENCRYPTION_KEYS: ${why}`,
-    );
+    expect((await runProgram('keys', settings, 'rotate')).stderr).toContain(`ENCRYPTION_KEYS: ${why}`);
     // Counting needs no key.
-    expect((await runScript('cli/encryption-keys.ts', settings, 'status')).stdout).toMatch(/^k2 +7 +1 /m);
+    expect((await runProgram('keys', settings, 'status')).stdout).toMatch(/^k2 +7 +1 /m);
 
     kms.behave();
-    const next = stack.use(spawnServer(settings));
+    const next = stack.use(startProgram(settings));
     const again = new GraphQLClient(`${await next.ready()}/graphql`, { headers });
     expect(await again.request(verifyMutation, { id })).toEqual({
       verifyAppConnection: { appConnection: { verification: { status: 'VERIFIED' } } },
@@ -224,14 +224,14 @@ describe('a server with KMS', () => {
     // The embedded database allows one process, so the server stops for the rotation.
     const serve = async (keys: string, work: (client: GraphQLClient) => Promise<unknown>) => {
       writeFileSync(file, keys);
-      await using server = spawnServer({ ...settings, BOOTSTRAP_API_KEY: apiKey });
+      await using server = startProgram({ ...settings, BOOTSTRAP_API_KEY: apiKey });
       await work(new GraphQLClient(`${await server.ready()}/graphql`, { headers }));
       server.kill('SIGTERM');
       await server.ended();
     };
     const rotate = async (keys: string) => {
       writeFileSync(file, keys);
-      expect(await runScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal')).toMatchObject({
+      expect(await runProgram('keys', settings, 'rotate', '--reseal')).toMatchObject({
         code: 0,
         stderr: '',
       });

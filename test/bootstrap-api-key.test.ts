@@ -5,12 +5,13 @@ import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
 import { createKey, revokeKey, viewerOf } from './testkit/access.ts';
 import { freshDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { startProgram } from './testkit/in-process.ts';
 import { createMutation, okta } from './testkit/operations.ts';
-import { type ServerProcess, spawnServer, until } from './testkit/process.ts';
+import { type ServerProcess, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf } from './testkit/server.ts';
 
-// Each test starts several processes, and the machine may be busy.
+// Each test starts several servers, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const createClient = (url: string, key: string) =>
@@ -48,13 +49,13 @@ describe('the bootstrap API key', () => {
       const { path, environment } = await lastingData(stack);
       const file = join(path, 'api-key');
       const settings: Record<string, string> = { ...environment, ...overrides };
-      const first = stack.use(spawnServer(settings));
+      const first = stack.use(startProgram(settings));
       const url = await first.ready();
       const old = settings.BOOTSTRAP_API_KEY ?? readFileSync(file, 'utf8').trim();
       const key = await replace(url, old);
       await stop(first);
 
-      const second = stack.use(spawnServer(settings));
+      const second = stack.use(startProgram(settings));
       const again = await second.ready();
       const source = settings.BOOTSTRAP_API_KEY ? 'BOOTSTRAP_API_KEY' : file;
       expect(second.stdout()).toContain(
@@ -82,7 +83,7 @@ describe('the bootstrap API key', () => {
       ENCRYPTION_KEYS: rootKey('k1'),
       BOOTSTRAP_API_KEY: old,
     };
-    await using first = spawnServer(settings);
+    await using first = startProgram(settings);
     const url = await first.ready();
     expect(first.stdout()).not.toContain('BOOTSTRAP_API_KEY');
     const client = createClient(url, old);
@@ -90,7 +91,7 @@ describe('the bootstrap API key', () => {
     await revokeKey(createClient(url, key), (await viewerOf(client)).apiKey?.id ?? '');
     await stop(first);
 
-    await using second = spawnServer(settings);
+    await using second = startProgram(settings);
     const again = await second.ready();
     await until('the warning is logged', () => second.stdout().includes('BOOTSTRAP_API_KEY') || undefined);
     expect(second.stdout()).toContain(

@@ -15,6 +15,7 @@ import type { DatabaseLocation } from '../src/database/location.ts';
 import { openOrm } from '../src/database/open-orm.ts';
 import { purgeExpiredWindows } from '../src/rate-limits/rate-limits.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { startProgram } from './testkit/in-process.ts';
 import { startOkta } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { spawnServer, until } from './testkit/process.ts';
@@ -194,8 +195,8 @@ describe('cleaning up', () => {
         await orm.close(true);
       }
     };
-    const start = async () => {
-      const spawned = stack.use(spawnServer(settings));
+    const start = async (startServer = startProgram) => {
+      const spawned = stack.use(startServer(settings));
       const url = await spawned.ready();
       const client = new GraphQLClient(`${url}/graphql`, { headers: { authorization: `Bearer ${apiKey}` } });
       return { spawned, client };
@@ -216,7 +217,7 @@ describe('cleaning up', () => {
       requested.resolve();
       void release.promise.then(() => handleFakeOkta(request, response));
     });
-    const second = await start();
+    const second = await start(spawnServer);
     const created = create(second.client, 'in-flight');
     await requested.promise;
     second.spawned.kill('SIGTERM');

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { DatabaseLocation, PostgresqlLocation } from '../src/database/location.ts';
 import { freshDatabase, testDatabaseUrl } from './testkit/database.ts';
-import { errorOfStart } from './testkit/failed-start.ts';
+import { errorOfStart } from './testkit/in-process.ts';
 import { startTestServer } from './testkit/server.ts';
 
 function withoutPooler({ location }: { location: DatabaseLocation }): PostgresqlLocation {

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
-import { spawnServer, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
+import { errorOfStart, startProgram } from './testkit/in-process.ts';
+import { temporaryFolder } from './testkit/process.ts';
 
 describe('database roles', () => {
   it.runIf(testDatabaseUrl)(
@@ -29,12 +30,12 @@ describe('database roles', () => {
       const grants = sql.split('\n').filter((line) => line.startsWith('grant '));
       expect(grants).toHaveLength(2);
       for (const grant of grants) {
-        expect(await stderrOfFailedStart(settings)).toMatch(
+        expect(await errorOfStart(settings)).toMatch(
           /DATABASE_URL: this user may not create tables or roles/,
         );
         await administer(grant.replace('the_user_of_database_url', user), url);
       }
-      const server = stack.use(spawnServer(settings));
+      const server = stack.use(startProgram(settings));
       expect((await fetch(`${await server.ready()}/health/ready`)).status).toBe(200);
     },
     120_000,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { makeCertificates } from './testkit/certificates.ts';
-import { errorOfStart, tryStart } from './testkit/failed-start.ts';
+import { errorOfStart, tryStart } from './testkit/in-process.ts';
 import { byIdQuery, type Created, createMutation } from './testkit/operations.ts';
 import {
   clusterPassword,
@@ -12,7 +12,7 @@ import {
   startPostgresCluster,
   startSessionPooler,
 } from './testkit/postgres-cluster.ts';
-import { closedPort, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
+import { closedPort, temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer } from './testkit/server.ts';
 
@@ -267,9 +267,7 @@ describe.runIf(hasPostgresPrograms())('DATABASE_URL', () => {
       for (const limit of [0, 1, 2]) {
         await cluster.sql('postgres', `alter role few connection limit ${limit}`);
         const settings = { ...keys, DATABASE_URL: cluster.url('few', 'few') };
-        expect(await stderrOfFailedStart(settings)).toMatch(
-          /it has no free connection; lower DATABASE_POOL_SIZE/,
-        );
+        expect(await errorOfStart(settings)).toMatch(/it has no free connection; lower DATABASE_POOL_SIZE/);
       }
     });
 

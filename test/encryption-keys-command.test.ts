@@ -4,19 +4,24 @@ import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { runProgram, startProgram } from './testkit/in-process.ts';
 import { createMutation, okta } from './testkit/operations.ts';
-import { runScript, spawnServer } from './testkit/process.ts';
+import { runScript } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
-// Each test starts several processes, and the machine may be busy.
+// Some tests start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 180_000 });
 
 /** Runs `npm run keys`. */
 const keys = (environment: Record<string, string>, ...args: string[]) =>
-  runScript('cli/encryption-keys.ts', environment, ...args);
+  runProgram('keys', environment, ...args);
+
+/** Runs `npm run keys` in a process of its own. */
+const keysProcess = (environment: Record<string, string>, ...args: string[]) =>
+  runScript('launch.js', environment, 'keys', ...args);
 
 const organisation = (environment: Record<string, string>, name: string) =>
-  runScript('cli/admin.ts', environment, 'create-organisation', '--name', name);
+  runProgram('admin', environment, 'create-organisation', '--name', name);
 
 /** Parses the output of `status`: data keys, connections and advice for each root key. */
 function parseStatus(stdout: string): Record<string, string> {
@@ -30,7 +35,7 @@ describe('npm run keys', () => {
     const { environment: data } = await lastingData(stack);
     const [old, next] = [rootKey('old'), rootKey('next')];
     const apiKey = randomBytes(24).toString('hex');
-    const server = stack.use(spawnServer({ ...data, ENCRYPTION_KEYS: old, BOOTSTRAP_API_KEY: apiKey }));
+    const server = stack.use(startProgram({ ...data, ENCRYPTION_KEYS: old, BOOTSTRAP_API_KEY: apiKey }));
     const headers = { authorization: `Bearer ${apiKey}` };
     const client = new GraphQLClient(`${await server.ready()}/graphql`, { headers });
     await client.request(createMutation, okta());
@@ -52,7 +57,7 @@ describe('npm run keys', () => {
     await organisation(both, 'Acme');
     expect(parseStatus((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
 
-    const rotated = await keys(both, 'rotate');
+    const rotated = await keysProcess(both, 'rotate');
     expect(rotated).toMatchObject({ code: 0, stderr: '' });
     expect(rotated.stdout).toContain('7 data keys wrapped under "next"');
     expect(parseStatus(rotated.stdout)).toEqual({
@@ -99,6 +104,8 @@ describe('npm run keys', () => {
       writeFileSync(empty, '\n');
       const usage = 'npm run keys -- status';
       const arn = 'arn:aws:kms:eu-west-1:123456789012:alias/ours';
+      /** The cases that a process of its own has to end as it should with: one for each exit code. */
+      const processes = [0, 2, 6];
       const cases: [args: string[], environment: Record<string, string>, code: number, says: string][] = [
         [['help'], {}, 0, usage],
         [[], {}, 2, usage],
@@ -137,8 +144,11 @@ describe('npm run keys', () => {
           'entry 2 does not name a key as AWS KMS does',
         ],
       ];
-      for (const [args, environment, code, says] of cases) {
-        const outcome = await keys({ ...data, ...environment }, ...args);
+      for (const [index, [args, environment, code, says]] of cases.entries()) {
+        const outcome = await (processes.includes(index) ? keysProcess : keys)(
+          { ...data, ...environment },
+          ...args,
+        );
         const output = outcome.stdout + outcome.stderr;
         expect([args, outcome.code, output]).toEqual([args, code, expect.stringContaining(says)]);
         expect(outcome.stderr.split('\n').length).toBeLessThanOrEqual(2);
@@ -150,7 +160,7 @@ describe('npm run keys', () => {
   it.runIf(!testDatabaseUrl)('asks to stop the server when it uses the embedded database', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment: data } = await lastingData(stack);
-    const server = stack.use(spawnServer(data));
+    const server = stack.use(startProgram(data));
     await server.ready();
     const { code, stderr } = await keys(data, 'rotate');
     expect([code, stderr]).toEqual([

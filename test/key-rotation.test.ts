@@ -15,16 +15,17 @@ import { parseKeyring } from '../src/encryption/keyring.ts';
 import { Vault } from '../src/encryption/vault.ts';
 import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
 import { emptyDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { runProgram, startProgram } from './testkit/in-process.ts';
 import { rotateUnderLoad } from './testkit/key-rotation.ts';
 import { type KmsBehaviour, startKms, type TestKms } from './testkit/kms.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
-import { runScript, spawnScript, spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { spawnScript, temporaryFolder, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { fakeParcelDepot, parcelDepot } from './testkit/second-app.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
-// Most of these start processes, and the machine may be busy.
+// Some of these start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 });
 
 const verifyMutation = gql`
@@ -79,7 +80,7 @@ describe('rotation of encryption keys', () => {
     const settings = { ...data, BOOTSTRAP_API_KEY: apiKey, TRUSTED_INSTANCE_HOSTS: strict.hostPort };
     const headers = { authorization: `Bearer ${apiKey}` };
     const serve = async (keys: string, work: (client: GraphQLClient) => Promise<void>) => {
-      await using server = spawnServer({ ...settings, ENCRYPTION_KEYS: keys });
+      await using server = startProgram({ ...settings, ENCRYPTION_KEYS: keys });
       await work(new GraphQLClient(`${await server.ready()}/graphql`, { headers }));
       server.kill('SIGTERM');
       await server.ended();
@@ -100,8 +101,8 @@ describe('rotation of encryption keys', () => {
       before = await client.request(everything);
     });
 
-    const rotated = await runScript(
-      'cli/encryption-keys.ts',
+    const rotated = await runProgram(
+      'keys',
       { ...settings, ENCRYPTION_KEYS: `${next},${old}` },
       'rotate',
       '--reseal',
@@ -132,7 +133,7 @@ describe('rotation of encryption keys', () => {
       ]);
       expect(auditEvents.nodes.filter(({ action }) => action === 'UPDATE_CONNECTION')).toHaveLength(1);
     });
-    const audit = await runScript('cli/verify-audit.ts', { ...settings, ENCRYPTION_KEYS: next });
+    const audit = await runProgram('audit:verify', { ...settings, ENCRYPTION_KEYS: next });
     expect(audit).toMatchObject({ code: 0, stderr: '' });
   });
 
@@ -331,7 +332,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
       DATABASE_URL: location.kind === 'postgresql' ? location.url.reveal() : '',
       ENCRYPTION_KEYS: `${next},${old}`,
     };
-    const rotate = () => spawnScript('cli/encryption-keys.ts', environment, 'rotate', '--reseal');
+    const rotate = () => spawnScript('launch.js', environment, 'keys', 'rotate', '--reseal');
     return { server, environment, old, next, rotate };
   }
 
@@ -492,7 +493,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
     await using rotation = rotate();
     await until('the rotation waits', async () => (await waiting(server)) === 1 || undefined);
     const behind = { ...environment, ENCRYPTION_KEYS: `${old},${next}` };
-    expect(await runScript('cli/admin.ts', behind, 'create-organisation', '--name', 'Late')).toMatchObject({
+    expect(await runProgram('admin', behind, 'create-organisation', '--name', 'Late')).toMatchObject({
       code: 0,
     });
     expect(await server.asOwner().count(DataKey, { rootKeyId: 'old' })).toBe(3);

@@ -7,15 +7,21 @@ import { createLog } from '../src/common/log.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
 import { lastingData } from './testkit/database.ts';
+import { startProgram } from './testkit/in-process.ts';
 import { type ServerProcess, spawnServer, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer } from './testkit/server.ts';
 
-// Most of these start processes, and the machine may be busy.
+// Some of these start processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 describe('running server on SIGHUP', () => {
-  async function start(stack: AsyncDisposableStack, fileName: string, settings: Record<string, string> = {}) {
+  async function start(
+    stack: AsyncDisposableStack,
+    fileName: string,
+    settings: Record<string, string> = {},
+    startServer = startProgram,
+  ) {
     const { environment: data } = await lastingData(stack);
     const file = join(data.DATA_DIR ?? '', fileName);
     const old = rootKey('old');
@@ -23,7 +29,7 @@ describe('running server on SIGHUP', () => {
     const environment = Object.fromEntries(
       Object.entries(settings).map(([name, value]) => [name, value === 'FILE' ? file : value]),
     );
-    const server = stack.use(spawnServer({ ...data, ...environment }));
+    const server = stack.use(startServer({ ...data, ...environment }));
     const url = await server.ready();
     return { server, url, file, old, data };
   }
@@ -49,7 +55,7 @@ describe('running server on SIGHUP', () => {
     ['from the generated file in DATA_DIR', 'encryption-keys', {}],
   ])('reloads its root keys %s, and wraps with the first of them', async (_, name, settings) => {
     await using stack = new AsyncDisposableStack();
-    const { server, url, file, old } = await start(stack, name, settings);
+    const { server, url, file, old } = await start(stack, name, settings, spawnServer);
     writeFileSync(file, `${rootKey('next')}\n${old}\n`);
     expect(await reload(server)).toMatchObject({ level: 'info', rootKeyIds: ['next', 'old'] });
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);

@@ -6,8 +6,8 @@ import { promisify } from 'node:util';
 import { describe, expect, test, vi } from 'vitest';
 import { describeConnectionFailure } from '../src/database/open-failure.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
-import { errorOfStart } from './testkit/failed-start.ts';
 import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
+import { errorOfStart } from './testkit/in-process.ts';
 import { stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
@@ -59,10 +59,10 @@ describe('server start reports what is wrong with DATABASE_URL', () => {
   });
 });
 
-test.concurrent('server start reports that sslmode=verify-ca with the meaning of libpq needs sslrootcert', async () => {
+test('server start reports that sslmode=verify-ca with the meaning of libpq needs sslrootcert', async () => {
   using folder = temporaryFolder();
   const DATABASE_URL = 'postgresql://root@127.0.0.1:1/x?uselibpqcompat=true&sslmode=verify-ca';
-  expect(await stderrOfFailedStart({ DATA_DIR: folder.path, DATABASE_URL })).toBe(
+  expect(await errorOfStart({ DATA_DIR: folder.path, DATABASE_URL })).toBe(
     'Cannot start: DATABASE_URL: sslmode=verify-ca needs sslrootcert\n',
   );
 });
@@ -100,7 +100,7 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
   test.each(['lock', 'api-key', 'encryption-keys'])('%s is a directory and must be a file', async (name) => {
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, name));
-    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toContain(
+    expect(await errorOfStart({ DATA_DIR: folder.path })).toContain(
       `DATA_DIR ${join(folder.path, name)}: it is a folder and must be a file (EISDIR)`,
     );
   });
@@ -140,7 +140,7 @@ describe.skipIf(testDatabaseUrl)(
     test.runIf(canMount)('has too few free inodes to be created', async () => {
       using disk = smallDisk(256 * 2 ** 20, { inodes: 500 });
       const folder = join(disk.path, 'data');
-      expect(await stderrOfFailedStart({ DATA_DIR: folder })).toBe(
+      expect(await errorOfStart({ DATA_DIR: folder })).toBe(
         `Cannot start: DATA_DIR: the file system of ${folder} has too few free inodes (ENOSPC); the embedded database needs 1500\n`,
       );
     });
@@ -150,7 +150,7 @@ describe.skipIf(testDatabaseUrl)(
       const folder = join(disk.path, 'data');
       mkdirSync(folder);
       for (const name of ['lock', 'encryption-keys', 'api-key']) writeFileSync(join(folder, name), '');
-      expect(await stderrOfFailedStart({ DATA_DIR: folder })).toBe(
+      expect(await errorOfStart({ DATA_DIR: folder })).toBe(
         `Cannot start: DATA_DIR ${join(folder, 'lock')}: its file system has no free space or inodes (ENOSPC)\n`,
       );
     });

@@ -9,7 +9,7 @@ import { GraphQLClient, gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
-import { errorOfStart } from './testkit/failed-start.ts';
+import { errorOfStart, runProgram, startProgram } from './testkit/in-process.ts';
 import { startOkta } from './testkit/okta.ts';
 import {
   type ConnectionFields,
@@ -92,7 +92,7 @@ onEmbedded('first npm start', () => {
   test('prints a URL that signs in once, and so does the shell', async () => {
     const [printed = ''] = /http\S+#code=\S+/.exec(welcome) ?? [];
     const { port } = new URL(url);
-    const another = await runScript('cli/admin.ts', { DATA_DIR: folder, PORT: port }, 'sign-in-link');
+    const another = await runProgram('admin', { DATA_DIR: folder, PORT: port }, 'sign-in-link');
     expect(another.stdout).toMatch(new RegExp(`^${url}/(graphql)?#code=[\\w-]{43}\n$`));
     expect(statSync(join(folder, 'sign-in-code')).mode & 0o777).toBe(0o600);
     for (const link of [printed, another.stdout.trim()]) {
@@ -114,8 +114,8 @@ onEmbedded('first npm start', () => {
     ],
     ['for a server that others reach', { HOST: '0.0.0.0' }],
   ])('prints no sign-in URL from the shell %s', async (_, environment) => {
-    const { code, stdout, stderr } = await runScript(
-      'cli/admin.ts',
+    const { code, stdout, stderr } = await runProgram(
+      'admin',
       { DATA_DIR: folder, ...environment },
       'sign-in-link',
     );
@@ -125,11 +125,7 @@ onEmbedded('first npm start', () => {
 
   test('prints no sign-in URL from the shell for a folder that no server uses', async () => {
     using unused = temporaryFolder();
-    const { code, stdout, stderr } = await runScript(
-      'cli/admin.ts',
-      { DATA_DIR: unused.path },
-      'sign-in-link',
-    );
+    const { code, stdout, stderr } = await runProgram('admin', { DATA_DIR: unused.path }, 'sign-in-link');
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain(`no server is using DATA_DIR ${unused.path}; start the server`);
   });
@@ -174,7 +170,7 @@ test.skipIf(testDatabaseUrl)(
   async () => {
     using folder = dataFolder();
     const key = randomBytes(24).toString('hex');
-    await using server = spawnServer({ DATA_DIR: folder.path, BOOTSTRAP_API_KEY: key });
+    await using server = startProgram({ DATA_DIR: folder.path, BOOTSTRAP_API_KEY: key });
     await server.ready();
     expect(server.stdout()).not.toContain(key);
     expect(server.stdout()).toContain('BOOTSTRAP_API_KEY');
@@ -194,7 +190,7 @@ onEmbedded('second npm start', () => {
     expect(before.appConnections.totalCount).toBe(1);
     await stop(first, 'SIGINT');
 
-    await using second = spawnServer(settings);
+    await using second = startProgram(settings);
     const url = await second.ready();
     expect(keyIn(folder.path)).toBe(key);
     expect(second.stdout()).not.toContain(key);
@@ -222,7 +218,7 @@ onEmbedded('second npm start', () => {
     killed.kill('SIGKILL');
     await killed.ended();
 
-    await using next = spawnServer(settings);
+    await using next = startProgram(settings);
     const { appConnections } = await clientOf(await next.ready(), keyIn(folder.path)).request<Listed>(
       listQuery,
     );
@@ -232,7 +228,7 @@ onEmbedded('second npm start', () => {
   });
 });
 
-// One process for each kind of error; the other settings are tested below, without a process.
+// Some of these start a process, for its exit code and its streams.
 describe.skipIf(testDatabaseUrl)(
   'server start with an invalid setting prints one line and exits with code 1',
   { concurrent: true },
@@ -248,7 +244,7 @@ describe.skipIf(testDatabaseUrl)(
         mkdirSync(join(folder.path, 'database'));
         writeFileSync(join(folder.path, 'encryption-keys'), rootKey('k1'));
         writeFileSync(join(folder.path, 'database', 'PG_VERSION'), `${version}\n`);
-        expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
+        expect(await errorOfStart({ DATA_DIR: folder.path })).toMatch(
           new RegExp(
             `has the format of PostgreSQL ${/^\d+$/.test(version) ? version : '\\(unknown\\)'}, but this server embeds 18`,
           ),
@@ -288,14 +284,14 @@ describe.skipIf(testDatabaseUrl)(
       const file = join(folder.path, 'a-file');
       writeFileSync(file, 'text');
       for (const place of [file, join(file, 'data')]) {
-        expect(await stderrOfFailedStart({ DATA_DIR: place })).toContain(`DATA_DIR ${place}`);
+        expect(await errorOfStart({ DATA_DIR: place })).toContain(`DATA_DIR ${place}`);
       }
       expect(readFileSync(file, 'utf8')).toBe('text');
     });
 
     test('when nothing listens at DATABASE_URL, without printing the password', async () => {
       using folder = temporaryFolder();
-      const line = await stderrOfFailedStart({
+      const line = await errorOfStart({
         DATA_DIR: folder.path,
         DATABASE_URL: `postgresql://someone:hunter2-secret@127.0.0.1:${await closedPort()}/somewhere`,
       });
@@ -305,10 +301,10 @@ describe.skipIf(testDatabaseUrl)(
 
     test('when required settings are missing in production, all in one message', async () => {
       const production = { NODE_ENV: 'production' };
-      expect(await stderrOfFailedStart(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
-      const onlyKeys = await stderrOfFailedStart({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
+      expect(await errorOfStart(production)).toMatch(/DATABASE_URL and ENCRYPTION_KEYS/);
+      const onlyKeys = await errorOfStart({ ...production, ENCRYPTION_KEYS: rootKey('k1') });
       expect(onlyKeys).toMatch(/needs DATABASE_URL$/m);
-      const onlyDatabase = await stderrOfFailedStart({
+      const onlyDatabase = await errorOfStart({
         ...production,
         DATABASE_URL: 'postgresql://someone:hunter2-secret@127.0.0.1/somewhere',
       });
@@ -475,7 +471,7 @@ onEmbedded('server start without a required resource prints one line and exits w
     ]) {
       rmSync(join(folder.path, 'database'), { force: true });
       damage();
-      expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toContain(join(folder.path, 'database'));
+      expect(await errorOfStart({ DATA_DIR: folder.path })).toContain(join(folder.path, 'database'));
     }
   });
 
@@ -492,9 +488,7 @@ onEmbedded('server start without a required resource prints one line and exits w
     async (text) => {
       using folder = dataFolder();
       writeFileSync(join(folder.path, 'api-key'), text);
-      expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(
-        /api-key does not hold an API key/,
-      );
+      expect(await errorOfStart({ DATA_DIR: folder.path })).toMatch(/api-key does not hold an API key/);
     },
   );
 
@@ -507,22 +501,22 @@ onEmbedded('server start without a required resource prints one line and exits w
     using folder = dataFolder();
     await using first = spawnServer({ DATA_DIR: folder.path });
     const url = await first.ready();
-    expect(await stderrOfFailedStart({ DATA_DIR: folder.path })).toMatch(/DATA_DIR .*another server/);
+    expect(await errorOfStart({ DATA_DIR: folder.path })).toMatch(/DATA_DIR .*another server/);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
   });
 
   test('when ENCRYPTION_KEYS do not match the stored data', async () => {
     using folder = dataFolder();
     const own = rootKey('own');
-    await using first = spawnServer({ DATA_DIR: folder.path, ENCRYPTION_KEYS: own });
+    await using first = startProgram({ DATA_DIR: folder.path, ENCRYPTION_KEYS: own });
     await first.ready();
     await stop(first);
     for (const wrong of [rootKey('own'), rootKey('another')]) {
-      const line = await stderrOfFailedStart({ DATA_DIR: folder.path, ENCRYPTION_KEYS: wrong });
+      const line = await errorOfStart({ DATA_DIR: folder.path, ENCRYPTION_KEYS: wrong });
       expect(line).toMatch(/ENCRYPTION_KEYS: .*"own"/);
       for (const keys of [own, wrong]) expect(line).not.toContain(keys.split(':')[1]?.slice(0, 12));
     }
-    await using again = spawnServer({ DATA_DIR: folder.path, ENCRYPTION_KEYS: `${rootKey('new')},${own}` });
+    await using again = startProgram({ DATA_DIR: folder.path, ENCRYPTION_KEYS: `${rootKey('new')},${own}` });
     await again.ready();
   });
 });

@@ -13,7 +13,8 @@ import { readConfig } from '../src/config/read-config.ts';
 import { createTlsServer, type TlsFiles } from '../src/http/tls.ts';
 import { type Certificates, type KeyPair, makeCertificates, trust } from './testkit/certificates.ts';
 import { dataFolder } from './testkit/database.ts';
-import { spawnServer, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
+import { errorOfStart } from './testkit/in-process.ts';
+import { spawnServer, temporaryFolder } from './testkit/process.ts';
 import { sendRaw } from './testkit/raw-http.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
@@ -344,7 +345,7 @@ describe('server start with TLS', () => {
     using folder = temporaryFolder();
     using data = dataFolder();
     const { cert, key } = put(folder.path, { ...first.good, key: second.good.key });
-    const line = await stderrOfFailedStart({ DATA_DIR: data.path, TLS_CERT: cert, TLS_KEY: key });
+    const line = await errorOfStart({ DATA_DIR: data.path, TLS_CERT: cert, TLS_KEY: key });
     expect(line).toContain(`TLS_KEY ${key}: does not belong to the certificate in TLS_CERT`);
   });
 });

@@ -3,15 +3,8 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { dataFolder } from './testkit/database.ts';
-import { errorOfStart } from './testkit/failed-start.ts';
-import {
-  closedPort,
-  runScript,
-  spawnServer,
-  stderrOfFailedStart,
-  temporaryFolder,
-  until,
-} from './testkit/process.ts';
+import { errorOfStart, runProgram, startProgram } from './testkit/in-process.ts';
+import { closedPort, stderrOfFailedStart, temporaryFolder, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
 // Some tests start a process, and the machine may be busy.
@@ -151,19 +144,17 @@ test('production start accepts a key file that its group may read, and one in a 
 test('npm run keys accepts a weak root key after a strong one, so that it can be rotated', async () => {
   const weak = entry(Buffer.alloc(32), 'weak');
   const behind = await production({ ENCRYPTION_KEYS: `${rootKey('k2')},${weak}` });
-  expect((await runScript('cli/encryption-keys.ts', behind, 'rotate')).stderr).toMatch(
+  expect((await runProgram('keys', behind, 'rotate')).stderr).toMatch(
     /DATABASE_URL: the host refused the connection/,
   );
   const first = await production({ ENCRYPTION_KEYS: `${weak},${rootKey('k2')}` });
-  expect((await runScript('cli/encryption-keys.ts', first, 'rotate')).stderr).toMatch(
-    /ENCRYPTION_KEYS: entry 1 repeats/,
-  );
+  expect((await runProgram('keys', first, 'rotate')).stderr).toMatch(/ENCRYPTION_KEYS: entry 1 repeats/);
 });
 
 test('development start warns about weak keys and permissions, and continues', async () => {
   using folder = dataFolder();
   chmodSync(folder.path, 0o777);
-  await using server = spawnServer({
+  await using server = startProgram({
     DATA_DIR: folder.path,
     ENCRYPTION_KEYS: entry(Buffer.alloc(32)),
     BOOTSTRAP_API_KEY: 'a'.repeat(32),

@@ -41,13 +41,14 @@ export interface Stores {
  * Opens the database and migrates it. Production refuses what `findConfigWarnings` and `findWeakEntries` find; development
  * logs warnings.
  *
- * @param options with `allowsWeakKeys`, only the primary root key must be strong, so that others can be rotated away
+ * @param options with `allowsWeakKeys`, only the primary root key must be strong, so that others can be rotated away; with
+ *   `limitsMemory`, V8's flags are set for the whole process if it uses the embedded database
  * @throws StartupError with one line that has the reason
  */
 export async function openStores(
   config: Config,
   log: Logger,
-  { allowsWeakKeys = false }: { allowsWeakKeys?: boolean } = {},
+  { allowsWeakKeys = false, limitsMemory = false }: { allowsWeakKeys?: boolean; limitsMemory?: boolean } = {},
 ): Promise<Stores> {
   const warnings: string[] = [];
   const mind = (risks: readonly string[]): void => {
@@ -60,7 +61,9 @@ export async function openStores(
   };
   mind(findConfigWarnings(config));
   const dataDir = config.production ? undefined : new DataDir(config.dataDir);
-  const lock = config.databaseUrl ? undefined : dataDir?.lock();
+  // Released if the start fails from here on.
+  using locks = new DisposableStack();
+  if (dataDir && !config.databaseUrl) locks.adopt(dataDir.lock(), (lock) => lock.release());
   if (!config.databaseUrl) dataDir?.assertWritable('database');
   const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
   const source = resolveRootKeySource(config, dataDir, folder);
@@ -72,7 +75,7 @@ export async function openStores(
       return keyring;
     });
   const vault = new Vault(await parse(source.read()), log);
-  if (!config.databaseUrl) limitMemory();
+  if (limitsMemory && !config.databaseUrl) limitMemory();
   const database = await openDatabase(
     config.databaseUrl
       ? {
@@ -93,6 +96,7 @@ export async function openStores(
       await vault.dataKeys.checkRootKeys(database.asSystem(), { keyring: isNew ? keyring : undefined });
     });
   warn();
+  const held = locks.move();
   return {
     database,
     vault,
@@ -110,7 +114,7 @@ export async function openStores(
     },
     close: async () => {
       await database.close();
-      lock?.release();
+      held.dispose();
     },
   };
 }

@@ -18,6 +18,7 @@ import { readConfig } from '../config/read-config.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
+import type { Invocation, Program } from './program.ts';
 
 const usage = `npm run admin -- organisations
     List the organisations.
@@ -34,11 +35,13 @@ npm run admin -- strangers
 /** The options of all commands. */
 type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
 
-/** A command; it prints its result. */
+/** Returns the lines to print. */
+type Task = (stores: Stores) => Promise<string[]>;
+
 interface Command {
   options: readonly (keyof CliArguments)[];
-  /** Parses the arguments, so that invalid ones are reported before the database is opened, and returns the task. */
-  prepare?(args: CliArguments): (stores: Stores) => Promise<void>;
+  /** Parses the arguments, so that invalid ones are reported before the database is opened. */
+  prepare?(args: CliArguments): Task;
   /** Used instead of `prepare` by commands without a database, which a running server may have locked. */
   print?(config: Config): string;
 }
@@ -50,7 +53,7 @@ const organisations: Command = {
     async ({ database }) => {
       const where = { id: { $ne: unattributedOrgId } };
       const rows = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
-      for (const { id, name } of rows) console.log(`${id}  ${name}`);
+      return rows.map(({ id, name }) => `${id}  ${name}`);
     },
 };
 
@@ -63,9 +66,11 @@ const createOrganisationCommand: Command = {
       const { orgId, projectId } = await stores.database
         .asSystem()
         .transactional((em) => createOrganisation(em, stores, organisation));
-      console.log(`organisation  ${orgId}`);
-      console.log(`project       ${projectId}`);
-      console.log(`API key       ${administratorKey.reveal()} (not shown again)`);
+      return [
+        `organisation  ${orgId}`,
+        `project       ${projectId}`,
+        `API key       ${administratorKey.reveal()} (not shown again)`,
+      ];
     };
   },
 };
@@ -78,8 +83,7 @@ const createKey: Command = {
       const { apiKey, key } = await stores.database
         .asSystem()
         .transactional((em) => grantApiKey(em, stores, grant));
-      console.log(`API key id    ${apiKey.id}`);
-      console.log(`API key       ${key.reveal()} (not shown again)`);
+      return [`API key id    ${apiKey.id}`, `API key       ${key.reveal()} (not shown again)`];
     };
   },
 };
@@ -93,10 +97,10 @@ const unattributedSignIns: Command = {
       const events = await database
         .forOrganisation(unattributedOrgId)
         .find(AuditEvent, { orgId: unattributedOrgId, action: 'SIGN_IN' }, newest);
-      for (const { at, address, count } of events) {
+      return events.map(({ at, address, count }) => {
         const times = count === null ? '' : `  ${count} more`;
-        console.log(`${at.toISOString()}  ${address ?? 'unknown address'}${times}`);
-      }
+        return `${at.toISOString()}  ${address ?? 'unknown address'}${times}`;
+      });
     },
 };
 
@@ -113,40 +117,51 @@ const commands: ReadonlyMap<string | undefined, Command> = new Map([
   ['sign-in-link', signInLink],
 ]);
 
-async function run(): Promise<void> {
-  const { name, args } = parseCommandLine();
+/** Runs `npm run admin`. */
+export const run: Program = async (invocation) => {
+  try {
+    return await runCommand(invocation);
+  } catch (error) {
+    invocation.terminal.error(`Command failed: ${describeStartupError(error)}`);
+    return 1;
+  }
+};
+
+async function runCommand({ args, environment, terminal, ownsProcess }: Invocation): Promise<number> {
+  const { name, options } = parseCommandLine(args);
   const command = commands.get(name);
   // An option of another command is an error, so that it is not silently ignored.
-  if (!command || Object.keys(args).some((option) => !command.options.some((each) => each === option))) {
-    console.log(usage);
-    if (name !== 'help') process.exitCode = 2;
-    return;
+  if (!command || Object.keys(options).some((option) => !command.options.some((each) => each === option))) {
+    terminal.log(usage);
+    return name === 'help' ? 0 : 2;
   }
-  const task = command.prepare?.(args);
-  const config = readConfig();
+  const task = command.prepare?.(options);
+  const config = readConfig(environment);
   if (command.print) {
-    console.log(command.print(config));
-    return;
+    terminal.log(command.print(config));
+    return 0;
   }
-  const stores = await openStores(config, createLog('silent'));
+  const stores = await openStores(config, createLog('silent'), { limitsMemory: ownsProcess });
   try {
     await stores.unlock();
-    await task?.(stores);
+    for (const line of (await task?.(stores)) ?? []) terminal.log(line);
   } finally {
     await stores.close();
   }
+  return 0;
 }
 
-function parseCommandLine(): { name?: string | undefined; args: CliArguments } {
+function parseCommandLine(args: string[]): { name?: string | undefined; options: CliArguments } {
   const text = { type: 'string' } as const;
   try {
     const { positionals, values } = parseArgs({
+      args,
       options: { name: text, project: text, org: text, scopes: text },
       allowPositionals: true,
     });
-    return { name: positionals.length === 1 ? positionals[0] : undefined, args: values };
+    return { name: positionals.length === 1 ? positionals[0] : undefined, options: values };
   } catch {
-    return { args: {} };
+    return { options: {} };
   }
 }
 
@@ -171,11 +186,4 @@ function parseScopes(list: string): Scope[] {
   if (requested.length > 0 && names.every((name) => requested.some((scope) => scope === name)))
     return requested;
   throw new StartupError(`--scopes must be a comma-separated list of ${scopes.join(',')}`);
-}
-
-try {
-  await run();
-} catch (error) {
-  console.error(`Command failed: ${describeStartupError(error)}`);
-  process.exitCode = 1;
 }

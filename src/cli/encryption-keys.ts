@@ -13,6 +13,7 @@ import { readConfig } from '../config/read-config.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
 import { type KeyUsageReport, type RootKeyUse, reportKeyUsage } from '../key-rotation/key-usage.ts';
 import { rotateKeys } from '../key-rotation/rotate-keys.ts';
+import type { Invocation, Program } from './program.ts';
 
 const helpText = `npm run keys -- status
     Count the data keys and connections that depend on each root key, and say which root keys can be removed.
@@ -28,15 +29,16 @@ interface CommandInput {
   config: Config;
   stores: Stores;
   reseal: boolean;
+  terminal: Invocation['terminal'];
 }
 
 /** The commands; each prints its result. */
 const commands: Readonly<Record<string, (input: CommandInput) => Promise<void>>> = {
-  async status({ stores: { database, vault } }) {
-    console.log(formatReport(await reportKeyUsage(database, vault.dataKeys.keyring)));
+  async status({ stores: { database, vault }, terminal }) {
+    terminal.log(formatReport(await reportKeyUsage(database, vault.dataKeys.keyring)));
   },
 
-  async rotate({ config, stores, reseal }) {
+  async rotate({ config, stores, reseal, terminal }) {
     const { database, vault } = stores;
     await stores.unlock();
     const apps = createApps({ trustedHosts: config.trustedInstanceHosts });
@@ -45,20 +47,20 @@ const commands: Readonly<Record<string, (input: CommandInput) => Promise<void>>>
     const onProgress = (more: number) => {
       connections += more;
       const thousands = Math.floor(connections / 1_000);
-      if (thousands > reported) console.log(`${connections} connections encrypted again so far`);
+      if (thousands > reported) terminal.log(`${connections} connections encrypted again so far`);
       reported = thousands;
     };
     const { rewrappedKeys, sealKeys, failures } = await rotateKeys(
       { apps, database, vault },
       { reseal, onProgress },
     );
-    console.log(`${rewrappedKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
+    terminal.log(`${rewrappedKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
     if (reseal) {
-      console.log(`${sealKeys} organisations have a new data key`);
-      console.log(`${connections} connections encrypted again`);
+      terminal.log(`${sealKeys} organisations have a new data key`);
+      terminal.log(`${connections} connections encrypted again`);
     }
     const report = await reportKeyUsage(database, vault.dataKeys.keyring);
-    console.log(formatReport(report));
+    terminal.log(formatReport(report));
     if (failures.length > 0) throw new StartupError(`not rotated: ${failures.join('; ')}`);
     if (report.dataKeysToRewrap > 0 || (reseal && report.connectionsUnderRetiredKey > 0)) {
       throw new StartupError(
@@ -102,39 +104,43 @@ function formatReport({
   ].join('\n');
 }
 
-async function run(): Promise<void> {
-  const { name, reseal } = parseCommandLine();
+/** Runs `npm run keys`. */
+export const run: Program = async (invocation) => {
+  try {
+    return await runCommand(invocation);
+  } catch (error) {
+    const isExpected = [StartupError, AppError, KmsUnavailableError].some((kind) => error instanceof kind);
+    const prefix = isExpected ? 'Command failed' : 'Interrupted; nothing is lost, run the command again';
+    invocation.terminal.error(`${prefix}: ${describeStartupError(error)}`);
+    return 1;
+  }
+};
+
+async function runCommand({ args, environment, terminal, ownsProcess }: Invocation): Promise<number> {
+  const { name, reseal } = parseCommandLine(args);
   const command = commands[name];
   if (!command) {
-    console.log(helpText);
-    if (name !== 'help') process.exitCode = 2;
-    return;
+    terminal.log(helpText);
+    return name === 'help' ? 0 : 2;
   }
-  const config = readConfig();
-  const stores = await openStores(config, createLog('silent'), { allowsWeakKeys: true });
+  const config = readConfig(environment);
+  const options = { allowsWeakKeys: true, limitsMemory: ownsProcess };
+  const stores = await openStores(config, createLog('silent'), options);
   try {
-    await command({ config, stores, reseal });
+    await command({ config, stores, reseal, terminal });
   } finally {
     await stores.close();
   }
+  return 0;
 }
 
-function parseCommandLine(): { name: string; reseal: boolean } {
+function parseCommandLine(args: string[]): { name: string; reseal: boolean } {
   try {
-    const { positionals, values } = parseArgs({ options, allowPositionals: true });
+    const { positionals, values } = parseArgs({ args, options, allowPositionals: true });
     const [name = ''] = positionals;
     const isValid = positionals.length === 1 && (name === 'rotate' || !values.reseal);
     return { name: isValid ? name : '', reseal: values.reseal };
   } catch {
     return { name: '', reseal: false };
   }
-}
-
-try {
-  await run();
-} catch (error) {
-  process.exitCode = 1;
-  const isExpected = [StartupError, AppError, KmsUnavailableError].some((kind) => error instanceof kind);
-  const prefix = isExpected ? 'Command failed' : 'Interrupted; nothing is lost, run the command again';
-  console.error(`${prefix}: ${describeStartupError(error)}`);
 }

@@ -16,6 +16,7 @@ import { readConfig } from '../config/read-config.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { authenticatedEntities, verifyRows } from '../integrity/authenticated-rows.ts';
 import { RowHistory } from '../integrity/row-history.ts';
+import type { Program } from './program.ts';
 
 /** The hashes of the checkpoints, by organisation and `seq`. */
 type CheckpointsByOrganisation = Map<string, Map<number, string>>;
@@ -30,15 +31,23 @@ const problems = {
   cut: 'was truncated since its checkpoint',
 };
 
-function report(line: string): void {
-  console.log(line);
-  process.exitCode = 1;
+/** Where the results go. */
+interface Output {
+  /** Prints that a trail is intact. */
+  print(line: string): void;
+  /** Prints a problem. */
+  report(line: string): void;
 }
 
-async function verify(stores: Stores, checkpointFile: string | undefined): Promise<void> {
+async function verify(
+  stores: Stores,
+  checkpointFile: string | undefined,
+  { print, report }: Output,
+): Promise<void> {
   const { database, vault, unlock } = stores;
   await unlock();
-  const expected = checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile);
+  const expected =
+    checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile, report);
   const organisations = await database.asSystem().find(Organisation, {}, { orderBy: { id: 'asc' } });
   const existing = new Set(organisations.map(({ id }) => id));
   const ids = new Set([...existing, ...(await namedOrganisations(stores)), ...(expected?.keys() ?? [])]);
@@ -49,7 +58,7 @@ async function verify(stores: Stores, checkpointFile: string | undefined): Promi
     const onEvent = (event: AuditEvent) => history.add(event);
     const result = await verifyChain(() => database.forOrganisation(id), vault, id, { checkpoints, onEvent });
     if ('problem' in result) report(`organisation ${id}: event ${result.seq} ${problems[result.problem]}`);
-    else console.log(`organisation ${id}: ${result.events} events, intact`);
+    else print(`organisation ${id}: ${result.events} events, intact`);
     for await (const line of history.contradictions(database, id)) report(line);
   }
   for await (const { table, id } of verifyRows(database, vault)) {
@@ -70,6 +79,7 @@ async function namedOrganisations({ database }: Stores): Promise<string[]> {
 async function readCheckpoints(
   { database, vault }: Stores,
   file: string,
+  report: Output['report'],
 ): Promise<CheckpointsByOrganisation> {
   const macs = await vault.rowMacs(database.asSystem());
   const checkpoints: CheckpointsByOrganisation = new Map();
@@ -83,23 +93,36 @@ async function readCheckpoints(
   return checkpoints;
 }
 
-function parseCommandLine(): { checkpoint?: string | undefined } {
+function parseCommandLine(args: string[]): { checkpoint?: string | undefined } {
   try {
-    return parseArgs({ options: { checkpoint: { type: 'string' } } }).values;
+    return parseArgs({ args, options: { checkpoint: { type: 'string' } } }).values;
   } catch {
     throw new StartupError('usage: npm run audit:verify [-- --checkpoint FILE]');
   }
 }
 
-try {
-  const { checkpoint } = parseCommandLine();
-  const stores = await openStores(readConfig(), createLog('silent'));
+/** Runs `npm run audit:verify`. */
+export const run: Program = async ({ args, environment, terminal, ownsProcess }) => {
+  let problemCount = 0;
+  const output: Output = {
+    print: (line) => terminal.log(line),
+    report: (line) => {
+      terminal.log(line);
+      problemCount += 1;
+    },
+  };
   try {
-    await verify(stores, checkpoint);
-  } finally {
-    await stores.close();
+    const { checkpoint } = parseCommandLine(args);
+    const options = { limitsMemory: ownsProcess };
+    const stores = await openStores(readConfig(environment), createLog('silent'), options);
+    try {
+      await verify(stores, checkpoint, output);
+    } finally {
+      await stores.close();
+    }
+  } catch (error) {
+    terminal.error(`Cannot verify: ${describeStartupError(error)}`);
+    return 1;
   }
-} catch (error) {
-  console.error(`Cannot verify: ${describeStartupError(error)}`);
-  process.exitCode = 1;
-}
+  return problemCount > 0 ? 1 : 0;
+};

@@ -24,7 +24,7 @@ export interface RequestLogContext {
 export const currentRequest = new AsyncLocalStorage<RequestLogContext>();
 
 /** Creates a pino logger that adds the request id to each line. Writes to standard output by default. */
-export function createLog(level: string, destination: DestinationStream = bufferedStdout()): Logger {
+export function createLog(level: string, destination: DestinationStream = stdoutBuffer()): Logger {
   const options = {
     level,
     base: null,
@@ -38,23 +38,27 @@ export function createLog(level: string, destination: DestinationStream = buffer
   return pino(options, destination);
 }
 
+let stdout: DestinationStream | undefined;
+
 /** Buffers standard output and flushes once per event loop turn: a write costs as much as a small response. */
-function bufferedStdout(): DestinationStream {
-  const stdout = pino.destination(1);
+function stdoutBuffer(): DestinationStream {
+  if (stdout) return stdout;
+  const destination = pino.destination(1);
   let lines = '';
   const writeAll = () => {
     const all = lines;
     lines = '';
-    if (all) stdout.write(all);
+    if (all) destination.write(all);
   };
   // The last lines have the reason for the exit.
   process.once('exit', writeAll);
-  return {
+  stdout = {
     write(line) {
       if (!lines) setImmediate(writeAll);
       lines += line;
     },
   };
+  return stdout;
 }
 
 /**

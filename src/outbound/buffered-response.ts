@@ -5,10 +5,10 @@ import { ResponseBody } from './response-body.ts';
 import { type Deadline, startDeadline } from './timeout.ts';
 
 /** The maximum number of headers of a response. Okta sends about 30. */
-export const maxHeaders = 200;
+const maxHeaders = 200;
 
 /** The maximum number of interim responses (status 1xx); a host could send them endlessly. */
-export const maxInterimResponses = 8;
+const maxInterimResponses = 8;
 
 /** A complete response with any status. Redirects are not followed. */
 export interface OutboundResponse {
@@ -26,8 +26,7 @@ export interface RequestLimits {
   signals: readonly (AbortSignal | undefined)[];
 }
 
-/** The headers of a response as undici passes them on. */
-export type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
+type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /**
  * Sends one request and buffers its response. It implements undici's handler instead of using a stream, because the body
@@ -120,8 +119,7 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   }
 }
 
-/** Counts the headers of a response, repeated ones included. */
-export function countHeaders(headers: RawHeaders): number {
+function countHeaders(headers: RawHeaders): number {
   return Object.values(headers).reduce(
     (count, value) => count + (Array.isArray(value) ? value.length : 1),
     0,

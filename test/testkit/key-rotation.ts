@@ -11,6 +11,7 @@ import { lazyScopedEntityManager, ownerSession } from '../../src/database/driver
 import { parseKeyring } from '../../src/encryption/keyring.ts';
 import { Vault } from '../../src/encryption/vault.ts';
 import { decryptApiToken } from './decrypt-credentials.ts';
+import { runProgram } from './in-process.ts';
 import { startOkta, tokenRejected } from './okta.ts';
 import {
   runScript,
@@ -91,13 +92,7 @@ export async function rotateUnderLoad(
 
   const orgKeys: string[] = [];
   for (let index = 1; index <= size.organisations; index += 1) {
-    const { stdout } = await runScript(
-      'cli/admin.ts',
-      settings,
-      'create-organisation',
-      '--name',
-      `Acme ${index}`,
-    );
+    const { stdout } = await runProgram('admin', settings, 'create-organisation', '--name', `Acme ${index}`);
     orgKeys.push(/ack_\w+/.exec(stdout)?.[0] ?? '');
   }
   const traffic = new Traffic(urls, orgKeys, upstream.origin, valid);
@@ -119,7 +114,7 @@ export async function rotateUnderLoad(
     leftWhenKilled.push(await rotateAndKill(database, settings, traffic.kept.length * share));
     tell(`killed with ${leftWhenKilled.at(-1)} connections left to seal again`);
   }
-  const last = [1, 2].map(() => runScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal'));
+  const last = [1, 2].map(() => runScript('launch.js', settings, 'keys', 'rotate', '--reseal'));
   for (const { code, stdout, stderr } of await Promise.all(last)) {
     if (code !== 0) traffic.failures.push(`rotate ended with ${code}: ${stdout}${stderr}`);
     tell(stdout.trim());
@@ -146,7 +141,7 @@ export async function rotateUnderLoad(
     if (isGood && token === `SSWS ${kept.token}`) verified += 1;
   }
   await assertTold(database, traffic);
-  const audit = await runScript('cli/verify-audit.ts', settings);
+  const audit = await runProgram('audit:verify', settings);
   if (audit.code !== 0) traffic.failures.push(`the audit trail is not whole: ${audit.stdout}${audit.stderr}`);
   const { requests, failures } = traffic;
   return { requests, failures, leftWhenKilled, rotationSeconds, left, opened, verified };
@@ -167,7 +162,7 @@ async function rotateAndKill(
   settings: Record<string, string>,
   when: number,
 ): Promise<number> {
-  await using rotation = spawnScript('cli/encryption-keys.ts', settings, 'rotate', '--reseal');
+  await using rotation = spawnScript('launch.js', settings, 'keys', 'rotate', '--reseal');
   const left = await until(
     'half of it is done',
     async () => {

@@ -62,10 +62,15 @@ export function spawnScript(
   };
 }
 
+/** What a program printed, and its exit code. */
+export interface ProgramResult {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
 /** Runs a script to its end. */
-export async function runScript(
-  ...given: Parameters<typeof spawnScript>
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
+export async function runScript(...given: Parameters<typeof spawnScript>): Promise<ProgramResult> {
   await using script = spawnScript(...given);
   const { code } = await script.ended();
   return { code, stdout: script.stdout(), stderr: script.stderr() };
@@ -93,9 +98,12 @@ export function spawnServer(environment: Readonly<Record<string, string>>): Serv
   };
 }
 
-/** Starts a server that fails, and returns the one line that it prints. */
-export async function stderrOfFailedStart(environment: Record<string, string>): Promise<string> {
-  await using server = spawnServer(environment);
+/** Starts a server that fails, by default in a process of its own, and returns the one line that it prints. */
+export async function stderrOfFailedStart(
+  environment: Readonly<Record<string, string>>,
+  start: (environment: Readonly<Record<string, string>>) => ServerProcess = spawnServer,
+): Promise<string> {
+  await using server = start(environment);
   const outcome = await server.ended();
   expect(server.stderr()).toMatch(/^Cannot start: [^\n]+\n$/);
   expect(server.stderr()).not.toMatch(/(^|\s)at (\S+ \()?(file|node|async)/);
