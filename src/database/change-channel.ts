@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { createSerialQueue } from '../common/serial-queue.ts';
 import type { OrganisationChangeNotifier } from './change-notifications.ts';
-import { loadPg, type Notification, type ServerOptions } from './driver/pg.ts';
+import type { Notification } from './driver/pg.ts';
+import type { Primary } from './primary.ts';
 
 /** The `NOTIFY` channel. Its payload is the ids of organisations that have changed, separated by spaces. */
 const changesChannel = 'app_connections_changed';
@@ -26,7 +27,7 @@ const timeoutMs = 10_000;
  * server dies; `publishMissedChanges` finds its changes.
  */
 export class ChangeChannel {
-  readonly #server: ServerOptions;
+  readonly #primary: Primary;
   readonly #changes: OrganisationChangeNotifier;
   readonly #log: Logger;
   /** The organisations to announce. */
@@ -36,15 +37,15 @@ export class ChangeChannel {
   #nextAnnouncement = 0;
   #isClosed = false;
 
-  constructor(server: ServerOptions, changes: OrganisationChangeNotifier, log: Logger) {
-    this.#server = server;
+  constructor(primary: Primary, changes: OrganisationChangeNotifier, log: Logger) {
+    this.#primary = primary;
     this.#changes = changes;
     this.#log = log;
   }
 
   /** Listens, and opens another connection whenever the connection is lost. */
   async open(): Promise<void> {
-    const connection = await listen(this.#server, this.#changes);
+    const connection = await listen(this.#primary, this.#changes);
     this.#connection = connection;
     if (this.#isClosed) await connection.close();
     void connection.lost.then(() => {
@@ -119,12 +120,11 @@ interface ListeningConnection {
 }
 
 async function listen(
-  server: ServerOptions,
+  { server, Client }: Primary,
   changes: OrganisationChangeNotifier,
 ): Promise<ListeningConnection> {
-  const { Client } = loadPg();
   const client = new Client({
-    ...server,
+    ...server.options,
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
   });

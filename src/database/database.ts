@@ -15,10 +15,10 @@ import {
   unauthenticatedSession,
 } from './driver/session.ts';
 import type { Result, Statement } from './driver/types.ts';
-import { findServer, type PostgresqlServer } from './find-server.ts';
 import type { DatabaseLocation, PostgresqlLocation } from './location.ts';
 import { describeConnectionFailure, describeLocation } from './open-failure.ts';
 import { type Entities, openOrm } from './open-orm.ts';
+import { Primary } from './primary.ts';
 import { openProbe } from './readiness-probe.ts';
 import { createRowReader, type RowReader } from './row-reader.ts';
 
@@ -75,23 +75,26 @@ export async function openDatabase(
   if (location.kind === 'postgresql') setStatementTimeout(location.statementTimeoutMs);
   const usage = new TenantUsage();
   const isEmbedded = location.kind === 'embedded';
-  const server = isEmbedded ? undefined : await describingFailure(location, () => findServer(location));
+  const primary = isEmbedded
+    ? undefined
+    : await describingFailure(location, () => Primary.find(location, log));
   const direct = isEmbedded ? undefined : toDirectLocation(location);
-  const directServer =
-    direct && (await describingFailure(direct, () => findServer(direct, directSetting), directSetting));
-  if (directServer && directServer.databaseId !== server?.databaseId)
+  const directPrimary =
+    direct &&
+    (await describingFailure(direct, () => Primary.find(direct, log, directSetting), directSetting));
+  if (directPrimary && directPrimary.server.databaseId !== primary?.server.databaseId)
     throw new StartupError(`${directSetting} must lead to the same database as DATABASE_URL`);
   const orm = await describingFailure(location, () =>
-    openOrm(location, entities, log, { server, usage, preparesStatements: !server?.isPooled }),
+    openOrm(location, entities, log, { primary, usage, preparesStatements: !primary?.server.isPooled }),
   );
   const changes = new OrganisationChangeNotifier();
-  const listening = directServer ?? (server?.isPooled ? undefined : server);
+  const listening = directPrimary ?? (primary?.server.isPooled ? undefined : primary);
   // Without a channel, `publishMissedChanges` finds the changes of other servers.
-  const channel = listening && new ChangeChannel(listening.options, changes, log);
-  const probe = server && openProbe(server);
+  const channel = listening && new ChangeChannel(listening, changes, log);
+  const probe = primary && openProbe(primary);
   let stopClock: (() => void) | undefined;
   try {
-    if (direct) await migrateDirectly(direct, directServer, entities, log);
+    if (direct) await migrateDirectly(direct, directPrimary, entities, log);
     else await describingFailure(location, () => migrate(orm, location));
     await describingFailure(direct ?? location, async () => channel?.open(), direct && directSetting);
     // The embedded database has the clock of this process.
@@ -163,12 +166,12 @@ function toDirectLocation({ directUrl, ...location }: PostgresqlLocation): Postg
 /** Applies migrations past a pooler, because poolers may limit the time of a statement. */
 async function migrateDirectly(
   location: PostgresqlLocation,
-  server: PostgresqlServer | undefined,
+  primary: Primary | undefined,
   entities: Entities,
   log: Logger,
 ): Promise<void> {
   const run = async () => {
-    const orm = await openOrm(location, entities, log, { server });
+    const orm = await openOrm(location, entities, log, { primary });
     await migrate(orm, location).finally(() => orm.close(true));
   };
   await describingFailure(location, run, directSetting);

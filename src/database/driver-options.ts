@@ -15,7 +15,8 @@ export function toDriverOptions(
   const given = <Name extends string>(...names: Name[]) =>
     Object.fromEntries(names.flatMap((name) => (parameters.has(name) ? [[name, parameters.get(name)]] : [])));
   return {
-    host: server.host,
+    host: server.name ?? server.host,
+    address: server.host,
     port: server.port,
     database,
     ...given('user', 'password', 'options', 'application_name', 'sslnegotiation'),

@@ -1,7 +1,11 @@
+import { isIP } from 'node:net';
 import { StartupError } from '../common/errors.ts';
-import { type ConnectionString, parseConnectionString } from './connection-string.ts';
-import { type ConnectHook, loadPg, type PlainClient, type ServerOptions } from './driver/pg.ts';
+import { type ConnectionString, type DatabaseHost, parseConnectionString } from './connection-string.ts';
+import { lookUpAddresses } from './driver/look-up.ts';
+import { loadPg, type PlainClient, type ServerOptions } from './driver/pg.ts';
+import { readOnlyCode } from './driver/primary-client.ts';
 import { toDriverOptions } from './driver-options.ts';
+import { firstSuccess } from './first-success.ts';
 import type { PostgresqlLocation } from './location.ts';
 
 /** The longest wait for a connection, in milliseconds. */
@@ -9,6 +13,8 @@ export const connectionTimeoutMs = 5_000;
 
 /** A server that can be used. */
 export interface PostgresqlServer {
+  /** The host in the URL. */
+  host: DatabaseHost;
   /** The options of a connection. */
   options: ServerOptions;
   /** The schema of the tables. */
@@ -24,6 +30,7 @@ interface ServerFacts {
   version: number;
   encoding: string;
   isStandby: boolean;
+  isReadOnly: boolean;
   schema: string | null;
   /** The process id of the backend. */
   pid: number;
@@ -32,8 +39,23 @@ interface ServerFacts {
   isOwnSchema: boolean;
 }
 
+/** A server accepts no changes. */
+export class ReadOnlyServerError extends StartupError {
+  /** PostgreSQL's `read_only_sql_transaction`. */
+  readonly code = readOnlyCode;
+
+  /** @param subject the environment variable of the URL */
+  constructor({ isStandby }: Pick<ServerFacts, 'isStandby'>, subject = 'the database') {
+    const reason = isStandby
+      ? 'it is a read-only standby; connect to the primary'
+      : 'it accepts no changes, because default_transaction_read_only is on; set it to off for the server, the database and the user';
+    super(`${subject}: ${reason}`);
+  }
+}
+
 /**
- * Connects to the hosts of a URL in their order, and returns the first that the server can use.
+ * Connects to the hosts of a URL in their order, each with all of its addresses, and returns the first server that accepts
+ * changes.
  *
  * @param setting the environment variable of the URL
  * @throws StartupError, or the driver's error, for the first host if there is none
@@ -43,51 +65,81 @@ export async function findServer(
   setting = 'DATABASE_URL',
 ): Promise<PostgresqlServer> {
   const connection = parseConnectionString(location.url.reveal());
-  const failures: unknown[] = [];
-  for (const host of connection.hosts) {
-    const options = toDriverOptions(connection, host);
-    try {
-      return { options, ...(await checkServer(options, connection, location, setting)) };
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  throw failures[0];
+  const tryHost = async (host: DatabaseHost) => {
+    const addresses = await lookUp(host);
+    const attempts = addresses.map((address) => async () => {
+      const options = toDriverOptions(connection, address);
+      return { host, options, ...(await checkServer(options, connection, location, setting)) };
+    });
+    return firstSuccess(attempts, connectionTimeoutMs);
+  };
+  return firstSuccess(
+    connection.hosts.map((host) => () => tryHost(host)),
+    connectionTimeoutMs,
+  );
 }
 
 /**
- * Returns a hook that overrides settings of servers, databases and users on a connection. The first four change how values
- * are written and read. The schema stays the same when the role changes, although `"$user"` in a search path does not.
- * Poolers refuse most settings while a connection is opened, so they are applied afterwards.
+ * Whether the host of a server still has its address.
  *
- * @param timeoutMs the longest wait for them
+ * @throws the error of the look-up
  */
-export function applySettings(
+export async function isStillAt({ host, options }: PostgresqlServer): Promise<boolean> {
+  const addresses = await lookUp(host);
+  return addresses.some((address) => address.host === options.address);
+}
+
+async function lookUp(host: DatabaseHost): Promise<DatabaseHost[]> {
+  const isName = host.name === undefined && isIP(host.host) === 0 && !host.host.startsWith('/');
+  if (!isName) return [host];
+  const addresses = await lookUpAddresses(host.host);
+  return addresses.map((address) => ({ host: address, port: host.port, name: host.host }));
+}
+
+/**
+ * Overrides settings of servers, databases and users on a new connection. The first four change how values are written and
+ * read. The schema stays the same when the role changes, although `"$user"` in a search path does not. Poolers refuse most
+ * settings while a connection is opened, so they are applied afterwards.
+ *
+ * @param timeoutMs the longest wait
+ * @returns the id of the database
+ * @throws ReadOnlyServerError
+ */
+export async function prepareConnection(
+  client: PlainClient,
   { schema, isPooled }: Pick<PostgresqlServer, 'schema' | 'isPooled'>,
   timeoutMs: number,
-): ConnectHook {
-  const format = `select set_config('datestyle', 'ISO, MDY', false), set_config('intervalstyle', 'postgres', false),
+): Promise<string> {
+  const text = `select ${writabilityColumns}, ${databaseIdColumn},
+    set_config('datestyle', 'ISO, MDY', false), set_config('intervalstyle', 'postgres', false),
     set_config('timezone', 'UTC', false), set_config('standard_conforming_strings', 'on', false)`;
   const statement = isPooled
-    ? { text: format, values: [] }
-    : { text: `${format}, set_config('search_path', quote_ident($1), false)`, values: [schema] };
-  return async (client) => {
-    await client.query({ ...statement, query_timeout: timeoutMs });
-  };
+    ? { text, values: [] }
+    : { text: `${text}, set_config('search_path', quote_ident($1), false)`, values: [schema] };
+  const { rows } = await client.query({ ...statement, query_timeout: timeoutMs });
+  const facts = rows[0] as Pick<ServerFacts, 'isReadOnly' | 'isStandby' | 'databaseId'>;
+  if (facts.isReadOnly) throw new ReadOnlyServerError(facts);
+  return facts.databaseId;
 }
+
+/** The columns with which a server says whether it accepts changes. */
+export const writabilityColumns = `pg_is_in_recovery() as "isStandby", current_setting('transaction_read_only')::boolean as "isReadOnly"`;
+const databaseIdColumn = `(select oid from pg_database where datname = current_database())
+  || ' ' || extract(epoch from pg_postmaster_start_time()) as "databaseId"`;
 
 async function checkServer(
   options: ServerOptions,
   { parameters }: ConnectionString,
   { schema }: PostgresqlLocation,
   setting: string,
-): Promise<Omit<PostgresqlServer, 'options'>> {
+): Promise<Omit<PostgresqlServer, 'host' | 'options'>> {
   const { Client } = loadPg();
   const client = new Client({
     ...options,
     connectionTimeoutMillis: connectionTimeoutMs,
     query_timeout: connectionTimeoutMs,
   });
+  client.host = options.address;
   // A lost connection fails the statement too, and an error without a listener ends the process.
   client.on('error', () => {});
   await client.connect();
@@ -118,12 +170,11 @@ async function setSearchPath(client: PlainClient, expression: string, value: str
 }
 
 async function readFacts(client: PlainClient): Promise<ServerFacts> {
-  const { rows } = await client.query(`select version, encoding, "isStandby", pid, "databaseId", schema,
+  const { rows } =
+    await client.query(`select version, encoding, "isStandby", "isReadOnly", pid, "databaseId", schema,
       schema = session_user and position('$user' in current_setting('search_path')) > 0 as "isOwnSchema"
     from (select current_setting('server_version_num')::int as version,
-      current_setting('server_encoding') as encoding, pg_is_in_recovery() as "isStandby", pg_backend_pid() as pid,
-      (select oid from pg_database where datname = current_database())
-        || ' ' || extract(epoch from pg_postmaster_start_time()) as "databaseId",
+      current_setting('server_encoding') as encoding, ${writabilityColumns}, pg_backend_pid() as pid, ${databaseIdColumn},
       coalesce((select nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
         where pg_class.oid = to_regclass('app_connection')), current_schema()) as schema) facts`);
   return rows[0] as ServerFacts;
@@ -131,7 +182,7 @@ async function readFacts(client: PlainClient): Promise<ServerFacts> {
 
 /** Returns the schema of the tables. */
 function assertUsable(
-  { version, encoding, isStandby, schema }: ServerFacts,
+  { version, encoding, isStandby, isReadOnly, schema }: ServerFacts,
   wanted: string | undefined,
   setting: string,
 ): string {
@@ -140,7 +191,7 @@ function assertUsable(
       `${setting}: PostgreSQL 15 or newer is required; the server has version ${Math.floor(version / 10_000)}`,
     );
   }
-  if (isStandby) throw new StartupError(`${setting}: it is a read-only standby; connect to the primary`);
+  if (isReadOnly) throw new ReadOnlyServerError({ isStandby }, setting);
   if (encoding !== 'UTF8') {
     throw new StartupError(
       `${setting}: the database has the encoding ${encoding}; create one with: create database … encoding 'UTF8' template template0`,

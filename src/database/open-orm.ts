@@ -5,9 +5,10 @@ import { TenantUsage } from '../common/tenant-usage.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
 import type { Pool } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
-import { applySettings, connectionTimeoutMs, findServer, type PostgresqlServer } from './find-server.ts';
+import { connectionTimeoutMs } from './find-server.ts';
 import type { DatabaseLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
+import { Primary } from './primary.ts';
 
 /** The entity classes to map. */
 export type Entities = NonNullable<Options['entities']>;
@@ -15,7 +16,7 @@ export type Entities = NonNullable<Options['entities']>;
 /** Options of connections to PostgreSQL. */
 interface OrmOptions {
   /** The server that was found at the location. */
-  server?: PostgresqlServer | undefined;
+  primary?: Primary | undefined;
   usage?: TenantUsage;
   /** Whether frequent statements are prepared, which needs connections without a pooler in between. */
   preparesStatements?: boolean;
@@ -26,7 +27,7 @@ export async function openOrm(
   location: DatabaseLocation,
   entities: Entities,
   log: Logger,
-  { server, usage = new TenantUsage(), preparesStatements = false }: OrmOptions = {},
+  { primary, usage = new TenantUsage(), preparesStatements = false }: OrmOptions = {},
 ): Promise<MikroORM> {
   const shared = {
     entities,
@@ -44,20 +45,20 @@ export async function openOrm(
       import('@mikro-orm/postgresql'),
       import('./driver/pool.ts'),
     ]);
-    const found = server ?? (await findServer(location));
+    const { Client, server } = primary ?? (await Primary.find(location, log));
     return MikroORM.init({
       ...shared,
       // MikroORM looks for its table in this schema, and not in the search path.
-      migrations: { ...shared.migrations, tableName: `${found.schema}.mikro_orm_migrations` },
+      migrations: { ...shared.migrations, tableName: `${server.schema}.mikro_orm_migrations` },
       driver: withBoundParameters(PostgreSqlDriver, PostgreSqlConnection),
       // Without it, MikroORM takes missing parts from a default of its own.
-      clientUrl: `postgresql:///${encodeURIComponent(found.options.database)}`,
+      clientUrl: `postgresql:///${encodeURIComponent(server.options.database)}`,
       ensureDatabase: false,
       driverOptions: {
-        ...found.options,
+        ...server.options,
+        Client,
         max: location.poolSize ?? 10,
         connectionTimeoutMillis: connectionTimeoutMs,
-        onConnect: applySettings(found, connectionTimeoutMs),
         onPoolCreated: (pool: Pool) => instrumentPool(pool, usage, preparesStatements),
       },
     });

@@ -1,5 +1,6 @@
 import { AppError } from '../common/errors.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { readOnlyCode } from './driver/primary-client.ts';
 
 /** PostgreSQL's `disk_full`. */
 export const diskFullCode = '53100';
@@ -19,7 +20,7 @@ const unavailableCodes = new Set([
   lockTimeoutCode,
   diskFullCode,
   '53200',
-  '25006',
+  readOnlyCode,
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
@@ -31,7 +32,7 @@ const unavailableCodes = new Set([
 
 /** Messages of the driver for errors without a code: no connection became free, or one was lost. */
 const unavailableMessages =
-  /^(timeout exceeded when trying to connect|Connection terminated|Client (has encountered|was closed))/;
+  /^(timeout e(xceeded when trying to connect|xpired)|Connection terminated|Client (has encountered|was closed)|Query read timeout)/;
 
 /** Whether a statement failed because another transaction holds a lock that it needs. */
 export function isLockTimeout(error: unknown): boolean {

@@ -1,6 +1,7 @@
 import { loadPg } from './driver/pg.ts';
 import { roles } from './driver/session.ts';
-import { applySettings, type PostgresqlServer } from './find-server.ts';
+import { ReadOnlyServerError, writabilityColumns } from './find-server.ts';
+import type { Primary } from './primary.ts';
 
 /** The time limit of a readiness check, connecting included, in milliseconds. */
 export const probeTimeoutMs = 1_000;
@@ -13,36 +14,42 @@ export interface Probe {
   /**
    * Runs one statement, which has no parameters, under the system role.
    *
-   * @throws the driver's error, within three seconds at most
+   * @throws ReadOnlyServerError if the server accepts no changes, or the driver's error
    */
   query(text: string): Promise<object[]>;
   close(): Promise<void>;
 }
 
 /** Opens a probe of a PostgreSQL server. It connects on first use, and again whenever the connection is lost. */
-export function openProbe(server: PostgresqlServer): Probe {
+export function openProbe(primary: Primary): Probe {
   const { Pool } = loadPg();
   const pool = new Pool({
-    ...server.options,
+    ...primary.server.options,
+    Client: primary.Client,
     max: 1,
     connectionTimeoutMillis: probeTimeoutMs,
     query_timeout: probeTimeoutMs,
     idleTimeoutMillis: 60_000,
     allowExitOnIdle: true,
-    onConnect: applySettings(server, probeTimeoutMs),
   });
   // An idle connection that is lost is replaced by the next query, and an error without a listener ends the process.
   pool.on('error', () => {});
   return {
     async query(text) {
       // One message: the settings last as long as the transaction, and the check costs one round trip.
-      const results = await pool.query(`begin read only;
+      const results = await pool.query(`select ${writabilityColumns};
+        begin read only;
         set local role "${roles.system}";
         set local lock_timeout = ${lockTimeoutMs};
         set local statement_timeout = ${probeTimeoutMs};
         ${text};
         commit`);
-      return getSelectedRows(results);
+      const [facts, ...rows] = getSelectedRows(results);
+      if (Object(facts).isReadOnly) {
+        primary.leave();
+        throw new ReadOnlyServerError(Object(facts));
+      }
+      return rows;
     },
     close: () => pool.end(),
   };

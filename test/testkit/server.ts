@@ -11,6 +11,7 @@ import { Secret } from '../../src/common/secret.ts';
 import type { Config } from '../../src/config/config.ts';
 import { readConfig } from '../../src/config/read-config.ts';
 import { OrganisationChangeNotifier } from '../../src/database/change-notifications.ts';
+import { parseConnectionString } from '../../src/database/connection-string.ts';
 import { type Database, openDatabase } from '../../src/database/database.ts';
 import { lazyScopedEntityManager, ownerSession } from '../../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../../src/database/location.ts';
@@ -137,7 +138,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     vault,
     location,
     databaseName:
-      location.kind === 'postgresql' ? new URL(location.url.reveal()).pathname.slice(1) : undefined,
+      location.kind === 'postgresql' ? parseConnectionString(location.url.reveal()).database : undefined,
     rootKey,
     restartedVault,
     clientFor,

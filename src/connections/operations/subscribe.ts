@@ -2,6 +2,7 @@ import { type AuditAction, AuditEvent, AuditHead } from '../../audit/audit-event
 import { decodeEventCursor, encodeEventCursor } from '../../audit/event-cursor.ts';
 import { withForbiddenAudit } from '../../audit/record-refusals.ts';
 import { validationError } from '../../common/errors.ts';
+import { isDatabaseUnavailable } from '../../database/outage.ts';
 import type { RowReader } from '../../database/row-reader.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
@@ -75,33 +76,41 @@ async function* changesSince(
 ): AsyncGenerator<ConnectionChange> {
   const { orgId } = caller;
   const { assertStillAuthenticated } = options;
+  const beforeEach = async () => {
+    await scheduler.waitForTurn(orgId);
+    // A slow client can take longer for one change than a revoked key may keep working.
+    await assertStillAuthenticated();
+  };
   const notifications = database.changes.listen(orgId);
   let lastSeq = start;
+  let isDue = true;
   try {
-    for (let isDue = true; !database.changes.isClosed; isDue = await notifications.next(checkEveryMs)) {
-      await assertStillAuthenticated();
-      // A full batch can be followed by another one.
-      for (let length = isDue ? batchSize : 0; length === batchSize; ) {
-        const events = await database.select(
-          AuditEvent,
-          orgId,
-          sql`where (org_id, seq) > (${orgId}::uuid, ${lastSeq}::int) and org_id = ${orgId}
-            order by org_id, seq limit ${batchSize}`,
-          { isScan: true, properties: eventColumns },
-        );
-        length = events.length;
-        lastSeq = events.at(-1)?.seq ?? lastSeq;
-        yield* describeChanges(
-          database,
-          caller,
-          events.filter((event) => isVisibleChange(event, caller, options)),
-          async () => {
-            await scheduler.waitForTurn(orgId);
-            // A slow client can take longer for one change than a revoked key may keep working.
-            await assertStillAuthenticated();
-          },
-        );
+    while (!database.changes.isClosed) {
+      try {
+        await assertStillAuthenticated();
+        // A full batch can be followed by another one.
+        for (let length = isDue ? batchSize : 0; length === batchSize; ) {
+          const events = await database.select(
+            AuditEvent,
+            orgId,
+            sql`where (org_id, seq) > (${orgId}::uuid, ${lastSeq}::int) and org_id = ${orgId}
+              order by org_id, seq limit ${batchSize}`,
+            { isScan: true, properties: eventColumns },
+          );
+          length = events.length;
+          const visible = events.filter((event) => isVisibleChange(event, caller, options));
+          for await (const { seq, ...change } of describeChanges(database, caller, visible, beforeEach)) {
+            lastSeq = seq;
+            yield { ...change, eventId: encodeEventCursor('change', seq) };
+          }
+          lastSeq = events.at(-1)?.seq ?? lastSeq;
+        }
+        isDue = false;
+      } catch (error) {
+        // The changes that are stored meanwhile are read when the database is available again, e.g. after a failover.
+        if (!isDatabaseUnavailable(error)) throw error;
       }
+      isDue = (await notifications.next(checkEveryMs)) || isDue;
     }
   } finally {
     notifications.stop();
@@ -139,7 +148,7 @@ async function* describeChanges(
   { orgId }: Caller,
   events: readonly WatchedEvent[],
   beforeEach: () => Promise<void>,
-): AsyncGenerator<ConnectionChange> {
+): AsyncGenerator<Omit<ConnectionChange, 'eventId'> & { seq: number }> {
   let connections = new Map<string, AppConnection>();
   let readAt = Number.NEGATIVE_INFINITY;
   for (const [index, { seq, action, connectionId }] of events.entries()) {
@@ -157,7 +166,7 @@ async function* describeChanges(
       connections = new Map(found.map((connection) => [connection.id, connection]));
     }
     const appConnection = connections.get(connectionId) ?? null;
-    yield { eventId: encodeEventCursor('change', seq), kind, connectionId, appConnection };
+    yield { seq, kind, connectionId, appConnection };
   }
 }
 

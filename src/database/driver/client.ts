@@ -1,4 +1,5 @@
 import { createStatementPreparer } from './prepared-statements.ts';
+import { suspicionMs } from './primary-client.ts';
 import { currentSession, isUntimed, statementTimeoutMs } from './session.ts';
 import { isBegin, SessionQuery } from './session-query.ts';
 import type { Client, NewClient, Result, Statement } from './types.ts';
@@ -59,8 +60,10 @@ export function instrumentClient(client: NewClient, prepares: boolean): void {
   Object.assign(client, { query });
   // One timer for each connection, because a timer for each statement costs more.
   const watchdog = setInterval(() => {
-    if (silentSince === undefined || performance.now() - silentSince < silenceTimeoutMs()) return;
-    client.connection.stream.destroy(new SilentConnectionError('no response in time'));
+    const silentMs = silentSince === undefined ? 0 : performance.now() - silentSince;
+    if (silentMs > silenceTimeoutMs())
+      client.connection.stream.destroy(new SilentConnectionError('no response in time'));
+    else if (silentMs > suspicionMs) client.suspect();
   }, 1_000).unref();
   client.once('end', () => clearInterval(watchdog));
 }

@@ -3,8 +3,10 @@ import type { Query, QueryCallback, Statement } from './types.ts';
 
 /** How a connection to a server is opened. */
 export interface ServerOptions {
-  /** A host name, an IP address, or the folder of a Unix socket. */
+  /** The host name, the IP address or the folder of a Unix socket, for which certificates and entries of `.pgpass` are. */
   host: string;
+  /** The host name, the IP address or the folder of a Unix socket to connect to. */
+  address: string;
   port: number;
   database: string;
   user?: string;
@@ -30,11 +32,6 @@ export interface TlsOptions {
   checkServerIdentity?: () => undefined;
 }
 
-/** Prepares a connection before its first use. */
-export type ConnectHook = (client: {
-  query(statement: { text: string; values: string[]; query_timeout: number }): Promise<unknown>;
-}) => Promise<void>;
-
 /** Options of a connection; times are in milliseconds. */
 interface ConnectionOptions extends ServerOptions {
   connectionTimeoutMillis: number;
@@ -46,13 +43,33 @@ interface ConnectionOptions extends ServerOptions {
 export interface PlainClient {
   connect(): Promise<unknown>;
   query(text: string, values?: readonly unknown[]): Promise<{ rows: object[] }>;
+  query(statement: Statement & { query_timeout: number }): Promise<{ rows: object[] }>;
   end(): Promise<void>;
   once(event: 'end', listener: () => void): unknown;
+  on(event: 'drain', listener: () => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'notification', listener: (notification: Notification) => void): unknown;
   /** The process id that the server announced: that of PostgreSQL's backend, or one that a pooler has made up. */
   readonly processID: number | null;
+  /** The host and the port to which `connect` connects. */
+  host: string;
+  port: number;
+  ssl: false | TlsOptions;
+  /** The host and the port of which the password is looked up. */
+  readonly connectionParameters: object;
+  readonly connection: {
+    ssl: false | TlsOptions;
+    readonly stream: { destroy(error: Error): void };
+    prependListener(event: 'errorMessage', listener: (error: { code?: string }) => void): unknown;
+  };
+  /** Whether no statement is being executed. */
+  readonly readyForQuery: boolean;
+  /** The status of the last `ReadyForQuery`: `I` outside of a transaction. */
+  getTransactionStatus(): 'I' | 'T' | 'E' | null;
 }
+
+/** The class of connections. */
+export type ClientClass = new (options: ConnectionOptions) => PlainClient;
 
 /** A message of `NOTIFY`. */
 export interface Notification {
@@ -70,13 +87,13 @@ interface PlainPool {
 
 /** The subset of pg that this server uses. */
 interface Pg {
-  Client: new (options: ConnectionOptions) => PlainClient;
+  Client: ClientClass;
   Pool: new (
     options: ConnectionOptions & {
+      Client: ClientClass;
       max: number;
       idleTimeoutMillis: number;
       allowExitOnIdle: boolean;
-      onConnect: ConnectHook;
     },
   ) => PlainPool;
   Query: new (statement: string | Statement, values: undefined, done: QueryCallback) => Query;

@@ -32,6 +32,8 @@ export interface Connection {
 /** A client as pg creates it. */
 export interface NewClient extends Omit<Client, 'query'> {
   query(query: Query): void;
+  /** Checks whether another server has taken the place of this silent one, and closes the connection if so. */
+  suspect(): void;
   /** The status of the last `ReadyForQuery`: `I` outside of a transaction. */
   getTransactionStatus(): 'I' | 'T' | 'E' | null;
 }

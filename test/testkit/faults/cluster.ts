@@ -1,6 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, closeSync, globSync, openSync, readFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chownSync,
+  closeSync,
+  globSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { closedPort, temporaryFolder, until } from '../process.ts';
 
@@ -15,6 +23,10 @@ export interface Cluster extends AsyncDisposable {
   /** Suspends all of its processes: connections stay open without responses. */
   freeze(): void;
   thaw(): void;
+  /** Makes the primary of this standby accept changes. */
+  promote(): void;
+  /** Stops it after it has sent everything to its standbys, and starts it as a standby of another cluster. */
+  follow(primary: Cluster): Promise<void>;
   /** Its log, with every error that a client has received. */
   log(): string;
 }
@@ -30,15 +42,36 @@ export const canMakeCluster = binaries !== undefined;
  * @param settings such as `synchronous_commit=off`
  */
 export async function makeCluster(...settings: string[]): Promise<Cluster> {
+  return startCluster(settings, (data) => [
+    'initdb',
+    ...['--pgdata', data, '--username', 'postgres', '--auth', 'trust', '--no-sync'],
+  ]);
+}
+
+/** Creates a streaming standby of a cluster, whose name for synchronous replication is `standby`, and starts it. */
+export async function makeStandby(primary: Cluster): Promise<Cluster> {
+  return startCluster([], (data) => [
+    'pg_basebackup',
+    ...['--pgdata', data, '--dbname', standbyConnection(primary), '--checkpoint', 'fast', '--no-sync'],
+    ...['--write-recovery-conf'],
+  ]);
+}
+
+const standbyConnection = ({ url }: Cluster) => `${url}?application_name=standby`;
+
+async function startCluster(
+  settings: readonly string[],
+  creation: (data: string) => readonly string[],
+): Promise<Cluster> {
   if (binaries === undefined) throw new Error('PostgreSQL is not installed here');
   const folder = temporaryFolder();
   const owner = ownerOfProcesses();
   if (owner.uid !== undefined) chownSync(folder.path, owner.uid, owner.gid ?? owner.uid);
   const data = join(folder.path, 'data');
   const logFile = join(folder.path, 'log');
-  const run = (name: string, ...args: string[]) =>
+  const run = (name = '', ...args: string[]) =>
     execFileSync(join(binaries, name), args, { ...owner, cwd: folder.path, stdio: 'pipe' });
-  run('initdb', '--pgdata', data, '--username', 'postgres', '--auth', 'trust', '--no-sync');
+  run(...creation(data));
   const port = await closedPort();
   const given = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings];
   let main: ReturnType<typeof spawn> | undefined;
@@ -82,6 +115,20 @@ export async function makeCluster(...settings: string[]): Promise<Cluster> {
     },
     thaw() {
       for (const pid of processes()) signal(pid, 'SIGCONT');
+    },
+    promote() {
+      run('pg_ctl', 'promote', '--pgdata', data);
+    },
+    async follow(primary) {
+      const ended = main && once(main, 'exit');
+      main?.kill('SIGINT');
+      await ended;
+      writeFileSync(join(data, 'standby.signal'), '');
+      appendFileSync(
+        join(data, 'postgresql.auto.conf'),
+        `\nprimary_conninfo = '${standbyConnection(primary)}'\n`,
+      );
+      await cluster.start();
     },
     log: () => readFileSync(logFile, 'utf8'),
     async [Symbol.asyncDispose]() {
