@@ -26,7 +26,9 @@ describe.runIf(testDatabaseUrl)('a server that cannot read the clock of the data
   it('starts, reports it in the log, and serves requests', async () => {
     await using database = await freshDatabase();
     if (database.location.kind !== 'postgresql') throw new Error('This is about PostgreSQL.');
-    await using relay = await startPostgresRelay(database.location.url.reveal(), 'clock_timestamp');
+    await using relay = await startPostgresRelay(database.location.url.reveal(), {
+      dropsOn: 'clock_timestamp',
+    });
     const server = await startTestServer({ location: { kind: 'postgresql', url: new Secret(relay.url) } });
     try {
       const { client } = await server.newOrganisation();

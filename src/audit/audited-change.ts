@@ -6,7 +6,13 @@ import type { RowClass } from '../database/row-reader.ts';
 import { insertRows } from '../database/row-statements.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
 import { type ChangedRow, ifTrailEndsWith, lockRow } from './conditional-statement.ts';
-import { type AuditDeps, type ChainHead, chainEvents, type RecordedEvent } from './hash-chain.ts';
+import {
+  type AuditDeps,
+  type ChainHead,
+  chainEvents,
+  limitPauses,
+  type RecordedEvent,
+} from './hash-chain.ts';
 
 /** A change of an organisation's rows that is stored together with the audit events that record it. */
 export interface AuditedChange<Result> {
@@ -144,7 +150,7 @@ async function store(
   return database.forOrganisation(orgId).transactional(async (em) => {
     const lock = changes[0]?.row && lockRow(em, changes[0].row);
     if (lock) await em.execute(lock.sql, [...lock.params]);
-    await em.execute('select from audit_head where org_id = ? for update', [orgId]);
+    await em.execute(`select ${limitPauses} from audit_head where org_id = ? for update`, [orgId]);
     trail.known = undefined;
     const results = await tryToStore(em, deps, orgId, trail, changes);
     if (!results) throw new Error('The audit trail or the row has changed in spite of its lock.');

@@ -47,6 +47,15 @@ export function withRequestContext(event: AuditEventInput): RecordedEvent {
 }
 
 /**
+ * The longest pause of a transaction that has locked a chain, in milliseconds. If the server is frozen or its network is
+ * lost, PostgreSQL then ends the transaction, well before the statements of other servers that wait for the lock time out.
+ */
+const maxPauseMs = 2_000;
+
+/** A column that limits the pauses of a transaction from then on. */
+export const limitPauses = `set_config('idle_in_transaction_session_timeout', '${maxPauseMs}', true)`;
+
+/**
  * Appends an event to the chain of its organisation, in the transaction of `em`. Call it last: it locks the chain until the
  * transaction ends.
  */
@@ -62,14 +71,17 @@ export async function appendEvents(
   events: readonly RecordedEvent[],
 ): Promise<void> {
   const { database, vault } = deps;
+  // Before the lock, because a KMS may have to decrypt the key.
+  const macs = await vault.rowMacs(em);
   // If the row was deleted, the inserted one has no MAC, so the verification below fails.
-  const locked = await em.execute<ChainHead>(
+  const { seq, hash, mac } = await em.execute<ChainHead>(
     `insert into audit_head (org_id, seq, hash, mac) values (?::uuid, 0, '', '')
-     on conflict (org_id) do update set seq = audit_head.seq returning seq, hash, mac`,
+     on conflict (org_id) do update set seq = audit_head.seq returning seq, hash, mac, ${limitPauses}`,
     [orgId],
     'get',
   );
-  (await vault.rowMacs(em)).verify(em, AuditHead, { orgId, ...locked });
+  const locked = { seq, hash, mac };
+  macs.verify(em, AuditHead, { orgId, ...locked });
   const { rows, head } = await chainEvents(em, vault, locked, orgId, events);
   const insert = insertRows(em, AuditEvent, rows);
   await em.execute(

@@ -12,12 +12,19 @@ export interface PostgresRelay extends AsyncDisposable {
 /** The messages after which a client waits for `ReadyForQuery`: Query and Sync. */
 const ends = new Set(['Q', 'S']);
 
-/**
- * Starts a relay to the PostgreSQL of a URL without TLS.
- *
- * @param dropsOn a text: the relay closes a connection whose statement without parameters contains it
- */
-export async function startPostgresRelay(databaseUrl: string, dropsOn?: string): Promise<PostgresRelay> {
+/** What a relay does when it sees a statement. */
+export interface RelayOptions {
+  /** The relay closes a connection whose statement without parameters contains this text. */
+  dropsOn?: string;
+  /** Called with each statement that is not prepared yet, before PostgreSQL receives it. */
+  onStatement?: (text: string) => void;
+}
+
+/** Starts a relay to the PostgreSQL of a URL without TLS. */
+export async function startPostgresRelay(
+  databaseUrl: string,
+  { dropsOn, onStatement }: RelayOptions = {},
+): Promise<PostgresRelay> {
   const target = new URL(databaseUrl);
   const counts = new Map<Socket, number>();
   const sockets = new Set<Socket>();
@@ -27,6 +34,7 @@ export async function startPostgresRelay(databaseUrl: string, dropsOn?: string):
     let isListening = false;
     const read = createMessageReader((type, body) => {
       if (dropsOn && type === 'Q' && body.includes(dropsOn)) client.destroy();
+      if (type === 'Q' || type === 'P') onStatement?.(body.toString());
       isListening ||= type === 'Q' && body.toString().startsWith('listen ');
       if (isListening) counts.delete(client);
       else if (ends.has(type)) counts.set(client, (counts.get(client) ?? 0) + 1);
