@@ -10,6 +10,7 @@ export const partNames = [
   'memory',
   'tail-latency',
   'noisy-neighbour',
+  'event-latency',
   'servers',
   'feature-cost',
   'optimisations',

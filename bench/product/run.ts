@@ -8,6 +8,7 @@
 import { prepareFixture } from '../peers/fixture.ts';
 import { connections } from '../peers/load.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
+import { measureEvents } from './event-latency.ts';
 import { measureFeatures, measureOptimisations } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
 import { measureNoisy } from './noisy-neighbour.ts';
@@ -25,6 +26,7 @@ const parts = {
   memory: measureMemory,
   'tail-latency': measureTail,
   'noisy-neighbour': measureNoisy,
+  'event-latency': measureEvents,
   servers: measureServers,
   'feature-cost': measureFeatures,
   optimisations: measureOptimisations,
