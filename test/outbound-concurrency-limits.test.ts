@@ -2,13 +2,7 @@ import { createHook } from 'node:async_hooks';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
-import {
-  maxPerCaller,
-  maxPerHost,
-  maxPerOrganisation,
-  maxPerOrganisationAndHost,
-  maxTotal,
-} from '../src/outbound/bulkhead.ts';
+import { bufferedLimits } from '../src/outbound/bulkhead.ts';
 import { systemLookup } from '../src/outbound/dns.ts';
 import { createOutbound, type Outbound, type OutboundSettings } from '../src/outbound/outbound.ts';
 import { slowHeaders, startOkta, type TestOkta } from './testkit/okta.ts';
@@ -19,6 +13,14 @@ import { createUrlEntryPoints, parseFailure } from './testkit/url-entry-points.t
 
 const routes = '/api/v1/app-connections/okta';
 const many = (count: number) => Array.from({ length: count }, (_, index) => index);
+
+const {
+  perCaller: maxPerCaller,
+  perHost: maxPerHost,
+  perOrganisation: maxPerOrganisation,
+  perOrganisationAndHost: maxPerOrganisationAndHost,
+  total: maxTotal,
+} = bufferedLimits;
 
 describe('outbound concurrency limits', () => {
   async function start(settings: Partial<OutboundSettings> = {}) {

@@ -2,7 +2,7 @@ import { createHook } from 'node:async_hooks';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { maxPerCaller, maxPerOrganisation } from '../src/outbound/bulkhead.ts';
+import { bufferedLimits } from '../src/outbound/bulkhead.ts';
 import { withSystemLookup } from '../src/outbound/dns.ts';
 import { createDnsLookup } from '../src/outbound/dns-lookup.ts';
 import { startDns, type TestDns, type Zone } from './testkit/dns-server.ts';
@@ -160,7 +160,8 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
       new Set(dns.queries.slice(before).filter((query) => query.startsWith('A silent'))).size;
     const start = performance.now();
     // On a slow machine, requests can arrive when the first lookups have already ended.
-    const limit = () => maxPerOrganisation * Math.ceil((performance.now() - start) / shortestLookupMs);
+    const limit = () =>
+      bufferedLimits.perOrganisation * Math.ceil((performance.now() - start) / shortestLookupMs);
     const hanging = attackers.flatMap((ways, caller) =>
       Array.from({ length: 60 }, (_, index) =>
         ways.validateOktaCredentials(`https://silent-${caller}-${index}.test`),
@@ -168,7 +169,7 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
     );
     await until(
       'the maximum number of names is being looked up',
-      () => requests() >= maxPerOrganisation || undefined,
+      () => requests() >= bufferedLimits.perOrganisation || undefined,
     );
     expect(requests()).toBeLessThanOrEqual(limit());
     expect((await neighbour.validateOktaCredentials(`http://okta.test:${upstream.port}`)).text).toBe(
@@ -178,7 +179,7 @@ describe('DNS lookups of one organisation while name servers are silent', () => 
     expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(['UPSTREAM_UNREACHABLE']));
     const busy = failures.filter(({ message }) => message.startsWith('No request was sent to Okta'));
     expect(failures.length - busy.length).toBe(requests());
-    expect(maxPerCaller).toBeLessThan(60);
+    expect(bufferedLimits.perCaller).toBeLessThan(60);
     expect(requests()).toBeLessThanOrEqual(limit());
     expect(busy.length).toBeGreaterThan(0);
     expect(failures.find((failure) => !busy.includes(failure))?.message).toBe(

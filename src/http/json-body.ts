@@ -8,6 +8,9 @@ const maxBodyBytes = 100_000;
 /** The maximum number of pieces: HTTP chunks or reads from the socket. Each costs far more time than a byte. */
 const maxBodyPieces = 2_000;
 
+/** How long the largest body may take: 40 kbit/s. */
+const maxBodyMs = 20_000;
+
 /** Whether a request has a body that is not empty, according to its headers. */
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
@@ -33,7 +36,7 @@ export interface JsonBodyOptions {
  * Reads the body of a request as a JSON object. Messages never quote the request.
  *
  * @throws HttpError (415) if the headers do not declare uncompressed JSON in UTF-8; (413) if the body is too large or has
- *   too many pieces; (400) if it is not a JSON object, or incomplete
+ *   too many pieces; (408) if it is too slow; (400) if it is not a JSON object, or incomplete
  */
 export async function readJsonBody(
   request: IncomingMessage,
@@ -107,9 +110,16 @@ async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Bu
       request.off('data', add);
       reject(exceeded === 'bytes' ? tooLarge(maxBytes) : tooManyPieces());
     };
+    const timer = setTimeout(() => {
+      request.off('data', add);
+      reject(tooSlow());
+    }, maxBodyMs);
     request.on('data', add);
     request.once('end', () => resolve(received.bytes));
-    request.once('close', () => request.complete || reject(incomplete()));
+    request.once('close', () => {
+      clearTimeout(timer);
+      if (!request.complete) reject(incomplete());
+    });
   });
 }
 
@@ -136,6 +146,13 @@ function tooLarge(maxBytes: number): HttpError {
     // The unread rest of the body prevents further requests on this connection.
     headers: { connection: 'close' },
     remedy: `Send at most ${maxBytes} bytes.`,
+  });
+}
+
+function tooSlow(): HttpError {
+  return new HttpError(408, 'BAD_USER_INPUT', `The body did not arrive within ${maxBodyMs / 1_000} s.`, {
+    headers: { connection: 'close' },
+    remedy: 'Send it again over a faster connection.',
   });
 }
 

@@ -5,10 +5,10 @@ import { ResponseBody } from './response-body.ts';
 import { type Deadline, startDeadline } from './timeout.ts';
 
 /** The maximum number of headers of a response. Okta sends about 30. */
-const maxHeaders = 200;
+export const maxHeaders = 200;
 
 /** The maximum number of interim responses (status 1xx); a host could send them endlessly. */
-const maxInterimResponses = 8;
+export const maxInterimResponses = 8;
 
 /** A complete response with any status. Redirects are not followed. */
 export interface OutboundResponse {
@@ -26,7 +26,8 @@ export interface RequestLimits {
   signals: readonly (AbortSignal | undefined)[];
 }
 
-type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
+/** The headers of a response as undici passes them on. */
+export type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /**
  * Sends one request and buffers its response. It implements undici's handler instead of using a stream, because the body
@@ -119,7 +120,8 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   }
 }
 
-function countHeaders(headers: RawHeaders): number {
+/** Counts the headers of a response, repeated ones included. */
+export function countHeaders(headers: RawHeaders): number {
   return Object.values(headers).reduce(
     (count, value) => count + (Array.isArray(value) ? value.length : 1),
     0,

@@ -8,26 +8,44 @@ export interface Requester {
   callerId: string;
 }
 
+/** The maximum numbers of concurrent requests. */
+export interface BulkheadLimits {
+  total: number;
+  /** For one organisation. */
+  perOrganisation: number;
+  /** For one caller. */
+  perCaller: number;
+  /** For one host. A host that never responds holds no more than these slots. */
+  perHost: number;
+  /** For one organisation and host, so that one organisation cannot take all slots of a host. */
+  perOrganisationAndHost: number;
+}
+
 /**
- * The maximum number of concurrent requests. Each can hold 128 kB of response while it is decompressed, so all of them
- * hold at most 32 MB.
+ * The limits of requests whose response is buffered. Each can hold 128 kB of response while it is decompressed, so all of
+ * them hold at most 32 MB. At a third of a second for each response, the limit of a host allows 190 requests per second,
+ * which is above Okta's own rate limit for an organisation.
  */
-export const maxTotal = 256;
-
-/** The maximum for one organisation: a quarter of all slots. */
-export const maxPerOrganisation = 64;
-
-/** The maximum for one caller: half of its organisation's. */
-export const maxPerCaller = 32;
+export const bufferedLimits: BulkheadLimits = {
+  total: 256,
+  perOrganisation: 64,
+  perCaller: 32,
+  perHost: 64,
+  perOrganisationAndHost: 48,
+};
 
 /**
- * The maximum for one host. At a third of a second for each response, this allows 190 requests per second, which is above
- * Okta's own rate limit for an organisation. A host that never responds holds no more than these slots.
+ * The limits of requests that are streamed through this server, which are apart from the others: hosts that hold up uses
+ * of connections do not hold up verifications. An Okta organisation accepts 75 requests at a time. Each stream holds at
+ * most about 200 kB in the buffers of its two sockets.
  */
-export const maxPerHost = 64;
-
-/** The maximum for one organisation and host, so that one organisation cannot take all slots of a host. */
-export const maxPerOrganisationAndHost = 48;
+export const streamedLimits: BulkheadLimits = {
+  total: 512,
+  perOrganisation: 256,
+  perCaller: 128,
+  perHost: 256,
+  perOrganisationAndHost: 128,
+};
 
 /** A slot of the bulkhead, held until each of its holders is disposed of. */
 export interface Slot extends Disposable {
@@ -44,11 +62,13 @@ interface Limit {
 
 /** Limits the concurrent requests of an outbound client. */
 export class Bulkhead {
+  readonly #limits: BulkheadLimits;
   readonly #timeoutMs: number;
   readonly #counts = new Map<string, number>();
 
   /** @param timeoutMs the time limit of a request */
-  constructor(timeoutMs: number) {
+  constructor(limits: BulkheadLimits, timeoutMs: number) {
+    this.#limits = limits;
     this.#timeoutMs = timeoutMs;
   }
 
@@ -60,7 +80,7 @@ export class Bulkhead {
    * @throws OutboundError `BUSY`, with the time when all current requests have ended
    */
   acquire(host: string, requester?: Requester): Slot {
-    const limits = limitsFor(host, requester);
+    const limits = limitsFor(this.#limits, host, requester);
     const full = limits.find(({ key, max }) => (this.#counts.get(key) ?? 0) >= max);
     if (full) {
       const retryAt = new Date(currentTimeMs() + this.#timeoutMs);
@@ -94,32 +114,36 @@ export class Bulkhead {
   }
 }
 
-function limitsFor(host: string, requester: Requester | undefined): readonly Limit[] {
+function limitsFor(
+  { total, perOrganisation, perCaller, perHost, perOrganisationAndHost }: BulkheadLimits,
+  host: string,
+  requester: Requester | undefined,
+): readonly Limit[] {
   const limits = [
     {
       key: `host ${host}`,
-      max: maxPerHost,
-      message: `${maxPerHost} other requests are waiting for this host`,
+      max: perHost,
+      message: `${perHost} other requests are waiting for this host`,
     },
-    { key: 'all', max: maxTotal, message: `${maxTotal} other requests are waiting for other hosts` },
+    { key: 'all', max: total, message: `${total} other requests are waiting for other hosts` },
   ];
   if (!requester) return limits;
   const { orgId, callerId } = requester;
   return [
     {
       key: `caller ${callerId}`,
-      max: maxPerCaller,
-      message: `${maxPerCaller} other requests of this API key or token are waiting for their hosts`,
+      max: perCaller,
+      message: `${perCaller} other requests of this API key or token are waiting for their hosts`,
     },
     {
       key: `organisation ${orgId} ${host}`,
-      max: maxPerOrganisationAndHost,
-      message: `${maxPerOrganisationAndHost} other requests of this organisation are waiting for this host`,
+      max: perOrganisationAndHost,
+      message: `${perOrganisationAndHost} other requests of this organisation are waiting for this host`,
     },
     {
       key: `organisation ${orgId}`,
-      max: maxPerOrganisation,
-      message: `${maxPerOrganisation} other requests of this organisation are waiting for their hosts`,
+      max: perOrganisation,
+      message: `${perOrganisation} other requests of this organisation are waiting for their hosts`,
     },
     ...limits,
   ];

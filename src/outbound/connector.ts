@@ -7,7 +7,7 @@ import { type Address, type Lookup, resolve, staticLookup } from './dns.ts';
 import { HandshakeLimit } from './handshake-limit.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
 import { startDeadline } from './timeout.ts';
-import { limitWireBytes } from './wire-limit.ts';
+import { limitWire, type WireLimits } from './wire-limit.ts';
 
 /** The settings of a connector. */
 export interface ConnectorSettings {
@@ -22,8 +22,8 @@ export interface ConnectorSettings {
   proxyResolves: boolean;
   /** The time limit of a request, including the connection. */
   timeoutMs: number;
-  /** The maximum number of bytes on the wire for one request. */
-  maxWireBytes: number;
+  /** The limits of one response. */
+  wireLimits: WireLimits;
   /** Aborts connection attempts. */
   closing: AbortSignal;
   /** Holds the slot of the request during the connection attempt. */
@@ -52,7 +52,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
     const options = buildOptions(timeoutMs, deadline.signal);
     const wire = await (proxy ? throughProxy(proxy, target, options) : direct(target, options));
     const socket = target.protocol === 'https:' ? await startTls(target, wire, options) : wire;
-    limitWireBytes(socket, wire, settings.maxWireBytes);
+    limitWire(socket, wire, settings.wireLimits);
     return socket;
   }
 

@@ -20,6 +20,8 @@ export type OutboundReason =
   | 'TIMEOUT'
   /** The response exceeds a limit. */
   | 'TOO_LARGE'
+  /** The body of the request exceeds a limit. */
+  | 'REQUEST_TOO_LARGE'
   /** There is no route to the host, or its name could not be resolved. */
   | 'UNREACHABLE'
   /** The caller aborted, or the client was closed. */

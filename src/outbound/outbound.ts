@@ -1,13 +1,22 @@
-import { Agent } from 'undici';
+import type { Readable } from 'node:stream';
+import { Agent, type Dispatcher } from 'undici';
 import { isAllowedHost, matchesDomain, normalizeHost } from './address.ts';
 import { BufferedResponseHandler, type OutboundResponse } from './buffered-response.ts';
-import { Bulkhead, type Requester, type Slot } from './bulkhead.ts';
+import { Bulkhead, bufferedLimits, type Requester, type Slot, streamedLimits } from './bulkhead.ts';
 import { type ConnectorSettings, createConnector } from './connector.ts';
 import { type Lookup, withSystemLookup } from './dns.ts';
 import { createDnsLookup } from './dns-lookup.ts';
 import { hostPort } from './host-port.ts';
 import { OutboundError } from './outbound-error.ts';
 import type { HttpProxy } from './proxy.ts';
+import {
+  type BodyTransform,
+  bytesPerPiece,
+  type StreamedResponse,
+  StreamedResponseHandler,
+  type StreamLimits,
+} from './streamed-response.ts';
+import type { WireLimits } from './wire-limit.ts';
 
 export type { Lookup } from './dns.ts';
 
@@ -29,7 +38,17 @@ export interface OutboundSettings {
   maxBytes?: number;
   /** Resolves host names. Default: the hosts file and DNS. */
   lookup?: Lookup;
+  /** The limits of `forward`. Default: `defaultStreamLimits`. */
+  streamLimits?: StreamLimits | undefined;
 }
+
+/** The limits of streamed exchanges: 10 MiB up, 100 MiB down, 30 seconds without a byte, five minutes in all. */
+export const defaultStreamLimits: StreamLimits = {
+  maxRequestBytes: 10 * 1024 * 1024,
+  maxResponseBytes: 100 * 1024 * 1024,
+  idleTimeoutMs: 30_000,
+  timeoutMs: 300_000,
+};
 
 /** The options of a request. */
 export interface OutboundRequest {
@@ -42,6 +61,20 @@ export interface OutboundRequest {
 /** A request with a body. */
 export interface OutboundPost extends OutboundRequest {
   body: string;
+}
+
+/** A request that is streamed. */
+export interface OutboundForward {
+  method: string;
+  /** Path and query. It is sent as it is. */
+  path: string;
+  /** Names and values in turn. They are sent as they are, so they must not have `Host` or headers of the connection. */
+  headers: readonly string[];
+  /** It is destroyed when the exchange ends. */
+  body?: Readable | undefined;
+  /** Called with the status of the response. */
+  createTransform?: (status: number) => BodyTransform;
+  signal?: AbortSignal | undefined;
 }
 
 /** The HTTP client for hosts outside of this server. */
@@ -58,6 +91,14 @@ export interface Outbound {
    * @throws OutboundError as `get` does
    */
   post(url: URL, request: OutboundPost): Promise<OutboundResponse>;
+  /**
+   * Sends a request with any method without retries, and resolves when the headers of its response have arrived. Neither
+   * body is buffered, and each is read only as fast as its receiver takes it. Adds no header except `Host`.
+   *
+   * @param origin the scheme, host and port; the rest of it is ignored
+   * @throws OutboundError as `get` does; `body` of the response fails with one
+   */
+  forward(origin: URL, request: OutboundForward): Promise<StreamedResponse>;
   /**
    * Makes the checks of `get` that need no network.
    *
@@ -89,20 +130,29 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     proxyLookup: operatorLookup,
     proxyResolves: settings.proxyResolves ?? false,
     timeoutMs,
-    // Chunks, headers and TLS can double a body, and a response without a body still has headers.
-    maxWireBytes: 2 * maxBytes + 32 * 1024,
     closing: closing.signal,
     holdSlot: () => dispatching?.hold(),
   };
-  const guarded = createAgent({ ...shared, lookup, isGuarded: true });
-  const trusted = createAgent({ ...shared, lookup: operatorLookup, isGuarded: false });
-  const slots = new Bulkhead(timeoutMs);
+  const createAgents = (wireLimits: WireLimits) => ({
+    guarded: createAgent({ ...shared, wireLimits, lookup, isGuarded: true }),
+    trusted: createAgent({ ...shared, wireLimits, lookup: operatorLookup, isGuarded: false }),
+  });
+  const buffered = {
+    // Chunks, headers and TLS can double a body, and a response without a body still has headers.
+    agents: createAgents({ maxBytes: 2 * maxBytes + 32 * 1024 }),
+    slots: new Bulkhead(bufferedLimits, timeoutMs),
+  };
+  const streamLimits = settings.streamLimits ?? defaultStreamLimits;
+  const streamed = {
+    agents: createAgents({ maxBytes: 2 * streamLimits.maxResponseBytes + 32 * 1024, bytesPerPiece }),
+    slots: new Bulkhead(streamedLimits, streamLimits.idleTimeoutMs),
+  };
 
   /** Chooses the agent and origin for a URL, and checks addresses: lookups run only for names. */
-  function route(url: URL): { agent: Agent; origin: string; isOverridden?: boolean } {
+  function route(url: URL): { agent: 'guarded' | 'trusted'; origin: string; isOverridden?: boolean } {
     const override = settings.originOverrides?.get(url.origin);
-    if (override !== undefined) return { agent: trusted, origin: override, isOverridden: true };
-    if (settings.trustedHosts.has(hostPort(url))) return { agent: trusted, origin: url.origin };
+    if (override !== undefined) return { agent: 'trusted', origin: override, isOverridden: true };
+    if (settings.trustedHosts.has(hostPort(url))) return { agent: 'trusted', origin: url.origin };
     if (settings.allowedHosts && !matchesDomain(url.hostname, settings.allowedHosts)) {
       throw new OutboundError('HOST_NOT_LISTED', 'the host is not in the list of allowed hosts');
     }
@@ -112,11 +162,16 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     if (!isAllowedHost(url.hostname)) {
       throw new OutboundError('HOST_NOT_ALLOWED', 'the host is a private or reserved address');
     }
-    return { agent: guarded, origin: url.origin };
+    return { agent: 'guarded', origin: url.origin };
   }
 
   /** Acquires a slot. Overridden origins are inside this server and need none. */
-  function acquireSlot(url: URL, isOverridden: boolean | undefined, requester: Requester | undefined) {
+  function acquireSlot(
+    slots: Bulkhead,
+    url: URL,
+    isOverridden: boolean | undefined,
+    requester: Requester | undefined,
+  ) {
     return isOverridden ? undefined : slots.acquire(normalizeHost(url.hostname), requester);
   }
 
@@ -127,14 +182,14 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       { headers, maxBytes: maxBodyBytes = maxBytes, signal, body }: OutboundRequest & { body?: string },
     ): Promise<OutboundResponse> => {
       const { agent, origin, isOverridden } = route(url);
-      using slot = acquireSlot(url, isOverridden, requester);
+      using slot = acquireSlot(buffered.slots, url, isOverridden, requester);
       const handler = new BufferedResponseHandler({
         timeoutMs,
         maxBytes: maxBodyBytes,
         signals: [signal, closing.signal],
       });
       dispatching = slot;
-      handler.start(agent, {
+      handler.start(buffered.agents[agent], {
         origin,
         path: url.pathname + url.search,
         method,
@@ -148,8 +203,29 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       get: (url, request) => send(url, 'GET', request),
       post: (url, request) => send(url, 'POST', request),
 
+      async forward(url, { method, path, headers, body, createTransform, signal }) {
+        const { agent, origin, isOverridden } = route(url);
+        const slot = acquireSlot(streamed.slots, url, isOverridden, requester);
+        const handler = new StreamedResponseHandler({
+          limits: streamLimits,
+          createTransform,
+          signals: [signal, closing.signal],
+          onEnd: () => slot?.[Symbol.dispose](),
+        });
+        dispatching = slot;
+        handler.start(streamed.agents[agent], {
+          origin,
+          path,
+          method: method as Dispatcher.HttpMethod,
+          headers: [...headers],
+          body: body ?? null,
+        });
+        dispatching = undefined;
+        return handler.response;
+      },
+
       assertCanGet(url) {
-        using _ = acquireSlot(url, route(url).isOverridden, requester);
+        using _ = acquireSlot(buffered.slots, url, route(url).isOverridden, requester);
       },
     };
   }
@@ -159,7 +235,8 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     onBehalfOf: clientFor,
     async close() {
       closing.abort(new OutboundError('ABORTED', 'the request was aborted'));
-      await Promise.all([guarded.destroy(), trusted.destroy()]);
+      const agents = [buffered, streamed].flatMap(({ agents: { guarded, trusted } }) => [guarded, trusted]);
+      await Promise.all(agents.map((agent) => agent.destroy()));
     },
   };
 }

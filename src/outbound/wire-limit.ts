@@ -16,20 +16,35 @@ const parserBytes = 8 * 1024;
 /** How often to check a connection without readable data: TLS has records without data. */
 const checkEveryMs = 100;
 
+/** The limits of a response on the wire. */
+export interface WireLimits {
+  maxBytes: number;
+  /**
+   * For each of so many bytes, a response may have another read and another line beyond `maxReads` and `maxLines`. Absent:
+   * none.
+   */
+  bytesPerPiece?: number;
+}
+
 /**
  * Destroys a connection that receives too much for one request: headers, chunk extensions, interim responses, padding or
  * TLS records without data, which HTTP parsers do not count.
  *
  * @param socket the socket of the response, above TLS
  * @param wire the same socket, or the one below TLS
- * @param maxBytes the limit on the wire for one request
  */
-export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): void {
+export function limitWire(
+  socket: Socket,
+  wire: Socket,
+  { maxBytes, bytesPerPiece = Number.POSITIVE_INFINITY }: WireLimits,
+): void {
   let sent = 0;
   let seen = wire.bytesRead;
   let start = seen;
   let reads = 0;
   let lines = 0;
+  /** Adds what the bytes received so far allow to a limit. */
+  const extended = (max: number) => max + Math.floor((seen - start) / bytesPerPiece);
   const check = () => {
     // Another request was sent, so the next bytes are another response.
     if (socket.bytesWritten !== sent) {
@@ -41,8 +56,10 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
     seen = wire.bytesRead;
     if (seen - start > maxBytes) {
       socket.destroy(new OutboundError('TOO_LARGE', `the response exceeds ${maxBytes} bytes on the wire`));
-    } else if (reads > maxReads) {
-      socket.destroy(new OutboundError('TOO_LARGE', `the response arrives in more than ${maxReads} pieces`));
+    } else if (reads > extended(maxReads)) {
+      socket.destroy(
+        new OutboundError('TOO_LARGE', `the response arrives in more than ${extended(maxReads)} pieces`),
+      );
     }
   };
   socket.on('readable', () => {
@@ -55,8 +72,8 @@ export function limitWireBytes(socket: Socket, wire: Socket, maxBytes: number): 
     if (socket.destroyed) return null;
     const chunk: Buffer | null = read(size ?? (Math.min(socket.readableLength, parserBytes) || undefined));
     lines += countLines(chunk);
-    if (lines <= maxLines) return chunk;
-    socket.destroy(new OutboundError('TOO_LARGE', `the response has more than ${maxLines} lines`));
+    if (lines <= extended(maxLines)) return chunk;
+    socket.destroy(new OutboundError('TOO_LARGE', `the response has more than ${extended(maxLines)} lines`));
     return null;
   };
   const timer = setInterval(check, checkEveryMs).unref();

@@ -1,0 +1,223 @@
+import { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { countHeaders, maxHeaders, maxInterimResponses, type RawHeaders } from './buffered-response.ts';
+import { toOutboundError } from './error-mapping.ts';
+import { OutboundError } from './outbound-error.ts';
+import { type Deadline, startDeadline } from './timeout.ts';
+
+/** The bytes of small chunks that are passed on together. */
+const batchBytes = 64 * 1024;
+
+/** For each of so many bytes, a response may have another chunk, another read and another line. */
+export const bytesPerPiece = 256;
+
+/** The chunks that a response of any size may have. */
+const maxPieces = 1_000;
+
+/** The limits of a streamed exchange. */
+export interface StreamLimits {
+  maxRequestBytes: number;
+  maxResponseBytes: number;
+  /** The longest time without a byte in either direction, also if the reader of the response is slow. */
+  idleTimeoutMs: number;
+  /** The time limit of the whole exchange. */
+  timeoutMs: number;
+}
+
+/** A response whose body has not been read yet. Redirects are not followed. */
+export interface StreamedResponse {
+  status: number;
+  /** Names in lower case. */
+  headers: Readonly<Record<string, string | readonly string[]>>;
+  /** Fails with an `OutboundError`. Destroying it ends the exchange. */
+  body: Readable;
+}
+
+/** Changes the body of a response before anything reads it. */
+export interface BodyTransform {
+  /** Returns the bytes to pass on, which may be none. */
+  push(chunk: Buffer): Buffer;
+  /** Returns the rest. */
+  end(): Buffer;
+}
+
+/** Options of a streamed exchange. */
+export interface StreamOptions {
+  limits: StreamLimits;
+  /** Called with the status of the response. */
+  createTransform?: ((status: number) => BodyTransform) | undefined;
+  /** Each of these aborts the exchange. */
+  signals: readonly (AbortSignal | undefined)[];
+  /** Called once, when the exchange has ended in any way. */
+  onEnd(): void;
+}
+
+/**
+ * Sends one request and passes its response on as it arrives. Implements undici's handler, to have its own limits, and to
+ * pass on the chunks of one read together.
+ */
+export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
+  /** Rejects with an `OutboundError`, also while undici connects, which cannot be aborted. */
+  readonly response: Promise<StreamedResponse>;
+  readonly #deferred = Promise.withResolvers<StreamedResponse>();
+  readonly #limits: StreamLimits;
+  readonly #deadline: Deadline;
+  readonly #idle: NodeJS.Timeout;
+  readonly #onEnd: () => void;
+  readonly #createTransform: StreamOptions['createTransform'];
+  #transform: BodyTransform | undefined;
+  readonly #body: Readable;
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #bytes = 0;
+  #sentBytes = 0;
+  #pieces = 0;
+  #interimResponses = 0;
+  #controller: Dispatcher.DispatchController | undefined;
+  #failure: OutboundError | undefined;
+  #hasEnded = false;
+
+  constructor({ limits, createTransform, signals, onEnd }: StreamOptions) {
+    this.#limits = limits;
+    this.#createTransform = createTransform;
+    this.#onEnd = onEnd;
+    this.response = this.#deferred.promise;
+    this.#body = new Readable({
+      highWaterMark: batchBytes,
+      read: () => {
+        this.#idle.refresh();
+        this.#controller?.resume();
+      },
+      destroy: (error, done) => {
+        if (!this.#hasEnded) this.#fail(new OutboundError('ABORTED', 'the request was aborted'));
+        done(error);
+      },
+    });
+    // The reader may not listen yet, and learns of the error when it reads.
+    this.#body.on('error', () => undefined);
+    this.#deadline = startDeadline(limits.timeoutMs, signals);
+    const idleSeconds = limits.idleTimeoutMs / 1_000;
+    this.#idle = setTimeout(() => {
+      const what = this.#controller?.paused ? 'the client read nothing' : 'the host sent nothing';
+      this.#fail(new OutboundError('TIMEOUT', `${what} for ${idleSeconds} s`));
+    }, limits.idleTimeoutMs);
+    const { signal } = this.#deadline;
+    signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
+    if (signal.aborted) this.#fail(signal.reason);
+  }
+
+  /** Sends the request unless it was aborted before. */
+  start(agent: Dispatcher, request: Dispatcher.DispatchOptions): void {
+    if (this.#hasEnded) return;
+    try {
+      agent.dispatch(request, this);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#failure) controller.abort(this.#failure);
+  }
+
+  onBodySent(chunk: Buffer): void {
+    this.#idle.refresh();
+    this.#sentBytes += chunk.byteLength;
+    const { maxRequestBytes } = this.#limits;
+    if (this.#sentBytes > maxRequestBytes) {
+      this.#fail(
+        new OutboundError('REQUEST_TOO_LARGE', `the request is larger than ${maxRequestBytes} bytes`),
+      );
+    }
+  }
+
+  onResponseStart(_: unknown, status: number, headers: RawHeaders): void {
+    if (this.#failure) return;
+    this.#idle.refresh();
+    if (status < 200) this.#interimResponses += 1;
+    const excess = this.#findExcess(headers);
+    if (excess) this.#fail(new OutboundError('TOO_LARGE', excess));
+    if (excess || status < 200) return;
+    this.#deadline.message = `the response was not complete within ${this.#limits.timeoutMs / 1000} s`;
+    this.#transform = this.#createTransform?.(status);
+    this.#deferred.resolve({ status, headers: withoutUndefined(headers), body: this.#body });
+  }
+
+  /** Returns which limit the response exceeds. */
+  #findExcess(headers: RawHeaders): string | undefined {
+    const { maxResponseBytes } = this.#limits;
+    if (this.#interimResponses > maxInterimResponses)
+      return `the host sent more than ${maxInterimResponses} interim responses`;
+    if (countHeaders(headers) > maxHeaders) return `the response has more than ${maxHeaders} headers`;
+    const bytes = Math.max(this.#bytes, Number(headers['content-length'] ?? 0));
+    if (bytes > maxResponseBytes) return `the response is larger than ${maxResponseBytes} bytes`;
+    if (this.#pieces > maxPieces + this.#bytes / bytesPerPiece)
+      return `the response has more than ${this.#pieces - 1} chunks`;
+    return undefined;
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#failure) return;
+    this.#idle.refresh();
+    this.#bytes += chunk.byteLength;
+    this.#pieces += 1;
+    const excess = this.#findExcess({});
+    if (excess) {
+      this.#fail(new OutboundError('TOO_LARGE', excess));
+      return;
+    }
+    // undici calls this for every chunk of a read before anything else runs.
+    if (this.#waiting.length === 0) queueMicrotask(() => this.#passOn(controller));
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.byteLength;
+    if (this.#waitingBytes >= batchBytes) this.#passOn(controller);
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#failure) return;
+    this.#passOn(controller);
+    const rest = this.#transform?.end();
+    if (rest?.length) this.#body.push(rest);
+    this.#end();
+    this.#body.push(null);
+  }
+
+  onResponseError(_: unknown, error: Error): void {
+    this.#fail(error);
+  }
+
+  #passOn(controller: Dispatcher.DispatchController): void {
+    const [first] = this.#waiting;
+    if (!first || this.#hasEnded) return;
+    const bytes = this.#waiting.length === 1 ? first : Buffer.concat(this.#waiting, this.#waitingBytes);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    const passed = this.#transform ? this.#transform.push(bytes) : bytes;
+    if (passed.length > 0 && !this.#body.push(passed)) controller.pause();
+  }
+
+  /** Ends the exchange; later failures are ignored. */
+  #fail(error: unknown): void {
+    if (this.#hasEnded) return;
+    this.#end();
+    this.#failure = toOutboundError(error);
+    this.#deferred.reject(this.#failure);
+    this.#controller?.abort(this.#failure);
+    this.#body.destroy(this.#failure);
+  }
+
+  #end(): void {
+    this.#hasEnded = true;
+    clearTimeout(this.#idle);
+    this.#deadline[Symbol.dispose]();
+    this.#onEnd();
+  }
+}
+
+function withoutUndefined(headers: RawHeaders): Record<string, string | readonly string[]> {
+  const entries = Object.entries(headers).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value] as const],
+  );
+  return Object.fromEntries(entries);
+}
