@@ -92,7 +92,6 @@ async function lockKeys(
     revokedAt: null,
     expiresAt: null,
     projectIds: null,
-    connectionIds: null,
     scopes: { $contains: [...scopes] },
   };
   const filter = {
@@ -127,9 +126,8 @@ function descendants(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
   return [...found];
 }
 
-function isNonExpiringAdministrator(key: ApiKey): boolean {
-  const isLimited = key.revokedAt || key.expiresAt || key.projectIds || key.connectionIds;
-  return !isLimited && scopes.every((scope) => key.scopes.includes(scope));
+function isNonExpiringAdministrator({ revokedAt, expiresAt, projectIds, scopes: granted }: ApiKey): boolean {
+  return !revokedAt && !expiresAt && !projectIds && scopes.every((scope) => granted.includes(scope));
 }
 
 function apiKeyNotFound(): AppError {
@@ -142,6 +140,6 @@ function lastAdministratorError(): AppError {
   return new AppError(
     'LAST_ADMINISTRATOR',
     'This is the last API key that can administer the whole organisation and does not expire.',
-    { remedy: 'Create another key with all scopes, no projects, no connections and no expiry, then revoke this one.' },
+    { remedy: 'Create another key with all scopes, no projects and no expiry, then revoke this one.' },
   );
 }

@@ -3,16 +3,9 @@ import type { Database } from '../database/database.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 
-/**
- * Returns the filter for the API keys of the organisation, or for those that are limited to projects and connections of the
- * caller.
- */
-export function apiKeyVisibilityFilter({ orgId, projectIds, connectionIds }: Caller): FilterQuery<ApiKey> {
-  return {
-    orgId,
-    ...(projectIds && { projectIds: { $contained: [...projectIds] } }),
-    ...(connectionIds && { connectionIds: { $contained: [...connectionIds] } }),
-  };
+/** Returns the filter for the API keys of the organisation, or for those that are limited to projects of the caller. */
+export function apiKeyVisibilityFilter({ orgId, projectIds }: Caller): FilterQuery<ApiKey> {
+  return { orgId, ...(projectIds && { projectIds: { $contained: [...projectIds] } }) };
 }
 
 /**
@@ -24,7 +17,7 @@ export async function hideCreators(
   caller: Caller,
   keys: readonly ApiKey[],
 ): Promise<void> {
-  if (!caller.projectIds && !caller.connectionIds) return;
+  if (!caller.projectIds) return;
   const creators = new Set(keys.flatMap(({ createdBy }) => creatorId(createdBy) ?? []));
   if (creators.size === 0) return;
   const isVisible = { $and: [apiKeyVisibilityFilter(caller), { id: { $in: [...creators] } }] };

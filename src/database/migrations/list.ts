@@ -11,7 +11,6 @@ import { RowMacs } from './0010-row-macs.ts';
 import { Fairness } from './0011-fairness.ts';
 import { Refusals } from './0017-refusals.ts';
 import { KeyLists } from './0018-key-lists.ts';
-import { KeyConnections } from './0020-key-connections.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -28,5 +27,4 @@ export const migrations = [
   { name: '0011-fairness', class: Fairness },
   { name: '0017-refusals', class: Refusals },
   { name: '0018-key-lists', class: KeyLists },
-  { name: '0020-key-connections', class: KeyConnections },
 ];
