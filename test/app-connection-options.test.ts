@@ -21,7 +21,7 @@ beforeAll(async () => {
   trusted.add(depot.hostPort);
   server = await startTestServer({
     config: { trustedInstanceHosts: trusted },
-    outbound: { timeoutMs: 1_000 },
+    outbound: { timeoutMs: 3_000 },
     apps: [...createApps({ trustedHosts: trusted }), parcelDepot({ origin: depot.origin })],
   });
 });

@@ -22,7 +22,7 @@ beforeAll(async () => {
   const lookup = async () => {
     throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' });
   };
-  server = await startTestServer({ outbound: { lookup, timeoutMs: 500 } });
+  server = await startTestServer({ outbound: { lookup } });
 });
 afterAll(() => server.close());
 

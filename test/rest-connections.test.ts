@@ -51,7 +51,7 @@ beforeAll(async () => {
   const { account: _, ...like } = okta;
   server = await startTestServer({
     config: { trustedInstanceHosts: trusted },
-    outbound: { timeoutMs: 1_000 },
+    outbound: { timeoutMs: 3_000 },
     apps: [okta, { ...like, id: 'other', name: 'Other' }],
   });
 });

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { Secret } from '../src/common/secret.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
@@ -21,6 +21,9 @@ import { createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { foundIn } from './testkit/secret-scan.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+
+// The tokens are planted in hundreds of requests.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** All planted tokens. */
 const planted: string[] = [];
@@ -83,7 +86,12 @@ describe('an API token of Okta', () => {
     trusted.add(upstream.hostPort);
     server = await startTestServer({
       config: { trustedInstanceHosts: trusted },
-      outbound: { timeoutMs: 300 },
+      outbound: {
+        timeoutMs: 3_000,
+        lookup: async () => {
+          throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' });
+        },
+      },
       ...(!testDatabaseUrl && { location: { kind: 'embedded', folder: join(folder, 'database') } }),
     });
   });

@@ -34,7 +34,7 @@ export function useServerWithTwoHosts() {
   beforeAll(async () => {
     server = await startTestServer({
       config: { trustedInstanceHosts: trusted },
-      outbound: { timeoutMs: 1_000 },
+      outbound: { timeoutMs: 3_000 },
     });
   });
   afterAll(() => server.close());
