@@ -79,8 +79,8 @@ function project(
       exclude: [...configDefaults.exclude, ...exclude],
       // Files share a process if they can, so that each process imports the server, its libraries and PostgreSQL's WebAssembly once.
       isolate,
-      testTimeout: 30_000 * times,
-      // A hook may build the dashboard or wait for it, on a busy machine.
+      // On a busy machine, tests take many times as long, and a hook may build the dashboard or wait for it.
+      testTimeout: 60_000 * times,
       hookTimeout: 180_000,
     },
   };
@@ -100,8 +100,8 @@ export default defineConfig({
     projects: projects(),
     globalSetup: ['test/testkit/global-setup.ts'],
     reporters: ['default', './test/testkit/slowest-files.ts'],
-    // On two cores Vitest would run one file at a time, and files wait as often as they work: two at a time leave half of
-    // the processor time unused on PostgreSQL.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // On two cores Vitest would run one file at a time, and files wait as often as they work: three at a time leave a quarter
+    // of the processor time unused.
+    maxWorkers: Math.max(4, availableParallelism() - 1),
   },
 });

@@ -1,4 +1,5 @@
-import { cpSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, globSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PGlite } from '@electric-sql/pglite';
 import { entities } from '../../src/bootstrap/entities.ts';
@@ -48,15 +49,34 @@ async function prepareEmbedded(empty: string, migrated: string): Promise<void> {
   // Two thirds of the files that each copy would have to read and write: PostgreSQL's templates of new databases.
   await client.exec('update pg_database set datistemplate = false, datallowconn = true');
   for (const template of ['template0', 'template1']) await client.exec(`drop database ${template}`);
-  await archive(client, empty);
+  await client.exec(newLogFile);
   await orm.close(true);
   cpSync(empty, migrated, { recursive: true });
   const database = await openDatabase({ kind: 'embedded', folder: migrated }, entities, log);
-  await archive(await database.asSystem().getConnection().getNativeClient(), migrated);
+  const migratedClient: PGlite = await database.asSystem().getConnection().getNativeClient();
+  await migratedClient.exec(newLogFile);
   await database.close();
+  for (const folder of [empty, migrated]) archive(folder);
 }
 
-async function archive(client: PGlite, folder: string): Promise<void> {
-  await client.exec('checkpoint');
-  writeFileSync(archiveOf(folder), await (await client.dumpDataDir('none')).bytes());
+/** Makes PostgreSQL continue its write-ahead log in a new file, in which the shutdown then writes one record. */
+const newLogFile = 'select pg_switch_wal()';
+
+/**
+ * Writes the archive of a database that was shut down, without what PostgreSQL does not need to start: copies in memory take
+ * a quarter less time to start.
+ */
+function archive(folder: string): void {
+  const copy = `${folder}.copy`;
+  cpSync(folder, copy, { recursive: true });
+  // Maps of free space and of visibility, which PostgreSQL makes again.
+  for (const file of globSync('base/*/*_{fsm,vm}', { cwd: copy })) rmSync(join(copy, file));
+  const [log = '', ...nextLogs] = globSync('pg_wal/0*', { cwd: copy }).toSorted();
+  for (const file of nextLogs) rmSync(join(copy, file));
+  truncateSync(join(copy, log), pageBytes);
+  execFileSync('tar', ['-cf', archiveOf(folder), '-C', copy, '.']);
+  rmSync(copy, { recursive: true });
 }
+
+/** A page of the write-ahead log. */
+const pageBytes = 8_192;
