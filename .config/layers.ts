@@ -26,6 +26,7 @@ const layers = [
   ['apps/index.ts'],
   ['http/*'],
   ['connections/*'],
+  ['connections/use-policy/*'],
   ['connections/credentials/*'],
   ['connections/persistence/*'],
   ['connections/operations/*'],

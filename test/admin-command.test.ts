@@ -1,5 +1,6 @@
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
+import { everyScope } from './testkit/access.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { runProgram, startProgram } from './testkit/in-process.ts';
 import { createMutation, okta } from './testkit/operations.ts';
@@ -44,7 +45,7 @@ describe('npm run admin', () => {
     );
     expect(viewer).toEqual({
       organisation: { id: orgId, name: 'Acme' },
-      scopes: ['CONNECTIONS_READ', 'CONNECTIONS_WRITE', 'CONNECTIONS_VERIFY', 'AUDIT_READ', 'ACCESS_ADMIN'],
+      scopes: everyScope,
       projects: null,
     });
     expect(projects).toEqual({ nodes: [{ name: 'Payroll' }] });

@@ -92,7 +92,7 @@ describe('the dashboard with an identity provider', () => {
     expect(policy.match(/https?:/g)).toHaveLength(1);
     expect(told).toMatchObject({
       clientId: 'the-dashboard',
-      scopes: 'openid connections:read connections:write connections:verify audit:read',
+      scopes: 'openid connections:read connections:write connections:verify connections:use audit:read',
       provider: { token_endpoint: `${provider.issuer}/token` },
     });
     const { told: other } = await getPage(await start({ OIDC_SCOPES: 'openid, offline_access' }));

@@ -59,6 +59,9 @@ describe('OpenAPI document', () => {
       ['PATCH', `${okta}/${id}`, { name: 'third' }],
       ['GET', `${okta}/${id}/verification`],
       ['POST', `${okta}/${id}/verify`],
+      ['GET', `${okta}/${id}/use-policy`],
+      ['PUT', `${okta}/${id}/use-policy`, { preset: 'READ_WRITE' }],
+      ['POST', `${okta}/${id}/use-policy/test`, { method: 'GET', path: '/api/v1/users' }],
       ['POST', `${okta}/validate`, { credentials: oktaBody().credentials }],
       ['DELETE', `${okta}/${id}`],
       ['POST', `${okta}/${id}/restore`, { name: 'fourth' }],
@@ -78,7 +81,7 @@ describe('OpenAPI document', () => {
       Object.keys(Object(operations)).map((method) => `${method.toUpperCase()} ${pattern} 200`),
     );
     expect([...seen].sort()).toEqual(described.sort());
-    expect(described).toHaveLength(22);
+    expect(described).toHaveLength(25);
   });
 
   test('is compared with responses in a way that finds differences (self-check)', async () => {

@@ -31,7 +31,8 @@ async function fresh(): Promise<TestOrganisation & { rest: RestClient }> {
 
 /** The operationId of the REST route for each GraphQL operation. */
 const counterparts: Readonly<Record<string, readonly string[]>> = {
-  'Query.appConnection': ['getOktaConnection', 'getOktaConnectionVerification'],
+  'Query.appConnection': ['getOktaConnection', 'getOktaConnectionVerification', 'getOktaConnectionUsePolicy'],
+  'Query.testUsePolicy': ['testOktaConnectionUsePolicy'],
   'Query.appConnectionByName': ['getOktaConnectionByName'],
   'Query.appConnections': ['listConnections', 'listOktaConnections', 'listAvailableOktaConnections'],
   'Query.appConnectionOptions': ['listOptions'],
@@ -41,6 +42,7 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
   'Query.viewer': ['getViewer'],
   'Mutation.createOktaConnection': ['createOktaConnection'],
   'Mutation.updateOktaConnection': ['updateOktaConnection'],
+  'Mutation.updateUsePolicy': ['updateOktaConnectionUsePolicy'],
   'Mutation.verifyAppConnection': ['verifyOktaConnection'],
   'Mutation.validateOktaCredentials': ['validateOktaCredentials'],
   'Mutation.deleteAppConnection': ['deleteOktaConnection'],
@@ -77,8 +79,8 @@ test.each([
   ['ApiKey', 'components/schemas/ApiKey', []],
   ['Project', 'components/schemas/Project', []],
   ['Viewer', 'components/schemas/Viewer', []],
-  // The connection has the members of the documentation, and its verification has a route of its own.
-  ['AppConnection', 'components/schemas/OktaConnection', ['verification']],
+  // The connection has the members of the documentation; its verification and its use policy have routes of their own.
+  ['AppConnection', 'components/schemas/OktaConnection', ['verification', 'usePolicy']],
 ])('REST returns the same fields as GraphQL for %s', async (type, path, elsewhere) => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const { body } = await restClient(server.url)('GET', '/api/v1/openapi.json');

@@ -4,7 +4,7 @@ import { withRefusalAudit } from '../audit/record-refusals.ts';
 import { currentTime } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
-import { type Caller, scopes } from '../identity/caller.ts';
+import { administratorScopes, type Caller } from '../identity/caller.ts';
 import { assertGrantorActive } from './api-keys.ts';
 import type { AdministrationDeps } from './deps.ts';
 import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
@@ -92,7 +92,7 @@ async function lockKeys(
     revokedAt: null,
     expiresAt: null,
     projectIds: null,
-    scopes: { $contains: [...scopes] },
+    scopes: { $contains: administratorScopes },
   };
   const filter = {
     orgId,
@@ -126,8 +126,10 @@ function descendants(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
   return [...found];
 }
 
-function isNonExpiringAdministrator({ revokedAt, expiresAt, projectIds, scopes: granted }: ApiKey): boolean {
-  return !revokedAt && !expiresAt && !projectIds && scopes.every((scope) => granted.includes(scope));
+function isNonExpiringAdministrator({ revokedAt, expiresAt, projectIds, scopes }: ApiKey): boolean {
+  return (
+    !revokedAt && !expiresAt && !projectIds && administratorScopes.every((scope) => scopes.includes(scope))
+  );
 }
 
 function apiKeyNotFound(): AppError {

@@ -55,7 +55,7 @@ export function createRequestHandler(deps: RequestHandlerDeps) {
       );
     }
     if (path.startsWith('/api/')) {
-      if (cors.handlePreflight(request, response, ['GET', 'POST', 'PATCH', 'DELETE'])) return;
+      if (cors.handlePreflight(request, response, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])) return;
       return rest(request, response);
     }
     switch (path) {

@@ -62,6 +62,24 @@ export interface AuthMethod {
   verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<VerificationResult>;
 }
 
+/** A rule of a use policy, which says which requests callers may send to an app through a connection. */
+export interface UseRule {
+  effect: 'ALLOW' | 'DENY';
+  /** The methods to which it applies; absent for all. GET covers HEAD. */
+  methods?: readonly string[];
+  /** A pattern of the path without the query: `/api/v1/users/:id`, or `/api/v1/users/**` for everything below too. */
+  path: string;
+}
+
+/** A use policy that an app offers by name. */
+export interface UsePreset {
+  /** Stored in the database: `READ_ONLY`. */
+  id: string;
+  description: string;
+  /** The first rule that matches decides; without one, a request is denied. */
+  rules: readonly UseRule[];
+}
+
 /** The settings of the server that apps need. */
 export interface AppSettings {
   /** The `host:port` pairs that may use http. */
@@ -78,6 +96,8 @@ export interface App {
   /** The icon: the path of a 24 × 24 SVG, filled with the even-odd rule. Absent: the initial of the name. */
   icon?: string;
   methods: readonly AuthMethod[];
+  /** The use policies that connections can have by name. The first is that of a new connection. Absent: none can be used. */
+  usePresets?: readonly [UsePreset, ...UsePreset[]];
   /** For an app whose organisations have their own hosts: how a connection moves to another organisation. */
   tenantChange?: {
     /** The input field that allows a connection to move to another organisation: `allowDifferentOktaOrg`. */

@@ -12,6 +12,7 @@ export const auditActions = {
   DELETE_CONNECTION: 'Deletion of a connection, which can be restored.',
   PURGE_CONNECTION: 'Permanent removal of a connection.',
   RESTORE_CONNECTION: 'Restoration of a deleted connection.',
+  UPDATE_USE_POLICY: 'Change of the use policy of a connection.',
   READ_CONNECTIONS: 'Reading connections. Only refusals are recorded.',
   VALIDATE_CREDENTIALS: 'Validation of credentials without storing them. Only refusals are recorded.',
   CREATE_ORGANISATION: 'Creation of the organisation.',

@@ -26,6 +26,13 @@ export const errorCodes = {
       'The API key or token is valid but lacks the scope or the project that this operation needs.',
     remedy: 'Use a key that has the scope or the project that the message names.',
   },
+  USE_DENIED: {
+    status: 403,
+    description:
+      'The use policy of the connection does not allow this method and path. Nothing was sent to the app.',
+    remedy:
+      'Test requests with `testUsePolicy`, and have the use policy changed by a caller with connections:write.',
+  },
   NOT_FOUND: {
     status: 404,
     description: 'The object does not exist, or this caller may not see it.',

@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
+import type { UseRule } from '../apps/app.ts';
 import type { ErrorCode } from '../common/errors.ts';
 import { tenantIsolated } from '../database/row-level-security.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
@@ -10,6 +11,14 @@ export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE'] as c
 
 /** The result of the last verification. */
 export type VerificationStatus = (typeof verificationStatuses)[number];
+
+/** A use policy as it is stored: a preset by name, or rules. */
+export interface StoredUsePolicy {
+  /** 2 after the first change, and one more after each. */
+  version: number;
+  preset?: string;
+  rules?: UseRule[];
+}
 
 /** The unique indexes of names: one for connections of a project, one for connections without a project. */
 export const nameIndexes = ['app_connection_project_name_unique', 'app_connection_org_name_unique'] as const;
@@ -42,6 +51,8 @@ const AppConnectionSchema = defineEntity({
     credentialsHash: p.text(),
     publicCredentials: p.json<Record<string, string>>(),
     account: p.json<Record<string, string | null>>().nullable(),
+    /** Who may send which requests through the connection; null for the app's first preset. */
+    usePolicy: p.json<StoredUsePolicy>().nullable(),
     // Lazy and hidden: loaded only where credentials are used, never serialised.
     sealedCredentials: p.text().hidden().lazy(),
     dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id'),

@@ -5,11 +5,15 @@ export const scopes = [
   'connections:read',
   'connections:write',
   'connections:verify',
+  'connections:use',
   'audit:read',
   'access:admin',
 ] as const;
 
 export type Scope = (typeof scopes)[number];
+
+/** The scopes with which a caller can administer an organisation. Use of connections is not part of it. */
+export const administratorScopes = scopes.filter((scope) => scope !== 'connections:use');
 
 /** The identity and the permissions of an authenticated caller. */
 export interface Identity {

@@ -32,6 +32,7 @@ import {
   updateBody,
 } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
+import { createUsePolicyRoutes } from './use-policy-routes.ts';
 import { createVerificationRoutes, validateRoute } from './verification-routes.ts';
 
 /** The error codes of verifying credentials with an app. */
@@ -185,6 +186,7 @@ export function createAppRoutes(
       },
     ),
     ...createVerificationRoutes(deps, app, path),
+    ...createUsePolicyRoutes(deps, app, path),
   ];
 }
 

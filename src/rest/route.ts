@@ -33,7 +33,7 @@ export interface RouteDescription<
   R extends RequestSchemas = RequestSchemas,
   A extends z.ZodType = z.ZodType,
 > {
-  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Segments that start with a colon are parameters. */
   path: string;
   /** The name of the operation, for generated clients. */

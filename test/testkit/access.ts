@@ -37,6 +37,7 @@ export const everyScope = [
   'CONNECTIONS_READ',
   'CONNECTIONS_WRITE',
   'CONNECTIONS_VERIFY',
+  'CONNECTIONS_USE',
   'AUDIT_READ',
   'ACCESS_ADMIN',
 ];

@@ -50,6 +50,7 @@ export interface Operation {
 const read: Operation['needs'] = ['connections:read'];
 const write: Operation['needs'] = ['connections:write'];
 const verify: Operation['needs'] = ['connections:verify'];
+const readOrUse: Operation['needs'] = ['connections:read', 'connections:use'];
 const audit: Operation['needs'] = ['audit:read'];
 const admin: Operation['needs'] = ['access:admin'];
 
@@ -245,6 +246,20 @@ export const operations: Readonly<Record<string, Operation>> = {
     isSilentElsewhere: true,
     ask: watch(', projectId: $projectId', ({ projectId }) => ({ projectId })),
   },
+  'Query.testUsePolicy': {
+    needs: readOrUse,
+    showsNothing: true,
+    ask: graphql(`query ($connectionId: UUID!) {
+      testUsePolicy(connectionId: $connectionId, method: GET, path: "/api/v1/users") { isAllowed }
+    }`),
+  },
+  'Mutation.updateUsePolicy': {
+    needs: write,
+    showsNothing: true,
+    ask: graphql(`mutation ($connectionId: UUID!) {
+      updateUsePolicy(connectionId: $connectionId, input: { preset: LOGS_READ }) { usePolicy { preset } }
+    }`),
+  },
   'GET /api/v1/app-connections': { needs: read, ask: rest('GET', () => '?limit=100') },
   'GET /api/v1/app-connections (of a project)': {
     needs: read,
@@ -297,6 +312,29 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: read,
     showsNothing: true,
     ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/verification`),
+  },
+  'GET /api/v1/app-connections/okta/{id}/use-policy': {
+    needs: readOrUse,
+    showsNothing: true,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/use-policy`),
+  },
+  'PUT /api/v1/app-connections/okta/{id}/use-policy': {
+    needs: write,
+    showsNothing: true,
+    ask: rest(
+      'PUT',
+      ({ connectionId }) => `/okta/${connectionId}/use-policy`,
+      () => ({ preset: 'USERS_AND_GROUPS_READ' }),
+    ),
+  },
+  'POST /api/v1/app-connections/okta/{id}/use-policy/test': {
+    needs: readOrUse,
+    showsNothing: true,
+    ask: rest(
+      'POST',
+      ({ connectionId }) => `/okta/${connectionId}/use-policy/test`,
+      () => ({ method: 'GET', path: '/api/v1/users' }),
+    ),
   },
   'POST /api/v1/app-connections/okta/{id}/verify': {
     needs: verify,

@@ -12,6 +12,7 @@ const scopeDescriptions: Readonly<Record<(typeof scopes)[number], string>> = {
   'connections:read': 'Read and list connections, and subscribe to their changes.',
   'connections:write': 'Create, update, delete and restore connections.',
   'connections:verify': 'Verify credentials with an app, stored ones or others.',
+  'connections:use': 'Send requests to apps through connections, as the use policy of each allows.',
   'audit:read': 'Read the audit trail.',
   'access:admin': 'Create and revoke API keys, create and rename projects.',
 };

@@ -2,6 +2,7 @@ import type { App, AppSettings } from '../app.ts';
 import { apiTokenSchema } from './api-token.ts';
 import { instanceUrlSchema } from './instance-url.ts';
 import { isSameOktaOrganisation } from './same-org.ts';
+import { oktaUsePresets } from './use-presets.ts';
 import { verifyApiToken } from './verify.ts';
 
 /** Okta, an identity provider. */
@@ -50,6 +51,7 @@ export function okta(settings: AppSettings): App {
         verify: verifyApiToken,
       },
     ],
+    usePresets: oktaUsePresets,
     tenantChange: {
       flag: 'allowDifferentOktaOrg',
       description:

@@ -1,6 +1,9 @@
 import { type App, appTypeName, requestIdField } from '../../apps/app.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { requireApp } from '../deps.ts';
+import { getUsePolicy } from '../use-policy/use-policy.ts';
+import { defineUsePolicyTypes } from './use-policy.ts';
 import { defineVerification } from './verification-type.ts';
 
 /** The types of connections that the fields of the schema use. */
@@ -18,6 +21,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   });
   const { Credentials, ofApps } = defineCredentials(builder, apps);
   const { Verification, Status, ErrorCodeEnum } = defineVerification(builder, apps);
+  const usePolicy = defineUsePolicyTypes(builder, apps);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
     description:
       'A connection to an app: its location, the method of authentication, and whether the credentials work.',
@@ -64,6 +68,12 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
         description: 'The result of verifying the credentials with the app.',
         resolve: (connection) => connection,
       }),
+      usePolicy: t.field({
+        type: usePolicy.Policy,
+        description: 'The requests that callers may send to the app through the connection.',
+        resolve: (connection, _, { connections }) =>
+          getUsePolicy(requireApp(connections, connection.app), connection),
+      }),
     }),
   });
   return {
@@ -73,6 +83,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     Status,
     ErrorCodeEnum,
     ofApps,
+    usePolicy,
     detailFields: collectDetailFields(apps),
   };
 }
@@ -81,6 +92,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
 function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
     'isPlatformManagedCredentials',
+    'usePolicy',
     'lastVerifiedAt',
     'failingSince',
     'code',

@@ -67,6 +67,7 @@ export async function createConnection(
           updatedAt: createdAt,
           deletedAt: null,
           isPlatformManagedCredentials: false,
+          usePolicy: null,
           ...sealed,
           ...verification,
         },

@@ -11,6 +11,7 @@ import { RowMacs } from './0010-row-macs.ts';
 import { Fairness } from './0011-fairness.ts';
 import { Refusals } from './0017-refusals.ts';
 import { KeyLists } from './0018-key-lists.ts';
+import { UsePolicy } from './0019-use-policy.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -27,4 +28,5 @@ export const migrations = [
   { name: '0011-fairness', class: Fairness },
   { name: '0017-refusals', class: Refusals },
   { name: '0018-key-lists', class: KeyLists },
+  { name: '0019-use-policy', class: UsePolicy },
 ];

@@ -1,0 +1,188 @@
+import type { App, UseRule } from '../../apps/app.ts';
+import { type Builder, enumValues } from '../../graphql/builder.ts';
+import { requireCaller } from '../../graphql/context.ts';
+import { withInputPaths } from '../../graphql/input-paths.ts';
+import { testUsePolicy, type UsePolicyTest, updateUsePolicy } from '../operations/use-policy.ts';
+import { useMethods } from '../use-policy/decide.ts';
+import { type UpdateUsePolicy, updateUsePolicySchema } from '../use-policy/input-schemas.ts';
+import type { UsePolicy } from '../use-policy/use-policy.ts';
+import type { ConnectionTypes } from './types.ts';
+
+const methodDescriptions: Readonly<Record<(typeof useMethods)[number], string>> = {
+  GET: 'Reads.',
+  HEAD: 'Reads the headers only.',
+  POST: 'Creates or does something.',
+  PUT: 'Replaces.',
+  PATCH: 'Changes a part.',
+  DELETE: 'Removes.',
+  OPTIONS: 'Asks for the methods.',
+};
+
+/** Defines the types of use policies. */
+export function defineUsePolicyTypes(builder: Builder, apps: readonly App[]) {
+  const Effect = builder.enumType('UseEffect', {
+    description: 'What a rule of a use policy does.',
+    values: {
+      ALLOW: { description: 'The request is sent.' },
+      DENY: { description: 'The request is refused.' },
+    },
+  });
+  const Method = builder.enumType('UseMethod', {
+    description: 'An HTTP method of a request through a connection.',
+    values: Object.fromEntries(
+      useMethods.map((method) => [method, { description: methodDescriptions[method] }]),
+    ) as {
+      [method in (typeof useMethods)[number]]: { description: string };
+    },
+  });
+  const Preset = builder.enumType('UsePolicyPreset', {
+    description: 'Use policies by name.',
+    values: enumValues(collectPresets(apps)),
+  });
+  const Rule = builder.objectRef<UseRule>('UseRule').implement({
+    description: 'A rule of a use policy.',
+    fields: (t) => ({
+      effect: t.expose('effect', { type: Effect, description: 'What it does.' }),
+      methods: t.field({
+        type: [Method],
+        nullable: true,
+        description: 'The methods to which it applies; null for all. GET covers HEAD.',
+        resolve: ({ methods }) => methods as (typeof useMethods)[number][] | undefined,
+      }),
+      path: t.exposeString('path', { description: pathPatternDescription }),
+    }),
+  });
+  const Policy = builder.objectRef<UsePolicy>('UsePolicy').implement({
+    description: 'The requests that callers with `connections:use` may send to the app through a connection.',
+    fields: (t) => ({
+      version: t.exposeInt('version', {
+        description: 'The version of the policy: 1 at first, plus 1 with each change.',
+      }),
+      preset: t.field({
+        type: Preset,
+        nullable: true,
+        description: 'The preset that the rules come from; null for other rules.',
+        resolve: ({ preset }) => preset,
+      }),
+      rules: t.field({
+        type: [Rule],
+        description: 'The rules. The first that matches decides; if none does, the request is denied.',
+        resolve: ({ rules }) => [...rules],
+      }),
+    }),
+  });
+  return { Policy, Rule, Method, Effect, Preset };
+}
+
+const pathPatternDescription =
+  'A pattern of the path without the query: `:name` matches characters of one segment, `*` any characters, and `/**` at ' +
+  'the end the path before it and everything below, as in `/api/v1/users/:id/**`.';
+
+/** Presets of several apps with the same name have the descriptions of all of them. */
+function collectPresets(apps: readonly App[]): { id: string; description: string }[] {
+  const all = apps.flatMap(({ name, usePresets = [] }) => usePresets.map((preset) => ({ name, ...preset })));
+  return [...Map.groupBy(all, ({ id }) => id)].map(([id, presets]) => ({
+    id,
+    description: presets.map(({ name, description }) => `${name}: ${description}`).join('\n\n'),
+  }));
+}
+
+/** Defines `updateUsePolicy` and `testUsePolicy`. */
+export function defineUsePolicyOperations(
+  builder: Builder,
+  apps: readonly App[],
+  { usePolicy: { Policy, Rule, Method, Effect, Preset } }: ConnectionTypes,
+): void {
+  const RuleInput = builder.inputType('UseRuleInput', {
+    description: 'A rule of a use policy.',
+    fields: (t) => ({
+      effect: t.field({ type: Effect, required: true, description: 'What it does.' }),
+      methods: t.field({
+        type: [Method],
+        description: 'The methods to which it applies; absent for all. GET covers HEAD.',
+      }),
+      path: t.string({ required: true, description: pathPatternDescription }),
+    }),
+  });
+  const Input = builder.inputRef<UpdateUsePolicy>('UpdateUsePolicyInput').implement({
+    description: 'A use policy: a preset or rules.',
+    validate: { schema: updateUsePolicySchema(apps) },
+    fields: (t) => ({
+      preset: t.field({
+        type: Preset,
+        description: 'The name of a policy. Its rules may become stricter with a new version of the server.',
+      }),
+      rules: t.field({
+        type: [RuleInput],
+        description: 'At most 50 rules. The first that matches decides; none denies everything.',
+      }),
+      version: t.int({
+        description:
+          'The version of the policy that you have read. If it has another, the request fails with `VERSION_CONFLICT`.',
+      }),
+    }),
+  });
+  const Payload = builder.objectRef<{ usePolicy: UsePolicy }>('UpdateUsePolicyPayload').implement({
+    description: 'The result of changing a use policy.',
+    fields: (t) => ({
+      usePolicy: t.expose('usePolicy', { type: Policy, description: 'The use policy as it is now.' }),
+    }),
+  });
+  const Test = builder.objectRef<UsePolicyTest>('UsePolicyTest').implement({
+    description: 'What a use policy says about a request.',
+    fields: (t) => ({
+      isAllowed: t.exposeBoolean('isAllowed', { description: 'Whether the request would be sent.' }),
+      path: t.exposeString('path', { description: 'The path as it is matched and sent.' }),
+      rule: t.field({
+        type: Rule,
+        nullable: true,
+        description: 'The rule that decides; null if none matches.',
+        resolve: ({ decidedBy }) => decidedBy?.rule,
+      }),
+      rulePosition: t.int({
+        nullable: true,
+        description: 'The position of the rule that decides, from 1; null if none matches.',
+        resolve: ({ decidedBy }) => decidedBy && decidedBy.index + 1,
+      }),
+      explanation: t.exposeString('explanation', { description: 'The decision in words.' }),
+    }),
+  });
+  const connectionId = {
+    type: 'UUID',
+    required: true,
+    description: 'The id of the connection.',
+  } as const;
+  builder.mutationField('updateUsePolicy', (t) =>
+    t.field({
+      type: Payload,
+      nullable: true,
+      description:
+        'Replaces the use policy of a connection, at once on this server and within two seconds on others. Scope: connections:write.',
+      args: {
+        connectionId: t.arg(connectionId),
+        input: t.arg({ type: Input, required: true, description: 'The policy.' }),
+      },
+      resolve: async (_, { connectionId: id, input }, context) => ({
+        usePolicy: await withInputPaths(() =>
+          updateUsePolicy(context.connections, requireCaller(context), { id }, input),
+        ),
+      }),
+    }),
+  );
+  builder.queryField('testUsePolicy', (t) =>
+    t.field({
+      type: Test,
+      nullable: true,
+      description:
+        'Tells which rule of the use policy of a connection decides about a request, without sending it. ' +
+        'Scope: connections:read or connections:use.',
+      args: {
+        connectionId: t.arg(connectionId),
+        method: t.arg({ type: Method, required: true, description: 'The method.' }),
+        path: t.arg.string({ required: true, description: 'The path, without the query.' }),
+      },
+      resolve: (_, { connectionId: id, method, path }, context) =>
+        testUsePolicy(context.connections, requireCaller(context), { id }, { method, path }),
+    }),
+  );
+}

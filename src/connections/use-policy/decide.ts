@@ -1,0 +1,42 @@
+import { LRUCache } from 'lru-cache';
+import type { UseRule } from '../../apps/app.ts';
+import { compilePattern, type PathPattern } from './path-pattern.ts';
+
+/** The methods of requests through connections. */
+export const useMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
+
+/** What a use policy says about a request. */
+export interface UseDecision {
+  isAllowed: boolean;
+  /** The deciding rule and its position, from 0; undefined if no rule matches, which denies. */
+  decidedBy: { rule: UseRule; index: number } | undefined;
+}
+
+/**
+ * Decides whether a request may be sent: the first rule that matches its method and path decides, and without one it is
+ * denied. A rule for GET covers HEAD. Rules that deny ignore case, because an app may; rules that allow do not.
+ *
+ * @param path normalised
+ */
+export function decideUse(rules: readonly UseRule[], method: string, path: string): UseDecision {
+  const index = rules.findIndex((rule) => matchesMethod(rule, method) && patternOf(rule).matches(path));
+  const rule = rules[index];
+  return { isAllowed: rule?.effect === 'ALLOW', decidedBy: rule && { rule, index } };
+}
+
+function matchesMethod({ methods }: UseRule, method: string): boolean {
+  return !methods || methods.includes(method) || (method === 'HEAD' && methods.includes('GET'));
+}
+
+const patterns = new LRUCache<string, PathPattern>({ max: 1_000 });
+
+/** @throws TypeError if the path of a rule is not a pattern; every stored rule was checked */
+function patternOf({ effect, path }: UseRule): PathPattern {
+  const key = `${effect} ${path}`;
+  const cached = patterns.get(key);
+  if (cached) return cached;
+  const compiled = compilePattern(path, { ignoreCase: effect === 'DENY' });
+  if ('reason' in compiled) throw new TypeError(compiled.reason);
+  patterns.set(key, compiled);
+  return compiled;
+}
