@@ -4,7 +4,13 @@ import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { Secret } from '../src/common/secret.ts';
 import { checkChain } from './testkit/access.ts';
-import { administer, emptyDatabase, freshDatabase, testDatabaseUrl } from './testkit/database.ts';
+import {
+  administer,
+  emptyDatabase,
+  freshDatabase,
+  testDatabaseUrl,
+  withoutPooler,
+} from './testkit/database.ts';
 import { codeBlocks, readPages } from './testkit/documents.ts';
 import { byIdQuery, createConnection, verifyMutation } from './testkit/operations.ts';
 import { temporaryFolder } from './testkit/process.ts';
@@ -26,9 +32,7 @@ test.runIf(canDump)('the commands of docs/operations/backup.md dump and restore 
   stack.defer(() => administer(`drop role if exists ${owner}`));
   const source = stack.use(await freshDatabase());
   const target = stack.use(await emptyDatabase());
-  const [sourceUrl, targetUrl] = [source, target].map(({ location }) =>
-    location.kind === 'postgresql' ? location.url.reveal() : '',
-  );
+  const [sourceUrl, targetUrl] = [source, target].map((database) => withoutPooler(database).url.reveal());
 
   const rootKeys = rootKey('k1');
   const before = await startTestServer({ location: source.location, rootKeys });

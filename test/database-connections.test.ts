@@ -1,13 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { DatabaseLocation, PostgresqlLocation } from '../src/database/location.ts';
-import { freshDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { freshDatabase, testDatabaseUrl, withoutPooler } from './testkit/database.ts';
 import { errorOfStart } from './testkit/in-process.ts';
 import { startTestServer } from './testkit/server.ts';
-
-function withoutPooler({ location }: { location: DatabaseLocation }): PostgresqlLocation {
-  if (location.kind !== 'postgresql') throw new Error('the test needs PostgreSQL');
-  return { kind: 'postgresql', url: location.directUrl ?? location.url };
-}
 
 describe.runIf(testDatabaseUrl)('a server on PostgreSQL', () => {
   test('opens at most DATABASE_POOL_SIZE connections, one for health checks and one to listen for changes', async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { administer, emptyDatabase, testDatabaseUrl, withoutPooler } from './testkit/database.ts';
 import { errorOfStart, startProgram } from './testkit/in-process.ts';
 import { temporaryFolder } from './testkit/process.ts';
 
@@ -10,8 +10,7 @@ describe('database roles', () => {
     'the SQL in docs/operations/postgresql.md suffices for a database user without CREATEROLE',
     async () => {
       await using stack = new AsyncDisposableStack();
-      const { location } = stack.use(await emptyDatabase());
-      const url = location.kind === 'postgresql' ? location.url.reveal() : '';
+      const url = withoutPooler(stack.use(await emptyDatabase())).url.reveal();
       const user = `test_${randomUUID().replaceAll('-', '')}`;
       await administer(`create role ${user} login password 'p&w'`);
       stack.defer(async () => {

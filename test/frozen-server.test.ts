@@ -1,7 +1,7 @@
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, test, vi } from 'vitest';
 import { createKey } from './testkit/access.ts';
-import { freshDatabase, testDatabaseUrl } from './testkit/database.ts';
+import { freshDatabase, testDatabaseUrl, withoutPooler } from './testkit/database.ts';
 import { createConnection } from './testkit/operations.ts';
 import { startPostgresRelay } from './testkit/postgres-relay.ts';
 import { spawnServer, temporaryFolder } from './testkit/process.ts';
@@ -12,15 +12,15 @@ vi.setConfig({ testTimeout: 60_000 });
 describe.runIf(testDatabaseUrl)('a server that is frozen in a transaction', () => {
   test('fails no create of its organisation on another server', async () => {
     await using stack = new AsyncDisposableStack();
-    const { location } = stack.use(await freshDatabase());
-    if (location.kind !== 'postgresql') throw new Error('the test needs PostgreSQL');
+    const database = stack.use(await freshDatabase());
+    const { location } = database;
     const server = await startTestServer({ location });
     stack.defer(() => server.close());
     const organisation = await server.newOrganisation();
 
     const frozen = Promise.withResolvers<void>();
     const relay = stack.use(
-      await startPostgresRelay((location.directUrl ?? location.url).reveal(), {
+      await startPostgresRelay(withoutPooler(database).url.reveal(), {
         onStatement: (text) => {
           // PostgreSQL locks the audit trail for a server that never receives the answer.
           if (!text.includes('insert into audit_head')) return;

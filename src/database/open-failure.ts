@@ -85,7 +85,7 @@ const reasons: Readonly<Record<string, string>> = {
   '53300':
     'it has no free connection; lower DATABASE_POOL_SIZE of the servers, or raise max_connections or the limit of the user',
   '08P01':
-    'a pooler refused a parameter; remove options from the URL, or add it to ignore_startup_parameters of PgBouncer',
+    'a pooler refused the user or a parameter; add the user to auth_file of PgBouncer, or remove options from the URL or add them to ignore_startup_parameters',
   '57P03': 'it is starting or stopping; retry later',
   '53100': 'its disk is full',
   '25006': 'it is a read-only standby; connect to the primary',

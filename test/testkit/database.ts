@@ -30,6 +30,12 @@ export async function emptyDatabase(): Promise<TestDatabase> {
   return testDatabaseUrl ? createDatabase(testDatabaseUrl) : inMemory(process.env[emptyEmbedded]);
 }
 
+/** Returns the location of a database on PostgreSQL past a pooler. */
+export function withoutPooler({ location }: { location: DatabaseLocation }): PostgresqlLocation {
+  if (location.kind !== 'postgresql') throw new Error('the test needs PostgreSQL');
+  return { kind: 'postgresql', url: location.directUrl ?? location.url };
+}
+
 /** A database with all migrations applied, copied from the template of this run: that is faster than to migrate. */
 export async function freshDatabase(): Promise<TestDatabase> {
   return testDatabaseUrl
