@@ -43,6 +43,7 @@ describe('an API key', () => {
       name: 'Nightly import',
       scopes: ['CONNECTIONS_READ', 'AUDIT_READ'],
       projectIds: [projectId],
+      connectionIds: null,
       createdAt: expect.any(String),
       expiresAt,
       revokedAt: null,
@@ -96,7 +97,7 @@ describe('an API key', () => {
     expect(created.split(key)).toHaveLength(2);
 
     let responses = '';
-    const everything = '{ id name scopes projectIds createdAt expiresAt revokedAt lastUsedAt }';
+    const everything = '{ id name scopes projectIds connectionIds createdAt expiresAt revokedAt lastUsedAt }';
     const reading = `{
       viewer { subject apiKey ${everything} }
       apiKeys(includeRevoked: true) { nodes ${everything} }
@@ -143,6 +144,12 @@ describe('an API key', () => {
     ['a name with an unpaired surrogate', { name: 'a\ud800b' }, ['input', 'name']],
     ['a scope too many', { scopes: [...everyScope, 'AUDIT_READ'] }, ['input', 'scopes']],
     ['101 projects', { projectIds: Array.from({ length: 101 }, randomUUID) }, ['input', 'projectIds']],
+    ['no connections', { connectionIds: [] }, ['input', 'connectionIds']],
+    [
+      '101 connections',
+      { connectionIds: Array.from({ length: 101 }, randomUUID) },
+      ['input', 'connectionIds'],
+    ],
     ['an expiry in the year 10000', { expiresAt: '9999-12-31T23:59:59-23:59' }, ['input', 'expiresAt']],
   ])('is rejected with %s', async (_, differing, path) => {
     const { client } = await server.newOrganisation();

@@ -371,6 +371,14 @@ describe('REST access management', () => {
       key: expect.stringMatching(/^ack_/),
     });
     const id = at(granted.body, 'apiKey', 'id');
+    const connectionIds = [(await createConnectionOverRest(rest, { projectId: another })).id];
+    const narrow = await rest('POST', '/api/v1/api-keys', {
+      name: 'a',
+      scopes: ['audit:read'],
+      connectionIds,
+    });
+    expect(narrow.body).toMatchObject({ apiKey: { projectIds: null, connectionIds } });
+    await rest('POST', `/api/v1/api-keys/${at(narrow.body, 'apiKey', 'id')}/revoke`);
     const robot = restClient(server.url, String(at(granted.body, 'key')));
     expect((await robot('GET', '/api/v1/viewer')).body).toMatchObject({
       viewer: { apiKey: { id }, projects: [{ id: another }], expiresAt },
@@ -382,14 +390,14 @@ describe('REST access management', () => {
     });
     const listed = await rest('GET', '/api/v1/api-keys');
     const { apiKeys } = await client.request<{ apiKeys: { nodes: { id: string }[] } }>(
-      '{ apiKeys { nodes { id name projectIds createdAt expiresAt revokedAt } } }',
+      '{ apiKeys { nodes { id name projectIds connectionIds createdAt expiresAt revokedAt } } }',
     );
     expect(at(listed.body, 'apiKeys')).toMatchObject(apiKeys.nodes);
     const revoked = await rest('POST', `/api/v1/api-keys/${id}/revoke`);
     expect(at(revoked.body, 'apiKey', 'revokedAt')).not.toBeNull();
     expect((await robot('GET', '/api/v1/viewer')).status).toBe(401);
     expect(at((await rest('GET', '/api/v1/api-keys')).body, 'apiKeys')).toHaveLength(1);
-    expect(at((await rest('GET', '/api/v1/api-keys?includeRevoked=true')).body, 'apiKeys')).toHaveLength(2);
+    expect(at((await rest('GET', '/api/v1/api-keys?includeRevoked=true')).body, 'apiKeys')).toHaveLength(3);
     const own = at(who, 'viewer', 'apiKey', 'id');
     const last = await rest('POST', `/api/v1/api-keys/${own}/revoke`);
     expect(last).toMatchObject({ status: 409, body: { code: 'LAST_ADMINISTRATOR' } });
@@ -401,8 +409,8 @@ describe('REST access management', () => {
     [
       'POST',
       '/api-keys',
-      { name: '\0', scopes: [], projectIds: ['x'], expiresAt: 'soon' },
-      ['expiresAt', 'name', 'projectIds.0', 'scopes'],
+      { name: '\0', scopes: [], projectIds: ['x'], connectionIds: ['x'], expiresAt: 'soon' },
+      ['connectionIds.0', 'expiresAt', 'name', 'projectIds.0', 'scopes'],
     ],
     [
       'POST',

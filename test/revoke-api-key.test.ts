@@ -3,7 +3,7 @@ import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { scopes } from '../src/identity/caller.ts';
 import { createKey, everyScope, keysOf, listAuditEvents, revokeKey, viewerOf } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
-import { createMutation, okta } from './testkit/operations.ts';
+import { createConnection, createMutation, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -154,19 +154,21 @@ describe('last unlimited, unexpiring administrator key of an organisation', () =
   test('cannot be revoked', async () => {
     const { client, projectId } = await server.newOrganisation();
     const last = (await viewerOf(client)).apiKey?.id ?? '';
-    // Each of these keys lacks a scope, is limited to projects, or expires.
+    // Each of these keys lacks a scope, is limited to projects or connections, or expires.
     const others = await Promise.all([
       createKey(client, { scopes: ['ACCESS_ADMIN'] }),
       createKey(client, { expiresAt: '2999-01-01T00:00:00Z' }),
       createKey(client, { projectIds: [projectId] }),
       createKey(client, { scopes: everyScope.filter((scope) => scope !== 'AUDIT_READ') }),
+      createKey(client, { connectionIds: [(await createConnection({ client })).id] }),
     ]);
     for (const key of [undefined, others[0].key, others[1].key, others[3].key]) {
       const holder = key === undefined ? client : server.clientFor(key);
       const [error] = await errorsOf(revokeKey(holder, last));
       expect(error?.extensions).toMatchObject({
         code: 'LAST_ADMINISTRATOR',
-        remedy: 'Create another key with all scopes, no projects and no expiry, then revoke this one.',
+        remedy:
+          'Create another key with all scopes, no projects, no connections and no expiry, then revoke this one.',
       });
     }
     await viewerOf(client);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
@@ -75,6 +76,8 @@ describe('database user with write access', () => {
   test.each([
     ['adds scopes to', `scopes = scopes || '{access:admin}'`],
     ['removes the project limit of', 'project_ids = null'],
+    ['removes the connection limit of', 'connection_ids = null'],
+    ['adds a connection to', 'connection_ids = connection_ids || gen_random_uuid()'],
     ['removes the expiry of', 'expires_at = null'],
     ['moves the expiry of', `expires_at = now() + interval '10 years'`],
     ['removes the MAC of', `mac = ''`],
@@ -83,6 +86,7 @@ describe('database user with write access', () => {
     const organisation = await server.newOrganisation();
     const key = await organisation.newKey(['connections:read'], {
       projectIds: [organisation.projectId],
+      connectionIds: [randomUUID()],
       expiresAt: new Date(Date.now() + 3_600_000),
     });
     const { id } = await createKeyOf(organisation.orgId);

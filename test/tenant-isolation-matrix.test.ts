@@ -67,7 +67,7 @@ async function readRows(orgId: string): Promise<unknown> {
     server.asOwner().execute(`select ${columns} from ${table} t where org_id = ? order by id`, [orgId]);
   const connections = await rows('app_connection', 't::text');
   const projects = await rows('project', 't::text');
-  const keys = await rows('api_key', 'id, name, scopes, project_ids, expires_at, revoked_at');
+  const keys = await rows('api_key', 'id, name, scopes, project_ids, connection_ids, expires_at, revoked_at');
   if (connections.length < 2 || projects.length < 1 || keys.length < 2) throw new Error('Rows are missing.');
   return { connections, projects, keys };
 }
@@ -174,6 +174,7 @@ describe.each(databases)('%s', (_, locate) => {
   describe('access within an organisation', () => {
     let target: Target & TestOrganisation;
     let elsewhere: OperationClient;
+    let ofSibling: OperationClient;
     beforeAll(async () => {
       target = await newTarget();
       const projectId = await target.newProject('Another');
@@ -181,6 +182,9 @@ describe.each(databases)('%s', (_, locate) => {
       const apiKey = await target.newKey(scopes, { projectIds: [projectId] });
       await server.clientFor(apiKey).request(createMutation, input);
       elsewhere = { url: server.url, apiKey, changes: 1 };
+      const sibling = await createConnection(target, { name: 'sibling', projectId: target.projectId });
+      const siblingKey = await target.newKey(scopes, { connectionIds: [sibling.id] });
+      ofSibling = { url: server.url, apiKey: siblingKey, changes: 1 };
     });
 
     test.each(cases)('denies %s to a caller limited to another project', async (_, { ask }) => {
@@ -190,6 +194,18 @@ describe.each(databases)('%s', (_, locate) => {
       expect(leakedFields(outcome, target)).toEqual([]);
       expect(await readRows(target.orgId)).toEqual(before);
     });
+
+    test.each(cases)(
+      'denies %s to a caller limited to another connection of the project',
+      async (_, { ask }) => {
+        const before = await readRows(target.orgId);
+        const outcome = await ask(ofSibling, target);
+        expect([undefined, 'NOT_FOUND', 'FORBIDDEN']).toContain(outcome.code);
+        // The project is that of the caller's connection too.
+        expect(leakedFields(outcome, { ...target, projectId: randomUUID() })).toEqual([]);
+        expect(await readRows(target.orgId)).toEqual(before);
+      },
+    );
 
     test.each(cases.filter(([, { needs }]) => needs.length > 0))(
       'requires a scope for %s',

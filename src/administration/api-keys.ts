@@ -13,12 +13,14 @@ import {
   toPage,
 } from '../common/pagination.ts';
 import type { Secret } from '../common/secret.ts';
+import { AppConnection } from '../connections/app-connection.entity.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Project } from '../identity/organisation.entity.ts';
 import type { AdministrationDeps } from './deps.ts';
 import type { CreateApiKey } from './input-schemas.ts';
+import { projectVisibilityFilter } from './projects.ts';
 import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
 
 const newestFirst = createListOrder('apiKeys', ({ createdAt }: ApiKey) => createdAt, isoDateTime);
@@ -33,10 +35,11 @@ export interface CreatedApiKey {
 }
 
 /**
- * Creates an API key. It cannot have a scope, a project or a lifetime that the caller's own credential does not have.
+ * Creates an API key. It cannot have a scope, a project, a connection or a lifetime that the caller's own credential does not
+ * have.
  *
- * @throws AppError `FORBIDDEN`, `NOT_FOUND` (a project), `UNAUTHENTICATED` (the caller's key was revoked in the meantime),
- *   `RATE_LIMITED`
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND` (a project or a connection), `UNAUTHENTICATED` (the caller's key was revoked in the
+ *   meantime), `RATE_LIMITED`
  */
 export async function createApiKey(
   deps: AdministrationDeps,
@@ -51,7 +54,8 @@ export async function createApiKey(
     const { orgId } = caller;
     return deps.database.forOrganisation(orgId).transactional(async (em) => {
       await assertGrantorActive(em, await deps.vault.rowMacs(em), caller);
-      await assertProjects(em, orgId, input.projectIds ?? []);
+      await assertProjects(em, caller, input.projectIds ?? []);
+      await assertConnections(em, caller, input);
       const key = generateApiKey();
       const apiKey = addApiKey(em, { ...input, orgId, key, createdBy: caller.id });
       await em.flush();
@@ -68,8 +72,8 @@ export async function createApiKey(
 }
 
 /**
- * Lists the API keys of the organisation, newest first. A caller that is limited to projects sees the keys that are limited
- * to them.
+ * Lists the API keys of the organisation, newest first. A caller that is limited to projects or connections sees the keys
+ * that are limited to them.
  *
  * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */
@@ -102,23 +106,17 @@ function afterCursor(cursor: string): FilterQuery<ApiKey> {
 }
 
 /** @throws AppError `FORBIDDEN` if the key would have a permission that the caller does not have */
-function assertCanGrant(caller: Caller, { scopes: granted, projectIds, expiresAt }: CreateApiKey): void {
+function assertCanGrant(caller: Caller, input: CreateApiKey): void {
+  const { scopes: granted, projectIds, connectionIds, expiresAt } = input;
   const issues: Issue[] = granted.flatMap((scope, index) =>
     caller.scopes.has(scope)
       ? []
       : [{ path: ['scopes', index], message: `Your own credential lacks the scope ${scope}.` }],
   );
-  if (caller.projectIds && !projectIds) {
-    const message = 'Your own credential is limited to projects. Name projects from these.';
-    issues.push({ path: ['projectIds'], message });
-  }
-  for (const [index, projectId] of (projectIds ?? []).entries()) {
-    if (!caller.projectIds || caller.projectIds.has(projectId)) continue;
-    issues.push({
-      path: ['projectIds', index],
-      message: 'Your own credential is limited to other projects.',
-    });
-  }
+  issues.push(
+    ...limitIssues('projectIds', 'projects', caller.projectIds, projectIds),
+    ...limitIssues('connectionIds', 'connections', caller.connectionIds, connectionIds),
+  );
   // The expiry of an access token is that of the session, not of the permissions of its subject.
   const latestExpiry = caller.keyId === null ? null : caller.expiresAt;
   if (latestExpiry && (!expiresAt || expiresAt > latestExpiry)) {
@@ -131,6 +129,22 @@ function assertCanGrant(caller: Caller, { scopes: granted, projectIds, expiresAt
     issues,
     remedy: 'Grant only permissions that you have, or ask an administrator who has more.',
   });
+}
+
+/** Returns the issues of a limit of the new key that is wider than that of the caller. */
+function limitIssues(
+  field: 'projectIds' | 'connectionIds',
+  kind: string,
+  own: ReadonlySet<string> | null,
+  granted: readonly string[] | null | undefined,
+): Issue[] {
+  if (!own) return [];
+  if (!granted) {
+    const message = `Your own credential is limited to ${kind}. Name ${kind} from these.`;
+    return [{ path: [field], message }];
+  }
+  const message = `Your own credential is limited to other ${kind}.`;
+  return granted.flatMap((id, index) => (own.has(id) ? [] : [{ path: [field, index], message }]));
 }
 
 /**
@@ -149,24 +163,58 @@ export async function assertGrantorActive(
   assertActive(apiKey);
 }
 
-async function assertProjects(em: EntityManager, orgId: string, ids: readonly string[]): Promise<void> {
+async function assertProjects(em: EntityManager, caller: Caller, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
-  const projects = await em.find(Project, { orgId, id: { $in: [...ids] } }, { fields: ['id'] });
-  const existing = new Set(projects.map(({ id }) => id));
-  const message = 'There is no such project.';
-  const issues = ids.flatMap((id, index) =>
-    existing.has(id) ? [] : [{ path: ['projectIds', index], message }],
+  const projects = await em.find(
+    Project,
+    { $and: [projectVisibilityFilter(caller), { id: { $in: [...ids] } }] },
+    { fields: ['id'] },
   );
-  if (issues.length > 0)
-    throw new AppError('NOT_FOUND', message, { issues, remedy: 'Check the project ids.' });
+  assertFound('projectIds', ids, projects, {
+    message: 'There is no such project.',
+    remedy: 'Check the project ids.',
+  });
+}
+
+/** A connection must be visible to the caller and, if the new key is limited to projects, to the key. */
+async function assertConnections(
+  em: EntityManager,
+  caller: Caller,
+  { projectIds, connectionIds }: CreateApiKey,
+): Promise<void> {
+  if (!connectionIds) return;
+  const isVisible = { orgId: caller.orgId, deletedAt: null, ...caller.connectionFilter };
+  const isNamed = {
+    id: { $in: [...connectionIds] },
+    ...(projectIds && { projectId: { $in: [...projectIds] } }),
+  };
+  const where = { $and: [isVisible, isNamed] };
+  const connections = await em.find(AppConnection, where, { fields: ['id'] });
+  assertFound('connectionIds', connectionIds, connections, {
+    message: `There is no such connection${projectIds ? ' in the projects of the key' : ''}.`,
+    remedy: 'Check the connection ids.',
+  });
+}
+
+/** @throws AppError `NOT_FOUND`, with an issue for each id that was not found */
+function assertFound(
+  field: string,
+  ids: readonly string[],
+  found: readonly { id: string }[],
+  { message, remedy }: { message: string; remedy: string },
+): void {
+  const existing = new Set(found.map(({ id }) => id));
+  const issues = ids.flatMap((id, index) => (existing.has(id) ? [] : [{ path: [field, index], message }]));
+  if (issues.length > 0) throw new AppError('NOT_FOUND', message, { issues, remedy });
 }
 
 /** Returns the names of the set fields for the audit event, with the scopes. */
-function auditedFields({ scopes: granted, projectIds, expiresAt }: ApiKey): string[] {
+function auditedFields({ scopes: granted, projectIds, connectionIds, expiresAt }: ApiKey): string[] {
   return [
     'name',
     ...granted.map((scope) => `scopes.${scope}`),
     ...(projectIds ? ['projectIds'] : []),
+    ...(connectionIds ? ['connectionIds'] : []),
     ...(expiresAt ? ['expiresAt'] : []),
   ];
 }

@@ -6,6 +6,7 @@ import { scopes } from '../identity/caller.ts';
 
 const maxNameLength = 64;
 const maxProjects = 100;
+const maxConnections = 100;
 
 /** The schema of a display name. Unicode normalisation makes names with the same accented letters equal. */
 export const displayName = boundedText(1_024, {
@@ -35,6 +36,13 @@ export const createApiKeySchema = z.object({
       error: 'Name at least one project, or omit the field for a key that is not limited to projects.',
     })
     .max(maxProjects, { error: `An API key is limited to at most ${maxProjects} projects.` })
+    .nullish(),
+  connectionIds: z
+    .array(z.string())
+    .min(1, {
+      error: 'Name at least one connection, or omit the field for a key that is not limited to connections.',
+    })
+    .max(maxConnections, { error: `An API key is limited to at most ${maxConnections} connections.` })
     .nullish(),
   expiresAt: dateTime
     .refine((time) => time > currentTime(), { error: 'The time must be in the future.' })

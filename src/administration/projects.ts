@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { type FilterQuery, raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
 import { storeWithEvents } from '../audit/audited-change.ts';
 import { withRequestContext } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
@@ -41,7 +41,7 @@ export async function createProject(
   const attempt = { action: 'CREATE_PROJECT', targetName: name } as const;
   return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
-    caller.requireAllProjects();
+    caller.requireWholeOrganisation();
     await deps.limits.checkChange(caller);
     const { orgId } = caller;
     const unsigned = { id: randomUUID(), orgId, name, createdAt: currentTime() };
@@ -71,7 +71,7 @@ export async function renameProject(
   return withRefusalAudit(deps, caller, attempt, async () => {
     caller.requireScope('access:admin');
     // Names are unique in the organisation, so NAME_TAKEN would reveal the names of projects that the caller cannot see.
-    caller.requireAllProjects();
+    caller.requireWholeOrganisation();
     await deps.limits.checkChange(caller);
     const event = withRequestContext({ ...caller.actor, ...attempt, fields: ['name'], outcome: 'OK' });
     const change = storeWithEvents(deps, caller.orgId, {
@@ -121,9 +121,18 @@ export async function listProjects(
   });
 }
 
-/** Returns the filter for the projects of the organisation, or for those that the caller is limited to. */
-export function projectVisibilityFilter({ orgId, projectIds }: Caller) {
-  return { orgId, ...(projectIds && { id: { $in: [...projectIds] } }) };
+/**
+ * Returns the filter for the projects of the organisation, or for those that the caller is limited to: by its projects, and by
+ * those of its connections.
+ */
+export function projectVisibilityFilter({ orgId, projectIds, connectionIds }: Caller): FilterQuery<Project> {
+  const ofConnections =
+    '"id" in (select "project_id" from "app_connection" where "org_id" = ? and "id" in (?))';
+  return {
+    orgId,
+    ...(projectIds && { id: { $in: [...projectIds] } }),
+    ...(connectionIds && { [raw(ofConnections, [orgId, [...connectionIds]])]: [] }),
+  };
 }
 
 async function mapNameConflict<T>(change: Promise<T>): Promise<T> {

@@ -92,6 +92,7 @@ async function lockKeys(
     revokedAt: null,
     expiresAt: null,
     projectIds: null,
+    connectionIds: null,
     scopes: { $contains: administratorScopes },
   };
   const filter = {
@@ -126,10 +127,9 @@ function descendants(apiKey: ApiKey, keys: readonly ApiKey[]): ApiKey[] {
   return [...found];
 }
 
-function isNonExpiringAdministrator({ revokedAt, expiresAt, projectIds, scopes }: ApiKey): boolean {
-  return (
-    !revokedAt && !expiresAt && !projectIds && administratorScopes.every((scope) => scopes.includes(scope))
-  );
+function isNonExpiringAdministrator(key: ApiKey): boolean {
+  const isLimited = key.revokedAt || key.expiresAt || key.projectIds || key.connectionIds;
+  return !isLimited && administratorScopes.every((scope) => key.scopes.includes(scope));
 }
 
 function apiKeyNotFound(): AppError {
@@ -142,6 +142,9 @@ function lastAdministratorError(): AppError {
   return new AppError(
     'LAST_ADMINISTRATOR',
     'This is the last API key that can administer the whole organisation and does not expire.',
-    { remedy: 'Create another key with all scopes, no projects and no expiry, then revoke this one.' },
+    {
+      remedy:
+        'Create another key with all scopes, no projects, no connections and no expiry, then revoke this one.',
+    },
   );
 }

@@ -3,9 +3,16 @@ import type { Database } from '../database/database.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 
-/** Returns the filter for the API keys of the organisation, or for those that are limited to projects of the caller. */
-export function apiKeyVisibilityFilter({ orgId, projectIds }: Caller): FilterQuery<ApiKey> {
-  return { orgId, ...(projectIds && { projectIds: { $contained: [...projectIds] } }) };
+/**
+ * Returns the filter for the API keys of the organisation, or for those that are limited to projects and connections of the
+ * caller.
+ */
+export function apiKeyVisibilityFilter({ orgId, projectIds, connectionIds }: Caller): FilterQuery<ApiKey> {
+  return {
+    orgId,
+    ...(projectIds && { projectIds: { $contained: [...projectIds] } }),
+    ...(connectionIds && { connectionIds: { $contained: [...connectionIds] } }),
+  };
 }
 
 /**
@@ -17,7 +24,7 @@ export async function hideCreators(
   caller: Caller,
   keys: readonly ApiKey[],
 ): Promise<void> {
-  if (!caller.projectIds) return;
+  if (!caller.projectIds && !caller.connectionIds) return;
   const creators = new Set(keys.flatMap(({ createdBy }) => creatorId(createdBy) ?? []));
   if (creators.size === 0) return;
   const isVisible = { $and: [apiKeyVisibilityFilter(caller), { id: { $in: [...creators] } }] };

@@ -37,8 +37,10 @@ export interface ScanPlan {
 }
 
 /** Chooses the index of the most selective condition. */
-export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan {
-  const { connectionId, subject, keyId, outcome, action, from, to } = filter;
+export function planScan({ projectIds, connectionIds }: Caller, filter: EventFilter): ScanPlan {
+  const { subject, keyId, outcome, action, from, to } = filter;
+  const [onlyConnection] = connectionIds?.size === 1 ? connectionIds : [];
+  const connectionId = filter.connectionId ?? onlyConnection;
   const [onlyProject] = projectIds?.size === 1 ? projectIds : [];
   const projectId = filter.projectId ?? onlyProject;
   const candidates: ScanIndex[] = [];
@@ -54,6 +56,9 @@ export function planScan({ projectIds }: Caller, filter: EventFilter): ScanPlan 
   const conditions = others.map(({ column, value }) => sql`${column} = ${value}`);
   if (outcome === 'OK') conditions.push(sql`outcome = 'OK'`);
   if (projectIds && !projectId) conditions.push(sql`project_id = any(${[...projectIds]}::uuid[])`);
+  const isOfOnlyConnection = onlyConnection !== undefined && connectionId === onlyConnection;
+  if (connectionIds && !isOfOnlyConnection)
+    conditions.push(sql`connection_id = any(${[...connectionIds]}::uuid[])`);
   if (from) conditions.push(sql`at >= ${from}::timestamptz`);
   if (to) conditions.push(sql`at < ${to}::timestamptz`);
   return { index, conditions };

@@ -17,7 +17,8 @@ export interface ListEvents {
 }
 
 /**
- * Lists the events of the caller's organisation, or of the projects that the caller is limited to, newest first.
+ * Lists the events of the caller's organisation, or of the projects and connections that the caller is limited to,
+ * newest first.
  *
  * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
  */

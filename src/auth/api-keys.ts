@@ -65,6 +65,8 @@ export interface NewApiKey {
   scopes: readonly Scope[];
   /** The projects that the key is limited to. Absent or null: not limited. */
   projectIds?: readonly string[] | null | undefined;
+  /** The connections that the key is limited to. Absent or null: not limited. */
+  connectionIds?: readonly string[] | null | undefined;
   /** Absent or null: never. */
   expiresAt?: Date | null | undefined;
   /** `Caller.id` of the creator. Absent: the operator. */
@@ -80,6 +82,7 @@ export function addApiKey(em: EntityManager, { key, ...options }: NewApiKey): Ap
     hash: digestCredential(key),
     scopes: [...new Set(options.scopes)],
     projectIds: options.projectIds ? [...new Set(options.projectIds)] : null,
+    connectionIds: options.connectionIds ? [...new Set(options.connectionIds)] : null,
     createdAt: currentTime(),
     createdBy: options.createdBy ?? null,
     expiresAt: options.expiresAt ?? null,

@@ -32,7 +32,8 @@ export class Authenticator {
    */
   readonly #cache = new LRUCache<string, { caller: Caller; until: number }>({
     maxSize: maxCacheBytes,
-    sizeCalculation: ({ caller }) => 1_024 + 100 * (caller.projectIds?.size ?? 0),
+    sizeCalculation: ({ caller }) =>
+      1_024 + 100 * ((caller.projectIds?.size ?? 0) + (caller.connectionIds?.size ?? 0)),
   });
 
   constructor(database: Database, vault: Vault, tokenVerifier?: TokenVerifier) {
@@ -80,7 +81,7 @@ export class Authenticator {
     const em = wasAccepted ? this.#database.asSystem() : this.#database.asSystemForUnauthenticated();
     const apiKey = await findApiKey(em, this.#vault, key);
     if (!apiKey) throw new AuthenticationError('No such API key.');
-    const { id: keyId, orgId, scopes, expiresAt } = apiKey;
+    const { id: keyId, orgId, scopes, projectIds = null, connectionIds = null, expiresAt = null } = apiKey;
     assertActive(apiKey);
 
     const oneMinuteAgo = new Date(currentTimeMs() - minuteMs);
@@ -93,8 +94,7 @@ export class Authenticator {
           if (!isDatabaseUnavailable(error)) throw error;
         });
     }
-    const projectIds = apiKey.projectIds ?? null;
-    return new Caller({ orgId, keyId, subject: null, scopes, projectIds, expiresAt: expiresAt ?? null });
+    return new Caller({ orgId, keyId, subject: null, scopes, projectIds, connectionIds, expiresAt });
   }
 
   async #authenticateToken(tokenVerifier: TokenVerifier, token: string): Promise<Caller> {

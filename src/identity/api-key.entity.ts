@@ -17,6 +17,8 @@ const ApiKeySchema = defineEntity({
     scopes: p.array().$type<Scope[]>(),
     /** The projects that it is limited to; null if it is not limited. */
     projectIds: p.type('uuid[]').$type<string[]>().nullable(),
+    /** The connections that it is limited to; null if it is not limited. */
+    connectionIds: p.type('uuid[]').$type<string[]>().nullable(),
     createdAt: p.datetime(3),
     /** `Caller.id` of the creator; null if it is the operator or unknown. */
     createdBy: p.text().nullable(),

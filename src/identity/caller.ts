@@ -25,6 +25,8 @@ export interface Identity {
   scopes: Iterable<Scope>;
   /** The projects that the caller is limited to; null if it is not limited. */
   projectIds: Iterable<string> | null;
+  /** The connections that the caller is limited to. Absent or null: not limited, as access tokens are not. */
+  connectionIds?: Iterable<string> | null | undefined;
   /** The time at which the credential expires; null if it does not. */
   expiresAt: Date | null;
 }
@@ -36,6 +38,7 @@ export class Caller {
   readonly subject: string | null;
   readonly scopes: ReadonlySet<Scope>;
   readonly projectIds: ReadonlySet<string> | null;
+  readonly connectionIds: ReadonlySet<string> | null;
   readonly expiresAt: Date | null;
 
   constructor(identity: Identity) {
@@ -44,6 +47,7 @@ export class Caller {
     this.subject = identity.subject;
     this.scopes = new Set(identity.scopes);
     this.projectIds = identity.projectIds && new Set(identity.projectIds);
+    this.connectionIds = identity.connectionIds ? new Set(identity.connectionIds) : null;
     this.expiresAt = identity.expiresAt;
   }
 
@@ -58,9 +62,18 @@ export class Caller {
     return { orgId, keyId, subject };
   }
 
-  /** The filter for rows that belong to a project, so that the caller sees those of its projects only. */
-  get inProjects(): { projectId?: { $in: string[] } } {
-    return this.projectIds ? { projectId: { $in: [...this.projectIds] } } : {};
+  /** The filter for the connections that the caller may see. */
+  get connectionFilter(): { projectId?: { $in: string[] }; id?: { $in: string[] } } {
+    return {
+      ...(this.projectIds && { projectId: { $in: [...this.projectIds] } }),
+      ...(this.connectionIds && { id: { $in: [...this.connectionIds] } }),
+    };
+  }
+
+  /** Whether the caller may see a connection. `projectId`: null if it has no project. */
+  maySeeConnection({ id, projectId }: { id: string; projectId: string | null }): boolean {
+    if (this.connectionIds && !this.connectionIds.has(id)) return false;
+    return !this.projectIds || (projectId !== null && this.projectIds.has(projectId));
   }
 
   /** @throws AppError `FORBIDDEN` if the caller has none of the scopes */
@@ -90,11 +103,26 @@ export class Caller {
     });
   }
 
-  /** @throws AppError `FORBIDDEN` if the caller is limited to projects */
-  requireAllProjects(): void {
-    if (!this.projectIds) return;
-    throw new AppError('FORBIDDEN', `This ${this.credentialKind} is limited to projects.`, {
-      remedy: 'Use one that is not limited to projects.',
+  /** @throws AppError `FORBIDDEN` if the caller is limited to projects or to connections */
+  requireWholeOrganisation(): void {
+    if (!this.projectIds && !this.connectionIds) return;
+    const limit = this.projectIds ? 'projects' : 'connections';
+    throw new AppError('FORBIDDEN', `This ${this.credentialKind} is limited to ${limit}.`, {
+      remedy: `Use one that is not limited to ${limit}.`,
+    });
+  }
+
+  /**
+   * Names are unique in a project, so naming a connection would reveal the names of connections that the caller cannot see.
+   *
+   * @throws AppError `FORBIDDEN` if the caller is limited to connections
+   */
+  requireNamingConnections(): void {
+    if (!this.connectionIds) return;
+    const message = `This ${this.credentialKind} is limited to connections. It cannot create or rename connections.`;
+    throw new AppError('FORBIDDEN', message, {
+      issues: [{ path: ['name'], message }],
+      remedy: 'Use a credential that is not limited to connections.',
     });
   }
 

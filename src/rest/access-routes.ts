@@ -71,7 +71,7 @@ function projectRoutes(deps: AdministrationDeps): Route[] {
         method: 'POST',
         path,
         id: 'createProject',
-        summary: 'Creates a project. Scope: access:admin, not limited to projects.',
+        summary: 'Creates a project. Scope: access:admin, not limited to projects or connections.',
         schemas: { query: noQuery, body: projectBody },
         response: one,
         codes: ['NAME_TAKEN'],
@@ -85,7 +85,7 @@ function projectRoutes(deps: AdministrationDeps): Route[] {
         method: 'PATCH',
         path: `${path}/:id`,
         id: 'renameProject',
-        summary: 'Renames a project. Scope: access:admin, not limited to projects.',
+        summary: 'Renames a project. Scope: access:admin, not limited to projects or connections.',
         schemas: { path: idPath, query: noQuery, body: projectBody },
         response: one,
         codes: ['NOT_FOUND', 'NAME_TAKEN'],
@@ -106,6 +106,11 @@ const apiKeyBody = strictObject({
     .nullish()
     .pipe(keyRules.projectIds)
     .meta({ description: 'The projects that the key is limited to. Absent: not limited.' }),
+  connectionIds: z
+    .array(uuid)
+    .nullish()
+    .pipe(keyRules.connectionIds)
+    .meta({ description: 'The connections that the key is limited to. Absent: not limited.' }),
   expiresAt: timestamp
     .nullish()
     .pipe(keyRules.expiresAt)

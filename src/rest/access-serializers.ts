@@ -23,6 +23,10 @@ export const apiKeyResponse = z
       .array(z.guid())
       .nullable()
       .meta({ description: 'The projects that the key is limited to; null if it is not limited.' }),
+    connectionIds: z
+      .array(z.guid())
+      .nullable()
+      .meta({ description: 'The connections that the key is limited to; null if it is not limited.' }),
     createdAt: timestamp.meta({ description: 'The time of creation.' }),
     createdBy: z
       .string()
@@ -73,12 +77,13 @@ export function serializeProject({ id, name, createdAt }: Project) {
 
 /** Converts an API key to `apiKeyResponse`. */
 export function serializeApiKey(apiKey: ApiKey) {
-  const { id, name, scopes, projectIds } = apiKey;
+  const { id, name, scopes, projectIds, connectionIds } = apiKey;
   return {
     id,
     name,
     scopes,
     projectIds: projectIds ?? null,
+    connectionIds: connectionIds ?? null,
     createdAt: apiKey.createdAt.toISOString(),
     createdBy: apiKey.createdBy ?? null,
     expiresAt: apiKey.expiresAt?.toISOString() ?? null,

@@ -8,6 +8,7 @@ export interface KeyFields {
   name: string;
   scopes: string[];
   projectIds: string[] | null;
+  connectionIds: string[] | null;
   createdAt: string;
   expiresAt: string | null;
   revokedAt: string | null;
@@ -44,7 +45,7 @@ export const everyScope = [
 
 const keyFields = gql`
   fragment KeyFields on ApiKey {
-    id name scopes projectIds createdAt expiresAt revokedAt lastUsedAt
+    id name scopes projectIds connectionIds createdAt expiresAt revokedAt lastUsedAt
   }
 `;
 

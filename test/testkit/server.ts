@@ -55,7 +55,10 @@ export interface TestOrganisation {
   /** graphql-request with the administrator's key. */
   client: GraphQLClient;
   /** Creates an API key of this organisation with only these scopes. */
-  newKey(scopes: readonly Scope[], limits?: Pick<NewApiKey, 'projectIds' | 'expiresAt'>): Promise<string>;
+  newKey(
+    scopes: readonly Scope[],
+    limits?: Pick<NewApiKey, 'projectIds' | 'connectionIds' | 'expiresAt'>,
+  ): Promise<string>;
   /** Creates another project and returns its id. */
   newProject(name: string): Promise<string>;
 }

@@ -21,6 +21,11 @@ export function defineApiKeys(builder: Builder, types: AdministrationTypes): voi
         description:
           'The projects that it is limited to: it sees and creates nothing outside of them. Absent: not limited.',
       }),
+      connectionIds: t.field({
+        type: ['UUID'],
+        description:
+          'The connections that it is limited to: it sees no others, and creates and renames none. Absent: not limited.',
+      }),
       expiresAt: t.field({
         type: 'DateTime',
         description: 'The time at which it expires. Absent: never.',

@@ -32,7 +32,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
     createProject: t.field({
       type: Created,
       nullable: true,
-      description: 'Creates a project. Scope: access:admin, not limited to projects.',
+      description: 'Creates a project. Scope: access:admin, not limited to projects or connections.',
       args: { input: t.arg({ type: Input, required: true, description: 'The project to create.' }) },
       resolve: async (_, { input }, context) => ({
         project: await withInputPaths(() =>
@@ -44,7 +44,7 @@ export function defineProjects(builder: Builder, types: AdministrationTypes): vo
       type: Renamed,
       nullable: true,
       description:
-        'Renames a project. Its id and its connections stay. Scope: access:admin, not limited to projects.',
+        'Renames a project. Its id and its connections stay. Scope: access:admin, not limited to projects or connections.',
       args: {
         id: t.arg({ type: 'UUID', required: true, description: 'The id of the project.' }),
         name: t.arg.string({

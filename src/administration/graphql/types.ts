@@ -52,6 +52,12 @@ export function defineAdministrationTypes(builder: Builder) {
         description: 'The projects that it is limited to; null if it is not limited.',
         resolve: ({ projectIds }) => projectIds,
       }),
+      connectionIds: t.field({
+        type: ['UUID'],
+        nullable: true,
+        description: 'The connections that it is limited to; null if it is not limited.',
+        resolve: ({ connectionIds }) => connectionIds,
+      }),
       createdAt: t.expose('createdAt', { type: 'DateTime', description: 'The time of creation.' }),
       createdBy: t.exposeString('createdBy', {
         nullable: true,

@@ -37,6 +37,7 @@ export async function createConnection(
   return withRefusalAudit(deps, caller, attempt, () => {
     caller.requireScope('connections:write');
     caller.requireProject(projectId, ['projectId']);
+    caller.requireNamingConnections();
 
     const idempotency = { idempotencyKey, request: { create: appId, ...fields } };
     const create = async (buildOutcome: BuildOutcome): Promise<AppConnection> => {

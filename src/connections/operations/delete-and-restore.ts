@@ -76,6 +76,7 @@ export async function restoreConnection(
   return withRefusalAudit(deps, caller, { action, connectionId: target.id }, async () => {
     caller.requireScope('connections:write');
     requireSelectable(caller, restorePayloadFields(name), selected);
+    if (name != null) caller.requireNamingConnections();
     const scope = await findConnection(deps.database.forOrganisation(caller.orgId), caller, target, {
       deleted: 'only',
     });

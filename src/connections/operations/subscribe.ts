@@ -128,13 +128,13 @@ function toChangeKind(action: AuditAction): ConnectionChange['kind'] | undefined
 
 function isVisibleChange(
   { action, connectionId, fields, projectId: eventProject = null }: WatchedEvent,
-  { projectIds }: Caller,
+  caller: Caller,
   { projectId }: SubscribeOptions,
 ): boolean {
   // Events of refused attempts have no changed fields.
   if (!toChangeKind(action) || !connectionId || fields.length === 0) return false;
   if (projectId !== undefined && eventProject !== projectId) return false;
-  return !projectIds || (eventProject !== null && projectIds.has(eventProject));
+  return caller.maySeeConnection({ id: connectionId, projectId: eventProject });
 }
 
 /**

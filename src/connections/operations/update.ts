@@ -50,7 +50,10 @@ export async function updateConnection(
       const expected = { id, version: input.version };
       assertVersion(before, expected);
       const name = input.name ?? before.name;
-      if (name !== before.name) await assertNameAvailable(deps.database, before, name);
+      if (name !== before.name) {
+        caller.requireNamingConnections();
+        await assertNameAvailable(deps.database, before, name);
+      }
 
       const { app, method } = resolveAppAndMethod(deps, before);
       const merged = await mergeCredentials(deps, caller, before, input);

@@ -47,7 +47,7 @@ export async function findConnection(
     deleted === 'too' ? {} : { deletedAt: deleted === 'only' ? { $ne: null } : null };
   const connection = await em.findOne(
     AppConnection,
-    { $and: [where, { orgId: caller.orgId, ...caller.inProjects }, hidden] },
+    { $and: [where, { orgId: caller.orgId, ...caller.connectionFilter }, hidden] },
     {
       ...(withSecrets && { populate: ['sealedCredentials', 'mac'] }),
       ...(lock && { lockMode: LockMode.PESSIMISTIC_WRITE }),
@@ -60,6 +60,7 @@ export async function findConnection(
 /** The error for a connection that does not exist or that the caller may not see. */
 export function connectionNotFound(): AppError {
   return new AppError('NOT_FOUND', 'There is no such connection.', {
-    remedy: 'Check the id or the name, and that the API key belongs to the right organisation and project.',
+    remedy:
+      'Check the id or the name, and that the API key belongs to the right organisation and project and is not limited to other connections.',
   });
 }

@@ -90,13 +90,19 @@ export async function runIdempotent<T>(
 /** Checks the project again: the projects of the caller and of the connection can have changed since the request ran. */
 async function assertStillVisible(
   em: EntityManager,
-  { orgId, projectIds }: Caller,
-  { id, projectId }: Record<string, unknown>,
+  caller: Caller,
+  outcome: Record<string, unknown>,
 ): Promise<void> {
-  if (!projectIds) return;
-  const connection = await em.findOne(AppConnection, { id: String(id), orgId }, { fields: ['projectId'] });
-  const current = connection ? connection.projectId : projectId;
-  if (typeof current !== 'string' || !projectIds.has(current)) throw connectionNotFound();
+  if (!caller.projectIds) return;
+  const { orgId } = caller;
+  const id = String(outcome.id);
+  const connection = await em.findOne(AppConnection, { id, orgId }, { fields: ['projectId'] });
+  const projectId = connection ? connection.projectId : outcome.projectId;
+  const isVisible = caller.maySeeConnection({
+    id,
+    projectId: typeof projectId === 'string' ? projectId : null,
+  });
+  if (!isVisible) throw connectionNotFound();
 }
 
 /**

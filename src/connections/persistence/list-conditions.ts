@@ -4,9 +4,11 @@ import type { ConnectionOrder, Cursor } from '../cursor.ts';
 import type { ListConnections } from '../list-input.ts';
 
 /** The conditions for connections that the caller may see and that are not deleted. */
-export function connectionVisibilityConditions({ orgId, projectIds }: Caller): Sql[] {
-  const all = [sql`org_id = ${orgId}`, sql`deleted_at is null`];
-  return projectIds ? [...all, sql`project_id = any(${[...projectIds]}::uuid[])`] : all;
+export function connectionVisibilityConditions({ orgId, projectIds, connectionIds }: Caller): Sql[] {
+  const conditions = [sql`org_id = ${orgId}`, sql`deleted_at is null`];
+  if (projectIds) conditions.push(sql`project_id = any(${[...projectIds]}::uuid[])`);
+  if (connectionIds) conditions.push(sql`id = any(${[...connectionIds]}::uuid[])`);
+  return conditions;
 }
 
 /** The condition for connections of a project, or without a project. */

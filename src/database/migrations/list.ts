@@ -12,6 +12,7 @@ import { Fairness } from './0011-fairness.ts';
 import { Refusals } from './0017-refusals.ts';
 import { KeyLists } from './0018-key-lists.ts';
 import { UsePolicy } from './0019-use-policy.ts';
+import { KeyConnections } from './0020-key-connections.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -29,4 +30,5 @@ export const migrations = [
   { name: '0017-refusals', class: Refusals },
   { name: '0018-key-lists', class: KeyLists },
   { name: '0019-use-policy', class: UsePolicy },
+  { name: '0020-key-connections', class: KeyConnections },
 ];

@@ -121,6 +121,7 @@ function textRequest(size: Size, choice: Choice) {
     () => ({
       name: 'a',
       projectIds: Array.from({ length: size(5, 5_000) }, () => unit),
+      connectionIds: Array.from({ length: size(5, 5_000) }, () => unit),
       scopes: Array.from({ length: size(6, 5_000) }, () => unit),
     }),
   ]);
