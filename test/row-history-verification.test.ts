@@ -12,6 +12,7 @@ import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import {
   createConnection,
   deleteMutation,
+  presetMutation,
   restoreMutation,
   updateMutation,
   verifyMutation,
@@ -65,6 +66,8 @@ test('audit verification accepts rows after every kind of change by requests', a
   await client.request(updateMutation, { id, input: {} });
   await client.request(updateMutation, { id, input: { credentials: { apiToken: 'another' } } });
   await client.request(verifyMutation, { id });
+  await client.request(presetMutation, { id, preset: 'LOGS_READ' });
+  await client.request(presetMutation, { id, preset: 'LOGS_READ' });
   await client.request(deleteMutation, { id });
   await client.request(restoreMutation, { id });
   await client.request(deleteMutation, { id: purged, purge: true });
@@ -76,19 +79,23 @@ test('audit verification accepts rows after every kind of change by requests', a
 test('audit verification reports an old row of a connection, a revoked API key and a missing connection', async () => {
   const organisation = await server.newOrganisation();
   const { client } = organisation;
-  const [changed, deleted, gone] = [
+  const [changed, deleted, gone, restricted] = [
     await createNamed(organisation, 'a'),
     await createNamed(organisation, 'b'),
     await createNamed(organisation, 'c'),
+    await createNamed(organisation, 'd'),
   ];
+  await client.request(presetMutation, { id: restricted, preset: 'READ_WRITE' });
   const { key, apiKey } = await createKey(client);
   const putBack = [
     await putBackLater('app_connection', changed),
     await putBackLater('app_connection', deleted),
+    await putBackLater('app_connection', restricted),
     await putBackLater('api_key', apiKey.id),
   ];
   await client.request(updateMutation, { id: changed, input: { credentials: { apiToken: 'another' } } });
   await client.request(deleteMutation, { id: deleted });
+  await client.request(presetMutation, { id: restricted, preset: 'LOGS_READ' });
   await revokeKey(client, apiKey.id);
   expect(await contradictions(organisation)).toEqual([]);
   for (const put of putBack) await put();
@@ -98,6 +105,7 @@ test('audit verification reports an old row of a connection, a revoked API key a
       `api_key {"id":"${apiKey.id}"}: active, but the audit trail says that it was revoked`,
       `app_connection {"id":"${changed}"}: at version 1, but the audit trail has version 2`,
       `app_connection {"id":"${deleted}"}: at version 1, but the audit trail has version 2`,
+      `app_connection {"id":"${restricted}"}: at version 2, but the audit trail has version 3`,
       `app_connection {"id":"${gone}"}: missing, but the audit trail has no purge`,
     ].sort(),
   );

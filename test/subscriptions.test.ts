@@ -10,7 +10,7 @@ import { Caller, scopes } from '../src/identity/caller.ts';
 import { createOutbound } from '../src/outbound/outbound.ts';
 import { unlimited } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
-import { createConnection } from './testkit/operations.ts';
+import { createConnection, presetMutation } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { type Subscription, subscribe } from './testkit/sse-client.ts';
 
@@ -75,6 +75,8 @@ describe('connection subscription', () => {
     });
     await client.request(mutation('verifyAppConnection'), { id });
     expect(await nextChange(changes)).toMatchObject({ kind: 'VERIFIED' });
+    await client.request(presetMutation, { id, preset: 'LOGS_READ' });
+    expect(await nextChange(changes)).toMatchObject({ kind: 'UPDATED', appConnection: { version: 3 } });
     await client.request(mutation('deleteAppConnection'), { id });
     expect(await nextChange(changes)).toMatchObject({
       kind: 'DELETED',

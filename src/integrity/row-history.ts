@@ -5,7 +5,12 @@ import { DataKey } from '../encryption/data-key.entity.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 
 const batchRows = 1_000;
-const changes: readonly string[] = ['UPDATE_CONNECTION', 'DELETE_CONNECTION', 'RESTORE_CONNECTION'];
+const changes: readonly string[] = [
+  'UPDATE_CONNECTION',
+  'UPDATE_USE_POLICY',
+  'DELETE_CONNECTION',
+  'RESTORE_CONNECTION',
+];
 
 /**
  * The state of an organisation's rows as its audit trail implies it. An older copy of a row has a valid MAC; this finds it,

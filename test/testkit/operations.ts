@@ -82,6 +82,12 @@ export const updateMutation = gql`
   }
 `;
 
+export const presetMutation = gql`
+  mutation ($id: UUID!, $preset: UsePolicyPreset!) {
+    updateUsePolicy(connectionId: $id, input: { preset: $preset }) { usePolicy { version } }
+  }
+`;
+
 export const verifyMutation = gql`
   mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }
 `;

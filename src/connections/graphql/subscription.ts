@@ -9,7 +9,7 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
     description: 'The kinds of changes of a connection.',
     values: {
       CREATED: { description: 'It was created.' },
-      UPDATED: { description: 'It was updated.' },
+      UPDATED: { description: 'It or its use policy was updated.' },
       VERIFIED: { description: 'It was verified; `verification` has the result.' },
       DELETED: { description: 'It was deleted or purged.' },
       RESTORED: { description: 'It was restored.' },

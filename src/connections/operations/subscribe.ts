@@ -13,6 +13,7 @@ import type { ConnectionDeps } from '../deps.ts';
 export const changeKinds = {
   CREATE_CONNECTION: 'CREATED',
   UPDATE_CONNECTION: 'UPDATED',
+  UPDATE_USE_POLICY: 'UPDATED',
   VERIFY_CONNECTION: 'VERIFIED',
   DELETE_CONNECTION: 'DELETED',
   PURGE_CONNECTION: 'DELETED',
