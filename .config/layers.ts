@@ -30,6 +30,7 @@ const layers = [
   ['connections/credentials/*'],
   ['connections/persistence/*'],
   ['connections/operations/*'],
+  ['connections/use/*'],
   ['administration/*'],
   ['integrity/*', 'key-rotation/*'],
   ['graphql/*'],

@@ -54,8 +54,8 @@ const graphql = (query: string, headers: Record<string, string> = {}, from = ori
 describe('a CORS preflight', () => {
   it.each([
     ['/graphql', 'GET, POST'],
-    [okta, 'GET, POST, PATCH, DELETE'],
-    [`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`, 'GET, POST, PATCH, DELETE'],
+    [okta, 'GET, POST, PUT, PATCH, DELETE'],
+    [`${okta}/7ffbb072-2575-495a-b5b0-127f88caef78`, 'GET, POST, PUT, PATCH, DELETE'],
   ])('allows the methods and headers at %s for a configured origin', async (path, methods) => {
     for (const from of [origin, otherOrigin]) {
       const response = await preflight(path, from);

@@ -56,6 +56,8 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
 /** Fields that only one of the two APIs has, with the reason. */
 const exceptions: Readonly<Record<string, string>> = {
   'Subscription.appConnectionChanged': 'REST answers each request once; it has the audit trail to be polled.',
+  'Query.oktaResponse': 'REST has the proxy, whose requests the app describes.',
+  'Mutation.executeOktaRequest': 'REST has the proxy, whose requests the app describes.',
   describeRoutes: 'GraphQL describes itself by introspection, which is no operation of its schema.',
 };
 

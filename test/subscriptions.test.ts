@@ -167,7 +167,9 @@ describe('connection subscription', () => {
         limits: unlimited,
         scheduler: new FairScheduler(),
         deletedRetentionDays: 1,
+        log: createLog('silent'),
         refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
+        reads: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
       },
       new Caller({
         ...{ orgId: organisation.orgId, keyId: null, subject: 'someone' },

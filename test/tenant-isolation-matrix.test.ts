@@ -113,7 +113,8 @@ describe.each(databases)('%s', (_, locate) => {
     );
     expect(routes).toContain('DELETE /api/v1/app-connections/okta/{id}');
     const covered = Object.keys(operations).map((name) => name.replace(/ \(.*\)$/, ''));
-    expect([...new Set(covered)].sort()).toEqual([...fields, ...routes].sort());
+    const proxy = 'GET /api/v1/app-connections/okta/{id}/proxy';
+    expect([...new Set(covered)].sort()).toEqual([...fields, ...routes, proxy].sort());
   });
 
   describe.each([

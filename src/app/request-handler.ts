@@ -8,16 +8,18 @@ import type { DashboardHandler, DashboardSettings } from '../http/dashboard-file
 import { handleHealthCheck } from '../http/health.ts';
 import { isOwnHost } from '../http/host-check.ts';
 import { sendText } from '../http/http-server.ts';
+import { findProxyHost, findProxyRoute, type ProxyTarget, proxyMethods } from '../rest/proxy.ts';
 import type { GraphQLEndpoint } from './graphql-server.ts';
 import type { Readiness } from './readiness.ts';
 import { handleCodeExchange } from './sign-in-exchange.ts';
 
 /** The dependencies of the request handler. */
 export interface RequestHandlerDeps {
-  config: Pick<Config, 'basePath' | 'production' | 'host' | 'graphiql'>;
+  config: Pick<Config, 'basePath' | 'production' | 'host' | 'graphiql' | 'proxyDomain'>;
   cors: Cors;
   graphql: GraphQLEndpoint;
   rest(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  proxy(target: ProxyTarget, request: IncomingMessage, response: ServerResponse): Promise<void>;
   readiness: Readiness;
   dashboard: DashboardHandler;
   dashboardSettings(): Promise<DashboardSettings>;
@@ -27,32 +29,40 @@ export interface RequestHandlerDeps {
 
 /** Creates the handler of all HTTP requests: checks base path, Host and origin, and routes by path. */
 export function createRequestHandler(deps: RequestHandlerDeps) {
-  const { config, cors, graphql, rest, readiness, dashboard, dashboardSettings, codes } = deps;
+  const { config, cors, graphql, rest, proxy, readiness, dashboard, dashboardSettings, codes } = deps;
   const { basePath } = config;
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    if (lacksTrailingSlash(request.url, basePath)) {
+    let target = findProxyHost(request, config.proxyDomain);
+    // The host alone names the connection, and every path is the app's.
+    const isForApp = target !== undefined;
+    if (!isForApp && lacksTrailingSlash(request.url, basePath)) {
       // Without the slash, relative URLs of the page would resolve outside the base path.
       response.setHeader('location', `${basePath}/${request.url?.slice(basePath.length)}`);
       return sendText(response, 308, `The dashboard is at ${basePath}/`);
     }
-    request.url = withoutBasePath(request.url, basePath);
+    if (!isForApp) request.url = withoutBasePath(request.url, basePath);
+    target ??= findProxyRoute(request.url, basePath);
     const path = request.url?.split('?', 1)[0] ?? '';
     cors.setHeaders(request, response);
     // Protects against DNS rebinding: another site could resolve its own name to this machine.
-    if (!config.production && !isOwnHost(request.headers.host, config.host)) {
+    if (!config.production && !isForApp && !isOwnHost(request.headers.host, config.host)) {
       return sendText(
         response,
         421,
         'In development, the Host header must be localhost or the value of HOST.',
       );
     }
-    const isPage = !path.startsWith('/api/') && (path !== '/graphql' || config.graphiql);
+    const isPage = !target && !path.startsWith('/api/') && (path !== '/graphql' || config.graphiql);
     if (isCrossSite(request) && !cors.isAllowed(request) && !(isPage && isNavigation(request))) {
       return sendText(
         response,
         403,
         'The request comes from a page of another origin, which is not in CORS_ORIGINS.',
       );
+    }
+    if (target) {
+      if (cors.handlePreflight(request, response, proxyMethods)) return;
+      return proxy(target, request, response);
     }
     if (path.startsWith('/api/')) {
       if (cors.handlePreflight(request, response, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])) return;

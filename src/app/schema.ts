@@ -12,6 +12,7 @@ import { defineConnectionChanges } from '../connections/graphql/mutations.ts';
 import { defineConnectionOptions } from '../connections/graphql/options.ts';
 import { defineConnectionWatch } from '../connections/graphql/subscription.ts';
 import { defineConnectionTypes } from '../connections/graphql/types.ts';
+import { defineConnectionUse } from '../connections/graphql/use.ts';
 import { defineUsePolicyOperations } from '../connections/graphql/use-policy.ts';
 import { defineCredentialsValidation } from '../connections/graphql/validate.ts';
 import { createBuilder } from '../graphql/builder.ts';
@@ -27,6 +28,7 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   defineConnectionChanges(builder, apps, types);
   defineUsePolicyOperations(builder, apps, types);
   defineConnectionWatch(builder, types);
+  defineConnectionUse(builder, apps, types);
   defineAudit(builder);
   defineCredentialsValidation(builder, types);
   const administration = defineAdministrationTypes(builder);

@@ -28,6 +28,7 @@ import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
 import { defaultRates, type Rates } from '../rate-limits/defaults.ts';
 import { createRateLimits, unlimited } from '../rate-limits/rate-limits.ts';
+import { createProxy } from '../rest/proxy.ts';
 import { createRest } from '../rest/rest.ts';
 import { startCleanUp } from './clean-up.ts';
 import { createGraphQL } from './graphql-server.ts';
@@ -86,6 +87,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     allowedHosts: config.allowedInstanceHosts,
     proxy: config.outboundProxy,
     proxyResolves: config.outboundProxyResolves,
+    streamLimits: config.streamLimits,
     ...(fakeOkta && { originOverrides: new Map([['https://example.okta.com', fakeOkta.url]]) }),
     ...deps.outbound,
   });
@@ -99,9 +101,11 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     vault,
     outbound,
     limits,
+    log,
     scheduler: deps.scheduler ?? new FairScheduler(database.usage),
     deletedRetentionDays: config.deletedRetentionDays,
     refusals,
+    reads: createRecorder(),
   };
   // The operator configures the identity provider, which may have a private address.
   const provider = config.oidc && {
@@ -130,6 +134,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   };
   const graphql = createGraphQL({ ...shared, graphiql: config.graphiql });
   const rest = createRest({ ...shared, basePath: config.basePath });
+  const proxy = createProxy({ ...shared, ...config });
   const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
   const dashboard = loadDashboard(deps.dashboardFolder);
@@ -146,6 +151,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     cors,
     graphql,
     rest,
+    proxy,
     readiness,
     dashboard,
     dashboardSettings,
@@ -189,7 +195,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       clearTimeout(abortTimer);
       await cleanedUp;
       await stopPublishing();
-      await Promise.all([refusals.close(), authenticationRefusals.close()]);
+      await Promise.all([refusals, authenticationRefusals, connections.reads].map((each) => each.close()));
       await graphql.dispose();
       await checkpoints.close();
       await release();

@@ -60,6 +60,31 @@ export interface AuthMethod {
   fields: Readonly<Record<string, Field>>;
   /** Verifies the credentials with the app. An outage is a result, not an exception. */
   verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<VerificationResult>;
+  /** Absent: connections with this method are stored and verified, and callers cannot send requests through them. */
+  use?: ConnectionUse;
+}
+
+/** The use of an app's budget of requests, as a response states it. */
+export interface UpstreamRateLimit {
+  limit: number;
+  remaining: number;
+  resetAt: Date;
+}
+
+/** How callers send requests to the app through a connection, without having its credentials. */
+export interface ConnectionUse {
+  /** The origin to which requests are sent. */
+  getOrigin(credentials: Pick<Credentials, 'public'>): URL;
+  /** The headers that authenticate a request; names in lower case. */
+  authorize(credentials: Credentials): Readonly<Record<string, string>>;
+  /** The responses with which the app rejects the credentials themselves, and not only the request. */
+  rejection: {
+    status: number;
+    /** @param body the first 4 KiB */
+    isConfirmedBy(body: string): boolean;
+  };
+  /** Reads the rate limit from the headers of a response; undefined if they have none. */
+  readRateLimit(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined;
 }
 
 /** A rule of a use policy, which says which requests callers may send to an app through a connection. */

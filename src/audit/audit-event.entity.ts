@@ -14,6 +14,8 @@ export const auditActions = {
   RESTORE_CONNECTION: 'Restoration of a deleted connection.',
   UPDATE_USE_POLICY: 'Change of the use policy of a connection.',
   READ_CONNECTIONS: 'Reading connections. Only refusals are recorded.',
+  USE_CONNECTION:
+    'Requests to an app through a connection. Each write is recorded, with method, path and status in `targetName`; reads are counted, and recorded once a minute.',
   VALIDATE_CREDENTIALS: 'Validation of credentials without storing them. Only refusals are recorded.',
   CREATE_ORGANISATION: 'Creation of the organisation.',
   ROTATE_KEYS:
@@ -51,7 +53,7 @@ const AuditEventSchema = defineEntity({
     connectionName: p.text().nullable(),
     /** The API key that was created or revoked. */
     apiKeyId: p.uuid().nullable(),
-    /** The name of the API key or the project that the event is about. */
+    /** The name of the API key or the project that the event is about; for a write through a connection, the request. */
     targetName: p.text().nullable(),
     address: p.text().nullable(),
     requestId: p.uuid().nullable(),

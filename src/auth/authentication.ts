@@ -13,6 +13,12 @@ export interface Authentication {
    */
   authenticate: Authenticate;
   /**
+   * Authenticates a use of a connection, which is counted apart: see `RateLimits.checkUse`.
+   *
+   * @throws AppError `UNAUTHENTICATED`, `RATE_LIMITED`, `UPSTREAM_UNREACHABLE`
+   */
+  authenticateUse: Authenticate;
+  /**
    * Authenticates the credential of a request that is still open, such as a subscription. It is not counted, because the
    * server repeats it, not the client.
    *
@@ -38,7 +44,8 @@ export function createAuthentication({
 }: AuthenticationDeps): Authentication {
   const audited = withAudit(refusals, (authorization) => authenticator.authenticate(authorization));
   return {
-    authenticate: limits ? withRateLimit(limits, audited) : audited,
+    authenticate: limits ? withRateLimit(limits, audited, (caller) => limits.checkCaller(caller)) : audited,
+    authenticateUse: limits ? withRateLimit(limits, audited, async () => {}) : audited,
     assertStillAuthenticated: audited,
   };
 }

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { currentRequest } from '../common/log.ts';
+import type { Caller } from '../identity/caller.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { AuthenticationError } from './authentication-error.ts';
 import type { Authenticate } from './authenticator.ts';
@@ -11,8 +12,14 @@ const maxKnownCredentials = 10_000;
  * Counts requests: for the client address until the caller is known, then for the caller. A credential that this server has
  * accepted before is not counted for the address. So neither other clients behind the same address nor rejected credentials
  * can lock out a caller with a valid one.
+ *
+ * @param checkCaller counts a request of a known caller
  */
-export function withRateLimit(limits: RateLimits, authenticate: Authenticate): Authenticate {
+export function withRateLimit(
+  limits: RateLimits,
+  authenticate: Authenticate,
+  checkCaller: (caller: Caller) => Promise<void>,
+): Authenticate {
   /** Hashes of accepted credentials. */
   const accepted = new LRUCache<string, true>({ max: maxKnownCredentials });
   return async (authorization) => {
@@ -22,7 +29,7 @@ export function withRateLimit(limits: RateLimits, authenticate: Authenticate): A
     try {
       const caller = await authenticate(authorization);
       accepted.set(digest, true);
-      await limits.checkCaller(caller);
+      await checkCaller(caller);
       return caller;
     } catch (error) {
       if (error instanceof AuthenticationError) {

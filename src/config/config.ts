@@ -3,6 +3,7 @@ import type { Secret } from '../common/secret.ts';
 import type { AddressRange } from '../http/client-ip.ts';
 import type { TlsFiles } from '../http/tls.ts';
 import type { HttpProxy } from '../outbound/proxy.ts';
+import type { StreamLimits } from '../outbound/streamed-response.ts';
 import type { CheckpointReceiver } from './checkpoint-receiver.ts';
 
 /** The configuration of the server. Paths are absolute. */
@@ -40,6 +41,10 @@ export interface Config {
   outboundProxy: HttpProxy | undefined;
   /** Whether the proxy resolves host names instead of this server. */
   outboundProxyResolves: boolean;
+  /** The limits of requests and responses that are sent through connections. */
+  streamLimits: StreamLimits;
+  /** The domain whose subdomains are ids of connections. Absent: none. */
+  proxyDomain: string | undefined;
   /** Whether the built-in fake Okta serves `https://example.okta.com`. */
   fakeOkta: boolean;
   graphiql: boolean;

@@ -180,6 +180,30 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     description:
       '`on` or `off`: whether the proxy resolves host names instead of this server. Needs `OUTBOUND_PROXY` and `ALLOWED_INSTANCE_HOSTS`.',
   },
+  PROXY_DOMAIN: {
+    group: 'Outbound traffic',
+    description:
+      'The domain for [requests through connections](../using-connections.md) by host: with `connect.example.com`, `https://<connection id>.connect.example.com/api/v1/users` is a request to the app of the connection. Needs a wildcard DNS record and certificate.',
+    example: 'connect.example.com',
+    default: 'none: by path only',
+  },
+  PROXY_MAX_REQUEST_BYTES: {
+    group: 'Outbound traffic',
+    description: 'The largest body of a request through a connection, in bytes.',
+  },
+  PROXY_MAX_RESPONSE_BYTES: {
+    group: 'Outbound traffic',
+    description: 'The largest body of a response through a connection, in bytes.',
+  },
+  PROXY_IDLE_TIMEOUT_SECONDS: {
+    group: 'Outbound traffic',
+    description:
+      'The longest time in which neither the app nor the caller of a request through a connection sends or takes a byte, in seconds.',
+  },
+  PROXY_TIMEOUT_SECONDS: {
+    group: 'Outbound traffic',
+    description: 'The time limit of a request through a connection with its response, in seconds.',
+  },
   OKTA_STAND_IN: {
     group: 'Outbound traffic',
     description:

@@ -5,6 +5,7 @@ import { assertChecksum } from '../auth/api-keys.ts';
 import { Secret } from '../common/secret.ts';
 import { InvalidConnectionString, parseConnectionString } from '../database/connection-string.ts';
 import { type AddressRange, parseRange } from '../http/client-ip.ts';
+import { defaultStreamLimits } from '../outbound/outbound.ts';
 import { parseProxy } from '../outbound/proxy.ts';
 
 const secret = z.string().transform((text) => new Secret(text));
@@ -14,6 +15,12 @@ const parseList = (list: string) =>
     .map((entry) => entry.trim().toLowerCase())
     .filter(Boolean);
 const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
+
+const positiveInteger = (what: string) =>
+  z
+    .string()
+    .regex(/^[1-9]\d{0,9}$/, { error: `must be ${what}, at least 1` })
+    .transform(Number);
 
 const databaseUrl = z
   .string()
@@ -152,6 +159,24 @@ export const environment = z.object({
     })
     .optional(),
   OUTBOUND_PROXY_RESOLVES: onOff.default('off'),
+  PROXY_DOMAIN: z
+    .string()
+    .trim()
+    .toLowerCase()
+    .regex(/^([a-z0-9-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*$/, {
+      error: 'must be a domain without https://, port or *, such as connect.example.com',
+    })
+    .optional(),
+  PROXY_MAX_REQUEST_BYTES: positiveInteger('a number of bytes').default(defaultStreamLimits.maxRequestBytes),
+  PROXY_MAX_RESPONSE_BYTES: positiveInteger('a number of bytes').default(
+    defaultStreamLimits.maxResponseBytes,
+  ),
+  PROXY_IDLE_TIMEOUT_SECONDS: positiveInteger('a number of seconds').default(
+    defaultStreamLimits.idleTimeoutMs / 1_000,
+  ),
+  PROXY_TIMEOUT_SECONDS: positiveInteger('a number of seconds').default(
+    defaultStreamLimits.timeoutMs / 1_000,
+  ),
   OKTA_STAND_IN: onOff.optional(),
   GRAPHIQL: onOff.optional(),
   RATE_LIMITS: onOff.optional(),

@@ -71,6 +71,13 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     allowedInstanceHosts: data.ALLOWED_INSTANCE_HOSTS,
     outboundProxy: data.OUTBOUND_PROXY,
     outboundProxyResolves: parseProxyResolves(data),
+    streamLimits: {
+      maxRequestBytes: data.PROXY_MAX_REQUEST_BYTES,
+      maxResponseBytes: data.PROXY_MAX_RESPONSE_BYTES,
+      idleTimeoutMs: data.PROXY_IDLE_TIMEOUT_SECONDS * 1_000,
+      timeoutMs: data.PROXY_TIMEOUT_SECONDS * 1_000,
+    },
+    proxyDomain: data.PROXY_DOMAIN,
     fakeOkta: data.OKTA_STAND_IN ? data.OKTA_STAND_IN === 'on' : !production,
     graphiql: data.GRAPHIQL ? data.GRAPHIQL === 'on' : !production,
     rateLimits: data.RATE_LIMITS ? data.RATE_LIMITS === 'on' : production,

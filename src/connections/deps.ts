@@ -1,6 +1,7 @@
 import type { App, AuthMethod } from '../apps/app.ts';
 import type { RefusalRecorder } from '../audit/refusal-counter.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
+import type { Logger } from '../common/log.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
 import type { Caller } from '../identity/caller.ts';
@@ -15,11 +16,14 @@ export interface ConnectionDeps {
   /** Use it only through `rateLimitedOutbound` and `unmeteredOutbound`. */
   outbound: OutboundClient;
   limits: RateLimits;
+  log: Logger;
   /** Shares the event loop among organisations. */
   scheduler: FairScheduler;
   /** How long a deleted connection can be restored, in days. */
   deletedRetentionDays: number;
   refusals: RefusalRecorder;
+  /** Counts reads through connections, apart from refusals, so that neither uses up the room of the other. */
+  reads: RefusalRecorder;
 }
 
 /**

@@ -4,7 +4,7 @@ import { errorCodes, fromZodError } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
 import type { Context } from './context.ts';
 import { fairFields } from './fair-fields.ts';
-import { DateTimeScalar, SecretScalar, UuidScalar } from './scalars.ts';
+import { DateTimeScalar, JsonScalar, SecretScalar, UuidScalar } from './scalars.ts';
 import { storableTexts } from './storable-texts.ts';
 
 /** The schema builder of this project. */
@@ -18,6 +18,7 @@ export function createBuilder() {
       UUID: { Input: string; Output: string };
       DateTime: { Input: Date; Output: Date };
       Secret: { Input: Secret; Output: never };
+      JSON: { Input: never; Output: unknown };
     };
     DefaultFieldNullability: false;
   }>({
@@ -35,6 +36,7 @@ export function createBuilder() {
     description: 'A time in UTC with milliseconds (RFC 3339), such as 2007-12-03T10:15:30.125Z.',
   });
   builder.addScalarType('Secret', SecretScalar);
+  builder.addScalarType('JSON', JsonScalar);
   builder.queryType({ description: 'The queries.' });
   builder.mutationType({ description: 'The changes.' });
   return builder;

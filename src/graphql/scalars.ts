@@ -21,6 +21,16 @@ export const SecretScalar = new GraphQLScalarType<Secret, never>({
   },
 });
 
+/** An output-only scalar for any JSON value. */
+export const JsonScalar = new GraphQLScalarType<never, unknown>({
+  name: 'JSON',
+  description: 'Any JSON value, of a response of an app. It is returned and never accepted as input.',
+  serialize: (value) => value,
+  parseValue() {
+    throw new GraphQLError('JSON is not accepted as input.');
+  },
+});
+
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** A UUID in lower case, as PostgreSQL returns it. The scalar of graphql-scalars accepts values that PostgreSQL rejects. */

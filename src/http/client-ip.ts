@@ -28,15 +28,26 @@ export function clientIp(
   trusted: readonly AddressRange[],
 ): string | undefined {
   let address = peerAddress(socket);
-  const isTrustedProxy = (candidate: IPv4 | IPv6) =>
-    trusted.some(([network, bits]) => candidate.kind() === network.kind() && candidate.match(network, bits));
   const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
-  while (address && isTrustedProxy(address)) {
+  while (address && isInRanges(address, trusted)) {
     const next = parseAddress(forwarded.pop() ?? '');
     if (!next) break;
     address = next;
   }
   return address?.toString();
+}
+
+/** Whether the peer of the connection is a trusted proxy, so that its other `X-Forwarded-` headers can be used. */
+export function isFromTrustedProxy(
+  { socket }: Pick<IncomingMessage, 'socket'>,
+  trusted: readonly AddressRange[],
+): boolean {
+  const peer = peerAddress(socket);
+  return peer !== undefined && isInRanges(peer, trusted);
+}
+
+function isInRanges(address: IPv4 | IPv6, ranges: readonly AddressRange[]): boolean {
+  return ranges.some(([network, bits]) => address.kind() === network.kind() && address.match(network, bits));
 }
 
 const peerAddresses = new WeakMap<Socket, IPv4 | IPv6 | undefined>();

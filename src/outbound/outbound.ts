@@ -12,6 +12,7 @@ import type { HttpProxy } from './proxy.ts';
 import {
   type BodyTransform,
   bytesPerPiece,
+  requestTooLarge,
   type StreamedResponse,
   StreamedResponseHandler,
   type StreamLimits,
@@ -205,6 +206,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
 
       async forward(url, { method, path, headers, body, createTransform, signal }) {
         const { agent, origin, isOverridden } = route(url);
+        assertRequestSize(headers, streamLimits.maxRequestBytes);
         const slot = acquireSlot(streamed.slots, url, isOverridden, requester);
         const handler = new StreamedResponseHandler({
           limits: streamLimits,
@@ -252,4 +254,10 @@ function createAgent(settings: ConnectorSettings): Agent {
     keepAliveMaxTimeout: 60_000,
     connect: createConnector(settings),
   });
+}
+
+/** @throws OutboundError `REQUEST_TOO_LARGE` if the headers announce a body that is too large */
+function assertRequestSize(headers: readonly string[], maxBytes: number): void {
+  const index = headers.findIndex((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length');
+  if (index >= 0 && Number(headers[index + 1]) > maxBytes) throw requestTooLarge(maxBytes);
 }

@@ -125,11 +125,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     this.#idle.refresh();
     this.#sentBytes += chunk.byteLength;
     const { maxRequestBytes } = this.#limits;
-    if (this.#sentBytes > maxRequestBytes) {
-      this.#fail(
-        new OutboundError('REQUEST_TOO_LARGE', `the request is larger than ${maxRequestBytes} bytes`),
-      );
-    }
+    if (this.#sentBytes > maxRequestBytes) this.#fail(requestTooLarge(maxRequestBytes));
   }
 
   onResponseStart(_: unknown, status: number, headers: RawHeaders): void {
@@ -220,4 +216,9 @@ function withoutUndefined(headers: RawHeaders): Record<string, string | readonly
     value === undefined ? [] : [[name, value] as const],
   );
   return Object.fromEntries(entries);
+}
+
+/** The error for a body that is larger than the limit. */
+export function requestTooLarge(maxBytes: number): OutboundError {
+  return new OutboundError('REQUEST_TOO_LARGE', `the request is larger than ${maxBytes} bytes`);
 }

@@ -24,6 +24,10 @@ export interface Rates {
   outbound: Rate;
   /** The same per organisation. */
   outboundOfOrganisation: Rate;
+  /** Requests to apps through connections, per API key or subject. */
+  use: Rate;
+  /** The same per organisation. */
+  useOfOrganisation: Rate;
   /** Changes without a call to a host, per API key or subject. They are limited because each adds rows. */
   change: Rate;
   /** The same per organisation. */
@@ -48,6 +52,9 @@ export const defaultRates: Rates = {
   // take days.
   outbound: { points: 60, leaseSize: 6 },
   outboundOfOrganisation: { points: 240, leaseSize: 12 },
+  // 50 per second, as for other requests, from which they are counted apart: Okta accepts 10 per second for most paths.
+  use: { points: 3_000, leaseSize: 100 },
+  useOfOrganisation: { points: 12_000, leaseSize: 200 },
   // Ten per second rename a thousand connections in under two minutes. Each change adds an audit event that is never
   // deleted, so the limit bounds the growth of the database. One request can have 15 changes.
   change: { points: 600, leaseSize: 30 },

@@ -17,6 +17,8 @@ export interface RateLimits {
   checkCaller(caller: Caller): Promise<void>;
   /** Checks a call to a host that the caller names. */
   checkOutbound(caller: Caller): Promise<void>;
+  /** Checks a request to an app through a connection. */
+  checkUse(caller: Caller): Promise<void>;
   /** Checks a change without a call to a host. */
   checkChange(caller: Caller): Promise<void>;
   /**
@@ -34,6 +36,7 @@ export const unlimited: RateLimits = {
   checkFailedAuthentication: async () => {},
   checkCaller: async () => {},
   checkOutbound: async () => {},
+  checkUse: async () => {},
   checkChange: async () => {},
   openSubscription: () => () => {},
 };
@@ -72,6 +75,12 @@ export function createRateLimits(options: Omit<RateLimiterDeps, 'outage'>, rates
     rates.outboundOfOrganisation,
     'Too many verifications by this organisation',
   );
+  const use = createCheck('use', rates.use, 'Too many requests through connections by this API key or token');
+  const useOfOrganisation = createCheck(
+    'use-org',
+    rates.useOfOrganisation,
+    'Too many requests through connections by this organisation',
+  );
   const change = createCheck('change', rates.change, 'Too many changes by this API key or token');
   const changeOfOrganisation = createCheck(
     'change-org',
@@ -90,6 +99,10 @@ export function createRateLimits(options: Omit<RateLimiterDeps, 'outage'>, rates
     checkOutbound: async (caller) => {
       await outbound(callerKey(caller));
       await outboundOfOrganisation(caller.orgId);
+    },
+    checkUse: async (caller) => {
+      await use(callerKey(caller));
+      await useOfOrganisation(caller.orgId);
     },
     checkChange: async (caller) => {
       await change(callerKey(caller));

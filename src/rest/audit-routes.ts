@@ -42,7 +42,10 @@ const eventResponse = z
     }),
     projectId: id.meta({ description: 'The id of the project.' }),
     apiKeyId: id.meta({ description: 'The id of the API key that was created or revoked.' }),
-    targetName: text.meta({ description: 'The name of the API key or the project.' }),
+    targetName: text.meta({
+      description:
+        'The name of the API key or the project; for a write through a connection, its method, path and status, without the values of the query.',
+    }),
     address: text.meta({ description: 'The client address of the request.' }),
     requestId: id.meta({ description: 'The id of the request, as in the header `X-Request-Id`.' }),
     outcome: z.string().meta({ description: '`OK` or an error code.' }),

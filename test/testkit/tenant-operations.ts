@@ -51,6 +51,7 @@ const read: Operation['needs'] = ['connections:read'];
 const write: Operation['needs'] = ['connections:write'];
 const verify: Operation['needs'] = ['connections:verify'];
 const readOrUse: Operation['needs'] = ['connections:read', 'connections:use'];
+const use: Operation['needs'] = ['connections:use'];
 const audit: Operation['needs'] = ['audit:read'];
 const admin: Operation['needs'] = ['access:admin'];
 
@@ -194,6 +195,27 @@ export const operations: Readonly<Record<string, Operation>> = {
       }`,
       () => ({ credentials }),
     ),
+  },
+  'Mutation.executeOktaRequest': {
+    needs: use,
+    showsNothing: true,
+    ask: graphql(
+      `mutation ($input: ExecuteOktaRequestInput!) { executeOktaRequest(input: $input) { status } }`,
+      ({ connectionId }) => ({ input: { connectionId, method: 'GET', path: '/api/v1/users/me' } }),
+    ),
+  },
+  'Query.oktaResponse': {
+    needs: use,
+    showsNothing: true,
+    ask: graphql(`query ($connectionId: UUID!) {
+      oktaResponse(connectionId: $connectionId, path: "/api/v1/users/me") { status }
+    }`),
+  },
+  // The app describes what is below this path, and the OpenAPI document does not.
+  'GET /api/v1/app-connections/okta/{id}/proxy': {
+    needs: use,
+    showsNothing: true,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/proxy/api/v1/users/me`),
   },
   'Mutation.deleteAppConnection': {
     needs: write,

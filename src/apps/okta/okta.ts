@@ -2,6 +2,7 @@ import type { App, AppSettings } from '../app.ts';
 import { apiTokenSchema } from './api-token.ts';
 import { instanceUrlSchema } from './instance-url.ts';
 import { isSameOktaOrganisation } from './same-org.ts';
+import { apiTokenUse } from './use.ts';
 import { oktaUsePresets } from './use-presets.ts';
 import { verifyApiToken } from './verify.ts';
 
@@ -49,6 +50,7 @@ export function okta(settings: AppSettings): App {
           },
         },
         verify: verifyApiToken,
+        use: apiTokenUse,
       },
     ],
     usePresets: oktaUsePresets,

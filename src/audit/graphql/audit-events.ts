@@ -54,7 +54,8 @@ export function defineAudit(builder: Builder): void {
       }),
       targetName: t.exposeString('targetName', {
         nullable: true,
-        description: 'The name of the API key or the project.',
+        description:
+          'The name of the API key or the project; for a write through a connection, its method, path and status, without the values of the query.',
       }),
       address: t.exposeString('address', {
         nullable: true,

@@ -1,19 +1,17 @@
 import type { FieldValue, VerificationResult } from '../../apps/app.ts';
-import { storeWithEvents } from '../../audit/audited-change.ts';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusals.ts';
-import { currentTime } from '../../common/clock.ts';
-import { updateRow } from '../../database/row-statements.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
-import { AppConnection } from '../app-connection.entity.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
 import { assertHostAllowed } from '../credentials/host.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
 import { splitCredentials } from '../credentials/split.ts';
-import { verificationColumns, verifyCredentials } from '../credentials/verify.ts';
+import { verifyCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { type FieldPaths, requireSelectable, verifyPayloadFields } from '../payload-authorization.ts';
 import { findConnection, readConnection } from '../persistence/find-connection.ts';
+import { storeVerification } from './store-verification.ts';
 
 /** Options of a verification. */
 export interface VerifyOptions {
@@ -52,20 +50,7 @@ export async function verifyConnection(
     const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
     const attempt = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
     const event = withRequestContext({ ...attempt, outcome, fields: ['verification'] });
-    const columns = verificationColumns(result, currentTime(), before);
-    const changed = Object.keys(columns) as (keyof typeof columns)[];
-    await storeWithEvents(deps, orgId, {
-      row: { entity: AppConnection, id },
-      prepare: async (em) => {
-        const { sql, params } = updateRow(em, AppConnection, { ...before, ...columns }, changed);
-        // The result is about these credentials; credentials that have replaced them since were verified themselves.
-        const update = {
-          sql: `${sql} and credentials_hash = ?`,
-          params: [...params, before.credentialsHash],
-        };
-        return { events: [event], update, result: undefined };
-      },
-    });
+    await storeVerification(deps, before, result, event);
     return readConnection(deps, caller, [sql`id = ${id}`]);
   });
 }

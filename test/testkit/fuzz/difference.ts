@@ -111,7 +111,9 @@ async function reference({ database, vault }: TestServer) {
     limits: unlimited,
     scheduler: new FairScheduler(),
     deletedRetentionDays: 30,
+    log,
     refusals,
+    reads: refusals,
   };
   return {
     schema,

@@ -1,0 +1,26 @@
+import type { ConnectionUse, UpstreamRateLimit } from '../app.ts';
+import { readErrorCode } from './parse-response.ts';
+
+/** Requests through a connection with an API token. */
+export const apiTokenUse: ConnectionUse = {
+  getOrigin({ public: { instanceUrl } }) {
+    if (instanceUrl === undefined) throw new Error('Okta credentials were not checked');
+    return new URL(instanceUrl);
+  },
+  authorize({ secret: { apiToken } }) {
+    if (apiToken === undefined) throw new Error('Okta credentials were not checked');
+    return { authorization: `SSWS ${apiToken.reveal()}` };
+  },
+  rejection: { status: 401, isConfirmedBy: (body) => readErrorCode(body) === 'E0000011' },
+  readRateLimit,
+};
+
+/** Reads Okta's headers. Okta sometimes repeats them; the values are the same. */
+function readRateLimit(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined {
+  const [limit, remaining, reset] = ['limit', 'remaining', 'reset'].map((name) => {
+    const [digits] = /^\d{1,12}/.exec(headers[`x-rate-limit-${name}`] ?? '') ?? [];
+    return digits === undefined ? undefined : Number(digits);
+  });
+  if (limit === undefined || remaining === undefined || reset === undefined) return undefined;
+  return { limit, remaining, resetAt: new Date(reset * 1_000) };
+}

@@ -1,0 +1,36 @@
+import type { VerificationResult } from '../../apps/app.ts';
+import { storeWithEvents } from '../../audit/audited-change.ts';
+import type { RecordedEvent } from '../../audit/hash-chain.ts';
+import { currentTime } from '../../common/clock.ts';
+import { updateRow } from '../../database/row-statements.ts';
+import { AppConnection } from '../app-connection.entity.ts';
+import { verificationColumns } from '../credentials/verify.ts';
+import type { ConnectionDeps } from '../deps.ts';
+
+/**
+ * Stores the result of verifying the credentials of a connection, with its audit event. The version stays the same.
+ *
+ * @param before the connection as it was read before its credentials were verified
+ */
+export async function storeVerification(
+  deps: ConnectionDeps,
+  before: AppConnection,
+  result: VerificationResult,
+  event: RecordedEvent,
+): Promise<void> {
+  const { id, orgId } = before;
+  const columns = verificationColumns(result, currentTime(), before);
+  const changed = Object.keys(columns) as (keyof typeof columns)[];
+  await storeWithEvents(deps, orgId, {
+    row: { entity: AppConnection, id },
+    prepare: async (em) => {
+      const { sql, params } = updateRow(em, AppConnection, { ...before, ...columns }, changed);
+      // The result is about these credentials; credentials that have replaced them since were verified themselves.
+      const update = {
+        sql: `${sql} and credentials_hash = ?`,
+        params: [...params, before.credentialsHash],
+      };
+      return { events: [event], update, result: undefined };
+    },
+  });
+}

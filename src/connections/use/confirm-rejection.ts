@@ -1,0 +1,34 @@
+import { LRUCache } from 'lru-cache';
+import { withRequestContext } from '../../audit/hash-chain.ts';
+import type { Caller } from '../../identity/caller.ts';
+import { type ConnectionDeps, unmeteredOutbound } from '../deps.ts';
+import { storeVerification } from '../operations/store-verification.ts';
+import type { OpenedConnection } from './opened-connections.ts';
+
+/** Connections that were checked in the last minute. A check that does not confirm a rejection is not repeated sooner. */
+const checked = new LRUCache<string, true>({ max: 10_000, ttl: 60_000 });
+
+/**
+ * Verifies a connection after the app has rejected its credentials, and stores `REJECTED` if the app does so again. A
+ * single response is not enough, because a host can send anything for one path. However many requests are rejected at the
+ * same time, there is one check.
+ */
+export async function confirmRejection(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { connection, method, credentials }: OpenedConnection,
+): Promise<void> {
+  const key = `${connection.id} ${connection.credentialsHash}`;
+  if (checked.get(key)) return;
+  checked.set(key, true);
+  const result = await method.verify(credentials, unmeteredOutbound(deps, caller));
+  if (result.status !== 'REJECTED') return;
+  const { id: connectionId, name: connectionName, projectId } = connection;
+  const event = withRequestContext({
+    ...caller.actor,
+    ...({ action: 'VERIFY_CONNECTION', connectionId, connectionName, projectId } as const),
+    outcome: result.code,
+    fields: ['verification'],
+  });
+  await storeVerification(deps, connection, result, event);
+}

@@ -1,0 +1,116 @@
+import { Readable } from 'node:stream';
+import type { UpstreamRateLimit } from '../../apps/app.ts';
+import { AppError } from '../../common/errors.ts';
+import type { Caller } from '../../identity/caller.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import type { Header } from './response-headers.ts';
+import { type UseRequest, type UseResponse, useConnection } from './use-connection.ts';
+
+/** The largest body that is returned, in bytes. */
+export const maxBodyBytes = 1024 * 1024;
+
+/** A request to an app, with its body as text. */
+export interface ExecuteRequest {
+  method: string;
+  path: string;
+  /** Without a question mark. */
+  query?: string | null | undefined;
+  headers?: readonly { name: string; value: string }[] | null | undefined;
+  body?: string | null | undefined;
+}
+
+/** The response of an app, with its body in memory. */
+export interface ExecutedRequest {
+  status: number;
+  headers: readonly { name: string; value: string }[];
+  /** The JSON value if the response is JSON and complete; otherwise the text; null if it is empty. */
+  body: unknown;
+  /** Whether the body is longer than `maxBodyBytes`, and the rest is missing. */
+  truncated: boolean;
+  rateLimit: UpstreamRateLimit | null;
+  /** Path and query of the next page; null on the last one. */
+  nextPath: string | null;
+}
+
+/**
+ * Sends a request to the app of a connection, and reads its response.
+ *
+ * @throws AppError as `useConnection` does
+ */
+export async function executeRequest(
+  deps: ConnectionDeps,
+  caller: Caller,
+  target: { id: string; app: string },
+  { method, path, query, headers, body }: ExecuteRequest,
+  signal?: AbortSignal,
+): Promise<ExecutedRequest> {
+  const raw = (headers ?? []).flatMap(({ name, value }) => [name, value]);
+  const bytes = body == null ? undefined : Buffer.from(body);
+  const request: UseRequest = {
+    method,
+    path,
+    query: query ? `?${query}` : '',
+    headers: bytes ? [...withContentType(raw), 'content-length', String(bytes.length)] : raw,
+    ...(bytes && { body: Readable.from([bytes]) }),
+    signal,
+  };
+  const response = await useConnection(deps, caller, target, request);
+  const { text, truncated } = await readText(response);
+  const flat = Object.fromEntries(response.headers.map(([name, value]) => [name, [value].flat().join(', ')]));
+  return {
+    status: response.status,
+    headers: response.headers.flatMap(toPairs),
+    body: truncated || !/[/+]json\b/i.test(flat['content-type'] ?? '') ? text || null : parseJson(text),
+    truncated,
+    rateLimit: response.opened.use.readRateLimit(flat) ?? null,
+    nextPath: findNextPath(flat.link, response.opened.use.getOrigin(response.opened.credentials)),
+  };
+}
+
+function withContentType(headers: readonly string[]): readonly string[] {
+  const isGiven = headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-type');
+  return isGiven ? headers : [...headers, 'content-type', 'application/json'];
+}
+
+function toPairs([name, value]: Header): { name: string; value: string }[] {
+  return [value].flat().map((each) => ({ name, value: each }));
+}
+
+async function readText({ body, opened }: UseResponse): Promise<{ text: string; truncated: boolean }> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of body) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > maxBodyBytes) break;
+    }
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    throw new AppError(
+      'UPSTREAM_UNREACHABLE',
+      `${opened.app.name} did not answer completely: ${error.message}.`,
+      {
+        remedy: 'Find out whether the request had an effect before you send it again.',
+      },
+    );
+  }
+  const bytes = Buffer.concat(chunks);
+  return { text: bytes.subarray(0, maxBodyBytes).toString(), truncated: length > maxBodyBytes };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return text === '' ? null : JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The path and query of the link with `rel="next"`, if it is one of the instance. */
+function findNextPath(link: string | undefined, instance: URL): string | null {
+  const [, url] = /<([^>]*)>\s*;[^,<]*\brel="?next\b/i.exec(link ?? '') ?? [];
+  const next = url === undefined ? null : URL.parse(url, instance);
+  return next?.origin === instance.origin ? next.pathname + next.search : null;
+}

@@ -1,0 +1,87 @@
+import { LRUCache } from 'lru-cache';
+import type { App, AuthMethod, ConnectionUse, Credentials } from '../../apps/app.ts';
+import type { Database } from '../../database/database.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
+import { AppConnection as AppConnectionEntity } from '../app-connection.entity.ts';
+import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+import { SecretMask } from './secret-mask.ts';
+
+/**
+ * For how long an opened connection is used, in milliseconds; as long as an API key is. Changes that this server makes or
+ * hears of end it at once.
+ */
+const cacheMs = 1_500;
+const maxConnections = 1_000;
+
+/** A connection with its credentials, ready to be used. */
+export interface OpenedConnection {
+  connection: AppConnection;
+  app: App;
+  method: AuthMethod;
+  credentials: Credentials;
+  /** How requests reach the app. */
+  use: ConnectionUse;
+  mask: SecretMask;
+}
+
+class OpenedConnections {
+  readonly #deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>;
+  readonly #opened = new LRUCache<string, Promise<OpenedConnection | undefined>>({
+    max: maxConnections,
+    ttl: cacheMs,
+  });
+
+  constructor(deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>) {
+    this.#deps = deps;
+    deps.database.changes.watch((orgId) => this.#forget(orgId));
+  }
+
+  find(orgId: string, id: string): Promise<OpenedConnection | undefined> {
+    const key = `${orgId} ${id}`;
+    const cached = this.#opened.get(key);
+    if (cached) return cached;
+    const opening = retryIfReplaced(() => this.#open(orgId, id));
+    this.#opened.set(key, opening);
+    opening.catch(() => this.#opened.get(key) === opening && this.#opened.delete(key));
+    return opening;
+  }
+
+  async #open(orgId: string, id: string): Promise<OpenedConnection | undefined> {
+    const em = this.#deps.database.forOrganisation(orgId);
+    const where = { id, orgId, deletedAt: null };
+    const connection = await em.findOne(AppConnectionEntity, where, {
+      populate: ['sealedCredentials', 'mac'],
+    });
+    if (!connection) return undefined;
+    const { app, method } = resolveAppAndMethod(this.#deps, connection);
+    if (!method.use) return undefined;
+    const credentials = await openCredentials(this.#deps, em, connection);
+    const mask = new SecretMask(Object.values(credentials.secret));
+    return { connection, app, method, credentials, use: method.use, mask };
+  }
+
+  #forget(orgId: string | undefined): void {
+    if (orgId === undefined) this.#opened.clear();
+    else for (const key of this.#opened.keys()) if (key.startsWith(`${orgId} `)) this.#opened.delete(key);
+  }
+}
+
+const ofDatabases = new WeakMap<Database, OpenedConnections>();
+
+/**
+ * Finds a connection of an organisation that is not deleted, and decrypts its credentials. The result is up to 1.5 seconds
+ * old. It does not depend on a caller: check what the caller may see.
+ *
+ * @returns undefined also if its method cannot be used
+ * @throws MacMismatch, DecryptionError
+ */
+export function findOpenedConnection(
+  deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>,
+  orgId: string,
+  id: string,
+): Promise<OpenedConnection | undefined> {
+  const opened = ofDatabases.get(deps.database) ?? new OpenedConnections(deps);
+  ofDatabases.set(deps.database, opened);
+  return opened.find(orgId, id);
+}

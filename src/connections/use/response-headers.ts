@@ -1,0 +1,62 @@
+import { namesInConnection } from './request-headers.ts';
+import type { SecretMask } from './secret-mask.ts';
+
+/**
+ * Headers of an app that do not reach the caller: those of the connection, cookies and credentials, and those with which the
+ * app would decide for the browser how to treat this server instead of itself.
+ */
+const appHeaders: ReadonlySet<string> = new Set([
+  ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'via'],
+  ...['set-cookie', 'set-cookie2', 'www-authenticate', 'authentication-info', 'dpop-nonce'],
+  ...['alt-svc', 'clear-site-data', 'nel', 'report-to', 'reporting-endpoints', 'refresh', 'server'],
+  ...['expect-ct', 'public-key-pins', 'service-worker-allowed', 'strict-transport-security', 'x-request-id'],
+  ...['cache-control', 'pragma', 'expires', 'vary', 'permissions-policy', 'referrer-policy'],
+  ...['x-content-type-options', 'x-frame-options', 'x-xss-protection'],
+]);
+
+const appPrefixes = ['access-control-', 'content-security-policy', 'cross-origin-', 'proxy-'];
+
+/** A header that may be repeated; its name is in lower case. */
+export type Header = readonly [name: string, value: string | readonly string[]];
+
+/** Selects the headers of an app's response that reach the caller, and removes secrets from them. */
+export function toCallerHeaders(
+  headers: Readonly<Record<string, string | readonly string[]>>,
+  mask: SecretMask,
+): Header[] {
+  const entries = Object.entries(headers);
+  const dropped = new Set(namesInConnection(entries));
+  return entries.flatMap(([name, value]): Header[] => {
+    const isDropped =
+      appHeaders.has(name) ||
+      dropped.has(name) ||
+      appPrefixes.some((prefix) => name.startsWith(prefix)) ||
+      mask.appearsIn(name);
+    if (isDropped) return [];
+    return [
+      [name, typeof value === 'string' ? mask.maskText(value) : value.map((each) => mask.maskText(each))],
+    ];
+  });
+}
+
+/**
+ * Replaces the URLs of an app's instance in `Link`, `Location` and `Content-Location`, so that clients follow them through
+ * this server. Other URLs stay as they are.
+ *
+ * @param prefix what replaces the origin of the instance
+ */
+export function withCallerUrls(headers: readonly Header[], instance: URL, prefix: string): Header[] {
+  const rewrite = (url: string) => {
+    const target = URL.parse(url, instance);
+    if (target?.origin !== instance.origin) return url;
+    return `${prefix}${target.pathname}${target.search}${target.hash}`;
+  };
+  const rewriteLinks = (link: string) => link.replace(/<([^>]*)>/g, (_, url: string) => `<${rewrite(url)}>`);
+  return headers.map(([name, value]): Header => {
+    const change = name === 'link' ? rewriteLinks : locations.has(name) ? rewrite : undefined;
+    if (!change) return [name, value];
+    return [name, typeof value === 'string' ? change(value) : value.map(change)];
+  });
+}
+
+const locations: ReadonlySet<string> = new Set(['location', 'content-location']);

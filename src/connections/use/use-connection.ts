@@ -1,0 +1,186 @@
+import type { Readable } from 'node:stream';
+import { hostNotAllowedError, ownOutboundError } from '../../apps/map-outbound-error.ts';
+import { withRefusalAudit } from '../../audit/record-refusals.ts';
+import { AppError, HttpError } from '../../common/errors.ts';
+import { safeErrorFields } from '../../common/log.ts';
+import type { Caller } from '../../identity/caller.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
+import type { StreamedResponse } from '../../outbound/streamed-response.ts';
+import { type ConnectionDeps, unmeteredOutbound } from '../deps.ts';
+import { connectionNotFound } from '../persistence/find-connection.ts';
+import { useMethods } from '../use-policy/decide.ts';
+import { normalisePath } from '../use-policy/normalise-path.ts';
+import { assertUseAllowed, getUsePolicy } from '../use-policy/use-policy.ts';
+import { confirmRejection } from './confirm-rejection.ts';
+import { findOpenedConnection, type OpenedConnection } from './opened-connections.ts';
+import { countRead, recordWrite } from './record-use.ts';
+import { RejectionReader } from './rejection-reader.ts';
+import { toAppHeaders } from './request-headers.ts';
+import { type Header, toCallerHeaders } from './response-headers.ts';
+
+/** A request to an app, as its caller sent it. */
+export interface UseRequest {
+  method: string;
+  /** Without the query. */
+  path: string;
+  /** With its question mark; empty without a query. */
+  query: string;
+  /** Names and values in turn. */
+  headers: readonly string[];
+  body?: Readable | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** The response of an app, without what is not for the caller. */
+export interface UseResponse {
+  status: number;
+  headers: readonly Header[];
+  /** Fails with an `OutboundError`. It has to be read to its end or destroyed. */
+  body: Readable;
+  opened: OpenedConnection;
+}
+
+const methods: ReadonlySet<string> = new Set(useMethods);
+const readingMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/**
+ * Sends a request to the app of a connection, with the credentials of the connection, if its use policy allows it.
+ *
+ * @param target `app`: the id of an app; a connection to another app is not found
+ * @throws AppError `FORBIDDEN`, `USE_DENIED`, `NOT_FOUND`, `BAD_USER_INPUT` (an ambiguous path), `RATE_LIMITED`, the code with which
+ *   the app rejected the credentials, `HOST_NOT_ALLOWED`, `UPSTREAM_UNREACHABLE`
+ */
+export async function useConnection(
+  deps: ConnectionDeps,
+  caller: Caller,
+  target: { id: string; app?: string },
+  request: UseRequest,
+): Promise<UseResponse> {
+  const { opened, path } = await authorizeUse(deps, caller, target, request);
+  const isWrite = !readingMethods.has(request.method);
+  if (!isWrite) {
+    countRead(deps, caller, opened);
+    const response = await send(deps, caller, opened, path, request);
+    return toUseResponse(response, opened);
+  }
+  await deps.limits.checkChange(caller);
+  const write = { method: request.method, path, query: request.query };
+  try {
+    const response = await send(deps, caller, opened, path, request);
+    // Before the caller gets the response, so that no write that it knows of is missing in the audit trail.
+    await recordWrite(deps, caller, opened, { ...write, status: response.status }).catch((error: unknown) => {
+      response.body.destroy();
+      throw error;
+    });
+    return toUseResponse(response, opened);
+  } catch (error) {
+    if (error instanceof AppError) await recordWrite(deps, caller, opened, { ...write, outcome: error.code });
+    throw error;
+  }
+}
+
+/** Decides whether a request may be sent. Refusals are audited. */
+async function authorizeUse(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { id, app }: { id: string; app?: string },
+  { method, path: rawPath }: UseRequest,
+): Promise<{ opened: OpenedConnection; path: string }> {
+  await deps.limits.checkUse(caller);
+  const attempt = { action: 'USE_CONNECTION', connectionId: id } as const;
+  return withRefusalAudit(deps, caller, attempt, async () => {
+    caller.requireScope('connections:use');
+    if (!methods.has(method)) {
+      throw new HttpError(405, 'BAD_USER_INPUT', 'This method is not sent through connections.', {
+        headers: { allow: [...methods].join(', ') },
+        remedy: `Use ${[...methods].join(', ')}.`,
+      });
+    }
+    const path = normalisePath(rawPath);
+    const opened = await findOpenedConnection(deps, caller.orgId, id);
+    if (!opened || !maySee(caller, opened) || (app && opened.app.id !== app)) throw connectionNotFound();
+    assertUseAllowed(getUsePolicy(opened.app, opened.connection), method, path);
+    assertNotRejected(opened);
+    return { opened, path };
+  });
+}
+
+function maySee(caller: Caller, { connection: { id, projectId } }: OpenedConnection): boolean {
+  return caller.maySeeConnection({ id, projectId: projectId ?? null });
+}
+
+/** @throws AppError with the code of the last verification, if it rejected the credentials */
+function assertNotRejected({ connection, app }: OpenedConnection): void {
+  if (connection.verificationStatus !== 'REJECTED') return;
+  const { verificationCode, verificationMessage } = connection;
+  throw new AppError(
+    verificationCode ?? 'CREDENTIALS_REJECTED',
+    `Nothing was sent to ${app.name}, because the credentials of the connection do not work. ${verificationMessage ?? ''}`.trim(),
+    { remedy: 'Update the credentials of the connection, or verify it again if they work now.' },
+  );
+}
+
+async function send(
+  deps: ConnectionDeps,
+  caller: Caller,
+  opened: OpenedConnection,
+  path: string,
+  { method, query, headers, body, signal }: UseRequest,
+): Promise<StreamedResponse> {
+  const { app, use, credentials, mask } = opened;
+  const confirm = (beginning: string) => {
+    if (!use.rejection.isConfirmedBy(beginning)) return;
+    confirmRejection(deps, caller, opened).catch((error: unknown) => {
+      deps.log.warn({ error: safeErrorFields(error) }, 'rejected credentials could not be checked');
+    });
+  };
+  try {
+    const response = await unmeteredOutbound(deps, caller).forward(use.getOrigin(credentials), {
+      method,
+      path: path + query,
+      headers: toAppHeaders(headers, use.authorize(credentials), body !== undefined),
+      body,
+      signal,
+      createTransform: (status) =>
+        status === use.rejection.status ? new RejectionReader(mask.stream(), confirm) : mask.stream(),
+    });
+    if (isReadable(response)) return response;
+    response.body.destroy();
+    throw new AppError(
+      'UPSTREAM_UNREACHABLE',
+      `${app.name} compressed its response although it was asked not to, so that this server cannot remove secrets from it.`,
+      { remedy: 'Turn off compression in whatever is between this server and the app.' },
+    );
+  } catch (error) {
+    if (error instanceof OutboundError) throw toAppError(error, app.name, method);
+    throw error;
+  }
+}
+
+/** Whether secrets would be found in the body. */
+function isReadable({ headers: { 'content-encoding': coding } }: StreamedResponse): boolean {
+  return coding === undefined || String(coding).trim().toLowerCase() === 'identity' || coding === '';
+}
+
+function toUseResponse({ status, headers, body }: StreamedResponse, opened: OpenedConnection): UseResponse {
+  return { status, headers: toCallerHeaders(headers, opened.mask), body, opened };
+}
+
+function toAppError(error: OutboundError, app: string, method: string): AppError {
+  if (error.reason === 'REQUEST_TOO_LARGE') {
+    return new HttpError(413, 'BAD_USER_INPUT', `The body was not sent to ${app}: ${error.message}.`, {
+      headers: { connection: 'close' },
+      remedy: 'Send less, or ask the operator to raise PROXY_MAX_REQUEST_BYTES.',
+    });
+  }
+  const refused = hostNotAllowedError(error);
+  if (refused) return new AppError(refused.code, refused.message, { remedy: refused.remedy });
+  return (
+    ownOutboundError(error, app) ??
+    new AppError('UPSTREAM_UNREACHABLE', `${app} did not answer: ${error.message}.`, {
+      remedy: readingMethods.has(method)
+        ? 'Send the request again.'
+        : `Find out whether ${app} has done it before you send the request again.`,
+    })
+  );
+}

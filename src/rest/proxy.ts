@@ -1,0 +1,117 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream';
+import type { Authentication } from '../auth/authentication.ts';
+import { currentRequest, type Logger } from '../common/log.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
+import { withCallerUrls } from '../connections/use/response-headers.ts';
+import { type UseResponse, useConnection } from '../connections/use/use-connection.ts';
+import { createDisconnectSignal } from '../http/disconnect-signal.ts';
+import { hasBody } from '../http/json-body.ts';
+import { type PublicOriginOptions, publicOrigin } from '../http/public-origin.ts';
+import { streamBody } from '../http/request-stream.ts';
+import { describeProblem } from './problem.ts';
+
+/** The dependencies of the proxy. */
+export interface ProxyOptions extends PublicOriginOptions {
+  connections: ConnectionDeps;
+  authentication: Authentication;
+  log: Logger;
+}
+
+/** A request for the app of a connection. */
+export interface ProxyTarget {
+  connectionId: string;
+  /** The id of the app in the URL. Absent if the host names the connection. */
+  app?: string;
+  /** What follows the proxy's part of the URL, as it was sent. */
+  path: string;
+  /** With its question mark. */
+  query: string;
+  /** The path that replaces the origin of the app in links. */
+  prefix: string;
+}
+
+const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+const route = new RegExp(`^(/api/v1/app-connections/([a-z0-9-]+)/(${uuid})/proxy)(/[^?]*)(.*)$`, 'is');
+const subdomain = new RegExp(`^(${uuid})\\.(.+?)(?::\\d+)?$`, 'i');
+
+/** Finds the connection that the host names. */
+export function findProxyHost(
+  { url = '', headers: { host = '' } }: Pick<IncomingMessage, 'url' | 'headers'>,
+  proxyDomain: string | undefined,
+): ProxyTarget | undefined {
+  const [, id, domain] = subdomain.exec(host) ?? [];
+  if (!proxyDomain || !id || domain?.toLowerCase() !== proxyDomain || !url.startsWith('/')) return undefined;
+  const [path = ''] = url.split('?', 1);
+  return { connectionId: id.toLowerCase(), path, query: url.slice(path.length), prefix: '' };
+}
+
+/**
+ * Finds the connection that the route of the proxy names.
+ *
+ * @param url without the base path
+ */
+export function findProxyRoute(url = '', basePath: string): ProxyTarget | undefined {
+  const [, prefix, app, id, path = '', query = ''] = route.exec(url) ?? [];
+  if (!app || !id) return undefined;
+  return { connectionId: id.toLowerCase(), app, path, query, prefix: `${basePath}${prefix}` };
+}
+
+/** The methods that pages of allowed origins may use. */
+export const proxyMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+
+/** Creates the handler of requests that go to the app of a connection. */
+export function createProxy(options: ProxyOptions) {
+  const { connections, authentication, log } = options;
+
+  return async (target: ProxyTarget, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const { connectionId, app, path, query, prefix } = target;
+    try {
+      const record = currentRequest.getStore();
+      if (record) record.operation = 'proxy';
+      const caller = await authentication.authenticateUse(toBearer(request.headers.authorization));
+      if (record) Object.assign(record, caller.actor);
+      await connections.scheduler.waitForTurn(caller.orgId);
+      const used = await useConnection(
+        connections,
+        caller,
+        { id: connectionId, ...(app && { app }) },
+        {
+          method: request.method ?? '',
+          path,
+          query,
+          headers: request.rawHeaders,
+          body: hasBody(request) ? streamBody(request) : undefined,
+          signal: createDisconnectSignal(response),
+        },
+      );
+      writeHead(response, used, `${publicOrigin(request, options)}${prefix}`);
+      // If the app's response breaks off, so does this one, which shows the client that it is incomplete.
+      pipeline(used.body, response, () => undefined);
+    } catch (error) {
+      // The client has disconnected.
+      if (response.destroyed) return;
+      const { status, headers, body } = describeProblem(error, log);
+      response
+        .writeHead(status, { 'content-type': 'application/problem+json', ...headers })
+        .end(JSON.stringify(body));
+    }
+  };
+}
+
+/** Okta's clients send an API token with the scheme SSWS. */
+function toBearer(authorization: string | undefined): string | null {
+  return authorization?.replace(/^SSWS +/i, 'Bearer ') ?? null;
+}
+
+function writeHead(response: ServerResponse, { status, headers, opened }: UseResponse, prefix: string): void {
+  const instance = opened.use.getOrigin(opened.credentials);
+  for (const [name, value] of withCallerUrls(headers, instance, prefix)) {
+    if (status === 204 && name === 'content-length') continue;
+    response.setHeader(name, value);
+  }
+  // Pages of allowed origins may read all headers, whatever the app names them.
+  if (response.hasHeader('access-control-allow-origin'))
+    response.setHeader('access-control-expose-headers', '*');
+  response.writeHead(status);
+}

@@ -1,0 +1,664 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { gql } from 'graphql-request';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { parseRange } from '../src/http/client-ip.ts';
+import { scopes } from '../src/identity/caller.ts';
+import { type Behaviour, startOkta, type TestOkta } from './testkit/okta.ts';
+import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
+import { sendRaw } from './testkit/raw-http.ts';
+import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const token = '00QCjAl4MlV-WPXM_A5B6C7D8E9F0GhIjKlMnOpQrS';
+const proxyDomain = 'connect.example.com';
+let okta: OktaStandIn;
+/** An Okta that does what a test says. */
+let host: TestOkta;
+let server: TestServer;
+let organisation: TestOrganisation;
+let connectionId: string;
+
+beforeAll(async () => {
+  okta = await startOktaStandIn();
+  host = await startOkta();
+  server = await startTestServer({
+    config: { trustedInstanceHosts: new Set([okta.hostPort, host.hostPort]), proxyDomain },
+  });
+  organisation = await server.newOrganisation();
+  connectionId = await createConnection(organisation, okta.origin);
+});
+afterAll(async () => {
+  await server.close();
+  await host.close();
+  await okta[Symbol.asyncDispose]();
+});
+beforeEach(async () => {
+  await okta.takeJournal();
+});
+
+let connections = 0;
+async function createConnection(
+  { apiKey }: { apiKey: string },
+  instanceUrl: string,
+  differing: { apiToken?: string; projectId?: string } = {},
+  at = server,
+): Promise<string> {
+  connections += 1;
+  const { apiToken = token, ...fields } = differing;
+  const { id } = await createConnectionOverRest(restClient(at.url, apiKey), {
+    name: `connection-${connections}`,
+    credentials: { instanceUrl, apiToken },
+    ...fields,
+  });
+  const rules = [{ effect: 'ALLOW', path: '/**' }];
+  const { status } = await restClient(at.url, apiKey)(
+    'PUT',
+    `/api/v1/app-connections/okta/${id}/use-policy`,
+    {
+      rules,
+    },
+  );
+  expect(status).toBe(200);
+  return id;
+}
+
+const route = (id = connectionId) => `/api/v1/app-connections/okta/${id}/proxy`;
+
+/** Sends a request through the connection. */
+function use(path: string, init: RequestInit = {}, id?: string): Promise<Response> {
+  const authorization = `Bearer ${organisation.apiKey}`;
+  return fetch(`${server.url}${route(id)}${path}`, {
+    redirect: 'manual',
+    ...init,
+    headers: { authorization, ...(init.headers as Record<string, string>) },
+  });
+}
+
+/** Returns headers with names in lower case, those of undici and of the connection left out. */
+function headersOf({ headers }: JournalEntry): [string, string][] {
+  const pairs = headers.flatMap((name, index) =>
+    index % 2 === 0 ? [[name.toLowerCase(), headers[index + 1] ?? ''] as [string, string]] : [],
+  );
+  return pairs.filter(([name]) => name !== 'host' && name !== 'connection');
+}
+
+/** Lets the host behave in one way, and returns a new connection to it. */
+async function connectTo(behaviour: Behaviour) {
+  host.behave(handleFakeOkta);
+  const id = await createConnection(organisation, host.origin);
+  host.behave(behaviour);
+  return { id, ask: (path: string, init: RequestInit = {}) => use(path, init, id) };
+}
+
+describe('a request through the proxy', () => {
+  it.each([
+    ['GET', '/api/v1/users?search=profile.login%20eq%20%22a%2Bb%22&&x=%zz+1#', undefined],
+    ['POST', '/api/v1/users?activate=false', '{"profile":{"login":"ada@example.com"}}'],
+    ['PUT', '/api/v1/groups/00g00000000000000001', 'not\0json'],
+    ['PATCH', '/api/v1/users/me', '{}'],
+    ['DELETE', '/api/v1/users/ada@example.com', undefined],
+  ])('arrives with method, path, query and body as they were sent: %s %s', async (method, path, body) => {
+    await use(path, { method, ...(body !== undefined && { body }) });
+    const [received, ...others] = await okta.takeJournal();
+    expect(others).toEqual([]);
+    expect(received).toMatchObject({ method, url: path.replace('#', '') });
+    expect(Buffer.from(received?.body ?? '', 'base64').toString()).toBe(body ?? '');
+  });
+
+  it('arrives with the credentials of the connection and without those of the caller', async () => {
+    const { text } = await sendRaw(
+      server.url,
+      [
+        `GET ${route()}/api/v1/users?limit=1 HTTP/1.1`,
+        'Host: localhost',
+        `Authorization: Bearer ${organisation.apiKey}`,
+        'Cookie: sid=1',
+        'Connection: close, X-Hop, x-other-hop',
+        'X-Hop: 1',
+        'X-Other-Hop: 1',
+        'Keep-Alive: timeout=5',
+        'TE: trailers',
+        'Upgrade: websocket',
+        'Proxy-Authorization: Basic eDp5',
+        'X-Forwarded-For: 1.2.3.4',
+        'X-Forwarded-Host: evil.example',
+        'X-Forwarded-Proto: https',
+        'Forwarded: for=1.2.3.4',
+        'Via: 1.1 a',
+        'Origin: http://localhost',
+        'Referer: http://localhost/',
+        'Sec-Fetch-Site: same-origin',
+        'X-HTTP-Method-Override: DELETE',
+        'X-Original-URL: /api/v1/apps',
+        'DPoP: proof',
+        'Accept-Encoding: gzip',
+        'Expect: 100-continue',
+        'User-Agent: a client/1.0',
+        'Accept: application/json',
+        'X-Okta-User-Agent-Extended: sdk',
+        'x-twice: 1',
+        'X-Twice: 2',
+        '',
+        '',
+      ].join('\r\n'),
+    );
+    // After "100 Continue".
+    expect(text).toContain('HTTP/1.1 200 OK');
+    const [received] = await okta.takeJournal();
+    if (!received) throw new Error('Nothing arrived.');
+    expect(headersOf(received)).toEqual([
+      ['user-agent', 'a client/1.0'],
+      ['accept', 'application/json'],
+      ['x-okta-user-agent-extended', 'sdk'],
+      ['x-twice', '1'],
+      ['x-twice', '2'],
+      ['accept-encoding', 'identity'],
+      ['authorization', `SSWS ${token}`],
+    ]);
+  });
+
+  it('is answered with status and headers, but for cookies and headers of the connection', async () => {
+    const response = await use('/api/v1/users?limit=1');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toHaveLength(1);
+    const { headers } = response;
+    expect(headers.get('content-type')).toBe('application/json');
+    expect(headers.get('x-okta-request-id')).toBe('aPBIVl_a-Xrm_Tq-OWMq4gAAABc');
+    expect(headers.get('x-rate-limit-limit')).toBe('600');
+    expect(headers.get('x-rate-limit-remaining')).toMatch(/^\d+$/);
+    expect(headers.get('x-rate-limit-reset')).toMatch(/^\d+$/);
+    expect(headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(headers.get('set-cookie')).toBe(null);
+    expect(headers.get('strict-transport-security')).toBe(null);
+  });
+
+  it('takes the API key with the scheme SSWS, but no other route does', async () => {
+    const headers = { authorization: `SSWS ${organisation.apiKey}` };
+    expect((await use('/api/v1/users?limit=1', { headers })).status).toBe(200);
+    const elsewhere = await fetch(`${server.url}/api/v1/app-connections`, { headers });
+    expect(elsewhere.status).toBe(401);
+  });
+
+  it('is answered with HEAD, 204 and 404 as the app does', async () => {
+    const head = await use('/api/v1/stand-in/bytes/1234', { method: 'HEAD' });
+    expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, '1234', '']);
+    const removed = await use('/api/v1/users/x', { method: 'DELETE' });
+    expect([removed.status, await removed.text()]).toEqual([204, '']);
+    const missing = await use('/api/v1/nothing');
+    expect([missing.status, at(await missing.json(), 'errorCode')]).toEqual([404, 'E0000007']);
+  });
+
+  it('reads every page by the links, which lead through the proxy', async () => {
+    const users: unknown[] = [];
+    let next: string | undefined = `${server.url}${route()}/api/v1/users?limit=100`;
+    while (next) {
+      expect(next.startsWith(`${server.url}${route()}/api/v1/users?`)).toBe(true);
+      const response: Response = await fetch(next, {
+        headers: { authorization: `SSWS ${organisation.apiKey}` },
+      });
+      users.push(...(await response.json()));
+      next = /<([^>]*)>; rel="next"/.exec(response.headers.get('link') ?? '')?.[1];
+    }
+    expect(users).toHaveLength(250);
+  });
+
+  it('returns locations that lead through the proxy', async () => {
+    const { status, headers } = await use('/api/v1/users', { method: 'POST', body: '{}' });
+    expect([status, headers.get('location')]).toEqual([
+      201,
+      `${server.url}${route()}/api/v1/users/00u00000000000000250`,
+    ]);
+  });
+
+  it('works by host under PROXY_DOMAIN, with links by host', async () => {
+    const { status, text, headers } = await sendRaw(
+      server.url,
+      `GET /api/v1/users?limit=2 HTTP/1.1\r\nHost: ${connectionId}.${proxyDomain}:8443\r\nAuthorization: SSWS ${organisation.apiKey}\r\nConnection: close\r\n\r\n`,
+    );
+    expect([status, text.includes('00u00000000000000001')]).toEqual([200, true]);
+    expect(headers.get('link')).toContain(
+      `<http://${connectionId}.${proxyDomain}:8443/api/v1/users?limit=2&after=2>; rel="next"`,
+    );
+    const [received] = await okta.takeJournal();
+    expect(received?.url).toBe('/api/v1/users?limit=2');
+  });
+
+  it('passes the rate limit of the app on', async () => {
+    await okta.setLimit(0);
+    onTestFinished(() => okta.setLimit(600));
+    const { status, headers } = await use('/api/v1/users');
+    expect([status, headers.get('x-rate-limit-remaining')]).toEqual([429, '0']);
+  });
+});
+
+describe('links of the proxy', () => {
+  it.each<[string, string[], string]>([
+    ['a trusted proxy', ['127.0.0.1'], 'https://public.example'],
+    ['anyone else', [], ''],
+  ])('have the base path, and the origin that is forwarded by %s', async (_, proxies, origin) => {
+    const behind = await startTestServer({
+      config: {
+        trustedInstanceHosts: new Set([okta.hostPort]),
+        basePath: '/connections',
+        trustedProxies: proxies.map(parseRange).filter((range) => range !== undefined),
+      },
+    });
+    onTestFinished(() => behind.close());
+    const { apiKey } = await behind.newOrganisation();
+    const id = await createConnection({ apiKey }, okta.origin, {}, behind);
+    const response = await fetch(`${behind.url}${route(id)}/api/v1/users?limit=1`, {
+      headers: {
+        authorization: `Bearer ${apiKey}`,
+        'x-forwarded-proto': 'https',
+        'x-forwarded-host': 'public.example',
+      },
+    });
+    const expected = origin ? `${origin}/connections` : behind.url;
+    expect(response.headers.get('link')).toContain(`<${expected}${route(id)}/api/v1/users?limit=1&after=1>`);
+  });
+
+  it('to other hosts stay as they are', async () => {
+    const { id, ask } = await connectTo((_, response) => {
+      response
+        .writeHead(302, {
+          location: '/relative?x=1#y',
+          link: [`<https://elsewhere.example/a>; rel="next"`, `<${host.origin}/b>; rel="c", </d>; rel="e"`],
+        })
+        .end();
+    });
+    const { status, headers } = await ask('/api/v1/users');
+    const prefix = `${server.url}${route(id)}`;
+    expect([status, headers.get('location'), headers.get('link')]).toEqual([
+      302,
+      `${prefix}/relative?x=1#y`,
+      `<https://elsewhere.example/a>; rel="next", <${prefix}/b>; rel="c", <${prefix}/d>; rel="e"`,
+    ]);
+  });
+});
+
+const nothingWasSent = async () => expect(await okta.takeJournal()).toEqual([]);
+
+describe('the use policy', () => {
+  let id: string;
+  beforeAll(async () => {
+    id = await createConnection(organisation, okta.origin);
+    const policy = `/api/v1/app-connections/okta/${id}/use-policy`;
+    await restClient(server.url, organisation.apiKey)('PUT', policy, { preset: 'READ_ONLY' });
+  });
+
+  it.each([
+    ['GET', '/api/v1/apps/0oa00000000000000001/credentials/secrets'],
+    ['HEAD', '/api/v1/apps/0oa00000000000000001/credentials/secrets'],
+    ['POST', '/api/v1/users'],
+    ['DELETE', '/api/v1/users/00u00000000000000001'],
+    ['OPTIONS', '/api/v1/users'],
+    ['GET', '/oauth2/v1/clients'],
+  ])('refuses what it does not allow, before anything is sent: %s %s', async (method, path) => {
+    const response = await use(path, { method }, id);
+    expect(response.status).toBe(403);
+    if (method !== 'HEAD') expect(at(await response.json(), 'code')).toBe('USE_DENIED');
+    await nothingWasSent();
+  });
+
+  it('decides about the path that is sent, however it is written', async () => {
+    const secrets = '/api/v1/apps/x/credentials/secrets';
+    const tricks = [
+      '/api/v1/users/../apps/x/credentials/secrets',
+      '/api/v1/users/%2e%2e/apps/x/credentials/secrets',
+      '/api/v1/users/.%2E/apps/x/credentials/secrets',
+      '/api/v1/./apps/x/credentials/secrets',
+      '/api/v1//apps/x/credentials/secrets',
+      '//api/v1/apps/x/credentials/secrets',
+      '/api/v1/apps/x/credentials/secrets/',
+      '/api/v1/apps/x/credentials/secrets;a=b',
+      '/api/v1/apps/x;a=b/credentials/secrets',
+      '/api/v1/apps/x/credentials%2Fsecrets',
+      '/api/v1/apps/x/credentials%5csecrets',
+      '/api/v1/apps/x/credentials\\secrets',
+      '/api/v1/apps/x/credentials/%73ecrets',
+      '/api/v1/apps/x/credentials/%2573ecrets',
+      '/api/v1/apps/x/Credentials/SECRETS',
+      '/api/v1/apps/x/credentials/secrets%20',
+      '/api/v1/apps/x/credentials/secrets%00',
+      '/api/v1/apps/x/credentials/secrets%3fa',
+      '/api/v1/apps/x/credentials/secrets#a',
+      '/api/v1/apps/x/credentials/%c0%afsecrets',
+      '/api/v1/apps/x/credentials/%ef%bd%93ecrets',
+      `${secrets}?a=b`,
+      '/api/v1/users/x%0d%0aX-Smuggled:%201',
+      '/api/v1/users HTTP/1.1\r\nX: 1\r\n\r\nGET ',
+    ];
+    for (const trick of tricks) {
+      await sendRaw(
+        server.url,
+        `GET ${route(id)}${trick} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${organisation.apiKey}\r\nConnection: close\r\n\r\n`,
+      );
+      const arrived = (await okta.takeJournal()).map(({ url }) => url);
+      const isSecret = arrived.some((url) => /apps|secret|smuggled/i.test(url) || url.includes('%0'));
+      expect([trick, isSecret]).toEqual([trick, false]);
+    }
+  });
+
+  it('takes effect at once when it is changed', async () => {
+    const other = await createConnection(organisation, okta.origin);
+    expect((await use('/api/v1/users', { method: 'POST' }, other)).status).toBe(201);
+    const policy = `/api/v1/app-connections/okta/${other}/use-policy`;
+    await restClient(server.url, organisation.apiKey)('PUT', policy, { preset: 'READ_ONLY' });
+    await okta.takeJournal();
+    expect((await use('/api/v1/users', { method: 'POST' }, other)).status).toBe(403);
+    await nothingWasSent();
+  });
+});
+
+describe('who may use a connection', () => {
+  it('not a caller without the scope, even with all others', async () => {
+    const apiKey = await organisation.newKey(scopes.filter((scope) => scope !== 'connections:use'));
+    const response = await use('/api/v1/users', { headers: { authorization: `Bearer ${apiKey}` } });
+    expect([response.status, at(await response.json(), 'code')]).toEqual([403, 'FORBIDDEN']);
+    await nothingWasSent();
+  });
+
+  it('not another organisation, and not a caller of another project or of another connection', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const limited = await organisation.newKey(scopes, {
+      projectIds: [await organisation.newProject('Other')],
+    });
+    const other = await createConnection(organisation, okta.origin);
+    const ofOther = await organisation.newKey(scopes, { connectionIds: [other] });
+    await okta.takeJournal();
+    for (const key of [apiKey, limited, ofOther]) {
+      const response = await use('/api/v1/users', { headers: { authorization: `Bearer ${key}` } });
+      expect([response.status, at(await response.json(), 'code')]).toEqual([404, 'NOT_FOUND']);
+    }
+    await nothingWasSent();
+  });
+
+  it('nobody without a valid key', async () => {
+    for (const authorization of ['Bearer wrong', 'SSWS wrong', `Basic ${organisation.apiKey}`, '']) {
+      const response = await use('/api/v1/users', { headers: { authorization } });
+      expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer']);
+    }
+    await nothingWasSent();
+  });
+
+  it('nobody after the connection is deleted, at once', async () => {
+    const id = await createConnection(organisation, okta.origin);
+    expect((await use('/api/v1/users', {}, id)).status).toBe(200);
+    await restClient(server.url, organisation.apiKey)('DELETE', `/api/v1/app-connections/okta/${id}`);
+    await okta.takeJournal();
+    expect((await use('/api/v1/users', {}, id)).status).toBe(404);
+    await nothingWasSent();
+  });
+
+  it('new credentials are used at once', async () => {
+    const id = await createConnection(organisation, okta.origin);
+    await use('/api/v1/users', {}, id);
+    const apiToken = `${token}2`;
+    await restClient(server.url, organisation.apiKey)('PATCH', `/api/v1/app-connections/okta/${id}`, {
+      credentials: { apiToken },
+    });
+    await okta.takeJournal();
+    await use('/api/v1/users', {}, id);
+    const [received] = await okta.takeJournal();
+    expect(received && new Map(headersOf(received)).get('authorization')).toBe(`SSWS ${apiToken}`);
+  });
+
+  it('a token that Okta rejects marks the connection after one check, and then nothing is sent', async () => {
+    const apiToken = '00RevokedLaterRevokedLaterRevokedLaterRevo';
+    const id = await createConnection(organisation, okta.origin, { apiToken });
+    await okta.revoke(apiToken);
+    await okta.takeJournal();
+    const responses = await Promise.all(Array.from({ length: 10 }, () => use('/api/v1/users', {}, id)));
+    const statuses = responses.map(({ status }) => status);
+    expect(statuses).toContain(401);
+    // Requests that arrive after the check are refused.
+    expect([401, 422]).toEqual(expect.arrayContaining(statuses));
+    const rest = restClient(server.url, organisation.apiKey);
+    await expect
+      .poll(async () => {
+        const { body } = await rest('GET', `/api/v1/app-connections/okta/${id}/verification`);
+        return JSON.stringify(body);
+      })
+      .toContain('REJECTED');
+    const journal = await okta.takeJournal();
+    expect(journal.filter(({ url }) => url === '/api/v1/users/me')).toHaveLength(1);
+    const refused = await use('/api/v1/users', {}, id);
+    expect([refused.status, at(await refused.json(), 'code')]).toEqual([422, 'CREDENTIALS_REJECTED']);
+    await nothingWasSent();
+  });
+
+  it('a 401 that the check does not confirm marks nothing', async () => {
+    const { id, ask } = await connectTo((request, response) => {
+      const isMe = request.url === '/api/v1/users/me';
+      const body = isMe ? { id: '00ub0oNGTSWTBKOLGLNR' } : { errorCode: 'E0000011' };
+      response.writeHead(isMe ? 200 : 401, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    });
+    const before = host.requests.length;
+    await (await ask('/api/v1/users')).text();
+    await expect.poll(() => host.requests.at(-1)?.path).toBe('/api/v1/users/me');
+    await (await ask('/api/v1/users')).text();
+    const { text } = await restClient(server.url, organisation.apiKey)(
+      'GET',
+      `/api/v1/app-connections/okta/${id}/verification`,
+    );
+    expect(text).not.toContain('REJECTED');
+    const checks = host.requests.slice(before).filter(({ path }) => path === '/api/v1/users/me');
+    expect(checks).toHaveLength(1);
+  });
+});
+
+describe('the audit trail', () => {
+  it('has each write with method, path and status, and reads as a count', async () => {
+    const auditor = await server.newOrganisation();
+    const id = await createConnection(auditor, okta.origin);
+    const authorization = `Bearer ${auditor.apiKey}`;
+    for (const [method, path] of [
+      ['POST', '/api/v1/users?activate=true&secret=abc'],
+      ['DELETE', '/api/v1/users/1'],
+      ['GET', '/api/v1/users'],
+      ['GET', '/api/v1/groups'],
+    ] as const)
+      await (await use(path, { method, headers: { authorization } }, id)).text();
+    const { body } = await restClient(server.url, auditor.apiKey)(
+      'GET',
+      '/api/v1/audit-events?action=USE_CONNECTION',
+    );
+    const events = at(body, 'auditEvents') as Record<string, unknown>[];
+    expect(
+      events.map(({ targetName, outcome, connectionId }) => [targetName, outcome, connectionId]),
+    ).toEqual([
+      [null, 'OK', id],
+      ['DELETE /api/v1/users/1 204', 'OK', id],
+      ['POST /api/v1/users?activate&secret 201', 'OK', id],
+    ]);
+  });
+});
+
+describe('secrets in responses', () => {
+  it.each<[string, (secret: string) => string]>([
+    ['as it is', (secret) => secret],
+    ['in base64', (secret) => Buffer.from(`SSWS ${secret}`).toString('base64')],
+    ['in hex', (secret) => Buffer.from(secret).toString('hex')],
+  ])('are removed from headers and bodies: %s', async (_, encode) => {
+    const echo: Behaviour = (request, response) => {
+      const secret = encode(request.headers.authorization?.replace(/^SSWS /, '') ?? '');
+      response.writeHead(200, { 'content-type': 'application/json', 'x-echo': secret, link: `<${secret}>` });
+      // In two chunks.
+      response.write(`{"a":"${secret.slice(0, 10)}`);
+      setTimeout(() => response.end(`${secret.slice(10)}"}`), 20);
+    };
+    const { ask } = await connectTo(echo);
+    const response = await ask('/api/v1/users');
+    const body = await response.text();
+    const stars = (text: string) => text.replace(/\*+/, '***');
+    expect(body).not.toContain(encode(token).slice(8, -8));
+    expect(JSON.parse(body).a).toHaveLength(encode(token).length);
+    expect(stars(response.headers.get('x-echo') ?? '')).toContain('***');
+    expect(JSON.stringify([...response.headers])).not.toContain(encode(token).slice(8, -8));
+    expect(server.logs()).not.toContain(token);
+  });
+
+  it('a compressed response is refused, because nothing could be removed from it', async () => {
+    const { ask } = await connectTo((_, response) => {
+      response.writeHead(200, { 'content-encoding': 'gzip' }).end(Buffer.alloc(10));
+    });
+    const response = await ask('/api/v1/users');
+    expect([response.status, at(await response.json(), 'code')]).toEqual([503, 'UPSTREAM_UNREACHABLE']);
+  });
+});
+
+describe('a connection that breaks', () => {
+  it('to the app: the response breaks off', async () => {
+    const { ask } = await connectTo((_, response) => {
+      response.writeHead(200, { 'content-length': 100 }).write('a');
+      setTimeout(() => response.destroy(), 20);
+    });
+    const response = await ask('/api/v1/users');
+    expect(response.status).toBe(200);
+    await expect(response.text()).rejects.toThrow();
+  });
+
+  it('to the app before its response: 503, and a remedy that fits reads and writes', async () => {
+    const { ask } = await connectTo((request) => request.socket.destroy());
+    const read = await ask('/api/v1/users');
+    expect([read.status, await read.json()]).toMatchObject([
+      503,
+      { code: 'UPSTREAM_UNREACHABLE', remedy: 'Send the request again.' },
+    ]);
+    const write = await ask('/api/v1/users', { method: 'POST', body: 'x' });
+    expect(await write.json()).toMatchObject({
+      remedy: expect.stringContaining('Find out whether Okta has done it'),
+    });
+    expect(server.logs()).not.toContain('unexpected error');
+  });
+
+  it('to the client: the app learns of it', async () => {
+    const { id } = await connectTo((_, response) => {
+      response.writeHead(200).write('a');
+    });
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write(
+      `GET ${route(id)}/api/v1/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${organisation.apiKey}\r\n\r\n`,
+    );
+    await once(socket, 'data');
+    socket.destroy();
+    await host.requests.at(-1)?.disconnected;
+  });
+
+  it('to the client in an upload: the app learns of it', async () => {
+    const { id } = await connectTo((request) => request.resume());
+    const before = host.requests.length;
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write(
+      `POST ${route(id)}/api/v1/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${organisation.apiKey}\r\nContent-Length: 100\r\n\r\nabc`,
+    );
+    await expect.poll(() => host.requests.length).toBe(before + 1);
+    socket.destroy();
+    await host.requests.at(-1)?.disconnected;
+    await expect.poll(() => server.logs()).toContain('"outcome":"ABORTED"');
+  });
+
+  it('an upload that is too large is answered with 413', async () => {
+    const { ask } = await connectTo((request, response) => {
+      request.resume().on('end', () => response.end());
+    });
+    const response = await ask('/api/v1/x', { method: 'POST', body: 'x'.repeat(10 * 1024 * 1024 + 1) });
+    expect([response.status, at(await response.json(), 'code')]).toEqual([413, 'BAD_USER_INPUT']);
+    const largest = await ask('/api/v1/x', { method: 'POST', body: 'x'.repeat(10 * 1024 * 1024) });
+    expect(largest.status).toBe(200);
+  });
+});
+
+describe('requests in GraphQL', () => {
+  const fields =
+    'status headers { name value } body truncated rateLimit { limit remaining resetAt } nextPath';
+  const execute = gql`
+    mutation ($input: ExecuteOktaRequestInput!) { executeOktaRequest(input: $input) { ${fields} } }
+  `;
+  const read = gql`
+    query ($connectionId: UUID!, $path: String!, $query: String) {
+      oktaResponse(connectionId: $connectionId, path: $path, query: $query) { ${fields} }
+    }
+  `;
+  type Response = Record<'oktaResponse' | 'executeOktaRequest', Record<string, unknown>>;
+
+  it('return status, JSON, the rate limit and the path of the next page, which leads on', async () => {
+    const ask = async (query: string) => {
+      const variables = { connectionId, path: '/api/v1/users', query };
+      return (await organisation.client.request<Response>(read, variables)).oktaResponse;
+    };
+    const { status, body, truncated, rateLimit, nextPath } = await ask('limit=2');
+    expect([status, truncated, nextPath]).toEqual([200, false, '/api/v1/users?limit=2&after=2']);
+    expect(at(body, 1, 'id')).toBe('00u00000000000000001');
+    expect(rateLimit).toEqual({
+      limit: 600,
+      remaining: expect.any(Number),
+      resetAt: expect.stringMatching(/^20\d\d-/),
+    });
+    const next = await ask('limit=2&after=2');
+    expect(at(next.body, 0, 'id')).toBe('00u00000000000000002');
+    expect((await ask('limit=2&after=248')).nextPath).toBe(null);
+  });
+
+  it('send method, query, headers and body, and return errors of the app as responses', async () => {
+    const input = {
+      connectionId,
+      method: 'POST',
+      path: '/api/v1/groups',
+      query: 'a=%20b',
+      headers: [
+        { name: 'X-Mine', value: '1' },
+        { name: 'Authorization', value: 'mine' },
+      ],
+      body: '{"profile":{"name":"é"}}',
+    };
+    const { executeOktaRequest } = await organisation.client.request<Response>(execute, { input });
+    expect(executeOktaRequest).toMatchObject({
+      status: 201,
+      body: { received: Buffer.from(input.body).toString('base64') },
+    });
+    const [received] = await okta.takeJournal();
+    if (!received) throw new Error('Nothing arrived.');
+    expect([received.method, received.url]).toEqual(['POST', '/api/v1/groups?a=%20b']);
+    expect(Object.fromEntries(headersOf(received))).toEqual({
+      'x-mine': '1',
+      'content-type': 'application/json',
+      'content-length': '25',
+      'user-agent': 'app-connections',
+      'accept-encoding': 'identity',
+      authorization: `SSWS ${token}`,
+    });
+    const missing = { connectionId, method: 'GET', path: '/api/v1/nothing' };
+    const answer = await organisation.client.request<Response>(execute, { input: missing });
+    expect(answer.executeOktaRequest).toMatchObject({ status: 404, body: { errorCode: 'E0000007' } });
+  });
+
+  it('return 1 MiB of a longer body as text', async () => {
+    const variables = { connectionId, path: '/api/v1/stand-in/bytes/2000000' };
+    const { oktaResponse } = await organisation.client.request<Response>(read, variables);
+    expect(oktaResponse).toMatchObject({ status: 200, truncated: true });
+    expect(String(oktaResponse.body)).toHaveLength(1024 * 1024);
+  });
+
+  it('name every field that is wrong', async () => {
+    const input = {
+      connectionId,
+      method: 'GET',
+      path: 'x?y',
+      query: 'a b',
+      headers: [{ name: 'a b', value: 'a\nb' }],
+    };
+    const [error] = await errorsOf(organisation.client.request(execute, { input }));
+    const paths = error?.extensions.issues?.map(({ path }) => path.join('.'));
+    expect(paths?.sort()).toEqual([
+      'input.headers.0.name',
+      'input.headers.0.value',
+      'input.path',
+      'input.query',
+    ]);
+    expect(await okta.takeJournal()).toEqual([]);
+  });
+});

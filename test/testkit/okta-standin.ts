@@ -1,0 +1,65 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+/** A request as it arrived. */
+export interface JournalEntry {
+  method: string;
+  /** Path and query as in the request line. */
+  url: string;
+  /** Names and values in turn. */
+  headers: string[];
+  /** Base64. */
+  body: string;
+}
+
+/** A message to the process. */
+export interface StandInMessage {
+  /** The requests that each token may send to each bucket from now on. */
+  limit?: number;
+  /** A token that is invalid from now on. */
+  revoke?: string;
+  isJournalWanted?: boolean;
+}
+
+/** An Okta organisation in a process of its own, with 250 users, groups, applications and log events. */
+export interface OktaStandIn extends AsyncDisposable {
+  origin: string;
+  /** For the trusted hosts. */
+  hostPort: string;
+  /** Returns the requests since the last call. */
+  takeJournal(): Promise<JournalEntry[]>;
+  setLimit(limit: number): Promise<void>;
+  revoke(token: string): Promise<void>;
+}
+
+/** Starts the stand-in. Every token is valid until it is revoked. */
+export async function startOktaStandIn(): Promise<OktaStandIn> {
+  const child = fork(fileURLToPath(new URL('okta-standin-process.ts', import.meta.url)), { execArgv: [] });
+  const [{ port }] = await once(child, 'message');
+  const hostPort = `127.0.0.1:${port}`;
+  let last: Promise<unknown> = Promise.resolve();
+  /** Sends one message at a time, so that answers are in order. */
+  const ask = (message: StandInMessage): Promise<JournalEntry[]> => {
+    const answer = last.then(async () => {
+      const answered = once(child, 'message');
+      child.send(message);
+      const [{ journal }] = await answered;
+      return journal;
+    });
+    last = answer;
+    return answer;
+  };
+  return {
+    origin: `http://${hostPort}`,
+    hostPort,
+    takeJournal: () => ask({ isJournalWanted: true }),
+    setLimit: async (limit) => void (await ask({ limit })),
+    revoke: async (token) => void (await ask({ revoke: token })),
+    [Symbol.asyncDispose]: async () => {
+      const ended = once(child, 'exit');
+      child.kill();
+      await ended;
+    },
+  };
+}
