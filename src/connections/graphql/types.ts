@@ -3,7 +3,7 @@ import { type Builder, enumValues } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { requireApp } from '../deps.ts';
 import { getUsePolicy } from '../use-policy/use-policy.ts';
-import { defineUsePolicyTypes } from './use-policy.ts';
+import { defineUsePolicyTypes } from './use-policy-types.ts';
 import { defineVerification } from './verification-type.ts';
 
 /** The types of connections that the fields of the schema use. */
