@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, test, vi } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { describeConnectionFailure } from '../src/database/open-failure.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
@@ -97,6 +97,12 @@ test('server start reports quotation marks from a Docker env file for each varia
 });
 
 describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () => {
+  // Of the other user, who cannot write to that of this one. Without it, each process would compile the server.
+  const compileCache = temporaryFolder();
+  afterAll(() => compileCache[Symbol.dispose]());
+  const owner = anotherUser();
+  if (owner) chownSync(compileCache.path, owner, owner);
+
   test.each(['lock', 'api-key', 'encryption-keys'])('%s is a directory and must be a file', async (name) => {
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, name));
@@ -110,7 +116,6 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
     'another user owns %j, instead of reporting damage',
     async (name) => {
       using folder = temporaryFolder();
-      const owner = anotherUser();
       mkdirSync(join(folder.path, 'database', 'base'), { recursive: true });
       writeFileSync(join(folder.path, 'database', 'PG_VERSION'), '18\n');
       writeFileSync(join(folder.path, 'database', 'base', '1259'), '');
@@ -120,7 +125,7 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
       for (const each of ['', ...inside]) if (owner) chownSync(join(folder.path, each), owner, owner);
       chmodSync(join(folder.path, name), 0);
       const failed = await promisify(execFile)(process.execPath, [main], {
-        env: { DATA_DIR: folder.path, PORT: '0' },
+        env: { DATA_DIR: folder.path, PORT: '0', NODE_COMPILE_CACHE: compileCache.path },
         cwd: '/',
         ...(owner && { uid: owner, gid: owner }),
       }).catch(({ code, stderr }: { code: number; stderr: string }) => ({ code, stderr }));
