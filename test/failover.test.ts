@@ -7,6 +7,7 @@ import { type Cluster, canMakeCluster, makeCluster, makeStandby } from './testki
 import { lookInto } from './testkit/faults/invariants.ts';
 import { LoadGenerator, tryToCreate } from './testkit/faults/load.ts';
 import { LogEntry, OperationLog } from './testkit/faults/operation-log.ts';
+import { hasPgBouncer, startPgBouncer } from './testkit/pgbouncer.ts';
 import { until } from './testkit/process.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
@@ -163,6 +164,29 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('a server on a primary with a 
     await acknowledgeMore();
     await endWith(primary);
   });
+
+  test.runIf(hasPgBouncer())(
+    'goes on when the address behind its pooler leads to the standby for a while',
+    async () => {
+      await using stack = new AsyncDisposableStack();
+      const { primary, standby } = await startPair(stack);
+      const address = stack.use(await openAddress(portOf(primary)));
+      const behind = new URL(`postgresql://postgres@127.0.0.1:${address.port}/postgres`);
+      const port = await startPgBouncer(stack, behind, 20);
+      const { server, acknowledgeMore, watch, endWith } = await startLoad(
+        stack,
+        `postgresql://postgres@127.0.0.1:${port}/postgres`,
+      );
+      const createAndReceive = await watch();
+      address.leadTo(portOf(standby), { closes: true });
+      await becomesUnready(server);
+      address.leadTo(portOf(primary), { closes: true });
+      await becomesReady(server);
+      await acknowledgeMore();
+      await createAndReceive();
+      await endWith(primary);
+    },
+  );
 
   test('finds the primary among the hosts of DATABASE_URL, in any order', async () => {
     await using stack = new AsyncDisposableStack();

@@ -53,7 +53,12 @@ export async function startPooledDatabase({
   };
 }
 
-async function startPgBouncer(stack: AsyncDisposableStack, server: URL, poolSize: number): Promise<number> {
+/** Starts PgBouncer in transaction mode in front of the server of a URL, for its user, and returns the port. */
+export async function startPgBouncer(
+  stack: AsyncDisposableStack,
+  server: URL,
+  poolSize: number,
+): Promise<number> {
   const { path } = stack.use(temporaryFolder());
   const port = await closedPort();
   const [configuration, users] = [join(path, 'pgbouncer.ini'), join(path, 'users.txt')];

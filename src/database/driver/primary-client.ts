@@ -85,6 +85,9 @@ export function createClientClass(director: ConnectionDirector): ClientClass {
         if (this.readyForQuery && this.getTransactionStatus() === 'I') this.abandon();
       };
       this.on('drain', endIfIdle);
+      // A server that was replaced may never answer.
+      const timer = setInterval(() => this.suspect(), suspicionMs);
+      this.once('end', () => clearInterval(timer));
       endIfIdle();
     }
 
