@@ -7,9 +7,10 @@ import { type Cluster, canMakeCluster, makeCluster, makeStandby } from './testki
 import { lookInto } from './testkit/faults/invariants.ts';
 import { LoadGenerator, tryToCreate } from './testkit/faults/load.ts';
 import { LogEntry, OperationLog } from './testkit/faults/operation-log.ts';
+import { listQuery } from './testkit/operations.ts';
 import { hasPgBouncer, startPgBouncer } from './testkit/pgbouncer.ts';
 import { until } from './testkit/process.ts';
-import { startTestServer, type TestServer } from './testkit/server.ts';
+import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
 
 // Each test creates two clusters, and the machine may be busy.
@@ -70,6 +71,12 @@ async function startLoad(stack: AsyncDisposableStack, url: string) {
 
 async function isReady({ url }: TestServer): Promise<boolean> {
   return (await fetch(`${url}/health/ready`)).status === 200;
+}
+
+async function setReadOnly(cluster: Cluster, isReadOnly: boolean): Promise<void> {
+  const statement = 'alter system set default_transaction_read_only';
+  await administer(`${statement} = ${isReadOnly ? 'on' : 'off'}`, cluster.url);
+  await administer('select pg_reload_conf()', cluster.url);
 }
 
 const becomesReady = (server: TestServer) =>
@@ -150,19 +157,46 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('a server on a primary with a 
     await endWith(standby);
   });
 
-  test('leaves a primary that becomes read-only, and comes back when it accepts changes again', async () => {
+  test('leaves a primary that becomes read-only for one that is promoted', async () => {
     await using stack = new AsyncDisposableStack();
-    const { primary, server, acknowledgeMore, endWith } = await startBehindAddress(stack);
-    const configure = async (statement: string) => {
-      await administer(statement, primary.url);
-      await administer('select pg_reload_conf()', primary.url);
-    };
-    await configure('alter system set default_transaction_read_only = on');
-    await becomesUnready(server);
-    await configure('alter system reset default_transaction_read_only');
-    await becomesReady(server);
+    const { primary, standby, address, acknowledgeMore, endWith } = await startBehindAddress(
+      stack,
+      synchronous,
+    );
+    await setReadOnly(primary, true);
+    standby.promote();
+    // Connections to the former primary stay open.
+    address.leadTo(portOf(standby));
     await acknowledgeMore();
-    await endWith(primary);
+    await endWith(standby);
+  });
+
+  test('without requests, is ready only while its primary accepts changes', async () => {
+    await using stack = new AsyncDisposableStack();
+    const primary = stack.use(await makeCluster());
+    const server = await startTestServer({ location: locationOf(primary.url) });
+    stack.defer(() => server.close());
+    await setReadOnly(primary, true);
+    await becomesUnready(server);
+    await setReadOnly(primary, false);
+    await becomesReady(server);
+  });
+
+  test('reads nothing from a standby', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { primary, standby } = await startPair(stack);
+    const address = stack.use(await openAddress(portOf(primary)));
+    const url = `postgresql://postgres@127.0.0.1:${address.port}/postgres`;
+    const server = await startTestServer({ location: locationOf(url) });
+    stack.defer(() => server.close());
+    const { client } = await server.newOrganisation();
+    await client.request(listQuery);
+    address.leadTo(portOf(standby), { closes: true });
+    const [error] = await errorsOf(client.request(listQuery));
+    expect(error?.extensions.code).toBe('SERVICE_UNAVAILABLE');
+    address.leadTo(portOf(primary));
+    await becomesReady(server);
+    await client.request(listQuery);
   });
 
   test.runIf(hasPgBouncer())(
@@ -207,8 +241,9 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('a server on a primary with a 
   test('looks up the name of its host for each connection, and tries all of its addresses', async () => {
     await using stack = new AsyncDisposableStack();
     const { primary, standby } = await startPair(stack);
-    const first = stack.use(await openAddress(portOf(primary), '127.0.0.1'));
-    stack.use(await openAddress(portOf(standby), '127.0.0.2', first.port));
+    const former = stack.use(await openAddress(portOf(primary), '127.0.0.1'));
+    stack.use(await openAddress(portOf(standby), '127.0.0.2', former.port));
+    const current = stack.use(await openAddress(portOf(primary), '127.0.0.3', former.port));
     let addresses = ['127.0.0.1'];
     const lookup = vi
       .spyOn(dns.promises, 'lookup')
@@ -216,15 +251,14 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('a server on a primary with a 
     stack.defer(() => lookup.mockRestore());
     const { acknowledgeMore, endWith } = await startLoad(
       stack,
-      `postgresql://postgres@db.example:${first.port}/postgres`,
+      `postgresql://postgres@db.example:${former.port}/postgres`,
     );
-    addresses = ['127.0.0.2', '127.0.0.1'];
+    addresses = ['127.0.0.2', '127.0.0.3'];
+    const before = former.connections();
+    former.leadTo(portOf(primary), { closes: true });
     await acknowledgeMore();
-    const following = primary.follow(standby);
-    addresses = ['127.0.0.2'];
-    await following;
-    standby.promote();
-    await acknowledgeMore();
-    await endWith(standby);
+    expect(former.connections()).toBe(before);
+    expect(current.connections()).toBeGreaterThan(0);
+    await endWith(primary);
   });
 });

@@ -9,13 +9,17 @@ export interface Address extends AsyncDisposable {
    * address may close them.
    */
   leadTo(port: number | undefined, options?: { closes: boolean }): void;
+  /** The number of connections so far. */
+  connections(): number;
 }
 
 /** Listens on an address, by default on a free port of 127.0.0.1. */
 export async function openAddress(leadsTo?: number, host = '127.0.0.1', port = 0): Promise<Address> {
   let target = leadsTo;
+  let connections = 0;
   const sockets = new Set<Socket>();
   const server = net.createServer((client) => {
+    connections += 1;
     if (target === undefined) {
       client.destroy();
       return;
@@ -45,6 +49,7 @@ export async function openAddress(leadsTo?: number, host = '127.0.0.1', port = 0
       target = next;
       if (closes) close();
     },
+    connections: () => connections,
     async [Symbol.asyncDispose]() {
       close();
       server.close();
