@@ -24,8 +24,9 @@ const portOf = ({ url }: Cluster) => Number(new URL(url).port);
 const locationOf = (url: string) => ({ kind: 'postgresql', url: new Secret(url) }) as const;
 
 /** Starts a server on a URL, with clients that change connections until `endWith`. */
-async function startLoad(stack: AsyncDisposableStack, url: string) {
-  const server = await startTestServer({ location: locationOf(url) });
+async function startLoad(stack: AsyncDisposableStack, url: string, statementTimeoutMs?: number) {
+  const location = { ...locationOf(url), ...(statementTimeoutMs && { statementTimeoutMs }) };
+  const server = await startTestServer({ location });
   stack.defer(() => server.close());
   const organisation = await server.newOrganisation();
   const journal = new OperationLog();
@@ -145,10 +146,11 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('a server on a primary with a 
 
   test('leaves a frozen primary as soon as its address leads to another one', async () => {
     await using stack = new AsyncDisposableStack();
-    const { primary, standby, address, server, acknowledgeMore, endWith } = await startBehindAddress(
-      stack,
-      synchronous,
-    );
+    const { primary, standby } = await startPair(stack, synchronous);
+    const address = stack.use(await openAddress(portOf(primary)));
+    const url = `postgresql://postgres@127.0.0.1:${address.port}/postgres`;
+    // Longer than this test waits, so that no statement ends by itself.
+    const { server, acknowledgeMore, endWith } = await startLoad(stack, url, 100_000);
     primary.freeze();
     await becomesUnready(server);
     standby.promote();
