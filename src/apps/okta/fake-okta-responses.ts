@@ -62,12 +62,13 @@ export function respondAsOkta({ method, path, authorization }: FakeOktaRequest):
   if (pathname === '/.well-known/okta-organization') {
     return method === 'GET' ? ok(organisation) : oktaError('E0000022');
   }
-  if (pathname !== '/api/v1/users/me') return oktaError('E0000007');
+  const resource = resources.get(pathname);
+  if (!resource) return oktaError('E0000007');
   const token = /^SSWS (\S+)$/.exec(authorization ?? '')?.[1];
   if (token === undefined) return oktaError('E0000011');
   if (method !== 'GET') return oktaError('E0000022');
   const demo = demoTokens.find(([prefix]) => token.startsWith(prefix));
-  return demo ? oktaError(demo[1]) : ok(administrator);
+  return demo ? oktaError(demo[1]) : ok(resource);
 }
 
 function ok(body: object): FakeOktaResponse {
@@ -112,3 +113,25 @@ const administrator = {
   credentials: { provider: { type: 'OKTA', name: 'OKTA' } },
   _links: { self: { href: 'https://example.okta.com/api/v1/users/00ub0oNGTSWTBKOLGLNR' } },
 };
+
+const everyone = {
+  id: '00gak46y5hydV6NdM0g4',
+  created: '2013-06-24T16:39:18.000Z',
+  lastUpdated: '2013-06-24T16:39:18.000Z',
+  lastMembershipUpdated: '2013-06-24T16:39:18.000Z',
+  objectClass: ['okta:user_group'],
+  type: 'BUILT_IN',
+  profile: { name: 'Everyone', description: 'All users in your organization' },
+  _links: { users: { href: 'https://example.okta.com/api/v1/groups/00gak46y5hydV6NdM0g4/users' } },
+};
+
+/** The resources by path: one user, who is in one group. */
+const resources: ReadonlyMap<string | undefined, object> = new Map<string, object>([
+  ['/api/v1/users/me', administrator],
+  ['/api/v1/users', [administrator]],
+  [`/api/v1/users/${administrator.id}`, administrator],
+  [`/api/v1/users/${administrator.id}/groups`, [everyone]],
+  ['/api/v1/groups', [everyone]],
+  [`/api/v1/groups/${everyone.id}`, everyone],
+  [`/api/v1/groups/${everyone.id}/users`, [administrator]],
+]);
