@@ -7,7 +7,7 @@ import { inSession, lazyScopedEntityManager, ownerSession } from '../src/databas
 import type { DatabaseLocation } from '../src/database/location.ts';
 import { openOrm } from '../src/database/open-orm.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
-import { scopes } from '../src/identity/caller.ts';
+import { administratorScopes } from '../src/identity/caller.ts';
 import { Organisation } from '../src/identity/organisation.entity.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { administer, emptyDatabase, testDatabaseUrl } from './testkit/database.ts';
@@ -81,9 +81,9 @@ describe('the database', () => {
 
       const keys = await em.find(ApiKey, {}, { orderBy: { name: 'asc' } });
       const getScopes = (orgId: string) => keys.filter((key) => key.orgId === orgId).map((key) => key.scopes);
-      expect(getScopes(oldest)).toEqual([scopes, two.split(',')]);
-      expect(getScopes(older)).toEqual([scopes]);
-      expect(getScopes(young)).toEqual([two.split(','), scopes]);
+      expect(getScopes(oldest)).toEqual([administratorScopes, two.split(',')]);
+      expect(getScopes(older)).toEqual([administratorScopes]);
+      expect(getScopes(young)).toEqual([two.split(','), administratorScopes]);
     } finally {
       await orm.close(true);
     }

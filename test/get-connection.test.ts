@@ -226,7 +226,12 @@ describe('list connections', () => {
   test(`returns each of the ${selections.length} fields of a connection when it is selected alone`, async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, projectId } = organisation;
-    await createConnection(organisation, { projectId, description: 'All of it' });
+    const { id } = await createConnection(organisation, { projectId, description: 'All of it' });
+    // The rule of this policy has methods.
+    await client.request(
+      'mutation ($id: UUID!) { updateUsePolicy(connectionId: $id, input: { preset: LOGS_READ }) { usePolicy { version } } }',
+      { id },
+    );
     await server.asOwner().execute(
       `update app_connection set is_platform_managed_credentials = true, failing_since = now(),
         verification_code = 'CREDENTIALS_REJECTED', verification_message = 'What', verification_remedy = 'So'
