@@ -279,6 +279,28 @@ describe('links of the proxy', () => {
   });
 });
 
+describe('headers of a hostile host', () => {
+  it('do not command reverse proxies, caches or browsers', async () => {
+    const commands = {
+      'x-accel-redirect': '/internal',
+      'x-sendfile': '/etc/passwd',
+      'x-lighttpd-send-file': '/etc/passwd',
+      'surrogate-control': 'max-age=600',
+      'cdn-cache-control': 'max-age=600',
+      'timing-allow-origin': '*',
+    };
+    const { ask } = await connectTo((_, response) => void response.writeHead(200, commands).end());
+    const { status, headers } = await ask('/api/v1/users');
+    expect([status, Object.keys(commands).filter((name) => headers.has(name))]).toEqual([200, []]);
+  });
+
+  it('link through the proxy only with the scheme of the instance', async () => {
+    const blob = `blob:${host.origin}/x`;
+    const { ask } = await connectTo((_, response) => void response.writeHead(302, { location: blob }).end());
+    expect((await ask('/api/v1/users')).headers.get('location')).toBe(blob);
+  });
+});
+
 const nothingWasSent = async () => expect(await okta.takeJournal()).toEqual([]);
 
 describe('the use policy', () => {
@@ -561,6 +583,22 @@ describe('a connection that breaks', () => {
     await expect.poll(() => server.logs()).toContain('"outcome":"ABORTED"');
   });
 
+  it('an upload that is refused before it is read does not block its connection', async () => {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    let received = '';
+    socket.on('data', (chunk) => {
+      received += String(chunk);
+    });
+    const head = (method: string, id: string) =>
+      `${method} ${route(id)}/api/v1/users HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${organisation.apiKey}\r\n`;
+    socket.write(`${head('POST', '00000000-0000-4000-8000-000000000000')}Content-Length: 300000\r\n\r\n`);
+    await expect.poll(() => received).toContain('404 Not Found');
+    socket.write('x'.repeat(300_000));
+    socket.write(`${head('GET', connectionId)}\r\n`);
+    await expect.poll(() => received).toContain('200 OK');
+  });
+
   it('an upload that is too large is answered with 413', async () => {
     const { ask } = await connectTo((request, response) => {
       request.resume().on('end', () => response.end());
@@ -641,6 +679,33 @@ describe('requests in GraphQL', () => {
     const { oktaResponse } = await organisation.client.request<Response>(read, variables);
     expect(oktaResponse).toMatchObject({ status: 200, truncated: true });
     expect(String(oktaResponse.body)).toHaveLength(1024 * 1024);
+  });
+
+  it('return a response whose JSON and rate limit cannot be returned as such', async () => {
+    const json = '['.repeat(5_000) + ']'.repeat(5_000);
+    const limit = {
+      'x-rate-limit-limit': '99999999999',
+      'x-rate-limit-remaining': '1',
+      'x-rate-limit-reset': '999999999999',
+    };
+    const { id } = await connectTo((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json', ...limit }).end(json);
+    });
+    const variables = { connectionId: id, path: '/api/v1/users' };
+    const { oktaResponse } = await organisation.client.request<Response>(read, variables);
+    expect(oktaResponse).toMatchObject({ status: 200, body: json, truncated: false, rateLimit: null });
+  });
+
+  it('replace a Content-Length of the caller', async () => {
+    const input = {
+      connectionId,
+      method: 'POST',
+      path: '/api/v1/groups',
+      headers: [{ name: 'Content-Length', value: '1' }],
+      body: '{}',
+    };
+    const { executeOktaRequest } = await organisation.client.request<Response>(execute, { input });
+    expect(executeOktaRequest).toMatchObject({ status: 201, body: { received: 'e30=' } });
   });
 
   it('name every field that is wrong', async () => {

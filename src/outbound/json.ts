@@ -1,15 +1,15 @@
 /** Limits for JSON of other hosts. The time and memory of `JSON.parse` grow with depth and tokens. */
 const maxDepth = 32;
-const maxTokens = 20_000;
+const defaultMaxTokens = 20_000;
 
 /**
  * Parses JSON of another host.
  *
- * @returns undefined if the text is not JSON, is nested more than 32 levels deep, or has more than 20,000 brackets, commas
- *   and colons
+ * @returns undefined if the text is not JSON, is nested more than 32 levels deep, or has more brackets, commas and colons than
+ *   `maxTokens`, by default 20,000
  */
-export function parseJson(text: string): unknown {
-  if (hasTooMuchStructure(text)) return undefined;
+export function parseJson(text: string, { maxTokens = defaultMaxTokens } = {}): unknown {
+  if (hasTooMuchStructure(text, maxTokens)) return undefined;
   try {
     return JSON.parse(text);
   } catch {
@@ -17,7 +17,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-function hasTooMuchStructure(text: string): boolean {
+function hasTooMuchStructure(text: string, maxTokens: number): boolean {
   let depth = 0;
   let tokens = 0;
   let isInString = false;

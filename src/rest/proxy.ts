@@ -66,6 +66,7 @@ export function createProxy(options: ProxyOptions) {
 
   return async (target: ProxyTarget, request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { connectionId, app, path, query, prefix } = target;
+    const body = hasBody(request) ? streamBody(request) : undefined;
     try {
       const record = currentRequest.getStore();
       if (record) record.operation = 'proxy';
@@ -81,7 +82,7 @@ export function createProxy(options: ProxyOptions) {
           path,
           query,
           headers: request.rawHeaders,
-          body: hasBody(request) ? streamBody(request) : undefined,
+          body,
           signal: createDisconnectSignal(response),
         },
       );
@@ -89,12 +90,14 @@ export function createProxy(options: ProxyOptions) {
       // If the app's response breaks off, so does this one, which shows the client that it is incomplete.
       pipeline(used.body, response, () => undefined);
     } catch (error) {
+      // A body that nothing reads could not be discarded, and would block the connection.
+      body?.destroy();
       // The client has disconnected.
       if (response.destroyed) return;
-      const { status, headers, body } = describeProblem(error, log);
+      const { status, headers, body: problem } = describeProblem(error, log);
       response
         .writeHead(status, { 'content-type': 'application/problem+json', ...headers })
-        .end(JSON.stringify(body));
+        .end(JSON.stringify(problem));
     }
   };
 }

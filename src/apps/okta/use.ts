@@ -15,12 +15,22 @@ export const apiTokenUse: ConnectionUse = {
   readRateLimit,
 };
 
-/** Reads Okta's headers. Okta sometimes repeats them; the values are the same. */
+/**
+ * Reads Okta's headers. Okta sometimes repeats them; the values are the same. Larger numbers are not Okta's, and GraphQL could
+ * not return them.
+ */
 function readRateLimit(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined {
-  const [limit, remaining, reset] = ['limit', 'remaining', 'reset'].map((name) => {
-    const [digits] = /^\d{1,12}/.exec(headers[`x-rate-limit-${name}`] ?? '') ?? [];
+  const read = (name: string, pattern: RegExp) => {
+    const [digits] = pattern.exec(headers[`x-rate-limit-${name}`] ?? '') ?? [];
     return digits === undefined ? undefined : Number(digits);
-  });
+  };
+  const limit = read('limit', count);
+  const remaining = read('remaining', count);
+  const reset = read('reset', unixTime);
   if (limit === undefined || remaining === undefined || reset === undefined) return undefined;
   return { limit, remaining, resetAt: new Date(reset * 1_000) };
 }
+
+const count = /^\d{1,9}(?!\d)/;
+/** In seconds. */
+const unixTime = /^\d{1,10}(?!\d)/;

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { UpstreamRateLimit } from '../../apps/app.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
+import { parseJson } from '../../outbound/json.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { Header } from './response-headers.ts';
@@ -24,7 +25,7 @@ export interface ExecuteRequest {
 export interface ExecutedRequest {
   status: number;
   headers: readonly { name: string; value: string }[];
-  /** The JSON value if the response is JSON and complete; otherwise the text; null if it is empty. */
+  /** The JSON value if the response is JSON, complete and not nested too deeply; otherwise the text; null if it is empty. */
   body: unknown;
   /** Whether the body is longer than `maxBodyBytes`, and the rest is missing. */
   truncated: boolean;
@@ -45,7 +46,8 @@ export async function executeRequest(
   { method, path, query, headers, body }: ExecuteRequest,
   signal?: AbortSignal,
 ): Promise<ExecutedRequest> {
-  const raw = (headers ?? []).flatMap(({ name, value }) => [name, value]);
+  const ownHeaders = (headers ?? []).filter(({ name }) => name.toLowerCase() !== 'content-length');
+  const raw = ownHeaders.flatMap(({ name, value }) => [name, value]);
   const bytes = body == null ? undefined : Buffer.from(body);
   const request: UseRequest = {
     method,
@@ -61,7 +63,7 @@ export async function executeRequest(
   return {
     status: response.status,
     headers: response.headers.flatMap(toPairs),
-    body: truncated || !/[/+]json\b/i.test(flat['content-type'] ?? '') ? text || null : parseJson(text),
+    body: truncated || !/[/+]json\b/i.test(flat['content-type'] ?? '') ? text || null : readJson(text),
     truncated,
     rateLimit: response.opened.use.readRateLimit(flat) ?? null,
     nextPath: findNextPath(flat.link, response.opened.use.getOrigin(response.opened.credentials)),
@@ -100,17 +102,17 @@ async function readText({ body, opened }: UseResponse): Promise<{ text: string; 
   return { text: bytes.subarray(0, maxBodyBytes).toString(), truncated: length > maxBodyBytes };
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return text === '' ? null : JSON.parse(text);
-  } catch {
-    return text;
-  }
+function readJson(text: string): unknown {
+  if (text === '') return null;
+  const parsed = parseJson(text, { maxTokens: text.length });
+  return parsed === undefined ? text : parsed;
 }
 
 /** The path and query of the link with `rel="next"`, if it is one of the instance. */
 function findNextPath(link: string | undefined, instance: URL): string | null {
-  const [, url] = /<([^>]*)>\s*;[^,<]*\brel="?next\b/i.exec(link ?? '') ?? [];
+  const [, url] = /<([^<>]*)>\s*;[^,<]*\brel="?next\b/i.exec(link ?? '') ?? [];
   const next = url === undefined ? null : URL.parse(url, instance);
-  return next?.origin === instance.origin ? next.pathname + next.search : null;
+  return next?.origin === instance.origin && next.protocol === instance.protocol
+    ? next.pathname + next.search
+    : null;
 }

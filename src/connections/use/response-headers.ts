@@ -3,7 +3,7 @@ import type { SecretMask } from './secret-mask.ts';
 
 /**
  * Headers of an app that do not reach the caller: those of the connection, cookies and credentials, and those with which the
- * app would decide for the browser how to treat this server instead of itself.
+ * app would decide for browsers, reverse proxies and caches how to treat this server instead of itself.
  */
 const appHeaders: ReadonlySet<string> = new Set([
   ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'via'],
@@ -11,10 +11,15 @@ const appHeaders: ReadonlySet<string> = new Set([
   ...['alt-svc', 'clear-site-data', 'nel', 'report-to', 'reporting-endpoints', 'refresh', 'server'],
   ...['expect-ct', 'public-key-pins', 'service-worker-allowed', 'strict-transport-security', 'x-request-id'],
   ...['cache-control', 'pragma', 'expires', 'vary', 'permissions-policy', 'referrer-policy'],
-  ...['x-content-type-options', 'x-frame-options', 'x-xss-protection'],
+  ...['x-content-type-options', 'x-frame-options', 'x-xss-protection', 'timing-allow-origin', 'origin-trial'],
+  ...['x-sendfile', 'x-reproxy-url', 'cdn-cache-control', 'sourcemap', 'x-sourcemap'],
 ]);
 
-const appPrefixes = ['access-control-', 'content-security-policy', 'cross-origin-', 'proxy-'];
+const appPrefixes = [
+  ...['access-control-', 'content-security-policy', 'cross-origin-', 'proxy-'],
+  // With these, nginx, lighttpd and caches send files and paths of their own, or store the response.
+  ...['x-accel-', 'x-lighttpd-', 'x-litespeed-', 'surrogate-'],
+];
 
 /** A header that may be repeated; its name is in lower case. */
 export type Header = readonly [name: string, value: string | readonly string[]];
@@ -48,10 +53,11 @@ export function toCallerHeaders(
 export function withCallerUrls(headers: readonly Header[], instance: URL, prefix: string): Header[] {
   const rewrite = (url: string) => {
     const target = URL.parse(url, instance);
-    if (target?.origin !== instance.origin) return url;
+    // The origin of a `blob:` URL is that of the URL in it.
+    if (target?.origin !== instance.origin || target.protocol !== instance.protocol) return url;
     return `${prefix}${target.pathname}${target.search}${target.hash}`;
   };
-  const rewriteLinks = (link: string) => link.replace(/<([^>]*)>/g, (_, url: string) => `<${rewrite(url)}>`);
+  const rewriteLinks = (link: string) => link.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewrite(url)}>`);
   return headers.map(([name, value]): Header => {
     const change = name === 'link' ? rewriteLinks : locations.has(name) ? rewrite : undefined;
     if (!change) return [name, value];
