@@ -9,8 +9,8 @@ const ownHeaders: ReadonlySet<string> = new Set([
   ...['http2-settings', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip'],
   ...['origin', 'referer', 'access-control-request-headers', 'access-control-request-method'],
   ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-url', 'x-rewrite-url'],
-  // The body has to be readable, so that the credentials can be removed from it.
-  'accept-encoding',
+  // The response has to be readable and whole, so that the credentials can be removed from it.
+  ...['accept-encoding', 'range', 'if-range'],
 ]);
 
 const ownPrefixes = ['x-forwarded-', 'sec-', 'proxy-'];
@@ -35,7 +35,8 @@ export function toAppHeaders(
     !dropped.has(name) &&
     !ownPrefixes.some((prefix) => name.startsWith(prefix)) &&
     (hasBody || name !== 'content-length');
-  const passed = pairs.filter(([name]) => isPassedOn(name.toLowerCase()));
+  // Many servers do not distinguish underscores from hyphens in names of headers.
+  const passed = pairs.filter(([name]) => isPassedOn(name.toLowerCase().replaceAll('_', '-')));
   const hasUserAgent = passed.some(([name]) => name.toLowerCase() === 'user-agent');
   return [
     ...passed,

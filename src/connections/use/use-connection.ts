@@ -158,8 +158,9 @@ async function send(
 }
 
 /** Whether secrets would be found in the body. */
-function isReadable({ headers: { 'content-encoding': coding } }: StreamedResponse): boolean {
-  return coding === undefined || String(coding).trim().toLowerCase() === 'identity' || coding === '';
+function isReadable({ headers }: StreamedResponse): boolean {
+  const codings = [headers['content-encoding'], headers['transfer-encoding']].flat();
+  return codings.every((coding = '') => ['', 'identity', 'chunked'].includes(coding.trim().toLowerCase()));
 }
 
 function toUseResponse({ status, headers, body }: StreamedResponse, opened: OpenedConnection): UseResponse {
