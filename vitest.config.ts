@@ -61,6 +61,8 @@ const stress = testFiles(
   'okta-diagnosis',
   'okta-instance-url',
   'property-based',
+  'secret-mask',
+  'use-policy',
   'encryption',
 );
 
