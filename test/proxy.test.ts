@@ -701,6 +701,18 @@ describe('requests in GraphQL', () => {
     expect(oktaResponse).toMatchObject({ status: 200, body: json, truncated: false, rateLimit: null });
   });
 
+  it('mask a token that JSON escapes in part', async () => {
+    const escaped = token.replace('-', '\\u002d');
+    const { id } = await connectTo((request, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(request.url === '/api/v1/users/me' ? '{}' : `{"${escaped}":["x ${escaped}"]}`);
+    });
+    const variables = { connectionId: id, path: '/api/v1/users' };
+    const { oktaResponse } = await organisation.client.request<Response>(read, variables);
+    const masked = '*'.repeat(token.length);
+    expect(oktaResponse.body).toEqual({ [masked]: [`x ${masked}`] });
+  });
+
   it('replace a Content-Length of the caller', async () => {
     const input = {
       connectionId,

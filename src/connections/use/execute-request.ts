@@ -6,6 +6,7 @@ import { parseJson } from '../../outbound/json.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { Header } from './response-headers.ts';
+import type { SecretMask } from './secret-mask.ts';
 import { type UseRequest, type UseResponse, useConnection } from './use-connection.ts';
 
 /** The largest body that is returned, in bytes. */
@@ -63,7 +64,10 @@ export async function executeRequest(
   return {
     status: response.status,
     headers: response.headers.flatMap(toPairs),
-    body: truncated || !/[/+]json\b/i.test(flat['content-type'] ?? '') ? text || null : readJson(text),
+    body:
+      truncated || !/[/+]json\b/i.test(flat['content-type'] ?? '')
+        ? text || null
+        : readJson(text, response.opened.mask),
     truncated,
     rateLimit: response.opened.use.readRateLimit(flat) ?? null,
     nextPath: findNextPath(flat.link, response.opened.use.getOrigin(response.opened.credentials)),
@@ -102,10 +106,10 @@ async function readText({ body, opened }: UseResponse): Promise<{ text: string; 
   return { text: bytes.subarray(0, maxBodyBytes).toString(), truncated: length > maxBodyBytes };
 }
 
-function readJson(text: string): unknown {
+function readJson(text: string, mask: SecretMask): unknown {
   if (text === '') return null;
   const parsed = parseJson(text, { maxTokens: text.length });
-  return parsed === undefined ? text : parsed;
+  return parsed === undefined ? text : mask.maskJson(parsed);
 }
 
 /** The path and query of the link with `rel="next"`, if it is one of the instance. */

@@ -53,6 +53,15 @@ export class SecretMask {
     return this.appearsIn(masked) ? '*'.repeat(text.length) : masked;
   }
 
+  /** Masks a JSON value that was parsed from a masked body: parsing decodes what was escaped only in part. */
+  maskJson(value: unknown): unknown {
+    const bytes = Buffer.from(JSON.stringify(value));
+    const found = this.find(bytes);
+    if (found.length === 0) return value;
+    for (const [start, end] of found) bytes.fill(asterisk, start, end);
+    return JSON.parse(bytes.toString());
+  }
+
   /** Whether a text contains a secret, in any case. */
   appearsIn(text: string): boolean {
     const searched = text.toLowerCase();
