@@ -41,13 +41,17 @@ describe.runIf(hasPostgresPrograms())('DATABASE_URL', () => {
     const location = { kind: 'postgresql', url: new Secret(url), schema } as const;
     for (const name of ['first', 'second']) {
       const server = await startTestServer({ location, rootKeys: keys.ENCRYPTION_KEYS });
-      const { client } = await server.newOrganisation();
-      const { createOktaConnection: created } = await client.request<Created>(createMutation, {
-        input: { name, credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' } },
-      });
-      const { id } = created.appConnection;
-      expect(await client.request(byIdQuery, { id })).toEqual({ appConnection: created.appConnection });
-      await server.close();
+      try {
+        const { client } = await server.newOrganisation();
+        const { createOktaConnection: created } = await client.request<Created>(createMutation, {
+          input: { name, credentials: { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' } },
+        });
+        const { id } = created.appConnection;
+        expect(await client.request(byIdQuery, { id })).toEqual({ appConnection: created.appConnection });
+      } finally {
+        // Otherwise it would connect again and again to a cluster that is gone, during later files of the worker.
+        await server.close();
+      }
     }
   }
 
