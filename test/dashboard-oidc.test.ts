@@ -67,7 +67,7 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
       response_type: 'code',
       code_challenge_method: 'S256',
       resource: dashboard.provider.settings().oidc.audience,
-      scope: 'openid connections:read connections:write connections:verify audit:read',
+      scope: 'openid connections:read connections:write connections:verify connections:use audit:read',
     });
     for (const name of ['state', 'nonce', 'code_challenge']) expect(parameters[name]).toMatch(/^[\w-]{43}$/);
   });

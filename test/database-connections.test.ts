@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { Secret } from '../src/common/secret.ts';
 import { freshDatabase, testDatabaseUrl, withoutPooler } from './testkit/database.ts';
 import { errorOfStart } from './testkit/in-process.ts';
+import { startPostgresRelay } from './testkit/postgres-relay.ts';
 import { startTestServer } from './testkit/server.ts';
 
 describe.runIf(testDatabaseUrl)('a server on PostgreSQL', () => {
@@ -37,6 +39,27 @@ describe.runIf(testDatabaseUrl)('a server on PostgreSQL', () => {
         .forOrganisation(orgId)
         .execute<{ timeout: string }[]>(`select current_setting('statement_timeout') as timeout`);
     expect(await read()).toEqual([{ timeout: '3s' }]);
+    await server.close();
+  });
+
+  test('goes on when connections are lost right after they were opened', async () => {
+    await using database = await freshDatabase();
+    const { url, ...location } = withoutPooler(database);
+    let isDropping = false;
+    await using relay = await startPostgresRelay(url.reveal(), {
+      onStatement: (text, drop) => {
+        if (isDropping && text.includes("set_config('datestyle'")) drop();
+      },
+    });
+    const server = await startTestServer({ location: { ...location, url: new Secret(relay.url) } });
+    const { orgId } = await server.newOrganisation();
+    const wait = () => server.database.forOrganisation(orgId).execute('select pg_sleep(0.1)');
+    isDropping = true;
+    const results = await Promise.allSettled(Array.from({ length: 8 }, wait));
+    expect(results.map(({ status }) => status)).toContain('rejected');
+    isDropping = false;
+    // An error event without a listener would have ended the process.
+    await Promise.all(Array.from({ length: 8 }, wait));
     await server.close();
   });
 });

@@ -16,8 +16,8 @@ const ends = new Set(['Q', 'S']);
 export interface RelayOptions {
   /** The relay closes a connection whose statement without parameters contains this text. */
   dropsOn?: string;
-  /** Called with each statement that is not prepared yet, before PostgreSQL receives it. */
-  onStatement?: (text: string) => void;
+  /** Called with each statement that is not prepared yet, before PostgreSQL receives it. `drop` closes the connection. */
+  onStatement?: (text: string, drop: () => void) => void;
 }
 
 /** Starts a relay to the PostgreSQL of a URL without TLS. */
@@ -34,7 +34,7 @@ export async function startPostgresRelay(
     let isListening = false;
     const read = createMessageReader((type, body) => {
       if (dropsOn && type === 'Q' && body.includes(dropsOn)) client.destroy();
-      if (type === 'Q' || type === 'P') onStatement?.(body.toString());
+      if (type === 'Q' || type === 'P') onStatement?.(body.toString(), () => client.destroy());
       isListening ||= type === 'Q' && body.toString().startsWith('listen ');
       if (isListening) counts.delete(client);
       else if (ends.has(type)) counts.set(client, (counts.get(client) ?? 0) + 1);

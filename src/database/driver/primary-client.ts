@@ -51,6 +51,8 @@ export function createClientClass(director: ConnectionDirector): ClientClass {
     }
 
     async #connect(): Promise<void> {
+      // Without a listener, an error between connecting and the pool's own listener would end the process.
+      this.on('error', () => undefined);
       const options = await director.locate();
       const { host, address, port, ssl } = options;
       Object.assign(this.connectionParameters, { host, port });
