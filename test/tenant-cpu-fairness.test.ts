@@ -89,6 +89,14 @@ describe('fair scheduling between organisations', () => {
     expect(await turnsFor(organisation, get('/graphql?query={viewer{scopes}}'))).toBe(2);
   });
 
+  it.runIf(testDatabaseUrl)('uses the event loop while its rows are parsed', async () => {
+    const { orgId } = await server.newOrganisation();
+    const addLoopTime = vi.spyOn(server.database.usage, 'addLoopTime');
+    await server.database.forOrganisation(orgId).execute('select generate_series(1, 10)');
+    expect(addLoopTime).toHaveBeenCalledWith(orgId, expect.any(Number));
+    addLoopTime.mockRestore();
+  });
+
   it('answers another organisation while hundreds of requests are rejected', async () => {
     const [busy, other] = [await server.newOrganisation(), await server.newOrganisation()];
     const readOnly = server.clientFor(await busy.newKey(['connections:read']));

@@ -1,3 +1,4 @@
+import type { TenantUsage } from '../../common/tenant-usage.ts';
 import { createStatementPreparer } from './prepared-statements.ts';
 import { suspicionMs } from './primary-client.ts';
 import { currentSession, isUntimed, statementTimeoutMs } from './session.ts';
@@ -17,9 +18,10 @@ const silenceTimeoutMs = () => statementTimeoutMs + 2_000;
  * - With promises of pg, rows outlive their requests until a full garbage collection (bench/README.md has the cost). Use
  *   them when they no longer do.
  *
+ * @param usage counts the time in which rows of an organisation are parsed
  * @param prepares whether statements may be prepared
  */
-export function instrumentClient(client: NewClient, prepares: boolean): void {
+export function instrumentClient(client: NewClient, usage: TenantUsage, prepares: boolean): void {
   const send = client.query.bind(client);
   const prepare = createStatementPreparer(client);
   /** The time of the last response, or of the first pending statement; undefined while none is pending. */
@@ -31,7 +33,13 @@ export function instrumentClient(client: NewClient, prepares: boolean): void {
     // Libraries name their statements too.
     return prepares ? input : { text: input.text, values: input.values ?? [] };
   };
+  /** The organisation of the last statement. */
+  let orgId = '';
+  countParsing(client.connection.stream, (ms) => {
+    if (orgId) usage.addLoopTime(orgId, ms);
+  });
   const query: Client['query'] = (input, values) => {
+    orgId = currentSession().orgId;
     const statement = toStatement(input, values);
     const isTimed = !isUntimed();
     if (isTimed) {
@@ -66,6 +74,15 @@ export function instrumentClient(client: NewClient, prepares: boolean): void {
     else if (silentMs > suspicionMs) client.suspect();
   }, 1_000).unref();
   client.once('end', () => clearInterval(watchdog));
+}
+
+/** Calls a function with the time that pg took to parse each piece of a response, in milliseconds. */
+function countParsing(stream: NewClient['connection']['stream'], count: (ms: number) => void): void {
+  let startedAt = 0;
+  stream.prependListener('data', () => {
+    startedAt = performance.now();
+  });
+  stream.on('data', () => count(performance.now() - startedAt));
 }
 
 /** The server was silent for too long. The code is that of a time-out of the operating system. */

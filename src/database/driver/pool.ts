@@ -10,7 +10,7 @@ import type { Pool } from './types.ts';
  * @param prepares whether statements may be prepared
  */
 export function instrumentPool(pool: Pool, usage: TenantUsage, prepares: boolean): void {
-  pool.on('connect', (client) => instrumentClient(client, prepares));
+  pool.on('connect', (client) => instrumentClient(client, usage, prepares));
   releaseDeadClients(pool);
   pool.connect = withFairQueue(pool, usage);
 }

@@ -17,7 +17,13 @@ export interface Client {
 
 /** The messages of the protocol. */
 export interface Connection {
-  readonly stream: { destroy(error: Error): void; cork(): void; uncork(): void };
+  readonly stream: {
+    destroy(error: Error): void;
+    cork(): void;
+    uncork(): void;
+    on(event: 'data', listener: () => void): unknown;
+    prependListener(event: 'data', listener: () => void): unknown;
+  };
   /** The texts of prepared statements, by name. */
   readonly parsedStatements: Record<string, string>;
   /** The texts of statements whose preparation PostgreSQL has not confirmed, by name. */
