@@ -77,7 +77,7 @@ function use(path: string, init: RequestInit = {}, id?: string): Promise<Respons
 }
 
 /** Returns headers with names in lower case, those of undici and of the connection left out. */
-function headersOf({ headers }: JournalEntry): [string, string][] {
+function parseHeaders({ headers }: JournalEntry): [string, string][] {
   const pairs = headers.flatMap((name, index) =>
     index % 2 === 0 ? [[name.toLowerCase(), headers[index + 1] ?? ''] as [string, string]] : [],
   );
@@ -150,7 +150,7 @@ describe('a request through the proxy', () => {
     expect(text).toContain('HTTP/1.1 200 OK');
     const [received] = await okta.takeJournal();
     if (!received) throw new Error('Nothing arrived.');
-    expect(headersOf(received)).toEqual([
+    expect(parseHeaders(received)).toEqual([
       ['user-agent', 'a client/1.0'],
       ['accept', 'application/json'],
       ['x-okta-user-agent-extended', 'sdk'],
@@ -427,7 +427,7 @@ describe('who may use a connection', () => {
     await okta.takeJournal();
     await use('/api/v1/users', {}, id);
     const [received] = await okta.takeJournal();
-    expect(received && new Map(headersOf(received)).get('authorization')).toBe(`SSWS ${apiToken}`);
+    expect(received && new Map(parseHeaders(received)).get('authorization')).toBe(`SSWS ${apiToken}`);
   });
 
   it('a token that Okta rejects marks the connection after one check, and then nothing is sent', async () => {
@@ -666,7 +666,7 @@ describe('requests in GraphQL', () => {
     const [received] = await okta.takeJournal();
     if (!received) throw new Error('Nothing arrived.');
     expect([received.method, received.url]).toEqual(['POST', '/api/v1/groups?a=%20b']);
-    expect(Object.fromEntries(headersOf(received))).toEqual({
+    expect(Object.fromEntries(parseHeaders(received))).toEqual({
       'x-mine': '1',
       'content-type': 'application/json',
       'content-length': '25',

@@ -5,6 +5,7 @@ import { currentRequest, type Logger } from '../common/log.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { withCallerUrls } from '../connections/use/response-headers.ts';
 import { type UseResponse, useConnection } from '../connections/use/use-connection.ts';
+import { useMethods } from '../connections/use-policy/decide.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { hasBody } from '../http/json-body.ts';
 import { type PublicOriginOptions, publicOrigin } from '../http/public-origin.ts';
@@ -58,7 +59,7 @@ export function findProxyRoute(url = '', basePath: string): ProxyTarget | undefi
 }
 
 /** The methods that pages of allowed origins may use. */
-export const proxyMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+export const proxyMethods = useMethods.filter((method) => method !== 'OPTIONS');
 
 /** Creates the handler of requests that go to the app of a connection. */
 export function createProxy(options: ProxyOptions) {

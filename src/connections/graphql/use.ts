@@ -4,11 +4,12 @@ import { isStorable, notStorableMessage } from '../../common/text.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { type ExecutedRequest, executeRequest } from '../use/execute-request.ts';
+import { maxPathLength } from '../use-policy/normalise-path.ts';
 import type { ConnectionTypes } from './types.ts';
 
 const path = z
   .string()
-  .max(2_048, 'The path must have at most 2048 characters.')
+  .max(maxPathLength, `The path must have at most ${maxPathLength} characters.`)
   .regex(
     /^\/[\x21\x22\x24-\x3e\x40-\x7e]*$/,
     'The path must start with a slash, be percent-encoded and have no query, as in /api/v1/users.',

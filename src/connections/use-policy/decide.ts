@@ -19,7 +19,7 @@ export interface UseDecision {
  * @param path normalised
  */
 export function decideUse(rules: readonly UseRule[], method: string, path: string): UseDecision {
-  const index = rules.findIndex((rule) => matchesMethod(rule, method) && patternOf(rule).matches(path));
+  const index = rules.findIndex((rule) => matchesMethod(rule, method) && getPattern(rule).matches(path));
   const rule = rules[index];
   return { isAllowed: rule?.effect === 'ALLOW', decidedBy: rule && { rule, index } };
 }
@@ -31,7 +31,7 @@ function matchesMethod({ methods }: UseRule, method: string): boolean {
 const patterns = new LRUCache<string, PathPattern>({ max: 1_000 });
 
 /** @throws TypeError if the path of a rule is not a pattern; every stored rule was checked */
-function patternOf({ effect, path }: UseRule): PathPattern {
+function getPattern({ effect, path }: UseRule): PathPattern {
   const key = `${effect} ${path}`;
   const cached = patterns.get(key);
   if (cached) return cached;

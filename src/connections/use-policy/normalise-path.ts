@@ -1,7 +1,7 @@
 import { type Issue, validationError } from '../../common/errors.ts';
 
 /** The most characters of a path. Matching takes time proportional to it. */
-const maxLength = 2_048;
+export const maxPathLength = 2_048;
 
 /** RFC 3986's characters of a path, without `;` and `%`. */
 const plain = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]$/;
@@ -19,7 +19,7 @@ const plain = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]$/;
  * @throws AppError `BAD_USER_INPUT`, which names `path` and the remedy
  */
 export function normalisePath(path: string): string {
-  if (path.length > maxLength) throw invalid(`The path must have at most ${maxLength} characters.`);
+  if (path.length > maxPathLength) throw invalid(`The path must have at most ${maxPathLength} characters.`);
   if (!path.startsWith('/')) throw invalid('The path must start with a slash, as in /api/v1/users.');
   let normalised = '';
   for (let index = 0; index < path.length; ) {

@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { App, AuthMethod, ConnectionUse, Credentials } from '../../apps/app.ts';
 import type { Database } from '../../database/database.ts';
-import type { AppConnection } from '../app-connection.entity.ts';
-import { AppConnection as AppConnectionEntity } from '../app-connection.entity.ts';
+import { AppConnection } from '../app-connection.entity.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { SecretMask } from './secret-mask.ts';
@@ -50,7 +49,7 @@ class OpenedConnections {
   async #open(orgId: string, id: string): Promise<OpenedConnection | undefined> {
     const em = this.#deps.database.forOrganisation(orgId);
     const where = { id, orgId, deletedAt: null };
-    const connection = await em.findOne(AppConnectionEntity, where, {
+    const connection = await em.findOne(AppConnection, where, {
       populate: ['sealedCredentials', 'mac'],
     });
     if (!connection) return undefined;

@@ -24,7 +24,7 @@ export async function recordWrite(
 ): Promise<void> {
   const outcome = 'outcome' in write ? write.outcome : 'OK';
   const status = 'status' in write ? ` ${write.status}` : '';
-  const request = opened.mask.maskText(`${write.method} ${write.path}${namesOf(write.query)}`);
+  const request = opened.mask.maskText(`${write.method} ${write.path}${withoutValues(write.query)}`);
   const targetName = request.slice(0, maxTargetLength) + status;
   const event = withRequestContext({ ...describe(caller, opened), targetName, outcome });
   const prepare = async () => ({ events: [event], result: undefined });
@@ -43,7 +43,7 @@ function describe(caller: Caller, { connection }: OpenedConnection) {
   return { ...caller.actor, action: 'USE_CONNECTION', connectionId, connectionName, projectId } as const;
 }
 
-/** The query without the values of its parameters. */
-function namesOf(query: string): string {
+/** Removes the values of the parameters of a query. */
+function withoutValues(query: string): string {
   return query.replace(/=[^&]*/g, '');
 }
