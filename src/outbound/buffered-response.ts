@@ -5,10 +5,10 @@ import { ResponseBody } from './response-body.ts';
 import { type Deadline, startDeadline } from './timeout.ts';
 
 /** The maximum number of headers of a response. Okta sends about 30. */
-export const maxHeaders = 200;
+const maxHeaders = 200;
 
 /** The maximum number of interim responses (status 1xx); a host could send them endlessly. */
-export const maxInterimResponses = 8;
+const maxInterimResponses = 8;
 
 /** A complete response with any status. Redirects are not followed. */
 export interface OutboundResponse {
@@ -76,13 +76,8 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
     this.#headers = headers;
     if (status < 200) this.#interimResponses += 1;
     else this.#deadline.message = `the response was not complete within ${this.#timeoutMs / 1000} s`;
-    if (this.#interimResponses > maxInterimResponses) {
-      this.#fail(
-        new OutboundError('TOO_LARGE', `the host sent more than ${maxInterimResponses} interim responses`),
-      );
-    } else if (countHeaders(headers) > maxHeaders) {
-      this.#fail(new OutboundError('TOO_LARGE', `the response has more than ${maxHeaders} headers`));
-    }
+    const excess = findHeaderExcess(this.#interimResponses, headers);
+    if (excess) this.#fail(new OutboundError('TOO_LARGE', excess));
   }
 
   onResponseData(_: unknown, chunk: Buffer): void {
@@ -120,8 +115,16 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   }
 }
 
+/** Returns which limit the headers of a response and the interim responses before it exceed. */
+export function findHeaderExcess(interimResponses: number, headers: RawHeaders): string | undefined {
+  if (interimResponses > maxInterimResponses)
+    return `the host sent more than ${maxInterimResponses} interim responses`;
+  if (countHeaders(headers) > maxHeaders) return `the response has more than ${maxHeaders} headers`;
+  return undefined;
+}
+
 /** Counts the headers of a response, repeated ones included. */
-export function countHeaders(headers: RawHeaders): number {
+function countHeaders(headers: RawHeaders): number {
   return Object.values(headers).reduce(
     (count, value) => count + (Array.isArray(value) ? value.length : 1),
     0,

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { countHeaders, maxHeaders, maxInterimResponses, type RawHeaders } from './buffered-response.ts';
+import { findHeaderExcess, type RawHeaders } from './buffered-response.ts';
 import { toOutboundError } from './error-mapping.ts';
 import { OutboundError } from './outbound-error.ts';
 import { type Deadline, startDeadline } from './timeout.ts';
@@ -132,7 +132,8 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     if (this.#failure) return;
     this.#idle.refresh();
     if (status < 200) this.#interimResponses += 1;
-    const excess = this.#findExcess(headers);
+    const announcedBytes = Number(headers['content-length'] ?? 0);
+    const excess = findHeaderExcess(this.#interimResponses, headers) ?? this.#findExcess(announcedBytes);
     if (excess) this.#fail(new OutboundError('TOO_LARGE', excess));
     if (excess || status < 200) return;
     this.#deadline.message = `the response was not complete within ${this.#limits.timeoutMs / 1000} s`;
@@ -140,13 +141,9 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     this.#deferred.resolve({ status, headers: withoutUndefined(headers), body: this.#body });
   }
 
-  /** Returns which limit the response exceeds. */
-  #findExcess(headers: RawHeaders): string | undefined {
+  /** Returns which limit the body exceeds. */
+  #findExcess(bytes: number): string | undefined {
     const { maxResponseBytes } = this.#limits;
-    if (this.#interimResponses > maxInterimResponses)
-      return `the host sent more than ${maxInterimResponses} interim responses`;
-    if (countHeaders(headers) > maxHeaders) return `the response has more than ${maxHeaders} headers`;
-    const bytes = Math.max(this.#bytes, Number(headers['content-length'] ?? 0));
     if (bytes > maxResponseBytes) return `the response is larger than ${maxResponseBytes} bytes`;
     if (this.#pieces > maxPieces + this.#bytes / bytesPerPiece)
       return `the response has more than ${this.#pieces - 1} chunks`;
@@ -158,7 +155,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     this.#idle.refresh();
     this.#bytes += chunk.byteLength;
     this.#pieces += 1;
-    const excess = this.#findExcess({});
+    const excess = this.#findExcess(this.#bytes);
     if (excess) {
       this.#fail(new OutboundError('TOO_LARGE', excess));
       return;
