@@ -25,6 +25,7 @@ const layers = [
   ['apps/*/**'],
   ['apps/index.ts'],
   ['http/*'],
+  ['connections/usage/*'],
   ['connections/*'],
   ['connections/use-policy/*'],
   ['connections/credentials/*'],

@@ -38,21 +38,27 @@ const everything = listLeafPaths(connectionType);
 const verification = everything.filter((path) => path.startsWith('verification.'));
 const tokenOwner = everything.filter((path) => path.startsWith('credentials.tokenOwner.'));
 
-/** Builds the selection of one leaf field. */
-function select(path: string): string {
-  const [first = '', ...rest] = path.split('.');
-  if (rest.length === 0) return first;
-  const below = select(rest.join('.'));
-  return first === 'credentials' && rest[0] !== 'instanceUrl'
-    ? `credentials { ... on OktaCredentials { ${below} } }`
-    : `${first} { ${below} }`;
+/** Builds the selection of leaf fields, with each field once. */
+function select(...paths: string[]): string {
+  const byFirst = Map.groupBy(paths, (path) => path.split('.', 1)[0] ?? '');
+  return [...byFirst]
+    .map(([first, all]) => {
+      const rests = all.map((path) => path.slice(first.length + 1)).filter((rest) => rest !== '');
+      if (rests.length === 0) return first;
+      if (first !== 'credentials') return `${first} { ${select(...rests)} }`;
+      const ofOkta = rests.filter((rest) => rest !== 'instanceUrl');
+      const ofAll = rests.length > ofOkta.length ? 'instanceUrl' : '';
+      return `credentials { ${ofAll} ${ofOkta.length > 0 ? `... on OktaCredentials { ${select(...ofOkta)} }` : ''} }`;
+    })
+    .join(' ');
 }
 
-/** Returns the value at a path; of a list, that of the first element. */
+/** Returns the value at a path; of a list, that of the first element. Below null and an empty list, it is null. */
 function valueAt(connection: unknown, path: string): unknown {
-  return path
-    .split('.')
-    .reduce((value, name) => at(Array.isArray(value) ? value[0] : value, name), connection);
+  return path.split('.').reduce((value, name) => {
+    const parent = Array.isArray(value) ? (value[0] ?? null) : value;
+    return parent === null ? null : at(parent, name);
+  }, connection);
 }
 
 async function newConnection(differing: Record<string, unknown> = {}) {
@@ -187,7 +193,7 @@ describe('mutation payload without connections:read shows only what was sent and
     'with connections:read shows every field: %s',
     async (_, scope, { field, args, variables }) => {
       const apiKey = await organisation.newKey([scope, 'connections:read']);
-      const selection = everything.map(select).join(' ');
+      const selection = select(...everything);
       const { connection, error } = await sendMutation(apiKey, field, args, await variables(), selection);
       expect(error).toBeUndefined();
       for (const path of everything) expect(valueAt(connection, path), path).toBeDefined();

@@ -17,11 +17,23 @@ let theirs: TestOrganisation;
 beforeAll(async () => {
   server = await startTestServer();
   [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-  for (const { client } of [mine, theirs]) {
-    await client.request(createMutation, okta({ idempotencyKey: 'once' }));
+  for (const { client, newKey } of [mine, theirs]) {
+    const { createOktaConnection } = await client.request<Created>(
+      createMutation,
+      okta({ idempotencyKey: 'once' }),
+    );
+    const user = server.clientFor(await newKey(['connections:use', 'connections:read']));
+    const { id } = createOktaConnection.appConnection;
+    await user.request(useQuery, { id });
+    // Reading usage stores it.
+    await user.request(usageQuery, { id });
   }
 });
 afterAll(() => server.close());
+
+const useQuery =
+  'query ($id: UUID!) { oktaResponse(connectionId: $id, path: "/api/v1/users/me") { status } }';
+const usageQuery = 'query ($id: UUID!) { appConnection(id: $id) { usage { total { calls } } } }';
 
 /** The tables without an organisation. */
 const ofNobody = ['rate_limit'];
@@ -87,6 +99,9 @@ describe('row-level security', () => {
       'update audit_event set outcome = outcome',
       'delete from audit_event',
       'delete from audit_head',
+      'update connection_usage set calls = calls',
+      'delete from connection_usage_caller',
+      'insert into connection_last_use select * from connection_last_use',
       'truncate app_connection',
       'alter table app_connection disable row level security',
       'drop policy app_connection_tenant on app_connection',

@@ -19,6 +19,7 @@ import { openCheckpointReceiver } from '../config/checkpoint-receiver.ts';
 import type { Config } from '../config/config.ts';
 import { findTlsRisks } from '../config/security-warnings.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
+import { UsageCounter } from '../connections/usage/usage-counter.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { createCors } from '../http/cors.ts';
@@ -106,6 +107,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     deletedRetentionDays: config.deletedRetentionDays,
     refusals,
     reads: createRecorder(),
+    usage: new UsageCounter({ database, log }),
   };
   // The operator configures the identity provider, which may have a private address.
   const provider = config.oidc && {
@@ -195,7 +197,8 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       clearTimeout(abortTimer);
       await cleanedUp;
       await stopPublishing();
-      await Promise.all([refusals, authenticationRefusals, connections.reads].map((each) => each.close()));
+      const recorders = [refusals, authenticationRefusals, connections.reads, connections.usage];
+      await Promise.all(recorders.map((each) => each.close()));
       await graphql.dispose();
       await checkpoints.close();
       await release();

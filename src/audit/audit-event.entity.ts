@@ -57,8 +57,11 @@ const AuditEventSchema = defineEntity({
     targetName: p.text().nullable(),
     address: p.text().nullable(),
     requestId: p.uuid().nullable(),
-    /** `OK`, or the code of the error with which the attempt was refused. */
-    outcome: p.text().$type<'OK' | ErrorCode>(),
+    /**
+     * `OK`, or the code of the error with which the attempt was refused. `CLIENT_DISCONNECTED`: the client of a request
+     * through a connection did not wait for the response.
+     */
+    outcome: p.text().$type<'OK' | 'CLIENT_DISCONNECTED' | ErrorCode>(),
     /** The names of the fields that changed, never their values. */
     fields: p.array(),
     /** The number of refusals that the event stands for; null for a single attempt. */

@@ -1,6 +1,7 @@
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
+import { CallerUsage, ConnectionUsage, LastUse } from '../connections/usage/usage.entity.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
@@ -12,8 +13,11 @@ export const entities = [
   AppConnection,
   AuditEvent,
   AuditHead,
+  CallerUsage,
+  ConnectionUsage,
   DataKey,
   IdempotentRequest,
+  LastUse,
   Organisation,
   Project,
   RateLimit,

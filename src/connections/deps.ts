@@ -7,6 +7,7 @@ import type { Vault } from '../encryption/vault.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
+import type { UsageCounter } from './usage/usage-counter.ts';
 
 /** The dependencies of the operations on connections. */
 export interface ConnectionDeps {
@@ -24,6 +25,8 @@ export interface ConnectionDeps {
   refusals: RefusalRecorder;
   /** Counts reads through connections, apart from refusals, so that neither uses up the room of the other. */
   reads: RefusalRecorder;
+  /** Counts the requests through connections. */
+  usage: UsageCounter;
 }
 
 /**

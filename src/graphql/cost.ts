@@ -96,9 +96,9 @@ class CostCalculation {
     return isCompositeType(type) ? type : undefined;
   }
 
-  /** 1 for a field that is not a page. */
+  /** 1 for a field that is not a page, unless it states the size of its list in `extensions.listSize`. */
   #pageSize(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
-    if (!field.args.some(({ name }) => name === 'first')) return 1;
+    if (!field.args.some(({ name }) => name === 'first')) return Number(field.extensions.listSize ?? 1);
     const sizes = node.arguments?.filter(({ name }) => name.value === 'first' || name.value === 'last') ?? [];
     const numbers = sizes.map(({ value }) => this.#toNumber(value)).filter((size) => size !== undefined);
     return numbers.length > 0 ? Math.max(1, ...numbers) : defaultPageSize;

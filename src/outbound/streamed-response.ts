@@ -31,6 +31,16 @@ export interface StreamedResponse {
   headers: Readonly<Record<string, string | readonly string[]>>;
   /** Fails with an `OutboundError`. Destroying it ends the exchange. */
   body: Readable;
+  /** The bytes of the bodies so far. */
+  transferred: Readonly<TransferredBytes>;
+}
+
+/** The bytes of the bodies of an exchange. */
+export interface TransferredBytes {
+  /** Of the request, as far as it was written to the connection. */
+  sent: number;
+  /** Of the response, as far as it was read from the connection. */
+  received: number;
 }
 
 /** Changes the body of a response before anything reads it. */
@@ -69,8 +79,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   readonly #body: Readable;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
-  #bytes = 0;
-  #sentBytes = 0;
+  readonly #transferred: TransferredBytes = { sent: 0, received: 0 };
   #pieces = 0;
   #interimResponses = 0;
   #controller: Dispatcher.DispatchController | undefined;
@@ -98,8 +107,10 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     this.#deadline = startDeadline(limits.timeoutMs, signals);
     const idleSeconds = limits.idleTimeoutMs / 1_000;
     this.#idle = setTimeout(() => {
-      const what = this.#controller?.paused ? 'the client read nothing' : 'the host sent nothing';
-      this.#fail(new OutboundError('TIMEOUT', `${what} for ${idleSeconds} s`));
+      const [reason, what] = this.#controller?.paused
+        ? (['ABORTED', 'the client read nothing'] as const)
+        : (['TIMEOUT', 'the host sent nothing'] as const);
+      this.#fail(new OutboundError(reason, `${what} for ${idleSeconds} s`));
     }, limits.idleTimeoutMs);
     const { signal } = this.#deadline;
     signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
@@ -123,9 +134,9 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
 
   onBodySent(chunk: Buffer): void {
     this.#idle.refresh();
-    this.#sentBytes += chunk.byteLength;
+    this.#transferred.sent += chunk.byteLength;
     const { maxRequestBytes } = this.#limits;
-    if (this.#sentBytes > maxRequestBytes) this.#fail(requestTooLarge(maxRequestBytes));
+    if (this.#transferred.sent > maxRequestBytes) this.#fail(requestTooLarge(maxRequestBytes));
   }
 
   onResponseStart(_: unknown, status: number, headers: RawHeaders): void {
@@ -138,14 +149,19 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     if (excess || status < 200) return;
     this.#deadline.message = `the response was not complete within ${this.#limits.timeoutMs / 1000} s`;
     this.#transform = this.#createTransform?.(status);
-    this.#deferred.resolve({ status, headers: withoutUndefined(headers), body: this.#body });
+    this.#deferred.resolve({
+      status,
+      headers: withoutUndefined(headers),
+      body: this.#body,
+      transferred: this.#transferred,
+    });
   }
 
   /** Returns which limit the body exceeds. */
   #findExcess(bytes: number): string | undefined {
     const { maxResponseBytes } = this.#limits;
     if (bytes > maxResponseBytes) return `the response is larger than ${maxResponseBytes} bytes`;
-    if (this.#pieces > maxPieces + this.#bytes / bytesPerPiece)
+    if (this.#pieces > maxPieces + this.#transferred.received / bytesPerPiece)
       return `the response has more than ${this.#pieces - 1} chunks`;
     return undefined;
   }
@@ -153,9 +169,9 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#failure) return;
     this.#idle.refresh();
-    this.#bytes += chunk.byteLength;
+    this.#transferred.received += chunk.byteLength;
     this.#pieces += 1;
-    const excess = this.#findExcess(this.#bytes);
+    const excess = this.#findExcess(this.#transferred.received);
     if (excess) {
       this.#fail(new OutboundError('TOO_LARGE', excess));
       return;

@@ -1,8 +1,11 @@
 import { type App, appTypeName, requestIdField } from '../../apps/app.ts';
+import { dateTime } from '../../common/date-time.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { requireApp } from '../deps.ts';
+import { toUsageRange } from '../usage/usage-range.ts';
 import { getUsePolicy } from '../use-policy/use-policy.ts';
+import { defineUsageTypes, loadLastUse } from './usage-types.ts';
 import { defineUsePolicyTypes } from './use-policy-types.ts';
 import { defineVerification } from './verification-type.ts';
 
@@ -22,6 +25,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   const { Credentials, ofApps } = defineCredentials(builder, apps);
   const { Verification, Status, ErrorCodeEnum } = defineVerification(builder, apps);
   const usePolicy = defineUsePolicyTypes(builder, apps);
+  const usage = defineUsageTypes(builder);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
     description:
       'A connection to an app: its location, the method of authentication, and whether the credentials work.',
@@ -73,6 +77,42 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
         description: 'The requests that callers may send to the app through the connection.',
         resolve: (connection, _, { connections }) =>
           getUsePolicy(requireApp(connections, connection.app), connection),
+      }),
+      lastUsedAt: t.field({
+        type: 'DateTime',
+        nullable: true,
+        description: 'When the app last answered a request through the connection; null if it never did.',
+        resolve: async (connection, _, context) => (await loadLastUse(connection, context))?.at,
+      }),
+      lastUsedBy: t.field({
+        type: usage.Caller,
+        nullable: true,
+        description: 'The caller of that request.',
+        resolve: async (connection, _, context) => (await loadLastUse(connection, context))?.caller,
+      }),
+      usage: t.field({
+        type: usage.Usage,
+        description: 'The requests through the connection.',
+        args: {
+          from: t.arg({
+            type: 'DateTime',
+            description:
+              'The beginning, inclusive, rounded down to the interval. Absent: 24 hours or 30 days before the end.',
+            validate: { schema: dateTime },
+          }),
+          to: t.arg({
+            type: 'DateTime',
+            description: 'The end, exclusive, rounded up to the interval. Absent: now.',
+            validate: { schema: dateTime },
+          }),
+          by: t.arg({
+            type: usage.Interval,
+            required: true,
+            defaultValue: 'HOUR',
+            description: 'The length of the intervals. A range has at most 200.',
+          }),
+        },
+        resolve: ({ id }, range) => ({ connectionId: id, ...toUsageRange(range) }),
       }),
     }),
   });

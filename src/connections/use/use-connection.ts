@@ -5,13 +5,14 @@ import { AppError, HttpError } from '../../common/errors.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
-import type { StreamedResponse } from '../../outbound/streamed-response.ts';
+import type { StreamedResponse, TransferredBytes } from '../../outbound/streamed-response.ts';
 import { type ConnectionDeps, unmeteredOutbound } from '../deps.ts';
 import { connectionNotFound } from '../persistence/find-connection.ts';
 import { useMethods } from '../use-policy/decide.ts';
 import { normalisePath } from '../use-policy/normalise-path.ts';
 import { assertUseAllowed, getUsePolicy } from '../use-policy/use-policy.ts';
 import { confirmRejection } from './confirm-rejection.ts';
+import { withUsageCount } from './count-use.ts';
 import { findOpenedConnection, type OpenedConnection } from './opened-connections.ts';
 import { countRead, recordWrite } from './record-use.ts';
 import { RejectionReader } from './rejection-reader.ts';
@@ -37,6 +38,7 @@ export interface UseResponse {
   headers: readonly Header[];
   /** Fails with an `OutboundError`. It has to be read to its end or destroyed. */
   body: Readable;
+  transferred: Readonly<TransferredBytes>;
   opened: OpenedConnection;
 }
 
@@ -50,7 +52,18 @@ const readingMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
  * @throws AppError `FORBIDDEN`, `USE_DENIED`, `NOT_FOUND`, `BAD_USER_INPUT` (an ambiguous path), `RATE_LIMITED`, the code with which
  *   the app rejected the credentials, `HOST_NOT_ALLOWED`, `UPSTREAM_UNREACHABLE`
  */
-export async function useConnection(
+export function useConnection(
+  deps: ConnectionDeps,
+  caller: Caller,
+  target: { id: string; app?: string },
+  request: UseRequest,
+): Promise<UseResponse> {
+  return withUsageCount(deps.usage, caller, target.id, request.signal, () =>
+    authorizeAndSend(deps, caller, target, request),
+  );
+}
+
+async function authorizeAndSend(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
@@ -65,18 +78,19 @@ export async function useConnection(
   }
   await deps.limits.checkChange(caller);
   const write = { method: request.method, path, query: request.query };
-  try {
-    const response = await send(deps, caller, opened, path, request);
-    // Before the caller gets the response, so that no write that it knows of is missing in the audit trail.
-    await recordWrite(deps, caller, opened, { ...write, status: response.status }).catch((error: unknown) => {
-      response.body.destroy();
-      throw error;
-    });
-    return toUseResponse(response, opened);
-  } catch (error) {
-    if (error instanceof AppError) await recordWrite(deps, caller, opened, { ...write, outcome: error.code });
+  const response = await send(deps, caller, opened, path, request).catch(async (error: unknown) => {
+    if (error instanceof AppError) {
+      const outcome = request.signal?.aborted ? 'CLIENT_DISCONNECTED' : error.code;
+      await recordWrite(deps, caller, opened, { ...write, outcome });
+    }
     throw error;
-  }
+  });
+  // Before the caller gets the response, so that no write that it knows of is missing in the audit trail.
+  await recordWrite(deps, caller, opened, { ...write, status: response.status }).catch((error: unknown) => {
+    response.body.destroy();
+    throw error;
+  });
+  return toUseResponse(response, opened);
 }
 
 /** Decides whether a request may be sent. Refusals are audited. */
@@ -163,8 +177,11 @@ function isReadable({ headers }: StreamedResponse): boolean {
   return codings.every((coding = '') => ['', 'identity', 'chunked'].includes(coding.trim().toLowerCase()));
 }
 
-function toUseResponse({ status, headers, body }: StreamedResponse, opened: OpenedConnection): UseResponse {
-  return { status, headers: toCallerHeaders(headers, opened.mask), body, opened };
+function toUseResponse(
+  { status, headers, body, transferred }: StreamedResponse,
+  opened: OpenedConnection,
+): UseResponse {
+  return { status, headers: toCallerHeaders(headers, opened.mask), body, transferred, opened };
 }
 
 function toAppError(error: OutboundError, app: string, method: string): AppError {

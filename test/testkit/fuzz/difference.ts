@@ -6,6 +6,7 @@ import { RefusalRecorder } from '../../../src/audit/refusal-counter.ts';
 import { Authenticator } from '../../../src/auth/authenticator.ts';
 import { FairScheduler } from '../../../src/common/fair-scheduler.ts';
 import { createLog } from '../../../src/common/log.ts';
+import { UsageCounter } from '../../../src/connections/usage/usage-counter.ts';
 import type { Context } from '../../../src/graphql/context.ts';
 import { createErrorMasker } from '../../../src/graphql/error-masking.ts';
 import { maskErrors } from '../../../src/graphql/plugins.ts';
@@ -114,6 +115,7 @@ async function reference({ database, vault }: TestServer) {
     log,
     refusals,
     reads: refusals,
+    usage: new UsageCounter({ database, log }),
   };
   return {
     schema,

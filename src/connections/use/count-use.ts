@@ -1,0 +1,58 @@
+import { finished, type Readable } from 'node:stream';
+import { AppError } from '../../common/errors.ts';
+import type { Caller } from '../../identity/caller.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
+import type { StreamedResponse } from '../../outbound/streamed-response.ts';
+import type { UsageCall, UsageCounter } from '../usage/usage-counter.ts';
+
+/** What of a response is counted. */
+type CountedResponse = Pick<StreamedResponse, 'status' | 'body' | 'transferred'>;
+
+/**
+ * Sends a request through a connection and counts it when its response has ended, or when it has failed.
+ *
+ * @param connectionId as the caller sent it; it is only counted if the organisation of the caller has this connection
+ * @param signal aborts when the client disconnects
+ * @param send throws AppError if there is no response
+ */
+export async function withUsageCount<Response extends CountedResponse>(
+  usage: UsageCounter,
+  { orgId, id: caller }: Caller,
+  connectionId: string,
+  signal: AbortSignal | undefined,
+  send: () => Promise<Response>,
+): Promise<Response> {
+  const startedAt = performance.now();
+  const count = (outcome: UsageCall['outcome'], response?: CountedResponse) =>
+    usage.count({
+      ...{ orgId, connectionId, caller, outcome },
+      status: response?.status,
+      durationMs: performance.now() - startedAt,
+      bytesUp: response?.transferred.sent ?? 0,
+      bytesDown: response?.transferred.received ?? 0,
+    });
+  let response: Response;
+  try {
+    response = await send();
+  } catch (error) {
+    count(signal?.aborted ? 'CLIENT_DISCONNECTED' : toOutcome(error));
+    throw error;
+  }
+  finished(response.body, (error) => count(toOutcomeOfBody(error, response.body, signal), response));
+  return response;
+}
+
+function toOutcome(error: unknown): UsageCall['outcome'] {
+  return error instanceof AppError ? error.code : 'INTERNAL_SERVER_ERROR';
+}
+
+function toOutcomeOfBody(
+  error: Error | null | undefined,
+  { errored }: Readable,
+  signal: AbortSignal | undefined,
+): UsageCall['outcome'] {
+  // A reader that needs only the beginning destroys the body without an error.
+  if (!error || !errored) return 'OK';
+  const hasLeft = signal?.aborted || !(errored instanceof OutboundError) || errored.reason === 'ABORTED';
+  return hasLeft ? 'CLIENT_DISCONNECTED' : 'UPSTREAM_UNREACHABLE';
+}
