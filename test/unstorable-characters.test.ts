@@ -36,7 +36,12 @@ const needed: Record<string, object> = {
   createProject: { input: { name: 'a' } },
   renameProject: { id: unknownId, name: 'a' },
   appConnectionByName: { name: 'a' },
-  testUsePolicy: { connectionId: unknownId, method: 'GET', path: '/a' },
+  testUsePolicy: {
+    connectionId: unknownId,
+    method: 'GET',
+    path: '/a',
+    policy: { rules: { effect: 'ALLOW', path: '/a' } },
+  },
   updateUsePolicy: { connectionId: unknownId, input: { rules: { effect: 'ALLOW' } } },
   oktaResponse: { connectionId: unknownId, path: '/a', headers: { name: 'a', value: 'a' } },
   executeOktaRequest: {

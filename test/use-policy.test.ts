@@ -296,6 +296,31 @@ describe('use policy of a connection', () => {
     }
   });
 
+  test('is tested before it is stored, over GraphQL and REST', async () => {
+    const { apiKey, client, id } = await fresh();
+    const testDraft = `query ($id: UUID!, $policy: UsePolicyInput) {
+      testUsePolicy(connectionId: $id, method: POST, path: "/api/v1/users", policy: $policy) { isAllowed explanation }
+    }`;
+    const rules = [{ effect: 'ALLOW', methods: ['POST'], path: '/api/v1/users' }];
+    const explanation = 'Rule 1 of the use policy allows POST on /api/v1/users.';
+    expect(await client.request(testDraft, { id, policy: { rules } })).toEqual({
+      testUsePolicy: { isAllowed: true, explanation },
+    });
+    const rest = restClient(server.url, apiKey);
+    const path = `/api/v1/app-connections/okta/${id}/use-policy`;
+    const request = { method: 'POST', path: '/api/v1/users' };
+    expect((await rest('POST', `${path}/test`, { ...request, policy: { rules } })).body).toMatchObject({
+      usePolicyTest: { isAllowed: true, explanation },
+    });
+    expect(await client.request(testDraft, { id })).toMatchObject({ testUsePolicy: { isAllowed: false } });
+    expect((await rest('GET', path)).body).toMatchObject({ usePolicy: { version: 1, preset: 'READ_ONLY' } });
+    await expect(
+      client.request(testDraft, { id, policy: { rules: [{ effect: 'ALLOW', path: 'users' }] } }),
+    ).rejects.toMatchObject({
+      response: { errors: [{ extensions: { issues: [{ path: ['policy', 'rules', 0, 'path'] }] } }] },
+    });
+  });
+
   test('is audited, and is not changed by a policy that is the same', async () => {
     const { client, id } = await fresh();
     await client.request(update, { id, input: { preset: 'READ_ONLY' } });

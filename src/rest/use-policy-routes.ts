@@ -10,7 +10,11 @@ import {
   updateUsePolicy,
 } from '../connections/operations/use-policy.ts';
 import { useMethods } from '../connections/use-policy/decide.ts';
-import { updateUsePolicySchema, useEffects } from '../connections/use-policy/input-schemas.ts';
+import {
+  updateUsePolicySchema,
+  useEffects,
+  usePolicyContentSchema,
+} from '../connections/use-policy/input-schemas.ts';
 import type { UsePolicy } from '../connections/use-policy/use-policy.ts';
 import { idPath, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
@@ -108,13 +112,16 @@ export function createUsePolicyRoutes(deps: ConnectionDeps, app: App, path: stri
             path: boundedText(4_096, { tooLong: 'The path is too long.' }).meta({
               description: 'The path, without the query.',
             }),
+            policy: usePolicyContentSchema([app]).nullish().meta({
+              description: 'The policy to test in place of that of the connection, before you change it.',
+            }),
           }),
         },
         response: z.object({ usePolicyTest: test }),
         codes: ['NOT_FOUND'],
       },
-      async ({ path: { id }, body }, caller) => {
-        const result = await testUsePolicy(deps, caller, { id, app: app.id }, body);
+      async ({ path: { id }, body: { policy, ...request } }, caller) => {
+        const result = await testUsePolicy(deps, caller, { id, app: app.id }, request, policy);
         return { body: { usePolicyTest: serializeTest(result) } };
       },
     ),

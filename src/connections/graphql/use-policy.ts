@@ -3,7 +3,12 @@ import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
 import { testUsePolicy, type UsePolicyTest, updateUsePolicy } from '../operations/use-policy.ts';
-import { type UpdateUsePolicy, updateUsePolicySchema } from '../use-policy/input-schemas.ts';
+import {
+  type UpdateUsePolicy,
+  type UsePolicyContent,
+  updateUsePolicySchema,
+  usePolicyContentSchema,
+} from '../use-policy/input-schemas.ts';
 import type { UsePolicy } from '../use-policy/use-policy.ts';
 import type { ConnectionTypes } from './types.ts';
 import { pathPatternDescription } from './use-policy-types.ts';
@@ -40,6 +45,17 @@ export function defineUsePolicyOperations(
       version: t.int({
         description:
           'The version of the policy that you have read. If it has another, the request fails with `VERSION_CONFLICT`.',
+      }),
+    }),
+  });
+  const Content = builder.inputRef<UsePolicyContent>('UsePolicyInput').implement({
+    description: 'A use policy that is tested and not stored: a preset or rules.',
+    validate: { schema: usePolicyContentSchema(apps) },
+    fields: (t) => ({
+      preset: t.field({ type: Preset, description: 'The name of a policy.' }),
+      rules: t.field({
+        type: [RuleInput],
+        description: 'At most 50 rules. The first that matches decides; none denies everything.',
       }),
     }),
   });
@@ -101,9 +117,13 @@ export function defineUsePolicyOperations(
         connectionId: t.arg(connectionId),
         method: t.arg({ type: Method, required: true, description: 'The method.' }),
         path: t.arg.string({ required: true, description: 'The path, without the query.' }),
+        policy: t.arg({
+          type: Content,
+          description: 'The policy to test in place of that of the connection, before you change it.',
+        }),
       },
-      resolve: (_, { connectionId: id, method, path }, context) =>
-        testUsePolicy(context.connections, requireCaller(context), { id }, { method, path }),
+      resolve: (_, { connectionId: id, method, path, policy }, context) =>
+        testUsePolicy(context.connections, requireCaller(context), { id }, { method, path }, policy),
     }),
   );
 }

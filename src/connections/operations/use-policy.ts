@@ -1,3 +1,4 @@
+import type { App } from '../../apps/app.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusals.ts';
 import { canonicalJson } from '../../common/canonical-json.ts';
 import { AppError, validationError } from '../../common/errors.ts';
@@ -8,7 +9,7 @@ import { type ConnectionDeps, requireApp } from '../deps.ts';
 import { changeConnection } from '../persistence/change-connection.ts';
 import { readConnection } from '../persistence/find-connection.ts';
 import { decideUse, type UseDecision } from '../use-policy/decide.ts';
-import type { UpdateUsePolicy } from '../use-policy/input-schemas.ts';
+import type { UpdateUsePolicy, UsePolicyContent } from '../use-policy/input-schemas.ts';
 import { normalisePath } from '../use-policy/normalise-path.ts';
 import { explainDecision, getUsePolicy, type UsePolicy } from '../use-policy/use-policy.ts';
 
@@ -28,12 +29,21 @@ export async function readUsePolicy(
   caller: Caller,
   target: UsePolicyTarget,
 ): Promise<UsePolicy> {
+  return (await readPolicy(deps, caller, target)).policy;
+}
+
+async function readPolicy(
+  deps: ConnectionDeps,
+  caller: Caller,
+  target: UsePolicyTarget,
+): Promise<{ app: App; policy: UsePolicy }> {
   const attempt = { action: 'READ_CONNECTIONS', connectionId: target.id } as const;
   return withForbiddenAudit(deps, caller, attempt, async () => {
     caller.requireScope('connections:read', 'connections:use');
     const conditions = [sql`id = ${target.id}`, ...(target.app ? [sql`app = ${target.app}`] : [])];
     const connection = await readConnection(deps, caller, conditions);
-    return getUsePolicy(requireApp(deps, connection.app), connection);
+    const app = requireApp(deps, connection.app);
+    return { app, policy: getUsePolicy(app, connection) };
   });
 }
 
@@ -56,18 +66,10 @@ export async function updateUsePolicy(
       action,
       apply: (connection) => {
         const app = requireApp(deps, connection.app);
-        if (preset && !app.usePresets?.some(({ id }) => id === preset)) {
-          throw validationError([{ path: ['preset'], message: `${app.name} has no such preset.` }]);
-        }
+        assertPreset(app, preset, ['preset']);
         const current = getUsePolicy(app, connection);
         assertPolicyVersion(current, version);
-        const next: StoredUsePolicy = {
-          version: current.version + 1,
-          ...(preset && { preset }),
-          ...(rules && {
-            rules: rules.map(({ methods, ...rule }) => ({ ...rule, ...(methods && { methods }) })),
-          }),
-        };
+        const next = toStored({ preset, rules }, current.version + 1);
         if (isSame(current, getUsePolicy(app, { usePolicy: next }))) return [];
         connection.usePolicy = next;
         return ['usePolicy'];
@@ -85,20 +87,37 @@ export interface UsePolicyTest extends UseDecision {
 }
 
 /**
- * Tells whether a caller may send a request through a connection, without sending it.
+ * Tells whether a use policy allows a request through a connection, without sending it: the policy of the connection, or
+ * `draft`, one that is not stored.
  *
- * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `BAD_USER_INPUT` (an ambiguous path)
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `BAD_USER_INPUT` (an ambiguous path, a preset of another app)
  */
 export async function testUsePolicy(
   deps: ConnectionDeps,
   caller: Caller,
   target: UsePolicyTarget,
   request: { method: string; path: string },
+  draft?: UsePolicyContent | null,
 ): Promise<UsePolicyTest> {
-  const policy = await readUsePolicy(deps, caller, target);
+  const { app, policy: current } = await readPolicy(deps, caller, target);
+  if (draft) assertPreset(app, draft.preset, ['policy', 'preset']);
+  const policy = draft ? getUsePolicy(app, { usePolicy: toStored(draft, current.version) }) : current;
   const path = normalisePath(request.path);
   const decision = decideUse(policy.rules, request.method, path);
   return { ...decision, path, explanation: explainDecision(policy, decision) };
+}
+
+function assertPreset(app: App, preset: string | null | undefined, path: string[]): void {
+  if (!preset || app.usePresets?.some(({ id }) => id === preset)) return;
+  throw validationError([{ path, message: `${app.name} has no such preset.` }]);
+}
+
+function toStored({ preset, rules }: UsePolicyContent, version: number): StoredUsePolicy {
+  return {
+    version,
+    ...(preset && { preset }),
+    ...(rules && { rules: rules.map(({ methods, ...rule }) => ({ ...rule, ...(methods && { methods }) })) }),
+  };
 }
 
 function isSame(one: UsePolicy, other: UsePolicy): boolean {

@@ -24,25 +24,42 @@ const rule = strictObject({
   }),
 });
 
-/** The validated input of changing a use policy: a preset or rules. */
-export type UpdateUsePolicy = z.output<ReturnType<typeof updateUsePolicySchema>>;
+/** The validated content of a use policy: a preset or rules. */
+export type UsePolicyContent = z.output<ReturnType<typeof usePolicyContentSchema>>;
 
 /**
- * The schema of the input of changing a use policy.
+ * The schema of the content of a use policy.
  *
  * @param apps the apps whose presets are known
  */
+export function usePolicyContentSchema(apps: readonly App[]) {
+  return strictObject(contentFields(apps)).refine(isPresetOrRules, presetOrRules);
+}
+
+/** The validated input of changing a use policy. */
+export type UpdateUsePolicy = z.output<ReturnType<typeof updateUsePolicySchema>>;
+
+/** The schema of the input of changing a use policy. */
 export function updateUsePolicySchema(apps: readonly App[]) {
+  return strictObject({ ...contentFields(apps), version: z.int().nullish() }).refine(
+    isPresetOrRules,
+    presetOrRules,
+  );
+}
+
+function contentFields(apps: readonly App[]) {
   const presets = new Set(apps.flatMap(({ usePresets = [] }) => usePresets.map(({ id }) => id)));
-  return strictObject({
+  return {
     preset: z.enum([...presets]).nullish(),
     rules: z
       .array(rule)
       .max(maxRules, { error: `A use policy has at most ${maxRules} rules.` })
       .nullish(),
-    version: z.int().nullish(),
-  }).refine(({ preset, rules }) => (preset == null) !== (rules == null), {
-    error: 'Send either a preset or rules.',
-    path: ['preset'],
-  });
+  };
 }
+
+function isPresetOrRules({ preset, rules }: { preset?: unknown; rules?: unknown }): boolean {
+  return (preset == null) !== (rules == null);
+}
+
+const presetOrRules = { error: 'Send either a preset or rules.', path: ['preset'] };

@@ -41,7 +41,7 @@ export function assertUseAllowed(policy: UsePolicy, method: string, path: string
 
 /** Describes the rule that decides about a request. */
 export function explainDecision({ preset }: UsePolicy, { isAllowed, decidedBy }: UseDecision): string {
-  const policy = preset ? `the use policy ${preset}` : 'the use policy of the connection';
+  const policy = preset ? `the use policy ${preset}` : 'the use policy';
   if (!decidedBy) return `No rule of ${policy} allows this method and path.`;
   const { index, rule } = decidedBy;
   const verb = isAllowed ? 'allows' : 'denies';
