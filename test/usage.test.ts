@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { deleteExpiredUsage, deleteUsageOfPurged } from '../src/connections/usage/delete-usage.ts';
 import { type Behaviour, startOkta, type TestOkta } from './testkit/okta.ts';
+import { until } from './testkit/process.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
-import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let okta: TestOkta;
 let server: TestServer;
@@ -34,6 +36,13 @@ async function connectTo(behaviour: Behaviour): Promise<string> {
 function use(id: string, path: string, init: RequestInit = {}, at = server): Promise<Response> {
   const headers = { authorization: `Bearer ${organisation.apiKey}` };
   return fetch(`${at.url}/api/v1/app-connections/okta/${id}/proxy${path}`, { headers, ...init });
+}
+
+/** Reads the response to its end, and returns its status. */
+async function useAndRead(...request: Parameters<typeof use>): Promise<number> {
+  const response = await use(...request);
+  await response.text();
+  return response.status;
 }
 
 interface Usage {
@@ -81,7 +90,7 @@ describe('the usage of a connection', () => {
     });
     expect((await readUsage(id)).lastUsedAt).toBe(null);
     for (const path of ['/api/v1/users', '/api/v1/users', '/api/v1/missing', '/oauth2/v1/keys'])
-      await (await use(id, path)).text();
+      await useAndRead(id, path);
     const { usage, lastUsedAt, lastUsedBy } = await readUsage(id);
     expect(usage.total).toMatchObject({
       calls: 4,
@@ -105,4 +114,195 @@ describe('the usage of a connection', () => {
     expect(lastUsedBy?.keyId).toBe(usage.callers[0]?.caller?.keyId);
     expect(Date.now() - Date.parse(lastUsedAt ?? '')).toBeLessThan(60_000);
   });
+
+  it('counts calls that end while a client is not reading, leaves, or the app breaks off, by what happened', async () => {
+    const arrived: PromiseWithResolvers<void>[] = [];
+    const id = await connectTo((request, response) => {
+      if (request.url?.includes('breaks')) {
+        response.writeHead(200, { 'content-length': '10' }).write('12345', () => request.socket.destroy());
+        return;
+      }
+      if (request.url?.includes('streams')) response.writeHead(200).write('x'.repeat(100));
+      arrived.shift()?.resolve();
+    });
+    await expect(useAndRead(id, '/api/v1/breaks')).rejects.toThrow();
+    const leave = async (path: string) => {
+      const reached = Promise.withResolvers<void>();
+      arrived.push(reached);
+      const leaving = new AbortController();
+      const headers = { authorization: `Bearer ${organisation.apiKey}` };
+      const call = use(id, path, { signal: leaving.signal, headers });
+      await reached.promise;
+      // The beginning of the response, if there is one.
+      if (path.includes('streams')) await (await call).body?.getReader().read();
+      leaving.abort();
+      await call.catch(() => undefined);
+      await okta.requests.at(-1)?.disconnected;
+    };
+    await leave('/api/v1/hangs');
+    await leave('/api/v1/streams');
+    const total = await until('all calls have ended', async () => {
+      const { usage } = await readUsage(id);
+      return usage.total.calls === 3 ? usage.total : undefined;
+    });
+    expect(total).toMatchObject({
+      outcomes: [
+        { outcome: 'CLIENT_DISCONNECTED', calls: 2 },
+        { outcome: 'UPSTREAM_UNREACHABLE', calls: 1 },
+      ],
+      statusClasses: [
+        { statusClass: null, calls: 1 },
+        { statusClass: 2, calls: 2 },
+      ],
+      bytesDown: 105,
+    });
+  });
+
+  it('counts refusals for keys that may not see the connection, and nothing for connections of others', async () => {
+    const id = await connectTo(handleFakeOkta);
+    const limited = await organisation.newKey(['connections:use'], { projectIds: [organisation.projectId] });
+    const stranger = await server.newOrganisation();
+    for (const apiKey of [limited, stranger.apiKey]) {
+      const headers = { authorization: `Bearer ${apiKey}` };
+      expect(await useAndRead(id, '/api/v1/users/me', { headers })).toBe(404);
+    }
+    const { usage, lastUsedAt, lastUsedBy } = await readUsage(id);
+    expect(usage.total.outcomes).toEqual([{ outcome: 'NOT_FOUND', calls: 1 }]);
+    expect([lastUsedAt, lastUsedBy]).toEqual([null, null]);
+    const rows = await server
+      .asOwner()
+      .execute('select 1 from connection_usage where org_id = ?', [stranger.orgId]);
+    expect(rows).toEqual([]);
+  });
+
+  it.each([
+    ['more than 200 hours', 'from: "2026-01-01T00:00:00Z", to: "2026-01-10T00:00:00Z"'],
+    ['an end before the beginning', 'from: "2026-01-02T00:00:00Z", to: "2026-01-01T00:00:00Z"'],
+  ])('rejects a range with %s', async (_, range) => {
+    const id = await connectTo(handleFakeOkta);
+    const query = `query ($id: UUID!) { appConnection(id: $id) { usage(${range}) { total { calls } } } }`;
+    const [error] = await errorsOf(organisation.client.request(query, { id }));
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['from'] }] });
+  });
 });
+
+describe('cleaning up usage', () => {
+  const count = async (table: string, condition: string) => {
+    const rows = await server.asOwner().execute<object[]>(`select 1 from ${table} where ${condition}`);
+    return rows.length;
+  };
+
+  it('deletes what is older than 90 days, in batches, and keeps the last use', async () => {
+    const id = await connectTo(handleFakeOkta);
+    await useAndRead(id, '/api/v1/users/me');
+    await readUsage(id);
+    const em = server.asOwner();
+    await em.execute(
+      `insert into connection_usage select org_id, connection_id, hour - interval '1 hour' * number, outcome, status_class,
+         calls, bytes_up, bytes_down, durations
+       from connection_usage, generate_series(${90 * 24 - 10}, ${90 * 24 + 500}) number where connection_id = ?`,
+      [id],
+    );
+    await em.execute(
+      `insert into connection_usage_caller select org_id, connection_id, hour - interval '91 days', caller, calls,
+         failed_calls, bytes_up, bytes_down
+       from connection_usage_caller where connection_id = ?`,
+      [id],
+    );
+    const old = `connection_id = '${id}' and hour < now() - interval '90 days'`;
+    expect(await count('connection_usage', old)).toBeGreaterThan(400);
+    await deleteExpiredUsage(server);
+    expect(await count('connection_usage', old)).toBe(0);
+    expect(await count('connection_usage_caller', old)).toBe(0);
+    expect(await count('connection_usage', `connection_id = '${id}'`)).toBeGreaterThan(5);
+    expect((await readUsage(id)).lastUsedAt).not.toBe(null);
+  });
+
+  it('deletes the usage of connections that were purged, and of no others', async () => {
+    const [purged, refused, kept] = [
+      await connectTo(handleFakeOkta),
+      await connectTo(handleFakeOkta),
+      await connectTo(handleFakeOkta),
+    ];
+    await useAndRead(purged, '/api/v1/users/me');
+    await useAndRead(refused, '/oauth2/v1/keys');
+    await useAndRead(kept, '/api/v1/users/me');
+    await readUsage(kept);
+    await deleteUsageOfPurged(server);
+    const ofAll = (ids: string[]) => `connection_id in (${ids.map((id) => `'${id}'`)})`;
+    expect(await count('connection_usage', ofAll([purged, refused, kept]))).toBe(3);
+    for (const id of [purged, refused]) {
+      await restClient(server.url, organisation.apiKey)(
+        'DELETE',
+        `/api/v1/app-connections/okta/${id}?purge=true`,
+      );
+    }
+    await deleteUsageOfPurged(server);
+    for (const table of ['connection_usage', 'connection_usage_caller', 'connection_last_use']) {
+      expect([table, await count(table, ofAll([purged, refused]))]).toEqual([table, 0]);
+      expect([table, await count(table, ofAll([kept]))]).toEqual([table, 1]);
+    }
+  });
+});
+
+describe('the audit event of a write', () => {
+  it('has method, path, parameter names and status as fields, and no parameter without a value', async () => {
+    const id = await connectTo((request, response) => {
+      response.statusCode = request.method === 'DELETE' ? 204 : 200;
+      response.end();
+    });
+    await allowEverything(id);
+    const path = '/api/v1/users?activate=true&c2VjcmV0&c2VjcmV0==&limit=1';
+    await useAndRead(id, path, { method: 'POST', body: '{}' });
+    await useAndRead(id, '/api/v1/users/x', { method: 'DELETE' });
+    await useAndRead(id, '/api/v1/users');
+    expect(await listWrites(id)).toEqual([
+      { outcome: 'OK', use: { method: 'DELETE', path: '/api/v1/users/x', queryParameters: [], status: 204 } },
+      {
+        outcome: 'OK',
+        use: {
+          method: 'POST',
+          path: '/api/v1/users',
+          queryParameters: ['activate', '*', '*', 'limit'],
+          status: 200,
+        },
+      },
+    ]);
+    expect(await server.dump()).not.toContain('c2VjcmV0');
+  });
+
+  it('says that the client left, and that nobody knows whether the app did it', async () => {
+    const reached = Promise.withResolvers<void>();
+    const id = await connectTo(() => reached.resolve());
+    await allowEverything(id);
+    const leaving = new AbortController();
+    const headers = { authorization: `Bearer ${organisation.apiKey}` };
+    const call = use(id, '/api/v1/users', { method: 'POST', body: '{}', signal: leaving.signal, headers });
+    await reached.promise;
+    leaving.abort();
+    await expect(call).rejects.toThrow();
+    const [write] = await until('the event is stored', async () => {
+      const writes = await listWrites(id);
+      return writes.length > 0 ? writes : undefined;
+    });
+    expect(write).toMatchObject({ outcome: 'CLIENT_DISCONNECTED', use: { method: 'POST', status: null } });
+  });
+});
+
+async function allowEverything(id: string): Promise<void> {
+  const rules = [{ effect: 'ALLOW', path: '/**' }];
+  const path = `/api/v1/app-connections/okta/${id}/use-policy`;
+  expect((await restClient(server.url, organisation.apiKey)('PUT', path, { rules })).status).toBe(200);
+}
+
+async function listWrites(connectionId: string): Promise<object[]> {
+  const { auditEvents } = await organisation.client.request<{ auditEvents: { nodes: object[] } }>(
+    `query ($connectionId: UUID!) {
+      auditEvents(filter: { connectionId: $connectionId, writesOnly: true }) {
+        nodes { outcome use { method path queryParameters status } }
+      }
+    }`,
+    { connectionId },
+  );
+  return auditEvents.nodes;
+}

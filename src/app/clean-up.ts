@@ -1,6 +1,7 @@
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { type PurgeDependencies, purgeExpired } from '../connections/operations/purge.ts';
 import { purgeIdempotentRequests } from '../connections/persistence/idempotency.ts';
+import { deleteExpiredUsage, deleteUsageOfPurged } from '../connections/usage/delete-usage.ts';
 import { purgeExpiredWindows } from '../rate-limits/rate-limits.ts';
 
 const intervalMs = 3_600_000;
@@ -12,14 +13,16 @@ export interface CleanUp {
 }
 
 /**
- * Removes expired rows, at start and every hour: deleted connections, idempotency keys, rate-limit windows. Uses small
- * transactions, on one server at a time.
+ * Removes expired rows, at start and every hour: deleted connections, the usage of connections, idempotency keys, rate-limit windows.
+ * Uses small transactions, on one server at a time.
  */
 export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
   const tasks = [
     ['deleted connections', purgeExpired],
+    ['usage of purged connections', deleteUsageOfPurged],
+    ['usage', deleteExpiredUsage],
     ['idempotency keys', purgeIdempotentRequests],
     ['windows of rate limits', purgeExpiredWindows],
   ] as const;

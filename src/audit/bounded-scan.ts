@@ -38,7 +38,8 @@ export interface ScanPlan {
 
 /** Chooses the index of the most selective condition. */
 export function planScan({ projectIds, connectionIds }: Caller, filter: EventFilter): ScanPlan {
-  const { subject, keyId, outcome, action, from, to } = filter;
+  const { subject, keyId, outcome, writesOnly, from, to } = filter;
+  const action = filter.action ?? (writesOnly ? 'USE_CONNECTION' : undefined);
   const [onlyConnection] = connectionIds?.size === 1 ? connectionIds : [];
   const connectionId = filter.connectionId ?? onlyConnection;
   const [onlyProject] = projectIds?.size === 1 ? projectIds : [];
@@ -59,6 +60,7 @@ export function planScan({ projectIds, connectionIds }: Caller, filter: EventFil
   const isOfOnlyConnection = onlyConnection !== undefined && connectionId === onlyConnection;
   if (connectionIds && !isOfOnlyConnection)
     conditions.push(sql`connection_id = any(${[...connectionIds]}::uuid[])`);
+  if (writesOnly) conditions.push(sql`action = 'USE_CONNECTION' and target_name is not null`);
   if (from) conditions.push(sql`at >= ${from}::timestamptz`);
   if (to) conditions.push(sql`at < ${to}::timestamptz`);
   return { index, conditions };

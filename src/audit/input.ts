@@ -18,6 +18,8 @@ export interface EventFilter {
   projectId?: string | null | undefined;
   /** `OK`, or an error code. */
   outcome?: string | null | undefined;
+  /** Whether only writes through connections are listed. */
+  writesOnly?: boolean | null | undefined;
   /** Inclusive. */
   from?: Date | null | undefined;
   /** Exclusive. */

@@ -3,9 +3,10 @@ import { type AuditAction, type AuditEvent, auditActions } from '../audit/audit-
 import { outcomeFilter, subjectFilter } from '../audit/input.ts';
 import { eventCursor, listEvents } from '../audit/list-events.ts';
 import type { RefusalAuditDeps } from '../audit/record-refusals.ts';
+import { parseUse } from '../audit/recorded-use.ts';
 import { strictObject, uuid } from '../connections/input-schemas.ts';
 import { linkHeader } from './paginate.ts';
-import { pageQuery, timestamp } from './request-schemas.ts';
+import { booleanParameter, pageQuery, timestamp } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const path = '/api/v1/audit-events';
@@ -22,6 +23,9 @@ const eventQuery = strictObject({
   outcome: outcomeFilter
     .optional()
     .meta({ description: 'Only events with this outcome: `OK` or an error code.' }),
+  writesOnly: booleanParameter
+    .optional()
+    .meta({ description: 'Whether only writes through connections are listed, those with `use`.' }),
   from: timestamp.optional().meta({ description: 'Only events at this time or later.' }),
   to: timestamp.optional().meta({ description: 'Only events before this time.' }),
   ...pageQuery(eventCursor),
@@ -46,9 +50,28 @@ const eventResponse = z
       description:
         'The name of the API key or the project; for a write through a connection, its method, path and status, without the values of the query.',
     }),
+    use: z
+      .object({
+        method: z.string().meta({ description: 'The HTTP method.' }),
+        path: z.string().meta({ description: 'The path.' }),
+        queryParameters: z
+          .array(z.string())
+          .meta({ description: 'The names of the parameters of the query; `*` for one without a value.' }),
+        status: z
+          .int()
+          .nullable()
+          .meta({ description: 'The status of the response; null if there was none.' }),
+      })
+      .nullable()
+      .meta({
+        description: 'The write through a connection that the event records; null for any other event.',
+      }),
     address: text.meta({ description: 'The client address of the request.' }),
     requestId: id.meta({ description: 'The id of the request, as in the header `X-Request-Id`.' }),
-    outcome: z.string().meta({ description: '`OK` or an error code.' }),
+    outcome: z.string().meta({
+      description:
+        '`OK` or an error code. `CLIENT_DISCONNECTED`: the client of a request through a connection did not wait for the response.',
+    }),
     count: z.int().meta({
       description:
         'The number of attempts that the event stands for. Only identical refusals are counted together.',
@@ -92,6 +115,7 @@ function serializeEvent(event: AuditEvent) {
     projectId: event.projectId ?? null,
     apiKeyId: event.apiKeyId ?? null,
     targetName: event.targetName ?? null,
+    use: (event.action === 'USE_CONNECTION' && event.targetName && parseUse(event.targetName)) || null,
     address: event.address ?? null,
     requestId: event.requestId ?? null,
     outcome: event.outcome,

@@ -5,6 +5,7 @@ import { defineForwardPage, defineForwardPageInfo, forwardPageArgs } from '../..
 import { type AuditAction, type AuditEvent, auditActions } from '../audit-event.entity.ts';
 import { type EventFilter, outcomeFilter, subjectFilter } from '../input.ts';
 import { eventCursor, listEvents } from '../list-events.ts';
+import { parseUse, type RecordedUse } from '../recorded-use.ts';
 
 /** Defines the query `auditEvents` and its types. */
 export function defineAudit(builder: Builder): void {
@@ -14,6 +15,22 @@ export function defineAudit(builder: Builder): void {
     values: Object.fromEntries(
       Object.entries(auditActions).map(([action, description]) => [action, { description }]),
     ) as { [action in AuditAction]: { description: string } },
+  });
+  const Use = builder.objectRef<RecordedUse>('AuditedUse').implement({
+    description: 'A write through a connection.',
+    fields: (t) => ({
+      method: t.exposeString('method', { description: 'The HTTP method.' }),
+      path: t.exposeString('path', {
+        description: 'The path, of which events keep 500 characters together with method and query.',
+      }),
+      queryParameters: t.exposeStringList('queryParameters', {
+        description: 'The names of the parameters of the query; `*` for one without a value.',
+      }),
+      status: t.exposeInt('status', {
+        nullable: true,
+        description: 'The status of the response; null if there was none, for the reason in `outcome`.',
+      }),
+    }),
   });
   const Event = builder.objectRef<AuditEvent>('AuditEvent').implement({
     description: 'An entry of the audit trail: a change, or a refused attempt.',
@@ -57,6 +74,13 @@ export function defineAudit(builder: Builder): void {
         description:
           'The name of the API key or the project; for a write through a connection, its method, path and status, without the values of the query.',
       }),
+      use: t.field({
+        type: Use,
+        nullable: true,
+        description: 'The write through a connection that the event records; null for any other event.',
+        resolve: ({ action, targetName }) =>
+          action === 'USE_CONNECTION' && targetName ? parseUse(targetName) : null,
+      }),
       address: t.exposeString('address', {
         nullable: true,
         description: 'The client address of the request.',
@@ -67,7 +91,9 @@ export function defineAudit(builder: Builder): void {
         description: 'The id of the request, as in the response header X-Request-Id and in the log.',
       }),
       outcome: t.exposeString('outcome', {
-        description: '`OK`, or the error code with which the attempt was refused.',
+        description:
+          '`OK`, or the error code with which the attempt was refused. `CLIENT_DISCONNECTED`: the client of a request through ' +
+          'a connection did not wait for the response, and the app may have done what it was asked to.',
       }),
       count: t.int({
         description:
@@ -101,6 +127,9 @@ export function defineAudit(builder: Builder): void {
       outcome: t.string({
         description: 'Events with this outcome: `OK` or an error code.',
         validate: { schema: outcomeFilter },
+      }),
+      writesOnly: t.boolean({
+        description: 'Whether only writes through connections are listed, those with `use`.',
       }),
       from: t.field({
         type: 'DateTime',

@@ -27,9 +27,9 @@ export interface CallerRow extends Counts {
 export interface LastUseRow {
   orgId: string;
   connectionId: string;
-  /** In milliseconds since the epoch. */
-  at: number;
-  caller: string;
+  /** In milliseconds since the epoch; null if the app has answered none. */
+  at: number | null;
+  caller: string | null;
 }
 
 /**
@@ -64,7 +64,7 @@ const statement = `
     insert into connection_last_use as stored (org_id, connection_id, at, caller)
     select "orgId", "connectionId", to_timestamp(at / 1000.0), caller from last_use_input order by 1, 2
     on conflict (org_id, connection_id) do update set at = excluded.at, caller = excluded.caller
-      where stored.at < excluded.at
+      where coalesce(stored.at < excluded.at, stored.at is null)
   )
   insert into connection_usage as stored
     (org_id, connection_id, hour, outcome, status_class, calls, bytes_up, bytes_down, durations)

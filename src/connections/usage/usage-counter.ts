@@ -75,11 +75,11 @@ export class UsageCounter {
       return;
     }
     this.#countCaller(call, hour);
-    if (call.status === undefined) return;
-    const { orgId, connectionId, caller } = call;
-    const lastUse = this.#lastUses.get(connectionId);
-    if (lastUse) Object.assign(lastUse, { at: now, caller });
-    else this.#lastUses.set(connectionId, { orgId, connectionId, at: now, caller });
+    const { orgId, connectionId, caller, status } = call;
+    const key = `${connectionId} ${orgId}`;
+    const lastUse = this.#lastUses.get(key) ?? { orgId, connectionId, at: null, caller: null };
+    this.#lastUses.set(key, lastUse);
+    if (status !== undefined) Object.assign(lastUse, { at: now, caller });
   }
 
   /**
@@ -165,7 +165,8 @@ export class UsageCounter {
       this.#log.warn({ error: safeErrorFields(error) }, 'the usage of connections could not be stored yet');
       this.#rows = merge(rows, this.#rows);
       this.#callers = merge(callers, this.#callers);
-      for (const [id, lastUse] of lastUses) if (!this.#lastUses.has(id)) this.#lastUses.set(id, lastUse);
+      for (const [key, lastUse] of lastUses)
+        if (!this.#lastUses.get(key)?.at) this.#lastUses.set(key, lastUse);
     }
   }
 }

@@ -59,13 +59,13 @@ const LastUseSchema = defineEntity({
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
     connectionId: p.uuid().primary(),
-    /** When the last response of the app ended. */
-    at: p.datetime(3),
-    /** `Caller.id`. */
-    caller: p.text(),
+    /** When the last response of the app ended; null if it never answered. */
+    at: p.datetime(3).nullable(),
+    /** `Caller.id`; null if the app never answered. */
+    caller: p.text().nullable(),
   },
 });
 
-/** The last call through a connection that the app answered. It is kept as long as the connection. */
+/** The last call through a connection that the app answered. Every connection with usage has one, as long as it exists. */
 export class LastUse extends LastUseSchema.class {}
 LastUseSchema.setClass(LastUse);

@@ -1,12 +1,10 @@
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import { type AuditEventInput, withRequestContext } from '../../audit/hash-chain.ts';
+import { formatUse } from '../../audit/recorded-use.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { OpenedConnection } from './opened-connections.ts';
-
-/** The longest description of a request in an audit event. */
-const maxTargetLength = 500;
 
 /** A write through a connection: its status, or the code of the error that it failed with. */
 export type RecordedWrite = {
@@ -23,9 +21,7 @@ export async function recordWrite(
   write: RecordedWrite,
 ): Promise<void> {
   const outcome = 'outcome' in write ? write.outcome : 'OK';
-  const status = 'status' in write ? ` ${write.status}` : '';
-  const request = opened.mask.maskText(`${write.method} ${write.path}${withoutValues(write.query)}`);
-  const targetName = request.slice(0, maxTargetLength) + status;
+  const targetName = formatUse(write, (text) => opened.mask.maskText(text));
   const event = withRequestContext({ ...describe(caller, opened), targetName, outcome });
   const prepare = async () => ({ events: [event], result: undefined });
   await storeWithEvents(deps, caller.orgId, { prepare });
@@ -41,9 +37,4 @@ export function countRead(deps: ConnectionDeps, caller: Caller, opened: OpenedCo
 function describe(caller: Caller, { connection }: OpenedConnection) {
   const { id: connectionId, name: connectionName, projectId } = connection;
   return { ...caller.actor, action: 'USE_CONNECTION', connectionId, connectionName, projectId } as const;
-}
-
-/** Removes the values of the parameters of a query. */
-function withoutValues(query: string): string {
-  return query.replace(/=[^&]*/g, '');
 }

@@ -32,8 +32,8 @@ export class Usage extends Migration {
     this.addSql(`create table "connection_last_use" (
         "org_id" uuid not null,
         "connection_id" uuid not null,
-        "at" timestamptz(3) not null,
-        "caller" text not null,
+        "at" timestamptz(3) null,
+        "caller" text null,
         primary key ("org_id", "connection_id")
       )`);
     for (const table of ['connection_usage', 'connection_usage_caller', 'connection_last_use']) {

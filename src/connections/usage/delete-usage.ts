@@ -1,0 +1,41 @@
+import { currentTimeMs } from '../../common/clock.ts';
+import type { Database } from '../../database/database.ts';
+import { cleanUpBatchRows, deleteInBatches } from '../../database/delete-in-batches.ts';
+import { usageRetentionDays } from './usage-range.ts';
+
+const tables = ['connection_usage', 'connection_usage_caller'] as const;
+
+/** Deletes usage that is older than `usageRetentionDays`, in batches. */
+export async function deleteExpiredUsage(
+  { database }: { database: Pick<Database, 'asSystem'> },
+  signal?: AbortSignal,
+): Promise<void> {
+  const before = new Date(currentTimeMs() - usageRetentionDays * 86_400_000);
+  for (const table of tables)
+    await deleteInBatches(database, { table, condition: 'hour < ?', params: [before] }, signal);
+}
+
+/** Deletes the usage of connections that were purged, in batches. */
+export async function deleteUsageOfPurged(
+  { database }: { database: Pick<Database, 'asSystem'> },
+  signal?: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    // Every connection with usage has a row in this table.
+    const purged = await database.asSystem().execute<{ orgId: string; id: string }[]>(
+      `select org_id as "orgId", connection_id as id from connection_last_use
+       where not exists (select from app_connection where id = connection_id) limit ${cleanUpBatchRows}`,
+    );
+    for (const { orgId, id } of purged) {
+      const ofConnection = { condition: 'org_id = ? and connection_id = ?', params: [orgId, id] };
+      for (const table of tables) await deleteInBatches(database, { table, ...ofConnection }, signal);
+      // Last, so that the rest is found the next time if this is interrupted.
+      if (signal?.aborted) return;
+      const table = 'connection_last_use';
+      const deleted = await deleteInBatches(database, { table, ...ofConnection }, signal);
+      // Another server cleans up.
+      if (deleted === 0) return;
+    }
+    if (purged.length < cleanUpBatchRows) return;
+  }
+}
