@@ -137,7 +137,7 @@ describe('a streamed exchange', () => {
       },
     });
     const stopping = new AbortController();
-    const ending = forward({ method: 'PUT', body: endless, signal: stopping.signal }).catch(
+    const ending = forward({ method: 'PUT', body: endless, signals: [stopping.signal] }).catch(
       ({ reason }) => reason,
     );
     await untilStill(() => read);
@@ -278,7 +278,7 @@ describe('slots of streamed exchanges', () => {
     const mine = outbound.onBehalfOf({ orgId: 'a', callerId: 'a 1' });
     const stopping = new AbortController();
     const hanging = Array.from({ length: streamedLimits.perCaller }, () =>
-      mine.forward(url, { ...request, signal: stopping.signal }).catch(({ reason }) => reason),
+      mine.forward(url, { ...request, signals: [stopping.signal] }).catch(({ reason }) => reason),
     );
     await expect(mine.forward(url, request)).rejects.toMatchObject({
       reason: 'BUSY',

@@ -486,14 +486,16 @@ describe('the audit trail', () => {
       ['GET', '/api/v1/groups'],
     ] as const)
       await (await use(path, { method, headers: { authorization } }, id)).text();
-    const { body } = await restClient(server.url, auditor.apiKey)(
-      'GET',
-      '/api/v1/audit-events?action=USE_CONNECTION',
-    );
-    const events = at(body, 'auditEvents') as Record<string, unknown>[];
-    expect(
-      events.map(({ targetName, outcome, connectionId }) => [targetName, outcome, connectionId]),
-    ).toEqual([
+    const readEvents = async () => {
+      const { body } = await restClient(server.url, auditor.apiKey)(
+        'GET',
+        '/api/v1/audit-events?action=USE_CONNECTION',
+      );
+      const events = at(body, 'auditEvents') as Record<string, unknown>[];
+      return events.map(({ targetName, outcome, connectionId }) => [targetName, outcome, connectionId]);
+    };
+    // No response waits for the count.
+    await expect.poll(readEvents).toEqual([
       [null, 'OK', id],
       ['DELETE /api/v1/users/1 204', 'OK', id],
       ['POST /api/v1/users?activate&secret 201', 'OK', id],

@@ -14,8 +14,8 @@ export interface Context {
   administration: AdministrationDeps;
   /** Its signal aborts when the client disconnects. */
   request: Pick<Request, 'signal'>;
-  /** For subscriptions: throws if the caller's credential is no longer valid. Absent if `caller` is. */
-  assertStillAuthenticated?: () => Promise<unknown>;
+  /** For requests that stay open: throws if the caller's credential is no longer valid. Absent if `caller` is. */
+  assertStillAuthenticated?: () => Promise<Caller>;
   /** A document that the client registers as a persisted query, and its SHA-256. */
   persistedQuery?: { hash: string; document: string };
 }

@@ -75,7 +75,8 @@ export interface OutboundForward {
   body?: Readable | undefined;
   /** Called with the status of the response. */
   createTransform?: (status: number) => BodyTransform;
-  signal?: AbortSignal | undefined;
+  /** Each of these aborts the exchange. */
+  signals?: readonly (AbortSignal | undefined)[];
 }
 
 /** The HTTP client for hosts outside of this server. */
@@ -204,14 +205,14 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       get: (url, request) => send(url, 'GET', request),
       post: (url, request) => send(url, 'POST', request),
 
-      async forward(url, { method, path, headers, body, createTransform, signal }) {
+      async forward(url, { method, path, headers, body, createTransform, signals = [] }) {
         const { agent, origin, isOverridden } = route(url);
         assertRequestSize(headers, streamLimits.maxRequestBytes);
         const slot = acquireSlot(streamed.slots, url, isOverridden, requester);
         const handler = new StreamedResponseHandler({
           limits: streamLimits,
           createTransform,
-          signals: [signal, closing.signal],
+          signals: [...signals, closing.signal],
           onEnd: () => slot?.[Symbol.dispose](),
         });
         dispatching = slot;

@@ -71,7 +71,8 @@ export function createProxy(options: ProxyOptions) {
     try {
       const record = currentRequest.getStore();
       if (record) record.operation = 'proxy';
-      const caller = await authentication.authenticateUse(toBearer(request.headers.authorization));
+      const authorization = toBearer(request.headers.authorization);
+      const caller = await authentication.authenticateUse(authorization);
       if (record) Object.assign(record, caller.actor);
       await connections.scheduler.waitForTurn(caller.orgId);
       const used = await useConnection(
@@ -85,6 +86,7 @@ export function createProxy(options: ProxyOptions) {
           headers: request.rawHeaders,
           body,
           signal: createDisconnectSignal(response),
+          authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
         },
       );
       writeHead(response, used, `${publicOrigin(request, options)}${prefix}`);

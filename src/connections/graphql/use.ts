@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type App, appTypeName } from '../../apps/app.ts';
 import { isStorable, notStorableMessage } from '../../common/text.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { requireCaller } from '../../graphql/context.ts';
+import { type Context, requireCaller } from '../../graphql/context.ts';
 import { type ExecutedRequest, executeRequest } from '../use/execute-request.ts';
 import { maxPathLength } from '../use-policy/normalise-path.ts';
 import type { ConnectionTypes } from './types.ts';
@@ -136,7 +136,7 @@ export function defineConnectionUse(
             context.connections,
             requireCaller(context),
             { id: connectionId, app: app.id },
-            request,
+            { ...request, authenticateAgain: authenticateAgain(context) },
             context.request.signal,
           ),
       }),
@@ -158,10 +158,14 @@ export function defineConnectionUse(
             context.connections,
             requireCaller(context),
             { id: connectionId, app: app.id },
-            { ...request, method: 'GET' },
+            { ...request, method: 'GET', authenticateAgain: authenticateAgain(context) },
             context.request.signal,
           ),
       }),
     );
   }
+}
+
+function authenticateAgain(context: Context) {
+  return context.assertStillAuthenticated ?? (async () => requireCaller(context));
 }

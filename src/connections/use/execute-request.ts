@@ -20,6 +20,7 @@ export interface ExecuteRequest {
   query?: string | null | undefined;
   headers?: readonly { name: string; value: string }[] | null | undefined;
   body?: string | null | undefined;
+  authenticateAgain: UseRequest['authenticateAgain'];
 }
 
 /** The response of an app, with its body in memory. */
@@ -44,7 +45,7 @@ export async function executeRequest(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app: string },
-  { method, path, query, headers, body }: ExecuteRequest,
+  { method, path, query, headers, body, authenticateAgain }: ExecuteRequest,
   signal?: AbortSignal,
 ): Promise<ExecutedRequest> {
   const ownHeaders = (headers ?? []).filter(({ name }) => name.toLowerCase() !== 'content-length');
@@ -57,6 +58,7 @@ export async function executeRequest(
     headers: bytes ? [...withContentType(raw), 'content-length', String(bytes.length)] : raw,
     ...(bytes && { body: Readable.from([bytes]) }),
     signal,
+    authenticateAgain,
   };
   const response = await useConnection(deps, caller, target, request);
   const { text, truncated } = await readText(response);
@@ -83,7 +85,7 @@ function toPairs([name, value]: Header): { name: string; value: string }[] {
   return [value].flat().map((each) => ({ name, value: each }));
 }
 
-async function readText({ body, opened }: UseResponse): Promise<{ text: string; truncated: boolean }> {
+async function readText({ body, opened, watch }: UseResponse): Promise<{ text: string; truncated: boolean }> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
@@ -93,6 +95,7 @@ async function readText({ body, opened }: UseResponse): Promise<{ text: string; 
       if (length > maxBodyBytes) break;
     }
   } catch (error) {
+    watch.assertNotEnded();
     if (!(error instanceof OutboundError)) throw error;
     throw new AppError(
       'UPSTREAM_UNREACHABLE',

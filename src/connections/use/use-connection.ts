@@ -14,10 +14,17 @@ import { assertUseAllowed, getUsePolicy } from '../use-policy/use-policy.ts';
 import { confirmRejection } from './confirm-rejection.ts';
 import { withUsageCount } from './count-use.ts';
 import { findOpenedConnection, type OpenedConnection } from './opened-connections.ts';
+import { PermissionWatch } from './permission-watch.ts';
 import { countRead, recordWrite } from './record-use.ts';
 import { RejectionReader } from './rejection-reader.ts';
 import { toAppHeaders } from './request-headers.ts';
 import { type Header, toCallerHeaders } from './response-headers.ts';
+
+/** A connection, and the id of its app if the caller names it; a connection to another app is not found. */
+export interface UseTarget {
+  id: string;
+  app?: string;
+}
 
 /** A request to an app, as its caller sent it. */
 export interface UseRequest {
@@ -30,6 +37,8 @@ export interface UseRequest {
   headers: readonly string[];
   body?: Readable | undefined;
   signal?: AbortSignal | undefined;
+  /** Authenticates the credential of the caller again; throws if it is no longer valid. */
+  authenticateAgain: () => Promise<Caller>;
 }
 
 /** The response of an app, without what is not for the caller. */
@@ -40,22 +49,24 @@ export interface UseResponse {
   body: Readable;
   transferred: Readonly<TransferredBytes>;
   opened: OpenedConnection;
+  /** Aborts while the body is read if the request is no longer allowed. */
+  watch: PermissionWatch;
 }
 
 const methods: ReadonlySet<string> = new Set(useMethods);
 const readingMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
- * Sends a request to the app of a connection, with the credentials of the connection, if its use policy allows it.
+ * Sends a request to the app of a connection, with the credentials of the connection, if its use policy allows it. Ends it
+ * if it is no longer allowed while it runs.
  *
- * @param target `app`: the id of an app; a connection to another app is not found
  * @throws AppError `FORBIDDEN`, `USE_DENIED`, `NOT_FOUND`, `BAD_USER_INPUT` (an ambiguous path), `RATE_LIMITED`, the code with which
  *   the app rejected the credentials, `HOST_NOT_ALLOWED`, `UPSTREAM_UNREACHABLE`
  */
 export function useConnection(
   deps: ConnectionDeps,
   caller: Caller,
-  target: { id: string; app?: string },
+  target: UseTarget,
   request: UseRequest,
 ): Promise<UseResponse> {
   return withUsageCount(deps.usage, caller, target.id, request.signal, () =>
@@ -66,43 +77,44 @@ export function useConnection(
 async function authorizeAndSend(
   deps: ConnectionDeps,
   caller: Caller,
-  target: { id: string; app?: string },
+  target: UseTarget,
   request: UseRequest,
 ): Promise<UseResponse> {
   const { opened, path } = await authorizeUse(deps, caller, target, request);
   const isWrite = !readingMethods.has(request.method);
+  if (isWrite) await deps.limits.checkChange(caller);
+  const watch = watchPermission(deps, target, { opened, path }, request);
   if (!isWrite) {
     countRead(deps, caller, opened);
-    const response = await send(deps, caller, opened, path, request);
-    return toUseResponse(response, opened);
+    return send(deps, caller, { opened, path, watch }, request);
   }
-  await deps.limits.checkChange(caller);
   const write = { method: request.method, path, query: request.query };
-  const response = await send(deps, caller, opened, path, request).catch(async (error: unknown) => {
-    if (error instanceof AppError) {
-      const outcome = request.signal?.aborted ? 'CLIENT_DISCONNECTED' : error.code;
-      await recordWrite(deps, caller, opened, { ...write, outcome });
-    }
-    throw error;
-  });
+  const response = await send(deps, caller, { opened, path, watch }, request).catch(
+    async (error: unknown) => {
+      if (error instanceof AppError) {
+        const outcome = request.signal?.aborted ? 'CLIENT_DISCONNECTED' : error.code;
+        await recordWrite(deps, caller, opened, { ...write, outcome });
+      }
+      throw error;
+    },
+  );
   // Before the caller gets the response, so that no write that it knows of is missing in the audit trail.
   await recordWrite(deps, caller, opened, { ...write, status: response.status }).catch((error: unknown) => {
     response.body.destroy();
     throw error;
   });
-  return toUseResponse(response, opened);
+  return response;
 }
 
 /** Decides whether a request may be sent. Refusals are audited. */
 async function authorizeUse(
   deps: ConnectionDeps,
   caller: Caller,
-  { id, app }: { id: string; app?: string },
+  target: UseTarget,
   { method, path: rawPath }: UseRequest,
 ): Promise<{ opened: OpenedConnection; path: string }> {
   await deps.limits.checkUse(caller);
-  const attempt = { action: 'USE_CONNECTION', connectionId: id } as const;
-  return withRefusalAudit(deps, caller, attempt, async () => {
+  return withRefusalAudit(deps, caller, describeAttempt(target), async () => {
     caller.requireScope('connections:use');
     if (!methods.has(method)) {
       throw new HttpError(405, 'BAD_USER_INPUT', 'This method is not sent through connections.', {
@@ -111,11 +123,43 @@ async function authorizeUse(
       });
     }
     const path = normalisePath(rawPath);
-    const opened = await findOpenedConnection(deps, caller.orgId, id);
-    if (!opened || !maySee(caller, opened) || (app && opened.app.id !== app)) throw connectionNotFound();
-    assertUseAllowed(getUsePolicy(opened.app, opened.connection), method, path);
-    assertNotRejected(opened);
-    return { opened, path };
+    return { opened: await findUsable(deps, caller, target, { method, path }), path };
+  });
+}
+
+function describeAttempt({ id }: UseTarget) {
+  return { action: 'USE_CONNECTION', connectionId: id } as const;
+}
+
+/** Finds a connection through which a caller may send a request. `path`: normalised. */
+async function findUsable(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { id, app }: UseTarget,
+  { method, path }: Pick<UseRequest, 'method' | 'path'>,
+): Promise<OpenedConnection> {
+  const opened = await findOpenedConnection(deps, caller.orgId, id);
+  if (!opened || !maySee(caller, opened) || (app && opened.app.id !== app)) throw connectionNotFound();
+  assertUseAllowed(getUsePolicy(opened.app, opened.connection), method, path);
+  assertNotRejected(opened);
+  return opened;
+}
+
+/** Watches whether a request that is sent is still allowed. That it no longer is, is audited. */
+function watchPermission(
+  deps: ConnectionDeps,
+  target: UseTarget,
+  { opened: { connection, app }, path }: { opened: OpenedConnection; path: string },
+  { method, authenticateAgain }: UseRequest,
+): PermissionWatch {
+  return new PermissionWatch(app.name, async () => {
+    const caller = await authenticateAgain();
+    await withRefusalAudit(deps, caller, describeAttempt(target), async () => {
+      caller.requireScope('connections:use');
+      const { connection: current } = await findUsable(deps, caller, target, { method, path });
+      if (current.credentialsHash !== connection.credentialsHash)
+        throw new AppError('VERSION_CONFLICT', 'The credentials of the connection were replaced.');
+    });
   });
 }
 
@@ -137,10 +181,9 @@ function assertNotRejected({ connection, app }: OpenedConnection): void {
 async function send(
   deps: ConnectionDeps,
   caller: Caller,
-  opened: OpenedConnection,
-  path: string,
+  { opened, path, watch }: { opened: OpenedConnection; path: string; watch: PermissionWatch },
   { method, query, headers, body, signal }: UseRequest,
-): Promise<StreamedResponse> {
+): Promise<UseResponse> {
   const { app, use, credentials, mask } = opened;
   const confirm = (beginning: string) => {
     if (!use.rejection.isConfirmedBy(beginning)) return;
@@ -154,11 +197,14 @@ async function send(
       path: path + query,
       headers: toAppHeaders(headers, use.authorize(credentials), body !== undefined),
       body,
-      signal,
+      signals: [signal, watch.signal],
       createTransform: (status) =>
         status === use.rejection.status ? new RejectionReader(mask.stream(), confirm) : mask.stream(),
     });
-    if (isReadable(response)) return response;
+    response.body.once('close', () => watch[Symbol.dispose]());
+    if (isReadable(response)) {
+      return { ...response, headers: toCallerHeaders(response.headers, mask), opened, watch };
+    }
     response.body.destroy();
     throw new AppError(
       'UPSTREAM_UNREACHABLE',
@@ -166,6 +212,8 @@ async function send(
       { remedy: 'Turn off compression in whatever is between this server and the app.' },
     );
   } catch (error) {
+    watch[Symbol.dispose]();
+    watch.assertNotEnded();
     if (error instanceof OutboundError) throw toAppError(error, app.name, method);
     throw error;
   }
@@ -175,13 +223,6 @@ async function send(
 function isReadable({ headers }: StreamedResponse): boolean {
   const codings = [headers['content-encoding'], headers['transfer-encoding']].flat();
   return codings.every((coding = '') => ['', 'identity', 'chunked'].includes(coding.trim().toLowerCase()));
-}
-
-function toUseResponse(
-  { status, headers, body, transferred }: StreamedResponse,
-  opened: OpenedConnection,
-): UseResponse {
-  return { status, headers: toCallerHeaders(headers, opened.mask), body, transferred, opened };
 }
 
 function toAppError(error: OutboundError, app: string, method: string): AppError {
