@@ -59,6 +59,7 @@ describe('OpenAPI document', () => {
       ['PATCH', `${okta}/${id}`, { name: 'third' }],
       ['GET', `${okta}/${id}/verification`],
       ['POST', `${okta}/${id}/verify`],
+      ['GET', `${okta}/${id}/usage?by=DAY`],
       ['GET', `${okta}/${id}/use-policy`],
       ['PUT', `${okta}/${id}/use-policy`, { preset: 'READ_WRITE' }],
       ['POST', `${okta}/${id}/use-policy/test`, { method: 'GET', path: '/api/v1/users' }],
@@ -81,7 +82,7 @@ describe('OpenAPI document', () => {
       Object.keys(Object(operations)).map((method) => `${method.toUpperCase()} ${pattern} 200`),
     );
     expect([...seen].sort()).toEqual(described.sort());
-    expect(described).toHaveLength(25);
+    expect(described).toHaveLength(26);
   });
 
   test('is compared with responses in a way that finds differences (self-check)', async () => {

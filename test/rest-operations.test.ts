@@ -31,7 +31,12 @@ async function fresh(): Promise<TestOrganisation & { rest: RestClient }> {
 
 /** The operationId of the REST route for each GraphQL operation. */
 const counterparts: Readonly<Record<string, readonly string[]>> = {
-  'Query.appConnection': ['getOktaConnection', 'getOktaConnectionVerification', 'getOktaConnectionUsePolicy'],
+  'Query.appConnection': [
+    'getOktaConnection',
+    'getOktaConnectionVerification',
+    'getOktaConnectionUsePolicy',
+    'getOktaConnectionUsage',
+  ],
   'Query.testUsePolicy': ['testOktaConnectionUsePolicy'],
   'Query.appConnectionByName': ['getOktaConnectionByName'],
   'Query.appConnections': ['listConnections', 'listOktaConnections', 'listAvailableOktaConnections'],
@@ -81,8 +86,12 @@ test.each([
   ['ApiKey', 'components/schemas/ApiKey', []],
   ['Project', 'components/schemas/Project', []],
   ['Viewer', 'components/schemas/Viewer', []],
-  // The connection has the members of the documentation; its verification and its use policy have routes of their own.
-  ['AppConnection', 'components/schemas/OktaConnection', ['verification', 'usePolicy']],
+  [
+    'AppConnection',
+    'components/schemas/OktaConnection',
+    // The connection has the members of the documentation; these have routes of their own.
+    ['verification', 'usePolicy', 'usage', 'lastUsedAt', 'lastUsedBy'],
+  ],
 ])('REST returns the same fields as GraphQL for %s', async (type, path, elsewhere) => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const { body } = await restClient(server.url)('GET', '/api/v1/openapi.json');
@@ -285,7 +294,7 @@ describe('REST audit trail', () => {
     const { auditEvents } = await client.request<{ auditEvents: { nodes: { at: string; keyId: string }[] } }>(
       `{ auditEvents(first: 100) { nodes {
         seq at action keyId subject connectionId connectionName projectId apiKeyId targetName address requestId
-        outcome changedFields count
+        outcome changedFields count use { method path queryParameters status }
       } } }`,
     );
     const expected = auditEvents.nodes;

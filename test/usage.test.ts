@@ -3,7 +3,7 @@ import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { deleteExpiredUsage, deleteUsageOfPurged } from '../src/connections/usage/delete-usage.ts';
 import { type Behaviour, startOkta, type TestOkta } from './testkit/okta.ts';
 import { until } from './testkit/process.ts';
-import { createConnectionOverRest, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let okta: TestOkta;
@@ -69,6 +69,7 @@ async function readUsage(id: string, { client } = organisation): Promise<Usage> 
     `query ($id: UUID!) { appConnection(id: $id) {
       lastUsedAt lastUsedBy { keyId subject name }
       usage {
+        from to by
         total { ...counts }
         buckets { start counts { ...counts } }
         callers { caller { keyId subject name } calls failedCalls bytesUp bytesDown }
@@ -113,6 +114,11 @@ describe('the usage of a connection', () => {
     expect(usage.callers).toMatchObject([{ caller: { name: expect.any(String) }, calls: 4, failedCalls: 1 }]);
     expect(lastUsedBy?.keyId).toBe(usage.callers[0]?.caller?.keyId);
     expect(Date.now() - Date.parse(lastUsedAt ?? '')).toBeLessThan(60_000);
+    const overRest = await restClient(server.url, organisation.apiKey)(
+      'GET',
+      `/api/v1/app-connections/okta/${id}/usage`,
+    );
+    expect(overRest.body).toEqual({ usage: { ...usage, lastUsedAt, lastUsedBy } });
   });
 
   it('counts calls that end while a client is not reading, leaves, or the app breaks off, by what happened', async () => {
@@ -256,7 +262,8 @@ describe('the audit event of a write', () => {
     await useAndRead(id, path, { method: 'POST', body: '{}' });
     await useAndRead(id, '/api/v1/users/x', { method: 'DELETE' });
     await useAndRead(id, '/api/v1/users');
-    expect(await listWrites(id)).toEqual([
+    const writes = await listWrites(id);
+    expect(writes).toEqual([
       { outcome: 'OK', use: { method: 'DELETE', path: '/api/v1/users/x', queryParameters: [], status: 204 } },
       {
         outcome: 'OK',
@@ -268,6 +275,11 @@ describe('the audit event of a write', () => {
         },
       },
     ]);
+    const overRest = await restClient(server.url, organisation.apiKey)(
+      'GET',
+      `/api/v1/audit-events?connectionId=${id}&writesOnly=true`,
+    );
+    expect(at(overRest.body, 'auditEvents')).toMatchObject(writes);
     expect(await server.dump()).not.toContain('c2VjcmV0');
   });
 

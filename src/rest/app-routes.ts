@@ -32,6 +32,7 @@ import {
   updateBody,
 } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
+import { usageRoute } from './usage-routes.ts';
 import { createUsePolicyRoutes } from './use-policy-routes.ts';
 import { createVerificationRoutes, validateRoute } from './verification-routes.ts';
 
@@ -187,6 +188,7 @@ export function createAppRoutes(
     ),
     ...createVerificationRoutes(deps, app, path),
     ...createUsePolicyRoutes(deps, app, path),
+    usageRoute(deps, app, path),
   ];
 }
 

@@ -74,6 +74,13 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: read,
     ask: graphql('query ($connectionId: UUID!) { appConnection(id: $connectionId) { id name } }'),
   },
+  'Query.appConnection (with its usage)': {
+    needs: read,
+    ask: graphql(`query ($connectionId: UUID!) { appConnection(id: $connectionId) {
+      id lastUsedAt lastUsedBy { keyId name }
+      usage { total { calls } buckets { start } callers { caller { keyId name } calls } }
+    } }`),
+  },
   'Query.appConnectionByName': {
     needs: read,
     ask: graphql(`query ($connectionName: String!, $projectId: UUID!) {
@@ -334,6 +341,11 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: read,
     showsNothing: true,
     ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/verification`),
+  },
+  'GET /api/v1/app-connections/okta/{id}/usage': {
+    needs: read,
+    showsNothing: true,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/usage?by=DAY`),
   },
   'GET /api/v1/app-connections/okta/{id}/use-policy': {
     needs: readOrUse,

@@ -3,7 +3,12 @@ import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { usageLoader } from '../usage/load-usage.ts';
-import type { ConnectionUsageCounts, UsageCounts, UsageOfCaller } from '../usage/read-usage.ts';
+import {
+  type ConnectionUsageCounts,
+  parseCallerId,
+  type UsageCounts,
+  type UsageOfCaller,
+} from '../usage/read-usage.ts';
 import { maxIntervals, type UsageInterval, type UsageRange } from '../usage/usage-range.ts';
 
 /** The usage of a connection in a range. */
@@ -96,7 +101,6 @@ export function loadLastUse({ id }: Pick<AppConnection, 'id'>, context: Paramete
 
 /** Its value is `Caller.id`. */
 function defineCaller(builder: Builder) {
-  const keyIdOf = (caller: string) => (caller.startsWith('key:') ? caller.slice('key:'.length) : null);
   return builder.objectRef<string>('UsageCaller').implement({
     description: 'A caller that has used a connection.',
     fields: (t) => ({
@@ -104,18 +108,18 @@ function defineCaller(builder: Builder) {
         type: 'UUID',
         nullable: true,
         description: 'The id of the API key; null for an access token.',
-        resolve: keyIdOf,
+        resolve: (caller) => parseCallerId(caller).keyId,
       }),
       subject: t.string({
         nullable: true,
         description: 'The subject of the access token; null for an API key.',
-        resolve: (caller) => (caller.startsWith('subject:') ? caller.slice('subject:'.length) : null),
+        resolve: (caller) => parseCallerId(caller).subject,
       }),
       name: t.string({
         nullable: true,
         description: 'The name of the API key; null if the caller of this operation may not see the key.',
         resolve: async (caller, _, context) => {
-          const keyId = keyIdOf(caller);
+          const { keyId } = parseCallerId(caller);
           return keyId && apiKeyNameLoader(context.administration, requireCaller(context))(keyId);
         },
       }),

@@ -38,6 +38,13 @@ export interface UsageOfCaller {
   bytesDown: number;
 }
 
+/** Parses `Caller.id`. */
+export function parseCallerId(id: string): { keyId: string | null; subject: string | null } {
+  const keyId = id.startsWith('key:') ? id.slice('key:'.length) : null;
+  const subject = id.startsWith('subject:') ? id.slice('subject:'.length) : null;
+  return { keyId, subject };
+}
+
 type OutcomeRow = Pick<ConnectionUsage, 'connectionId' | 'outcome' | 'statusClass'> &
   Pick<UsageCounts, 'calls' | 'bytesUp' | 'bytesDown'> & { start: number };
 type DurationRow = Pick<ConnectionUsage, 'connectionId'> & { start: number; bucket: number; calls: number };
