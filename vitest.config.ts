@@ -8,6 +8,7 @@ const testFiles = (...names: string[]) => names.map((name) => `test/${name}.test
 const unit = testFiles(
   'okta-diagnosis',
   'okta-instance-url',
+  'okta-standin',
   'outbound-import-rule',
   'outbound-proxy',
   'graphql-schema',

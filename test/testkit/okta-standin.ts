@@ -11,25 +11,33 @@ export interface JournalEntry {
   headers: string[];
   /** Base64. */
   body: string;
+  /** The status of the answer; 0 without one. */
+  status: number;
 }
 
 /** A message to the process. */
 export interface StandInMessage {
   /** The requests that each token may send to each bucket from now on. */
   limit?: number;
+  /** The length of the windows of `limit`. Default: 60. */
+  windowSeconds?: number;
   /** A token that is invalid from now on. */
   revoke?: string;
   isJournalWanted?: boolean;
 }
 
-/** An Okta organisation in a process of its own, with 250 users, groups, applications and log events. */
+/**
+ * An Okta organisation in a process of its own, with 250 users, groups, applications and log events. It answers the paths of
+ * Okta's API description, and `/api/v1/stand-in/bytes/<count>` and `/api/v1/stand-in/silence`.
+ */
 export interface OktaStandIn extends AsyncDisposable {
   origin: string;
   /** For the trusted hosts. */
   hostPort: string;
   /** Returns the requests since the last call. */
   takeJournal(): Promise<JournalEntry[]>;
-  setLimit(limit: number): Promise<void>;
+  /** Starts new windows. */
+  setLimit(limit: number, windowSeconds?: number): Promise<void>;
   revoke(token: string): Promise<void>;
 }
 
@@ -54,7 +62,8 @@ export async function startOktaStandIn(): Promise<OktaStandIn> {
     origin: `http://${hostPort}`,
     hostPort,
     takeJournal: () => ask({ isJournalWanted: true }),
-    setLimit: async (limit) => void (await ask({ limit })),
+    setLimit: async (limit, windowSeconds) =>
+      void (await ask({ limit, ...(windowSeconds !== undefined && { windowSeconds }) })),
     revoke: async (token) => void (await ask({ revoke: token })),
     [Symbol.asyncDispose]: async () => {
       const ended = once(child, 'exit');
