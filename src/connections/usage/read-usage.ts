@@ -117,17 +117,14 @@ export async function readUsageByCaller(
     },
   );
   const rowsOf = Map.groupBy(rows, ({ connectionId }) => connectionId);
-  return connectionIds.map((id) => {
-    const all = (rowsOf.get(id) ?? []).sort((one, other) => other.calls - one.calls);
-    return foldOthers(all);
-  });
+  return connectionIds.map((id) => foldOthers(rowsOf.get(id) ?? []));
 }
 
-/** Adds up the callers that are not listed. */
-function foldOthers(sorted: UsageOfCaller[]): UsageOfCaller[] {
-  const isListed = ({ caller }: UsageOfCaller, index: number) => caller !== '' && index < maxListedCallers;
-  const listed = sorted.filter(isListed);
-  const others = sorted.filter((row, index) => !isListed(row, index));
+/** Sorts callers, and adds up those that are not listed. */
+function foldOthers(rows: readonly UsageOfCaller[]): UsageOfCaller[] {
+  const known = rows.filter(({ caller }) => caller !== '').sort(mostCalls(({ caller }) => caller));
+  const others = [...known.slice(maxListedCallers), ...rows.filter(({ caller }) => caller === '')];
+  const listed = known.slice(0, maxListedCallers);
   if (others.length === 0) return listed;
   const add = (name: 'calls' | 'failedCalls' | 'bytesUp' | 'bytesDown') =>
     others.reduce((total, row) => total + row[name], 0);
@@ -139,6 +136,11 @@ function foldOthers(sorted: UsageOfCaller[]): UsageOfCaller[] {
       ...{ bytesUp: add('bytesUp'), bytesDown: add('bytesDown') },
     },
   ];
+}
+
+/** The order of items with the most calls first, and of others by name. */
+function mostCalls<Item extends { calls: number }>(nameOf: (item: Item) => string) {
+  return (one: Item, other: Item) => other.calls - one.calls || (nameOf(one) < nameOf(other) ? -1 : 1);
 }
 
 function inRange(orgId: string, connectionIds: readonly string[], { from, to }: UsageRange): Sql {
@@ -155,7 +157,7 @@ function toCounts(rows: readonly OutcomeRow[], durations: readonly DurationRow[]
     of.reduce((total, row) => total + row[name], 0);
   const outcomes = [...Map.groupBy(rows, ({ outcome }) => outcome)]
     .map(([outcome, of]) => ({ outcome, calls: add('calls', of) }))
-    .sort((one, other) => other.calls - one.calls);
+    .sort(mostCalls(({ outcome }) => outcome));
   const statusClasses = [...Map.groupBy(rows, (row) => row.statusClass)]
     .sort(([one], [other]) => one - other)
     .map(([digit, of]) => ({ statusClass: digit || null, calls: add('calls', of) }));
