@@ -223,10 +223,31 @@ describe('list connections', () => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   const selections = leafSelections(schema.getType('AppConnection') as GraphQLOutputType);
 
+  /** Stores one call. */
+  async function storeUsage(orgId: string, connectionId: string, caller: string): Promise<void> {
+    const owner = server.asOwner();
+    const hour = "date_trunc('hour', now())";
+    await owner.execute(
+      'insert into connection_last_use (org_id, connection_id, at, caller) values (?, ?, now(), ?)',
+      [orgId, connectionId, caller],
+    );
+    await owner.execute(
+      `insert into connection_usage_caller (org_id, connection_id, hour, caller, calls, failed_calls, bytes_up, bytes_down)
+        values (?, ?, ${hour}, ?, 1, 0, 0, 1)`,
+      [orgId, connectionId, caller],
+    );
+    await owner.execute(
+      `insert into connection_usage (org_id, connection_id, hour, outcome, status_class, calls, bytes_up, bytes_down, durations)
+        values (?, ?, ${hour}, 'OK', 2, 1, 0, 1, '{1}')`,
+      [orgId, connectionId],
+    );
+  }
+
   test(`returns each of the ${selections.length} fields of a connection when it is selected alone`, async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, projectId } = organisation;
     const { id } = await createConnection(organisation, { projectId, description: 'All of it' });
+    const { id: other } = await createConnection(organisation);
     // The rule of this policy has methods.
     await client.request(
       'mutation ($id: UUID!) { updateUsePolicy(connectionId: $id, input: { preset: LOGS_READ }) { usePolicy { version } } }',
@@ -238,12 +259,22 @@ describe('list connections', () => {
         where org_id = ?`,
       [orgId],
     );
+    const { viewer } = await client.request<{ viewer: { apiKey: { id: string } } }>(
+      '{ viewer { apiKey { id } } }',
+    );
+    // A caller is an API key or a subject.
+    await storeUsage(orgId, id, `key:${viewer.apiKey.id}`);
+    await storeUsage(orgId, other, 'subject:somebody');
     for (const selection of selections) {
       const { appConnections } = await client.request<{ appConnections: { nodes: unknown[] } }>(
-        `{ appConnections { nodes${selection} } }`,
+        `{ appConnections(first: 2) { nodes${selection} } }`,
       );
       const leaf = (value: unknown): unknown =>
-        typeof value === 'object' && value !== null ? Object.values(value).flatMap(leaf)[0] : value;
+        typeof value === 'object' && value !== null
+          ? Object.values(value)
+              .map(leaf)
+              .find((each) => each != null)
+          : value;
       expect([selection, leaf(appConnections.nodes)]).toEqual([
         selection,
         expect.toSatisfy((value) => value != null),
