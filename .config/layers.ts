@@ -32,10 +32,12 @@ const layers = [
   ['connections/persistence/*'],
   ['connections/operations/*'],
   ['connections/use/*'],
+  ['connections/use/typed-reads/*'],
   ['administration/*'],
   ['integrity/*', 'key-rotation/*'],
   ['graphql/*'],
   ['connections/graphql/*', 'audit/graphql/*', 'administration/graphql/*'],
+  ['connections/graphql/typed-reads/*'],
   ['rest/*'],
   ['dashboard/**'],
   ['config/*'],
@@ -50,7 +52,7 @@ const layers = [
 const sharedWithDashboard = ['dashboard/**', 'apps/**', 'common/*', 'connections/input-schemas.ts'];
 
 /** The layers that may import packages of GraphQL. */
-const graphqlLayers = ['graphql/*', '*/graphql/*', 'dashboard/**', 'app/*', 'cli/**'];
+const graphqlLayers = ['graphql/*', '*/graphql/**', 'dashboard/**', 'app/*', 'cli/**'];
 const graphqlPackage = /^(graphql(-.*)?|@pothos\/.*|@graphql-yoga\/.*)$/;
 
 const singleFiles = layers.flat().filter((layer) => !layer.includes('*'));

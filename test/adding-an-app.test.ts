@@ -142,7 +142,16 @@ describe('schema with a second app', () => {
     for (const type of Object.values(before.getTypeMap())) {
       const now = after.getType(type.name);
       if (!now) throw new Error(`${type.name} is gone`);
-      if (['App', 'AppConnectionMethod', 'Mutation', 'ConnectionVerification'].includes(type.name)) {
+      if (
+        [
+          'App',
+          'AppConnectionMethod',
+          'Mutation',
+          'Query',
+          'ConnectionVerification',
+          'UsePolicyPreset',
+        ].includes(type.name)
+      ) {
         expect(lines(printType(now))).toEqual(expect.arrayContaining(lines(printType(type))));
       } else expect(printType(now)).toBe(printType(type));
     }
@@ -150,8 +159,14 @@ describe('schema with a second app', () => {
     expect(added.sort()).toEqual([
       'CreateParcelDepotConnectionInput',
       'CreateParcelDepotConnectionPayload',
+      'ExecuteParcelDepotRequestInput',
       'ParcelDepotCredentials',
       'ParcelDepotCredentialsInput',
+      'ParcelDepotParcel',
+      'ParcelDepotParcelEdge',
+      'ParcelDepotParcelLabels',
+      'ParcelDepotParcelPage',
+      'ParcelDepotResponse',
       'UpdateParcelDepotConnectionInput',
       'UpdateParcelDepotConnectionPayload',
       'UpdateParcelDepotCredentialsInput',
@@ -348,6 +363,37 @@ describe('connection to a second app', () => {
     }>('{ auditEvents(filter: { action: UPDATE_CONNECTION }) { nodes { changedFields } } }');
     expect(auditEvents.nodes.map(({ changedFields }) => changedFields.sort())).toEqual([
       ['credentials.passphrase', 'credentials.region'],
+    ]);
+  });
+
+  test('reads what the second app declares, with its paths, arguments and types', async () => {
+    const { id } = await create(token());
+    const requestsBefore = depot.requests.length;
+    const parcels = gql`
+      query ($id: UUID!) {
+        parcelDepotParcels(connectionId: $id, shelf: "shelf one", fragileOnly: true, first: 12) {
+          nodes { number grams isFragile labels { text } next { number grams next { number } } }
+          edges { cursor }
+          pageInfo { hasNextPage }
+        }
+      }
+    `;
+    expect(await organisation.client.request(parcels, { id })).toEqual({
+      parcelDepotParcels: {
+        nodes: [
+          {
+            ...{ number: 'p-1', grams: 5, isFragile: true, labels: [{ text: 'up' }] },
+            next: { number: 'p-2', grams: null, next: null },
+          },
+        ],
+        edges: [{ cursor: expect.any(String) }],
+        pageInfo: { hasNextPage: false },
+      },
+    });
+    expect(depot.requests.slice(requestsBefore).map(({ path }) => path)).toEqual([
+      '/shelves/shelf%20one/parcels?fragileOnly=true&per_page=12',
+      '/parcels/p-1/next',
+      '/parcels/p-2/next',
     ]);
   });
 

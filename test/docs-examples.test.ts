@@ -8,6 +8,7 @@ import { addOrganisation } from '../src/administration/organisations.ts';
 import { Secret } from '../src/common/secret.ts';
 import { firstOrganisation, firstProjectId } from '../src/identity/organisations.ts';
 import { type CodeBlock, codeBlocks, readPages, root } from './testkit/documents.ts';
+import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 const run = promisify(execFile);
@@ -78,6 +79,25 @@ describe('examples in the documentation', () => {
     expect(second.code).toBe(1);
     expect(second.stderr).toMatch(/^NAME_TAKEN /);
     expect(second.stderr).not.toContain('00planted');
+  });
+
+  it('read users and applications of the fake Okta in docs/using-connections.md', async () => {
+    const { client, apiKey } = await server.newOrganisation();
+    const { id: connectionId } = await createConnectionOverRest(restClient(server.url, apiKey));
+    const { code } = find('docs/using-connections.md', 'oktaUsers(');
+    const data = await client.request<Record<string, { nodes: object[] }>>(code, { connectionId });
+    expect(data).toMatchObject({
+      oktaUsers: {
+        nodes: [
+          { profile: { login: 'ada.admin@example.com', department: 'IT' } },
+          { groups: { nodes: [{}, { profile: { name: 'Engineering' } }] } },
+        ],
+        pageInfo: { hasNextPage: true },
+      },
+      oktaApplications: {
+        nodes: [{ label: 'Issue tracker', assignedUsers: { nodes: [{ user: { profile: {} } }, {}] } }],
+      },
+    });
   });
 
   it('keep a URL with special characters in the environment file when a shell reads it', async () => {

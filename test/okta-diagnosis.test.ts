@@ -643,7 +643,7 @@ describe('fake Okta', () => {
     ['/api/v1/users/me', undefined, 401, 'E0000011'],
     ['/api/v1/users/me', 'SSWS ', 401, 'E0000011'],
     ['/api/v1/users/me', 'Bearer abc', 401, 'E0000011'],
-    ['/api/v1/apps', 'SSWS abc', 404, 'E0000007'],
+    ['/api/v1/policies', 'SSWS abc', 404, 'E0000007'],
     ['/', undefined, 404, 'E0000007'],
   ])('answers %s with %s like Okta', async (path, authorization, status, errorCode) => {
     const fakeOkta = await startFakeOkta();
@@ -664,9 +664,9 @@ describe('fake Okta', () => {
   });
 
   test.each([
-    ['/api/v1/users?limit=10', [{ profile: { login: 'ada.admin@example.com' } }]],
-    ['/api/v1/groups', [{ profile: { name: 'Everyone' } }]],
-  ])('has a user and a group to try requests through connections with: %s', async (path, body) => {
+    ['/api/v1/users?limit=1', [{ profile: { login: 'ada.admin@example.com' } }]],
+    ['/api/v1/groups?limit=1&after=1', [{ profile: { name: 'Engineering' } }]],
+  ])('has users and groups to try requests through connections with: %s', async (path, body) => {
     const fakeOkta = await startFakeOkta();
     onTestFinished(fakeOkta.close);
     const outbound = createOutbound({ trustedHosts: new Set([new URL(fakeOkta.url).host]) });

@@ -61,6 +61,14 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
 /** Fields that only one of the two APIs has, with the reason. */
 const exceptions: Readonly<Record<string, string>> = {
   'Subscription.appConnectionChanged': 'REST answers each request once; it has the audit trail to be polled.',
+  ...Object.fromEntries(
+    ['User', 'Users', 'Group', 'Groups', 'Application', 'Applications', 'LogEvents', 'Organisation'].map(
+      (read) => [
+        `Query.okta${read}`,
+        'REST has the proxy: without types, these are requests to the app, whose responses the app describes.',
+      ],
+    ),
+  ),
   'Query.oktaResponse': 'REST has the proxy, whose requests the app describes.',
   'Mutation.executeOktaRequest': 'REST has the proxy, whose requests the app describes.',
   describeRoutes: 'GraphQL describes itself by introspection, which is no operation of its schema.',

@@ -11,6 +11,7 @@ import { defineConnectionFinding } from '../connections/graphql/list.ts';
 import { defineConnectionChanges } from '../connections/graphql/mutations.ts';
 import { defineConnectionOptions } from '../connections/graphql/options.ts';
 import { defineConnectionWatch } from '../connections/graphql/subscription.ts';
+import { defineTypedReads } from '../connections/graphql/typed-reads/typed-reads.ts';
 import { defineConnectionTypes } from '../connections/graphql/types.ts';
 import { defineConnectionUse } from '../connections/graphql/use.ts';
 import { defineUsePolicyOperations } from '../connections/graphql/use-policy.ts';
@@ -29,6 +30,7 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   defineUsePolicyOperations(builder, apps, types);
   defineConnectionWatch(builder, types);
   defineConnectionUse(builder, apps, types);
+  defineTypedReads(builder, apps, types);
   defineAudit(builder);
   defineCredentialsValidation(builder, types);
   const administration = defineAdministrationTypes(builder);

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { ErrorCode } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
 import type { Outbound } from '../outbound/outbound.ts';
+import type { AppReads } from './typed-read.ts';
 
 /** The validated value of a field. */
 export type FieldValue = string | Secret | null | undefined;
@@ -123,6 +124,8 @@ export interface App {
   methods: readonly AuthMethod[];
   /** The use policies that connections can have by name. The first is that of a new connection. Absent: none can be used. */
   usePresets?: readonly [UsePreset, ...UsePreset[]];
+  /** What callers read of the app in GraphQL through a connection, by types. Absent: nothing. */
+  reads?: AppReads;
   /** For an app whose organisations have their own hosts: how a connection moves to another organisation. */
   tenantChange?: {
     /** The input field that allows a connection to move to another organisation: `allowDifferentOktaOrg`. */

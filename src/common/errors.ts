@@ -87,6 +87,13 @@ export const errorCodes = {
     remedy:
       'Try again later, at `extensions.retryAt` if it is there. The message names the step that failed: name, connection, proxy, certificate, time-out or status.',
   },
+  UPSTREAM_INVALID_RESPONSE: {
+    status: 502,
+    description:
+      'The app answered a read with something else than its API promises. The message has the member that is wrong and, with `extensions.upstreamRequestId`, the app’s own id of the request.',
+    remedy:
+      'Use `executeOktaRequest` or the proxy to see the response. If it is right, report the message to the developers of this server.',
+  },
   HOST_NOT_ALLOWED: {
     status: 422,
     description:
@@ -143,6 +150,8 @@ export class AppError extends Error {
   readonly retryAt: Date | undefined;
   /** The current version of the connection, if the caller sent another. */
   readonly currentVersion: number | undefined;
+  /** The app's own id of the request, for its support. */
+  readonly upstreamRequestId: string | undefined;
 
   constructor(
     code: ErrorCode,
@@ -152,6 +161,7 @@ export class AppError extends Error {
       remedy?: string;
       retryAt?: Date;
       currentVersion?: number;
+      upstreamRequestId?: string | undefined;
       cause?: unknown;
     } = {},
   ) {
@@ -165,6 +175,7 @@ export class AppError extends Error {
     this.remedy = details.remedy;
     this.retryAt = details.retryAt;
     this.currentVersion = details.currentVersion;
+    this.upstreamRequestId = details.upstreamRequestId;
   }
 }
 

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { validationError } from './errors.ts';
 
-/** The most characters of a cursor. The longest that the server encodes has about 400. */
-const maxCursorLength = 1_000;
+/** The most characters of a cursor, unless its list needs more. The longest that others encode has about 400. */
+const defaultMaxLength = 1_000;
 
 /** Encodes a position in a list as an opaque cursor, and decodes it. */
 export interface CursorCodec<Key extends readonly unknown[]> {
@@ -20,11 +20,12 @@ export interface CursorCodec<Key extends readonly unknown[]> {
 export function createCursorCodec<Key extends readonly unknown[]>(
   list: readonly string[],
   keySchema: z.ZodType<Key>,
+  maxLength = defaultMaxLength,
 ): CursorCodec<Key> {
   return {
     encode: (key) => Buffer.from(JSON.stringify([...list, ...key])).toString('base64url'),
     decode: (cursor) => {
-      if (cursor.length > maxCursorLength) return undefined;
+      if (cursor.length > maxLength) return undefined;
       try {
         const values: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
         if (!Array.isArray(values) || list.some((name, index) => values[index] !== name)) return undefined;
@@ -97,7 +98,9 @@ export function cursorSchema<T, Key>({ codec }: ListOrder<T, Key>) {
   return z.string().refine((text) => codec.decode(text) !== undefined, { error: invalidCursorMessage });
 }
 
-const invalidCursorMessage = 'The cursor does not belong to this list. Use "endCursor" of the previous page.';
+/** What is wrong with a cursor of another list. */
+export const invalidCursorMessage =
+  'The cursor does not belong to this list. Use "endCursor" of the previous page.';
 
 /**
  * Decodes the position after which a page starts.

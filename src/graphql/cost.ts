@@ -18,12 +18,23 @@ import {
 /** The maximum cost of an operation: a little more than two pages of 100 connections with all fields. */
 export const maxCost = 30_000;
 
+/** The most requests to apps that an operation can cause: a page of 20 with one request for each of its objects. */
+export const maxAppRequests = 25;
+
 const scalarCost = 1;
 const objectCost = 2;
 const factorPerLevel = 1.5;
 /** The number of nodes on a page without `first` and `last`. */
 const defaultPageSize = 20;
-const maxPageSize = 100;
+const defaultMaxPageSize = 100;
+
+/** What the resolver of a field does, in the `extensions` of the field. */
+export interface FieldCost {
+  /** The requests to apps that it sends. Default: 0. */
+  appRequests?: number;
+  /** The largest value of `first`. Default: 100. */
+  maxPageSize?: number;
+}
 
 /** An operation with its document and variables. */
 export interface CostInput {
@@ -39,20 +50,44 @@ export interface CostInput {
  * fragment is calculated once, so that the time is linear in the size of the document.
  */
 export function calculateCost(schema: GraphQLSchema, input: CostInput): number {
+  return calculate(schema, input, {
+    ofLeaf: () => scalarCost,
+    ofObject: (_, children, pageSize) => (objectCost + factorPerLevel * children) * pageSize,
+  });
+}
+
+/** Calculates the most requests to apps that an operation can cause, if every page is full. */
+export function calculateAppRequests(schema: GraphQLSchema, input: CostInput): number {
+  return calculate(schema, input, {
+    ofLeaf: () => 0,
+    ofObject: ({ appRequests = 0 }, children, pageSize) => appRequests + children * pageSize,
+  });
+}
+
+function calculate(schema: GraphQLSchema, input: CostInput, measure: Measure): number {
   const { operation, selectionSet } = input.operation;
   const root = schema.getRootType(operation);
-  return root ? new CostCalculation(schema, input).costOfSelections(selectionSet, root) : 0;
+  return root ? new CostCalculation(schema, input, measure).costOfSelections(selectionSet, root) : 0;
+}
+
+/** How the costs of fields are added up. */
+interface Measure {
+  ofLeaf(): number;
+  /** @param children the cost of the fields of one object */
+  ofObject(field: FieldCost, children: number, pageSize: number): number;
 }
 
 class CostCalculation {
   readonly #schema: GraphQLSchema;
   readonly #operation: OperationDefinitionNode;
   readonly #variables: CostInput['variables'];
+  readonly #measure: Measure;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
   readonly #fragmentCosts = new Map<string, number>();
 
-  constructor(schema: GraphQLSchema, { document, operation, variables }: CostInput) {
+  constructor(schema: GraphQLSchema, { document, operation, variables }: CostInput, measure: Measure) {
     this.#schema = schema;
+    this.#measure = measure;
     this.#operation = operation;
     this.#variables = variables;
     for (const each of document.definitions)
@@ -76,9 +111,9 @@ class CostCalculation {
   #costOfField(node: FieldNode, parent: GraphQLCompositeType): number {
     const field = findField(parent, node.name.value);
     const type = field && getNamedType(field.type);
-    if (!field || !node.selectionSet || !isCompositeType(type)) return scalarCost;
-    const children = factorPerLevel * this.costOfSelections(node.selectionSet, type);
-    return (objectCost + children) * this.#pageSize(field, node);
+    if (!field || !node.selectionSet || !isCompositeType(type)) return this.#measure.ofLeaf();
+    const children = this.costOfSelections(node.selectionSet, type);
+    return this.#measure.ofObject(field.extensions, children, this.#pageSize(field, node));
   }
 
   #costOfFragment(name: string): number {
@@ -100,12 +135,15 @@ class CostCalculation {
   #pageSize(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
     if (!field.args.some(({ name }) => name === 'first')) return Number(field.extensions.listSize ?? 1);
     const sizes = node.arguments?.filter(({ name }) => name.value === 'first' || name.value === 'last') ?? [];
-    const numbers = sizes.map(({ value }) => this.#toNumber(value)).filter((size) => size !== undefined);
+    const { maxPageSize }: FieldCost = field.extensions;
+    const numbers = sizes
+      .map(({ value }) => this.#toNumber(value, maxPageSize))
+      .filter((size) => size !== undefined);
     return numbers.length > 0 ? Math.max(1, ...numbers) : defaultPageSize;
   }
 
   /** Undefined for null and for an absent variable without a default. */
-  #toNumber(value: ValueNode): number | undefined {
+  #toNumber(value: ValueNode, maxPageSize = defaultMaxPageSize): number | undefined {
     if (value.kind === Kind.INT) return Number(value.value);
     if (value.kind !== Kind.VARIABLE) return undefined;
     if (!this.#variables) return maxPageSize;

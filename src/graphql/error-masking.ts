@@ -96,13 +96,14 @@ const remedies: readonly (readonly [RegExp, string])[] = [
 ];
 
 function errorExtensions(error: AppError): Record<string, unknown> {
-  const { message, remedy, retryAt, currentVersion } = error;
+  const { message, remedy, retryAt, currentVersion, upstreamRequestId } = error;
   const issues = error instanceof HttpError ? [{ path: [], message }] : error.issues;
   return {
     issues,
     remedy,
     retryAt: retryAt?.toISOString(),
     currentVersion,
+    upstreamRequestId,
     http: httpExtensions(error),
   };
 }

@@ -14,7 +14,7 @@ import { AppError } from '../common/errors.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import { currentRequest } from '../common/log.ts';
 import type { Context } from './context.ts';
-import { type CostInput, calculateCost, maxCost } from './cost.ts';
+import { type CostInput, calculateAppRequests, calculateCost, maxAppRequests, maxCost } from './cost.ts';
 import { documentRejected, hasLongList } from './document-limits.ts';
 import type { ErrorMasker } from './error-masking.ts';
 import type { NodeServerContext } from './strict-requests.ts';
@@ -62,10 +62,16 @@ export function createRequestGuard(
   const assertAffordable = (input: Required<CostInput>): void => {
     const { document, operation } = input;
     if (affordable.has(operation)) return;
-    if (calculateCost(schema, { document, operation }) <= maxCost) {
+    const atMost = { document, operation };
+    if (calculateCost(schema, atMost) <= maxCost && calculateAppRequests(schema, atMost) <= maxAppRequests) {
       affordable.add(operation);
       return;
     }
+    const appRequests = calculateAppRequests(schema, input);
+    if (appRequests > maxAppRequests)
+      throw documentRejected(
+        `This operation can cause ${appRequests} requests to apps, and ${maxAppRequests} are allowed. Ask for shorter pages with "first", or send several operations.`,
+      );
     const cost = calculateCost(schema, input);
     if (cost > maxCost)
       throw documentRejected(`Cost limit of ${maxCost} exceeded; this operation costs ${cost}.`);

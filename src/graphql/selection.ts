@@ -13,10 +13,11 @@ import {
 type Info = Pick<GraphQLResolveInfo, 'fieldNodes' | 'fragments' | 'variableValues'>;
 
 /**
- * Returns the paths of the leaf fields that an operation selects below `field`, such as `credentials.instanceUrl`. Includes
- * fragments on all types; excludes fields that `@skip` and `@include` leave out.
+ * Returns the paths of the leaf fields that an operation selects below `field` of the current field, such as
+ * `credentials.instanceUrl`, or without it, below the current field. Includes fragments on all types; excludes fields that
+ * `@skip` and `@include` leave out.
  */
-export function selectedPaths({ fieldNodes, fragments, variableValues }: Info, field: string): string[] {
+export function selectedPaths({ fieldNodes, fragments, variableValues }: Info, field?: string): string[] {
   const paths = new Set<string>();
   const spread = new Set<string>();
   const isSkipped = (node: FieldNode | FragmentSpreadNode | InlineFragmentNode) =>
@@ -27,9 +28,9 @@ export function selectedPaths({ fieldNodes, fragments, variableValues }: Info, f
       if (isSkipped(selection)) continue;
       if (selection.kind === Kind.FIELD) {
         const here = [...path, selection.name.value];
-        if (here[0] !== field || selection.name.value === '__typename') continue;
+        if ((field !== undefined && here[0] !== field) || selection.name.value === '__typename') continue;
         if (selection.selectionSet) collect(selection.selectionSet, here);
-        else paths.add(here.slice(1).join('.'));
+        else paths.add(here.slice(field === undefined ? 0 : 1).join('.'));
       } else if (selection.kind === Kind.INLINE_FRAGMENT) {
         collect(selection.selectionSet, path);
       } else {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { App, AuthMethod, Credentials, Field, VerificationResult } from '../../src/apps/app.ts';
+import { type AppReads, type ReadObject, text } from '../../src/apps/typed-read.ts';
 import { Secret } from '../../src/common/secret.ts';
 import type { Outbound } from '../../src/outbound/outbound.ts';
 import type { Behaviour } from './okta.ts';
@@ -15,6 +16,14 @@ export function parcelDepot({ origin }: { origin: string }): App {
     name: 'Parcel Depot',
     description: 'Parcel Depot, which keeps parcels.',
     methods: [signedRequests(origin), apiToken],
+    usePresets: [
+      {
+        id: 'PARCELS_READ',
+        description: 'Reading parcels.',
+        rules: [{ effect: 'ALLOW', methods: ['GET'], path: '/**' }],
+      },
+    ],
+    reads: depotReads,
   };
 }
 
@@ -77,6 +86,51 @@ const apiToken: AuthMethod = {
   },
   verify: (credentials, outbound) =>
     verifyDepot(new URL('/check', credentials.public.instanceUrl), credentials, outbound),
+  use: {
+    getOrigin: ({ public: { instanceUrl } }) => new URL(instanceUrl ?? ''),
+    authorize: ({ secret: { apiToken } }) => ({ 'x-depot-token': apiToken?.reveal() ?? '' }),
+    rejection: { status: 401, isConfirmedBy: () => true },
+    readRateLimit: () => undefined,
+  },
+};
+
+const parcel: ReadObject = {
+  name: 'Parcel',
+  description: 'A parcel.',
+  schema: z.object({
+    number: z.string().describe('The number.'),
+    grams: z.int32().nullish().describe('The weight.'),
+    isFragile: z.boolean().nullish().describe('Whether it breaks.'),
+    labels: z
+      .array(z.object({ text: text('The text.') }))
+      .nullish()
+      .describe('The labels.'),
+  }),
+};
+
+const depotReads: AppReads = {
+  fields: [
+    {
+      field: 'parcels',
+      description: 'The parcels on a shelf.',
+      path: '/shelves/{shelf}/parcels',
+      arguments: {
+        shelf: { schema: z.string().min(1, 'Name a shelf.'), description: 'The name of the shelf.' },
+        fragileOnly: { schema: z.boolean().optional(), description: 'Whether to leave out the others.' },
+      },
+      object: parcel,
+      pages: { maxSize: 50, sizeParameter: { name: 'per_page', min: 1 } },
+    },
+    {
+      parent: parcel,
+      field: 'next',
+      description: 'The parcel behind it.',
+      path: '/parcels/{number}/next',
+      object: parcel,
+    },
+  ],
+  readErrorCode: (body) => (Object(body).problem === undefined ? undefined : 'DEPOT-1'),
+  readRequestId: ({ 'x-depot-request': id }) => id,
 };
 
 function secretField(label: string): Field {
@@ -113,8 +167,21 @@ async function verifyDepot(
   };
 }
 
-/** A depot that rejects credentials that contain "wrong" and accepts all others. */
+/** A depot that rejects credentials that contain "wrong" and accepts all others. Behind parcel `p-1` is `p-2`, the last one. */
 export const fakeParcelDepot: Behaviour = (request, response) => {
+  const headers = { 'content-type': 'application/json', 'x-depot-request': 'depot-request-1' };
+  if (request.headers['x-depot-token'] === 'the-depot-token') {
+    const parcels = {
+      one: { number: 'p-1', grams: 5, isFragile: true, labels: [{ text: 'up' }] },
+      two: { number: 'p-2' },
+    };
+    if (request.url?.startsWith('/shelves/'))
+      response.writeHead(200, headers).end(JSON.stringify([parcels.one]));
+    else if (request.url === '/parcels/p-1/next')
+      response.writeHead(200, headers).end(JSON.stringify(parcels.two));
+    else response.writeHead(404, headers).end('{"problem":"none"}');
+    return;
+  }
   const isWrong = request.headers.authorization?.includes('wrong');
   response.writeHead(isWrong ? 401 : 200, { 'x-depot-request': 'depot-request-1' }).end('{}');
 };

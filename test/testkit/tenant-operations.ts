@@ -218,6 +218,27 @@ export const operations: Readonly<Record<string, Operation>> = {
       oktaResponse(connectionId: $connectionId, path: "/api/v1/users/me") { status }
     }`),
   },
+  ...Object.fromEntries(
+    Object.entries({
+      oktaUsers: '(connectionId: $connectionId) { nodes { id groups { nodes { id } } } }',
+      oktaUser: '(connectionId: $connectionId, idOrLogin: "me") { id groups { nodes { id } } }',
+      oktaGroups: '(connectionId: $connectionId) { nodes { id } }',
+      oktaGroup: '(connectionId: $connectionId, id: "00gak46y5hydV6NdM0g4") { id members { nodes { id } } }',
+      oktaApplications:
+        '(connectionId: $connectionId, first: 2) { nodes { id assignedUsers { nodes { id } } } }',
+      oktaApplication:
+        '(connectionId: $connectionId, id: "0oafxqCAJWWGELFTYASJ") { assignedGroups { nodes { id } } }',
+      oktaLogEvents: '(connectionId: $connectionId) { nodes { uuid } }',
+      oktaOrganisation: '(connectionId: $connectionId) { id }',
+    }).map(([read, rest]) => [
+      `Query.${read}`,
+      {
+        needs: use,
+        showsNothing: true,
+        ask: graphql(`query ($connectionId: UUID!) { ${read}${rest} }`),
+      },
+    ]),
+  ),
   // The app describes what is below this path, and the OpenAPI document does not.
   'GET /api/v1/app-connections/okta/{id}/proxy': {
     needs: use,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { fakeOrigin, lists, metadata, objects } from './fake-okta-organisation.ts';
 
 /** A response of the fake Okta; `body` is sent as JSON. */
 export interface FakeOktaResponse {
@@ -56,23 +57,50 @@ const demoTokens: readonly (readonly [string, OktaErrorCode])[] = [
   ['broken', 'E0000009'],
 ];
 
-/** Responds like the Okta organisation `https://example.okta.com`. */
+/** Responds like the Okta organisation `https://example.okta.com`. It ignores `search` and `filter`. */
 export function respondAsOkta({ method, path, authorization }: FakeOktaRequest): FakeOktaResponse {
-  const [pathname] = path.split('?', 1);
+  const [pathname = '', query] = path.split('?', 2);
   if (pathname === '/.well-known/okta-organization') {
-    return method === 'GET' ? ok(organisation) : oktaError('E0000022');
+    return method === 'GET' ? ok(metadata) : oktaError('E0000022');
   }
-  const resource = resources.get(pathname);
+  const resource = findResource(pathname, new URLSearchParams(query));
   if (!resource) return oktaError('E0000007');
   const token = /^SSWS (\S+)$/.exec(authorization ?? '')?.[1];
   if (token === undefined) return oktaError('E0000011');
   if (method !== 'GET') return oktaError('E0000022');
   const demo = demoTokens.find(([prefix]) => token.startsWith(prefix));
-  return demo ? oktaError(demo[1]) : ok(resource);
+  return demo ? oktaError(demo[1]) : ok(resource.body, resource.headers);
 }
 
-function ok(body: object): FakeOktaResponse {
-  return { status: 200, headers: { ...commonHeaders(perMinute - 1), etag: 'W/"1234567890abcdef"' }, body };
+function findResource(
+  pathname: string,
+  parameters: URLSearchParams,
+): { body: object; headers?: Record<string, string> } | undefined {
+  if (Object.hasOwn(objects, pathname)) return { body: objects[pathname] as object };
+  if (!Object.hasOwn(lists, pathname)) return undefined;
+  const list = lists[pathname] as readonly object[];
+  const start = Number(parameters.get('after') ?? 0) || 0;
+  const end = start + (Number(parameters.get('limit')) || 200);
+  const link = (after: number, relation: string) => {
+    const query = new URLSearchParams([...parameters].filter(([name]) => name !== 'after'));
+    if (after > 0) query.set('after', String(after));
+    return `<${fakeOrigin}${pathname}?${query}>; rel="${relation}"`;
+  };
+  // The System Log has a next page always, because events are added.
+  const next = pathname === '/api/v1/logs' ? Math.min(end, list.length) : end;
+  const hasNext = pathname === '/api/v1/logs' || end < list.length;
+  return {
+    body: list.slice(start, end),
+    headers: { link: [link(start, 'self'), ...(hasNext ? [link(next, 'next')] : [])].join(', ') },
+  };
+}
+
+function ok(body: object, headers: Record<string, string> = {}): FakeOktaResponse {
+  return {
+    status: 200,
+    headers: { ...commonHeaders(perMinute - 1), etag: 'W/"1234567890abcdef"', ...headers },
+    body,
+  };
 }
 
 function commonHeaders(remaining: number, resetAt = new Date(Date.now() + 60_000)): Record<string, string> {
@@ -85,53 +113,3 @@ function commonHeaders(remaining: number, resetAt = new Date(Date.now() + 60_000
     'x-rate-limit-reset': String(Math.ceil(resetAt.getTime() / 1000)),
   };
 }
-
-const organisation = {
-  id: '00o5rb5mt2H3d1TJd0h7',
-  pipeline: 'idx',
-  _links: { organization: { href: 'https://example.okta.com' } },
-};
-
-const administrator = {
-  id: '00ub0oNGTSWTBKOLGLNR',
-  status: 'ACTIVE',
-  created: '2013-06-24T16:39:18.000Z',
-  activated: '2013-06-24T16:39:19.000Z',
-  statusChanged: '2013-06-24T16:39:19.000Z',
-  lastLogin: '2013-06-24T17:39:19.000Z',
-  lastUpdated: '2013-07-02T21:36:25.344Z',
-  passwordChanged: '2013-07-02T21:36:25.344Z',
-  type: { id: 'otyfnly5cQjJT9PnR0g4' },
-  profile: {
-    firstName: 'Ada',
-    lastName: 'Admin',
-    login: 'ada.admin@example.com',
-    email: 'ada.admin@example.com',
-    secondEmail: null,
-    mobilePhone: null,
-  },
-  credentials: { provider: { type: 'OKTA', name: 'OKTA' } },
-  _links: { self: { href: 'https://example.okta.com/api/v1/users/00ub0oNGTSWTBKOLGLNR' } },
-};
-
-const everyone = {
-  id: '00gak46y5hydV6NdM0g4',
-  created: '2013-06-24T16:39:18.000Z',
-  lastUpdated: '2013-06-24T16:39:18.000Z',
-  lastMembershipUpdated: '2013-06-24T16:39:18.000Z',
-  objectClass: ['okta:user_group'],
-  type: 'BUILT_IN',
-  profile: { name: 'Everyone', description: 'All users in your organization' },
-  _links: { users: { href: 'https://example.okta.com/api/v1/groups/00gak46y5hydV6NdM0g4/users' } },
-};
-
-/** The resources by path: one user, who is in one group. */
-const resources: ReadonlyMap<string | undefined, object> = new Map<string, object>([
-  ['/api/v1/users/me', administrator],
-  ['/api/v1/users', [administrator]],
-  [`/api/v1/users/${administrator.id}`, administrator],
-  [`/api/v1/users/${administrator.id}/groups`, [everyone]],
-  ['/api/v1/groups', [everyone]],
-  [`/api/v1/groups/${everyone.id}`, everyone],
-  [`/api/v1/groups/${everyone.id}/users`, [administrator]],
-]);

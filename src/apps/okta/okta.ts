@@ -1,6 +1,7 @@
 import type { App, AppSettings } from '../app.ts';
 import { apiTokenSchema } from './api-token.ts';
 import { instanceUrlSchema } from './instance-url.ts';
+import { oktaReads } from './reads/reads.ts';
 import { isSameOktaOrganisation } from './same-org.ts';
 import { apiTokenUse } from './use.ts';
 import { oktaUsePresets } from './use-presets.ts';
@@ -54,6 +55,7 @@ export function okta(settings: AppSettings): App {
       },
     ],
     usePresets: oktaUsePresets,
+    reads: oktaReads,
     tenantChange: {
       flag: 'allowDifferentOktaOrg',
       description:

@@ -44,7 +44,12 @@ export type TokenOwner = { id: string; login: string | null; status: string | nu
 
 /** Reads Okta's error code; undefined if the response is not Okta's but, for example, a proxy's. */
 export function readErrorCode(body: string): string | undefined {
-  return oktaError.safeParse(parseJson(body)).data?.errorCode;
+  return parseErrorCode(parseJson(body));
+}
+
+/** As `readErrorCode`, from parsed JSON. */
+export function parseErrorCode(json: unknown): string | undefined {
+  return oktaError.safeParse(json).data?.errorCode;
 }
 
 /** Reads the token's owner from Okta's response, or returns a clause with its defect. */

@@ -34,6 +34,7 @@ GraphQL has these members in \`extensions\`; REST has them beside \`title\` and 
 | \`remedy\` | What to do next |
 | \`retryAt\` | The time at which the request can be sent again |
 | \`currentVersion\` | The version of the connection, with \`VERSION_CONFLICT\` |
+| \`upstreamRequestId\` | The app's own id of the request, with errors of typed reads; GraphQL only |
 | \`requestId\` | The id of the request in the server log, with \`INTERNAL_SERVER_ERROR\` |
 
 Errors repeat no value that the caller sent. The remedy of a particular error can be more specific than the one in this

@@ -113,28 +113,7 @@ function defineOrder(builder: Builder) {
   });
 }
 
-function definePage(builder: Builder, { Connection }: ConnectionTypes) {
-  const PageInfo = builder.objectRef<ConnectionPage>('PageInfo').implement({
-    description: 'The start and the end of a page, and whether there are more items.',
-    fields: (t) => ({
-      hasNextPage: t.boolean({
-        description: 'Whether there are more items after this page.',
-        resolve: (page) => page.hasNextPage(),
-      }),
-      hasPreviousPage: t.boolean({
-        description: 'Whether there are more items before this page.',
-        resolve: (page) => page.hasPreviousPage(),
-      }),
-      startCursor: t.exposeString('startCursor', {
-        nullable: true,
-        description: 'Send this as `before` to read backward; null on an empty page.',
-      }),
-      endCursor: t.exposeString('endCursor', {
-        nullable: true,
-        description: 'Send this as `after` to read the next page; null on an empty page.',
-      }),
-    }),
-  });
+function definePage(builder: Builder, { Connection, PageInfo }: ConnectionTypes) {
   const Edge = builder
     .objectRef<{ page: ConnectionPage; node: AppConnection }>('AppConnectionEdge')
     .implement({

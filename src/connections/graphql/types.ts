@@ -1,6 +1,7 @@
 import { type App, appTypeName, requestIdField } from '../../apps/app.ts';
 import { dateTime } from '../../common/date-time.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
+import { definePageInfo } from '../../graphql/page-info.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { requireApp } from '../deps.ts';
 import { toUsageRange } from '../usage/usage-range.ts';
@@ -118,6 +119,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   });
   return {
     Connection,
+    PageInfo: definePageInfo(builder),
     AppEnum,
     MethodEnum,
     Status,

@@ -166,6 +166,6 @@ export function defineConnectionUse(
   }
 }
 
-function authenticateAgain(context: Context) {
+export function authenticateAgain(context: Context) {
   return context.assertStillAuthenticated ?? (async () => requireCaller(context));
 }

@@ -62,6 +62,8 @@ export async function executeRequest(
   };
   const response = await useConnection(deps, caller, target, request);
   const { text, truncated } = await readText(response);
+  // To parse a large body takes some milliseconds of the event loop.
+  await deps.scheduler.waitForTurn(caller.orgId);
   const flat = Object.fromEntries(response.headers.map(([name, value]) => [name, [value].flat().join(', ')]));
   return {
     status: response.status,
@@ -112,7 +114,9 @@ async function readText({ body, opened, watch }: UseResponse): Promise<{ text: s
 function readJson(text: string, mask: SecretMask): unknown {
   if (text === '') return null;
   const parsed = parseJson(text, { maxTokens: text.length });
-  return parsed === undefined ? text : mask.maskJson(parsed);
+  if (parsed === undefined) return text;
+  // Without an escape, parsing decodes nothing, and the text is masked already.
+  return text.includes('\\') ? mask.maskJson(parsed) : parsed;
 }
 
 /** The path and query of the link with `rel="next"`, if it is one of the instance. */
