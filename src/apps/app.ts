@@ -84,6 +84,8 @@ export interface ConnectionUse {
     /** @param body the first 4 KiB */
     isConfirmedBy(body: string): boolean;
   };
+  /** The members of an error of this server by which the app's own clients show it, as they show the app's errors. */
+  describeError?(error: { code: ErrorCode; message: string }): Readonly<Record<string, unknown>>;
   /** Reads the rate limit from the headers of a response; undefined if they have none. */
   readRateLimit(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined;
 }

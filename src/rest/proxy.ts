@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream';
+import type { App } from '../apps/app.ts';
 import type { Authentication } from '../auth/authentication.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
@@ -10,7 +11,7 @@ import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { hasBody } from '../http/json-body.ts';
 import { type PublicOriginOptions, publicOrigin } from '../http/public-origin.ts';
 import { streamBody } from '../http/request-stream.ts';
-import { describeProblem } from './problem.ts';
+import { describeProblem, type ProblemResponse } from './problem.ts';
 
 /** The dependencies of the proxy. */
 export interface ProxyOptions extends PublicOriginOptions {
@@ -100,9 +101,20 @@ export function createProxy(options: ProxyOptions) {
       const { status, headers, body: problem } = describeProblem(error, log);
       response
         .writeHead(status, { 'content-type': 'application/problem+json', ...headers })
-        .end(JSON.stringify(problem));
+        .end(JSON.stringify({ ...describeForClients(connections.apps, app, problem), ...problem }));
     }
   };
+}
+
+/** Returns what the clients of the app show of an error. A host does not name the app, so it may be any. */
+function describeForClients(
+  apps: readonly App[],
+  appId: string | undefined,
+  { code, detail, remedy }: ProblemResponse['body'],
+): object {
+  const message = remedy ? `${detail} ${remedy}` : detail;
+  const methods = apps.filter(({ id }) => !appId || id === appId).flatMap((app) => app.methods);
+  return Object.assign({}, ...methods.map(({ use }) => use?.describeError?.({ code, message })));
 }
 
 /** Okta's clients send an API token with the scheme SSWS. */

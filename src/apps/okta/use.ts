@@ -11,6 +11,10 @@ export const apiTokenUse: ConnectionUse = {
     if (apiToken === undefined) throw new Error('Okta credentials were not checked');
     return { authorization: `SSWS ${apiToken.reveal()}` };
   },
+  describeError: ({ code, message }) => ({
+    ...{ errorCode: code, errorSummary: message, errorLink: code },
+    errorCauses: [],
+  }),
   rejection: { status: 401, isConfirmedBy: (body) => readErrorCode(body) === 'E0000011' },
   readRateLimit,
 };
