@@ -257,7 +257,10 @@ describe('a streamed exchange', () => {
     const large = await startRawHost(() => endlessly(head(), 'x'.repeat(mebibyte)), { idleTimeoutMs: 1_000 });
     const unread = await large.forward();
     await new Promise((resolve) => unread.body.once('close', resolve));
-    expect(unread.body.errored?.message).toBe('the client read nothing for 1 s');
+    expect(unread.body.errored).toMatchObject({
+      reason: 'UNREAD',
+      message: 'the client read nothing for 1 s',
+    });
   });
 
   test('ends the exchange with the host when its reader stops', async () => {

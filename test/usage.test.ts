@@ -164,6 +164,21 @@ describe('the usage of a connection', () => {
     });
   });
 
+  it('counts a stream that is ended because it is no longer allowed with the reason', async () => {
+    const id = await connectTo((_, response) => {
+      response.writeHead(200).write('x');
+    });
+    const response = await use(id, '/api/v1/streams');
+    await setPolicy(id, [{ effect: 'DENY', path: '/**' }]);
+    await expect(response.text()).rejects.toThrow();
+    const { usage } = await readUsage(id);
+    expect(usage.total).toMatchObject({
+      outcomes: [{ outcome: 'USE_DENIED', calls: 1 }],
+      statusClasses: [{ statusClass: 2, calls: 1 }],
+      bytesDown: 1,
+    });
+  });
+
   it('counts refusals for keys that may not see the connection, and nothing for connections of others', async () => {
     const id = await connectTo(handleFakeOkta);
     const limited = await organisation.newKey(['connections:use'], { projectIds: [organisation.projectId] });
@@ -257,7 +272,7 @@ describe('the audit event of a write', () => {
       response.statusCode = request.method === 'DELETE' ? 204 : 200;
       response.end();
     });
-    await allowEverything(id);
+    await setPolicy(id, everything);
     const path = '/api/v1/users?activate=true&c2VjcmV0&c2VjcmV0==&limit=1';
     await useAndRead(id, path, { method: 'POST', body: '{}' });
     await useAndRead(id, '/api/v1/users/x', { method: 'DELETE' });
@@ -286,7 +301,7 @@ describe('the audit event of a write', () => {
   it('says that the client left, and that nobody knows whether the app did it', async () => {
     const reached = Promise.withResolvers<void>();
     const id = await connectTo(() => reached.resolve());
-    await allowEverything(id);
+    await setPolicy(id, everything);
     const leaving = new AbortController();
     const headers = { authorization: `Bearer ${organisation.apiKey}` };
     const call = use(id, '/api/v1/users', { method: 'POST', body: '{}', signal: leaving.signal, headers });
@@ -301,8 +316,9 @@ describe('the audit event of a write', () => {
   });
 });
 
-async function allowEverything(id: string): Promise<void> {
-  const rules = [{ effect: 'ALLOW', path: '/**' }];
+const everything = [{ effect: 'ALLOW', path: '/**' }];
+
+async function setPolicy(id: string, rules: object[]): Promise<void> {
   const path = `/api/v1/app-connections/okta/${id}/use-policy`;
   expect((await restClient(server.url, organisation.apiKey)('PUT', path, { rules })).status).toBe(200);
 }

@@ -18,6 +18,8 @@ export type OutboundReason =
   | 'TLS'
   /** The deadline passed. */
   | 'TIMEOUT'
+  /** The reader of a streamed response read nothing until the deadline. */
+  | 'UNREAD'
   /** The response exceeds a limit. */
   | 'TOO_LARGE'
   /** The body of the request exceeds a limit. */

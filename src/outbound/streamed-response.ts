@@ -108,7 +108,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     const idleSeconds = limits.idleTimeoutMs / 1_000;
     this.#idle = setTimeout(() => {
       const [reason, what] = this.#controller?.paused
-        ? (['ABORTED', 'the client read nothing'] as const)
+        ? (['UNREAD', 'the client read nothing'] as const)
         : (['TIMEOUT', 'the host sent nothing'] as const);
       this.#fail(new OutboundError(reason, `${what} for ${idleSeconds} s`));
     }, limits.idleTimeoutMs);

@@ -1,12 +1,14 @@
-import { finished, type Readable } from 'node:stream';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { StreamedResponse } from '../../outbound/streamed-response.ts';
 import type { UsageCall, UsageCounter } from '../usage/usage-counter.ts';
+import type { PermissionWatch } from './permission-watch.ts';
 
-/** What of a response is counted. */
-type CountedResponse = Pick<StreamedResponse, 'status' | 'body' | 'transferred'>;
+/** The part of a response that is counted. */
+type CountedResponse = Pick<StreamedResponse, 'status' | 'body' | 'transferred'> & {
+  watch: Pick<PermissionWatch, 'assertNotEnded'>;
+};
 
 /**
  * Sends a request through a connection and counts it when its response has ended, or when it has failed.
@@ -38,7 +40,7 @@ export async function withUsageCount<Response extends CountedResponse>(
     count(signal?.aborted ? 'CLIENT_DISCONNECTED' : toOutcome(error));
     throw error;
   }
-  finished(response.body, (error) => count(toOutcomeOfBody(error, response.body, signal), response));
+  response.body.once('close', () => count(toOutcomeOfBody(response, signal), response));
   return response;
 }
 
@@ -47,12 +49,16 @@ function toOutcome(error: unknown): UsageCall['outcome'] {
 }
 
 function toOutcomeOfBody(
-  error: Error | null | undefined,
-  { errored }: Readable,
+  { body: { errored }, watch }: CountedResponse,
   signal: AbortSignal | undefined,
 ): UsageCall['outcome'] {
   // A reader that needs only the beginning destroys the body without an error.
-  if (!error || !errored) return 'OK';
-  const hasLeft = signal?.aborted || !(errored instanceof OutboundError) || errored.reason === 'ABORTED';
-  return hasLeft ? 'CLIENT_DISCONNECTED' : 'UPSTREAM_UNREACHABLE';
+  if (!errored) return 'OK';
+  try {
+    watch.assertNotEnded();
+  } catch (error) {
+    return toOutcome(error);
+  }
+  const isOfOutbound = errored instanceof OutboundError && errored.reason !== 'UNREAD';
+  return isOfOutbound && !signal?.aborted ? 'UPSTREAM_UNREACHABLE' : 'CLIENT_DISCONNECTED';
 }
