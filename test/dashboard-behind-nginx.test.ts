@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
-import { hasBrowser, openPage } from './testkit/browser.ts';
+import { hasBrowser, openUnsharedPage } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { hasNginx, type Nginx, startNginx } from './testkit/nginx.ts';
 import { createMutation, okta } from './testkit/operations.ts';
@@ -25,7 +25,7 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     `location /connections { proxy_pass ${new URL(dashboard.server.url).origin}; ${settings} }`;
 
   async function signIn() {
-    const watched = await openPage(dashboard.browser);
+    const watched = await openUnsharedPage(dashboard.browser);
     await watched.page.clock.install();
     await watched.page.goto(`${nginx.url}/connections`);
     await watched.page.getByRole('textbox', { name: 'API key' }).fill(dashboard.apiKey);

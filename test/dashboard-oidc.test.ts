@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { firstProjectId } from '../src/identity/organisations.ts';
-import { displayVariants, expectAccessible, injectAxe } from './testkit/axe.ts';
+import { displayVariants, expectAccessible } from './testkit/axe.ts';
 import { expectNowhere, hasBrowser, openPage } from './testkit/browser.ts';
 import {
   continueButton,
@@ -133,7 +133,6 @@ describe.skipIf(!hasBrowser())('signing in to the dashboard with OIDC', () => {
     async (colorScheme, width) => {
       dashboard.provider.receive({ dashboard: dashboard.home });
       const { page } = await openPage(dashboard.browser, { colorScheme, viewport: { width, height: 900 } });
-      await injectAxe(page);
       await page.goto(dashboard.home);
       await page.getByRole('button', { name: 'Sign in with your identity provider' }).waitFor();
       await expectAccessible(page, 'sign in');

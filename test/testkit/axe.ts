@@ -3,6 +3,8 @@ import { createRequire } from 'node:module';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
 
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+
 /** The result of an axe run. */
 interface Findings {
   violations: { id: string; impact: string; nodes: { target: string[] }[] }[];
@@ -16,12 +18,6 @@ export const displayVariants = [
   ['dark', 1440],
 ] as const;
 
-/** Injects axe into every page of the context from its next load on. */
-export async function injectAxe(page: Page): Promise<void> {
-  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-  await page.context().addInitScript(axe);
-}
-
 /** Expects no serious or critical violation, and no horizontal scrolling. */
 export async function expectAccessible(page: Page, screen: string): Promise<void> {
   // During a transition, colours are not final.
@@ -32,6 +28,7 @@ export async function expectAccessible(page: Page, screen: string): Promise<void
       ),
     )
     .toBe(true);
+  if (await page.evaluate("typeof axe === 'undefined'")) await page.evaluate(await readFile(axe, 'utf8'));
   const { violations } = await page.evaluate<Findings>(
     // Only an experimental rule, which is off, uses the style sheets that `preload` fetches.
     "axe.run({ preload: false, resultTypes: ['violations'] })",

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import { expect, onTestFinished } from 'vitest';
 
 const executablePath = '/usr/bin/chromium';
@@ -41,18 +41,73 @@ export interface RecordedPage {
   urls(): readonly string[];
 }
 
-/** Opens a page in a context of its own, which closes with the test. Contexts share no storage. */
-export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<RecordedPage> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  onTestFinished(() => context.close());
+/** How a page is displayed; by default light, and 1280 by 900 pixels. */
+export interface Display {
+  colorScheme?: 'light' | 'dark';
+  viewport?: { width: number; height: number };
+}
+
+/** Pages that finished tests have left empty. */
+const emptyPages = new WeakMap<Browser, Page[]>();
+
+/**
+ * Opens an empty page for this test. Pages share no storage. A page of an earlier test is emptied and used again, because
+ * the process of a new one takes a second to start and to compile the dashboard.
+ */
+export async function openPage(
+  browser: Browser,
+  { colorScheme = 'light', viewport = { width: 1280, height: 900 } }: Display = {},
+): Promise<RecordedPage> {
+  const pages = emptyPages.get(browser) ?? [];
+  emptyPages.set(browser, pages);
+  const page = pages.pop() ?? (await newPage(browser));
+  await page.setViewportSize(viewport);
+  await page.emulateMedia({ colorScheme });
+  const watched = record(page);
+  onTestFinished(async ({ task }) => {
+    if (task.result?.state === 'fail') return page.context().close();
+    await empty(page, watched.urls());
+    pages.push(page);
+  });
+  return watched;
+}
+
+/** Opens a page that no later test uses, for tests that change it for good, such as its clock. */
+export async function openUnsharedPage(browser: Browser): Promise<RecordedPage> {
+  const page = await newPage(browser);
+  onTestFinished(() => page.context().close());
+  return record(page);
+}
+
+async function newPage(browser: Browser): Promise<Page> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   context.setDefaultTimeout(15_000);
-  const page = await context.newPage();
+  return context.newPage();
+}
+
+function record(page: Page): RecordedPage {
   const lines: string[] = [];
   const urls: string[] = [];
   page.on('console', (message) => void lines.push(`${message.type()}: ${message.text()}`));
   page.on('pageerror', (error) => void lines.push(`uncaught: ${error.stack ?? error.message}`));
   page.on('request', (request) => void urls.push(request.url()));
   return { page, console: () => lines.join('\n'), urls: () => urls };
+}
+
+/** Removes what a test has left in a page: its document, handlers, cookies, and the storage of each origin. */
+async function empty(page: Page, urls: readonly string[]): Promise<void> {
+  page.removeAllListeners();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.context().setOffline(false);
+  await page.context().clearCookies();
+  await page.route('**', (route) => route.fulfill({ contentType: 'text/html', body: '' }));
+  for (const origin of new Set(urls.map((url) => new URL(url).origin))) {
+    if (!origin.startsWith('http')) continue;
+    // From the path of the dashboard, going to one of its fragments would load no document.
+    await page.goto(`${origin}/empty`);
+    await page.evaluate('localStorage.clear(); sessionStorage.clear()');
+  }
+  await page.unrouteAll();
 }
 
 /** Expects that the page has stored, shown, logged and sent the secret nowhere. */

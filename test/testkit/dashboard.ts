@@ -2,12 +2,12 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { Browser, BrowserContextOptions } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { addOrganisation } from '../../src/administration/organisations.ts';
 import { generateApiKey } from '../../src/auth/api-keys.ts';
 import type { Secret } from '../../src/common/secret.ts';
 import { firstOrganisation } from '../../src/identity/organisations.ts';
-import { openPage, type RecordedPage, startBrowser } from './browser.ts';
+import { type Display, openPage, type RecordedPage, startBrowser } from './browser.ts';
 import { startOkta, type TestOkta } from './okta.ts';
 import { until } from './process.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
@@ -56,7 +56,7 @@ export interface TestDashboard {
   /** The API key with which pages sign in. */
   apiKey: string;
   /** Opens the list of connections of the first project. */
-  open(options?: BrowserContextOptions): Promise<RecordedPage>;
+  open(display?: Display): Promise<RecordedPage>;
   close(): Promise<void>;
 }
 
@@ -83,8 +83,8 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
     browser,
     folder,
     apiKey: key.reveal(),
-    open: async (pageOptions) => {
-      const watched = await openPage(browser, pageOptions);
+    open: async (display) => {
+      const watched = await openPage(browser, display);
       await watched.page.goto(server.signInLink() ?? '');
       await watched.page.getByText('Live updates are on.').waitFor();
       return watched;
