@@ -77,9 +77,8 @@ async function readTotal(id: string) {
   return usage?.total;
 }
 
-async function readCallers(id: string) {
-  const [callers] = await readUsageByCaller(server.database, organisation.orgId, [id], range());
-  return callers;
+function readCallers(id: string) {
+  return readUsageByCaller(server.database, organisation.orgId, id, range());
 }
 
 function newCounter(): UsageCounter {
@@ -159,7 +158,7 @@ describe('usage that several servers store', () => {
         }
         expect(total?.p50Ms).toBe(estimateQuantile(histogram, 0.5));
         const callers = tally(counted, ({ caller }) => caller);
-        expect((await readCallers(id))?.map(({ caller, calls }) => [caller, calls])).toEqual(callers);
+        expect((await readCallers(id)).map(({ caller, calls }) => [caller, calls])).toEqual(callers);
       }),
       { numRuns: 10 * times },
     );
@@ -252,7 +251,7 @@ describe('the rows of usage', () => {
     await counter.close();
     const callers = await readCallers(id);
     expect(callers).toHaveLength(maxCallersOfConnection + 1);
-    expect(callers?.at(-1)).toMatchObject({ caller: '', calls: 2 * maxCallersOfConnection });
+    expect(callers.at(-1)).toMatchObject({ caller: '', calls: 2 * maxCallersOfConnection });
     expect((await readTotal(id))?.calls).toBe(3 * maxCallersOfConnection);
   });
 

@@ -34,7 +34,9 @@ export function usageLoader(deps: UsageDeps, caller: Caller): UsageLoader {
   const { database, usage } = deps;
   const { orgId } = caller;
   const counts = rangeLoader(usage, (ids, range) => readUsageCounts(database, orgId, ids, range));
-  const callers = rangeLoader(usage, (ids, range) => readUsageByCaller(database, orgId, ids, range));
+  const callers = rangeLoader(usage, (ids, range) =>
+    Promise.all(ids.map((id) => readUsageByCaller(database, orgId, id, range))),
+  );
   const lastUse = createBatchLoader(async (ids) => {
     await usage.flush();
     const unique = [...new Set(ids)];
