@@ -26,6 +26,7 @@ const layers = [
   ['apps/index.ts'],
   ['http/*'],
   ['connections/usage/*'],
+  ['connections/rate-budget/*'],
   ['connections/*'],
   ['connections/use-policy/*'],
   ['connections/credentials/*'],

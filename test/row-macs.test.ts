@@ -306,6 +306,7 @@ describe('MAC coverage of table columns', () => {
     audit_event: 'The hash of each event is over all of its columns.',
     organisation:
       'Its name and its time are shown and decide nothing; its id is in everything that belongs to it.',
+    rate_budget: 'Counts are valid for a minute, and a limit is stated by each response.',
     rate_limit: 'Counts are valid for a minute.',
   };
   /** Columns that the MAC leaves out; the entities say why. */

@@ -6,6 +6,7 @@ import { AppError } from '../src/common/errors.ts';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
 import { createLog } from '../src/common/log.ts';
 import { subscribeToConnections } from '../src/connections/operations/subscribe.ts';
+import { RateBudgets } from '../src/connections/rate-budget/rate-budgets.ts';
 import { UsageCounter } from '../src/connections/usage/usage-counter.ts';
 import { Caller, scopes } from '../src/identity/caller.ts';
 import { createOutbound } from '../src/outbound/outbound.ts';
@@ -172,6 +173,7 @@ describe('connection subscription', () => {
         refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
         reads: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
         usage: new UsageCounter({ database, log: createLog('silent') }),
+        budgets: new RateBudgets({ database, log: createLog('silent') }),
       },
       new Caller({
         ...{ orgId: organisation.orgId, keyId: null, subject: 'someone' },

@@ -1,6 +1,7 @@
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { type PurgeDependencies, purgeExpired } from '../connections/operations/purge.ts';
 import { purgeIdempotentRequests } from '../connections/persistence/idempotency.ts';
+import { purgeUnusedBudgets } from '../connections/rate-budget/budget-store.ts';
 import { deleteExpiredUsage, deleteUsageOfPurged } from '../connections/usage/delete-usage.ts';
 import { purgeExpiredWindows } from '../rate-limits/rate-limits.ts';
 
@@ -13,7 +14,7 @@ export interface CleanUp {
 }
 
 /**
- * Removes expired rows, at start and every hour: deleted connections, the usage of connections, idempotency keys, rate-limit windows.
+ * Removes expired rows, at start and every hour: deleted connections, the usage of connections, idempotency keys, rate-limit windows, rate budgets.
  * Uses small transactions, on one server at a time.
  */
 export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
@@ -25,6 +26,7 @@ export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp
     ['usage', deleteExpiredUsage],
     ['idempotency keys', purgeIdempotentRequests],
     ['windows of rate limits', purgeExpiredWindows],
+    ['rate budgets', purgeUnusedBudgets],
   ] as const;
   const cleanUp = async () => {
     for (const [what, task] of tasks) {

@@ -19,6 +19,7 @@ import { openCheckpointReceiver } from '../config/checkpoint-receiver.ts';
 import type { Config } from '../config/config.ts';
 import { findTlsRisks } from '../config/security-warnings.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
+import { RateBudgets } from '../connections/rate-budget/rate-budgets.ts';
 import { UsageCounter } from '../connections/usage/usage-counter.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
@@ -108,6 +109,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     refusals,
     reads: createRecorder(),
     usage: new UsageCounter({ database, log }),
+    budgets: new RateBudgets({ database, log }),
   };
   // The operator configures the identity provider, which may have a private address.
   const provider = config.oidc && {
@@ -191,6 +193,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     close: async () => {
       const cleanedUp = cleanUp.stop();
       database.changes.close();
+      connections.budgets.close();
       // Two seconds before the end, pending outbound requests fail, so that their clients still get a response.
       const abortTimer = setTimeout(closeOutbound, drainMs - 2_000);
       await listener.close(drainMs);

@@ -86,8 +86,19 @@ export interface ConnectionUse {
   };
   /** The members of an error of this server by which the app's own clients show it, as they show the app's errors. */
   describeError?(error: { code: ErrorCode; message: string }): Readonly<Record<string, unknown>>;
-  /** Reads the rate limit from the headers of a response; undefined if they have none. */
-  readRateLimit(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined;
+  /** The app's rate limits. Absent: requests are sent without a rate budget. */
+  rateLimits?: AppRateLimits;
+}
+
+/** How an app limits the rate of requests. Its responses state the limit of the bucket in which a request counts. */
+export interface AppRateLimits {
+  /**
+   * The buckets: patterns of paths, in which a segment that begins with a colon matches any segment, as in
+   * `/api/v1/users/:user`. All paths that match none share one bucket.
+   */
+  buckets: readonly string[];
+  /** Reads the limit from the headers of a response; undefined if they have none. */
+  read(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined;
 }
 
 /** A rule of a use policy, which says which requests callers may send to an app through a connection. */

@@ -1,6 +1,7 @@
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
+import { RateBudget } from '../connections/rate-budget/rate-budget.entity.ts';
 import { CallerUsage, ConnectionUsage, LastUse } from '../connections/usage/usage.entity.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
@@ -20,5 +21,6 @@ export const entities = [
   LastUse,
   Organisation,
   Project,
+  RateBudget,
   RateLimit,
 ];

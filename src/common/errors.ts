@@ -77,8 +77,9 @@ export const errorCodes = {
   UPSTREAM_RATE_LIMITED: {
     status: 503,
     description:
-      'The app refused the request because of its own rate limit. The credentials were neither accepted nor rejected.',
-    remedy: 'Try again at `extensions.retryAt`.',
+      'The app refuses requests because of its own rate limit, or the part of it that a connection may use is spent. The credentials were neither accepted nor rejected.',
+    remedy:
+      'Try again at `extensions.retryAt`. A request through a connection can wait with `Prefer: wait=30` or `preferWaitSeconds`.',
   },
   UPSTREAM_UNREACHABLE: {
     status: 503,

@@ -53,6 +53,8 @@ const AppConnectionSchema = defineEntity({
     account: p.json<Record<string, string | null>>().nullable(),
     /** Who may send which requests through the connection; null for the app's first preset. */
     usePolicy: p.json<StoredUsePolicy>().nullable(),
+    /** The part of the app's rate limit that may be spent, in percent; null for the default. */
+    maxShareOfRateLimit: p.integer().nullable(),
     // Lazy and hidden: loaded only where credentials are used, never serialised.
     sealedCredentials: p.text().hidden().lazy(),
     dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id'),

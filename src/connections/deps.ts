@@ -7,6 +7,7 @@ import type { Vault } from '../encryption/vault.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
+import type { RateBudgets } from './rate-budget/rate-budgets.ts';
 import type { UsageCounter } from './usage/usage-counter.ts';
 
 /** The dependencies of the operations on connections. */
@@ -27,6 +28,8 @@ export interface ConnectionDeps {
   reads: RefusalRecorder;
   /** Counts the requests through connections. */
   usage: UsageCounter;
+  /** The rate budgets of connections. */
+  budgets: RateBudgets;
 }
 
 /**

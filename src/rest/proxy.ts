@@ -5,6 +5,7 @@ import type { Authentication } from '../auth/authentication.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { withCallerUrls } from '../connections/use/response-headers.ts';
+import { maxWaitSeconds } from '../connections/use/send-within-budget.ts';
 import { type UseResponse, useConnection } from '../connections/use/use-connection.ts';
 import { useMethods } from '../connections/use-policy/decide.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
@@ -86,6 +87,7 @@ export function createProxy(options: ProxyOptions) {
           query,
           headers: request.rawHeaders,
           body,
+          waitSeconds: readPreferredWait(request.headers.prefer),
           signal: createDisconnectSignal(response),
           authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
         },
@@ -115,6 +117,13 @@ function describeForClients(
   const message = remedy ? `${detail} ${remedy}` : detail;
   const methods = apps.filter(({ id }) => !appId || id === appId).flatMap((app) => app.methods);
   return Object.assign({}, ...methods.map(({ use }) => use?.describeError?.({ code, message })));
+}
+
+/** Reads `Prefer: wait=10` (RFC 7240), in seconds. A longer wait than the longest is that one. */
+function readPreferredWait(prefer: string | string[] | undefined): number {
+  const [, seconds] =
+    /(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])/i.exec([prefer ?? ''].flat().join(',')) ?? [];
+  return Math.min(Number(seconds ?? 0), maxWaitSeconds);
 }
 
 /** Okta's clients send an API token with the scheme SSWS. */

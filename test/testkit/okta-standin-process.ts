@@ -22,45 +22,57 @@ const windows = new Map<string, { count: number; resetAt: number }>();
 const bucketOf = (path: string) => path.replace(/\/[0-9A-Za-z]{20}(?=\/|$)/g, '/{id}');
 
 /** Counts a request, and returns the headers of its rate limit. */
-function count(token: string, path: string): { isLimited: boolean; headers: Record<string, string> } {
+function count(
+  token: string,
+  path: string,
+): { isLimited: boolean; resetAt: number; headers: Record<string, string> } {
   const key = `${token} ${bucketOf(path)}`;
   const known = windows.get(key);
   const now = Date.now();
-  const window = known && known.resetAt > now ? known : { count: 0, resetAt: now + windowMs };
+  const window =
+    known && known.resetAt > now ? known : { count: 0, resetAt: Math.ceil((now + windowMs) / 1_000) * 1_000 };
   window.count += 1;
   windows.set(key, window);
   return {
     isLimited: window.count > limit,
+    resetAt: window.resetAt,
     headers: {
       'x-rate-limit-limit': String(limit),
       'x-rate-limit-remaining': String(Math.max(0, limit - window.count)),
-      'x-rate-limit-reset': String(Math.ceil(window.resetAt / 1_000)),
+      'x-rate-limit-reset': String(window.resetAt / 1_000),
     },
   };
 }
 
 /** Decides what Okta would answer. The organisation's well-known document needs no token and is not limited. */
-function answer({ method = '', url: target = '', headers }: IncomingMessage, body: Buffer): Answer {
+function answer(
+  { method = '', url: target = '', headers }: IncomingMessage,
+  body: Buffer,
+): Answer & { resetAt?: number } {
   const url = new URL(target, `http://${headers.host}`);
   const request = { method, url, authorization: headers.authorization, body };
   if (url.pathname.startsWith('/.well-known/')) return answerAsOkta(organisation, request);
   const token = /^SSWS (\S+)$/.exec(headers.authorization ?? '')?.[1];
   if (!token || revoked.has(token)) return fail('E0000011');
-  const { isLimited, headers: rateLimit } = count(token, url.pathname);
+  const { isLimited, resetAt, headers: rateLimit } = count(token, url.pathname);
   const answered = isLimited ? fail('E0000047') : answerAsOkta(organisation, request);
-  return { ...answered, headers: { ...rateLimit, ...answered.headers } };
+  return { ...answered, headers: { ...rateLimit, ...answered.headers }, resetAt };
 }
 
-/** Answers a request, and returns the status, which is 0 for one that is never answered. */
-function serve(request: IncomingMessage, response: ServerResponse, body: Buffer): number {
+/** Answers a request. The status is 0 for one that is never answered. */
+function serve(
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Buffer,
+): Pick<JournalEntry, 'status' | 'resetAt'> {
   const { url = '' } = request;
   const [, bytes] = /^\/api\/v1\/stand-in\/bytes\/(\d+)$/.exec(url) ?? [];
   if (bytes !== undefined) {
     pour(response, Number(bytes));
-    return 200;
+    return { status: 200 };
   }
-  if (url === '/api/v1/stand-in/silence') return 0;
-  const { status, content, headers } = answer(request, body);
+  if (url === '/api/v1/stand-in/silence') return { status: 0 };
+  const { status, content, headers, resetAt } = answer(request, body);
   response.writeHead(status, {
     'content-type': 'application/json',
     'x-okta-request-id': 'aPBIVl_a-Xrm_Tq-OWMq4gAAABc',
@@ -70,7 +82,7 @@ function serve(request: IncomingMessage, response: ServerResponse, body: Buffer)
   });
   const json = content === undefined ? '' : JSON.stringify(content);
   response.end(json.replaceAll('https://{yourOktaDomain}', `http://${request.headers.host}`));
-  return status;
+  return { status, resetAt };
 }
 
 /** Sends so many bytes as fast as they are read. */
@@ -96,8 +108,7 @@ const server = createServer((request, response) => {
   request.on('end', () => {
     const body = Buffer.concat(chunks);
     const { method = '', url = '', rawHeaders: headers } = request;
-    const status = serve(request, response, body);
-    journal.push({ method, url, headers, body: body.toString('base64'), status });
+    journal.push({ method, url, headers, body: body.toString('base64'), ...serve(request, response, body) });
   });
 });
 

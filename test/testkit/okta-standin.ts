@@ -13,6 +13,8 @@ export interface JournalEntry {
   body: string;
   /** The status of the answer; 0 without one. */
   status: number;
+  /** The end of the window in which its rate limit counts it, in milliseconds since the epoch. */
+  resetAt?: number | undefined;
 }
 
 /** A message to the process. */

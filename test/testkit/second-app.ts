@@ -90,7 +90,6 @@ const apiToken: AuthMethod = {
     getOrigin: ({ public: { instanceUrl } }) => new URL(instanceUrl ?? ''),
     authorize: ({ secret: { apiToken } }) => ({ 'x-depot-token': apiToken?.reveal() ?? '' }),
     rejection: { status: 401, isConfirmedBy: () => true },
-    readRateLimit: () => undefined,
   },
 };
 

@@ -1,5 +1,6 @@
 import type { ConnectionUse, UpstreamRateLimit } from '../app.ts';
 import { readErrorCode } from './parse-response.ts';
+import { rateLimitBuckets } from './rate-limit-buckets.ts';
 
 /** Requests through a connection with an API token. */
 export const apiTokenUse: ConnectionUse = {
@@ -16,7 +17,7 @@ export const apiTokenUse: ConnectionUse = {
     errorCauses: [],
   }),
   rejection: { status: 401, isConfirmedBy: (body) => readErrorCode(body) === 'E0000011' },
-  readRateLimit,
+  rateLimits: { buckets: rateLimitBuckets, read: readRateLimit },
 };
 
 /**

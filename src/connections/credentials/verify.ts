@@ -5,12 +5,15 @@ import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { type ConnectionDeps, rateLimitedOutbound } from '../deps.ts';
 import type { CreateConnection } from '../input-schemas.ts';
+import { type BudgetedConnection, budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
 import { findUrlField } from './host.ts';
 
 /** How to verify credentials. */
 export interface VerificationOptions {
   /** Aborts when the client disconnects. */
   signal?: AbortSignal | undefined;
+  /** The connection in whose rate budget the verification counts; absent if there is none yet. */
+  connection?: BudgetedConnection;
 }
 
 /**
@@ -23,9 +26,12 @@ export async function verifyCredentials(
   caller: Caller,
   { app, method }: { app: App; method: AuthMethod },
   credentials: Credentials,
-  { signal }: VerificationOptions,
+  { signal, connection }: VerificationOptions,
 ): Promise<VerificationResult> {
-  const outbound = await rateLimitedOutbound(deps, caller);
+  const unbudgeted = await rateLimitedOutbound(deps, caller);
+  const outbound = connection
+    ? budgetedOutbound(deps.budgets, connection, { app, method }, credentials, unbudgeted)
+    : unbudgeted;
   const result = await method.verify(credentials, outbound, signal).catch((error: unknown) => {
     throw signal?.aborted ? clientDisconnectedError(app) : error;
   });

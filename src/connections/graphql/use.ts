@@ -4,6 +4,7 @@ import { isStorable, notStorableMessage } from '../../common/text.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { type Context, requireCaller } from '../../graphql/context.ts';
 import { type ExecutedRequest, executeRequest } from '../use/execute-request.ts';
+import { maxWaitSeconds } from '../use/send-within-budget.ts';
 import { maxPathLength } from '../use-policy/normalise-path.ts';
 import type { ConnectionTypes } from './types.ts';
 
@@ -35,6 +36,11 @@ const readSchema = z.object({
   path,
   query: query.nullish(),
   headers: headers.nullish(),
+  preferWaitSeconds: z
+    .int()
+    .min(0, 'The wait must not be negative.')
+    .max(maxWaitSeconds, `The wait must be at most ${maxWaitSeconds} seconds.`)
+    .nullish(),
 });
 
 const executeSchema = readSchema.extend({
@@ -43,6 +49,9 @@ const executeSchema = readSchema.extend({
 });
 
 const pathDescription = 'The path without a query: `/api/v1/users`.';
+const waitDescription =
+  `How long to wait if the rate budget of the connection is spent, in seconds, at most ${maxWaitSeconds}. Without it, the request ` +
+  'fails with `UPSTREAM_RATE_LIMITED` at once.';
 const queryDescription = 'The query, percent-encoded, without a question mark: `limit=10&search=…`.';
 
 /** Defines the operations that send requests to apps through connections. */
@@ -121,6 +130,7 @@ export function defineConnectionUse(
           body: t.string({
             description: 'The body. Without a header Content-Type, it is sent as application/json.',
           }),
+          preferWaitSeconds: t.int({ description: waitDescription }),
         }),
       });
     builder.mutationField(`execute${typeName}Request`, (t) =>
@@ -151,6 +161,7 @@ export function defineConnectionUse(
           path: t.arg.string({ required: true, description: pathDescription }),
           query: t.arg.string({ description: queryDescription }),
           headers: t.arg({ type: [HeaderInput], description: 'Headers. Credentials are not sent on.' }),
+          preferWaitSeconds: t.arg.int({ description: waitDescription }),
         },
         validate: { schema: readSchema },
         resolve: (_, { connectionId, ...request }, context) =>

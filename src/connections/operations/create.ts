@@ -69,6 +69,7 @@ export async function createConnection(
           deletedAt: null,
           isPlatformManagedCredentials: false,
           usePolicy: null,
+          maxShareOfRateLimit: null,
           ...sealed,
           ...verification,
         },

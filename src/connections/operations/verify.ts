@@ -45,7 +45,10 @@ export async function verifyConnection(
       return { before, credentials: await openCredentials(deps, reader, before) };
     });
     const resolved = resolveAppAndMethod(deps, before);
-    const result = await verifyCredentials(deps, caller, resolved, credentials, { signal });
+    const result = await verifyCredentials(deps, caller, resolved, credentials, {
+      signal,
+      connection: before,
+    });
     const { name: connectionName, projectId } = before;
     const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
     const attempt = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;

@@ -3,6 +3,7 @@ import { withRequestContext } from '../../audit/hash-chain.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { type ConnectionDeps, unmeteredOutbound } from '../deps.ts';
 import { storeVerification } from '../operations/store-verification.ts';
+import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
 import type { OpenedConnection } from './opened-connections.ts';
 
 /** Connections that were checked in the last minute. A check that does not confirm a rejection is not repeated sooner. */
@@ -16,12 +17,14 @@ const checked = new LRUCache<string, true>({ max: 10_000, ttl: 60_000 });
 export async function confirmRejection(
   deps: ConnectionDeps,
   caller: Caller,
-  { connection, method, credentials }: OpenedConnection,
+  { connection, app, method, credentials }: OpenedConnection,
 ): Promise<void> {
   const key = `${connection.id} ${connection.credentialsHash}`;
   if (checked.get(key)) return;
   checked.set(key, true);
-  const result = await method.verify(credentials, unmeteredOutbound(deps, caller));
+  const outbound = unmeteredOutbound(deps, caller);
+  const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
+  const result = await method.verify(credentials, budgeted);
   if (result.status !== 'REJECTED') return;
   const { id: connectionId, name: connectionName, projectId } = connection;
   const event = withRequestContext({

@@ -20,6 +20,8 @@ export interface ExecuteRequest {
   query?: string | null | undefined;
   headers?: readonly { name: string; value: string }[] | null | undefined;
   body?: string | null | undefined;
+  /** How long to wait if the rate budget of the connection is spent. */
+  preferWaitSeconds?: number | null | undefined;
   authenticateAgain: UseRequest['authenticateAgain'];
 }
 
@@ -45,7 +47,7 @@ export async function executeRequest(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app: string },
-  { method, path, query, headers, body, authenticateAgain }: ExecuteRequest,
+  { method, path, query, headers, body, preferWaitSeconds, authenticateAgain }: ExecuteRequest,
   signal?: AbortSignal,
 ): Promise<ExecutedRequest> {
   const ownHeaders = (headers ?? []).filter(({ name }) => name.toLowerCase() !== 'content-length');
@@ -57,6 +59,7 @@ export async function executeRequest(
     query: query ? `?${query}` : '',
     headers: bytes ? [...withContentType(raw), 'content-length', String(bytes.length)] : raw,
     ...(bytes && { body: Readable.from([bytes]) }),
+    ...(preferWaitSeconds != null && { waitSeconds: preferWaitSeconds }),
     signal,
     authenticateAgain,
   };
@@ -73,7 +76,7 @@ export async function executeRequest(
         ? text || null
         : readJson(text, response.opened.mask),
     truncated,
-    rateLimit: response.opened.use.readRateLimit(flat) ?? null,
+    rateLimit: response.opened.use.rateLimits?.read(flat) ?? null,
     nextPath: findNextPath(flat.link, response.opened.use.getOrigin(response.opened.credentials)),
   };
 }

@@ -19,6 +19,7 @@ import { countRead, recordWrite } from './record-use.ts';
 import { RejectionReader } from './rejection-reader.ts';
 import { toAppHeaders } from './request-headers.ts';
 import { type Header, toCallerHeaders } from './response-headers.ts';
+import { sendWithinBudget } from './send-within-budget.ts';
 
 /** A connection, and the id of its app if the caller names it; a connection to another app is not found. */
 export interface UseTarget {
@@ -36,6 +37,8 @@ export interface UseRequest {
   /** Names and values in turn. */
   headers: readonly string[];
   body?: Readable | undefined;
+  /** How long the caller waits if the rate budget of the connection is spent, in seconds. Default: not at all. */
+  waitSeconds?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Authenticates the credential of the caller again; throws if it is no longer valid. */
   authenticateAgain: () => Promise<Caller>;
@@ -61,7 +64,8 @@ const readingMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
  * if it is no longer allowed while it runs.
  *
  * @throws AppError `FORBIDDEN`, `USE_DENIED`, `NOT_FOUND`, `BAD_USER_INPUT` (an ambiguous path), `RATE_LIMITED`, the code with which
- *   the app rejected the credentials, `HOST_NOT_ALLOWED`, `UPSTREAM_UNREACHABLE`
+ *   the app rejected the credentials, `HOST_NOT_ALLOWED`, `UPSTREAM_RATE_LIMITED` (the rate budget is spent),
+ *   `UPSTREAM_UNREACHABLE`
  */
 export function useConnection(
   deps: ConnectionDeps,
@@ -182,7 +186,7 @@ async function send(
   deps: ConnectionDeps,
   caller: Caller,
   { opened, path, watch }: { opened: OpenedConnection; path: string; watch: PermissionWatch },
-  { method, query, headers, body, signal }: UseRequest,
+  { method, query, headers, body, waitSeconds, signal }: UseRequest,
 ): Promise<UseResponse> {
   const { app, use, credentials, mask } = opened;
   const confirm = (beginning: string) => {
@@ -192,15 +196,20 @@ async function send(
     });
   };
   try {
-    const response = await unmeteredOutbound(deps, caller).forward(use.getOrigin(credentials), {
-      method,
-      path: path + query,
-      headers: toAppHeaders(headers, use.authorize(credentials), body !== undefined),
-      body,
-      signals: [signal, watch.signal],
-      createTransform: (status) =>
-        status === use.rejection.status ? new RejectionReader(mask.stream(), confirm) : mask.stream(),
-    });
+    const isRepeatable = (method === 'GET' || method === 'HEAD') && body === undefined;
+    const signals = [signal, watch.signal];
+    const budgeted = { path, isRepeatable, waitSeconds, signals };
+    const response = await sendWithinBudget(deps, caller, opened, budgeted, () =>
+      unmeteredOutbound(deps, caller).forward(use.getOrigin(credentials), {
+        method,
+        path: path + query,
+        headers: toAppHeaders(headers, use.authorize(credentials), body !== undefined),
+        body,
+        signals,
+        createTransform: (status) =>
+          status === use.rejection.status ? new RejectionReader(mask.stream(), confirm) : mask.stream(),
+      }),
+    );
     response.body.once('close', () => watch[Symbol.dispose]());
     if (isReadable(response)) {
       return { ...response, headers: toCallerHeaders(response.headers, mask), opened, watch };

@@ -13,6 +13,7 @@ import { Refusals } from './0017-refusals.ts';
 import { KeyLists } from './0018-key-lists.ts';
 import { UsePolicy } from './0019-use-policy.ts';
 import { KeyConnections } from './0020-key-connections.ts';
+import { RateBudgets } from './0021-rate-budgets.ts';
 import { Usage } from './0022-usage.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -32,5 +33,6 @@ export const migrations = [
   { name: '0018-key-lists', class: KeyLists },
   { name: '0019-use-policy', class: UsePolicy },
   { name: '0020-key-connections', class: KeyConnections },
+  { name: '0021-rate-budgets', class: RateBudgets },
   { name: '0022-usage', class: Usage },
 ];

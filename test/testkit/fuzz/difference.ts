@@ -6,6 +6,7 @@ import { RefusalRecorder } from '../../../src/audit/refusal-counter.ts';
 import { Authenticator } from '../../../src/auth/authenticator.ts';
 import { FairScheduler } from '../../../src/common/fair-scheduler.ts';
 import { createLog } from '../../../src/common/log.ts';
+import { RateBudgets } from '../../../src/connections/rate-budget/rate-budgets.ts';
 import { UsageCounter } from '../../../src/connections/usage/usage-counter.ts';
 import type { Context } from '../../../src/graphql/context.ts';
 import { createErrorMasker } from '../../../src/graphql/error-masking.ts';
@@ -116,6 +117,7 @@ async function reference({ database, vault }: TestServer) {
     refusals,
     reads: refusals,
     usage: new UsageCounter({ database, log }),
+    budgets: new RateBudgets({ database, log }),
   };
   return {
     schema,

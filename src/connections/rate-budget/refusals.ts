@@ -1,0 +1,49 @@
+import type { App } from '../../apps/app.ts';
+import { AppError } from '../../common/errors.ts';
+
+const waitOrRepeat =
+  'Send the request again at `retryAt`, or let it wait with `Prefer: wait=30` (in GraphQL `preferWaitSeconds: 30`).';
+
+/** The error while an app refuses requests. */
+export function blockedError({ name }: App, bucket: string, until: number): AppError {
+  return new AppError(
+    'UPSTREAM_RATE_LIMITED',
+    `${name} has refused requests of this connection because of its rate limit (${bucket}). Nothing was sent.`,
+    { retryAt: new Date(until), remedy: waitOrRepeat },
+  );
+}
+
+/** The error when the share of a rate limit is spent. */
+export function spentError(
+  { name }: App,
+  bucket: string,
+  until: number,
+  { limit, share }: { limit: number; share: number },
+): AppError {
+  return new AppError(
+    'UPSTREAM_RATE_LIMITED',
+    `The rate limit of ${name} for ${bucket} is ${limit} requests. The share of this connection, ${share} %, is spent, or others have used the limit up. Nothing was sent.`,
+    {
+      retryAt: new Date(until),
+      remedy: `${waitOrRepeat} A caller with connections:write can raise \`maxShareOfRateLimit\` of the connection.`,
+    },
+  );
+}
+
+/** The error when an app has not answered the first requests, with which its limit would be learnt. */
+export function unknownLimitError({ name }: App, bucket: string, until: number): AppError {
+  return new AppError(
+    'UPSTREAM_RATE_LIMITED',
+    `The rate limit of ${name} for ${bucket} is not known yet, because ${name} has not answered the first requests. Nothing was sent.`,
+    { retryAt: new Date(until), remedy: waitOrRepeat },
+  );
+}
+
+/** The error when too many requests wait. */
+export function noRoomError({ name }: App, retryAt: Date): AppError {
+  return new AppError(
+    'UPSTREAM_RATE_LIMITED',
+    `Too many requests wait for the rate limit of ${name}. Nothing was sent.`,
+    { retryAt, remedy: 'Send fewer requests at a time.' },
+  );
+}
