@@ -39,9 +39,17 @@ describe.skipIf(!hasBrowser() || !hasNginx())('the dashboard under /connections 
     await page.getByText('Live updates are on.').waitFor();
     await make('seen-through-nginx');
     await page.getByRole('row', { name: /seen-through-nginx/ }).waitFor();
+    await page.getByRole('link', { name: 'seen-through-nginx' }).click();
+    await page.getByRole('tab', { name: 'Try it' }).click();
+    await page.getByRole('combobox', { name: 'Path' }).fill('/api/v1/users');
+    await page.keyboard.press('Enter');
+    await page.getByText('ada.admin@example.com', { exact: false }).first().waitFor();
+    await page.getByText('The same request with curl').click();
+    expect(await page.getByRole('region', { name: 'curl' }).textContent()).toContain(
+      `'${nginx.url}/connections/api/v1/app-connections/okta/`,
+    );
     for (const url of urls()) expect(url).toMatch(new RegExp(`^${nginx.url}/connections(/|$)`));
     expect(console()).not.toMatch(/error|uncaught/);
-    await page.goto(`${nginx.url}/connections/#/projects/${firstProjectId}/integrations/app-connections/add`);
   });
 
   it('polls and says so while nginx buffers events, and recovers by itself', async () => {

@@ -119,6 +119,15 @@ export interface UsePreset {
   rules: readonly UseRule[];
 }
 
+/** A request that the app documents, to choose from in a form. */
+export interface AppRequest {
+  method: string;
+  /** With the names of its parameters in braces: `/api/v1/users/{id}`. */
+  path: string;
+  /** A few words: `Retrieve a user`. */
+  summary: string;
+}
+
 /** The settings of the server that apps need. */
 export interface AppSettings {
   /** The `host:port` pairs that may use http. */
@@ -139,6 +148,8 @@ export interface App {
   usePresets?: readonly [UsePreset, ...UsePreset[]];
   /** What callers read of the app in GraphQL through a connection, by types. Absent: nothing. */
   reads?: AppReads;
+  /** The requests that the dashboard completes while a user types. Others can be sent too. */
+  requests?: readonly AppRequest[];
   /** For an app whose organisations have their own hosts: how a connection moves to another organisation. */
   tenantChange?: {
     /** The input field that allows a connection to move to another organisation: `allowDifferentOktaOrg`. */

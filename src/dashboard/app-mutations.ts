@@ -24,16 +24,17 @@ export interface UpdateVariables {
 export function buildCreateMutation(
   typeName: string,
 ): DocumentInput<ResultOf<typeof createMutation>, CreateVariables> {
-  return renameOperation(stringifyDocument(createMutation), typeName);
+  return renameForApp(stringifyDocument(createMutation), typeName);
 }
 
 /** Builds `update…Connection` for an app. */
 export function buildUpdateMutation(
   typeName: string,
 ): DocumentInput<ResultOf<typeof updateMutation>, UpdateVariables> {
-  return renameOperation(stringifyDocument(updateMutation), typeName);
+  return renameForApp(stringifyDocument(updateMutation), typeName);
 }
 
-function renameOperation(document: string, typeName: string): string {
-  return document.replace(/(create|update)Okta(?=Connection)/gi, `$1${typeName}`);
+/** Replaces the name of Okta in the operations and types of a document by that of another app. */
+export function renameForApp(document: string, typeName: string): string {
+  return document.replace(/(create|update|execute)Okta(?=Connection|Request)/gi, `$1${typeName}`);
 }

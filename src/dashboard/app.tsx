@@ -4,11 +4,12 @@ import { Redirect, Route, Switch, useLocation } from 'wouter';
 import { ErrorAlert } from './error-alert.tsx';
 import { ListScreen } from './list/list-screen.tsx';
 import { Loading } from './loading.tsx';
-import { connectionsPath, type OptionalProjectId, parseProjectPath } from './route.ts';
+import { connectionsPath, type OptionalProjectId, parseProjectPath, toScreen } from './route.ts';
 import { Shell } from './shell.tsx';
 import { useProjects } from './use-projects.ts';
 
 const AddScreen = lazy(() => import('./add/add-screen.tsx'));
+const ConnectionScreen = lazy(() => import('./connection/connection-screen.tsx'));
 
 const loading = (
   <Center p="xl">
@@ -20,9 +21,10 @@ const loading = (
 export function App() {
   const { projects, canAccessUnscoped, apiError, reload } = useProjects();
   const [path] = useLocation();
+  const screen = toScreen(path);
   useEffect(() => {
-    if (path) scrollTo(0, 0);
-  }, [path]);
+    if (screen) scrollTo(0, 0);
+  }, [screen]);
   if (apiError) {
     return (
       <Container component="main" size="sm" py="xl">
@@ -43,6 +45,9 @@ export function App() {
         <Switch>
           <Route path={`${connectionsPath(projectId)}/add/:app?`}>
             {({ app }) => <AddScreen projectId={projectId} app={app} />}
+          </Route>
+          <Route path={`${connectionsPath(projectId)}/:id/:tab?`}>
+            {({ id, tab }) => <ConnectionScreen key={id} projectId={projectId} id={id} tab={tab} />}
           </Route>
           <Route path={connectionsPath(projectId)}>
             <ListScreen key={projectId} projectId={projectId} />

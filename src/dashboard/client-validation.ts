@@ -13,13 +13,19 @@ import type { AppOption, FieldOption } from './use-options.ts';
 /** Accepts http for every host: only the server knows TRUSTED_INSTANCE_HOSTS, and reports the others. */
 const apps = createApps({ trustedHosts: { has: () => true } });
 
-/** Converts an id (`api-token`) to a GraphQL enum value (`API_TOKEN`), and back. */
+/** Converts an id (`api-token`) to a GraphQL enum value (`API_TOKEN`). */
 const toEnumValue = (id: string) => id.toUpperCase().replaceAll('-', '_');
-const toId = (value: string) => value.toLowerCase().replaceAll('_', '-');
+/** Converts a GraphQL enum value (`API_TOKEN`) to an id (`api-token`). */
+export const toId = (value: string) => value.toLowerCase().replaceAll('_', '-');
 
 /** Finds an app by its enum value; undefined if the app was added after this page was built. */
 export function findApp(app: string) {
   return apps.find(({ id }) => toEnumValue(id) === app);
+}
+
+/** Whether requests can be sent through connections with a method of an app. */
+export function isUsable(app: string, method: string): boolean {
+  return findApp(app)?.methods.some(({ id, use }) => use && toEnumValue(id) === method) ?? false;
 }
 
 /** The app in names of GraphQL types and operations: `Okta`. */

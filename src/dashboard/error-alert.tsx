@@ -12,8 +12,9 @@ const titles: Readonly<Partial<Record<ApiError['code'], string>>> = {
   CREDENTIALS_REJECTED: 'Credentials rejected',
   INSUFFICIENT_PERMISSIONS: 'Insufficient permissions',
   NOT_AN_OKTA_ORG: 'Not an Okta organisation',
-  UPSTREAM_RATE_LIMITED: 'Could not verify: rate limited',
-  UPSTREAM_UNREACHABLE: 'Could not verify: no response',
+  UPSTREAM_RATE_LIMITED: 'Rate limited by the app',
+  UPSTREAM_UNREACHABLE: 'No response from the app',
+  USE_DENIED: 'Denied by the use policy',
   HOST_NOT_ALLOWED: 'Host not allowed',
 };
 

@@ -1,7 +1,8 @@
 import type { FragmentOf } from 'gql.tada';
 import { graphql } from './graphql.ts';
 
-const connectionFields = graphql(`
+/** Shared with the operations of screens that are loaded later. */
+export const connectionFields = graphql(`
   fragment Connection on AppConnection @_unmask {
     id
     name
@@ -165,10 +166,26 @@ export const restoreMutation = graphql(
 );
 
 export const auditQuery = graphql(`
-  query Audit($connectionId: UUID, $after: String) {
-    auditEvents(filter: { connectionId: $connectionId }, first: 20, after: $after) {
-      nodes { seq at action outcome keyId subject address changedFields }
+  query Audit($filter: AuditEventFilter, $after: String) {
+    auditEvents(filter: $filter, first: 20, after: $after) {
+      nodes { seq at action outcome keyId subject address targetName changedFields use { method path queryParameters status } }
       pageInfo { hasNextPage endCursor }
+    }
+  }
+`);
+
+/** Who has used a connection in the last 30 days. */
+export const usersQuery = graphql(`
+  query Users($id: UUID!) {
+    appConnection(id: $id) {
+      usage(by: DAY) {
+        total { calls }
+        callers {
+          caller { keyId name subject }
+          calls
+          failedCalls
+        }
+      }
     }
   }
 `);

@@ -10,8 +10,18 @@ export function connectionsPath(projectId: OptionalProjectId): string {
     : `/projects/${projectId}/integrations/app-connections`;
 }
 
+/** The path of the page of a connection, or of a tab of it. */
+export function connectionPath(projectId: OptionalProjectId, id: string, tab?: string): string {
+  return `${connectionsPath(projectId)}/${id}${tab ? `/${tab}` : ''}`;
+}
+
 /** Parses the project of a path; undefined if the path has none. */
 export function parseProjectPath(path: string): OptionalProjectId | undefined {
   if (path.startsWith(`/${organisation}/`)) return null;
   return /^\/projects\/([^/]+)\//.exec(path)?.[1];
+}
+
+/** The path without what changes within a screen: the tab of a connection. */
+export function toScreen(path: string): string {
+  return path.replace(/(\/app-connections\/[^/]+)\/[^/]+$/, '$1');
 }

@@ -2,6 +2,7 @@ import type { App, AppSettings } from '../app.ts';
 import { apiTokenSchema } from './api-token.ts';
 import { instanceUrlSchema } from './instance-url.ts';
 import { oktaReads } from './reads/reads.ts';
+import { oktaRequests } from './requests.ts';
 import { isSameOktaOrganisation } from './same-org.ts';
 import { apiTokenUse } from './use.ts';
 import { oktaUsePresets } from './use-presets.ts';
@@ -56,6 +57,7 @@ export function okta(settings: AppSettings): App {
     ],
     usePresets: oktaUsePresets,
     reads: oktaReads,
+    requests: oktaRequests,
     tenantChange: {
       flag: 'allowDifferentOktaOrg',
       description:

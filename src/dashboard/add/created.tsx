@@ -1,8 +1,10 @@
-import { Alert, Button, Code, CopyButton, Group, Paper, Stack, Tabs, Text, Title } from '@mantine/core';
+import { Alert, Button, Group, Stack, Tabs, Text, Title } from '@mantine/core';
 import { useEffect, useRef } from 'react';
 import { Link } from 'wouter';
+import { CodeBlock, Copy } from '../code-block.tsx';
+import { ConnectionDetails } from '../connection-details.tsx';
 import type { Connection } from '../operations.ts';
-import classes from '../table.module.css';
+import { connectionPath } from '../route.ts';
 import type { AppOption } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
 import { toCurl, toGraphQL } from './code-samples.ts';
@@ -19,21 +21,7 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
   useTitle('Connection created');
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
-  const { id, name, description, credentials, verification } = connection;
-  // Other apps have other types of credentials.
-  const tokenOwner = 'tokenOwner' in credentials ? credentials.tokenOwner : null;
-  const { login, id: ownerId, status } = tokenOwner ?? {};
-  const rows = [
-    ['Name', name],
-    ['Description', description],
-    ['App', option.name],
-    ['Instance URL', credentials.instanceUrl],
-    [
-      `Token owner in ${option.name}`,
-      ownerId && `${login ?? ownerId}${status ? ` (${status.toLowerCase()})` : ''}`,
-    ],
-    ['ID', id],
-  ].filter(([, value]) => value);
+  const { id, name, verification } = connection;
   return (
     <Stack>
       <Title order={1} size="h2" mt="xs" ref={heading} tabIndex={-1}>
@@ -55,21 +43,13 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
           </Text>
         </Alert>
       )}
-      <Paper withBorder p="md">
-        <table className={classes.table}>
-          <tbody>
-            {rows.map(([label, value]) => (
-              <tr key={label}>
-                <th scope="row">{label}</th>
-                <td style={{ overflowWrap: 'anywhere' }}>{value}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </Paper>
+      <ConnectionDetails connection={connection} appName={option.name} />
       <Group>
         <Copy text={id} label="Copy ID" />
-        <Button component={Link} href={listPath}>
+        <Button component={Link} href={connectionPath(connection.projectId, id)}>
+          Open the connection
+        </Button>
+        <Button component={Link} href={listPath} variant="default">
           All connections
         </Button>
         <Button variant="default" onClick={onAnother}>
@@ -85,42 +65,12 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
           <Tabs.Tab value="curl">curl</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="graphql" pt="md">
-          <Script text={toGraphQL(connection, option)} label="GraphQL" />
+          <CodeBlock text={toGraphQL(connection, option)} label="GraphQL" />
         </Tabs.Panel>
         <Tabs.Panel value="curl" pt="md">
-          <Script text={toCurl(connection, option)} label="curl" />
+          <CodeBlock text={toCurl(connection, option)} label="curl" />
         </Tabs.Panel>
       </Tabs>
     </Stack>
-  );
-}
-
-function Script({ text, label }: { text: string; label: string }) {
-  return (
-    <Stack gap="xs" align="start">
-      <Code
-        block
-        tabIndex={0}
-        aria-label={`${label} code sample`}
-        role="region"
-        w="100%"
-        className={classes.code}
-      >
-        {text}
-      </Code>
-      <Copy text={text} label={`Copy ${label}`} />
-    </Stack>
-  );
-}
-
-function Copy({ text, label }: { text: string; label: string }) {
-  return (
-    <CopyButton value={text}>
-      {({ copied, copy }) => (
-        <Button variant="default" onClick={copy}>
-          {copied ? 'Copied' : label}
-        </Button>
-      )}
-    </CopyButton>
   );
 }

@@ -1,9 +1,10 @@
 import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
-import { useClient } from 'urql';
+import { useClient, useQuery } from 'urql';
 import type { ApiError } from '../api-error.ts';
+import { CallersTable } from '../callers-table.tsx';
 import { ErrorAlert } from '../error-alert.tsx';
-import { type Connection, deleteMutation } from '../operations.ts';
+import { type Connection, deleteMutation, usersQuery } from '../operations.ts';
 import { runMutation } from '../run-mutation.ts';
 
 interface DeleteDialogProps {
@@ -38,6 +39,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
             Everything that uses this connection stops working immediately. You can restore the connection for
             some time; its encrypted token is kept until then.
           </Text>
+          <Users connectionId={id} />
           <TextInput
             label={`Type ${name} to confirm`}
             value={typed}
@@ -58,5 +60,28 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
         </Stack>
       </form>
     </Modal>
+  );
+}
+
+/** Who stops working without the connection. */
+function Users({ connectionId }: { connectionId: string }) {
+  const [{ data, error }] = useQuery({
+    query: usersQuery,
+    variables: { id: connectionId },
+    requestPolicy: 'network-only',
+  });
+  const usage = data?.appConnection?.usage;
+  return (
+    <div role="status">
+      {!usage && !error && <Text size="sm">Looking for callers that use it…</Text>}
+      {error && <Text size="sm">Who uses it could not be read.</Text>}
+      {usage?.total.calls === 0 && <Text size="sm">Nobody has used it in the last 30 days.</Text>}
+      {usage && usage.total.calls > 0 && (
+        <>
+          <Text size="sm">It was used in the last 30 days by:</Text>
+          <CallersTable callers={usage.callers} />
+        </>
+      )}
+    </div>
   );
 }

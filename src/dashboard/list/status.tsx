@@ -11,20 +11,10 @@ const badges = {
 /** The status and time of the last verification, with its error and remedy. */
 export function Status({ name, verification }: Pick<Connection, 'name' | 'verification'>) {
   const { status, checkedAt, failingSince, message, remedy, oktaRequestId } = verification;
-  const { label, color } = badges[status];
   return (
     <>
       <Group gap="xs" wrap="nowrap">
-        <Badge
-          color={color}
-          miw="fit-content"
-          variant="default"
-          leftSection={<Dot color={color} />}
-          tt="none"
-          fw={600}
-        >
-          {label}
-        </Badge>
+        <StatusBadge status={status} />
         {message && (
           <Popover width={300} position="bottom-start" withinPortal trapFocus returnFocus withRoles>
             <Popover.Target>
@@ -60,7 +50,25 @@ export function Status({ name, verification }: Pick<Connection, 'name' | 'verifi
   );
 }
 
-function Dot({ color }: { color: string }) {
+/** The status of the last verification. */
+export function StatusBadge({ status }: Pick<Connection['verification'], 'status'>) {
+  const { label, color } = badges[status];
+  return (
+    <Badge
+      color={color}
+      miw="fit-content"
+      variant="default"
+      leftSection={<Dot color={color} />}
+      tt="none"
+      fw={600}
+    >
+      {label}
+    </Badge>
+  );
+}
+
+/** A dot in a colour, for what is said in words beside it. */
+export function Dot({ color }: { color: string }) {
   return (
     <Text span c={`${color}.6`} aria-hidden>
       ●

@@ -1,8 +1,10 @@
-import { Box, Group, Loader, Text, VisuallyHidden } from '@mantine/core';
+import { Anchor, Box, Group, Loader, Text, VisuallyHidden } from '@mantine/core';
+import { Link } from 'wouter';
 import type { Connection } from '../operations.ts';
 import { RelativeTime } from '../relative-time.tsx';
+import { connectionPath } from '../route.ts';
 import classes from '../table.module.css';
-import type { AppOption } from '../use-options.ts';
+import { type AppOption, getLabels } from '../use-options.ts';
 import { AppIcon } from './app-icon.tsx';
 import { type Action, RowMenu } from './row-menu.tsx';
 import { Status } from './status.tsx';
@@ -60,9 +62,14 @@ export function ConnectionsTable({ connections, options, verifying, onAction }: 
                 </Group>
               </Box>
               <th scope="row">
-                <Text fw={600} style={{ overflowWrap: 'anywhere' }}>
+                <Anchor
+                  component={Link}
+                  href={connectionPath(connection.projectId, id)}
+                  fw={600}
+                  style={{ overflowWrap: 'anywhere' }}
+                >
                   {name}
-                </Text>
+                </Anchor>
                 {description && (
                   <Text size="sm" c="dimmed" fw={400} lineClamp={3} style={{ overflowWrap: 'anywhere' }}>
                     {description}
@@ -96,10 +103,4 @@ export function ConnectionsTable({ connections, options, verifying, onAction }: 
       </tbody>
     </table>
   );
-}
-
-function getLabels({ app, method }: Connection, options: readonly AppOption[]) {
-  const option = options.find((option) => option.app === app);
-  const label = option?.methods.find((option) => option.method === method)?.label;
-  return { appName: option?.name ?? app, icon: option?.icon, methodLabel: label ?? method };
 }

@@ -1,0 +1,46 @@
+import { Paper } from '@mantine/core';
+import type { ReactNode } from 'react';
+import type { Connection } from './operations.ts';
+import classes from './table.module.css';
+
+interface ConnectionDetailsProps {
+  connection: Connection;
+  /** The display name of its app. */
+  appName: string;
+  /** Facts after those of every connection. */
+  more?: readonly (readonly [label: string, value: ReactNode])[];
+}
+
+/** What a connection is. */
+export function ConnectionDetails({ connection, appName, more = [] }: ConnectionDetailsProps) {
+  const { id, name, description, credentials } = connection;
+  // Other apps have other types of credentials.
+  const tokenOwner = 'tokenOwner' in credentials ? credentials.tokenOwner : null;
+  const { login, id: ownerId, status } = tokenOwner ?? {};
+  const all: readonly (readonly [string, ReactNode])[] = [
+    ['Name', name],
+    ['Description', description],
+    ['App', appName],
+    ['Instance URL', credentials.instanceUrl],
+    [
+      `Token owner in ${appName}`,
+      ownerId && `${login ?? ownerId}${status ? ` (${status.toLowerCase()})` : ''}`,
+    ],
+    ['ID', id],
+    ...more,
+  ];
+  return (
+    <Paper withBorder p="md">
+      <dl className={classes.facts}>
+        {all
+          .filter(([, value]) => value)
+          .map(([label, value]) => (
+            <div key={label}>
+              <dt>{label}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+      </dl>
+    </Paper>
+  );
+}
