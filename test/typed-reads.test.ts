@@ -119,6 +119,36 @@ describe('a read of Okta', () => {
     expect(request?.headers).toEqual(expect.arrayContaining(['accept', 'application/json', `SSWS ${token}`]));
   });
 
+  it('returns an object of which only the type, or nothing, is asked for', async () => {
+    const id = await connectToJson([{ uuid: 'x', target: [{ id: 'a' }, {}], client: { userAgent: {} } }]);
+    const fragment = '} fragment Empty on OktaLogEvent { outcome { reason } client { zone @skip(if: true) } ';
+    expect(
+      await read(
+        `oktaLogEvents(connectionId: $id) {
+          nodes { target { __typename } client { userAgent { __typename } } ...Empty }
+          edges { node { actor { __typename } } }
+        } ${fragment}`,
+        { id },
+      ),
+    ).toEqual({
+      oktaLogEvents: {
+        nodes: [
+          {
+            target: [{ __typename: 'OktaLogEventTarget' }, { __typename: 'OktaLogEventTarget' }],
+            client: { userAgent: { __typename: 'OktaLogEventClientUserAgent' } },
+            outcome: null,
+          },
+        ],
+        edges: [{ node: { actor: null } }],
+      },
+    });
+    expect(
+      await read(`oktaUser(connectionId: $id, idOrLogin: "user7@example.com") {
+        profile { login @include(if: false) }
+      }`),
+    ).toEqual({ oktaUser: { profile: {} } });
+  });
+
   it('returns null for an object that Okta does not have', async () => {
     const gone = '00u99999999999999999';
     expect(
@@ -549,6 +579,12 @@ describe('a read that fails', () => {
   it.each([
     ['a member of another type', [good, { ...good, status: 5 }], 'status of object 1'],
     ['a member of another format', [{ ...good, created: 'yesterday' }], 'created of object 0'],
+    [
+      'a time after the year 9999',
+      [{ ...good, created: '9999-12-31T23:59:59-12:00' }],
+      'created of object 0',
+    ],
+    ['a time before the year 1', [{ ...good, created: '0000-06-01T00:00:00Z' }], 'created of object 0'],
     ['a missing id', [{ ...good, id: undefined }], 'id of object 0'],
     ['an id that is a path', [{ ...good, id: '../../x' }], 'id of object 0'],
     ['a text in place of an object', [{ ...good, profile: 'x' }], 'profile of object 0'],

@@ -199,11 +199,15 @@ describe('the usage of a connection', () => {
   it.each([
     ['more than 200 hours', 'from: "2026-01-01T00:00:00Z", to: "2026-01-10T00:00:00Z"'],
     ['an end before the beginning', 'from: "2026-01-02T00:00:00Z", to: "2026-01-01T00:00:00Z"'],
-  ])('rejects a range with %s', async (_, range) => {
+    ['an end before the beginning in an hour', 'from: "2026-01-01T10:20:00Z", to: "2026-01-01T10:10:00Z"'],
+    ['a beginning before the year 1', 'to: "0001-01-01T00:00:00Z"', 'to'],
+    ['an end after the year 9999', 'from: "9999-12-31T23:30:00Z", to: "9999-12-31T23:59:59Z"', 'to'],
+    ['days after the year 9999', 'by: DAY, to: "9999-12-31T00:00:01Z"', 'to'],
+  ])('rejects a range with %s', async (_, range, argument = 'from') => {
     const id = await connectTo(handleFakeOkta);
     const query = `query ($id: UUID!) { appConnection(id: $id) { usage(${range}) { total { calls } } } }`;
     const [error] = await errorsOf(organisation.client.request(query, { id }));
-    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['from'] }] });
+    expect(error?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: [argument] }] });
   });
 });
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { maxDateTime, minDateTime } from '../common/date-time.ts';
 
 /** An object of an app, such as a user, of which this server promises a part. */
 export interface ReadObject {
@@ -67,4 +68,10 @@ export function pathParameters(path: string): string[] {
 export const text = (description: string) => z.string().nullish().describe(description);
 
 /** A time that the app may leave out. */
-export const time = (description: string) => z.iso.datetime({ offset: true }).nullish().describe(description);
+export const time = (description: string) => dateTimeText.nullish().describe(description);
+
+/** In the years that RFC 3339 can represent in UTC. */
+const dateTimeText = z.iso.datetime({ offset: true }).refine((text) => {
+  const date = new Date(text);
+  return date >= minDateTime && date <= maxDateTime;
+});

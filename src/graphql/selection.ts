@@ -17,7 +17,23 @@ type Info = Pick<GraphQLResolveInfo, 'fieldNodes' | 'fragments' | 'variableValue
  * `credentials.instanceUrl`, or without it, below the current field. Includes fragments on all types; excludes fields that
  * `@skip` and `@include` leave out.
  */
-export function selectedPaths({ fieldNodes, fragments, variableValues }: Info, field?: string): string[] {
+export function selectedPaths(info: Info, field?: string): string[] {
+  return collectPaths(info, field, false);
+}
+
+/**
+ * Returns the same paths, and those of the objects that have the leaf fields: an object is selected also if only its
+ * `__typename` is, or none of its fields.
+ */
+export function selectedPathsWithObjects(info: Info, field?: string): string[] {
+  return collectPaths(info, field, true);
+}
+
+function collectPaths(
+  { fieldNodes, fragments, variableValues }: Info,
+  field: string | undefined,
+  withObjects: boolean,
+): string[] {
   const paths = new Set<string>();
   const spread = new Set<string>();
   const isSkipped = (node: FieldNode | FragmentSpreadNode | InlineFragmentNode) =>
@@ -29,8 +45,10 @@ export function selectedPaths({ fieldNodes, fragments, variableValues }: Info, f
       if (selection.kind === Kind.FIELD) {
         const here = [...path, selection.name.value];
         if ((field !== undefined && here[0] !== field) || selection.name.value === '__typename') continue;
-        if (selection.selectionSet) collect(selection.selectionSet, here);
-        else paths.add(here.slice(field === undefined ? 0 : 1).join('.'));
+        const below = here.slice(field === undefined ? 0 : 1);
+        const isListed = !selection.selectionSet || (withObjects && below.length > 0);
+        if (isListed) paths.add(below.join('.'));
+        collect(selection.selectionSet, here);
       } else if (selection.kind === Kind.INLINE_FRAGMENT) {
         collect(selection.selectionSet, path);
       } else {

@@ -1,4 +1,5 @@
 import { currentTimeMs } from '../../common/clock.ts';
+import { maxDateTime, minDateTime } from '../../common/date-time.ts';
 import { type Issue, validationError } from '../../common/errors.ts';
 
 /** The lengths of the intervals that usage is counted by, in milliseconds. Days are those of UTC. */
@@ -32,17 +33,24 @@ export interface UsageRangeInput {
   by: UsageInterval;
 }
 
+const beginsTooEarly = 'The range must begin in the year 1 or later.';
+const endsTooLate = 'The range must end in the year 9999 or earlier.';
+
 /**
  * Extends a range to whole intervals.
  *
- * @throws AppError `BAD_USER_INPUT` if it is empty or too long
+ * @throws AppError `BAD_USER_INPUT` if it is empty or too long, or has other years than 1 to 9999
  */
 export function toUsageRange({ from, to, by }: UsageRangeInput): UsageRange {
   const length = intervalMs[by];
   const end = Math.ceil((to?.getTime() ?? currentTimeMs()) / length) * length;
   const start = from ? Math.floor(from.getTime() / length) * length : end - defaultIntervals[by] * length;
   const issues: Issue[] = [];
-  if (start >= end) issues.push({ path: ['from'], message: 'The beginning must be before the end.' });
+  if (start >= end || (from && to && from >= to))
+    issues.push({ path: ['from'], message: 'The beginning must be before the end.' });
+  if (start < minDateTime.getTime()) issues.push({ path: [from ? 'from' : 'to'], message: beginsTooEarly });
+  // The end is exclusive, and it is returned to the caller.
+  if (end > maxDateTime.getTime()) issues.push({ path: ['to'], message: endsTooLate });
   if (end - start > maxIntervals * length) {
     const unit = by === 'HOUR' ? 'hours' : 'days';
     const message = `The range must have at most ${maxIntervals} ${unit}. Ask for less, or by the day.`;

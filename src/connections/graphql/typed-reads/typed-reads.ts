@@ -4,7 +4,7 @@ import { type AppReads, pathParameters, type ReadObject, type TypedRead } from '
 import type { Builder } from '../../../graphql/builder.ts';
 import { type Context, requireCaller } from '../../../graphql/context.ts';
 import type { FieldCost } from '../../../graphql/cost.ts';
-import { selectedPaths } from '../../../graphql/selection.ts';
+import { selectedPathsWithObjects } from '../../../graphql/selection.ts';
 import type { ExecutedRequest } from '../../use/execute-request.ts';
 import { DocumentReads } from '../../use/typed-reads/document-reads.ts';
 import {
@@ -119,12 +119,12 @@ function readsOfDocument(context: Context): DocumentReads<ExecutedRequest> {
 function selectedMembers(info: GraphQLResolveInfo, { fields }: AppReads, read: TypedRead): Set<string> {
   const selected = read.pages
     ? [
-        ...selectedPaths(info, 'nodes'),
-        ...selectedPaths(info, 'edges')
+        ...selectedPathsWithObjects(info, 'nodes'),
+        ...selectedPathsWithObjects(info, 'edges')
           .filter((path) => path.startsWith('node.'))
           .map((path) => path.slice('node.'.length)),
       ]
-    : selectedPaths(info);
+    : selectedPathsWithObjects(info);
   const nested = new Map(
     fields.filter(({ parent }) => parent === read.object).map((each) => [each.field, each]),
   );
