@@ -163,8 +163,8 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     await page.getByRole('button', { name: 'Add rule' }).click();
     await page.getByRole('textbox', { name: 'Path of rule 2' }).and(page.locator(':focus')).fill('users');
     await page.getByRole('button', { name: 'Save policy' }).click();
-    await page.getByText('A path pattern starts with a slash, as in /api/v1/users/:id.').first().waitFor();
-    const rule = page.getByRole('textbox', { name: 'Path of rule 2' });
+    await page.getByText('A path pattern starts with a slash, as in /api/v1/users/:id.').waitFor();
+    const rule = page.getByRole('textbox', { name: 'Path of rule 2' }).and(page.locator(':focus'));
     await expect.poll(() => rule.getAttribute('aria-invalid')).toBe('true');
     await rule.fill('/api/v1/users/**');
     await page.getByRole('group', { name: 'Methods of rule 2' }).getByText('PUT').click();
@@ -233,6 +233,10 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       )
       .toBe(1);
     await page.locator('.recharts-bar-rectangle path').first().waitFor();
+    // The last of the 24 bars.
+    await page.getByRole('figure').getByRole('application').focus();
+    for (let presses = 0; presses < 23; presses += 1) await page.keyboard.press('ArrowRight');
+    await page.getByText('Succeeded : 1').waitFor();
     await page.getByText('Refused or not answered: Use denied (1).').waitFor();
     await page.getByText('The chart as a table').click();
     const table = page.getByRole('table', { name: 'Requests, last 24 hours' });
@@ -379,8 +383,10 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       await policySelect(page).selectOption({ label: 'Rules of my own' });
       await page.getByRole('textbox', { name: 'Path of rule 1', exact: true }).fill('no slash');
       await page.getByRole('button', { name: 'Save policy' }).click();
-      await page.getByRole('alert').waitFor();
-      await expectAccessible(page, 'rules with an error');
+      await page.getByText('A path pattern starts with a slash').waitFor();
+      await client().request(presetMutation, { id, preset: 'LOGS_READ' });
+      await page.getByText('Someone has saved version 3.').waitFor();
+      await expectAccessible(page, 'rules with an error and a conflict');
       await page.getByRole('tab', { name: 'Recent writes' }).click();
       await page.getByRole('table', { name: 'Recent writes' }).waitFor();
       await expectAccessible(page, 'writes');

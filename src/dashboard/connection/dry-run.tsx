@@ -34,7 +34,7 @@ export function DryRun({ connectionId, draft, onError }: DryRunProps) {
     const variables = { id: connectionId, method, path, policy: draft ? toInput(draft) : null };
     const { data, error } = await client.query(testPolicyQuery, variables, { requestPolicy: 'network-only' });
     const apiError = error && parseError(error);
-    if (apiError?.issues.some((issue) => issue.path.includes('rules'))) onError(apiError);
+    if (apiError?.issues.some((issue) => issue.path.includes('rules'))) return onError(apiError);
     const decision = data?.testUsePolicy;
     setTested({ draft, ...(apiError && { apiError }), ...(decision && { decision }) });
   };

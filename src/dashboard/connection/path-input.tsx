@@ -28,7 +28,8 @@ export function PathInput({ value, requests, error, onChange }: PathInputProps) 
       flex="1 1 300px"
       value={value}
       onChange={onChange}
-      data={[...summaries.keys()]}
+      // The list would stay open over a path that is complete.
+      data={isChosen ? [] : [...summaries.keys()]}
       limit={50}
       maxDropdownHeight={320}
       comboboxProps={{ withinPortal: true }}

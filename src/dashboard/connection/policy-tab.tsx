@@ -1,5 +1,5 @@
 import { Alert, Button, Group, NativeSelect, Stack, Text } from '@mantine/core';
-import { useRef, useState } from 'react';
+import { useMemo, useRef, useState } from 'react';
 import { useClient } from 'urql';
 import type { ApiError } from '../api-error.ts';
 import { findApp } from '../client-validation.ts';
@@ -64,6 +64,7 @@ export function PolicyTab({ connection, onChanged }: PolicyTabProps) {
     startFrom(current);
     select.current?.focus();
   };
+  const ruleErrors = useMemo(() => issuesByRule(apiError?.issues ?? []), [apiError]);
   const canSave = isDirty && !isOutdated && !isBusy;
   const save = async () => {
     if (!canSave) return;
@@ -105,11 +106,7 @@ export function PolicyTab({ connection, onChanged }: PolicyTabProps) {
       )}
       {preset && <Text size="sm">{preset.description}</Text>}
       {canWrite && !draft.preset ? (
-        <RuleList
-          rules={draft.rules}
-          errors={issuesByRule(apiError?.issues ?? [])}
-          onChange={(rules) => change({ ...draft, rules })}
-        />
+        <RuleList rules={draft.rules} errors={ruleErrors} onChange={(rules) => change({ ...draft, rules })} />
       ) : (
         <details>
           <summary>The rules of this policy</summary>
@@ -117,7 +114,12 @@ export function PolicyTab({ connection, onChanged }: PolicyTabProps) {
         </details>
       )}
       {isOutdated && isDirty && (
-        <Alert color="yellow" role="alert" title="The policy has changed since you began to edit it">
+        <Alert
+          color="yellow"
+          role="alert"
+          styles={{ title: { color: 'var(--mantine-color-text)' } }}
+          title="The policy has changed since you began to edit it"
+        >
           <Text size="sm" mb="xs">
             Someone has saved version {current.version}. Saving would replace it.
           </Text>
@@ -142,7 +144,9 @@ export function PolicyTab({ connection, onChanged }: PolicyTabProps) {
           </Group>
         </Alert>
       )}
-      {apiError && apiError.code !== 'VERSION_CONFLICT' && <ErrorAlert apiError={apiError} />}
+      {apiError && apiError.code !== 'VERSION_CONFLICT' && ruleErrors.size === 0 && (
+        <ErrorAlert apiError={apiError} />
+      )}
       {isSaved && !isDirty && (
         <Alert color="green" role="status">
           Saved the use policy.

@@ -24,6 +24,11 @@ export function RuleList({ rules, errors, onChange }: RuleListProps) {
     setFocus(undefined);
   }, [focus]);
 
+  const firstWithError = rules[Math.min(...errors.keys())]?.key;
+  useEffect(() => {
+    if (errors.size > 0 && firstWithError) setFocus(`[data-rule-path="${firstWithError}"]`);
+  }, [errors, firstWithError]);
+
   const move = (index: number, by: 1 | -1) => {
     const moved = rules[index];
     const other = rules[index + by];

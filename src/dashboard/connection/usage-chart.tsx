@@ -19,6 +19,7 @@ export default function UsageChart({ rows, label }: { rows: readonly UsageRow[];
         <XAxis dataKey="label" tick={{ fill: text, fontSize: 12 }} stroke={border} minTickGap={16} />
         <YAxis allowDecimals={false} width="auto" tick={{ fill: text, fontSize: 12 }} stroke={border} />
         <Tooltip
+          itemSorter={({ dataKey }) => series.findIndex(({ key }) => key === dataKey)}
           labelFormatter={(_, [item]) => item?.payload?.longLabel}
           cursor={{ fill: 'var(--mantine-color-default-hover)' }}
           itemStyle={{ color: text }}
