@@ -1,20 +1,25 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
+import { type Behaviour, startOkta, type TestOkta } from './testkit/okta.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
-import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
 const token = '00QCjAl4MlV-WPXM_A5B6C7D8E9F0GhIjKlMnOpQrS';
 let okta: OktaStandIn;
+/** An Okta that does what a test says. */
+let host: TestOkta;
 /** Servers of one database; one on the embedded database. */
 let servers: TestServer[];
 let organisation: TestOrganisation;
 
 beforeAll(async () => {
   okta = await startOktaStandIn();
-  const config = { trustedInstanceHosts: new Set([okta.hostPort]) };
+  host = await startOkta();
+  const config = { trustedInstanceHosts: new Set([okta.hostPort, host.hostPort]) };
   const one = await startTestServer({ config });
   const others = testDatabaseUrl ? [1, 2].map(() => startTestServer({ config, beside: one })) : [];
   servers = [one, ...(await Promise.all(others))];
@@ -22,6 +27,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const server of servers.toReversed()) await server.close();
+  await host.close();
   await okta[Symbol.asyncDispose]();
 });
 
@@ -29,15 +35,20 @@ let connections = 0;
 let id: string;
 beforeEach(async () => {
   await okta.setLimit(600);
-  connections += 1;
-  const rest = restClient(serverAt(0).url, organisation.apiKey);
-  const credentials = { instanceUrl: okta.origin, apiToken: token };
-  id = (await createConnectionOverRest(rest, { name: `connection-${connections}`, credentials })).id;
-  await rest('PUT', `/api/v1/app-connections/okta/${id}/use-policy`, {
-    rules: [{ effect: 'ALLOW', path: '/**' }],
-  });
+  id = await connectTo(okta.origin);
   await okta.takeJournal();
 });
+
+async function connectTo(instanceUrl: string): Promise<string> {
+  connections += 1;
+  const rest = restClient(serverAt(0).url, organisation.apiKey);
+  const credentials = { instanceUrl, apiToken: token };
+  const created = await createConnectionOverRest(rest, { name: `connection-${connections}`, credentials });
+  await rest('PUT', `/api/v1/app-connections/okta/${created.id}/use-policy`, {
+    rules: [{ effect: 'ALLOW', path: '/**' }],
+  });
+  return created.id;
+}
 
 function serverAt(index: number): TestServer {
   const server = servers[index % servers.length];
@@ -85,6 +96,15 @@ function countOf(journal: readonly JournalEntry[], name: string): number {
   return journal.filter(({ url }) => url.endsWith(`&q=${name}`)).length;
 }
 
+/** The headers of Okta's rate limit with a window that ends in a minute. */
+function stateLimit(limit: number): Record<string, string> {
+  return {
+    'x-rate-limit-limit': String(limit),
+    'x-rate-limit-remaining': String(limit - 1),
+    'x-rate-limit-reset': String(Math.floor(Date.now() / 1_000) + 60),
+  };
+}
+
 const newCallers = (count: number) =>
   Promise.all(Array.from({ length: count }, () => organisation.newKey(['connections:use'])));
 
@@ -126,5 +146,214 @@ describe('the rate budget of a connection', () => {
     for (const { retryAfter } of refused) expect(retryAfter).toBeLessThanOrEqual(63);
     expect(refused[0]?.problem).toContain('Prefer: wait');
     expect(await okta.takeJournal()).toHaveLength(10);
+  });
+});
+
+describe('a 429 of the app', () => {
+  /** Lets the host answer requests, but verifications, in turn; the last answer repeats. */
+  const connectToHost = async (...answers: Behaviour[]) => {
+    host.behave(handleFakeOkta);
+    id = await connectTo(host.origin);
+    let count = 0;
+    host.behave((request, response) => {
+      const answer = answers[Math.min(count, answers.length - 1)];
+      count += 1;
+      answer?.(request, response);
+    });
+    const before = host.requests.length;
+    return () => host.requests.length - before;
+  };
+  const ok: Behaviour = (_, response) => void response.writeHead(200, stateLimit(60)).end('[]');
+  const refuse =
+    (headers: () => Record<string, string>): Behaviour =>
+    (_, response) =>
+      void response.writeHead(429, headers()).end('{"errorCode":"E0000047"}');
+  const forAMinute = refuse(() => ({ ...stateLimit(60), 'x-rate-limit-remaining': '0' }));
+
+  it('stops all servers until the reset, and the caller gets it as it is', async () => {
+    const sent = await connectToHost(ok, forAMinute);
+    // Every server has a lease.
+    await use(users);
+    const answers = await Promise.all(servers.map((_, index) => use(users, { index })));
+    expect(answers.map(({ status }) => status)).toContain(429);
+    const until = sent();
+    for (const index of servers.keys()) {
+      const { status, code, retryAfter } = await use(users, { index });
+      if (status === 429) continue;
+      expect([status, code]).toEqual([503, 'UPSTREAM_RATE_LIMITED']);
+      expect(retryAfter).toBeGreaterThan(50);
+    }
+    // Those that had leased before the refusal may learn of it a moment later.
+    expect(sent() - until).toBeLessThanOrEqual(servers.length - 1);
+    const after = sent();
+    for (const index of servers.keys())
+      expect((await use(users, { index })).code).toBe('UPSTREAM_RATE_LIMITED');
+    expect(sent()).toBe(after);
+  });
+
+  it('stops nothing in another bucket, and nothing of another connection', async () => {
+    const sent = await connectToHost(forAMinute, ok);
+    expect((await use(users)).status).toBe(429);
+    expect((await use('/api/v1/groups')).status).toBe(200);
+    id = await connectTo(okta.origin);
+    expect((await use(users)).status).toBe(200);
+    expect(sent()).toBe(2);
+  });
+
+  it('stops requests for its Retry-After, or for a second, if it states no reset', async () => {
+    await connectToHost(refuse(() => ({ 'retry-after': '40', 'x-rate-limit-limit': '0' })));
+    await use(users);
+    expect((await use(users)).retryAfter).toBeGreaterThan(30);
+    await connectToHost(
+      refuse(() => ({ 'x-rate-limit-limit': '0', 'x-rate-limit-remaining': '0' })),
+      ok,
+    );
+    expect((await use(users)).status).toBe(429);
+    expect((await use(users, { wait: 10 })).status).toBe(200);
+  });
+
+  it('is repeated once for a GET of a caller that waits, and never for a write', async () => {
+    const forASecond = refuse(() => ({ 'retry-after': '1' }));
+    const reads = await connectToHost(forASecond, ok);
+    expect([(await use(users, { wait: 10 })).status, reads()]).toEqual([200, 2]);
+    const twice = await connectToHost(forASecond, forASecond, ok);
+    expect([(await use(users, { wait: 10 })).status, twice()]).toEqual([429, 2]);
+    const writes = await connectToHost(forASecond, ok);
+    const init = { method: 'POST', body: '{}', wait: 10 };
+    expect([(await use('/api/v1/users', init)).status, writes()]).toEqual([429, 1]);
+  });
+
+  it('stops verifications too, and the stored result stays', async () => {
+    const sent = await connectToHost(forAMinute);
+    expect((await use('/api/v1/users/me')).status).toBe(429);
+    const verify =
+      'mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { verification { status } } } }';
+    const [error] = await errorsOf(organisation.client.request(verify, { id }));
+    expect(error?.extensions.code).toBe('UPSTREAM_RATE_LIMITED');
+    expect(sent()).toBe(1);
+    const read = 'query ($id: UUID!) { appConnection(id: $id) { verification { status } } }';
+    expect(await organisation.client.request(read, { id })).toEqual({
+      appConnection: { verification: { status: 'VERIFIED' } },
+    });
+  });
+
+  it('does not follow from a connection that breaks: a GET is repeated once, a write is not', async () => {
+    const breakOff: Behaviour = (request) => void request.socket.destroy();
+    const once = await connectToHost(breakOff, ok);
+    expect([(await use(users)).status, once()]).toEqual([200, 2]);
+    const always = await connectToHost(breakOff);
+    expect([(await use(users)).code, always()]).toEqual(['UPSTREAM_UNREACHABLE', 2]);
+    const writes = await connectToHost(breakOff, ok);
+    const { code } = await use('/api/v1/users', { method: 'POST', body: '{}' });
+    expect([code, writes()]).toEqual(['UPSTREAM_UNREACHABLE', 1]);
+  });
+});
+
+describe('the limit of an app', () => {
+  it('is learnt with four requests at a time, while others wait', async () => {
+    host.behave(handleFakeOkta);
+    id = await connectTo(host.origin);
+    const { promise: mayAnswer, resolve: answer } = Promise.withResolvers<void>();
+    const { promise: fourArrived, resolve: arrived } = Promise.withResolvers<void>();
+    let atFirst = 0;
+    let isAnswered = false;
+    host.behave((_, response) => {
+      if (!isAnswered) atFirst += 1;
+      if (atFirst === 4) arrived();
+      void mayAnswer.then(() => response.writeHead(200, stateLimit(600)).end('[]'));
+    });
+    const all = Promise.all(Array.from({ length: 20 }, (_, index) => use(users, { index })));
+    await fourArrived;
+    isAnswered = true;
+    answer();
+    expect((await all).map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+    expect(atFirst).toBe(4);
+  });
+
+  it('is not exceeded when others spend what the connection could', async () => {
+    host.behave(handleFakeOkta);
+    id = await connectTo(host.origin);
+    let sent = 0;
+    host.behave((_, response) => {
+      sent += 1;
+      const remaining = String(Math.max(0, 3 - sent));
+      response.writeHead(200, { ...stateLimit(100), 'x-rate-limit-remaining': remaining }).end('[]');
+    });
+    const answers: (string | number)[] = [];
+    for (const index of Array.from({ length: 6 }).keys()) answers.push((await use(users, { index })).status);
+    expect(answers).toEqual([200, 200, 200, 503, 503, 503]);
+  });
+
+  it('that responses do not state limits nothing', async () => {
+    host.behave(handleFakeOkta);
+    id = await connectTo(host.origin);
+    host.behave((_, response) => void response.end('[]'));
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, index) => use(users, { index })));
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 30 }, () => 200));
+  });
+});
+
+describe('maxShareOfRateLimit of a connection', () => {
+  const update = `mutation ($id: UUID!, $share: Int) {
+    updateOktaConnection(id: $id, input: { maxShareOfRateLimit: $share }) {
+      appConnection { maxShareOfRateLimit version }
+    }
+  }`;
+  const setTo = (share: number | null) => organisation.client.request(update, { id, share });
+
+  it('is 50 by default, is changed in GraphQL and REST, and is audited', async () => {
+    const read = 'query ($id: UUID!) { appConnection(id: $id) { maxShareOfRateLimit } }';
+    expect(await organisation.client.request(read, { id })).toEqual({
+      appConnection: { maxShareOfRateLimit: 50 },
+    });
+    expect(await setTo(80)).toMatchObject({
+      updateOktaConnection: { appConnection: { maxShareOfRateLimit: 80 } },
+    });
+    const rest = restClient(serverAt(0).url, organisation.apiKey);
+    const path = `/api/v1/app-connections/okta/${id}`;
+    const changed = await rest('PATCH', path, { maxShareOfRateLimit: 20 });
+    expect([changed.status, at(changed.body, 'appConnection', 'maxShareOfRateLimit')]).toEqual([200, 20]);
+    await setTo(null);
+    expect(await organisation.client.request(read, { id })).toEqual({
+      appConnection: { maxShareOfRateLimit: 50 },
+    });
+    const trail = `{ auditEvents(filter: { action: UPDATE_CONNECTION, connectionId: "${id}" }) { nodes { changedFields } } }`;
+    expect(await organisation.client.request(trail)).toEqual({
+      auditEvents: { nodes: [1, 2, 3].map(() => ({ changedFields: ['maxShareOfRateLimit'] })) },
+    });
+  });
+
+  it.each([0, 101])('is refused with BAD_USER_INPUT: %i', async (share) => {
+    const [error] = await errorsOf(setTo(share));
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    expect(error?.extensions.issues?.[0]?.path).toEqual(['input', 'maxShareOfRateLimit']);
+  });
+
+  it('decides how much is spent', async () => {
+    await okta.setLimit(20);
+    await setTo(10);
+    const answers: number[] = [];
+    for (const index of Array.from({ length: 4 }).keys()) answers.push((await use(users, { index })).status);
+    expect(answers).toEqual([200, 200, 503, 503]);
+  });
+});
+
+describe('executeOktaRequest', () => {
+  it('waits for the rate budget with preferWaitSeconds, and fails with UPSTREAM_RATE_LIMITED without it', async () => {
+    await okta.setLimit(4, 2);
+    const execute = `mutation ($id: UUID!, $wait: Int) {
+      executeOktaRequest(
+        input: { connectionId: $id, method: GET, path: "/api/v1/users", query: "limit=1", preferWaitSeconds: $wait }
+      ) { status rateLimit { limit remaining } }
+    }`;
+    const ask = (wait?: number) => organisation.client.request<object>(execute, { id, wait });
+    expect(await ask()).toEqual({
+      executeOktaRequest: { status: 200, rateLimit: { limit: 4, remaining: 3 } },
+    });
+    await ask();
+    const [error] = await errorsOf(ask());
+    expect(error?.extensions.code).toBe('UPSTREAM_RATE_LIMITED');
+    expect(error?.extensions.retryAt).toMatch(/^\d{4}-/);
+    expect(await ask(30)).toMatchObject({ executeOktaRequest: { status: 200 } });
   });
 });

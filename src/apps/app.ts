@@ -173,6 +173,11 @@ export interface App {
   };
 }
 
+/** Whether an app has rate limits of which connections may use a share. */
+export function hasRateLimits({ methods }: App): boolean {
+  return methods.some(({ use }) => use?.rateLimits);
+}
+
 /** Returns the app's part of names of types, fields and operations: `acme-cloud` becomes `AcmeCloud`. */
 export function appTypeName({ id }: App): string {
   return id.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());

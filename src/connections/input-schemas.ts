@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { App, AuthMethod, FieldValue } from '../apps/app.ts';
+import { type App, type AuthMethod, type FieldValue, hasRateLimits } from '../apps/app.ts';
 import { Secret } from '../common/secret.ts';
 import { boundedText } from '../common/text.ts';
 
@@ -163,6 +163,9 @@ function withAllIssues<Schema extends z.ZodType>(
   }, schema);
 }
 
+const shareRule = { error: 'The share of the rate limits must be a whole number from 1 to 100, in percent.' };
+const maxShareOfRateLimit = z.int(shareRule).min(1, shareRule).max(100, shareRule).nullish();
+
 /** The validated input of an update. An absent field stays the same; null clears an optional field. */
 export interface UpdateConnection {
   /** The version that the client has read. Absent or null: the last change wins. */
@@ -172,6 +175,8 @@ export interface UpdateConnection {
   description?: string | null | undefined;
   /** By field of the method. An absent field stays the same; null clears an optional field. */
   credentials?: Record<string, FieldValue> | null | undefined;
+  /** The part of the app's rate limits that may be used, in percent; null for the default. */
+  maxShareOfRateLimit?: number | null | undefined;
   /** Whether the new host may belong to another organisation of the app. */
   allowDifferentOrganisation?: boolean | null | undefined;
   idempotencyKey?: string | null | undefined;
@@ -188,13 +193,19 @@ export function updateConnectionSchema(app: App) {
     credentials: strictObject(
       Object.fromEntries(fields.map(([name, { schema }]) => [name, schema.nullish()])),
     ).nullish(),
+    ...(hasRateLimits(app) && { maxShareOfRateLimit }),
     idempotencyKey: idempotencyKey.nullish(),
     ...(flag && { [flag]: z.boolean().nullish() }),
   })
     .superRefine(refuseMisplacedSecrets)
     .transform((input): UpdateConnection => {
       const values: Readonly<Record<string, unknown>> = input;
-      return { ...input, allowDifferentOrganisation: flag !== undefined && values[flag] === true };
+      const { maxShareOfRateLimit: share } = values as Pick<UpdateConnection, 'maxShareOfRateLimit'>;
+      return {
+        ...input,
+        maxShareOfRateLimit: share,
+        allowDifferentOrganisation: flag !== undefined && values[flag] === true,
+      };
     });
   return withAllIssues(schema, misplacedSecrets);
 }

@@ -27,6 +27,7 @@ export function updatePayloadFields({ account }: App, input: UpdateConnection): 
     'version',
     ...(input.name == null ? [] : ['name']),
     ...(input.description === undefined ? [] : ['description']),
+    ...(input.maxShareOfRateLimit === undefined ? [] : ['maxShareOfRateLimit']),
     ...values.filter(isPublic).map(([name]) => `credentials.${name}`),
     ...(isVerified ? ['verification', ...(account ? [`credentials.${account.field}`] : [])] : []),
   ];

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { App } from '../apps/app.ts';
 import { idempotencyKeyDescription } from '../connections/input-schemas.ts';
+import { describeMaxShare } from '../connections/rate-budget/max-share.ts';
 
 /** The descriptions of the members of bodies in the OpenAPI document. */
 function memberDescriptions({ name, tenantChange }: App): Readonly<Record<string, string>> {
@@ -15,6 +16,7 @@ function memberDescriptions({ name, tenantChange }: App): Readonly<Record<string
       '`UNREACHABLE` (`SAVE_UNVERIFIED`). Default: `FAIL`.',
     version:
       'The version that you have read. If the connection has another, the request fails with `VERSION_CONFLICT`.',
+    maxShareOfRateLimit: `${describeMaxShare({ name })} Null for the default.`,
     idempotencyKey: `${idempotencyKeyDescription} The header \`Idempotency-Key\` is the same.`,
     ...(tenantChange && { [tenantChange.flag]: tenantChange.description }),
   };

@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { type App, appTypeName } from '../apps/app.ts';
+import { type App, appTypeName, hasRateLimits } from '../apps/app.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../connections/deps.ts';
 import type { DeletedConnection } from '../connections/operations/delete-and-restore.ts';
 import { type FieldPaths, isCovered, readScope } from '../connections/payload-authorization.ts';
+import { describeMaxShare } from '../connections/rate-budget/max-share.ts';
 import type { Caller } from '../identity/caller.ts';
 
 const id = z.guid().meta({ description: 'The id. It never changes.' });
@@ -43,6 +44,12 @@ export function connectionResponse(app: App) {
       app: z.literal(app.id).meta({ description: 'The id of the app.' }),
       method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'The id of the method.' }),
       credentials: serializeCredentials(app),
+      ...(hasRateLimits(app) && {
+        maxShareOfRateLimit: z
+          .int()
+          .optional()
+          .meta({ description: `${describeMaxShare(app)} Absent if it is the default.` }),
+      }),
     })
     .meta({ id: `${appTypeName(app)}Connection`, description: `A connection to ${app.name}.` });
 }
@@ -110,6 +117,8 @@ export function serializeConnection(deps: ConnectionDeps, connection: AppConnect
     app: connection.app,
     method: connection.method,
     credentials: Object.fromEntries(shown),
+    // Absent by default, so that a new connection has the documented members only.
+    ...(connection.maxShareOfRateLimit != null && { maxShareOfRateLimit: connection.maxShareOfRateLimit }),
   };
 }
 

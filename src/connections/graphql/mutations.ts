@@ -1,4 +1,4 @@
-import { type App, appTypeName } from '../../apps/app.ts';
+import { type App, appTypeName, hasRateLimits } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
@@ -18,6 +18,7 @@ import {
 } from '../operations/delete-and-restore.ts';
 import { updateConnection } from '../operations/update.ts';
 import { verifyConnection } from '../operations/verify.ts';
+import { describeMaxShare } from '../rate-budget/max-share.ts';
 import { appTypeFields, type ConnectionTypes } from './types.ts';
 
 /** Defines `update…Connection` for every app, and the mutations that verify, delete and restore connections. */
@@ -155,6 +156,9 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       credentials: t.field({
         type: CredentialsInput,
         description: `New credentials, which replace the old ones only if ${name} accepts them. A new host needs every secret again.`,
+      }),
+      ...(hasRateLimits(app) && {
+        maxShareOfRateLimit: t.int({ description: `${describeMaxShare(app)} Null for the default.` }),
       }),
       idempotencyKey: t.string({ description: idempotencyKeyDescription }),
       ...(tenantChange && { [tenantChange.flag]: t.boolean({ description: tenantChange.description }) }),

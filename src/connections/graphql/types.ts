@@ -1,9 +1,10 @@
-import { type App, appTypeName, requestIdField } from '../../apps/app.ts';
+import { type App, appTypeName, hasRateLimits, requestIdField } from '../../apps/app.ts';
 import { dateTime } from '../../common/date-time.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import { definePageInfo } from '../../graphql/page-info.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { requireApp } from '../deps.ts';
+import { describeMaxShare, getMaxShare } from '../rate-budget/max-share.ts';
 import { toUsageRange } from '../usage/usage-range.ts';
 import { getUsePolicy } from '../use-policy/use-policy.ts';
 import { defineUsageTypes, loadLastUse } from './usage-types.ts';
@@ -79,6 +80,12 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
         resolve: (connection, _, { connections }) =>
           getUsePolicy(requireApp(connections, connection.app), connection),
       }),
+      maxShareOfRateLimit: t.int({
+        nullable: true,
+        description: `${describeMaxShare({ name: 'the app' })} Null if the app has none.`,
+        resolve: (connection, _, { connections }) =>
+          hasRateLimits(requireApp(connections, connection.app)) ? getMaxShare(connection) : null,
+      }),
       lastUsedAt: t.field({
         type: 'DateTime',
         nullable: true,
@@ -135,6 +142,7 @@ function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
     'isPlatformManagedCredentials',
     'usePolicy',
+    'maxShareOfRateLimit',
     'lastVerifiedAt',
     'failingSince',
     'code',

@@ -76,9 +76,13 @@ export async function updateConnection(
         Object.assign(connection, columns);
         if (input.name != null) connection.name = input.name;
         if (input.description !== undefined) connection.description = input.description;
+        const share = input.maxShareOfRateLimit;
+        const isShareChanged = share !== undefined && share !== connection.maxShareOfRateLimit;
+        if (share !== undefined) connection.maxShareOfRateLimit = share;
         return [
           ...(isRenamed ? ['name'] : []),
           ...(isDescribed ? ['description'] : []),
+          ...(isShareChanged ? ['maxShareOfRateLimit'] : []),
           ...(merged?.fields ?? []).map((field) => `credentials.${field}`),
         ];
       };

@@ -192,10 +192,11 @@ function settle(
 function observe(state: BudgetState, observed: LimitObservation, now: number): BudgetState {
   const { limit, remaining, reset, windowEnd, closingAt } = observed;
   const used = Math.max(0, limit - remaining);
-  // All that the app has counted may be ours, because servers have probed without knowing of each other.
   if (state.limit === null) {
-    const spent = Math.max(state.spent + state.carried, used);
-    return { ...state, limit, reset, windowEnd, closingAt, spent, carried: state.spent };
+    // The app may count all earlier requests in this window.
+    const spent = state.spent + state.carried;
+    const others = Math.max(0, used - spent);
+    return { ...state, limit, reset, windowEnd, closingAt, spent, carried: state.spent, others };
   }
   if (windowEnd <= now || reset <= state.lastReset || reset < (state.reset ?? 0)) return state;
   const isNext = state.reset !== null && reset > state.reset && isClosing(state, now);
