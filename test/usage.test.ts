@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { deleteExpiredUsage, deleteUsageOfPurged } from '../src/connections/usage/delete-usage.ts';
@@ -306,12 +307,13 @@ describe('the audit event of a write', () => {
     const reached = Promise.withResolvers<void>();
     const id = await connectTo(() => reached.resolve());
     await setPolicy(id, everything);
-    const leaving = new AbortController();
-    const headers = { authorization: `Bearer ${organisation.apiKey}` };
-    const call = use(id, '/api/v1/users', { method: 'POST', body: '{}', signal: leaving.signal, headers });
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write(
+      `POST /api/v1/app-connections/okta/${id}/proxy/api/v1/users HTTP/1.1\r\nHost: localhost\r\n` +
+        `Authorization: Bearer ${organisation.apiKey}\r\nContent-Length: 2\r\n\r\n{}`,
+    );
     await reached.promise;
-    leaving.abort();
-    await expect(call).rejects.toThrow();
+    socket.destroy();
     const [write] = await until('the event is stored', async () => {
       const writes = await listWrites(id);
       return writes.length > 0 ? writes : undefined;
