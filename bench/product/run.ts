@@ -14,6 +14,7 @@ import { measureMemory } from './memory.ts';
 import { measureNoisy } from './noisy-neighbour.ts';
 import { readOptions } from './options.ts';
 import { measureOrganisations } from './organisations.ts';
+import { measureProxy } from './proxy.ts';
 import { measureGrowth } from './scale.ts';
 import { measureServers } from './servers.ts';
 import { measureStart } from './start.ts';
@@ -27,6 +28,7 @@ const parts = {
   'tail-latency': measureTail,
   'noisy-neighbour': measureNoisy,
   'event-latency': measureEvents,
+  proxy: measureProxy,
   servers: measureServers,
   'feature-cost': measureFeatures,
   optimisations: measureOptimisations,

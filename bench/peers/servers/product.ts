@@ -36,6 +36,8 @@ const server = await createServer(config, {
     failedAuthentication: endless(defaultRates.failedAuthentication),
     outbound: endless(defaultRates.outbound),
     outboundOfOrganisation: endless(defaultRates.outboundOfOrganisation),
+    use: endless(defaultRates.use),
+    useOfOrganisation: endless(defaultRates.useOfOrganisation),
     change: endless(defaultRates.change),
     changeOfOrganisation: endless(defaultRates.changeOfOrganisation),
   },
