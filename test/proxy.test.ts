@@ -193,6 +193,13 @@ describe('a request through the proxy', () => {
     expect([missing.status, at(await missing.json(), 'errorCode')]).toEqual([404, 'E0000007']);
   });
 
+  it('is answered with HEAD also where the body would be refused', async () => {
+    const announced = { 'content-encoding': 'gzip', 'content-length': String(200 * 1024 * 1024) };
+    const { ask } = await connectTo((_, response) => void response.writeHead(200, announced).end());
+    const { status, headers } = await ask('/api/v1/users', { method: 'HEAD' });
+    expect([status, headers.get('content-length')]).toEqual([200, announced['content-length']]);
+  });
+
   it('reads every page by the links, which lead through the proxy', async () => {
     const applications: unknown[] = [];
     let next: string | undefined = `${server.url}${route()}/api/v1/apps?limit=100`;

@@ -1,8 +1,7 @@
 import type { Dispatcher } from 'undici';
-import { toOutboundError } from './error-mapping.ts';
+import { Exchange } from './exchange.ts';
 import { OutboundError } from './outbound-error.ts';
 import { ResponseBody } from './response-body.ts';
-import { type Deadline, startDeadline } from './timeout.ts';
 
 /** The maximum number of headers of a response. Okta sends about 30. */
 const maxHeaders = 200;
@@ -37,81 +36,60 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   /** Rejects with an `OutboundError`, also while undici connects, which cannot be aborted. */
   readonly response: Promise<OutboundResponse>;
   readonly #deferred = Promise.withResolvers<OutboundResponse>();
-  readonly #deadline: Deadline;
-  readonly #timeoutMs: number;
+  readonly #exchange: Exchange;
   readonly #body: ResponseBody;
   #interimResponses = 0;
   #status = 0;
   #headers: RawHeaders = {};
-  #controller: Dispatcher.DispatchController | undefined;
-  #failure: OutboundError | undefined;
 
   constructor({ timeoutMs, maxBytes, signals }: RequestLimits) {
-    this.#timeoutMs = timeoutMs;
     this.#body = new ResponseBody(maxBytes);
     this.response = this.#deferred.promise;
-    this.#deadline = startDeadline(timeoutMs, signals);
-    const { signal } = this.#deadline;
-    signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
-    if (signal.aborted) this.#fail(signal.reason);
+    const onFailure = this.#deferred.reject;
+    this.#exchange = new Exchange({ timeoutMs, signals, onFailure });
   }
 
   /** Sends the request unless it was aborted before. */
   start(agent: Dispatcher, request: Dispatcher.DispatchOptions): void {
-    if (this.#failure) return;
-    try {
-      agent.dispatch(request, this);
-    } catch (error) {
-      this.#fail(error);
-    }
+    this.#exchange.start(agent, request, this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#failure) controller.abort(this.#failure);
+    this.#exchange.onRequestStart(controller);
   }
 
   onResponseStart(_: unknown, status: number, headers: RawHeaders): void {
     this.#status = status;
     this.#headers = headers;
     if (status < 200) this.#interimResponses += 1;
-    else this.#deadline.message = `the response was not complete within ${this.#timeoutMs / 1000} s`;
+    else this.#exchange.onResponseStart();
     const excess = findHeaderExcess(this.#interimResponses, headers);
-    if (excess) this.#fail(new OutboundError('TOO_LARGE', excess));
+    if (excess) this.#exchange.fail(new OutboundError('TOO_LARGE', excess));
   }
 
   onResponseData(_: unknown, chunk: Buffer): void {
-    if (this.#failure) return;
+    if (this.#exchange.hasFailed) return;
     try {
       this.#body.add(chunk);
     } catch (error) {
-      this.#fail(error);
+      this.#exchange.fail(error);
     }
   }
 
   onResponseEnd(): void {
-    if (this.#failure) return;
+    if (this.#exchange.hasFailed) return;
     try {
       const headers = flatten(this.#headers);
       const body = this.#body.text(headers['content-encoding']);
-      this.#deadline[Symbol.dispose]();
+      this.#exchange.end();
       this.#deferred.resolve({ status: this.#status, headers, body });
     } catch (error) {
-      this.#fail(error);
+      this.#exchange.fail(error);
     }
   }
 
   onResponseError(_: unknown, error: Error): void {
-    this.#fail(error);
-  }
-
-  /** Ends the request; later failures are ignored. */
-  #fail(error: unknown): void {
-    if (this.#failure) return;
-    this.#deadline[Symbol.dispose]();
-    this.#failure = toOutboundError(error);
-    this.#deferred.reject(this.#failure);
-    this.#controller?.abort(this.#failure);
+    this.#exchange.fail(error);
   }
 }
 

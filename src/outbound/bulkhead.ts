@@ -57,7 +57,7 @@ interface Limit {
   key: string;
   max: number;
   /** The message of the error when the limit is reached. */
-  message: string;
+  message: () => string;
 }
 
 /** Limits the concurrent requests of an outbound client. */
@@ -84,7 +84,7 @@ export class Bulkhead {
     const full = limits.find(({ key, max }) => (this.#counts.get(key) ?? 0) >= max);
     if (full) {
       const retryAt = new Date(currentTimeMs() + this.#timeoutMs);
-      throw new OutboundError('BUSY', full.message, { retryAt });
+      throw new OutboundError('BUSY', full.message(), { retryAt });
     }
     let holders = 0;
     const release = () => {
@@ -123,9 +123,9 @@ function limitsFor(
     {
       key: `host ${host}`,
       max: perHost,
-      message: `${perHost} other requests are waiting for this host`,
+      message: () => `${perHost} other requests are waiting for this host`,
     },
-    { key: 'all', max: total, message: `${total} other requests are waiting for other hosts` },
+    { key: 'all', max: total, message: () => `${total} other requests are waiting for other hosts` },
   ];
   if (!requester) return limits;
   const { orgId, callerId } = requester;
@@ -133,17 +133,18 @@ function limitsFor(
     {
       key: `caller ${callerId}`,
       max: perCaller,
-      message: `${perCaller} other requests of this API key or token are waiting for their hosts`,
+      message: () => `${perCaller} other requests of this API key or token are waiting for their hosts`,
     },
     {
       key: `organisation ${orgId} ${host}`,
       max: perOrganisationAndHost,
-      message: `${perOrganisationAndHost} other requests of this organisation are waiting for this host`,
+      message: () =>
+        `${perOrganisationAndHost} other requests of this organisation are waiting for this host`,
     },
     {
       key: `organisation ${orgId}`,
       max: perOrganisation,
-      message: `${perOrganisation} other requests of this organisation are waiting for their hosts`,
+      message: () => `${perOrganisation} other requests of this organisation are waiting for their hosts`,
     },
     ...limits,
   ];

@@ -1,9 +1,8 @@
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { findHeaderExcess, type RawHeaders } from './buffered-response.ts';
-import { toOutboundError } from './error-mapping.ts';
+import { Exchange } from './exchange.ts';
 import { OutboundError } from './outbound-error.ts';
-import { type Deadline, startDeadline } from './timeout.ts';
 
 /** The bytes of small chunks that are passed on together. */
 const batchBytes = 64 * 1024;
@@ -71,7 +70,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   readonly response: Promise<StreamedResponse>;
   readonly #deferred = Promise.withResolvers<StreamedResponse>();
   readonly #limits: StreamLimits;
-  readonly #deadline: Deadline;
+  readonly #exchange: Exchange;
   readonly #idle: NodeJS.Timeout;
   readonly #onEnd: () => void;
   readonly #createTransform: StreamOptions['createTransform'];
@@ -82,9 +81,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   readonly #transferred: TransferredBytes = { sent: 0, received: 0 };
   #pieces = 0;
   #interimResponses = 0;
-  #controller: Dispatcher.DispatchController | undefined;
-  #failure: OutboundError | undefined;
-  #hasEnded = false;
+  #isHead = false;
 
   constructor({ limits, createTransform, signals, onEnd }: StreamOptions) {
     this.#limits = limits;
@@ -95,63 +92,66 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
       highWaterMark: batchBytes,
       read: () => {
         this.#idle.refresh();
-        this.#controller?.resume();
+        this.#exchange.controller?.resume();
       },
       destroy: (error, done) => {
-        if (!this.#hasEnded) this.#fail(new OutboundError('ABORTED', 'the request was aborted'));
+        if (!this.#exchange.hasEnded)
+          this.#exchange.fail(new OutboundError('ABORTED', 'the request was aborted'));
         done(error);
       },
     });
     // The reader may not listen yet, and learns of the error when it reads.
     this.#body.on('error', () => undefined);
-    this.#deadline = startDeadline(limits.timeoutMs, signals);
     const idleSeconds = limits.idleTimeoutMs / 1_000;
     this.#idle = setTimeout(() => {
-      const [reason, what] = this.#controller?.paused
+      const [reason, what] = this.#exchange.controller?.paused
         ? (['UNREAD', 'the client read nothing'] as const)
         : (['TIMEOUT', 'the host sent nothing'] as const);
-      this.#fail(new OutboundError(reason, `${what} for ${idleSeconds} s`));
+      this.#exchange.fail(new OutboundError(reason, `${what} for ${idleSeconds} s`));
     }, limits.idleTimeoutMs);
-    const { signal } = this.#deadline;
-    signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
-    if (signal.aborted) this.#fail(signal.reason);
+    this.#exchange = new Exchange({
+      timeoutMs: limits.timeoutMs,
+      signals,
+      onFailure: (failure) => {
+        this.#end();
+        this.#deferred.reject(failure);
+        this.#body.destroy(failure);
+      },
+    });
   }
 
   /** Sends the request unless it was aborted before. */
   start(agent: Dispatcher, request: Dispatcher.DispatchOptions): void {
-    if (this.#hasEnded) return;
-    try {
-      agent.dispatch(request, this);
-    } catch (error) {
-      this.#fail(error);
-    }
+    this.#isHead = request.method === 'HEAD';
+    this.#exchange.start(agent, request, this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#failure) controller.abort(this.#failure);
+    this.#exchange.onRequestStart(controller);
   }
 
   onBodySent(chunk: Buffer): void {
     this.#idle.refresh();
     this.#transferred.sent += chunk.byteLength;
     const { maxRequestBytes } = this.#limits;
-    if (this.#transferred.sent > maxRequestBytes) this.#fail(requestTooLarge(maxRequestBytes));
+    if (this.#transferred.sent > maxRequestBytes) this.#exchange.fail(requestTooLarge(maxRequestBytes));
   }
 
   onResponseStart(_: unknown, status: number, headers: RawHeaders): void {
-    if (this.#failure) return;
+    if (this.#exchange.hasFailed) return;
     this.#idle.refresh();
     if (status < 200) this.#interimResponses += 1;
-    const announcedBytes = Number(headers['content-length'] ?? 0);
+    // The headers of a response to HEAD describe a body that does not follow.
+    const announcedBytes = this.#isHead ? 0 : Number(headers['content-length'] ?? 0);
     const excess = findHeaderExcess(this.#interimResponses, headers) ?? this.#findExcess(announcedBytes);
-    if (excess) this.#fail(new OutboundError('TOO_LARGE', excess));
+    if (excess) this.#exchange.fail(new OutboundError('TOO_LARGE', excess));
     if (excess || status < 200) return;
-    this.#deadline.message = `the response was not complete within ${this.#limits.timeoutMs / 1000} s`;
+    this.#exchange.onResponseStart();
     this.#transform = this.#createTransform?.(status);
     this.#deferred.resolve({
       status,
-      headers: withoutUndefined(headers),
+      // undici's type has `undefined`, its parser does not.
+      headers: headers as StreamedResponse['headers'],
       body: this.#body,
       transferred: this.#transferred,
     });
@@ -167,13 +167,13 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#failure) return;
+    if (this.#exchange.hasFailed) return;
     this.#idle.refresh();
     this.#transferred.received += chunk.byteLength;
     this.#pieces += 1;
     const excess = this.#findExcess(this.#transferred.received);
     if (excess) {
-      this.#fail(new OutboundError('TOO_LARGE', excess));
+      this.#exchange.fail(new OutboundError('TOO_LARGE', excess));
       return;
     }
     // undici calls this for every chunk of a read before anything else runs.
@@ -184,21 +184,22 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
-    if (this.#failure) return;
+    if (this.#exchange.hasFailed) return;
     this.#passOn(controller);
     const rest = this.#transform?.end();
     if (rest?.length) this.#body.push(rest);
+    this.#exchange.end();
     this.#end();
     this.#body.push(null);
   }
 
   onResponseError(_: unknown, error: Error): void {
-    this.#fail(error);
+    this.#exchange.fail(error);
   }
 
   #passOn(controller: Dispatcher.DispatchController): void {
     const [first] = this.#waiting;
-    if (!first || this.#hasEnded) return;
+    if (!first || this.#exchange.hasEnded) return;
     const bytes = this.#waiting.length === 1 ? first : Buffer.concat(this.#waiting, this.#waitingBytes);
     this.#waiting = [];
     this.#waitingBytes = 0;
@@ -206,29 +207,10 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     if (passed.length > 0 && !this.#body.push(passed)) controller.pause();
   }
 
-  /** Ends the exchange; later failures are ignored. */
-  #fail(error: unknown): void {
-    if (this.#hasEnded) return;
-    this.#end();
-    this.#failure = toOutboundError(error);
-    this.#deferred.reject(this.#failure);
-    this.#controller?.abort(this.#failure);
-    this.#body.destroy(this.#failure);
-  }
-
   #end(): void {
-    this.#hasEnded = true;
     clearTimeout(this.#idle);
-    this.#deadline[Symbol.dispose]();
     this.#onEnd();
   }
-}
-
-function withoutUndefined(headers: RawHeaders): Record<string, string | readonly string[]> {
-  const entries = Object.entries(headers).flatMap(([name, value]) =>
-    value === undefined ? [] : [[name, value] as const],
-  );
-  return Object.fromEntries(entries);
 }
 
 /** The error for a body that is larger than the limit. */

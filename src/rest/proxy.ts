@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { App } from '../apps/app.ts';
 import type { Authentication } from '../auth/authentication.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
@@ -92,9 +92,8 @@ export function createProxy(options: ProxyOptions) {
           authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
         },
       );
-      writeHead(response, used, `${publicOrigin(request, options)}${prefix}`);
-      // If the app's response breaks off, so does this one, which shows the client that it is incomplete.
-      pipeline(used.body, response, () => undefined);
+      writeHead(response, used, () => `${publicOrigin(request, options)}${prefix}`);
+      sendBody(response, used.body);
     } catch (error) {
       // A body that nothing reads could not be discarded, and would block the connection.
       body?.destroy();
@@ -131,9 +130,12 @@ function toBearer(authorization: string | undefined): string | null {
   return authorization?.replace(/^SSWS +/i, 'Bearer ') ?? null;
 }
 
-function writeHead(response: ServerResponse, { status, headers, opened }: UseResponse, prefix: string): void {
-  const instance = opened.use.getOrigin(opened.credentials);
-  for (const [name, value] of withCallerUrls(headers, instance, prefix)) {
+function writeHead(
+  response: ServerResponse,
+  { status, headers, opened }: UseResponse,
+  getPrefix: () => string,
+): void {
+  for (const [name, value] of withCallerUrls(headers, opened.origin, getPrefix)) {
     if (status === 204 && name === 'content-length') continue;
     response.setHeader(name, value);
   }
@@ -141,4 +143,19 @@ function writeHead(response: ServerResponse, { status, headers, opened }: UseRes
   if (response.hasHeader('access-control-allow-origin'))
     response.setHeader('access-control-expose-headers', '*');
   response.writeHead(status);
+}
+
+/**
+ * Sends a body as it arrives. If it breaks off, so does the response, which shows the client that it is incomplete. `pipeline`
+ * would do the same, for a sixth of the time that this server spends on a small response.
+ */
+function sendBody(response: ServerResponse, body: Readable): void {
+  if (body.errored || response.destroyed) {
+    response.destroy();
+    body.destroy();
+    return;
+  }
+  body.once('error', () => response.destroy());
+  response.once('close', () => body.destroy());
+  body.pipe(response);
 }

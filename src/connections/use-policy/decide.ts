@@ -19,7 +19,7 @@ export interface UseDecision {
  * @param path normalised
  */
 export function decideUse(rules: readonly UseRule[], method: string, path: string): UseDecision {
-  const index = rules.findIndex((rule) => matchesMethod(rule, method) && getPattern(rule).matches(path));
+  const index = rules.findIndex((rule) => matchesMethod(rule, method) && patternOf(rule).matches(path));
   const rule = rules[index];
   return { isAllowed: rule?.effect === 'ALLOW', decidedBy: rule && { rule, index } };
 }
@@ -28,7 +28,15 @@ function matchesMethod({ methods }: UseRule, method: string): boolean {
   return !methods || methods.includes(method) || (method === 'HEAD' && methods.includes('GET'));
 }
 
+/** Faster than `patterns`, but rules that are read from the database again are other objects. */
+const patternsOfRules = new WeakMap<UseRule, PathPattern>();
 const patterns = new LRUCache<string, PathPattern>({ max: 1_000 });
+
+function patternOf(rule: UseRule): PathPattern {
+  const pattern = patternsOfRules.get(rule) ?? getPattern(rule);
+  patternsOfRules.set(rule, pattern);
+  return pattern;
+}
 
 /** @throws TypeError if the path of a rule is not a pattern; every stored rule was checked */
 function getPattern({ effect, path }: UseRule): PathPattern {

@@ -77,7 +77,7 @@ export async function executeRequest(
         : readJson(text, response.opened.mask),
     truncated,
     rateLimit: response.opened.use.rateLimits?.read(flat) ?? null,
-    nextPath: findNextPath(flat.link, response.opened.use.getOrigin(response.opened.credentials)),
+    nextPath: findNextPath(flat.link, response.opened.origin),
   };
 }
 

@@ -21,6 +21,8 @@ export interface OpenedConnection {
   credentials: Credentials;
   /** How requests reach the app. */
   use: ConnectionUse;
+  /** Where requests are sent. */
+  origin: URL;
   mask: SecretMask;
 }
 
@@ -29,6 +31,8 @@ class OpenedConnections {
   readonly #opened = new LRUCache<string, Promise<OpenedConnection | undefined>>({
     max: maxConnections,
     ttl: cacheMs,
+    // Reading the clock for each lookup costs more than the lookup.
+    ttlResolution: 100,
   });
 
   constructor(deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>) {
@@ -57,7 +61,8 @@ class OpenedConnections {
     if (!method.use) return undefined;
     const credentials = await openCredentials(this.#deps, em, connection);
     const mask = new SecretMask(Object.values(credentials.secret));
-    return { connection, app, method, credentials, use: method.use, mask };
+    const { use } = method;
+    return { connection, app, method, credentials, use, origin: use.getOrigin(credentials), mask };
   }
 
   #forget(orgId: string | undefined): void {

@@ -26,32 +26,33 @@ export function toAppHeaders(
   credentials: Readonly<Record<string, string>>,
   hasBody: boolean,
 ): string[] {
-  const pairs = raw.flatMap((name, index) =>
-    index % 2 === 0 ? [[name, raw[index + 1] ?? ''] as const] : [],
-  );
-  const dropped = new Set([...namesInConnection(pairs), ...Object.keys(credentials)]);
-  const isPassedOn = (name: string) =>
-    !ownHeaders.has(name) &&
-    !dropped.has(name) &&
-    !ownPrefixes.some((prefix) => name.startsWith(prefix)) &&
-    (hasBody || name !== 'content-length');
-  // Many servers do not distinguish underscores from hyphens in names of headers.
-  const passed = pairs.filter(([name]) => isPassedOn(name.toLowerCase().replaceAll('_', '-')));
-  const hasUserAgent = passed.some(([name]) => name.toLowerCase() === 'user-agent');
-  return [
-    ...passed,
-    ...(hasUserAgent ? [] : [['user-agent', 'app-connections'] as const]),
-    ['accept-encoding', 'identity'] as const,
-    ...Object.entries(credentials),
-  ].flat();
+  const dropped = new Set(Object.keys(credentials));
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index]?.toLowerCase() !== 'connection') continue;
+    for (const name of splitConnection(raw[index + 1])) dropped.add(name);
+  }
+  const passed: string[] = [];
+  let hasUserAgent = false;
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] ?? '';
+    // Many servers do not distinguish underscores from hyphens in names of headers.
+    const normal = name.toLowerCase().replaceAll('_', '-');
+    const isPassedOn =
+      !ownHeaders.has(normal) &&
+      !dropped.has(normal) &&
+      !ownPrefixes.some((prefix) => normal.startsWith(prefix)) &&
+      (hasBody || normal !== 'content-length');
+    if (!isPassedOn) continue;
+    hasUserAgent ||= normal === 'user-agent';
+    passed.push(name, raw[index + 1] ?? '');
+  }
+  if (!hasUserAgent) passed.push('user-agent', 'app-connections');
+  passed.push('accept-encoding', 'identity');
+  for (const name of Object.keys(credentials)) passed.push(name, credentials[name] ?? '');
+  return passed;
 }
 
-/** The names that `Connection` declares to be for the next hop only. */
-export function namesInConnection(pairs: Iterable<readonly [string, string | readonly string[]]>): string[] {
-  const values = [...pairs].filter(([name]) => name.toLowerCase() === 'connection').map(([, value]) => value);
-  return values
-    .flat()
-    .join(',')
-    .split(',')
-    .map((name) => name.trim().toLowerCase());
+/** The names in a header `Connection`, which are for the next hop only. */
+export function splitConnection(value: string | readonly string[] | undefined): string[] {
+  return [value ?? ''].flat().flatMap((each) => each.split(',').map((name) => name.trim().toLowerCase()));
 }

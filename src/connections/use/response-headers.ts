@@ -1,4 +1,5 @@
-import { namesInConnection } from './request-headers.ts';
+import type { StreamedResponse } from '../../outbound/streamed-response.ts';
+import { splitConnection } from './request-headers.ts';
 import type { SecretMask } from './secret-mask.ts';
 
 /**
@@ -25,37 +26,36 @@ const appPrefixes = [
 export type Header = readonly [name: string, value: string | readonly string[]];
 
 /** Selects the headers of an app's response that reach the caller, and removes secrets from them. */
-export function toCallerHeaders(
-  headers: Readonly<Record<string, string | readonly string[]>>,
-  mask: SecretMask,
-): Header[] {
-  const entries = Object.entries(headers);
-  const dropped = new Set(namesInConnection(entries));
-  return entries.flatMap(([name, value]): Header[] => {
+export function toCallerHeaders(headers: StreamedResponse['headers'], mask: SecretMask): Header[] {
+  const dropped = splitConnection(headers.connection);
+  const passed: Header[] = [];
+  for (const name of Object.keys(headers)) {
+    const value = headers[name] ?? '';
     const isDropped =
       appHeaders.has(name) ||
-      dropped.has(name) ||
+      dropped.includes(name) ||
       appPrefixes.some((prefix) => name.startsWith(prefix)) ||
       mask.appearsIn(name);
-    if (isDropped) return [];
-    return [
-      [name, typeof value === 'string' ? mask.maskText(value) : value.map((each) => mask.maskText(each))],
-    ];
-  });
+    if (isDropped) continue;
+    const masked =
+      typeof value === 'string' ? mask.maskText(value) : value.map((each) => mask.maskText(each));
+    passed.push([name, masked]);
+  }
+  return passed;
 }
 
 /**
  * Replaces the URLs of an app's instance in `Link`, `Location` and `Content-Location`, so that clients follow them through
  * this server. Other URLs stay as they are.
  *
- * @param prefix what replaces the origin of the instance
+ * @param getPrefix returns what replaces the origin of the instance; called if there is a URL
  */
-export function withCallerUrls(headers: readonly Header[], instance: URL, prefix: string): Header[] {
+export function withCallerUrls(headers: readonly Header[], instance: URL, getPrefix: () => string): Header[] {
   const rewrite = (url: string) => {
     const target = URL.parse(url, instance);
     // The origin of a `blob:` URL is that of the URL in it.
     if (target?.origin !== instance.origin || target.protocol !== instance.protocol) return url;
-    return `${prefix}${target.pathname}${target.search}${target.hash}`;
+    return `${getPrefix()}${target.pathname}${target.search}${target.hash}`;
   };
   const rewriteLinks = (link: string) => link.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewrite(url)}>`);
   return headers.map(([name, value]): Header => {

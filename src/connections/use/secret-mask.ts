@@ -64,6 +64,7 @@ export class SecretMask {
 
   /** Whether a text contains a secret, in any case. */
   appearsIn(text: string): boolean {
+    if (text.length < this.#minLength) return false;
     const searched = text.toLowerCase();
     return this.#lowerCase.some((form) => searched.includes(form));
   }

@@ -188,7 +188,7 @@ async function send(
   { opened, path, watch }: { opened: OpenedConnection; path: string; watch: PermissionWatch },
   { method, query, headers, body, waitSeconds, signal }: UseRequest,
 ): Promise<UseResponse> {
-  const { app, use, credentials, mask } = opened;
+  const { app, use, origin, credentials, mask } = opened;
   const confirm = (beginning: string) => {
     if (!use.rejection.isConfirmedBy(beginning)) return;
     confirmRejection(deps, caller, opened).catch((error: unknown) => {
@@ -200,7 +200,7 @@ async function send(
     const signals = [signal, watch.signal];
     const budgeted = { path, isRepeatable, waitSeconds, signals };
     const response = await sendWithinBudget(deps, caller, opened, budgeted, () =>
-      unmeteredOutbound(deps, caller).forward(use.getOrigin(credentials), {
+      unmeteredOutbound(deps, caller).forward(origin, {
         method,
         path: path + query,
         headers: toAppHeaders(headers, use.authorize(credentials), body !== undefined),
@@ -211,7 +211,7 @@ async function send(
       }),
     );
     response.body.once('close', () => watch[Symbol.dispose]());
-    if (isReadable(response)) {
+    if (method === 'HEAD' || isReadable(response)) {
       return { ...response, headers: toCallerHeaders(response.headers, mask), opened, watch };
     }
     response.body.destroy();
