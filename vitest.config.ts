@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import SlowFilesFirst from './test/testkit/slow-files-first.ts';
 import { times } from './test/testkit/stress.ts';
 
 const testFiles = (...names: string[]) => names.map((name) => `test/${name}.test.ts`);
@@ -65,6 +66,7 @@ const stress = testFiles(
   'secret-mask',
   'use-policy',
   'encryption',
+  'uploads',
 );
 
 function project(
@@ -89,19 +91,23 @@ function project(
   };
 }
 
-/** With a PostgreSQL to test, only what may depend on the kind of database runs. */
+/**
+ * On the embedded database everything runs, in one project, because projects share no process and each process takes 4 s of
+ * processor time to import the server; with a PostgreSQL to test, only what may depend on the kind of database runs.
+ */
 function projects(): TestProjectInlineConfiguration[] {
   if (times > 1) return [project('stress', stress)];
-  const database = project('database', ['test/*.test.ts'], [...unit, ...http, ...alone]);
+  const all = ['test/*.test.ts'];
   return process.env.TEST_DATABASE_URL
-    ? [database]
-    : [project('unit', unit), project('http', http), project('alone', alone, [], true), database];
+    ? [project('postgresql', all, [...unit, ...http, ...alone])]
+    : [project('embedded', all, alone), project('alone', alone, [], true)];
 }
 
 export default defineConfig({
   test: {
     projects: projects(),
     globalSetup: ['test/testkit/global-setup.ts'],
+    sequence: { sequencer: SlowFilesFirst },
     reporters: ['default', './test/testkit/slowest-files.ts'],
     // On two cores Vitest would run one file at a time, and files wait as often as they work: three at a time leave a quarter
     // of the processor time unused.
