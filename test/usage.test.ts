@@ -23,12 +23,13 @@ afterAll(async () => {
 
 let connections = 0;
 /** Creates a connection to an Okta that behaves in this way from then on. */
-async function connectTo(behaviour: Behaviour): Promise<string> {
+async function connectTo(behaviour: Behaviour, fields: { projectId?: string } = {}): Promise<string> {
   connections += 1;
   okta.behave(handleFakeOkta);
   const { id } = await createConnectionOverRest(restClient(server.url, organisation.apiKey), {
     name: `connection-${connections}`,
     credentials: { instanceUrl: okta.origin, apiToken: 'a-good-token' },
+    ...fields,
   });
   okta.behave(behaviour);
   return id;
@@ -65,7 +66,10 @@ interface Counts {
   bytesDown: number;
 }
 
-async function readUsage(id: string, { client } = organisation): Promise<Usage> {
+async function readUsage(
+  id: string,
+  { client }: Pick<TestOrganisation, 'client'> = organisation,
+): Promise<Usage> {
   const { appConnection } = await client.request<{ appConnection: Usage }>(
     `query ($id: UUID!) { appConnection(id: $id) {
       lastUsedAt lastUsedBy { keyId subject name }
@@ -195,6 +199,18 @@ describe('the usage of a connection', () => {
       .asOwner()
       .execute('select 1 from connection_usage where org_id = ?', [stranger.orgId]);
     expect(rows).toEqual([]);
+  });
+
+  it('names the API keys that the reader may see', async () => {
+    const { projectId } = organisation;
+    const id = await connectTo(handleFakeOkta, { projectId });
+    await useAndRead(id, '/api/v1/users/me');
+    const [{ caller } = { caller: null }] = (await readUsage(id)).usage.callers;
+    expect(caller?.name).toEqual(expect.any(String));
+    const limited = await organisation.newKey(['connections:read'], { projectIds: [projectId] });
+    const seen = await readUsage(id, { client: server.clientFor(limited) });
+    expect(seen.usage.callers).toMatchObject([{ caller: { keyId: caller?.keyId, name: null } }]);
+    expect(seen.lastUsedBy).toEqual({ keyId: caller?.keyId, subject: null, name: null });
   });
 
   it.each([

@@ -34,6 +34,8 @@ export interface FieldCost {
   appRequests?: number;
   /** The largest value of `first`. Default: 100. */
   maxPageSize?: number;
+  /** The size of a list without `first`. Default: 1. */
+  listSize?: number;
 }
 
 /** An operation with its document and variables. */
@@ -131,11 +133,11 @@ class CostCalculation {
     return isCompositeType(type) ? type : undefined;
   }
 
-  /** 1 for a field that is not a page, unless it states the size of its list in `extensions.listSize`. */
+  /** `listSize` for a field that is not a page. */
   #pageSize(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
-    if (!field.args.some(({ name }) => name === 'first')) return Number(field.extensions.listSize ?? 1);
+    const { maxPageSize, listSize = 1 }: FieldCost = field.extensions;
+    if (!field.args.some(({ name }) => name === 'first')) return listSize;
     const sizes = node.arguments?.filter(({ name }) => name.value === 'first' || name.value === 'last') ?? [];
-    const { maxPageSize }: FieldCost = field.extensions;
     const numbers = sizes
       .map(({ value }) => this.#toNumber(value, maxPageSize))
       .filter((size) => size !== undefined);
