@@ -13,6 +13,7 @@ const unit = testFiles(
   'outbound-import-rule',
   'outbound-proxy',
   'graphql-schema',
+  'secret-mask',
 );
 
 /** These files test a server in what does not depend on the kind of database: they run once, on the embedded one. */
@@ -43,6 +44,7 @@ const http = testFiles(
   'rest-input',
   'reverse-proxies',
   'sign-in-codes',
+  'startup-errors',
   'tls',
   'uploads',
   'verification-failures',

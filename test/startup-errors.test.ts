@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { describeConnectionFailure } from '../src/database/open-failure.ts';
-import { testDatabaseUrl } from './testkit/database.ts';
 import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
 import { errorOfStart } from './testkit/in-process.ts';
 import { stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
@@ -96,7 +95,7 @@ test('server start reports quotation marks from a Docker env file for each varia
   );
 });
 
-describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () => {
+describe('server start reports for DATA_DIR that', () => {
   // Of the other user, who cannot write to that of this one. Without it, each process would compile the server.
   const compileCache = temporaryFolder();
   afterAll(() => compileCache[Symbol.dispose]());
@@ -139,41 +138,36 @@ describe.skipIf(testDatabaseUrl)('server start reports for DATA_DIR that', () =>
   );
 });
 
-describe.skipIf(testDatabaseUrl)(
-  'server start reports, instead of damage, that the embedded database',
-  () => {
-    test.runIf(canMount)('has too few free inodes to be created', async () => {
-      using disk = smallDisk(256 * 2 ** 20, { inodes: 500 });
-      const folder = join(disk.path, 'data');
-      expect(await errorOfStart({ DATA_DIR: folder })).toBe(
-        `Cannot start: DATA_DIR: the file system of ${folder} has too few free inodes (ENOSPC); the embedded database needs 1500\n`,
-      );
-    });
+describe('server start reports, instead of damage, that the embedded database', () => {
+  test.runIf(canMount)('has too few free inodes to be created', async () => {
+    using disk = smallDisk(256 * 2 ** 20, { inodes: 500 });
+    const folder = join(disk.path, 'data');
+    expect(await errorOfStart({ DATA_DIR: folder })).toBe(
+      `Cannot start: DATA_DIR: the file system of ${folder} has too few free inodes (ENOSPC); the embedded database needs 1500\n`,
+    );
+  });
 
-    test.runIf(canMount)('has no free inode', async () => {
-      using disk = smallDisk(256 * 2 ** 20, { inodes: 5 });
-      const folder = join(disk.path, 'data');
-      mkdirSync(folder);
-      for (const name of ['lock', 'encryption-keys', 'api-key']) writeFileSync(join(folder, name), '');
-      expect(await errorOfStart({ DATA_DIR: folder })).toBe(
-        `Cannot start: DATA_DIR ${join(folder, 'lock')}: its file system has no free space or inodes (ENOSPC)\n`,
-      );
-    });
+  test.runIf(canMount)('has no free inode', async () => {
+    using disk = smallDisk(256 * 2 ** 20, { inodes: 5 });
+    const folder = join(disk.path, 'data');
+    mkdirSync(folder);
+    for (const name of ['lock', 'encryption-keys', 'api-key']) writeFileSync(join(folder, name), '');
+    expect(await errorOfStart({ DATA_DIR: folder })).toBe(
+      `Cannot start: DATA_DIR ${join(folder, 'lock')}: its file system has no free space or inodes (ENOSPC)\n`,
+    );
+  });
 
-    test('cannot be used because of an error of the file system that PGlite reports by number', () => {
-      // PGlite throws objects that are no instances of Error; the process that creates a database ends with the number.
-      for (const error of [{ name: 'ErrnoError', errno: 51 }, Object.assign(new Error(), { code: 51 })]) {
-        expect(describeConnectionFailure(error, 'embedded')).toBe(
-          'its file system has no free space or inodes (ENOSPC)',
-        );
-      }
-      expect(describeConnectionFailure({ errno: 19 }, 'embedded')).toBe(
-        'its disk quota is exceeded (EDQUOT)',
+  test('cannot be used because of an error of the file system that PGlite reports by number', () => {
+    // PGlite throws objects that are no instances of Error; the process that creates a database ends with the number.
+    for (const error of [{ name: 'ErrnoError', errno: 51 }, Object.assign(new Error(), { code: 51 })]) {
+      expect(describeConnectionFailure(error, 'embedded')).toBe(
+        'its file system has no free space or inodes (ENOSPC)',
       );
-      expect(describeConnectionFailure({ errno: 1 }, 'embedded')).toContain('may be damaged');
-    });
-  },
-);
+    }
+    expect(describeConnectionFailure({ errno: 19 }, 'embedded')).toBe('its disk quota is exceeded (EDQUOT)');
+    expect(describeConnectionFailure({ errno: 1 }, 'embedded')).toContain('may be damaged');
+  });
+});
 
 /** The user that runs the server: `nobody` when the test runs as root, who may read every file. */
 function anotherUser(): number | undefined {
