@@ -9,6 +9,7 @@ const testFiles = (...names: string[]) => names.map((name) => `test/${name}.test
 const unit = testFiles(
   'okta-diagnosis',
   'okta-instance-url',
+  'rate-budget-property',
   'okta-standin',
   'outbound-import-rule',
   'outbound-proxy',
@@ -67,6 +68,7 @@ const stress = testFiles(
   'property-based',
   'secret-mask',
   'use-policy',
+  'rate-budget-property',
   'encryption',
   'uploads',
 );

@@ -284,6 +284,27 @@ describe('the limit of an app', () => {
     expect(answers).toEqual([200, 200, 200, 503, 503, 503]);
   });
 
+  it('has its end by the clock of the app, also if that is an hour ahead and headers are doubled', async () => {
+    host.behave(handleFakeOkta);
+    id = await connectTo(host.origin);
+    const theirTime = Date.now() + 3_600_000;
+    const reset = String(Math.floor(theirTime / 1_000) + 30);
+    host.behave((_, response) => {
+      response
+        .writeHead(200, {
+          date: new Date(theirTime).toUTCString(),
+          'x-rate-limit-limit': ['2', '2'],
+          'x-rate-limit-remaining': ['1', '1'],
+          'x-rate-limit-reset': [reset, reset],
+        })
+        .end('[]');
+    });
+    expect((await use(users)).status).toBe(200);
+    const { code, retryAfter } = await use(users);
+    expect(code).toBe('UPSTREAM_RATE_LIMITED');
+    expect(retryAfter).toBeLessThanOrEqual(32);
+  });
+
   it('that responses do not state limits nothing', async () => {
     host.behave(handleFakeOkta);
     id = await connectTo(host.origin);

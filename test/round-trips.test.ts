@@ -59,6 +59,45 @@ describe.runIf(testDatabaseUrl)(
   },
 );
 
+describe.runIf(testDatabaseUrl)('round trips to PostgreSQL of a read through a known connection', () => {
+  it('are none as a rule, although all servers share its rate budget', async () => {
+    await using database = await freshDatabase();
+    if (database.location.kind !== 'postgresql') throw new Error('This is about PostgreSQL.');
+    await using relay = await startPostgresRelay(database.location.url.reveal());
+    await using upstream = await startOkta({
+      handler: (request, response) => {
+        response.setHeader('x-rate-limit-limit', '10000');
+        response.setHeader('x-rate-limit-remaining', '9000');
+        response.setHeader('x-rate-limit-reset', String(Math.floor(Date.now() / 1_000) + 60));
+        handleFakeOkta(request, response);
+      },
+    });
+    const server = await startTestServer({
+      location: { kind: 'postgresql', url: new Secret(relay.url) },
+      config: { trustedInstanceHosts: new Set([upstream.hostPort]) },
+    });
+    try {
+      const { client, apiKey } = await server.newOrganisation();
+      const { createOktaConnection } = await client.request<Created>(
+        createMutation,
+        okta({ name: 'used' }, { instanceUrl: upstream.origin }),
+      );
+      const { id } = createOktaConnection.appConnection;
+      const url = `${server.url}/api/v1/app-connections/okta/${id}/proxy/api/v1/users/me`;
+      const counts: number[] = [];
+      for (let index = 0; index < 40; index += 1) {
+        const start = relay.roundTrips();
+        const response = await fetch(url, { headers: { authorization: `Bearer ${apiKey}` } });
+        expect([response.status, await response.text()]).toEqual([200, expect.any(String)]);
+        counts.push(relay.roundTrips() - start);
+      }
+      expect(counts.filter((count) => count === 0).length).toBeGreaterThan(counts.length / 2);
+    } finally {
+      await server.close();
+    }
+  });
+});
+
 function inProject(projectId: string) {
   return { projectId, idempotencyKey: randomUUID() };
 }

@@ -31,7 +31,7 @@ export function budgetedOutbound(
       const permit = await budget?.takeForServer(getMaxShare(connection));
       const sentAt = currentTimeMs();
       const response = await outbound.get(url, request);
-      if (permit) await budget?.observe(permit, response, sentAt);
+      await budget?.observe(permit, response, sentAt);
       return response;
     },
   };

@@ -1,0 +1,227 @@
+import { currentTimeMs } from '../../common/clock.ts';
+import type { Database } from '../../database/database.ts';
+import {
+  type BudgetReport,
+  exchange,
+  isUnmetered,
+  type Lease,
+  type LimitObservation,
+} from './budget-state.ts';
+import { type BudgetKey, changeBudget, readBudget, type StoredBudget } from './budget-store.ts';
+import type { Observation } from './read-observation.ts';
+
+/** The smallest number of permits that a server asks for in advance. */
+const minBlock = 4;
+/** After which time a lease is renewed in the background; it is valid for twice as long. */
+const renewalMs = 1_000;
+
+/** The right to send one request. */
+export interface Permit {
+  /** The window of the budget. Undefined if the request is not counted. */
+  windowId: number | undefined;
+  /** Whether the app may count it in the next window. */
+  isCarried: boolean;
+}
+
+interface HeldLease {
+  windowId: number;
+  permits: number;
+  isCarried: boolean;
+  validUntil: number;
+  renewAt: number;
+  /** At how many permits it is renewed before that. */
+  renewBelow: number;
+  /** Whether the server got all that it asked for. */
+  isComplete: boolean;
+}
+
+/** A time without permits, as far as a server knows. */
+export interface Pause {
+  retryAt: number;
+  /** Whether `retryAt` is only the time to ask again. */
+  isProvisional: boolean;
+  /** Whether the app has refused requests. */
+  isBlocked: boolean;
+  /** The limit of the app; null if it is not known. */
+  limit: number | null;
+}
+
+const notCounted: Permit = { windowId: undefined, isCarried: false };
+
+/** The permits of one bucket that a server has leased, and what it has learnt and not reported yet. */
+export class ServerLease {
+  readonly #database: Pick<Database, 'forOrganisation'>;
+  readonly #key: BudgetKey;
+  readonly #serverId: string;
+  readonly #changes: { count: number };
+  #seenChanges = 0;
+  #known: StoredBudget | undefined;
+  #lease: HeldLease | undefined;
+  /** The answer of the last exchange, if it had no permit. */
+  #exhausted: { retryAt: number; recheckAt: number; isProvisional: boolean } | undefined;
+  #blockedUntil = 0;
+  #blockSize = minBlock;
+  // For the next report.
+  #observation: LimitObservation | undefined;
+  #settled: { windowId: number; reset: number; permits: number }[] = [];
+  #unreportedBlock = 0;
+  #isUnmetered = false;
+
+  /** @param changes counts what other servers have changed in the organisation */
+  constructor(
+    { database, serverId }: { database: Pick<Database, 'forOrganisation'>; serverId: string },
+    key: BudgetKey,
+    changes: { count: number },
+  ) {
+    this.#database = database;
+    this.#serverId = serverId;
+    this.#key = key;
+    this.#changes = changes;
+  }
+
+  /** Takes a permit, if there is one in memory. */
+  take(now: number): Permit | undefined {
+    if (this.#seenChanges !== this.#changes.count || now < this.#blockedUntil) return undefined;
+    if (this.#isUnmeteredNow(now)) return notCounted;
+    const lease = this.#lease;
+    if (!lease || lease.permits === 0 || now >= lease.validUntil) return undefined;
+    lease.permits -= 1;
+    return { windowId: lease.windowId, isCarried: lease.isCarried };
+  }
+
+  /** Whether the lease should be renewed, so that the next requests need not wait. */
+  isDue(now: number): boolean {
+    const lease = this.#lease;
+    if (!lease || this.#isUnmeteredNow(now)) return false;
+    return now >= lease.renewAt || (lease.permits < lease.renewBelow && !this.#exhausted);
+  }
+
+  /** Returns until when there is no permit. Undefined if an exchange can tell. */
+  findPause(now: number): Pause | undefined {
+    if (this.#seenChanges !== this.#changes.count) return undefined;
+    const limit = this.#known?.state.limit ?? null;
+    if (now < this.#blockedUntil)
+      return { retryAt: this.#blockedUntil, isProvisional: false, isBlocked: true, limit };
+    if (!this.#exhausted || now >= this.#exhausted.recheckAt) return undefined;
+    const { retryAt, isProvisional } = this.#exhausted;
+    if (isProvisional && this.#observation) return undefined;
+    return { retryAt, isProvisional, isBlocked: false, limit };
+  }
+
+  /**
+   * Keeps what a response says for the next report.
+   *
+   * @returns whether that should be reported at once
+   */
+  learn({ windowId, isCarried }: Permit, { limit, blockedUntil }: Observation, now: number): boolean {
+    const state = this.#known?.state;
+    if (limit) {
+      if (isCarried && windowId !== undefined)
+        this.#settled.push({ windowId, reset: limit.reset, permits: 1 });
+      this.#observation = latest(this.#observation, limit);
+      if (this.#lease && limit.reset === state?.reset)
+        this.#lease.permits = Math.min(this.#lease.permits, limit.remaining);
+    }
+    if (blockedUntil !== undefined) {
+      this.#blockedUntil = Math.max(this.#blockedUntil, blockedUntil);
+      this.#unreportedBlock = this.#blockedUntil;
+      return true;
+    }
+    if (limit) return (state?.reset ?? null) === null;
+    this.#isUnmetered = (state?.limit ?? null) === null;
+    return this.#isUnmetered && !this.#isUnmeteredNow(now);
+  }
+
+  /** Whether other servers do not know of a refusal yet. */
+  get hasUnreportedBlock(): boolean {
+    return this.#unreportedBlock > 0;
+  }
+
+  /**
+   * Reports to the budget that all servers share, and leases permits.
+   *
+   * @param demand `waiting` requests, of `callers` that wait for longer than this exchange
+   */
+  async exchange(demand: { share: number; waiting: number; callers: number }): Promise<void> {
+    const isChanged = this.#seenChanges !== this.#changes.count;
+    this.#seenChanges = this.#changes.count;
+    const report = this.#takeReport(demand, currentTimeMs());
+    try {
+      const known = isChanged ? await readBudget(this.#database, this.#key) : this.#known;
+      const { stored, result: lease } = await changeBudget(this.#database, this.#key, known, (state) => {
+        const exchanged = exchange(state, report, currentTimeMs());
+        return { state: exchanged.state, result: exchanged.lease };
+      });
+      this.#known = stored;
+      this.#blockedUntil = Math.max(this.#blockedUntil, stored.state.blockedUntil);
+      this.#accept(lease, report.wanted, currentTimeMs());
+    } catch (error) {
+      // It is unknown what was stored. What was reported is lost, which spends too little rather than too much.
+      this.#lease = undefined;
+      this.#known = undefined;
+      throw error;
+    }
+  }
+
+  #isUnmeteredNow(now: number): boolean {
+    return this.#known !== undefined && isUnmetered(this.#known.state, now);
+  }
+
+  #takeReport(
+    { share, waiting, callers }: { share: number; waiting: number; callers: number },
+    now: number,
+  ): BudgetReport {
+    const lease = this.#lease;
+    const isKept = lease !== undefined && now < lease.validUntil;
+    if (lease && !isKept) this.#blockSize = minBlock;
+    else if (lease?.isComplete && now < lease.renewAt) this.#blockSize *= 2;
+    const isKnown = (this.#known?.state.limit ?? null) !== null;
+    const inHand = isKept ? lease.permits : 0;
+    const report = {
+      serverId: this.#serverId,
+      share,
+      wanted: Math.max(0, waiting + (isKnown ? this.#blockSize : 0) - inHand),
+      callers,
+      held: lease && lease.permits > 0 ? { ...lease, isKept } : undefined,
+      observation: this.#observation,
+      settled: this.#settled,
+      blockedUntil: this.#unreportedBlock,
+      isUnmetered: this.#isUnmetered,
+    };
+    if (!isKept) this.#lease = undefined;
+    this.#observation = undefined;
+    this.#settled = [];
+    this.#unreportedBlock = 0;
+    this.#isUnmetered = false;
+    return report;
+  }
+
+  #accept(lease: Lease, wanted: number, now: number): void {
+    const { windowId, isCarried, permits, retryAt, isProvisional } = lease;
+    const held = this.#lease?.windowId === windowId ? this.#lease : undefined;
+    const validUntil = permits > 0 ? lease.validUntil : (held?.validUntil ?? now);
+    const all = permits + (held?.permits ?? 0);
+    this.#lease = {
+      windowId,
+      permits: all,
+      isCarried,
+      validUntil,
+      renewAt: Math.min(validUntil, now + renewalMs),
+      renewBelow: Math.floor(all / 4),
+      isComplete: permits > 0 && permits === wanted,
+    };
+    const recheckAt = Math.min(retryAt, now + renewalMs);
+    this.#exhausted = permits === 0 && wanted > 0 ? { retryAt, recheckAt, isProvisional } : undefined;
+  }
+}
+
+/** Of the same window, the response with fewer requests left is the later one. */
+function latest(one: LimitObservation | undefined, other: LimitObservation): LimitObservation {
+  if (!one || other.reset > one.reset) return other;
+  if (other.reset < one.reset) return one;
+  return {
+    ...(other.remaining < one.remaining ? other : one),
+    windowEnd: Math.min(one.windowEnd, other.windowEnd),
+    closingAt: Math.max(one.closingAt, other.closingAt),
+  };
+}
