@@ -1,10 +1,11 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { describeConnectionFailure } from '../src/database/open-failure.ts';
+import { dataFolder } from './testkit/database.ts';
 import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
 import { errorOfStart } from './testkit/in-process.ts';
 import { stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
@@ -103,7 +104,8 @@ describe('server start reports for DATA_DIR that', () => {
   if (owner) chownSync(compileCache.path, owner, owner);
 
   test.each(['lock', 'api-key', 'encryption-keys'])('%s is a directory and must be a file', async (name) => {
-    using folder = temporaryFolder();
+    using folder = dataFolder();
+    rmSync(join(folder.path, name), { force: true });
     mkdirSync(join(folder.path, name));
     expect(await errorOfStart({ DATA_DIR: folder.path })).toContain(
       `DATA_DIR ${join(folder.path, name)}: it is a folder and must be a file (EISDIR)`,
