@@ -40,6 +40,7 @@ const http = testFiles(
   'oidc-token-rejection',
   'app-connection-options',
   'outbound-!(import-rule|proxy)',
+  'proxy-paths',
   'persisted-queries',
   'rest-openapi',
   'rest-input',
@@ -69,6 +70,7 @@ const stress = testFiles(
   'secret-mask',
   'use-policy',
   'rate-budget-property',
+  'proxy-paths',
   'encryption',
   'uploads',
 );

@@ -125,6 +125,24 @@ describe('a streamed exchange', () => {
     expect(received).toBe(64 * mebibyte);
   });
 
+  test('buffers little of many downloads that nobody reads', async () => {
+    const downloads = 40;
+    const { forward } = await startHost((_, response) => {
+      const chunk = Buffer.alloc(64 * 1024);
+      const pour = () => {
+        while (response.write(chunk));
+      };
+      response.on('drain', pour);
+      pour();
+    });
+    const responses = await Promise.all(Array.from({ length: downloads }, () => forward()));
+    const received = () => responses.map((response) => response.transferred.received);
+    await untilStill(() => received().reduce((sum, bytes) => sum + bytes, 0));
+    expect(Math.min(...received())).toBeGreaterThan(0);
+    expect(Math.max(...received())).toBeLessThanOrEqual(192 * 1024);
+    for (const { body } of responses) body.destroy();
+  });
+
   test('reads an upload only as fast as the host takes it', async () => {
     const { forward } = await startHost((request) => void request.pause(), {
       maxRequestBytes: 1024 * mebibyte,

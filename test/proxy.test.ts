@@ -711,6 +711,20 @@ describe('requests in GraphQL', () => {
     expect(oktaResponse).toMatchObject({ status: 200, body: json, truncated: false, rateLimit: null });
   });
 
+  it('return all digits of an integer beyond 2^53, as text', async () => {
+    const json =
+      '{"big":12345678901234567890,"list":[-9007199254740993,9007199254740991,1.5e300,"1234567890123456789"]}';
+    const { id } = await connectTo((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(json);
+    });
+    const variables = { connectionId: id, path: '/api/v1/users' };
+    const { oktaResponse } = await organisation.client.request<Response>(read, variables);
+    expect(oktaResponse.body).toEqual({
+      big: '12345678901234567890',
+      list: ['-9007199254740993', 9007199254740991, 1.5e300, '1234567890123456789'],
+    });
+  });
+
   it('mask a token that JSON escapes in part', async () => {
     const escaped = token.replace('-', '\\u002d');
     const { id } = await connectTo((request, response) => {

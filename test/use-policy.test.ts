@@ -4,6 +4,7 @@ import { oktaUsePresets } from '../src/apps/okta/use-presets.ts';
 import { decideUse } from '../src/connections/use-policy/decide.ts';
 import { normalisePath } from '../src/connections/use-policy/normalise-path.ts';
 import { compilePattern } from '../src/connections/use-policy/path-pattern.ts';
+import { disguises } from './testkit/path-disguises.ts';
 import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
@@ -19,76 +20,6 @@ function normaliseIfAccepted(path: string): string | undefined {
     expect(at(error, 'issues', 0, 'path')).toEqual(['path']);
     return undefined;
   }
-}
-
-/** Spellings of a path that some servers take for the path itself. */
-function disguises(path: string): string[] {
-  const segments = path.slice(1).split('/');
-  const everySegment = (change: (segment: string, index: number) => readonly string[]) =>
-    segments.flatMap((segment, index) =>
-      change(segment, index).map((changed) => `/${segments.with(index, changed).join('/')}`),
-    );
-  const encode = (text: string) => text.replaceAll(/./g, (c) => `%${c.charCodeAt(0).toString(16)}`);
-  return [
-    ...everySegment((segment) => [
-      encode(segment),
-      encode(segment).toUpperCase(),
-      `${encode(segment.slice(0, 1))}${segment.slice(1)}`,
-      encode(segment).replaceAll('%', '%25'),
-      `${segment};a=b`,
-      `${segment};`,
-      `${segment}%3Ba=b`,
-      `${segment}/.`,
-      `./${segment}`,
-      `x/../${segment}`,
-      `x/%2e%2e/${segment}`,
-      `x/.%2E/${segment}`,
-      `x/..;/${segment}`,
-      `%2e/${segment}`,
-      `/${segment}`,
-      `%2F${segment}`,
-      `${segment}%5c`,
-      `\\${segment}`,
-      `${segment}%00`,
-      `${segment}%0a`,
-      `${segment}%20`,
-      `${segment}%09`,
-      `${segment}%0d%0aHost:%20example.com`,
-      `${segment}\u200b`,
-      `${segment}%e2%80%8b`,
-      `${segment.slice(0, 1)}%00${segment.slice(1)}`,
-      segment.toUpperCase(),
-      `${segment.slice(0, 1).toUpperCase()}${segment.slice(1)}`,
-      segment.replaceAll(/[a-z]/g, (c) => encodeURIComponent(String.fromCodePoint(c.charCodeAt(0) + 0xfee0))),
-      `${segment}%ef%bc%8f`,
-      `${segment}%c0%af`,
-      `${segment}%u002f`,
-      `${segment}%`,
-      `${segment}\t`,
-      `${segment}é`,
-    ]),
-    `/${path}`,
-    `//${path}`,
-    `${path}/`,
-    `${path}//`,
-    `${path}/.`,
-    `${path}/..;/secrets`,
-    `${path}?`,
-    `${path}%3f`,
-    `${path}#`,
-    `${path}%23`,
-    `${path}.json`,
-    `${path};.css`,
-    `https://example.okta.com${path}`,
-    `//example.okta.com${path}`,
-    `@example.com${path}`,
-    path.slice(1),
-    `/api/v1/users/..${path}`,
-    `/api/v1/users/%2e%2e/apps/0oa1/credentials/secrets`,
-    `/api/v1/users%2f..%2f..${path}`,
-    `/api/v1/users/..%2f..${path}`,
-    `/api\\v1\\apps\\0oa1\\credentials\\secrets`,
-  ];
 }
 
 describe('path of a request through a connection', () => {

@@ -2,8 +2,11 @@
 const maxDepth = 32;
 const defaultMaxTokens = 20_000;
 
+/** With fewer digits, an integer is exact. */
+const manyDigits = /\d{16}/;
+
 /**
- * Parses JSON of another host.
+ * Parses JSON of another host. An integer beyond 2^53 is returned as a text, because a number would lose its last digits.
  *
  * @returns undefined if the text is not JSON, is nested more than 32 levels deep, or has more brackets, commas and colons than
  *   `maxTokens`, by default 20,000
@@ -11,10 +14,16 @@ const defaultMaxTokens = 20_000;
 export function parseJson(text: string, { maxTokens = defaultMaxTokens } = {}): unknown {
   if (hasTooMuchStructure(text, maxTokens)) return undefined;
   try {
-    return JSON.parse(text);
+    return manyDigits.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text);
   } catch {
     return undefined;
   }
+}
+
+/** A reviver that is called with the text of each value. */
+function keepDigits(_: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source ?? '';
+  return typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value;
 }
 
 function hasTooMuchStructure(text: string, maxTokens: number): boolean {
