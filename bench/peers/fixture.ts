@@ -8,7 +8,7 @@ import { type ServerName, servers } from './servers.ts';
 
 /** The Node options of the product's start script. */
 const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-const startFlags: string[] = scripts.start.match(/--\S+/g);
+export const startFlags: string[] = scripts.start.match(/--\S+/g);
 
 /** A running server with the same thousand connections as all others. */
 export type Running<Name extends string = ServerName> = Started & Client & { name: Name };

@@ -115,7 +115,7 @@ class CostCalculation {
     const type = field && getNamedType(field.type);
     if (!field || !node.selectionSet || !isCompositeType(type)) return this.#measure.ofLeaf();
     const children = this.costOfSelections(node.selectionSet, type);
-    return this.#measure.ofObject(field.extensions, children, this.#pageSize(field, node));
+    return this.#measure.ofObject(field.extensions as FieldCost, children, this.#pageSize(field, node));
   }
 
   #costOfFragment(name: string): number {
@@ -135,7 +135,7 @@ class CostCalculation {
 
   /** `listSize` for a field that is not a page. */
   #pageSize(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
-    const { maxPageSize, listSize = 1 }: FieldCost = field.extensions;
+    const { maxPageSize, listSize = 1 } = field.extensions as FieldCost;
     if (!field.args.some(({ name }) => name === 'first')) return listSize;
     const sizes = node.arguments?.filter(({ name }) => name.value === 'first' || name.value === 'last') ?? [];
     const numbers = sizes

@@ -45,12 +45,16 @@ export const UuidScalar = new GraphQLScalarType<string, string>({
 export const DateTimeScalar = new GraphQLScalarType<Date, string>({
   ...GraphQLDateTime.toConfig(),
   serialize: (value) => {
+    // Times of apps are texts of this form already.
+    if (typeof value === 'string' && utcWithMilliseconds.test(value)) return value;
     const date = GraphQLDateTime.serialize(value);
     const time = date.getTime();
     if (time !== last.time) last = { time, text: date.toISOString() };
     return last.text;
   },
 });
+
+const utcWithMilliseconds = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 /** Cached, because the times of an object are often equal (created, updated, verified). */
 let last = { time: Number.NaN, text: '' };

@@ -39,17 +39,38 @@ export interface ExecutedRequest {
 }
 
 /**
- * Sends a request to the app of a connection, and reads its response.
+ * The response of an app, whose body stays outside of V8's heap until it is needed. As text or JSON it would be promoted to the old
+ * generation while the request waits for its turn.
+ */
+export interface ReceivedResponse extends Omit<ExecutedRequest, 'body'> {
+  /** Returns what `body` of `ExecutedRequest` is. */
+  parseBody(): unknown;
+}
+
+/**
+ * Sends a request to the app of a connection, and parses its response.
  *
  * @throws AppError as `useConnection` does
  */
 export async function executeRequest(
+  ...[deps, caller, target, request, signal]: Parameters<typeof receiveResponse>
+): Promise<ExecutedRequest> {
+  const { parseBody, ...response } = await receiveResponse(deps, caller, target, request, signal);
+  return { ...response, body: parseBody() };
+}
+
+/**
+ * Sends a request to the app of a connection, and reads its response.
+ *
+ * @throws AppError as `useConnection` does
+ */
+export async function receiveResponse(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app: string },
   { method, path, query, headers, body, preferWaitSeconds, authenticateAgain }: ExecuteRequest,
   signal?: AbortSignal,
-): Promise<ExecutedRequest> {
+): Promise<ReceivedResponse> {
   const ownHeaders = (headers ?? []).filter(({ name }) => name.toLowerCase() !== 'content-length');
   const raw = ownHeaders.flatMap(({ name, value }) => [name, value]);
   const bytes = body == null ? undefined : Buffer.from(body);
@@ -64,17 +85,18 @@ export async function executeRequest(
     authenticateAgain,
   };
   const response = await useConnection(deps, caller, target, request);
-  const { text, truncated } = await readText(response);
-  // To parse a large body takes some milliseconds of the event loop.
+  const { received, truncated } = await readBody(response);
+  // To parse a large body takes some milliseconds.
   await deps.scheduler.waitForTurn(caller.orgId);
   const flat = Object.fromEntries(response.headers.map(([name, value]) => [name, [value].flat().join(', ')]));
   return {
     status: response.status,
     headers: response.headers.flatMap(toPairs),
-    body:
-      truncated || !/[/+]json\b/i.test(flat['content-type'] ?? '')
-        ? text || null
-        : readJson(text, response.opened.mask),
+    parseBody: () => {
+      const text = received.toString();
+      const isJson = !truncated && /[/+]json\b/i.test(flat['content-type'] ?? '');
+      return isJson ? readJson(text, response.opened.mask) : text || null;
+    },
     truncated,
     rateLimit: response.opened.use.rateLimits?.read(flat) ?? null,
     nextPath: findNextPath(flat.link, response.opened.origin),
@@ -90,7 +112,11 @@ function toPairs([name, value]: Header): { name: string; value: string }[] {
   return [value].flat().map((each) => ({ name, value: each }));
 }
 
-async function readText({ body, opened, watch }: UseResponse): Promise<{ text: string; truncated: boolean }> {
+async function readBody({
+  body,
+  opened,
+  watch,
+}: UseResponse): Promise<{ received: Buffer; truncated: boolean }> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
@@ -110,8 +136,10 @@ async function readText({ body, opened, watch }: UseResponse): Promise<{ text: s
       },
     );
   }
-  const bytes = Buffer.concat(chunks);
-  return { text: bytes.subarray(0, maxBodyBytes).toString(), truncated: length > maxBodyBytes };
+  return {
+    received: Buffer.concat(chunks, Math.min(length, maxBodyBytes)),
+    truncated: length > maxBodyBytes,
+  };
 }
 
 function readJson(text: string, mask: SecretMask): unknown {

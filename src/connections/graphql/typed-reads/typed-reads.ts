@@ -5,7 +5,7 @@ import type { Builder } from '../../../graphql/builder.ts';
 import { type Context, requireCaller } from '../../../graphql/context.ts';
 import type { FieldCost } from '../../../graphql/cost.ts';
 import { selectedPathsWithObjects } from '../../../graphql/selection.ts';
-import type { ExecutedRequest } from '../../use/execute-request.ts';
+import type { ReceivedResponse } from '../../use/execute-request.ts';
 import { DocumentReads } from '../../use/typed-reads/document-reads.ts';
 import {
   type Members,
@@ -107,10 +107,10 @@ function createResolver(app: App, reads: AppReads, read: TypedRead) {
 }
 
 /** The requests of each document, by its context. */
-const documents = new WeakMap<Context, DocumentReads<ExecutedRequest>>();
+const documents = new WeakMap<Context, DocumentReads<ReceivedResponse>>();
 
-function readsOfDocument(context: Context): DocumentReads<ExecutedRequest> {
-  const reads = documents.get(context) ?? new DocumentReads<ExecutedRequest>();
+function readsOfDocument(context: Context): DocumentReads<ReceivedResponse> {
+  const reads = documents.get(context) ?? new DocumentReads<ReceivedResponse>();
   documents.set(context, reads);
   return reads;
 }

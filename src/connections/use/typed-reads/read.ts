@@ -5,10 +5,10 @@ import { invalidCursorMessage } from '../../../common/pagination.ts';
 import type { Caller } from '../../../identity/caller.ts';
 import type { ConnectionDeps } from '../../deps.ts';
 import {
-  type ExecutedRequest,
   type ExecuteRequest,
-  executeRequest,
   maxBodyBytes,
+  type ReceivedResponse,
+  receiveResponse,
 } from '../execute-request.ts';
 import { ReadCursors } from './cursor.ts';
 import type { DocumentReads } from './document-reads.ts';
@@ -22,7 +22,7 @@ export interface ReadSource {
   app: App;
   reads: AppReads;
   connectionId: string;
-  document: DocumentReads<ExecutedRequest>;
+  document: DocumentReads<ReceivedResponse>;
   authenticateAgain: ExecuteRequest['authenticateAgain'];
   signal?: AbortSignal | undefined;
 }
@@ -78,9 +78,10 @@ export async function readObject(
 ): Promise<ReadNode | null> {
   const { path, query } = buildRequest(read, values);
   const response = await load(source, withQuery(path, query));
-  if (response.status === 404 && source.reads.readErrorCode(response.body) !== undefined) return null;
+  const body = response.parseBody();
+  if (response.status === 404 && source.reads.readErrorCode(body) !== undefined) return null;
   if (response.status !== 200) throw toReadError(response);
-  const [object] = check(source.connectionId, response, read, [response.body], 0, paths);
+  const [object] = check(source.connectionId, response, read, [body], 0, paths);
   return object ?? null;
 }
 
@@ -108,16 +109,10 @@ export async function readPage(
   const { page, skip } = start;
   const response = await load(source, page);
   if (response.status !== 200) throw toReadError(response);
-  if (!Array.isArray(response.body)) throw invalidResponse(response, 'it is not a list');
-  const { length } = response.body;
-  const nodes = check(
-    source.connectionId,
-    response,
-    read,
-    response.body.slice(skip, skip + first),
-    skip,
-    paths,
-  );
+  const body = response.parseBody();
+  if (!Array.isArray(body)) throw invalidResponse(response, 'it is not a list');
+  const { length } = body;
+  const nodes = check(source.connectionId, response, read, body.slice(skip, skip + first), skip, paths);
   const next = findNextPage(response);
   const end = skip + nodes.length;
   const encodeAfter = (count: number): string =>
@@ -171,7 +166,7 @@ async function load(source: ReadSource, url: string): Promise<ReadResponse> {
   const [path = '', query] = url.split(/\?(.*)/s);
   const response = await document.load(`${connectionId} ${url}`, () => {
     const headers = [{ name: 'accept', value: 'application/json' }];
-    return executeRequest(
+    return receiveResponse(
       deps,
       caller,
       { id: connectionId, app: app.id },

@@ -1,10 +1,10 @@
 import type { App } from '../../../apps/app.ts';
 import type { AppReads } from '../../../apps/typed-read.ts';
 import { AppError } from '../../../common/errors.ts';
-import type { ExecutedRequest } from '../execute-request.ts';
+import type { ReceivedResponse } from '../execute-request.ts';
 
 /** What is known of a response that could not be read. */
-export interface ReadResponse extends ExecutedRequest {
+export interface ReadResponse extends ReceivedResponse {
   app: Pick<App, 'name'>;
   reads: Pick<AppReads, 'readErrorCode' | 'readRequestId'>;
 }
@@ -14,8 +14,8 @@ export interface ReadResponse extends ExecutedRequest {
  * decision about the request and not, for example, that of a proxy before it.
  */
 export function toReadError(response: ReadResponse): AppError {
-  const { app, reads, status, body, rateLimit } = response;
-  const appCode = reads.readErrorCode(body);
+  const { app, reads, status, rateLimit } = response;
+  const appCode = reads.readErrorCode(response.parseBody());
   const by = appCode === undefined ? `status ${status}` : `${appCode}, status ${status}`;
   const fail = (
     code: ConstructorParameters<typeof AppError>[0],
