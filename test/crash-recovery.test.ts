@@ -22,8 +22,8 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
     timeout,
   }, async () => {
     const { findings, wrongAnswers, changes } = await crashOnPostgreSQL({
-      servers: 2 * times,
-      databases: 2 * times,
+      servers: times,
+      databases: times,
     });
     expect(wrongAnswers).toEqual([]);
     expect(findings).toEqual(nothing);
@@ -60,7 +60,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
 
 describe.runIf(!testDatabaseUrl)('crash recovery with the embedded database', () => {
   it('loses no acknowledged change when the server is killed under load', { timeout }, async () => {
-    const { findings, wrongAnswers, changes } = await crashEmbedded({ servers: 2 * times });
+    const { findings, wrongAnswers, changes } = await crashEmbedded({ servers: times });
     expect(wrongAnswers).toEqual([]);
     expect(findings).toEqual(nothing);
     expect(changes.acknowledged).toBeGreaterThan(0);
