@@ -149,6 +149,28 @@ describe('the rate budget of a connection', () => {
   });
 });
 
+describe('waiting for the rate budget', () => {
+  it('is refused at once beyond 128 requests of a caller, and if the wait ends before the window', async () => {
+    await okta.setLimit(2);
+    expect((await use(users)).status).toBe(200);
+    expect((await use(users, { wait: 1 })).code).toBe('UPSTREAM_RATE_LIMITED');
+    const leaving = new AbortController();
+    const refused: string[] = [];
+    const { promise: twelveAreRefused, resolve } = Promise.withResolvers<void>();
+    const all = Array.from({ length: 140 }, async () => {
+      const { problem } = await use(users, { wait: 65, signal: leaving.signal });
+      refused.push(problem);
+      if (refused.length === 12) resolve();
+    });
+    await twelveAreRefused;
+    leaving.abort();
+    await Promise.allSettled(all);
+    expect(refused).toHaveLength(12);
+    for (const problem of refused) expect(problem).toContain('Too many requests wait');
+    expect(await okta.takeJournal()).toHaveLength(1);
+  });
+});
+
 describe('a 429 of the app', () => {
   /** Lets the host answer requests, but verifications, in turn; the last answer repeats. */
   const connectToHost = async (...answers: Behaviour[]) => {
