@@ -7,7 +7,6 @@ const testFiles = (...names: string[]) => names.map((name) => `test/${name}.test
 
 /** These files start no server and open no database. */
 const unit = testFiles(
-  'okta-diagnosis',
   'okta-instance-url',
   'rate-budget-property',
   'okta-standin',
@@ -53,8 +52,8 @@ const http = testFiles(
   'weak-encryption-keys',
 );
 
-/** These files count the objects of their process, so they have one each. */
-const alone = testFiles('cache-bounds');
+/** These files have a process each: they count its objects, or expect its clock unchanged. */
+const alone = testFiles('cache-bounds', 'okta-diagnosis');
 
 /** These files search for faults, a little in `npm test`, and twenty times as long in `npm run test:stress`. */
 const stress = testFiles(
