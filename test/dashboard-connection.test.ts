@@ -139,7 +139,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     await page.getByRole('row', { name: /POST \/api\/v1\/groups 201 API key \S+ just now/ }).waitFor();
   });
 
-  it('says which rule refused a request', async () => {
+  it('says which rule refused a request, and keeps the form while the server cannot be reached', async () => {
     await create('refused');
     const { page } = await open('refused', 'Try it');
     await pathInput(page).fill('/api/v1/eventHooks');
@@ -151,6 +151,11 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       .getByText('Rule 2 of the use policy READ_ONLY denies every method on /api/v1/eventHooks*.')
       .waitFor();
     expect(sentTo('/api/v1/eventHooks')).toEqual([]);
+    await page.route('**/graphql', (route) => route.abort());
+    await send(page);
+    await alert.getByText('The server cannot be reached.').first().waitFor();
+    await page.getByRole('button', { name: 'Try again' }).waitFor();
+    expect(await pathInput(page).inputValue()).toBe('/api/v1/eventHooks');
   });
 
   it('changes the use policy, tests it before it is saved, and shows errors at their rules', async () => {

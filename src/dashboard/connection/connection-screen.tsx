@@ -1,5 +1,5 @@
 import { Alert, Anchor, Center, Group, Text, Title } from '@mantine/core';
-import { useCallback } from 'react';
+import { useCallback, useState } from 'react';
 import { useQuery } from 'urql';
 import { Link, Redirect } from 'wouter';
 import { parseError } from '../api-error.ts';
@@ -39,7 +39,13 @@ export default function ConnectionScreen({ projectId, id, tab }: ConnectionScree
   const reload = useCallback(() => refetch({ requestPolicy: 'network-only' }), [refetch]);
   const isLive = useConnectionEvents(projectId, reload);
   const { verifying, act, dialogs, outcome } = useActions(options);
-  const connection = data?.appConnection;
+  const apiError = error && parseError(error);
+  const isMissing = apiError?.code === 'NOT_FOUND';
+  /** Stays on screen, with what was typed, while the server cannot be reached. */
+  const [known, setKnown] = useState<DetailedConnection>();
+  const loaded = data?.appConnection;
+  if (loaded && loaded !== known) setKnown(loaded);
+  const connection = isMissing ? undefined : (loaded ?? known);
   useTitle(connection?.name ?? 'Connection');
 
   // An address with the project of another connection.
@@ -71,8 +77,13 @@ export default function ConnectionScreen({ projectId, id, tab }: ConnectionScree
         </Group>
       )}
       {outcome}
-      {error && <ConnectionError error={error} onRetry={reload} />}
-      {!data && !error && (
+      {apiError && !isMissing && <ErrorAlert apiError={apiError} onRetry={reload} />}
+      {isMissing && (
+        <Alert color="gray" role="alert" mt="md" title="There is no such connection">
+          It was deleted, or you do not have access to it.
+        </Alert>
+      )}
+      {!connection && !apiError && (
         <Center p="xl">
           <Loading />
         </Center>
@@ -107,14 +118,4 @@ function toUseRows({ lastUsedAt, lastUsedBy }: DetailedConnection) {
     </>
   );
   return [['Last used', lastUse ?? 'Never']] as const;
-}
-
-function ConnectionError({ error, onRetry }: { error: Parameters<typeof parseError>[0]; onRetry(): void }) {
-  const apiError = parseError(error);
-  if (apiError.code !== 'NOT_FOUND') return <ErrorAlert apiError={apiError} onRetry={onRetry} />;
-  return (
-    <Alert color="gray" role="alert" mt="md" title="There is no such connection">
-      It was deleted, or you do not have access to it.
-    </Alert>
-  );
 }

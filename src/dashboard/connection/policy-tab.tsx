@@ -36,6 +36,7 @@ export function PolicyTab({ connection, onChanged }: PolicyTabProps) {
     setBase(policy);
     setDraft(toDraft(policy));
     setApiError(undefined);
+    setIsSaved(false);
   };
   const isDirty = isChanged(draft, base);
   const isOutdated = current.version > base.version;
