@@ -269,6 +269,18 @@ describe('links of the proxy', () => {
     expect(response.headers.get('link')).toContain(`<${expected}${route(id)}/api/v1/users?limit=1&after=1>`);
   });
 
+  it('relative to the path of the request stay relative to it', async () => {
+    const { id, ask } = await connectTo((_, response) => {
+      response.writeHead(201, { location: 'users/1', link: '<?after=2>; rel="next"' }).end();
+    });
+    const { headers } = await ask('/api/v1/users?limit=1');
+    const prefix = `${server.url}${route(id)}/api/v1`;
+    expect([headers.get('location'), headers.get('link')]).toEqual([
+      `${prefix}/users/1`,
+      `<${prefix}/users?after=2>; rel="next"`,
+    ]);
+  });
+
   it('to other hosts stay as they are', async () => {
     const { id, ask } = await connectTo((_, response) => {
       response

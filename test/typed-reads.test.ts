@@ -380,6 +380,38 @@ describe('pages of a read', () => {
     expect(await journal()).toEqual([`GET /api/v1/groups/${group0}`]);
   });
 
+  it.each([
+    '</api/v1/users?after=2>; title="a, b"; rel="next"',
+    '</api/v1/users?after=2>; rel = "self Next"',
+    '<?after=2>;rel=next',
+    '</api/v1/users?after=1>; title="; rel=next"; rel="self", <../v1/users?after=2>; rel="next"',
+  ])('go on after any form of a link: %s', async (link) => {
+    const urls: string[] = [];
+    const id = await connectTo((request, response) => {
+      urls.push(request.url ?? '');
+      response.writeHead(200, { 'content-type': 'application/json', ...(urls.length === 1 && { link }) });
+      response.end('[{}]');
+    });
+    const query = 'oktaUsers(connectionId: $id, after: $after) { pageInfo { hasNextPage endCursor } }';
+    const first = at(await read(query, { id }), 'oktaUsers', 'pageInfo');
+    expect(first).toMatchObject({ hasNextPage: true });
+    expect(await read(query, { id, after: at(first, 'endCursor') })).toMatchObject({
+      oktaUsers: { pageInfo: { hasNextPage: false } },
+    });
+    expect(urls).toEqual(['/api/v1/users?limit=20', '/api/v1/users?after=2']);
+  });
+
+  it.each([
+    '</api/v1/users?after=2>; rel="next-archive"',
+    '</api/v1/users?after=2>; rel="prev"; title="rel=next"',
+    '</api/v1/users?rel=next>; rel="self"',
+  ])('end with a link to something else: %s', async (link) => {
+    const id = await connectToJson([{}], { headers: { link } });
+    expect(await read('oktaUsers(connectionId: $id) { pageInfo { hasNextPage } }', { id })).toEqual({
+      oktaUsers: { pageInfo: { hasNextPage: false } },
+    });
+  });
+
   it('of the System Log end where its next page is itself, and go on when there are new events', async () => {
     const events = ['1', '2', '3'];
     const id = await connectTo((request, response) => {

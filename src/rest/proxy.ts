@@ -132,10 +132,10 @@ function toBearer(authorization: string | undefined): string | null {
 
 function writeHead(
   response: ServerResponse,
-  { status, headers, opened }: UseResponse,
+  { getUrl, status, headers }: UseResponse,
   getPrefix: () => string,
 ): void {
-  for (const [name, value] of withCallerUrls(headers, opened.origin, getPrefix)) {
+  for (const [name, value] of withCallerUrls(headers, getUrl, getPrefix)) {
     if (status === 204 && name === 'content-length') continue;
     response.setHeader(name, value);
   }

@@ -5,6 +5,7 @@ import type { Caller } from '../../identity/caller.ts';
 import { parseJson } from '../../outbound/json.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { ConnectionDeps } from '../deps.ts';
+import { findNextLink } from './next-link.ts';
 import type { Header } from './response-headers.ts';
 import type { SecretMask } from './secret-mask.ts';
 import { type UseRequest, type UseResponse, useConnection } from './use-connection.ts';
@@ -99,7 +100,7 @@ export async function receiveResponse(
     },
     truncated,
     rateLimit: response.opened.use.rateLimits?.read(flat) ?? null,
-    nextPath: findNextPath(flat.link, response.opened.origin),
+    nextPath: findNextPath(flat.link, response.getUrl()),
   };
 }
 
@@ -150,11 +151,11 @@ function readJson(text: string, mask: SecretMask): unknown {
   return text.includes('\\') ? mask.maskJson(parsed) : parsed;
 }
 
-/** The path and query of the link with `rel="next"`, if it is one of the instance. */
-function findNextPath(link: string | undefined, instance: URL): string | null {
-  const [, url] = /<([^<>]*)>\s*;[^,<]*\brel="?next\b/i.exec(link ?? '') ?? [];
-  const next = url === undefined ? null : URL.parse(url, instance);
-  return next?.origin === instance.origin && next.protocol === instance.protocol
+/** The path and query of the next page, if it is one of the instance. */
+function findNextPath(link: string | undefined, request: URL): string | null {
+  const target = findNextLink(link ?? '');
+  const next = target === undefined ? null : URL.parse(target, request);
+  return next?.origin === request.origin && next.protocol === request.protocol
     ? next.pathname + next.search
     : null;
 }

@@ -48,13 +48,19 @@ export function toCallerHeaders(headers: StreamedResponse['headers'], mask: Secr
  * Replaces the URLs of an app's instance in `Link`, `Location` and `Content-Location`, so that clients follow them through
  * this server. Other URLs stay as they are.
  *
+ * @param getRequestUrl returns where the request was sent; called if there is a URL
  * @param getPrefix returns what replaces the origin of the instance; called if there is a URL
  */
-export function withCallerUrls(headers: readonly Header[], instance: URL, getPrefix: () => string): Header[] {
+export function withCallerUrls(
+  headers: readonly Header[],
+  getRequestUrl: () => URL,
+  getPrefix: () => string,
+): Header[] {
   const rewrite = (url: string) => {
-    const target = URL.parse(url, instance);
+    const request = getRequestUrl();
+    const target = URL.parse(url, request);
     // The origin of a `blob:` URL is that of the URL in it.
-    if (target?.origin !== instance.origin || target.protocol !== instance.protocol) return url;
+    if (target?.origin !== request.origin || target.protocol !== request.protocol) return url;
     return `${getPrefix()}${target.pathname}${target.search}${target.hash}`;
   };
   const rewriteLinks = (link: string) => link.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewrite(url)}>`);

@@ -46,6 +46,8 @@ export interface UseRequest {
 
 /** The response of an app, without what is not for the caller. */
 export interface UseResponse {
+  /** Returns where the request was sent: references in headers can be relative to it. */
+  getUrl(): URL;
   status: number;
   headers: readonly Header[];
   /** Fails with an `OutboundError`. It has to be read to its end or destroyed. */
@@ -212,7 +214,8 @@ async function send(
     );
     response.body.once('close', () => watch[Symbol.dispose]());
     if (method === 'HEAD' || isReadable(response)) {
-      return { ...response, headers: toCallerHeaders(response.headers, mask), opened, watch };
+      const getUrl = () => new URL(`${opened.origin.origin}${path}${query}`);
+      return { ...response, getUrl, headers: toCallerHeaders(response.headers, mask), opened, watch };
     }
     response.body.destroy();
     throw new AppError(

@@ -10,6 +10,7 @@ import {
   type ReceivedResponse,
   receiveResponse,
 } from '../execute-request.ts';
+import { findNextLink } from '../next-link.ts';
 import { ReadCursors } from './cursor.ts';
 import type { DocumentReads } from './document-reads.ts';
 import { invalidResponse, type ReadResponse, toReadError } from './response-error.ts';
@@ -187,7 +188,7 @@ async function load(source: ReadSource, url: string): Promise<ReadResponse> {
 function findNextPage(response: ReadResponse): string | undefined {
   if (response.nextPath !== null) return response.nextPath;
   const hasLink = response.headers.some(
-    ({ name, value }) => name === 'link' && /\brel="?next\b/i.test(value),
+    ({ name, value }) => name === 'link' && findNextLink(value) !== undefined,
   );
   if (hasLink) throw invalidResponse(response, 'its link to the next page leads to another host');
   return undefined;
