@@ -92,7 +92,7 @@ function countByWindow(journal: readonly JournalEntry[]): number[] {
   return [...Map.groupBy(journal, ({ resetAt }) => resetAt).values()].map(({ length }) => length);
 }
 
-function countOf(journal: readonly JournalEntry[], name: string): number {
+function countRequests(journal: readonly JournalEntry[], name: string): number {
   return journal.filter(({ url }) => url.endsWith(`&q=${name}`)).length;
 }
 
@@ -121,9 +121,9 @@ describe('the rate budget of a connection', () => {
     const once = others.map((apiKey, index) => use(`${users}&q=once`, { wait: 60, index, apiKey }));
     expect((await Promise.all(once)).map(({ status }) => status)).toEqual(others.map(() => 200));
     const journal = await okta.takeJournal();
-    expect(countOf(journal, 'once')).toBe(others.length);
+    expect(countRequests(journal, 'once')).toBe(others.length);
     // First in, first out would be all 100.
-    expect(countOf(journal, 'many')).toBeLessThan(70);
+    expect(countRequests(journal, 'many')).toBeLessThan(70);
 
     leaving.abort();
     await Promise.all(many);
@@ -132,7 +132,7 @@ describe('the rate budget of a connection', () => {
     const rest = await okta.takeJournal();
     expect(Math.max(...countByWindow([...journal, ...rest]))).toBe(30);
     // Callers that have left are not waited for.
-    expect(countOf(rest, 'many')).toBeLessThanOrEqual(30);
+    expect(countRequests(rest, 'many')).toBeLessThanOrEqual(30);
   });
 
   it('is not exceeded by callers that do not wait: they get UPSTREAM_RATE_LIMITED with Retry-After', async () => {

@@ -28,7 +28,7 @@ const id = (prefix: string, index: number) => `${prefix}${String(index).padStart
 const time = (index: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, index)).toISOString();
 
 /** Returns the example of a list's first object. */
-function exampleOf(path: string): OktaObject {
+function getExample(path: string): OktaObject {
   return Object(description.operations[path]?.GET?.example)[0];
 }
 
@@ -44,7 +44,7 @@ function buildUser(index: number): OktaObject {
   const login = `user${index}@example.com`;
   const at = time(index);
   return {
-    ...exampleOf('/api/v1/users'),
+    ...getExample('/api/v1/users'),
     ...{ id: id('00u', index), created: at, activated: at, statusChanged: at },
     ...{ lastLogin: null, lastUpdated: at, passwordChanged: at },
     profile: {
@@ -58,7 +58,7 @@ function buildUser(index: number): OktaObject {
 function buildGroup(index: number): OktaObject {
   const at = time(index);
   return {
-    ...exampleOf('/api/v1/groups'),
+    ...getExample('/api/v1/groups'),
     ...{ id: id('00g', index), created: at, lastUpdated: at, lastMembershipUpdated: at },
     profile: { name: `Group ${index}`, description: null },
     _links: link(`groups/${id('00g', index)}`, 'users', 'apps'),
@@ -68,7 +68,7 @@ function buildGroup(index: number): OktaObject {
 function buildApplication(index: number): OktaObject {
   const at = time(index);
   return {
-    ...exampleOf('/api/v1/apps'),
+    ...getExample('/api/v1/apps'),
     ...{ id: id('0oa', index), label: `Application ${index}`, created: at, lastUpdated: at },
     _links: link(`apps/${id('0oa', index)}`, 'users', 'groups'),
   };
@@ -76,7 +76,7 @@ function buildApplication(index: number): OktaObject {
 
 function buildLogEvent(index: number): OktaObject {
   const uuid = `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`;
-  return { ...exampleOf('/api/v1/logs'), id: uuid, uuid, published: time(index) };
+  return { ...getExample('/api/v1/logs'), id: uuid, uuid, published: time(index) };
 }
 
 /** The objects of the organisation, which requests change. Every user is in every group and has every application. */
@@ -131,7 +131,7 @@ export class Organisation {
 
   /** The assignments of users to an application. */
   assignedUsers(appId: string): OktaObject[] {
-    const { _embedded, ...example } = exampleOf('/api/v1/apps/{appId}/users');
+    const { _embedded, ...example } = getExample('/api/v1/apps/{appId}/users');
     return [...this.users.values()].map(({ id: userId, created, profile }) => ({
       ...example,
       ...{
@@ -152,7 +152,7 @@ export class Organisation {
 
   /** The assignments of groups to an application. */
   assignedGroups(appId: string): OktaObject[] {
-    const example = exampleOf('/api/v1/apps/{appId}/groups');
+    const example = getExample('/api/v1/apps/{appId}/groups');
     return [...this.groups.values()].map(({ id: groupId, created }, priority) => ({
       ...example,
       ...{ id: groupId, priority, lastUpdated: created, profile: {} },

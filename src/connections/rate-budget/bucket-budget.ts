@@ -8,7 +8,7 @@ import type { BudgetKey } from './budget-store.ts';
 import { FairQueue } from './fair-queue.ts';
 import { type ObservedResponse, readObservation } from './read-observation.ts';
 import { blockedError, noRoomError, spentError, unknownLimitError } from './refusals.ts';
-import { type Pause, type Permit, ServerLease } from './server-lease.ts';
+import { notCounted, type Pause, type Permit, ServerLease } from './server-lease.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** How long every caller waits for the app to state its limit, whatever its own deadline. */
@@ -42,8 +42,6 @@ export interface BudgetContext {
   serverId: string;
   room: WaitingRoom;
 }
-
-const uncounted: Permit = { windowId: undefined, isCarried: false };
 
 /** The budget of a connection in one bucket, as one server sees it: its lease, and the callers that wait for permits. */
 export class BucketBudget {
@@ -113,7 +111,7 @@ export class BucketBudget {
   ): Promise<number | undefined> {
     const now = currentTimeMs();
     const observation = readObservation(response, this.#rateLimits, { sentAt, now });
-    const isUrgent = this.#lease.learn(permit ?? uncounted, observation, now);
+    const isUrgent = this.#lease.learn(permit ?? notCounted, observation, now);
     if (observation.blockedUntil !== undefined) await this.#reportBlock();
     else if (isUrgent) this.#exchangeInBackground();
     return observation.blockedUntil;

@@ -46,7 +46,8 @@ export interface Pause {
   limit: number | null;
 }
 
-const notCounted: Permit = { windowId: undefined, isCarried: false };
+/** The right to send a request that no budget counts. */
+export const notCounted: Permit = { windowId: undefined, isCarried: false };
 
 /** The permits of one bucket that a server has leased, and what it has learnt and not reported yet. */
 export class ServerLease {

@@ -19,7 +19,7 @@ export interface UseDecision {
  * @param path normalised
  */
 export function decideUse(rules: readonly UseRule[], method: string, path: string): UseDecision {
-  const index = rules.findIndex((rule) => matchesMethod(rule, method) && patternOf(rule).matches(path));
+  const index = rules.findIndex((rule) => matchesMethod(rule, method) && getRulePattern(rule).matches(path));
   const rule = rules[index];
   return { isAllowed: rule?.effect === 'ALLOW', decidedBy: rule && { rule, index } };
 }
@@ -32,7 +32,7 @@ function matchesMethod({ methods }: UseRule, method: string): boolean {
 const patternsOfRules = new WeakMap<UseRule, PathPattern>();
 const patterns = new LRUCache<string, PathPattern>({ max: 1_000 });
 
-function patternOf(rule: UseRule): PathPattern {
+function getRulePattern(rule: UseRule): PathPattern {
   const pattern = patternsOfRules.get(rule) ?? getPattern(rule);
   patternsOfRules.set(rule, pattern);
   return pattern;

@@ -18,7 +18,7 @@ export const usageRanges: readonly [UsageRange, ...UsageRange[]] = [
 ];
 
 /** The beginning of a range that ends now. The server rounds it down, so this is the beginning of the second interval. */
-export function startOf({ by, days }: UsageRange, now = Date.now()): string {
+export function getRangeStart({ by, days }: UsageRange, now = Date.now()): string {
   return new Date(now - days * dayMs + (by === 'DAY' ? dayMs : dayMs / 24)).toISOString();
 }
 

@@ -8,7 +8,7 @@ import { Loading } from '../loading.tsx';
 import classes from '../table.module.css';
 import { toWords } from '../use-audit-events.ts';
 import { type Usage, usageQuery } from './operations.ts';
-import { startOf, toRows, type UsageRange, type UsageRow, usageRanges } from './usage-ranges.ts';
+import { getRangeStart, toRows, type UsageRange, type UsageRow, usageRanges } from './usage-ranges.ts';
 
 const UsageChart = lazy(() => import('./usage-chart.tsx'));
 
@@ -25,11 +25,11 @@ function bytes(value: number): string {
 /** The requests through a connection: a chart, the same as a table, and the callers. */
 export function UsageTab({ connectionId }: { connectionId: string }) {
   const [range, setRange] = useState(usageRanges[0]);
-  const [from, setFrom] = useState(() => startOf(range));
+  const [from, setFrom] = useState(() => getRangeStart(range));
   const choose = (label: string) => {
     const chosen = usageRanges.find((range) => range.label === label) ?? usageRanges[0];
     setRange(chosen);
-    setFrom(startOf(chosen));
+    setFrom(getRangeStart(chosen));
   };
   return (
     <Stack>
@@ -40,7 +40,7 @@ export function UsageTab({ connectionId }: { connectionId: string }) {
           value={range.label}
           onChange={(event) => choose(event.currentTarget.value)}
         />
-        <Button variant="default" onClick={() => setFrom(startOf(range))}>
+        <Button variant="default" onClick={() => setFrom(getRangeStart(range))}>
           Refresh
         </Button>
       </Group>

@@ -25,7 +25,7 @@ export function toReadError(response: ReadResponse): AppError {
   ) =>
     new AppError(code, message, {
       remedy,
-      upstreamRequestId: requestIdOf(response),
+      upstreamRequestId: findRequestId(response),
       ...(retryAt && { retryAt }),
     });
   if (status === 429) {
@@ -78,7 +78,7 @@ export function toReadError(response: ReadResponse): AppError {
 /** The error for a response that is not what the app promises. `clause` has the reason, without values of the response. */
 export function invalidResponse(response: ReadResponse, clause: string, remedy?: string): AppError {
   const { app } = response;
-  const requestId = requestIdOf(response);
+  const requestId = findRequestId(response);
   const id = requestId === undefined ? '' : ` ${app.name}'s id of the request is ${requestId}.`;
   return new AppError(
     'UPSTREAM_INVALID_RESPONSE',
@@ -92,6 +92,6 @@ export function invalidResponse(response: ReadResponse, clause: string, remedy?:
   );
 }
 
-function requestIdOf({ reads, headers }: ReadResponse): string | undefined {
+function findRequestId({ reads, headers }: ReadResponse): string | undefined {
   return reads.readRequestId(Object.fromEntries(headers.map(({ name, value }) => [name, value])));
 }
