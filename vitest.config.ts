@@ -12,12 +12,16 @@ const unit = testFiles(
   'okta-standin',
   'outbound-import-rule',
   'outbound-proxy',
+  'private-key',
+  'oauth-client',
   'graphql-schema',
+  'outbound-json',
   'secret-mask',
 );
 
 /** These files test a server in what does not depend on the kind of database: they run once, on the embedded one. */
 const http = testFiles(
+  'adding-an-app',
   'allowed-instance-hosts',
   'client-ip',
   'api-key-checksum',
@@ -31,15 +35,21 @@ const http = testFiles(
   'graphql-over-http',
   'http-*',
   'launcher',
+  'mutation-payload-scopes',
   'document-limits',
   'abuse',
   'request-logs',
+  'oauth-provider',
   'oidc-authentication',
   'oidc-signing-keys',
   'oidc-token-rejection',
+  'okta-sdk',
   'app-connection-options',
   'outbound-!(import-rule|proxy)',
+  'proxy',
   'proxy-paths',
+  'service-app-diagnosis',
+  'typed-reads',
   'persisted-queries',
   'rest-openapi',
   'rest-input',
@@ -52,8 +62,8 @@ const http = testFiles(
   'weak-encryption-keys',
 );
 
-/** These files have a process each: they count its objects, or expect its clock unchanged. */
-const alone = testFiles('cache-bounds', 'okta-diagnosis');
+/** These files have a process each: they count its objects, expect its clock unchanged, or install the package. */
+const alone = testFiles('cache-bounds', 'okta-diagnosis', 'release');
 
 /** These files search for faults, a little in `npm test`, and twenty times as long in `npm run test:stress`. */
 const stress = testFiles(
@@ -66,6 +76,7 @@ const stress = testFiles(
   'okta-diagnosis',
   'okta-instance-url',
   'property-based',
+  'outbound-json',
   'secret-mask',
   'use-policy',
   'rate-budget-property',

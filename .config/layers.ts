@@ -18,9 +18,9 @@ const layers = [
   ['database/driver/*'],
   ['database/*'],
   ['encryption/*'],
-  ['identity/*'],
+  ['identity/*', 'jobs/*'],
   ['audit/*', 'rate-limits/*'],
-  ['auth/*'],
+  ['auth/*', 'oauth/*'],
   ['apps/*'],
   ['apps/*/**'],
   ['apps/index.ts'],
@@ -31,26 +31,33 @@ const layers = [
   ['connections/use-policy/*'],
   ['connections/credentials/*'],
   ['connections/persistence/*'],
+  ['connections/managed-keys/*'],
   ['connections/operations/*'],
-  ['connections/use/*'],
+  ['connections/use/*', 'connections/checks/*', 'connections/revocations/*'],
   ['connections/use/typed-reads/*'],
+  ['connections/setup-links/*'],
+  ['webhooks/*'],
   ['administration/*'],
   ['integrity/*', 'key-rotation/*'],
   ['graphql/*'],
-  ['connections/graphql/*', 'audit/graphql/*', 'administration/graphql/*'],
+  ['connections/graphql/*', 'audit/graphql/*', 'administration/graphql/*', 'webhooks/graphql/*'],
   ['connections/graphql/typed-reads/*'],
   ['rest/*'],
   ['dashboard/**'],
+  ['telemetry/*'],
   ['config/*'],
   ['bootstrap/*'],
   ['app/*'],
-  ['cli/codegen/*'],
+  ['cli/codegen/*', 'cli/doctor/*'],
   ['cli/*'],
   ['*'],
 ];
 
 /** What the dashboard, a client of the API, shares with the server: the rules of input. */
-const sharedWithDashboard = ['dashboard/**', 'apps/**', 'common/*', 'connections/input-schemas.ts'];
+const sharedWithDashboard = [
+  ...['dashboard/**', 'apps/**', 'common/*'],
+  ...['connections/input-schemas.ts', 'connections/convert-input.ts'],
+];
 
 /** The layers that may import packages of GraphQL. */
 const graphqlLayers = ['graphql/*', '*/graphql/**', 'dashboard/**', 'app/*', 'cli/**'];

@@ -1,5 +1,5 @@
-// Runs a program: `npm start`, `npm run admin`, `keys`, `audit:verify` or `npm test`. It is JavaScript for Node 18 and
-// newer, because it reports a Node that is too old, and packages that are not installed.
+// Runs a program, such as `npm start`, `npm run admin` or `npm test`. It is JavaScript for Node 18 and newer, because it
+// reports a Node that is too old, and packages that are not installed.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import * as nodeModule from 'node:module';
@@ -17,6 +17,9 @@ const programs = {
   start: { file: 'src/main.ts', cannot: 'Cannot start' },
   admin: { file: 'src/cli/admin.ts', cannot: 'Command failed' },
   keys: { file: 'src/cli/encryption-keys.ts', cannot: 'Command failed' },
+  doctor: { file: 'src/cli/doctor.ts', cannot: 'Cannot check' },
+  migrate: { file: 'src/cli/migrate.ts', cannot: 'Cannot migrate' },
+  'audit:export': { file: 'src/cli/export-audit.ts', cannot: 'Cannot export' },
   'audit:verify': { file: 'src/cli/verify-audit.ts', cannot: 'Cannot verify' },
   test: { file: 'node_modules/vitest/vitest.mjs', cannot: 'Cannot test' },
 };
@@ -84,7 +87,7 @@ function runWith(node) {
   const child = spawn(node, [...process.execArgv, fileURLToPath(import.meta.url), name, ...args], {
     stdio: 'inherit',
   });
-  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM'];
+  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGUSR2'];
   const forward = (signal) => child.kill(signal);
   for (const signal of signals) process.on(signal, forward);
   // npm does not forward SIGHUP; a new parent process shows that npm has ended.

@@ -1,6 +1,7 @@
 import { describeStartupError } from './bootstrap/describe-error.ts';
 import { openBrowser } from './bootstrap/open-browser.ts';
-import { onReloadSignal, onStopSignal } from './bootstrap/signals.ts';
+import { onDebugSignal, onReloadSignal, onStopSignal } from './bootstrap/signals.ts';
+import { isRelease } from './common/command-name.ts';
 import { StartupError } from './common/errors.ts';
 import { createLog, safeErrorFields } from './common/log.ts';
 import type { Config } from './config/config.ts';
@@ -24,6 +25,7 @@ async function start(): Promise<void> {
     );
   });
   onReloadSignal(() => void server.reloadKeys(), config.npmScript);
+  onDebugSignal(log);
   process.off('uncaughtException', endUnstarted);
   server.announce(console.log);
   if (isToOpen) openBrowser(server.signInLink ?? server.url);
@@ -37,7 +39,7 @@ async function start(): Promise<void> {
 function readArguments({ production }: Config): boolean {
   const given = process.argv.slice(2);
   if (given.some((argument) => argument !== '--open'))
-    throw new StartupError('npm start accepts only --open');
+    throw new StartupError(`${isRelease ? 'app-connections start' : 'npm start'} accepts only --open`);
   if (production && given.length > 0)
     throw new StartupError('--open is not allowed when NODE_ENV=production');
   return given.length > 0;

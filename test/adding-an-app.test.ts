@@ -162,11 +162,13 @@ describe('schema with a second app', () => {
       'ExecuteParcelDepotRequestInput',
       'ParcelDepotCredentials',
       'ParcelDepotCredentialsInput',
+      'ParcelDepotKeyPairCredentials',
       'ParcelDepotParcel',
       'ParcelDepotParcelEdge',
       'ParcelDepotParcelLabels',
       'ParcelDepotParcelPage',
       'ParcelDepotResponse',
+      'RotateParcelDepotConnectionKeyPayload',
       'UpdateParcelDepotConnectionInput',
       'UpdateParcelDepotConnectionPayload',
       'UpdateParcelDepotCredentialsInput',
@@ -183,6 +185,8 @@ describe('schema with a second app', () => {
     expect(enumValues('App').map(({ name }) => name)).toEqual(['OKTA', 'PARCEL_DEPOT']);
     expect(enumValues('AppConnectionMethod').map(({ name }) => name)).toEqual([
       'API_TOKEN',
+      'KEY_PAIR',
+      'SERVICE_APP',
       'SIGNED_REQUESTS',
     ]);
     const [shared] = enumValues('AppConnectionMethod');
@@ -196,8 +200,9 @@ describe('schema with a second app', () => {
       return type ? printType(type).replace(/^ *""".*?"""\n/gms, '') : '';
     };
     expect(print('ParcelDepotCredentialsInput').match(/\w+: .*/g)).toEqual([
-      ...['apiToken: Secret', 'clientId: String', 'clientSecret: Secret', 'instanceUrl: String'],
-      ...['passphrase: Secret', 'region: String', 'signingKey: Secret'],
+      ...['apiToken: Secret', 'clientId: String', 'clientSecret: Secret', 'depotKey: Secret'],
+      ...['depotKeyName: String', 'instanceUrl: String', 'passphrase: Secret', 'region: String'],
+      ...['shelves: [String!]', 'signingKey: Secret'],
     ]);
     expect(print('ParcelDepotCredentials')).not.toMatch(/secret|key|passphrase|token/i);
     // An app with several methods has no default method.
@@ -232,6 +237,16 @@ describe('schema with a second app', () => {
           fields: [
             { name: 'instanceUrl', kind: 'URL', required: true, secret: false },
             { name: 'apiToken', kind: 'SECRET', required: true, secret: true },
+            { name: 'region', kind: 'TEXT', required: false, secret: false },
+          ],
+        },
+        {
+          method: 'KEY_PAIR',
+          label: 'Key pair',
+          fields: [
+            { name: 'shelves', kind: 'LIST', required: true, secret: false },
+            { name: 'depotKey', kind: 'SECRET', required: false, secret: true },
+            { name: 'depotKeyName', kind: 'TEXT', required: false, secret: false },
             { name: 'region', kind: 'TEXT', required: false, secret: false },
           ],
         },

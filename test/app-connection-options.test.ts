@@ -83,6 +83,18 @@ describe('appConnectionOptions query', () => {
             },
           ],
         },
+        {
+          method: 'SERVICE_APP',
+          label: 'Service app',
+          description: text,
+          fields: [
+            expect.objectContaining({ name: 'instanceUrl', kind: 'URL', required: true, secret: false }),
+            expect.objectContaining({ name: 'clientId', kind: 'TEXT', required: true, secret: false }),
+            expect.objectContaining({ name: 'scopes', kind: 'LIST', required: true, secret: false }),
+            expect.objectContaining({ name: 'privateKey', kind: 'SECRET', required: false, secret: true }),
+            expect.objectContaining({ name: 'keyId', kind: 'TEXT', required: false, secret: false }),
+          ],
+        },
       ],
     });
     const secret = { kind: 'SECRET', required: true, secret: true };
@@ -107,6 +119,16 @@ describe('appConnectionOptions query', () => {
           method: 'API_TOKEN',
           label: 'Depot token',
           fields: [{ name: 'instanceUrl', kind: 'URL' }, { name: 'apiToken', ...secret }, region],
+        },
+        {
+          method: 'KEY_PAIR',
+          label: 'Key pair',
+          fields: [
+            { name: 'shelves', kind: 'LIST', required: true, secret: false },
+            { name: 'depotKey', ...secret, required: false },
+            { name: 'depotKeyName', kind: 'TEXT', required: false },
+            region,
+          ],
         },
       ],
     });
@@ -172,7 +194,7 @@ describe('credential validation', () => {
       oktaRequestId: expect.any(String),
       tokenOwner: { id: expect.any(String), login: expect.any(String), status: 'ACTIVE' },
     });
-    expect(upstream.requests.map(({ headers }) => headers.authorization)).toEqual([
+    expect(upstream.verifications().map(({ headers }) => headers.authorization)).toEqual([
       'SSWS a-token-to-validate',
     ]);
   });
@@ -203,7 +225,7 @@ describe('credential validation', () => {
     await organisation.client.request(validateMutation, {
       credentials: { instanceUrl: upstream.origin, apiToken: 'a-token-to-forget' },
     });
-    expect(upstream.requests).toHaveLength(1);
+    expect(upstream.verifications()).toHaveLength(1);
     expect(await connections()).toEqual(before);
     expect((await listConnections(organisation)).totalCount).toBe(0);
     expect(await server.dump()).not.toContain('a-token-to-forget');

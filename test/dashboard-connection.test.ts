@@ -75,7 +75,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     const { page } = watched;
     const main = page.getByRole('main');
     await main.getByText('ada.admin@example.com (active)').waitFor();
-    await main.getByText('Verified', { exact: true }).waitFor();
+    await main.getByRole('status').getByText('Verified', { exact: true }).waitFor();
     await pathInput(page).fill('users/');
     await page.getByRole('option', { name: '/api/v1/users/{id}/groups' }).click();
     await send(page);
@@ -108,6 +108,62 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     expect(watched.urls().filter((url) => !url.startsWith(dashboard.server.url))).toEqual([]);
   });
 
+  it('shows the health of 90 days in words, in cells and as a table, and finds connections by it', async () => {
+    const { id } = await create('ailing');
+    const { id: other } = await create('neighbour');
+    const em = dashboard.server.asOwner();
+    // Created 10 days ago, rejected for a day since, and its host does not answer now.
+    await em.execute(
+      `update app_connection set created_at = now() - interval '10 days', status_since = now() - interval '10 days' where id = ?`,
+      [id],
+    );
+    for (const [status, days] of [
+      ['REJECTED', 5],
+      ['VERIFIED', 4],
+    ])
+      await em.execute(
+        `update app_connection set verification_status = ?, verification_checked_at = now() - make_interval(days => ?),
+          verification_code = case ? when 'REJECTED' then 'CREDENTIALS_REJECTED' end where id = ?`,
+        [status, days, status, id],
+      );
+    const { page } = await open('ailing', 'Usage');
+    const strip = page.getByRole('img', {
+      name: /^Verified on (9|10) days, rejected on (1|2) days?, not known on 79\.$/i,
+    });
+    await strip.waitFor();
+    expect(await strip.locator('rect').count()).toBe(90);
+    await page.getByText('Changes as a table').click();
+    const table = page.getByRole('table', { name: 'Status changes' });
+    await table.getByRole('row', { name: /Now Verified/ }).waitFor();
+    await table.getByRole('row', { name: /Rejected CREDENTIALS_REJECTED$/ }).waitFor();
+    expect(await table.getByRole('row').count()).toBe(4);
+    await page.getByText('Next check').waitFor();
+
+    await em.execute(
+      `insert into host_outage (org_id, origin, since, checked_at, next_check_at, message, code)
+        select org_id, public_credentials ->> 'instanceUrl', now() - interval '1 hour', now(), now() + interval '1 hour', 'down', 'UPSTREAM_UNREACHABLE'
+        from app_connection where id = ?`,
+      [id],
+    );
+    // Verified after the outage.
+    await em.execute(
+      `update app_connection set verification_checked_at = now() + interval '1 hour' where id = ?`,
+      [other],
+    );
+    await page.reload();
+    await page.getByText('every connection to this host is affected').waitFor();
+    await page.getByRole('main').getByRole('status').getByText('Unreachable', { exact: true }).waitFor();
+    await page.getByText('Changes as a table').click();
+    await page.getByRole('row', { name: /Now Host down UPSTREAM_UNREACHABLE$/ }).waitFor();
+    await page.getByRole('link', { name: 'All connections' }).click();
+    await page.getByRole('combobox', { name: 'Status' }).selectOption('Unreachable');
+    await page.getByRole('link', { name: 'neighbour' }).waitFor({ state: 'detached' });
+    await page.getByRole('row', { name: /ailing.*Unreachable.*host down/ }).waitFor();
+    await page.getByRole('combobox', { name: 'Sort by' }).selectOption('Failing longest');
+    await page.getByRole('row', { name: /ailing/ }).waitFor();
+    await em.execute('delete from host_outage');
+  });
+
   it('asks before it sends a write, and lists the writes', async () => {
     const { id } = await create('write-through');
     await client().request(presetMutation, { id, preset: 'USERS_AND_GROUPS_WRITE' });
@@ -136,7 +192,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       `--data-raw '{"profile":{"name":"It'\\''s new"}}'`,
     );
     await page.getByRole('tab', { name: 'Recent writes' }).click();
-    await page.getByRole('row', { name: /POST \/api\/v1\/groups 201 API key \S+ just now/ }).waitFor();
+    await page.getByRole('row', { name: /POST \/api\/v1\/groups 201 Administrator just now/ }).waitFor();
   });
 
   it('says which rule refused a request, and keeps the form while the server cannot be reached', async () => {
@@ -358,6 +414,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       const { page } = await dashboard.open({ colorScheme, viewport: { width, height: 900 } });
       await page.getByRole('link', { name }).click();
       await page.getByText('No requests were sent').waitFor();
+      await page.getByText('Changes as a table').click();
       await expectAccessible(page, 'usage, empty');
       await page.getByRole('tab', { name: 'Try it' }).click();
       await pathInput(page).fill('users');

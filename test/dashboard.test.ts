@@ -53,7 +53,7 @@ describe.skipIf(!hasBrowser())('the dashboard', () => {
     expect(text).toContain('"apiToken": "<YOUR-API-TOKEN>"');
     expect(text).toContain(firstProjectId);
     await page.getByRole('tab', { name: 'curl' }).click();
-    expect(await page.getByRole('region', { name: 'curl code sample' }).textContent()).toContain(
+    expect(await page.getByRole('region', { name: 'curl' }).textContent()).toContain(
       "--header 'Authorization: Bearer <YOUR-API-KEY>'",
     );
     await expectNowhere(watched, token);

@@ -7,7 +7,7 @@ import { Secret } from '../src/common/secret.ts';
 import { createKey } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Cluster, canMakeCluster, makeCluster } from './testkit/faults/cluster.ts';
-import { startOkta, type TestOkta } from './testkit/okta.ts';
+import { startOkta, type TestOkta, tokenPath } from './testkit/okta.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { foundIn } from './testkit/secret-scan.ts';
@@ -72,6 +72,7 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('the log of PostgreSQL', () =>
     // Both creates pass the check of the name concurrently; the second violates the unique index.
     const held: (() => void)[] = [];
     upstream.behave((request, response: ServerResponse) => {
+      if (request.url !== tokenPath) return handleFakeOkta(request, response);
       held.push(() => handleFakeOkta(request, response));
       if (held.length === 2) for (const answer of held) answer();
     });

@@ -26,8 +26,8 @@ describe('database roles', () => {
       const page = readFileSync(new URL('../docs/operations/postgresql.md', import.meta.url), 'utf8');
       const [, sql = ''] = /^```sql\n(create role.*?)^```$/ms.exec(page) ?? [];
       // Roles belong to the whole PostgreSQL cluster, and other tests create them.
-      const grants = sql.split('\n').filter((line) => line.startsWith('grant '));
-      expect(grants).toHaveLength(2);
+      const grants = sql.split('\n').filter((line) => /^(grant|create schema) /.test(line));
+      expect(grants).toHaveLength(3);
       for (const grant of grants) {
         expect(await errorOfStart(settings)).toMatch(
           /DATABASE_URL: this user may not create tables or roles/,

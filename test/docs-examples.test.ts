@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,17 +9,27 @@ import { addOrganisation } from '../src/administration/organisations.ts';
 import { Secret } from '../src/common/secret.ts';
 import { firstOrganisation, firstProjectId } from '../src/identity/organisations.ts';
 import { type CodeBlock, codeBlocks, readPages, root } from './testkit/documents.ts';
+import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
+import { closedPort, until } from './testkit/process.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { createEndpoint } from './testkit/webhook-receiver.ts';
 
 const run = promisify(execFile);
 const blocks = readPages().flatMap(codeBlocks);
 
 describe('examples in the documentation', () => {
+  const trustedHosts = new Set<string>();
+  let okta: OktaStandIn;
   let server: TestServer;
   let folder: string;
   beforeAll(async () => {
-    server = await startTestServer();
+    okta = await startOktaStandIn();
+    trustedHosts.add(okta.hostPort);
+    server = await startTestServer({
+      webhookIntervalMs: 50,
+      config: { trustedInstanceHosts: trustedHosts },
+    });
     folder = await mkdtemp(join(tmpdir(), 'app-connections-docs-'));
     // The folder in which the server was started has this layout.
     const key = 'docs-key-docs-key-docs-key-docs-key-docs-key';
@@ -31,6 +42,7 @@ describe('examples in the documentation', () => {
   });
   afterAll(async () => {
     await server.close();
+    await okta[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   });
 
@@ -98,6 +110,55 @@ describe('examples in the documentation', () => {
         nodes: [{ label: 'Issue tracker', assignedUsers: { nodes: [{ user: { profile: {} } }, {}] } }],
       },
     });
+  });
+
+  it('read every page of users, and create a group, with the scripts in docs/using-connections.md', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const rest = restClient(server.url, apiKey);
+    const credentials = { instanceUrl: okta.origin, apiToken: 'a-good-token' };
+    const { id } = await createConnectionOverRest(rest, { credentials });
+    await rest('PUT', `/api/v1/app-connections/okta/${id}/use-policy`, { preset: 'READ_WRITE' });
+    const runScript = async (text: string) => {
+      const script = join(folder, 'use.mjs');
+      const code = runnable(find('docs/using-connections.md', text));
+      await writeFile(script, code.replaceAll('<CONNECTION-ID>', id));
+      const env = { ...process.env, CONNECTIONS_API_KEY: apiKey };
+      return (await run(process.execPath, [script], { cwd: folder, env })).stdout.trim().split('\n');
+    };
+    const logins = await runScript('pageInfo.hasNextPage');
+    expect(new Set(logins).size).toBe(250);
+    await okta.takeJournal();
+    expect(await runScript('JSON.stringify({ profile')).toEqual([expect.stringMatching(/^00g\w{17}$/)]);
+    const [request] = await okta.takeJournal();
+    expect(Buffer.from(request?.body ?? '', 'base64').toString()).toBe(
+      '{"profile":{"name":"Everyone in Berlin"}}',
+    );
+  });
+
+  it('print an event with the receiver in docs/webhooks.md, and refuse what is not signed', async () => {
+    const { client, apiKey } = await server.newOrganisation();
+    const port = await closedPort();
+    trustedHosts.add(`127.0.0.1:${port}`);
+    const url = `http://127.0.0.1:${port}/`;
+    const { secret } = await createEndpoint(client, { url });
+    const script = join(folder, 'receive.mjs');
+    await writeFile(script, find('docs/webhooks.md', 'createServer').code);
+    const env = { ...process.env, WEBHOOK_SECRET: secret, PORT: String(port) };
+    const receiver = spawn(process.execPath, [script], { cwd: folder, env });
+    let output = '';
+    receiver.stdout.on('data', (chunk) => {
+      output += chunk;
+    });
+    const post = () => fetch(url, { method: 'POST', body: '{"type":"forged"}' }).catch(() => undefined);
+    const refused = await until('the receiver listens', post);
+    expect(refused.status).toBe(401);
+    const { name } = await createConnectionOverRest(restClient(server.url, apiKey));
+    await until('the event is printed', () =>
+      output.includes(`connection.created ${name}`) ? true : undefined,
+    );
+    expect(output).not.toContain('forged');
+    receiver.kill();
+    await once(receiver, 'exit');
   });
 
   it('keep a URL with special characters in the environment file when a shell reads it', async () => {

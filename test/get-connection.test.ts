@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import {
   type GraphQLOutputType,
   getNamedType,
@@ -221,7 +222,12 @@ describe('list connections', () => {
     );
   }
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
-  const selections = leafSelections(schema.getType('AppConnection') as GraphQLOutputType);
+  /** What a pending conversion never has: nothing was accepted yet, and this server has made the key of the service app. */
+  const neverPending =
+    /\bconversion \{.*(lastVerifiedAt|details|on OktaCredentials|on OktaServiceAppCredentials \{ keyId \})/;
+  const selections = leafSelections(schema.getType('AppConnection') as GraphQLOutputType).filter(
+    (selection) => !neverPending.test(selection),
+  );
 
   /** Stores one call. */
   async function storeUsage(orgId: string, connectionId: string, caller: string): Promise<void> {
@@ -243,22 +249,73 @@ describe('list connections', () => {
     );
   }
 
+  const network = { connection: 'ZONE', include: ['nzo1'], exclude: ['nzo2'] };
+  const time = '2026-01-05T09:30:00.000Z';
+  const details = {
+    warnings: [{ message: 'What', remedy: 'So' }],
+    organisation: { id: '00o1', name: 'Example' },
+    owner: {
+      ...{ id: '00u1', login: 'ada@example.com', status: 'ACTIVE', isActive: true },
+      roles: [{ type: 'CUSTOM', label: 'Readers' }],
+    },
+    apiTokens: [{ id: '00T1', name: 'One', created: time, lastUpdated: time, expiresAt: time, network }],
+    clockDifferenceSeconds: 1,
+  };
+
   test(`returns each of the ${selections.length} fields of a connection when it is selected alone`, async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, projectId } = organisation;
     const { id } = await createConnection(organisation, { projectId, description: 'All of it' });
     const { id: other } = await createConnection(organisation);
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    await createConnection(
+      organisation,
+      { name: 'service-app', method: 'SERVICE_APP' },
+      {
+        apiToken: null,
+        clientId: '0oa1ab2cd3EF4GH5i0d7',
+        scopes: ['okta.users.read'],
+        privateKey: privateKey.export({ format: 'pem', type: 'pkcs8' }),
+        keyId: 'mine',
+      },
+    );
     // The rule of this policy has methods.
     await client.request(
       'mutation ($id: UUID!) { updateUsePolicy(connectionId: $id, input: { preset: LOGS_READ }) { usePolicy { version } } }',
       { id },
     );
-    await server.asOwner().execute(
-      `update app_connection set is_platform_managed_credentials = true, failing_since = now(),
-        verification_code = 'CREDENTIALS_REJECTED', verification_message = 'What', verification_remedy = 'So'
-        where org_id = ?`,
-      [orgId],
+    await client.request(
+      `mutation ($id: UUID!) {
+        convertOktaConnection(id: $id, to: { clientId: "0oa1ab2cd3EF4GH5i0d7", scopes: ["okta.users.read"] }) { appConnection { id } }
+      }`,
+      { id: other },
     );
+    const refusal = { status: 'REJECTED', code: 'CREDENTIALS_REJECTED', message: 'What', remedy: 'So' };
+    await server
+      .asOwner()
+      .execute('update app_connection set conversion_verification = ? where id = ?', [
+        JSON.stringify({ ...refusal, checkedAt: time, failingSince: time, upstreamRequestId: 'a1' }),
+        other,
+      ]);
+    await server.asOwner().execute(
+      `update app_connection set verification_status = 'UNREACHABLE', verification_checked_at = now() + interval '1 minute',
+        is_platform_managed_credentials = true, failing_since = now(), next_check_at = now() + interval '1 hour',
+        verification_code = 'CREDENTIALS_REJECTED', verification_message = 'What', verification_remedy = 'So',
+        verification_details = ?
+        where org_id = ?`,
+      [JSON.stringify(details), orgId],
+    );
+    const { organisation: owner, warnings, clockDifferenceSeconds } = details;
+    const ofServiceApp = {
+      ...{ organisation: owner, warnings, clockDifferenceSeconds, scopes: ['okta.users.read'] },
+      ...{ usesDpop: true, hasAdminRole: true, roles: [{ type: 'CUSTOM', label: 'Readers' }] },
+    };
+    await server
+      .asOwner()
+      .execute(
+        `update app_connection set verification_details = ? where org_id = ? and method = 'service-app'`,
+        [JSON.stringify(ofServiceApp), orgId],
+      );
     const { viewer } = await client.request<{ viewer: { apiKey: { id: string } } }>(
       '{ viewer { apiKey { id } } }',
     );
@@ -267,7 +324,7 @@ describe('list connections', () => {
     await storeUsage(orgId, other, 'subject:somebody');
     for (const selection of selections) {
       const { appConnections } = await client.request<{ appConnections: { nodes: unknown[] } }>(
-        `{ appConnections(first: 2) { nodes${selection} } }`,
+        `{ appConnections(first: 3) { nodes${selection} } }`,
       );
       const leaf = (value: unknown): unknown =>
         typeof value === 'object' && value !== null

@@ -116,6 +116,8 @@ describe('the fast path and Yoga', () => {
       expectSameResponse(short, long);
       statuses.add(short.status);
     }
+    // Some of the documents may be too large: the generator builds them from the schema.
+    statuses.delete(413);
     expect([...statuses].toSorted()).toEqual([200, 400, 406]);
   });
 

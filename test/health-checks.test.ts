@@ -96,6 +96,43 @@ describe('the readiness check', () => {
       await until('the server is ready again', async () => (await readinessStatus()) === 200 || undefined);
     },
   );
+
+  it('succeeds with a damaged data key, and logs its organisation once', async () => {
+    const orgId = randomUUID();
+    const dataKeyId = '00000000-0000-0000-0000-000000000001';
+    const em = server.asOwner();
+    await em.execute(
+      `insert into data_key (id, org_id, purpose, wrapped, root_key_id, made_under, created_at, mac)
+         select '${dataKeyId}', '${orgId}', 'SEAL', wrapped, root_key_id, made_under, created_at, mac
+           from data_key where root_key_id = 'a' limit 1`,
+    );
+    try {
+      const isLogged = () => server.logs().includes('"msg":"a data key is damaged"') || undefined;
+      await until('the damage is logged', async () => {
+        expect(await readinessStatus()).toBe(200);
+        return isLogged();
+      });
+      const before = readinessStatements.length;
+      await until('it is checked again', async () => {
+        expect(await readinessStatus()).toBe(200);
+        return readinessStatements.length >= before + 2 || undefined;
+      });
+    } finally {
+      await em.execute(`delete from data_key where id = '${dataKeyId}'`);
+    }
+    const lines = server
+      .logs()
+      .split('\n')
+      .filter((line) => line.includes('a data key is damaged'));
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({
+        orgId,
+        dataKeyId,
+        purpose: 'SEAL',
+        remedy: expect.stringMatching(/^Restore/),
+      }),
+    ]);
+  });
 });
 
 /** Locks a table from a connection outside the server's pool, until released. */

@@ -185,7 +185,7 @@ test('stores no token, no credentials and no name in idempotency records', async
   );
   const rows = JSON.stringify(await server.asOwner().execute('select * from idempotent_request'));
   expect(rows).toContain('kept');
-  expect(rows).not.toMatch(/00planted|sealed|eyJ/);
+  expect(rows).not.toMatch(/00planted|sealed|eyJ[\w-]*\./);
 });
 
 test.skipIf(!testDatabaseUrl)('executes a request once when two servers share a database', async () => {

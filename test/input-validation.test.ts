@@ -1,8 +1,20 @@
+import { readFileSync } from 'node:fs';
+import {
+  buildSchema,
+  type GraphQLInputType,
+  getNamedType,
+  getNullableType,
+  isInputObjectType,
+  isLeafType,
+  isListType,
+} from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { type RestClient, restClient } from './testkit/rest.ts';
+import { createConnection } from './testkit/operations.ts';
+import { at, type RestClient, restClient } from './testkit/rest.ts';
 import { parcelDepot } from './testkit/second-app.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { createLink } from './testkit/setup-links.ts';
 
 let server: TestServer;
 let rest: RestClient;
@@ -205,3 +217,116 @@ describe('unknown members in REST', () => {
     expect(text).not.toContain('00planted');
   });
 });
+
+/** The paths of the objects in a JSON schema of the OpenAPI document, `[]` for the schema itself; lists have one item. */
+function objectPaths(document: object, schema: unknown): (string | number)[][] {
+  const { $ref, type, properties, items, ...others } = Object(schema);
+  if ($ref) return objectPaths(document, at(document, ...$ref.replace('#/', '').split('/')));
+  const nested = (name: string | number, inner: unknown) =>
+    objectPaths(document, inner).map((path) => [name, ...path]);
+  return [
+    ...(type === 'object' ? [[]] : []),
+    ...Object.entries(Object(properties)).flatMap(([name, inner]) => nested(name, inner)),
+    ...(items ? nested(0, items) : []),
+    ...[others.oneOf, others.anyOf, others.allOf].flatMap((all: unknown[] = []) =>
+      all.flatMap((inner) => objectPaths(document, inner)),
+    ),
+  ];
+}
+
+/** The JSON of objects and lists within each other, with one member in the innermost. */
+function nest(path: readonly (string | number)[], member: string): string {
+  const inner = `{${JSON.stringify(member)}:{"polluted":true}}`;
+  return path.reduceRight<string>(
+    (json, name) => (typeof name === 'number' ? `[${json}]` : `{${JSON.stringify(name)}:${json}}`),
+    inner,
+  );
+}
+
+const unique = <T>(all: readonly T[]) => [
+  ...new Map(all.map((each) => [JSON.stringify(each), each])).values(),
+];
+const inherited = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__defineGetter__'];
+
+describe('members with names that JavaScript objects inherit', () => {
+  it('are unknown members of every object in the bodies of REST', async () => {
+    const organisation = await server.newOrganisation();
+    const connection = await createConnection(organisation, { name: 'with-a-link' });
+    const { secret } = await createLink(organisation.client, connection.id);
+    const client = restClient(server.url, organisation.apiKey);
+    const document = Object((await client('GET', '/api/v1/openapi.json')).body);
+    const tried: string[] = [];
+    for (const [pattern, methods] of Object.entries(Object(document.paths))) {
+      for (const [method, { requestBody }] of Object.entries<{ requestBody?: unknown }>(Object(methods))) {
+        const schema = at(requestBody, 'content', 'application/json', 'schema');
+        for (const path of unique(objectPaths(document, schema))) {
+          for (const name of inherited) {
+            const target = pattern.replace(/\{\w+\}/g, connection.id);
+            const send = target.startsWith('/api/v1/setup/') ? restClient(server.url, secret) : client;
+            const { status, body, text } = await send(method.toUpperCase(), target, nest(path, name));
+            const what = `${method} ${pattern} ${nest(path, name)}`;
+            expect([what, status, at(body, 'code')]).toEqual([what, 422, 'BAD_USER_INPUT']);
+            const issue = { path, message: expect.stringContaining('There is an unknown member.') };
+            expect(at(body, 'issues'), what).toContainEqual(issue);
+            expect(text, what).not.toContain('polluted');
+          }
+          tried.push(`${method} ${pattern} ${path.join('.')}`);
+        }
+      }
+    }
+    expect(tried).toContain('post /api/v1/setup/credentials credentials');
+    expect(tried).toContain('put /api/v1/app-connections/okta/{id}/use-policy rules.0');
+    expect(tried).toContain('post /api/v1/app-connections/okta/{id}/convert to');
+  });
+
+  it('are refused beside a right token in a setup link, which stays active', async () => {
+    const organisation = await server.newOrganisation();
+    const connection = await createConnection(organisation, { name: 'with-a-link' });
+    const { secret } = await createLink(organisation.client, connection.id);
+    const send = restClient(server.url, secret);
+    for (const member of [...inherited, 'instanceUrl']) {
+      const json = `{"credentials":{"apiToken":"a-good-token",${JSON.stringify(member)}:"x"}}`;
+      const { status, body } = await send('POST', '/api/v1/setup/credentials', json);
+      expect([member, status, at(body, 'issues', 0, 'path')]).toEqual([member, 422, ['credentials']]);
+    }
+    const json = '{"credentials":{"apiToken":"a-good-token"}}';
+    expect((await send('POST', '/api/v1/setup/credentials', json)).status).toBe(200);
+  });
+
+  it('are unknown fields of every input object of GraphQL', async () => {
+    const schema = buildSchema(readFileSync(new URL('../schema.graphql', import.meta.url), 'utf8'));
+    const tried = new Set<string>();
+    for (const root of [schema.getQueryType(), schema.getMutationType()]) {
+      const operation = root === schema.getQueryType() ? 'query' : 'mutation';
+      for (const { name: field, args, type } of Object.values(root?.getFields() ?? {})) {
+        const selection = isLeafType(getNamedType(type)) ? '' : '{ __typename }';
+        const declared = args.map((arg) => `$${arg.name}: ${arg.type}`).join(', ');
+        const given = args.map(({ name }) => `${name}: $${name}`).join(', ');
+        for (const { name: variable, type } of args) {
+          for (const path of inputPaths(type)) {
+            for (const name of inherited) {
+              const query = `${operation} (${declared}) { ${field}(${given}) ${selection} }`;
+              const json = `{"query":${JSON.stringify(query)},"variables":${nest([variable, ...path], name)}}`;
+              const body: unknown = JSON.parse((await rest('POST', '/graphql', json)).text);
+              const what = `${field}(${variable}) ${nest(path, name)}`;
+              const issue = { path: [variable, ...path], message: expect.stringContaining('is not defined') };
+              expect(at(body, 'errors', 0, 'extensions', 'issues'), what).toContainEqual(issue);
+            }
+            tried.add([field, variable, ...path].join('.'));
+          }
+        }
+      }
+    }
+    expect([...tried]).toContain('createOktaConnection.input.credentials');
+    expect([...tried]).toContain('updateUsePolicy.input.rules.0');
+  });
+});
+
+/** The paths of the input objects in a type, `[]` for the type itself; lists have one item. */
+function inputPaths(type: GraphQLInputType): (string | number)[][] {
+  const nullable = getNullableType(type);
+  if (isListType(nullable)) return inputPaths(nullable.ofType).map((path) => [0, ...path]);
+  if (!isInputObjectType(nullable)) return [];
+  const fields = Object.values(nullable.getFields());
+  return [[], ...fields.flatMap(({ name, type }) => inputPaths(type).map((path) => [name, ...path]))];
+}

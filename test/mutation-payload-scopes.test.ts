@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { type GraphQLOutputType, getNamedType, isInterfaceType, isObjectType } from 'graphql';
+import {
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  getNamedType,
+  isInterfaceType,
+  isObjectType,
+} from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
@@ -19,11 +25,15 @@ afterAll(() => server.close());
 
 const schema = createSchema(createApps({ trustedHosts: new Set() }));
 
+/** Whether connections with an API token, which the test has, can be of this type. */
+const isOfApiTokens = ({ name }: GraphQLObjectType) => !name.includes('ServiceApp');
+
 /** Returns the path of every leaf field of a type, so that the test also covers fields added later. */
 function listLeafPaths(type: GraphQLOutputType, path: readonly string[] = []): string[] {
   const named = getNamedType(type);
   if (isInterfaceType(named)) {
-    const paths = schema.getPossibleTypes(named).flatMap((possible) => listLeafPaths(possible, path));
+    const types = schema.getPossibleTypes(named).filter(isOfApiTokens);
+    const paths = types.flatMap((possible) => listLeafPaths(possible, path));
     return [...new Set(paths)];
   }
   if (!isObjectType(named)) return [path.join('.')];
@@ -34,21 +44,34 @@ function listLeafPaths(type: GraphQLOutputType, path: readonly string[] = []): s
 
 const connectionType = schema.getType('AppConnection');
 if (!isObjectType(connectionType)) throw new Error('The schema has no connections.');
-const everything = listLeafPaths(connectionType);
+// Connections are converted to service apps, which have no owner.
+const everything = listLeafPaths(connectionType).filter(
+  (path) => !path.startsWith('conversion.credentials.tokenOwner.'),
+);
 const verification = everything.filter((path) => path.startsWith('verification.'));
+const result = verification.filter((path) => !path.startsWith('verification.details.'));
+const conversion = everything.filter((path) => path.startsWith('conversion.verification.'));
 const tokenOwner = everything.filter((path) => path.startsWith('credentials.tokenOwner.'));
 
-/** Builds the selection of leaf fields, with each field once. */
+/** Builds the selection of leaf fields, with each field once for each type that has it. */
 function select(...paths: string[]): string {
+  return selectOf(connectionType as GraphQLObjectType, paths);
+}
+
+function selectOf(type: GraphQLOutputType, paths: readonly string[]): string {
+  const named = getNamedType(type);
+  if (!isObjectType(named) && !isInterfaceType(named)) return '';
   const byFirst = Map.groupBy(paths, (path) => path.split('.', 1)[0] ?? '');
   return [...byFirst]
     .map(([first, all]) => {
+      const field = named.getFields()[first];
+      if (!field) {
+        const types = isInterfaceType(named) ? schema.getPossibleTypes(named) : [];
+        const having = types.filter((possible) => isOfApiTokens(possible) && possible.getFields()[first]);
+        return having.map((possible) => `... on ${possible.name} { ${selectOf(possible, all)} }`).join(' ');
+      }
       const rests = all.map((path) => path.slice(first.length + 1)).filter((rest) => rest !== '');
-      if (rests.length === 0) return first;
-      if (first !== 'credentials') return `${first} { ${select(...rests)} }`;
-      const ofOkta = rests.filter((rest) => rest !== 'instanceUrl');
-      const ofAll = rests.length > ofOkta.length ? 'instanceUrl' : '';
-      return `credentials { ${ofAll} ${ofOkta.length > 0 ? `... on OktaCredentials { ${select(...ofOkta)} }` : ''} }`;
+      return rests.length === 0 ? first : `${first} { ${selectOf(field.type, rests)} }`;
     })
     .join(' ');
 }
@@ -75,7 +98,12 @@ async function sendMutation(
   variables: object,
   selection: string,
 ) {
-  const declared = { id: '$id: UUID!', input: '$input: ', name: '$name: String' };
+  const declared = {
+    id: '$id: UUID!',
+    input: '$input: ',
+    name: '$name: String',
+    to: '$to: ConvertOktaConnectionInput!',
+  };
   const types: Record<string, string> = {
     createOktaConnection: 'CreateOktaConnectionInput!',
     updateOktaConnection: 'UpdateOktaConnectionInput!',
@@ -160,7 +188,33 @@ const changes: [
       args: 'id: $id',
       variables: async () => ({ id: (await newConnection()).id }),
     },
-    ['id', ...verification],
+    ['id', ...result],
+  ],
+  [
+    'a conversion',
+    'connections:write',
+    {
+      field: 'convertOktaConnection',
+      args: 'id: $id, to: $to',
+      variables: async () => ({
+        id: (await newConnection()).id,
+        to: { clientId: '0oa1ab2cd3EF4GH5i0d7', scopes: ['okta.users.read'] },
+      }),
+    },
+    [
+      ...['id', 'version', 'method', 'conversion.method', 'conversion.startedAt'],
+      ...conversion.filter((path) => !path.startsWith('conversion.verification.details.')),
+    ],
+  ],
+  [
+    'the cancellation of a conversion',
+    'connections:write',
+    {
+      field: 'cancelAppConnectionConversion',
+      args: 'id: $id',
+      variables: async () => ({ id: (await newConnection()).id }),
+    },
+    ['id', 'version'],
   ],
   ['restore', 'connections:write', restore(() => ({})), ['id', 'version']],
   [

@@ -26,7 +26,8 @@ async function verify(
   const outbound = createOutbound({ trustedHosts: new Set(), ...settings });
   onTestFinished(() => outbound.close());
   const credentials = { public: { instanceUrl }, secret: { apiToken: new Secret(apiToken) } };
-  const diagnosis = await method.verify(credentials, outbound, signal);
+  const result = await method.verify(credentials, outbound, signal);
+  const diagnosis = result.status === 'VERIFIED' ? { ...result, findDetails: undefined } : result;
   expect(new Secret(apiToken).appearsIn(JSON.stringify(diagnosis))).toBe(false);
   if (diagnosis.status !== 'VERIFIED') {
     expect(diagnosis.message).toMatch(/^[A-Z].*\.$/);
@@ -72,8 +73,10 @@ describe('diagnosis of a valid token', () => {
       account: { id: '00ub0oNGTSWTBKOLGLNR', login: 'ada.admin@example.com', status: 'ACTIVE' },
       upstreamRequestId: requestId,
     });
-    expect(here.requests).toHaveLength(1);
-    expect(here.requests[0]).toMatchObject({
+    expect(here.requests).toHaveLength(2);
+    expect(here.requests[0]).toMatchObject({ method: 'GET', path: okta.wellKnown });
+    expect(here.requests[0]?.headers).not.toHaveProperty('authorization');
+    expect(here.requests[1]).toMatchObject({
       method: 'GET',
       path: '/api/v1/users/me',
       headers: {
@@ -174,8 +177,9 @@ describe('diagnosis of a valid token', () => {
     'b0473b2ad622651b6becabf069b98fce',
     '7ffbb072-2575-495a-b5b0-127f88caef78',
   ])('keeps the request id %s', async (id) => {
-    const handler: okta.Behaviour = (_, response) =>
-      void response.writeHead(503, { 'x-okta-request-id': id }).end();
+    const handler = okta.withToken(
+      (_, response) => void response.writeHead(503, { 'x-okta-request-id': id }).end(),
+    );
     expect(await verifyAgainst(handler)).toHaveProperty('upstreamRequestId', id);
   });
 });
@@ -219,8 +223,9 @@ describe('diagnosis of an Okta refusal', () => {
       'Okta refused the request (status 403, E0000038) without saying whether the API token is valid.',
     ],
   ])('maps status %i with %s to %s', async (status, errorCode, code, message) => {
-    const handler: okta.Behaviour = (_, response) =>
-      void response.writeHead(status).end(JSON.stringify({ errorCode, errorSummary: 'x' }));
+    const handler = okta.withToken(
+      (_, response) => void response.writeHead(status).end(JSON.stringify({ errorCode, errorSummary: 'x' })),
+    );
     const diagnosis = await verifyAgainst(handler);
     expect(diagnosis).toMatchObject({ status: 'REJECTED', code, message });
   });
@@ -247,10 +252,8 @@ describe('diagnosis of an Okta refusal', () => {
     });
   });
 
-  const limitedWith =
-    (headers: Record<string, string>): okta.Behaviour =>
-    (_, response) =>
-      void response.writeHead(429, headers).end();
+  const limitedWith = (headers: Record<string, string>) =>
+    okta.withToken((_, response) => void response.writeHead(429, headers).end());
 
   test.each([
     [{}],
@@ -429,8 +432,8 @@ describe('diagnosis of an outage, which is never a rejected token,', () => {
 
 describe('diagnosis of a server that is not Okta', () => {
   test.each([
-    ['not JSON', okta.notJson(), 'the response is not JSON'],
-    ['not Okta', okta.notOkta(), 'the response does not describe an Okta user'],
+    ['not JSON', okta.withToken(okta.notJson()), 'the response is not JSON'],
+    ['not Okta', okta.withToken(okta.notOkta()), 'the response does not describe an Okta user'],
     ['an id that is no text', okta.answering({ id: 5 }), 'does not describe an Okta user'],
     ['an id without a visible character', okta.answering({ id: '\u0000' }), 'does not describe an Okta user'],
     [
@@ -439,13 +442,13 @@ describe('diagnosis of a server that is not Okta', () => {
       'does not describe an Okta user',
     ],
     ['a long id', okta.answering({ id: `00u${'a'.repeat(18)}` }), 'does not describe an Okta user'],
-    ['401 that is not Okta’s', okta.notOkta(401), 'status 401'],
-    ['403 that is not JSON', okta.notJson(403), 'status 403'],
-    ['404', okta.notOkta(404), 'status 404'],
-    ['204', okta.notOkta(204), 'status 204'],
-    ['a redirect', okta.redirect('https://acme.okta.com/login'), 'it redirects (status 302)'],
-    ['an endless body', okta.endlessBody, 'larger than 65536 bytes'],
-    ['no HTTP', okta.garbage, 'the response is not HTTP'],
+    ['401 that is not Okta’s', okta.withToken(okta.notOkta(401)), 'status 401'],
+    ['403 that is not JSON', okta.withToken(okta.notJson(403)), 'status 403'],
+    ['404', okta.withToken(okta.notOkta(404)), 'status 404'],
+    ['204', okta.withToken(okta.notOkta(204)), 'status 204'],
+    ['a redirect', okta.withToken(okta.redirect('https://acme.okta.com/login')), 'it redirects (status 302)'],
+    ['an endless body', okta.withToken(okta.endlessBody), 'larger than 65536 bytes'],
+    ['no HTTP', okta.withToken(okta.garbage), 'the response is not HTTP'],
   ])('%s', async (_, handler, message) => {
     expect(await verifyAgainst(handler)).toMatchObject(notOkta(message));
   });
@@ -458,16 +461,65 @@ describe('diagnosis of a server that is not Okta', () => {
     '{"errorCode":["E0000011"]}',
     '[{"errorCode":"E0000011"}]',
   ])('does not reject the token for a 401 with %s', async (body) => {
-    const handler: okta.Behaviour = (_, response) => void response.writeHead(401).end(body);
+    const handler = okta.withToken((_, response) => void response.writeHead(401).end(body));
     expect(await verifyAgainst(handler)).toMatchObject(notOkta('status 401'));
   });
 
   test('does not send the token to a redirect target', async () => {
     const target = await startOkta();
-    const here = await startOkta({ handler: okta.redirect(`${target.origin}/api/v1/users/me`) });
+    const handler = okta.withToken(okta.redirect(`${target.origin}/api/v1/users/me`));
+    const here = await startOkta({ handler });
     await verify(here.origin, { trustedHosts: new Set([here.hostPort, target.hostPort]) });
     expect(target.requests).toEqual([]);
   });
+});
+
+describe('diagnosis of a host that does not say that it is an Okta organisation', () => {
+  const description = (body: string): okta.Behaviour => {
+    return (_, response) => void response.writeHead(200).end(body);
+  };
+
+  test.each([
+    ['a page', okta.notJson(), 'the response to /.well-known/okta-organization is not JSON'],
+    ['other JSON', okta.notOkta(), '/.well-known/okta-organization does not describe an Okta organisation'],
+    [
+      'an id of something else',
+      description('{"id":"00ub0oNGTSWTBKOLGLNR"}'),
+      'does not describe an Okta org',
+    ],
+    [
+      'an id that is no text',
+      description('{"id":["00o5rb5mt2H3d1TJd0h7"]}'),
+      'does not describe an Okta org',
+    ],
+    ['401', okta.notOkta(401), '/.well-known/okta-organization returned status 401'],
+    ['404', okta.notJson(404), '/.well-known/okta-organization returned status 404'],
+    ['a redirect', okta.redirect('https://acme.okta.com/login'), 'redirects (status 302)'],
+    ['an endless body', okta.endlessBody, 'larger than 16384 bytes'],
+    ['no HTTP', okta.garbage, 'the response is not HTTP'],
+  ])('gets nothing secret when it answers with %s', async (_, handler, message) => {
+    const here = await startOkta({ handler });
+    const diagnosis = await verify(here.origin, { trustedHosts: new Set([here.hostPort]) });
+    expect(diagnosis).toMatchObject(notOkta(message));
+    expect(here.requests.map(({ path, headers }) => [path, headers.authorization])).toEqual([
+      [okta.wellKnown, undefined],
+    ]);
+  });
+
+  test.each([
+    ['does not answer', okta.slowHeaders],
+    ['fails', (_, response) => void response.writeHead(503).end()],
+    ['limits the rate', (_, response) => void response.writeHead(429).end()],
+  ] satisfies [string, okta.Behaviour][])(
+    'gets nothing secret when it %s, and is not called another product',
+    async (_, handler) => {
+      const here = await startOkta({ handler });
+      const trustedHosts = new Set([here.hostPort]);
+      const diagnosis = await verify(here.origin, { trustedHosts, timeoutMs: 200 });
+      expect(diagnosis).toMatchObject({ status: 'UNREACHABLE', code: expect.stringMatching(/^UPSTREAM_/) });
+      expect(here.requests.map(({ path }) => path)).toEqual([okta.wellKnown]);
+    },
+  );
 });
 
 describe('diagnosis of a forbidden host', () => {
@@ -531,12 +583,11 @@ describe('host that echoes the token', () => {
   };
 
   /** Sends `text` as a header where a header can carry it. */
-  const withRequestId =
-    (text: string, body: object): okta.Behaviour =>
-    (_, response) => {
+  const withRequestId = (text: string, body: object) =>
+    okta.withToken((_, response) => {
       const id = /^[\x20-\x7e]*$/.test(text) ? { 'x-okta-request-id': text } : {};
       response.writeHead(200, id).end(JSON.stringify(body));
-    };
+    });
 
   test.each(Object.keys(encodings))('stores no echo in login, status and request id: %s', async (name) => {
     const encoded = encodings[name]?.(real) ?? '';
@@ -598,7 +649,7 @@ describe('diagnosis of any response', () => {
     const body = fc.oneof(fc.json(), fc.string({ unit: 'binary' }), fc.constant('{"errorCode":"E0000011"}'));
     await fc.assert(
       fc.asyncProperty(status, body, async (code, text) => {
-        here.behave((_, response) => void response.writeHead(code).end(text));
+        here.behave(okta.withToken((_, response) => void response.writeHead(code).end(text)));
         const diagnosis = await verify(here.origin, settings);
         const isTokenRejected = 'code' in diagnosis && /CREDENTIALS|PERMISSIONS/.test(diagnosis.code);
         expect(isTokenRejected).toBe((code === 401 || code === 403) && text.includes('E0000011'));

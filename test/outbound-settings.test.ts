@@ -244,16 +244,19 @@ describe('server in a process of its own', () => {
     const url = await server.ready();
     const before = proxy.asked.length;
     expect(await create(url, 'https://[3000::1]:8443')).toHaveProperty('status', 200);
-    expect(proxy.asked.slice(before)).toMatchObject([
-      {
+    const asked = proxy.asked.slice(before);
+    // A verification has requests at the same time.
+    expect(asked.length).toBeGreaterThan(0);
+    for (const each of asked) {
+      expect(each).toMatchObject({
         target: '[3000::1]:8443',
         headers: {
           'proxy-authorization': `Basic ${Buffer.from(`someone:${password}`).toString('base64')}`,
         },
-      },
-    ]);
+      });
+    }
     expect(await create(url, inside.origin)).toHaveProperty('status', 200);
-    expect(proxy.asked).toHaveLength(before + 1);
+    expect(proxy.asked).toHaveLength(before + asked.length);
     expect(decoy.connections()).toBe(0);
     expect(server.stdout() + server.stderr()).not.toContain(password);
   });

@@ -121,7 +121,9 @@ describe.concurrent('a response that is being streamed', () => {
 });
 
 describe.concurrent('a request without a response yet', () => {
-  it('fails with the reason when it is no longer allowed, also in an upload, and this is audited', async () => {
+  it('fails with the reason when it is no longer allowed, also in an upload, and this is audited', async ({
+    expect,
+  }) => {
     const connected = await connect();
     const upload = new Readable({ read() {} });
     upload.push('x');
@@ -144,7 +146,7 @@ describe.concurrent('a request without a response yet', () => {
     );
   });
 
-  it('fails with the reason in GraphQL', async () => {
+  it('fails with the reason in GraphQL', async ({ expect }) => {
     const connected = await connect();
     const query = `query ($id: UUID!) { oktaResponse(connectionId: $id, path: "/api/v1/endless") { status } }`;
     const before = host.requests.length;

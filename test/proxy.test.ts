@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { parseRange } from '../src/http/client-ip.ts';
 import { scopes } from '../src/identity/caller.ts';
-import { type Behaviour, startOkta, type TestOkta } from './testkit/okta.ts';
+import { type Behaviour, startOkta, type TestOkta, withToken } from './testkit/okta.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { sendRaw } from './testkit/raw-http.ts';
 import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
@@ -91,6 +91,21 @@ async function connectTo(behaviour: Behaviour) {
   host.behave(behaviour);
   return { id, ask: (path: string, init: RequestInit = {}) => use(path, init, id) };
 }
+
+describe('a response of the proxy', () => {
+  it('is UPSTREAM_INVALID_RESPONSE if a read links to a next page that cannot be requested', async () => {
+    const { ask } = await connectTo((request, response) => {
+      const target = request.url === '/long' ? `/api?${'a'.repeat(8_192)}` : '/api//v1/users';
+      response.writeHead(200, { link: `<${target}>; rel="next"` }).end('[]');
+    });
+    for (const path of ['/long', '/ambiguous']) {
+      const refused = await ask(path);
+      expect([refused.status, at(await refused.json(), 'code')]).toEqual([502, 'UPSTREAM_INVALID_RESPONSE']);
+    }
+    // The write was made.
+    expect((await ask('/ambiguous', { method: 'POST' })).status).toBe(200);
+  });
+});
 
 describe('a request through the proxy', () => {
   it.each([
@@ -474,11 +489,15 @@ describe('who may use a connection', () => {
   });
 
   it('a 401 that the check does not confirm marks nothing', async () => {
-    const { id, ask } = await connectTo((request, response) => {
-      const isMe = request.url === '/api/v1/users/me';
-      const body = isMe ? { id: '00ub0oNGTSWTBKOLGLNR' } : { errorCode: 'E0000011' };
-      response.writeHead(isMe ? 200 : 401, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    });
+    const { id, ask } = await connectTo(
+      withToken((request, response) => {
+        const isMe = request.url === '/api/v1/users/me';
+        const body = isMe ? { id: '00ub0oNGTSWTBKOLGLNR' } : { errorCode: 'E0000011' };
+        response
+          .writeHead(isMe ? 200 : 401, { 'content-type': 'application/json' })
+          .end(JSON.stringify(body));
+      }),
+    );
     const before = host.requests.length;
     await (await ask('/api/v1/users')).text();
     await expect.poll(() => host.requests.at(-1)?.path).toBe('/api/v1/users/me');
@@ -706,6 +725,40 @@ describe('requests in GraphQL', () => {
     const { oktaResponse } = await organisation.client.request<Response>(read, variables);
     expect(oktaResponse).toMatchObject({ status: 200, truncated: true });
     expect(String(oktaResponse.body)).toHaveLength(1024 * 1024);
+  });
+
+  it('say that a link to the next page cannot be followed, beside the response', async () => {
+    const { id } = await connectTo((_, response) => {
+      response.writeHead(200, { link: '</api//v1/users>; rel="next"' }).end('ok');
+    });
+    const variables = { connectionId: id, path: '/api/v1/users' };
+    const { text } = await restClient(server.url, organisation.apiKey)('POST', '/graphql', {
+      query: `query ($connectionId: UUID!, $path: String!) {
+        oktaResponse(connectionId: $connectionId, path: $path) { body nextPath }
+      }`,
+      variables,
+    });
+    expect(JSON.parse(text)).toMatchObject({
+      data: { oktaResponse: { body: 'ok', nextPath: null } },
+      errors: [{ path: ['oktaResponse', 'nextPath'], extensions: { code: 'UPSTREAM_INVALID_RESPONSE' } }],
+    });
+  });
+
+  it('return JSON with more than 10,000 members in one object as text, and long lists as JSON', async () => {
+    const members = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`m${index}`, 1]));
+    const list = Array.from({ length: 20 }, () => members(4_000));
+    const texts = [members(10_001), members(9_000), list].map((value) => JSON.stringify(value));
+    const { id } = await connectTo((request, response) => {
+      const text = texts[Number(request.url?.slice(1))];
+      response.writeHead(200, { 'content-type': 'application/json' }).end(text);
+    });
+    const bodies = [];
+    for (const path of ['/0', '/1', '/2']) {
+      const { oktaResponse } = await organisation.client.request<Response>(read, { connectionId: id, path });
+      bodies.push(oktaResponse.body);
+    }
+    expect(bodies).toEqual([texts[0], members(9_000), list]);
   });
 
   it('return a response whose JSON and rate limit cannot be returned as such', async () => {

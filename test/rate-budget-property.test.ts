@@ -48,6 +48,7 @@ class SimulatedServer {
   #lease = { windowId: -1, permits: 0, isCarried: false, validUntil: 0 };
   #observation: LimitObservation | undefined;
   #settled: BudgetReport['settled'][number][] = [];
+  #returned: BudgetReport['held'][number][] = [];
 
   constructor(id: string) {
     this.#id = id;
@@ -60,6 +61,11 @@ class SimulatedServer {
     return { ...this.#lease };
   }
 
+  /** The request was not sent. */
+  giveBack({ windowId, isCarried }: { windowId: number; isCarried: boolean }): void {
+    this.#returned.push({ windowId, isCarried, permits: 1, isKept: false });
+  }
+
   answer(permit: { windowId: number; isCarried: boolean }, observation: LimitObservation): void {
     this.#observation = observation;
     const { reset } = observation;
@@ -70,7 +76,7 @@ class SimulatedServer {
     const isKept = now < this.#lease.validUntil;
     const report: BudgetReport = {
       ...{ serverId: this.#id, share: 50, wanted, callers: Math.min(wanted, 3) },
-      held: this.#lease.permits > 0 ? { ...this.#lease, isKept } : undefined,
+      held: [...this.#returned, ...(this.#lease.permits > 0 ? [{ ...this.#lease, isKept }] : [])],
       ...{ observation: this.#observation, settled: this.#settled, blockedUntil: 0, isUnmetered: false },
     };
     const kept = isKept ? this.#lease : undefined;
@@ -80,6 +86,7 @@ class SimulatedServer {
     this.#lease = { ...lease, permits: held + lease.permits, validUntil };
     this.#observation = undefined;
     this.#settled = [];
+    this.#returned = [];
     return next;
   }
 }
@@ -89,7 +96,7 @@ const step = fc.record({
   what: fc.oneof(
     { weight: 6, arbitrary: fc.constant('SEND' as const) },
     { weight: 6, arbitrary: fc.constant('ANSWER' as const) },
-    { weight: 1, arbitrary: fc.constantFrom('EXCHANGE' as const, 'KILL' as const) },
+    { weight: 1, arbitrary: fc.constantFrom('EXCHANGE' as const, 'KILL' as const, 'FAIL' as const) },
   ),
   count: fc.integer({ min: 1, max: 8 }),
   afterMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 300 })),
@@ -120,6 +127,11 @@ describe('a rate budget, whatever the order in which servers lease, send, hear o
             if (what === 'EXCHANGE') state = server.exchange(state, count, now);
             if (what === 'KILL') servers[index] = new SimulatedServer(`${index} ${now}`);
             if (what === 'ANSWER') for (const answer of unanswered.splice(0, count)) answer();
+            // Some time after it was granted, and perhaps after others.
+            for (let left = what === 'FAIL' ? count : 0; left > 0; left -= 1) {
+              const permit = isSelfCheck ? undefined : server.take(now);
+              if (permit) unanswered.push(() => server.giveBack(permit));
+            }
             for (let left = what === 'SEND' ? count : 0; left > 0; left -= 1) {
               let permit = isSelfCheck ? { windowId: 0, isCarried: false } : server.take(now);
               if (!permit) state = server.exchange(state, left, now);

@@ -1,4 +1,9 @@
+import { hostname } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import manifest from '../package.json' with { type: 'json' };
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { parseRange } from '../src/http/client-ip.ts';
+import { startOkta } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
@@ -35,14 +40,19 @@ describe('the request log', () => {
     expect(findRequestLines(server, requestId)[0]).toEqual({
       level: 'info',
       time: expect.any(String),
+      server: expect.stringMatching(new RegExp(`^${hostname()}-[0-9a-f]{6}$`)),
+      version: manifest.version,
       requestId,
       address: '127.0.0.1',
       method: 'POST',
+      path: '/graphql',
       status: 200,
       operation: 'Create',
       orgId,
       keyId: expect.stringMatching(/^[0-9a-f-]{36}$/),
       ms: expect.any(Number),
+      databaseMs: expect.any(Number),
+      upstreamMs: expect.any(Number),
       outcome: 'OK',
       msg: 'request',
     });
@@ -59,7 +69,7 @@ describe('the request log', () => {
   it('marks an internal error, without details in the response, under its request id', async () => {
     const broken = await startTestServer();
     const organisation = await broken.newOrganisation();
-    await broken.asOwner().execute('drop table app_connection');
+    await broken.asOwner().execute('drop table app_connection cascade');
     const [error] = await errorsOf(organisation.client.request(createMutation, okta()));
     expect(error).toMatchObject({
       message: 'The server failed unexpectedly.',
@@ -78,5 +88,106 @@ describe('the request log', () => {
     expect(line).toContain(String(error?.extensions.requestId));
     expect(line).toContain('42P01');
     await broken.close();
+  });
+});
+
+describe('the request id', () => {
+  let behindProxy: TestServer;
+  beforeAll(async () => {
+    const trustedProxies = [parseRange('127.0.0.1')].filter((range) => range !== undefined);
+    behindProxy = await startTestServer({ beside: server, config: { trustedProxies } });
+  });
+  afterAll(() => behindProxy.close());
+  const getId = async (of: TestServer, id: string, path = '/graphql') => {
+    const response = await fetch(`${of.url}${path}`, { headers: { 'x-request-id': id } });
+    await response.text();
+    return response.headers.get('x-request-id');
+  };
+  const made = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+  it('is the one that a trusted proxy sends, in the response, the log and the errors', async () => {
+    const id = 'edge.1234_abcd-EF';
+    expect(await getId(behindProxy, id)).toBe(id);
+    await expect.poll(() => findRequestLines(behindProxy, id)).toHaveLength(1);
+  });
+
+  it.each([
+    ['too short', 'abc'],
+    ['too long', 'a'.repeat(129)],
+    ['with a space', 'abcd efgh'],
+    ['with quotation marks', '"abcdefgh"'],
+    ['sent twice', 'abcdefgh, abcdefgi'],
+    ['empty', ''],
+  ])('is made by the server if that of the proxy is %s', async (_, id) => {
+    expect(await getId(behindProxy, id)).toMatch(made);
+  });
+
+  it('is made by the server if the peer is not in TRUSTED_PROXIES', async () => {
+    expect(await getId(server, 'abcdefgh-1')).toMatch(made);
+  });
+});
+
+describe('the path in the request log', () => {
+  it.each([
+    ['/api/v1/app-connections/options?token=secret-value', '/api/v1/app-connections/options'],
+    [`/api/v1/app-connections/${'a'.repeat(32)}`, '/api/v1/app-connections/…'],
+    ['/sign-in/al%69ce@example.com', '/sign-in/…'],
+    [
+      '/api/v1/app-connections/okta/6f03caa1-a5de-43ce-b127-95a145d3464c/proxy/api/v1/users/alice?q=x',
+      '/api/v1/app-connections/okta/6f03caa1-a5de-43ce-b127-95a145d3464c/proxy/…',
+    ],
+  ])('of %s is %s', async (path, logged) => {
+    const response = await fetch(`${server.url}${path}`);
+    await response.text();
+    const id = response.headers.get('x-request-id');
+    await expect.poll(() => findRequestLines(server, id)).toHaveLength(1);
+    expect(findRequestLines(server, id)[0]?.path).toBe(logged);
+  });
+});
+
+describe('the times in the request log', () => {
+  const waitMs = 150;
+
+  it('have the wait for Okta', async () => {
+    await using stand = await startOkta();
+    const beside = await startTestServer({
+      config: { trustedInstanceHosts: new Set([stand.hostPort]) },
+    });
+    stand.behave((request, response) => {
+      setTimeout(() => handleFakeOkta(request, response), waitMs);
+    });
+    const { apiKey } = await beside.newOrganisation();
+    const credentials = { instanceUrl: stand.origin };
+    const { requestId } = await send(beside, apiKey, createMutation, okta({}, credentials));
+    await expect.poll(() => findRequestLines(beside, requestId)).toHaveLength(1);
+    const [line] = findRequestLines(beside, requestId);
+    expect(line?.outcome).toBe('OK');
+    expect(line?.upstreamMs).toBeGreaterThanOrEqual(waitMs - 1);
+    expect(line?.databaseMs).toBeLessThan(Number(line?.ms) - waitMs + 2);
+    await beside.close();
+  });
+
+  it('have the wait for the database', async () => {
+    const { apiKey } = await server.newOrganisation();
+    let sent: ReturnType<typeof send> | undefined;
+    // The embedded database executes nothing else during a transaction.
+    await server.database.asSystem().transactional(async (em) => {
+      await em.execute('select 1');
+      sent = send(server, apiKey, '{ viewer { organisation { name } } }');
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    });
+    const { requestId } = (await sent) ?? {};
+    await expect.poll(() => findRequestLines(server, `${requestId}`)).toHaveLength(1);
+    const [line] = findRequestLines(server, `${requestId}`);
+    expect(line?.databaseMs).toBeGreaterThanOrEqual(waitMs / 2);
+    expect(line).not.toHaveProperty('upstreamMs');
+  });
+});
+
+describe('health checks', () => {
+  it.each(['/health/live', '/health/ready'])('are logged at debug: %s', async (path) => {
+    const id = (await fetch(`${server.url}${path}`)).headers.get('x-request-id');
+    await expect.poll(() => findRequestLines(server, id)).toHaveLength(1);
+    expect(findRequestLines(server, id)[0]).toMatchObject({ level: 'debug', path, status: 200 });
   });
 });

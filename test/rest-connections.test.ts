@@ -342,7 +342,9 @@ describe('REST get and list connections', () => {
     const { apiKey: plainKey } = await plain.newOrganisation();
     const { body } = await restClient(plain.url, plainKey)('GET', `${root}/options`);
     await plain.close();
-    expect(body).toEqual({ appConnectionOptions: [{ name: 'Okta', app: 'okta', methods: ['api-token'] }] });
+    expect(body).toEqual({
+      appConnectionOptions: [{ name: 'Okta', app: 'okta', methods: ['api-token', 'service-app'] }],
+    });
     const { body: two } = await restClient(server.url, apiKey)('GET', `${root}/options`);
     expect(at(two, 'appConnectionOptions')).toHaveLength(2);
   });

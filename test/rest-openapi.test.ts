@@ -59,11 +59,20 @@ describe('OpenAPI document', () => {
       ['PATCH', `${okta}/${id}`, { name: 'third' }],
       ['GET', `${okta}/${id}/verification`],
       ['POST', `${okta}/${id}/verify`],
+      ['GET', `${okta}/${id}/health`],
       ['GET', `${okta}/${id}/usage?by=DAY`],
       ['GET', `${okta}/${id}/use-policy`],
       ['PUT', `${okta}/${id}/use-policy`, { preset: 'READ_WRITE' }],
       ['POST', `${okta}/${id}/use-policy/test`, { method: 'GET', path: '/api/v1/users' }],
       ['POST', `${okta}/validate`, { credentials: oktaBody().credentials }],
+      [
+        'POST',
+        `${okta}/${id}/convert`,
+        { to: { clientId: '0oa1ab2cd3EF4GH5i0d7', scopes: ['okta.users.read'] } },
+      ],
+      ['DELETE', `${okta}/${id}/conversion`],
+      ['POST', `${okta}/${id}/setup-links`, { expiresIn: 300 }],
+      ['GET', `${okta}/${id}/setup-links`],
       ['DELETE', `${okta}/${id}`],
       ['POST', `${okta}/${id}/restore`, { name: 'fourth' }],
       ['GET', '/api/v1/audit-events?limit=3&action=CREATE_CONNECTION&from=2020-01-01T00:00:00Z'],
@@ -76,13 +85,53 @@ describe('OpenAPI document', () => {
     ] as const) {
       expect((await rest(method, path, body)).status, path).toBe(200);
     }
+    const serviceApp = await createConnectionOverRest(rest, {
+      ...{ name: 'service-app', method: 'service-app' },
+      credentials: {
+        instanceUrl: 'https://example.okta.com',
+        clientId: '0oa1ab2cd3EF4GH5i0d7',
+        scopes: ['okta.users.read'],
+      },
+    });
+    for (const action of ['verify', 'rotate-key']) {
+      const path = `${okta}/${serviceApp.id}/${action}`;
+      expect((await rest('POST', path)).status, path).toBe(200);
+    }
+    const webhooks = '/api/v1/webhook-endpoints';
+    const url = 'https://example.com/webhooks';
+    const { body: created } = await rest('POST', webhooks, { url, eventTypes: ['connection.created'] });
+    const endpoint = `${webhooks}/${at(created, 'endpoint', 'id')}`;
+    for (const [method, path, input] of [
+      ['GET', webhooks],
+      ['GET', endpoint],
+      ['PATCH', endpoint, { description: 'Changed', eventTypes: null }],
+      ['POST', `${endpoint}/rotate-secret`],
+      ['POST', `${endpoint}/test`],
+      ['GET', `${endpoint}/messages?status=PENDING&limit=1`],
+      ['POST', `${endpoint}/redeliver`, { from: '2020-01-01T00:00:00Z' }],
+      ['DELETE', endpoint],
+    ] as const) {
+      expect((await rest(method, path, input)).status, path).toBe(200);
+    }
     const { body } = await rest('GET', '/api/v1/api-keys?limit=1');
     await rest('POST', `/api/v1/api-keys/${at(body, 'apiKeys', 0, 'id')}/revoke`);
+    const links = `${okta}/${id}/setup-links`;
+    const link = await rest('POST', links);
+    const setup = restClient(server.url, new URL(String(at(link.body, 'url'))).hash.slice(1));
+    for (const [step, body] of [
+      ['open'],
+      ['check'],
+      ['credentials', { credentials: { apiToken: 'a-token' } }],
+    ] as const) {
+      const path = `/api/v1/setup/${step}`;
+      check('POST', path, await setup('POST', path, body));
+    }
+    await rest('POST', `${links}/${at(link.body, 'setupLink', 'id')}/revoke`);
     const described = Object.entries(Object(at(document, 'paths'))).flatMap(([pattern, operations]) =>
       Object.keys(Object(operations)).map((method) => `${method.toUpperCase()} ${pattern} 200`),
     );
     expect([...seen].sort()).toEqual(described.sort());
-    expect(described).toHaveLength(26);
+    expect(described).toHaveLength(45);
   });
 
   test('is compared with responses in a way that finds differences (self-check)', async () => {

@@ -3,7 +3,7 @@ import { isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
-import { startOkta } from './testkit/okta.ts';
+import { startOkta, withToken } from './testkit/okta.ts';
 import {
   at,
   createCheckedClient,
@@ -34,6 +34,7 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
   'Query.appConnection': [
     'getOktaConnection',
     'getOktaConnectionVerification',
+    'getOktaConnectionHealth',
     'getOktaConnectionUsePolicy',
     'getOktaConnectionUsage',
   ],
@@ -48,12 +49,31 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
   'Mutation.createOktaConnection': ['createOktaConnection'],
   'Mutation.updateOktaConnection': ['updateOktaConnection'],
   'Mutation.updateUsePolicy': ['updateOktaConnectionUsePolicy'],
+  'Mutation.convertOktaConnection': ['convertOktaConnection'],
+  'Mutation.cancelAppConnectionConversion': ['cancelOktaConnectionConversion'],
   'Mutation.verifyAppConnection': ['verifyOktaConnection'],
+  'Mutation.rotateOktaConnectionKey': ['rotateOktaConnectionKey'],
   'Mutation.validateOktaCredentials': ['validateOktaCredentials'],
   'Mutation.deleteAppConnection': ['deleteOktaConnection'],
   'Mutation.restoreAppConnection': ['restoreOktaConnection'],
   'Mutation.createApiKey': ['createApiKey'],
   'Mutation.revokeApiKey': ['revokeApiKey'],
+  'Query.connectionSetupLinks': ['listOktaConnectionSetupLinks'],
+  'Mutation.createConnectionSetupLink': ['createOktaConnectionSetupLink'],
+  'Mutation.revokeConnectionSetupLink': ['revokeOktaConnectionSetupLink'],
+  ...Object.fromEntries(
+    [
+      ...['Query.webhookEndpoint', 'Query.webhookEndpoints', 'Query.webhookMessages'],
+      ...['Mutation.createWebhookEndpoint', 'Mutation.updateWebhookEndpoint'],
+      ...['Mutation.deleteWebhookEndpoint', 'Mutation.rotateWebhookSecret'],
+      ...['Mutation.sendTestWebhook', 'Mutation.redeliverWebhooks'],
+    ].map((field) => {
+      const [, name = ''] = field.split('.');
+      const isList = /^webhook.*s$/.test(name);
+      const prefix = field.startsWith('Mutation') ? '' : isList ? 'list' : 'get';
+      return [field, [prefix ? prefix + name.charAt(0).toUpperCase() + name.slice(1) : name]];
+    }),
+  ),
   'Mutation.createProject': ['createProject'],
   'Mutation.renameProject': ['renameProject'],
 };
@@ -71,6 +91,12 @@ const exceptions: Readonly<Record<string, string>> = {
   ),
   'Query.oktaResponse': 'REST has the proxy, whose requests the app describes.',
   'Mutation.executeOktaRequest': 'REST has the proxy, whose requests the app describes.',
+  ...Object.fromEntries(
+    ['openSetup', 'checkSetup', 'submitSetup'].map((id) => [
+      id,
+      'What a setup link can do is apart from all that other callers can do.',
+    ]),
+  ),
   describeRoutes: 'GraphQL describes itself by introspection, which is no operation of its schema.',
 };
 
@@ -93,12 +119,14 @@ test.each([
   ['AuditEvent', 'components/schemas/AuditEvent', []],
   ['ApiKey', 'components/schemas/ApiKey', []],
   ['Project', 'components/schemas/Project', []],
+  ['WebhookEndpoint', 'components/schemas/WebhookEndpoint', []],
+  ['WebhookMessage', 'components/schemas/WebhookMessage', []],
   ['Viewer', 'components/schemas/Viewer', []],
   [
     'AppConnection',
     'components/schemas/OktaConnection',
     // The connection has the members of the documentation; these have routes of their own.
-    ['verification', 'usePolicy', 'usage', 'lastUsedAt', 'lastUsedBy'],
+    ['verification', 'health', 'usePolicy', 'usage', 'lastUsedAt', 'lastUsedBy'],
   ],
 ])('REST returns the same fields as GraphQL for %s', async (type, path, elsewhere) => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
@@ -115,7 +143,7 @@ describe('REST verification of a connection', () => {
   test('returns the same as GraphQL after each check', async () => {
     const dead = new Set<string>();
     await using upstream = await startOkta({
-      handler: (request, response) => {
+      handler: withToken((request, response) => {
         const token = request.headers.authorization?.replace('SSWS ', '') ?? '';
         response.setHeader('content-type', 'application/json');
         response.setHeader('x-okta-request-id', 'reqWQ5cLTcTQ-Wf2iYzQqT0kw');
@@ -125,7 +153,7 @@ describe('REST verification of a connection', () => {
           response.end(
             '{"id":"00u1ab2cd3EF4GH5i0d7","status":"ACTIVE","profile":{"login":"ada@example.com"}}',
           );
-      },
+      }),
     });
     trusted.add(upstream.hostPort);
     const { client, rest } = await fresh();
@@ -135,7 +163,14 @@ describe('REST verification of a connection', () => {
     const overGraphql = async () => {
       const { appConnection } = await client.request<{ appConnection: object }>(
         `query ($id: UUID!) { appConnection(id: $id) {
-          verification { status code message remedy checkedAt lastVerifiedAt failingSince oktaRequestId }
+          verification {
+            status code message remedy checkedAt lastVerifiedAt failingSince oktaRequestId
+            details { ... on OktaApiTokenDetails {
+              organisation { id name } clockDifferenceSeconds warnings { message remedy }
+              owner { id login status isActive roles { type label } }
+              apiTokens { id name created lastUpdated expiresAt network { connection include exclude } }
+            } }
+          }
           credentials { ... on OktaCredentials { tokenOwner { id login status } } }
         } }`,
         { id },
@@ -301,7 +336,7 @@ describe('REST audit trail', () => {
     await rest('POST', okta, oktaBody({ name: 'second' }));
     const { auditEvents } = await client.request<{ auditEvents: { nodes: { at: string; keyId: string }[] } }>(
       `{ auditEvents(first: 100) { nodes {
-        seq at action keyId subject connectionId connectionName projectId apiKeyId targetName address requestId
+        seq at action keyId subject setupLinkId connectionId connectionName projectId apiKeyId targetName address requestId
         outcome changedFields count use { method path queryParameters status }
       } } }`,
     );

@@ -19,6 +19,7 @@ import {
 } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { createLink, revokeLink } from './testkit/setup-links.ts';
 
 let server: TestServer;
 let sql: ReturnType<typeof createDatabaseAttacker>;
@@ -76,7 +77,7 @@ test('audit verification accepts rows after every kind of change by requests', a
   expect(await contradictions(organisation)).toEqual([]);
 });
 
-test('audit verification reports an old row of a connection, a revoked API key and a missing connection', async () => {
+test('audit verification reports an old row of a connection, a revoked API key or setup link, and a missing connection', async () => {
   const organisation = await server.newOrganisation();
   const { client } = organisation;
   const [changed, deleted, gone, restricted] = [
@@ -87,7 +88,9 @@ test('audit verification reports an old row of a connection, a revoked API key a
   ];
   await client.request(presetMutation, { id: restricted, preset: 'READ_WRITE' });
   const { key, apiKey } = await createKey(client);
+  const link = await createLink(client, restricted);
   const putBack = [
+    await putBackLater('connection_setup_link', link.id),
     await putBackLater('app_connection', changed),
     await putBackLater('app_connection', deleted),
     await putBackLater('app_connection', restricted),
@@ -97,12 +100,14 @@ test('audit verification reports an old row of a connection, a revoked API key a
   await client.request(deleteMutation, { id: deleted });
   await client.request(presetMutation, { id: restricted, preset: 'LOGS_READ' });
   await revokeKey(client, apiKey.id);
+  await revokeLink(client, link.id);
   expect(await contradictions(organisation)).toEqual([]);
   for (const put of putBack) await put();
   await sql('delete from app_connection where id = ?', [gone]);
   expect((await contradictions(organisation)).sort()).toEqual(
     [
       `api_key {"id":"${apiKey.id}"}: active, but the audit trail says that it was revoked`,
+      `connection_setup_link {"id":"${link.id}"}: active, but the audit trail says that it was used or revoked`,
       `app_connection {"id":"${changed}"}: at version 1, but the audit trail has version 2`,
       `app_connection {"id":"${deleted}"}: at version 1, but the audit trail has version 2`,
       `app_connection {"id":"${restricted}"}: at version 2, but the audit trail has version 3`,

@@ -8,6 +8,8 @@ import { Project } from '../src/identity/organisation.entity.ts';
 import { administer, emptyDatabase, testDatabaseUrl, withoutPooler } from './testkit/database.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { createLink } from './testkit/setup-links.ts';
+import { createEndpoint } from './testkit/webhook-receiver.ts';
 import { listTables } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
@@ -27,6 +29,25 @@ beforeAll(async () => {
     await user.request(useQuery, { id });
     // Reading usage stores it.
     await user.request(usageQuery, { id });
+    await createLink(client, id);
+    const webhook = await createEndpoint(client, { url: 'https://example.com/webhooks' });
+    const test = 'mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }';
+    await client.request(test, { id: webhook.id });
+  }
+  for (const { orgId } of [mine, theirs]) {
+    await server
+      .asOwner()
+      .execute("insert into host_outage values (?, 'https://down.okta.com', now(), now(), now(), 'down')", [
+        orgId,
+      ]);
+    await server
+      .asOwner()
+      .execute("insert into host_outage_history values (?, 'https://down.okta.com', now(), now(), null)", [
+        orgId,
+      ]);
+    await server
+      .asOwner()
+      .execute("update app_connection set verification_status = 'UNREACHABLE' where org_id = ?", [orgId]);
   }
 });
 afterAll(() => server.close());
@@ -101,6 +122,7 @@ describe('row-level security', () => {
       'delete from audit_head',
       'update connection_usage set calls = calls',
       'delete from connection_usage_caller',
+      'update connection_status_history set status = status',
       'insert into connection_last_use select * from connection_last_use',
       'truncate app_connection',
       'alter table app_connection disable row level security',

@@ -18,6 +18,8 @@ import {
   verifyMutation,
 } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
+import { createLink, followLink, revokeLink } from './testkit/setup-links.ts';
+import { createEndpoint } from './testkit/webhook-receiver.ts';
 import { listTables } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
@@ -280,6 +282,10 @@ test('every operation that changes rows leaves valid MACs', async () => {
   await client.request(verifyMutation, { id });
   await client.request(deleteMutation, { id });
   await client.request(restoreMutation, { id });
+  const link = await createLink(client, id);
+  await followLink(server.url, link.secret).open();
+  await revokeLink(client, link.id);
+  await followLink(server.url, (await createLink(client, id)).secret).submit({ apiToken: 'a-third' });
   const { key, apiKey } = await createKey(client, { projectIds: [organisation.projectId.toUpperCase()] });
   await server.clientFor(key).request(byIdQuery, { id });
   await revokeKey(client, apiKey.id);
@@ -291,7 +297,7 @@ test('every operation that changes rows leaves valid MACs', async () => {
   expect(await changedRows()).toEqual(before);
   expect(await checkChain(server, organisation.orgId)).toHaveProperty('events');
   const stored = await server.asOwner().findOneOrFail(AppConnection, { id });
-  expect(stored.version).toBe(5);
+  expect(stored.version).toBe(6);
 });
 
 describe('MAC coverage of table columns', () => {
@@ -304,6 +310,9 @@ describe('MAC coverage of table columns', () => {
       ]),
     ),
     audit_event: 'The hash of each event is over all of its columns.',
+    connection_status_history: 'It is only shown.',
+    host_outage: 'It is shown, and decides only when checks are made.',
+    host_outage_history: 'It is only shown.',
     organisation:
       'Its name and its time are shown and decide nothing; its id is in everything that belongs to it.',
     rate_budget: 'Counts are valid for a minute, and a limit is stated by each response.',
@@ -315,7 +324,13 @@ describe('MAC coverage of table columns', () => {
     app_connection: [
       ...['account', 'verification_status', 'verification_checked_at', 'last_verified_at', 'failing_since'],
       ...['verification_code', 'verification_message', 'verification_remedy', 'upstream_request_id'],
+      ...['verification_details', 'conversion_verification', 'next_check_at', 'revoke_at', 'keys_due_at'],
+      'status_since',
     ],
+    webhook_endpoint: [
+      ...['position', 'next_attempt_at', 'lease_id', 'lease_until', 'failing_since', 'last_success_at'],
+    ],
+    webhook_message: ['status', 'attempts', 'failed_since', 'next_attempt_at', 'log'],
   };
 
   test('includes every table, or a reason why not', async () => {
@@ -326,23 +341,28 @@ describe('MAC coverage of table columns', () => {
     expect([...withMac.map(({ name }) => String(name)), ...Object.keys(withoutMac)].sort()).toEqual(tables);
   });
 
-  test.each(['api_key', 'app_connection', 'audit_head', 'data_key', 'idempotent_request', 'project'])(
-    'of %s includes every column that decides something',
-    async (table) => {
-      const organisation = await server.newOrganisation();
-      await createConnection(organisation, { idempotencyKey: 'once', projectId: organisation.projectId });
-      const already = await changedRows();
-      const seen: string[] = [];
-      for (const column of await sql.columns(table)) {
-        const changed = await sql.changing(table, column, organisation.orgId, async () =>
-          (await changedRows()).filter((row) => !already.includes(row)),
-        );
-        if (changed.length === 0) seen.push(column.name);
-      }
-      expect(seen.sort()).toEqual([...(decidingNothing[table] ?? [])].sort());
-      expect(await changedRows()).toEqual(already);
-    },
-  );
+  test.each([
+    ...['api_key', 'app_connection', 'audit_head', 'connection_setup_link', 'data_key'],
+    ...['idempotent_request', 'project', 'webhook_endpoint', 'webhook_message'],
+  ])('of %s includes every column that decides something', async (table) => {
+    const organisation = await server.newOrganisation();
+    const { client, projectId } = organisation;
+    const { id } = await createConnection(organisation, { idempotencyKey: 'once', projectId });
+    await createLink(client, id);
+    const webhook = await createEndpoint(client, { url: 'https://example.com/webhooks' });
+    const test = 'mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }';
+    await client.request(test, { id: webhook.id });
+    const already = await changedRows();
+    const seen: string[] = [];
+    for (const column of await sql.columns(table)) {
+      const changed = await sql.changing(table, column, organisation.orgId, async () =>
+        (await changedRows()).filter((row) => !already.includes(row)),
+      );
+      if (changed.length === 0) seen.push(column.name);
+    }
+    expect(seen.sort()).toEqual([...(decidingNothing[table] ?? [])].sort());
+    expect(await changedRows()).toEqual(already);
+  });
 
   test('of audit_event is the hash of the event', async () => {
     const organisation = await server.newOrganisation();

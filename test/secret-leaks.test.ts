@@ -1,4 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,15 +13,19 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { Secret } from '../src/common/secret.ts';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import {
   type Behaviour,
+  behavingAt,
   echoing,
   echoingAsId,
+  json,
   slowHeaders,
   startOkta,
   type TestOkta,
   tokenRejected,
+  withToken,
 } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';
@@ -58,10 +68,26 @@ const disguises: ((token: string) => string)[] = [
 ];
 
 /** A valid response with one half of the token as id and the other as login. */
-const splitting: Behaviour = (request, response) => {
+const splitting = withToken((request, response) => {
   const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
   const [id, login] = [note(token.slice(0, 20)), note(token.slice(20))];
   response.writeHead(200).end(JSON.stringify({ id, status: 'ACTIVE', profile: { login } }));
+});
+
+/** A valid response with the token, in some encoding, as the name of the organisation, of a role and of a token. */
+const echoingInNames = (encode: (token: string) => string): Behaviour => {
+  const respond =
+    (build: (name: string) => unknown): Behaviour =>
+    (request, response) => {
+      const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
+      json(build(encode(token)))(request, response);
+    };
+  const owner = '00ub0oNGTSWTBKOLGLNR';
+  return behavingAt({
+    '/api/v1/org': respond((companyName) => ({ companyName })),
+    [`/api/v1/users/${owner}/roles`]: respond((label) => [{ type: 'CUSTOM', label }]),
+    '/api/v1/api-tokens': respond((name) => [{ id: '00T1ab2cd3EF4GH5i0d7', userId: owner, name }]),
+  });
 };
 
 /** Returns the planted tokens in a text. */
@@ -73,47 +99,43 @@ async function collect(url: string, init: RequestInit): Promise<string> {
   return `${response.status} ${JSON.stringify([...response.headers])} ${await response.text()}`;
 }
 
-describe('an API token of Okta', () => {
-  let server: TestServer;
-  let upstream: TestOkta;
-  let folder: string;
-  let responses = '';
-  const trusted = new Set<string>();
+let server: TestServer;
+let upstream: TestOkta;
+let folder: string;
+/** Every byte of the responses to the tests that plant secrets. */
+let responses = '';
+const trusted = new Set<string>();
 
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'app-connections-'));
-    upstream = await startOkta();
-    trusted.add(upstream.hostPort);
-    server = await startTestServer({
-      config: { trustedInstanceHosts: trusted },
-      outbound: {
-        timeoutMs: 3_000,
-        lookup: async () => {
-          throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' });
-        },
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'app-connections-'));
+  upstream = await startOkta();
+  trusted.add(upstream.hostPort);
+  server = await startTestServer({
+    config: { trustedInstanceHosts: trusted },
+    outbound: {
+      timeoutMs: 3_000,
+      lookup: async () => {
+        throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' });
       },
-      ...(!testDatabaseUrl && { location: { kind: 'embedded', folder: join(folder, 'database') } }),
-    });
+    },
+    ...(!testDatabaseUrl && { location: { kind: 'embedded', folder: join(folder, 'database') } }),
   });
-  afterAll(async () => {
-    await server.close();
-    await upstream.close();
-    await rm(folder, { recursive: true });
+});
+afterAll(async () => {
+  await server.close();
+  await upstream.close();
+  await rm(folder, { recursive: true });
+});
+
+async function send(apiKey: string, body: unknown, headers: Record<string, string> = {}, path = '/graphql') {
+  responses += await collect(server.url + path, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
   });
+}
 
-  async function send(
-    apiKey: string,
-    body: unknown,
-    headers: Record<string, string> = {},
-    path = '/graphql',
-  ) {
-    responses += await collect(server.url + path, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
-      body: typeof body === 'string' ? body : JSON.stringify(body),
-    });
-  }
-
+describe('an API token of Okta', () => {
   /** Variables with the token in the right field, in wrong fields and with wrong types. */
   function variables(): Record<string, unknown>[] {
     const token = canary();
@@ -303,6 +325,8 @@ describe('an API token of Okta', () => {
       ...disguises.map((disguise) => echoing((token) => `${note(disguise(token))}@example.com`)),
       ...disguises.map((disguise) => echoing((token) => `ada@${note(disguise(token))}.com`)),
       splitting,
+      echoingInNames((token) => token),
+      ...disguises.map((disguise) => echoingInNames((token) => note(disguise(token)))),
     ]) {
       upstream.behave(behaviour);
       const input = { name: `echo-${planted.length}`, onUnreachable: 'SAVE_UNVERIFIED' };
@@ -393,6 +417,238 @@ describe('an API token of Okta', () => {
       expect(found(text)).toEqual([token]);
     }
     expect(found('nothing here')).toEqual([]);
+  });
+});
+
+/** The private members of a key in hexadecimal, as a list of bytes, and in base64 at each place of a longer text. */
+function listFragments(key: KeyObject): string[] {
+  const { d = '', p = '', qi = '' } = key.export({ format: 'jwk' });
+  const members = [d, p, qi].filter(Boolean).map((member) => Buffer.from(member, 'base64url'));
+  return members.flatMap((bytes) => [
+    bytes.toString('base64url'),
+    bytes.toString('hex'),
+    [...bytes.subarray(0, 16)].join(','),
+    ...[0, 1, 2].map((offset) =>
+      Buffer.concat([Buffer.alloc(offset), bytes])
+        .toString('base64')
+        .slice(offset && 4, -4),
+    ),
+  ]);
+}
+
+/** Returns those of the fragments that a text contains, with line breaks or without. */
+function findFragments(text: string, fragments: readonly string[]): string[] {
+  const searched = text.toLowerCase().replaceAll(/\\+n|\s/g, '');
+  return fragments.filter((fragment) => searched.includes(fragment.toLowerCase()));
+}
+
+const rsaKey = () => generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey;
+const ecKey = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+
+/** The texts in which a person can have a private key. */
+function listForms(key: KeyObject): string[] {
+  const pem = key.export({ format: 'pem', type: 'pkcs8' }).toString();
+  return [
+    pem,
+    pem.replaceAll('\n', '\\n'),
+    pem.replaceAll('\n', ' '),
+    JSON.stringify({ ...key.export({ format: 'jwk' }), kid: 'a-key' }),
+    key.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
+    key.export({ format: 'pem', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'x' }).toString(),
+    pem.replace('MII', 'MIJ').replace('MIG', 'MIH'),
+  ];
+}
+
+describe('the keys and access tokens of service apps', () => {
+  /** The access tokens that the host has issued. */
+  const issued: string[] = [];
+  const client = { clientId: '0oa1ab2cd3EF4GH5i0d7', scopes: ['okta.users.read', 'okta.orgs.read'] };
+
+  /** Issues access tokens of this length, and sends what authorizes a request back in every member and header. */
+  function echoingTokens(
+    bytes: number,
+    encode: (token: string) => string,
+    type: 'Bearer' | 'DPoP',
+  ): Behaviour {
+    return withToken((request, response) => {
+      if (request.url === '/oauth2/v1/token') {
+        const token = `canary${randomBytes(bytes).toString('hex')}`;
+        issued.push(token);
+        const scope = `${client.scopes.join(' ')} ${encode(token)}`;
+        const headers = {
+          'content-type': 'application/json',
+          'x-okta-request-id': encode(token).slice(0, 36),
+        };
+        const body = { access_token: token, token_type: type, expires_in: 3_600, scope };
+        response.writeHead(200, headers).end(JSON.stringify(body));
+        return;
+      }
+      const echo = encode(request.headers.authorization?.replace(/^\w+ /, '') ?? '');
+      const user = {
+        id: echo,
+        status: echo,
+        profile: { login: echo, [echo]: echo },
+        companyName: echo,
+        label: echo,
+      };
+      response.writeHead(200, {
+        ...{ 'content-type': 'application/json', 'x-okta-request-id': echo.slice(0, 36), 'x-echo': echo },
+        link: `<https://elsewhere.example/${echo}>; rel="self"`,
+      });
+      response.end(JSON.stringify(request.url?.startsWith('/api/v1/users?') ? [user] : user));
+    });
+  }
+
+  async function plantKey(apiKey: string, form: string): Promise<void> {
+    const rest = '/api/v1/app-connections/okta';
+    const url = { instanceUrl: 'https://example.okta.com' };
+    for (const credentials of [
+      { ...url, ...client, privateKey: [form] },
+      { ...url, ...client, privateKey: { form } },
+      { ...url, ...client, privateKey: `${form}\u0000` },
+      { ...url, ...client, privateKey: `${form}${form}` },
+      { ...url, ...client, keyId: form },
+      { ...url, ...client, privateKey: form, keyId: form },
+      { ...url, ...client, clientId: form },
+      { ...url, ...client, scopes: [form] },
+      { ...url, ...client, scopes: form },
+      { ...url, ...client, apiToken: form },
+      { ...url, apiToken: form },
+      { ...client, instanceUrl: form, privateKey: form },
+      { ...url, ...client, [form]: form },
+    ]) {
+      const input = { name: `key-${responses.length}`, method: 'SERVICE_APP', credentials };
+      await send(apiKey, { query: createMutation, variables: { input } });
+      await send(apiKey, { ...input, method: 'service-app' }, {}, rest);
+      await send(apiKey, { method: 'service-app', credentials }, {}, `${rest}/validate`);
+    }
+    for (const differing of [{ method: form }, { onUnreachable: form }, { [form]: 1 }])
+      await send(apiKey, { query: createMutation, variables: okta(differing) });
+    const literal = JSON.stringify(form);
+    await send(apiKey, { query: `{ appConnection(id: ${literal}) { id } }` });
+    await send(apiKey, `{"method":"service-app","credentials":{"privateKey":${literal}`, {}, rest);
+  }
+
+  /** Creates a connection with a service app, verifies it, and returns its id. */
+  async function connect(apiKey: string, credentials: object): Promise<string> {
+    const rest = restClient(server.url, apiKey);
+    const answer = await rest('POST', '/api/v1/app-connections/okta', {
+      ...{ name: `app-${issued.length}-${responses.length}`, method: 'service-app' },
+      credentials: { instanceUrl: upstream.origin, ...client, ...credentials },
+    });
+    responses += answer.text;
+    const id = String(at(answer.body, 'appConnection', 'id'));
+    responses += (await rest('POST', `/api/v1/app-connections/okta/${id}/verify`)).text;
+    responses += (await rest('GET', `/api/v1/app-connections/okta/${id}`)).text;
+    return id;
+  }
+
+  /** Uses a connection in every way. */
+  async function useEverywhere(apiKey: string, id: string): Promise<void> {
+    const path = `/api/v1/app-connections/okta/${id}/proxy`;
+    const rules = [{ effect: 'ALLOW', path: '/**' }];
+    await restClient(server.url, apiKey)('PUT', `/api/v1/app-connections/okta/${id}/use-policy`, { rules });
+    for (const [method, where] of [
+      ['GET', '/api/v1/users?limit=1'],
+      ['GET', '/api/v1/org'],
+      ['POST', '/api/v1/groups?activate=true'],
+      ['DELETE', '/api/v1/groups/x'],
+    ]) {
+      responses += await collect(`${server.url}${path}${where}`, {
+        ...(method && { method }),
+        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+        ...(method === 'POST' && { body: '{"profile":{"name":"x"}}' }),
+      });
+    }
+    await send(apiKey, {
+      query: `query ($id: UUID!) {
+        oktaUsers(connectionId: $id, first: 1) { nodes { id status profile { login } } }
+        oktaOrganisation(connectionId: $id) { id companyName }
+        oktaResponse(connectionId: $id, path: "/api/v1/org") { headers { name value } body }
+        appConnection(id: $id) { usage { calls { total } } verification { message remedy oktaRequestId details { __typename
+          ... on OktaServiceAppDetails { scopes organisation { name } roles { label } } } } }
+      }`,
+      variables: { id },
+    });
+  }
+
+  it('are in no response, log, audit event or row, in PEM, JWK, DER or sent back by the host', async () => {
+    const { apiKey } = await server.newOrganisation();
+    const fragments: string[] = [];
+    responses = '';
+    for (const key of [rsaKey(), ecKey()]) {
+      fragments.push(...listFragments(key));
+      for (const form of listForms(key)) await plantKey(apiKey, form);
+    }
+    const encodings: ((token: string) => string)[] = [
+      (token) => token,
+      base64,
+      (token) => Buffer.from(token).toString('hex'),
+      (token) => [...token].map((character) => `%${character.charCodeAt(0).toString(16)}`).join(''),
+    ];
+    const managed: string[] = [];
+    for (const encode of encodings) {
+      for (const [bytes, type] of [
+        [15, 'Bearer'],
+        [15, 'DPoP'],
+        [400, 'DPoP'],
+      ] as const) {
+        upstream.behave(echoingTokens(bytes, encode, type));
+        const key = ecKey();
+        fragments.push(...listFragments(key));
+        const own = { privateKey: key.export({ format: 'jwk' }) };
+        await useEverywhere(
+          apiKey,
+          await connect(apiKey, { ...own, privateKey: JSON.stringify(own.privateKey) }),
+        );
+        const id = await connect(apiKey, {});
+        await useEverywhere(apiKey, id);
+        managed.push(id);
+      }
+    }
+    expect(issued.length).toBeGreaterThan(managed.length);
+    for (const id of managed) fragments.push(...listFragments(await readManagedKey(id)));
+
+    const texts = [
+      ['in answers', responses],
+      ['in logs', server.logs()],
+      ['in the database', await server.dump()],
+      ...(testDatabaseUrl ? [] : [['in the files of the database', bytesIn(folder)] as const]),
+    ] as const;
+    for (const [where, text] of texts) {
+      expect(foundIn(text, issued), where).toEqual([]);
+      expect(findFragments(text, fragments), where).toEqual([]);
+      // Of the keys for proofs too, which exist only in memory.
+      expect(text.match(/\\*"d\\*":\s*\\*"[\w-]{20,}/), where).toBeNull();
+    }
+    expect(responses).toContain('VERIFIED');
+    expect(responses).toContain('***');
+  });
+
+  /** Decrypts the key that the server has made. */
+  async function readManagedKey(id: string): Promise<KeyObject> {
+    const em = server.asOwner();
+    const populate = ['sealedCredentials', 'mac'] as const;
+    const { orgId, app, method, sealedCredentials, dataKeyId } = await em.findOneOrFail(
+      AppConnection,
+      { id },
+      { populate },
+    );
+    const binding = { orgId, connectionId: id, app, method, host: upstream.hostPort };
+    const { privateKey } = await server.vault.open(em, binding, { text: sealedCredentials ?? '', dataKeyId });
+    return createPrivateKey({ format: 'jwk', key: JSON.parse(privateKey?.reveal() ?? '') });
+  }
+
+  it('are found by their fragments in PEM, JWK and hexadecimal (self-check)', () => {
+    for (const key of [rsaKey(), ecKey()]) {
+      const fragments = listFragments(key);
+      const [pem = '', , , jwk = ''] = listForms(key);
+      const secret = Buffer.from(String(key.export({ format: 'jwk' }).d), 'base64url');
+      for (const text of [pem, jwk, secret.toString('hex'), `[ ${[...secret].join(', ')} ]`])
+        expect(findFragments(text, fragments)).not.toEqual([]);
+      const publicPem = createPublicKey(key).export({ format: 'pem', type: 'spki' }).toString();
+      expect(findFragments(publicPem, fragments)).toEqual([]);
+    }
   });
 });
 

@@ -173,6 +173,7 @@ describe('connection subscription', () => {
         refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
         reads: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
         usage: new UsageCounter({ database, log: createLog('silent') }),
+        getPublicUrl: () => '',
         budgets: new RateBudgets({ database, log: createLog('silent') }),
       },
       new Caller({

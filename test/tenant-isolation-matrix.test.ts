@@ -8,7 +8,7 @@ import { type Scope, scopes } from '../src/identity/caller.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { createConnection, createMutation, okta } from './testkit/operations.ts';
 import { hasPgBouncer, startPooledDatabase } from './testkit/pgbouncer.ts';
-import { at, restClient } from './testkit/rest.ts';
+import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { changeRows } from './testkit/stored-rows.ts';
 import {
@@ -16,6 +16,7 @@ import {
   type OperationClient,
   type OperationResult,
   operations,
+  serviceApp,
   type Target,
 } from './testkit/tenant-operations.ts';
 import {
@@ -30,7 +31,9 @@ let server: TestServer;
 let otherCaller: OperationClient;
 
 /** Creates an organisation with an object of every type in one project, and three connection events. */
-async function newTarget(): Promise<Target & TestOrganisation> {
+async function newTarget({
+  usesServiceApp = true,
+}: Pick<Operation, 'usesServiceApp'> = {}): Promise<Target & TestOrganisation> {
   const organisation = await server.newOrganisation();
   const { projectId } = organisation;
   const createNamed = async (name: string) => (await createConnection(organisation, { name, projectId })).id;
@@ -40,24 +43,73 @@ async function newTarget(): Promise<Target & TestOrganisation> {
     await createNamed(`deleted-${randomUUID()}`),
   ];
   await restClient(server.url, organisation.apiKey)('DELETE', `/api/v1/app-connections/okta/${deletedId}`);
+  const serviceAppId = usesServiceApp ? await createServiceApp(organisation) : randomUUID();
   const limited = await organisation.newKey(['audit:read'], { projectIds: [projectId] });
   const { viewer } = await server
     .clientFor(limited)
     .request<{ viewer: { apiKey: { id: string } } }>('{ viewer { apiKey { id } } }');
-  return { ...organisation, connectionId, connectionName, deletedId, apiKeyId: viewer.apiKey.id };
+  const { body } = await restClient(server.url, organisation.apiKey)(
+    'POST',
+    `/api/v1/app-connections/okta/${connectionId}/setup-links`,
+  );
+  const setupLinkId = String(at(body, 'setupLink', 'id'));
+  const webhooks = '/api/v1/webhook-endpoints';
+  const rest = restClient(server.url, organisation.apiKey);
+  const created = await rest('POST', webhooks, { url: 'https://example.com/target' });
+  const webhookEndpointId = String(at(created.body, 'endpoint', 'id'));
+  const sent = await rest('POST', `${webhooks}/${webhookEndpointId}/test`);
+  const webhookMessageId = String(at(sent.body, 'message', 'id'));
+  return {
+    ...organisation,
+    connectionId,
+    connectionName,
+    serviceAppId,
+    deletedId,
+    apiKeyId: viewer.apiKey.id,
+    setupLinkId,
+    webhookEndpointId,
+    webhookMessageId,
+  };
+}
+
+/** Creates a connection with a service app in the project, and verifies it. */
+async function createServiceApp({ apiKey, projectId }: TestOrganisation): Promise<string> {
+  const rest = restClient(server.url, apiKey);
+  const { id } = await createConnectionOverRest(rest, {
+    ...{ name: `service-app-${randomUUID()}`, method: 'service-app', projectId },
+    credentials: serviceApp,
+  });
+  const { body } = await rest('POST', `/api/v1/app-connections/okta/${id}/verify`);
+  expect(at(body, 'verification')).toMatchObject({ status: 'VERIFIED' });
+  return id;
 }
 
 const missingTarget = (): Target => ({
   ...{ projectId: randomUUID(), connectionId: randomUUID(), deletedId: randomUUID(), apiKeyId: randomUUID() },
+  ...{ setupLinkId: randomUUID(), serviceAppId: randomUUID() },
+  ...{ webhookEndpointId: randomUUID(), webhookMessageId: randomUUID() },
   connectionName: `nothing-${randomUUID()}`,
 });
 
 /** Returns the members of the target that a response contains. */
 function leakedFields(
   { text }: OperationResult,
-  { projectId, connectionId, connectionName, deletedId, apiKeyId }: Target,
+  {
+    projectId,
+    connectionId,
+    connectionName,
+    serviceAppId,
+    deletedId,
+    apiKeyId,
+    setupLinkId,
+    ...rest
+  }: Target,
 ) {
-  const marks = { projectId, connectionId, connectionName, deletedId, apiKeyId };
+  const { webhookEndpointId, webhookMessageId } = rest;
+  const marks = {
+    ...{ projectId, connectionId, connectionName, serviceAppId, deletedId, apiKeyId, setupLinkId },
+    ...{ webhookEndpointId, webhookMessageId },
+  };
   return Object.entries(marks).flatMap(([name, mark]) => (text.includes(mark) ? [name] : []));
 }
 
@@ -68,8 +120,13 @@ async function readRows(orgId: string): Promise<unknown> {
   const connections = await rows('app_connection', 't::text');
   const projects = await rows('project', 't::text');
   const keys = await rows('api_key', 'id, name, scopes, project_ids, connection_ids, expires_at, revoked_at');
-  if (connections.length < 2 || projects.length < 1 || keys.length < 2) throw new Error('Rows are missing.');
-  return { connections, projects, keys };
+  const links = await rows('connection_setup_link', 't::text');
+  const endpoints = await rows('webhook_endpoint', 't::text');
+  const messages = await rows('webhook_message', 't::text');
+  if (connections.length < 2 || projects.length < 1 || keys.length < 2 || links.length < 1)
+    throw new Error('Rows are missing.');
+  if (endpoints.length < 1 || messages.length < 1) throw new Error('Rows of webhooks are missing.');
+  return { connections, projects, keys, links, endpoints, messages };
 }
 
 const cases = Object.entries(operations);
@@ -108,8 +165,12 @@ describe.each(databases)('%s', (_, locate) => {
     );
     const { apiKey } = await server.newOrganisation();
     const { body } = await restClient(server.url, apiKey)('GET', '/api/v1/openapi.json');
+    // Routes for setup links, which take no API key: test/setup-links.test.ts covers them.
+    const isForLinks = (operation: unknown) => at(operation, 'security', 0, 'setupLink') !== undefined;
     const routes = Object.entries(Object(at(body, 'paths'))).flatMap(([path, methods]) =>
-      Object.keys(Object(methods)).map((method) => `${method.toUpperCase()} ${path}`),
+      Object.entries(Object(methods)).flatMap(([method, operation]) =>
+        isForLinks(operation) ? [] : [`${method.toUpperCase()} ${path}`],
+      ),
     );
     expect(routes).toContain('DELETE /api/v1/app-connections/okta/{id}');
     const covered = Object.keys(operations).map((name) => name.replace(/ \(.*\)$/, ''));
@@ -163,9 +224,9 @@ describe.each(databases)('%s', (_, locate) => {
     const reading = /^(GET|Query)(?!.*(viewer|ptions|openapi))/;
     test.each(cases.filter(([name, { showsNothing }]) => reading.test(name) && !showsNothing))(
       '%s shows data of another organisation',
-      async (_, { ask }) => {
+      async (_, { usesServiceApp = false, ask }) => {
         filterSwitch.isOn = false;
-        const target = await newTarget();
+        const target = await newTarget({ usesServiceApp });
         filterSwitch.isOn = true;
         expect(leakedFields(await ask(otherCaller, target), target)).not.toEqual([]);
       },
@@ -257,7 +318,7 @@ describe.each(databases)('%s', (_, locate) => {
     test.each(cases.filter(([, { isForUnlimited }]) => !isForUnlimited))(
       'may use %s',
       async (_, operation) => {
-        const target = await newTarget();
+        const target = await newTarget({ usesServiceApp: operation.usesServiceApp ?? false });
         const apiKey = await target.newKey(onlyFor(operation.needs), { projectIds: [target.projectId] });
         await expectToWork(operation, { url: server.url, apiKey, changes: 3 }, target);
       },
@@ -266,7 +327,7 @@ describe.each(databases)('%s', (_, locate) => {
     test.each(cases.filter(([, { isForUnlimited }]) => isForUnlimited))(
       'may not use %s, while an unlimited caller may',
       async (_, operation) => {
-        const target = await newTarget();
+        const target = await newTarget({ usesServiceApp: operation.usesServiceApp ?? false });
         const limited = await target.newKey(scopes, { projectIds: [target.projectId] });
         const refused = await operation.ask({ url: server.url, apiKey: limited, changes: 3 }, target);
         expect(refused.code).toBe('FORBIDDEN');

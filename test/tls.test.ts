@@ -316,7 +316,7 @@ describe('server start with TLS', () => {
     [
       'the key is a directory',
       (folder) => ({ ...put(folder, first.good), key: folder }),
-      /^TLS_KEY \S+: cannot be read \(EISDIR\)$/,
+      /^TLS_KEY \S+: is a folder, a pipe or a device; name a regular file$/,
     ],
     [
       'the certificate is something else',

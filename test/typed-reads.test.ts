@@ -613,6 +613,8 @@ describe('a read that fails', () => {
     expect(errors[0]?.extensions.retryAt).toBe(new Date(reset * 1_000).toISOString());
   });
 
+  const manyMembers = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`member${index}`, 1]));
   const good = { id: userId(1), status: 'ACTIVE', created: '2026-01-01T00:00:00.000Z', profile: {} };
   it.each([
     ['a member of another type', [good, { ...good, status: 5 }], 'status of object 1'],
@@ -628,8 +630,10 @@ describe('a read that fails', () => {
     ['a text in place of an object', [{ ...good, profile: 'x' }], 'profile of object 0'],
     ['something else than an object', [null], 'it of object 0'],
     ['an object in place of a list', good, 'it is not a list'],
-    ['text in place of JSON', 'hello', 'it is not a list'],
-    ['JSON that is nested too deeply', '['.repeat(50) + ']'.repeat(50), 'it is not a list'],
+    ['text in place of JSON', 'hello', 'it is not JSON'],
+    ['JSON that is nested too deeply', '['.repeat(50) + ']'.repeat(50), 'nested too deeply'],
+    ['an object with 10,001 members', [manyMembers(10_001)], 'has too many members'],
+    ['a list with 200,001 brackets and commas', Array.from({ length: 67_000 }, () => []), 'too many members'],
     ['a body of more than 1 MiB', [{ ...good, status: 'x'.repeat(1024 * 1024) }], 'more than 1048576 bytes'],
   ])('because of %s names it, with the request id of Okta', async (_, body, clause) => {
     const id = await connectToJson(body);
@@ -657,6 +661,40 @@ describe('a read that fails', () => {
     const id = await connectToJson([good], { headers: { link } });
     const { errors } = await ask('oktaUsers(connectionId: $id) { nodes { id } }', { variables: { id } });
     expect(errors[0]?.message).toContain('leads to another host');
+  });
+
+  it.each([
+    ['a query that is too long', `/api/v1/users?after=${'a'.repeat(8_192)}`],
+    ['a path that is too long', `/api/v1/users/${'a'.repeat(2_048)}`],
+    ['an empty segment', '/api/v1//users'],
+    ['an encoded slash', '/api/v1/%2fusers'],
+    ['a matrix parameter', '/api/v1/users;a=b'],
+  ])('because the link to the next page has %s does not blame the caller', async (_, target) => {
+    const id = await connectToJson([good], { headers: { link: `<${target}>; rel="next"` } });
+    const { errors } = await ask('oktaUsers(connectionId: $id) { nodes { id } }', { variables: { id } });
+    expect(errors[0]?.extensions.code).toBe('UPSTREAM_INVALID_RESPONSE');
+    expect(errors[0]?.message).toContain('its link to the next page');
+  });
+
+  it('does not come from the longest link to a next page', async () => {
+    const target = `/api/v1/users?${'\\'.repeat(8_191)}`;
+    const id = await connectToJson([good], { headers: { link: `<${target}>; rel="next"` } });
+    const page = 'oktaUsers(connectionId: $id, after: $after) { pageInfo { endCursor hasNextPage } }';
+    const data = await read(page, { id });
+    const after = at(data, 'oktaUsers', 'pageInfo', 'endCursor');
+    expect(await read(page, { id, after })).toMatchObject({
+      oktaUsers: { pageInfo: { hasNextPage: false } },
+    });
+    expect(host.requests.at(-1)?.path).toBe(target);
+  });
+
+  it('does not come from a long list', async () => {
+    const profile = manyMembers(300);
+    const list = Array.from({ length: 150 }, () => ({ ...good, profile }));
+    const id = await connectToJson(list);
+    expect(await read('oktaUsers(connectionId: $id, first: 200) { nodes { id } }', { id })).toEqual({
+      oktaUsers: { nodes: list.map(() => ({ id: userId(1) })) },
+    });
   });
 });
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type GraphQLInputType, getNamedType, isInputObjectType } from 'graphql';
+import { type GraphQLInputType, getNamedType, getNullableType, isInputObjectType, isListType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
@@ -28,6 +28,11 @@ const unknownId = randomUUID();
 /** The other required arguments of an operation. */
 const needed: Record<string, object> = {
   createOktaConnection: { input: { name: 'a', credentials } },
+  // A list of one text can be written without brackets.
+  convertOktaConnection: {
+    id: unknownId,
+    to: { clientId: '0oa1ab2cd3EF4GH5i0d7', scopes: 'okta.users.read' },
+  },
   updateOktaConnection: { id: unknownId, input: {} },
   validateOktaCredentials: { credentials },
   deleteAppConnection: { id: unknownId },
@@ -42,6 +47,9 @@ const needed: Record<string, object> = {
     path: '/a',
     policy: { rules: { effect: 'ALLOW', path: '/a' } },
   },
+  createWebhookEndpoint: { input: { url: 'https://example.com/webhooks' } },
+  updateWebhookEndpoint: { id: unknownId, input: {} },
+  webhookMessages: { endpointId: unknownId },
   updateUsePolicy: { connectionId: unknownId, input: { rules: { effect: 'ALLOW' } } },
   oktaResponse: { connectionId: unknownId, path: '/a', headers: { name: 'a', value: 'a' } },
   executeOktaRequest: {
@@ -63,7 +71,8 @@ function textArguments(): [operation: string, field: string, path: string[], typ
       const named = getNamedType(type);
       if (isInputObjectType(named)) return textsIn(Object.values(named.getFields()), [...path, name]);
       const isText = named.name === 'String' || named.name === 'Secret';
-      return isText ? [{ path: [...path, name], type: `${named.name}!` }] : [];
+      const isList = isListType(getNullableType(type));
+      return isText ? [{ path: [...path, name], type: isList ? `[${named.name}!]!` : `${named.name}!` }] : [];
     });
   return roots.flatMap((root) =>
     Object.values(root?.getFields() ?? {}).flatMap(({ name, args }) =>
@@ -88,7 +97,7 @@ const asVariable = '$text';
 
 /** Serializes a value as a GraphQL literal. */
 function literal(value: unknown, name = ''): string {
-  if (name === 'scopes') return '[AUDIT_READ]';
+  if (name === 'scopes' && Array.isArray(value)) return '[AUDIT_READ]';
   if (name === 'method' || name === 'effect') return String(value);
   if (value === asVariable) return asVariable;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);

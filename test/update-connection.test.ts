@@ -128,6 +128,10 @@ describe('updating a connection', () => {
       });
       expect(lastAuthorization(fixture.elsewhere)).toBeUndefined();
     }
+    fixture.elsewhere.behave((request, response) => {
+      const id = request.url?.startsWith('/.well-known') ? '00oANOTHER' : '00u1';
+      response.end(JSON.stringify({ id }));
+    });
     const moved = await update(organisation, connection.id, { credentials, allowDifferentOktaOrg: true });
     expect(moved).toMatchObject({ version: 2, credentials: { instanceUrl: fixture.elsewhere.origin } });
   });

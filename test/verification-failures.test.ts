@@ -44,7 +44,7 @@ describe('verification by Okta', () => {
   test("sends the request that Okta's API description specifies", async () => {
     const { client } = await server.newOrganisation();
     await client.request(createMutation, okta({}, { instanceUrl: upstream.origin, apiToken: 'the-token' }));
-    expect(upstream.requests.at(-1)).toMatchObject({
+    expect(upstream.verifications().at(-1)).toMatchObject({
       method: 'GET',
       path: '/api/v1/users/me',
       headers: {
@@ -106,9 +106,11 @@ describe('verification by Okta', () => {
   });
 
   test('accepts a response with only the members that the API description guarantees', async () => {
-    upstream.behave((_, response) => {
-      response.writeHead(200, { 'content-type': 'application/json' }).end('{"id":"00ub0oNGTSWTBKOLGLNR"}');
-    });
+    upstream.behave(
+      behaviours.withToken((_, response) => {
+        response.writeHead(200, { 'content-type': 'application/json' }).end('{"id":"00ub0oNGTSWTBKOLGLNR"}');
+      }),
+    );
     const { client } = await server.newOrganisation();
     const { createOktaConnection } = await client.request<Created>(
       createMutation,

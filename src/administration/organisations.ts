@@ -4,6 +4,7 @@ import { AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { addApiKey, generateApiKey } from '../auth/api-keys.ts';
 import { currentTime } from '../common/clock.ts';
+import { commandLine } from '../common/command-name.ts';
 import { AppError } from '../common/errors.ts';
 import type { Vault } from '../encryption/vault.ts';
 import type { ApiKey } from '../identity/api-key.entity.ts';
@@ -67,7 +68,7 @@ export async function grantApiKey(
   const exists = grant.orgId !== unattributedOrgId && (await em.count(Organisation, { id: grant.orgId })) > 0;
   if (!exists) {
     throw new AppError('NOT_FOUND', 'There is no such organisation.', {
-      remedy: 'Run "npm run admin -- organisations" to list the organisations.',
+      remedy: `Run "${commandLine('admin', 'organisations')}" to list the organisations.`,
     });
   }
   const key = generateApiKey();

@@ -89,7 +89,7 @@ export async function renameProject(
         const { mac: readMac } = project;
         Object.assign(project, { name, mac: macs.signed(em, Project, { ...project, name }).mac });
         const update = updateRow(em, Project, project, ['name', 'mac']);
-        return { events: [event], update, readMac, result: project };
+        return { events: [event], updates: [update], readMac, result: project };
       },
     });
     return mapNameConflict(change);

@@ -1,9 +1,13 @@
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { deleteOldHistory } from '../connections/checks/delete-old-history.ts';
+import { deleteOldOutages } from '../connections/checks/delete-old-outages.ts';
 import { type PurgeDependencies, purgeExpired } from '../connections/operations/purge.ts';
 import { purgeIdempotentRequests } from '../connections/persistence/idempotency.ts';
 import { purgeUnusedBudgets } from '../connections/rate-budget/budget-store.ts';
+import { purgeSetupLinks } from '../connections/setup-links/purge.ts';
 import { deleteExpiredUsage, deleteUsageOfPurged } from '../connections/usage/delete-usage.ts';
 import { purgeExpiredWindows } from '../rate-limits/rate-limits.ts';
+import { purgeWebhookMessages } from '../webhooks/purge.ts';
 
 const intervalMs = 3_600_000;
 
@@ -14,8 +18,8 @@ export interface CleanUp {
 }
 
 /**
- * Removes expired rows, at start and every hour: deleted connections, the usage of connections, idempotency keys, rate-limit windows, rate budgets.
- * Uses small transactions, on one server at a time.
+ * Removes expired rows, at start and every hour: deleted connections, the usage of connections, setup links, idempotency keys,
+ * rate-limit windows, rate budgets, outages, the history of connections, messages of webhooks. Uses small transactions, on one server at a time.
  */
 export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
   const stopping = new AbortController();
@@ -24,9 +28,13 @@ export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp
     ['deleted connections', purgeExpired],
     ['usage of purged connections', deleteUsageOfPurged],
     ['usage', deleteExpiredUsage],
+    ['setup links', purgeSetupLinks],
     ['idempotency keys', purgeIdempotentRequests],
     ['windows of rate limits', purgeExpiredWindows],
     ['rate budgets', purgeUnusedBudgets],
+    ['outages of hosts', deleteOldOutages],
+    ['history of connections', deleteOldHistory],
+    ['messages of webhooks', purgeWebhookMessages],
   ] as const;
   const cleanUp = async () => {
     for (const [what, task] of tasks) {

@@ -29,13 +29,20 @@ export class Readiness {
   #databaseAnswers = false;
   /** The last result of checking the root keys. True at first, because the server checks them before it listens. */
   #keysFit = true;
+  #isLeaving = false;
 
   constructor(dependencies: ReadinessDependencies) {
     this.#dependencies = dependencies;
   }
 
+  /** Answers "not ready" from now on, so that load balancers send no more requests to a server that is about to stop. */
+  leave(): void {
+    this.#isLeaving = true;
+  }
+
   /** Returns the result of the last second, or of the current check, within a second. */
   async isReady(): Promise<boolean> {
+    if (this.#isLeaving) return false;
     if (this.#cached && this.#cached.until > performance.now()) return this.#cached.isReady;
     this.#running ??= this.#checkInTime().finally(() => {
       this.#running = undefined;

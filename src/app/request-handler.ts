@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangePath, type SignInCodes } from '../auth/sign-in-codes.ts';
+import { currentRequest } from '../common/log.ts';
 import type { Config } from '../config/config.ts';
 import { lacksTrailingSlash, withoutBasePath } from '../http/base-path.ts';
 import type { Cors } from '../http/cors.ts';
@@ -9,6 +10,7 @@ import { handleHealthCheck } from '../http/health.ts';
 import { isOwnHost } from '../http/host-check.ts';
 import { sendText } from '../http/http-server.ts';
 import { findProxyHost, findProxyRoute, type ProxyTarget, proxyMethods } from '../rest/proxy.ts';
+import { findPublishedKeys } from '../rest/published-keys.ts';
 import type { GraphQLEndpoint } from './graphql-server.ts';
 import type { Readiness } from './readiness.ts';
 import { handleCodeExchange } from './sign-in-exchange.ts';
@@ -20,6 +22,7 @@ export interface RequestHandlerDeps {
   graphql: GraphQLEndpoint;
   rest(request: IncomingMessage, response: ServerResponse): Promise<void>;
   proxy(target: ProxyTarget, request: IncomingMessage, response: ServerResponse): Promise<void>;
+  publishedKeys(connectionId: string, request: IncomingMessage, response: ServerResponse): Promise<void>;
   readiness: Readiness;
   dashboard: DashboardHandler;
   dashboardSettings(): Promise<DashboardSettings>;
@@ -27,9 +30,25 @@ export interface RequestHandlerDeps {
   codes: SignInCodes | undefined;
 }
 
+function setSurface(surface: string): void {
+  const record = currentRequest.getStore();
+  if (record) record.surface = surface;
+}
+
 /** Creates the handler of all HTTP requests: checks base path, Host and origin, and routes by path. */
 export function createRequestHandler(deps: RequestHandlerDeps) {
-  const { config, cors, graphql, rest, proxy, readiness, dashboard, dashboardSettings, codes } = deps;
+  const {
+    config,
+    cors,
+    graphql,
+    rest,
+    proxy,
+    publishedKeys,
+    readiness,
+    dashboard,
+    dashboardSettings,
+    codes,
+  } = deps;
   const { basePath } = config;
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     let target = findProxyHost(request, config.proxyDomain);
@@ -43,6 +62,9 @@ export function createRequestHandler(deps: RequestHandlerDeps) {
     if (!isForApp) request.url = withoutBasePath(request.url, basePath);
     target ??= findProxyRoute(request.url, basePath);
     const path = request.url?.split('?', 1)[0] ?? '';
+    // Anyone may read public keys, from any page and, during development, through a tunnel with a host name of its own.
+    const keysOf = isForApp ? undefined : findPublishedKeys(request.url);
+    if (keysOf) return publishedKeys(keysOf, request, response);
     cors.setHeaders(request, response);
     // Protects against DNS rebinding: another site could resolve its own name to this machine.
     if (!config.production && !isForApp && !isOwnHost(request.headers.host, config.host)) {
@@ -61,16 +83,21 @@ export function createRequestHandler(deps: RequestHandlerDeps) {
       );
     }
     if (target) {
+      const record = currentRequest.getStore();
+      // What an app is asked for may name people.
+      if (record) Object.assign(record, { path: `${target.prefix}/…`, surface: 'proxy' });
       if (cors.handlePreflight(request, response, proxyMethods)) return;
       return proxy(target, request, response);
     }
     if (path.startsWith('/api/')) {
       if (cors.handlePreflight(request, response, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])) return;
+      setSurface('rest');
       return rest(request, response);
     }
     switch (path) {
       case '/graphql':
         if (cors.handlePreflight(request, response, ['GET', 'POST'])) return;
+        setSurface('graphql');
         return graphql.handle(request, response);
       case '/health/live':
       case '/health/ready':

@@ -5,11 +5,13 @@ import { defineAdministrationTypes } from '../administration/graphql/types.ts';
 import { defineViewer } from '../administration/graphql/viewer.ts';
 import type { App } from '../apps/app.ts';
 import { defineAudit } from '../audit/graphql/audit-events.ts';
+import { defineConversions } from '../connections/graphql/conversion.ts';
 import { defineCreateConnection } from '../connections/graphql/create.ts';
 import { defineConnectionQueries } from '../connections/graphql/get.ts';
 import { defineConnectionFinding } from '../connections/graphql/list.ts';
 import { defineConnectionChanges } from '../connections/graphql/mutations.ts';
 import { defineConnectionOptions } from '../connections/graphql/options.ts';
+import { defineSetupLinks } from '../connections/graphql/setup-links.ts';
 import { defineConnectionWatch } from '../connections/graphql/subscription.ts';
 import { defineTypedReads } from '../connections/graphql/typed-reads/typed-reads.ts';
 import { defineConnectionTypes } from '../connections/graphql/types.ts';
@@ -17,6 +19,7 @@ import { defineConnectionUse } from '../connections/graphql/use.ts';
 import { defineUsePolicyOperations } from '../connections/graphql/use-policy.ts';
 import { defineCredentialsValidation } from '../connections/graphql/validate.ts';
 import { createBuilder } from '../graphql/builder.ts';
+import { defineWebhooks } from '../webhooks/graphql/webhooks.ts';
 
 /** Creates the GraphQL schema for these apps. */
 export function createSchema(apps: readonly App[]): GraphQLSchema {
@@ -27,7 +30,9 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   defineConnectionOptions(builder, types);
   defineCreateConnection(builder, types);
   defineConnectionChanges(builder, apps, types);
+  defineConversions(builder, apps, types);
   defineUsePolicyOperations(builder, apps, types);
+  defineSetupLinks(builder);
   defineConnectionWatch(builder, types);
   defineConnectionUse(builder, apps, types);
   defineTypedReads(builder, apps, types);
@@ -37,5 +42,6 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   defineApiKeys(builder, administration);
   defineProjects(builder, administration);
   defineViewer(builder, administration);
+  defineWebhooks(builder, administration.PageInfo);
   return builder.toSchema();
 }

@@ -20,25 +20,32 @@ import type { Config } from '../config/config.ts';
 import { findTlsRisks } from '../config/security-warnings.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { RateBudgets } from '../connections/rate-budget/rate-budgets.ts';
+import { createSetupLinkAuthenticator } from '../connections/setup-links/authenticate.ts';
 import { UsageCounter } from '../connections/usage/usage-counter.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { createCors } from '../http/cors.ts';
 import { loadDashboard } from '../http/dashboard-files.ts';
 import { startHttpServer } from '../http/http-server.ts';
+import { startSchedule } from '../jobs/schedule.ts';
+import { oauth } from '../oauth/oauth.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
 import { defaultRates, type Rates } from '../rate-limits/defaults.ts';
 import { createRateLimits, unlimited } from '../rate-limits/rate-limits.ts';
 import { createProxy } from '../rest/proxy.ts';
+import { createPublishedKeys } from '../rest/published-keys.ts';
 import { createRest } from '../rest/rest.ts';
+import { openMetrics } from '../telemetry/open-metrics.ts';
+import { startWebhookDelivery } from '../webhooks/delivery.ts';
 import { startCleanUp } from './clean-up.ts';
 import { createGraphQL } from './graphql-server.ts';
 import { Readiness } from './readiness.ts';
 import { createRequestHandler } from './request-handler.ts';
+import { listScheduledWork, type WorkIntervals } from './scheduled-work.ts';
 
 /** The dependencies of a server. Optional members replace the defaults. */
-export interface ServerDeps {
+export interface ServerDeps extends WorkIntervals {
   database: Database;
   vault: Vault;
   log: Logger;
@@ -55,6 +62,8 @@ export interface ServerDeps {
   rates?: Partial<Rates> | undefined;
   /** Shares the event loop among organisations. */
   scheduler?: FairScheduler | undefined;
+  /** How often the server looks for messages of webhooks that are due, in milliseconds. Absent: it sends none. */
+  webhookIntervalMs?: number | undefined;
 }
 
 /** A listening server. */
@@ -62,6 +71,10 @@ export interface Server {
   url: string;
   /** Creates a link that signs a browser in once; absent without one-time codes or a page. */
   createSignInLink?: (() => string) | undefined;
+  /** The URL of the metrics; absent if they are off. */
+  metricsUrl: string | undefined;
+  /** Says "not ready" from now on, and goes on to serve requests. */
+  leave(): void;
   /** Stops accepting requests, finishes those in flight (within 8 s), and releases all resources. */
   close(): Promise<void>;
 }
@@ -84,21 +97,26 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     },
   );
   const fakeOkta = config.fakeOkta ? await startFakeOkta() : undefined;
-  const outbound = createOutbound({
+  const outboundSettings = {
     trustedHosts: config.trustedInstanceHosts,
     allowedHosts: config.allowedInstanceHosts,
     proxy: config.outboundProxy,
     proxyResolves: config.outboundProxyResolves,
+    ...deps.outbound,
+  };
+  const webhookOutbound = createOutbound(outboundSettings);
+  const outbound = createOutbound({
+    ...outboundSettings,
     streamLimits: config.streamLimits,
     ...(fakeOkta && { originOverrides: new Map([['https://example.okta.com', fakeOkta.url]]) }),
-    ...deps.outbound,
   });
   const rates = { ...defaultRates, ...deps.rates };
   const limits = config.rateLimits ? createRateLimits(deps, rates) : unlimited;
   const createRecorder = () => new RefusalRecorder({ database, vault, log }, rates.windowSeconds * 1_000);
   const refusals = createRecorder();
+  let listeningUrl = '';
   const connections: ConnectionDeps = {
-    apps: deps.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts }),
+    apps: deps.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts, oauth }),
     database,
     vault,
     outbound,
@@ -109,6 +127,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     refusals,
     reads: createRecorder(),
     usage: new UsageCounter({ database, log }),
+    getPublicUrl: () => config.publicUrl ?? listeningUrl,
     budgets: new RateBudgets({ database, log }),
   };
   // The operator configures the identity provider, which may have a private address.
@@ -137,7 +156,16 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     log,
   };
   const graphql = createGraphQL({ ...shared, graphiql: config.graphiql });
-  const rest = createRest({ ...shared, basePath: config.basePath });
+  const setupLinks = createAuthentication({
+    authenticator: createSetupLinkAuthenticator(connections),
+    refusals: authenticationRefusals,
+    limits: config.rateLimits ? limits : undefined,
+  });
+  const rest = createRest({
+    ...shared,
+    authenticateSetupLink: setupLinks.authenticate,
+    basePath: config.basePath,
+  });
   const proxy = createProxy({ ...shared, ...config });
   const readiness = new Readiness({ database, vault, log });
   const cors = createCors(config.corsOrigins);
@@ -156,13 +184,15 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     graphql,
     rest,
     proxy,
+    publishedKeys: createPublishedKeys(shared),
     readiness,
     dashboard,
     dashboardSettings,
     codes: signInCodes,
   });
 
-  const closeOutbound = () => Promise.all([outbound.close(), provider?.outbound.close()]);
+  const closeOutbound = () =>
+    Promise.all([outbound.close(), webhookOutbound.close(), provider?.outbound.close()]);
   const release = () => Promise.all([closeOutbound(), fakeOkta?.close()]);
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
@@ -181,17 +211,32 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     throw error;
   });
 
+  listeningUrl = listener.url + config.basePath;
+
+  const metrics = await openMetrics(config, { database, isReady: () => readiness.isReady() }).catch(
+    async (error) => {
+      await listener.close(0);
+      await checkpoints.close();
+      await release();
+      throw error;
+    },
+  );
   const cleanUp = startCleanUp({ ...connections, log });
+  const works = listScheduledWork(connections, config, deps);
+  const schedule = works.length > 0 ? startSchedule({ database, log }, works) : undefined;
+  const webhooks = deps.webhookIntervalMs
+    ? startWebhookDelivery({ database, vault, outbound: webhookOutbound, log }, deps.webhookIntervalMs)
+    : undefined;
   const stopPublishing = publishMissedChanges({ database, log });
 
   return {
-    url: listener.url + config.basePath,
+    url: listeningUrl,
     createSignInLink:
-      signInCodes && signInPage
-        ? () => signInUrl(listener.url + config.basePath + signInPage, signInCodes.issue())
-        : undefined,
+      signInCodes && signInPage ? () => signInUrl(listeningUrl + signInPage, signInCodes.issue()) : undefined,
+    metricsUrl: metrics?.url,
+    leave: () => readiness.leave(),
     close: async () => {
-      const cleanedUp = cleanUp.stop();
+      const cleanedUp = Promise.all([cleanUp.stop(), schedule?.stop(), webhooks?.stop()]);
       database.changes.close();
       connections.budgets.close();
       // Two seconds before the end, pending outbound requests fail, so that their clients still get a response.
@@ -202,6 +247,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       await stopPublishing();
       const recorders = [refusals, authenticationRefusals, connections.reads, connections.usage];
       await Promise.all(recorders.map((each) => each.close()));
+      await metrics?.close();
       await graphql.dispose();
       await checkpoints.close();
       await release();

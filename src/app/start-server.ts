@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { createOrganisation } from '../administration/organisations.ts';
 import { findApiKey, generateApiKey, isActive } from '../auth/api-keys.ts';
 import type { DataDir } from '../bootstrap/data-dir.ts';
@@ -16,6 +17,15 @@ import { createServer } from './server.ts';
 
 const apiKeyFile = 'api-key';
 
+/** How often the server looks for connections that are due for a check, in milliseconds. */
+const checkIntervalMs = 30_000;
+/** How often the server looks for replaced credentials to revoke, in milliseconds. */
+const revocationIntervalMs = 5_000;
+/** How often the server looks for keys of connections to rotate, in milliseconds. */
+const keyRotationIntervalMs = 60_000;
+/** How often the server looks for messages of webhooks that are due, in milliseconds. Changes make it look at once. */
+const webhookIntervalMs = 1_000;
+
 /** A server with its stores. */
 export interface StartedServer {
   url: string;
@@ -25,7 +35,7 @@ export interface StartedServer {
   announce(print: (text: string) => void): void;
   /** Reloads the root keys, or keeps the present ones if that fails, and logs the result. */
   reloadKeys(): Promise<void>;
-  /** Ends after the requests in flight. */
+  /** Says "not ready" for `shutdownDelayMs`, and ends after the requests in flight. */
   stop(): Promise<void>;
 }
 
@@ -50,6 +60,10 @@ export async function startServer(
       vault,
       log,
       signInKey: administrator.key,
+      checkIntervalMs,
+      revocationIntervalMs,
+      keyRotationIntervalMs,
+      webhookIntervalMs,
       ...(dataDir && { signInCodes: { store: createCodeStore(dataDir) } }),
     });
     const { url } = server;
@@ -70,6 +84,9 @@ export async function startServer(
         return reloading;
       },
       stop: async () => {
+        server.leave();
+        log.info({ delayMs: config.shutdownDelayMs }, 'stopping');
+        await setTimeout(config.shutdownDelayMs);
         await server.close();
         await close();
       },

@@ -1,19 +1,23 @@
 import type { z } from 'zod';
 import type { ErrorCode } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
+import type { OAuth } from '../oauth/oauth.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { AppReads } from './typed-read.ts';
 
-/** The validated value of a field. */
+/** The validated value of a field. That of a `LIST` is one text: its members, sorted, with spaces between them. */
 export type FieldValue = string | Secret | null | undefined;
 
 /** A field of an app's credentials, with what a form needs to show it. */
 export interface Field {
   /** The label in forms. */
   label: string;
-  /** `SECRET` fields are encrypted and never returned; the others are public. */
-  kind: 'TEXT' | 'URL' | 'SECRET';
-  /** Validates and normalises a present value: a `Secret` for a `SECRET` field, otherwise a string. */
+  /** `SECRET` fields are encrypted and never returned; the others are public. A `LIST` has several texts without spaces. */
+  kind: 'TEXT' | 'LIST' | 'URL' | 'SECRET';
+  /**
+   * Validates and normalises a present value: a `Secret` for a `SECRET` field, an array of strings for a `LIST`, otherwise a
+   * string.
+   */
   schema: z.ZodType<FieldValue>;
   /** Whether the field must have a value. If not, `schema` is not called for an absent value. */
   required: boolean;
@@ -30,6 +34,25 @@ export interface Credentials {
   secret: Readonly<Record<string, Secret>>;
 }
 
+/** Something that works and needs attention, with what to do about it. Whole sentences. */
+export interface VerificationWarning {
+  message: string;
+  remedy: string;
+}
+
+/** What was found out about verified credentials: the members of the method's `details`, as JSON. */
+export interface VerificationDetails {
+  warnings: readonly VerificationWarning[];
+  [member: string]: unknown;
+}
+
+/**
+ * Asks the app for details of the credentials that it has just accepted. What cannot be found out is null.
+ *
+ * @param outbound sends no request if that could delay others, and fails for those that take too long
+ */
+export type DetailsFinder = (outbound: Outbound, signal: AbortSignal) => Promise<VerificationDetails>;
+
 /** The result of verifying credentials with the app. */
 export type VerificationResult =
   | {
@@ -38,6 +61,10 @@ export type VerificationResult =
       account: Readonly<Record<string, string | null>> | null;
       /** The app's request id, for its support. */
       upstreamRequestId: string | null;
+      /** Whether it is called, and for how long, is up to the caller; its failure is no failure of the verification. */
+      findDetails?: DetailsFinder;
+      /** What `findDetails` returned. */
+      details?: VerificationDetails | null;
     }
   | {
       /** `REJECTED`: the app rejected the credentials. `UNREACHABLE`: the app did not verify them. */
@@ -49,6 +76,69 @@ export type VerificationResult =
       upstreamRequestId: string | null;
     };
 
+/** The result of revoking credentials at the app. */
+export type RevocationResult = { isRevoked: true } | { isRevoked: false; code: ErrorCode };
+
+/** The public part of a key pair. */
+export interface PublicKey {
+  /** Names the key to the app. */
+  keyId: string;
+  /** The public key as a JWK (RFC 7517), without private members. */
+  publicJwk: Readonly<Record<string, string>>;
+}
+
+/** A private key that is ready for use, with its public part. */
+export interface KeyPair {
+  /** The value of the secret field. */
+  privateKey: Secret;
+  publicKey: PublicKey;
+}
+
+/** What changes about the keys that an app keeps. */
+export interface KeysToRegister {
+  add?: PublicKey;
+  /** The ids of keys. */
+  remove?: readonly string[];
+}
+
+/** `UNSUPPORTED`: the credentials do not allow it, or the app fetches the keys. `FAILED`: it can be tried again. */
+export type KeyRegistration = 'DONE' | 'UNSUPPORTED' | 'FAILED';
+
+/** How a method authenticates with a key pair, which this server can make. Nobody ever sees its private key then. */
+export interface ManagedKeys {
+  /** The optional `SECRET` field with the private key. If a new connection has no value for it, this server makes the key pair. */
+  privateKeyField: string;
+  /** The optional public field with the id of a caller's own key, if there is one. */
+  keyIdField?: string;
+  /** Makes a key pair. */
+  generate(): Promise<KeyPair>;
+  /**
+   * Reads the private key in the credentials.
+   *
+   * @throws InvalidKeyError if the app cannot use it
+   */
+  read(credentials: Credentials): Promise<KeyPair>;
+  /**
+   * Adds and removes keys at the app, which the credentials may be allowed to do. It can be repeated. Absent: only a person can.
+   *
+   * @param credentials those in use, whose key stays
+   * @throws OutboundError if `signal` aborts
+   */
+  register?(
+    credentials: Credentials,
+    keys: KeysToRegister,
+    outbound: Outbound,
+    signal?: AbortSignal,
+  ): Promise<KeyRegistration>;
+  /** What a connection says until the app knows its key. */
+  pending: { message: string; remedy: string };
+}
+
+/** A private key that cannot be used. The message says why and what to do, and has no part of the key. */
+export class InvalidKeyError extends Error {
+  override readonly name = 'InvalidKeyError';
+}
+
 /** An authentication method of an app. */
 export interface AuthMethod {
   /** Stored in the database and used in REST: `api-token`. GraphQL has it as `API_TOKEN`. */
@@ -57,12 +147,40 @@ export interface AuthMethod {
   description: string;
   /** The steps in the app that lead to the credentials, one or two sentences each. */
   steps?: readonly string[];
+  /**
+   * The steps in the app for the person with a setup link, whose page shows the public values, the public keys and a button
+   * “Check now”. Absent: `steps`.
+   */
+  setupSteps?: readonly string[];
   /** The fields by name. A field that several methods share is the same in each of them. */
   fields: Readonly<Record<string, Field>>;
+  /**
+   * Whether the public part of the credentials has a GraphQL type of its own, such as `AcmeServiceAppCredentials`, and not the
+   * one that the methods of the app share.
+   */
+  hasOwnCredentialsType?: boolean;
+  /** Absent: the credentials are no key pair. */
+  managedKeys?: ManagedKeys;
   /** Verifies the credentials with the app. An outage is a result, not an exception. */
   verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<VerificationResult>;
+  /**
+   * Revokes the credentials at the app. Those that the app no longer accepts count as revoked. A failure is tried again later.
+   * Absent: they cannot be revoked.
+   */
+  revoke?(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<RevocationResult>;
+  /** What a verification finds out about the credentials beyond its result. Absent: nothing. */
+  details?: DetailsType;
   /** Absent: connections with this method are stored and verified, and callers cannot send requests through them. */
   use?: ConnectionUse;
+}
+
+/** The type of the details of a verification, which also have `warnings`. */
+export interface DetailsType {
+  /** The GraphQL type without the app's part: `ApiTokenDetails` becomes `OktaApiTokenDetails`. */
+  name: string;
+  description: string;
+  /** The members, of the kinds that `ReadObject` supports. All are nullish. The `title` of an object names its GraphQL type. */
+  schema: z.ZodObject;
 }
 
 /** The use of an app's budget of requests, as a response states it. */
@@ -72,12 +190,56 @@ export interface UpstreamRateLimit {
   resetAt: Date;
 }
 
+/** A request to the app that is authorized. */
+export interface AppRequestTarget {
+  method: string;
+  url: URL;
+}
+
+/** What authorizes one attempt to send a request. */
+export interface Authorization {
+  /** Names in lower case. */
+  headers: Readonly<Record<string, string>>;
+  /** A secret in the headers that is not one of the credentials; it is removed from responses as they are. */
+  secret?: Secret;
+}
+
+/** Authorizes requests with the credentials of one connection. */
+export interface Authorizer {
+  /**
+   * Authorizes one attempt; a repeated request is authorized again.
+   *
+   * @param outbound for requests that the authorization itself needs
+   * @throws AuthorizationError
+   */
+  authorize(request: AppRequestTarget, outbound: Outbound): Authorization | Promise<Authorization>;
+  /** Learns from the response to an attempt. Returns whether the request can succeed if it is authorized again. */
+  observe?(
+    authorization: Authorization,
+    response: { status: number; headers: Readonly<Record<string, string | readonly string[] | undefined>> },
+  ): boolean;
+}
+
+/** A request could not be authorized, so nothing of it was sent. */
+export class AuthorizationError extends Error {
+  override readonly name = 'AuthorizationError';
+  readonly result: Extract<VerificationResult, { code: ErrorCode }>;
+
+  constructor(result: Extract<VerificationResult, { code: ErrorCode }>) {
+    super(result.message);
+    this.result = result;
+  }
+}
+
 /** How callers send requests to the app through a connection, without having its credentials. */
 export interface ConnectionUse {
   /** The origin to which requests are sent. */
   getOrigin(credentials: Pick<Credentials, 'public'>): URL;
-  /** The headers that authenticate a request; names in lower case. */
-  authorize(credentials: Credentials): Readonly<Record<string, string>>;
+  /**
+   * Creates what authorizes the requests of one connection. It is used as long as the credentials stay the same, up to the
+   * limits of a cache.
+   */
+  createAuthorizer(credentials: Credentials): Authorizer;
   /** The responses with which the app rejects the credentials themselves, and not only the request. */
   rejection: {
     status: number;
@@ -97,6 +259,8 @@ export interface AppRateLimits {
    * `/api/v1/users/:user`. All paths that match none share one bucket.
    */
   buckets: readonly string[];
+  /** The beginnings of paths that the app does not limit: `/.well-known/`. */
+  unlimited?: readonly string[];
   /** Reads the limit from the headers of a response; undefined if they have none. */
   read(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined;
 }
@@ -132,6 +296,8 @@ export interface AppRequest {
 export interface AppSettings {
   /** The `host:port` pairs that may use http. */
   trustedHosts: Pick<ReadonlySet<string>, 'has'>;
+  /** Absent in browsers, which neither verify nor use credentials. */
+  oauth?: OAuth;
 }
 
 /** A third-party product. Its folder in `apps/` has everything about it. */
@@ -144,6 +310,13 @@ export interface App {
   /** The icon: the path of a 24 × 24 SVG, filled with the even-odd rule. Absent: the initial of the name. */
   icon?: string;
   methods: readonly AuthMethod[];
+  /** The id of the method of a request that names none. Absent: the only method, or a request has to name one. */
+  defaultMethod?: string;
+  /**
+   * The id of the method to which connections can be converted: those with another method, and those whose keys the other side
+   * makes. Absent: none can be converted.
+   */
+  convertsTo?: string;
   /** The use policies that connections can have by name. The first is that of a new connection. Absent: none can be used. */
   usePresets?: readonly [UsePreset, ...UsePreset[]];
   /** What callers read of the app in GraphQL through a connection, by types. Absent: nothing. */
@@ -173,13 +346,23 @@ export interface App {
   };
 }
 
+/** Returns the id of the method of a request that names none; undefined if a request has to name one. */
+export function findDefaultMethod({ defaultMethod, methods: [onlyMethod, anotherMethod] }: App) {
+  return defaultMethod ?? (anotherMethod ? undefined : onlyMethod?.id);
+}
+
+/** Returns the members of a stored `LIST`. */
+export function splitList(value: string): string[] {
+  return value === '' ? [] : value.split(' ');
+}
+
 /** Whether an app has rate limits of which connections may use a share. */
 export function hasRateLimits({ methods }: App): boolean {
   return methods.some(({ use }) => use?.rateLimits);
 }
 
-/** Returns the app's part of names of types, fields and operations: `acme-cloud` becomes `AcmeCloud`. */
-export function appTypeName({ id }: App): string {
+/** Returns the part of an app, or of a method, of names of types, fields and operations: `acme-cloud` becomes `AcmeCloud`. */
+export function appTypeName({ id }: Pick<App, 'id'>): string {
   return id.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 

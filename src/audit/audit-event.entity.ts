@@ -8,12 +8,27 @@ import { Organisation } from '../identity/organisation.entity.ts';
 export const auditActions = {
   CREATE_CONNECTION: 'Creation of a connection.',
   UPDATE_CONNECTION: 'Update of a connection.',
+  CONVERT_CONNECTION:
+    'Conversion of a connection to another method, or to keys of another kind. With `conversion` in `changedFields`: its start, or its verification, which failed if `outcome` is a code. With `method`: its completion.',
+  REVOKE_TOKEN:
+    'A token that another credential had replaced was revoked at the app, or was not within a day, if `outcome` is a code. Either way, the server has deleted it.',
+  CANCEL_CONVERSION: 'Cancellation of a pending conversion of a connection.',
   VERIFY_CONNECTION: 'Verification of a connection.',
+  CHECK_CONNECTION:
+    'A check on the schedule found that the credentials of a connection no longer work, or work again.',
+  CHECK_HOST:
+    'A check on the schedule found that a host does not answer, or answers again. Its origin is in `targetName`.',
   DELETE_CONNECTION: 'Deletion of a connection, which can be restored.',
   PURGE_CONNECTION: 'Permanent removal of a connection.',
   RESTORE_CONNECTION: 'Restoration of a deleted connection.',
   UPDATE_USE_POLICY: 'Change of the use policy of a connection.',
   READ_CONNECTIONS: 'Reading connections. Only refusals are recorded.',
+  ROTATE_CONNECTION_KEY:
+    'A new key was made for a connection. The old one is used until the app accepts it. The id of the new key is in `targetName`.',
+  ACTIVATE_CONNECTION_KEY:
+    'The app has accepted the new key of a connection, which replaces the old one. Its id is in `targetName`.',
+  REMOVE_CONNECTION_KEY:
+    'The server has removed a key at the app that another one had replaced. Its id is in `targetName`.',
   USE_CONNECTION:
     'Requests to an app through a connection. Each write is recorded, with method, path and status in `targetName`; reads are counted, and recorded once a minute.',
   VALIDATE_CREDENTIALS: 'Validation of credentials without storing them. Only refusals are recorded.',
@@ -27,6 +42,21 @@ export const auditActions = {
   REVOKE_API_KEY: 'Revocation of an API key.',
   READ_API_KEYS: 'Reading API keys. Only refusals are recorded.',
   READ_AUDIT_EVENTS: 'Reading the audit trail. Only refusals are recorded.',
+  CREATE_SETUP_LINK: 'Creation of a setup link of a connection.',
+  OPEN_SETUP_LINK: 'The first time that a setup link was opened.',
+  FINISH_SETUP_LINK: 'A setup link has led to working credentials, and is used up.',
+  REVOKE_SETUP_LINK: 'Revocation of a setup link.',
+  READ_SETUP_LINKS: 'Reading setup links. Only refusals are recorded.',
+  CREATE_WEBHOOK_ENDPOINT:
+    'Creation of a webhook endpoint. Its id is in `targetName`, as in all events about endpoints.',
+  UPDATE_WEBHOOK_ENDPOINT: 'Update of a webhook endpoint.',
+  DELETE_WEBHOOK_ENDPOINT: 'Deletion of a webhook endpoint, with its messages.',
+  ROTATE_WEBHOOK_SECRET: 'A new secret was made for a webhook endpoint.',
+  DISABLE_WEBHOOK_ENDPOINT:
+    'The server has disabled a webhook endpoint, because every attempt of three days has failed, or because the receiver has answered 410 Gone.',
+  SEND_TEST_WEBHOOK: 'A test event was sent to a webhook endpoint.',
+  REDELIVER_WEBHOOKS: 'Messages of a webhook endpoint are sent again.',
+  READ_WEBHOOKS: 'Reading webhook endpoints or their messages. Only refusals are recorded.',
   AUTHENTICATE_ROWS: 'The server signed the rows of the database that an earlier version had stored.',
   SIGN_IN: 'A credential was rejected. Identical ones are counted, and recorded once a minute.',
 } as const;
@@ -53,8 +83,13 @@ const AuditEventSchema = defineEntity({
     connectionName: p.text().nullable(),
     /** The API key that was created or revoked. */
     apiKeyId: p.uuid().nullable(),
-    /** The name of the API key or the project that the event is about; for a write through a connection, the request. */
+    /**
+     * The name of the API key or the project that the event is about; for a write through a connection, the request; for the
+     * rotation of the key of a connection, the id of the key; for webhooks, the id of the endpoint.
+     */
     targetName: p.text().nullable(),
+    /** The setup link that the event is about, or that acted if there is neither a key nor a subject. */
+    setupLinkId: p.uuid().nullable(),
     address: p.text().nullable(),
     requestId: p.uuid().nullable(),
     /**

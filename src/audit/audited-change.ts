@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
+import { timed } from '../common/log.ts';
 import type { Database, SqlStatement } from '../database/database.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { RowClass } from '../database/row-reader.ts';
@@ -35,8 +36,8 @@ export interface PreparedChange<Result> {
   /** Without events, nothing is stored. */
   events: readonly RecordedEvent[];
   inserts?: readonly InsertedRow[];
-  /** A statement of `row-statements.ts` for `AuditedChange.row`. */
-  update?: SqlStatement;
+  /** Statements for `AuditedChange.row`, and for rows that change only together with it. Each ends with a condition. */
+  updates?: readonly SqlStatement[];
   /** The MAC of the row as it was read: nothing is stored if the row has changed since. */
   readMac?: string;
   result: Result;
@@ -96,10 +97,11 @@ export function storeWithEvents<Result>(
   trails.set(deps.database, ofDatabase);
   const trail: Trail = ofDatabase.get(orgId) ?? { waiting: [], isBusy: false };
   ofDatabase.set(orgId, trail);
-  return new Promise<Result>((resolve, reject) => {
+  const stored = new Promise<Result>((resolve, reject) => {
     trail.waiting.push({ change, since: performance.now(), resolve, reject } as PendingChange);
     if (!trail.isBusy) void storeWaiting(deps, orgId, trail);
   });
+  return timed('database', () => stored);
 }
 
 async function storeWaiting(deps: AuditDeps, orgId: string, trail: Trail): Promise<void> {
@@ -198,7 +200,7 @@ async function tryToStore(
           added.map(([, row]) => row),
         ),
       ),
-      ...prepared.flatMap(({ update }) => update ?? []),
+      ...prepared.flatMap(({ updates }) => updates ?? []),
     ],
   );
   const [answer] = await em.execute<{ isStored: boolean }[]>(statement.sql, [...statement.params]);

@@ -62,11 +62,17 @@ export class CheckpointFile {
   constructor(path: string) {
     this.#path = path;
     try {
+      if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) {
+        throw new StartupError(
+          `AUDIT_CHECKPOINT_FILE ${path}: is a folder, a pipe or a device; name a regular file`,
+        );
+      }
       // The line break ends a line that a crash truncated.
       appendFileSync(path, existsSync(path) && statSync(path).size > 0 ? '\n' : '', { mode: 0o600 });
       this.#bytes = statSync(path).size;
       for (const checkpoint of parseCheckpoints(readFileSync(path, 'utf8'))) this.#updateNewest(checkpoint);
     } catch (error) {
+      if (error instanceof StartupError) throw error;
       const { code } = error as NodeJS.ErrnoException;
       throw new StartupError(
         `AUDIT_CHECKPOINT_FILE ${path}: cannot be read and written (${code ?? 'unknown error'})`,

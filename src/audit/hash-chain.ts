@@ -27,6 +27,8 @@ export interface AuditEventInput {
   apiKeyId?: string | null;
   /** The name of the API key or the project that the event is about. */
   targetName?: string | null;
+  /** The setup link that the event is about, or that acted. */
+  setupLinkId?: string | null | undefined;
   outcome: AuditEvent['outcome'];
   /** The names of the fields that changed. */
   fields?: string[];
@@ -39,6 +41,14 @@ export interface RecordedEvent extends AuditEventInput {
   address: string | null;
   requestId: string | null;
 }
+
+/** The actor of what the server does by itself, on a schedule. */
+export const serverActor = {
+  keyId: null,
+  subject: null,
+  address: null,
+  requestId: null,
+} as const satisfies Partial<RecordedEvent>;
 
 /** Adds the context of the current request to an event. */
 export function withRequestContext(event: AuditEventInput): RecordedEvent {
@@ -117,6 +127,7 @@ export async function chainEvents(
       projectId: input.projectId ?? null,
       apiKeyId: input.apiKeyId ?? null,
       targetName: input.targetName ?? null,
+      setupLinkId: input.setupLinkId ?? null,
       address: input.address,
       requestId: input.requestId,
       outcome: input.outcome,
@@ -223,6 +234,7 @@ const optionalFields = [
   'projectId',
   'apiKeyId',
   'targetName',
+  'setupLinkId',
   'address',
   'requestId',
   'count',

@@ -11,7 +11,7 @@ export interface RefusalAuditDeps extends AuditDeps {
 /** The fields of an event that describe the attempt. */
 export type Attempt = Pick<
   AuditEventInput,
-  'action' | 'connectionId' | 'connectionName' | 'projectId' | 'apiKeyId' | 'targetName'
+  'action' | 'connectionId' | 'connectionName' | 'projectId' | 'apiKeyId' | 'targetName' | 'setupLinkId'
 >;
 
 /**

@@ -57,8 +57,8 @@ export class RefusalRecorder {
    */
   async record(refusal: AuditEventInput, origin?: string): Promise<void> {
     const event = withRequestContext(refusal);
-    const { orgId, keyId, subject, action, outcome } = event;
-    const caller = JSON.stringify([orgId, keyId, subject, origin]);
+    const { orgId, keyId, subject, setupLinkId, action, outcome } = event;
+    const caller = JSON.stringify([orgId, keyId, subject, setupLinkId, origin]);
     const { connectionId, connectionName, projectId, apiKeyId, targetName } = event;
     const object = [connectionId, connectionName, projectId, apiKeyId, targetName];
     const key = JSON.stringify([caller, action, outcome, object]);
@@ -68,7 +68,7 @@ export class RefusalRecorder {
       return this.#summarise(JSON.stringify([orgId, action, outcome]), summary, event, []);
     }
     if (!this.#isBelowLimit(caller, maxRefusalsOfCaller)) {
-      const summary = { orgId, keyId, subject, action, outcome };
+      const summary = { orgId, keyId, subject, setupLinkId, action, outcome };
       return this.#summarise(JSON.stringify([caller, action, outcome]), summary, event, [orgId]);
     }
     this.#add(key, { event, count: 0, until: currentTimeMs() + this.#windowMs, owners: [caller, orgId] });

@@ -17,6 +17,9 @@ const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 /** The format of keys before keys had a checksum: shorter, in base64url. */
 const keyWithoutChecksumPattern = /^ack_[\w-]{43}$/;
 
+/** The part of generated credentials after their prefix. */
+const isGenerated = new RegExp(`^[0-9A-Za-z]{${generatedLength}}$`);
+
 /** The format of generated keys. Secret scanners can search for it. */
 export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${generatedLength}}$`);
 
@@ -25,9 +28,21 @@ export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${generated
  * have no false positives, and the server detects typos without a database query.
  */
 export function generateApiKey(): Secret {
+  return generateCredential(prefix);
+}
+
+/** Generates a credential in the format of API keys, with another prefix. */
+export function generateCredential(prefix: string): Secret {
   const random = toBase62(BigInt(`0x${randomBytes(32).toString('hex')}`), randomLength);
   const body = `${prefix}${random}`;
   return new Secret(`${body}${computeChecksum(body)}`);
+}
+
+/** Whether a credential of `generateCredential` is complete and has no typo. */
+export function isCompleteCredential(credential: Secret, prefix: string): boolean {
+  const text = credential.reveal();
+  const isWellFormed = text.startsWith(prefix) && isGenerated.test(text.slice(prefix.length));
+  return isWellFormed && text.endsWith(computeChecksum(text.slice(0, -checksumLength)));
 }
 
 /**

@@ -6,6 +6,7 @@ export interface ClaimedIdentity {
   keyId?: string;
   /** The `sub` claim of the token. */
   subject?: string;
+  setupLinkId?: string;
 }
 
 const defaultRemedy = 'Send the header "Authorization: Bearer <API key>".';

@@ -29,7 +29,7 @@ export interface Authentication {
 
 /** The dependencies of authentication. */
 export interface AuthenticationDeps {
-  authenticator: Authenticator;
+  authenticator: Pick<Authenticator, 'authenticate'>;
   /** Records rejected credentials only, so that other refusals do not use up the room for them. */
   refusals: RefusalRecorder;
   /** Undefined: requests are not counted. */

@@ -16,8 +16,14 @@ export function withAudit(refusals: RefusalRecorder, authenticate: Authenticate)
     } catch (error) {
       if (error instanceof AuthenticationError) {
         const { claimedIdentity } = error;
-        const { orgId = unattributedOrgId, keyId = null, subject = null } = claimedIdentity ?? {};
-        const failure = { orgId, keyId, subject, action: 'SIGN_IN', outcome: error.code } as const;
+        const {
+          orgId = unattributedOrgId,
+          keyId = null,
+          subject = null,
+          setupLinkId,
+        } = claimedIdentity ?? {};
+        const actor = { orgId, keyId, subject, setupLinkId };
+        const failure = { ...actor, action: 'SIGN_IN', outcome: error.code } as const;
         const address = currentRequest.getStore()?.address ?? 'unknown';
         await refusals.record(failure, claimedIdentity ? undefined : address);
       }

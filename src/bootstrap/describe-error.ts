@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { isRelease } from '../common/command-name.ts';
 import { AppError, StartupError } from '../common/errors.ts';
 import { describeConnectionFailure } from '../database/open-failure.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
@@ -18,7 +19,8 @@ export function describeStartupError(error: unknown): string {
     return `the database became unavailable: ${describeConnectionFailure(error, 'postgresql')}`;
   const { name, code } = Object(error) as { name?: unknown; code?: unknown };
   const missing = findMissingModule(error);
-  if (missing) return `${missing} is not installed; run "npm install"`;
+  if (missing)
+    return `${missing} is not installed; ${isRelease ? 'install the package again' : 'run "npm install"'}`;
   const what = `${typeof name === 'string' ? name : typeof error}${typeof code === 'string' ? ` (${code})` : ''}`;
   const place = findOwnFrame(error);
   return `unexpected ${what}${place ? ` in ${place}` : ''}; this is a bug in the server, please report it`;

@@ -1,12 +1,17 @@
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
+import { PastOutage, PastStatus } from '../connections/checks/status-history.entity.ts';
+import { HostOutage } from '../connections/host-outage.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
 import { RateBudget } from '../connections/rate-budget/rate-budget.entity.ts';
+import { SetupLink } from '../connections/setup-link.entity.ts';
 import { CallerUsage, ConnectionUsage, LastUse } from '../connections/usage/usage.entity.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
 import { RateLimit } from '../rate-limits/rate-limit.entity.ts';
+import { WebhookEndpoint } from '../webhooks/webhook-endpoint.entity.ts';
+import { WebhookMessage } from '../webhooks/webhook-message.entity.ts';
 
 /** All entities. */
 export const entities = [
@@ -17,10 +22,16 @@ export const entities = [
   CallerUsage,
   ConnectionUsage,
   DataKey,
+  HostOutage,
   IdempotentRequest,
   LastUse,
   Organisation,
+  PastOutage,
+  PastStatus,
   Project,
   RateBudget,
   RateLimit,
+  SetupLink,
+  WebhookEndpoint,
+  WebhookMessage,
 ];

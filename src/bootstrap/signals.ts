@@ -1,4 +1,5 @@
 import { isatty } from 'node:tty';
+import type { Logger } from '../common/log.ts';
 
 const stdoutDescriptor = 1;
 /** A terminal signals all its processes, and npm forwards the signal to its script, so one Ctrl-C arrives twice. */
@@ -20,6 +21,21 @@ export function onStopSignal(stop: () => void): void {
       }
     });
   }
+}
+
+/**
+ * Changes the level of the log on each SIGUSR2: to `debug`, or to `info` if it is at least as detailed, and back.
+ */
+export function onDebugSignal(log: Logger): void {
+  const configured = log.level;
+  const other = log.isLevelEnabled('debug') ? 'info' : 'debug';
+  process.on('SIGUSR2', () => {
+    const next = log.level === configured ? other : configured;
+    // At the more detailed of the two levels, so that the line is in the log.
+    if (next === 'debug') log.level = next;
+    log.info({ level: next }, 'changed the log level');
+    log.level = next;
+  });
 }
 
 /**

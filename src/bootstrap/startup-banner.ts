@@ -1,4 +1,5 @@
 import { codeLifetimeMinutes } from '../auth/sign-in-codes.ts';
+import { commandLine } from '../common/command-name.ts';
 import type { Secret } from '../common/secret.ts';
 import type { Config } from '../config/config.ts';
 import { isBuilt, notBuilt } from '../http/dashboard-files.ts';
@@ -45,7 +46,7 @@ function formatSignIn(link: string): string[] {
     '',
     `  ${link}`,
     '',
-    `The link works once, within ${codeLifetimeMinutes} minutes. "npm run admin -- sign-in-link" prints another. You can also sign in with the API key.`,
+    `The link works once, within ${codeLifetimeMinutes} minutes. "${commandLine('admin', 'sign-in-link')}" prints another. You can also sign in with the API key.`,
     '',
   ];
 }
@@ -53,7 +54,7 @@ function formatSignIn(link: string): string[] {
 function describeKey(config: Config, { key, isNew, file }: AdministratorKey): string {
   if (!key) {
     const where = config.bootstrapApiKey ? 'BOOTSTRAP_API_KEY' : file;
-    return `created earlier; ${where} has no valid key ("npm run admin -- help" shows how to create another)`;
+    return `created earlier; ${where} has no valid key ("${commandLine('admin', 'help')}" shows how to create another)`;
   }
   if (config.bootstrapApiKey) return 'in BOOTSTRAP_API_KEY';
   return isNew ? `${key.reveal()} (also in ${file})` : `in ${file}`;

@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts';
 import { findConfigWarnings } from '../config/security-warnings.ts';
 import { type Database, openDatabase } from '../database/database.ts';
 import { limitMemory } from '../database/embedded.ts';
+import type { DatabaseLocation } from '../database/location.ts';
 import { DecryptionError } from '../encryption/jwe.ts';
 import { findWeakEntries, InvalidKeyringError, type Keyring, parseKeyring } from '../encryption/keyring.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
@@ -61,9 +62,9 @@ export async function openStores(
   };
   mind(findConfigWarnings(config));
   const dataDir = config.production ? undefined : new DataDir(config.dataDir);
-  // Released if the start fails from here on.
-  using locks = new DisposableStack();
-  if (dataDir && !config.databaseUrl) locks.adopt(dataDir.lock(), (lock) => lock.release());
+  let lock = config.databaseUrl ? undefined : dataDir?.lock();
+  // Node 22 has no DisposableStack.
+  using _ifStartFails = { [Symbol.dispose]: () => lock?.release() };
   if (!config.databaseUrl) dataDir?.assertWritable('database');
   const folder = config.databaseUrl ? undefined : join(config.dataDir, 'database');
   const source = resolveRootKeySource(config, dataDir, folder);
@@ -76,27 +77,15 @@ export async function openStores(
     });
   const vault = new Vault(await parse(source.read()), log);
   if (limitsMemory && !config.databaseUrl) limitMemory();
-  const database = await openDatabase(
-    config.databaseUrl
-      ? {
-          kind: 'postgresql',
-          url: config.databaseUrl,
-          directUrl: config.databaseDirectUrl,
-          schema: config.databaseSchema,
-          poolSize: config.databasePoolSize,
-          statementTimeoutMs: config.databaseStatementTimeoutMs,
-        }
-      : { kind: 'embedded', ...(folder && { folder }) },
-    entities,
-    log,
-  );
+  const database = await openDatabase(findDatabaseLocation(config), entities, log);
   const check = (keyring: Keyring, isNew: boolean) =>
     withLocation(source.location, async () => {
       await keyring.selfTest();
       await vault.dataKeys.checkRootKeys(database.asSystem(), { keyring: isNew ? keyring : undefined });
     });
   warn();
-  const held = locks.move();
+  const held = lock;
+  lock = undefined;
   return {
     database,
     vault,
@@ -114,8 +103,21 @@ export async function openStores(
     },
     close: async () => {
       await database.close();
-      held.dispose();
+      held?.release();
     },
+  };
+}
+
+/** Returns where the database is: PostgreSQL, or the embedded database in `dataDir`. */
+export function findDatabaseLocation(config: Config): DatabaseLocation {
+  if (!config.databaseUrl) return { kind: 'embedded', folder: join(config.dataDir, 'database') };
+  return {
+    kind: 'postgresql',
+    url: config.databaseUrl,
+    directUrl: config.databaseDirectUrl,
+    schema: config.databaseSchema,
+    poolSize: config.databasePoolSize,
+    statementTimeoutMs: config.databaseStatementTimeoutMs,
   };
 }
 

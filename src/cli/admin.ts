@@ -2,7 +2,6 @@
  * Manages organisations and API keys from the shell: `npm run admin -- help`. It uses the database of the server; if that
  * is the embedded one, the server must be stopped.
  */
-import { parseArgs } from 'node:util';
 import { displayName } from '../administration/input-schemas.ts';
 import { createOrganisation, grantApiKey } from '../administration/organisations.ts';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
@@ -10,40 +9,49 @@ import { generateApiKey } from '../auth/api-keys.ts';
 import { DataDir } from '../bootstrap/data-dir.ts';
 import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { createSignInLink } from '../bootstrap/sign-in-link.ts';
-import { openStores, type Stores } from '../bootstrap/stores.ts';
+import type { Stores } from '../bootstrap/stores.ts';
+import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
-import { createLog } from '../common/log.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/read-config.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
+import { findCommand, parseArguments, UsageError } from './arguments.ts';
 import type { Invocation, Program } from './program.ts';
+import { withStores } from './with-stores.ts';
 
-const usage = `npm run admin -- organisations
+const line = (args: string) => commandLine('admin', args);
+const usage = `${line('organisations')}
     List the organisations.
-npm run admin -- create-organisation --name "Acme" [--project "First project"]
+${line('create-organisation --name "Acme" [--project "First project"]')}
     Create an organisation with a project and an administrator's API key. The key is shown once.
-npm run admin -- create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]
+${line('create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]')}
     Create an API key with these scopes, by default all. Use it when the administrator's key is lost.
-npm run admin -- sign-in-link
+${line('sign-in-link')}
     Print a link that signs a browser in, once, to the development server with these settings.
-npm run admin -- strangers
+${line('strangers')}
     List the last refused sign-ins that belong to no organisation, newest first. Repetitions within a minute are counted
-    on one line.`;
+    on one line.
+With --json, the result is JSON.`;
 
 /** The options of all commands. */
 type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
 
-/** Returns the lines to print. */
-type Task = (stores: Stores) => Promise<string[]>;
+/** The result of a command. */
+interface Result {
+  lines: string[];
+  json: object;
+}
+
+type Task = (stores: Stores) => Promise<Result>;
 
 interface Command {
   options: readonly (keyof CliArguments)[];
   /** Parses the arguments, so that invalid ones are reported before the database is opened. */
   prepare?(args: CliArguments): Task;
   /** Used instead of `prepare` by commands without a database, which a running server may have locked. */
-  print?(config: Config): string;
+  print?(config: Config): Result;
 }
 
 const organisations: Command = {
@@ -53,7 +61,10 @@ const organisations: Command = {
     async ({ database }) => {
       const where = { id: { $ne: unattributedOrgId } };
       const rows = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
-      return rows.map(({ id, name }) => `${id}  ${name}`);
+      return {
+        lines: rows.map(({ id, name }) => `${id}  ${name}`),
+        json: rows.map(({ id, name }) => ({ id, name })),
+      };
     },
 };
 
@@ -66,11 +77,15 @@ const createOrganisationCommand: Command = {
       const { orgId, projectId } = await stores.database
         .asSystem()
         .transactional((em) => createOrganisation(em, stores, organisation));
-      return [
-        `organisation  ${orgId}`,
-        `project       ${projectId}`,
-        `API key       ${administratorKey.reveal()} (not shown again)`,
-      ];
+      const apiKey = administratorKey.reveal();
+      return {
+        lines: [
+          `organisation  ${orgId}`,
+          `project       ${projectId}`,
+          `API key       ${apiKey} (not shown again)`,
+        ],
+        json: { orgId, projectId, apiKey },
+      };
     };
   },
 };
@@ -83,7 +98,10 @@ const createKey: Command = {
       const { apiKey, key } = await stores.database
         .asSystem()
         .transactional((em) => grantApiKey(em, stores, grant));
-      return [`API key id    ${apiKey.id}`, `API key       ${key.reveal()} (not shown again)`];
+      return {
+        lines: [`API key id    ${apiKey.id}`, `API key       ${key.reveal()} (not shown again)`],
+        json: { id: apiKey.id, apiKey: key.reveal() },
+      };
     };
   },
 };
@@ -97,72 +115,77 @@ const unattributedSignIns: Command = {
       const events = await database
         .forOrganisation(unattributedOrgId)
         .find(AuditEvent, { orgId: unattributedOrgId, action: 'SIGN_IN' }, newest);
-      return events.map(({ at, address, count }) => {
+      const lines = events.map(({ at, address, count }) => {
         const times = count === null ? '' : `  ${count} more`;
         return `${at.toISOString()}  ${address ?? 'unknown address'}${times}`;
       });
+      return {
+        lines,
+        json: events.map(({ at, address, count }) => ({ at, address, repetitions: count ?? 0 })),
+      };
     },
 };
 
 const signInLink: Command = {
   options: [],
-  print: (config) => createSignInLink(config, new DataDir(config.dataDir)),
+  print: (config) => {
+    const url = createSignInLink(config, new DataDir(config.dataDir));
+    return { lines: [url], json: { url } };
+  },
 };
 
-const commands: ReadonlyMap<string | undefined, Command> = new Map([
-  ['organisations', organisations],
-  ['create-organisation', createOrganisationCommand],
-  ['create-key', createKey],
-  ['strangers', unattributedSignIns],
-  ['sign-in-link', signInLink],
-]);
+const commands: Readonly<Record<string, Command>> = {
+  organisations,
+  'create-organisation': createOrganisationCommand,
+  'create-key': createKey,
+  strangers: unattributedSignIns,
+  'sign-in-link': signInLink,
+};
+
+const text = { type: 'string' } as const;
+const options = { name: text, project: text, org: text, scopes: text, json: { type: 'boolean' } } as const;
 
 /** Runs `npm run admin`. */
 export const run: Program = async (invocation) => {
   try {
     return await runCommand(invocation);
   } catch (error) {
+    if (error instanceof UsageError) {
+      invocation.terminal.log(usage);
+      invocation.terminal.error(error.message);
+      return 2;
+    }
     invocation.terminal.error(`Command failed: ${describeStartupError(error)}`);
     return 1;
   }
 };
 
-async function runCommand({ args, environment, terminal, ownsProcess }: Invocation): Promise<number> {
-  const { name, options } = parseCommandLine(args);
-  const command = commands.get(name);
-  // An option of another command is an error, so that it is not silently ignored.
-  if (!command || Object.keys(options).some((option) => !command.options.some((each) => each === option))) {
+async function runCommand(invocation: Invocation): Promise<number> {
+  const { args, environment, terminal } = invocation;
+  const { name, options: given } = parseArguments(args, options);
+  if (name === 'help') {
     terminal.log(usage);
-    return name === 'help' ? 0 : 2;
-  }
-  const task = command.prepare?.(options);
-  const config = readConfig(environment);
-  if (command.print) {
-    terminal.log(command.print(config));
     return 0;
   }
-  const stores = await openStores(config, createLog('silent'), { limitsMemory: ownsProcess });
-  try {
+  const command = findCommand(commands, name);
+  const { json, ...values } = given;
+  // An option of another command is an error, so that it is not silently ignored.
+  const foreign = Object.keys(values).find((option) => !command.options.some((each) => each === option));
+  if (foreign) throw new UsageError(`The command ${name} has no option --${foreign}.`);
+  const print = (result: Result) => {
+    if (json) terminal.log(JSON.stringify(result.json));
+    else for (const line of result.lines) terminal.log(line);
+  };
+  const task = command.prepare?.(values);
+  if (command.print) {
+    print(command.print(readConfig(environment)));
+    return 0;
+  }
+  await withStores(invocation, async (stores) => {
     await stores.unlock();
-    for (const line of (await task?.(stores)) ?? []) terminal.log(line);
-  } finally {
-    await stores.close();
-  }
+    if (task) print(await task(stores));
+  });
   return 0;
-}
-
-function parseCommandLine(args: string[]): { name?: string | undefined; options: CliArguments } {
-  const text = { type: 'string' } as const;
-  try {
-    const { positionals, values } = parseArgs({
-      args,
-      options: { name: text, project: text, org: text, scopes: text },
-      allowPositionals: true,
-    });
-    return { name: positionals.length === 1 ? positionals[0] : undefined, options: values };
-  } catch {
-    return { options: {} };
-  }
 }
 
 function parseName(name: string | undefined): string {

@@ -2,10 +2,10 @@
  * Reports and rotates encryption keys from the shell: `npm run keys -- help`. It uses the database of the server; if that
  * is the embedded one, the server must be stopped.
  */
-import { parseArgs } from 'node:util';
 import { createApps } from '../apps/index.ts';
 import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { openStores, type Stores } from '../bootstrap/stores.ts';
+import { commandLine } from '../common/command-name.ts';
 import { AppError, StartupError } from '../common/errors.ts';
 import { createLog } from '../common/log.ts';
 import type { Config } from '../config/config.ts';
@@ -13,32 +13,37 @@ import { readConfig } from '../config/read-config.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
 import { type KeyUsageReport, type RootKeyUse, reportKeyUsage } from '../key-rotation/key-usage.ts';
 import { rotateKeys } from '../key-rotation/rotate-keys.ts';
+import { findCommand, parseArguments, UsageError } from './arguments.ts';
 import type { Invocation, Program } from './program.ts';
 
-const helpText = `npm run keys -- status
+const helpText = `${commandLine('keys', 'status')}
     Count the data keys and connections that depend on each root key, and say which root keys can be removed.
-npm run keys -- rotate [--reseal]
+${commandLine('keys', 'rotate [--reseal]')}
     Wrap every data key under the first root key. Servers keep running; every server must already have that
     root key. With --reseal, organisations whose data key was created under another root key get a new data
-    key, and their connections are encrypted again under it. If the command is interrupted, run it again.`;
+    key, and their connections are encrypted again under it. If the command is interrupted, run it again.
+With --json, the result is JSON.`;
 
-const options = { reseal: { type: 'boolean', default: false } } as const;
+const options = { reseal: { type: 'boolean' }, json: { type: 'boolean' } } as const;
 
 /** The input of a command. */
 interface CommandInput {
   config: Config;
   stores: Stores;
   reseal: boolean;
+  /** Whether the result is printed as JSON. */
+  json: boolean;
   terminal: Invocation['terminal'];
 }
 
 /** The commands; each prints its result. */
 const commands: Readonly<Record<string, (input: CommandInput) => Promise<void>>> = {
-  async status({ stores: { database, vault }, terminal }) {
-    terminal.log(formatReport(await reportKeyUsage(database, vault.dataKeys.keyring)));
+  async status({ stores: { database, vault }, json, terminal }) {
+    const report = await reportKeyUsage(database, vault.dataKeys.keyring);
+    terminal.log(json ? JSON.stringify(report) : formatReport(report));
   },
 
-  async rotate({ config, stores, reseal, terminal }) {
+  async rotate({ config, stores, reseal, json, terminal }) {
     const { database, vault } = stores;
     await stores.unlock();
     const apps = createApps({ trustedHosts: config.trustedInstanceHosts });
@@ -47,20 +52,26 @@ const commands: Readonly<Record<string, (input: CommandInput) => Promise<void>>>
     const onProgress = (more: number) => {
       connections += more;
       const thousands = Math.floor(connections / 1_000);
-      if (thousands > reported) terminal.log(`${connections} connections encrypted again so far`);
+      if (thousands > reported && !json) terminal.log(`${connections} connections encrypted again so far`);
       reported = thousands;
     };
     const { rewrappedKeys, sealKeys, failures } = await rotateKeys(
       { apps, database, vault },
       { reseal, onProgress },
     );
-    terminal.log(`${rewrappedKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
-    if (reseal) {
-      terminal.log(`${sealKeys} organisations have a new data key`);
-      terminal.log(`${connections} connections encrypted again`);
-    }
     const report = await reportKeyUsage(database, vault.dataKeys.keyring);
-    terminal.log(formatReport(report));
+    if (json) {
+      terminal.log(
+        JSON.stringify({ rewrappedKeys, sealKeys, connectionsResealed: connections, failures, ...report }),
+      );
+    } else {
+      terminal.log(`${rewrappedKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
+      if (reseal) {
+        terminal.log(`${sealKeys} organisations have a new data key`);
+        terminal.log(`${connections} connections encrypted again`);
+      }
+      terminal.log(formatReport(report));
+    }
     if (failures.length > 0) throw new StartupError(`not rotated: ${failures.join('; ')}`);
     if (report.dataKeysToRewrap > 0 || (reseal && report.connectionsUnderRetiredKey > 0)) {
       throw new StartupError(
@@ -95,12 +106,12 @@ function formatReport({
     ),
     dataKeysToRewrap === 0
       ? `All data keys are wrapped under "${first?.id}".`
-      : `${dataKeysToRewrap} data keys are wrapped under other root keys; run "npm run keys -- rotate".`,
+      : `${dataKeysToRewrap} data keys are wrapped under other root keys; run "${commandLine('keys', 'rotate')}".`,
     organisationsToReseal === 0 && connectionsUnderOldRoot === 0 && connectionsUnderRetiredKey === 0
       ? `All connections are encrypted under data keys that were created under "${first?.id}".`
       : `${organisationsToReseal} organisations use data keys that were created under other root keys; ${connectionsUnderOldRoot} ` +
         `connections are encrypted under such data keys, and ${connectionsUnderRetiredKey} under retired ones; ` +
-        'run "npm run keys -- rotate --reseal".',
+        `run "${commandLine('keys', 'rotate --reseal')}".`,
   ].join('\n');
 }
 
@@ -109,6 +120,11 @@ export const run: Program = async (invocation) => {
   try {
     return await runCommand(invocation);
   } catch (error) {
+    if (error instanceof UsageError) {
+      invocation.terminal.log(helpText);
+      invocation.terminal.error(error.message);
+      return 2;
+    }
     const isExpected = [StartupError, AppError, KmsUnavailableError].some((kind) => error instanceof kind);
     const prefix = isExpected ? 'Command failed' : 'Interrupted; nothing is lost, run the command again';
     invocation.terminal.error(`${prefix}: ${describeStartupError(error)}`);
@@ -117,30 +133,21 @@ export const run: Program = async (invocation) => {
 };
 
 async function runCommand({ args, environment, terminal, ownsProcess }: Invocation): Promise<number> {
-  const { name, reseal } = parseCommandLine(args);
-  const command = commands[name];
-  if (!command) {
+  const { name, options: given } = parseArguments(args, options);
+  const { reseal = false, json = false } = given;
+  if (name === 'help') {
     terminal.log(helpText);
-    return name === 'help' ? 0 : 2;
+    return 0;
   }
+  const command = findCommand(commands, name);
+  if (reseal && name !== 'rotate') throw new UsageError(`The command ${name} has no option --reseal.`);
   const config = readConfig(environment);
-  const options = { allowsWeakKeys: true, limitsMemory: ownsProcess };
-  const stores = await openStores(config, createLog('silent'), options);
+  const opening = { allowsWeakKeys: true, limitsMemory: ownsProcess };
+  const stores = await openStores(config, createLog('silent'), opening);
   try {
-    await command({ config, stores, reseal, terminal });
+    await command({ config, stores, reseal, json, terminal });
   } finally {
     await stores.close();
   }
   return 0;
-}
-
-function parseCommandLine(args: string[]): { name: string; reseal: boolean } {
-  try {
-    const { positionals, values } = parseArgs({ args, options, allowPositionals: true });
-    const [name = ''] = positionals;
-    const isValid = positionals.length === 1 && (name === 'rotate' || !values.reseal);
-    return { name: isValid ? name : '', reseal: values.reseal };
-  } catch {
-    return { name: '', reseal: false };
-  }
 }

@@ -3,25 +3,23 @@
  * broken event of each trail, and each row that was changed or is older than its trail says; then the exit code is 1. With
  * `--checkpoint FILE`, a file of checkpoints or the log of the server, the trails must also contain the events of the file.
  */
-import { parseArgs } from 'node:util';
+import { readFileSync } from 'node:fs';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { isAuthenticCheckpoint, parseCheckpoints } from '../audit/checkpoint-file.ts';
-import { verifyChain } from '../audit/hash-chain.ts';
-import { describeStartupError } from '../bootstrap/describe-error.ts';
-import { openStores, type Stores } from '../bootstrap/stores.ts';
-import { readConfiguredFile } from '../common/configured-file.ts';
+import { type BrokenChain, verifyChain } from '../audit/hash-chain.ts';
+import type { Stores } from '../bootstrap/stores.ts';
+import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
-import { createLog } from '../common/log.ts';
-import { readConfig } from '../config/read-config.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { authenticatedEntities, verifyRows } from '../integrity/authenticated-rows.ts';
 import { RowHistory } from '../integrity/row-history.ts';
-import type { Program } from './program.ts';
+import { defineProgram } from './program.ts';
+import { withStores } from './with-stores.ts';
 
 /** The hashes of the checkpoints, by organisation and `seq`. */
 type CheckpointsByOrganisation = Map<string, Map<number, string>>;
 
-const problems = {
+const problemTexts = {
   added: 'was added',
   edited: 'was edited',
   removed: 'was removed',
@@ -30,6 +28,11 @@ const problems = {
   replaced: 'was replaced since its checkpoint',
   cut: 'was truncated since its checkpoint',
 };
+
+/** Describes the first defect of the trail of an organisation. */
+export function describeBrokenTrail(orgId: string, { seq, problem }: BrokenChain): string {
+  return `organisation ${orgId}: event ${seq} ${problemTexts[problem]}`;
+}
 
 /** Where the results go. */
 interface Output {
@@ -57,7 +60,7 @@ async function verify(
     const history = new RowHistory();
     const onEvent = (event: AuditEvent) => history.add(event);
     const result = await verifyChain(() => database.forOrganisation(id), vault, id, { checkpoints, onEvent });
-    if ('problem' in result) report(`organisation ${id}: event ${result.seq} ${problems[result.problem]}`);
+    if ('problem' in result) report(describeBrokenTrail(id, result));
     else print(`organisation ${id}: ${result.events} events, intact`);
     for await (const line of history.contradictions(database, id)) report(line);
   }
@@ -76,6 +79,16 @@ async function namedOrganisations({ database }: Stores): Promise<string[]> {
   return rows.map(({ org_id: orgId }) => orgId);
 }
 
+/** Reads a file of any size, or a pipe. */
+function readCheckpointFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StartupError(`--checkpoint ${file}: cannot be read (${code ?? 'unknown error'})`);
+  }
+}
+
 async function readCheckpoints(
   { database, vault }: Stores,
   file: string,
@@ -83,7 +96,7 @@ async function readCheckpoints(
 ): Promise<CheckpointsByOrganisation> {
   const macs = await vault.rowMacs(database.asSystem());
   const checkpoints: CheckpointsByOrganisation = new Map();
-  for (const checkpoint of parseCheckpoints(readConfiguredFile('--checkpoint', file).toString())) {
+  for (const checkpoint of parseCheckpoints(readCheckpointFile(file))) {
     const { orgId, seq, hash, at } = checkpoint;
     if (!isAuthenticCheckpoint(macs, checkpoint))
       report(`checkpoint of ${at}, organisation ${orgId}: not written by this server`);
@@ -93,36 +106,27 @@ async function readCheckpoints(
   return checkpoints;
 }
 
-function parseCommandLine(args: string[]): { checkpoint?: string | undefined } {
-  try {
-    return parseArgs({ args, options: { checkpoint: { type: 'string' } } }).values;
-  } catch {
-    throw new StartupError('usage: npm run audit:verify [-- --checkpoint FILE]');
-  }
-}
+const usage = `${commandLine('audit verify', '[--checkpoint FILE] [--json]')}
+    Verify the hash chain of every audit trail and the MAC of every row.`;
 
 /** Runs `npm run audit:verify`. */
-export const run: Program = async ({ args, environment, terminal, ownsProcess }) => {
-  let problemCount = 0;
-  const output: Output = {
-    print: (line) => terminal.log(line),
-    report: (line) => {
-      terminal.log(line);
-      problemCount += 1;
-    },
-  };
-  try {
-    const { checkpoint } = parseCommandLine(args);
-    const options = { limitsMemory: ownsProcess };
-    const stores = await openStores(readConfig(environment), createLog('silent'), options);
-    try {
-      await verify(stores, checkpoint, output);
-    } finally {
-      await stores.close();
-    }
-  } catch (error) {
-    terminal.error(`Cannot verify: ${describeStartupError(error)}`);
-    return 1;
-  }
-  return problemCount > 0 ? 1 : 0;
-};
+export const run = defineProgram(
+  {
+    usage,
+    options: { checkpoint: { type: 'string' }, json: { type: 'boolean' } },
+    failure: 'Cannot verify',
+  },
+  async ({ checkpoint, json }, invocation) => {
+    const { terminal } = invocation;
+    const intact: string[] = [];
+    const problems: string[] = [];
+    const addTo = (list: string[]) => (line: string) => {
+      list.push(line);
+      if (!json) terminal.log(line);
+    };
+    const output: Output = { print: addTo(intact), report: addTo(problems) };
+    await withStores(invocation, (stores) => verify(stores, checkpoint, output));
+    if (json) terminal.log(JSON.stringify({ intact, problems }));
+    return problems.length > 0 ? 1 : 0;
+  },
+);

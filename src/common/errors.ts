@@ -64,6 +64,12 @@ export const errorCodes = {
     description: 'The app reports that the credentials are invalid, expired or revoked.',
     remedy: 'Create new credentials in the app and send them.',
   },
+  CONNECTION_PENDING: {
+    status: 409,
+    description:
+      'The app does not know the key of this connection yet, so nothing was sent through it. The message says what to do in the app.',
+    remedy: 'Register the public key in the app, verify the connection, and send the request again.',
+  },
   INSUFFICIENT_PERMISSIONS: {
     status: 422,
     description: 'The credentials work, but their owner lacks permissions that a connection needs.',

@@ -1,13 +1,29 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { serverId, version } from './server-identity.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 export type { Logger } from 'pino';
 
 /** Properties of the current request, for its log line. */
-export interface RequestLogContext {
+export class RequestLogContext {
   readonly id: string;
   /** The client IP: the peer's address, or what a trusted proxy forwards. */
-  readonly address?: string | undefined;
+  readonly address: string | undefined;
+  /** The path without the query, and without what an app is asked for. */
+  path: string;
+  /** The part of the API that serves it, for metrics: `graphql`, `rest` or `proxy`. */
+  surface = 'other';
+  /** The first field of the GraphQL operation in the schema, for metrics. */
+  field?: string;
+  /** Whether it is a health check. */
+  isProbe = false;
+  /** The time in which it waits for the database, or for changes that share its statement. */
+  readonly database = new Stopwatch();
+  /** The part of it in which it waits for a connection of the pool. */
+  readonly pool = new Stopwatch();
+  /** The time in which it waits for responses of other hosts, up to their headers. */
+  readonly upstream = new Stopwatch();
   /** The name of the GraphQL operation, once its document has been parsed. */
   operation?: string;
   /** The caller's organisation. */
@@ -16,18 +32,41 @@ export interface RequestLogContext {
   keyId?: string | null;
   /** The subject of the caller's access token; null for an API key. */
   subject?: string | null;
+  /** The id of the setup link that the caller has in place of an API key or a token. */
+  setupLinkId?: string;
   /** The first error code of the response. */
   outcome?: string;
+
+  constructor(id: string, address: string | undefined, path: string) {
+    this.id = id;
+    this.address = address;
+    this.path = path;
+  }
+}
+
+/** Runs a task, and adds its time to the current request, if there is one. */
+export async function timed<Result>(
+  what: 'database' | 'pool' | 'upstream',
+  task: () => Promise<Result>,
+): Promise<Result> {
+  const stopwatch = currentRequest.getStore()?.[what];
+  if (!stopwatch) return task();
+  stopwatch.start();
+  try {
+    return await task();
+  } finally {
+    stopwatch.stop();
+  }
 }
 
 /** The request that the current asynchronous context serves. */
 export const currentRequest = new AsyncLocalStorage<RequestLogContext>();
 
-/** Creates a pino logger that adds the request id to each line. Writes to standard output by default. */
+/** Creates a pino logger that adds the server, its version and the request id to each line. Writes to standard output by default. */
 export function createLog(level: string, destination: DestinationStream = stdoutBuffer()): Logger {
   const options = {
     level,
-    base: null,
+    base: { server: serverId, version },
     formatters: { level: (label: string) => ({ level: label }) },
     timestamp: pino.stdTimeFunctions.isoTime,
     mixin: () => {

@@ -32,6 +32,20 @@ export class Secret {
     return this.#forms.some((form) => searched.includes(form));
   }
 
+  /**
+   * Whether texts of another host contain the secret, as `appearsIn`, or ten characters in a row of it or of the reversed
+   * secret, whatever the case and the signs in between: a host can spread the secret over several texts.
+   */
+  isEchoedIn(texts: readonly string[]): boolean {
+    if (texts.some((text) => this.appearsIn(text))) return true;
+    const own = lettersAndDigits(this.#value);
+    const searched = texts.map(lettersAndDigits).filter((text) => text.length >= partLength);
+    const sources = [own, [...own].reverse().join('')];
+    return searched.some((text) =>
+      splitIntoParts(text).some((part) => sources.some((source) => source.includes(part))),
+    );
+  }
+
   toString(): string {
     return placeholder;
   }
@@ -47,6 +61,18 @@ export class Secret {
   [inspected](): string {
     return placeholder;
   }
+}
+
+/** The number of characters that do not agree by accident. */
+const partLength = 10;
+
+function lettersAndDigits(text: string): string {
+  return text.toLowerCase().replace(/[^a-z0-9]/g, '');
+}
+
+/** Returns every part of `partLength` characters. */
+function splitIntoParts(text: string): string[] {
+  return Array.from({ length: text.length - partLength + 1 }, (_, at) => text.slice(at, at + partLength));
 }
 
 /** Returns a text and its usual encodings, in lower case. */

@@ -4,6 +4,7 @@ import type { AddressRange } from '../http/client-ip.ts';
 import type { TlsFiles } from '../http/tls.ts';
 import type { HttpProxy } from '../outbound/proxy.ts';
 import type { StreamLimits } from '../outbound/streamed-response.ts';
+import type { MetricsEndpoint } from '../telemetry/metrics-server.ts';
 import type { CheckpointReceiver } from './checkpoint-receiver.ts';
 
 /** The configuration of the server. Paths are absolute. */
@@ -13,6 +14,8 @@ export interface Config {
   host: string;
   /** The path prefix, such as `/connections`; empty for none. */
   basePath: string;
+  /** The URL of the server for people and apps, without a slash at the end. Absent: where it listens. */
+  publicUrl: string | undefined;
   /** Absent: HTTP without TLS. */
   tls: TlsFiles | undefined;
   /** The origins that CORS allows. */
@@ -50,7 +53,7 @@ export interface Config {
   graphiql: boolean;
   /** Whether rate limits apply. */
   rateLimits: boolean;
-  /** The proxies whose `X-Forwarded-For` is trusted. */
+  /** The proxies whose `X-Forwarded-For` and `X-Request-Id` are trusted. */
   trustedProxies: readonly AddressRange[];
   /** The file for checkpoints of audit trails. Absent: only the log. */
   auditCheckpointFile: string | undefined;
@@ -58,7 +61,15 @@ export interface Config {
   auditCheckpointReceiver: CheckpointReceiver | undefined;
   /** The days during which a deleted connection can be restored. */
   deletedRetentionDays: number;
+  /** The days after which a key of this server is replaced; 0 for never. */
+  connectionKeyRotationDays: number;
+  /** Where metrics are served. Absent: nowhere. */
+  metrics: MetricsEndpoint | undefined;
+  /** How long a server that stops says "not ready" before it closes its port. */
+  shutdownDelayMs: number;
   logLevel: string;
+  /** The files that hold values of variables, by the name of the variable. */
+  secretFiles: ReadonlyMap<string, string>;
   /** Insecure settings of the environment; see `findEnvironmentWarnings`. */
   environmentRisks: readonly string[];
   /** The npm script that runs this process. Absent: none. */

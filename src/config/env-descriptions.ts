@@ -1,29 +1,6 @@
 import type { Environment } from './env-schema.ts';
-
-/** What the configuration reference says about one variable. Markdown; links are relative to docs/operations/. */
-export interface VariableDocs {
-  group: VariableGroup;
-  /** What the variable does, as a sentence. */
-  description: string;
-  /** An example of a value, if the description alone does not show its format. */
-  example?: string;
-  /** The default, where it is not a constant of the schema. */
-  default?: string;
-}
-
-/** The headings of the configuration reference, in their order. */
-export const variableGroups = [
-  'Server',
-  'HTTP',
-  'Database and storage',
-  'Encryption keys',
-  'Authentication',
-  'Outbound traffic',
-  'Limits',
-  'Logging and audit',
-] as const;
-
-export type VariableGroup = (typeof variableGroups)[number];
+import { operationDocs } from './operation-descriptions.ts';
+import { fileInsteadOf, type VariableDocs } from './variable-docs.ts';
 
 /** The documentation of every environment variable, from which `npm run docs` writes the configuration reference. */
 export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> = {
@@ -38,11 +15,24 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     description: 'The address or host name to listen on.',
     default: '`127.0.0.1`; in production every address (`::`, or `0.0.0.0` on a machine without IPv6)',
   },
+  SHUTDOWN_DELAY_SECONDS: {
+    group: 'Server',
+    description:
+      'For how many seconds a server that is told to stop answers `/health/ready` with 503 and all other requests as before, so that load balancers turn away, before it closes its port. See [Signals](production.md#signals).',
+    default: '`0`; in production `5`',
+  },
   BASE_PATH: {
     group: 'HTTP',
     description: 'The path under which the server answers, for a [reverse proxy](reverse-proxies.md).',
     example: '/connections',
     default: 'none: `/`',
+  },
+  PUBLIC_URL: {
+    group: 'HTTP',
+    description:
+      'The URL at which people and apps reach the server, with `BASE_PATH`. Addresses for others are built from it, such as those of setup links.',
+    example: 'https://connections.example.com',
+    default: 'the address that the server listens on',
   },
   TLS_CERT: {
     group: 'HTTP',
@@ -61,7 +51,7 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
   TRUSTED_PROXIES: {
     group: 'HTTP',
     description:
-      'The addresses and networks of the proxies whose `X-Forwarded-For` the server believes. See [reverse proxies](reverse-proxies.md).',
+      'The addresses and networks of the proxies whose `X-Forwarded-For` and `X-Request-Id` the server believes. See [reverse proxies](reverse-proxies.md).',
     example: '10.0.0.7,10.1.0.0/16,fd00::/8',
     default: 'none',
   },
@@ -77,6 +67,7 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     example: 'postgresql://user:password@db.example:5432/app_connections?sslmode=verify-full',
     default: 'none: an embedded database in `DATA_DIR`. Required in production',
   },
+  DATABASE_URL_FILE: fileInsteadOf('DATABASE_URL', 'Database and storage'),
   DATABASE_DIRECT_URL: {
     group: 'Database and storage',
     description:
@@ -84,6 +75,7 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     example: 'postgresql://user:password@db.example:5432/app_connections?sslmode=verify-full',
     default: '`DATABASE_URL`; behind a pooler there are no notifications, and servers poll',
   },
+  DATABASE_DIRECT_URL_FILE: fileInsteadOf('DATABASE_DIRECT_URL', 'Database and storage'),
   DATABASE_SCHEMA: {
     group: 'Database and storage',
     description: 'The [schema](postgresql.md#schema) of the tables. It has to exist.',
@@ -120,12 +112,18 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
       'A file with the root keys, separated by commas or line breaks. The server reads it again on `SIGHUP`. Excludes `ENCRYPTION_KEYS`.',
     default: 'none',
   },
+  CONNECTION_KEY_ROTATION_DAYS: {
+    group: 'Encryption keys',
+    description:
+      'After how many days a key that this server has made for a connection is [replaced](../service-apps.md#rotate-the-key); 0 for never.',
+  },
   BOOTSTRAP_API_KEY: {
     group: 'Authentication',
     description:
       'The administrator key of the first organisation: 32 to 512 characters out of `A-Z`, `a-z`, `0-9`, `.`, `_`, `~` and `-`. It is used once, when the database has no organisation; a later change has no effect.',
     default: 'generated into `DATA_DIR` and printed once; in production never generated',
   },
+  BOOTSTRAP_API_KEY_FILE: fileInsteadOf('BOOTSTRAP_API_KEY', 'Authentication'),
   OIDC_ISSUER: {
     group: 'Authentication',
     description:
@@ -154,7 +152,7 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
   OIDC_SCOPES: {
     group: 'Authentication',
     description: 'The scopes that the dashboard asks for, separated by spaces; `openid` must be one of them.',
-    default: '`openid` and every scope of this server except `access:admin`',
+    default: '`openid`, every scope for connections, and `audit:read`',
   },
   TRUSTED_INSTANCE_HOSTS: {
     group: 'Outbound traffic',
@@ -175,6 +173,7 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     example: 'http://user:password@proxy.internal:3128',
     default: 'none: direct connections',
   },
+  OUTBOUND_PROXY_FILE: fileInsteadOf('OUTBOUND_PROXY', 'Outbound traffic'),
   OUTBOUND_PROXY_RESOLVES: {
     group: 'Outbound traffic',
     description:
@@ -215,31 +214,5 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     description: '`on` or `off`: whether the server enforces [rate limits](../api/rate-limits.md).',
     default: '`off`; in production `on`',
   },
-  LOG_LEVEL: {
-    group: 'Logging and audit',
-    description: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`.',
-  },
-  AUDIT_CHECKPOINT_FILE: {
-    group: 'Logging and audit',
-    description:
-      'The file to which this server appends [checkpoints](audit.md#checkpoints) of the audit trails. Each server needs its own.',
-    default: '`audit-checkpoints.jsonl` in `DATA_DIR`; in production none, and only the log has them',
-  },
-  AUDIT_CHECKPOINT_URL: {
-    group: 'Logging and audit',
-    description:
-      'A URL to which the server also sends [checkpoints](audit.md#checkpoints), by `POST`, as lines of JSON. In production it has to be https.',
-    example: 'https://audit.example/checkpoints',
-    default: 'none',
-  },
-  AUDIT_CHECKPOINT_TOKEN: {
-    group: 'Logging and audit',
-    description: 'The bearer token that the server sends to `AUDIT_CHECKPOINT_URL`.',
-    default: 'none',
-  },
-  AUDIT_CHECKPOINT_TOKEN_FILE: {
-    group: 'Logging and audit',
-    description: 'A file that holds that token instead. The server reads it each time it sends checkpoints.',
-    default: 'none',
-  },
+  ...operationDocs,
 };

@@ -1,32 +1,11 @@
-import { resolve } from 'node:path';
 import { domainToASCII } from 'node:url';
 import { z } from 'zod';
 import { assertChecksum } from '../auth/api-keys.ts';
-import { Secret } from '../common/secret.ts';
-import { InvalidConnectionString, parseConnectionString } from '../database/connection-string.ts';
+import type { Secret } from '../common/secret.ts';
 import { type AddressRange, parseRange } from '../http/client-ip.ts';
 import { defaultStreamLimits } from '../outbound/outbound.ts';
 import { parseProxy } from '../outbound/proxy.ts';
-
-const secret = z.string().transform((text) => new Secret(text));
-const parseList = (list: string) =>
-  list
-    .split(',')
-    .map((entry) => entry.trim().toLowerCase())
-    .filter(Boolean);
-const onOff = z.enum(['on', 'off'], { error: 'must be "on" or "off"' });
-
-const positiveInteger = (what: string) =>
-  z
-    .string()
-    .regex(/^[1-9]\d{0,9}$/, { error: `must be ${what}, at least 1` })
-    .transform(Number);
-
-const databaseUrl = z
-  .string()
-  .regex(/^postgres(ql)?:\/\//, { error: 'must start with postgresql://', abort: true })
-  .superRefine(checkConnectionString)
-  .pipe(secret);
+import { databaseUrl, days, file, onOff, parseList, positiveInteger, secret } from './env-types.ts';
 
 /** The format of a configured API key, which must fit a header and a page. */
 export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
@@ -61,6 +40,14 @@ export const environment = z.object({
       error:
         'must be a path such as /connections, with letters, digits, ".", "_", "~" and "-"; it must not start with /api, /assets, /graphql, /health or /sign-in',
     }),
+  PUBLIC_URL: z
+    .url({
+      protocol: /^https?$/,
+      error: 'must be the URL of this server, such as https://connections.example.com',
+    })
+    .refine((url) => !/[?#@]/.test(url), { error: 'must be a URL without a user, a query or a fragment' })
+    .transform((url) => url.replace(/\/+$/, ''))
+    .optional(),
   TLS_CERT: z.string().optional(),
   TLS_KEY: z.string().optional(),
   CORS_ORIGINS: z
@@ -75,7 +62,9 @@ export const environment = z.object({
       error: 'must be origins as browsers send them, without a path: https://app.example,https://…',
     }),
   DATABASE_URL: databaseUrl.optional(),
+  DATABASE_URL_FILE: file.optional(),
   DATABASE_DIRECT_URL: databaseUrl.optional(),
+  DATABASE_DIRECT_URL_FILE: file.optional(),
   DATABASE_SCHEMA: z
     .string()
     .regex(/^[^."\0]{1,63}$/, { error: 'must be the name of a schema, without quotation marks and dots' })
@@ -94,10 +83,7 @@ export const environment = z.object({
     .default(10),
   DATA_DIR: z.string().min(1, { error: 'must be a folder' }).default('.data'),
   ENCRYPTION_KEYS: secret.optional(),
-  ENCRYPTION_KEYS_FILE: z
-    .string()
-    .transform((path) => resolve(path))
-    .optional(),
+  ENCRYPTION_KEYS_FILE: file.optional(),
   BOOTSTRAP_API_KEY: z
     .string()
     .regex(apiKeyPattern, {
@@ -108,6 +94,7 @@ export const environment = z.object({
       error: 'starts with ack_ but is not a complete API key; copy it again, or choose another',
     })
     .optional(),
+  BOOTSTRAP_API_KEY_FILE: file.optional(),
   OIDC_ISSUER: z
     .url({
       protocol: /^https?$/,
@@ -158,6 +145,7 @@ export const environment = z.object({
       return z.NEVER;
     })
     .optional(),
+  OUTBOUND_PROXY_FILE: file.optional(),
   OUTBOUND_PROXY_RESOLVES: onOff.default('off'),
   PROXY_DOMAIN: z
     .string()
@@ -193,10 +181,7 @@ export const environment = z.object({
     .refine((ranges): ranges is AddressRange[] => !ranges.includes(undefined), {
       error: 'must be addresses or networks: 10.0.0.7,10.1.0.0/16,fd00::/8',
     }),
-  AUDIT_CHECKPOINT_FILE: z
-    .string()
-    .transform((path) => resolve(path))
-    .optional(),
+  AUDIT_CHECKPOINT_FILE: file.optional(),
   AUDIT_CHECKPOINT_URL: z
     .url({ protocol: /^https?$/, error: 'must be an https:// URL' })
     .refine((url) => !/[@#]/.test(url), {
@@ -208,15 +193,27 @@ export const environment = z.object({
     .regex(bearerToken, { error: 'must be a bearer token without spaces, of at most 8192 characters' })
     .pipe(secret)
     .optional(),
-  AUDIT_CHECKPOINT_TOKEN_FILE: z
+  AUDIT_CHECKPOINT_TOKEN_FILE: file.optional(),
+  DELETED_RETENTION_DAYS: days.default(30),
+  CONNECTION_KEY_ROTATION_DAYS: days.default(90),
+  METRICS_PORT: z
     .string()
-    .transform((path) => resolve(path))
-    .optional(),
-  DELETED_RETENTION_DAYS: z
-    .string()
-    .regex(/^\d{1,4}$/, { error: 'must be a number of days' })
+    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
     .transform(Number)
-    .default(30),
+    .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
+    .optional(),
+  METRICS_HOST: z.string().trim().default('127.0.0.1'),
+  METRICS_TOKEN: z
+    .string()
+    .regex(bearerToken, { error: 'must be a bearer token without spaces, of at most 8192 characters' })
+    .pipe(secret)
+    .optional(),
+  METRICS_TOKEN_FILE: file.optional(),
+  SHUTDOWN_DELAY_SECONDS: z
+    .string()
+    .regex(/^\d{1,3}$/, { error: 'must be a number of seconds, at most 999' })
+    .transform(Number)
+    .optional(),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
       error: 'must be fatal, error, warn, info, debug, trace or silent',
@@ -230,15 +227,6 @@ function hasValidChecksum(key: Secret): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-function checkConnectionString(url: string, context: z.RefinementCtx): void {
-  try {
-    parseConnectionString(url);
-  } catch (error) {
-    if (!(error instanceof InvalidConnectionString)) throw error;
-    context.addIssue({ code: 'custom', message: error.message });
   }
 }
 

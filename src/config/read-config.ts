@@ -8,10 +8,17 @@ import { scopes } from '../identity/caller.ts';
 import { parseCheckpointReceiver } from './checkpoint-receiver.ts';
 import type { Config } from './config.ts';
 import { type Environment, environment } from './env-schema.ts';
+import { readSecretFiles } from './secret-files.ts';
 import { findEnvironmentWarnings } from './security-warnings.ts';
 
-/** The scopes that the dashboard requests. It creates no API keys. */
-const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access:admin')];
+/**
+ * The scopes that the dashboard requests. It manages neither API keys nor webhooks, and a provider refuses to sign anybody in with
+ * a scope that it does not know.
+ */
+const dashboardScopes = [
+  'openid',
+  ...scopes.filter((scope) => scope !== 'access:admin' && !scope.startsWith('webhooks:')),
+];
 
 /**
  * Reads the configuration from the environment.
@@ -20,15 +27,21 @@ const dashboardScopes = ['openid', ...scopes.filter((scope) => scope !== 'access
  */
 export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
   // Shells and compose files express an unset variable as an empty one.
-  const defined = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
+  const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
+  const { variables: defined, files } = readSecretFiles(given);
+  /** The subject of a message about a value. */
+  const nameValue = (name: string) =>
+    files.has(name) ? `${name}_FILE ${files.get(name)}: its content` : name;
   const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(defined[name] ?? ''));
   if (quoted.length > 0) {
-    throw new StartupError(`${quoted.join(' and ')} must not have quotation marks around the value`);
+    throw new StartupError(
+      `${quoted.map(nameValue).join(' and ')} must not have quotation marks around the value`,
+    );
   }
-  const { success, data, error } = environment.safeParse(completeDatabaseUrl(defined));
+  const { success, data, error } = environment.safeParse(completeDatabaseUrl(defined, nameValue));
   if (!success) {
     throw new StartupError(
-      error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '),
+      error.issues.map(({ path, message }) => `${nameValue(path.join('.'))} ${message}`).join('; '),
     );
   }
   if (data.ENCRYPTION_KEYS && data.ENCRYPTION_KEYS_FILE) {
@@ -55,6 +68,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     port: data.PORT,
     host: data.HOST?.toLowerCase() ?? (production ? '::' : '127.0.0.1'),
     basePath: data.BASE_PATH,
+    publicUrl: data.PUBLIC_URL,
     tls: readTlsFiles(data),
     corsOrigins: parseCorsOrigins(data, production),
     databaseUrl: data.DATABASE_URL,
@@ -87,7 +101,11 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       (production ? undefined : resolve(data.DATA_DIR, 'audit-checkpoints.jsonl')),
     auditCheckpointReceiver: parseCheckpointReceiver(data, production),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
+    connectionKeyRotationDays: data.CONNECTION_KEY_ROTATION_DAYS,
+    metrics: readMetricsEndpoint(data),
+    shutdownDelayMs: (data.SHUTDOWN_DELAY_SECONDS ?? (production ? 5 : 0)) * 1_000,
     logLevel: data.LOG_LEVEL,
+    secretFiles: files,
     environmentRisks: findEnvironmentWarnings(variables),
     npmScript: variables.npm_lifecycle_event,
   };
@@ -102,13 +120,15 @@ function hasPgVariables({ PGHOST, PGDATABASE }: Readonly<Record<string, string |
 /** Adds the variables of libpq to DATABASE_URL. Alone they do not choose PostgreSQL: they may be set for other programs. */
 function completeDatabaseUrl(
   variables: Readonly<Record<string, string | undefined>>,
+  nameValue: (name: string) => string,
 ): Readonly<Record<string, string | undefined>> {
   const { DATABASE_URL: url } = variables;
   if (!url?.startsWith('postgres')) return variables;
   try {
     return { ...variables, DATABASE_URL: addEnvironment(url, variables) };
   } catch (error) {
-    if (error instanceof InvalidConnectionString) throw new StartupError(`DATABASE_URL ${error.message}`);
+    if (error instanceof InvalidConnectionString)
+      throw new StartupError(`${nameValue('DATABASE_URL')} ${error.message}`);
     throw error;
   }
 }
@@ -122,6 +142,14 @@ function parseProxyResolves(data: Environment): boolean {
   ];
   if (missing.length > 0) throw new StartupError(`OUTBOUND_PROXY_RESOLVES=on needs ${missing.join(' and ')}`);
   return true;
+}
+
+function readMetricsEndpoint(data: Environment): Config['metrics'] {
+  const { METRICS_PORT: port, METRICS_HOST: host, METRICS_TOKEN: token } = data;
+  if (port === undefined && token) throw new StartupError('METRICS_TOKEN needs METRICS_PORT');
+  if (port !== undefined && port !== 0 && port === data.PORT)
+    throw new StartupError('METRICS_PORT must differ from PORT');
+  return port === undefined ? undefined : { port, host, token };
 }
 
 function readTlsFiles({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles | undefined {

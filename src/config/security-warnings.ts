@@ -15,15 +15,18 @@ const sticky = 0o1000;
  */
 export function findConfigWarnings(config: Config): string[] {
   const { bootstrapApiKey, auditCheckpointReceiver, dataDir, encryptionKeysFile, production, tls } = config;
+  const { secretFiles } = config;
+  const keyVariable = secretFiles.has('BOOTSTRAP_API_KEY') ? 'BOOTSTRAP_API_KEY_FILE' : 'BOOTSTRAP_API_KEY';
   const weakness = bootstrapApiKey && findApiKeyWeakness(bootstrapApiKey.reveal());
   return [
     ...config.environmentRisks,
-    ...(weakness ? [`BOOTSTRAP_API_KEY ${weakness}; make one with "openssl rand -hex 32"`] : []),
+    ...(weakness ? [`${keyVariable} ${weakness}; make one with "openssl rand -hex 32"`] : []),
     ...folderWarnings('DATA_DIR', dataDir),
     ...(production
       ? []
       : ['encryption-keys', 'api-key'].flatMap((name) => fileWarnings('DATA_DIR', join(dataDir, name)))),
     ...(encryptionKeysFile ? fileWarnings('ENCRYPTION_KEYS_FILE', encryptionKeysFile) : []),
+    ...[...secretFiles].flatMap(([name, file]) => fileWarnings(`${name}_FILE`, file)),
     ...(auditCheckpointReceiver?.tokenFile
       ? fileWarnings('AUDIT_CHECKPOINT_TOKEN_FILE', auditCheckpointReceiver.tokenFile)
       : []),

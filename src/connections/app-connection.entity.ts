@@ -1,13 +1,13 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import type { UseRule } from '../apps/app.ts';
+import type { PublicKey, UseRule, VerificationDetails } from '../apps/app.ts';
 import type { ErrorCode } from '../common/errors.ts';
 import { tenantIsolated } from '../database/row-level-security.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
 
-/** The results of verifying credentials with the app. */
-export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE'] as const;
+/** The results of verifying credentials with the app. `PENDING`: the app has yet to be told of a key of this server. */
+export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
 
 /** The result of the last verification. */
 export type VerificationStatus = (typeof verificationStatuses)[number];
@@ -20,12 +20,71 @@ export interface StoredUsePolicy {
   rules?: UseRule[];
 }
 
+/**
+ * Whether a key of a connection is used: `PENDING`: published, and not used yet. `ACTIVE`: used. `RETIRED`: no longer used,
+ * and published until the app has forgotten it.
+ */
+export const connectionKeyStates = ['PENDING', 'ACTIVE', 'RETIRED'] as const;
+
+/** A key of a connection, as it is stored: without the private part. Times are in RFC 3339. */
+export interface ConnectionKey extends PublicKey {
+  createdAt: string;
+  state: (typeof connectionKeyStates)[number];
+  retiredAt?: string;
+}
+
+/**
+ * A conversion to another method, or to keys of this server, that waits until the app accepts the new credentials. Its secrets are
+ * encrypted with the credentials in use.
+ */
+export interface PendingConversion {
+  /** The id of the method. */
+  method: string;
+  /** The public credentials, without the URL, which stays that of the connection. */
+  publicCredentials: Readonly<Record<string, string>>;
+  keys: ConnectionKey[];
+  /** In RFC 3339. */
+  startedAt: string;
+  /** Whether the credentials that it replaces are revoked. */
+  revokeOldToken?: boolean;
+}
+
+/** Credentials that others have replaced, and that are to be revoked at the app. The secrets are encrypted with those in use. */
+export interface PendingRevocation {
+  id: string;
+  /** The id of their method. */
+  method: string;
+  publicCredentials: Readonly<Record<string, string>>;
+  /** In RFC 3339. */
+  requestedAt: string;
+}
+
+/** The last verification of a pending conversion, which the app has not accepted yet. */
+export interface ConversionVerification {
+  status: Extract<VerificationStatus, 'REJECTED' | 'UNREACHABLE'>;
+  /** In RFC 3339, as `failingSince`. */
+  checkedAt: string;
+  failingSince: string;
+  code: ErrorCode;
+  message: string;
+  remedy: string;
+  upstreamRequestId: string | null;
+}
+
 /** The unique indexes of names: one for connections of a project, one for connections without a project. */
 export const nameIndexes = ['app_connection_project_name_unique', 'app_connection_org_name_unique'] as const;
 
 /** A partial index of the connections that are not deleted. */
 function index<const Properties extends string[]>(name: string, properties: Properties) {
   return { name: `app_connection_${name}`, properties, where: '"deleted_at" is null' };
+}
+
+/** A partial index of these in the order of a time; null is later than every time. */
+function healthIndex(name: string, column: string) {
+  return {
+    name: `app_connection_${name}`,
+    expression: `create index "app_connection_${name}" on "app_connection" ("org_id", coalesce("${column}", 'infinity'), "id") where "deleted_at" is null`,
+  };
 }
 
 const AppConnectionSchema = defineEntity({
@@ -50,16 +109,35 @@ const AppConnectionSchema = defineEntity({
     isPlatformManagedCredentials: p.boolean(),
     credentialsHash: p.text(),
     publicCredentials: p.json<Record<string, string>>(),
+    /** The public keys, the oldest first; null if the credentials are no key pair. */
+    keys: p.json<ConnectionKey[]>().nullable(),
+    /** Null if no conversion is pending. */
+    conversion: p.json<PendingConversion>().nullable(),
+    /** Null until the pending conversion was verified. */
+    conversionVerification: p.json<ConversionVerification>().nullable(),
+    /** Null if no credentials are to be revoked. */
+    revocations: p.json<PendingRevocation[]>().nullable(),
+    /** When the revocation is tried next; null if there is none. */
+    revokeAt: p.datetime(3).nullable(),
+    /** When the schedule of rotations looks at the keys next; null: when the active key is old enough, or one is pending. */
+    keysDueAt: p.datetime(3).nullable(),
     account: p.json<Record<string, string | null>>().nullable(),
     /** Who may send which requests through the connection; null for the app's first preset. */
     usePolicy: p.json<StoredUsePolicy>().nullable(),
     /** The part of the app's rate limit that may be spent, in percent; null for the default. */
     maxShareOfRateLimit: p.integer().nullable(),
+    /** How often it is checked, in hours; 0 for never, null for the default. */
+    checkEvery: p.integer().nullable(),
+    /** When it is checked next; null until the schedule has a time for it. */
+    nextCheckAt: p.datetime(3).nullable(),
     // Lazy and hidden: loaded only where credentials are used, never serialised.
     sealedCredentials: p.text().hidden().lazy(),
     dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id'),
     verificationStatus: p.text().$type<VerificationStatus>(),
-    verificationCheckedAt: p.datetime(3),
+    /** Since when it has this status; a trigger writes it. Null for connections of earlier versions until it changes. */
+    statusSince: p.datetime(3).nullable(),
+    /** Null while the status is `PENDING`. */
+    verificationCheckedAt: p.datetime(3).nullable(),
     /** When the app last accepted the credentials. */
     lastVerifiedAt: p.datetime(3).nullable(),
     /** Since when every verification has failed; null while the credentials work. */
@@ -68,6 +146,8 @@ const AppConnectionSchema = defineEntity({
     verificationMessage: p.text().nullable(),
     verificationRemedy: p.text().nullable(),
     upstreamRequestId: p.text().nullable(),
+    /** What the last verification that succeeded has found out about the credentials. */
+    verificationDetails: p.json<VerificationDetails>().nullable(),
     // Loaded only where the row is verified, together with the sealed credentials.
     mac: p
       .text()
@@ -102,6 +182,18 @@ const AppConnectionSchema = defineEntity({
     index('by_app', ['orgId', 'app']),
     index('by_method', ['orgId', 'method']),
     index('by_status', ['orgId', 'verificationStatus']),
+    index('by_check', ['orgId', 'nextCheckAt']),
+    // The orders by health, of an organisation. In a project, PostgreSQL sorts.
+    healthIndex('by_since', 'failing_since'),
+    healthIndex('by_last_check', 'verification_checked_at'),
+    healthIndex('by_next_check', 'next_check_at'),
+    // Of few connections, and also of deleted ones.
+    { name: 'app_connection_by_revocation', properties: ['revokeAt'], where: '"revoke_at" is not null' },
+    {
+      name: 'app_connection_by_rotation',
+      properties: ['keysDueAt'],
+      where: '"is_platform_managed_credentials" and "deleted_at" is null',
+    },
   ],
 });
 
@@ -111,8 +203,16 @@ AppConnectionSchema.setClass(AppConnection);
 
 const isVerificationResult = 'It is only shown, and each verification writes it.';
 authenticateRows(AppConnection, {
+  nextCheckAt:
+    'Each check writes it. A forged one only moves a check, which uses the columns that the MAC covers.',
+  revokeAt:
+    'Each attempt writes it. A forged one only moves an attempt, which uses the columns that the MAC covers.',
+  keysDueAt:
+    'Each attempt writes it. A forged one only moves an attempt, which uses the columns that the MAC covers.',
   account: isVerificationResult,
+  conversionVerification: isVerificationResult,
   verificationStatus: isVerificationResult,
+  statusSince: 'It is only shown, and a trigger writes it.',
   verificationCheckedAt: isVerificationResult,
   lastVerifiedAt: isVerificationResult,
   failingSince: isVerificationResult,
@@ -120,6 +220,7 @@ authenticateRows(AppConnection, {
   verificationMessage: isVerificationResult,
   verificationRemedy: isVerificationResult,
   upstreamRequestId: isVerificationResult,
+  verificationDetails: isVerificationResult,
 });
 
 /** The columns that a list reads if the client selects nothing else; the others double the size of a row. */

@@ -6,13 +6,14 @@ import { connectionName } from './input-schemas.ts';
 
 /** The order of a list of connections. Connections with equal values are ordered by id, in the same direction. */
 export interface ConnectionOrder {
-  field: 'name' | 'createdAt' | 'updatedAt';
+  field: keyof typeof codecs;
   direction: 'asc' | 'desc';
 }
 
 /** A position in a list: the sort value and the id of the connection that is or was there. */
 export interface Cursor {
-  value: string | Date;
+  /** Null is later than every time. */
+  value: string | Date | null;
   id: string;
 }
 
@@ -20,16 +21,28 @@ const codecs = {
   name: createCodecs('name', connectionName),
   createdAt: createCodecs('createdAt', isoDateTime),
   updatedAt: createCodecs('updatedAt', isoDateTime),
-} satisfies Record<ConnectionOrder['field'], unknown>;
+  since: createCodecs('since', isoDateTime.nullable()),
+  lastCheckAt: createCodecs('lastCheckAt', isoDateTime.nullable()),
+  nextCheckAt: createCodecs('nextCheckAt', isoDateTime.nullable()),
+};
 
-function createCodecs(field: ConnectionOrder['field'], valueSchema: z.ZodType<Cursor['value']>) {
+/** The fields by which connections can be sorted. */
+export const orderFields = Object.keys(codecs) as ConnectionOrder['field'][];
+
+/** The properties of connections that hold the values of the fields. */
+const properties = {
+  ...{ name: 'name', createdAt: 'createdAt', updatedAt: 'updatedAt' },
+  ...{ since: 'failingSince', lastCheckAt: 'verificationCheckedAt', nextCheckAt: 'nextCheckAt' },
+} as const satisfies Record<ConnectionOrder['field'], keyof AppConnection>;
+
+function createCodecs(field: string, valueSchema: z.ZodType<Cursor['value']>) {
   const key = z.tuple([valueSchema, z.uuid()]);
   return { asc: createCursorCodec([field, 'asc'], key), desc: createCursorCodec([field, 'desc'], key) };
 }
 
 /** Encodes the position of a connection in a list of this order. */
 export function encodeCursor({ field, direction }: ConnectionOrder, connection: AppConnection): string {
-  return codecs[field][direction].encode([connection[field], connection.id]);
+  return codecs[field][direction].encode([connection[properties[field]] ?? null, connection.id]);
 }
 
 /** Decodes a position; undefined if the text is not a cursor of a list of this order. */

@@ -28,6 +28,8 @@ export interface ConnectionDeps {
   reads: RefusalRecorder;
   /** Counts the requests through connections. */
   usage: UsageCounter;
+  /** Returns the URL of this server for people and apps, with the base path and without a slash at the end. */
+  getPublicUrl(): string;
   /** The rate budgets of connections. */
   budgets: RateBudgets;
 }

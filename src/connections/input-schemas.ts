@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { type App, type AuthMethod, type FieldValue, hasRateLimits } from '../apps/app.ts';
-import { Secret } from '../common/secret.ts';
 import { boundedText } from '../common/text.ts';
+import { maxCheckEvery } from './check-interval.ts';
+import { type InputIssue, misplacedSecrets, refuseMisplacedSecrets } from './misplaced-secrets.ts';
 
 /** The name of a connection, which also appears in URLs. */
 export const connectionName = boundedText(1_024, {
@@ -62,7 +63,7 @@ export interface CreateConnection {
   projectId?: string | null | undefined;
   /** The id of one of the app's methods. */
   method: string;
-  /** By field of the method: `Secret` for secret fields, text for the others. */
+  /** By field of the method: `Secret` for secret fields, text for the others. See `FieldValue` for lists. */
   credentials: Record<string, FieldValue>;
   onUnreachable: (typeof onUnreachable)[number];
   idempotencyKey?: string | null | undefined;
@@ -138,9 +139,6 @@ function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
   ]);
 }
 
-/** An issue of zod. */
-type InputIssue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
-
 /**
  * Adds issues to those of a schema, also if the input violates the schema itself. zod runs the refinements of an object
  * only if its members are valid.
@@ -164,7 +162,28 @@ function withAllIssues<Schema extends z.ZodType>(
 }
 
 const shareRule = { error: 'The share of the rate limits must be a whole number from 1 to 100, in percent.' };
+const everyRule = {
+  error: `The interval of checks must be a whole number of hours from 1 to ${maxCheckEvery}, or 0 for no checks.`,
+};
+const checkEvery = z.int(everyRule).min(0, everyRule).max(maxCheckEvery, everyRule).nullish();
+
 const maxShareOfRateLimit = z.int(shareRule).min(1, shareRule).max(100, shareRule).nullish();
+
+/** Whether to revoke the token that another credential replaces. */
+export const revokeOldToken = z.boolean().nullish();
+
+/** The description of `revokeOldToken` in both APIs. */
+export function describeRevokeOldToken({ name }: App): string {
+  return (
+    `Whether to revoke the old token at ${name}, which only the token itself can ask for: once the new credentials were verified ` +
+    'and stored. It is tried for a day. The audit trail has the outcome as `REVOKE_TOKEN`.'
+  );
+}
+
+/** Whether a method of an app has tokens that can be revoked. */
+export function hasRevocableTokens({ methods }: App): boolean {
+  return methods.some(({ revoke }) => revoke);
+}
 
 /** The validated input of an update. An absent field stays the same; null clears an optional field. */
 export interface UpdateConnection {
@@ -177,6 +196,10 @@ export interface UpdateConnection {
   credentials?: Record<string, FieldValue> | null | undefined;
   /** The part of the app's rate limits that may be used, in percent; null for the default. */
   maxShareOfRateLimit?: number | null | undefined;
+  /** How often the credentials are checked, in hours; 0 for never, null for the default. */
+  checkEvery?: number | null | undefined;
+  /** Whether the token that another one replaces is revoked at the app. */
+  revokeOldToken?: boolean | null | undefined;
   /** Whether the new host may belong to another organisation of the app. */
   allowDifferentOrganisation?: boolean | null | undefined;
   idempotencyKey?: string | null | undefined;
@@ -194,16 +217,22 @@ export function updateConnectionSchema(app: App) {
       Object.fromEntries(fields.map(([name, { schema }]) => [name, schema.nullish()])),
     ).nullish(),
     ...(hasRateLimits(app) && { maxShareOfRateLimit }),
+    checkEvery,
+    ...(hasRevocableTokens(app) && { revokeOldToken }),
     idempotencyKey: idempotencyKey.nullish(),
     ...(flag && { [flag]: z.boolean().nullish() }),
   })
     .superRefine(refuseMisplacedSecrets)
     .transform((input): UpdateConnection => {
       const values: Readonly<Record<string, unknown>> = input;
-      const { maxShareOfRateLimit: share } = values as Pick<UpdateConnection, 'maxShareOfRateLimit'>;
+      const { maxShareOfRateLimit: share, revokeOldToken } = values as Pick<
+        UpdateConnection,
+        'maxShareOfRateLimit' | 'revokeOldToken'
+      >;
       return {
         ...input,
         maxShareOfRateLimit: share,
+        revokeOldToken,
         allowDifferentOrganisation: flag !== undefined && values[flag] === true,
       };
     });
@@ -221,35 +250,6 @@ export function strictObject<T extends z.ZodRawShape>(shape: T) {
         ? `There is an unknown member. Known members: ${Object.keys(shape).join(', ') || 'none'}.`
         : undefined,
   });
-}
-
-function refuseMisplacedSecrets(input: unknown, context: z.RefinementCtx): void {
-  for (const issue of misplacedSecrets(input))
-    context.addIssue({ ...issue, code: 'custom', path: [...issue.path] });
-}
-
-/** Longer texts are rejected by their own schema; searching them in every encoding would take long. */
-function isSearchable({ length }: string): boolean {
-  return length <= 4_096;
-}
-
-/** Issues for public fields that contain the secret. Everyone who may read the connection sees them. */
-function misplacedSecrets(input: unknown): InputIssue[] {
-  const { name, description, credentials } = Object(input);
-  const fields = Object.entries(Object(credentials));
-  const secrets = fields.flatMap(([, value]) =>
-    value instanceof Secret && isSearchable(value.reveal()) ? [value, new Secret(value.reveal().trim())] : [],
-  );
-  const shown: [string[], unknown][] = [
-    [['name'], name],
-    [['description'], description],
-    ...fields.map(([field, value]): [string[], unknown] => [['credentials', field], value]),
-  ];
-  const isSecret = (value: unknown) =>
-    typeof value === 'string' && isSearchable(value) && secrets.some((secret) => secret.appearsIn(value));
-  return shown.flatMap(([path, value]) =>
-    isSecret(value) ? [{ path, message: 'This public field contains the secret. Remove it.' }] : [],
-  );
 }
 
 function textLength(input: unknown): number {

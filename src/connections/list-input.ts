@@ -4,7 +4,7 @@ import type { Issue } from '../common/errors.ts';
 import { pageSize } from '../common/pagination.ts';
 import { boundedText } from '../common/text.ts';
 import { type VerificationStatus, verificationStatuses } from './app-connection.entity.ts';
-import { type ConnectionOrder, type Cursor, decodeCursor } from './cursor.ts';
+import { type ConnectionOrder, type Cursor, decodeCursor, orderFields } from './cursor.ts';
 
 /** Conditions for connections. An absent or null condition matches every connection. */
 export interface ConnectionFilter {
@@ -13,6 +13,8 @@ export interface ConnectionFilter {
   /** The id of a method. */
   method?: string | null | undefined;
   status?: VerificationStatus | null | undefined;
+  /** The status of the health, which also knows the outages of hosts. */
+  health?: VerificationStatus | null | undefined;
   /** The start of the name. There are no wildcards. */
   namePrefix?: string | null | undefined;
   /** A part of the name. There are no wildcards. */
@@ -62,6 +64,7 @@ const filter = z
     app: z.string().nullish(),
     method: z.string().nullish(),
     status: z.enum(verificationStatuses).nullish(),
+    health: z.enum(verificationStatuses).nullish(),
     namePrefix: nameContainsSchema,
     nameContains: nameContainsSchema,
     createdFrom: dateTime.nullish(),
@@ -88,7 +91,7 @@ export const listConnectionsSchema: z.ZodType<ListConnections> = z
     filter: filter.nullish(),
     orderBy: z
       .object({
-        field: z.enum(['name', 'createdAt', 'updatedAt']),
+        field: z.enum(orderFields),
         direction: z.enum(['asc', 'desc']),
       })
       .nullish(),

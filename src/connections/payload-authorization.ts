@@ -2,6 +2,7 @@ import type { App } from '../apps/app.ts';
 import { AppError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import type { Caller } from '../identity/caller.ts';
+import type { ConvertConnection } from './convert-input.ts';
 import type { UpdateConnection } from './input-schemas.ts';
 
 /** Paths of fields of a connection, such as `credentials.instanceUrl`. A path covers the fields below it. */
@@ -13,8 +14,14 @@ export type FieldPaths = readonly string[];
  */
 export const readScope = 'connections:read';
 
+/** Fields that only a path of their own covers: they are about more than the result of a verification. */
+const ownPaths: FieldPaths = ['verification.details', 'conversion.verification.details'];
+
 /** The fields that `verify…` returns without `connections:read`. */
 export const verifyPayloadFields: FieldPaths = ['id', 'verification'];
+
+/** The fields that `rotate…Key` returns without `connections:read`. */
+export const rotatePayloadFields: FieldPaths = ['id', 'version', 'credentials.keys', 'verification'];
 
 /** The fields that `update…` returns without `connections:read`: those of the input, and the result of verifying them. */
 export function updatePayloadFields({ account }: App, input: UpdateConnection): FieldPaths {
@@ -28,10 +35,34 @@ export function updatePayloadFields({ account }: App, input: UpdateConnection): 
     ...(input.name == null ? [] : ['name']),
     ...(input.description === undefined ? [] : ['description']),
     ...(input.maxShareOfRateLimit === undefined ? [] : ['maxShareOfRateLimit']),
+    ...(input.checkEvery === undefined ? [] : ['checkEvery']),
     ...values.filter(isPublic).map(([name]) => `credentials.${name}`),
-    ...(isVerified ? ['verification', ...(account ? [`credentials.${account.field}`] : [])] : []),
+    ...(isVerified
+      ? ['verification', 'verification.details', ...(account ? [`credentials.${account.field}`] : [])]
+      : []),
   ];
 }
+
+/**
+ * The fields that `convert…` returns without `connections:read`: those of the input, the keys of this server, and the result of
+ * verifying a private key of the caller.
+ */
+export function convertPayloadFields({ to }: Pick<ConvertConnection, 'to'>): FieldPaths {
+  const values = Object.entries(to).filter(([, value]) => value != null);
+  const names = values.flatMap(([name, value]) => (value instanceof Secret ? [] : [name]));
+  const hasSecret = names.length < values.length;
+  const pending = [...names, 'keys', 'jwksUrl'].map((name) => `conversion.credentials.${name}`);
+  return [
+    ...['id', 'version', 'method', 'conversion.method', 'conversion.startedAt', 'conversion.verification'],
+    ...pending,
+    ...(hasSecret
+      ? ['verification', 'verification.details', ...names.map((name) => `credentials.${name}`)]
+      : []),
+  ];
+}
+
+/** The fields that the cancellation of a conversion returns without `connections:read`. */
+export const cancelPayloadFields: FieldPaths = ['id', 'version'];
 
 /** The fields that `restore…` returns without `connections:read`. */
 export function restorePayloadFields(name: string | null | undefined): FieldPaths {
@@ -59,5 +90,10 @@ export function requireSelectable(caller: Caller, fields: FieldPaths, selected: 
 
 /** Whether the fields contain a path or a parent of it. */
 export function isCovered(fields: FieldPaths, path: string): boolean {
-  return fields.some((field) => path === field || path.startsWith(`${field}.`));
+  const own = ownPaths.find((each) => isAtOrBelow(path, each));
+  return fields.some((field) => isAtOrBelow(path, field) && (own === undefined || isAtOrBelow(field, own)));
+}
+
+function isAtOrBelow(path: string, parent: string): boolean {
+  return path === parent || path.startsWith(`${parent}.`);
 }

@@ -1,8 +1,10 @@
 import type { ResultOf, VariablesOf } from 'gql.tada';
 import { type DocumentInput, stringifyDocument } from 'urql';
+import { rotateMutation } from './connection/operations.ts';
+import { convertMutation } from './dialogs/conversion-operations.ts';
 import { createMutation, updateMutation } from './operations.ts';
 
-type Credentials = Readonly<Record<string, string>>;
+type Credentials = Readonly<Record<string, string | string[]>>;
 
 /** An input whose credentials depend on the app. */
 type WithAnyCredentials<Input extends { credentials?: unknown }> = Omit<Input, 'credentials'> & {
@@ -34,7 +36,27 @@ export function buildUpdateMutation(
   return renameForApp(stringifyDocument(updateMutation), typeName);
 }
 
+/** The variables of `convert…Connection`. */
+export type ConvertVariables = Omit<VariablesOf<typeof convertMutation>, 'to'> & { to: Credentials };
+
+/** Builds `convert…Connection` for an app. */
+export function buildConvertMutation(
+  typeName: string,
+): DocumentInput<ResultOf<typeof convertMutation>, ConvertVariables> {
+  return renameForApp(stringifyDocument(convertMutation), typeName);
+}
+
+/** Builds `rotate…ConnectionKey` for an app. */
+export function buildRotateMutation(
+  typeName: string,
+): DocumentInput<ResultOf<typeof rotateMutation>, VariablesOf<typeof rotateMutation>> {
+  return renameForApp(stringifyDocument(rotateMutation), typeName);
+}
+
 /** Replaces the name of Okta in the operations and types of a document by that of another app. */
 export function renameForApp(document: string, typeName: string): string {
-  return document.replace(/(create|update|execute)Okta(?=Connection|Request)/gi, `$1${typeName}`);
+  return document.replace(
+    /(create|update|convert|rotate|execute)Okta(?=Connection|Request)/gi,
+    `$1${typeName}`,
+  );
 }

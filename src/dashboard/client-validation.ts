@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { createApps } from '../apps/index.ts';
 import type { Issue } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
+import { convertToSchema, findConversionMethod } from '../connections/convert-input.ts';
 import {
   type CreateConnection,
   connectionName,
@@ -66,14 +67,45 @@ export function validateUpdate(app: string, values: FormValues, fields: readonly
   return validate(updateConnectionSchema(definition), { name, description, credentials });
 }
 
+/** Finds the method to which a connection can be converted; undefined if there is none, or if it has that method. */
+export function findConversionOption(
+  { app, method }: { app: string; method: string },
+  options: readonly AppOption[],
+) {
+  const definition = findApp(app);
+  const target = definition && findConversionMethod(definition);
+  if (!target || toEnumValue(target.id) === method) return undefined;
+  const option = options.find((option) => option.app === app);
+  return option?.methods.find((option) => option.method === toEnumValue(target.id));
+}
+
+/** Whether the credentials of a connection can be revoked at the app. */
+export function isRevocable({ app, method }: { app: string; method: string }): boolean {
+  return findApp(app)?.methods.some(({ id, revoke }) => revoke && toEnumValue(id) === method) ?? false;
+}
+
+/** Validates a conversion. `fields` are the credential fields in the form. */
+export function validateConversion(app: string, values: FormValues, fields: readonly FieldOption[]) {
+  const definition = findApp(app);
+  const method = definition && findConversionMethod(definition);
+  if (!method) return findMissingFields(values, fields);
+  return validate(convertToSchema(method), toCredentials(values, fields));
+}
+
 function toCredentials(values: FormValues, fields: readonly FieldOption[]) {
   return Object.fromEntries(
-    fields.map(({ name, secret, required }) => {
+    fields.map((field) => {
+      const { name, secret, required } = field;
       const value = values[name] ?? '';
       if (value === '' && !required) return [name, undefined];
-      return [name, secret ? new Secret(value) : value];
+      return [name, secret ? new Secret(value) : toFieldInput(field, value)];
     }),
   );
+}
+
+/** Converts the text of a form to the value of a field. The members of a list are separated by white space or commas. */
+export function toFieldInput({ kind }: Pick<FieldOption, 'kind'>, text: string): string | string[] {
+  return kind === 'LIST' ? text.split(/[\s,]+/).filter(Boolean) : text;
 }
 
 function findMissingFields(values: FormValues, fields: readonly FieldOption[]): Issue[] {

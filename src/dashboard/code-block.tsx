@@ -5,14 +5,7 @@ import classes from './table.module.css';
 export function CodeBlock({ text, label }: { text: string; label: string }) {
   return (
     <Stack gap="xs" align="start">
-      <Code
-        block
-        tabIndex={0}
-        aria-label={`${label} code sample`}
-        role="region"
-        w="100%"
-        className={classes.code}
-      >
+      <Code block tabIndex={0} aria-label={label} role="region" w="100%" className={classes.code}>
         {text}
       </Code>
       <Copy text={text} label={`Copy ${label}`} />

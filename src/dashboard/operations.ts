@@ -12,6 +12,7 @@ export const connectionFields = graphql(`
     projectId
     version
     updatedAt
+    isPlatformManagedCredentials
     credentials {
       instanceUrl
       ... on OktaCredentials {
@@ -25,6 +26,10 @@ export const connectionFields = graphql(`
       message
       remedy
       oktaRequestId
+    }
+    health {
+      status
+      since
     }
   }
 `);
@@ -168,7 +173,7 @@ export const restoreMutation = graphql(
 export const auditQuery = graphql(`
   query Audit($filter: AuditEventFilter, $after: String) {
     auditEvents(filter: $filter, first: 20, after: $after) {
-      nodes { seq at action outcome keyId subject address targetName changedFields use { method path queryParameters status } }
+      nodes { seq at action outcome keyId subject setupLinkId address targetName changedFields use { method path queryParameters status } }
       pageInfo { hasNextPage endCursor }
     }
   }

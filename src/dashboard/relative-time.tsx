@@ -9,8 +9,13 @@ const units = [
 const relative = new Intl.RelativeTimeFormat('en-GB', { numeric: 'auto' });
 const absolute = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 
+interface RelativeTimeProps {
+  at: string;
+  isFuture?: boolean;
+}
+
 /** A time relative to now, with the absolute time as a tooltip. */
-export function RelativeTime({ at }: { at: string }) {
+export function RelativeTime({ at, isFuture = false }: RelativeTimeProps) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 30_000);
@@ -18,11 +23,16 @@ export function RelativeTime({ at }: { at: string }) {
   }, []);
   const date = new Date(at);
   // The clocks of server and browser can differ.
-  const seconds = Math.max(0, (Math.max(now, Date.now()) - date.getTime()) / 1_000);
+  const passed = (Math.max(now, Date.now()) - date.getTime()) / 1_000;
+  const seconds = Math.max(0, isFuture ? -passed : passed);
   const [unit, length] = units.find(([, length]) => seconds >= length) ?? [];
   return (
     <time dateTime={at} title={absolute.format(date)}>
-      {unit && length ? relative.format(-Math.floor(seconds / length), unit) : 'just now'}
+      {unit && length
+        ? relative.format((isFuture ? 1 : -1) * Math.floor(seconds / length), unit)
+        : isFuture
+          ? 'now'
+          : 'just now'}
     </time>
   );
 }

@@ -45,9 +45,14 @@ export function useAuditEvents(connectionId: string, { writesOnly = false } = {}
   };
 }
 
-/** The caller of an audited request. */
-export function describeActor({ subject, keyId }: Pick<AuditEvent, 'subject' | 'keyId'>): string {
-  return subject ?? (keyId ? `API key ${keyId}` : 'the server');
+/** The caller of an audited request. `keyNames` has the known names of API keys by id. */
+export function describeActor(
+  { subject, keyId, setupLinkId }: Pick<AuditEvent, 'subject' | 'keyId' | 'setupLinkId'>,
+  keyNames?: ReadonlyMap<string, string>,
+): string {
+  if (subject !== null) return subject;
+  if (keyId) return keyNames?.get(keyId) ?? `API key ${keyId}`;
+  return setupLinkId ? `setup link ${setupLinkId}` : 'the server';
 }
 
 /** `CREATE_CONNECTION` as `Create connection`. */

@@ -63,6 +63,34 @@ async function applyMigrations(orm: MikroORM, em: EntityManager, place: string):
   );
 }
 
+/** The migrations of a database, compared with those of this version, by name. */
+export interface MigrationComparison {
+  /** The number of applied migrations of this version. */
+  applied: number;
+  pending: string[];
+  /** Those whose checksum differs. */
+  changed: string[];
+  /** Those that this version does not have. */
+  unknown: string[];
+}
+
+/** Compares the migrations of a database with those of this version, and changes nothing. */
+export async function compareMigrations(orm: MikroORM, em: EntityManager): Promise<MigrationComparison> {
+  const checksums = await computeChecksums(orm);
+  // Before its first migration by a version with checksums, the table has no such column.
+  const rows = await em.execute<{ row: AppliedMigration }[]>(
+    'select to_jsonb("m") as "row" from "mikro_orm_migrations" as "m" order by "name"',
+  );
+  const stored = new Map(rows.map(({ row }) => [row.name, row.checksum ?? null]));
+  const names = [...checksums.keys()];
+  return {
+    applied: names.filter((name) => stored.has(name)).length,
+    pending: names.filter((name) => !stored.has(name)),
+    changed: names.filter((name) => stored.get(name) != null && stored.get(name) !== checksums.get(name)),
+    unknown: [...stored.keys()].filter((name) => /^\d{4}-/.test(name) && !checksums.has(name)),
+  };
+}
+
 /** Computes the checksum of each migration's statements, in which the amount of white space does not count. */
 async function computeChecksums(orm: MikroORM): Promise<ReadonlyMap<string, string>> {
   const checksums = new Map<string, string>();

@@ -1,4 +1,5 @@
 import DataLoader from 'dataloader';
+import { timed } from '../common/log.ts';
 
 /**
  * Combines the lookups of one pass of the event loop, across requests, into one call. It caches nothing.
@@ -13,5 +14,5 @@ export function createBatchLoader<Value>(
     batchScheduleFn: (dispatch) => setImmediate(dispatch),
     maxBatchSize: 100,
   });
-  return (key) => loader.load(key);
+  return (key) => timed('database', () => loader.load(key));
 }

@@ -25,7 +25,7 @@ type Query = (sql: string) => Promise<object[]>;
 export async function followDatabaseClock(query: Query, log: Logger): Promise<() => void> {
   const message = 'could not read the clock of the database; retrying in a minute';
   try {
-    const offsetMs = await measure(query);
+    const offsetMs = await measureOffset(query);
     if (Math.abs(offsetMs) > notableOffsetMs)
       log.warn({ offsetMs }, 'the clock of this server differs from that of the database, which is used');
   } catch (error) {
@@ -34,13 +34,13 @@ export async function followDatabaseClock(query: Query, log: Logger): Promise<()
     log.warn({ error: safeErrorFields(error) }, message);
   }
   const measureAgain = () =>
-    measure(query).catch((error: unknown) => log.debug({ error: safeErrorFields(error) }, message));
+    measureOffset(query).catch((error: unknown) => log.debug({ error: safeErrorFields(error) }, message));
   const timer = setInterval(measureAgain, intervalMs).unref();
   return () => clearInterval(timer);
 }
 
-/** Returns the offset of the database's clock, in milliseconds. */
-async function measure(query: Query): Promise<number> {
+/** Returns the offset of the database's clock, in milliseconds, and sets the clock of this process by it. */
+export async function measureOffset(query: Query): Promise<number> {
   let shortest = Number.POSITIVE_INFINITY;
   let offsetMs = 0;
   for (let count = 0; count < maxMeasurements && shortest > exactMs; count += 1) {

@@ -6,6 +6,7 @@ import { migrate } from './apply-migrations.ts';
 import { ChangeChannel } from './change-channel.ts';
 import { OrganisationChangeNotifier } from './change-notifications.ts';
 import { followDatabaseClock } from './clock.ts';
+import { waitingCounts } from './driver/fair-pool.ts';
 import { openDedicatedConnection } from './driver/query-pool.ts';
 import {
   lazyScopedEntityManager,
@@ -14,13 +15,14 @@ import {
   tenantSession,
   unauthenticatedSession,
 } from './driver/session.ts';
-import type { Result, Statement } from './driver/types.ts';
+import type { Pool, Result, Statement } from './driver/types.ts';
 import type { DatabaseLocation, PostgresqlLocation } from './location.ts';
 import { describeConnectionFailure, describeLocation } from './open-failure.ts';
 import { type Entities, openOrm } from './open-orm.ts';
 import { Primary } from './primary.ts';
 import { openProbe } from './readiness-probe.ts';
 import { createRowReader, type RowReader } from './row-reader.ts';
+import { createStatementRunner, type StatementRunner } from './statement-runner.ts';
 
 /** A statement with `?` for each parameter. */
 export interface SqlStatement {
@@ -54,12 +56,25 @@ export interface Database extends RowReader {
    * A dedicated connection in the system's session, for rate limits. Absent on the embedded database, which has one server.
    */
   systemConnection?: { query(statement: Statement): Promise<Result> };
+  /** The schema of the tables. */
+  schema: string;
+  /** Runs SQL of another library as the system, in a transaction of its own. */
+  runAsSystem: StatementRunner;
   /**
    * Runs a statement of a readiness check as the system on a connection of its own, because all connections of the pool may
    * wait for a lock.
    */
   probe(sql: string): Promise<object[]>;
+  /** The use of the pool; undefined on the embedded database, which has one connection. */
+  readPoolUse(): Promise<PoolUse | undefined>;
   close(): Promise<void>;
+}
+
+/** The connections of the pool, and the tasks that wait for one. */
+export interface PoolUse {
+  used: number;
+  idle: number;
+  waiting: number;
 }
 
 /**
@@ -125,8 +140,16 @@ export async function openDatabase(
     usage,
     changes,
     ...(systemConnection && { systemConnection }),
+    schema: primary?.server.schema ?? 'public',
+    runAsSystem: createStatementRunner(orm, isEmbedded),
     // The embedded database has one connection, and no other process can lock its tables.
     probe: (sql) => (probe ? probe.query(sql) : forkAsSystem().execute(sql)),
+    readPoolUse: async () => {
+      if (isEmbedded) return undefined;
+      const pool: Pool = await orm.em.getConnection().getNativeClient();
+      const { totalCount, idleCount } = pool;
+      return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCounts.get(pool)?.() ?? 0 };
+    },
     close: async () => {
       changes.close();
       stopClock?.();

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { readSmallFile, UnusableFile } from '../common/configured-file.ts';
 import { type ConnectionString, type DatabaseHost, InvalidConnectionString } from './connection-string.ts';
 import type { ServerOptions, TlsOptions } from './driver/pg.ts';
 
@@ -67,12 +67,11 @@ function legacyMode(parameters: ReadonlyMap<string, string>): string | undefined
 
 function readFile(name: string, path: string): string {
   try {
-    const text = readFileSync(path, 'utf8');
+    const text = readSmallFile(path).toString();
     if (!text.includes('-----BEGIN ')) throw new InvalidConnectionString(`${name} is not a PEM file`);
     return text;
   } catch (error) {
-    if (error instanceof InvalidConnectionString) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new InvalidConnectionString(`${name} cannot be read${code ? ` (${code})` : ''}`);
+    if (error instanceof UnusableFile) throw new InvalidConnectionString(`${name} ${error.message}`);
+    throw error;
   }
 }

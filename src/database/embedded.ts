@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
@@ -111,7 +111,7 @@ async function prepareFolder(folder: string): Promise<void> {
 async function initialise(folder: string): Promise<void> {
   const temporary = `${folder}.new`;
   rmSync(temporary, { recursive: true, force: true });
-  const script = fileURLToPath(new URL('./initialise-embedded.ts', import.meta.url));
+  const script = fileURLToPath(new URL(`./initialise-embedded${extname(import.meta.url)}`, import.meta.url));
   try {
     await promisify(execFile)(process.execPath, [...wasmFlags, script, temporary]);
   } catch (error) {

@@ -6,6 +6,7 @@ import { withBoundParameters } from './driver/bind-parameters.ts';
 import type { Pool } from './driver/types.ts';
 import { openEmbedded } from './embedded.ts';
 import { connectionTimeoutMs } from './find-server.ts';
+import { jobSchema } from './job-schema.ts';
 import type { DatabaseLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
 import { Primary } from './primary.ts';
@@ -34,7 +35,8 @@ export async function openOrm(
     extensions: [Migrator],
     migrations: { migrationsList: migrations, snapshot: false, silent: true },
     // Migrations create triggers. MikroORM does not recognise its own triggers when it reads the schema.
-    schemaGenerator: { ignoreTriggers: true },
+    // Those of the job queue are not of entities.
+    schemaGenerator: { ignoreTriggers: true, ignoreSchema: [jobSchema('public')] },
     debug: log.isLevelEnabled('trace') ? ['query'] : false,
     colors: false,
     logger: (message: string) => log.trace(message),

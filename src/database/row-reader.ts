@@ -1,5 +1,5 @@
 import type { EntityProperty, MikroORM } from '@mikro-orm/postgresql';
-import type { Logger } from '../common/log.ts';
+import { type Logger, timed } from '../common/log.ts';
 import { queryPool } from './driver/query-pool.ts';
 import { inSession, scanSession, tenantSession } from './driver/session.ts';
 import type { Pool } from './driver/types.ts';
@@ -48,7 +48,8 @@ export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger)
     log.trace(text);
     const session = options.isScan ? scanSession(orgId) : tenantSession(orgId);
     if (isEmbedded) {
-      const { rows } = await inSession(session, () => connection.getClient().executeQuery(compiled));
+      const execute = () => connection.getClient().executeQuery(compiled);
+      const { rows } = await timed('database', () => inSession(session, execute));
       return rows as Record<string, unknown>[];
     }
     const pool: Pool = await connection.getNativeClient();

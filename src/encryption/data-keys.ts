@@ -18,24 +18,35 @@ export interface CheckRootKeysOptions {
   query?: (sql: string) => Promise<object[]>;
 }
 
+/** How many data keys of a root key are tried before the root key counts as wrong. */
+const maxTried = 20;
+
 /**
- * Finds one data key per root key. `distinct` reads every data key, because PostgreSQL has no index skip scan; this
+ * Finds some data keys of each root key. `distinct` reads every data key, because PostgreSQL has no index skip scan; this
  * recursive query emulates one on the index `data_key_root_key`.
  */
-const firstOfEachRootKey = `with recursive sample as (
+const firstOfEachRootKey = (count: number) => `with recursive sample as (
     (select * from data_key where root_key_id > '' order by root_key_id, id limit 1)
     union all
     select next.* from sample cross join lateral (
       select * from data_key where root_key_id > sample.root_key_id order by root_key_id, id limit 1
     ) next
   )
-  select * from sample`;
+  ${
+    count === 1
+      ? 'select * from sample'
+      : `select tried.* from sample cross join lateral (
+      select * from data_key where root_key_id = sample.root_key_id order by id limit ${count}
+    ) tried`
+  }`;
 
 /** Generates, wraps and unwraps data keys under the root keys, and caches the unwrapped ones. */
 export class DataKeys {
   readonly #log: Logger;
   /** Unwrapped data keys by organisation and id. Holds promises, so that concurrent callers share one call to a KMS. */
   readonly #unwrapped = new LRUCache<string, Promise<KeyObject>>({ max: maxKeys });
+  /** The ids of the damaged data keys that were logged. */
+  readonly #reported = new Set<string>();
   /** The root keys in force. Replacing them keeps the cache: an unwrapped data key does not depend on its root key. */
   keyring: Keyring;
 
@@ -67,29 +78,58 @@ export class DataKeys {
 
   /**
    * Unwraps one data key of each root key in use. A cached data key costs no call to a KMS. The database reads one row
-   * per root key, independent of the number of organisations.
+   * per root key, independent of the number of organisations. If that data key does not open, others of its root key show
+   * whether the root key is wrong, or only the row is damaged: then its organisation is logged, and the others go on.
    *
    * @throws InvalidKeyringError with one sentence that names the root key that is missing or wrong
    * @throws KmsUnavailableError
    */
   async checkRootKeys(em: EntityManager, options: CheckRootKeysOptions = {}): Promise<void> {
     const { keyring, query = (sql: string): Promise<object[]> => em.execute(sql) } = options;
-    const rows = await query(firstOfEachRootKey);
-    const samples = rows.map((row) => em.map(DataKey, row));
+    const read = async (count: number) =>
+      (await query(firstOfEachRootKey(count))).map((row) => em.map(DataKey, row));
+    const samples = await read(1);
     const missing = samples.find(({ rootKeyId }) => !(keyring ?? this.keyring).has(rootKeyId));
     if (missing) {
       throw new InvalidKeyringError(
         `there are stored data keys that are wrapped by "${missing.rootKeyId}", which is not among them`,
       );
     }
-    for (const dataKey of samples) {
-      await (keyring ? keyring.unwrap(dataKey) : this.unwrap(dataKey)).catch((error: unknown) => {
-        if (error instanceof KmsUnavailableError) throw error;
+    const opens = (dataKey: DataKey) =>
+      (keyring ? keyring.unwrap(dataKey) : this.unwrap(dataKey)).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof KmsUnavailableError) throw error;
+          return false;
+        },
+      );
+    for (const sample of samples) {
+      if (await opens(sample)) continue;
+      const others = (await read(maxTried)).filter(
+        ({ rootKeyId, id }) => rootKeyId === sample.rootKeyId && id !== sample.id,
+      );
+      const damaged = [sample];
+      for (const other of others) {
+        if (await opens(other)) break;
+        damaged.push(other);
+      }
+      if (damaged.length > others.length) {
         throw new InvalidKeyringError(
-          `"${dataKey.rootKeyId}" is not the key that wrapped the stored data keys`,
+          `"${sample.rootKeyId}" is not the key that wrapped the stored data keys`,
         );
-      });
+      }
+      for (const dataKey of damaged) this.#reportDamage(dataKey);
     }
+  }
+
+  /** Logs a data key that does not open, once, because the check is repeated. */
+  #reportDamage({ id, orgId, purpose }: DataKey): void {
+    if (this.#reported.has(id)) return;
+    this.#reported.add(id);
+    this.#log.error(
+      { orgId, dataKeyId: id, purpose, remedy: 'Restore the row of data_key from a backup.' },
+      'a data key is damaged',
+    );
   }
 
   /**

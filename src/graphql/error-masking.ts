@@ -145,7 +145,8 @@ export function createMessageRedactor(schema: GraphQLSchema): (error: GraphQLErr
   return (error) => {
     // Only messages that quote the request are that long, and the search takes quadratic time.
     if (error.message.length > maxMessageLength) return 'The request contains an unknown name or value.';
-    const message = withoutValues(error.message).replace(/"((?:[^"\\]|\\.)*)"/g, (quoted, text: string) =>
+    const unquoted = withoutValues(error.message.replace(nameOfVariable, '$1 [not shown] $2'));
+    const message = unquoted.replace(/"((?:[^"\\]|\\.)*)"/g, (quoted, text: string) =>
       /^[^\w\s"]{1,3}$/.test(text) || names.has(text.replace(/[[\]!]/g, '')) ? quoted : '[not shown]',
     );
     return literalsIn(error.source).some((value) => message.includes(value))
@@ -153,6 +154,9 @@ export function createMessageRedactor(schema: GraphQLSchema): (error: GraphQLErr
       : message;
   };
 }
+
+/** A name or value in variables that has quotation marks, such as a JWK, so that its parts would not look like quoted ones. */
+const nameOfVariable = /^(Field|Value) ".*".*" (is not defined by type|does not exist in)(?= ")/s;
 
 /** The maximum length of a message of graphql-js. Messages that quote only names of the schema have about 100 characters. */
 const maxMessageLength = 1_000;

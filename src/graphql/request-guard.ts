@@ -98,6 +98,8 @@ export function createRequestGuard(
       if (!operation) return undefined;
       const record = currentRequest.getStore();
       if (record && operation.name) record.operation = operation.name.value.slice(0, 64);
+      const [selection] = operation.selectionSet.selections;
+      if (record && selection?.kind === Kind.FIELD) record.field = selection.name.value;
       const variables = variableValues ?? {};
       try {
         assertAffordable({ document, operation, variables });

@@ -21,6 +21,9 @@ export interface DashboardHandler {
   ): Promise<boolean>;
 }
 
+/** The path of the page of setup links. */
+const setupPath = '/setup';
+
 const builtFolder = fileURLToPath(new URL('../../dist/dashboard', import.meta.url));
 
 /** The end of a message about a missing dashboard, with the remedy. */
@@ -58,13 +61,15 @@ export function loadDashboard(folder = builtFolder): DashboardHandler {
     async handle(request, response, settings) {
       const path = request.url?.split('?', 1)[0] ?? '';
       const asset = assets.get(path);
-      if (path !== '/' && !asset) return false;
+      if (path !== '/' && path !== setupPath && !asset) return false;
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         response.writeHead(405, { allow: 'GET, HEAD' }).end();
       } else if (asset) {
         sendAsset(request, response, asset);
       } else if (page) {
-        sendPage(response, page, await settings());
+        // A setup link needs no sign-in, and search engines must not list one that was published by mistake.
+        if (path === setupPath) response.setHeader('x-robots-tag', 'noindex, nofollow');
+        sendPage(response, page, path === setupPath ? {} : await settings());
       } else {
         const text = `The dashboard is ${notBuilt}. The API at /graphql works without it.\n`;
         response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(text);

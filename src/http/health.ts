@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { currentRequest } from '../common/log.ts';
 import { sendText } from './http-server.ts';
 
 /**
@@ -11,6 +12,8 @@ export async function handleHealthCheck(
   response: ServerResponse,
   isReady: () => Promise<boolean>,
 ): Promise<void> {
+  const record = currentRequest.getStore();
+  if (record) record.isProbe = true;
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
     sendText(response, 405, 'Use GET.');

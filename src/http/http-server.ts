@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { StartupError } from '../common/errors.ts';
-import { currentRequest, type Logger, type RequestLogContext, safeErrorFields } from '../common/log.ts';
+import { currentRequest, type Logger, RequestLogContext, safeErrorFields } from '../common/log.ts';
 import { findHeaderDefect, refuseMalformed } from './bad-requests.ts';
 import { type AddressRange, clientIp } from './client-ip.ts';
 import { LingeringConnections } from './lingering-close.ts';
+import { givenRequestId, logRequest, toLoggedPath } from './request-log.ts';
 import { securityHeaders } from './security-headers.ts';
 import { httpTimeouts } from './timeouts.ts';
 import { createTlsServer, type TlsFiles } from './tls.ts';
@@ -16,7 +17,7 @@ export interface HttpServerOptions {
   port: number;
   /** Absent: HTTP without TLS. */
   tls?: TlsFiles | undefined;
-  /** The proxies whose `X-Forwarded-For` is used. */
+  /** The proxies whose `X-Forwarded-For` and `X-Request-Id` are used. */
   trustedProxies: readonly AddressRange[];
   /** Whether clients use TLS, also if a proxy terminates it. */
   isOverTls: boolean;
@@ -46,7 +47,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     inFlight.add(response);
     lingering.watch(request, response);
     if (!http.listening) response.setHeader('connection', 'close');
-    const record: RequestLogContext = { id: randomUUID(), address: clientIp(request, trustedProxies) };
+    const record = new RequestLogContext(
+      givenRequestId(request, trustedProxies) ?? randomUUID(),
+      clientIp(request, trustedProxies),
+      toLoggedPath(request.url),
+    );
     const start = performance.now();
     for (const [name, value] of headerEntries) response.setHeader(name, value);
     response.setHeader('x-request-id', record.id);
@@ -142,31 +147,6 @@ class InFlightResponses {
 /** Sends a plain-text response. */
 export function sendText(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
-}
-
-function logRequest(log: Logger, record: RequestLogContext, response: ServerResponse, start: number): void {
-  const { address, operation, orgId, keyId, subject } = record;
-  log.info(
-    {
-      requestId: record.id,
-      address,
-      method: response.req.method,
-      status: response.statusCode,
-      operation,
-      orgId,
-      keyId: keyId ?? undefined,
-      subject: subject ?? undefined,
-      ms: Math.round(performance.now() - start),
-      outcome: record.outcome ?? describeOutcome(response),
-    },
-    'request',
-  );
-}
-
-/** The outcome of a response without an error code. */
-function describeOutcome({ writableFinished, statusCode }: ServerResponse): string {
-  if (!writableFinished) return 'ABORTED';
-  return statusCode < 400 ? 'OK' : `HTTP_${statusCode}`;
 }
 
 function describeListenError(host: string, port: number, error: unknown): string {

@@ -6,14 +6,21 @@ export const scopes = [
   'connections:write',
   'connections:verify',
   'connections:use',
+  'webhooks:read',
+  'webhooks:write',
   'audit:read',
   'access:admin',
 ] as const;
 
 export type Scope = (typeof scopes)[number];
 
-/** The scopes with which a caller can administer an organisation. Use of connections is not part of it. */
-export const administratorScopes = scopes.filter((scope) => scope !== 'connections:use');
+/**
+ * The scopes with which a caller can administer an organisation. Use of connections is not part of it, and neither are webhooks,
+ * because administrators of earlier versions have no scope for them.
+ */
+export const administratorScopes = scopes.filter(
+  (scope) => scope !== 'connections:use' && !scope.startsWith('webhooks:'),
+);
 
 /** The identity and the permissions of an authenticated caller. */
 export interface Identity {
@@ -22,6 +29,8 @@ export interface Identity {
   keyId: string | null;
   /** The `sub` claim of the access token; null for an API key. */
   subject: string | null;
+  /** The id of the setup link of a connection. Absent or null for an API key or an access token. */
+  setupLinkId?: string | null | undefined;
   scopes: Iterable<Scope>;
   /** The projects that the caller is limited to; null if it is not limited. */
   projectIds: Iterable<string> | null;
@@ -36,6 +45,7 @@ export class Caller {
   readonly orgId: string;
   readonly keyId: string | null;
   readonly subject: string | null;
+  readonly setupLinkId: string | null;
   readonly scopes: ReadonlySet<Scope>;
   readonly projectIds: ReadonlySet<string> | null;
   readonly connectionIds: ReadonlySet<string> | null;
@@ -45,6 +55,7 @@ export class Caller {
     this.orgId = identity.orgId;
     this.keyId = identity.keyId;
     this.subject = identity.subject;
+    this.setupLinkId = identity.setupLinkId ?? null;
     this.scopes = new Set(identity.scopes);
     this.projectIds = identity.projectIds && new Set(identity.projectIds);
     this.connectionIds = identity.connectionIds ? new Set(identity.connectionIds) : null;
@@ -53,13 +64,14 @@ export class Caller {
 
   /** The id of the caller, unique in the organisation and stable across requests. */
   get id(): string {
+    if (this.setupLinkId !== null) return `setup-link:${this.setupLinkId}`;
     return this.keyId === null ? `subject:${this.subject}` : `key:${this.keyId}`;
   }
 
   /** The fields of an audit event that identify the caller. */
-  get actor(): Pick<Caller, 'orgId' | 'keyId' | 'subject'> {
-    const { orgId, keyId, subject } = this;
-    return { orgId, keyId, subject };
+  get actor(): Pick<Caller, 'orgId' | 'keyId' | 'subject'> & { setupLinkId?: string } {
+    const { orgId, keyId, subject, setupLinkId } = this;
+    return { orgId, keyId, subject, ...(setupLinkId !== null && { setupLinkId }) };
   }
 
   /** The filter for the connections that the caller may see. */
@@ -128,6 +140,7 @@ export class Caller {
 
   /** The kind of the credential, for messages. */
   get credentialKind(): string {
+    if (this.setupLinkId !== null) return 'setup link';
     return this.keyId === null ? 'token' : 'API key';
   }
 }

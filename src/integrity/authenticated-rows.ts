@@ -3,12 +3,15 @@ import { raw } from '@mikro-orm/postgresql';
 import { AuditHead } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
+import { SetupLink } from '../connections/setup-link.entity.ts';
 import type { Database } from '../database/database.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { type Authenticated, rowId } from '../encryption/row-macs.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { Project } from '../identity/organisation.entity.ts';
+import { WebhookEndpoint } from '../webhooks/webhook-endpoint.entity.ts';
+import { WebhookMessage } from '../webhooks/webhook-message.entity.ts';
 
 /** Every entity whose rows carry a MAC. */
 export const authenticatedEntities: readonly EntityClass<Authenticated>[] = [
@@ -18,6 +21,9 @@ export const authenticatedEntities: readonly EntityClass<Authenticated>[] = [
   DataKey,
   IdempotentRequest,
   Project,
+  SetupLink,
+  WebhookEndpoint,
+  WebhookMessage,
 ];
 
 const batchRows = 500;

@@ -1,5 +1,6 @@
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
+import { SetupLink } from '../connections/setup-link.entity.ts';
 import type { Database } from '../database/database.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
@@ -8,6 +9,8 @@ const batchRows = 1_000;
 const changes: readonly string[] = [
   'UPDATE_CONNECTION',
   'UPDATE_USE_POLICY',
+  'CONVERT_CONNECTION',
+  'CANCEL_CONVERSION',
   'DELETE_CONNECTION',
   'RESTORE_CONNECTION',
 ];
@@ -19,6 +22,7 @@ const changes: readonly string[] = [
 export class RowHistory {
   readonly #versions = new Map<string, number>();
   readonly #revoked = new Set<string>();
+  readonly #endedLinks = new Set<string>();
   readonly #deleted = new Set<string>();
   readonly #purgedUndeleted = new Set<string>();
   #replacedSealKeys = 0;
@@ -26,11 +30,13 @@ export class RowHistory {
 
   /** Adds an event. Events must come in the order of the trail. */
   add(event: AuditEvent): void {
-    const { seq, action, outcome, connectionId, apiKeyId, fields } = event;
+    const { seq, action, outcome, connectionId, apiKeyId, setupLinkId, fields } = event;
     this.#lastSeq = seq;
     if (outcome !== 'OK') return;
     if (action === 'ROTATE_KEYS' && fields.includes('sealKey')) this.#replacedSealKeys += 1;
     if (apiKeyId && action === 'REVOKE_API_KEY') this.#revoked.add(apiKeyId);
+    if (setupLinkId && (action === 'FINISH_SETUP_LINK' || action === 'REVOKE_SETUP_LINK'))
+      this.#endedLinks.add(setupLinkId);
     if (connectionId) this.#addToConnection(connectionId, event);
   }
 
@@ -59,6 +65,12 @@ export class RowHistory {
       const where = { orgId, id: { $in: ids }, revokedAt: null };
       for (const { id } of await database.forOrganisation(orgId).find(ApiKey, where)) {
         yield `api_key {"id":"${id}"}: active, but the audit trail says that it was revoked`;
+      }
+    }
+    for (const ids of inBatches([...this.#endedLinks])) {
+      const where = { orgId, id: { $in: ids }, finishedAt: null, revokedAt: null };
+      for (const { id } of await database.forOrganisation(orgId).find(SetupLink, where)) {
+        yield `connection_setup_link {"id":"${id}"}: active, but the audit trail says that it was used or revoked`;
       }
     }
     const retired = await database

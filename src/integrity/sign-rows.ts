@@ -112,6 +112,8 @@ async function signRows(em: EntityManager, macs: RowMacs): Promise<void> {
     const sql = `update "${meta.tableName}" set mac = record.mac
       from json_to_recordset(?) as record (${recordColumns.join(', ')}, mac text) where ${isSame.join(' and ')}`;
     for await (const rows of readBatches(fork, entity, { mac: null })) {
+      // The system may not update tables that never had rows without a MAC.
+      if (rows.length === 0) continue;
       const signed = rows.map((row) => ({ ...rowId(meta, row), mac: macs.signed(em, entity, row).mac }));
       await em.execute(sql, [JSON.stringify(signed)]);
     }

@@ -9,6 +9,8 @@ import { DecryptionError } from '../encryption/jwe.ts';
 import type { Wrapped } from '../encryption/keyring.ts';
 import { MacMismatch } from '../encryption/row-macs.ts';
 import type { Vault } from '../encryption/vault.ts';
+import { reencryptWebhookSecrets } from '../webhooks/reencrypt.ts';
+import { WebhookEndpoint } from '../webhooks/webhook-endpoint.entity.ts';
 
 /** The dependencies of a rotation. */
 export type RotationDeps = AuditDeps & ReencryptDeps;
@@ -182,7 +184,13 @@ async function reencryptAll(deps: RotationDeps, { onProgress }: RotationOptions)
     failures.push(
       ...ids.map((each) => `connection ${each} of organisation ${orgId}, because it does not open`),
     );
-    if (ids.length === 0) await destroyDataKey(deps, id);
+    const endpointIds = await reencryptWebhookSecrets(deps, id);
+    failures.push(
+      ...endpointIds.map(
+        (each) => `webhook endpoint ${each} of organisation ${orgId}, because its secret does not open`,
+      ),
+    );
+    if (ids.length === 0 && endpointIds.length === 0) await destroyDataKey(deps, id);
   }
   return failures;
 }
@@ -196,6 +204,7 @@ async function destroyDataKey(deps: RotationDeps, id: string): Promise<void> {
     // Waits for transactions that have just stored credentials under this key; later ones wait for this lock.
     const dataKey = await em.findOneOrFail(DataKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
     if (!dataKey.rootKeyId || (await em.count(AppConnection, { dataKeyId: id })) > 0) return;
+    if ((await em.count(WebhookEndpoint, { dataKeyId: id })) > 0) return;
     if (!(await deps.vault.rowMacs(em)).isAuthentic(em, DataKey, dataKey)) return;
     dataKey.wrapped = '';
     dataKey.rootKeyId = '';

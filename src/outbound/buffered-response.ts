@@ -23,6 +23,8 @@ export interface RequestLimits {
   maxBytes: number;
   /** Each of these aborts the request. */
   signals: readonly (AbortSignal | undefined)[];
+  /** Called when the request is about to be written. */
+  onSend?: (() => void) | undefined;
 }
 
 /** The headers of a response as undici passes them on. */
@@ -42,11 +44,11 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   #status = 0;
   #headers: RawHeaders = {};
 
-  constructor({ timeoutMs, maxBytes, signals }: RequestLimits) {
+  constructor({ timeoutMs, maxBytes, signals, onSend }: RequestLimits) {
     this.#body = new ResponseBody(maxBytes);
     this.response = this.#deferred.promise;
     const onFailure = this.#deferred.reject;
-    this.#exchange = new Exchange({ timeoutMs, signals, onFailure });
+    this.#exchange = new Exchange({ timeoutMs, signals, onSend, onFailure });
   }
 
   /** Sends the request unless it was aborted before. */

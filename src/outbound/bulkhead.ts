@@ -34,6 +34,15 @@ export const bufferedLimits: BulkheadLimits = {
   perOrganisationAndHost: 48,
 };
 
+/** The limits of buffered requests whose senders can do without a response. All of them hold at most 12 MB of responses. */
+export const optionalLimits: BulkheadLimits = {
+  total: 96,
+  perOrganisation: 48,
+  perCaller: 24,
+  perHost: 24,
+  perOrganisationAndHost: 24,
+};
+
 /**
  * The limits of requests that are streamed through this server, which are apart from the others: hosts that hold up uses
  * of connections do not hold up verifications. An Okta organisation accepts 75 requests at a time. Each stream holds at

@@ -7,6 +7,8 @@ export interface ExchangeOptions {
   timeoutMs: number;
   /** Each of these aborts the exchange. */
   signals: readonly (AbortSignal | undefined)[];
+  /** Called when the request is about to be written to a connection. */
+  onSend?: (() => void) | undefined;
   /** Called once, unless the exchange has ended before. */
   onFailure(failure: OutboundError): void;
 }
@@ -63,6 +65,7 @@ export class Exchange {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     if (this.#failure) controller.abort(this.#failure);
+    else this.#options.onSend?.();
   }
 
   /** The headers of the response have arrived. */

@@ -2,11 +2,19 @@ import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import { isAllowedHost, matchesDomain, normalizeHost } from './address.ts';
 import { BufferedResponseHandler, type OutboundResponse } from './buffered-response.ts';
-import { Bulkhead, bufferedLimits, type Requester, type Slot, streamedLimits } from './bulkhead.ts';
+import {
+  Bulkhead,
+  bufferedLimits,
+  optionalLimits,
+  type Requester,
+  type Slot,
+  streamedLimits,
+} from './bulkhead.ts';
 import { type ConnectorSettings, createConnector } from './connector.ts';
 import { type Lookup, withSystemLookup } from './dns.ts';
 import { createDnsLookup } from './dns-lookup.ts';
 import { hostPort } from './host-port.ts';
+import { measured } from './measured.ts';
 import { OutboundError } from './outbound-error.ts';
 import type { HttpProxy } from './proxy.ts';
 import {
@@ -56,7 +64,13 @@ export interface OutboundRequest {
   headers: Record<string, string>;
   /** The maximum size of the body, compressed and decompressed. Default: that of the client. */
   maxBytes?: number;
+  /** The time limit. Default, and maximum: that of the client. */
+  timeoutMs?: number;
+  /** Whether the sender can do without a response. Such requests have slots of their own, and never take one from others. */
+  isOptional?: boolean;
   signal?: AbortSignal | undefined;
+  /** Called when the request is about to be written to a connection. Without this call, the host has got nothing of it. */
+  onSend?: (() => void) | undefined;
 }
 
 /** A request with a body. */
@@ -77,6 +91,8 @@ export interface OutboundForward {
   createTransform?: (status: number) => BodyTransform;
   /** Each of these aborts the exchange. */
   signals?: readonly (AbortSignal | undefined)[];
+  /** As in `OutboundRequest`. */
+  onSend?: (() => void) | undefined;
 }
 
 /** The HTTP client for hosts outside of this server. */
@@ -93,6 +109,12 @@ export interface Outbound {
    * @throws OutboundError as `get` does
    */
   post(url: URL, request: OutboundPost): Promise<OutboundResponse>;
+  /**
+   * Sends a DELETE request without a body, otherwise like `get`.
+   *
+   * @throws OutboundError as `get` does
+   */
+  delete(url: URL, request: OutboundRequest): Promise<OutboundResponse>;
   /**
    * Sends a request with any method without retries, and resolves when the headers of its response have arrived. Neither
    * body is buffered, and each is read only as fast as its receiver takes it. Adds no header except `Host`.
@@ -143,6 +165,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     // Chunks, headers and TLS can double a body, and a response without a body still has headers.
     agents: createAgents({ maxBytes: 2 * maxBytes + 32 * 1024 }),
     slots: new Bulkhead(bufferedLimits, timeoutMs),
+    optionalSlots: new Bulkhead(optionalLimits, timeoutMs),
   };
   const streamLimits = settings.streamLimits ?? defaultStreamLimits;
   const streamed = {
@@ -180,15 +203,25 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
   function clientFor(requester?: Requester): Outbound {
     const send = async (
       url: URL,
-      method: 'GET' | 'POST',
-      { headers, maxBytes: maxBodyBytes = maxBytes, signal, body }: OutboundRequest & { body?: string },
+      method: 'GET' | 'POST' | 'DELETE',
+      {
+        headers,
+        maxBytes: maxBodyBytes = maxBytes,
+        timeoutMs: ownTimeoutMs = timeoutMs,
+        isOptional,
+        signal,
+        body,
+        onSend,
+      }: OutboundRequest & { body?: string },
     ): Promise<OutboundResponse> => {
       const { agent, origin, isOverridden } = route(url);
-      using slot = acquireSlot(buffered.slots, url, isOverridden, requester);
+      const slots = isOptional ? buffered.optionalSlots : buffered.slots;
+      using slot = acquireSlot(slots, url, isOverridden, requester);
       const handler = new BufferedResponseHandler({
-        timeoutMs,
+        timeoutMs: Math.min(timeoutMs, ownTimeoutMs),
         maxBytes: maxBodyBytes,
         signals: [signal, closing.signal],
+        onSend,
       });
       dispatching = slot;
       handler.start(buffered.agents[agent], {
@@ -202,10 +235,11 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       return await handler.response;
     };
     return {
-      get: (url, request) => send(url, 'GET', request),
-      post: (url, request) => send(url, 'POST', request),
+      get: (url, request) => measured(() => send(url, 'GET', request)),
+      post: (url, request) => measured(() => send(url, 'POST', request)),
+      delete: (url, request) => measured(() => send(url, 'DELETE', request)),
 
-      async forward(url, { method, path, headers, body, createTransform, signals = [] }) {
+      async forward(url, { method, path, headers, body, createTransform, signals = [], onSend }) {
         const { agent, origin, isOverridden } = route(url);
         assertRequestSize(headers, streamLimits.maxRequestBytes);
         const slot = acquireSlot(streamed.slots, url, isOverridden, requester);
@@ -213,6 +247,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
           limits: streamLimits,
           createTransform,
           signals: [...signals, closing.signal],
+          onSend,
           onEnd: () => slot?.[Symbol.dispose](),
         });
         dispatching = slot;
@@ -224,7 +259,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
           body: body ?? null,
         });
         dispatching = undefined;
-        return handler.response;
+        return measured(() => handler.response);
       },
 
       assertCanGet(url) {

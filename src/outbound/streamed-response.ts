@@ -57,6 +57,8 @@ export interface StreamOptions {
   createTransform?: ((status: number) => BodyTransform) | undefined;
   /** Each of these aborts the exchange. */
   signals: readonly (AbortSignal | undefined)[];
+  /** Called when the request is about to be written. */
+  onSend?: (() => void) | undefined;
   /** Called once, when the exchange has ended in any way. */
   onEnd(): void;
 }
@@ -83,7 +85,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   #interimResponses = 0;
   #isHead = false;
 
-  constructor({ limits, createTransform, signals, onEnd }: StreamOptions) {
+  constructor({ limits, createTransform, signals, onSend, onEnd }: StreamOptions) {
     this.#limits = limits;
     this.#createTransform = createTransform;
     this.#onEnd = onEnd;
@@ -112,6 +114,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     this.#exchange = new Exchange({
       timeoutMs: limits.timeoutMs,
       signals,
+      onSend,
       onFailure: (failure) => {
         this.#end();
         this.#deferred.reject(failure);

@@ -5,6 +5,7 @@ import { createApiKeySchema, displayName } from '../administration/input-schemas
 import { createProject, listProjects, projectCursor, renameProject } from '../administration/projects.ts';
 import { revokeApiKey } from '../administration/revoke-api-keys.ts';
 import { getViewer } from '../administration/viewer.ts';
+import { timestamp } from '../common/date-time.ts';
 import { strictObject, uuid } from '../connections/input-schemas.ts';
 import {
   apiKeyResponse,
@@ -15,7 +16,7 @@ import {
   viewerResponse,
 } from './access-serializers.ts';
 import { linkHeader } from './paginate.ts';
-import { booleanParameter, idPath, noQuery, pageQuery, timestamp } from './request-schemas.ts';
+import { booleanParameter, idPath, noQuery, pageQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const root = '/api/v1';

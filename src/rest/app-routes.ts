@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
-import type { ErrorCode } from '../common/errors.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { connectionName } from '../connections/input-schemas.ts';
@@ -19,6 +18,8 @@ import {
   serializeConnection,
   serializeDeletedConnection,
 } from './connection-serializers.ts';
+import { createConversionRoutes } from './conversion-routes.ts';
+import { healthRoute } from './health-route.ts';
 import { paginate } from './paginate.ts';
 import {
   createBody,
@@ -28,23 +29,16 @@ import {
   listQuery,
   noQuery,
   projectQuery,
+  readIdempotencyKey,
   restoreBody,
   updateBody,
 } from './request-schemas.ts';
-import { type Route, route } from './route.ts';
+import { rotateKeyRoutes } from './rotate-key-route.ts';
+import { type Route, route, verificationCodes } from './route.ts';
+import { createSetupLinkRoutes } from './setup-link-routes.ts';
 import { usageRoute } from './usage-routes.ts';
 import { createUsePolicyRoutes } from './use-policy-routes.ts';
 import { createVerificationRoutes, validateRoute } from './verification-routes.ts';
-
-/** The error codes of verifying credentials with an app. */
-const verificationCodes: readonly ErrorCode[] = [
-  'CREDENTIALS_REJECTED',
-  'INSUFFICIENT_PERMISSIONS',
-  'NOT_AN_OKTA_ORG',
-  'HOST_NOT_ALLOWED',
-  'UPSTREAM_RATE_LIMITED',
-  'UPSTREAM_UNREACHABLE',
-];
 
 /** The routes of connections to one app, under `path`. The first route whose path matches is used. */
 export function createAppRoutes(
@@ -187,15 +181,11 @@ export function createAppRoutes(
       },
     ),
     ...createVerificationRoutes(deps, app, path),
+    ...createConversionRoutes(deps, app, path, changed),
+    ...rotateKeyRoutes(deps, app, path, changed),
+    healthRoute(deps, app, path),
     ...createUsePolicyRoutes(deps, app, path),
     usageRoute(deps, app, path),
+    ...createSetupLinkRoutes(deps, app, path),
   ];
-}
-
-/** The header has precedence over the body. */
-function readIdempotencyKey(headers: { 'idempotency-key'?: string | undefined }): {
-  idempotencyKey?: string;
-} {
-  const idempotencyKey = headers['idempotency-key'];
-  return idempotencyKey === undefined ? {} : { idempotencyKey };
 }

@@ -1,12 +1,13 @@
 import { z } from 'zod';
-import { type AuditAction, type AuditEvent, auditActions } from '../audit/audit-event.entity.ts';
+import { type AuditAction, auditActions } from '../audit/audit-event.entity.ts';
 import { outcomeFilter, subjectFilter } from '../audit/input.ts';
 import { eventCursor, listEvents } from '../audit/list-events.ts';
 import type { RefusalAuditDeps } from '../audit/record-refusals.ts';
-import { parseUse } from '../audit/recorded-use.ts';
+import { serializeEvent } from '../audit/serialize-event.ts';
+import { timestamp } from '../common/date-time.ts';
 import { strictObject, uuid } from '../connections/input-schemas.ts';
 import { linkHeader } from './paginate.ts';
-import { booleanParameter, pageQuery, timestamp } from './request-schemas.ts';
+import { booleanParameter, pageQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const path = '/api/v1/audit-events';
@@ -66,6 +67,10 @@ const eventResponse = z
       .meta({
         description: 'The write through a connection that the event records; null for any other event.',
       }),
+    setupLinkId: id.meta({
+      description:
+        'The id of the setup link that the event is about; without `keyId` and `subject`, of the setup link that acted.',
+    }),
     address: text.meta({ description: 'The client address of the request.' }),
     requestId: id.meta({ description: 'The id of the request, as in the header `X-Request-Id`.' }),
     outcome: z.string().meta({
@@ -101,25 +106,4 @@ export function auditRoute(deps: RefusalAuditDeps): Route {
       };
     },
   );
-}
-
-function serializeEvent(event: AuditEvent) {
-  return {
-    seq: event.seq,
-    at: event.at.toISOString(),
-    action: event.action,
-    keyId: event.keyId ?? null,
-    subject: event.subject ?? null,
-    connectionId: event.connectionId ?? null,
-    connectionName: event.connectionName ?? null,
-    projectId: event.projectId ?? null,
-    apiKeyId: event.apiKeyId ?? null,
-    targetName: event.targetName ?? null,
-    use: (event.action === 'USE_CONNECTION' && event.targetName && parseUse(event.targetName)) || null,
-    address: event.address ?? null,
-    requestId: event.requestId ?? null,
-    outcome: event.outcome,
-    count: event.count ?? 1,
-    changedFields: event.fields,
-  };
 }

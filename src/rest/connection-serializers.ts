@@ -1,11 +1,15 @@
 import { z } from 'zod';
 import { type App, appTypeName, hasRateLimits } from '../apps/app.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
-import { type ConnectionDeps, resolveAppAndMethod } from '../connections/deps.ts';
+import { checkEveryDescription } from '../connections/check-interval.ts';
+import { findConversionMethod } from '../connections/convert-input.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
 import type { DeletedConnection } from '../connections/operations/delete-and-restore.ts';
 import { type FieldPaths, isCovered, readScope } from '../connections/payload-authorization.ts';
 import { describeMaxShare } from '../connections/rate-budget/max-share.ts';
 import type { Caller } from '../identity/caller.ts';
+import { conversionResponse, selectConversion, serializeConversion } from './conversion-serializers.ts';
+import { credentialsResponse, serializeCredentials } from './credentials-serializers.ts';
 
 const id = z.guid().meta({ description: 'The id. It never changes.' });
 const name = z
@@ -43,7 +47,12 @@ export function connectionResponse(app: App) {
         }),
       app: z.literal(app.id).meta({ description: 'The id of the app.' }),
       method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'The id of the method.' }),
-      credentials: serializeCredentials(app),
+      credentials: credentialsResponse(app),
+      ...(findConversionMethod(app) && { conversion: conversionResponse(app).optional() }),
+      checkEvery: z
+        .int()
+        .optional()
+        .meta({ description: `${checkEveryDescription} Absent if it is the default.` }),
       ...(hasRateLimits(app) && {
         maxShareOfRateLimit: z
           .int()
@@ -64,6 +73,9 @@ export function changedConnectionResponse(app: App, connection: ConnectionRespon
       'members that the request has.',
   });
 }
+
+/** The zod schema of a changed connection. */
+export type ChangedConnectionResponse = ReturnType<typeof changedConnectionResponse>;
 
 /** The zod schema of such a connection. */
 export type ConnectionResponse = ReturnType<typeof connectionResponse>;
@@ -98,11 +110,6 @@ export const optionResponse = z
 
 /** Converts a connection, with the public part of its credentials. */
 export function serializeConnection(deps: ConnectionDeps, connection: AppConnection) {
-  const { method } = resolveAppAndMethod(deps, connection);
-  const shown = Object.entries(method.fields).flatMap(([name, { kind }]) => {
-    const value = connection.publicCredentials[name];
-    return kind === 'SECRET' || value === undefined ? [] : [[name, value] as const];
-  });
   return {
     id: connection.id,
     name: connection.name,
@@ -116,8 +123,10 @@ export function serializeConnection(deps: ConnectionDeps, connection: AppConnect
     credentialsHash: connection.credentialsHash,
     app: connection.app,
     method: connection.method,
-    credentials: Object.fromEntries(shown),
+    credentials: serializeCredentials(deps, connection),
+    ...(connection.conversion && { conversion: serializeConversion(deps, connection) }),
     // Absent by default, so that a new connection has the documented members only.
+    ...(connection.checkEvery != null && { checkEvery: connection.checkEvery }),
     ...(connection.maxShareOfRateLimit != null && { maxShareOfRateLimit: connection.maxShareOfRateLimit }),
   };
 }
@@ -144,6 +153,7 @@ export function serializeChangedConnection(
     version,
     ...Object.fromEntries(Object.entries(shown).filter(([name]) => isCovered(fields, name))),
     ...(credentials.length > 0 && { credentials: Object.fromEntries(credentials) }),
+    ...selectConversion(shown.conversion, fields),
   };
 }
 
@@ -155,16 +165,4 @@ export function serializeAvailableConnection({ id, name, app, projectId, orgId }
 /** Converts a deleted connection. */
 export function serializeDeletedConnection({ id, restorableUntil }: DeletedConnection) {
   return { id, restorableUntil: restorableUntil?.toISOString() ?? null };
-}
-
-function serializeCredentials(app: App) {
-  const fields = app.methods.flatMap((method) => Object.entries(method.fields));
-  const shown = fields.flatMap(([name, { kind, help }]) => {
-    const isEverywhere = app.methods.every((method) => method.fields[name]?.required);
-    const value = z.string().meta({ description: help });
-    return kind === 'SECRET' ? [] : [[name, isEverywhere ? value : value.optional()] as const];
-  });
-  return z
-    .object(Object.fromEntries(shown))
-    .meta({ description: 'The public part of the credentials. The secret part never comes back.' });
 }

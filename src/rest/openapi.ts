@@ -42,7 +42,16 @@ export function createOpenApi(routes: readonly Route[], apps: readonly App[], ba
       servers: [{ url: basePath || '/' }],
       security: [{ apiKey: [] }],
       paths,
-      components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
+      components: {
+        securitySchemes: {
+          apiKey: { type: 'http', scheme: 'bearer' },
+          setupLink: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'The secret of a setup link: what its address has after the “#”.',
+          },
+        },
+      },
     },
     {
       // The schema of a secret is a custom type, which zod-openapi cannot translate; `override` does.
@@ -64,6 +73,7 @@ function toOperation({
   response,
   isPaged,
   isPublic,
+  credential,
   isBodyOptional,
   codes,
 }: Route): ZodOpenApiOperationObject {
@@ -76,6 +86,7 @@ function toOperation({
     ...(body && {
       requestBody: { required: !isBodyOptional, content: { 'application/json': { schema: body } } },
     }),
+    ...(credential && { security: [{ [credential]: [] }] }),
     ...(isPublic && { security: [{}, { apiKey: [] }] }),
     responses: {
       200: {

@@ -4,12 +4,15 @@ import type { App } from '../apps/app.ts';
 import type { Authentication } from '../auth/authentication.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
+import { assertNextPageUsable } from '../connections/use/next-link.ts';
 import { withCallerUrls } from '../connections/use/response-headers.ts';
 import { maxWaitSeconds } from '../connections/use/send-within-budget.ts';
-import { type UseResponse, useConnection } from '../connections/use/use-connection.ts';
+import { useConnection } from '../connections/use/use-connection.ts';
+import type { UseResponse } from '../connections/use/use-request.ts';
 import { useMethods } from '../connections/use-policy/decide.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { hasBody } from '../http/json-body.ts';
+import { readPreferredWait } from '../http/preferred-wait.ts';
 import { type PublicOriginOptions, publicOrigin } from '../http/public-origin.ts';
 import { streamBody } from '../http/request-stream.ts';
 import { describeProblem, type ProblemResponse } from './problem.ts';
@@ -87,11 +90,12 @@ export function createProxy(options: ProxyOptions) {
           query,
           headers: request.rawHeaders,
           body,
-          waitSeconds: readPreferredWait(request.headers.prefer),
+          waitSeconds: readPreferredWait(request.headers, maxWaitSeconds),
           signal: createDisconnectSignal(response),
           authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
         },
       );
+      if (request.method === 'GET') assertNextPageUsable(used);
       writeHead(response, used, () => `${publicOrigin(request, options)}${prefix}`);
       sendBody(response, used.body);
     } catch (error) {
@@ -116,13 +120,6 @@ function describeForClients(
   const message = remedy ? `${detail} ${remedy}` : detail;
   const methods = apps.filter(({ id }) => !appId || id === appId).flatMap((app) => app.methods);
   return Object.assign({}, ...methods.map(({ use }) => use?.describeError?.({ code, message })));
-}
-
-/** Reads `Prefer: wait=10` (RFC 7240), in seconds. A longer wait than the longest is that one. */
-function readPreferredWait(prefer: string | string[] | undefined): number {
-  const [, seconds] =
-    /(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])/i.exec([prefer ?? ''].flat().join(',')) ?? [];
-  return Math.min(Number(seconds ?? 0), maxWaitSeconds);
 }
 
 /** Okta's clients send an API token with the scheme SSWS. */

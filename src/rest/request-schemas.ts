@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { type App, appTypeName } from '../apps/app.ts';
-import { dateTime } from '../common/date-time.ts';
+import { type App, appTypeName, findDefaultMethod } from '../apps/app.ts';
+import { timestamp } from '../common/date-time.ts';
 import { pageSize } from '../common/pagination.ts';
 import { Secret } from '../common/secret.ts';
 import { verificationStatuses } from '../connections/app-connection.entity.ts';
-import { decodeCursor } from '../connections/cursor.ts';
+import { decodeCursor, orderFields } from '../connections/cursor.ts';
 import {
   connectionName,
   createConnectionSchema,
@@ -67,13 +67,6 @@ export const booleanParameter = z
   .default('false')
   .transform((text) => text === 'true');
 
-/** A timestamp (RFC 3339) in a body or a query. */
-export const timestamp = z.iso
-  .datetime({ offset: true, error: 'Must be an RFC 3339 timestamp, such as 2007-12-03T10:15:30.125Z.' })
-  .transform((text) => new Date(text))
-  .pipe(dateTime);
-
-const orders = ['name', 'createdAt', 'updatedAt'] as const;
 const idEnum = (all: readonly { id: string }[]) => z.enum(all.map(({ id }) => id));
 
 /**
@@ -105,6 +98,9 @@ const listed = {
     .enum(verificationStatuses)
     .optional()
     .meta({ description: 'Only connections whose last check had this result.' }),
+  health: z.enum(verificationStatuses).optional().meta({
+    description: 'Only connections whose health has this status, also because of an outage of the host.',
+  }),
   namePrefix: nameContainsSchema.meta({ description: 'Only connections whose name starts with this text.' }),
   nameContains: nameContainsSchema.meta({ description: 'Only connections whose name contains this text.' }),
   createdFrom: timestamp.optional().meta({ description: 'Only connections created at this time or later.' }),
@@ -113,13 +109,16 @@ const listed = {
     .optional()
     .meta({ description: 'Only connections last changed at this time or later.' }),
   updatedTo: timestamp.optional().meta({ description: 'Only connections last changed before this time.' }),
-  orderBy: z.enum(orders).optional().meta({ description: 'The member to sort by. Default: `name`.' }),
+  orderBy: z.enum(orderFields).optional().meta({
+    description:
+      'The member to sort by. Default: `name`. `since`, `lastCheckAt` and `nextCheckAt` are those of the health, without outages of the host; null is later than every time.',
+  }),
   direction: z.enum(['asc', 'desc']).optional().meta({ description: 'The sort direction. Default: `asc`.' }),
   ...pageQuery(
     z
       .string()
       .refine((text) =>
-        orders.some(
+        orderFields.some(
           (field) =>
             decodeCursor({ field, direction: 'asc' }, text) ??
             decodeCursor({ field, direction: 'desc' }, text),
@@ -148,8 +147,7 @@ export const deleteQuery = strictObject({
 
 /** The body of a create: the schema of the service, for JSON. */
 export function createBody(app: App) {
-  const [onlyMethod, anotherMethod] = app.methods;
-  const defaults = { ...(!anotherMethod && { method: onlyMethod?.id }), onUnreachable: 'FAIL' };
+  const defaults = { ...methodDefault(app), onUnreachable: 'FAIL' };
   return z
     .preprocess((body) => withSecrets(app, { ...defaults, ...toObject(body) }), createConnectionSchema(app))
     .meta({
@@ -162,6 +160,11 @@ export function createBody(app: App) {
     });
 }
 
+function methodDefault(app: App): { method?: string } {
+  const method = findDefaultMethod(app);
+  return method === undefined ? {} : { method };
+}
+
 /** Removes members with defaults from the required members. */
 function makeOptional({ oneOf = [] }: z.core.JSONSchema.BaseSchema, defaults: object): void {
   for (const each of oneOf) {
@@ -172,8 +175,7 @@ function makeOptional({ oneOf = [] }: z.core.JSONSchema.BaseSchema, defaults: ob
 
 /** The body of a validation: the schema of the service, for JSON. */
 export function validateBody(app: App) {
-  const [onlyMethod, anotherMethod] = app.methods;
-  const defaults = anotherMethod ? {} : { method: onlyMethod?.id };
+  const defaults = methodDefault(app);
   return z
     .preprocess(
       (body) => withSecrets(app, { ...defaults, ...toObject(body) }),
@@ -205,19 +207,20 @@ export function updateBody(app: App) {
     });
 }
 
-/** Wraps the strings that the app declares as secret in `Secret`. */
-function withSecrets(app: App, body: Record<string, unknown>): unknown {
-  const { credentials } = body;
+/** Wraps the strings that the app declares as secret in `Secret`, in the member with the credentials. */
+export function withSecrets(app: App, body: Record<string, unknown>, member = 'credentials'): unknown {
+  const credentials = body[member];
   if (typeof credentials !== 'object' || credentials === null || Array.isArray(credentials)) return body;
   const isSecret = (name: string) => app.methods.some(({ fields }) => fields[name]?.kind === 'SECRET');
   const wrapped = Object.entries(credentials).map(([name, value]) => [
     name,
     typeof value === 'string' && isSecret(name) ? new Secret(value) : value,
   ]);
-  return { ...body, credentials: Object.fromEntries(wrapped) };
+  return { ...body, [member]: Object.fromEntries(wrapped) };
 }
 
-function toObject(body: unknown): Record<string, unknown> {
+/** Converts a body to an object that can be checked. */
+export function toObject(body: unknown): Record<string, unknown> {
   return typeof body === 'object' ? { ...body } : {};
 }
 
@@ -227,4 +230,12 @@ export function integerParameter<T extends z.ZodType>(rule: T) {
     (text) => (typeof text === 'string' && /^-?\d{1,9}$/.test(text) ? Number(text) : text),
     rule,
   );
+}
+
+/** Reads the idempotency key of the header, which has precedence over the body. */
+export function readIdempotencyKey(headers: { 'idempotency-key'?: string | undefined }): {
+  idempotencyKey?: string;
+} {
+  const idempotencyKey = headers['idempotency-key'];
+  return idempotencyKey === undefined ? {} : { idempotencyKey };
 }

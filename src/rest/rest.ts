@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AdministrationDeps } from '../administration/deps.ts';
 import type { Authentication } from '../auth/authentication.ts';
+import type { Authenticate } from '../auth/authenticator.ts';
 import { AppError, HttpError } from '../common/errors.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
@@ -15,6 +16,8 @@ export interface RestOptions {
   connections: ConnectionDeps;
   administration: AdministrationDeps;
   authentication: Authentication;
+  /** Authenticates setup links, for the routes that take them. */
+  authenticateSetupLink: Authenticate;
   /** Whether the OpenAPI document needs no credential. */
   openIntrospection: boolean;
   /** `BASE_PATH`, which precedes `/api/` in links; empty without one. */
@@ -42,7 +45,7 @@ export function createRest(options: RestOptions) {
 }
 
 async function handleRequest(
-  { authentication, openIntrospection, connections: { scheduler } }: RestOptions,
+  { authentication, authenticateSetupLink, openIntrospection, connections: { scheduler } }: RestOptions,
   routes: readonly Route[],
   request: IncomingMessage,
   response: ServerResponse,
@@ -64,9 +67,14 @@ async function handleRequest(
   }
 
   const record = currentRequest.getStore();
-  if (record) record.operation = `${route.method} ${route.path}`;
+  if (record) {
+    record.operation = `${route.method} ${route.path}`;
+    // The parameters of the path are what a client sent.
+    record.path = route.path;
+  }
   const { authorization = null } = headers;
-  const caller = await authentication.authenticate(authorization).catch((error: unknown) => {
+  const authenticate = route.credential === 'setupLink' ? authenticateSetupLink : authentication.authenticate;
+  const caller = await authenticate(authorization).catch((error: unknown) => {
     const isAllowed = route.isPublic && openIntrospection && authorization === null;
     if (isAllowed && error instanceof AppError && error.code === 'UNAUTHENTICATED') return undefined;
     throw error;

@@ -4,6 +4,16 @@ import { type ErrorCode, validationError } from '../common/errors.ts';
 import { isStorable, maxInputDepth, notStorableMessage } from '../common/text.ts';
 import type { Caller } from '../identity/caller.ts';
 
+/** The error codes of verifying credentials with an app. */
+export const verificationCodes: readonly ErrorCode[] = [
+  'CREDENTIALS_REJECTED',
+  'INSUFFICIENT_PERMISSIONS',
+  'NOT_AN_OKTA_ORG',
+  'HOST_NOT_ALLOWED',
+  'UPSTREAM_RATE_LIMITED',
+  'UPSTREAM_UNREACHABLE',
+];
+
 /** The raw input of a request. */
 export interface RestRequest {
   path: Readonly<Record<string, string>>;
@@ -47,6 +57,8 @@ export interface RouteDescription<
   isPaged?: boolean;
   /** Its error codes, besides those of all routes. */
   codes?: readonly ErrorCode[];
+  /** The kind of credential that it takes. Absent: an API key or an access token. */
+  credential?: 'setupLink';
   /** Whether it needs no credential while introspection needs none. */
   isPublic?: boolean;
 }

@@ -15,6 +15,8 @@ import { createOpenApi } from './openapi.ts';
 import { paginate } from './paginate.ts';
 import { listAllQuery, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
+import { createSetupRoutes } from './setup-routes.ts';
+import { createWebhookRoutes } from './webhook-routes.ts';
 
 const root = '/api/v1/app-connections';
 
@@ -45,8 +47,10 @@ function createRoutes(deps: ConnectionDeps, administration: AdministrationDeps):
     ),
     optionsRoute(deps.apps),
     ...answers.flatMap(({ app, connection }) => createAppRoutes(deps, app, `${root}/${app.id}`, connection)),
+    ...createSetupRoutes(deps),
     auditRoute(deps),
     ...createAccessRoutes(administration),
+    ...createWebhookRoutes(deps),
   ];
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { apiKeyNameLoader } from '../administration/api-key-names.ts';
 import { type App, appTypeName } from '../apps/app.ts';
+import { timestamp } from '../common/date-time.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { strictObject } from '../connections/input-schemas.ts';
 import { getConnection } from '../connections/operations/read.ts';
@@ -8,7 +9,7 @@ import { usageLoader } from '../connections/usage/load-usage.ts';
 import { parseCallerId } from '../connections/usage/read-usage.ts';
 import { toUsageRange, type UsageInterval } from '../connections/usage/usage-range.ts';
 import type { Caller } from '../identity/caller.ts';
-import { idPath, timestamp } from './request-schemas.ts';
+import { idPath } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const intervals = ['HOUR', 'DAY'] as const satisfies readonly UsageInterval[];

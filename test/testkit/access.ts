@@ -39,6 +39,8 @@ export const everyScope = [
   'CONNECTIONS_WRITE',
   'CONNECTIONS_VERIFY',
   'CONNECTIONS_USE',
+  'WEBHOOKS_READ',
+  'WEBHOOKS_WRITE',
   'AUDIT_READ',
   'ACCESS_ADMIN',
 ];

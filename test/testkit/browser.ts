@@ -15,9 +15,14 @@ export function hasBrowser(): boolean {
   return noBrowser === undefined;
 }
 
-/** Starts Debian's Chromium with an empty profile and without background requests. */
-export function startBrowser(): Promise<Browser> {
-  return chromium.launch({
+let browser: Promise<Browser> | undefined;
+
+/**
+ * Debian's Chromium with an empty profile and without background requests. The files that share a process share it, because
+ * to start one takes seconds. It ends with the process.
+ */
+export function sharedBrowser(): Promise<Browser> {
+  browser ??= chromium.launch({
     executablePath,
     headless: true,
     args: [
@@ -31,6 +36,7 @@ export function startBrowser(): Promise<Browser> {
       '--disable-sync',
     ],
   });
+  return browser;
 }
 
 /** A page with its recorded console and requests. */
@@ -63,7 +69,7 @@ export async function openPage(
   emptyPages.set(browser, pages);
   const page = pages.pop() ?? (await newPage(browser));
   await page.setViewportSize(viewport);
-  await page.emulateMedia({ colorScheme });
+  await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
   const watched = record(page);
   onTestFinished(async ({ task }) => {
     if (task.result?.state === 'fail') return page.context().close();

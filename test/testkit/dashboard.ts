@@ -7,7 +7,7 @@ import { addOrganisation } from '../../src/administration/organisations.ts';
 import { generateApiKey } from '../../src/auth/api-keys.ts';
 import type { Secret } from '../../src/common/secret.ts';
 import { firstOrganisation } from '../../src/identity/organisations.ts';
-import { type Display, openPage, type RecordedPage, startBrowser } from './browser.ts';
+import { type Display, openPage, type RecordedPage, sharedBrowser } from './browser.ts';
 import { startOkta, type TestOkta } from './okta.ts';
 import { until } from './process.ts';
 import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
@@ -76,7 +76,7 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
   const em = server.asOwner();
   await addOrganisation(em, server.vault, firstOrganisation(key));
   await em.flush();
-  const browser = await startBrowser();
+  const browser = await sharedBrowser();
   return {
     server,
     okta,
@@ -90,7 +90,6 @@ export async function startDashboard(options: TestServerOptions = {}): Promise<T
       return watched;
     },
     close: async () => {
-      await browser.close();
       await server.close();
       await okta.close();
     },

@@ -22,7 +22,10 @@ const otherValues: Readonly<Record<string, string>> = {
   uuid: 'gen_random_uuid()',
 };
 
-/** Simulates an attacker who can write to the database past row-level security, foreign keys and triggers, and has no encryption key. */
+/**
+ * Simulates an attacker who can write to the database past row-level security, foreign keys and triggers, and has no
+ * encryption key.
+ */
 export function createDatabaseAttacker(server: TestServer) {
   const run = (sql: string, params: readonly unknown[] = []): Promise<Row[]> =>
     server.asOwner().execute(sql, [...params]);

@@ -2,7 +2,9 @@ import { startServer } from '../../src/app/start-server.ts';
 import { describeStartupError } from '../../src/bootstrap/describe-error.ts';
 import { openStores } from '../../src/bootstrap/stores.ts';
 import { run as admin } from '../../src/cli/admin.ts';
+import { run as doctor } from '../../src/cli/doctor.ts';
 import { run as keys } from '../../src/cli/encryption-keys.ts';
+import { run as auditExport } from '../../src/cli/export-audit.ts';
 import { run as audit } from '../../src/cli/verify-audit.ts';
 import { createLog } from '../../src/common/log.ts';
 import { readConfig } from '../../src/config/read-config.ts';
@@ -13,7 +15,7 @@ import { type ProgramResult, type ServerProcess, stderrOfFailedStart } from './p
 
 type Environment = Readonly<Record<string, string>>;
 
-const programs = { admin, keys, 'audit:verify': audit };
+const programs = { admin, keys, doctor, 'audit:verify': audit, 'audit:export': auditExport };
 
 /** Runs a program of `src/cli/`, such as `npm run admin`, with only these environment variables. */
 export async function runProgram(
@@ -46,7 +48,12 @@ export function startProgram(environment: Environment): ServerProcess {
     stdout += text;
   };
   const start = async () => {
-    const config = readConfig({ HOST: '127.0.0.1', PORT: '0', ...environment });
+    const config = readConfig({
+      HOST: '127.0.0.1',
+      PORT: '0',
+      SHUTDOWN_DELAY_SECONDS: '0',
+      ...environment,
+    });
     const server = await startServer(config, createLog(config.logLevel, { write: print }));
     server.announce((text) => print(`${text}\n`));
     return server;

@@ -103,9 +103,9 @@ interface Stored {
 /**
  * Stores the provider's state in memory, besides the registered clients.
  *
- * @param clientOf a client, by its id
+ * @param clientOf a client, by its id; undefined if there is none
  */
-export function createMemoryAdapter(clientOf: (id: string) => object): (kind: string) => object {
+export function createMemoryAdapter(clientOf: (id: string) => object | undefined): (kind: string) => object {
   const all = new Map<string, Stored>();
   return (kind) => {
     const key = (id: string) => `${kind}:${id}`;

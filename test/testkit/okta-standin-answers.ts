@@ -1,11 +1,13 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { type OktaErrorCode, oktaError, respondAsOkta } from '../../src/apps/okta/fake-okta-responses.ts';
 import { applyExpression, applyQuery } from './okta-standin-filters.ts';
 import { description, type OktaObject, type Organisation } from './okta-standin-organisation.ts';
 
 /** An answer of the stand-in. */
 export interface Answer {
+  /** 0 closes the connection. */
   status: number;
-  /** JSON; undefined for none. */
+  /** JSON, or a text that is sent as it is; undefined for none. */
   content?: unknown;
   headers?: Record<string, string | string[]>;
 }
@@ -14,7 +16,7 @@ export interface Answer {
 export interface OktaRequest {
   method: string;
   url: URL;
-  authorization: string | undefined;
+  headers: IncomingHttpHeaders;
   body: Buffer;
 }
 
@@ -46,7 +48,8 @@ const invalid = (errorSummary: string): Answer => ({
 export function answerAsOkta(organisation: Organisation, request: OktaRequest): Answer {
   const { method, url } = request;
   if (url.pathname === '/api/v1/users/me') {
-    const { status, body: content } = respondAsOkta({ ...request, path: url.pathname });
+    const { authorization } = request.headers;
+    const { status, body: content } = respondAsOkta({ method, path: url.pathname, authorization });
     return { status, content };
   }
   const found = operations.find(({ pattern }) => pattern.test(url.pathname));

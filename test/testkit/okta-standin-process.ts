@@ -1,16 +1,37 @@
 /**
  * The process of the Okta stand-in (see okta-standin.ts): an Okta organisation with users, groups, applications and a System
- * Log, made from Okta's own API description, with pages by `Link` and rate limits for each token and bucket.
+ * Log, made from Okta's own API description, with pages by `Link`, rate limits for each token and bucket, and access tokens
+ * for service apps.
  */
+import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { authorizeRequest } from './okta-access-tokens.ts';
+import { answerKeyRequest } from './okta-app-keys.ts';
+import { ProofVerifier } from './okta-dpop.ts';
+import { ServiceApps } from './okta-service-apps.ts';
 import type { JournalEntry, StandInMessage } from './okta-standin.ts';
-import { type Answer, answerAsOkta, fail } from './okta-standin-answers.ts';
+import { type Answer, answerAsOkta, fail, type OktaRequest } from './okta-standin-answers.ts';
 import { Organisation } from './okta-standin-organisation.ts';
+import { answerTokenRequest, type TokenEndpointState } from './okta-token-endpoint.ts';
 
 const organisation = new Organisation(250);
 const journal: JournalEntry[] = [];
 const revoked = new Set<string>();
+
+/** How far Okta's clock is ahead, in milliseconds. */
+let aheadMs = 0;
+const getTime = () => Date.now() + aheadMs;
+/** Whether requests with a DPoP token need the newest nonce. */
+let requiresNonce = false;
+const replacements: { path: string; answer: Answer }[] = [];
+const oauth: TokenEndpointState = {
+  apps: new ServiceApps(getTime),
+  proofs: new ProofVerifier(),
+  tokens: new Map(),
+  nonce: randomUUID(),
+  getTime,
+};
 
 /** The requests that each token may send to each bucket in a window. */
 let limit = 600;
@@ -28,7 +49,7 @@ function count(
 ): { isLimited: boolean; resetAt: number; headers: Record<string, string> } {
   const key = `${token} ${bucketOf(path)}`;
   const known = windows.get(key);
-  const now = Date.now();
+  const now = getTime();
   const window =
     known && known.resetAt > now ? known : { count: 0, resetAt: Math.ceil((now + windowMs) / 1_000) * 1_000 };
   window.count += 1;
@@ -45,44 +66,87 @@ function count(
 }
 
 /** Decides what Okta would answer. The organisation's well-known document needs no token and is not limited. */
-function answer(
-  { method = '', url: target = '', headers }: IncomingMessage,
-  body: Buffer,
-): Answer & { resetAt?: number } {
-  const url = new URL(target, `http://${headers.host}`);
-  const request = { method, url, authorization: headers.authorization, body };
+async function answer(request: OktaRequest): Promise<Answer & { resetAt?: number }> {
+  const { url, headers } = request;
+  if (url.pathname === '/.well-known/openid-configuration') return answerMetadataRequest(url);
   if (url.pathname.startsWith('/.well-known/')) return answerAsOkta(organisation, request);
-  const token = /^SSWS (\S+)$/.exec(headers.authorization ?? '')?.[1];
-  if (!token || revoked.has(token)) return fail('E0000011');
-  const { isLimited, resetAt, headers: rateLimit } = count(token, url.pathname);
-  const answered = isLimited ? fail('E0000047') : answerAsOkta(organisation, request);
-  return { ...answered, headers: { ...rateLimit, ...answered.headers }, resetAt };
+  if (url.pathname === '/oauth2/v1/token') {
+    const answered = await answerTokenRequest(oauth, request);
+    return takeReplacement(url) ?? answered;
+  }
+  const apiToken = /^SSWS (\S+)$/.exec(headers.authorization ?? '')?.[1];
+  let principal = apiToken;
+  if (apiToken === undefined && headers.authorization) {
+    const authorized = await authorizeRequest(oauth, request, requiresNonce);
+    const replacement = takeReplacement(url);
+    if (replacement) return replacement;
+    if ('status' in authorized) return authorized;
+    principal = authorized.clientId;
+  }
+  if (!principal || revoked.has(principal)) return fail('E0000011');
+  if (
+    apiToken !== undefined &&
+    url.pathname === '/api/v1/api-tokens/current' &&
+    request.method === 'DELETE'
+  ) {
+    const replacement = takeReplacement(url);
+    if (!replacement) revoked.add(apiToken);
+    return replacement ?? { status: 204 };
+  }
+  const { isLimited, resetAt, headers: rateLimit } = count(principal, url.pathname);
+  const answered = isLimited
+    ? fail('E0000047')
+    : (answerKeyRequest(oauth.apps, request) ?? answerAsOkta(organisation, request));
+  const nonce: Record<string, string> = apiToken === undefined ? { 'dpop-nonce': oauth.nonce } : {};
+  return { ...answered, headers: { ...rateLimit, ...nonce, ...answered.headers }, resetAt };
+}
+
+/** Answers with the metadata of the authorization server for a client. */
+function answerMetadataRequest({ origin, searchParams }: URL): Answer {
+  if (oauth.apps.find(searchParams.get('client_id') ?? ''))
+    return { status: 200, content: { issuer: origin } };
+  const errorSummary = 'Invalid value for `client_id` parameter';
+  return { status: 400, content: { errorCode: 'invalid_client', errorSummary, errorCauses: [] } };
+}
+
+/** Takes the next answer that a test has set for a path. The proof of the request is used up nevertheless, as in Okta. */
+function takeReplacement({ pathname }: URL): Answer | undefined {
+  const index = replacements.findIndex(({ path }) => path === pathname);
+  return index < 0 ? undefined : replacements.splice(index, 1)[0]?.answer;
 }
 
 /** Answers a request. The status is 0 for one that is never answered. */
-function serve(
-  request: IncomingMessage,
-  response: ServerResponse,
-  body: Buffer,
-): Pick<JournalEntry, 'status' | 'resetAt'> {
-  const { url = '' } = request;
+async function serve(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
+  const { method = '', url = '', headers, rawHeaders } = request;
+  const entry = { method, url, headers: rawHeaders, body: body.toString('base64') };
   const [, bytes] = /^\/api\/v1\/stand-in\/bytes\/(\d+)$/.exec(url) ?? [];
   if (bytes !== undefined) {
+    journal.push({ ...entry, status: 200 });
     pour(response, Number(bytes));
-    return { status: 200 };
+    return;
   }
-  if (url === '/api/v1/stand-in/silence') return { status: 0 };
-  const { status, content, headers, resetAt } = answer(request, body);
+  if (url === '/api/v1/stand-in/silence') {
+    journal.push({ ...entry, status: 0 });
+    return;
+  }
+  const target = new URL(url, `http://${headers.host}`);
+  const answered = await answer({ method, url: target, headers, body });
+  const { status, content, resetAt } = answered;
+  journal.push({ ...entry, status, resetAt });
+  if (status === 0) {
+    request.socket.destroy();
+    return;
+  }
   response.writeHead(status, {
     'content-type': 'application/json',
     'x-okta-request-id': 'aPBIVl_a-Xrm_Tq-OWMq4gAAABc',
     'set-cookie': ['sid=""; Expires=Thu, 01 Jan 1970 00:00:00 GMT', 'JSESSIONID=0123456789; Path=/'],
     'strict-transport-security': 'max-age=315360000; includeSubDomains',
-    ...headers,
+    date: new Date(getTime()).toUTCString(),
+    ...answered.headers,
   });
-  const json = content === undefined ? '' : JSON.stringify(content);
-  response.end(json.replaceAll('https://{yourOktaDomain}', `http://${request.headers.host}`));
-  return { status, resetAt };
+  const text = content === undefined ? '' : typeof content === 'string' ? content : JSON.stringify(content);
+  response.end(text.replaceAll('https://{yourOktaDomain}', `http://${headers.host}`));
 }
 
 /** Sends so many bytes as fast as they are read. */
@@ -106,9 +170,10 @@ const server = createServer((request, response) => {
   const chunks: Buffer[] = [];
   request.on('data', (chunk: Buffer) => chunks.push(chunk));
   request.on('end', () => {
-    const body = Buffer.concat(chunks);
-    const { method = '', url = '', rawHeaders: headers } = request;
-    journal.push({ method, url, headers, body: body.toString('base64'), ...serve(request, response, body) });
+    serve(request, response, Buffer.concat(chunks)).catch((error: unknown) => {
+      console.error(error);
+      response.writeHead(500).end();
+    });
   });
 });
 
@@ -119,6 +184,12 @@ process.on('message', (message: StandInMessage) => {
     windows.clear();
   }
   if (message.revoke !== undefined) revoked.add(message.revoke);
+  if (message.app !== undefined) oauth.apps.set(message.app);
+  if (message.aheadMs !== undefined) aheadMs = message.aheadMs;
+  if (message.requiresNonce !== undefined) requiresNonce = message.requiresNonce;
+  if (message.endsAccessTokens) oauth.tokens.clear();
+  if (message.renewsNonce) oauth.nonce = randomUUID();
+  if (message.replacement !== undefined) replacements.push(message.replacement);
   process.send?.({ journal: message.isJournalWanted ? journal.splice(0) : [] });
 });
 process.once('disconnect', () => process.exit());

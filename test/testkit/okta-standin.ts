@@ -1,6 +1,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { ServiceApp } from './okta-service-apps.ts';
+import type { Answer } from './okta-standin-answers.ts';
 
 /** A request as it arrived. */
 export interface JournalEntry {
@@ -26,6 +28,18 @@ export interface StandInMessage {
   /** A token that is invalid from now on. */
   revoke?: string;
   isJournalWanted?: boolean;
+  /** A service app that is created or replaced. */
+  app?: ServiceApp;
+  /** How far the clock is ahead from now on. */
+  aheadMs?: number;
+  /** Whether requests with a DPoP token need the newest nonce from now on. */
+  requiresNonce?: boolean;
+  /** Whether all access tokens end. */
+  endsAccessTokens?: boolean;
+  /** Whether there is a new nonce. */
+  renewsNonce?: boolean;
+  /** The answer to the next request for a path. */
+  replacement?: { path: string; answer: Answer };
 }
 
 /**
@@ -41,6 +55,21 @@ export interface OktaStandIn extends AsyncDisposable {
   /** Starts new windows. */
   setLimit(limit: number, windowSeconds?: number): Promise<void>;
   revoke(token: string): Promise<void>;
+  /** Creates or replaces a service app, which can then ask for access tokens. */
+  setServiceApp(app: ServiceApp): Promise<void>;
+  /** Sets how far its clock is ahead of the clock of this machine. */
+  setClockAhead(ms: number): Promise<void>;
+  /** Ends all access tokens. */
+  endAccessTokens(): Promise<void>;
+  /** Sets whether requests with a DPoP token need the newest nonce. */
+  setNonceRequired(isRequired: boolean): Promise<void>;
+  /** Replaces the nonce; proofs with another are refused where one is required. */
+  renewNonce(): Promise<void>;
+  /**
+   * Answers the next requests with a Bearer or DPoP token, for an access token, or for the revocation of an API token, to a path
+   * in another way.
+   */
+  answerNext(path: string, ...answers: readonly Answer[]): Promise<void>;
 }
 
 /** Starts the stand-in. Every token is valid until it is revoked. */
@@ -67,6 +96,14 @@ export async function startOktaStandIn(): Promise<OktaStandIn> {
     setLimit: async (limit, windowSeconds) =>
       void (await ask({ limit, ...(windowSeconds !== undefined && { windowSeconds }) })),
     revoke: async (token) => void (await ask({ revoke: token })),
+    setServiceApp: async (app) => void (await ask({ app })),
+    setClockAhead: async (ms) => void (await ask({ aheadMs: ms })),
+    endAccessTokens: async () => void (await ask({ endsAccessTokens: true })),
+    setNonceRequired: async (isRequired) => void (await ask({ requiresNonce: isRequired })),
+    renewNonce: async () => void (await ask({ renewsNonce: true })),
+    async answerNext(path, ...answers) {
+      for (const answer of answers) await ask({ replacement: { path, answer } });
+    },
     [Symbol.asyncDispose]: async () => {
       const ended = once(child, 'exit');
       child.kill();

@@ -31,6 +31,8 @@ export interface TestOkta extends AsyncDisposable {
   port: number;
   /** Every request so far, the oldest first. */
   requests: readonly ReceivedRequest[];
+  /** Those of them that verify a token. */
+  verifications(): readonly ReceivedRequest[];
   /** The number of connections so far, also of those without a request. */
   connections(): number;
   /** Sets the response to further requests. */
@@ -68,6 +70,7 @@ export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } 
     hostPort,
     port: address.port,
     requests,
+    verifications: () => requests.filter(({ path }) => path === tokenPath),
     connections: () => connections,
     behave(next) {
       behaviour = next;
@@ -88,22 +91,41 @@ function gone(socket: Socket): Promise<void> {
   return ending;
 }
 
+/** Where an Okta organisation describes itself, without a token. */
+export const wellKnown = '/.well-known/okta-organization';
+
+/** The path at which a token is verified. */
+export const tokenPath = '/api/v1/users/me';
+
+/** Behaves so wherever Okta needs a token; what needs none answers like Okta. */
+export function withToken(behaviour: Behaviour): Behaviour {
+  return (request, response) =>
+    request.url === wellKnown ? handleFakeOkta(request, response) : behaviour(request, response);
+}
+
+/** Behaves so at some paths; the others answer like Okta. */
+export function behavingAt(behaviours: Readonly<Record<string, Behaviour>>): Behaviour {
+  return (request, response) => (behaviours[request.url ?? ''] ?? handleFakeOkta)(request, response);
+}
+
 /** 401, E0000011. */
-export const tokenRejected: Behaviour = (_, response) =>
-  writeFakeOktaResponse(response, oktaError('E0000011'));
+export const tokenRejected = withToken((_, response) =>
+  writeFakeOktaResponse(response, oktaError('E0000011')),
+);
 
 /** 403, E0000006. */
-export const insufficientRole: Behaviour = (_, response) =>
-  writeFakeOktaResponse(response, oktaError('E0000006'));
+export const insufficientRole = withToken((_, response) =>
+  writeFakeOktaResponse(response, oktaError('E0000006')),
+);
 
 /** 429, E0000047, with `X-Rate-Limit-Reset` in whole seconds. */
 export function rateLimited(resetAt: Date): Behaviour {
-  return (_, response) => writeFakeOktaResponse(response, oktaError('E0000047', resetAt));
+  return withToken((_, response) => writeFakeOktaResponse(response, oktaError('E0000047', resetAt)));
 }
 
 /** A server error of Okta's own. */
 export function failing(status = 503): Behaviour {
-  return (_, response) => writeFakeOktaResponse(response, { ...oktaError('E0000009'), status });
+  return withToken((_, response) => writeFakeOktaResponse(response, { ...oktaError('E0000009'), status }));
 }
 
 /** An HTML page with any status. */
@@ -150,7 +172,7 @@ export const endlessBody: Behaviour = (_, response) => {
 
 /** A valid response with the token, in some encoding, in every field that a client might store. */
 export function echoing(encode: (token: string) => string = (token) => token): Behaviour {
-  return (request, response) => {
+  return withToken((request, response) => {
     const token = encode(request.headers.authorization?.replace(/^SSWS /, '') ?? '');
     const answer = good(request);
     writeFakeOktaResponse(response, {
@@ -158,24 +180,24 @@ export function echoing(encode: (token: string) => string = (token) => token): B
       headers: { ...answer.headers, 'x-okta-request-id': token },
       body: { ...answer.body, status: token, profile: { login: token } },
     });
-  };
+  });
 }
 
 /** A valid response with the token as the id of the user. */
-export const echoingAsId: Behaviour = (request, response) => {
+export const echoingAsId = withToken((request, response) => {
   const answer = good(request);
   writeFakeOktaResponse(response, {
     ...answer,
     body: { ...answer.body, id: request.headers.authorization?.replace(/^SSWS /, '') },
   });
-};
+});
 
 /** A valid response with some members changed. */
 export function answering(changes: object): Behaviour {
-  return (request, response) => {
+  return withToken((request, response) => {
     const answer = good(request);
     writeFakeOktaResponse(response, { ...answer, body: { ...answer.body, ...changes } });
-  };
+  });
 }
 
 /** Closes the connection without a response. */
@@ -191,4 +213,11 @@ export const garbage: Behaviour = (request) => {
 function good(request: IncomingMessage) {
   const { url: path = '/', headers } = request;
   return respondAsOkta({ method: 'GET', path, authorization: headers.authorization });
+}
+
+/** A JSON response. */
+export function json(body: unknown, status = 200): Behaviour {
+  return (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  };
 }

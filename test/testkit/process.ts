@@ -78,7 +78,12 @@ export async function runScript(...given: Parameters<typeof spawnScript>): Promi
 
 /** Starts a server on a free port with only these environment variables. */
 export function spawnServer(environment: Readonly<Record<string, string>>): ServerProcess {
-  const server = spawnScript('main.ts', { HOST: '127.0.0.1', PORT: '0', ...environment });
+  const server = spawnScript('main.ts', {
+    HOST: '127.0.0.1',
+    PORT: '0',
+    SHUTDOWN_DELAY_SECONDS: '0',
+    ...environment,
+  });
   let outcome: Awaited<ReturnType<ScriptProcess['ended']>> | undefined;
   void server.ended().then((ended) => {
     outcome = ended;
@@ -140,11 +145,11 @@ export async function isListening(port: number): Promise<boolean> {
   return isConnected;
 }
 
-/** Polls until the function returns a value; fails after 40 s by default. */
+/** Polls until the function returns a value; fails after 90 s by default. */
 export async function until<T>(
   what: string,
   ask: () => T | undefined | Promise<T | undefined>,
-  withinMs = 40_000,
+  withinMs = 90_000,
 ): Promise<T> {
   const deadline = Date.now() + withinMs;
   while (Date.now() < deadline) {

@@ -1,5 +1,21 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hash,
+  type KeyObject,
+  sign,
+} from 'node:crypto';
 import { z } from 'zod';
-import type { App, AuthMethod, Credentials, Field, VerificationResult } from '../../src/apps/app.ts';
+import {
+  type App,
+  type AuthMethod,
+  type Credentials,
+  type Field,
+  InvalidKeyError,
+  type KeyPair,
+  type VerificationResult,
+} from '../../src/apps/app.ts';
 import { type AppReads, type ReadObject, text } from '../../src/apps/typed-read.ts';
 import { Secret } from '../../src/common/secret.ts';
 import type { Outbound } from '../../src/outbound/outbound.ts';
@@ -7,15 +23,16 @@ import type { Behaviour } from './okta.ts';
 
 /**
  * An invented app that differs from Okta in every way that the app interface allows: its name has two words; one of its
- * two methods has no URL, several secrets, one of them optional, and an id of its own; the other shares its id with Okta's
- * method. It reports no owner of the credentials and has no organisations to move between.
+ * methods has no URL, several secrets, one of them optional, and an id of its own; another shares its id with Okta's
+ * method; the third has a key pair that the server can make, and a list. It reports no owner of the credentials and has no
+ * organisations to move between.
  */
 export function parcelDepot({ origin }: { origin: string }): App {
   return {
     id: 'parcel-depot',
     name: 'Parcel Depot',
     description: 'Parcel Depot, which keeps parcels.',
-    methods: [signedRequests(origin), apiToken],
+    methods: [signedRequests(origin), apiToken, keyPair(origin)],
     usePresets: [
       {
         id: 'PARCELS_READ',
@@ -88,10 +105,71 @@ const apiToken: AuthMethod = {
     verifyDepot(new URL('/check', credentials.public.instanceUrl), credentials, outbound),
   use: {
     getOrigin: ({ public: { instanceUrl } }) => new URL(instanceUrl ?? ''),
-    authorize: ({ secret: { apiToken } }) => ({ 'x-depot-token': apiToken?.reveal() ?? '' }),
+    createAuthorizer: ({ secret: { apiToken } }) => ({
+      authorize: () => ({ headers: { 'x-depot-token': apiToken?.reveal() ?? '' } }),
+    }),
     rejection: { status: 401, isConfirmedBy: () => true },
   },
 };
+
+/** A method with a key pair, which is declared only: no shared code knows Ed25519, shelves or the depot. */
+function keyPair(origin: string): AuthMethod {
+  const toPair = (key: KeyObject, keyId?: string): KeyPair => {
+    const publicJwk = createPublicKey(key).export({ format: 'jwk' }) as Record<string, string>;
+    const kid = keyId ?? hash('sha256', publicJwk.x ?? '', 'hex').slice(0, 12);
+    return {
+      privateKey: new Secret(key.export({ format: 'pem', type: 'pkcs8' }).toString()),
+      publicKey: { keyId: kid, publicJwk: { ...publicJwk, kid } },
+    };
+  };
+  return {
+    id: 'key-pair',
+    label: 'Key pair',
+    description: 'A key that signs what is sent to some shelves.',
+    hasOwnCredentialsType: true,
+    fields: {
+      shelves: {
+        label: 'Shelves',
+        kind: 'LIST',
+        schema: z
+          .array(z.string().regex(/^\d+$/, { error: 'A shelf is a number.' }), { error: 'Name the shelves.' })
+          .transform((shelves) => shelves.sort().join(' ')),
+        required: true,
+        placeholder: '1 2',
+        help: 'The shelves.',
+        whereToFind: 'In the hall.',
+      },
+      depotKey: { ...secretField('Depot key'), required: false },
+      depotKeyName: { ...region, schema: z.string(), label: 'Key name', help: 'The name of the key.' },
+      region,
+    },
+    managedKeys: {
+      privateKeyField: 'depotKey',
+      keyIdField: 'depotKeyName',
+      generate: async () => toPair(generateKeyPairSync('ed25519').privateKey),
+      read: async ({ public: { depotKeyName }, secret: { depotKey } }) => {
+        try {
+          return toPair(createPrivateKey(depotKey?.reveal() ?? ''), depotKeyName);
+        } catch {
+          throw new InvalidKeyError('This is no key of the depot.');
+        }
+      },
+      pending: { message: 'The depot does not know the key yet.', remedy: 'Hang the key on the gate.' },
+    },
+    verify: (credentials, outbound) => {
+      const { shelves = '' } = credentials.public;
+      const key = createPrivateKey(credentials.secret.depotKey?.reveal() ?? '');
+      const signature = sign(null, Buffer.from(shelves), key).toString('hex');
+      const shown = { public: credentials.public, secret: { signature: new Secret(signature) } };
+      return verifyDepot(new URL('/check', origin), shown, outbound);
+    },
+    use: {
+      getOrigin: () => new URL(origin),
+      createAuthorizer: () => ({ authorize: () => ({ headers: { 'x-depot-token': 'the-depot-token' } }) }),
+      rejection: { status: 401, isConfirmedBy: () => true },
+    },
+  };
+}
 
 const parcel: ReadObject = {
   name: 'Parcel',

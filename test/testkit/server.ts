@@ -30,6 +30,10 @@ export interface TestServerOptions {
   apps?: ServerDeps['apps'];
   rates?: ServerDeps['rates'];
   scheduler?: ServerDeps['scheduler'];
+  checkIntervalMs?: ServerDeps['checkIntervalMs'];
+  revocationIntervalMs?: ServerDeps['revocationIntervalMs'];
+  keyRotationIntervalMs?: ServerDeps['keyRotationIntervalMs'];
+  webhookIntervalMs?: ServerDeps['webhookIntervalMs'];
   /** Another server whose database and keys this one shares. */
   beside?: TestServer;
   /** An open database, which is then not closed; to open one takes most of the time that a server takes to start. */
@@ -67,6 +71,8 @@ export interface TestOrganisation {
 export interface TestServer {
   url: string;
   graphqlUrl: string;
+  /** Where the metrics are, if `config.metrics` turns them on. */
+  metricsUrl: string | undefined;
   database: Database;
   /** An EntityManager that row-level security does not restrict. */
   asOwner(): EntityManager;
@@ -128,6 +134,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     apps: options.apps,
     rates: options.rates,
     scheduler: options.scheduler,
+    checkIntervalMs: options.checkIntervalMs,
+    revocationIntervalMs: options.revocationIntervalMs,
+    keyRotationIntervalMs: options.keyRotationIntervalMs,
+    webhookIntervalMs: options.webhookIntervalMs,
   });
   const graphqlUrl = `${server.url}/graphql`;
   const clientFor = (apiKey: string) =>
@@ -136,6 +146,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   return {
     url: server.url,
     graphqlUrl,
+    metricsUrl: server.metricsUrl,
     database,
     asOwner: owner,
     vault,

@@ -8,10 +8,18 @@ export interface Target {
   projectId: string;
   connectionId: string;
   connectionName: string;
+  /** A connection with a service app whose key the server has made. */
+  serviceAppId: string;
   /** A connection that was deleted and can be restored. */
   deletedId: string;
   /** An API key that is limited to the project. */
   apiKeyId: string;
+  /** A setup link of the connection. */
+  setupLinkId: string;
+  /** A webhook endpoint of the organisation. */
+  webhookEndpointId: string;
+  /** A message of the endpoint. */
+  webhookMessageId: string;
 }
 
 /** The caller of an operation, and the server. */
@@ -39,6 +47,8 @@ export interface Operation {
   needs: readonly Scope[];
   /** Whether callers that are limited to projects are denied. */
   isForUnlimited?: boolean;
+  /** Whether it is about the connection with a service app. */
+  usesServiceApp?: boolean;
   /** Whether the response contains nothing of the target. */
   showsNothing?: boolean;
   /** Whether another organisation gets no response, which a test cannot wait for. */
@@ -52,10 +62,20 @@ const write: Operation['needs'] = ['connections:write'];
 const verify: Operation['needs'] = ['connections:verify'];
 const readOrUse: Operation['needs'] = ['connections:read', 'connections:use'];
 const use: Operation['needs'] = ['connections:use'];
+const readWebhooks: Operation['needs'] = ['webhooks:read'];
+const writeWebhooks: Operation['needs'] = ['webhooks:write'];
 const audit: Operation['needs'] = ['audit:read'];
 const admin: Operation['needs'] = ['access:admin'];
 
 const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
+const conversion = { clientId: '0oa1ab2cd3EF4GH5i0d7', scopes: ['okta.users.read'] };
+/** Credentials of a service app that the fake Okta accepts. */
+export const serviceApp = {
+  instanceUrl: 'https://example.okta.com',
+  clientId: '0oa1ab2cd3EF4GH5i0d7',
+  scopes: ['okta.users.read', 'okta.groups.read'],
+};
+const receiverUrl = 'https://example.com/webhooks';
 let usedNames = 0;
 /** Returns an unused name. */
 const freshName = () => {
@@ -79,6 +99,13 @@ export const operations: Readonly<Record<string, Operation>> = {
     ask: graphql(`query ($connectionId: UUID!) { appConnection(id: $connectionId) {
       id lastUsedAt lastUsedBy { keyId name }
       usage { total { calls } buckets { start } callers { caller { keyId name } calls } }
+    } }`),
+  },
+  'Query.appConnection (with its keys)': {
+    needs: read,
+    usesServiceApp: true,
+    ask: graphql(`query ($serviceAppId: UUID!) { appConnection(id: $serviceAppId) {
+      id credentials { ... on OktaServiceAppCredentials { clientId keys { keyId publicJwk } jwksUrl } }
     } }`),
   },
   'Query.appConnectionByName': {
@@ -180,6 +207,27 @@ export const operations: Readonly<Record<string, Operation>> = {
       ({ connectionId: id }) => ({ id, input: { credentials: { apiToken: 'a-second-token' } } }),
     ),
   },
+  'Mutation.updateOktaConnection (of a service app)': {
+    needs: write,
+    usesServiceApp: true,
+    ask: graphql(
+      `mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+        updateOktaConnection(id: $id, input: $input) { appConnection { id } }
+      }`,
+      ({ serviceAppId: id }) => ({ id, input: { credentials: { scopes: ['okta.groups.read'] } } }),
+    ),
+  },
+  'Mutation.createOktaConnection (with a service app)': {
+    needs: write,
+    ask: graphql(
+      `mutation ($input: CreateOktaConnectionInput!) {
+        createOktaConnection(input: $input) { appConnection { projectId } }
+      }`,
+      ({ projectId }) => ({
+        input: { name: freshName(), projectId, method: 'SERVICE_APP', credentials: serviceApp },
+      }),
+    ),
+  },
   'Mutation.updateOktaConnection (with nothing)': {
     needs: write,
     ask: graphql(
@@ -189,9 +237,36 @@ export const operations: Readonly<Record<string, Operation>> = {
       ({ connectionId: id }) => ({ id, input: {} }),
     ),
   },
+  'Mutation.convertOktaConnection': {
+    needs: write,
+    ask: graphql(
+      `mutation ($id: UUID!, $to: ConvertOktaConnectionInput!) {
+        convertOktaConnection(id: $id, to: $to) { appConnection { id } }
+      }`,
+      ({ connectionId: id }) => ({ id, to: conversion }),
+    ),
+  },
+  'Mutation.cancelAppConnectionConversion': {
+    needs: write,
+    ask: mutationOfId(
+      'cancelAppConnectionConversion',
+      'appConnection { id }',
+      ({ connectionId }) => connectionId,
+    ),
+  },
   'Mutation.verifyAppConnection': {
     needs: verify,
     ask: mutationOfId('verifyAppConnection', 'appConnection { id }', ({ connectionId }) => connectionId),
+  },
+  'Mutation.verifyAppConnection (of a service app)': {
+    needs: verify,
+    usesServiceApp: true,
+    ask: mutationOfId('verifyAppConnection', 'appConnection { id }', ({ serviceAppId }) => serviceAppId),
+  },
+  'Mutation.rotateOktaConnectionKey': {
+    needs: write,
+    usesServiceApp: true,
+    ask: mutationOfId('rotateOktaConnectionKey', 'appConnection { id }', ({ serviceAppId }) => serviceAppId),
   },
   'Mutation.validateOktaCredentials': {
     needs: verify,
@@ -244,6 +319,12 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: use,
     showsNothing: true,
     ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/proxy/api/v1/users/me`),
+  },
+  'GET /api/v1/app-connections/okta/{id}/proxy (through a service app)': {
+    needs: use,
+    usesServiceApp: true,
+    showsNothing: true,
+    ask: rest('GET', ({ serviceAppId }) => `/okta/${serviceAppId}/proxy/api/v1/users?limit=1`),
   },
   'Mutation.deleteAppConnection': {
     needs: write,
@@ -310,6 +391,88 @@ export const operations: Readonly<Record<string, Operation>> = {
       updateUsePolicy(connectionId: $connectionId, input: { preset: LOGS_READ }) { usePolicy { preset } }
     }`),
   },
+  'Query.connectionSetupLinks': {
+    needs: write,
+    ask: graphql('query ($connectionId: UUID!) { connectionSetupLinks(connectionId: $connectionId) { id } }'),
+  },
+  'Mutation.createConnectionSetupLink': {
+    needs: write,
+    ask: graphql(`mutation ($connectionId: UUID!) {
+      createConnectionSetupLink(connectionId: $connectionId) { setupLink { connectionId } url }
+    }`),
+  },
+  'Mutation.revokeConnectionSetupLink': {
+    needs: write,
+    ask: mutationOfId(
+      'revokeConnectionSetupLink',
+      'setupLink { id connectionId }',
+      ({ setupLinkId }) => setupLinkId,
+    ),
+  },
+  'Query.webhookEndpoints': {
+    needs: readWebhooks,
+    isForUnlimited: true,
+    ask: graphql('{ webhookEndpoints { id url } }'),
+  },
+  'Query.webhookEndpoint': {
+    needs: readWebhooks,
+    isForUnlimited: true,
+    ask: graphql('query ($webhookEndpointId: UUID!) { webhookEndpoint(id: $webhookEndpointId) { id url } }'),
+  },
+  'Query.webhookMessages': {
+    needs: readWebhooks,
+    isForUnlimited: true,
+    ask: graphql(`query ($webhookEndpointId: UUID!) {
+      webhookMessages(endpointId: $webhookEndpointId) { nodes { id } pageInfo { hasNextPage } }
+    }`),
+  },
+  'Mutation.createWebhookEndpoint': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: graphql(
+      `mutation ($input: CreateWebhookEndpointInput!) {
+        createWebhookEndpoint(input: $input) { endpoint { projectIds } secret }
+      }`,
+      ({ projectId }) => ({ input: { url: receiverUrl, projectIds: [projectId] } }),
+    ),
+  },
+  'Mutation.updateWebhookEndpoint': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: graphql(`mutation ($webhookEndpointId: UUID!) {
+      updateWebhookEndpoint(id: $webhookEndpointId, input: { enabled: false }) { endpoint { id } }
+    }`),
+  },
+  'Mutation.deleteWebhookEndpoint': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: mutationOfId('deleteWebhookEndpoint', 'deletedId', ({ webhookEndpointId }) => webhookEndpointId),
+  },
+  'Mutation.rotateWebhookSecret': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: mutationOfId(
+      'rotateWebhookSecret',
+      'secret endpoint { id }',
+      ({ webhookEndpointId }) => webhookEndpointId,
+    ),
+  },
+  'Mutation.sendTestWebhook': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    showsNothing: true,
+    ask: graphql(`mutation ($webhookEndpointId: UUID!) {
+      sendTestWebhook(endpointId: $webhookEndpointId) { message { type } }
+    }`),
+  },
+  'Mutation.redeliverWebhooks': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    showsNothing: true,
+    ask: graphql(`mutation ($webhookEndpointId: UUID!, $webhookMessageId: UUID!) {
+      redeliverWebhooks(endpointId: $webhookEndpointId, messageId: $webhookMessageId) { count }
+    }`),
+  },
   'GET /api/v1/app-connections': { needs: read, ask: rest('GET', () => '?limit=100') },
   'GET /api/v1/app-connections (of a project)': {
     needs: read,
@@ -363,6 +526,11 @@ export const operations: Readonly<Record<string, Operation>> = {
     showsNothing: true,
     ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/verification`),
   },
+  'GET /api/v1/app-connections/okta/{id}/health': {
+    needs: read,
+    showsNothing: true,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/health`),
+  },
   'GET /api/v1/app-connections/okta/{id}/usage': {
     needs: read,
     showsNothing: true,
@@ -391,10 +559,42 @@ export const operations: Readonly<Record<string, Operation>> = {
       () => ({ method: 'GET', path: '/api/v1/users' }),
     ),
   },
+  'GET /api/v1/app-connections/okta/{id}/setup-links': {
+    needs: write,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/setup-links`),
+  },
+  'POST /api/v1/app-connections/okta/{id}/setup-links': {
+    needs: write,
+    ask: rest('POST', ({ connectionId }) => `/okta/${connectionId}/setup-links`),
+  },
+  'POST /api/v1/app-connections/okta/{id}/setup-links/{setupLinkId}/revoke': {
+    needs: write,
+    ask: rest(
+      'POST',
+      ({ connectionId, setupLinkId }) => `/okta/${connectionId}/setup-links/${setupLinkId}/revoke`,
+    ),
+  },
+  'POST /api/v1/app-connections/okta/{id}/convert': {
+    needs: write,
+    ask: rest(
+      'POST',
+      ({ connectionId }) => `/okta/${connectionId}/convert`,
+      () => ({ to: conversion }),
+    ),
+  },
+  'DELETE /api/v1/app-connections/okta/{id}/conversion': {
+    needs: write,
+    ask: rest('DELETE', ({ connectionId }) => `/okta/${connectionId}/conversion`),
+  },
   'POST /api/v1/app-connections/okta/{id}/verify': {
     needs: verify,
     showsNothing: true,
     ask: rest('POST', ({ connectionId }) => `/okta/${connectionId}/verify`),
+  },
+  'POST /api/v1/app-connections/okta/{id}/rotate-key': {
+    needs: write,
+    usesServiceApp: true,
+    ask: rest('POST', ({ serviceAppId }) => `/okta/${serviceAppId}/rotate-key`),
   },
   'POST /api/v1/app-connections/okta/{id}/restore': {
     needs: write,
@@ -452,6 +652,65 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: admin,
     ask: rest('POST', ({ apiKeyId }) => `/api-keys/${apiKeyId}/revoke`, undefined, '/api/v1'),
   },
+  'GET /api/v1/webhook-endpoints': {
+    needs: readWebhooks,
+    isForUnlimited: true,
+    ask: webhookRest('GET', () => ''),
+  },
+  'POST /api/v1/webhook-endpoints': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: webhookRest(
+      'POST',
+      () => '',
+      ({ projectId }) => ({ url: receiverUrl, projectIds: [projectId] }),
+    ),
+  },
+  'GET /api/v1/webhook-endpoints/{id}': {
+    needs: readWebhooks,
+    isForUnlimited: true,
+    ask: webhookRest('GET', ({ webhookEndpointId }) => `/${webhookEndpointId}`),
+  },
+  'PATCH /api/v1/webhook-endpoints/{id}': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: webhookRest(
+      'PATCH',
+      ({ webhookEndpointId }) => `/${webhookEndpointId}`,
+      () => ({ description: 'Changed' }),
+    ),
+  },
+  'DELETE /api/v1/webhook-endpoints/{id}': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: webhookRest('DELETE', ({ webhookEndpointId }) => `/${webhookEndpointId}`),
+  },
+  'POST /api/v1/webhook-endpoints/{id}/rotate-secret': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    ask: webhookRest('POST', ({ webhookEndpointId }) => `/${webhookEndpointId}/rotate-secret`),
+  },
+  'GET /api/v1/webhook-endpoints/{id}/messages': {
+    needs: readWebhooks,
+    isForUnlimited: true,
+    ask: webhookRest('GET', ({ webhookEndpointId }) => `/${webhookEndpointId}/messages`),
+  },
+  'POST /api/v1/webhook-endpoints/{id}/test': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    showsNothing: true,
+    ask: webhookRest('POST', ({ webhookEndpointId }) => `/${webhookEndpointId}/test`),
+  },
+  'POST /api/v1/webhook-endpoints/{id}/redeliver': {
+    needs: writeWebhooks,
+    isForUnlimited: true,
+    showsNothing: true,
+    ask: webhookRest(
+      'POST',
+      ({ webhookEndpointId }) => `/${webhookEndpointId}/redeliver`,
+      ({ webhookMessageId }) => ({ messageId: webhookMessageId }),
+    ),
+  },
   'GET /api/v1/openapi.json': {
     needs: [],
     showsNothing: true,
@@ -480,6 +739,15 @@ function rest(
 ): Operation['ask'] {
   return async ({ url, apiKey }, target) =>
     parseOutcome(await restClient(url, apiKey)(method, `${root}${buildPath(target)}`, buildBody?.(target)));
+}
+
+/** Sends a REST request about webhook endpoints. */
+function webhookRest(
+  method: string,
+  buildPath: (target: Target) => string,
+  buildBody?: (target: Target) => object,
+): Operation['ask'] {
+  return rest(method, buildPath, buildBody, '/api/v1/webhook-endpoints');
 }
 
 /** Reads all pages of a list, by the Link header, or by the cursor in the body. */

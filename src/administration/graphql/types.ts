@@ -13,6 +13,8 @@ const scopeDescriptions: Readonly<Record<(typeof scopes)[number], string>> = {
   'connections:write': 'Create, update, delete and restore connections.',
   'connections:verify': 'Verify credentials with an app, stored ones or others.',
   'connections:use': 'Send requests to apps through connections, as the use policy of each allows.',
+  'webhooks:read': 'Read webhook endpoints, and the log of what was sent to them.',
+  'webhooks:write': 'Create, update, test and delete webhook endpoints, and send messages again.',
   'audit:read': 'Read the audit trail.',
   'access:admin': 'Create and revoke API keys, create and rename projects.',
 };
@@ -88,5 +90,5 @@ export function defineAdministrationTypes(builder: Builder) {
     description: string,
     Node: ObjectRef<Builder['$inferSchemaTypes'], T>,
   ) => defineForwardPage(builder, name, { description, Node, PageInfo });
-  return { Scope, OrganisationType, ProjectType, Key, definePage };
+  return { Scope, OrganisationType, ProjectType, Key, PageInfo, definePage };
 }

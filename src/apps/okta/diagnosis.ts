@@ -1,9 +1,10 @@
 import type { VerificationResult } from '../app.ts';
 
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+/** A result that is not `VERIFIED`, without Okta's request id. */
+export type Finding = Omit<Exclude<VerificationResult, { status: 'VERIFIED' }>, 'upstreamRequestId'>;
 
-/** A verification result without Okta's request id. */
-export type Finding = DistributiveOmit<VerificationResult, 'upstreamRequestId'>;
+/** What messages about an outage are about. */
+const apiToken = 'The API token';
 
 /** Okta rejected the token. */
 const tokenRejected = {
@@ -46,12 +47,12 @@ export function refused(status: number, errorCode: string): Finding {
 }
 
 /** Okta limits the rate, until `retryAt` if known. */
-export function rateLimited(retryAt: Date | undefined): Finding {
+export function rateLimited(retryAt: Date | undefined, subject = apiToken): Finding {
   const until = retryAt?.toISOString();
   return {
     status: 'UNREACHABLE',
     code: 'UPSTREAM_RATE_LIMITED',
-    message: `Okta limits the rate of requests${until ? ` until ${until}` : ''}. The API token was not verified.`,
+    message: `Okta limits the rate of requests${until ? ` until ${until}` : ''}. ${subject} was not verified.`,
     remedy:
       `Try again ${until ? `after ${until}` : 'in a few minutes'}. If this happens often, the Okta Admin Console ` +
       'shows under Reports > Rate Limits which requests use up the limit.',
@@ -60,33 +61,34 @@ export function rateLimited(retryAt: Date | undefined): Finding {
 }
 
 /** Okta or a proxy before it fails with a status of 500 or more, until `retryAt` if known. */
-export function serverError(status: number, retryAt: Date | undefined): Finding {
+export function serverError(status: number, retryAt: Date | undefined, subject = apiToken): Finding {
   const when = retryAt ? `after ${retryAt.toISOString()}` : 'in a few minutes';
   return {
     status: 'UNREACHABLE',
     code: 'UPSTREAM_UNREACHABLE',
-    message: `Okta returned an error (status ${status}). The API token was not verified.`,
+    message: `Okta returned an error (status ${status}). ${subject} was not verified.`,
     remedy: `Try again ${when}. https://status.okta.com says whether Okta knows of an outage.`,
     ...(retryAt && { retryAt }),
   };
 }
 
 /** The host did not respond. `clause` has the reason. */
-export function unreachable(clause: string, remedy: string): Finding {
+export function unreachable(clause: string, remedy: string, subject = apiToken): Finding {
   return {
     status: 'UNREACHABLE',
     code: 'UPSTREAM_UNREACHABLE',
-    message: `Okta could not be reached: ${clause}. The API token was not verified.`,
+    message: `Okta could not be reached: ${clause}. ${subject} was not verified.`,
     remedy,
   };
 }
 
-/** The host responded, but it is not Okta's API. `clause` has the evidence. */
-export function notOkta(clause: string): Finding {
+/** The host responded, but it is not Okta's API. `clause` has the evidence; `sentence` is added to the message. */
+export function notOkta(clause: string, sentence?: string): Finding {
+  const message = `The instance URL does not lead to the API of an Okta organisation: ${clause}.`;
   return {
     status: 'REJECTED',
     code: 'NOT_AN_OKTA_ORG',
-    message: `The instance URL does not lead to the API of an Okta organisation: ${clause}.`,
+    message: sentence ? `${message} ${sentence}` : message,
     remedy:
       'Use the address that you see when you sign in to Okta, without “-admin” and without a path, such as ' +
       'https://example.okta.com.',

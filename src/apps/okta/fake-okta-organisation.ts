@@ -91,11 +91,41 @@ const settings = {
   expiresAt: null,
 };
 
+/** Every token of the fake Okta is this one. */
+const apiToken = {
+  id: '00Tabcdefg1234567890',
+  name: 'App Connections',
+  userId: administrator.id,
+  clientName: 'Okta API',
+  created: '2026-01-05T09:30:00.000Z',
+  /** The last use is always the current one. */
+  get lastUpdated() {
+    return new Date().toISOString();
+  },
+  get expiresAt() {
+    return new Date(Date.now() + 30 * 24 * 60 * 60 * 1000).toISOString();
+  },
+  tokenWindow: 'P30D',
+  network: { connection: 'ANYWHERE' },
+};
+
+const superAdministrator = {
+  id: 'ra1b8anIk7rx7em7L0g4',
+  label: 'Super Administrator',
+  type: 'SUPER_ADMIN',
+  status: 'ACTIVE',
+  created: '2015-09-06T15:28:47.000Z',
+  lastUpdated: '2015-09-06T15:28:47.000Z',
+  assignmentType: 'USER',
+};
+
 /** The public description of the organisation. */
 export const metadata = { id: settings.id, pipeline: 'idx', _links: { organization: { href: fakeOrigin } } };
 
 /** The lists by path. */
 export const lists: Readonly<Record<string, readonly object[]>> = {
+  '/api/v1/api-tokens': [apiToken],
+  [`/api/v1/users/${administrator.id}/roles`]: [superAdministrator],
   '/api/v1/users': users,
   ...Object.fromEntries(users.map(({ id }) => [`/api/v1/users/${id}/groups`, [everyone]])),
   ...Object.fromEntries(engineers.map(({ id }) => [`/api/v1/users/${id}/groups`, [everyone, engineering]])),

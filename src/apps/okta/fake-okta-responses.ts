@@ -6,7 +6,15 @@ export interface FakeOktaResponse {
   status: number;
   /** Names in lower case. */
   headers: Record<string, string>;
-  body: object;
+  body?: object;
+}
+
+/** An access token of the fake Okta. */
+export interface FakeToken {
+  clientId: string;
+  scopes: readonly string[];
+  /** Whether each request needs a proof. */
+  isBound: boolean;
 }
 
 /** The part of a request that determines the response. */
@@ -16,6 +24,8 @@ export interface FakeOktaRequest {
   path: string;
   /** The `Authorization` header. */
   authorization: string | undefined;
+  /** The access token of a service app, if the request has a valid one. */
+  token?: FakeToken | undefined;
 }
 
 const perMinute = 600;
@@ -58,24 +68,66 @@ const demoTokens: readonly (readonly [string, OktaErrorCode])[] = [
 ];
 
 /** Responds like the Okta organisation `https://example.okta.com`. It ignores `search` and `filter`. */
-export function respondAsOkta({ method, path, authorization }: FakeOktaRequest): FakeOktaResponse {
+export function respondAsOkta({
+  method,
+  path,
+  authorization,
+  token: accessToken,
+}: FakeOktaRequest): FakeOktaResponse {
   const [pathname = '', query] = path.split('?', 2);
   if (pathname === '/.well-known/okta-organization') {
     return method === 'GET' ? ok(metadata) : oktaError('E0000022');
   }
+  if (pathname === '/api/v1/api-tokens/current') return respondToRevocation(method, authorization);
   const resource = findResource(pathname, new URLSearchParams(query));
   if (!resource) return oktaError('E0000007');
-  const token = /^SSWS (\S+)$/.exec(authorization ?? '')?.[1];
-  if (token === undefined) return oktaError('E0000011');
+  if (accessToken) return respondToServiceApp(accessToken, method, pathname, resource);
+  const token = apiTokenPattern.exec(authorization ?? '')?.[1];
+  if (token === undefined || revokedTokens.has(token)) return oktaError('E0000011');
   if (method !== 'GET') return oktaError('E0000022');
   const demo = demoTokens.find(([prefix]) => token.startsWith(prefix));
   return demo ? oktaError(demo[1]) : ok(resource.body, resource.headers);
 }
 
-function findResource(
+/** API tokens that were revoked, until the server ends. */
+const revokedTokens = new Set<string>();
+
+/** Revokes the API token of the request, as only the token itself can ask. */
+function respondToRevocation(method: string, authorization: string | undefined): FakeOktaResponse {
+  const token = apiTokenPattern.exec(authorization ?? '')?.[1];
+  if (token === undefined || revokedTokens.has(token)) return oktaError('E0000011');
+  if (method !== 'DELETE') return oktaError('E0000022');
+  revokedTokens.add(token);
+  return { status: 204, headers: commonHeaders(perMinute - 1) };
+}
+
+const apiTokenPattern = /^SSWS (\S+)$/;
+
+interface Resource {
+  body: object;
+  headers?: Record<string, string>;
+}
+
+/** A client whose id begins with this has no admin role: it sees no users, and nothing else. */
+const withoutRole = '0oanorole';
+
+function respondToServiceApp(
+  { clientId, scopes }: FakeToken,
+  method: string,
   pathname: string,
-  parameters: URLSearchParams,
-): { body: object; headers?: Record<string, string> } | undefined {
+  { body, headers }: Resource,
+): FakeOktaResponse {
+  if (method !== 'GET') return oktaError('E0000022');
+  const [, name = ''] = /^\/api\/v1\/(\w+)/.exec(pathname) ?? [];
+  const scope = name === 'org' ? 'okta.orgs' : `okta.${name}`;
+  const isGranted = [`${scope}.read`, `${scope}.manage`].some((each) => scopes.includes(each));
+  // Only people have this resource.
+  if (!isGranted || pathname === '/api/v1/users/me') return oktaError('E0000006');
+  if (!clientId.startsWith(withoutRole)) return ok(body, headers);
+  return pathname === '/api/v1/users' ? ok([]) : oktaError('E0000006');
+}
+
+function findResource(pathname: string, parameters: URLSearchParams): Resource | undefined {
   if (Object.hasOwn(objects, pathname)) return { body: objects[pathname] as object };
   if (!Object.hasOwn(lists, pathname)) return undefined;
   const list = lists[pathname] as readonly object[];

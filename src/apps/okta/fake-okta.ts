@@ -1,19 +1,33 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type FakeOktaResponse, respondAsOkta } from './fake-okta-responses.ts';
+import { text } from 'node:stream/consumers';
+import { type FakeOktaResponse, oktaError, respondAsOkta } from './fake-okta-responses.ts';
+import { findFakeToken, respondToTokenRequest } from './fake-okta-tokens.ts';
 
 /** Writes a response. */
 export function writeFakeOktaResponse(
   response: ServerResponse,
   { status, headers, body }: FakeOktaResponse,
 ): void {
-  response.writeHead(status, headers).end(JSON.stringify(body));
+  response.writeHead(status, headers).end(body && JSON.stringify(body));
 }
 
 /** Handles a request like Okta. */
 export function handleFakeOkta(request: IncomingMessage, response: ServerResponse): void {
+  respond(request).then(
+    (answer) => writeFakeOktaResponse(response, answer),
+    () => response.destroy(),
+  );
+}
+
+async function respond(request: IncomingMessage): Promise<FakeOktaResponse> {
   const { method = 'GET', url: path = '/', headers } = request;
-  writeFakeOktaResponse(response, respondAsOkta({ method, path, authorization: headers.authorization }));
+  const { authorization } = headers;
+  if (path === '/oauth2/v1/token') {
+    if (method !== 'POST') return oktaError('E0000022');
+    return respondToTokenRequest(headers, await text(request));
+  }
+  return respondAsOkta({ method, path, authorization, token: await findFakeToken(headers, method, path) });
 }
 
 /**

@@ -1,15 +1,27 @@
-import type { App, AppSettings } from '../app.ts';
+import type { App, AppSettings, Field } from '../app.ts';
 import { apiTokenSchema } from './api-token.ts';
+import { apiTokenDetails } from './details-schema.ts';
 import { instanceUrlSchema } from './instance-url.ts';
 import { oktaReads } from './reads/reads.ts';
 import { oktaRequests } from './requests.ts';
+import { revokeApiToken } from './revoke-api-token.ts';
 import { isSameOktaOrganisation } from './same-org.ts';
+import { serviceApp } from './service-app/service-app.ts';
 import { apiTokenUse } from './use.ts';
 import { oktaUsePresets } from './use-presets.ts';
 import { verifyApiToken } from './verify.ts';
 
 /** Okta, an identity provider. */
 export function okta(settings: AppSettings): App {
+  const instanceUrl: Field = {
+    label: 'Instance URL',
+    kind: 'URL',
+    schema: instanceUrlSchema(settings.trustedHosts),
+    required: true,
+    placeholder: 'https://example.okta.com',
+    help: 'The address of your Okta organisation. A custom domain works too.',
+    whereToFind: 'The address in the browser when you sign in to Okta, without “-admin” and without a path.',
+  };
   return {
     id: 'okta',
     name: 'Okta',
@@ -29,16 +41,7 @@ export function okta(settings: AppSettings): App {
           'Copy the token and paste it into this form. Okta shows it only once; if you lose it, create another.',
         ],
         fields: {
-          instanceUrl: {
-            label: 'Instance URL',
-            kind: 'URL',
-            schema: instanceUrlSchema(settings.trustedHosts),
-            required: true,
-            placeholder: 'https://example.okta.com',
-            help: 'The address of your Okta organisation. A custom domain works too.',
-            whereToFind:
-              'The address in the browser when you sign in to Okta, without “-admin” and without a path.',
-          },
+          instanceUrl,
           apiToken: {
             label: 'API token',
             kind: 'SECRET',
@@ -52,9 +55,14 @@ export function okta(settings: AppSettings): App {
           },
         },
         verify: verifyApiToken,
+        revoke: revokeApiToken,
+        details: apiTokenDetails,
         use: apiTokenUse,
       },
+      serviceApp(settings, instanceUrl),
     ],
+    defaultMethod: 'api-token',
+    convertsTo: 'service-app',
     usePresets: oktaUsePresets,
     reads: oktaReads,
     requests: oktaRequests,

@@ -1,12 +1,8 @@
-import { z } from 'zod';
-import { parseJson } from '../../outbound/json.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { Credentials } from '../app.ts';
 import { ownOutboundError } from '../map-outbound-error.ts';
-
-/** The part of the organisation's metadata that identifies it. */
-const metadata = z.object({ id: z.string().min(1) });
+import { fetchOrganisationId } from './organisation-metadata.ts';
 
 /**
  * Whether two instance URLs certainly belong to one Okta organisation, for example its domain and a custom domain.
@@ -19,21 +15,17 @@ export async function isSameOktaOrganisation(
   to: Credentials['public'],
   outbound: Outbound,
 ): Promise<boolean> {
-  const [one, other] = await Promise.all([from, to].map((shown) => fetchOrganisationId(shown, outbound)));
+  const [one, other] = await Promise.all([from, to].map((shown) => findOrganisationId(shown, outbound)));
   return one !== undefined && one === other;
 }
 
-async function fetchOrganisationId(
+async function findOrganisationId(
   { instanceUrl }: Credentials['public'],
   outbound: Outbound,
 ): Promise<string | undefined> {
   try {
-    const url = new URL('/.well-known/okta-organization', instanceUrl);
-    const { body } = await outbound.get(url, {
-      headers: { accept: 'application/json' },
-      maxBytes: 16 * 1024,
-    });
-    return metadata.parse(parseJson(body)).id;
+    const id = await fetchOrganisationId(instanceUrl, outbound);
+    return typeof id === 'string' ? id : undefined;
   } catch (error) {
     const own = error instanceof OutboundError && ownOutboundError(error, 'Okta');
     if (own) throw own;

@@ -2,22 +2,28 @@ import type { ConnectionUse, UpstreamRateLimit } from '../app.ts';
 import { readErrorCode } from './parse-response.ts';
 import { rateLimitBuckets } from './rate-limit-buckets.ts';
 
-/** Requests through a connection with an API token. */
-export const apiTokenUse: ConnectionUse = {
+/** What requests to Okta have in common, however they are authorized. */
+export const oktaUse: Omit<ConnectionUse, 'createAuthorizer'> = {
   getOrigin({ public: { instanceUrl } }) {
     if (instanceUrl === undefined) throw new Error('Okta credentials were not checked');
     return new URL(instanceUrl);
-  },
-  authorize({ secret: { apiToken } }) {
-    if (apiToken === undefined) throw new Error('Okta credentials were not checked');
-    return { authorization: `SSWS ${apiToken.reveal()}` };
   },
   describeError: ({ code, message }) => ({
     ...{ errorCode: code, errorSummary: message, errorLink: code },
     errorCauses: [],
   }),
   rejection: { status: 401, isConfirmedBy: (body) => readErrorCode(body) === 'E0000011' },
-  rateLimits: { buckets: rateLimitBuckets, read: readRateLimit },
+  rateLimits: { buckets: rateLimitBuckets, unlimited: ['/.well-known/'], read: readRateLimit },
+};
+
+/** Requests through a connection with an API token. */
+export const apiTokenUse: ConnectionUse = {
+  ...oktaUse,
+  createAuthorizer({ secret: { apiToken } }) {
+    if (apiToken === undefined) throw new Error('Okta credentials were not checked');
+    const authorization = { headers: { authorization: `SSWS ${apiToken.reveal()}` } };
+    return { authorize: () => authorization };
+  },
 };
 
 /**

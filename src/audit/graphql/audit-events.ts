@@ -81,6 +81,12 @@ export function defineAudit(builder: Builder): void {
         resolve: ({ action, targetName }) =>
           action === 'USE_CONNECTION' && targetName ? parseUse(targetName) : null,
       }),
+      setupLinkId: t.expose('setupLinkId', {
+        type: 'UUID',
+        nullable: true,
+        description:
+          'The setup link that the event is about; without `keyId` and `subject`, the setup link that acted.',
+      }),
       address: t.exposeString('address', {
         nullable: true,
         description: 'The client address of the request.',

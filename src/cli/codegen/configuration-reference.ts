@@ -1,5 +1,6 @@
-import { environmentDocs, variableGroups } from '../../config/env-descriptions.ts';
+import { environmentDocs } from '../../config/env-descriptions.ts';
 import { environment } from '../../config/env-schema.ts';
+import { variableGroups } from '../../config/variable-docs.ts';
 import { generatedNotice, page, table } from './markdown.ts';
 
 /** Generates docs/operations/configuration.md from the environment schema and its descriptions. */
@@ -41,8 +42,8 @@ With \`NODE_ENV=production\`, the server
 - requires \`DATABASE_URL\`, and \`ENCRYPTION_KEYS\` or \`ENCRYPTION_KEYS_FILE\`;
 - refuses root keys that are not random (few different bytes, a pattern, text) and the same root key under two ids;
 - refuses a \`BOOTSTRAP_API_KEY\` that consists of a few characters or a pattern;
-- refuses a \`DATA_DIR\` in which users other than its owner may write, and an \`ENCRYPTION_KEYS_FILE\` or \`TLS_KEY\` that
-  others may write or everybody may read. Use mode 0600 or 0640; in Kubernetes \`defaultMode: 0440\` and \`fsGroup\`;
+- refuses a \`DATA_DIR\` in which users other than its owner may write, and a file of a secret (\`ENCRYPTION_KEYS_FILE\`,
+  \`TLS_KEY\`, \`DATABASE_URL_FILE\` and the like) that others may write or everybody may read. Use mode 0600 or 0640; in Kubernetes \`defaultMode: 0440\` and \`fsGroup\`;
 - refuses an AWS endpoint without TLS, and \`NODE_TLS_REJECT_UNAUTHORIZED=0\`;
 - refuses \`OKTA_STAND_IN=on\`, an \`OIDC_ISSUER\` without https, and http origins in \`CORS_ORIGINS\` except loopback;
 - requires an API key or token for introspection and for \`/api/v1/openapi.json\`.

@@ -10,6 +10,14 @@ export function findUrlField({ fields }: AuthMethod): string | undefined {
   return Object.keys(fields).find((name) => fields[name]?.kind === 'URL');
 }
 
+/** The field with the URL of each method, as JSON. */
+export function urlFields(apps: readonly App[]): string {
+  const fields = apps.flatMap((app) =>
+    app.methods.map((method) => [`${app.id} ${method.id}`, findUrlField(method)]),
+  );
+  return JSON.stringify(Object.fromEntries(fields));
+}
+
 /** The host to which the credentials are sent: the one of the method's URL field, or empty if the method has none. */
 export function getHost(method: AuthMethod, publicCredentials: Credentials['public']): string {
   const url = publicCredentials[findUrlField(method) ?? ''];

@@ -2,9 +2,11 @@ import type { App, AuthMethod, Credentials, Field } from '../../apps/app.ts';
 import { type Issue, validationError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { describeConversion, findConversionMethod } from '../convert-input.ts';
 import { type ConnectionDeps, rateLimitedOutbound, resolveAppAndMethod } from '../deps.ts';
 import { type UpdateConnection, unknownFieldMessage } from '../input-schemas.ts';
 import { assertHostAllowed, getHost } from './host.ts';
+import { findKeyIssues } from './keys.ts';
 import { openCredentials } from './seal.ts';
 import { splitCredentials } from './split.ts';
 
@@ -19,7 +21,7 @@ export interface MergedCredentials {
 
 /**
  * Merges the input of an update with the stored credentials. A stored secret is sent only to the host for which it was
- * stored: a new host needs every secret again.
+ * stored: a new host needs every secret again. A private key of this server is not sent to any host, and stays.
  *
  * @param before loaded with its secrets
  * @returns undefined if the credentials stay the same
@@ -42,9 +44,15 @@ export async function mergeCredentials(
   const secrets = Object.entries(method.fields).filter(([, { kind }]) => kind === 'SECRET');
   const missing = secrets.filter(([name]) => changed.secret[name] === undefined);
   const isSameHost = getHost(method, publicFields) === getHost(method, before.publicCredentials);
-  const required = isSameHost ? [] : missing.filter(([, field]) => field.required).map(secretRequiredIssue);
-  const unknown = unknownFieldIssues(method, input);
-  if (unknown.length > 0) throw validationError([...unknown, ...required]);
+  const isKept = ([name]: [string, Field]) =>
+    before.isPlatformManagedCredentials && name === method.managedKeys?.privateKeyField;
+  const isNeeded = ([name, field]: [string, Field]) =>
+    field.required || name === method.managedKeys?.privateKeyField;
+  const required = isSameHost
+    ? []
+    : missing.filter((each) => isNeeded(each) && !isKept(each)).map(secretRequiredIssue);
+  const refused = [...unknownFieldIssues(app, method, input), ...findKeyIssues(app, method, before, input)];
+  if (refused.length > 0) throw validationError([...refused, ...required]);
 
   if (isSameHost) {
     if (fields.length === 0 && !secrets.some(([name]) => isCleared(method, input, name))) return undefined;
@@ -68,12 +76,21 @@ export async function mergeCredentials(
   if (!input.allowDifferentOrganisation) {
     await assertSameOrganisation(deps, caller, app, before.publicCredentials, publicFields);
   }
-  return { credentials: { public: publicFields, secret: changed.secret }, fields, hasStoredSecrets: false };
+  const hasStoredSecrets = missing.some(isKept);
+  const stored = hasStoredSecrets
+    ? await openCredentials(deps, deps.database.forOrganisation(before.orgId), before)
+    : undefined;
+  const kept = Object.entries(stored?.secret ?? {}).filter(
+    ([name]) => name === method.managedKeys?.privateKeyField,
+  );
+  const secret = { ...Object.fromEntries(kept), ...changed.secret };
+  return { credentials: { public: publicFields, secret }, fields, hasStoredSecrets };
 }
 
-/** Whether a field becomes empty. Null for a required field is the same as absent. */
+/** Whether a field becomes empty. Null for a required field, or for a private key, is the same as absent. */
 function isCleared(method: AuthMethod, { credentials }: UpdateConnection, name: string): boolean {
-  return credentials?.[name] === null && method.fields[name]?.required === false;
+  const isOptional = method.fields[name]?.required === false && name !== method.managedKeys?.privateKeyField;
+  return credentials?.[name] === null && isOptional;
 }
 
 /** The names of the fields whose values differ. */
@@ -90,11 +107,15 @@ function secretRequiredIssue([name, { label }]: [string, Field]): Issue {
 }
 
 /** An issue for each field that belongs to another method of the app. */
-function unknownFieldIssues(method: AuthMethod, { credentials }: UpdateConnection): Issue[] {
-  const message = unknownFieldMessage(method);
+function unknownFieldIssues(app: App, method: AuthMethod, { credentials }: UpdateConnection): Issue[] {
+  const conversion = findConversionMethod(app);
+  const getMessage = (name: string) =>
+    conversion && Object.hasOwn(conversion.fields, name)
+      ? `The method “${method.label}” has no such field. ${describeConversion(app, conversion)}`
+      : unknownFieldMessage(method);
   return Object.entries(credentials ?? {})
     .filter(([name, value]) => value != null && !Object.hasOwn(method.fields, name))
-    .map(([name]) => ({ path: ['credentials', name], message }));
+    .map(([name]) => ({ path: ['credentials', name], message: getMessage(name) }));
 }
 
 async function assertSameOrganisation(

@@ -1,9 +1,12 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
+import { canonicalJson } from '../../common/canonical-json.ts';
+import type { Secret } from '../../common/secret.ts';
 import type { EncryptionContext } from '../../encryption/vault.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { getHost } from './host.ts';
+import { findPendingKey } from './key-states.ts';
 
 /** The columns of a connection that hold its credentials. */
 export type CredentialColumns = Pick<
@@ -11,11 +14,22 @@ export type CredentialColumns = Pick<
   'publicCredentials' | 'sealedCredentials' | 'dataKeyId' | 'credentialsHash'
 >;
 
+/** Credentials as they are encrypted in a connection. */
+export interface StoredCredentials extends Credentials {
+  /** Secrets that are encrypted with the credentials and not in use, by names with a dot: `conversion.privateKey`. */
+  inactive?: Readonly<Record<string, Secret>>;
+}
+
+/** Returns every secret that is encrypted in a connection. */
+export function allSecrets({ secret, inactive }: StoredCredentials): Readonly<Record<string, Secret>> {
+  return { ...secret, ...inactive };
+}
+
 /** Encrypts credentials for a connection under the active data key of its organisation. */
 export async function sealCredentials(
   { database, vault }: Pick<ConnectionDeps, 'database' | 'vault'>,
   owner: { app: App; method: AuthMethod; orgId: string; connectionId: string },
-  credentials: Credentials,
+  credentials: StoredCredentials,
 ): Promise<CredentialColumns> {
   const { app, method, orgId, connectionId: id } = owner;
   const em = database.forOrganisation(orgId);
@@ -23,7 +37,7 @@ export async function sealCredentials(
     { id, orgId, app: app.id, publicCredentials: credentials.public },
     method,
   );
-  const sealed = await vault.seal(em, context, credentials.secret);
+  const sealed = await vault.seal(em, context, allSecrets(credentials));
   return {
     publicCredentials: credentials.public,
     sealedCredentials: sealed.text,
@@ -49,17 +63,17 @@ export async function sealUnderKey(
   em: EntityManager,
   activeKeyId: string | null,
   connection: Omit<AppConnection, 'mac'>,
-  credentials: Credentials,
+  credentials: StoredCredentials,
 ): Promise<Pick<AppConnection, 'sealedCredentials' | 'dataKeyId'>> {
   const { sealedCredentials, dataKeyId } = connection;
   if (dataKeyId === activeKeyId) return { sealedCredentials, dataKeyId };
   deps.vault.invalidateSealKey(connection.orgId);
   const context = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
-  const sealed = await deps.vault.seal(em, context, credentials.secret);
+  const sealed = await deps.vault.seal(em, context, allSecrets(credentials));
   return { sealedCredentials: sealed.text, dataKeyId: sealed.dataKeyId };
 }
 
-/** The credentials were replaced or removed after they were read, and the data key of the old ones is destroyed. */
+/** The credentials were replaced or removed after they were read, or secrets that are encrypted with them were. */
 export class CredentialsReplaced extends Error {
   override readonly name = 'CredentialsReplaced';
 }
@@ -86,7 +100,7 @@ export async function openCredentials(
   deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>,
   em: EntityManager,
   connection: AppConnection,
-): Promise<Credentials> {
+): Promise<StoredCredentials> {
   const macs = await deps.vault.rowMacs(em);
   macs.verify(em, AppConnection, connection);
   const { id, orgId, credentialsHash, publicCredentials, sealedCredentials, dataKeyId } = connection;
@@ -101,8 +115,44 @@ export async function openCredentials(
     return { text: current.sealedCredentials, dataKeyId: current.dataKeyId };
   };
   const sealed = { text: sealedCredentials, dataKeyId };
-  const secret = await deps.vault.open(em, context, sealed, reload);
-  return { public: publicCredentials, secret };
+  const opened = Object.entries(await deps.vault.open(em, context, sealed, reload));
+  const isInactive = ([name]: [string, Secret]) => name.includes('.');
+  return {
+    public: publicCredentials,
+    secret: Object.fromEntries(opened.filter((each) => !isInactive(each))),
+    inactive: Object.fromEntries(opened.filter(isInactive)),
+  };
+}
+
+/** Whether secrets that are not in use are encrypted with the credentials of a connection. */
+export function hasInactiveSecrets({ conversion, revocations, keys }: AppConnection): boolean {
+  return conversion != null || revocations != null || findPendingKey({ keys }) !== undefined;
+}
+
+/**
+ * Checks that a connection has the method and the inactive secrets that it had when its credentials were opened, so that new
+ * credentials of that method can be stored with them.
+ *
+ * @throws CredentialsReplaced
+ */
+export function assertSameInactiveSecrets(connection: AppConnection, before: AppConnection): void {
+  const describe = ({ method, conversion, revocations, keys }: AppConnection) =>
+    canonicalJson({ method, conversion, revocations, key: findPendingKey({ keys })?.keyId });
+  if (describe(connection) === describe(before)) return;
+  throw new CredentialsReplaced(
+    'The method, or secrets that are encrypted with the credentials were replaced.',
+  );
+}
+
+/**
+ * Checks that a connection has the credentials and the inactive secrets that it had when they were opened.
+ *
+ * @throws CredentialsReplaced
+ */
+export function assertSameCredentials(connection: AppConnection, before: AppConnection): void {
+  assertSameInactiveSecrets(connection, before);
+  if (connection.credentialsHash === before.credentialsHash) return;
+  throw new CredentialsReplaced('The credentials were replaced after they were opened.');
 }
 
 /** The context to which the encrypted credentials of a connection are bound. */

@@ -6,6 +6,7 @@ import type { AppConnection } from '../app-connection.entity.ts';
 import { type ConnectionDeps, rateLimitedOutbound } from '../deps.ts';
 import type { CreateConnection } from '../input-schemas.ts';
 import { type BudgetedConnection, budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
+import { findDetails } from './details.ts';
 import { findUrlField } from './host.ts';
 
 /** How to verify credentials. */
@@ -32,11 +33,14 @@ export async function verifyCredentials(
   const outbound = connection
     ? budgetedOutbound(deps.budgets, connection, { app, method }, credentials, unbudgeted)
     : unbudgeted;
+  const startedAt = performance.now();
   const result = await method.verify(credentials, outbound, signal).catch((error: unknown) => {
     throw signal?.aborted ? clientDisconnectedError(app) : error;
   });
+  const elapsedMs = performance.now() - startedAt;
+  const details = await findDetails(method, credentials, result, { outbound, signal, elapsedMs });
   if (signal?.aborted) throw clientDisconnectedError(app);
-  return result;
+  return result.status === 'VERIFIED' ? { ...result, details } : result;
 }
 
 /**
@@ -71,6 +75,8 @@ export type VerificationColumns = Pick<
   | 'lastVerifiedAt'
   | 'failingSince'
   | 'account'
+  | 'verificationDetails'
+  | 'nextCheckAt'
 >;
 
 /**
@@ -81,7 +87,7 @@ export type VerificationColumns = Pick<
 export function verificationColumns(
   result: VerificationResult,
   checkedAt: Date,
-  before?: Pick<AppConnection, 'lastVerifiedAt' | 'failingSince' | 'account'>,
+  before?: Pick<AppConnection, 'lastVerifiedAt' | 'failingSince' | 'account' | 'verificationDetails'>,
 ): VerificationColumns {
   const isVerified = result.status === 'VERIFIED';
   const failure = isVerified ? null : result;
@@ -95,7 +101,18 @@ export function verificationColumns(
     lastVerifiedAt: isVerified ? checkedAt : (before?.lastVerifiedAt ?? null),
     failingSince: isVerified ? null : (before?.failingSince ?? checkedAt),
     account: isVerified ? result.account : (before?.account ?? null),
+    verificationDetails: (isVerified ? result.details : before?.verificationDetails) ?? null,
+    // The schedule of checks begins again.
+    nextCheckAt: null,
   };
+}
+
+/** The name of the field that says since when a connection fails, if a change has cleared it. */
+export function clearedFailure(
+  before: Pick<AppConnection, 'failingSince'>,
+  after: Pick<AppConnection, 'failingSince'>,
+): 'failingSince'[] {
+  return before.failingSince && !after.failingSince ? ['failingSince'] : [];
 }
 
 function clientDisconnectedError({ name }: App): AppError {

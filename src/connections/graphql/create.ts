@@ -1,4 +1,4 @@
-import { appTypeName } from '../../apps/app.ts';
+import { appTypeName, findDefaultMethod } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
@@ -28,7 +28,7 @@ export function defineCreateConnection(
   });
 
   for (const { app, CredentialsInput } of ofApps) {
-    const [onlyMethod, anotherMethod] = app.methods;
+    const defaultValue = findDefaultMethod(app);
     const Input = builder.inputRef<CreateConnection>(`Create${appTypeName(app)}ConnectionInput`).implement({
       description: `The connection to ${app.name} to create.`,
       validate: { schema: createConnectionSchema(app) },
@@ -48,7 +48,7 @@ export function defineCreateConnection(
           type: MethodEnum,
           required: true,
           description: 'The method of authentication to the app.',
-          ...(!anotherMethod && { defaultValue: onlyMethod?.id }),
+          ...(defaultValue !== undefined && { defaultValue }),
         }),
         credentials: t.field({
           type: CredentialsInput,
@@ -76,7 +76,11 @@ export function defineCreateConnection(
       t.field({
         type: Payload,
         nullable: true,
-        description: `Creates a connection, after verifying the credentials with ${app.name}.`,
+        description:
+          `Creates a connection, after verifying the credentials with ${app.name}.` +
+          (app.methods.some(({ managedKeys }) => managedKeys)
+            ? ' If this server makes the key pair, the connection is `PENDING` until the key is registered and verified.'
+            : ''),
         args: { input: t.arg({ type: Input, required: true, description: 'The connection to create.' }) },
         resolve: async (_, { input }, context) => {
           const { connections, request } = context;

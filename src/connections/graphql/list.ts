@@ -65,6 +65,10 @@ function defineFilter(builder: Builder, { AppEnum, MethodEnum, Status }: Connect
         type: Status,
         description: 'The result of the last verification: `verification.status`.',
       }),
+      health: t.field({
+        type: Status,
+        description: 'Whether it works: `health.status`. `UNREACHABLE` also if the host does not answer.',
+      }),
       namePrefix: t.string({
         description: 'The start of the name. There are no wildcards; case is ignored.',
       }),
@@ -79,6 +83,9 @@ function defineFilter(builder: Builder, { AppEnum, MethodEnum, Status }: Connect
   });
 }
 
+const ofHealth =
+  'Null is later than every time. Outages of the host do not count. A connection that is checked while you page moves to its new position.';
+
 function defineOrder(builder: Builder) {
   const Field = builder.enumType('AppConnectionOrderField', {
     description: 'The fields by which connections can be sorted. Equal values are sorted by id.',
@@ -90,6 +97,9 @@ function defineOrder(builder: Builder) {
         description:
           'The time of the last change. A connection that is changed while you page moves to its new position.',
       },
+      SINCE: { value: 'since', description: `\`health.since\`. ${ofHealth}` },
+      LAST_CHECK_AT: { value: 'lastCheckAt', description: `\`health.lastCheckAt\`. ${ofHealth}` },
+      NEXT_CHECK_AT: { value: 'nextCheckAt', description: `\`health.nextCheckAt\`. ${ofHealth}` },
     } as const,
   });
   const Direction = builder.enumType('OrderDirection', {

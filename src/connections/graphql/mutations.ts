@@ -3,9 +3,11 @@ import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
 import { selectedPaths } from '../../graphql/selection.ts';
-import type { AppConnection } from '../app-connection.entity.ts';
+import { checkEveryDescription } from '../check-interval.ts';
 import {
   connectionName,
+  describeRevokeOldToken,
+  hasRevocableTokens,
   idempotencyKey,
   idempotencyKeyDescription,
   type UpdateConnection,
@@ -16,10 +18,13 @@ import {
   deleteConnection,
   restoreConnection,
 } from '../operations/delete-and-restore.ts';
+import { describeRotation, rotateConnectionKey } from '../operations/rotate-key.ts';
 import { updateConnection } from '../operations/update.ts';
 import { verifyConnection } from '../operations/verify.ts';
 import { describeMaxShare } from '../rate-budget/max-share.ts';
-import { appTypeFields, type ConnectionTypes } from './types.ts';
+import { appTypeFields, inputFieldType } from './credentials-types.ts';
+import { defineChangePayload } from './payload.ts';
+import type { ConnectionTypes } from './types.ts';
 
 /** Defines `update…Connection` for every app, and the mutations that verify, delete and restore connections. */
 export function defineConnectionChanges(
@@ -27,14 +32,17 @@ export function defineConnectionChanges(
   apps: readonly App[],
   types: ConnectionTypes,
 ): void {
-  for (const app of apps) defineUpdate(builder, app, types);
-  const Verified = definePayload(
+  for (const app of apps) {
+    defineUpdate(builder, app, types);
+    if (app.methods.some(({ managedKeys }) => managedKeys)) defineRotateKey(builder, app, types);
+  }
+  const Verified = defineChangePayload(
     builder,
     types,
     'VerifyAppConnectionPayload',
     'The result of verifying. Without `connections:read`: `id` and `verification`.',
   );
-  const Restored = definePayload(
+  const Restored = defineChangePayload(
     builder,
     types,
     'RestoreAppConnectionPayload',
@@ -117,19 +125,6 @@ export function defineConnectionChanges(
   }));
 }
 
-/** Defines a payload with the connection. */
-function definePayload(builder: Builder, { Connection }: ConnectionTypes, name: string, description: string) {
-  return builder.objectRef<{ appConnection: AppConnection }>(name).implement({
-    description,
-    fields: (t) => ({
-      appConnection: t.expose('appConnection', {
-        type: Connection,
-        description: 'The connection as it is now.',
-      }),
-    }),
-  });
-}
-
 function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void {
   const { name, tenantChange } = app;
   const typeName = appTypeName(app);
@@ -139,7 +134,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       Object.fromEntries(
         appTypeFields(app).map(({ name, kind, help, whereToFind }) => [
           name,
-          t.field({ type: kind === 'SECRET' ? 'Secret' : 'String', description: `${help} ${whereToFind}` }),
+          t.field({ type: inputFieldType(kind), description: `${help} ${whereToFind}` }),
         ]),
       ),
   });
@@ -160,11 +155,15 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       ...(hasRateLimits(app) && {
         maxShareOfRateLimit: t.int({ description: `${describeMaxShare(app)} Null for the default.` }),
       }),
+      checkEvery: t.int({ description: `${checkEveryDescription} Null for the default.` }),
+      ...(hasRevocableTokens(app) && {
+        revokeOldToken: t.boolean({ description: describeRevokeOldToken(app) }),
+      }),
       idempotencyKey: t.string({ description: idempotencyKeyDescription }),
       ...(tenantChange && { [tenantChange.flag]: t.boolean({ description: tenantChange.description }) }),
     }),
   });
-  const Payload = definePayload(
+  const Payload = defineChangePayload(
     builder,
     types,
     `Update${typeName}ConnectionPayload`,
@@ -188,6 +187,32 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
         );
         return { appConnection };
       },
+    }),
+  );
+}
+
+function defineRotateKey(builder: Builder, app: App, types: ConnectionTypes): void {
+  const typeName = appTypeName(app);
+  const Payload = defineChangePayload(
+    builder,
+    types,
+    `Rotate${typeName}ConnectionKeyPayload`,
+    'The result of a rotation. Without `connections:read`: `id`, `version`, `credentials.keys` and `verification`.',
+  );
+  builder.mutationField(`rotate${typeName}ConnectionKey`, (t) =>
+    t.field({
+      type: Payload,
+      nullable: true,
+      description: describeRotation(app),
+      args: { id: t.arg({ type: 'UUID', required: true, description: 'The id of the connection.' }) },
+      resolve: async (_, { id }, context, info) => ({
+        appConnection: await rotateConnectionKey(
+          context.connections,
+          requireCaller(context),
+          { id, app: app.id },
+          { signal: context.request.signal, selected: selectedPaths(info, 'appConnection') },
+        ),
+      }),
     }),
   );
 }

@@ -64,6 +64,7 @@ function defineField(builder: Builder) {
     description: 'The type of the value of a field.',
     values: {
       TEXT: { description: 'A line of text.' },
+      LIST: { description: 'A list of texts without spaces.' },
       URL: { description: 'A URL.' },
       SECRET: { description: 'A line of text that is hidden during input.' },
     },

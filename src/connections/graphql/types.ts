@@ -1,18 +1,32 @@
-import { type App, appTypeName, hasRateLimits, requestIdField } from '../../apps/app.ts';
+import { type App, hasRateLimits, requestIdField } from '../../apps/app.ts';
 import { dateTime } from '../../common/date-time.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
+import { requireCaller } from '../../graphql/context.ts';
 import { definePageInfo } from '../../graphql/page-info.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { checkEveryDescription, getCheckEvery } from '../check-interval.ts';
+import { loadHealth } from '../checks/load-health.ts';
+import { findConversionMethod } from '../convert-input.ts';
+import { toConverted } from '../credentials/conversion.ts';
 import { requireApp } from '../deps.ts';
 import { describeMaxShare, getMaxShare } from '../rate-budget/max-share.ts';
 import { toUsageRange } from '../usage/usage-range.ts';
 import { getUsePolicy } from '../use-policy/use-policy.ts';
+import { credentialsDetailFields, defineCredentials } from './credentials-types.ts';
+import { defineHealth } from './health-type.ts';
 import { defineUsageTypes, loadLastUse } from './usage-types.ts';
 import { defineUsePolicyTypes } from './use-policy-types.ts';
 import { defineVerification } from './verification-type.ts';
 
 /** The types of connections that the fields of the schema use. */
 export type ConnectionTypes = ReturnType<typeof defineConnectionTypes>;
+
+/** A pending conversion. */
+interface PendingConnection {
+  /** The connection as the conversion will leave it. */
+  converted: AppConnection;
+  startedAt: Date;
+}
 
 /** Defines `AppConnection` and the types of its fields from the registered apps. */
 export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
@@ -25,7 +39,38 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     values: enumValues(collectMethods(apps)),
   });
   const { Credentials, ofApps } = defineCredentials(builder, apps);
-  const { Verification, Status, ErrorCodeEnum } = defineVerification(builder, apps);
+  const verification = defineVerification(builder, apps);
+  const { Verification, Status, ErrorCodeEnum, Details } = verification;
+  const Health = defineHealth(builder, verification);
+  const Conversion = builder.objectRef<PendingConnection>('AppConnectionConversion');
+  if (apps.some(findConversionMethod)) {
+    Conversion.implement({
+      description:
+        'A pending conversion of a connection to other credentials. `verifyAppConnection` verifies them, and completes it once ' +
+        'the app accepts them; `cancelAppConnectionConversion` cancels it.',
+      fields: (t) => ({
+        method: t.field({
+          type: MethodEnum,
+          description: 'The new method.',
+          resolve: ({ converted }) => converted.method,
+        }),
+        startedAt: t.expose('startedAt', {
+          type: 'DateTime',
+          description: 'The time at which it was started.',
+        }),
+        credentials: t.field({
+          type: Credentials,
+          description: 'The public part of the new credentials, with the keys that the app has to know.',
+          resolve: ({ converted }) => converted,
+        }),
+        verification: t.field({
+          type: Verification,
+          description: 'The result of verifying the new credentials with the app.',
+          resolve: ({ converted }) => converted,
+        }),
+      }),
+    });
+  }
   const usePolicy = defineUsePolicyTypes(builder, apps);
   const usage = defineUsageTypes(builder);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
@@ -73,6 +118,31 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
         type: Verification,
         description: 'The result of verifying the credentials with the app.',
         resolve: (connection) => connection,
+      }),
+      ...(apps.some(findConversionMethod) && {
+        conversion: t.field({
+          type: Conversion,
+          nullable: true,
+          description:
+            'The pending conversion to other credentials, which replace those in use once the app accepts them; null if there is none.',
+          resolve: (connection, _, { connections }) => {
+            const converted = toConverted(connections, connection);
+            if (!connection.conversion || !converted) return null;
+            return { converted, startedAt: new Date(connection.conversion.startedAt) };
+          },
+        }),
+      }),
+      health: t.field({
+        type: Health,
+        description: 'Whether the connection works, and when that is checked.',
+        resolve: async (connection, _, context) => ({
+          ...(await loadHealth(context.connections, requireCaller(context), connection)),
+          connection,
+        }),
+      }),
+      checkEvery: t.int({
+        description: checkEveryDescription,
+        resolve: getCheckEvery,
       }),
       usePolicy: t.field({
         type: usePolicy.Policy,
@@ -131,6 +201,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     MethodEnum,
     Status,
     ErrorCodeEnum,
+    Details,
     ofApps,
     usePolicy,
     detailFields: collectDetailFields(apps),
@@ -141,14 +212,19 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
 function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
   return new Set([
     'isPlatformManagedCredentials',
+    'conversion',
     'usePolicy',
     'maxShareOfRateLimit',
+    'health',
+    'checkEvery',
     'lastVerifiedAt',
     'failingSince',
     'code',
     'message',
     'remedy',
-    ...apps.flatMap((app) => [requestIdField(app), ...(app.account ? [app.account.field] : [])]),
+    'details',
+    ...apps.map(requestIdField),
+    ...credentialsDetailFields(apps),
   ]);
 }
 
@@ -160,104 +236,5 @@ function collectMethods(apps: readonly App[]): { id: string; description: string
       methods.length > 1 ? `${name}: ${description}` : description,
     );
     return { id, description: descriptions.join('\n\n') };
-  });
-}
-
-/** Defines `AppConnectionCredentials`, and for each app its implementation and its input type. */
-function defineCredentials(builder: Builder, apps: readonly App[]) {
-  const typeName = (app: App) => `${appTypeName(app)}Credentials`;
-  const typeNames = new Map(apps.map((app) => [app.id, typeName(app)]));
-  const Credentials = builder.interfaceRef<AppConnection>('AppConnectionCredentials').implement({
-    description: 'The public part of the credentials. The secret part is never returned.',
-    resolveType: ({ app }) => typeNames.get(app),
-    fields: (t) => ({
-      instanceUrl: t.string({
-        nullable: true,
-        description: 'The URL of the instance, for apps that have many.',
-        resolve: (connection) => connection.publicCredentials.instanceUrl,
-      }),
-    }),
-  });
-  const ofApps = apps.map((app) => {
-    const { account } = app;
-    const Account = account && defineAccount(builder, account);
-    builder.objectRef<AppConnection>(typeName(app)).implement({
-      description: `The public part of the credentials for ${app.name}.`,
-      interfaces: [Credentials],
-      fields: (t) => ({
-        ...Object.fromEntries(
-          appTypeFields(app)
-            .filter(({ kind }) => kind !== 'SECRET')
-            .map(({ name, required, help }) => [
-              name,
-              t.string({
-                nullable: !required,
-                description: help,
-                resolve: ({ publicCredentials }) => asNonNullable(publicCredentials[name]),
-              }),
-            ]),
-        ),
-        ...(Account && {
-          [account.field]: t.field({
-            type: Account,
-            nullable: true,
-            description: account.description,
-            resolve: (connection) => connection.account,
-          }),
-        }),
-      }),
-    });
-    return { app, Account, CredentialsInput: defineCredentialsInput(builder, app) };
-  });
-  return { Credentials, ofApps };
-}
-
-/** Defines `…CredentialsInput` with the fields of all methods of an app. */
-function defineCredentialsInput(builder: Builder, app: App) {
-  return builder.inputType(`${appTypeName(app)}CredentialsInput`, {
-    description: `The credentials for ${app.name}.`,
-    fields: (t) =>
-      Object.fromEntries(
-        appTypeFields(app).map(({ name, kind, required, help, whereToFind }) => [
-          name,
-          t.field({
-            type: kind === 'SECRET' ? 'Secret' : 'String',
-            required,
-            description: `${help} ${whereToFind}`,
-          }),
-        ]),
-      ),
-  });
-}
-
-/** Defines the type of the owner of the credentials at an app. */
-function defineAccount(builder: Builder, account: NonNullable<App['account']>) {
-  return builder.objectRef<Record<string, string | null>>(account.type).implement({
-    description: account.description,
-    fields: (t) =>
-      Object.fromEntries(
-        Object.entries(account.fields).map(([name, { description, required }]) => [
-          name,
-          t.string({ nullable: !required, description, resolve: (owner) => asNonNullable(owner[name]) }),
-        ]),
-      ),
-  });
-}
-
-/**
- * Casts a value of a field whose nullability is known only at run time, because it comes from the app. graphql reports a
- * null in a non-nullable field.
- */
-function asNonNullable(value: string | null | undefined): string {
-  return value as string;
-}
-
-/** The fields of all methods of an app. A field is required if every method requires it. */
-export function appTypeFields(app: App) {
-  const names = new Set(app.methods.flatMap((method) => Object.keys(method.fields)));
-  return [...names].flatMap((name) => {
-    const [field] = app.methods.flatMap((method) => method.fields[name] ?? []);
-    const required = app.methods.every((method) => method.fields[name]?.required === true);
-    return field ? [{ ...field, name, required }] : [];
   });
 }

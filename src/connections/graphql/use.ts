@@ -3,7 +3,9 @@ import { type App, appTypeName } from '../../apps/app.ts';
 import { isStorable, notStorableMessage } from '../../common/text.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { type Context, requireCaller } from '../../graphql/context.ts';
-import { type ExecutedRequest, executeRequest } from '../use/execute-request.ts';
+import { readPreferredWait } from '../../http/preferred-wait.ts';
+import { type ExecutedRequest, type ExecuteRequest, executeRequest } from '../use/execute-request.ts';
+import { maxQueryLength, nextPageError } from '../use/next-link.ts';
 import { maxWaitSeconds } from '../use/send-within-budget.ts';
 import { maxPathLength } from '../use-policy/normalise-path.ts';
 import type { ConnectionTypes } from './types.ts';
@@ -17,7 +19,7 @@ const path = z
   );
 const query = z
   .string()
-  .max(8_192, 'The query must have at most 8192 characters.')
+  .max(maxQueryLength, `The query must have at most ${maxQueryLength} characters.`)
   .regex(/^[\x21-\x22\x24-\x7e]*$/, 'The query must be percent-encoded, and have no "#".')
   .transform((text) => text.replace(/^\?/, ''));
 const headerName = z
@@ -50,8 +52,8 @@ const executeSchema = readSchema.extend({
 
 const pathDescription = 'The path without a query: `/api/v1/users`.';
 const waitDescription =
-  `How long to wait if the rate budget of the connection is spent, in seconds, at most ${maxWaitSeconds}. Without it, the request ` +
-  'fails with `UPSTREAM_RATE_LIMITED` at once.';
+  `How long to wait if the rate budget of the connection is spent, in seconds, at most ${maxWaitSeconds}. Without it, ` +
+  '`Prefer: wait=30` of the HTTP request applies; without both, the request fails with `UPSTREAM_RATE_LIMITED` at once.';
 const queryDescription = 'The query, percent-encoded, without a question mark: `limit=10&search=…`.';
 
 /** Defines the operations that send requests to apps through connections. */
@@ -110,9 +112,10 @@ export function defineConnectionUse(
           nullable: true,
           description: 'The rate limit; null if the response does not state it.',
         }),
-        nextPath: t.exposeString('nextPath', {
+        nextPath: t.string({
           nullable: true,
           description: 'The path and the query of the next page; null on the last one.',
+          resolve: ({ next, app: linking }) => toNextPath(next, linking),
         }),
       }),
     });
@@ -146,7 +149,7 @@ export function defineConnectionUse(
             context.connections,
             requireCaller(context),
             { id: connectionId, app: app.id },
-            { ...request, authenticateAgain: authenticateAgain(context) },
+            withContext(request, context),
             context.request.signal,
           ),
       }),
@@ -169,12 +172,30 @@ export function defineConnectionUse(
             context.connections,
             requireCaller(context),
             { id: connectionId, app: app.id },
-            { ...request, method: 'GET', authenticateAgain: authenticateAgain(context) },
+            withContext({ ...request, method: 'GET' }, context),
             context.request.signal,
           ),
       }),
     );
   }
+}
+
+function withContext(request: Omit<ExecuteRequest, 'authenticateAgain'>, context: Context): ExecuteRequest {
+  const preferWaitSeconds = request.preferWaitSeconds ?? readWaitSeconds(context);
+  return { ...request, preferWaitSeconds, authenticateAgain: authenticateAgain(context) };
+}
+
+/** @throws AppError `UPSTREAM_INVALID_RESPONSE` if the link to the next page cannot be followed */
+function toNextPath(next: ExecutedRequest['next'], app: App): string | null {
+  if (!next) return null;
+  if ('url' in next) return next.url;
+  if (next.isOtherHost) return null;
+  throw nextPageError(app, next.fault);
+}
+
+/** How long requests of a document wait for rate budgets, in seconds: `Prefer: wait=30` of the request. */
+export function readWaitSeconds({ req }: Context): number {
+  return readPreferredWait(req.headers, maxWaitSeconds);
 }
 
 export function authenticateAgain(context: Context) {

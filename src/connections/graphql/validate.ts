@@ -1,15 +1,16 @@
-import { type App, appTypeName, requestIdField, type VerificationResult } from '../../apps/app.ts';
+import { type App, appTypeName, findDefaultMethod, requestIdField } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { type ValidateCredentials, validateCredentialsSchema } from '../input-schemas.ts';
-import { validateCredentials } from '../operations/verify.ts';
+import { type ValidationResult, validateCredentials } from '../operations/verify.ts';
 import type { ConnectionTypes } from './types.ts';
+import { toTypedDetails } from './verification-details.ts';
 
 /** Defines `validate…Credentials` for every app, with which forms and CI check credentials without storing them. */
 export function defineCredentialsValidation(builder: Builder, types: ConnectionTypes): void {
   for (const { app, Account, CredentialsInput } of types.ofApps) {
     const Payload = definePayload(builder, types, app, Account);
-    const [onlyMethod, anotherMethod] = app.methods;
+    const defaultValue = findDefaultMethod(app);
     builder.mutationField(`validate${appTypeName(app)}Credentials`, (t) =>
       t.field({
         type: Payload,
@@ -27,33 +28,35 @@ export function defineCredentialsValidation(builder: Builder, types: ConnectionT
             type: types.MethodEnum,
             required: true,
             description: 'The method of authentication to the app.',
-            ...(!anotherMethod && { defaultValue: onlyMethod?.id }),
+            ...(defaultValue !== undefined && { defaultValue }),
           }),
         },
         validate: { schema: validateCredentialsSchema(app) },
-        resolve: (_, { credentials, method }: ValidateCredentials, context) =>
-          validateCredentials(
-            context.connections,
-            requireCaller(context),
-            { app: app.id, method },
-            credentials,
-            context.request.signal,
-          ),
+        resolve: async (_, { credentials, method }: ValidateCredentials, context) => {
+          const target = { app: app.id, method };
+          const caller = requireCaller(context);
+          const { signal } = context.request;
+          const result = await validateCredentials(context.connections, caller, target, credentials, signal);
+          return { ...result, ...target };
+        },
       }),
     );
   }
 }
 
+/** A result, and whose it is. */
+type Validation = ValidationResult & { app: string; method: string };
+
 type OfApp = ConnectionTypes['ofApps'][number];
 
 function definePayload(
   builder: Builder,
-  { Status, ErrorCodeEnum }: ConnectionTypes,
+  { Status, ErrorCodeEnum, Details }: ConnectionTypes,
   app: App,
   Account: OfApp['Account'],
 ) {
   const { name, account } = app;
-  return builder.objectRef<VerificationResult>(`Validate${appTypeName(app)}CredentialsPayload`).implement({
+  return builder.objectRef<Validation>(`Validate${appTypeName(app)}CredentialsPayload`).implement({
     description: `The result of verifying credentials with ${name}.`,
     fields: (t) => ({
       status: t.expose('status', { type: Status, description: 'The result.' }),
@@ -66,12 +69,12 @@ function definePayload(
       message: t.string({
         nullable: true,
         description: 'A description of the problem; null if the verification succeeded.',
-        resolve: (diagnosis) => toValidationFailure(diagnosis)?.message,
+        resolve: (diagnosis) => (diagnosis.status === 'VERIFIED' ? null : diagnosis.message),
       }),
       remedy: t.string({
         nullable: true,
         description: 'What to do next; null if the verification succeeded.',
-        resolve: (diagnosis) => toValidationFailure(diagnosis)?.remedy,
+        resolve: (diagnosis) => (diagnosis.status === 'VERIFIED' ? null : diagnosis.remedy),
       }),
       retryAt: t.field({
         type: 'DateTime',
@@ -82,6 +85,15 @@ function definePayload(
       [requestIdField(app)]: t.exposeString('upstreamRequestId', {
         nullable: true,
         description: `The id of the request at ${name}, for the support of ${name}.`,
+      }),
+      ...(Details && {
+        details: t.field({
+          type: Details,
+          nullable: true,
+          description: 'What was found out about the credentials; null if nothing.',
+          resolve: (result) =>
+            toTypedDetails([app], result, result.status === 'VERIFIED' ? result.details : null),
+        }),
       }),
       ...(account &&
         Account && {
@@ -96,6 +108,6 @@ function definePayload(
   });
 }
 
-function toValidationFailure(diagnosis: VerificationResult) {
-  return diagnosis.status === 'VERIFIED' ? null : diagnosis;
+function toValidationFailure(diagnosis: ValidationResult) {
+  return diagnosis.status === 'VERIFIED' || diagnosis.status === 'PENDING' ? null : diagnosis;
 }

@@ -1,6 +1,7 @@
 import { type App, requestIdField } from '../../apps/app.ts';
 import { type Builder, defineErrorCode } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { defineVerificationDetails, toTypedDetails } from './verification-details.ts';
 
 /** Defines `ConnectionVerification` and its enums. */
 export function defineVerification(builder: Builder, apps: readonly App[]) {
@@ -11,8 +12,14 @@ export function defineVerification(builder: Builder, apps: readonly App[]) {
       VERIFIED: { description: 'The app accepted them.' },
       REJECTED: { description: 'The app rejected them.' },
       UNREACHABLE: { description: 'The app could not verify them.' },
+      PENDING: {
+        description:
+          'Nothing was verified yet: this server made a key that has to be registered in the app first. `message` and ' +
+          '`remedy` say how.',
+      },
     },
   });
+  const Details = defineVerificationDetails(builder, apps);
   const Verification = builder.objectRef<AppConnection>('ConnectionVerification').implement({
     description: 'The result of the last verification.',
     fields: (t) => ({
@@ -24,7 +31,7 @@ export function defineVerification(builder: Builder, apps: readonly App[]) {
       checkedAt: t.expose('verificationCheckedAt', {
         type: 'DateTime',
         nullable: true,
-        description: 'The time of the verification.',
+        description: 'The time of the verification; null while the status is `PENDING`.',
       }),
       lastVerifiedAt: t.expose('lastVerifiedAt', {
         type: 'DateTime',
@@ -50,6 +57,16 @@ export function defineVerification(builder: Builder, apps: readonly App[]) {
         nullable: true,
         description: 'What to do next; null if the verification succeeded.',
       }),
+      ...(Details && {
+        details: t.field({
+          type: Details,
+          nullable: true,
+          description:
+            'What the last verification that succeeded found out about the credentials; null if nothing. Scope: ' +
+            'connections:read, also for the result of `verifyAppConnection`.',
+          resolve: (connection) => toTypedDetails(apps, connection, connection.verificationDetails),
+        }),
+      }),
       ...Object.fromEntries(
         apps.map((app) => [
           requestIdField(app),
@@ -62,5 +79,5 @@ export function defineVerification(builder: Builder, apps: readonly App[]) {
       ),
     }),
   });
-  return { Verification, Status, ErrorCodeEnum };
+  return { Verification, Status, ErrorCodeEnum, Details };
 }

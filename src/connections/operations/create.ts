@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
+import { currentTime } from '../../common/clock.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { noConversion } from '../credentials/conversion.ts';
 import { assertHostAllowed } from '../credentials/host.ts';
+import { pendingColumns, prepareKeys } from '../credentials/keys.ts';
+import { noRevocations } from '../credentials/revocation.ts';
 import { sealCredentials } from '../credentials/seal.ts';
 import { splitCredentials } from '../credentials/split.ts';
 import { verifyNewCredentials } from '../credentials/verify.ts';
@@ -16,11 +20,12 @@ import { storeConnection } from '../persistence/store-connection.ts';
 
 /**
  * Creates a connection: authorizes the caller, checks host, project and name, verifies the credentials with the app,
- * encrypts them, and stores the connection with its audit event. A repeated request returns the first result.
+ * encrypts them, and stores the connection with its audit event. A repeated request returns the first result. A key pair that
+ * this server makes is not verified, because the app cannot know it yet.
  *
  * @param signal aborts when the client disconnects; then nothing is stored
  * @throws AppError `FORBIDDEN`, `NOT_FOUND` (the project), `NAME_TAKEN`, `HOST_NOT_ALLOWED`, `IDEMPOTENCY_CONFLICT`,
- *   `RATE_LIMITED`, or the error with which the app rejects the credentials
+ *   `RATE_LIMITED`, `BAD_USER_INPUT` (an unusable private key), or the error with which the app rejects the credentials
  */
 export async function createConnection(
   deps: ConnectionDeps,
@@ -42,19 +47,26 @@ export async function createConnection(
     const idempotency = { idempotencyKey, request: { create: appId, ...fields } };
     const create = async (buildOutcome: BuildOutcome): Promise<AppConnection> => {
       const { app, method } = resolveAppAndMethod(deps, { app: appId, method: input.method });
-      const credentials = splitCredentials(method, input.credentials);
+      const { credentials, columns: keyColumns } = await prepareKeys(
+        method,
+        splitCredentials(method, input.credentials),
+      );
       assertHostAllowed(deps, caller, { app, method }, credentials.public);
       await assertProjectAndName(deps, scope, name);
 
-      const { onUnreachable } = input;
-      const options = { onUnreachable, signal };
-      const verification = await verifyNewCredentials(deps, caller, { app, method }, credentials, options);
+      const options = { onUnreachable: input.onUnreachable, signal };
+      const isPending = keyColumns.isPlatformManagedCredentials;
+      // The app cannot know a key that was made just now. A verification is counted itself.
+      if (isPending) await deps.limits.checkChange(caller);
+      const verification = isPending
+        ? pendingColumns(method)
+        : await verifyNewCredentials(deps, caller, { app, method }, credentials, options);
 
       const id = randomUUID();
       const owner = { app, method, orgId, connectionId: id };
       const sealed = await sealCredentials(deps, owner, credentials);
 
-      const createdAt = verification.verificationCheckedAt;
+      const createdAt = verification.verificationCheckedAt ?? currentTime();
       return storeConnection(deps, {
         connection: {
           id,
@@ -66,10 +78,15 @@ export async function createConnection(
           version: 1,
           createdAt,
           updatedAt: createdAt,
+          statusSince: createdAt,
           deletedAt: null,
-          isPlatformManagedCredentials: false,
           usePolicy: null,
           maxShareOfRateLimit: null,
+          checkEvery: null,
+          keysDueAt: null,
+          ...noConversion,
+          ...noRevocations,
+          ...keyColumns,
           ...sealed,
           ...verification,
         },

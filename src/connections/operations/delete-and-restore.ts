@@ -1,6 +1,7 @@
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import { currentTime, currentTimeMs } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
+import type { SqlStatement } from '../../database/database.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionDeps } from '../deps.ts';
@@ -46,6 +47,8 @@ export async function deleteConnection(
           return ['deletedAt'];
         },
         isRemoved: purge,
+        // They would work again if the connection was restored.
+        alongside: async () => ({ events: [], updates: [deleteSetupLinks(id)] }),
         buildOutcome: ({ projectId }) => buildOutcome(() => ({ ...deleted, projectId })),
       });
       return deleted;
@@ -105,6 +108,10 @@ export function retentionEnd(deletedRetentionDays: number): Date {
 
 function restorableUntil({ deletedRetentionDays }: ConnectionDeps, deletedAt: Date): Date {
   return new Date(deletedAt.getTime() + deletedRetentionDays * dayMs);
+}
+
+function deleteSetupLinks(connectionId: string): SqlStatement {
+  return { sql: 'delete from connection_setup_link where connection_id = ?', params: [connectionId] };
 }
 
 function retentionEndedError(): AppError {

@@ -4,10 +4,11 @@ import { createBatchLoader } from '../../database/batch-loader.ts';
 import { joinAnd, type Sql, sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection, summaryColumns } from '../app-connection.entity.ts';
-import { encodeCursor } from '../cursor.ts';
+import { type ConnectionOrder, encodeCursor } from '../cursor.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type ListConnections, parsePageArguments } from '../list-input.ts';
 import { connectionNotFound, readConnection } from '../persistence/find-connection.ts';
+import { findHostOutages } from '../persistence/host-outage-condition.ts';
 import {
   afterCursor,
   atOrBeforeCursor,
@@ -16,6 +17,9 @@ import {
   listConditions,
   orderBy,
 } from '../persistence/list-conditions.ts';
+
+/** The orders whose values are in `summaryColumns`. */
+const summaryOrders: readonly ConnectionOrder['field'][] = ['name', 'createdAt', 'updatedAt'];
 
 const reading = { action: 'READ_CONNECTIONS' } as const;
 
@@ -102,19 +106,22 @@ export async function listConnections(
 }
 
 async function readPage(
-  { database }: ConnectionDeps,
+  deps: ConnectionDeps,
   caller: Caller,
   input: ListConnections,
   { isBrief }: ListOptions,
 ): Promise<ConnectionPage> {
+  const { database } = deps;
   const { order, isBackward, size, cursor, issues } = parsePageArguments(input);
   if (issues.length > 0) throw validationError(issues);
   const { orgId } = caller;
-  const conditions = listConditions(caller, input);
+  const isHostDown = input.filter?.health ? await findHostOutages(deps, orgId) : undefined;
+  const conditions = listConditions(caller, input, isHostDown);
   const selectOptions = {
     // Rare and frequent values need different indexes, so PostgreSQL plans the statement for its parameters.
     skipPreparedPlan: Boolean(input.filter || input.app),
-    ...(isBrief && { properties: summaryColumns }),
+    // The cursors need the value of the order.
+    ...(isBrief && summaryOrders.includes(order.field) && { properties: summaryColumns }),
   };
   const pageConditions = cursor ? [afterCursor(order, cursor, isBackward)] : [];
   const found = await database.select(

@@ -1,7 +1,7 @@
 import { DecryptionError } from '../../encryption/jwe.ts';
 import { MacMismatch } from '../../encryption/row-macs.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { CredentialsReplaced, encryptionContext, openCredentials } from '../credentials/seal.ts';
+import { allSecrets, CredentialsReplaced, encryptionContext, openCredentials } from '../credentials/seal.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 
 /** The dependencies of re-encryption. */
@@ -67,11 +67,11 @@ async function reencrypt(deps: ReencryptDeps, connection: AppConnection): Promis
   if (!hasKnownApp(deps, connection)) return 'broken';
   const em = deps.database.asSystem();
   try {
-    const { secret } = await openCredentials(deps, em, connection);
+    const credentials = await openCredentials(deps, em, connection);
     const context = encryptionContext(connection, resolveAppAndMethod(deps, connection).method);
     // The cached key may have been retired as well, and this function does not check it afterwards.
     deps.vault.invalidateSealKey(connection.orgId);
-    const sealed = await deps.vault.seal(em, context, secret);
+    const sealed = await deps.vault.seal(em, context, allSecrets(credentials));
     // The MAC covers every column that matters, so it identifies the version of the row.
     const unchanged = { id, mac };
     const columns = { sealedCredentials: sealed.text, dataKeyId: sealed.dataKeyId };

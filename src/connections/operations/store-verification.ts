@@ -4,23 +4,32 @@ import type { RecordedEvent } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { verificationColumns } from '../credentials/verify.ts';
+import { clearedFailure, verificationColumns } from '../credentials/verify.ts';
 import type { ConnectionDeps } from '../deps.ts';
+import type { PrepareAlongside } from '../persistence/change-connection.ts';
 
 /**
  * Stores the result of verifying the credentials of a connection, with its audit event. The version stays the same.
  *
  * @param before the connection as it was read before its credentials were verified
+ * @param options `alongside`: what is stored with the result; `nextCheckAt`: the next check, or absent if the schedule of checks
+ *   begins again
  */
 export async function storeVerification(
   deps: ConnectionDeps,
   before: AppConnection,
   result: VerificationResult,
   event: RecordedEvent,
+  {
+    alongside,
+    nextCheckAt = null,
+  }: { alongside?: PrepareAlongside | undefined; nextCheckAt?: Date | null } = {},
 ): Promise<void> {
   const { id, orgId } = before;
-  const columns = verificationColumns(result, currentTime(), before);
+  const columns = { ...verificationColumns(result, currentTime(), before), nextCheckAt };
   const changed = Object.keys(columns) as (keyof typeof columns)[];
+  const fields = [...(event.fields ?? []), ...clearedFailure(before, columns)];
+  const recorded = { ...event, fields };
   await storeWithEvents(deps, orgId, {
     row: { entity: AppConnection, id },
     prepare: async (em) => {
@@ -30,7 +39,8 @@ export async function storeVerification(
         sql: `${sql} and credentials_hash = ?`,
         params: [...params, before.credentialsHash],
       };
-      return { events: [event], update, result: undefined };
+      const { events: further = [], updates = [] } = (await alongside?.(em, before)) ?? {};
+      return { events: [recorded, ...further], updates: [update, ...updates], result: undefined };
     },
   });
 }

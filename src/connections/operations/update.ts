@@ -1,13 +1,22 @@
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { isUntried, pendingColumns, prepareChangedKeys } from '../credentials/keys.ts';
 import { mergeCredentials } from '../credentials/merge.ts';
-import { retryIfReplaced, sealCredentials } from '../credentials/seal.ts';
+import { addRevocation, assertRevocable } from '../credentials/revocation.ts';
+import {
+  assertSameInactiveSecrets,
+  hasInactiveSecrets,
+  openCredentials,
+  retryIfReplaced,
+  sealCredentials,
+} from '../credentials/seal.ts';
+import { splitCredentials } from '../credentials/split.ts';
 import { verifyNewCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, requireApp, resolveAppAndMethod } from '../deps.ts';
 import type { UpdateConnection } from '../input-schemas.ts';
 import { type FieldPaths, requireSelectable, updatePayloadFields } from '../payload-authorization.ts';
-import { assertVersion, changeConnection } from '../persistence/change-connection.ts';
+import { assertVersion, changeConnection, type PrepareAlongside } from '../persistence/change-connection.ts';
 import { findConnection } from '../persistence/find-connection.ts';
 import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
 import { assertNameAvailable, mapNameConflict } from '../persistence/project-and-name.ts';
@@ -19,11 +28,14 @@ export interface UpdateOptions {
   signal?: AbortSignal | undefined;
   /** The paths of the fields that the client selects. */
   selected?: FieldPaths;
+  /** What is stored with the update. */
+  alongside?: PrepareAlongside;
 }
 
 /**
  * Updates a connection. Absent fields stay the same. New credentials are verified first, and replace the old ones only
- * if the app accepts them.
+ * if the app accepts them; `revokeOldToken` has the old token revoked then. While the app does not know the key of a
+ * connection, they are stored without asking it.
  *
  * @param target `app`: the id of an app; a connection to another app is not found
  * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `NAME_TAKEN`, `BAD_USER_INPUT` (a missing secret, or
@@ -34,7 +46,7 @@ export async function updateConnection(
   caller: Caller,
   target: { app: string; id: string },
   input: UpdateConnection,
-  { signal, selected = [] }: UpdateOptions = {},
+  { signal, selected = [], alongside }: UpdateOptions = {},
 ): Promise<AppConnection> {
   const { id } = target;
   const { idempotencyKey, ...fields } = input;
@@ -57,16 +69,35 @@ export async function updateConnection(
 
       const { app, method } = resolveAppAndMethod(deps, before);
       const merged = await mergeCredentials(deps, caller, before, input);
-      const columns = merged && {
-        ...(await verifyNewCredentials(deps, caller, { app, method }, merged.credentials, { signal })),
+      const prepared = merged && (await prepareChangedKeys(method, before, merged));
+      const stored =
+        input.revokeOldToken || (prepared && hasInactiveSecrets(before))
+          ? await openCredentials(deps, em, before)
+          : undefined;
+      if (stored && input.revokeOldToken) {
+        const { secret } = splitCredentials(method, input.credentials ?? {});
+        await assertRevocable(deps, before, method, { stored, secret });
+      }
+      const revocation = stored && input.revokeOldToken ? addRevocation(before, stored) : undefined;
+      const credentials = prepared && {
+        ...prepared.credentials,
+        inactive: revocation?.inactive ?? stored?.inactive ?? {},
+      };
+      const columns = prepared && {
+        ...prepared.columns,
+        ...(isUntried(before)
+          ? pendingColumns(method)
+          : await verifyNewCredentials(deps, caller, { app, method }, prepared.credentials, { signal })),
         ...(await sealCredentials(
           deps,
           { app, method, orgId: before.orgId, connectionId: id },
-          merged.credentials,
+          credentials ?? prepared.credentials,
         )),
+        ...revocation?.columns,
       };
 
       const apply = (connection: AppConnection): string[] => {
+        if (columns) assertSameInactiveSecrets(connection, before);
         // Stored secrets were merged: another update may have replaced them since, and would be undone.
         if (merged?.hasStoredSecrets && connection.credentialsHash !== before.credentialsHash) {
           assertVersion(connection, { id, version: before.version });
@@ -79,11 +110,16 @@ export async function updateConnection(
         const share = input.maxShareOfRateLimit;
         const isShareChanged = share !== undefined && share !== connection.maxShareOfRateLimit;
         if (share !== undefined) connection.maxShareOfRateLimit = share;
+        const { checkEvery } = input;
+        const isIntervalChanged = checkEvery !== undefined && checkEvery !== connection.checkEvery;
+        if (isIntervalChanged) Object.assign(connection, { checkEvery, nextCheckAt: null });
         return [
           ...(isRenamed ? ['name'] : []),
           ...(isDescribed ? ['description'] : []),
           ...(isShareChanged ? ['maxShareOfRateLimit'] : []),
+          ...(isIntervalChanged ? ['checkEvery'] : []),
           ...(merged?.fields ?? []).map((field) => `credentials.${field}`),
+          ...(revocation ? ['revocation'] : []),
         ];
       };
       return mapNameConflict(before, () =>
@@ -91,7 +127,8 @@ export async function updateConnection(
           target: expected,
           action,
           apply,
-          credentials: merged?.credentials,
+          credentials,
+          alongside,
           buildOutcome: (connection) => buildOutcome(() => toSnapshot(connection)),
         }),
       );

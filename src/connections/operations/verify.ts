@@ -5,13 +5,18 @@ import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { assertHostAllowed } from '../credentials/host.ts';
+import { findPendingKey } from '../credentials/key-states.ts';
+import { needsKeyPair, prepareKeys } from '../credentials/keys.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
 import { splitCredentials } from '../credentials/split.ts';
 import { verifyCredentials } from '../credentials/verify.ts';
-import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+import { type ConnectionDeps, rateLimitedOutbound, resolveAppAndMethod } from '../deps.ts';
+import { tryPendingKey } from '../managed-keys/activate-pending-key.ts';
 import { type FieldPaths, requireSelectable, verifyPayloadFields } from '../payload-authorization.ts';
+import type { PrepareAlongside } from '../persistence/change-connection.ts';
 import { findConnection, readConnection } from '../persistence/find-connection.ts';
 import { storeVerification } from './store-verification.ts';
+import { verifyConversion } from './verify-conversion.ts';
 
 /** Options of a verification. */
 export interface VerifyOptions {
@@ -19,10 +24,14 @@ export interface VerifyOptions {
   signal?: AbortSignal | undefined;
   /** The paths of the fields that the client selects. */
   selected?: FieldPaths;
+  /** What is stored with the result if the credentials work; those of the conversion, if one is pending. */
+  ifVerified?: PrepareAlongside;
 }
 
 /**
- * Verifies the stored credentials with the app and stores the result. The version of the connection stays the same.
+ * Verifies the stored credentials with the app and stores the result. The version of the connection stays the same. If a
+ * conversion is pending, its credentials are verified first, and replace the others if the app accepts them; then that is the
+ * result.
  *
  * @param target `app`: the id of an app; a connection to another app is not found
  * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `RATE_LIMITED`
@@ -31,7 +40,7 @@ export async function verifyConnection(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
-  { signal, selected = [] }: VerifyOptions = {},
+  { signal, selected = [], ifVerified }: VerifyOptions = {},
 ): Promise<AppConnection> {
   const { id } = target;
   const action = 'VERIFY_CONNECTION';
@@ -39,11 +48,15 @@ export async function verifyConnection(
     caller.requireScope('connections:verify');
     requireSelectable(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
-    const { before, credentials } = await retryIfReplaced(async () => {
+    const { before, credentials, conversion } = await retryIfReplaced(async () => {
       const reader = deps.database.forOrganisation(orgId);
-      const before = await findConnection(reader, caller, target, { withSecrets: true });
-      return { before, credentials: await openCredentials(deps, reader, before) };
+      const before = await findWithKeyTried(deps, caller, target, signal);
+      const credentials = await openCredentials(deps, reader, before);
+      const options = { signal, ifVerified };
+      const conversion = await verifyConversion(deps, caller, before, credentials, options);
+      return { before, credentials, conversion };
     });
+    if (conversion.isComplete) return readConnection(deps, caller, [sql`id = ${id}`]);
     const resolved = resolveAppAndMethod(deps, before);
     const result = await verifyCredentials(deps, caller, resolved, credentials, {
       signal,
@@ -53,16 +66,41 @@ export async function verifyConnection(
     const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
     const attempt = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
     const event = withRequestContext({ ...attempt, outcome, fields: ['verification'] });
-    await storeVerification(deps, before, result, event);
+    const isFinal = result.status === 'VERIFIED' && !before.conversion;
+    const alongside = isFinal ? ifVerified : conversion.alongside;
+    await storeVerification(deps, before, result, event, { alongside });
     return readConnection(deps, caller, [sql`id = ${id}`]);
   });
 }
+
+/** Finds the connection, after its pending key was tried, if it has one. */
+async function findWithKeyTried(
+  deps: ConnectionDeps,
+  caller: Caller,
+  target: { id: string; app?: string },
+  signal: AbortSignal | undefined,
+): Promise<AppConnection> {
+  const { orgId } = caller;
+  const { id } = target;
+  const find = () =>
+    findConnection(deps.database.forOrganisation(orgId), caller, target, { withSecrets: true });
+  const connection = await find();
+  if (!findPendingKey(connection)) return connection;
+  const actor = withRequestContext({ ...caller.actor, action: 'VERIFY_CONNECTION', outcome: 'OK' });
+  await tryPendingKey(deps, { orgId, id }, actor, await rateLimitedOutbound(deps, caller), signal);
+  return find();
+}
+
+/** The result of validating credentials. `PENDING`: this server makes their key pair when a connection is created. */
+export type ValidationResult =
+  | VerificationResult
+  | { status: 'PENDING'; message: string; remedy: string; upstreamRequestId: null };
 
 /**
  * Verifies credentials with the app without storing anything.
  *
  * @param signal aborts when the client disconnects
- * @throws AppError `FORBIDDEN`, `HOST_NOT_ALLOWED`, `RATE_LIMITED`
+ * @throws AppError `FORBIDDEN`, `HOST_NOT_ALLOWED`, `RATE_LIMITED`, `BAD_USER_INPUT` (an unusable private key)
  */
 export async function validateCredentials(
   deps: ConnectionDeps,
@@ -70,12 +108,15 @@ export async function validateCredentials(
   target: { app: string; method: string },
   values: Readonly<Record<string, FieldValue>>,
   signal?: AbortSignal,
-): Promise<VerificationResult> {
+): Promise<ValidationResult> {
   return withForbiddenAudit(deps, caller, { action: 'VALIDATE_CREDENTIALS' }, async () => {
     caller.requireScope('connections:verify');
     const { app, method } = resolveAppAndMethod(deps, target);
-    const credentials = splitCredentials(method, values);
+    const given = splitCredentials(method, values);
+    const { credentials } = await prepareKeys(method, given);
     assertHostAllowed(deps, caller, { app, method }, credentials.public);
+    if (method.managedKeys && needsKeyPair(method, given))
+      return { status: 'PENDING', ...method.managedKeys.pending, upstreamRequestId: null };
     return verifyCredentials(deps, caller, { app, method }, credentials, { signal });
   });
 }

@@ -1,16 +1,18 @@
-import type { Credentials } from '../../apps/app.ts';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditAction } from '../../audit/audit-event.entity.ts';
-import { storeWithEvents } from '../../audit/audited-change.ts';
+import { type PreparedChange, storeWithEvents } from '../../audit/audited-change.ts';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
-import { deleteRow, updateRow } from '../../database/row-statements.ts';
+import { deleteRow } from '../../database/row-statements.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { sealUnderKey } from '../credentials/seal.ts';
+import type { StoredCredentials } from '../credentials/seal.ts';
+import { clearedFailure } from '../credentials/verify.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type FindOptions, findConnection } from './find-connection.ts';
 import type { BuildOutcome } from './idempotency.ts';
+import { signedUpdate } from './signed-update.ts';
 
 /** The connection to change. */
 export interface ChangeTarget {
@@ -20,6 +22,17 @@ export interface ChangeTarget {
   /** The version that the client has read. Absent or null: the last change wins. */
   version?: number | null | undefined;
 }
+
+/**
+ * Prepares what is stored together with a change of a connection, or not at all: events that follow its own, and statements. It
+ * is called again if another change is stored first.
+ *
+ * @throws errors with which the change fails
+ */
+export type PrepareAlongside = (
+  em: EntityManager,
+  connection: AppConnection,
+) => Promise<Pick<PreparedChange<unknown>, 'events' | 'updates'>>;
 
 /** A change of a connection. */
 export interface ConnectionUpdate {
@@ -32,9 +45,11 @@ export interface ConnectionUpdate {
    */
   apply: (connection: AppConnection) => string[];
   /** The credentials that `apply` sets, encrypted. */
-  credentials?: Credentials | undefined;
+  credentials?: StoredCredentials | undefined;
   /** Whether the row is removed. */
   isRemoved?: boolean;
+  /** What is stored with the change, if there is anything to change. */
+  alongside?: PrepareAlongside | undefined;
   /** Stores the outcome with the change, if there is anything to change. */
   buildOutcome?: (connection: AppConnection) => ReturnType<BuildOutcome>;
 }
@@ -48,7 +63,7 @@ export interface ConnectionUpdate {
 export async function changeConnection(
   deps: ConnectionDeps,
   caller: Caller,
-  { target, action, find, apply, credentials, isRemoved, buildOutcome }: ConnectionUpdate,
+  { target, action, find, apply, credentials, isRemoved, alongside, buildOutcome }: ConnectionUpdate,
 ): Promise<AppConnection> {
   const { id, app } = target;
   await deps.limits.checkChange(caller);
@@ -66,21 +81,18 @@ export async function changeConnection(
       const fields = apply(connection);
       // No event and no outcome without a change: else a caller could fill the database by repeating it under new keys.
       if (fields.length === 0) return { events: [], result: connection };
-      if (credentials)
-        Object.assign(connection, await sealUnderKey(deps, em, sealKeyId, connection, credentials));
+      const changedFields = [...fields, ...clearedFailure(before, connection)];
       connection.version += 1;
       connection.updatedAt = currentTime();
-      connection.mac = macs.signed(em, AppConnection, connection).mac;
-      const columns = Object.keys(connection) as (keyof AppConnection & string)[];
-      const changed = columns.filter((name) => connection[name] !== before[name]);
+      const replacement = { before, after: connection, credentials };
+      const { update, readMac } = await signedUpdate(deps, em, sealKeyId, replacement);
       const { name: connectionName, projectId } = connection;
+      const { events: further = [], updates = [] } = (await alongside?.(em, connection)) ?? {};
       return {
-        events: [{ ...attempt, connectionName, projectId, fields }],
-        update: isRemoved
-          ? deleteRow(em, AppConnection, connection)
-          : updateRow(em, AppConnection, connection, changed),
+        events: [{ ...attempt, connectionName, projectId, fields: changedFields }, ...further],
+        updates: [isRemoved ? deleteRow(em, AppConnection, connection) : update, ...updates],
         inserts: buildOutcome?.(connection) ?? [],
-        readMac: before.mac,
+        readMac,
         result: connection,
       };
     },

@@ -16,15 +16,31 @@ export function inProject(projectId: string | null): Sql {
   return projectId === null ? sql`project_id is null` : sql`project_id = ${projectId}`;
 }
 
-/** The conditions of a list, the same for every page. */
-export function listConditions(caller: Caller, { projectId, app, filter }: ListConnections): Sql[] {
-  const { namePrefix, nameContains, method, status } = filter ?? {};
+/**
+ * The conditions of a list, the same for every page.
+ *
+ * @param isHostDown the condition for connections with an outage of the host; undefined if there is none
+ */
+export function listConditions(
+  caller: Caller,
+  { projectId, app, filter }: ListConnections,
+  isHostDown: Sql | undefined,
+): Sql[] {
+  const { namePrefix, nameContains, method, status, health } = filter ?? {};
   const conditions = connectionVisibilityConditions(caller);
   if (projectId !== undefined) conditions.push(inProject(projectId));
   if (app) conditions.push(sql`app = ${app}`);
   if (filter?.app) conditions.push(sql`app = ${filter.app}`);
   if (method) conditions.push(sql`method = ${method}`);
   if (status) conditions.push(sql`verification_status = ${status}`);
+  if (health) {
+    const has = sql`verification_status = ${health}`;
+    if (!isHostDown) conditions.push(has);
+    else
+      conditions.push(
+        health === 'UNREACHABLE' ? sql`(${has} or ${isHostDown})` : sql`${has} and not ${isHostDown}`,
+      );
+  }
   // The upper bound is the prefix and the last code point, which no name contains. A range can use an index.
   if (namePrefix) conditions.push(sql`name >= ${namePrefix} and name < ${`${namePrefix}\u{10ffff}`}`);
   // `strpos` has no wildcards, unlike `like`, and PostgreSQL estimates enough matches to scan in the order of the list.
@@ -40,7 +56,11 @@ const columns = {
   name: sql.raw('name'),
   createdAt: sql.raw('created_at'),
   updatedAt: sql.raw('updated_at'),
-} as const;
+  // As in the indexes. A comparison of rows with null is neither true nor false.
+  since: sql.raw(`coalesce(failing_since, 'infinity')`),
+  lastCheckAt: sql.raw(`coalesce(verification_checked_at, 'infinity')`),
+  nextCheckAt: sql.raw(`coalesce(next_check_at, 'infinity')`),
+} as const satisfies Record<ConnectionOrder['field'], Sql>;
 
 /** The `order by` of a list, reversed if `isBackward`. */
 export function orderBy({ field, direction }: ConnectionOrder, isBackward: boolean): Sql {
@@ -59,5 +79,5 @@ export function atOrBeforeCursor(order: ConnectionOrder, cursor: Cursor, isBackw
 }
 
 function compare({ field }: ConnectionOrder, { value, id }: Cursor, operator: '<' | '>' | '<=' | '>='): Sql {
-  return sql`(${columns[field]}, id) ${sql.raw(operator)} (${value}, ${id})`;
+  return sql`(${columns[field]}, id) ${sql.raw(operator)} (${value ?? 'infinity'}, ${id})`;
 }

@@ -117,6 +117,12 @@ export class BucketBudget {
     return observation.blockedUntil;
   }
 
+  /** Takes back the permit of a request that was not sent, for another one. */
+  giveBack(permit: Permit): void {
+    this.#lease.giveBack(permit);
+    this.#serve();
+  }
+
   /** Refuses all that wait. */
   close(error: AppError): void {
     clearTimeout(this.#timer);

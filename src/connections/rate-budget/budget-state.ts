@@ -60,7 +60,7 @@ export interface BudgetReport {
   wanted: number;
   /** The number of callers that wait for a permit. */
   callers: number;
-  held?: HeldPermits | undefined;
+  held: readonly HeldPermits[];
   observation?: LimitObservation | undefined;
   /** Permits in `carried`, by the window in which the app counted them. */
   settled: readonly { windowId: number; reset: number; permits: number }[];
@@ -119,7 +119,7 @@ export function exchange(
   now: number,
 ): { state: BudgetState; lease: Lease } {
   let state = now < known.windowEnd ? known : openWindow(known, now);
-  if (report.held) state = account(state, report.held, now);
+  for (const held of report.held) state = account(state, held, now);
   for (const settled of report.settled) state = settle(state, settled);
   if (report.observation) state = observe(state, report.observation, now);
   const blockedUntil = Math.max(state.blockedUntil, report.blockedUntil);

@@ -1,6 +1,7 @@
 import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
 import { getMaxShare } from './max-share.ts';
 import type { RateBudgets } from './rate-budgets.ts';
 
@@ -13,7 +14,7 @@ export interface BudgetedConnection {
 
 /**
  * An outbound client whose GET requests to the app of a connection count in its rate budget, for what the server itself
- * asks. They are sent even if the share is spent, but not while the app refuses requests.
+ * asks. They are sent even if the share is spent, unless they are optional, but not while the app refuses requests.
  */
 export function budgetedOutbound(
   budgets: RateBudgets,
@@ -29,8 +30,17 @@ export function budgetedOutbound(
       const isOfApp = url.origin === use.getOrigin(credentials).origin;
       const budget = isOfApp ? budgets.find(app, use, connection, url.pathname) : undefined;
       const permit = await budget?.takeForServer(getMaxShare(connection));
+      if (budget && !permit && request.isOptional)
+        throw new OutboundError('BUSY', 'the share of the rate limit is spent');
       const sentAt = currentTimeMs();
-      const response = await outbound.get(url, request);
+      let isSent = false;
+      const onSend = () => {
+        isSent = true;
+      };
+      const response = await outbound.get(url, { ...request, onSend }).catch((error: unknown) => {
+        if (permit && !isSent) budget?.giveBack(permit);
+        throw error;
+      });
       await budget?.observe(permit, response, sentAt);
       return response;
     },

@@ -30,7 +30,7 @@ export class RateBudgets {
    * Finds the budget in which a request through a connection counts.
    *
    * @param path normalised
-   * @returns undefined if the app has no rate limits
+   * @returns undefined if the app does not limit it
    */
   find(
     app: App,
@@ -38,7 +38,7 @@ export class RateBudgets {
     { orgId, id }: { orgId: string; id: string },
     path: string,
   ): BucketBudget | undefined {
-    if (!rateLimits) return undefined;
+    if (!rateLimits || rateLimits.unlimited?.some((start) => path.startsWith(start))) return undefined;
     const bucket = findBucket(rateLimits.buckets, path);
     const changes = this.#changes.get(orgId) ?? { count: 0 };
     this.#changes.set(orgId, changes);

@@ -22,7 +22,7 @@ export function spentError(
 ): AppError {
   return new AppError(
     'UPSTREAM_RATE_LIMITED',
-    `The rate limit of ${name} for ${bucket} is ${limit} requests. The share of this connection, ${share} %, is spent, or others have used the limit up. Nothing was sent.`,
+    `The rate limit of ${name} for ${bucket} is ${limit} requests. The share of this connection, ${share} %, which all of its callers spend together, is used up, or programs outside of this server have used the limit up. Nothing was sent.`,
     {
       retryAt: new Date(until),
       remedy: `${waitOrRepeat} A caller with connections:write can raise \`maxShareOfRateLimit\` of the connection.`,

@@ -3,6 +3,7 @@ import type { Database } from '../../database/database.ts';
 import {
   type BudgetReport,
   exchange,
+  type HeldPermits,
   isUnmetered,
   type Lease,
   type LimitObservation,
@@ -21,6 +22,8 @@ export interface Permit {
   windowId: number | undefined;
   /** Whether the app may count it in the next window. */
   isCarried: boolean;
+  /** Whether the limit of the app is not known yet: its response states it. */
+  isProbe: boolean;
 }
 
 interface HeldLease {
@@ -47,7 +50,7 @@ export interface Pause {
 }
 
 /** The right to send a request that no budget counts. */
-export const notCounted: Permit = { windowId: undefined, isCarried: false };
+export const notCounted: Permit = { windowId: undefined, isCarried: false, isProbe: false };
 
 /** The permits of one bucket that a server has leased, and what it has learnt and not reported yet. */
 export class ServerLease {
@@ -65,6 +68,7 @@ export class ServerLease {
   // For the next report.
   #observation: LimitObservation | undefined;
   #settled: { windowId: number; reset: number; permits: number }[] = [];
+  #returned: HeldPermits[] = [];
   #unreportedBlock = 0;
   #isUnmetered = false;
 
@@ -87,7 +91,16 @@ export class ServerLease {
     const lease = this.#lease;
     if (!lease || lease.permits === 0 || now >= lease.validUntil) return undefined;
     lease.permits -= 1;
-    return { windowId: lease.windowId, isCarried: lease.isCarried };
+    const isProbe = (this.#known?.state.limit ?? null) === null;
+    return { windowId: lease.windowId, isCarried: lease.isCarried, isProbe };
+  }
+
+  /** Takes back the permit of a request that was not sent. Others can have it after the next exchange. */
+  giveBack({ windowId, isCarried }: Permit): void {
+    if (windowId === undefined) return;
+    const same = this.#returned.find((each) => each.windowId === windowId && each.isCarried === isCarried);
+    if (same) same.permits += 1;
+    else this.#returned.push({ windowId, isCarried, permits: 1, isKept: false });
   }
 
   /** Whether the lease should be renewed, so that the next requests need not wait. */
@@ -103,6 +116,7 @@ export class ServerLease {
     const limit = this.#known?.state.limit ?? null;
     if (now < this.#blockedUntil)
       return { retryAt: this.#blockedUntil, isProvisional: false, isBlocked: true, limit };
+    if (this.#returned.length > 0) return undefined;
     if (!this.#exhausted || now >= this.#exhausted.recheckAt) return undefined;
     const { retryAt, isProvisional } = this.#exhausted;
     if (isProvisional && this.#observation) return undefined;
@@ -183,7 +197,7 @@ export class ServerLease {
       share,
       wanted: Math.max(0, waiting + (isKnown ? this.#blockSize : 0) - inHand),
       callers,
-      held: lease && lease.permits > 0 ? { ...lease, isKept } : undefined,
+      held: lease && lease.permits > 0 ? [...this.#returned, { ...lease, isKept }] : this.#returned,
       observation: this.#observation,
       settled: this.#settled,
       blockedUntil: this.#unreportedBlock,
@@ -192,6 +206,7 @@ export class ServerLease {
     if (!isKept) this.#lease = undefined;
     this.#observation = undefined;
     this.#settled = [];
+    this.#returned = [];
     this.#unreportedBlock = 0;
     this.#isUnmetered = false;
     return report;

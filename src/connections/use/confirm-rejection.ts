@@ -1,7 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import type { Caller } from '../../identity/caller.ts';
+import { findPendingKey } from '../credentials/key-states.ts';
 import { type ConnectionDeps, unmeteredOutbound } from '../deps.ts';
+import { tryPendingKey } from '../managed-keys/activate-pending-key.ts';
 import { storeVerification } from '../operations/store-verification.ts';
 import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
 import type { OpenedConnection } from './opened-connections.ts';
@@ -23,15 +25,21 @@ export async function confirmRejection(
   if (checked.get(key)) return;
   checked.set(key, true);
   const outbound = unmeteredOutbound(deps, caller);
+  const { id: connectionId, name: connectionName, projectId } = connection;
+  const attempt = withRequestContext({ ...caller.actor, action: 'VERIFY_CONNECTION', outcome: 'OK' });
+  if (findPendingKey(connection)) {
+    // The app may have the new key already, and the old one no longer.
+    const next = await tryPendingKey(deps, { orgId: caller.orgId, id: connectionId }, attempt, outbound);
+    if (next?.status === 'VERIFIED') return;
+  }
   const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
   const result = await method.verify(credentials, budgeted);
   if (result.status !== 'REJECTED') return;
-  const { id: connectionId, name: connectionName, projectId } = connection;
-  const event = withRequestContext({
-    ...caller.actor,
-    ...({ action: 'VERIFY_CONNECTION', connectionId, connectionName, projectId } as const),
+  const event = {
+    ...attempt,
+    ...{ connectionId, connectionName, projectId },
     outcome: result.code,
     fields: ['verification'],
-  });
+  };
   await storeVerification(deps, connection, result, event);
 }

@@ -1,14 +1,15 @@
 import { Readable } from 'node:stream';
-import type { UpstreamRateLimit } from '../../apps/app.ts';
+import type { App, UpstreamRateLimit } from '../../apps/app.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
-import { parseJson } from '../../outbound/json.ts';
+import { parseJsonInParts } from '../../outbound/json.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { ConnectionDeps } from '../deps.ts';
-import { findNextLink } from './next-link.ts';
+import { findNextPage, type NextPage } from './next-link.ts';
 import type { Header } from './response-headers.ts';
 import type { SecretMask } from './secret-mask.ts';
-import { type UseRequest, type UseResponse, useConnection } from './use-connection.ts';
+import { useConnection } from './use-connection.ts';
+import type { UseRequest, UseResponse } from './use-request.ts';
 
 /** The largest body that is returned, in bytes. */
 export const maxBodyBytes = 1024 * 1024;
@@ -30,22 +31,26 @@ export interface ExecuteRequest {
 export interface ExecutedRequest {
   status: number;
   headers: readonly { name: string; value: string }[];
-  /** The JSON value if the response is JSON, complete and not nested too deeply; otherwise the text; null if it is empty. */
+  /**
+   * The JSON value if the response is JSON, complete, and within the limits of `parseJsonInParts`; otherwise the text; null if
+   * it is empty.
+   */
   body: unknown;
   /** Whether the body is longer than `maxBodyBytes`, and the rest is missing. */
   truncated: boolean;
   rateLimit: UpstreamRateLimit | null;
-  /** Path and query of the next page; null on the last one. */
-  nextPath: string | null;
+  /** Undefined on the last page. */
+  next: NextPage | undefined;
+  app: App;
 }
 
 /**
- * The response of an app, whose body stays outside of V8's heap until it is needed. As text or JSON it would be promoted to the old
- * generation while the request waits for its turn.
+ * The response of an app, whose body stays outside of V8's heap until it is needed. As text or JSON it would be promoted to
+ * the old generation while the request waits for its turn.
  */
 export interface ReceivedResponse extends Omit<ExecutedRequest, 'body'> {
-  /** Returns what `body` of `ExecutedRequest` is. */
-  parseBody(): unknown;
+  /** Returns what `body` of `ExecutedRequest` is. Large lists are parsed in turns with other work. */
+  parseBody(): Promise<unknown>;
 }
 
 /**
@@ -57,7 +62,7 @@ export async function executeRequest(
   ...[deps, caller, target, request, signal]: Parameters<typeof receiveResponse>
 ): Promise<ExecutedRequest> {
   const { parseBody, ...response } = await receiveResponse(deps, caller, target, request, signal);
-  return { ...response, body: parseBody() };
+  return { ...response, body: await parseBody() };
 }
 
 /**
@@ -87,20 +92,21 @@ export async function receiveResponse(
   };
   const response = await useConnection(deps, caller, target, request);
   const { received, truncated } = await readBody(response);
-  // To parse a large body takes some milliseconds.
-  await deps.scheduler.waitForTurn(caller.orgId);
   const flat = Object.fromEntries(response.headers.map(([name, value]) => [name, [value].flat().join(', ')]));
   return {
     status: response.status,
     headers: response.headers.flatMap(toPairs),
-    parseBody: () => {
+    parseBody: async () => {
       const text = received.toString();
       const isJson = !truncated && /[/+]json\b/i.test(flat['content-type'] ?? '');
-      return isJson ? readJson(text, response.opened.mask) : text || null;
+      if (!isJson || text === '') return text || null;
+      const waitForTurn = () => deps.scheduler.waitForTurn(caller.orgId);
+      return (await parseJsonInParts(text, waitForTurn, maskDecoded(text, response.mask))) ?? text;
     },
     truncated,
     rateLimit: response.opened.use.rateLimits?.read(flat) ?? null,
-    nextPath: findNextPath(flat.link, response.getUrl()),
+    next: findNextPage(flat.link, response.getUrl),
+    app: response.opened.app,
   };
 }
 
@@ -143,19 +149,7 @@ async function readBody({
   };
 }
 
-function readJson(text: string, mask: SecretMask): unknown {
-  if (text === '') return null;
-  const parsed = parseJson(text, { maxTokens: text.length });
-  if (parsed === undefined) return text;
-  // Without an escape, parsing decodes nothing, and the text is masked already.
-  return text.includes('\\') ? mask.maskJson(parsed) : parsed;
-}
-
-/** The path and query of the next page, if it is one of the instance. */
-function findNextPath(link: string | undefined, request: URL): string | null {
-  const target = findNextLink(link ?? '');
-  const next = target === undefined ? null : URL.parse(target, request);
-  return next?.origin === request.origin && next.protocol === request.protocol
-    ? next.pathname + next.search
-    : null;
+/** Masks what parsing has decoded. Without an escape, it decodes nothing, and the text is masked already. */
+function maskDecoded(text: string, mask: SecretMask): ((part: unknown) => unknown) | undefined {
+  return text.includes('\\') ? (part) => mask.maskJson(part) : undefined;
 }

@@ -1,5 +1,13 @@
 import { LRUCache } from 'lru-cache';
-import type { App, AuthMethod, ConnectionUse, Credentials } from '../../apps/app.ts';
+import type {
+  App,
+  AuthMethod,
+  Authorization,
+  Authorizer,
+  ConnectionUse,
+  Credentials,
+} from '../../apps/app.ts';
+import type { Secret } from '../../common/secret.ts';
 import type { Database } from '../../database/database.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
@@ -21,8 +29,10 @@ export interface OpenedConnection {
   credentials: Credentials;
   /** How requests reach the app. */
   use: ConnectionUse;
+  authorizer: Authorizer;
   /** Where requests are sent. */
   origin: URL;
+  /** Removes the credentials from texts. */
   mask: SecretMask;
 }
 
@@ -34,6 +44,9 @@ class OpenedConnections {
     // Reading the clock for each lookup costs more than the lookup.
     ttlResolution: 100,
   });
+
+  /** By connection and credentials. They last longer than opened connections, because they can have access tokens. */
+  readonly #authorizers = new LRUCache<string, Authorizer>({ max: maxConnections });
 
   constructor(deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>) {
     this.#deps = deps;
@@ -62,13 +75,36 @@ class OpenedConnections {
     const credentials = await openCredentials(this.#deps, em, connection);
     const mask = new SecretMask(Object.values(credentials.secret));
     const { use } = method;
-    return { connection, app, method, credentials, use, origin: use.getOrigin(credentials), mask };
+    const authorizer = this.#findAuthorizer(connection, use, credentials);
+    const origin = use.getOrigin(credentials);
+    return { connection, app, method, credentials, use, authorizer, origin, mask };
+  }
+
+  #findAuthorizer(
+    { id, credentialsHash }: AppConnection,
+    use: ConnectionUse,
+    credentials: Credentials,
+  ): Authorizer {
+    const key = `${id} ${credentialsHash}`;
+    const authorizer = this.#authorizers.get(key) ?? use.createAuthorizer(credentials);
+    this.#authorizers.set(key, authorizer);
+    return authorizer;
   }
 
   #forget(orgId: string | undefined): void {
     if (orgId === undefined) this.#opened.clear();
     else for (const key of this.#opened.keys()) if (key.startsWith(`${orgId} `)) this.#opened.delete(key);
   }
+}
+
+const masks = new WeakMap<Secret, SecretMask>();
+
+/** The mask of the credentials and of the secret in an authorization. */
+export function getMask({ credentials, mask }: OpenedConnection, { secret }: Authorization): SecretMask {
+  if (!secret) return mask;
+  const known = masks.get(secret) ?? new SecretMask([...Object.values(credentials.secret), secret]);
+  masks.set(secret, known);
+  return known;
 }
 
 const ofDatabases = new WeakMap<Database, OpenedConnections>();

@@ -14,7 +14,7 @@ import {
 } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 import { buildCreateMutation, type CreateVariables } from '../app-mutations.ts';
-import { toTypeName, validateCreate } from '../client-validation.ts';
+import { toFieldInput, toTypeName, validateCreate } from '../client-validation.ts';
 import { ErrorAlert } from '../error-alert.tsx';
 import { CredentialField } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
@@ -54,7 +54,9 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
             description: values.description || null,
             projectId,
             method: method.method,
-            credentials: Object.fromEntries(filledFields.map(({ name }) => [name, values[name] ?? ''])),
+            credentials: Object.fromEntries(
+              filledFields.map((field) => [field.name, toFieldInput(field, values[field.name] ?? '')]),
+            ),
             onUnreachable: values.keep ? 'SAVE_UNVERIFIED' : 'FAIL',
           },
         };

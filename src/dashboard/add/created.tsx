@@ -35,7 +35,11 @@ export function Created({ connection, option, onAnother, listPath }: CreatedProp
         <Alert
           color="yellow"
           role="status"
-          title={`${name} is saved, but ${option.name} could not be reached`}
+          title={
+            verification.status === 'PENDING'
+              ? `${name} is saved, and ${option.name} does not know its key yet`
+              : `${name} is saved, but ${option.name} could not be reached`
+          }
         >
           <Text size="sm">{verification.message}</Text>
           <Text size="sm" mt="xs">

@@ -17,9 +17,14 @@ import { connectionPath, connectionsPath, type OptionalProjectId } from '../rout
 import { useSession } from '../session/session.ts';
 import { getLabels, useOptions } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
+import { ConnectionKeys } from './connection-keys.tsx';
 import { ConnectionTabs } from './connection-tabs.tsx';
-import { Health } from './health.tsx';
+import { Conversion } from './conversion.tsx';
+import { Health, toHealthRows } from './health.tsx';
+import { KeyRotation } from './key-rotation.tsx';
 import { connectionQuery, type DetailedConnection } from './operations.ts';
+import { StatusHistory } from './status-history.tsx';
+import { toDetailRows, VerificationWarnings } from './verification-details.tsx';
 
 interface ConnectionScreenProps {
   projectId: OptionalProjectId;
@@ -52,6 +57,10 @@ export default function ConnectionScreen({ projectId, id, tab }: ConnectionScree
   if (connection && connection.projectId !== projectId) {
     return <Redirect to={connectionPath(connection.projectId, id, tab)} replace />;
   }
+  const onVerify =
+    connection && scopes.includes('CONNECTIONS_VERIFY') && !verifying.has(id)
+      ? () => act('verify', connection)
+      : undefined;
   const { appName, icon } = connection ? getLabels(connection, options) : {};
   return (
     <>
@@ -91,13 +100,37 @@ export default function ConnectionScreen({ projectId, id, tab }: ConnectionScree
       {connection && appName && (
         <>
           <Health
-            verification={connection.verification}
+            connection={connection}
             isVerifying={verifying.has(id)}
             onVerify={scopes.includes('CONNECTIONS_VERIFY') ? () => act('verify', connection) : undefined}
           />
+          <VerificationWarnings details={connection.verification.details} />
           <div style={{ margin: 'var(--mantine-spacing-md) 0 var(--mantine-spacing-xl)' }}>
-            <ConnectionDetails connection={connection} appName={appName} more={toUseRows(connection)} />
+            <ConnectionDetails
+              connection={connection}
+              appName={appName}
+              more={[
+                ...toDetailRows(connection.verification.details),
+                ...toHealthRows(connection),
+                ...toUseRows(connection),
+              ]}
+            />
           </div>
+          <StatusHistory history={connection.health.history} />
+          <ConnectionKeys
+            credentials={connection.credentials}
+            isPlatformManagedCredentials={connection.isPlatformManagedCredentials}
+            appName={appName}
+            title="Public keys"
+          />
+          <KeyRotation connection={connection} appName={appName} onVerify={onVerify} onChanged={reload} />
+          <Conversion
+            connection={connection}
+            options={options}
+            appName={appName}
+            onVerify={onVerify}
+            onChanged={reload}
+          />
           {isUsable(connection.app, connection.method) ? (
             <ConnectionTabs connection={connection} appName={appName} tab={tab} onChanged={reload} />
           ) : (

@@ -1,21 +1,23 @@
 import { Alert, Button, Group, Loader, Text } from '@mantine/core';
-import { StatusBadge } from '../list/status.tsx';
-import type { Connection } from '../operations.ts';
+import { isHostDown, StatusBadge } from '../list/status.tsx';
 import { RelativeTime } from '../relative-time.tsx';
+import type { DetailedConnection } from './operations.ts';
 
-interface HealthProps extends Pick<Connection, 'verification'> {
+interface HealthProps {
+  connection: DetailedConnection;
   isVerifying: boolean;
   /** Absent: the caller may not verify. */
   onVerify: (() => void) | undefined;
 }
 
-/** The result of the last verification, with the reason and the remedy of a failure. */
-export function Health({ verification, isVerifying, onVerify }: HealthProps) {
+/** Whether the connection works, with the reason and the remedy of a failure. */
+export function Health({ connection, isVerifying, onVerify }: HealthProps) {
+  const { verification, health } = connection;
   const { status, checkedAt, failingSince, message, remedy, oktaRequestId } = verification;
   return (
     <>
       <Group gap="sm" role="status" mih={36}>
-        <StatusBadge status={status} />
+        <StatusBadge status={health.status} />
         {isVerifying ? (
           <Group gap="xs">
             <Loader size="xs" aria-hidden />
@@ -38,6 +40,20 @@ export function Health({ verification, isVerifying, onVerify }: HealthProps) {
           </Button>
         )}
       </Group>
+      {isHostDown(connection) && (
+        <Alert color="yellow" mt="sm">
+          <Text size="sm">
+            The host does not answer
+            {health.since && (
+              <>
+                {' '}
+                since <RelativeTime at={health.since} />
+              </>
+            )}
+            . The credentials are not to blame, and every connection to this host is affected.
+          </Text>
+        </Alert>
+      )}
       {message && (
         <Alert color={status === 'REJECTED' ? 'red' : 'yellow'} mt="sm">
           <Text size="sm">{message}</Text>
@@ -60,4 +76,30 @@ export function Health({ verification, isVerifying, onVerify }: HealthProps) {
       )}
     </>
   );
+}
+
+/** When the connection is checked, and when it last worked, as facts. */
+export function toHealthRows({ health, checkEvery }: DetailedConnection) {
+  const { lastCheckAt, nextCheckAt, lastGoodAt, since, status } = health;
+  return [
+    ['Failing since', showTime(since)],
+    ['Last worked', showTime(lastGoodAt) ?? 'Never'],
+    ['Last check', showTime(lastCheckAt) ?? 'Never'],
+    ['Next check', describeNextCheck(nextCheckAt, checkEvery, status)],
+  ] as const;
+}
+
+function showTime(at: string | null) {
+  return at && <RelativeTime at={at} />;
+}
+
+function describeNextCheck(
+  nextCheckAt: string | null,
+  checkEvery: number,
+  status: DetailedConnection['health']['status'],
+) {
+  if (nextCheckAt) return <RelativeTime at={nextCheckAt} isFuture />;
+  if (checkEvery === 0) return 'Checks are off. Okta API tokens expire after 30 days without a request.';
+  if (status === 'REJECTED' || status === 'PENDING') return 'None until the credentials work';
+  return 'Within a minute';
 }

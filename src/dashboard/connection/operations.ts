@@ -17,19 +17,55 @@ export type Rule = Policy['rules'][number];
 /** An HTTP method of a request through a connection. */
 export type Method = NonNullable<Rule['methods']>[number];
 
+const serviceAppFields = graphql(`
+  fragment ServiceApp on OktaServiceAppCredentials @_unmask {
+    clientId
+    scopes
+    jwksUrl
+    keys { keyId publicJwk createdAt state }
+  }
+`);
+
 export const connectionQuery = graphql(
   `
     query Connection($id: UUID!) {
       appConnection(id: $id) {
         ...Connection
         createdAt
+        checkEvery
+        health {
+          lastCheckAt
+          nextCheckAt
+          lastGoodAt
+          history(first: 100) { from until status code isHostOutage }
+        }
+        credentials {
+          ...ServiceApp
+        }
+        conversion {
+          credentials {
+            ...ServiceApp
+          }
+          verification { status message remedy }
+        }
         lastUsedAt
         lastUsedBy { keyId name subject }
         usePolicy { ...Policy }
+        verification {
+          details {
+            __typename
+            warnings { message remedy }
+            ... on OktaApiTokenDetails {
+              organisation { id name }
+              owner { roles { type label } }
+              apiTokens { id name expiresAt network { connection } }
+            }
+          }
+        }
       }
     }
   `,
-  [connectionFields, policyFields],
+  [connectionFields, policyFields, serviceAppFields],
 );
 
 /** A connection with everything that its page shows. */
@@ -73,6 +109,15 @@ export const executeMutation = graphql(`
 
 /** A response of the app. */
 export type AppResponse = NonNullable<ResultOf<typeof executeMutation>['outcome']>;
+
+/** Written for Okta, so that it is checked against the schema; `buildRotateMutation` adapts it to other apps. */
+export const rotateMutation = graphql(`
+  mutation RotateKey($id: UUID!) {
+    outcome: rotateOktaConnectionKey(id: $id) {
+      appConnection { id version }
+    }
+  }
+`);
 
 export const usageQuery = graphql(`
   query Usage($id: UUID!, $from: DateTime, $by: UsageInterval!) {

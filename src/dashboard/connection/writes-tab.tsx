@@ -1,6 +1,8 @@
 import { Button, Group, Text } from '@mantine/core';
+import { useQuery } from 'urql';
 import { ErrorAlert } from '../error-alert.tsx';
 import { Loading } from '../loading.tsx';
+import { usersQuery } from '../operations.ts';
 import { RelativeTime } from '../relative-time.tsx';
 import { useSession } from '../session/session.ts';
 import classes from '../table.module.css';
@@ -16,8 +18,27 @@ export function WritesTab({ connectionId }: { connectionId: string }) {
   return <Writes connectionId={connectionId} />;
 }
 
+/** The names of the API keys that have used a connection lately, by id: audit events have the ids only. */
+function useKeyNames(connectionId: string): { keyNames: ReadonlyMap<string, string>; reload: () => void } {
+  const [{ data }, refetch] = useQuery({
+    query: usersQuery,
+    variables: { id: connectionId },
+    requestPolicy: 'cache-and-network',
+  });
+  const callers = data?.appConnection?.usage.callers ?? [];
+  const keyNames = new Map(
+    callers.flatMap(({ caller }) => (caller?.keyId && caller.name ? [[caller.keyId, caller.name]] : [])),
+  );
+  return { keyNames, reload: refetch };
+}
+
 function Writes({ connectionId }: { connectionId: string }) {
   const { events, apiError, loadMore, reload } = useAuditEvents(connectionId, { writesOnly: true });
+  const { keyNames, reload: reloadNames } = useKeyNames(connectionId);
+  const refresh = () => {
+    reload();
+    reloadNames();
+  };
   return (
     <>
       <Text size="sm" c="dimmed" mb="md">
@@ -52,7 +73,7 @@ function Writes({ connectionId }: { connectionId: string }) {
                     )}
                   </th>
                   <td>{use?.status ?? '–'}</td>
-                  <td style={{ overflowWrap: 'break-word' }}>{describeActor(event)}</td>
+                  <td style={{ overflowWrap: 'break-word' }}>{describeActor(event, keyNames)}</td>
                   <td>
                     <RelativeTime at={at} />
                   </td>
@@ -71,7 +92,7 @@ function Writes({ connectionId }: { connectionId: string }) {
             Show older writes
           </Button>
         )}
-        <Button variant="default" onClick={reload}>
+        <Button variant="default" onClick={refresh}>
           Refresh
         </Button>
       </Group>

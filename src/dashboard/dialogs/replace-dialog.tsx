@@ -1,4 +1,5 @@
-import { Modal, Text } from '@mantine/core';
+import { Checkbox, Modal, Text } from '@mantine/core';
+import { isRevocable, toFieldInput } from '../client-validation.ts';
 import { CredentialField } from '../fields.tsx';
 import { type ChangeDialogProps, ChangeForm } from './change-form.tsx';
 
@@ -23,8 +24,11 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
         connection={connection}
         fields={fields}
         toInput={(values) => ({
+          ...(values.revokeOldToken && { revokeOldToken: true }),
           credentials: Object.fromEntries(
-            fields.filter(({ name }) => values[name]).map(({ name }) => [name, values[name] ?? '']),
+            fields
+              .filter(({ name }) => values[name])
+              .map((field) => [field.name, toFieldInput(field, values[field.name] ?? '')]),
           ),
         })}
         done={`Replaced the token of ${name}. ${option?.name} accepted it.`}
@@ -32,17 +36,26 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
         onClose={onClose}
         onDone={onDone}
       >
-        {(errors) =>
-          fields.map((field) => (
-            <CredentialField
-              key={field.name}
-              field={field}
-              defaultValue={publicValues[field.name] ?? undefined}
-              error={errors[field.name]}
-              isFirst={field === firstSecret}
-            />
-          ))
-        }
+        {(errors) => (
+          <>
+            {fields.map((field) => (
+              <CredentialField
+                key={field.name}
+                field={field}
+                defaultValue={publicValues[field.name] ?? undefined}
+                error={errors[field.name]}
+                isFirst={field === firstSecret}
+              />
+            ))}
+            {isRevocable(connection) && (
+              <Checkbox
+                name="revokeOldToken"
+                label={`Revoke the old token at ${option?.name} afterwards`}
+                error={errors.revokeOldToken}
+              />
+            )}
+          </>
+        )}
       </ChangeForm>
     </Modal>
   );

@@ -21,6 +21,8 @@ const orders: Readonly<Record<string, Order>> = {
   'Least recently updated': { field: 'UPDATED_AT', direction: 'ASC' },
   'Newest first': { field: 'CREATED_AT', direction: 'DESC' },
   'Oldest first': { field: 'CREATED_AT', direction: 'ASC' },
+  'Failing longest': { field: 'SINCE', direction: 'ASC' },
+  'Next check': { field: 'NEXT_CHECK_AT', direction: 'ASC' },
 };
 
 const byName: Order = { field: 'NAME', direction: 'ASC' };
@@ -74,8 +76,9 @@ export function Filters({ params, onChange, options }: FiltersProps) {
           { value: 'VERIFIED', label: 'Verified' },
           { value: 'REJECTED', label: 'Rejected' },
           { value: 'UNREACHABLE', label: 'Unreachable' },
+          { value: 'PENDING', label: 'Pending' },
         ]}
-        onChange={(event) => addFilter({ status: parseStatus(event.currentTarget.value) })}
+        onChange={(event) => addFilter({ health: parseStatus(event.currentTarget.value) })}
       />
       <NativeSelect
         label="Sort by"
@@ -88,6 +91,7 @@ export function Filters({ params, onChange, options }: FiltersProps) {
   );
 }
 
-function parseStatus(value: string): Filter['status'] {
-  return value === 'VERIFIED' || value === 'REJECTED' || value === 'UNREACHABLE' ? value : null;
+function parseStatus(value: string): Filter['health'] {
+  const statuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
+  return statuses.find((status) => status === value) ?? null;
 }

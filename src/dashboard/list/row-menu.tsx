@@ -3,7 +3,7 @@ import type { Connection } from '../operations.ts';
 import { useSession } from '../session/session.ts';
 
 /** An action on a connection. */
-export type Action = 'edit' | 'replace' | 'verify' | 'audit' | 'delete' | 'copy';
+export type Action = 'edit' | 'replace' | 'verify' | 'setup' | 'audit' | 'delete' | 'copy';
 
 interface RowMenuProps {
   connection: Connection;
@@ -29,7 +29,9 @@ export function RowMenu({ connection, onAction }: RowMenuProps) {
       <Menu.Dropdown>
         {item('copy', 'Copy ID')}
         {item('edit', 'Edit details', canWrite)}
-        {item('replace', 'Replace token', canWrite)}
+        {/* This server made the key, and takes no other. */}
+        {!connection.isPlatformManagedCredentials && item('replace', 'Replace token', canWrite)}
+        {item('setup', 'Setup links', canWrite)}
         {item('verify', 'Verify now', scopes.includes('CONNECTIONS_VERIFY'))}
         {item('audit', 'Audit trail', scopes.includes('AUDIT_READ'))}
         <Menu.Divider />

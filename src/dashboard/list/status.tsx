@@ -6,15 +6,19 @@ const badges = {
   VERIFIED: { label: 'Verified', color: 'green' },
   REJECTED: { label: 'Rejected', color: 'red' },
   UNREACHABLE: { label: 'Unreachable', color: 'yellow' },
+  PENDING: { label: 'Pending', color: 'blue' },
 } as const;
 
+/** The words for the statuses. */
+export const statusLabels = badges;
+
 /** The status and time of the last verification, with its error and remedy. */
-export function Status({ name, verification }: Pick<Connection, 'name' | 'verification'>) {
-  const { status, checkedAt, failingSince, message, remedy, oktaRequestId } = verification;
+export function Status({ name, verification, health }: Pick<Connection, 'name' | 'verification' | 'health'>) {
+  const { checkedAt, failingSince, message, remedy, oktaRequestId } = verification;
   return (
     <>
       <Group gap="xs" wrap="nowrap">
-        <StatusBadge status={status} />
+        <StatusBadge status={health.status} />
         {message && (
           <Popover width={300} position="bottom-start" withinPortal trapFocus returnFocus withRoles>
             <Popover.Target>
@@ -41,16 +45,27 @@ export function Status({ name, verification }: Pick<Connection, 'name' | 'verifi
           </Popover>
         )}
       </Group>
-      {checkedAt && (
+      {isHostDown({ verification, health }) ? (
         <Text size="xs" c="dimmed" mt={4}>
-          checked <RelativeTime at={checkedAt} />
+          host down
         </Text>
+      ) : (
+        checkedAt && (
+          <Text size="xs" c="dimmed" mt={4}>
+            checked <RelativeTime at={checkedAt} />
+          </Text>
+        )
       )}
     </>
   );
 }
 
-/** The status of the last verification. */
+/** Whether the host of a connection does not answer, which says nothing about its credentials. */
+export function isHostDown({ verification, health }: Pick<Connection, 'verification' | 'health'>): boolean {
+  return health.status === 'UNREACHABLE' && verification.status !== 'UNREACHABLE';
+}
+
+/** A status as a badge. */
 export function StatusBadge({ status }: Pick<Connection['verification'], 'status'>) {
   const { label, color } = badges[status];
   return (

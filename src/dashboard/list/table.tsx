@@ -43,7 +43,7 @@ export function ConnectionsTable({ connections, options, verifying, onAction }: 
       </thead>
       <tbody>
         {connections.map((connection) => {
-          const { id, name, description, updatedAt, verification } = connection;
+          const { id, name, description, updatedAt, verification, health } = connection;
           const { appName, icon, methodLabel } = getLabels(connection, options);
           const status = verifying.has(id) ? (
             <Group gap="xs">
@@ -51,7 +51,7 @@ export function ConnectionsTable({ connections, options, verifying, onAction }: 
               <Text size="sm">Verifying…</Text>
             </Group>
           ) : (
-            <Status name={name} verification={verification} />
+            <Status name={name} verification={verification} health={health} />
           );
           return (
             <tr key={id}>

@@ -12,6 +12,7 @@ const EditDialog = lazy(() => import('../dialogs/edit-dialog.tsx'));
 const ReplaceDialog = lazy(() => import('../dialogs/replace-dialog.tsx'));
 const DeleteDialog = lazy(() => import('../dialogs/delete-dialog.tsx'));
 const Undo = lazy(() => import('../dialogs/undo.tsx'));
+const SetupLinksDialog = lazy(() => import('../dialogs/setup-links-dialog.tsx'));
 const AuditDialog = lazy(() => import('../dialogs/audit-dialog.tsx'));
 
 /** Runs the actions of the rows; returns the open dialog and the outcome of the last action. */
@@ -95,6 +96,7 @@ export function useActions(options: readonly AppOption[]) {
       {open.action === 'replace' && (
         <ReplaceDialog connection={open.connection} options={options} onClose={close} onDone={done} />
       )}
+      {open.action === 'setup' && <SetupLinksDialog connection={open.connection} onClose={close} />}
       {open.action === 'audit' && <AuditDialog connection={open.connection} onClose={close} />}
       {open.action === 'delete' && (
         <DeleteDialog

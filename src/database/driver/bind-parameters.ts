@@ -8,6 +8,7 @@ import {
   Utils,
 } from '@mikro-orm/core';
 import type { AbstractSqlConnection, AbstractSqlDriver, AbstractSqlPlatform } from '@mikro-orm/postgresql';
+import { timed } from '../../common/log.ts';
 
 /**
  * Returns the driver with a connection that sends values as bound parameters.
@@ -37,7 +38,8 @@ export function withBoundParameters<Driver extends Constructor<AbstractSqlDriver
         executeQuery: (statement: object, options: unknown) =>
           (ctx ?? this.getClient()).executeQuery({ ...statement, parameters: values }, options),
       };
-      return super.execute(text, [], method, withValues, loggerContext);
+      // On the embedded database, statements wait here for transactions.
+      return timed('database', () => super.execute(text, [], method, withValues, loggerContext));
     };
   }
   return class extends Driver {

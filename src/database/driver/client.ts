@@ -1,3 +1,4 @@
+import { currentRequest } from '../../common/log.ts';
 import type { TenantUsage } from '../../common/tenant-usage.ts';
 import { createStatementPreparer } from './prepared-statements.ts';
 import { suspicionMs } from './primary-client.ts';
@@ -46,9 +47,12 @@ export function instrumentClient(client: NewClient, usage: TenantUsage, prepares
       silentSince ??= performance.now();
       pending += 1;
     }
+    const stopwatch = currentRequest.getStore()?.database;
+    stopwatch?.start();
     return new Promise<Result>((resolve, reject) => {
       send(
         new SessionQuery(client, currentSession(), statement, prepares, (error, result) => {
+          stopwatch?.stop();
           if (isTimed) {
             pending -= 1;
             silentSince = pending > 0 ? performance.now() : undefined;

@@ -1,3 +1,4 @@
+import { timed } from '../../common/log.ts';
 import type { TenantUsage } from '../../common/tenant-usage.ts';
 import { FairQueue } from './fair-queue.ts';
 import { currentHolder, currentSession, currentTenant } from './session.ts';
@@ -5,6 +6,9 @@ import type { Pool } from './types.ts';
 
 /** The longest wait for a turn, in milliseconds; as long as the wait for a connection. */
 const queueTimeoutMs = 5_000;
+
+/** The number of tasks that wait for a connection of a pool. */
+export const waitingCounts = new WeakMap<Pool, () => number>();
 
 /**
  * Shares the connections of a pool among organisations. An organisation holds at most half of the connections, less one,
@@ -23,14 +27,24 @@ export function withFairQueue(pool: Pool, usage: TenantUsage): Pool['connect'] {
   const share = Math.max(1, Math.floor(max / 2) - 1);
   const delayOf = (tenantId: string) => usage.delayOf(tenantId);
   const queue = new FairQueue({ capacity, share, delayOf, timeoutMs: queueTimeoutMs });
+  let waiting = 0;
+  waitingCounts.set(pool, () => waiting);
   const endTurn = new WeakMap<object, () => void>();
   pool.on('release', (_, client) => {
     endTurn.get(client)?.();
     endTurn.delete(client);
   });
-  return async () => {
+  const acquire = async () => {
     const holder = currentHolder();
-    const release = holder.connections > 0 ? () => undefined : await queue.acquire(currentTenant());
+    const wait = async (): Promise<() => void> => {
+      waiting += 1;
+      try {
+        return await queue.acquire(currentTenant());
+      } finally {
+        waiting -= 1;
+      }
+    };
+    const release = holder.connections > 0 ? () => undefined : await wait();
     holder.connections += 1;
     const { orgId, isScan } = currentSession();
     let acquiredAt = performance.now();
@@ -49,4 +63,5 @@ export function withFairQueue(pool: Pool, usage: TenantUsage): Pool['connect'] {
       throw error;
     }
   };
+  return () => timed('database', () => timed('pool', acquire));
 }

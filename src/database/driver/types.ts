@@ -1,5 +1,7 @@
 /** The subset of `pg.Pool` that this server uses. */
 export interface Pool {
+  readonly totalCount: number;
+  readonly idleCount: number;
   readonly options: { readonly max: number };
   connect(): Promise<Client>;
   on(event: 'connect', listener: (client: NewClient) => void): unknown;

@@ -15,6 +15,18 @@ import { UsePolicy } from './0019-use-policy.ts';
 import { KeyConnections } from './0020-key-connections.ts';
 import { RateBudgets } from './0021-rate-budgets.ts';
 import { Usage } from './0022-usage.ts';
+import { ServiceApps } from './0023-service-apps.ts';
+import { VerificationDetails } from './0024-verification-details.ts';
+import { SetupLinks } from './0025-setup-links.ts';
+import { Jobs } from './0028-jobs.ts';
+import { Checks } from './0029-checks.ts';
+import { Conversions } from './0031-conversions.ts';
+import { Revocations } from './0034-revocations.ts';
+import { KeyRotation } from './0035-key-rotation.ts';
+import { StatusHistory } from './0037-status-history.ts';
+import { HealthOrders } from './0038-health-orders.ts';
+import { Webhooks } from './0039-webhooks.ts';
+import { SetupLinkCreators } from './0042-setup-link-creators.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -35,4 +47,16 @@ export const migrations = [
   { name: '0020-key-connections', class: KeyConnections },
   { name: '0021-rate-budgets', class: RateBudgets },
   { name: '0022-usage', class: Usage },
+  { name: '0023-service-apps', class: ServiceApps },
+  { name: '0024-verification-details', class: VerificationDetails },
+  { name: '0025-setup-links', class: SetupLinks },
+  { name: '0028-jobs', class: Jobs },
+  { name: '0029-checks', class: Checks },
+  { name: '0031-conversions', class: Conversions },
+  { name: '0034-revocations', class: Revocations },
+  { name: '0035-key-rotation', class: KeyRotation },
+  { name: '0037-status-history', class: StatusHistory },
+  { name: '0038-health-orders', class: HealthOrders },
+  { name: '0039-webhooks', class: Webhooks },
+  { name: '0042-setup-link-creators', class: SetupLinkCreators },
 ];

@@ -23,6 +23,12 @@ export async function prepareFixture(
     ids.push(id, orgId);
   }
   await rest('DELETE', `/api/v1/app-connections/okta/${ids[2]}`);
+  const credentials = {
+    ...{ instanceUrl: 'https://example.okta.com', clientId: '0oa1ab2cd3EF4GH5i0d7' },
+    scopes: ['okta.users.read', 'okta.groups.read'],
+  };
+  const serviceApp = { name: 'ground-service-app', method: 'service-app', projectId, credentials };
+  ids.push((await createConnectionOverRest(rest, serviceApp)).id);
   return {
     apiKey,
     projectId,

@@ -30,6 +30,7 @@ export function http(
   method: string,
   path: string,
   body?: Buffer,
+  more: readonly [string, string][] = [],
 ): Omit<HostileRequest, 'kind'> {
   const { apiKey, planted } = fixture;
   const isWhole = random.isTrue(0.98);
@@ -47,7 +48,11 @@ export function http(
   const headers: [string, string][] = [
     ['Host', '127.0.0.1'],
     ['Connection', 'close'],
-    ['Authorization', authorization],
+    // Two of these are refused at once.
+    ...(more.some(([name]) => name === 'Authorization')
+      ? []
+      : [['Authorization', authorization] as [string, string]]),
+    ...more,
   ];
   if (body) {
     headers.push([

@@ -3,6 +3,7 @@ import type { GraphQLSchema } from 'graphql';
 import { graphqlBody } from './graphql.ts';
 import { encode, type HostileRequest, http } from './http.ts';
 import { Random } from './random.ts';
+import { useConnection } from './use-requests.ts';
 import { type Fixture, json, text, token, url } from './values.ts';
 
 /** Builds the request with this index; deterministic for a seed. */
@@ -13,6 +14,8 @@ export function hostileRequest(
   schema: GraphQLSchema,
 ): HostileRequest {
   const random = new Random(Math.imul(seed, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b));
+  // The other requests stay what they are: kinds of errors are reached by chance.
+  if (number % 6 === 5) return useConnection(random, fixture);
   const kind = random.below(22);
   if (kind < 11) return graphql(random, fixture, schema);
   if (kind < 18) return rest(random, fixture);
@@ -33,7 +36,8 @@ function graphql(random: Random, fixture: Fixture, schema: GraphQLSchema): Hosti
 
 /** Makes the server call a hostile host; some of these requests store the result. */
 function askHostileHost(random: Random, fixture: Fixture): HostileRequest {
-  const instanceUrl = fixture.hosts.length > 0 ? random.pick(fixture.hosts) : url(random, fixture);
+  const host = fixture.hosts.length > 0 ? random.pick(fixture.hosts) : url(random, fixture);
+  const instanceUrl = random.isTrue(0.1) ? 'https://169.254.169.254' : host;
   const credentials = { instanceUrl, apiToken: fixture.planted };
   const body = random.isTrue(0.6)
     ? { credentials }

@@ -10,11 +10,8 @@ export const storeWithEvents: typeof original = async ({ database, vault }, orgI
   const sealKeyId = sealKeys.get(orgId) ?? (await em.execute<{ id: string }>(sql, [...params], 'get')).id;
   sealKeys.set(orgId, sealKeyId);
   const trail = { seq: 0, hash: '', mac: '', sealKeyId };
-  const { inserts = [], update, result } = await prepare(em, trail);
-  const statements = [
-    ...inserts.map(([entity, row]) => insertRows(em, entity, [row])),
-    ...(update ? [update] : []),
-  ];
+  const { inserts = [], updates = [], result } = await prepare(em, trail);
+  const statements = [...inserts.map(([entity, row]) => insertRows(em, entity, [row])), ...updates];
   const steps = statements.map(({ sql }, index) => `change_${index} as (${sql})`);
   await em.execute(
     `with ${steps.join(', ')} select 1`,

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { pathParameters, type ReadPages, type TypedRead } from '../../../apps/typed-read.ts';
 import { AppError } from '../../../common/errors.ts';
 import type { Builder } from '../../../graphql/builder.ts';
+import { capitalise, parseValueType } from '../../../graphql/schema-objects.ts';
 import { normalisePath } from '../../use-policy/normalise-path.ts';
-import { capitalise, parseValueType } from './object-types.ts';
 
 /** What the arguments of fields of any type are defined with. */
 type ArgBuilder = Pick<

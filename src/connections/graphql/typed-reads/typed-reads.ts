@@ -1,9 +1,11 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import { type App, appTypeName } from '../../../apps/app.ts';
 import { type AppReads, pathParameters, type ReadObject, type TypedRead } from '../../../apps/typed-read.ts';
+import { currentTimeMs } from '../../../common/clock.ts';
 import type { Builder } from '../../../graphql/builder.ts';
 import { type Context, requireCaller } from '../../../graphql/context.ts';
 import type { FieldCost } from '../../../graphql/cost.ts';
+import { capitalise } from '../../../graphql/schema-objects.ts';
 import { selectedPathsWithObjects } from '../../../graphql/selection.ts';
 import type { ReceivedResponse } from '../../use/execute-request.ts';
 import { DocumentReads } from '../../use/typed-reads/document-reads.ts';
@@ -11,13 +13,14 @@ import {
   type Members,
   type ReadNode,
   type ReadPageOptions,
+  type ReadSource,
   readObject,
   readPage,
 } from '../../use/typed-reads/read.ts';
 import type { ConnectionTypes } from '../types.ts';
-import { authenticateAgain } from '../use.ts';
+import { authenticateAgain, readWaitSeconds } from '../use.ts';
 import { defineReadArguments, defineReadPageArguments } from './arguments.ts';
-import { capitalise, defineReadObject, type ReadNodeRef } from './object-types.ts';
+import { defineReadObject, type ReadNodeRef } from './object-types.ts';
 import { defineReadPage } from './page-types.ts';
 
 /** Defines the fields with which callers read from apps, as the apps declare them. */
@@ -92,7 +95,7 @@ function createResolver(app: App, reads: AppReads, read: TypedRead) {
   ): Promise<ReadNode> => {
     const source = {
       ...{ deps: context.connections, caller: requireCaller(context), app, reads, connectionId },
-      document: readsOfDocument(context),
+      ...readsOfDocument(context),
       authenticateAgain: authenticateAgain(context),
       signal: context.request.signal,
     };
@@ -106,11 +109,14 @@ function createResolver(app: App, reads: AppReads, read: TypedRead) {
   };
 }
 
-/** The requests of each document, by its context. */
-const documents = new WeakMap<Context, DocumentReads<ReceivedResponse>>();
+/** The requests of each document, by its context, and until when they wait for rate budgets. */
+const documents = new WeakMap<Context, Pick<ReadSource, 'document' | 'waitUntil'>>();
 
-function readsOfDocument(context: Context): DocumentReads<ReceivedResponse> {
-  const reads = documents.get(context) ?? new DocumentReads<ReceivedResponse>();
+function readsOfDocument(context: Context): Pick<ReadSource, 'document' | 'waitUntil'> {
+  const known = documents.get(context);
+  if (known) return known;
+  const waitUntil = currentTimeMs() + readWaitSeconds(context) * 1_000;
+  const reads = { document: new DocumentReads<ReceivedResponse>(), waitUntil };
   documents.set(context, reads);
   return reads;
 }

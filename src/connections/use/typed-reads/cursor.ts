@@ -9,8 +9,8 @@ export interface ReadPosition {
   skip: number;
 }
 
-/** A cursor has a link of the app, whose headers have at most 16 KiB, in base64. */
-const maxLength = 24_000;
+/** A cursor has a link of the app in base64, whose path and query have at most 10,240 characters, and more as JSON. */
+const maxLength = 32_000;
 
 const codec = createCursorCodec(
   ['read'],

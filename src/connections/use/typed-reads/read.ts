@@ -1,5 +1,6 @@
 import type { App } from '../../../apps/app.ts';
 import { type AppReads, pathParameters, type TypedRead } from '../../../apps/typed-read.ts';
+import { currentTimeMs } from '../../../common/clock.ts';
 import { validationError } from '../../../common/errors.ts';
 import { invalidCursorMessage } from '../../../common/pagination.ts';
 import type { Caller } from '../../../identity/caller.ts';
@@ -10,7 +11,6 @@ import {
   type ReceivedResponse,
   receiveResponse,
 } from '../execute-request.ts';
-import { findNextLink } from '../next-link.ts';
 import { ReadCursors } from './cursor.ts';
 import type { DocumentReads } from './document-reads.ts';
 import { invalidResponse, type ReadResponse, toReadError } from './response-error.ts';
@@ -24,6 +24,8 @@ export interface ReadSource {
   reads: AppReads;
   connectionId: string;
   document: DocumentReads<ReceivedResponse>;
+  /** Until when requests wait for rate budgets, in milliseconds since the epoch. */
+  waitUntil: number;
   authenticateAgain: ExecuteRequest['authenticateAgain'];
   signal?: AbortSignal | undefined;
 }
@@ -79,9 +81,9 @@ export async function readObject(
 ): Promise<ReadNode | null> {
   const { path, query } = buildRequest(read, values);
   const response = await load(source, withQuery(path, query));
-  const body = response.parseBody();
+  const body = await response.parseBody();
   if (response.status === 404 && source.reads.readErrorCode(body) !== undefined) return null;
-  if (response.status !== 200) throw toReadError(response);
+  if (response.status !== 200) throw toReadError(response, body);
   const [object] = check(source.connectionId, response, read, [body], 0, paths);
   return object ?? null;
 }
@@ -109,12 +111,14 @@ export async function readPage(
   if (!start) throw validationError([{ path: ['after'], message: invalidCursorMessage }]);
   const { page, skip } = start;
   const response = await load(source, page);
-  if (response.status !== 200) throw toReadError(response);
-  const body = response.parseBody();
+  const body = await response.parseBody();
+  if (response.status !== 200) throw toReadError(response, body);
+  if (typeof body === 'string')
+    throw invalidResponse(response, 'it is not JSON, or it is nested too deeply or has too many members');
   if (!Array.isArray(body)) throw invalidResponse(response, 'it is not a list');
   const { length } = body;
   const nodes = check(source.connectionId, response, read, body.slice(skip, skip + first), skip, paths);
-  const next = findNextPage(response);
+  const next = findNextUrl(response);
   const end = skip + nodes.length;
   const encodeAfter = (count: number): string =>
     cursors.encode(count < length || next === undefined ? { page, skip: count } : { page: next, skip: 0 });
@@ -163,19 +167,20 @@ function withQuery(path: string, query: URLSearchParams): string {
 
 /** Sends the request, unless the document has sent it already. */
 async function load(source: ReadSource, url: string): Promise<ReadResponse> {
-  const { deps, caller, app, reads, connectionId, document, authenticateAgain, signal } = source;
+  const { deps, caller, app, reads, connectionId, document, waitUntil, authenticateAgain, signal } = source;
   const [path = '', query] = url.split(/\?(.*)/s);
   const response = await document.load(`${connectionId} ${url}`, () => {
     const headers = [{ name: 'accept', value: 'application/json' }];
+    const preferWaitSeconds = Math.max(0, (waitUntil - currentTimeMs()) / 1_000);
     return receiveResponse(
       deps,
       caller,
       { id: connectionId, app: app.id },
-      { method: 'GET', path, query, headers, authenticateAgain },
+      { method: 'GET', path, query, headers, preferWaitSeconds, authenticateAgain },
       signal,
     );
   });
-  const readable = { ...response, app, reads };
+  const readable = { ...response, reads };
   if (!response.truncated) return readable;
   throw invalidResponse(
     readable,
@@ -184,14 +189,11 @@ async function load(source: ReadSource, url: string): Promise<ReadResponse> {
   );
 }
 
-/** @throws AppError `UPSTREAM_INVALID_RESPONSE` if the next page is at another host, because the list would seem to end here */
-function findNextPage(response: ReadResponse): string | undefined {
-  if (response.nextPath !== null) return response.nextPath;
-  const hasLink = response.headers.some(
-    ({ name, value }) => name === 'link' && findNextLink(value) !== undefined,
-  );
-  if (hasLink) throw invalidResponse(response, 'its link to the next page leads to another host');
-  return undefined;
+/** @throws AppError `UPSTREAM_INVALID_RESPONSE` if the next page cannot be read, because the list would seem to end here */
+function findNextUrl(response: ReadResponse): string | undefined {
+  const { next } = response;
+  if (!next || 'url' in next) return next?.url;
+  throw invalidResponse(response, next.fault);
 }
 
 /**

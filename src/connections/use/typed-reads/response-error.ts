@@ -1,21 +1,19 @@
-import type { App } from '../../../apps/app.ts';
 import type { AppReads } from '../../../apps/typed-read.ts';
 import { AppError } from '../../../common/errors.ts';
 import type { ReceivedResponse } from '../execute-request.ts';
 
 /** What is known of a response that could not be read. */
 export interface ReadResponse extends ReceivedResponse {
-  app: Pick<App, 'name'>;
   reads: Pick<AppReads, 'readErrorCode' | 'readRequestId'>;
 }
 
 /**
- * Returns the error for a response that is not 200. Only with an error code of the app, the response is the app's own
- * decision about the request and not, for example, that of a proxy before it.
+ * Returns the error for a response that is not 200, from its parsed body. Only with an error code of the app, the response is
+ * the app's own decision about the request and not, for example, that of a proxy before it.
  */
-export function toReadError(response: ReadResponse): AppError {
+export function toReadError(response: ReadResponse, body: unknown): AppError {
   const { app, reads, status, rateLimit } = response;
-  const appCode = reads.readErrorCode(response.parseBody());
+  const appCode = reads.readErrorCode(body);
   const by = appCode === undefined ? `status ${status}` : `${appCode}, status ${status}`;
   const fail = (
     code: ConstructorParameters<typeof AppError>[0],

@@ -6,31 +6,28 @@ const clockDifference = 5_000;
 type Headers = Readonly<Record<string, string>>;
 
 /**
- * Reads the end of Okta's rate limit after a 429: `X-Rate-Limit-Reset` (epoch seconds), else `Retry-After`.
- *
- * @returns undefined without a time in the next 24 hours
- */
-export function readRateLimitReset(headers: Headers, now: Date): Date | undefined {
-  const resets = (headers['x-rate-limit-reset'] ?? '').split(',').map((text) => text.trim());
-  const times = resets.filter((text) => /^\d{1,12}$/.test(text)).map((seconds) => Number(seconds) * 1000);
-  return latest(times, headers, now) ?? readRetryAfter(headers, now);
-}
-
-/**
  * Reads `Retry-After` (RFC 9110, section 10.2.3), in seconds or as a date.
  *
- * @returns as `readRateLimitReset`
+ * @returns undefined without a time in the next 24 hours
  */
 export function readRetryAfter(headers: Headers, now: Date): Date | undefined {
   const after = headers['retry-after'] ?? '';
   const delays = after.split(',').map((text) => text.trim());
   const seconds = delays.filter((text) => /^\d{1,12}$/.test(text)).map(Number);
   const times = seconds.map((delay) => serverTime(headers, now) + delay * 1000);
-  return latest([...times, ...datesIn(after)], headers, now);
+  return latestTime([...times, ...datesIn(after)], headers, now);
 }
 
-/** Returns the latest plausible time, converted to the local clock. A proxy may have duplicated a header. */
-function latest(times: readonly number[], headers: Headers, now: Date): Date | undefined {
+/** Reads the time of the server's clock from `Date`, in whole seconds as milliseconds since the epoch. */
+export function readDate(headers: Headers): number | undefined {
+  return datesIn(headers.date ?? '')[0];
+}
+
+/**
+ * Returns the latest of some times of the server's clock in the next 24 hours, converted to the local clock. A proxy may have
+ * duplicated a header.
+ */
+export function latestTime(times: readonly number[], headers: Headers, now: Date): Date | undefined {
   const there = serverTime(headers, now);
   const believed = times.filter((time) => time > there && time <= there + day);
   return believed.length > 0 ? new Date(Math.max(...believed) + now.getTime() - there) : undefined;
@@ -38,7 +35,7 @@ function latest(times: readonly number[], headers: Headers, now: Date): Date | u
 
 /** Returns the time of the server's clock, or of the local one if they differ by no more than the tolerance. */
 function serverTime(headers: Headers, now: Date): number {
-  const [date = now.getTime()] = datesIn(headers.date ?? '');
+  const date = readDate(headers) ?? now.getTime();
   return Math.abs(date - now.getTime()) <= clockDifference ? now.getTime() : date;
 }
 

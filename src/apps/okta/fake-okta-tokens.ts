@@ -1,0 +1,119 @@
+import { hash, randomBytes, randomUUID } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import { decodeJwt, EmbeddedJWK, jwtVerify } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { fakeOrigin } from './fake-okta-organisation.ts';
+import type { FakeOktaResponse, FakeToken } from './fake-okta-responses.ts';
+
+const lifetimeSeconds = 3_600;
+const tokens = new LRUCache<string, FakeToken>({ max: 1_000, ttl: lifetimeSeconds * 1_000 });
+/** The ids of assertions and proofs that were used. */
+const usedIds = new LRUCache<string, true>({ max: 10_000, ttl: lifetimeSeconds * 1_000 });
+const nonce = randomUUID();
+
+/** Client ids that lead to errors, by their beginning, for demonstrations. Every other client and its key are valid. */
+const demoClients: readonly (readonly [string, string])[] = [
+  ['0oaunknown', 'invalid_client'],
+  ['0oaungranted', 'invalid_scope'],
+  ['0oadenied', 'access_denied'],
+];
+
+/** Responds to a token request like Okta, with DPoP. The key of the client is not verified, because nobody registers it here. */
+export async function respondToTokenRequest(
+  headers: IncomingHttpHeaders,
+  body: string,
+): Promise<FakeOktaResponse> {
+  const form = new URLSearchParams(body);
+  if (form.get('grant_type') !== 'client_credentials') return oauthError('unsupported_grant_type');
+  const {
+    iss: clientId = '',
+    sub,
+    aud,
+    exp = 0,
+    jti = '',
+  } = readAssertion(form.get('client_assertion') ?? '');
+  const now = Date.now() / 1_000;
+  const isCurrent = exp > now && exp <= now + 3_600;
+  if (!clientId || clientId !== sub || ![aud].flat().includes(`${fakeOrigin}/oauth2/v1/token`) || !isCurrent)
+    return oauthError('invalid_client');
+  const proof = headers.dpop === undefined ? undefined : await readProof(String(headers.dpop));
+  if (headers.dpop !== undefined && proof?.nonce !== nonce) {
+    return { ...oauthError('use_dpop_nonce'), headers: { ...oauthHeaders(), 'dpop-nonce': nonce } };
+  }
+  if (!useOnce(jti) || (proof && !useOnce(String(proof.jti)))) return oauthError('invalid_client');
+  const [, error] = demoClients.find(([beginning]) => clientId.startsWith(beginning)) ?? [];
+  if (error !== undefined) return oauthError(error);
+  const scope = form.get('scope') ?? '';
+  if (scope === '') return oauthError('invalid_scope');
+  const token = randomBytes(32).toString('base64url');
+  tokens.set(token, { clientId, scopes: scope.split(' '), isBound: proof !== undefined });
+  return {
+    status: 200,
+    headers: oauthHeaders(),
+    body: {
+      token_type: proof ? 'DPoP' : 'Bearer',
+      expires_in: lifetimeSeconds,
+      access_token: token,
+      scope,
+    },
+  };
+}
+
+/** Finds the access token of a request to the API; undefined if there is none, or if its proof does not fit. */
+export async function findFakeToken(
+  { authorization, dpop }: IncomingHttpHeaders,
+  method: string,
+  path: string,
+): Promise<FakeToken | undefined> {
+  const [, scheme, text = ''] = /^(Bearer|DPoP) (\S+)$/i.exec(authorization ?? '') ?? [];
+  const token = tokens.get(text);
+  if (!token || token.isBound !== (scheme?.toLowerCase() === 'dpop')) return undefined;
+  if (!token.isBound) return token;
+  const proof = await readProof(String(dpop));
+  const [pathname = ''] = path.split('?', 1);
+  const isProven =
+    proof?.htm === method &&
+    proof.htu === fakeOrigin + pathname &&
+    proof.ath === hash('sha256', text, 'base64url') &&
+    useOnce(String(proof.jti));
+  return isProven ? token : undefined;
+}
+
+function readAssertion(assertion: string) {
+  try {
+    return decodeJwt(assertion);
+  } catch {
+    return {};
+  }
+}
+
+async function readProof(proof: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  try {
+    return (await jwtVerify(proof, EmbeddedJWK, { typ: 'dpop+jwt', maxTokenAge: 300 })).payload;
+  } catch {
+    return undefined;
+  }
+}
+
+function useOnce(id: string): boolean {
+  if (usedIds.get(id)) return false;
+  usedIds.set(id, true);
+  return true;
+}
+
+function oauthHeaders(): Record<string, string> {
+  return {
+    'content-type': 'application/json',
+    'cache-control': 'no-cache, no-store',
+    'x-okta-request-id': randomBytes(18).toString('base64url'),
+  };
+}
+
+function oauthError(error: string): FakeOktaResponse {
+  const isUnauthenticated = error === 'invalid_client';
+  return {
+    status: isUnauthenticated ? 401 : 400,
+    headers: oauthHeaders(),
+    body: { error, error_description: 'The fake Okta refused the token request.' },
+  };
+}

@@ -1,0 +1,58 @@
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import { suggest } from './suggest.ts';
+
+/** The arguments break a rule of the command line. The message is one sentence; the exit code is 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** A parsed command line. */
+interface Arguments<Options extends ParseArgsOptionsConfig> {
+  /** The first word; absent if there is none. */
+  name: string | undefined;
+  options: ReturnType<typeof parseArgs<{ options: Options; allowPositionals: true }>>['values'];
+}
+
+/**
+ * Parses at most one word and these options.
+ *
+ * @throws UsageError that names the first argument that is wrong, with a suggestion
+ */
+export function parseArguments<const Options extends ParseArgsOptionsConfig>(
+  args: string[],
+  options: Options,
+): Arguments<Options> {
+  const { tokens } = parseArgs({ args, options, allowPositionals: true, strict: false, tokens: true });
+  const words: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') words.push(token.value);
+    if (token.kind !== 'option') continue;
+    const option = Object.hasOwn(options, token.name) ? options[token.name] : undefined;
+    if (!option) {
+      const names = Object.keys(options).map((name) => `--${name}`);
+      throw new UsageError(`Unknown option ${token.rawName}.${suggest(token.rawName, names)}`);
+    }
+    const isMissing = token.value === undefined || (!token.inlineValue && token.value.startsWith('--'));
+    if (option.type === 'string' && isMissing)
+      throw new UsageError(`The option ${token.rawName} needs a value.`);
+    if (option.type === 'boolean' && token.value !== undefined)
+      throw new UsageError(`The option ${token.rawName} takes no value.`);
+  }
+  if (words.length > 1) throw new UsageError(`Unexpected argument "${words[1]}".`);
+  return { name: words[0], options: parseArgs({ args, options, allowPositionals: true }).values };
+}
+
+/**
+ * Finds a command.
+ *
+ * @throws UsageError with a suggestion
+ */
+export function findCommand<Command>(
+  commands: Readonly<Record<string, Command>>,
+  name: string | undefined,
+): Command {
+  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command) return command;
+  if (name === undefined) throw new UsageError('A command is missing.');
+  throw new UsageError(`Unknown command "${name}".${suggest(name, [...Object.keys(commands), 'help'])}`);
+}

@@ -1,0 +1,61 @@
+import { fetchProviderMetadata, maxProviderBytes } from '../../auth/oidc-discovery.ts';
+import type { Config } from '../../config/config.ts';
+import { hostPort } from '../../outbound/host-port.ts';
+import { createOutbound, type OutboundClient } from '../../outbound/outbound.ts';
+import { OutboundError } from '../../outbound/outbound-error.ts';
+import { createFindings, type Finding } from './finding.ts';
+
+const timeoutMs = 5_000;
+
+/** A host of Okta that every organisation in the cloud depends on, and that answers without credentials. */
+const oktaUrl = new URL('https://login.okta.com/');
+
+type Proxying = Pick<Config, 'outboundProxy' | 'outboundProxyResolves'>;
+
+const createClient = (config: Proxying, trusted: URL[]): OutboundClient =>
+  createOutbound({
+    trustedHosts: new Set(trusted.map(hostPort)),
+    proxy: config.outboundProxy,
+    proxyResolves: config.outboundProxyResolves,
+    maxBytes: maxProviderBytes,
+    timeoutMs,
+  });
+
+/** Checks that the identity provider, if one is configured, answers with its metadata. */
+export async function checkIdentityProvider(config: Config): Promise<Finding> {
+  const { ok, problem, skipped } = createFindings('identity provider');
+  if (!config.oidc) return skipped('OIDC_ISSUER is not set; only API keys are accepted.');
+  const { issuer } = config.oidc;
+  const client = createClient(config, [new URL(issuer)]);
+  try {
+    await fetchProviderMetadata(issuer, client);
+    return ok(`${issuer} answers with its configuration.`);
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    return problem(
+      `${issuer}: ${error.message}.`,
+      'Check OIDC_ISSUER, and that this machine reaches it. Access tokens are refused until then.',
+    );
+  } finally {
+    await client.close();
+  }
+}
+
+/** Checks that Okta's cloud answers, through the proxy if one is configured. Nothing is sent but the request. */
+export async function checkOkta(config: Config): Promise<Finding> {
+  const { ok, problem, warning } = createFindings('Okta');
+  const client = createClient(config, []);
+  try {
+    const { status } = await client.get(oktaUrl, { headers: {} });
+    return ok(`${oktaUrl.host} answers (status ${status}).`);
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    if (error.reason === 'TOO_LARGE') return ok(`${oktaUrl.host} answers.`);
+    const message = `${oktaUrl.host}: ${error.message}.`;
+    const remedy =
+      'Allow outbound HTTPS to Okta, or set OUTBOUND_PROXY. Connections cannot be verified or used until then.';
+    return config.production ? problem(message, remedy) : warning(message, remedy);
+  } finally {
+    await client.close();
+  }
+}

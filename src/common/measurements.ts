@@ -1,0 +1,39 @@
+import { channel } from 'node:diagnostics_channel';
+
+/** A request that has ended. Every value is one of a few. */
+export interface RequestMeasurement {
+  /** `graphql`, `rest`, `proxy`, `dashboard` or `other`. */
+  surface: string;
+  /** The field of the schema, the route, or `other`. */
+  operation: string;
+  /** `OK`, an error code, `ABORTED` or `HTTP_404`. */
+  outcome: string;
+  ms: number;
+  databaseMs: number;
+  upstreamMs: number;
+}
+
+/** A request to another host that has ended, or of which the headers of the response have arrived. */
+export interface UpstreamMeasurement {
+  /** `2xx` and so on, or the reason of an OutboundError. */
+  outcome: string;
+  ms: number;
+}
+
+/** A channel that costs nothing while nobody measures. */
+export interface MeasurementChannel<Measurement> {
+  readonly hasSubscribers: boolean;
+  publish(measurement: Measurement): void;
+  subscribe(listener: (measurement: Measurement) => void): void;
+  unsubscribe(listener: (measurement: Measurement) => void): boolean;
+}
+
+/** Requests of callers. */
+export const requestMeasurements: MeasurementChannel<RequestMeasurement> = channel(
+  'app-connections:request',
+) as never;
+
+/** Requests to apps and identity providers. */
+export const upstreamMeasurements: MeasurementChannel<UpstreamMeasurement> = channel(
+  'app-connections:upstream',
+) as never;

@@ -1,0 +1,133 @@
+import type { VerificationResult } from '../../apps/app.ts';
+import { type RecordedEvent, serverActor } from '../../audit/hash-chain.ts';
+import { currentTime } from '../../common/clock.ts';
+import { AppError } from '../../common/errors.ts';
+import { safeErrorFields } from '../../common/log.ts';
+import { AppConnection } from '../app-connection.entity.ts';
+import { rejectionCodes } from '../check-interval.ts';
+import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
+import { verificationColumns } from '../credentials/verify.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+import { storeVerification } from '../operations/store-verification.ts';
+import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
+import { nextCheckAfterLimit, nextCheckOfHost, nextRegularCheck } from './check-schedule.ts';
+
+/** What a check has shown. `SKIPPED`: nothing, neither about the credentials nor about the host. */
+export type CheckOutcome = 'ANSWERED' | 'SKIPPED' | CheckFailure;
+
+/** The host does not answer the check of a connection, or not as the app does. */
+export interface CheckFailure {
+  connection: AppConnection;
+  result: Exclude<VerificationResult, { status: 'VERIFIED' }>;
+}
+
+/**
+ * Checks whether the credentials of a connection work, and stores the result. Only a change is an audit event. A host that
+ * does not answer as the app does says nothing about the credentials, so nothing is stored then.
+ *
+ * @param signal aborts when the server stops; then nothing is stored
+ */
+export async function checkConnection(
+  deps: ConnectionDeps,
+  orgId: string,
+  id: string,
+  signal: AbortSignal,
+): Promise<CheckOutcome> {
+  const connection = await readConnection(deps, orgId, id);
+  if (!connection) return 'SKIPPED';
+  try {
+    return await checkOpened(deps, connection, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    // A row that was changed outside this server, or an outbound limit. It is not tried again at once.
+    await postpone(deps, connection, nextCheckAfterLimit(undefined, currentTime()));
+    if (!(error instanceof AppError)) {
+      deps.log.error(
+        { connectionId: id, error: safeErrorFields(error) },
+        'a connection could not be checked',
+      );
+    }
+    return 'SKIPPED';
+  }
+}
+
+/**
+ * Stores that a connection does not work although its host answers others. It is checked again after 2 minutes at first, and
+ * then rarer.
+ */
+export async function storeOwnFailure(
+  deps: ConnectionDeps,
+  { connection, result }: CheckFailure,
+): Promise<void> {
+  const now = currentTime();
+  // The app has not rejected the credentials, so that they can still be used.
+  const nextCheckAt = nextCheckOfHost(connection.failingSince ?? now, now);
+  await store(deps, connection, { ...result, status: 'UNREACHABLE' }, { now, nextCheckAt });
+}
+
+/** Lets the other connections that are due go first when the host is checked again. */
+export function requeue(deps: ConnectionDeps, { connection }: CheckFailure): Promise<void> {
+  return postpone(deps, connection, currentTime());
+}
+
+function readConnection({ database }: ConnectionDeps, orgId: string, id: string) {
+  const where = { id, orgId, deletedAt: null };
+  const options = { populate: ['sealedCredentials', 'mac'] } as const;
+  return database.forOrganisation(orgId).findOne(AppConnection, where, options);
+}
+
+async function checkOpened(
+  deps: ConnectionDeps,
+  connection: AppConnection,
+  signal: AbortSignal,
+): Promise<CheckOutcome> {
+  const { orgId } = connection;
+  const { app, method } = resolveAppAndMethod(deps, connection);
+  const credentials = await retryIfReplaced(() =>
+    openCredentials(deps, deps.database.forOrganisation(orgId), connection),
+  );
+  const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} checks` });
+  const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
+  const result = await method.verify(credentials, budgeted, signal);
+  signal.throwIfAborted();
+  const now = currentTime();
+  if (result.status !== 'VERIFIED' && result.code === 'UPSTREAM_RATE_LIMITED') {
+    await postpone(deps, connection, nextCheckAfterLimit(result.retryAt, now));
+    return 'ANSWERED';
+  }
+  if (result.status !== 'VERIFIED' && !rejectionCodes.includes(result.code)) return { connection, result };
+  // Rejected credentials leave the schedule.
+  const nextCheckAt = result.status === 'VERIFIED' ? nextRegularCheck(connection, now) : null;
+  await store(deps, connection, result, { now, nextCheckAt });
+  return 'ANSWERED';
+}
+
+async function store(
+  deps: ConnectionDeps,
+  before: AppConnection,
+  result: VerificationResult,
+  { now, nextCheckAt }: { now: Date; nextCheckAt: Date | null },
+): Promise<void> {
+  const columns = verificationColumns(result, now, before);
+  const { id, orgId, name: connectionName, projectId, credentialsHash } = before;
+  if (result.status === before.verificationStatus) {
+    const em = deps.database.forOrganisation(orgId);
+    await em.nativeUpdate(AppConnection, { id, orgId, credentialsHash }, { ...columns, nextCheckAt });
+    return;
+  }
+  const event: RecordedEvent = {
+    ...{ orgId, action: 'CHECK_CONNECTION', connectionId: id, connectionName, projectId },
+    ...serverActor,
+    outcome: result.status === 'VERIFIED' ? 'OK' : result.code,
+    fields: ['verification'],
+  };
+  await storeVerification(deps, before, result, event, { nextCheckAt });
+}
+
+async function postpone(
+  { database }: ConnectionDeps,
+  { id, orgId }: AppConnection,
+  nextCheckAt: Date,
+): Promise<void> {
+  await database.forOrganisation(orgId).nativeUpdate(AppConnection, { id, orgId }, { nextCheckAt });
+}

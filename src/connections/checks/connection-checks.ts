@@ -1,0 +1,34 @@
+import type { ScheduledWork } from '../../jobs/schedule.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import { checkHost } from './check-host.ts';
+import { findDueHosts, scheduleConnections, spareUsedConnections } from './find-due.ts';
+
+/**
+ * The checks of connections that are due, in one job for each organisation and host, so that nobody waits for the hosts of
+ * another. All servers look for due connections; the queue has at most one job for each of these.
+ *
+ * @param intervalMs how often this server looks for due connections, in milliseconds
+ */
+export function connectionChecks(deps: ConnectionDeps, intervalMs: number): ScheduledWork {
+  return {
+    intervalMs,
+    queue: {
+      name: 'check-host',
+      // Longer than a turn of `checkHost` and its last requests.
+      ...{ expireSeconds: 90, retryLimit: 0, pollSeconds: 5 },
+      ...{ workers: 4, batchSize: 4, groupConcurrency: 2 },
+      work: ({ orgId = '', connectionId = '' }, signal) => checkHost(deps, { orgId, connectionId }, signal),
+    },
+    async findDue() {
+      await scheduleConnections(deps);
+      await spareUsedConnections(deps);
+      const due = await findDueHosts(deps);
+      return due.map(({ orgId, origin, connectionId }) => ({
+        ids: { orgId, connectionId },
+        key: `${orgId} ${origin}`,
+        group: orgId,
+      }));
+    },
+    failure: 'connections that are due could not be found',
+  };
+}

@@ -1,0 +1,18 @@
+import { currentTimeMs } from '../../common/clock.ts';
+import type { Database } from '../../database/database.ts';
+import { deleteInBatches } from '../../database/delete-in-batches.ts';
+
+const keptMs = 86_400_000;
+
+/** Removes outages of hosts that have no connections to check any more, so that nobody has checked them for a day. */
+export async function deleteOldOutages(
+  { database }: { database: Database },
+  signal?: AbortSignal,
+): Promise<void> {
+  const before = new Date(currentTimeMs() - keptMs);
+  await deleteInBatches(
+    database,
+    { table: 'host_outage', condition: 'next_check_at < ?', params: [before] },
+    signal,
+  );
+}

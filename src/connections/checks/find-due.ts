@@ -1,0 +1,118 @@
+import { currentTime } from '../../common/clock.ts';
+import { checkEverySql, isCheckedSql } from '../check-interval.ts';
+import { findUrlField, urlFields } from '../credentials/host.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import { maxDelay, maxOutageMs } from './check-schedule.ts';
+
+type DueDeps = Pick<ConnectionDeps, 'apps' | 'database'>;
+
+/** The most connections that get their first time in one statement. */
+const scheduleBatchSize = 1_000;
+/** The most hosts of an organisation in one round, so that thousands of hosts of one do not fill the queue. */
+const maxHostsOfOrganisation = 20;
+const maxHosts = 1_000;
+
+/** A host with connections that are due, and one of these. */
+export interface DueHost {
+  orgId: string;
+  origin: string;
+  connectionId: string;
+}
+
+const interval = `make_interval(hours => ${checkEverySql})`;
+
+/**
+ * Gives connections a time within their interval: new and updated ones, those that were verified by hand, and those of earlier
+ * versions. Also those whose time is later than any that is set, which a server with a wrong clock has set. The ids spread them
+ * over the interval.
+ */
+export async function scheduleConnections({ database }: DueDeps): Promise<void> {
+  const now = currentTime();
+  const fraction = `(('x' || substr(md5(id::text), 1, 7))::bit(28)::int / 268435456.0)`;
+  await database.asSystem().execute(
+    `update app_connection set next_check_at = ?::timestamptz + ${interval} * ${fraction}
+      where id in (select id from app_connection
+        where (next_check_at is null or next_check_at > ?::timestamptz + ${interval} * ${maxDelay}) and ${isCheckedSql}
+        limit ${scheduleBatchSize} for update skip locked)`,
+    [now, now],
+  );
+}
+
+/** Postpones the checks of connections that were used within the interval, and whose app accepted the credentials. */
+export async function spareUsedConnections({ database }: DueDeps): Promise<void> {
+  const now = currentTime();
+  // Only whole hours are counted, so the use may have been at the beginning.
+  await database.asSystem().execute(
+    `update app_connection set next_check_at = used.hour + ${interval}
+      from (select id as used_id, (select max(hour) from connection_usage
+          where connection_usage.org_id = due.org_id and connection_id = due.id
+            and hour > ?::timestamptz - ${interval} and outcome = 'OK' and status_class = 2) as hour
+        from app_connection as due
+        where next_check_at <= ? and ${isCheckedSql} and verification_status = 'VERIFIED') as used
+      where id = used_id and used.hour is not null`,
+    [now, now],
+  );
+}
+
+/** Finds the hosts of organisations with connections that are due, those that have waited longest first. */
+export async function findDueHosts({ apps, database }: DueDeps): Promise<DueHost[]> {
+  const now = currentTime();
+  // A later time comes from a server with a wrong clock.
+  const latestOutageCheck = new Date(now.getTime() + maxOutageMs * maxDelay);
+  return database.asSystem().execute<DueHost[]>(
+    `select org_id as "orgId", origin, id as "connectionId" from (
+        select org_id, origin, id, next_check_at,
+          row_number() over (partition by org_id order by next_check_at) as position
+        from (select distinct on (org_id, origin) org_id, id, next_check_at, ${originSql} as origin
+          from app_connection where next_check_at <= ? and ${isCheckedSql}
+          order by org_id, origin, next_check_at) as hosts
+        where not exists (select from host_outage where host_outage.org_id = hosts.org_id
+          and host_outage.origin = hosts.origin and host_outage.next_check_at > ?
+          and host_outage.next_check_at < ?)) as ranked
+      where position <= ${maxHostsOfOrganisation} order by next_check_at limit ${maxHosts}`,
+    [urlFields(apps), now, now, latestOutageCheck],
+  );
+}
+
+/** Finds connections of an organisation to a host that are due, those that have waited longest first. */
+export async function findDueConnections(
+  { apps, database }: DueDeps,
+  { orgId, origin }: Pick<DueHost, 'orgId' | 'origin'>,
+  limit: number,
+): Promise<string[]> {
+  const rows = await database.forOrganisation(orgId).execute<{ id: string }[]>(
+    `select id from app_connection
+      where org_id = ? and next_check_at <= ? and ${isCheckedSql} and ${originSql} = ?
+      order by next_check_at limit ${limit}`,
+    [orgId, currentTime(), urlFields(apps), origin],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Finds the connection of an organisation to a host that has worked last, due or not. */
+export async function findWorkingConnection(
+  { apps, database }: DueDeps,
+  { orgId, origin }: Pick<DueHost, 'orgId' | 'origin'>,
+  except: readonly string[],
+): Promise<string | undefined> {
+  const [row] = await database.forOrganisation(orgId).execute<{ id: string }[]>(
+    `select id from app_connection
+      where org_id = ? and ${isCheckedSql} and verification_status = 'VERIFIED' and ${originSql} = ? and id <> all(?::uuid[])
+      order by last_verified_at desc nulls last limit 1`,
+    [orgId, urlFields(apps), origin, `{${except.join(',')}}`],
+  );
+  return row?.id;
+}
+
+/** The value of the field with the URL; empty if the method has none. */
+const originSql = `coalesce(public_credentials ->> (?::jsonb ->> (app || ' ' || method)), '')`;
+
+/** Returns the value by which `findDueConnections` finds the connections to the host of this one. */
+export function getHostOrigin(
+  { apps }: Pick<ConnectionDeps, 'apps'>,
+  connection: { app: string; method: string; publicCredentials: Readonly<Record<string, string>> },
+): string {
+  const methods = apps.find(({ id }) => id === connection.app)?.methods;
+  const method = methods?.find(({ id }) => id === connection.method);
+  return connection.publicCredentials[(method && findUrlField(method)) ?? ''] ?? '';
+}

@@ -1,0 +1,40 @@
+import type { KeyPair } from '../../apps/app.ts';
+import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
+
+type WithKeys = Pick<AppConnection, 'keys'>;
+
+/**
+ * For how long a retired key is still published, in milliseconds: apps may use keys that they have fetched for as long. Okta
+ * documents no time; a day is an estimate.
+ */
+const publishedAfterRetirementMs = 86_400_000;
+/** The most retired keys of a connection. Of more, the oldest are forgotten sooner; Okta keeps at most 50 keys of an app. */
+const maxRetiredKeys = 10;
+
+/** Returns the keys of a connection without those that were retired so long ago that no app uses them any more. */
+export function listPublishedKeys({ keys }: WithKeys, now: Date): ConnectionKey[] {
+  const retiredSince = now.getTime() - publishedAfterRetirementMs;
+  return (keys ?? []).filter(({ retiredAt }) => !retiredAt || Date.parse(retiredAt) > retiredSince);
+}
+
+/** Returns the new key of a connection that the app has not accepted yet, if its key is being rotated. */
+export function findPendingKey({ keys }: WithKeys): ConnectionKey | undefined {
+  return keys?.find(({ state }) => state === 'PENDING');
+}
+
+/** Returns the published keys with a new one, which is not used yet. */
+export function addPendingKey(connection: WithKeys, { publicKey }: KeyPair, now: Date): ConnectionKey[] {
+  const key: ConnectionKey = { ...publicKey, createdAt: now.toISOString(), state: 'PENDING' };
+  return [...listPublishedKeys(connection, now), key];
+}
+
+/** Returns the published keys after the pending one has replaced the active one. */
+export function activatePendingKey(connection: WithKeys, now: Date): ConnectionKey[] {
+  const keys = listPublishedKeys(connection, now).map((key): ConnectionKey => {
+    if (key.state === 'PENDING') return { ...key, state: 'ACTIVE' };
+    return key.state === 'ACTIVE' ? { ...key, state: 'RETIRED', retiredAt: now.toISOString() } : key;
+  });
+  const retired = keys.filter(({ state }) => state === 'RETIRED');
+  const forgotten = retired.slice(0, Math.max(0, retired.length - maxRetiredKeys));
+  return keys.filter((key) => !forgotten.includes(key));
+}

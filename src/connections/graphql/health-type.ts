@@ -1,0 +1,85 @@
+import { pageSize } from '../../common/pagination.ts';
+import type { Builder } from '../../graphql/builder.ts';
+import { requireCaller } from '../../graphql/context.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
+import type { Health } from '../checks/load-health.ts';
+import { loadHistory, type StatusPeriod } from '../checks/load-history.ts';
+import type { defineVerification } from './verification-type.ts';
+
+/** Defines `ConnectionHealth`. */
+export function defineHealth(
+  builder: Builder,
+  { Status, ErrorCodeEnum }: Pick<ReturnType<typeof defineVerification>, 'Status' | 'ErrorCodeEnum'>,
+) {
+  const Period = builder.objectRef<StatusPeriod>('ConnectionStatusPeriod').implement({
+    description: 'A time in which a connection had the same status.',
+    fields: (t) => ({
+      from: t.expose('from', {
+        type: 'DateTime',
+        nullable: true,
+        description:
+          'The beginning, inclusive. Null if it is not known, because an earlier version did not store it.',
+      }),
+      until: t.expose('until', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The end, exclusive. Null for the present status.',
+      }),
+      status: t.expose('status', { type: Status, description: 'The status.' }),
+      code: t.expose('code', {
+        type: ErrorCodeEnum,
+        nullable: true,
+        description: 'The last reason. Null if the connection worked.',
+      }),
+      isHostOutage: t.exposeBoolean('isHostOutage', {
+        description: 'Whether the host did not answer, which is found once for all connections to it.',
+      }),
+    }),
+  });
+  return builder.objectRef<Health & { connection: AppConnection }>('ConnectionHealth').implement({
+    description: 'Whether a connection works, as its checks and verifications have found.',
+    fields: (t) => ({
+      status: t.expose('status', {
+        type: Status,
+        description:
+          'The result of the last check or verification. `UNREACHABLE` also if another connection of the organisation has found that the host does not answer.',
+      }),
+      since: t.expose('since', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time of the first failure since the connection last worked; null if it works.',
+      }),
+      lastCheckAt: t.expose('lastCheckAt', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time of the last check or verification, also of one of the host.',
+      }),
+      nextCheckAt: t.expose('nextCheckAt', {
+        type: 'DateTime',
+        nullable: true,
+        description:
+          'The time of the next check. Null if there is none: `checkEvery` is 0, or the credentials were rejected or never verified. A new connection has it within a minute.',
+      }),
+      lastGoodAt: t.expose('lastGoodAt', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time at which the app last accepted the credentials in a check or verification.',
+      }),
+      history: t.field({
+        type: [Period],
+        description:
+          'The last statuses, the newest first: one item for each change, and not for each check. At most the last 100 of 90 days are kept.',
+        args: {
+          first: t.arg.int({
+            defaultValue: 20,
+            required: true,
+            description: 'The number of items, 1 to 100.',
+            validate: { schema: pageSize },
+          }),
+        },
+        resolve: ({ connection }, { first }, context) =>
+          loadHistory(context.connections, requireCaller(context), connection, first),
+      }),
+    }),
+  });
+}

@@ -1,0 +1,38 @@
+import { currentTime } from '../../common/clock.ts';
+import type { ScheduledWork } from '../../jobs/schedule.ts';
+import { connectionWork, type DueConnection } from '../connection-work.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import { rotateDue } from './rotate-due.ts';
+import { isOldSql } from './rotation-schedule.ts';
+
+/** The most connections in one round. */
+const maxConnections = 100;
+
+/**
+ * The rotation of the keys of this server that are old, and further attempts to use new ones, in one job for each connection.
+ *
+ * @param days the age at which a key is replaced; 0 for never
+ * @param intervalMs how often this server looks for connections, in milliseconds
+ */
+export function keyRotations(deps: ConnectionDeps, days: number, intervalMs: number): ScheduledWork {
+  return connectionWork({
+    name: 'rotate-key',
+    intervalMs,
+    findDue: () => findDue(deps, days),
+    work: ({ orgId, connectionId: id }, signal) => rotateDue(deps, { orgId, id }, days, signal),
+    failure: 'connections whose keys are due could not be found',
+  });
+}
+
+/** Finds the connections whose keys are due, those with a new key first. */
+function findDue({ database }: ConnectionDeps, days: number): Promise<DueConnection[]> {
+  const now = currentTime();
+  return database.asSystem().execute(
+    `select org_id as "orgId", id as "connectionId" from app_connection
+      where is_platform_managed_credentials and deleted_at is null and (keys_due_at <= ?
+        or (keys_due_at is null and last_verified_at is not null and (keys @> '[{"state": "PENDING"}]'
+          or (verification_status <> 'REJECTED' and ${isOldSql}))))
+      order by keys_due_at limit ${maxConnections}`,
+    [now, now, days, days],
+  );
+}

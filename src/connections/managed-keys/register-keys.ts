@@ -1,0 +1,91 @@
+import type { KeyRegistration, KeysToRegister } from '../../apps/app.ts';
+import { serverActor } from '../../audit/hash-chain.ts';
+import { currentTime } from '../../common/clock.ts';
+import type { Outbound } from '../../outbound/outbound.ts';
+import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
+import { findPendingKey, listPublishedKeys } from '../credentials/key-states.ts';
+import { retryIfReplaced } from '../credentials/seal.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
+import { changeKeys, readWithCredentials } from './change-keys.ts';
+import { nextAttempt, removalTime } from './rotation-schedule.ts';
+
+type Target = { orgId: string; id: string };
+
+/**
+ * Adds the pending key of a connection at the app, with the credentials in use, if these may do that. Otherwise a person adds it,
+ * or the app fetches it.
+ *
+ * @throws AppError, OutboundError if this server cannot send the requests
+ */
+export async function registerPendingKey(
+  deps: ConnectionDeps,
+  target: Target,
+  outbound: Outbound,
+  signal?: AbortSignal,
+): Promise<void> {
+  await register(deps, target, outbound, signal, (connection) => {
+    const pending = findPendingKey(connection);
+    return pending && { add: pending };
+  });
+}
+
+/**
+ * Removes the keys of a connection that others have replaced at the app, if its credentials may do that, and then forgets them.
+ *
+ * @returns when there is more to remove; null if there is nothing, or if a person has to do it
+ * @throws AppError, OutboundError if this server cannot send the requests
+ */
+export async function removeRetiredKeys(
+  deps: ConnectionDeps,
+  target: Target,
+  outbound: Outbound,
+  signal?: AbortSignal,
+): Promise<Date | null> {
+  const now = currentTime();
+  let retired: ConnectionKey[] = [];
+  let unused: ConnectionKey[] = [];
+  const outcome = await register(deps, target, outbound, signal, (connection) => {
+    retired = listPublishedKeys(connection, now).filter(({ state }) => state === 'RETIRED');
+    unused = retired.filter((key) => removalTime(key) <= now);
+    return unused.length > 0 ? { remove: unused.map(({ keyId }) => keyId) } : undefined;
+  });
+  if (outcome === 'DONE') for (const { keyId } of unused) await forgetKey(deps, target, keyId);
+  const [next = null] = retired
+    .filter((key) => !unused.includes(key))
+    .map(removalTime)
+    .sort((left, right) => left.getTime() - right.getTime());
+  const [failed] = outcome === 'FAILED' ? unused : [];
+  return failed ? nextAttempt(removalTime(failed), now) : next;
+}
+
+/** @returns undefined if there is nothing to register, or if the method cannot */
+async function register(
+  deps: ConnectionDeps,
+  target: Target,
+  outbound: Outbound,
+  signal: AbortSignal | undefined,
+  choose: (connection: AppConnection) => KeysToRegister | undefined,
+): Promise<KeyRegistration | undefined> {
+  const opened = await retryIfReplaced(() => readWithCredentials(deps, target));
+  if (!opened?.connection.isPlatformManagedCredentials) return undefined;
+  const { connection, credentials } = opened;
+  const { app, method } = resolveAppAndMethod(deps, connection);
+  const { managedKeys } = method;
+  const keys = managedKeys?.register && choose(connection);
+  if (!keys) return undefined;
+  const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
+  return managedKeys.register?.(credentials, keys, budgeted, signal);
+}
+
+async function forgetKey(deps: ConnectionDeps, target: Target, keyId: string): Promise<void> {
+  await changeKeys(deps, target, serverActor, ({ keys }) => {
+    if (!keys?.some((key) => key.keyId === keyId && key.state === 'RETIRED')) return undefined;
+    return {
+      action: 'REMOVE_CONNECTION_KEY',
+      keyId,
+      fields: ['credentials.keys'],
+      columns: { keys: keys.filter((key) => key.keyId !== keyId) },
+    };
+  });
+}

@@ -1,0 +1,85 @@
+import { withRequestContext } from '../../audit/hash-chain.ts';
+import { currentTime } from '../../common/clock.ts';
+import { updateRow } from '../../database/row-statements.ts';
+import type { Caller } from '../../identity/caller.ts';
+import { AppConnection } from '../app-connection.entity.ts';
+import {
+  getConversionSecrets,
+  noConversion,
+  replaceConversionSecrets,
+  toConversionVerification,
+  toConverted,
+} from '../credentials/conversion.ts';
+import { addRevocation } from '../credentials/revocation.ts';
+import { assertSameCredentials, type StoredCredentials, sealCredentials } from '../credentials/seal.ts';
+import { verificationColumns, verifyCredentials } from '../credentials/verify.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+import { changeConnection, type PrepareAlongside } from '../persistence/change-connection.ts';
+import { listConvertedFields } from './convert.ts';
+
+const action = 'CONVERT_CONNECTION';
+
+/**
+ * Verifies the credentials of the pending conversion of a connection, if there is one. If the app accepts them, they replace the
+ * credentials of the connection.
+ *
+ * @param stored the opened credentials of `before`
+ * @param options `ifVerified`: what is stored with the completed conversion
+ * @returns `isComplete`: whether they have replaced them. `alongside`: stores their verification if they have not
+ * @throws CredentialsReplaced if others were stored meanwhile
+ */
+export async function verifyConversion(
+  deps: ConnectionDeps,
+  caller: Caller,
+  before: AppConnection,
+  stored: StoredCredentials,
+  { signal, ifVerified }: { signal?: AbortSignal | undefined; ifVerified?: PrepareAlongside | undefined },
+): Promise<{ isComplete: boolean; alongside?: PrepareAlongside }> {
+  const converted = toConverted(deps, before);
+  if (!converted) return { isComplete: false };
+  const { id, orgId, publicCredentials } = converted;
+  const { app, method } = resolveAppAndMethod(deps, converted);
+  const pending = { public: publicCredentials, secret: getConversionSecrets(stored) };
+  const options = { signal, connection: before };
+  const result = await verifyCredentials(deps, caller, { app, method }, pending, options);
+  if (result.status !== 'VERIFIED') {
+    const conversionVerification = toConversionVerification(result, before.conversionVerification);
+    const { name: connectionName, projectId } = before;
+    const about = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
+    const event = withRequestContext({ ...about, outcome: result.code, fields: ['conversion'] });
+    const changed = { ...before, conversionVerification };
+    const alongside: PrepareAlongside = async (em) => {
+      const { sql, params } = updateRow(em, AppConnection, changed, ['conversionVerification']);
+      // The result is about these credentials.
+      const update = {
+        sql: `${sql} and conversion = ?::jsonb`,
+        params: [...params, JSON.stringify(before.conversion)],
+      };
+      return { events: [event], updates: [update] };
+    };
+    return { isComplete: false, alongside };
+  }
+  const revocation = before.conversion?.revokeOldToken ? addRevocation(before, stored) : undefined;
+  const credentials = { ...pending, inactive: replaceConversionSecrets({ ...stored, ...revocation }) };
+  const { keys, isPlatformManagedCredentials } = converted;
+  const columns = {
+    method: method.id,
+    ...{ keys, isPlatformManagedCredentials },
+    ...verificationColumns(result, currentTime()),
+    ...(await sealCredentials(deps, { app, method, orgId, connectionId: id }, credentials)),
+    ...noConversion,
+    ...revocation?.columns,
+  };
+  await changeConnection(deps, caller, {
+    target: { id },
+    action,
+    apply: (connection) => {
+      assertSameCredentials(connection, before);
+      Object.assign(connection, columns);
+      return listConvertedFields(before, method, pending);
+    },
+    credentials,
+    alongside: ifVerified,
+  });
+  return { isComplete: true };
+}

@@ -1,0 +1,33 @@
+import { currentTime } from '../../common/clock.ts';
+import type { ScheduledWork } from '../../jobs/schedule.ts';
+import { connectionWork, type DueConnection } from '../connection-work.ts';
+import type { ConnectionDeps } from '../deps.ts';
+import { revokeDue } from './revoke-due.ts';
+
+/** The most connections in one round. */
+const maxConnections = 100;
+
+/**
+ * The revocation of replaced credentials that are due, in one job for each connection. All servers look for due ones, so that
+ * those of a server that died are revoked too; the queue has at most one job for each connection.
+ *
+ * @param intervalMs how often this server looks for due credentials, in milliseconds
+ */
+export function revocations(deps: ConnectionDeps, intervalMs: number): ScheduledWork {
+  return connectionWork({
+    name: 'revoke-credentials',
+    intervalMs,
+    findDue: () => findDue(deps),
+    work: ({ orgId, connectionId }, signal) => revokeDue(deps, orgId, connectionId, signal),
+    failure: 'credentials to revoke could not be found',
+  });
+}
+
+/** Finds the connections with credentials that are due, those that have waited longest first. */
+function findDue({ database }: ConnectionDeps): Promise<DueConnection[]> {
+  return database.asSystem().execute(
+    `select org_id as "orgId", id as "connectionId" from app_connection where revoke_at <= ?
+        order by revoke_at limit ${maxConnections}`,
+    [currentTime()],
+  );
+}

@@ -1,0 +1,126 @@
+import type { AuditEvent } from '../../audit/audit-event.entity.ts';
+import { storeWithEvents } from '../../audit/audited-change.ts';
+import { type RecordedEvent, serverActor } from '../../audit/hash-chain.ts';
+import { currentTime, currentTimeMs } from '../../common/clock.ts';
+import { safeErrorFields } from '../../common/log.ts';
+import { AppConnection, type PendingRevocation } from '../app-connection.entity.ts';
+import { openRevocation, removeRevocation } from '../credentials/revocation.ts';
+import {
+  assertSameCredentials,
+  openCredentials,
+  retryIfReplaced,
+  sealCredentials,
+} from '../credentials/seal.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+import { signedUpdate } from '../persistence/signed-update.ts';
+
+const minRetryMs = 5_000;
+const maxRetryMs = 3_600_000;
+/** How long a revocation is tried, in milliseconds. */
+const maxAgeMs = 86_400_000;
+
+/**
+ * Revokes the credentials of a connection that others have replaced, if they are due. A failure is tried again, each time after
+ * twice as long, up to an hour, and given up after a day. Then, as after a success, they are deleted with an audit event.
+ *
+ * @param signal aborts when the server stops; then it is tried again later
+ */
+export async function revokeDue(
+  deps: ConnectionDeps,
+  orgId: string,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    const connection = await readConnection(deps, orgId, id);
+    const [revocation] = connection?.revocations ?? [];
+    if (!connection?.revokeAt || !revocation || connection.revokeAt > currentTime()) return;
+    try {
+      const outcome = await tryToRevoke(deps, connection, revocation, signal);
+      const ageMs = currentTimeMs() - Date.parse(revocation.requestedAt);
+      if (outcome === 'OK' || ageMs >= maxAgeMs)
+        await retryIfReplaced(() => finish(deps, orgId, id, revocation, outcome));
+      else await postpone(deps, connection, revocation);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      deps.log.error(
+        { connectionId: id, error: safeErrorFields(error) },
+        'replaced credentials could not be revoked',
+      );
+      await postpone(deps, connection, revocation);
+    }
+  }
+}
+
+const withSecrets = { populate: ['sealedCredentials', 'mac'] } as const;
+
+/** Reads a connection, also one that was deleted since. */
+function readConnection({ database }: ConnectionDeps, orgId: string, id: string) {
+  return database.forOrganisation(orgId).findOne(AppConnection, { id, orgId }, withSecrets);
+}
+
+async function tryToRevoke(
+  deps: ConnectionDeps,
+  connection: AppConnection,
+  revocation: PendingRevocation,
+  signal: AbortSignal,
+): Promise<AuditEvent['outcome']> {
+  const { orgId, app } = connection;
+  const { method } = resolveAppAndMethod(deps, { app, method: revocation.method });
+  if (!method.revoke) throw new TypeError(`Credentials of ${method.id} cannot be revoked.`);
+  const stored = await openCredentials(deps, deps.database.forOrganisation(orgId), connection);
+  const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} revocations` });
+  const result = await method.revoke(openRevocation(revocation, stored), outbound, signal);
+  signal.throwIfAborted();
+  return result.isRevoked ? 'OK' : result.code;
+}
+
+/** Deletes the credentials of a revocation that has ended. Like a re-encryption, it leaves the version of the connection. */
+async function finish(
+  deps: ConnectionDeps,
+  orgId: string,
+  id: string,
+  revocation: PendingRevocation,
+  outcome: AuditEvent['outcome'],
+): Promise<void> {
+  const before = await readConnection(deps, orgId, id);
+  if (!before?.revocations?.some((each) => each.id === revocation.id)) return;
+  const em = deps.database.forOrganisation(orgId);
+  const stored = await openCredentials(deps, em, before);
+  const { columns, credentials } = removeRevocation(before, stored, revocation);
+  const owner = { ...resolveAppAndMethod(deps, before), orgId, connectionId: id };
+  const sealed = await sealCredentials(deps, owner, credentials);
+  const { name: connectionName, projectId } = before;
+  const event: RecordedEvent = {
+    ...{ orgId, action: 'REVOKE_TOKEN', connectionId: id, connectionName, projectId },
+    ...serverActor,
+    ...{ outcome, fields: ['revocation'] },
+  };
+  await storeWithEvents(deps, orgId, {
+    row: { entity: AppConnection, id },
+    prepare: async (em, { sealKeyId }) => {
+      const current = await em.findOne(AppConnection, { id, orgId }, { ...withSecrets, refresh: true });
+      if (!current) return { events: [], result: undefined };
+      (await deps.vault.rowMacs(em)).verify(em, AppConnection, current);
+      assertSameCredentials(current, before);
+      const after = { ...current, ...columns, ...sealed };
+      const { update, readMac } = await signedUpdate(deps, em, sealKeyId, {
+        before: current,
+        after,
+        credentials,
+      });
+      return { events: [event], updates: [update], readMac, result: undefined };
+    },
+  });
+}
+
+async function postpone(
+  { database }: ConnectionDeps,
+  { id, orgId }: AppConnection,
+  { requestedAt }: PendingRevocation,
+): Promise<void> {
+  const ageMs = currentTimeMs() - Date.parse(requestedAt);
+  const retryMs = Math.min(Math.max(ageMs, minRetryMs), maxRetryMs);
+  const revokeAt = new Date(currentTimeMs() + retryMs);
+  await database.forOrganisation(orgId).nativeUpdate(AppConnection, { id, orgId }, { revokeAt });
+}

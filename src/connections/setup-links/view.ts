@@ -1,0 +1,52 @@
+import type { App, AuthMethod, Field } from '../../apps/app.ts';
+import type { Caller } from '../../identity/caller.ts';
+import { Organisation } from '../../identity/organisation.entity.ts';
+import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
+import { toConverted } from '../credentials/conversion.ts';
+import { describeKeys, getJwksUrl } from '../credentials/keys.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+
+/** What a setup link shows of its connection: what the person who administers the app needs, and nothing else. */
+export interface SetupView {
+  /** The name of the organisation that asks. */
+  organisation: string;
+  app: App;
+  method: AuthMethod;
+  connection: AppConnection;
+  /** The secret fields that this person gives, by name. Empty: there is nothing to enter, only something to do in the app. */
+  fields: Readonly<Record<string, Field>>;
+  /** The URL of the public keys; null if the method has no keys. */
+  jwksUrl: string | null;
+  /** The public keys that the app has to know. */
+  keys: readonly ConnectionKey[];
+  expiresAt: Date;
+}
+
+/** Builds the view of the connection of a setup link, as its pending conversion will leave it. */
+export async function buildSetupView(
+  deps: ConnectionDeps,
+  caller: Caller,
+  current: AppConnection,
+): Promise<SetupView> {
+  const connection = toConverted(deps, current) ?? current;
+  const { app, method } = resolveAppAndMethod(deps, connection);
+  const { orgId, expiresAt } = caller;
+  const { name } = await deps.database.forOrganisation(orgId).findOneOrFail(Organisation, { id: orgId });
+  return {
+    organisation: name,
+    app,
+    method,
+    connection,
+    fields: getSetupFields(method),
+    jwksUrl: method.managedKeys ? getJwksUrl(deps, connection) : null,
+    keys: describeKeys(connection).filter(({ state }) => state !== 'RETIRED'),
+    expiresAt: expiresAt ?? new Date(Number.NaN),
+  };
+}
+
+/** The fields that a setup link may set: the secrets without which the method does not work. */
+export function getSetupFields({ fields }: AuthMethod): Readonly<Record<string, Field>> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, { kind, required }]) => kind === 'SECRET' && required),
+  );
+}

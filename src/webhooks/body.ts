@@ -1,0 +1,73 @@
+import type { AuditEvent } from '../audit/audit-event.entity.ts';
+import type { AppConnection } from '../connections/app-connection.entity.ts';
+import type { WebhookEventType } from './event-types.ts';
+import type { WebhookFormat } from './webhook-endpoint.entity.ts';
+
+/** The members of an audit event that a body is built of. */
+export type DescribedEvent = Pick<
+  AuditEvent,
+  'orgId' | 'seq' | 'at' | 'action' | 'outcome' | 'fields' | 'targetName'
+> &
+  Partial<Pick<AuditEvent, 'connectionId' | 'connectionName' | 'projectId'>>;
+
+/** An event to describe. */
+export interface BodyInput {
+  /** `webhook-id`. */
+  id: string;
+  type: WebhookEventType;
+  event: DescribedEvent;
+  /** The connection as it is now; absent if it is purged, or if the event is not about one. */
+  connection?: AppConnection | undefined;
+}
+
+/** Builds the body of a message: ids, status and diagnosis, and nothing of the credentials. */
+export function buildBody(format: WebhookFormat, { id, type, event, connection }: BodyInput): string {
+  const { orgId, seq, at, outcome, fields, connectionId, connectionName, projectId } = event;
+  const time = at.toISOString();
+  const data = {
+    orgId,
+    /** As `seq` of the event in the audit trail. */
+    seq,
+    outcome,
+    changedFields: fields,
+    ...(event.action === 'CHECK_HOST' && { host: event.targetName }),
+    connection: connectionId
+      ? {
+          id: connectionId,
+          name: connectionName ?? connection?.name ?? null,
+          projectId: projectId ?? null,
+          ...(connection && describeConnection(connection)),
+        }
+      : null,
+  };
+  const body =
+    format === 'STANDARD'
+      ? { type, timestamp: time, data }
+      : {
+          ...{ specversion: '1.0', id, source: `/organisations/${orgId}`, type },
+          ...(connectionId && { subject: connectionId }),
+          ...{ time, datacontenttype: 'application/json', data },
+        };
+  return JSON.stringify(body);
+}
+
+/** The media type of a body. */
+export const mediaTypes: Readonly<Record<WebhookFormat, string>> = {
+  STANDARD: 'application/json',
+  CLOUDEVENTS: 'application/cloudevents+json; charset=utf-8',
+};
+
+function describeConnection(connection: AppConnection) {
+  const { app, method, version, verificationStatus: status, verificationCheckedAt } = connection;
+  return {
+    ...{ app, method, version },
+    verification: {
+      status,
+      checkedAt: verificationCheckedAt?.toISOString() ?? null,
+      code: connection.verificationCode ?? null,
+      message: connection.verificationMessage ?? null,
+      remedy: connection.verificationRemedy ?? null,
+      failingSince: connection.failingSince?.toISOString() ?? null,
+    },
+  };
+}

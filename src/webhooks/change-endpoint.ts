@@ -1,0 +1,118 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { AuditAction } from '../audit/audit-event.entity.ts';
+import type { TrailState } from '../audit/audited-change.ts';
+import { currentTime } from '../common/clock.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
+import { deleteRow, updateRow } from '../database/row-statements.ts';
+import type { Caller } from '../identity/caller.ts';
+import type { EndpointWithSecret } from './create-endpoint.ts';
+import { assertProjectsExist, assertReceiverAllowed, storeEndpointChange } from './endpoints.ts';
+import type { UpdateWebhookEndpoint } from './input-schemas.ts';
+import { generateWebhookSecret, openWebhookSecrets, sealWebhookSecrets } from './secrets.ts';
+import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+
+/** The delivery state of an endpoint to which no server delivers. */
+const idle = { failingSince: null, leaseId: null, leaseUntil: null, nextAttemptAt: null };
+/** How long the previous secret signs beside the new one, in milliseconds. */
+const previousSecretMs = 86_400_000;
+
+/**
+ * Updates a webhook endpoint. An endpoint that is enabled again gets the events from then on, and the messages that still wait.
+ *
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `HOST_NOT_ALLOWED`, `RATE_LIMITED`
+ */
+export async function updateWebhookEndpoint(
+  deps: ConnectionDeps,
+  caller: Caller,
+  id: string,
+  { enabled, ...input }: UpdateWebhookEndpoint,
+): Promise<WebhookEndpoint> {
+  return changeEndpoint(deps, caller, 'UPDATE_WEBHOOK_ENDPOINT', id, async (em, endpoint, { seq }) => {
+    if (input.url !== undefined) assertReceiverAllowed(deps, input.url);
+    await assertProjectsExist(em, caller.orgId, input.projectIds);
+    const given = Object.entries(input).filter(([, value]) => value !== undefined);
+    const changed = given.filter(([name, value]) => {
+      return !isDeepStrictEqual(value ?? null, endpoint[name as keyof typeof input] ?? null);
+    });
+    const isSwitched = enabled !== undefined && enabled === Boolean(endpoint.disabledAt);
+    return {
+      ...Object.fromEntries(changed),
+      ...(isSwitched && !enabled && { disabledAt: currentTime() }),
+      ...(isSwitched && enabled && { disabledAt: null, position: seq, ...idle }),
+    };
+  });
+}
+
+/**
+ * Makes a new secret for an endpoint. For a day, messages are signed with both.
+ *
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `RATE_LIMITED`
+ */
+export async function rotateWebhookSecret(
+  deps: ConnectionDeps,
+  caller: Caller,
+  id: string,
+): Promise<EndpointWithSecret> {
+  const secret = generateWebhookSecret();
+  const action = 'ROTATE_WEBHOOK_SECRET';
+  const endpoint = await changeEndpoint(deps, caller, action, id, async (em, before, { sealKeyId }) => {
+    const { current: previous } = await openWebhookSecrets(deps.vault, em, before);
+    const secrets = { current: secret, previous };
+    const sealed = await sealWebhookSecrets(deps.vault, em, before, secrets, sealKeyId);
+    return { ...sealed, previousSecretUntil: new Date(currentTime().getTime() + previousSecretMs) };
+  });
+  return { endpoint, secret };
+}
+
+/**
+ * Deletes an endpoint with its messages.
+ *
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `RATE_LIMITED`
+ */
+export async function deleteWebhookEndpoint(
+  deps: ConnectionDeps,
+  caller: Caller,
+  id: string,
+): Promise<string> {
+  return storeEndpointChange(deps, caller, 'DELETE_WEBHOOK_ENDPOINT', id, async (em, endpoint) => ({
+    fields: ['url'],
+    updates: [deleteRow(em, WebhookEndpoint, endpoint)],
+    result: id,
+  }));
+}
+
+/** Changes an endpoint with its audit event, unless `change` returns nothing new. */
+async function changeEndpoint(
+  deps: ConnectionDeps,
+  caller: Caller,
+  action: AuditAction,
+  id: string,
+  change: (
+    em: EntityManager,
+    endpoint: WebhookEndpoint,
+    trail: TrailState,
+  ) => Promise<Partial<WebhookEndpoint>>,
+): Promise<WebhookEndpoint> {
+  return storeEndpointChange(deps, caller, action, id, async (em, endpoint, trail) => {
+    const changes = await change(em, endpoint, trail);
+    const columns = Object.keys(changes);
+    if (columns.length === 0) return { fields: [], result: endpoint };
+    const changed = { ...endpoint, ...changes, updatedAt: currentTime() };
+    const signed = (await deps.vault.rowMacs(em)).signed(em, WebhookEndpoint, changed);
+    const names = [...columns, 'updatedAt', 'mac'] as (keyof WebhookEndpoint & string)[];
+    return {
+      fields: toAuditedFields(columns),
+      updates: [updateRow(em, WebhookEndpoint, signed, names)],
+      result: signed,
+    };
+  });
+}
+
+/** The names in the audit event, without the columns that follow from others. */
+function toAuditedFields(columns: readonly string[]): string[] {
+  const derived = ['dataKeyId', 'position', ...Object.keys(idle)];
+  return columns
+    .filter((name) => !derived.includes(name))
+    .map((name) => (name === 'sealedSecrets' ? 'secret' : name));
+}

@@ -1,0 +1,146 @@
+import { currentTimeMs } from '../common/clock.ts';
+import { sql } from '../database/sql.ts';
+import type { OutboundClient } from '../outbound/outbound.ts';
+import { type QueueDeps, queueMessages } from './enqueue.ts';
+import { openWebhookSecrets } from './secrets.ts';
+import { sendMessage } from './send.ts';
+import { storeAttempt } from './store-attempt.ts';
+import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { WebhookMessage } from './webhook-message.entity.ts';
+
+/** The dependencies of delivery. */
+export interface DeliveryDeps extends QueueDeps {
+  /** A client of its own, so that receivers that hang hold up no verification. */
+  outbound: OutboundClient;
+}
+
+/** The most requests to an endpoint at a time; one while it fails. */
+const maxConcurrency = 8;
+const batchSize = 100;
+/** A batch starts no request after this time, in milliseconds. Its last ones end before the lease does. */
+const batchMs = 10_000;
+/** How long a server has an endpoint to itself, in milliseconds. After its death, another one goes on. */
+export const leaseMs = 30_000;
+
+/**
+ * Delivers the messages of an endpoint that are due, in order within each connection, until none is.
+ *
+ * @param isWoken whether there are new events since the last call
+ */
+export async function deliverMessages(
+  deps: DeliveryDeps,
+  target: { id: string; orgId: string; leaseId: string },
+  isWoken: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const { id, orgId, leaseId } = target;
+  while (!signal.aborted) {
+    const endpoint = await claim(deps, target);
+    if (!endpoint) return;
+    isWoken();
+    const queued = await queueMessages(deps, endpoint);
+    if (queued === 'lost') return;
+    const messages = await findDue(deps, endpoint);
+    if (messages.length > 0) await deliverBatch(deps, endpoint, messages, signal);
+    else if (queued !== 'more' && !isWoken()) return release(deps, { id, orgId, leaseId }, queued === 'full');
+  }
+  await release(deps, target, false);
+}
+
+/** Takes or renews the lease. Returns undefined if another server has it, or the endpoint is disabled or deleted. */
+async function claim(
+  { database }: DeliveryDeps,
+  { id, orgId, leaseId }: { id: string; orgId: string; leaseId: string },
+): Promise<WebhookEndpoint | undefined> {
+  const em = database.forOrganisation(orgId);
+  const now = currentTimeMs();
+  const claimed = await em.execute(
+    `update webhook_endpoint set lease_id = ?, lease_until = ?
+      where id = ? and disabled_at is null and (lease_id = ? or lease_until is null or lease_until < ?) returning 1`,
+    [leaseId, new Date(now + leaseMs), id, leaseId, new Date(now)],
+  );
+  if (claimed.length === 0) return undefined;
+  return (
+    (await em.findOne(WebhookEndpoint, { id, orgId }, { populate: ['sealedSecrets', 'mac'] })) ?? undefined
+  );
+}
+
+/** Ends the lease. While the queue is full of messages that wait, the endpoint has nothing to do before the first of them. */
+async function release(
+  { database }: DeliveryDeps,
+  { id, orgId, leaseId }: { id: string; orgId: string; leaseId: string },
+  isFull: boolean,
+): Promise<void> {
+  await database.forOrganisation(orgId).execute(
+    `update webhook_endpoint set lease_id = null, next_attempt_at = due.at,
+        lease_until = case when ? then due.at end
+      from (select min(next_attempt_at) as at from (
+          select distinct on (coalesce(connection_id, id)) next_attempt_at from webhook_message
+          where endpoint_id = ? and status = 'PENDING' order by coalesce(connection_id, id), seq, type) as first) as due
+      where id = ? and lease_id = ?`,
+    [isFull, id, id, leaseId],
+  );
+}
+
+/** Finds messages that are due and have none before them, for the same connection, that is not. */
+async function findDue(
+  { database, vault }: DeliveryDeps,
+  { id, orgId }: WebhookEndpoint,
+): Promise<WebhookMessage[]> {
+  const now = new Date(currentTimeMs());
+  const rows = await database.select(
+    WebhookMessage,
+    orgId,
+    sql`as message where endpoint_id = ${id} and status = 'PENDING' and next_attempt_at <= ${now}
+      and not exists (select from webhook_message as earlier
+        where earlier.endpoint_id = ${id} and earlier.status = 'PENDING' and earlier.next_attempt_at > ${now}
+          and earlier.connection_id = message.connection_id
+          and (earlier.seq, earlier.type) < (message.seq, message.type))
+      order by seq, type limit ${batchSize}`,
+    { properties: ['id'] },
+  );
+  if (rows.length === 0) return [];
+  const em = database.forOrganisation(orgId);
+  const messages = await em.find(
+    WebhookMessage,
+    { orgId, id: { $in: rows.map((row) => row.id) } },
+    { populate: ['body', 'mac'], orderBy: { seq: 'asc', type: 'asc' } },
+  );
+  const macs = await vault.rowMacs(em);
+  const isAuthentic = (message: WebhookMessage) => macs.isAuthentic(em, WebhookMessage, message);
+  const forged = messages.filter((message) => !isAuthentic(message)).map((message) => message.id);
+  if (forged.length > 0)
+    await em.nativeUpdate(WebhookMessage, { orgId, id: { $in: forged } }, { status: 'FAILED' });
+  return messages.filter((message) => !forged.includes(message.id));
+}
+
+async function deliverBatch(
+  deps: DeliveryDeps,
+  endpoint: WebhookEndpoint,
+  messages: readonly WebhookMessage[],
+  signal: AbortSignal,
+): Promise<void> {
+  const em = deps.database.forOrganisation(endpoint.orgId);
+  const { current, previous } = await openWebhookSecrets(deps.vault, em, endpoint);
+  const isInTransition = (endpoint.previousSecretUntil?.getTime() ?? 0) > currentTimeMs();
+  const secrets = isInTransition && previous ? [current, previous] : [current];
+  const chains = [...Map.groupBy(messages, ({ id, connectionId }) => connectionId ?? id).values()];
+  const end = performance.now() + batchMs;
+  let hasFailed = false;
+  const mayGoOn = () => !hasFailed && !signal.aborted && performance.now() < end;
+  const deliverChains = async () => {
+    for (let chain = chains.shift(); chain && mayGoOn(); chain = chains.shift()) {
+      for (const message of chain) {
+        if (!mayGoOn()) return;
+        const result = await sendMessage(deps.outbound, endpoint, message, { secrets, signal });
+        if (!result && signal.aborted) return;
+        if (await storeAttempt(deps, endpoint, message, result)) continue;
+        // The next request goes out alone.
+        hasFailed = true;
+        return;
+      }
+    }
+  };
+  const concurrency = endpoint.failingSince ? 1 : maxConcurrency;
+  await Promise.all(Array.from({ length: concurrency }, deliverChains));
+}

@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import { AuditEvent } from '../audit/audit-event.entity.ts';
+import { currentTime } from '../common/clock.ts';
+import { AppConnection } from '../connections/app-connection.entity.ts';
+import type { Database } from '../database/database.ts';
+import { insertRows } from '../database/row-statements.ts';
+import { sql } from '../database/sql.ts';
+import type { Vault } from '../encryption/vault.ts';
+import { buildBody, type DescribedEvent } from './body.ts';
+import { toWebhookEventTypes, type WebhookEventType } from './event-types.ts';
+import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { WebhookMessage } from './webhook-message.entity.ts';
+
+/** The dependencies of queueing messages. */
+export interface QueueDeps {
+  database: Database;
+  vault: Vault;
+}
+
+/** The events that are read at once. */
+const batchSize = 200;
+/** The most messages of an endpoint that wait. Later events wait in the audit trail. */
+const maxPending = 500;
+
+const eventColumns = [
+  ...(['orgId', 'seq', 'at', 'action', 'outcome', 'fields', 'targetName'] as const),
+  ...(['connectionId', 'connectionName', 'projectId'] as const),
+];
+
+/** What queueing has done. `full`: enough messages wait. `lost`: another server has the endpoint. */
+export type QueueResult = 'done' | 'more' | 'full' | 'lost';
+
+/**
+ * Makes messages of the next events of the audit trail that are for an endpoint. The trail is the outbox: an event is there if
+ * and only if its change was committed, and the position of the endpoint moves in the statement that stores the messages.
+ *
+ * @param endpoint its `position` is updated
+ */
+export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint): Promise<QueueResult> {
+  const { database } = deps;
+  const { id: endpointId, orgId, position, leaseId } = endpoint;
+  const waiting = await database.count(
+    WebhookMessage,
+    orgId,
+    sql`where endpoint_id = ${endpointId} and status = 'PENDING'`,
+  );
+  if (waiting >= maxPending) return 'full';
+  const events = await database.select(
+    AuditEvent,
+    orgId,
+    sql`where (org_id, seq) > (${orgId}::uuid, ${position}::int) and org_id = ${orgId}
+      order by org_id, seq limit ${batchSize}`,
+    { isScan: true, properties: eventColumns },
+  );
+  const last = events.at(-1);
+  if (!last) return 'done';
+  const em = database.forOrganisation(orgId);
+  const insert = insertRows(em, WebhookMessage, await buildMessages(deps, endpoint, events));
+  const [stored] = await em.execute<[{ isStored: boolean }]>(
+    `with moved as (update webhook_endpoint set position = ?
+        where id = ? and position = ? and lease_id = ? returning 1),
+      added as (${insert.sql} and exists (select from moved))
+      select exists (select from moved) as "isStored"`,
+    [last.seq, endpointId, position, leaseId, ...insert.params],
+  );
+  if (!stored.isStored) return 'lost';
+  endpoint.position = last.seq;
+  return events.length === batchSize ? 'more' : 'done';
+}
+
+/** Builds the row of a message. */
+export async function buildMessage(
+  { database, vault }: QueueDeps,
+  { id: endpointId, orgId, format }: Pick<WebhookEndpoint, 'id' | 'orgId' | 'format'>,
+  input: { type: WebhookEventType; event: DescribedEvent; connection?: AppConnection | undefined },
+): Promise<WebhookMessage> {
+  const id = randomUUID();
+  const now = currentTime();
+  const em = database.forOrganisation(orgId);
+  return (await vault.rowMacs(em)).signed(em, WebhookMessage, {
+    ...{ id, orgId, endpointId, type: input.type, seq: input.event.seq },
+    connectionId: input.event.connectionId ?? null,
+    body: buildBody(format, { id: toWebhookId(id), ...input }),
+    ...{ occurredAt: input.event.at, createdAt: now },
+    ...{ status: 'PENDING', attempts: 0, failedSince: null, nextAttemptAt: now, log: [] },
+  } satisfies Omit<WebhookMessage, 'mac'>);
+}
+
+/** The value of `webhook-id`. It is the same in each attempt. */
+export function toWebhookId(messageId: string): string {
+  return `msg_${messageId}`;
+}
+
+async function buildMessages(
+  deps: QueueDeps,
+  endpoint: WebhookEndpoint,
+  events: readonly DescribedEvent[],
+): Promise<WebhookMessage[]> {
+  const { orgId } = endpoint;
+  const wanted = events.flatMap((event) =>
+    toWebhookEventTypes(event)
+      .filter((type) => isFor(endpoint, type, event))
+      .map((type) => ({ type, event })),
+  );
+  const ids = [...new Set(wanted.flatMap(({ event }) => event.connectionId ?? []))];
+  const found =
+    ids.length > 0
+      ? await deps.database.select(
+          AppConnection,
+          orgId,
+          sql`where org_id = ${orgId} and id = any(${ids}::uuid[])`,
+        )
+      : [];
+  const connections = new Map(found.map((connection) => [connection.id, connection]));
+  const messages: WebhookMessage[] = [];
+  for (const each of wanted) {
+    const connection = connections.get(each.event.connectionId ?? '');
+    messages.push(await buildMessage(deps, endpoint, { ...each, connection }));
+  }
+  return messages;
+}
+
+function isFor(
+  { eventTypes, projectIds }: WebhookEndpoint,
+  type: WebhookEventType,
+  { projectId }: DescribedEvent,
+): boolean {
+  if (eventTypes && !eventTypes.includes(type)) return false;
+  return !projectIds || (projectId != null && projectIds.includes(projectId));
+}

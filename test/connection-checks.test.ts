@@ -1,0 +1,558 @@
+import { gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { deleteOldHistory } from '../src/connections/checks/delete-old-history.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
+import {
+  failing,
+  notJson,
+  rateLimited,
+  slowHeaders,
+  startOkta,
+  type TestOkta,
+  tokenRejected,
+} from './testkit/okta.ts';
+import { createConnection } from './testkit/operations.ts';
+import { until } from './testkit/process.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+const stack = new AsyncDisposableStack();
+let server: TestServer;
+let [okta, other] = [] as unknown as [TestOkta, TestOkta];
+beforeAll(async () => {
+  okta = stack.use(await startOkta());
+  other = stack.use(await startOkta());
+  const options = {
+    checkIntervalMs: 100,
+    outbound: { timeoutMs: 2_000 },
+    config: { trustedInstanceHosts: new Set([okta.hostPort, other.hostPort]) },
+  };
+  server = await startTestServer(options);
+  stack.defer(() => server.close());
+  if (!testDatabaseUrl) return;
+  // The embedded database has one server.
+  const second = await startTestServer({ ...options, beside: server });
+  stack.defer(() => second.close());
+});
+afterAll(() => stack.disposeAsync());
+afterEach(() => {
+  for (const each of [okta, other]) each.behave(accepting);
+});
+
+const healthQuery = gql`
+  query Health($id: UUID!) {
+    appConnection(id: $id) {
+      checkEvery lastUsedAt verification { status }
+      health { status since lastCheckAt nextCheckAt lastGoodAt }
+    }
+  }
+`;
+
+interface HealthFields {
+  checkEvery: number;
+  lastUsedAt: string | null;
+  verification: { status: string };
+  health: Record<'status' | 'since' | 'lastCheckAt' | 'nextCheckAt' | 'lastGoodAt', string | null>;
+}
+
+const accepting = handleFakeOkta;
+
+let names = 0;
+function connect(organisation: TestOrganisation, { origin } = okta, apiToken = 'a-good-token') {
+  names += 1;
+  return createConnection(organisation, { name: `checked-${names}` }, { instanceUrl: origin, apiToken });
+}
+
+async function read({ client }: TestOrganisation, id: string): Promise<HealthFields> {
+  const { appConnection } = await client.request<{ appConnection: HealthFields }>(healthQuery, { id });
+  return appConnection;
+}
+
+/** Reads a connection until it meets a condition. */
+const readUntil = (organisation: TestOrganisation, id: string, isMet: (read: HealthFields) => boolean) =>
+  until('the health of the connection', async () => {
+    const found = await read(organisation, id);
+    return isMet(found) ? found : undefined;
+  });
+
+/**
+ * Waits until the connections have a time in the schedule, and moves it into the past: the clock of the checks is that of the
+ * rows.
+ */
+async function makeDue(...ids: string[]): Promise<void> {
+  await until('a time in the schedule', async () => {
+    const [row] = await server.asOwner().execute<[{ due: number }]>(
+      `with moved as (update app_connection set next_check_at = now() - interval '1 minute'
+          where id in (?) and next_check_at is not null returning 1)
+          select count(*)::int as due from moved`,
+      [ids],
+    );
+    return row.due === ids.length ? true : undefined;
+  });
+}
+
+const endOutageWait = (organisation: TestOrganisation) =>
+  server
+    .asOwner()
+    .execute(`update host_outage set next_check_at = now() - interval '1 second' where org_id = ?`, [
+      organisation.orgId,
+    ]);
+
+async function events({ client }: TestOrganisation, action: string) {
+  const query = gql`
+    query Events($action: AuditAction!) {
+      auditEvents(filter: { action: $action }) { nodes { outcome connectionId targetName } }
+    }
+  `;
+  const { auditEvents } = await client.request<{
+    auditEvents: { nodes: { outcome: string; connectionId: string | null; targetName: string | null }[] };
+  }>(query, { action });
+  return auditEvents.nodes;
+}
+
+/** Reads the events of the outages of hosts, once one has this outcome: an event is stored after the outage that it is about. */
+const hostEvents = (organisation: TestOrganisation, outcome: string) =>
+  until(`an event with the outcome ${outcome}`, async () => {
+    const found = await events(organisation, 'CHECK_HOST');
+    return found.some((event) => event.outcome === outcome) ? found : undefined;
+  });
+
+/** Reads the outcomes of the events of an outage, once it has ended. */
+const outcomesOfOutage = async (organisation: TestOrganisation) =>
+  (await hostEvents(organisation, 'OK')).map(({ outcome }) => outcome).toSorted();
+
+/** Lists the ids of connections, after REST has listed the same. */
+async function listIds(
+  organisation: TestOrganisation,
+  { filter, orderBy }: { filter?: Record<string, string>; orderBy?: { field: string; direction: string } },
+): Promise<string[]> {
+  const query = gql`
+    query List($filter: AppConnectionFilter, $orderBy: AppConnectionOrder) {
+      appConnections(filter: $filter, orderBy: $orderBy, first: 100) { nodes { id } }
+    }
+  `;
+  const { appConnections } = await organisation.client.request<{
+    appConnections: { nodes: { id: string }[] };
+  }>(query, { filter, ...(orderBy && { orderBy }) });
+  const ids = appConnections.nodes.map(({ id }) => id);
+  const field = orderBy?.field
+    .toLowerCase()
+    .replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  const parameters = new URLSearchParams({
+    limit: '100',
+    ...filter,
+    ...(field && { orderBy: field, direction: orderBy?.direction.toLowerCase() }),
+  });
+  const response = await fetch(`${server.url}/api/v1/app-connections/okta?${parameters}`, {
+    headers: { authorization: `Bearer ${organisation.apiKey}` },
+  });
+  const shown = (await response.json()) as { appConnections: { id: string }[] };
+  expect(shown.appConnections.map(({ id }) => id)).toEqual(ids);
+  return ids;
+}
+
+interface Period {
+  from: string | null;
+  until: string | null;
+  status: string;
+  code: string | null;
+  isHostOutage: boolean;
+}
+
+/** Reads the history of a connection, after REST has returned the same. */
+async function history(organisation: TestOrganisation, id: string, first = 20): Promise<Period[]> {
+  const query = gql`
+    query History($id: UUID!, $first: Int!) {
+      appConnection(id: $id) { health { history(first: $first) { from until status code isHostOutage } } }
+    }
+  `;
+  const { appConnection } = await organisation.client.request<{
+    appConnection: { health: { history: Period[] } };
+  }>(query, { id, first });
+  const response = await fetch(`${server.url}/api/v1/app-connections/okta/${id}/health?limit=${first}`, {
+    headers: { authorization: `Bearer ${organisation.apiKey}` },
+  });
+  expect(await response.json()).toMatchObject({ health: appConnection.health });
+  return appConnection.health.history;
+}
+
+async function countRows(table: string, { orgId }: TestOrganisation): Promise<number> {
+  const [row] = await server
+    .asOwner()
+    .execute<[{ count: number }]>(`select count(*)::int as count from ${table} where org_id = ?`, [orgId]);
+  return row.count;
+}
+
+const minutesFromNow = (at: string | null) => (Date.parse(at ?? '') - Date.now()) / 60_000;
+
+describe('checks of connections', () => {
+  test('are spread over the day', async () => {
+    const mine = await server.newOrganisation();
+    const ids: string[] = [];
+    for (let count = 0; count < 8; count += 1) ids.push((await connect(mine)).id);
+    const times = await Promise.all(
+      ids.map(async (id) => {
+        const { health } = await readUntil(mine, id, ({ health }) => health.nextCheckAt !== null);
+        return minutesFromNow(health.nextCheckAt);
+      }),
+    );
+    for (const minutes of times) expect(minutes).toBeLessThanOrEqual(24 * 60);
+    expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(60);
+  });
+
+  test('happen once on all servers, are no use, and leave no event if nothing has changed', async () => {
+    const mine = await server.newOrganisation();
+    const { id, verification } = await connect(mine);
+    const sent = okta.verifications().length;
+    await makeDue(id);
+    const { health, lastUsedAt } = await readUntil(
+      mine,
+      id,
+      ({ health }) => health.lastCheckAt !== verification.checkedAt,
+    );
+    expect(health).toMatchObject({ status: 'VERIFIED', since: null, lastGoodAt: health.lastCheckAt });
+    expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(23 * 60);
+    expect(minutesFromNow(health.nextCheckAt)).toBeLessThan(27 * 60);
+    expect(okta.verifications().length - sent).toBe(1);
+    expect(lastUsedAt).toBeNull();
+    expect(await events(mine, 'CHECK_CONNECTION')).toEqual([]);
+  });
+
+  test('have a time within their interval, also if a server whose clock was wrong has set a later one', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    await readUntil(mine, id, ({ health }) => health.nextCheckAt !== null);
+    await server
+      .asOwner()
+      .execute(`update app_connection set next_check_at = now() + interval '5 days' where id = ?`, [id]);
+    const { health } = await readUntil(
+      mine,
+      id,
+      ({ health }) => minutesFromNow(health.nextCheckAt) < 4 * 24 * 60,
+    );
+    expect(minutesFromNow(health.nextCheckAt)).toBeLessThanOrEqual(24 * 60);
+  });
+
+  test('ask a host again that did not answer, also if a server whose clock was wrong has set a later time', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    okta.behave(notJson());
+    await makeDue(id);
+    await readUntil(mine, id, ({ health }) => health.status === 'UNREACHABLE');
+    okta.behave(accepting);
+    await server
+      .asOwner()
+      .execute(`update host_outage set next_check_at = now() + interval '2 years' where org_id = ?`, [
+        mine.orgId,
+      ]);
+    await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED' && health.since === null);
+  });
+
+  test('stop when the app rejects the credentials, and begin again when a verification succeeds', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    okta.behave(tokenRejected);
+    await makeDue(id);
+    const { health } = await readUntil(mine, id, ({ health }) => health.status === 'REJECTED');
+    expect(health.nextCheckAt).toBeNull();
+    expect(await events(mine, 'CHECK_CONNECTION')).toMatchObject([
+      { outcome: 'CREDENTIALS_REJECTED', connectionId: id },
+    ]);
+    okta.behave(accepting);
+    await mine.client.request(
+      gql`mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { id } } }`,
+      {
+        id,
+      },
+    );
+    await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED' && health.nextCheckAt !== null);
+  });
+
+  test('do not blame credentials for a host that does not answer as the app, and ask it again after minutes', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    okta.behave(notJson());
+    await makeDue(id);
+    const down = await readUntil(mine, id, ({ health }) => health.status === 'UNREACHABLE');
+    expect(down.verification.status).toBe('VERIFIED');
+    expect(minutesFromNow(down.health.nextCheckAt)).toBeLessThan(3);
+    expect(down.health.since).toBe(down.health.lastCheckAt);
+    expect(
+      (await history(mine, id)).map(({ from, status, isHostOutage }) => [from, status, isHostOutage]),
+    ).toEqual([
+      [down.health.since, 'UNREACHABLE', true],
+      [expect.any(String), 'VERIFIED', false],
+    ]);
+    okta.behave(accepting);
+    await endOutageWait(mine);
+    await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED' && health.since === null);
+    expect(await outcomesOfOutage(mine)).toEqual(['NOT_AN_OKTA_ORG', 'OK']);
+  });
+
+  test('say nothing about credentials while the app limits the rate', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    okta.behave(rateLimited(new Date(Date.now() + 600_000)));
+    await makeDue(id);
+    const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
+    expect(health.status).toBe('VERIFIED');
+    expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(5);
+  });
+
+  test('are spared by use that works', async () => {
+    const mine = await server.newOrganisation();
+    const { id, verification } = await connect(mine);
+    await server.asOwner().execute(
+      `insert into connection_usage (org_id, connection_id, hour, outcome, status_class, calls, bytes_up, bytes_down)
+        values (?, ?, date_trunc('hour', now()), 'OK', 2, 1, 0, 0)`,
+      [mine.orgId, id],
+    );
+    await makeDue(id);
+    const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
+    expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(22 * 60);
+    expect(health.lastCheckAt).toBe(verification.checkedAt);
+  });
+
+  test('go on for the others of a host that does not answer the requests of one connection', async () => {
+    const mine = await server.newOrganisation();
+    const token = 'of-a-user-who-breaks-it';
+    const [broken, working] = [await connect(mine, okta, token), await connect(mine)];
+    okta.behave((request, response) =>
+      (request.headers.authorization === `SSWS ${token}` ? failing(500) : accepting)(request, response),
+    );
+    await makeDue(broken.id);
+    const found = await readUntil(mine, broken.id, ({ health }) => health.status === 'UNREACHABLE');
+    expect(found.verification.status).toBe('UNREACHABLE');
+    expect(minutesFromNow(found.health.nextCheckAt)).toBeLessThan(3);
+    expect((await read(mine, working.id)).health).toMatchObject({ status: 'VERIFIED', since: null });
+    await makeDue(broken.id, working.id);
+    const { health } = await readUntil(
+      mine,
+      working.id,
+      ({ health }) => minutesFromNow(health.nextCheckAt) > 0,
+    );
+    expect(health.status).toBe('VERIFIED');
+    expect(await events(mine, 'CHECK_HOST')).toEqual([]);
+    expect(await events(mine, 'CHECK_CONNECTION')).toMatchObject([
+      { outcome: 'UPSTREAM_UNREACHABLE', connectionId: broken.id },
+    ]);
+    await readUntil(mine, broken.id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
+    okta.behave(accepting);
+    await makeDue(broken.id);
+    await readUntil(mine, broken.id, ({ health }) => health.status === 'VERIFIED');
+  });
+
+  test('check two connections to a host that does not answer, and delay nobody else', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const ids: string[] = [];
+    for (let count = 0; count < 12; count += 1) ids.push((await connect(mine, other)).id);
+    const { id: healthy, verification } = await connect(theirs);
+    const released = Promise.withResolvers<void>();
+    const [sentBefore, first = ''] = [other.requests.length, ids[0]];
+    other.behave((request, response) => {
+      slowHeaders(request, response);
+      released.resolve();
+    });
+    await makeDue(...ids);
+    // A request of `mine` hangs while the connection of the other organisation becomes due.
+    await released.promise;
+    await makeDue(healthy);
+    await readUntil(theirs, healthy, ({ health }) => health.lastCheckAt !== verification.checkedAt);
+
+    const down = await readUntil(mine, first, ({ health }) => health.status === 'UNREACHABLE');
+    expect(down.verification.status).toBe('VERIFIED');
+    expect(other.requests.length - sentBefore).toBe(2);
+    expect(await hostEvents(mine, 'UPSTREAM_UNREACHABLE')).toEqual([
+      { outcome: 'UPSTREAM_UNREACHABLE', connectionId: null, targetName: other.origin },
+    ]);
+    expect(await events(mine, 'CHECK_CONNECTION')).toEqual([]);
+    expect((await read(theirs, healthy)).health.status).toBe('VERIFIED');
+    const { id: otherHost } = await connect(mine);
+    expect((await listIds(mine, { filter: { health: 'UNREACHABLE' } })).toSorted()).toEqual(ids.toSorted());
+    expect(await listIds(mine, { filter: { health: 'VERIFIED' } })).toEqual([otherHost]);
+    expect(await listIds(mine, { filter: { status: 'VERIFIED' } })).toHaveLength(13);
+
+    other.behave(accepting);
+    await endOutageWait(mine);
+    for (const id of ids) await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED');
+    expect(await outcomesOfOutage(mine)).toEqual(['OK', 'UPSTREAM_UNREACHABLE']);
+    // One row for all connections.
+    expect(await countRows('host_outage_history', mine)).toBe(1);
+    expect(await countRows('connection_status_history', mine)).toBe(0);
+    for (const id of ids) {
+      const [now, outage, before, ...others] = await history(mine, id);
+      expect(now).toMatchObject({ status: 'VERIFIED', code: null, until: null, isHostOutage: false });
+      expect(outage).toMatchObject({
+        status: 'UNREACHABLE',
+        code: 'UPSTREAM_UNREACHABLE',
+        isHostOutage: true,
+      });
+      expect(before).toMatchObject({ status: 'VERIFIED', isHostOutage: false });
+      expect([now?.from, outage?.from, others]).toEqual([outage?.until, before?.until, []]);
+    }
+  });
+
+  test('have an interval for each connection, or are off', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    const update = (checkEvery: number | null) =>
+      mine.client.request(
+        gql`
+          mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+            updateOktaConnection(id: $id, input: $input) { appConnection { checkEvery } }
+          }
+        `,
+        { id, input: { checkEvery } },
+      );
+    expect((await read(mine, id)).checkEvery).toBe(24);
+    await update(1);
+    const hourly = await readUntil(mine, id, ({ health }) => health.nextCheckAt !== null);
+    expect(minutesFromNow(hourly.health.nextCheckAt)).toBeLessThanOrEqual(60);
+    await update(0);
+    expect(await read(mine, id)).toMatchObject({ checkEvery: 0, health: { nextCheckAt: null } });
+    const shown = await fetch(`${server.url}/api/v1/app-connections/okta/${id}`, {
+      headers: { authorization: `Bearer ${mine.apiKey}` },
+    });
+    expect(await shown.json()).toMatchObject({ appConnection: { checkEvery: 0 } });
+    for (const invalid of [-1, 169]) await expect(update(invalid)).rejects.toThrow(/from 1 to 168, or 0/);
+    await update(null);
+    expect((await read(mine, id)).checkEvery).toBe(24);
+  });
+});
+
+describe('the history of a connection', () => {
+  test('has one item for each change of the status, and none for the checks between', async () => {
+    const mine = await server.newOrganisation();
+    const { id, createdAt } = await connect(mine);
+    expect(await history(mine, id)).toEqual([
+      { from: createdAt, until: null, status: 'VERIFIED', code: null, isHostOutage: false },
+    ]);
+    const verify = gql`mutation ($id: UUID!) {
+      verifyAppConnection(id: $id) { appConnection { health { status history { status } } } }
+    }`;
+    const statuses: string[] = [];
+    for (const behaviour of [accepting, tokenRejected, tokenRejected, accepting, accepting]) {
+      okta.behave(behaviour);
+      const { verifyAppConnection } = await mine.client.request<{
+        verifyAppConnection: { appConnection: { health: { history: { status: string }[] } } };
+      }>(verify, { id });
+      statuses.push(verifyAppConnection.appConnection.health.history.map(({ status }) => status).join(' '));
+    }
+    expect(statuses).toEqual([
+      'VERIFIED',
+      'REJECTED VERIFIED',
+      'REJECTED VERIFIED',
+      'VERIFIED REJECTED VERIFIED',
+      'VERIFIED REJECTED VERIFIED',
+    ]);
+    const [now, rejected, first] = await history(mine, id);
+    expect(rejected).toMatchObject({ status: 'REJECTED', code: 'CREDENTIALS_REJECTED', until: now?.from });
+    expect(first).toEqual({
+      ...{ from: createdAt, until: rejected?.from, status: 'VERIFIED', code: null, isHostOutage: false },
+    });
+    expect(await history(mine, id, 1)).toEqual([now]);
+  });
+
+  test('has the last 100 changes of 90 days', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    for (let count = 0; count < 105; count += 1)
+      await server.asOwner().execute(
+        `update app_connection set verification_status = case verification_status when 'VERIFIED' then 'REJECTED' else 'VERIFIED' end,
+          verification_checked_at = verification_checked_at + interval '1 minute' where id = ?`,
+        [id],
+      );
+    expect(await countRows('connection_status_history', mine)).toBe(100);
+    expect(await history(mine, id, 100)).toHaveLength(100);
+    await server.asOwner().execute(
+      `update connection_status_history set until = until - interval '91 days' where until in (
+        select until from connection_status_history where connection_id = ? order by until limit 60)`,
+      [id],
+    );
+    expect(await history(mine, id, 100)).toHaveLength(41);
+    await deleteOldHistory({ database: server.database });
+    expect(await countRows('connection_status_history', mine)).toBe(40);
+  });
+
+  test('is removed with a purged connection', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    await server
+      .asOwner()
+      .execute(`update app_connection set verification_status = 'UNREACHABLE' where id = ?`, [id]);
+    expect(await countRows('connection_status_history', mine)).toBe(1);
+    await mine.client.request(
+      gql`mutation ($id: UUID!) { deleteAppConnection(id: $id, purge: true) { id } }`,
+      { id },
+    );
+    expect(await countRows('connection_status_history', mine)).toBe(0);
+  });
+});
+
+describe('lists of connections by health', () => {
+  const columns = {
+    SINCE: 'failing_since',
+    LAST_CHECK_AT: 'verification_checked_at',
+    NEXT_CHECK_AT: 'next_check_at',
+  };
+
+  test.each(Object.entries(columns))(
+    'are in the order of %s, and null is later than every time',
+    async (field, column) => {
+      const mine = await server.newOrganisation();
+      const ids: string[] = [];
+      for (let count = 0; count < 4; count += 1) ids.push((await connect(mine)).id);
+      // Not checked, so that no server changes the times.
+      await server
+        .asOwner()
+        .execute('update app_connection set check_every = 0 where org_id = ?', [mine.orgId]);
+      const [late = '', none = '', early = '', middle = ''] = ids;
+      const set = (id: string, time: string | null) =>
+        server
+          .asOwner()
+          .execute(`update app_connection set ${column} = ?::timestamptz where id = ?`, [time, id]);
+      await set(late, '2026-03-01T00:00:00Z');
+      await set(none, null);
+      await set(early, '2026-01-01T00:00:00Z');
+      await set(middle, '2026-02-01T00:00:00Z');
+      expect(await listIds(mine, { orderBy: { field, direction: 'ASC' } })).toEqual([
+        early,
+        middle,
+        late,
+        none,
+      ]);
+      expect(await listIds(mine, { orderBy: { field, direction: 'DESC' } })).toEqual([
+        none,
+        late,
+        middle,
+        early,
+      ]);
+
+      // Brief: no field of the nodes needs the column of the order.
+      const page = gql`
+      query Page($orderBy: AppConnectionOrder, $first: Int, $after: String, $last: Int, $before: String) {
+        appConnections(orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) {
+          nodes { id }
+          pageInfo { startCursor endCursor hasNextPage hasPreviousPage }
+        }
+      }
+    `;
+      type Page = { appConnections: { nodes: { id: string }[]; pageInfo: Record<string, string | boolean> } };
+      const read = async (variables: object) =>
+        (await mine.client.request<Page>(page, { orderBy: { field, direction: 'ASC' }, ...variables }))
+          .appConnections;
+      const seen: unknown[] = [];
+      for (let after: unknown = null, hasNext: unknown = true; hasNext; ) {
+        const { nodes, pageInfo } = await read({ first: 1, after });
+        seen.push(nodes[0]?.id);
+        [after, hasNext] = [pageInfo.endCursor, pageInfo.hasNextPage];
+        // What was seen moves behind the cursor. The others stay once each in the list.
+        if (seen.length === 1) await set(early, '2026-02-15T00:00:00Z');
+      }
+      expect(seen).toEqual([early, middle, early, late, none]);
+      const { pageInfo } = await read({ last: 1 });
+      const { nodes } = await read({ last: 2, before: pageInfo.startCursor });
+      expect(nodes.map(({ id }) => id)).toEqual([early, late]);
+    },
+  );
+});

@@ -1,0 +1,159 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type OAuthOkta, startOAuthOkta } from './testkit/oauth-okta.ts';
+import { restClient } from './testkit/rest.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+let okta: OAuthOkta;
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  okta = await startOAuthOkta();
+  server = await startTestServer({ config: { trustedInstanceHosts: new Set([okta.hostPort]) } });
+  organisation = await server.newOrganisation();
+});
+afterAll(async () => {
+  await server.close();
+  await okta[Symbol.asyncDispose]();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const fields = gql`
+  fragment Fields on AppConnection {
+    id
+    credentials { ... on OktaServiceAppCredentials { jwksUrl keys { keyId publicJwk state } } }
+    verification { status code message remedy }
+  }
+`;
+interface Connection {
+  id: string;
+  credentials: { jwksUrl: string; keys: { keyId: string; publicJwk: object; state: string }[] };
+  verification: { status: string; code: string | null; message: string | null };
+}
+
+let count = 0;
+async function create(credentials: object = {}): Promise<Connection & { clientId: string }> {
+  count += 1;
+  const clientId = `0oa${String(count).padStart(17, '0')}`;
+  const scopes = ['okta.users.read', 'okta.users.manage'];
+  const input = {
+    name: `provider-${count}`,
+    method: 'SERVICE_APP',
+    credentials: { instanceUrl: okta.origin, clientId, scopes, ...credentials },
+  };
+  const { createOktaConnection } = await organisation.client.request<{
+    createOktaConnection: { appConnection: Connection };
+  }>(
+    gql`
+      mutation ($input: CreateOktaConnectionInput!) {
+        createOktaConnection(input: $input) { appConnection { ...Fields } }
+      }
+      ${fields}
+    `,
+    { input },
+  );
+  return { ...createOktaConnection.appConnection, clientId };
+}
+
+async function verify(id: string): Promise<Connection> {
+  const { verifyAppConnection } = await organisation.client.request<{
+    verifyAppConnection: { appConnection: Connection };
+  }>(gql`mutation ($id: UUID!) { verifyAppConnection(id: $id) { appConnection { ...Fields } } } ${fields}`, {
+    id,
+  });
+  return verifyAppConnection.appConnection;
+}
+
+/** Creates a connection whose keys the provider fetches from this server, and verifies it. */
+async function connect(): Promise<Connection & { clientId: string }> {
+  const created = await create();
+  const { jwksUrl: jwks_uri } = created.credentials;
+  okta.setClient(created.clientId, { scopes: ['okta.users.read', 'okta.users.manage'], keys: { jwks_uri } });
+  expect((await verify(created.id)).verification).toMatchObject({ status: 'VERIFIED' });
+  return created;
+}
+
+const rest = (method: string, path: string, body?: object) =>
+  restClient(server.url, organisation.apiKey)(method, `/api/v1/app-connections/okta${path}`, body);
+const tokenPath = '/oauth2/v1/token';
+
+describe('a service app at oidc-provider, with DPoP and nonces required', () => {
+  it('is verified with a key that the provider fetches from this server, and used', async () => {
+    const { id, clientId, credentials, verification } = await create();
+    expect(verification.status).toBe('PENDING');
+    expect((await verify(id)).verification).toMatchObject({
+      status: 'REJECTED',
+      code: 'CREDENTIALS_REJECTED',
+      message: expect.stringContaining('Okta does not accept the client'),
+    });
+    okta.setClient(clientId, {
+      scopes: ['okta.users.read', 'okta.users.manage'],
+      keys: { jwks_uri: credentials.jwksUrl },
+    });
+    expect(await verify(id)).toMatchObject({
+      credentials: { keys: [{ state: 'ACTIVE' }] },
+      verification: { status: 'VERIFIED', code: null },
+    });
+    expect(okta.fetchedKeys).toContain(credentials.jwksUrl);
+    const before = okta.accepted.length;
+    const response = await rest('GET', `/${id}/proxy/api/v1/users?limit=1&search=profile.login+sw+"a"`);
+    expect(response).toMatchObject({ status: 200, body: [{ profile: { login: 'ada@example.com' } }] });
+    expect(okta.accepted.slice(before)).toEqual([
+      {
+        method: 'GET',
+        url: '/api/v1/users?limit=1&search=profile.login+sw+%22a%22',
+        ...{ body: '', clientId, scopes: 'okta.users.manage okta.users.read' },
+      },
+    ]);
+  });
+
+  it('repeats requests when the API asks for a new nonce, and asks for one token', async () => {
+    const { id } = await connect();
+    const tokens = okta.countRequests(tokenPath);
+    const path = `/${id}/proxy/api/v1/users`;
+    for (const nonce of ['a-second-nonce', 'a-third-nonce']) {
+      okta.setNonce(nonce);
+      const responses = await Promise.all(Array.from({ length: 5 }, () => rest('GET', path)));
+      expect(responses.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+    }
+    // The first lacks the nonce of the provider.
+    expect(okta.countRequests(tokenPath) - tokens).toBe(2);
+  });
+
+  it('asks for another token after the end of the first, when its nonce of the provider is too old', async () => {
+    const { id } = await connect();
+    expect((await rest('GET', `/${id}/proxy/api/v1/users`)).status).toBe(200);
+    const tokens = okta.countRequests(tokenPath);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_700_000 });
+    expect((await rest('GET', `/${id}/proxy/api/v1/users`)).status).toBe(200);
+    expect(okta.countRequests(tokenPath) - tokens).toBe(2);
+  });
+
+  it('is verified with an RSA key of the caller', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'key-of-the-caller', use: 'sig' };
+    okta.setClient('0oaKeyOfTheCaller000', { scopes: ['okta.users.read'], keys: { jwks: { keys: [jwk] } } });
+    const { verification } = await create({
+      clientId: '0oaKeyOfTheCaller000',
+      scopes: ['okta.users.read'],
+      privateKey: privateKey.export({ format: 'pem', type: 'pkcs1' }),
+      keyId: jwk.kid,
+    });
+    expect(verification).toMatchObject({ status: 'VERIFIED' });
+  });
+
+  it('is REJECTED with the names of the scopes that the provider does not grant', async () => {
+    const { id, clientId, credentials } = await create({
+      scopes: ['okta.groups.read', 'okta.users.read', 'okta.users.manage'],
+    });
+    okta.setClient(clientId, { scopes: ['okta.users.read'], keys: { jwks_uri: credentials.jwksUrl } });
+    expect((await verify(id)).verification).toMatchObject({
+      status: 'REJECTED',
+      code: 'INSUFFICIENT_PERMISSIONS',
+      message: expect.stringContaining('okta.groups.read, okta.users.manage'),
+    });
+  });
+});

@@ -1,0 +1,176 @@
+import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { globSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import manifest from '../package.json' with { type: 'json' };
+import { buildDashboard } from './testkit/dashboard.ts';
+import { codeBlocks, readPages, root } from './testkit/documents.ts';
+import { temporaryFolder, until } from './testkit/process.ts';
+
+// The machine may be busy, and these tests write and read thousands of files.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 300_000 });
+
+// TEST_NODE=/path/to/node tests the package on another Node, such as the oldest that it supports.
+const node = process.env.TEST_NODE ?? process.execPath;
+const run = promisify(execFile);
+const file = `app-connections-${manifest.version}.tgz`;
+const folder = temporaryFolder();
+const [made, installed] = [join(folder.path, 'made'), join(folder.path, 'installed')];
+const product = join(installed, 'node_modules/app-connections');
+/** The environment of a machine with only Node. */
+const environment = {
+  PATH: `${dirname(node)}${delimiter}/usr/bin${delimiter}/bin`,
+  HOME: folder.path,
+  PORT: '0',
+};
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the installed command in the folder in which it is installed. */
+async function command(...args: string[]): Promise<Outcome> {
+  const bin = join(installed, 'node_modules/.bin/app-connections');
+  return run(bin, args, { cwd: installed, env: environment }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
+  );
+}
+
+async function release(target: string): Promise<void> {
+  const dashboard = await buildDashboard();
+  await run(process.execPath, [join(root, '.ci/release.ts'), target, '--dashboard', dashboard]);
+}
+
+const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+
+beforeAll(async () => {
+  await release(made);
+  mkdirSync(installed);
+  const npm = ['install', '--offline', '--no-audit', '--no-fund', '--prefix', installed, join(made, file)];
+  await run('npm', npm, { cwd: installed });
+});
+afterAll(() => folder[Symbol.dispose]());
+
+describe('the released package', () => {
+  it('has the same bytes when it is made twice, and their SHA-256 beside it', async () => {
+    const again = join(folder.path, 'again');
+    await release(again);
+    expect(sha256(join(again, file))).toBe(sha256(join(made, file)));
+    expect(readFileSync(join(made, `${file}.sha256`), 'utf8')).toBe(`${sha256(join(made, file))}  ${file}\n`);
+  });
+
+  it('is installed without a download, in less than 120 MB', () => {
+    const sizes = globSync('**/*', { cwd: product, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => statSync(join(entry.parentPath, entry.name)).size);
+    expect(sizes.reduce((sum, size) => sum + size, 0) / 1_000_000).toBeLessThan(120);
+  });
+
+  it('has JavaScript, and no types, sources, tests or tools', () => {
+    const files = globSync('**/*', { cwd: product });
+    expect(files.filter((path) => /\.tsx?$|\.map$|^test|^bench|^src\/cli\/codegen/.test(path))).toEqual([]);
+    for (const tool of ['vite', 'vitest', 'typescript', 'react', 'playwright-core', 'node'])
+      expect(files).not.toContain(`node_modules/${tool}/package.json`);
+    expect(files).toContain('dist/dashboard/index.html');
+  });
+
+  it('has an SBOM in CycloneDX of exactly the packages that it contains', () => {
+    const sbom = JSON.parse(readFileSync(join(made, file.replace('.tgz', '.cdx.json')), 'utf8'));
+    expect(sbom).toMatchObject({
+      bomFormat: 'CycloneDX',
+      specVersion: '1.6',
+      metadata: { component: { name: 'app-connections', version: manifest.version } },
+    });
+    const contained = globSync('**/node_modules/{*,@*/*}/package.json', { cwd: product })
+      .map((path) => JSON.parse(readFileSync(join(product, path), 'utf8')))
+      .filter(({ name, version }) => name && version)
+      .map(({ name, version }) => `${name} ${version}`);
+    const listed = sbom.components.map(({ name, version }: Record<string, string>) => `${name} ${version}`);
+    expect(new Set(listed)).toEqual(new Set(contained));
+    const refs = new Set(sbom.components.map((component: { 'bom-ref': string }) => component['bom-ref']));
+    expect(refs.size).toBe(sbom.components.length);
+    for (const { dependsOn } of sbom.dependencies) for (const ref of dependsOn) expect(refs).toContain(ref);
+    for (const { hashes } of sbom.components) expect(hashes[0].content).toMatch(/^[0-9a-f]{128}$/);
+    expect(readFileSync(join(product, 'sbom.cdx.json'), 'utf8')).toBe(`${JSON.stringify(sbom, null, 2)}\n`);
+  });
+});
+
+describe('the command of the released package', () => {
+  it('prints its version and its help', async () => {
+    expect(await command('version')).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' });
+    expect(JSON.parse((await command('--version', '--json')).stdout).version).toBe(manifest.version);
+    const help = await command('help');
+    for (const name of ['start', 'admin', 'keys', 'audit', 'migrate', 'doctor', 'version'])
+      expect(help.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
+    expect((await command('help', 'keys')).stdout).toContain('app-connections keys rotate [--reseal]');
+  });
+
+  it.each([
+    [['admni'], 'Unknown command "admni". Did you mean "admin"?'],
+    [['start', '--opn'], 'Unknown option --opn. Did you mean "--open"?'],
+    [['admin', 'organisatons'], 'Unknown command "organisatons". Did you mean "organisations"?'],
+    [['keys', 'rotate', '--resael'], 'Unknown option --resael. Did you mean "--reseal"?'],
+    [['audit', 'verfy'], 'Unknown command "verfy". Did you mean "verify"?'],
+    [['migrate', 'now'], 'Unexpected argument "now".'],
+    [['xyzzy'], 'Unknown command "xyzzy". "app-connections help"'],
+  ])('exits with code 2 and a suggestion for %j', async (args, message) => {
+    const { code, stderr } = await command(...args);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  it('starts the server on the embedded database, where the curl command of the README works, and administers it', async () => {
+    const server = spawn(join(installed, 'node_modules/.bin/app-connections'), [], {
+      cwd: installed,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [server.stdout, server.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    const closed = once(server, 'close');
+    try {
+      const url = await until(
+        'the server is ready',
+        () => /GraphiQL +(http\S+)\/graphql/.exec(output)?.[1],
+        150_000,
+      );
+      expect(output).not.toMatch(/warning|npm run/i);
+      expect(await (await fetch(`${url}/`)).text()).toContain('<div id="root">');
+      const [curl] = readPages()
+        .flatMap(codeBlocks)
+        .filter(({ page, code }) => page === 'README.md' && code.startsWith('curl '));
+      const code = curl?.code.replaceAll('http://127.0.0.1:4000', url) ?? '';
+      const { stdout } = await run('sh', ['-c', code], { cwd: installed });
+      expect(JSON.parse(stdout).data.createOktaConnection.appConnection).toEqual({
+        id: expect.any(String),
+        name: 'made-with-curl',
+        verification: { status: 'VERIFIED' },
+      });
+      expect((await command('admin', 'organisations')).stderr).toContain(
+        'another server is using this folder',
+      );
+    } finally {
+      server.kill('SIGTERM');
+    }
+    expect(await closed).toEqual([0, null]);
+
+    const organisations = await command('admin', 'organisations', '--json');
+    expect(JSON.parse(organisations.stdout)).toEqual([
+      { id: '6f03caa1-a5de-43ce-b127-95a145d3464c', name: expect.any(String) },
+    ]);
+    const keys = await command('keys', 'status', '--json');
+    expect(JSON.parse(keys.stdout).rootKeys).toEqual([expect.objectContaining({ connections: 1 })]);
+    const audit = await command('audit', 'verify', '--json');
+    expect([audit.code, JSON.parse(audit.stdout).problems]).toEqual([0, []]);
+    expect((await command('migrate')).stdout).toMatch(/^The database has all \d+ migrations, up to \d{4}-/);
+  });
+});

@@ -1,0 +1,172 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
+import { until } from './testkit/process.ts';
+import {
+  keyIds,
+  keyStates,
+  publicJwks,
+  RotatingApp,
+  type RotatingConnection,
+  registeringScopes,
+} from './testkit/rotating-connection.ts';
+import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const dayMs = 86_400_000;
+const scheduled = { keyRotationIntervalMs: 50 };
+const stack = new AsyncDisposableStack();
+let standIn: OktaStandIn;
+let server: TestServer;
+let organisation: TestOrganisation;
+beforeAll(async () => {
+  standIn = stack.use(await startOktaStandIn());
+  const config = { trustedInstanceHosts: new Set([standIn.hostPort]) };
+  server = await startTestServer({ config, ...scheduled });
+  stack.defer(() => server.close());
+  const second = await startTestServer({ config, ...scheduled, beside: server, database: server.database });
+  stack.defer(() => second.close());
+});
+afterAll(() => stack.disposeAsync());
+beforeEach(async () => {
+  organisation = await server.newOrganisation();
+});
+afterEach(() => {
+  vi.useRealTimers();
+  return standIn.setClockAhead(0);
+});
+
+/** Sets the clocks of the servers and of Okta. */
+function setClocksAhead(days: number): Promise<void> {
+  vi.useRealTimers();
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + days * dayMs });
+  return standIn.setClockAhead(days * dayMs);
+}
+
+const untilKeys = (app: RotatingApp, states: readonly string[]): Promise<RotatingConnection> =>
+  until(`keys that are ${states.join(', ')}`, async () => {
+    const connection = await app.read();
+    return keyStates(connection).join() === states.join() ? connection : undefined;
+  });
+
+async function listKeyEvents({ id }: RotatingApp) {
+  const { auditEvents } = await organisation.client.request<{ auditEvents: { nodes: { action: string }[] } }>(
+    `query ($id: UUID!) {
+      auditEvents(filter: { connectionId: $id }) {
+        nodes { action outcome targetName keyId subject setupLinkId requestId }
+      }
+    }`,
+    { id },
+  );
+  return auditEvents.nodes.filter(({ action }) => action.endsWith('_KEY')).reverse();
+}
+
+/** When the schedule looks at the keys of a connection again. */
+async function readDueAt({ id }: RotatingApp): Promise<Date | null> {
+  const [row] = await server
+    .asOwner()
+    .execute<[{ at: Date | string | null }]>('select keys_due_at as at from app_connection where id = ?', [
+      id,
+    ]);
+  return row.at === null ? null : new Date(row.at);
+}
+
+describe('the schedule of key rotations', () => {
+  it('replaces a key of 90 days once on all servers, with the server as its actor, and no younger one', async () => {
+    const old = await RotatingApp.create(standIn, organisation, { byUrl: true });
+    await setClocksAhead(15);
+    const younger = await RotatingApp.create(standIn, organisation, { byUrl: true });
+    await setClocksAhead(91);
+    const rotated = await untilKeys(old, ['RETIRED', 'ACTIVE']);
+    const [, newId = ''] = keyIds(rotated);
+    expect(await old.use()).toEqual({ status: 200, keyIds: [newId] });
+    await setClocksAhead(91.01);
+    await until('the end of the work', async () => ((await readDueAt(old)) === null ? true : undefined));
+    const server = { keyId: null, subject: null, setupLinkId: null, requestId: null, outcome: 'OK' };
+    expect(await listKeyEvents(old)).toMatchObject([
+      { ...server, action: 'ROTATE_CONNECTION_KEY', targetName: newId },
+      { ...server, action: 'ACTIVATE_CONNECTION_KEY', targetName: newId },
+    ]);
+    expect(keyStates(await younger.read())).toEqual(['ACTIVE']);
+  });
+
+  it('makes no further key while one is pending, and uses that as soon as Okta has it, but asks rarely', async () => {
+    const pasted = await RotatingApp.create(standIn, organisation);
+    await setClocksAhead(91);
+    const [firstId = '', newId = ''] = keyIds(await untilKeys(pasted, ['ACTIVE', 'PENDING']));
+    const isWaiting = async () => {
+      const dueAt = await readDueAt(pasted);
+      return dueAt && dueAt.getTime() > Date.now() ? dueAt : undefined;
+    };
+    const first = await until('the time of the next attempt', isWaiting);
+    expect(first.getTime() - Date.now()).toBeGreaterThan(4 * 60_000);
+    // The first attempt may still be running.
+    const { status, keyIds: used } = await pasted.use();
+    expect([status, used.includes(firstId)]).toEqual([200, true]);
+
+    // The other connection shows that the schedule has gone on.
+    const fetched = await RotatingApp.create(standIn, organisation, { byUrl: true });
+    await setClocksAhead(200);
+    await untilKeys(fetched, ['RETIRED', 'ACTIVE']);
+    const second = await until('the time of the next attempt', isWaiting);
+    expect(second.getTime() - Date.now()).toBeGreaterThan(5 * 3_600_000);
+    const waiting = await pasted.read();
+    expect(keyIds(waiting)).toEqual([firstId, newId]);
+
+    await pasted.configure({ keys: publicJwks(waiting) });
+    await setClocksAhead(200.5);
+    await untilKeys(pasted, ['RETIRED', 'ACTIVE']);
+    // The other server may use the old key for another moment.
+    await expect.poll(() => pasted.use(), { timeout: 20_000 }).toEqual({ status: 200, keyIds: [newId] });
+  });
+
+  it('adds the new key to an app in Okta that may change its keys, and removes the old one once it is unused', async () => {
+    const app = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
+    const [oldId = ''] = keyIds(await app.read());
+    await setClocksAhead(91);
+    const [, newId = ''] = keyIds(await untilKeys(app, ['RETIRED', 'ACTIVE']));
+    expect(await app.keysInOkta()).toEqual([`ACTIVE ${oldId}`, `ACTIVE ${newId}`]);
+    await standIn.answerNext(`/api/v1/apps/${app.clientId}/credentials/jwks`, { status: 503 });
+    await setClocksAhead(91.01);
+    await until('the failure of the removal', async () => {
+      const dueAt = await readDueAt(app);
+      return dueAt && dueAt.getTime() > Date.now() + 60_000 ? true : undefined;
+    });
+    expect(keyIds(await app.read())).toEqual([oldId, newId]);
+    await setClocksAhead(91.1);
+    await untilKeys(app, ['ACTIVE']);
+    expect(await app.keysInOkta()).toEqual([`ACTIVE ${newId}`]);
+    expect(await app.published()).toEqual([newId]);
+    expect((await listKeyEvents(app)).at(-1)).toMatchObject({
+      ...{ action: 'REMOVE_CONNECTION_KEY', targetName: oldId, keyId: null, outcome: 'OK' },
+    });
+  });
+
+  it('leaves connections alone whose credentials Okta rejects', async () => {
+    const rejected = await RotatingApp.create(standIn, organisation);
+    await rejected.configure({ keys: [] });
+    expect((await rejected.verify()).verification.status).toBe('REJECTED');
+    const working = await RotatingApp.create(standIn, organisation, { byUrl: true });
+    await setClocksAhead(91);
+    await untilKeys(working, ['RETIRED', 'ACTIVE']);
+    expect(keyStates(await rejected.read())).toEqual(['ACTIVE']);
+  });
+});
+
+describe('a server with CONNECTION_KEY_ROTATION_DAYS=0', () => {
+  it('makes no key by itself, and uses the one that a rotation by hand has made as soon as Okta has it', async () => {
+    const config = { trustedInstanceHosts: new Set([standIn.hostPort]), connectionKeyRotationDays: 0 };
+    const off = await startTestServer({ config, ...scheduled });
+    try {
+      organisation = await off.newOrganisation();
+      const old = await RotatingApp.create(standIn, organisation, { byUrl: true });
+      const pasted = await RotatingApp.create(standIn, organisation);
+      await pasted.configure({ keys: publicJwks(await pasted.rotate()) });
+      await setClocksAhead(400);
+      await untilKeys(pasted, ['RETIRED', 'ACTIVE']);
+      expect(keyStates(await old.read())).toEqual(['ACTIVE']);
+    } finally {
+      await off.close();
+    }
+  });
+});

@@ -1,0 +1,439 @@
+import { randomUUID } from 'node:crypto';
+import { gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
+import { oauth } from '../src/oauth/oauth.ts';
+import { purgeWebhookMessages } from '../src/webhooks/purge.ts';
+import { openWebhookSecrets } from '../src/webhooks/secrets.ts';
+import { WebhookEndpoint } from '../src/webhooks/webhook-endpoint.entity.ts';
+import { WebhookMessage } from '../src/webhooks/webhook-message.entity.ts';
+import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { createConnection, deleteMutation, updateMutation, verifyMutation } from './testkit/operations.ts';
+import { until } from './testkit/process.ts';
+import { restClient } from './testkit/rest.ts';
+import { rootKey } from './testkit/root-key.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { changeRows } from './testkit/stored-rows.ts';
+import {
+  createEndpoint,
+  listMessages,
+  startReceiver,
+  verifyWebhook,
+  type WebhookReceiver,
+} from './testkit/webhook-receiver.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const stack = new AsyncDisposableStack();
+let server: TestServer;
+let okta: TestOkta;
+let receiver: WebhookReceiver;
+beforeAll(async () => {
+  okta = stack.use(await startOkta());
+  receiver = stack.use(await startReceiver());
+  server = await startTestServer({
+    webhookIntervalMs: 50,
+    outbound: { timeoutMs: 2_000 },
+    config: { trustedInstanceHosts: new Set([okta.hostPort, receiver.hostPort]) },
+  });
+  stack.defer(() => server.close());
+});
+afterAll(() => stack.disposeAsync());
+afterEach(() => {
+  receiver.behave((_, response) => response.writeHead(204).end());
+  okta.behave(handleFakeOkta);
+});
+
+/** Creates an organisation with an endpoint at a path of its own. */
+async function start(input: Record<string, unknown> = {}) {
+  const organisation = await server.newOrganisation();
+  const path = `/${randomUUID()}`;
+  const endpoint = await createEndpoint(organisation.client, { url: receiver.url + path, ...input });
+  const waitFor = (count: number) => receiver.waitFor(count, path);
+  return {
+    organisation,
+    path,
+    endpoint,
+    waitFor,
+    messages: () => listMessages(organisation.client, endpoint.id),
+  };
+}
+
+let names = 0;
+const connect = (organisation: TestOrganisation, differing: object = {}) => {
+  names += 1;
+  return createConnection(
+    organisation,
+    { name: `watched-${names}`, ...differing },
+    { instanceUrl: okta.origin, apiToken: 'a-good-token' },
+  );
+};
+const setDescription = ({ client }: TestOrganisation, id: string, text: string) =>
+  client.request(updateMutation, { id, input: { description: text } });
+const verify = ({ client }: TestOrganisation, id: string) => client.request(verifyMutation, { id });
+
+/** Moves the times of an endpoint and its messages into the past: the clock of retries is that of the rows. */
+async function pass(endpointId: string, interval: string): Promise<void> {
+  await server.asOwner().execute(
+    `update webhook_message set next_attempt_at = next_attempt_at - ?::interval,
+      failed_since = failed_since - ?::interval where endpoint_id = ?`,
+    [interval, interval, endpointId],
+  );
+  await server.asOwner().execute(
+    `update webhook_endpoint set next_attempt_at = next_attempt_at - ?::interval,
+      failing_since = failing_since - ?::interval where id = ?`,
+    [interval, interval, endpointId],
+  );
+}
+
+/** Waits until an endpoint has a message in a state, and no server delivers to it. */
+const settled = (organisation: TestOrganisation, id: string, status: string, attempts = 1) =>
+  until(`a message is ${status}`, async () => {
+    const found = (await listMessages(organisation.client, id)).find(
+      (each) => each.status === status && each.attempts.length >= attempts,
+    );
+    const [row] = await server
+      .asOwner()
+      .execute<[{ isFree: boolean }]>(
+        'select lease_id is null as "isFree" from webhook_endpoint where id = ?',
+        [id],
+      );
+    return row.isFree ? found : undefined;
+  });
+
+async function auditActions({ client }: TestOrganisation): Promise<string[]> {
+  const { auditEvents } = await client.request<{ auditEvents: { nodes: { action: string }[] } }>(
+    '{ auditEvents(first: 100) { nodes { action } } }',
+  );
+  return auditEvents.nodes.map(({ action }) => action).reverse();
+}
+
+describe('a webhook endpoint', () => {
+  it('gets the events of connections in order, signed by Standard Webhooks', async () => {
+    const { organisation, endpoint, waitFor } = await start();
+    const { id } = await connect(organisation);
+    await setDescription(organisation, id, 'one');
+    await setDescription(organisation, id, 'two');
+    await organisation.client.request(deleteMutation, { id });
+    const received = await waitFor(4);
+    expect(received.map(({ event }) => event.type)).toEqual([
+      'connection.created',
+      'connection.updated',
+      'connection.updated',
+      'connection.deleted',
+    ]);
+    for (const each of received) verifyWebhook(endpoint.secret, each);
+    expect(() =>
+      verifyWebhook(`whsec_${Buffer.alloc(32).toString('base64')}`, received[0] as never),
+    ).toThrow();
+    expect(new Set(received.map(({ headers }) => headers['webhook-id'])).size).toBe(4);
+    expect(received[0]?.event).toMatchObject({
+      timestamp: expect.stringMatching(/^20.*Z$/),
+      data: {
+        orgId: organisation.orgId,
+        outcome: 'OK',
+        connection: {
+          id,
+          app: 'okta',
+          method: 'api-token',
+          verification: { status: 'VERIFIED', code: null },
+        },
+      },
+    });
+    for (const { body } of received) expect(body).not.toContain('a-good-token');
+  });
+
+  it('gets verified, failing with the diagnosis, and recovered', async () => {
+    const { organisation, waitFor } = await start({
+      eventTypes: ['CONNECTION_VERIFIED', 'CONNECTION_FAILING', 'CONNECTION_RECOVERED'],
+    });
+    const { id } = await connect(organisation);
+    await verify(organisation, id);
+    okta.behave(tokenRejected);
+    await verify(organisation, id);
+    okta.behave(handleFakeOkta);
+    await verify(organisation, id);
+    const received = await waitFor(3);
+    expect(received.map(({ event }) => event.type)).toEqual([
+      'connection.verified',
+      'connection.failing',
+      'connection.recovered',
+    ]);
+    expect(received[1]?.event.data).toMatchObject({ outcome: 'CREDENTIALS_REJECTED', connection: { id } });
+  });
+
+  it('gets recovered if an update replaces credentials that did not work', async () => {
+    const { organisation, waitFor } = await start({ eventTypes: ['CONNECTION_RECOVERED'] });
+    const { id } = await connect(organisation);
+    okta.behave(tokenRejected);
+    await verify(organisation, id);
+    okta.behave(handleFakeOkta);
+    await organisation.client.request(updateMutation, {
+      id,
+      input: { credentials: { apiToken: 'another-token' } },
+    });
+    expect((await waitFor(1))[0]?.event.data.connection).toMatchObject({ id });
+  });
+
+  it('gets only the events of its projects', async () => {
+    const organisation = await server.newOrganisation();
+    const path = `/${randomUUID()}`;
+    const other = await organisation.newProject('Another');
+    await createEndpoint(organisation.client, { url: receiver.url + path, projectIds: [other] });
+    await connect(organisation, { projectId: organisation.projectId });
+    await connect(organisation);
+    const { id } = await connect(organisation, { projectId: other });
+    const [first] = await receiver.waitFor(1, path);
+    expect(first?.event.data.connection).toMatchObject({ id, projectId: other });
+  });
+
+  it('gets CloudEvents 1.0 on request', async () => {
+    const { organisation, endpoint, waitFor } = await start({ format: 'CLOUDEVENTS' });
+    const { id } = await connect(organisation);
+    const [first] = await waitFor(1);
+    verifyWebhook(endpoint.secret, first as never);
+    expect(first?.headers['content-type']).toBe('application/cloudevents+json; charset=utf-8');
+    expect(first?.event).toMatchObject({
+      specversion: '1.0',
+      id: first?.headers['webhook-id'],
+      source: `/organisations/${organisation.orgId}`,
+      type: 'connection.created',
+      subject: id,
+    });
+  });
+
+  it('gets messages signed with both secrets after a rotation', async () => {
+    const { organisation, endpoint, waitFor } = await start();
+    const mutation = gql`
+      mutation Rotate($id: UUID!) { rotateWebhookSecret(id: $id) { secret endpoint { previousSecretUntil } } }
+    `;
+    const { rotateWebhookSecret: rotated } = await organisation.client.request<{
+      rotateWebhookSecret: { secret: string; endpoint: { previousSecretUntil: string } };
+    }>(mutation, { id: endpoint.id });
+    expect(Math.round((Date.parse(rotated.endpoint.previousSecretUntil) - Date.now()) / 3_600_000)).toBe(24);
+    await connect(organisation);
+    const [first] = await waitFor(1);
+    for (const secret of [endpoint.secret, rotated.secret]) verifyWebhook(secret, first as never);
+    expect(await server.dump()).not.toContain(rotated.secret.slice('whsec_'.length));
+    expect(server.logs()).not.toContain(rotated.secret.slice('whsec_'.length));
+  });
+
+  it('gets a test event on request, over REST', async () => {
+    const { organisation, endpoint, waitFor } = await start();
+    const rest = restClient(server.url, organisation.apiKey);
+    expect((await rest('POST', `/api/v1/webhook-endpoints/${endpoint.id}/test`)).body).toMatchObject({
+      message: { type: 'webhook.test', status: 'PENDING' },
+    });
+    expect((await waitFor(1))[0]?.event).toMatchObject({ type: 'webhook.test', data: { connection: null } });
+  });
+});
+
+describe('a message that was not delivered', () => {
+  it('is sent again with the same id, before later ones of its connection, and does not stop others', async () => {
+    const { organisation, endpoint, path, messages } = await start();
+    const { id } = await connect(organisation);
+    await settled(organisation, endpoint.id, 'DELIVERED');
+    receiver.behave((request, response) =>
+      response.writeHead(request.event.data.connection?.id === id ? 503 : 204).end('a secret answer'),
+    );
+    await setDescription(organisation, id, 'one');
+    await setDescription(organisation, id, 'two');
+    await settled(organisation, endpoint.id, 'PENDING');
+    const other = await connect(organisation);
+    await until('the other connection has its event', async () =>
+      (await messages()).find((each) => each.connectionId === other.id && each.status === 'DELIVERED'),
+    );
+    receiver.behave((_, response) => response.writeHead(200).end());
+    await settled(organisation, endpoint.id, 'PENDING');
+    await pass(endpoint.id, '10 seconds');
+    await until('all are delivered', async () =>
+      (await messages()).every(({ status }) => status === 'DELIVERED') ? true : undefined,
+    );
+    const ofConnection = (await messages()).filter((each) => each.connectionId === id);
+    expect(ofConnection.map(({ attempts }) => attempts.map(({ status }) => status))).toEqual([
+      [204],
+      [503, 200],
+      [200],
+    ]);
+    const ids = receiver.received
+      .filter((each) => each.path === path && each.event.data.connection?.id === id)
+      .map(({ headers }) => headers['webhook-id']);
+    expect(ids).toEqual([
+      ofConnection[0]?.webhookId,
+      ...[ofConnection[1]?.webhookId, ofConnection[1]?.webhookId],
+      ofConnection[2]?.webhookId,
+    ]);
+    expect(await server.dump()).not.toContain('a secret answer');
+  });
+
+  it('waits as long as Retry-After says', async () => {
+    const { organisation, endpoint } = await start();
+    receiver.behave((_, response) => response.writeHead(429, { 'retry-after': '7200' }).end());
+    await connect(organisation);
+    const { nextAttemptAt } = await settled(organisation, endpoint.id, 'PENDING');
+    expect(Math.round((Date.parse(nextAttemptAt ?? '') - Date.now()) / 60_000)).toBe(120);
+  });
+
+  it('has a log with the reason if there was no response', async () => {
+    const { organisation, endpoint } = await start();
+    receiver.behave(() => undefined);
+    await connect(organisation);
+    const { attempts } = await settled(organisation, endpoint.id, 'PENDING');
+    expect(attempts).toMatchObject([{ status: null, error: 'there was no response within 2 s' }]);
+  });
+
+  it('is given up after three days, and its endpoint disabled with an audit event', async () => {
+    const { organisation, endpoint, messages } = await start();
+    receiver.behave((_, response) => response.writeHead(500).end());
+    const { id } = await connect(organisation);
+    await settled(organisation, endpoint.id, 'PENDING');
+    // Not yet: two days.
+    await pass(endpoint.id, '2 days');
+    await settled(organisation, endpoint.id, 'PENDING', 2);
+    expect(await auditActions(organisation)).not.toContain('DISABLE_WEBHOOK_ENDPOINT');
+    await pass(endpoint.id, '1 day');
+    await until('the endpoint is disabled', async () =>
+      (await auditActions(organisation)).includes('DISABLE_WEBHOOK_ENDPOINT') ? true : undefined,
+    );
+    await setDescription(organisation, id, 'while it is disabled');
+    receiver.behave((_, response) => response.writeHead(204).end());
+    const enable = gql`
+      mutation Enable($id: UUID!) { updateWebhookEndpoint(id: $id, input: { enabled: true }) { endpoint { disabledAt } } }
+    `;
+    expect(await organisation.client.request(enable, { id: endpoint.id })).toEqual({
+      updateWebhookEndpoint: { endpoint: { disabledAt: null } },
+    });
+    await pass(endpoint.id, '1 day');
+    await setDescription(organisation, id, 'afterwards');
+    await until('both are delivered', async () => {
+      const statuses = (await messages()).map(({ status }) => status);
+      return statuses.length > 1 && statuses.every((status) => status === 'DELIVERED') ? true : undefined;
+    });
+    expect((await messages()).map(({ type }) => type)).toEqual(['CONNECTION_CREATED', 'CONNECTION_UPDATED']);
+  });
+
+  it('disables its endpoint at once if the receiver answers 410', async () => {
+    const { organisation, endpoint } = await start();
+    receiver.behave((_, response) => response.writeHead(410).end());
+    await connect(organisation);
+    await until('the endpoint is disabled', async () =>
+      (await auditActions(organisation)).includes('DISABLE_WEBHOOK_ENDPOINT') ? true : undefined,
+    );
+    const [error] = await errorsOf(
+      organisation.client.request(
+        `mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }`,
+        {
+          id: endpoint.id,
+        },
+      ),
+    );
+    expect(error?.extensions.issues?.[0]?.message).toBe('The endpoint is disabled. Enable it first.');
+  });
+});
+
+describe('messages that were delivered', () => {
+  it('are sent again on request, one or those of a span of time, with the same ids', async () => {
+    const { organisation, endpoint, waitFor, messages } = await start();
+    const { id } = await connect(organisation);
+    await setDescription(organisation, id, 'one');
+    await waitFor(2);
+    await settled(organisation, endpoint.id, 'DELIVERED');
+    const before = await messages();
+    const redeliver = gql`
+      mutation Redeliver($endpointId: UUID!, $messageId: UUID, $from: DateTime) {
+        redeliverWebhooks(endpointId: $endpointId, messageId: $messageId, from: $from) { count }
+      }
+    `;
+    const one = { endpointId: endpoint.id, messageId: before[1]?.id };
+    expect(await organisation.client.request(redeliver, one)).toEqual({ redeliverWebhooks: { count: 1 } });
+    const [, , third] = await waitFor(3);
+    expect(third?.headers['webhook-id']).toBe(before[1]?.webhookId);
+    await until('it is delivered again', async () =>
+      (await messages())[1]?.attempts.length === 2 ? true : undefined,
+    );
+    const from = new Date(Date.now() - 600_000).toISOString();
+    expect(await organisation.client.request(redeliver, { endpointId: endpoint.id, from })).toEqual({
+      redeliverWebhooks: { count: 2 },
+    });
+    const received = await waitFor(5);
+    expect(received.slice(3).map(({ headers }) => headers['webhook-id'])).toEqual(
+      before.map(({ webhookId }) => webhookId),
+    );
+    const [error] = await errorsOf(organisation.client.request(redeliver, { endpointId: endpoint.id }));
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+  });
+
+  it('are removed after seven days', async () => {
+    const { organisation, endpoint, messages } = await start();
+    await connect(organisation);
+    await settled(organisation, endpoint.id, 'DELIVERED');
+    const makeOlder = (days: number) =>
+      changeRows(server, WebhookMessage, { endpointId: endpoint.id }, ({ createdAt }) => ({
+        createdAt: new Date(createdAt.getTime() - days * 86_400_000),
+      }));
+    await makeOlder(6);
+    await purgeWebhookMessages(server);
+    expect(await messages()).toHaveLength(1);
+    await makeOlder(2);
+    await purgeWebhookMessages(server);
+    expect(await messages()).toEqual([]);
+  });
+});
+
+describe('creating a webhook endpoint', () => {
+  it('refuses addresses to which this server does not connect, and URLs with credentials', async () => {
+    const { client } = await server.newOrganisation();
+    const refusal = async (url: string) => {
+      const [error] = await errorsOf(createEndpoint(client, { url }));
+      return [error?.extensions.code, error?.extensions.issues?.[0]?.path];
+    };
+    for (const url of [
+      'https://10.0.0.1/hook',
+      'http://example.com/hook',
+      'https://[::1]/',
+      'https://127.0.0.1:1/',
+    ])
+      expect(await refusal(url)).toEqual(['HOST_NOT_ALLOWED', ['input', 'url']]);
+    for (const url of [
+      'ftp://example.com',
+      'nothing',
+      'https://user:password@example.com',
+      'https://example.com/#a',
+    ])
+      expect(await refusal(url)).toEqual(['BAD_USER_INPUT', ['input', 'url']]);
+  });
+
+  it('needs webhooks:write, and a credential that is not limited to projects', async () => {
+    const { newKey, projectId } = await server.newOrganisation();
+    const url = receiver.url;
+    for (const key of [
+      await newKey(['webhooks:read', 'connections:write', 'access:admin']),
+      await newKey(['webhooks:write'], { projectIds: [projectId] }),
+    ]) {
+      const [error] = await errorsOf(createEndpoint(server.clientFor(key), { url }));
+      expect(error?.extensions.code).toBe('FORBIDDEN');
+    }
+  });
+});
+
+it('rotation of encryption keys re-encrypts the secrets of webhook endpoints', async () => {
+  const { organisation, endpoint } = await start();
+  const readEndpoint = async () => {
+    const em = server.asOwner();
+    const where = { id: endpoint.id, orgId: organisation.orgId };
+    return em.findOneOrFail(WebhookEndpoint, where, { populate: ['sealedSecrets', 'mac'] });
+  };
+  const before = await readEndpoint();
+  const vault = server.restartedVault(rootKey('next'));
+  const apps = createApps({ trustedHosts: new Set(), oauth });
+  const deps = { database: server.database, vault, apps };
+  expect(await rotateKeys(deps, { reseal: true, onProgress: () => undefined })).toMatchObject({
+    failures: [],
+  });
+  const after = await readEndpoint();
+  expect(after.dataKeyId).not.toBe(before.dataKeyId);
+  const { current } = await openWebhookSecrets(vault, server.asOwner(), after);
+  expect(current.reveal()).toBe(endpoint.secret);
+});
