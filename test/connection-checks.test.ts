@@ -110,7 +110,7 @@ async function events({ client }: TestOrganisation, action: string) {
   return auditEvents.nodes;
 }
 
-/** Reads the events of the outages of hosts, once one has this outcome: an event is stored after the outage that it is about. */
+/** Reads the events of the outages of hosts, once one has this outcome. */
 const hostEvents = (organisation: TestOrganisation, outcome: string) =>
   until(`an event with the outcome ${outcome}`, async () => {
     const found = await events(organisation, 'CHECK_HOST');
@@ -286,6 +286,39 @@ describe('checks of connections', () => {
     okta.behave(accepting);
     await endOutageWait(mine);
     await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED' && health.since === null);
+    expect(await outcomesOfOutage(mine)).toEqual(['NOT_AN_OKTA_ORG', 'OK']);
+  });
+
+  test('store an outage and its end only together with their events', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    /** Checks the connection while the database refuses the events about its host. */
+    const checkWithoutEvents = async () => {
+      const em = server.asOwner();
+      // A rollback does not undo `nextval`.
+      await em.execute('create sequence refusals');
+      await em.execute(`create function refuse_event() returns trigger language plpgsql security definer as $$
+        begin perform nextval('refusals'); raise exception 'refused by the test'; end $$`);
+      await em.execute(`create trigger refuse_event before insert on audit_event for each row
+        when (new.action = 'CHECK_HOST' and new.org_id = '${mine.orgId}') execute function refuse_event()`);
+      await makeDue(id);
+      await endOutageWait(mine);
+      await until('a refused event', async () => {
+        const [{ isCalled }] = await em.execute<[{ isCalled: boolean }]>(
+          'select is_called as "isCalled" from refusals',
+        );
+        return isCalled || undefined;
+      });
+      await em.execute('drop trigger refuse_event on audit_event');
+      await em.execute('drop function refuse_event');
+      await em.execute('drop sequence refusals');
+    };
+    okta.behave(notJson());
+    await checkWithoutEvents();
+    expect(await hostEvents(mine, 'NOT_AN_OKTA_ORG')).toHaveLength(1);
+    okta.behave(accepting);
+    await checkWithoutEvents();
+    await makeDue(id);
     expect(await outcomesOfOutage(mine)).toEqual(['NOT_AN_OKTA_ORG', 'OK']);
   });
 

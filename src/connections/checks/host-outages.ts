@@ -16,7 +16,10 @@ export interface Host {
   origin: string;
 }
 
-/** Stores that a host does not answer, and when it is checked again. The beginning is an audit event. */
+/**
+ * Stores that a host does not answer, and when it is checked again. The beginning is an audit event, which is stored in the same
+ * statement.
+ */
 export async function recordOutage(
   deps: ConnectionDeps,
   host: Host,
@@ -24,43 +27,58 @@ export async function recordOutage(
 ): Promise<void> {
   const { orgId, origin } = host;
   const now = currentTime();
-  const em = deps.database.forOrganisation(orgId);
-  const known = await em.findOne(HostOutage, { orgId, origin });
-  const since = known?.since ?? now;
-  await em.upsert(HostOutage, {
-    ...{ orgId, origin, since, message, code },
-    checkedAt: now,
-    nextCheckAt: nextCheckOfHost(since, now),
+  const known = await storeWithEvents(deps, orgId, {
+    prepare: async (em) => {
+      const found = await em.findOne(HostOutage, { orgId, origin });
+      if (found) return { events: [], result: found };
+      const since = now;
+      const times = { since, checkedAt: now, nextCheckAt: nextCheckOfHost(since, now) };
+      return {
+        events: [toEvent(host, code)],
+        inserts: [[HostOutage, { orgId, origin, message, code, ...times }]],
+        result: undefined,
+      };
+    },
   });
-  if (!known) await recordEvent(deps, host, code);
+  if (!known) return;
+  const nextCheckAt = nextCheckOfHost(known.since, now);
+  await deps.database
+    .forOrganisation(orgId)
+    .nativeUpdate(HostOutage, { orgId, origin }, { message, code, checkedAt: now, nextCheckAt });
 }
 
-/** Moves the outage of a host that answers again to the history, with an audit event. */
+/** Moves the outage of a host that answers again to the history, with an audit event in the same statement. */
 export async function endOutage(deps: ConnectionDeps, host: Host): Promise<void> {
   const { orgId, origin } = host;
-  const ended = await deps.database.forOrganisation(orgId).execute<object[]>(
-    `with ended as (delete from host_outage where org_id = ? and origin = ? returning *),
-      added as (insert into host_outage_history (org_id, origin, since, until, code)
-        select org_id, origin, since, greatest(since, ?), code from ended on conflict do nothing),
-      trimmed as (delete from host_outage_history using ended
-        where host_outage_history.org_id = ended.org_id and host_outage_history.origin = ended.origin
-          and host_outage_history.until <= (select kept.until from host_outage_history as kept
-            where kept.org_id = ended.org_id and kept.origin = ended.origin
-            order by kept.until desc offset ${maxPastOutages - 1} limit 1))
-      select 1 from ended`,
-    [orgId, origin, currentTime()],
-  );
-  if (ended.length > 0) await recordEvent(deps, host, 'OK');
+  const where = { orgId, origin };
+  // Nearly all hosts answer; then the trail is not needed.
+  if (!(await deps.database.forOrganisation(orgId).findOne(HostOutage, where))) return;
+  const ofHost = 'org_id = ? and origin = ?';
+  const params = [orgId, origin];
+  await storeWithEvents(deps, orgId, {
+    prepare: async (em) => {
+      if (!(await em.findOne(HostOutage, where))) return { events: [], result: undefined };
+      const updates = [
+        {
+          sql: `insert into host_outage_history (org_id, origin, since, until, code)
+            select org_id, origin, since, greatest(since, ?), code from host_outage where ${ofHost}`,
+          params: [currentTime(), ...params],
+        },
+        { sql: `delete from host_outage where ${ofHost}`, params },
+        {
+          sql: `delete from host_outage_history where ${ofHost} and until <= (select until from host_outage_history
+            where ${ofHost} order by until desc offset ${maxPastOutages - 1} limit 1)`,
+          params: [...params, ...params],
+        },
+      ];
+      return { events: [toEvent(host, 'OK')], updates, result: undefined };
+    },
+  });
 }
 
-async function recordEvent(
-  deps: ConnectionDeps,
-  { orgId, origin }: Host,
-  outcome: 'OK' | ErrorCode,
-): Promise<void> {
-  const event: RecordedEvent = {
+function toEvent({ orgId, origin }: Host, outcome: 'OK' | ErrorCode): RecordedEvent {
+  return {
     ...{ orgId, action: 'CHECK_HOST', outcome, fields: [], targetName: origin },
     ...serverActor,
   };
-  await storeWithEvents(deps, orgId, { prepare: async () => ({ events: [event], result: undefined }) });
 }
