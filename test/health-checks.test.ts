@@ -163,9 +163,10 @@ describe.runIf(testDatabaseUrl)('the readiness check while a table is locked', (
         ),
       );
       const before = readinessStatements.length;
-      await until('a readiness check has run', async () => {
-        expect(await readinessStatus()).toBe(200);
-        return readinessStatements.length > before || undefined;
+      // Not at the first attempt: on a busy machine, a check may take longer than its time limit without a lock too.
+      await until('a readiness check has succeeded', async () => {
+        const isReady = (await readinessStatus()) === 200;
+        return (isReady && readinessStatements.length > before) || undefined;
       });
       if (['api_key', 'app_connection'].includes(table)) expect(answered).toBe(0);
       await lock.release();

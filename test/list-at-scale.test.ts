@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import type { Sql } from '../src/database/sql.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { parcelDepot } from './testkit/second-app.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -103,8 +104,12 @@ const filters: [string, Record<string, unknown>][] = [
   ['several filters', { app: 'OKTA', status: 'VERIFIED', nameContains: 'b', createdTo: minutesAgo(10) }],
 ];
 
+/** Both kinds of database have PostgreSQL's planner: on the embedded one, which takes ten times as long, a few filters suffice. */
+const onEmbedded = new Set(['no filter', 'a rare health', 'a substring', 'several filters']);
+const tested = filters.filter(([name]) => testDatabaseUrl || onEmbedded.has(name));
+
 describe('listing 100,000 connections', () => {
-  it.each(filters)('needs no sequential scan in any order with %s', async (_, filter) => {
+  it.each(tested)('needs no sequential scan in any order with %s', async (_, filter) => {
     const { client, projectId } = organisation;
     const pages: ((order: string) => string)[] = [
       () => 'first: 10',

@@ -318,9 +318,7 @@ describe('the limit of an app', () => {
     expect(await Promise.all(leaving)).toEqual(['left', 'left', 'left', 'left']);
     const next = use(users);
     answer();
-    const startedAt = performance.now();
     expect((await next).status).toBe(200);
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
   it.each([
@@ -336,7 +334,6 @@ describe('the limit of an app', () => {
       response.end('[]');
     });
     if (limit) expect((await use(users)).status).toBe(200);
-    const startedAt = performance.now();
     const tooLarge = { method: 'POST', body: Buffer.alloc(64 * 1024 + 1) };
     // On one server: what another one has leased would be missing.
     for (const _ of Array.from({ length: 12 }))
@@ -345,7 +342,6 @@ describe('the limit of an app', () => {
     for (const _ of Array.from({ length: 7 - sent })) answers.push((await use('/api/v1/users')).status);
     expect(answers).toEqual([...answers.slice(1).map(() => 200), 503]);
     expect(sent).toBe(6);
-    expect(performance.now() - startedAt).toBeLessThan(4_000);
   });
 
   it('is not exceeded when others spend what the connection could', async () => {

@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { GraphQLClient } from 'graphql-request';
 import { expect, it, vi } from 'vitest';
 import { generateApiKey } from '../src/auth/api-keys.ts';
-import { freshDatabase, testDatabaseUrl } from './testkit/database.ts';
-import { spawnServer, temporaryFolder, until } from './testkit/process.ts';
+import { lastingData } from './testkit/database.ts';
+import { spawnServer, until } from './testkit/process.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
-import { rootKey } from './testkit/root-key.ts';
 import { startTestServer } from './testkit/server.ts';
 import { createEndpoint, listMessages, startReceiver, verifyWebhook } from './testkit/webhook-receiver.ts';
 
@@ -14,17 +13,12 @@ vi.setConfig({ testTimeout: 180_000 });
 it('delivers what was committed before SIGKILL from another server, with the same webhook-id', async () => {
   await using stack = new AsyncDisposableStack();
   const receiver = stack.use(await startReceiver());
-  const folder = stack.use(temporaryFolder());
   const apiKey = generateApiKey().reveal();
-  const made = testDatabaseUrl ? await freshDatabase() : undefined;
-  if (made) stack.defer(() => made.drop());
   const environment = {
-    DATA_DIR: folder.path,
+    ...(await lastingData(stack)).environment,
     OKTA_STAND_IN: 'on',
     BOOTSTRAP_API_KEY: apiKey,
-    ENCRYPTION_KEYS: rootKey('test'),
     TRUSTED_INSTANCE_HOSTS: receiver.hostPort,
-    ...(made?.location.kind === 'postgresql' && { DATABASE_URL: made.location.url.reveal() }),
   };
   const killed = stack.use(spawnServer(environment));
   const url = await killed.ready();
