@@ -279,7 +279,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
   it('draws the usage with the same numbers as a table, and names the callers before a deletion', async () => {
     const { id } = await create('counted');
     const proxied = `${dashboard.server.url}/api/v1/app-connections/okta/${id}/proxy`;
-    const headers = { authorization: `Bearer ${dashboard.apiKey}` };
+    const headers = { authorization: `Bearer ${dashboard.apiKey}`, 'x-app-connections-consumer': 'payroll' };
     for (const path of ['/api/v1/users', '/api/v1/nothing', '/api/v1/eventHooks']) {
       await fetch(proxied + path, { headers });
     }
@@ -311,8 +311,8 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     await page.getByRole('button', { name: 'Actions for counted' }).click();
     await page.getByRole('menuitem', { name: 'Delete' }).click();
     const dialog = page.getByRole('dialog');
-    await dialog.getByText('It was used in the last 30 days by:').waitFor();
-    await dialog.getByRole('row', { name: /\S+ 3 1$/ }).waitFor();
+    await dialog.getByText('It was used in the last 90 days by:').waitFor();
+    await dialog.getByRole('row', { name: /\S+ payroll 3 (just now|\d+ minutes? ago)$/ }).waitFor();
     await dialog.getByRole('textbox').fill('counted');
     await dialog.getByRole('button', { name: 'Delete' }).click();
     await page.getByText('Deleted counted.').waitFor();

@@ -61,6 +61,7 @@ describe('OpenAPI document', () => {
       ['POST', `${okta}/${id}/verify`],
       ['GET', `${okta}/${id}/health`],
       ['GET', `${okta}/${id}/usage?by=DAY`],
+      ['GET', `${okta}/${id}/used-by`],
       ['GET', `${okta}/${id}/use-policy`],
       ['PUT', `${okta}/${id}/use-policy`, { preset: 'READ_WRITE' }],
       ['POST', `${okta}/${id}/use-policy/test`, { method: 'GET', path: '/api/v1/users' }],
@@ -131,7 +132,7 @@ describe('OpenAPI document', () => {
       Object.keys(Object(operations)).map((method) => `${method.toUpperCase()} ${pattern} 200`),
     );
     expect([...seen].sort()).toEqual(described.sort());
-    expect(described).toHaveLength(45);
+    expect(described).toHaveLength(46);
   });
 
   test('is compared with responses in a way that finds differences (self-check)', async () => {

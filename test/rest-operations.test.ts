@@ -37,6 +37,7 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
     'getOktaConnectionHealth',
     'getOktaConnectionUsePolicy',
     'getOktaConnectionUsage',
+    'getOktaConnectionUsers',
   ],
   'Query.testUsePolicy': ['testOktaConnectionUsePolicy'],
   'Query.appConnectionByName': ['getOktaConnectionByName'],
@@ -126,7 +127,7 @@ test.each([
     'AppConnection',
     'components/schemas/OktaConnection',
     // The connection has the members of the documentation; these have routes of their own.
-    ['verification', 'health', 'usePolicy', 'usage', 'lastUsedAt', 'lastUsedBy'],
+    ['verification', 'health', 'usePolicy', 'usage', 'usedBy', 'lastUsedAt', 'lastUsedBy'],
   ],
 ])('REST returns the same fields as GraphQL for %s', async (type, path, elsewhere) => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));

@@ -565,7 +565,7 @@ describe('the keys and access tokens of service apps', () => {
         oktaUsers(connectionId: $id, first: 1) { nodes { id status profile { login } } }
         oktaOrganisation(connectionId: $id) { id companyName }
         oktaResponse(connectionId: $id, path: "/api/v1/org") { headers { name value } body }
-        appConnection(id: $id) { usage { calls { total } } verification { message remedy oktaRequestId details { __typename
+        appConnection(id: $id) { usage { total { calls } } usedBy { label } verification { message remedy oktaRequestId details { __typename
           ... on OktaServiceAppDetails { scopes organisation { name } roles { label } } } } }
       }`,
       variables: { id },

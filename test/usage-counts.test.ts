@@ -5,8 +5,10 @@ import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { createLog } from '../src/common/log.ts';
 import { durationBucket, estimateQuantile } from '../src/connections/usage/durations.ts';
 import { readUsageByCaller, readUsageCounts } from '../src/connections/usage/read-usage.ts';
+import { readUsers } from '../src/connections/usage/read-users.ts';
 import {
   maxCallersOfConnection,
+  maxLabelsOfConnection,
   maxRowsOfOrganisation,
   maxRowsWithoutResponse,
   type UsageCall,
@@ -85,7 +87,8 @@ function newCounter(): UsageCounter {
   return new UsageCounter({ database: server.database, log: createLog('silent') });
 }
 
-const noBytes = { bytesUp: 0, bytesDown: 0 };
+/** What most calls here have. */
+const defaults = { label: '', bytesUp: 0, bytesDown: 0 };
 
 describe('the duration of calls', () => {
   it('is estimated with at most a fifth of error', () => {
@@ -124,6 +127,7 @@ describe('usage that several servers store', () => {
     const call = fc.record({
       ...{ orgId: fc.constant(orgId), connectionId: fc.constant(id) },
       caller: fc.constantFrom('key:a', 'key:b', 'subject:c'),
+      label: fc.constantFrom('', 'payroll', 'reports/2.1'),
       outcome: fc.constantFrom<UsageCall['outcome']>('OK', 'USE_DENIED', 'CLIENT_DISCONNECTED'),
       status: fc.constantFrom(undefined, 200, 204, 404, 500),
       durationMs: fc.double({ min: 0, max: 100_000, noNaN: true }),
@@ -159,6 +163,14 @@ describe('usage that several servers store', () => {
         expect(total?.p50Ms).toBe(estimateQuantile(histogram, 0.5));
         const callers = tally(counted, ({ caller }) => caller);
         expect((await readCallers(id)).map(({ caller, calls }) => [caller, calls])).toEqual(callers);
+        // Whoever was never answered is no user.
+        const users = tally(counted, ({ caller, label }) => `${caller} ${label}`).filter(([user]) =>
+          answered.some(({ caller, label }) => user === `${caller} ${label}`),
+        );
+        const read = await readUsers(server.database, orgId, id, 90);
+        expect(read.map(({ caller, label, calls }) => [`${caller} ${label ?? ''}`, calls]).sort()).toEqual(
+          users.sort(),
+        );
       }),
       { numRuns: 10 * times },
     );
@@ -223,10 +235,10 @@ describe('usage that several servers store', () => {
     const id = await connect();
     const counter = newCounter();
     const { orgId } = organisation;
-    const call = { orgId, connectionId: id, caller: 'key:a', outcome: 'OK', status: 200 } as const;
+    const call = { orgId, connectionId: id, caller: 'key:a', label: '', outcome: 'OK', status: 200 } as const;
     const em = server.asOwner();
     await em.execute('alter table connection_usage rename to mislaid');
-    counter.count({ ...call, durationMs: 10, ...noBytes });
+    counter.count({ ...call, durationMs: 10, ...defaults });
     await counter.flush();
     counter.count({ ...call, durationMs: 20, bytesUp: 1, bytesDown: 2 });
     await em.execute('alter table mislaid rename to connection_usage');
@@ -243,7 +255,7 @@ describe('the rows of usage', () => {
     for (let caller = 0; caller < 3 * maxCallersOfConnection; caller += 1) {
       const { orgId } = organisation;
       counter.count({
-        ...{ orgId, connectionId: id, caller: `subject:${caller}`, outcome: 'OK', status: 200 },
+        ...{ orgId, connectionId: id, caller: `subject:${caller}`, label: '', outcome: 'OK', status: 200 },
         ...{ durationMs: 1, bytesUp: 1, bytesDown: 1 },
       });
       if (caller % 50 === 0) await counter.flush();
@@ -258,13 +270,33 @@ describe('the rows of usage', () => {
     expect((await readTotal(id))?.calls).toBe(3 * maxCallersOfConnection);
   });
 
+  it(`are at most ${maxLabelsOfConnection} labels of a connection in a day, and one for all others`, async () => {
+    const id = await connect();
+    const counter = newCounter();
+    const { orgId } = organisation;
+    const count = (label: string) => {
+      const call = { orgId, connectionId: id, caller: 'key:a', outcome: 'OK', status: 200 } as const;
+      counter.count({ ...call, ...defaults, durationMs: 1, label });
+    };
+    // Stored in between, so that it is not the rows in memory that are counted.
+    for (const suffix of ['', '', '-again']) {
+      for (let label = 0; label < maxLabelsOfConnection; label += 1) count(`program-${label}${suffix}`);
+      await counter.flush();
+    }
+    await counter.close();
+    const users = await readUsers(server.database, orgId, id, 90);
+    const calls = new Map(users.map((user) => [user.label, user.calls]));
+    expect(calls.size).toBe(maxLabelsOfConnection + 1);
+    expect([calls.get('program-0'), calls.get('other')]).toEqual([2, maxLabelsOfConnection]);
+  });
+
   it('have room for calls that the app answers, however many connections a caller invents', async () => {
     const id = await connect();
     const counter = newCounter();
     const count = (connectionId: string, status?: number) => {
       const { orgId } = organisation;
       const outcome = status ? 'OK' : 'NOT_FOUND';
-      counter.count({ orgId, connectionId, caller: 'key:a', outcome, status, durationMs: 1, ...noBytes });
+      counter.count({ orgId, connectionId, caller: 'key:a', outcome, status, durationMs: 1, ...defaults });
     };
     for (let call = 0; call < maxRowsOfOrganisation; call += 1) count(randomUUID());
     count(id, 200);
@@ -277,7 +309,7 @@ describe('the rows of usage', () => {
     const lines: string[] = [];
     const log = createLog('warn', { write: (line) => lines.push(line) });
     const counter = new UsageCounter({ database: server.database, log });
-    const call = { caller: 'key:a', outcome: 'OK', status: 200, durationMs: 1, ...noBytes } as const;
+    const call = { caller: 'key:a', outcome: 'OK', status: 200, durationMs: 1, ...defaults } as const;
     const [id, other] = [await connect(), await server.newOrganisation()];
     const { orgId } = organisation;
     for (let each = 0; each < maxRowsOfOrganisation; each += 1)

@@ -228,6 +228,89 @@ describe('the usage of a connection', () => {
   });
 });
 
+describe('the users of a connection', () => {
+  interface User {
+    caller: { keyId: string | null; name: string | null } | null;
+    label: string | null;
+    calls: number;
+    failedCalls: number;
+    lastUsedAt: string;
+  }
+  const readUsers = async (id: string, client = organisation.client) => {
+    const { appConnection } = await client.request<{ appConnection: { usedBy: User[] } }>(
+      `query ($id: UUID!) { appConnection(id: $id) {
+        usedBy { caller { keyId subject name } label calls failedCalls lastUsedAt }
+      } }`,
+      { id },
+    );
+    return appConnection.usedBy;
+  };
+  const labels = (users: User[]) => users.map(({ label, calls }) => [label, calls]);
+
+  it('are the callers that the app has answered, by what their programs call themselves', async () => {
+    const id = await connectTo(handleFakeOkta);
+    const before = Date.now();
+    const send = (headers: Record<string, string>, path = '/api/v1/users/me') =>
+      useAndRead(id, path, { headers: { authorization: `Bearer ${organisation.apiKey}`, ...headers } });
+    await send({ 'user-agent': 'okta-sdk-golang/4.1.0 (linux; amd64) golang/1.22' });
+    await send({ 'user-agent': 'curl/8.0', 'x-app-connections-consumer': 'Payroll sync: "nightly" é' });
+    await send({ 'user-agent': 'curl/8.0', 'x-app-connections-consumer': 'x'.repeat(100) });
+    await send({ 'user-agent': 'curl/8.0' });
+    await send({ 'user-agent': 'curl/8.0' }, '/oauth2/v1/keys');
+    // A caller that was never answered.
+    const refused = await organisation.newKey(['connections:use']);
+    await send({ authorization: `Bearer ${refused}` }, '/oauth2/v1/keys');
+    const users = await readUsers(id);
+    expect(labels(users).sort()).toEqual([
+      ['Payroll-sync:-nightly', 1],
+      ['curl/8.0', 2],
+      ['okta-sdk-golang/4.1.0', 1],
+      ['x'.repeat(64), 1],
+    ]);
+    const [user] = users;
+    expect(user).toMatchObject({ caller: { name: expect.any(String) }, label: 'curl/8.0', failedCalls: 1 });
+    expect(Date.parse(user?.lastUsedAt ?? '')).toBeGreaterThanOrEqual(before);
+    const overRest = await restClient(server.url, organisation.apiKey)(
+      'GET',
+      `/api/v1/app-connections/okta/${id}/used-by`,
+    );
+    expect(overRest.body).toEqual({ usedBy: users });
+  });
+
+  it('are those of GraphQL too, with the headers of its request', async () => {
+    const id = await connectTo(handleFakeOkta);
+    const headers = { 'x-app-connections-consumer': 'graphql-program' };
+    const documents = [
+      `mutation ($id: UUID!) { executeOktaRequest(input: { connectionId: $id, method: GET, path: "/api/v1/users/me" }) { status } }`,
+      `query ($id: UUID!) { oktaResponse(connectionId: $id, path: "/api/v1/users/me") { status } }`,
+      `query ($id: UUID!) { oktaOrganisation(connectionId: $id) { id } }`,
+    ];
+    for (const document of documents) await organisation.client.request(document, { id }, headers);
+    expect(labels(await readUsers(id))).toEqual([['graphql-program', documents.length]]);
+  });
+
+  it('have no label that could be a secret, and the app does not see the header of the label', async () => {
+    const id = await connectTo(handleFakeOkta);
+    const secret = organisation.apiKey.replace(/^/, 'Bearer ');
+    const headers = { authorization: secret, 'x-app-connections-consumer': secret, 'user-agent': secret };
+    await useAndRead(id, '/api/v1/users/me', { headers });
+    expect(labels(await readUsers(id))).toEqual([['Bearer', 1]]);
+    expect(Object.keys(okta.requests.at(-1)?.headers ?? {})).not.toContain('x-app-connections-consumer');
+    expect(await server.dump()).not.toContain(organisation.apiKey);
+  });
+
+  it('are those of rows of earlier versions too, to the hour', async () => {
+    const id = await connectTo(handleFakeOkta);
+    await useAndRead(id, '/api/v1/users/me');
+    await readUsers(id);
+    await server
+      .asOwner()
+      .execute('update connection_usage_caller set last_used_at = null where connection_id = ?', [id]);
+    const [user] = await readUsers(id);
+    expect(user?.lastUsedAt).toMatch(/:00:00\.000Z$/);
+  });
+});
+
 describe('cleaning up usage', () => {
   const count = async (table: string, condition: string) => {
     const rows = await server.asOwner().execute<object[]>(`select 1 from ${table} where ${condition}`);

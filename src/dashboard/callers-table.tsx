@@ -1,11 +1,9 @@
-import type { ResultOf } from 'gql.tada';
-import type { usersQuery } from './operations.ts';
+import type { Usage } from './connection/operations.ts';
 import classes from './table.module.css';
 
 const number = new Intl.NumberFormat('en-GB');
 
-type Connection = NonNullable<ResultOf<typeof usersQuery>['appConnection']>;
-type UsageOfCaller = Connection['usage']['callers'][number];
+type UsageOfCaller = Usage['callers'][number];
 
 /** The callers that have used a connection, with most calls first. */
 export function CallersTable({ callers }: { callers: readonly UsageOfCaller[] }) {

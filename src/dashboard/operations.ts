@@ -179,17 +179,15 @@ export const auditQuery = graphql(`
   }
 `);
 
-/** Who has used a connection in the last 30 days. */
+/** Who has used a connection in the last 90 days. */
 export const usersQuery = graphql(`
   query Users($id: UUID!) {
     appConnection(id: $id) {
-      usage(by: DAY) {
-        total { calls }
-        callers {
-          caller { keyId name subject }
-          calls
-          failedCalls
-        }
+      usedBy {
+        caller { keyId name subject }
+        label
+        calls
+        lastUsedAt
       }
     }
   }

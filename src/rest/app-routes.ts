@@ -36,7 +36,7 @@ import {
 import { rotateKeyRoutes } from './rotate-key-route.ts';
 import { type Route, route, verificationCodes } from './route.ts';
 import { createSetupLinkRoutes } from './setup-link-routes.ts';
-import { usageRoute } from './usage-routes.ts';
+import { usageRoute, usedByRoute } from './usage-routes.ts';
 import { createUsePolicyRoutes } from './use-policy-routes.ts';
 import { createVerificationRoutes, validateRoute } from './verification-routes.ts';
 
@@ -186,6 +186,7 @@ export function createAppRoutes(
     healthRoute(deps, app, path),
     ...createUsePolicyRoutes(deps, app, path),
     usageRoute(deps, app, path),
+    usedByRoute(deps, app, path),
     ...createSetupLinkRoutes(deps, app, path),
   ];
 }

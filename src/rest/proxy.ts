@@ -10,6 +10,7 @@ import { maxWaitSeconds } from '../connections/use/send-within-budget.ts';
 import { useConnection } from '../connections/use/use-connection.ts';
 import type { UseResponse } from '../connections/use/use-request.ts';
 import { useMethods } from '../connections/use-policy/decide.ts';
+import { readConsumerLabel } from '../http/consumer-label.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { hasBody } from '../http/json-body.ts';
 import { readPreferredWait } from '../http/preferred-wait.ts';
@@ -91,6 +92,7 @@ export function createProxy(options: ProxyOptions) {
           headers: request.rawHeaders,
           body,
           waitSeconds: readPreferredWait(request.headers, maxWaitSeconds),
+          label: readConsumerLabel(request.headers),
           signal: createDisconnectSignal(response),
           authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
         },

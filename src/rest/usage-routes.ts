@@ -7,9 +7,10 @@ import { strictObject } from '../connections/input-schemas.ts';
 import { getConnection } from '../connections/operations/read.ts';
 import { usageLoader } from '../connections/usage/load-usage.ts';
 import { parseCallerId } from '../connections/usage/read-usage.ts';
+import { labelDescription, usedByDescription } from '../connections/usage/read-users.ts';
 import { toUsageRange, type UsageInterval } from '../connections/usage/usage-range.ts';
 import type { Caller } from '../identity/caller.ts';
-import { idPath } from './request-schemas.ts';
+import { idPath, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const intervals = ['HOUR', 'DAY'] as const satisfies readonly UsageInterval[];
@@ -138,6 +139,44 @@ export function usageRoute(deps: ConnectionDeps, app: App, path: string): Route 
           },
         },
       };
+    },
+  );
+}
+
+const users = z
+  .array(
+    z.object({
+      caller: caller.meta({ description: 'The caller; null for callers that were not told apart.' }),
+      label: z.string().nullable().meta({ description: labelDescription }),
+      calls: z.int().meta({ description: 'The calls in 90 days, also those that failed.' }),
+      failedCalls: z.int().meta({ description: 'The calls whose outcome is not `OK`.' }),
+      lastUsedAt: time.meta({ description: 'When the app last answered such a call.' }),
+    }),
+  )
+  .meta({ description: usedByDescription });
+
+/** The route of the users of a connection. */
+export function usedByRoute(deps: ConnectionDeps, app: App, path: string): Route {
+  return route(
+    {
+      method: 'GET',
+      path: `${path}/:id/used-by`,
+      id: `get${appTypeName(app)}ConnectionUsers`,
+      summary: 'Returns who uses a connection. Scope: connections:read.',
+      schemas: { path: idPath, query: noQuery },
+      response: z.object({ usedBy: users }),
+      codes: ['NOT_FOUND'],
+    },
+    async ({ path: { id } }, caller) => {
+      await getConnection(deps, caller, id, app.id);
+      const usedBy = await Promise.all(
+        (await usageLoader(deps, caller).users(id)).map(async ({ lastUsedAt, ...user }) => ({
+          ...user,
+          caller: user.caller ? await serializeCaller(deps, caller, user.caller) : null,
+          lastUsedAt: lastUsedAt.toISOString(),
+        })),
+      );
+      return { body: { usedBy } };
     },
   );
 }

@@ -97,7 +97,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'Query.appConnection (with its usage)': {
     needs: read,
     ask: graphql(`query ($connectionId: UUID!) { appConnection(id: $connectionId) {
-      id lastUsedAt lastUsedBy { keyId name }
+      id lastUsedAt lastUsedBy { keyId name } usedBy { caller { keyId name } label calls }
       usage { total { calls } buckets { start } callers { caller { keyId name } calls } }
     } }`),
   },
@@ -535,6 +535,11 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: read,
     showsNothing: true,
     ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/usage?by=DAY`),
+  },
+  'GET /api/v1/app-connections/okta/{id}/used-by': {
+    needs: read,
+    showsNothing: true,
+    ask: rest('GET', ({ connectionId }) => `/okta/${connectionId}/used-by`),
   },
   'GET /api/v1/app-connections/okta/{id}/use-policy': {
     needs: readOrUse,

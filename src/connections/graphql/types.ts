@@ -1,5 +1,4 @@
 import { type App, hasRateLimits, requestIdField } from '../../apps/app.ts';
-import { dateTime } from '../../common/date-time.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { definePageInfo } from '../../graphql/page-info.ts';
@@ -10,11 +9,10 @@ import { findConversionMethod } from '../convert-input.ts';
 import { toConverted } from '../credentials/conversion.ts';
 import { requireApp } from '../deps.ts';
 import { describeMaxShare, getMaxShare } from '../rate-budget/max-share.ts';
-import { toUsageRange } from '../usage/usage-range.ts';
 import { getUsePolicy } from '../use-policy/use-policy.ts';
 import { credentialsDetailFields, defineCredentials } from './credentials-types.ts';
 import { defineHealth } from './health-type.ts';
-import { defineUsageTypes, loadLastUse } from './usage-types.ts';
+import { defineUsageFields } from './usage-fields.ts';
 import { defineUsePolicyTypes } from './use-policy-types.ts';
 import { defineVerification } from './verification-type.ts';
 
@@ -72,7 +70,6 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     });
   }
   const usePolicy = defineUsePolicyTypes(builder, apps);
-  const usage = defineUsageTypes(builder);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
     description:
       'A connection to an app: its location, the method of authentication, and whether the credentials work.',
@@ -156,44 +153,9 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
         resolve: (connection, _, { connections }) =>
           hasRateLimits(requireApp(connections, connection.app)) ? getMaxShare(connection) : null,
       }),
-      lastUsedAt: t.field({
-        type: 'DateTime',
-        nullable: true,
-        description: 'When the app last answered a request through the connection; null if it never did.',
-        resolve: async (connection, _, context) => (await loadLastUse(connection, context))?.at,
-      }),
-      lastUsedBy: t.field({
-        type: usage.Caller,
-        nullable: true,
-        description: 'The caller of that request.',
-        resolve: async (connection, _, context) => (await loadLastUse(connection, context))?.caller,
-      }),
-      usage: t.field({
-        type: usage.Usage,
-        description: 'The requests through the connection.',
-        args: {
-          from: t.arg({
-            type: 'DateTime',
-            description:
-              'The beginning, inclusive, rounded down to the interval. Absent: 24 hours or 30 days before the end.',
-            validate: { schema: dateTime },
-          }),
-          to: t.arg({
-            type: 'DateTime',
-            description: 'The end, exclusive, rounded up to the interval. Absent: now.',
-            validate: { schema: dateTime },
-          }),
-          by: t.arg({
-            type: usage.Interval,
-            required: true,
-            defaultValue: 'HOUR',
-            description: 'The length of the intervals. A range has at most 200.',
-          }),
-        },
-        resolve: ({ id }, range) => ({ connectionId: id, ...toUsageRange(range) }),
-      }),
     }),
   });
+  defineUsageFields(builder, Connection);
   return {
     Connection,
     PageInfo: definePageInfo(builder),

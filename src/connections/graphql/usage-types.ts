@@ -1,7 +1,6 @@
 import { apiKeyNameLoader } from '../../administration/api-key-names.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
-import type { AppConnection } from '../app-connection.entity.ts';
 import { usageLoader } from '../usage/load-usage.ts';
 import {
   type ConnectionUsageCounts,
@@ -9,6 +8,7 @@ import {
   type UsageCounts,
   type UsageOfCaller,
 } from '../usage/read-usage.ts';
+import { type ConnectionUser, labelDescription } from '../usage/read-users.ts';
 import { maxIntervals, type UsageInterval, type UsageRange } from '../usage/usage-range.ts';
 
 /** The usage of a connection in a range. */
@@ -91,12 +91,28 @@ export function defineUsageTypes(builder: Builder) {
       }),
     }),
   });
-  return { Usage, Interval, Caller };
+  return { Usage, Interval, Caller, User: defineUser(builder, Caller) };
 }
 
-/** The last use of a connection, for its fields. */
-export function loadLastUse({ id }: Pick<AppConnection, 'id'>, context: Parameters<typeof requireCaller>[0]) {
-  return usageLoader(context.connections, requireCaller(context)).lastUse(id);
+function defineUser(builder: Builder, Caller: ReturnType<typeof defineCaller>) {
+  return builder.objectRef<ConnectionUser>('ConnectionUser').implement({
+    description: 'A caller that uses a connection, by what its program calls itself.',
+    fields: (t) => ({
+      caller: t.field({
+        type: Caller,
+        nullable: true,
+        description: 'The caller; null for callers that were not told apart, because there were very many.',
+        resolve: ({ caller }) => caller || null,
+      }),
+      label: t.exposeString('label', { nullable: true, description: labelDescription }),
+      calls: t.exposeInt('calls', { description: 'The calls in 90 days, also those that failed.' }),
+      failedCalls: t.exposeInt('failedCalls', { description: 'The calls whose outcome is not `OK`.' }),
+      lastUsedAt: t.expose('lastUsedAt', {
+        type: 'DateTime',
+        description: 'When the app last answered such a call.',
+      }),
+    }),
+  });
 }
 
 /** Its value is `Caller.id`. */

@@ -3,6 +3,7 @@ import { type App, appTypeName } from '../../apps/app.ts';
 import { isStorable, notStorableMessage } from '../../common/text.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { type Context, requireCaller } from '../../graphql/context.ts';
+import { readConsumerLabel } from '../../http/consumer-label.ts';
 import { readPreferredWait } from '../../http/preferred-wait.ts';
 import { type ExecutedRequest, type ExecuteRequest, executeRequest } from '../use/execute-request.ts';
 import { maxQueryLength, nextPageError } from '../use/next-link.ts';
@@ -182,7 +183,8 @@ export function defineConnectionUse(
 
 function withContext(request: Omit<ExecuteRequest, 'authenticateAgain'>, context: Context): ExecuteRequest {
   const preferWaitSeconds = request.preferWaitSeconds ?? readWaitSeconds(context);
-  return { ...request, preferWaitSeconds, authenticateAgain: authenticateAgain(context) };
+  const label = readConsumerLabel(context.req.headers);
+  return { ...request, preferWaitSeconds, label, authenticateAgain: authenticateAgain(context) };
 }
 
 /** @throws AppError `UPSTREAM_INVALID_RESPONSE` if the link to the next page cannot be followed */

@@ -8,9 +8,10 @@ import {
   readUsageCounts,
   type UsageOfCaller,
 } from './read-usage.ts';
+import { type ConnectionUser, readUsers } from './read-users.ts';
 import { LastUse } from './usage.entity.ts';
 import type { UsageCounter } from './usage-counter.ts';
-import type { UsageRange } from './usage-range.ts';
+import { type UsageRange, usageRetentionDays } from './usage-range.ts';
 
 /** The dependencies of reading usage. */
 export interface UsageDeps {
@@ -22,6 +23,8 @@ export interface UsageDeps {
 export interface UsageLoader {
   counts(connectionId: string, range: UsageRange): Promise<ConnectionUsageCounts>;
   callers(connectionId: string, range: UsageRange): Promise<UsageOfCaller[]>;
+  /** Who used the connection as long as usage is kept, as `readUsers` returns it. */
+  users(connectionId: string): Promise<ConnectionUser[]>;
   lastUse(connectionId: string): Promise<LastUse | undefined>;
 }
 
@@ -48,7 +51,11 @@ export function usageLoader(deps: UsageDeps, caller: Caller): UsageLoader {
     const lastUses = new Map(found.map((each) => [each.connectionId, each]));
     return ids.map((id) => lastUses.get(id));
   });
-  const loader = { counts, callers, lastUse };
+  const users = createBatchLoader(async (ids) => {
+    await usage.flush();
+    return Promise.all(ids.map((id) => readUsers(database, orgId, id, usageRetentionDays)));
+  });
+  const loader = { counts, callers, users, lastUse };
   loaders.set(caller, loader);
   return loader;
 }

@@ -17,10 +17,13 @@ export interface UsageRow extends Counts {
   durations: number[] | null;
 }
 
-/** Calls of a caller through a connection in an hour. */
+/** Calls of a caller through a connection in an hour with the same label. */
 export interface CallerRow extends Counts {
   caller: string;
+  label: string;
   failedCalls: number;
+  /** When the app last answered one, in milliseconds since the epoch; null if it has answered none. */
+  lastUsedAt: number | null;
 }
 
 /** The last call through a connection that the app answered. */
@@ -45,21 +48,23 @@ const statement = `
   ), caller_input as (
     select input.*, to_timestamp(hour / 1000.0) as start
     from json_to_recordset(?) as input ("orgId" uuid, "connectionId" uuid, hour bigint, caller text,
-      calls int, "failedCalls" int, "bytesUp" bigint, "bytesDown" bigint)
+      label text, calls int, "failedCalls" int, "bytesUp" bigint, "bytesDown" bigint, "lastUsedAt" bigint)
     join app_connection on id = "connectionId" and org_id = "orgId"
   ), last_use_input as (
     select input.* from json_to_recordset(?) as input ("orgId" uuid, "connectionId" uuid, at bigint, caller text)
     join app_connection on id = "connectionId" and org_id = "orgId"
   ), callers as (
     insert into connection_usage_caller as stored
-      (org_id, connection_id, hour, caller, calls, failed_calls, bytes_up, bytes_down)
-    select "orgId", "connectionId", start, caller, calls, "failedCalls", "bytesUp", "bytesDown"
-    from caller_input order by 1, 2, 3, 4
-    on conflict (org_id, connection_id, hour, caller) do update set
+      (org_id, connection_id, hour, caller, label, calls, failed_calls, bytes_up, bytes_down, last_used_at)
+    select "orgId", "connectionId", start, caller, label, calls, "failedCalls", "bytesUp", "bytesDown",
+      to_timestamp("lastUsedAt" / 1000.0)
+    from caller_input order by 1, 2, 3, 4, 5
+    on conflict (org_id, connection_id, hour, caller, label) do update set
       calls = stored.calls + excluded.calls,
       failed_calls = stored.failed_calls + excluded.failed_calls,
       bytes_up = stored.bytes_up + excluded.bytes_up,
-      bytes_down = stored.bytes_down + excluded.bytes_down
+      bytes_down = stored.bytes_down + excluded.bytes_down,
+      last_used_at = greatest(stored.last_used_at, excluded.last_used_at)
   ), last_uses as (
     insert into connection_last_use as stored (org_id, connection_id, at, caller)
     select "orgId", "connectionId", to_timestamp(at / 1000.0), caller from last_use_input order by 1, 2

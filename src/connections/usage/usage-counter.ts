@@ -10,9 +10,19 @@ import { type CallerRow, type LastUseRow, storeUsage, type UsageRow } from './st
 const flushIntervalMs = 5_000;
 
 const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
 
 /** The most callers of a connection that a server tells apart in an hour. */
 export const maxCallersOfConnection = 100;
+
+/** The most labels of a connection that a server tells apart in a day of UTC. */
+export const maxLabelsOfConnection = 50;
+
+/** The most labels that it tells apart for all callers of a connection together in an hour. */
+const maxLabelledRows = 200;
+
+/** The label of all others. */
+export const otherLabel = 'other';
 
 /** The most rows of an organisation that a server adds to in an hour: of connections, and of their callers. */
 export const maxRowsOfOrganisation = 5_000;
@@ -29,6 +39,8 @@ export interface UsageCall {
   connectionId: string;
   /** `Caller.id`. */
   caller: string;
+  /** What the program calls itself; empty if it says nothing. */
+  label: string;
   outcome: AuditEvent['outcome'];
   /** Absent if the app did not answer. */
   status?: number | undefined;
@@ -53,6 +65,9 @@ export class UsageCounter {
   #hour = 0;
   /** The rows of this hour. */
   readonly #keys = new DistinctKeys(maxRows);
+  #day = 0;
+  /** The labels of this day. */
+  readonly #labels = new DistinctKeys(maxRows);
   #uncounted = 0;
   #flushing = Promise.resolve();
 
@@ -70,11 +85,16 @@ export class UsageCounter {
       this.#hour = hour;
       this.#keys.clear();
     }
+    const day = now - (now % dayMs);
+    if (day !== this.#day) {
+      this.#day = day;
+      this.#labels.clear();
+    }
     if (!this.#countOutcome(call, hour)) {
       this.#uncounted += 1;
       return;
     }
-    this.#countCaller(call, hour);
+    this.#countCaller(call, hour, now);
     const { orgId, connectionId, caller, status } = call;
     const key = `${connectionId} ${orgId}`;
     const lastUse = this.#lastUses.get(key) ?? { orgId, connectionId, at: null, caller: null };
@@ -123,27 +143,43 @@ export class UsageCounter {
     return true;
   }
 
-  #countCaller(call: UsageCall, hour: number): void {
+  #countCaller(call: UsageCall, hour: number, now: number): void {
     const { orgId, connectionId } = call;
     const group = `${connectionId} ${orgId} ${hour}`;
-    let caller = call.caller;
-    if (!this.#callers.has(`${group} ${caller}`)) {
-      const isToldApart =
-        this.#callers.size < maxRows &&
-        this.#keys.admit(group, caller, maxCallersOfConnection) &&
-        this.#keys.admit(`${orgId} callers`, `${group} ${caller}`, maxRowsOfOrganisation);
-      if (!isToldApart) caller = '';
-    }
-    const key = `${group} ${caller}`;
+    const { caller, label } = this.#tellApart(call, group);
+    const key = `${group} ${label} ${caller}`;
     const row = this.#callers.get(key) ?? {
-      ...{ orgId, connectionId, hour, caller },
-      ...{ calls: 0, failedCalls: 0, bytesUp: 0, bytesDown: 0 },
+      ...{ orgId, connectionId, hour, caller, label },
+      ...{ calls: 0, failedCalls: 0, bytesUp: 0, bytesDown: 0, lastUsedAt: null },
     };
     this.#callers.set(key, row);
+    if (call.status !== undefined) row.lastUsedAt = now;
     row.calls += 1;
     if (call.outcome !== 'OK') row.failedCalls += 1;
     row.bytesUp += call.bytesUp;
     row.bytesDown += call.bytesDown;
+  }
+
+  /**
+   * Returns the caller and the label under which a call is counted: its own, while there is room for them.
+   *
+   * @param group of the connection and the hour
+   */
+  #tellApart(
+    { orgId, connectionId, caller, label }: UsageCall,
+    group: string,
+  ): { caller: string; label: string } {
+    if (this.#callers.has(`${group} ${label} ${caller}`)) return { caller, label };
+    const others = { caller: '', label: '' };
+    if (this.#callers.size >= maxRows || !this.#keys.admit(group, caller, maxCallersOfConnection))
+      return others;
+    const isOwn =
+      label === '' ||
+      (this.#labels.admit(`${connectionId} ${orgId}`, label, maxLabelsOfConnection) &&
+        this.#keys.admit(`${group} labels`, `${label} ${caller}`, maxLabelledRows));
+    const toldApart = { caller, label: isOwn ? label : otherLabel };
+    const row = `${group} ${toldApart.label} ${caller}`;
+    return this.#keys.admit(`${orgId} callers`, row, maxRowsOfOrganisation) ? toldApart : others;
   }
 
   async #flush(): Promise<void> {
@@ -186,6 +222,7 @@ function merge<Row extends Partial<UsageRow & CallerRow>>(
       const added = row[name];
       if (added !== undefined) sum[name] = (sum[name] ?? 0) + added;
     }
+    if (row.lastUsedAt) sum.lastUsedAt = row.lastUsedAt;
     const { durations } = sum;
     if (!durations) continue;
     for (const [bucket, count] of (row.durations ?? []).entries()) increment(durations, bucket, count);

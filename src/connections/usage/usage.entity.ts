@@ -40,15 +40,19 @@ const CallerUsageSchema = defineEntity({
     hour: p.datetime(3).primary().index('connection_usage_caller_hour'),
     /** `Caller.id`; empty for callers beyond those that are told apart. */
     caller: p.text().primary(),
+    /** What the program calls itself; empty if it says nothing, or if the callers are not told apart. */
+    label: p.text().primary().default(''),
     calls: p.integer(),
     /** The calls with another outcome than OK. */
     failedCalls: p.integer(),
     bytesUp: p.bigint('number'),
     bytesDown: p.bigint('number'),
+    /** When the app last answered one of them; null if it did not, and in rows of earlier versions. */
+    lastUsedAt: p.datetime(3).nullable(),
   },
 });
 
-/** The calls of a caller through a connection in an hour. */
+/** The calls of a caller through a connection in an hour with the same label. */
 export class CallerUsage extends CallerUsageSchema.class {}
 CallerUsageSchema.setClass(CallerUsage);
 

@@ -4,6 +4,7 @@ import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { StreamedResponse } from '../../outbound/streamed-response.ts';
 import type { UsageCall, UsageCounter } from '../usage/usage-counter.ts';
 import type { PermissionWatch } from './permission-watch.ts';
+import type { UseRequest } from './use-request.ts';
 
 /** The part of a response that is counted. */
 type CountedResponse = Pick<StreamedResponse, 'status' | 'body' | 'transferred'> & {
@@ -13,21 +14,21 @@ type CountedResponse = Pick<StreamedResponse, 'status' | 'body' | 'transferred'>
 /**
  * Sends a request through a connection and counts it when its response has ended, or when it has failed.
  *
- * @param connectionId as the caller sent it; it is only counted if the organisation of the caller has this connection
- * @param signal aborts when the client disconnects
+ * @param target the connection as the caller sent it; it is only counted if the organisation of the caller has it
+ * @param request its signal aborts when the client disconnects
  * @param send throws AppError if there is no response
  */
 export async function withUsageCount<Response extends CountedResponse>(
   usage: UsageCounter,
   { orgId, id: caller }: Caller,
-  connectionId: string,
-  signal: AbortSignal | undefined,
+  { id: connectionId }: { id: string },
+  { signal, label = '' }: Pick<UseRequest, 'signal' | 'label'>,
   send: () => Promise<Response>,
 ): Promise<Response> {
   const startedAt = performance.now();
   const count = (outcome: UsageCall['outcome'], response?: CountedResponse) =>
     usage.count({
-      ...{ orgId, connectionId, caller, outcome },
+      ...{ orgId, connectionId, caller, label, outcome },
       status: response?.status,
       durationMs: performance.now() - startedAt,
       bytesUp: response?.transferred.sent ?? 0,

@@ -24,6 +24,7 @@ export interface ExecuteRequest {
   body?: string | null | undefined;
   /** How long to wait if the rate budget of the connection is spent. */
   preferWaitSeconds?: number | null | undefined;
+  label?: UseRequest['label'];
   authenticateAgain: UseRequest['authenticateAgain'];
 }
 
@@ -74,7 +75,7 @@ export async function receiveResponse(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app: string },
-  { method, path, query, headers, body, preferWaitSeconds, authenticateAgain }: ExecuteRequest,
+  { method, path, query, headers, body, preferWaitSeconds, label, authenticateAgain }: ExecuteRequest,
   signal?: AbortSignal,
 ): Promise<ReceivedResponse> {
   const ownHeaders = (headers ?? []).filter(({ name }) => name.toLowerCase() !== 'content-length');
@@ -87,6 +88,7 @@ export async function receiveResponse(
     headers: bytes ? [...withContentType(raw), 'content-length', String(bytes.length)] : raw,
     ...(bytes && { body: Readable.from([bytes]) }),
     ...(preferWaitSeconds != null && { waitSeconds: preferWaitSeconds }),
+    label,
     signal,
     authenticateAgain,
   };

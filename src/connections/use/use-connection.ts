@@ -34,7 +34,7 @@ export function useConnection(
   target: UseTarget,
   request: UseRequest,
 ): Promise<UseResponse> {
-  return withUsageCount(deps.usage, caller, target.id, request.signal, () =>
+  return withUsageCount(deps.usage, caller, target, request, () =>
     authorizeAndSend(deps, caller, target, request),
   );
 }

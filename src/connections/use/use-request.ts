@@ -18,6 +18,8 @@ export interface UseRequest {
   body?: Readable | undefined;
   /** How long the caller waits if the rate budget of the connection is spent, in seconds. Default: not at all. */
   waitSeconds?: number | undefined;
+  /** What the program calls itself, for the usage of the connection. */
+  label?: string | undefined;
   signal?: AbortSignal | undefined;
   /** Authenticates the credential of the caller again; throws if it is no longer valid. */
   authenticateAgain: () => Promise<Caller>;

@@ -3,6 +3,7 @@ import { lazy, Suspense, useState } from 'react';
 import { useQuery } from 'urql';
 import { parseError } from '../api-error.ts';
 import { CallersTable } from '../callers-table.tsx';
+import { ConnectionUsers } from '../connection-users.tsx';
 import { ErrorAlert } from '../error-alert.tsx';
 import { Loading } from '../loading.tsx';
 import classes from '../table.module.css';
@@ -46,6 +47,10 @@ export function UsageTab({ connectionId }: { connectionId: string }) {
       </Group>
       {/* With its key, it does not show the usage of another range while it loads. */}
       <LoadedUsage key={range.label} connectionId={connectionId} range={range} from={from} />
+      <Title order={3} size="h5">
+        Used by
+      </Title>
+      <ConnectionUsers key={from} connectionId={connectionId} />
     </Stack>
   );
 }

@@ -25,9 +25,9 @@ function useKeyNames(connectionId: string): { keyNames: ReadonlyMap<string, stri
     variables: { id: connectionId },
     requestPolicy: 'cache-and-network',
   });
-  const callers = data?.appConnection?.usage.callers ?? [];
+  const users = data?.appConnection?.usedBy ?? [];
   const keyNames = new Map(
-    callers.flatMap(({ caller }) => (caller?.keyId && caller.name ? [[caller.keyId, caller.name]] : [])),
+    users.flatMap(({ caller }) => (caller?.keyId && caller.name ? [[caller.keyId, caller.name]] : [])),
   );
   return { keyNames, reload: refetch };
 }

@@ -1,10 +1,10 @@
 import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
-import { useClient, useQuery } from 'urql';
+import { useClient } from 'urql';
 import type { ApiError } from '../api-error.ts';
-import { CallersTable } from '../callers-table.tsx';
+import { ConnectionUsers } from '../connection-users.tsx';
 import { ErrorAlert } from '../error-alert.tsx';
-import { type Connection, deleteMutation, usersQuery } from '../operations.ts';
+import { type Connection, deleteMutation } from '../operations.ts';
 import { runMutation } from '../run-mutation.ts';
 
 interface DeleteDialogProps {
@@ -39,7 +39,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
             Everything that uses this connection stops working immediately. You can restore the connection for
             some time; its encrypted token is kept until then.
           </Text>
-          <Users connectionId={id} />
+          <ConnectionUsers connectionId={id} />
           <TextInput
             label={`Type ${name} to confirm`}
             value={typed}
@@ -60,28 +60,5 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
         </Stack>
       </form>
     </Modal>
-  );
-}
-
-/** Who stops working without the connection. */
-function Users({ connectionId }: { connectionId: string }) {
-  const [{ data, error }] = useQuery({
-    query: usersQuery,
-    variables: { id: connectionId },
-    requestPolicy: 'network-only',
-  });
-  const usage = data?.appConnection?.usage;
-  return (
-    <div role="status">
-      {!usage && !error && <Text size="sm">Looking for callers that use it…</Text>}
-      {error && <Text size="sm">Who uses it could not be read.</Text>}
-      {usage?.total.calls === 0 && <Text size="sm">Nobody has used it in the last 30 days.</Text>}
-      {usage && usage.total.calls > 0 && (
-        <>
-          <Text size="sm">It was used in the last 30 days by:</Text>
-          <CallersTable callers={usage.callers} />
-        </>
-      )}
-    </div>
   );
 }

@@ -24,6 +24,7 @@ export function createApi(getSecret: () => Promise<string>, onUnauthenticated: (
   const authenticatedFetch: typeof fetch = async (input, init) => {
     const headers = new Headers(init?.headers);
     headers.set('authorization', `Bearer ${await getSecret()}`);
+    headers.set('x-app-connections-consumer', 'dashboard');
     const response = await fetch(input, { ...init, headers, credentials: 'omit', redirect: 'error' });
     if (response.status === 401) onUnauthenticated();
     return response;

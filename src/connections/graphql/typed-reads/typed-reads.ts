@@ -7,6 +7,7 @@ import { type Context, requireCaller } from '../../../graphql/context.ts';
 import type { FieldCost } from '../../../graphql/cost.ts';
 import { capitalise } from '../../../graphql/schema-objects.ts';
 import { selectedPathsWithObjects } from '../../../graphql/selection.ts';
+import { readConsumerLabel } from '../../../http/consumer-label.ts';
 import type { ReceivedResponse } from '../../use/execute-request.ts';
 import { DocumentReads } from '../../use/typed-reads/document-reads.ts';
 import {
@@ -96,6 +97,7 @@ function createResolver(app: App, reads: AppReads, read: TypedRead) {
     const source = {
       ...{ deps: context.connections, caller: requireCaller(context), app, reads, connectionId },
       ...readsOfDocument(context),
+      label: readConsumerLabel(context.req.headers),
       authenticateAgain: authenticateAgain(context),
       signal: context.request.signal,
     };

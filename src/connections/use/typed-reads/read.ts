@@ -26,6 +26,7 @@ export interface ReadSource {
   document: DocumentReads<ReceivedResponse>;
   /** Until when requests wait for rate budgets, in milliseconds since the epoch. */
   waitUntil: number;
+  label: ExecuteRequest['label'];
   authenticateAgain: ExecuteRequest['authenticateAgain'];
   signal?: AbortSignal | undefined;
 }
@@ -167,7 +168,8 @@ function withQuery(path: string, query: URLSearchParams): string {
 
 /** Sends the request, unless the document has sent it already. */
 async function load(source: ReadSource, url: string): Promise<ReadResponse> {
-  const { deps, caller, app, reads, connectionId, document, waitUntil, authenticateAgain, signal } = source;
+  const { deps, caller, app, reads, connectionId, document, waitUntil, label, authenticateAgain, signal } =
+    source;
   const [path = '', query] = url.split(/\?(.*)/s);
   const response = await document.load(`${connectionId} ${url}`, () => {
     const headers = [{ name: 'accept', value: 'application/json' }];
@@ -176,7 +178,7 @@ async function load(source: ReadSource, url: string): Promise<ReadResponse> {
       deps,
       caller,
       { id: connectionId, app: app.id },
-      { method: 'GET', path, query, headers, preferWaitSeconds, authenticateAgain },
+      { method: 'GET', path, query, headers, preferWaitSeconds, label, authenticateAgain },
       signal,
     );
   });
