@@ -33,7 +33,7 @@ const layers = [
   ['connections/persistence/*'],
   ['connections/managed-keys/*'],
   ['connections/operations/*'],
-  ['connections/use/*', 'connections/checks/*', 'connections/revocations/*'],
+  ['connections/use/*', 'connections/checks/*', 'connections/revocations/*', 'connections/forecasts/*'],
   ['connections/use/typed-reads/*'],
   ['connections/setup-links/*'],
   ['webhooks/*'],

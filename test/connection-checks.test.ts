@@ -4,17 +4,21 @@ import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { deleteOldHistory } from '../src/connections/checks/delete-old-history.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import {
+  behavingAt,
   failing,
+  json,
   notJson,
   rateLimited,
   slowHeaders,
   startOkta,
   type TestOkta,
+  tokenPath,
   tokenRejected,
 } from './testkit/okta.ts';
-import { createConnection } from './testkit/operations.ts';
+import { createConnection, updateMutation, verifyMutation } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { subscribe } from './testkit/sse-client.ts';
 
 const stack = new AsyncDisposableStack();
 let server: TestServer;
@@ -24,6 +28,7 @@ beforeAll(async () => {
   other = stack.use(await startOkta());
   const options = {
     checkIntervalMs: 100,
+    expiryIntervalMs: 100,
     outbound: { timeoutMs: 2_000 },
     config: { trustedInstanceHosts: new Set([okta.hostPort, other.hostPort]) },
   };
@@ -42,8 +47,8 @@ afterEach(() => {
 const healthQuery = gql`
   query Health($id: UUID!) {
     appConnection(id: $id) {
-      checkEvery lastUsedAt verification { status }
-      health { status since lastCheckAt nextCheckAt lastGoodAt }
+      checkEvery lastUsedAt verification { status details { __typename } }
+      health { status since lastCheckAt nextCheckAt lastGoodAt expiresAt expiryReason }
     }
   }
 `;
@@ -51,8 +56,11 @@ const healthQuery = gql`
 interface HealthFields {
   checkEvery: number;
   lastUsedAt: string | null;
-  verification: { status: string };
-  health: Record<'status' | 'since' | 'lastCheckAt' | 'nextCheckAt' | 'lastGoodAt', string | null>;
+  verification: { status: string; details: object | null };
+  health: Record<
+    'status' | 'since' | 'lastCheckAt' | 'nextCheckAt' | 'lastGoodAt' | 'expiresAt' | 'expiryReason',
+    string | null
+  >;
 }
 
 const accepting = handleFakeOkta;
@@ -205,12 +213,11 @@ describe('checks of connections', () => {
     const { id, verification } = await connect(mine);
     const sent = okta.verifications().length;
     await makeDue(id);
-    const { health, lastUsedAt } = await readUntil(
-      mine,
-      id,
-      ({ health }) => health.lastCheckAt !== verification.checkedAt,
-    );
+    const checked = await readUntil(mine, id, ({ health }) => health.lastCheckAt !== verification.checkedAt);
+    const { health, lastUsedAt } = checked;
     expect(health).toMatchObject({ status: 'VERIFIED', since: null, lastGoodAt: health.lastCheckAt });
+    // A check does not ask for them.
+    expect(checked.verification.details).toEqual({ __typename: 'OktaApiTokenDetails' });
     expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(23 * 60);
     expect(minutesFromNow(health.nextCheckAt)).toBeLessThan(27 * 60);
     expect(okta.verifications().length - sent).toBe(1);
@@ -522,11 +529,118 @@ describe('the history of a connection', () => {
   });
 });
 
+describe('the end of the credentials of a connection', () => {
+  const setCheckEvery = ({ client }: TestOrganisation, id: string, checkEvery: number) =>
+    client.request(updateMutation, { id, input: { checkEvery } });
+
+  /** Moves what is known of a connection into the past: the clock of the warnings is that of the rows. */
+  const pass = (id: string, days: number) =>
+    server.asOwner().execute(
+      `update app_connection set verification_details = null,
+        last_verified_at = last_verified_at - make_interval(hours => 24 * ?::int),
+        expires_at = expires_at - make_interval(hours => 24 * ?::int),
+        expiry_warning_at = expiry_warning_at - make_interval(hours => 24 * ?::int) where id = ?`,
+      [days, days, days, id],
+    );
+
+  /** Reads the warnings about a connection, the oldest first, once there are as many. */
+  const warnings = (organisation: TestOrganisation, id: string, count: number) =>
+    until(`${count} warnings`, async () => {
+      const [warned, expired] = [
+        await events(organisation, 'WARN_OF_EXPIRY'),
+        await events(organisation, 'EXPIRE_CONNECTION'),
+      ];
+      const found = [...expired, ...warned].filter(({ connectionId }) => connectionId === id).toReversed();
+      return found.length >= count ? found : undefined;
+    });
+
+  test('is 30 days after the last use of an API token, with one warning 14, 7 and 1 days before, and one after it', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    await setCheckEvery(mine, id, 0);
+    const days = ({ health }: HealthFields) => minutesFromNow(health.expiresAt) / (24 * 60);
+    const first = await read(mine, id);
+    expect(first.health.expiryReason).toBe('UNUSED');
+    expect(Math.round(days(first))).toBe(30);
+    await using changes = await subscribe(
+      server.graphqlUrl,
+      mine.apiKey,
+      'subscription { appConnectionChanged { kind connectionId } }',
+    );
+    for (const [index, step] of [17, 6, 6, 2].entries()) {
+      await pass(id, step);
+      const { expiresAt } = (await read(mine, id)).health;
+      const found = await warnings(mine, id, index + 1);
+      expect(found.at(-1)?.targetName).toBe(`UNUSED ${expiresAt}`);
+    }
+    expect(Math.ceil(days(await read(mine, id)))).toBe(-1);
+    // The warning about another connection shows that the servers have gone on.
+    const { id: other } = await connect(mine);
+    await pass(other, 20);
+    await warnings(mine, other, 1);
+    expect(await warnings(mine, id, 4)).toHaveLength(4);
+    expect(await events(mine, 'EXPIRE_CONNECTION')).toMatchObject([{ outcome: 'OK', connectionId: id }]);
+    const kinds: unknown[] = [];
+    while (kinds.length < 4) kinds.push((await changes.next()).data?.appConnectionChanged);
+    expect(kinds).toEqual(
+      ['EXPIRING', 'EXPIRING', 'EXPIRING', 'EXPIRED'].map((kind) => ({ kind, connectionId: id })),
+    );
+
+    await mine.client.request(verifyMutation, { id });
+    expect(Math.round(days(await read(mine, id)))).toBe(30);
+    await pass(id, 17);
+    await warnings(mine, id, 5);
+  });
+
+  test('is later for a token that was used through the connection', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    await setCheckEvery(mine, id, 0);
+    await server.asOwner().execute(
+      `insert into connection_usage (org_id, connection_id, hour, outcome, status_class, calls, bytes_up, bytes_down)
+        values (?, ?, date_trunc('hour', now()), 'OK', 2, 1, 0, 0)`,
+      [mine.orgId, id],
+    );
+    await pass(id, 29);
+    await readUntil(mine, id, ({ health }) => minutesFromNow(health.expiresAt) > 29 * 24 * 60);
+    expect(await events(mine, 'WARN_OF_EXPIRY')).toEqual([]);
+  });
+
+  test('is not known, and warned of once, if a check finds that the owner is no longer active', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    okta.behave(
+      behavingAt({ [tokenPath]: json({ id: '00ub0oNGTSWTBKOLGLNR', status: 'SUSPENDED', profile: {} }) }),
+    );
+    await makeDue(id);
+    const { health } = await readUntil(mine, id, ({ health }) => health.expiryReason === 'OWNER_INACTIVE');
+    expect(health).toMatchObject({ status: 'VERIFIED', expiresAt: null });
+    expect(await warnings(mine, id, 1)).toMatchObject([{ targetName: 'OWNER_INACTIVE' }]);
+    await makeDue(id);
+    const again = await readUntil(mine, id, (read) => read.health.lastCheckAt !== health.lastCheckAt);
+    expect(again.health.expiryReason).toBe('OWNER_INACTIVE');
+    okta.behave(tokenRejected);
+    await makeDue(id);
+    const rejected = await readUntil(mine, id, ({ health }) => health.status === 'REJECTED');
+    expect(rejected.health).toMatchObject({ expiresAt: null, expiryReason: null });
+    expect(await warnings(mine, id, 1)).toHaveLength(1);
+  });
+
+  test('filters lists', async () => {
+    const mine = await server.newOrganisation();
+    const [{ id: near }] = [await connect(mine), await connect(mine)];
+    await pass(near, 10);
+    const expiresBefore = new Date(Date.now() + 25 * 86_400_000).toISOString();
+    expect(await listIds(mine, { filter: { expiresBefore } })).toEqual([near]);
+  });
+});
+
 describe('lists of connections by health', () => {
   const columns = {
     SINCE: 'failing_since',
     LAST_CHECK_AT: 'verification_checked_at',
     NEXT_CHECK_AT: 'next_check_at',
+    EXPIRES_AT: 'expires_at',
   };
 
   test.each(Object.entries(columns))(

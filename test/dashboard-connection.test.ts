@@ -150,15 +150,20 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       `update app_connection set verification_checked_at = now() + interval '1 hour' where id = ?`,
       [other],
     );
+    await em.execute(
+      `update app_connection set expires_at = now() + interval '5 days', expiry_reason = 'UNUSED' where id = ?`,
+      [id],
+    );
     await page.reload();
     await page.getByText('every connection to this host is affected').waitFor();
+    await page.getByText('The credentials expire in 4 days unless they are used.').waitFor();
     await page.getByRole('main').getByRole('status').getByText('Unreachable', { exact: true }).waitFor();
     await page.getByText('Changes as a table').click();
     await page.getByRole('row', { name: /Now Host down UPSTREAM_UNREACHABLE$/ }).waitFor();
     await page.getByRole('link', { name: 'All connections' }).click();
     await page.getByRole('combobox', { name: 'Status' }).selectOption('Unreachable');
     await page.getByRole('link', { name: 'neighbour' }).waitFor({ state: 'detached' });
-    await page.getByRole('row', { name: /ailing.*Unreachable.*host down/ }).waitFor();
+    await page.getByRole('row', { name: /ailing.*Unreachable.*host down.*Expires in 4 days/ }).waitFor();
     await page.getByRole('combobox', { name: 'Sort by' }).selectOption('Failing longest');
     await page.getByRole('row', { name: /ailing/ }).waitFor();
     await em.execute('delete from host_outage');

@@ -14,7 +14,7 @@ import { startTestServer, type TestOrganisation, type TestServer } from './testk
 vi.setConfig({ testTimeout: 60_000 });
 
 const dayMs = 86_400_000;
-const scheduled = { keyRotationIntervalMs: 50 };
+const scheduled = { keyRotationIntervalMs: 50, expiryIntervalMs: 50 };
 const stack = new AsyncDisposableStack();
 let standIn: OktaStandIn;
 let server: TestServer;
@@ -60,6 +60,26 @@ async function listKeyEvents({ id }: RotatingApp) {
   );
   return auditEvents.nodes.filter(({ action }) => action.endsWith('_KEY')).reverse();
 }
+
+interface Expiry {
+  expiresAt: string | null;
+  expiryReason: string | null;
+}
+
+/** Reads when the key of a connection is to be replaced. */
+async function readExpiry({ id }: RotatingApp): Promise<Expiry> {
+  const { appConnection } = await organisation.client.request<{ appConnection: { health: Expiry } }>(
+    'query ($id: UUID!) { appConnection(id: $id) { health { expiresAt expiryReason } } }',
+    { id },
+  );
+  return appConnection.health;
+}
+
+const untilTooOld = (app: RotatingApp) =>
+  until('a key that is too old', async () => {
+    const { expiresAt, expiryReason } = await readExpiry(app);
+    return expiryReason === 'KEY_AGE' && expiresAt ? Date.parse(expiresAt) : undefined;
+  });
 
 /** When the schedule looks at the keys of a connection again. */
 async function readDueAt({ id }: RotatingApp): Promise<Date | null> {
@@ -112,12 +132,14 @@ describe('the schedule of key rotations', () => {
     expect(second.getTime() - Date.now()).toBeGreaterThan(5 * 3_600_000);
     const waiting = await pasted.read();
     expect(keyIds(waiting)).toEqual([firstId, newId]);
+    expect(await untilTooOld(pasted)).toBeLessThan(Date.now() - 100 * dayMs);
 
     await pasted.configure({ keys: publicJwks(waiting) });
     await setClocksAhead(200.5);
     await untilKeys(pasted, ['RETIRED', 'ACTIVE']);
     // The other server may use the old key for another moment.
     await expect.poll(() => pasted.use(), { timeout: 20_000 }).toEqual({ status: 200, keyIds: [newId] });
+    expect(await readExpiry(pasted)).toEqual({ expiresAt: null, expiryReason: null });
   });
 
   it('adds the new key to an app in Okta that may change its keys, and removes the old one once it is unused', async () => {
@@ -162,6 +184,9 @@ describe('a server with CONNECTION_KEY_ROTATION_DAYS=0', () => {
       const old = await RotatingApp.create(standIn, organisation, { byUrl: true });
       const pasted = await RotatingApp.create(standIn, organisation);
       await pasted.configure({ keys: publicJwks(await pasted.rotate()) });
+      await setClocksAhead(80);
+      // Nothing replaces it when it is 90 days old.
+      expect(Math.round(((await untilTooOld(old)) - Date.now()) / dayMs)).toBe(10);
       await setClocksAhead(400);
       await untilKeys(pasted, ['RETIRED', 'ACTIVE']);
       expect(keyStates(await old.read())).toEqual(['ACTIVE']);

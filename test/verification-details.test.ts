@@ -138,6 +138,21 @@ describe('details of a verified API token', () => {
     });
   });
 
+  it('decide when the token ends, if it is certain which one it is', async () => {
+    const readEnd = async (id: string) => {
+      const { appConnection } = await organisation.client.request<{
+        appConnection: { health: { expiresAt: string; lastGoodAt: string } };
+      }>('query ($id: UUID!) { appConnection(id: $id) { health { expiresAt lastGoodAt } } }', { id });
+      return appConnection.health;
+    };
+    const expiresAt = new Date(Date.now() + 40 * 86_400_000).toISOString();
+    const [one, another] = ['a', 'b'].map((id) => listed(id, '2026-02-01T00:00:00.000Z', { expiresAt }));
+    expect(await readEnd(await connect({ [tokensPath]: inTurn([one]) }))).toMatchObject({ expiresAt });
+    const unknown = await readEnd(await connect({ [tokensPath]: inTurn([one, another]) }));
+    const afterUse = Date.parse(unknown.expiresAt) - Date.parse(unknown.lastGoodAt);
+    expect(afterUse).toBe(30 * 86_400_000);
+  });
+
   it('are the same over REST, and in a list', async () => {
     const id = await connect();
     const { details } = await read(id);

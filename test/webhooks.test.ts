@@ -35,6 +35,7 @@ beforeAll(async () => {
   receiver = stack.use(await startReceiver());
   server = await startTestServer({
     webhookIntervalMs: 50,
+    expiryIntervalMs: 50,
     outbound: { timeoutMs: 2_000 },
     config: { trustedInstanceHosts: new Set([okta.hostPort, receiver.hostPort]) },
   });
@@ -175,6 +176,25 @@ describe('a webhook endpoint', () => {
       input: { credentials: { apiToken: 'another-token' } },
     });
     expect((await waitFor(1))[0]?.event.data.connection).toMatchObject({ id });
+  });
+
+  it('gets expiring and expired, with the time and the reason', async () => {
+    const { organisation, waitFor } = await start({
+      eventTypes: ['CONNECTION_EXPIRING', 'CONNECTION_EXPIRED'],
+    });
+    const { id } = await connect(organisation);
+    for (const [index, days] of [20, 30].entries()) {
+      await server.asOwner().execute(
+        `update app_connection set verification_details = null, last_verified_at = now() - make_interval(days => ?),
+          expires_at = now() + make_interval(days => 30 - ?), expiry_warning_at = now() where id = ?`,
+        [days, days, id],
+      );
+      const received = await waitFor(index + 1);
+      expect(received[index]?.event).toMatchObject({
+        type: ['connection.expiring', 'connection.expired'][index],
+        data: { connection: { id, expiryReason: 'UNUSED', expiresAt: expect.stringMatching(/Z$/) } },
+      });
+    }
   });
 
   it('gets only the events of its projects', async () => {

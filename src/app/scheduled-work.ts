@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { connectionChecks } from '../connections/checks/connection-checks.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
+import { expiryWarnings } from '../connections/forecasts/expiry-warnings.ts';
 import { keyRotations } from '../connections/managed-keys/key-rotations.ts';
 import { revocations } from '../connections/revocations/revocations.ts';
 import type { ScheduledWork } from '../jobs/schedule.ts';
@@ -13,13 +14,15 @@ export interface WorkIntervals {
   revocationIntervalMs?: number | undefined;
   /** For keys of connections to rotate. */
   keyRotationIntervalMs?: number | undefined;
+  /** For connections whose credentials end. */
+  expiryIntervalMs?: number | undefined;
 }
 
 /** Returns the work on connections that a server does on a schedule. */
 export function listScheduledWork(
   connections: ConnectionDeps,
   { connectionKeyRotationDays }: Pick<Config, 'connectionKeyRotationDays'>,
-  { checkIntervalMs, revocationIntervalMs, keyRotationIntervalMs }: WorkIntervals,
+  { checkIntervalMs, revocationIntervalMs, keyRotationIntervalMs, expiryIntervalMs }: WorkIntervals,
 ): ScheduledWork[] {
   return [
     ...(checkIntervalMs ? [connectionChecks(connections, checkIntervalMs)] : []),
@@ -27,5 +30,6 @@ export function listScheduledWork(
     ...(keyRotationIntervalMs
       ? [keyRotations(connections, connectionKeyRotationDays, keyRotationIntervalMs)]
       : []),
+    ...(expiryIntervalMs ? [expiryWarnings(connections, connectionKeyRotationDays, expiryIntervalMs)] : []),
   ];
 }

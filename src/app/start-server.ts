@@ -23,6 +23,8 @@ const checkIntervalMs = 30_000;
 const revocationIntervalMs = 5_000;
 /** How often the server looks for keys of connections to rotate, in milliseconds. */
 const keyRotationIntervalMs = 60_000;
+/** How often the server looks for connections whose credentials end, in milliseconds. */
+const expiryIntervalMs = 60_000;
 /** How often the server looks for messages of webhooks that are due, in milliseconds. Changes make it look at once. */
 const webhookIntervalMs = 1_000;
 
@@ -63,6 +65,7 @@ export async function startServer(
       checkIntervalMs,
       revocationIntervalMs,
       keyRotationIntervalMs,
+      expiryIntervalMs,
       webhookIntervalMs,
       ...(dataDir && { signInCodes: { store: createCodeStore(dataDir) } }),
     });

@@ -76,6 +76,14 @@ export type VerificationResult =
       upstreamRequestId: string | null;
     };
 
+/** When the app ends credentials that work, as far as it is known. */
+export interface CredentialsForecast {
+  /** When it ends them if they are not used before. */
+  expiresAt: Date;
+  /** Whether their owner is no longer active, so that they can end at any time. */
+  isOwnerInactive: boolean;
+}
+
 /** The result of revoking credentials at the app. */
 export type RevocationResult = { isRevoked: true } | { isRevoked: false; code: ErrorCode };
 
@@ -168,6 +176,16 @@ export interface AuthMethod {
    * Absent: they cannot be revoked.
    */
   revoke?(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<RevocationResult>;
+  /**
+   * Says when the app ends credentials that it has accepted. Absent: it does not end them, as far as is known.
+   *
+   * @param known `usedAt`: when it has last accepted them; `account` and `details`: those of the last verification
+   */
+  forecast?(known: {
+    usedAt: Date;
+    account: Readonly<Record<string, string | null>> | null | undefined;
+    details: VerificationDetails | null | undefined;
+  }): CredentialsForecast;
   /** What a verification finds out about the credentials beyond its result. Absent: nothing. */
   details?: DetailsType;
   /** Absent: connections with this method are stored and verified, and callers cannot send requests through them. */

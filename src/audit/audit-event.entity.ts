@@ -18,6 +18,10 @@ export const auditActions = {
     'A check on the schedule found that the credentials of a connection no longer work, or work again.',
   CHECK_HOST:
     'A check on the schedule found that a host does not answer, or answers again. Its origin is in `targetName`.',
+  WARN_OF_EXPIRY:
+    'The credentials of a connection end within 14 days, 7 days or a day, or their owner is no longer active. The reason and the time are in `targetName`.',
+  EXPIRE_CONNECTION:
+    'The time has passed at which the credentials of a connection end, as far as it is known. The reason and the time are in `targetName`.',
   DELETE_CONNECTION: 'Deletion of a connection, which can be restored.',
   PURGE_CONNECTION: 'Permanent removal of a connection.',
   RESTORE_CONNECTION: 'Restoration of a deleted connection.',
@@ -85,7 +89,8 @@ const AuditEventSchema = defineEntity({
     apiKeyId: p.uuid().nullable(),
     /**
      * The name of the API key or the project that the event is about; for a write through a connection, the request; for the
-     * rotation of the key of a connection, the id of the key; for webhooks, the id of the endpoint.
+     * rotation of the key of a connection, the id of the key; for webhooks, the id of the endpoint; for the end of credentials, its
+     * reason and time.
      */
     targetName: p.text().nullable(),
     /** The setup link that the event is about, or that acted if there is neither a key nor a subject. */

@@ -12,6 +12,15 @@ export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PEN
 /** The result of the last verification. */
 export type VerificationStatus = (typeof verificationStatuses)[number];
 
+/**
+ * Why the credentials of a connection end. `UNUSED`: the app ends them when they are not used. `OWNER_INACTIVE`: their owner is
+ * no longer active. `KEY_AGE`: the key of this server is to be replaced, and nothing replaces it.
+ */
+export const expiryReasons = ['UNUSED', 'OWNER_INACTIVE', 'KEY_AGE'] as const;
+
+/** Why the credentials of a connection end. */
+export type ExpiryReason = (typeof expiryReasons)[number];
+
 /** A use policy as it is stored: a preset by name, or rules. */
 export interface StoredUsePolicy {
   /** 2 after the first change, and one more after each. */
@@ -148,6 +157,11 @@ const AppConnectionSchema = defineEntity({
     upstreamRequestId: p.text().nullable(),
     /** What the last verification that succeeded has found out about the credentials. */
     verificationDetails: p.json<VerificationDetails>().nullable(),
+    /** When the credentials end, as far as it is known, unless they are used before; null if it is not. */
+    expiresAt: p.datetime(3).nullable(),
+    expiryReason: p.text().$type<ExpiryReason>().nullable(),
+    /** When the next warning of that is given; null after the last one. */
+    expiryWarningAt: p.datetime(3).nullable(),
     // Loaded only where the row is verified, together with the sealed credentials.
     mac: p
       .text()
@@ -187,6 +201,12 @@ const AppConnectionSchema = defineEntity({
     healthIndex('by_since', 'failing_since'),
     healthIndex('by_last_check', 'verification_checked_at'),
     healthIndex('by_next_check', 'next_check_at'),
+    healthIndex('by_expiry', 'expires_at'),
+    {
+      name: 'app_connection_by_expiry_warning',
+      properties: ['expiryWarningAt'],
+      where: '"expiry_warning_at" is not null and "deleted_at" is null',
+    },
     // Of few connections, and also of deleted ones.
     { name: 'app_connection_by_revocation', properties: ['revokeAt'], where: '"revoke_at" is not null' },
     {
@@ -221,6 +241,9 @@ authenticateRows(AppConnection, {
   verificationRemedy: isVerificationResult,
   upstreamRequestId: isVerificationResult,
   verificationDetails: isVerificationResult,
+  expiresAt: isVerificationResult,
+  expiryReason: isVerificationResult,
+  expiryWarningAt: 'Each verification and warning writes it. A forged one only moves a warning.',
 });
 
 /** The columns that a list reads if the client selects nothing else; the others double the size of a row. */

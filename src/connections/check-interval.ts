@@ -15,15 +15,20 @@ export function getCheckEvery({ checkEvery }: { checkEvery?: number | null | und
 /** The codes with which an app rejects credentials. Other failures are about the host, or pass. */
 export const rejectionCodes: readonly ErrorCode[] = ['CREDENTIALS_REJECTED', 'INSUFFICIENT_PERMISSIONS'];
 
-/** Whether checks of a connection are scheduled: not if they are off, and not for credentials that were rejected or never used. */
-export function isChecked(connection: {
-  checkEvery?: number | null | undefined;
+interface Verified {
   verificationStatus: VerificationStatus;
   verificationCode?: ErrorCode | null | undefined;
-}): boolean {
-  const { verificationStatus: status, verificationCode: code } = connection;
-  const isRejected = status === 'REJECTED' && (code == null || rejectionCodes.includes(code));
-  return getCheckEvery(connection) > 0 && status !== 'PENDING' && !isRejected;
+}
+
+/** Whether the app has rejected the credentials of a connection. */
+export function isRejected({ verificationStatus: status, verificationCode: code }: Verified): boolean {
+  return status === 'REJECTED' && (code == null || rejectionCodes.includes(code));
+}
+
+/** Whether checks of a connection are scheduled: not if they are off, and not for credentials that were rejected or never used. */
+export function isChecked(connection: Verified & { checkEvery?: number | null | undefined }): boolean {
+  const isUntried = connection.verificationStatus === 'PENDING';
+  return getCheckEvery(connection) > 0 && !isUntried && !isRejected(connection);
 }
 
 /** `getCheckEvery` in SQL. */

@@ -24,6 +24,7 @@ const codecs = {
   since: createCodecs('since', isoDateTime.nullable()),
   lastCheckAt: createCodecs('lastCheckAt', isoDateTime.nullable()),
   nextCheckAt: createCodecs('nextCheckAt', isoDateTime.nullable()),
+  expiresAt: createCodecs('expiresAt', isoDateTime.nullable()),
 };
 
 /** The fields by which connections can be sorted. */
@@ -33,6 +34,7 @@ export const orderFields = Object.keys(codecs) as ConnectionOrder['field'][];
 const properties = {
   ...{ name: 'name', createdAt: 'createdAt', updatedAt: 'updatedAt' },
   ...{ since: 'failingSince', lastCheckAt: 'verificationCheckedAt', nextCheckAt: 'nextCheckAt' },
+  expiresAt: 'expiresAt',
 } as const satisfies Record<ConnectionOrder['field'], keyof AppConnection>;
 
 function createCodecs(field: string, valueSchema: z.ZodType<Cursor['value']>) {

@@ -25,6 +25,8 @@ export interface ConnectionFilter {
   createdTo?: Date | null | undefined;
   updatedFrom?: Date | null | undefined;
   updatedTo?: Date | null | undefined;
+  /** Exclusive. */
+  expiresBefore?: Date | null | undefined;
 }
 
 /** The validated input of listing connections: filters, order and page. */
@@ -71,6 +73,7 @@ const filter = z
     createdTo: dateTime.nullish(),
     updatedFrom: dateTime.nullish(),
     updatedTo: dateTime.nullish(),
+    expiresBefore: dateTime.nullish(),
   })
   .superRefine(({ createdFrom, createdTo, updatedFrom, updatedTo }, context) => {
     const refuse = (to: string, from: string) =>

@@ -30,6 +30,8 @@ export const connectionFields = graphql(`
     health {
       status
       since
+      expiresAt
+      expiryReason
     }
   }
 `);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
 import { type ErrorCode, errorCodes } from '../common/errors.ts';
 import { pageSize } from '../common/pagination.ts';
-import { verificationStatuses } from '../connections/app-connection.entity.ts';
+import { expiryReasons, verificationStatuses } from '../connections/app-connection.entity.ts';
 import { loadHealth } from '../connections/checks/load-health.ts';
 import { loadHistory } from '../connections/checks/load-history.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
@@ -42,6 +42,13 @@ const health = z
     lastCheckAt: time('The time of the last check or verification, also of one of the host.'),
     nextCheckAt: time('The time of the next check; null if there is none.'),
     lastGoodAt: time('The time at which the app last accepted the credentials in a check or verification.'),
+    expiresAt: time(
+      'The time at which the credentials end, as far as it is known, if they are not used before; null if it is not known.',
+    ),
+    expiryReason: z.enum(expiryReasons).nullable().meta({
+      description:
+        'Why they end. `UNUSED`: the app ends them when they are not used; each check is a use. `OWNER_INACTIVE`: their owner is no longer active; the time is not known. `KEY_AGE`: nothing replaces the key of this server, which still works then.',
+    }),
     history: z.array(period).meta({
       description:
         'The last statuses, the newest first: one item for each change. At most the last 100 of 90 days are kept.',
@@ -75,6 +82,8 @@ export function healthRoute(deps: ConnectionDeps, app: App, path: string): Route
             lastCheckAt: toText(health.lastCheckAt),
             nextCheckAt: toText(health.nextCheckAt),
             lastGoodAt: toText(health.lastGoodAt),
+            expiresAt: toText(health.expiresAt),
+            expiryReason: health.expiryReason,
             history: history.map(({ from, until, ...period }) => ({
               ...{ from: toText(from), until: toText(until) },
               ...period,

@@ -109,9 +109,12 @@ const listed = {
     .optional()
     .meta({ description: 'Only connections last changed at this time or later.' }),
   updatedTo: timestamp.optional().meta({ description: 'Only connections last changed before this time.' }),
+  expiresBefore: timestamp.optional().meta({
+    description: 'Only connections whose credentials end before this time, also in the past.',
+  }),
   orderBy: z.enum(orderFields).optional().meta({
     description:
-      'The member to sort by. Default: `name`. `since`, `lastCheckAt` and `nextCheckAt` are those of the health, without outages of the host; null is later than every time.',
+      'The member to sort by. Default: `name`. `since`, `lastCheckAt`, `nextCheckAt` and `expiresAt` are those of the health, without outages of the host; null is later than every time.',
   }),
   direction: z.enum(['asc', 'desc']).optional().meta({ description: 'The sort direction. Default: `asc`.' }),
   ...pageQuery(

@@ -69,5 +69,7 @@ function describeConnection(connection: AppConnection) {
       remedy: connection.verificationRemedy ?? null,
       failingSince: connection.failingSince?.toISOString() ?? null,
     },
+    expiresAt: connection.expiresAt?.toISOString() ?? null,
+    expiryReason: connection.expiryReason ?? null,
   };
 }

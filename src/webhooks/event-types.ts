@@ -11,6 +11,10 @@ export const webhookEventTypes = {
   'connection.verified': 'The credentials of a connection were verified, and work.',
   'connection.failing': 'A verification or a check has found that a connection does not work.',
   'connection.recovered': 'A connection that did not work works again.',
+  'connection.expiring':
+    'The credentials of a connection end within 14 days, 7 days or a day, or their owner is no longer active. Each is sent once.',
+  'connection.expired':
+    'The time has passed at which the credentials of a connection end, as far as it is known.',
   'connection.key_rotation_started':
     'A new key was made for a connection. The old one is used until the app accepts it.',
   'connection.key_rotated': 'The app has accepted the new key of a connection.',
@@ -52,6 +56,8 @@ const declarations: Readonly<
   VERIFY_CONNECTION: toVerificationEvent,
   CHECK_CONNECTION: toVerificationEvent,
   CHECK_HOST: (event) => (isOk(event) ? 'host.recovered' : 'host.unreachable'),
+  WARN_OF_EXPIRY: 'connection.expiring',
+  EXPIRE_CONNECTION: 'connection.expired',
   DELETE_CONNECTION: 'connection.deleted',
   PURGE_CONNECTION: 'connection.purged',
   RESTORE_CONNECTION: 'connection.restored',

@@ -33,6 +33,7 @@ export interface TestServerOptions {
   checkIntervalMs?: ServerDeps['checkIntervalMs'];
   revocationIntervalMs?: ServerDeps['revocationIntervalMs'];
   keyRotationIntervalMs?: ServerDeps['keyRotationIntervalMs'];
+  expiryIntervalMs?: ServerDeps['expiryIntervalMs'];
   webhookIntervalMs?: ServerDeps['webhookIntervalMs'];
   /** Another server whose database and keys this one shares. */
   beside?: TestServer;
@@ -137,6 +138,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     checkIntervalMs: options.checkIntervalMs,
     revocationIntervalMs: options.revocationIntervalMs,
     keyRotationIntervalMs: options.keyRotationIntervalMs,
+    expiryIntervalMs: options.expiryIntervalMs,
     webhookIntervalMs: options.webhookIntervalMs,
   });
   const graphqlUrl = `${server.url}/graphql`;

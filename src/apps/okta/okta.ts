@@ -1,6 +1,7 @@
 import type { App, AppSettings, Field } from '../app.ts';
 import { apiTokenSchema } from './api-token.ts';
 import { apiTokenDetails } from './details-schema.ts';
+import { forecastApiToken } from './forecast-api-token.ts';
 import { instanceUrlSchema } from './instance-url.ts';
 import { oktaReads } from './reads/reads.ts';
 import { oktaRequests } from './requests.ts';
@@ -56,6 +57,7 @@ export function okta(settings: AppSettings): App {
         },
         verify: verifyApiToken,
         revoke: revokeApiToken,
+        forecast: forecastApiToken,
         details: apiTokenDetails,
         use: apiTokenUse,
       },

@@ -108,7 +108,8 @@ async function store(
   result: VerificationResult,
   { now, nextCheckAt }: { now: Date; nextCheckAt: Date | null },
 ): Promise<void> {
-  const columns = verificationColumns(result, now, before);
+  const { method } = resolveAppAndMethod(deps, before);
+  const columns = verificationColumns(method, result, now, before);
   const { id, orgId, name: connectionName, projectId, credentialsHash } = before;
   if (result.status === before.verificationStatus) {
     const em = deps.database.forOrganisation(orgId);

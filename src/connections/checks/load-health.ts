@@ -1,7 +1,7 @@
 import { createBatchLoader } from '../../database/batch-loader.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
-import type { AppConnection, VerificationStatus } from '../app-connection.entity.ts';
+import type { AppConnection, ExpiryReason, VerificationStatus } from '../app-connection.entity.ts';
 import { isChecked } from '../check-interval.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { HostOutage } from '../host-outage.entity.ts';
@@ -16,6 +16,9 @@ export interface Health {
   /** Null if no check is scheduled. */
   nextCheckAt: Date | null;
   lastGoodAt: Date | null;
+  /** When the credentials end, as far as it is known. */
+  expiresAt: Date | null;
+  expiryReason: ExpiryReason | null;
 }
 
 const loaders = new WeakMap<Caller, (origin: string) => Promise<HostOutage | undefined>>();
@@ -35,6 +38,8 @@ export async function loadHealth(
     lastCheckAt: verificationCheckedAt ?? null,
     nextCheckAt: isScheduled ? (connection.nextCheckAt ?? null) : null,
     lastGoodAt: lastVerifiedAt ?? null,
+    expiresAt: connection.expiresAt ?? null,
+    expiryReason: connection.expiryReason ?? null,
   };
   // Rejected credentials stay rejected, and an outage before the last verification is over.
   if (!outage || !isScheduled || own.lastCheckAt === null || outage.checkedAt <= own.lastCheckAt) return own;

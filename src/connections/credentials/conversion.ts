@@ -32,7 +32,7 @@ export function toConverted(
     isPlatformManagedCredentials: true,
     keys: conversion.keys,
     publicCredentials: { ...getUrl(method, connection), ...conversion.publicCredentials },
-    ...(conversionVerification ? toColumns(conversionVerification) : pendingColumns(method)),
+    ...(conversionVerification ? toColumns(method, conversionVerification) : pendingColumns(method)),
   };
 }
 
@@ -46,10 +46,11 @@ export function getUrl(
   return field === undefined || url === undefined ? {} : { [field]: url };
 }
 
-function toColumns(verification: ConversionVerification): VerificationColumns {
+function toColumns(method: AuthMethod, verification: ConversionVerification): VerificationColumns {
   const { status, checkedAt, failingSince, code, message, remedy, upstreamRequestId } = verification;
   const result = { status, code, message, remedy, upstreamRequestId };
-  return { ...verificationColumns(result, new Date(checkedAt)), failingSince: new Date(failingSince) };
+  const columns = verificationColumns(method, result, new Date(checkedAt));
+  return { ...columns, failingSince: new Date(failingSince) };
 }
 
 /** Converts the result of verifying the credentials of a pending conversion, which the app has not accepted. */

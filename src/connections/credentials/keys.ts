@@ -12,6 +12,7 @@ import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
 import { conversionName } from '../convert-input.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { UpdateConnection } from '../input-schemas.ts';
+import { noExpiry } from './expiry.ts';
 import { listPublishedKeys } from './key-states.ts';
 import type { VerificationColumns } from './verify.ts';
 
@@ -144,6 +145,7 @@ export function pendingColumns({ managedKeys }: AuthMethod): VerificationColumns
     account: null,
     verificationDetails: null,
     nextCheckAt: null,
+    ...noExpiry,
   };
 }
 

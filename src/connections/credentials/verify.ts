@@ -7,6 +7,7 @@ import { type ConnectionDeps, rateLimitedOutbound } from '../deps.ts';
 import type { CreateConnection } from '../input-schemas.ts';
 import { type BudgetedConnection, budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
 import { findDetails } from './details.ts';
+import { type ExpiryColumns, expiryAfterVerification } from './expiry.ts';
 import { findUrlField } from './host.ts';
 
 /** How to verify credentials. */
@@ -60,7 +61,7 @@ export async function verifyNewCredentials(
   const result = await verifyCredentials(deps, caller, target, credentials, options);
   const isStoredUnverified = result.status === 'UNREACHABLE' && options.onUnreachable === 'SAVE_UNVERIFIED';
   if (result.status !== 'VERIFIED' && !isStoredUnverified) throw rejectedError(result, target.method);
-  return verificationColumns(result, currentTime());
+  return verificationColumns(target.method, result, currentTime());
 }
 
 /** The columns of a connection that hold the result of a verification. */
@@ -77,20 +78,26 @@ export type VerificationColumns = Pick<
   | 'account'
   | 'verificationDetails'
   | 'nextCheckAt'
->;
+> &
+  ExpiryColumns;
 
 /**
- * Converts the result of a verification to the columns of a connection.
+ * Converts the result of a verification to the columns of a connection. Details that were not asked for stay as they were.
  *
  * @param before the columns of the same credentials until now; absent for new credentials
  */
 export function verificationColumns(
+  method: AuthMethod,
   result: VerificationResult,
   checkedAt: Date,
-  before?: Pick<AppConnection, 'lastVerifiedAt' | 'failingSince' | 'account' | 'verificationDetails'>,
+  before?: Pick<AppConnection, 'lastVerifiedAt' | 'failingSince' | 'account' | 'verificationDetails'> &
+    ExpiryColumns,
 ): VerificationColumns {
   const isVerified = result.status === 'VERIFIED';
   const failure = isVerified ? null : result;
+  const account = (isVerified ? result.account : before?.account) ?? null;
+  const found = isVerified ? result.details : undefined;
+  const details = (found === undefined ? before?.verificationDetails : found) ?? null;
   return {
     verificationStatus: result.status,
     verificationCheckedAt: checkedAt,
@@ -100,8 +107,9 @@ export function verificationColumns(
     upstreamRequestId: result.upstreamRequestId,
     lastVerifiedAt: isVerified ? checkedAt : (before?.lastVerifiedAt ?? null),
     failingSince: isVerified ? null : (before?.failingSince ?? checkedAt),
-    account: isVerified ? result.account : (before?.account ?? null),
-    verificationDetails: (isVerified ? result.details : before?.verificationDetails) ?? null,
+    account,
+    verificationDetails: details,
+    ...expiryAfterVerification(method, result, { usedAt: checkedAt, account, details }, before),
     // The schedule of checks begins again.
     nextCheckAt: null,
   };

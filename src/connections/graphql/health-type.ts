@@ -1,7 +1,7 @@
 import { pageSize } from '../../common/pagination.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
-import type { AppConnection } from '../app-connection.entity.ts';
+import type { AppConnection, ExpiryReason } from '../app-connection.entity.ts';
 import type { Health } from '../checks/load-health.ts';
 import { loadHistory, type StatusPeriod } from '../checks/load-history.ts';
 import type { defineVerification } from './verification-type.ts';
@@ -36,6 +36,23 @@ export function defineHealth(
       }),
     }),
   });
+  const ExpiryReasonEnum = builder.enumType('ConnectionExpiryReason', {
+    description: 'Why the credentials of a connection end.',
+    values: {
+      UNUSED: {
+        description:
+          'The app ends credentials that are not used for some time. Each check, verification and request is a use.',
+      },
+      OWNER_INACTIVE: {
+        description:
+          'Their owner is no longer active in the app, which can end them at any time, so the time is not known.',
+      },
+      KEY_AGE: {
+        description:
+          'The key that this server made is to be replaced, and nothing does it: the schedule is off, or the app does not accept the next key. It still works then.',
+      },
+    } satisfies Record<ExpiryReason, object>,
+  });
   return builder.objectRef<Health & { connection: AppConnection }>('ConnectionHealth').implement({
     description: 'Whether a connection works, as its checks and verifications have found.',
     fields: (t) => ({
@@ -64,6 +81,17 @@ export function defineHealth(
         type: 'DateTime',
         nullable: true,
         description: 'The time at which the app last accepted the credentials in a check or verification.',
+      }),
+      expiresAt: t.expose('expiresAt', {
+        type: 'DateTime',
+        nullable: true,
+        description:
+          'The time at which the credentials end, as far as it is known, if they are not used before; also in the past. Null if it is not known. It moves with each check.',
+      }),
+      expiryReason: t.expose('expiryReason', {
+        type: ExpiryReasonEnum,
+        nullable: true,
+        description: 'Why they end. Null if no end is known.',
       }),
       history: t.field({
         type: [Period],

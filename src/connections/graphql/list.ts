@@ -79,6 +79,10 @@ function defineFilter(builder: Builder, { AppEnum, MethodEnum, Status }: Connect
       createdTo: t.field({ type: 'DateTime', description: 'Created before this time.' }),
       updatedFrom: t.field({ type: 'DateTime', description: 'Last changed at this time or later.' }),
       updatedTo: t.field({ type: 'DateTime', description: 'Last changed before this time.' }),
+      expiresBefore: t.field({
+        type: 'DateTime',
+        description: 'With `health.expiresAt` before this time, also in the past.',
+      }),
     }),
   });
 }
@@ -100,6 +104,7 @@ function defineOrder(builder: Builder) {
       SINCE: { value: 'since', description: `\`health.since\`. ${ofHealth}` },
       LAST_CHECK_AT: { value: 'lastCheckAt', description: `\`health.lastCheckAt\`. ${ofHealth}` },
       NEXT_CHECK_AT: { value: 'nextCheckAt', description: `\`health.nextCheckAt\`. ${ofHealth}` },
+      EXPIRES_AT: { value: 'expiresAt', description: `\`health.expiresAt\`. ${ofHealth}` },
     } as const,
   });
   const Direction = builder.enumType('OrderDirection', {

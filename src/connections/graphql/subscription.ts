@@ -11,6 +11,11 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
       CREATED: { description: 'It was created.' },
       UPDATED: { description: 'It or its use policy was updated.' },
       VERIFIED: { description: 'It was verified; `verification` has the result.' },
+      EXPIRING: {
+        description:
+          'Its credentials end within 14 days, 7 days or a day, or their owner is no longer active; `health` has the time and the reason.',
+      },
+      EXPIRED: { description: 'The time has passed at which its credentials end, as far as it is known.' },
       DELETED: { description: 'It was deleted or purged.' },
       RESTORED: { description: 'It was restored.' },
     },

@@ -1,6 +1,7 @@
 import type { VerificationResult } from '../../apps/app.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
+import { noExpiry } from '../credentials/expiry.ts';
 import { activatePendingKey, findPendingKey } from '../credentials/key-states.ts';
 import { retryIfReplaced } from '../credentials/seal.ts';
 import { verificationColumns } from '../credentials/verify.ts';
@@ -42,14 +43,13 @@ export async function tryPendingKey(
     const accepted = method.managedKeys && withPendingKey(method.managedKeys, stored);
     if (!accepted) return undefined;
     const now = currentTime();
-    const { verificationDetails } = connection;
     return {
       action: 'ACTIVATE_CONNECTION_KEY',
       keyId: pending.keyId,
       fields: ['credentials.keys', `credentials.${method.managedKeys?.privateKeyField}`, 'verification'],
       columns: {
-        ...verificationColumns(result, now, connection),
-        verificationDetails,
+        ...verificationColumns(method, result, now, connection),
+        ...noExpiry,
         keys: activatePendingKey(connection, now),
         keysDueAt: method.managedKeys?.register ? removalTime({ retiredAt: now.toISOString() }) : null,
       },

@@ -5,7 +5,7 @@ import { currentTime } from '../../common/clock.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { clearedFailure, verificationColumns } from '../credentials/verify.ts';
-import type { ConnectionDeps } from '../deps.ts';
+import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import type { PrepareAlongside } from '../persistence/change-connection.ts';
 
 /**
@@ -26,7 +26,8 @@ export async function storeVerification(
   }: { alongside?: PrepareAlongside | undefined; nextCheckAt?: Date | null } = {},
 ): Promise<void> {
   const { id, orgId } = before;
-  const columns = { ...verificationColumns(result, currentTime(), before), nextCheckAt };
+  const { method } = resolveAppAndMethod(deps, before);
+  const columns = { ...verificationColumns(method, result, currentTime(), before), nextCheckAt };
   const changed = Object.keys(columns) as (keyof typeof columns)[];
   const fields = [...(event.fields ?? []), ...clearedFailure(before, columns)];
   const recorded = { ...event, fields };

@@ -65,7 +65,7 @@ export async function verifyConversion(
   const columns = {
     method: method.id,
     ...{ keys, isPlatformManagedCredentials },
-    ...verificationColumns(result, currentTime()),
+    ...verificationColumns(method, result, currentTime()),
     ...(await sealCredentials(deps, { app, method, orgId, connectionId: id }, credentials)),
     ...noConversion,
     ...revocation?.columns,

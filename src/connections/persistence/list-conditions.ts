@@ -49,6 +49,7 @@ export function listConditions(
   if (filter?.createdTo) conditions.push(sql`created_at < ${filter.createdTo}`);
   if (filter?.updatedFrom) conditions.push(sql`updated_at >= ${filter.updatedFrom}`);
   if (filter?.updatedTo) conditions.push(sql`updated_at < ${filter.updatedTo}`);
+  if (filter?.expiresBefore) conditions.push(sql`${columns.expiresAt} < ${filter.expiresBefore}`);
   return conditions;
 }
 
@@ -60,6 +61,7 @@ const columns = {
   since: sql.raw(`coalesce(failing_since, 'infinity')`),
   lastCheckAt: sql.raw(`coalesce(verification_checked_at, 'infinity')`),
   nextCheckAt: sql.raw(`coalesce(next_check_at, 'infinity')`),
+  expiresAt: sql.raw(`coalesce(expires_at, 'infinity')`),
 } as const satisfies Record<ConnectionOrder['field'], Sql>;
 
 /** The `order by` of a list, reversed if `isBackward`. */

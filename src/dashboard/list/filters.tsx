@@ -23,6 +23,7 @@ const orders: Readonly<Record<string, Order>> = {
   'Oldest first': { field: 'CREATED_AT', direction: 'ASC' },
   'Failing longest': { field: 'SINCE', direction: 'ASC' },
   'Next check': { field: 'NEXT_CHECK_AT', direction: 'ASC' },
+  'Expiring first': { field: 'EXPIRES_AT', direction: 'ASC' },
 };
 
 const byName: Order = { field: 'NAME', direction: 'ASC' };

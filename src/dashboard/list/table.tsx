@@ -6,6 +6,7 @@ import { connectionPath } from '../route.ts';
 import classes from '../table.module.css';
 import { type AppOption, getLabels } from '../use-options.ts';
 import { AppIcon } from './app-icon.tsx';
+import { ExpiryBadge } from './expiry.tsx';
 import { type Action, RowMenu } from './row-menu.tsx';
 import { Status } from './status.tsx';
 
@@ -51,7 +52,10 @@ export function ConnectionsTable({ connections, options, verifying, onAction }: 
               <Text size="sm">Verifying…</Text>
             </Group>
           ) : (
-            <Status name={name} verification={verification} health={health} />
+            <>
+              <Status name={name} verification={verification} health={health} />
+              <ExpiryBadge health={health} />
+            </>
           );
           return (
             <tr key={id}>

@@ -27,6 +27,7 @@ import { StatusHistory } from './0037-status-history.ts';
 import { HealthOrders } from './0038-health-orders.ts';
 import { Webhooks } from './0039-webhooks.ts';
 import { SetupLinkCreators } from './0042-setup-link-creators.ts';
+import { ExpiryForecasts } from './0045-expiry-forecasts.ts';
 import { UsageLabels } from './0047-usage-labels.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -60,5 +61,6 @@ export const migrations = [
   { name: '0038-health-orders', class: HealthOrders },
   { name: '0039-webhooks', class: Webhooks },
   { name: '0042-setup-link-creators', class: SetupLinkCreators },
+  { name: '0045-expiry-forecasts', class: ExpiryForecasts },
   { name: '0047-usage-labels', class: UsageLabels },
 ];

@@ -1,0 +1,31 @@
+import { currentTime } from '../../common/clock.ts';
+import type { Database } from '../../database/database.ts';
+import { firstWarningDays } from '../credentials/expiry.ts';
+
+/** The age at which a key is to be replaced by hand if the schedule does not do it, in days. */
+const maxAgeDays = 90;
+/** How long a new key may wait for the app before its old one counts as stuck, in hours. */
+const maxPendingHours = 24;
+
+/**
+ * Stores when the keys of this server reach the age at which they are to be replaced, if nothing replaces them: because the
+ * schedule of rotations is off, or because the app does not accept the next key.
+ *
+ * @param days the age at which the schedule replaces a key; 0 for never
+ */
+export async function forecastKeyAges({ database }: { database: Database }, days: number): Promise<void> {
+  await database.asSystem().execute(
+    `update app_connection set expires_at = aged.at, expiry_reason = case when aged.at is not null then 'KEY_AGE' end,
+        expiry_warning_at = aged.at - make_interval(hours => 24 * ${firstWarningDays})
+      from (select id as aged_id, (
+          select min((key ->> 'createdAt')::timestamptz) + make_interval(hours => 24 * ?::int)
+          from jsonb_array_elements(keys) as key
+          where key ->> 'state' = 'ACTIVE' and (?::int = 0 or exists (select from jsonb_array_elements(keys) as next
+            where next ->> 'state' = 'PENDING' and (next ->> 'createdAt')::timestamptz
+              < ?::timestamptz - make_interval(hours => ${maxPendingHours})))) as at
+        from app_connection where is_platform_managed_credentials and deleted_at is null
+          and last_verified_at is not null) as aged
+      where id = aged_id and expires_at is distinct from aged.at`,
+    [days || maxAgeDays, days, currentTime()],
+  );
+}
