@@ -36,7 +36,7 @@ beforeAll(async () => {
   server = await startTestServer({
     webhookIntervalMs: 50,
     expiryIntervalMs: 50,
-    outbound: { timeoutMs: 2_000 },
+    outbound: { timeoutMs: 2_000, lookup: async () => [{ address: '127.0.0.1', family: 4 }] },
     config: { trustedInstanceHosts: new Set([okta.hostPort, receiver.hostPort]) },
   });
   stack.defer(() => server.close());
@@ -60,6 +60,19 @@ async function start(input: Record<string, unknown> = {}) {
     waitFor,
     messages: () => listMessages(organisation.client, endpoint.id),
   };
+}
+
+/** Adds events to the trail of an organisation, and lets its endpoints begin with them. */
+async function addEvents({ orgId }: TestOrganisation, count: number): Promise<void> {
+  await server.asOwner().execute(
+    `insert into audit_event (org_id, seq, at, action, connection_id, connection_name, outcome, fields, previous_hash, hash)
+      select ?, -number, now(), 'UPDATE_CONNECTION', gen_random_uuid(), 'flooding', 'OK', '{name}', '', ''
+      from generate_series(1, ?::int) as number`,
+    [orgId, count],
+  );
+  await server
+    .asOwner()
+    .execute('update webhook_endpoint set position = ? where org_id = ?', [-count - 1, orgId]);
 }
 
 let names = 0;
@@ -224,20 +237,28 @@ describe('a webhook endpoint', () => {
     });
   });
 
-  it('gets messages signed with both secrets after a rotation', async () => {
+  it('gets messages signed with all secrets of a day after rotations', async () => {
     const { organisation, endpoint, waitFor } = await start();
     const mutation = gql`
       mutation Rotate($id: UUID!) { rotateWebhookSecret(id: $id) { secret endpoint { previousSecretUntil } } }
     `;
-    const { rotateWebhookSecret: rotated } = await organisation.client.request<{
-      rotateWebhookSecret: { secret: string; endpoint: { previousSecretUntil: string } };
-    }>(mutation, { id: endpoint.id });
-    expect(Math.round((Date.parse(rotated.endpoint.previousSecretUntil) - Date.now()) / 3_600_000)).toBe(24);
+    const rotate = async () => {
+      const { rotateWebhookSecret: rotated } = await organisation.client.request<{
+        rotateWebhookSecret: { secret: string; endpoint: { previousSecretUntil: string } };
+      }>(mutation, { id: endpoint.id });
+      return rotated;
+    };
+    // A response can be lost, and the rotation repeated.
+    const rotated = [await rotate(), await rotate()];
+    const until = rotated[1]?.endpoint.previousSecretUntil ?? '';
+    expect(Math.round((Date.parse(until) - Date.now()) / 3_600_000)).toBe(24);
     await connect(organisation);
     const [first] = await waitFor(1);
-    for (const secret of [endpoint.secret, rotated.secret]) verifyWebhook(secret, first as never);
-    expect(await server.dump()).not.toContain(rotated.secret.slice('whsec_'.length));
-    expect(server.logs()).not.toContain(rotated.secret.slice('whsec_'.length));
+    for (const { secret } of [endpoint, ...rotated]) verifyWebhook(secret, first as never);
+    for (const { secret } of rotated) {
+      expect(await server.dump()).not.toContain(secret.slice('whsec_'.length));
+      expect(server.logs()).not.toContain(secret.slice('whsec_'.length));
+    }
   });
 
   it('gets a test event on request, over REST', async () => {
@@ -247,6 +268,28 @@ describe('a webhook endpoint', () => {
       message: { type: 'webhook.test', status: 'PENDING' },
     });
     expect((await waitFor(1))[0]?.event).toMatchObject({ type: 'webhook.test', data: { connection: null } });
+  });
+});
+
+describe('a message whose receiver answers 2xx', () => {
+  it('is delivered, whatever comes after the headers', async () => {
+    const { organisation, messages } = await start();
+    let count = 0;
+    receiver.behave((_, response) => {
+      count += 1;
+      response.writeHead(count === 1 ? 200 : 202);
+      if (count === 1) response.end('a'.repeat(1_000_000));
+      else if (count === 2) response.write('a body that does not end');
+      else response.write('a body that is cut off', () => response.destroy());
+    });
+    for (let connections = 0; connections < 3; connections += 1) await connect(organisation);
+    await until('all are delivered', async () => {
+      const statuses = (await messages()).map(({ status }) => status);
+      return statuses.length === 3 && statuses.every((status) => status === 'DELIVERED') ? true : undefined;
+    });
+    expect(
+      (await messages()).map(({ attempts }) => attempts.map(({ status, error }) => [status, error])),
+    ).toEqual([[[200, null]], [[202, null]], [[202, null]]]);
   });
 });
 
@@ -288,12 +331,27 @@ describe('a message that was not delivered', () => {
     expect(await server.dump()).not.toContain('a secret answer');
   });
 
-  it('waits as long as Retry-After says', async () => {
-    const { organisation, endpoint } = await start();
+  it('waits as long as Retry-After says, and so do the others of its endpoint', async () => {
+    const { organisation, endpoint, path, waitFor } = await start();
     receiver.behave((_, response) => response.writeHead(429, { 'retry-after': '7200' }).end());
     await connect(organisation);
     const { nextAttemptAt } = await settled(organisation, endpoint.id, 'PENDING');
     expect(Math.round((Date.parse(nextAttemptAt ?? '') - Date.now()) / 60_000)).toBe(120);
+    receiver.behave((_, response) => response.writeHead(204).end());
+    const other = `/${randomUUID()}`;
+    await createEndpoint(organisation.client, { url: receiver.url + other });
+    const { id } = await connect(organisation);
+    await setDescription(organisation, id, 'one');
+    await receiver.waitFor(2, other);
+    await setDescription(organisation, id, 'two');
+    await receiver.waitFor(3, other);
+    expect(receiver.received.filter((each) => each.path === path)).toHaveLength(1);
+    // A test event does not wait.
+    const rest = restClient(server.url, organisation.apiKey);
+    await rest('POST', `/api/v1/webhook-endpoints/${endpoint.id}/test`);
+    await until('the test event is delivered', async () =>
+      (await waitFor(2)).some(({ event }) => event.type === 'webhook.test') ? true : undefined,
+    );
   });
 
   it('has a log with the reason if there was no response', async () => {
@@ -302,6 +360,22 @@ describe('a message that was not delivered', () => {
     await connect(organisation);
     const { attempts } = await settled(organisation, endpoint.id, 'PENDING');
     expect(attempts).toMatchObject([{ status: null, error: 'there was no response within 2 s' }]);
+  });
+
+  it('is not sent to a name that resolves to a private address, or to the target of a redirect', async () => {
+    const { organisation, endpoint } = await start({ url: 'https://rebound.example/webhooks' });
+    await connect(organisation);
+    const { attempts } = await settled(organisation, endpoint.id, 'PENDING');
+    const error = 'the host name resolves to a private or reserved address';
+    expect(attempts).toMatchObject([{ status: null, error }]);
+    const redirected = await start();
+    receiver.behave((_, response) =>
+      response.writeHead(307, { location: `${receiver.url}/elsewhere` }).end(),
+    );
+    await connect(redirected.organisation);
+    const message = await settled(redirected.organisation, redirected.endpoint.id, 'PENDING');
+    expect(message.attempts).toMatchObject([{ status: 307, error: null }]);
+    expect(receiver.received.some(({ path }) => path === '/elsewhere')).toBe(false);
   });
 
   it('is given up after three days, and its endpoint disabled with an audit event', async () => {
@@ -353,6 +427,87 @@ describe('a message that was not delivered', () => {
   });
 });
 
+describe('an endpoint that is changed while its receiver hangs', () => {
+  /** A batch of two messages, of which the first is under way. */
+  async function startHanging() {
+    const started = await start();
+    const { organisation, endpoint, waitFor } = started;
+    receiver.behave((_, response) => response.writeHead(503).end());
+    const { id } = await connect(organisation);
+    await settled(organisation, endpoint.id, 'PENDING');
+    await setDescription(organisation, id, 'one');
+    const answers: (() => void)[] = [];
+    receiver.behave((_, response) => answers.push(() => response.writeHead(204).end()));
+    await until('both wait', async () => (await started.messages())[1]);
+    await pass(endpoint.id, '10 seconds');
+    await waitFor(2);
+    return { ...started, answer: () => answers.shift()?.() };
+  }
+  const update = ({ client }: TestOrganisation, id: string, input: object) =>
+    client.request(
+      'mutation ($id: UUID!, $input: UpdateWebhookEndpointInput!) { updateWebhookEndpoint(id: $id, input: $input) { endpoint { id } } }',
+      { id, input },
+    );
+
+  it('gets nothing more at the old address', async () => {
+    const { organisation, endpoint, answer, path } = await startHanging();
+    const next = `/${randomUUID()}`;
+    await update(organisation, endpoint.id, { url: receiver.url + next });
+    answer();
+    const [received] = await receiver.waitFor(1, next);
+    expect(received?.event.type).toBe('connection.updated');
+    expect(receiver.received.filter((each) => each.path === path)).toHaveLength(2);
+    answer();
+  });
+
+  it('gets nothing more once it is deleted, and the server logs no error', async () => {
+    const { organisation, endpoint, answer, path } = await startHanging();
+    await organisation.client.request(
+      'mutation ($id: UUID!) { deleteWebhookEndpoint(id: $id) { deletedId } }',
+      { id: endpoint.id },
+    );
+    answer();
+    receiver.behave((_, response) => response.writeHead(204).end());
+    const other = await start();
+    await connect(other.organisation);
+    await other.waitFor(1);
+    expect(receiver.received.filter((each) => each.path === path)).toHaveLength(2);
+    expect(server.logs()).not.toContain('webhooks could not be delivered');
+  });
+
+  it('is not delivered to by another server before the request has ended', async () => {
+    const { organisation, endpoint, answer } = await startHanging();
+    const readLease = async () => {
+      const [row] = await server
+        .asOwner()
+        .execute('select lease_id, lease_until from webhook_endpoint where id = ?', [endpoint.id]);
+      return row;
+    };
+    const before = await readLease();
+    for (const enabled of [false, true]) await update(organisation, endpoint.id, { enabled });
+    expect(await readLease()).toEqual(before);
+    answer();
+    receiver.behave((_, response) => response.writeHead(204).end());
+    await settled(organisation, endpoint.id, 'DELIVERED');
+  });
+});
+
+describe('endpoints whose receivers hang', () => {
+  it('do not hold up another endpoint of their organisation', async () => {
+    const organisation = await server.newOrganisation();
+    const [hanging, working] = [`/${randomUUID()}`, `/${randomUUID()}`];
+    receiver.behave((request, response) => request.path === hanging || response.writeHead(204).end());
+    for (let count = 0; count < 4; count += 1)
+      await createEndpoint(organisation.client, { url: receiver.url + hanging });
+    // One request at a time, each until its time limit, takes longer than this test.
+    await addEvents(organisation, 200);
+    await receiver.waitFor(4, hanging);
+    await createEndpoint(organisation.client, { url: receiver.url + working });
+    await connect(organisation);
+    await receiver.waitFor(1, working);
+  });
+});
+
 describe('messages that were delivered', () => {
   it('are sent again on request, one or those of a span of time, with the same ids', async () => {
     const { organisation, endpoint, waitFor, messages } = await start();
@@ -385,6 +540,22 @@ describe('messages that were delivered', () => {
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');
   });
 
+  it('are sent again a thousand at a time', async () => {
+    const { organisation, endpoint } = await start();
+    await server.asOwner().execute(
+      `insert into webhook_message (id, org_id, endpoint_id, seq, type, occurred_at, body, created_at, status, attempts, next_attempt_at, log, mac)
+        select gen_random_uuid(), ?, ?, number, 'connection.updated', '2026-11-01'::timestamptz + number * interval '1 second', '',
+          now(), 'DELIVERED', 1, now(), '[]', '' from generate_series(1, 1005) as number`,
+      [organisation.orgId, endpoint.id],
+    );
+    const rest = restClient(server.url, organisation.apiKey);
+    const redeliver = async (from: string) =>
+      (await rest('POST', `/api/v1/webhook-endpoints/${endpoint.id}/redeliver`, { from })).body;
+    const nextFrom = '2026-11-01T00:16:41.000Z';
+    expect(await redeliver('2026-11-01T00:00:00Z')).toEqual({ count: 1_000, nextFrom });
+    expect(await redeliver(nextFrom)).toEqual({ count: 5, nextFrom: null });
+  });
+
   it('are removed after seven days', async () => {
     const { organisation, endpoint, messages } = await start();
     await connect(organisation);
@@ -414,6 +585,10 @@ describe('creating a webhook endpoint', () => {
       'http://example.com/hook',
       'https://[::1]/',
       'https://127.0.0.1:1/',
+      'https://0x7f.1/',
+      'https://2130706433/',
+      'https://[::ffff:127.0.0.1]/',
+      'https://LOCALHOST./',
     ])
       expect(await refusal(url)).toEqual(['HOST_NOT_ALLOWED', ['input', 'url']]);
     for (const url of [

@@ -25,6 +25,8 @@ export interface RequestLimits {
   signals: readonly (AbortSignal | undefined)[];
   /** Called when the request is about to be written. */
   onSend?: (() => void) | undefined;
+  /** Whether a response is complete with its headers. Its body is read, so that the connection can be used again, and not kept. */
+  ignoresBody?: boolean | undefined;
 }
 
 /** The headers of a response as undici passes them on. */
@@ -44,10 +46,13 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   #status = 0;
   #headers: RawHeaders = {};
 
-  constructor({ timeoutMs, maxBytes, signals, onSend }: RequestLimits) {
+  constructor({ timeoutMs, maxBytes, signals, onSend, ignoresBody }: RequestLimits) {
     this.#body = new ResponseBody(maxBytes);
     this.response = this.#deferred.promise;
-    const onFailure = this.#deferred.reject;
+    const onFailure = (failure: OutboundError) => {
+      if (ignoresBody && this.#status >= 200) this.#resolve('');
+      else this.#deferred.reject(failure);
+    };
     this.#exchange = new Exchange({ timeoutMs, signals, onSend, onFailure });
   }
 
@@ -81,10 +86,9 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
   onResponseEnd(): void {
     if (this.#exchange.hasFailed) return;
     try {
-      const headers = flatten(this.#headers);
-      const body = this.#body.text(headers['content-encoding']);
+      const body = this.#body.text(flatten(this.#headers)['content-encoding']);
       this.#exchange.end();
-      this.#deferred.resolve({ status: this.#status, headers, body });
+      this.#resolve(body);
     } catch (error) {
       this.#exchange.fail(error);
     }
@@ -92,6 +96,10 @@ export class BufferedResponseHandler implements Dispatcher.DispatchHandler {
 
   onResponseError(_: unknown, error: Error): void {
     this.#exchange.fail(error);
+  }
+
+  #resolve(body: string): void {
+    this.#deferred.resolve({ status: this.#status, headers: flatten(this.#headers), body });
   }
 }
 

@@ -76,6 +76,8 @@ export interface OutboundRequest {
 /** A request with a body. */
 export interface OutboundPost extends OutboundRequest {
   body: string;
+  /** Whether the headers of the response are enough, if its body is too large or does not end. Default: false. */
+  ignoresBody?: boolean;
 }
 
 /** A request that is streamed. */
@@ -212,7 +214,8 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
         signal,
         body,
         onSend,
-      }: OutboundRequest & { body?: string },
+        ignoresBody,
+      }: OutboundRequest & Partial<OutboundPost>,
     ): Promise<OutboundResponse> => {
       const { agent, origin, isOverridden } = route(url);
       const slots = isOptional ? buffered.optionalSlots : buffered.slots;
@@ -222,6 +225,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
         maxBytes: maxBodyBytes,
         signals: [signal, closing.signal],
         onSend,
+        ignoresBody,
       });
       dispatching = slot;
       handler.start(buffered.agents[agent], {

@@ -229,12 +229,17 @@ function messageRoutes(deps: ConnectionDeps): Route[] {
           count: z.int().meta({
             description: 'The number of messages that are sent again, at most 1000: the oldest.',
           }),
+          nextFrom: z.iso.datetime().nullable().meta({
+            description:
+              'If there are more, the time to give as `from` to send the rest again; otherwise null.',
+          }),
         }),
         codes: ['NOT_FOUND'],
       },
-      async ({ path: { id }, body }, caller) => ({
-        body: { count: await redeliverWebhookMessages(deps, caller, id, body) },
-      }),
+      async ({ path: { id }, body }, caller) => {
+        const { count, nextFrom } = await redeliverWebhookMessages(deps, caller, id, body);
+        return { body: { count, nextFrom: nextFrom?.toISOString() ?? null } };
+      },
     ),
   ];
 }

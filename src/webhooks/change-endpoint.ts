@@ -9,12 +9,12 @@ import type { Caller } from '../identity/caller.ts';
 import type { EndpointWithSecret } from './create-endpoint.ts';
 import { assertProjectsExist, assertReceiverAllowed, storeEndpointChange } from './endpoints.ts';
 import type { UpdateWebhookEndpoint } from './input-schemas.ts';
-import { generateWebhookSecret, openWebhookSecrets, sealWebhookSecrets } from './secrets.ts';
+import { activeSecrets, generateWebhookSecret, openWebhookSecrets, sealWebhookSecrets } from './secrets.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
-/** The delivery state of an endpoint to which no server delivers. */
-const idle = { failingSince: null, leaseId: null, leaseUntil: null, nextAttemptAt: null };
-/** How long the previous secret signs beside the new one, in milliseconds. */
+/** The columns of the delivery state that are reset when an endpoint is enabled. */
+const deliveryColumns = ['position', 'failingSince', 'nextAttemptAt', 'leaseUntil'];
+/** How long previous secrets sign beside the new one, in milliseconds. */
 const previousSecretMs = 86_400_000;
 
 /**
@@ -39,13 +39,22 @@ export async function updateWebhookEndpoint(
     return {
       ...Object.fromEntries(changed),
       ...(isSwitched && !enabled && { disabledAt: currentTime() }),
-      ...(isSwitched && enabled && { disabledAt: null, position: seq, ...idle }),
+      ...(isSwitched && enabled && toEnabled(endpoint, seq)),
     };
   });
 }
 
+function toEnabled({ leaseId, leaseUntil }: WebhookEndpoint, position: number): Partial<WebhookEndpoint> {
+  return {
+    ...{ disabledAt: null, position, failingSince: null, nextAttemptAt: null },
+    // A server that is still waiting for the receiver has the lease. Another one must not begin before it ends.
+    leaseUntil: leaseId ? leaseUntil : null,
+  };
+}
+
 /**
- * Makes a new secret for an endpoint. For a day, messages are signed with both.
+ * Makes a new secret for an endpoint. For a day, messages are signed with the ones before too: a rotation whose response was lost
+ * is repeated, and its receiver still has the first of them.
  *
  * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `RATE_LIMITED`
  */
@@ -57,7 +66,7 @@ export async function rotateWebhookSecret(
   const secret = generateWebhookSecret();
   const action = 'ROTATE_WEBHOOK_SECRET';
   const endpoint = await changeEndpoint(deps, caller, action, id, async (em, before, { sealKeyId }) => {
-    const { current: previous } = await openWebhookSecrets(deps.vault, em, before);
+    const previous = activeSecrets(await openWebhookSecrets(deps.vault, em, before), before);
     const secrets = { current: secret, previous };
     const sealed = await sealWebhookSecrets(deps.vault, em, before, secrets, sealKeyId);
     return { ...sealed, previousSecretUntil: new Date(currentTime().getTime() + previousSecretMs) };
@@ -111,7 +120,7 @@ async function changeEndpoint(
 
 /** The names in the audit event, without the columns that follow from others. */
 function toAuditedFields(columns: readonly string[]): string[] {
-  const derived = ['dataKeyId', 'position', ...Object.keys(idle)];
+  const derived = ['dataKeyId', ...deliveryColumns];
   return columns
     .filter((name) => !derived.includes(name))
     .map((name) => (name === 'sealedSecrets' ? 'secret' : name));

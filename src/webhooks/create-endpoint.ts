@@ -54,7 +54,7 @@ export async function createWebhookEndpoint(
           deps.vault,
           em,
           { id, orgId },
-          { current: secret },
+          { current: secret, previous: [] },
           sealKeyId,
         );
         const now = currentTime();

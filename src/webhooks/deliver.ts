@@ -1,8 +1,9 @@
-import { currentTimeMs } from '../common/clock.ts';
+import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { sql } from '../database/sql.ts';
 import type { OutboundClient } from '../outbound/outbound.ts';
+import { readRetryAfter } from '../outbound/response-times.ts';
 import { type QueueDeps, queueMessages } from './enqueue.ts';
-import { openWebhookSecrets } from './secrets.ts';
+import { activeSecrets, openWebhookSecrets } from './secrets.ts';
 import { sendMessage } from './send.ts';
 import { storeAttempt } from './store-attempt.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
@@ -17,6 +18,10 @@ export interface DeliveryDeps extends QueueDeps {
 /** The most requests to an endpoint at a time; one while it fails. */
 const maxConcurrency = 8;
 const batchSize = 100;
+/** How long a full queue waits at most, in milliseconds: a message that was sent again on request may have been overlooked. */
+const maxFullMs = 60_000;
+/** How long an endpoint waits if too many other requests are under way, in milliseconds. */
+const busyMs = 1_000;
 /** A batch starts no request after this time, in milliseconds. Its last ones end before the lease does. */
 const batchMs = 10_000;
 /** How long a server has an endpoint to itself, in milliseconds. After its death, another one goes on. */
@@ -33,18 +38,22 @@ export async function deliverMessages(
   isWoken: () => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { id, orgId, leaseId } = target;
   while (!signal.aborted) {
     const endpoint = await claim(deps, target);
-    if (!endpoint) return;
+    if (!endpoint) break;
     isWoken();
     const queued = await queueMessages(deps, endpoint);
-    if (queued === 'lost') return;
+    if (queued === 'lost') break;
     const messages = await findDue(deps, endpoint);
-    if (messages.length > 0) await deliverBatch(deps, endpoint, messages, signal);
-    else if (queued !== 'more' && !isWoken()) return release(deps, { id, orgId, leaseId }, queued === 'full');
+    if (messages.length > 0) {
+      const { hasFailed, pausedUntil } = await deliverBatch(deps, endpoint, messages, signal);
+      // Other endpoints of the organisation have their turn.
+      if (hasFailed) return release(deps, target, { pausedUntil });
+    } else if (queued !== 'more' && !isWoken()) {
+      return release(deps, target, { isFull: queued === 'full' });
+    }
   }
-  await release(deps, target, false);
+  await release(deps, target);
 }
 
 /** Takes or renews the lease. Returns undefined if another server has it, or the endpoint is disabled or deleted. */
@@ -65,20 +74,28 @@ async function claim(
   );
 }
 
-/** Ends the lease. While the queue is full of messages that wait, the endpoint has nothing to do before the first of them. */
+/** When an endpoint that was released has its next turn. */
+interface Pause {
+  /** Whether the queue is full of messages that wait: there is nothing to do before the first of them. */
+  isFull?: boolean;
+  /** The receiver accepts nothing before. */
+  pausedUntil?: Date | undefined;
+}
+
+/** Ends the lease, if this server still has it. */
 async function release(
   { database }: DeliveryDeps,
   { id, orgId, leaseId }: { id: string; orgId: string; leaseId: string },
-  isFull: boolean,
+  { isFull = false, pausedUntil }: Pause = {},
 ): Promise<void> {
   await database.forOrganisation(orgId).execute(
     `update webhook_endpoint set lease_id = null, next_attempt_at = due.at,
-        lease_until = case when ? then due.at end
+        lease_until = case when ? then least(due.at, ?) else ?::timestamptz end
       from (select min(next_attempt_at) as at from (
           select distinct on (coalesce(connection_id, id)) next_attempt_at from webhook_message
           where endpoint_id = ? and status = 'PENDING' order by coalesce(connection_id, id), seq, type) as first) as due
       where id = ? and lease_id = ?`,
-    [isFull, id, id, leaseId],
+    [isFull, new Date(currentTimeMs() + maxFullMs), pausedUntil ?? null, id, id, leaseId],
   );
 }
 
@@ -119,28 +136,38 @@ async function deliverBatch(
   endpoint: WebhookEndpoint,
   messages: readonly WebhookMessage[],
   signal: AbortSignal,
-): Promise<void> {
+): Promise<{ hasFailed: boolean; pausedUntil: Date | undefined }> {
   const em = deps.database.forOrganisation(endpoint.orgId);
-  const { current, previous } = await openWebhookSecrets(deps.vault, em, endpoint);
-  const isInTransition = (endpoint.previousSecretUntil?.getTime() ?? 0) > currentTimeMs();
-  const secrets = isInTransition && previous ? [current, previous] : [current];
+  const secrets = activeSecrets(await openWebhookSecrets(deps.vault, em, endpoint), endpoint);
   const chains = [...Map.groupBy(messages, ({ id, connectionId }) => connectionId ?? id).values()];
   const end = performance.now() + batchMs;
   let hasFailed = false;
-  const mayGoOn = () => !hasFailed && !signal.aborted && performance.now() < end;
+  let isCurrent = true;
+  let pausedUntil: Date | undefined;
+  const mayGoOn = () => isCurrent && !hasFailed && !signal.aborted && performance.now() < end;
+  const deliver = async (message: WebhookMessage) => {
+    const result = await sendMessage(deps.outbound, endpoint, message, { secrets, signal });
+    if (!result) {
+      hasFailed = true;
+      if (!signal.aborted) pausedUntil ??= new Date(currentTimeMs() + busyMs);
+      return;
+    }
+    const stored = await storeAttempt(deps, endpoint, message, result);
+    isCurrent &&= stored.isCurrent;
+    if (stored.isDelivered) return;
+    // The next request goes out alone, and not before the receiver asks for it.
+    hasFailed = true;
+    pausedUntil = readRetryAfter(result.headers, currentTime()) ?? pausedUntil;
+  };
   const deliverChains = async () => {
     for (let chain = chains.shift(); chain && mayGoOn(); chain = chains.shift()) {
       for (const message of chain) {
         if (!mayGoOn()) return;
-        const result = await sendMessage(deps.outbound, endpoint, message, { secrets, signal });
-        if (!result && signal.aborted) return;
-        if (await storeAttempt(deps, endpoint, message, result)) continue;
-        // The next request goes out alone.
-        hasFailed = true;
-        return;
+        await deliver(message);
       }
     }
   };
   const concurrency = endpoint.failingSince ? 1 : maxConcurrency;
   await Promise.all(Array.from({ length: concurrency }, deliverChains));
+  return { hasFailed, pausedUntil };
 }

@@ -46,13 +46,16 @@ export function startWebhookDelivery(deps: DeliveryDeps & { log: Logger }, inter
     };
     running.set(id, delivery);
     delivery.end = deliverMessages(deps, { id, orgId, leaseId: randomUUID() }, takeWoken, signal)
-      .catch((error: unknown) => report(error, { webhookEndpointId: id }))
       .finally(() => {
         running.delete(id);
-      });
+      })
+      // Other endpoints of its organisation have waited for it, and it may have left messages that are due.
+      .then(find, (error: unknown) => report(error, { webhookEndpointId: id }));
   };
   const findOnce = async () => {
-    for (const { id, orgId } of await findEndpoints(deps, [...running.keys()])) {
+    const counts = Map.groupBy(running.values(), ({ orgId }) => orgId);
+    const full = [...counts].filter(([, { length }]) => length >= maxOfOrganisation).map(([orgId]) => orgId);
+    for (const { id, orgId } of await findEndpoints(deps, [...running.keys()], full)) {
       const count = [...running.values()].filter((delivery) => delivery.orgId === orgId).length;
       if (count < maxOfOrganisation && !signal.aborted) start(id, orgId);
     }
@@ -90,18 +93,25 @@ export function startWebhookDelivery(deps: DeliveryDeps & { log: Logger }, inter
   };
 }
 
-/** Finds endpoints with new events or messages that are due, or whose server has died, which no server has. */
+/**
+ * Finds endpoints with new events or messages that are due, or whose server has died, which no server has. Of an organisation, it
+ * finds no more than it may have at a time, those that work first: many endpoints that hang hide neither its others nor those of
+ * other organisations.
+ */
 function findEndpoints(
   { database }: DeliveryDeps,
   except: readonly string[],
+  exceptOrganisations: readonly string[],
 ): Promise<{ id: string; orgId: string }[]> {
   const now = currentTime();
+  const first = 'failing_since is not null, coalesce(next_attempt_at, ?)';
   return database.asSystem().execute(
-    `select id, endpoint.org_id as "orgId" from webhook_endpoint as endpoint
-      join audit_head on audit_head.org_id = endpoint.org_id
-      where disabled_at is null and (lease_until is null or lease_until < ?) and id <> all(?::uuid[])
-        and (seq > position or next_attempt_at <= ? or lease_id is not null)
-      order by coalesce(next_attempt_at, ?) limit ${maxFound}`,
-    [now, `{${except.join(',')}}`, now, now],
+    `select id, "orgId" from (
+        select id, endpoint.org_id as "orgId", row_number() over (partition by endpoint.org_id order by ${first}) as rank
+        from webhook_endpoint as endpoint join audit_head on audit_head.org_id = endpoint.org_id
+        where disabled_at is null and (lease_until is null or lease_until < ?) and id <> all(?::uuid[])
+          and endpoint.org_id <> all(?::uuid[]) and (seq > position or next_attempt_at <= ? or lease_id is not null)
+      ) as found where rank <= ${maxOfOrganisation} order by rank limit ${maxFound}`,
+    [now, now, `{${except.join(',')}}`, `{${exceptOrganisations.join(',')}}`, now],
   );
 }

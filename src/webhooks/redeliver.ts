@@ -22,10 +22,19 @@ export interface Redelivery {
   to?: Date | null | undefined;
 }
 
+/** What is sent again. */
+export interface Redelivered {
+  /** The number of messages. */
+  count: number;
+  /** The time from which on the rest can be sent again; absent if there is none. */
+  nextFrom?: Date | undefined;
+}
+
 /**
  * Sends messages of an endpoint again, with the ids that they have. Those that wait are not changed.
  *
- * @returns the number of messages; of more than a thousand, the oldest are sent
+ * Of more than a thousand, the oldest are sent.
+ *
  * @throws AppError `FORBIDDEN`, `NOT_FOUND` (the endpoint or the message), `RATE_LIMITED`, `BAD_USER_INPUT` (the endpoint is
  *   disabled, or the input names neither a message nor a time)
  */
@@ -34,7 +43,7 @@ export async function redeliverWebhookMessages(
   caller: Caller,
   endpointId: string,
   { messageId, from, to }: Redelivery,
-): Promise<number> {
+): Promise<Redelivered> {
   return queueAlone(deps, caller, 'REDELIVER_WEBHOOKS', endpointId, async ({ orgId }) => {
     if ((messageId == null) === (from == null)) {
       const message = 'Name either a message, or the time from which on messages are sent again.';
@@ -50,22 +59,30 @@ export async function redeliverWebhookMessages(
         : { id: messageId }),
     };
     const found = await deps.database.forOrganisation(orgId).find(WebhookMessage, where, {
-      fields: ['id', 'status'],
-      orderBy: { seq: 'asc', type: 'asc' },
-      limit: maxRedelivered,
+      fields: ['id', 'status', 'occurredAt'],
+      orderBy: { occurredAt: 'asc', seq: 'asc', type: 'asc' },
+      limit: maxRedelivered + 1,
     });
     if (messageId != null && found.length === 0) {
       throw new AppError('NOT_FOUND', 'There is no such message of this endpoint.', {
         remedy: 'Check the id. Messages are kept for seven days.',
       });
     }
-    const ids = found.filter(({ status }) => status !== 'PENDING').map(({ id }) => id);
+    const nextFrom = found[maxRedelivered]?.occurredAt;
+    const ids = found
+      .slice(0, maxRedelivered)
+      .filter(({ status }) => status !== 'PENDING')
+      .map(({ id }) => id);
     const update: SqlStatement = {
       sql: `update webhook_message set status = 'PENDING', attempts = 0, failed_since = null, next_attempt_at = ?
         where id = any(?::uuid[])`,
       params: [currentTime(), `{${ids.join(',')}}`],
     };
-    return { updates: ids.length > 0 ? [update] : [], fields: ['status'], result: ids.length };
+    return {
+      updates: ids.length > 0 ? [update] : [],
+      fields: ['status'],
+      result: { count: ids.length, nextFrom },
+    };
   });
 }
 

@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { currentTimeMs } from '../common/clock.ts';
 import { Secret } from '../common/secret.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
@@ -11,13 +12,25 @@ const keyBytes = 32;
 /** The secrets of an endpoint. */
 export interface WebhookSecrets {
   current: Secret;
-  /** The one that was current before the last rotation. */
-  previous?: Secret;
+  /** Those before the last rotations, the latest first. */
+  previous: readonly Secret[];
 }
+
+/** The most secrets that sign beside the current one. */
+const maxPrevious = 3;
 
 /** Generates a secret. */
 export function generateWebhookSecret(): Secret {
   return new Secret(secretPrefix + randomBytes(keyBytes).toString('base64'));
+}
+
+/** Returns the secrets that sign now: the current one, and for a day after a rotation also those before. */
+export function activeSecrets(
+  { current, previous }: WebhookSecrets,
+  { previousSecretUntil }: Pick<WebhookEndpoint, 'previousSecretUntil'>,
+): Secret[] {
+  const isInTransition = (previousSecretUntil?.getTime() ?? 0) > currentTimeMs();
+  return isInTransition ? [current, ...previous] : [current];
 }
 
 /**
@@ -32,7 +45,11 @@ export async function sealWebhookSecrets(
   secrets: WebhookSecrets,
   activeKeyId?: string | null,
 ): Promise<Pick<WebhookEndpoint, 'sealedSecrets' | 'dataKeyId'>> {
-  const seal = () => vault.seal(em, encryptionContext(endpoint), { ...secrets });
+  const named = secrets.previous
+    .slice(0, maxPrevious)
+    .map((secret, index) => [`previous${index || ''}`, secret]);
+  const seal = () =>
+    vault.seal(em, encryptionContext(endpoint), { current: secrets.current, ...Object.fromEntries(named) });
   let sealed = await seal();
   if (sealed.dataKeyId !== activeKeyId) {
     vault.invalidateSealKey(endpoint.orgId);
@@ -55,13 +72,14 @@ export async function openWebhookSecrets(
 ): Promise<WebhookSecrets> {
   (await vault.rowMacs(em)).verify(em, WebhookEndpoint, endpoint);
   const sealed = { text: endpoint.sealedSecrets, dataKeyId: endpoint.dataKeyId };
-  const { current, previous } = await vault.open(em, encryptionContext(endpoint), sealed);
+  const { current, ...others } = await vault.open(em, encryptionContext(endpoint), sealed);
   if (!current) throw new TypeError('The endpoint has no secret.');
-  return { current, ...(previous && { previous }) };
+  const previous = Array.from({ length: maxPrevious }, (_, index) => others[`previous${index || ''}`]);
+  return { current, previous: previous.filter((secret) => secret !== undefined) };
 }
 
 /**
- * Signs a message as Standard Webhooks says. While the previous secret is valid, there are two signatures.
+ * Signs a message as Standard Webhooks says, with a signature for each secret.
  *
  * @param timestamp in seconds since the epoch
  */

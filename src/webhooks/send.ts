@@ -8,16 +8,20 @@ import { signMessage } from './secrets.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import type { WebhookAttempt, WebhookMessage } from './webhook-message.entity.ts';
 
-/** The result of an attempt: an entry of the log, with the headers of the response; undefined if nothing was sent. */
-export type SendResult = (WebhookAttempt & { headers: Readonly<Record<string, string>> }) | undefined;
+/** The result of an attempt: an entry of the log, with the headers of the response. */
+export type SendResult = WebhookAttempt & { headers: Readonly<Record<string, string>> };
 
-/** Sends a message once. Redirects are not followed, and the body of the response is not kept. */
+/**
+ * Sends a message once. Redirects are not followed, and the body of the response is not kept.
+ *
+ * @returns undefined if nothing was sent because too many other requests are under way, or if this server stops
+ */
 export async function sendMessage(
   outbound: OutboundClient,
   endpoint: WebhookEndpoint,
   message: WebhookMessage,
   { secrets, signal }: { secrets: readonly Secret[]; signal: AbortSignal },
-): Promise<SendResult> {
+): Promise<SendResult | undefined> {
   const { id, orgId, url, format } = endpoint;
   const now = currentTime();
   const signature = signMessage(secrets, {
@@ -36,12 +40,12 @@ export async function sendMessage(
       .post(new URL(url), {
         headers: { ...signature, 'content-type': mediaTypes[format] },
         body: message.body,
+        ignoresBody: true,
         signal,
       });
     return { ...describe(), status, error: null, headers };
   } catch (error) {
     if (!(error instanceof OutboundError)) throw error;
-    // Nothing was sent, or the server stops; another one sends it.
     if (error.reason === 'BUSY' || error.reason === 'ABORTED') return undefined;
     return { ...describe(), status: null, error: error.message, headers: {} };
   }

@@ -13,48 +13,61 @@ import { WebhookMessage } from './webhook-message.entity.ts';
 const maxLog = 20;
 /** When a receiver that works is recorded again, in milliseconds. */
 const successEveryMs = 60_000;
-/** How long a message waits that was not sent because too many others are under way, in milliseconds. */
-const busyMs = 1_000;
 const gone = 410;
+
+/** What is known after an attempt is stored. */
+export interface StoredAttempt {
+  isDelivered: boolean;
+  /** Whether this server still delivers to the endpoint, and nobody has changed it since it was read. */
+  isCurrent: boolean;
+}
 
 /**
  * Stores the result of an attempt with its message and its endpoint. An endpoint that has done nothing but fail for three days
  * is disabled.
  *
  * @param endpoint its `failingSince` and `disabledAt` are updated
- * @returns whether the message was delivered
  */
 export async function storeAttempt(
   deps: QueueDeps,
   endpoint: WebhookEndpoint,
   message: WebhookMessage,
-  result: SendResult,
-): Promise<boolean> {
-  const { id, orgId } = message;
-  const em = deps.database.forOrganisation(orgId);
+  { headers, ...entry }: SendResult,
+): Promise<StoredAttempt> {
   const now = currentTime();
-  const update = (columns: Partial<WebhookMessage>) =>
-    em.nativeUpdate(WebhookMessage, { id, orgId }, columns);
-  if (!result) {
-    await update({ nextAttemptAt: new Date(now.getTime() + busyMs) });
-    return false;
-  }
-  const { headers, ...entry } = result;
   const log = [...message.log, entry].slice(-maxLog);
   const attempts = message.attempts + 1;
-  if (result.status !== null && result.status >= 200 && result.status < 300) {
-    await update({ status: 'DELIVERED', attempts, log });
+  if (entry.status !== null && entry.status >= 200 && entry.status < 300) {
+    const isCurrent = await update(deps, endpoint, message, { status: 'DELIVERED', attempts, log });
     await recordSuccess(deps, endpoint, now);
-    return true;
+    return { isDelivered: true, isCurrent };
   }
   const nextAttemptAt = nextAttempt(message, headers, now);
-  const failedSince = message.failedSince ?? now;
-  await update({
-    ...{ attempts, log, failedSince },
+  const isCurrent = await update(deps, endpoint, message, {
+    ...{ attempts, log, failedSince: message.failedSince ?? now },
     ...(nextAttemptAt ? { nextAttemptAt } : { status: 'FAILED' }),
   });
-  await recordFailure(deps, endpoint, now, result.status === gone);
-  return false;
+  // An endpoint that was changed meanwhile has perhaps another address, or none any more.
+  if (isCurrent) await recordFailure(deps, endpoint, now, entry.status === gone);
+  return { isDelivered: false, isCurrent };
+}
+
+/** @returns whether the endpoint is as it was read, with the same lease */
+async function update(
+  { database }: QueueDeps,
+  { leaseId, updatedAt }: WebhookEndpoint,
+  message: WebhookMessage,
+  columns: Partial<WebhookMessage>,
+): Promise<boolean> {
+  const em = database.forOrganisation(message.orgId);
+  const names = Object.keys(columns) as (keyof WebhookMessage & string)[];
+  const { sql, params } = updateRow(em, WebhookMessage, { ...message, ...columns }, names);
+  const [stored] = await em.execute<{ isCurrent: boolean }[]>(
+    `${sql} returning exists (select from webhook_endpoint as endpoint
+      where endpoint.id = endpoint_id and disabled_at is null and lease_id = ? and updated_at = ?) as "isCurrent"`,
+    [...params, leaseId, updatedAt],
+  );
+  return stored?.isCurrent ?? false;
 }
 
 async function recordSuccess({ database }: QueueDeps, endpoint: WebhookEndpoint, now: Date): Promise<void> {

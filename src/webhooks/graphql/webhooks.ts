@@ -8,7 +8,7 @@ import { createWebhookEndpoint, type EndpointWithSecret } from '../create-endpoi
 import { getWebhookEndpoint, listWebhookEndpoints } from '../endpoints.ts';
 import { createWebhookEndpointSchema, updateWebhookEndpointSchema } from '../input-schemas.ts';
 import { listWebhookMessages, webhookMessageCursor } from '../messages.ts';
-import { redeliverWebhookMessages, sendTestWebhook } from '../redeliver.ts';
+import { type Redelivered, redeliverWebhookMessages, sendTestWebhook } from '../redeliver.ts';
 import type { WebhookEndpoint } from '../webhook-endpoint.entity.ts';
 import type { WebhookMessage } from '../webhook-message.entity.ts';
 import { defineWebhookTypes } from './types.ts';
@@ -171,11 +171,17 @@ function defineMessageMutations(builder: Builder, { Message }: WebhookTypes): vo
     description: 'The result of sending a test event.',
     fields: (t) => ({ message: t.expose('message', { type: Message, description: 'The message.' }) }),
   });
-  const Redelivered = builder.objectRef<{ count: number }>('RedeliverWebhooksPayload').implement({
+  const RedeliveredType = builder.objectRef<Redelivered>('RedeliverWebhooksPayload').implement({
     description: 'The result of sending messages again.',
     fields: (t) => ({
       count: t.exposeInt('count', {
         description: 'The number of messages that are sent again, at most 1000: the oldest.',
+      }),
+      nextFrom: t.field({
+        type: 'DateTime',
+        nullable: true,
+        description: 'If there are more, the time to give as `from` to send the rest again; otherwise null.',
+        resolve: (redelivered) => redelivered.nextFrom,
       }),
     }),
   });
@@ -190,7 +196,7 @@ function defineMessageMutations(builder: Builder, { Message }: WebhookTypes): vo
       }),
     }),
     redeliverWebhooks: t.field({
-      type: Redelivered,
+      type: RedeliveredType,
       nullable: true,
       description:
         'Sends messages of an endpoint again that were delivered or have failed: one, or those whose events are in a span of ' +
@@ -209,9 +215,8 @@ function defineMessageMutations(builder: Builder, { Message }: WebhookTypes): vo
           validate: { schema: dateTime },
         }),
       },
-      resolve: async (_, { endpointId, ...args }, context) => ({
-        count: await redeliverWebhookMessages(context.connections, requireCaller(context), endpointId, args),
-      }),
+      resolve: (_, { endpointId, ...args }, context) =>
+        redeliverWebhookMessages(context.connections, requireCaller(context), endpointId, args),
     }),
   }));
 }
