@@ -12,8 +12,8 @@ import { readSecretFiles } from './secret-files.ts';
 import { findEnvironmentWarnings } from './security-warnings.ts';
 
 /**
- * The scopes that the dashboard requests. It manages neither API keys nor webhooks, and a provider refuses to sign anybody in with
- * a scope that it does not know.
+ * The scopes that the dashboard requests. It manages no API keys, and a provider refuses to sign anybody in with a scope that it does
+ * not know, as those of webhooks after an upgrade: OIDC_SCOPES adds them.
  */
 const dashboardScopes = [
   'openid',

@@ -4,12 +4,20 @@ import { Redirect, Route, Switch, useLocation } from 'wouter';
 import { ErrorAlert } from './error-alert.tsx';
 import { ListScreen } from './list/list-screen.tsx';
 import { Loading } from './loading.tsx';
-import { connectionsPath, type OptionalProjectId, parseProjectPath, toScreen } from './route.ts';
+import {
+  connectionsPath,
+  type OptionalProjectId,
+  parseProjectPath,
+  toScreen,
+  webhooksPath,
+} from './route.ts';
 import { Shell } from './shell.tsx';
 import { useProjects } from './use-projects.ts';
 
 const AddScreen = lazy(() => import('./add/add-screen.tsx'));
 const ConnectionScreen = lazy(() => import('./connection/connection-screen.tsx'));
+const EndpointScreen = lazy(() => import('./webhooks/endpoint-screen.tsx'));
+const WebhooksScreen = lazy(() => import('./webhooks/webhooks-screen.tsx'));
 
 const loading = (
   <Center p="xl">
@@ -51,6 +59,12 @@ export function App() {
           </Route>
           <Route path={connectionsPath(projectId)}>
             <ListScreen key={projectId} projectId={projectId} />
+          </Route>
+          <Route path={webhooksPath(projectId)}>
+            <WebhooksScreen projectId={projectId} projects={projects} />
+          </Route>
+          <Route path={`${webhooksPath(projectId)}/:id`}>
+            {({ id }) => <EndpointScreen key={id} projectId={projectId} projects={projects} id={id} />}
           </Route>
           <Route>
             <Redirect to={connectionsPath(projectId)} replace />

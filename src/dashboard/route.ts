@@ -15,6 +15,16 @@ export function connectionPath(projectId: OptionalProjectId, id: string, tab?: s
   return `${connectionsPath(projectId)}/${id}${tab ? `/${tab}` : ''}`;
 }
 
+/** The path of the list of webhook endpoints. They belong to the organisation; the project is the one that stays chosen. */
+export function webhooksPath(projectId: OptionalProjectId): string {
+  return connectionsPath(projectId).replace(/app-connections$/, 'webhooks');
+}
+
+/** The path of the page of a webhook endpoint. */
+export function webhookPath(projectId: OptionalProjectId, id: string): string {
+  return `${webhooksPath(projectId)}/${id}`;
+}
+
 /** Parses the project of a path; undefined if the path has none. */
 export function parseProjectPath(path: string): OptionalProjectId | undefined {
   if (path.startsWith(`/${organisation}/`)) return null;

@@ -13,7 +13,7 @@ import {
 import { useDisclosure } from '@mantine/hooks';
 import type { ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
-import { connectionsPath, type OptionalProjectId } from './route.ts';
+import { connectionsPath, type OptionalProjectId, webhooksPath } from './route.ts';
 import { useSession } from './session/session.ts';
 import classes from './shell.module.css';
 
@@ -27,11 +27,15 @@ interface ShellProps {
 /** The header and navigation around every screen. */
 export function Shell({ projectId, projects, canAccessUnscoped, children }: ShellProps) {
   const { viewer, signOut } = useSession();
-  const [, navigate] = useLocation();
+  const [path, navigate] = useLocation();
   const [isOpen, { toggle, close }] = useDisclosure();
   const projectOptions = [
     ...projects.map(({ id, name }) => ({ value: id, label: name })),
     ...(canAccessUnscoped ? [{ value: '', label: 'No project' }] : []),
+  ];
+  const pages = [
+    { label: 'App Connections', href: connectionsPath(projectId) },
+    { label: 'Webhooks', href: webhooksPath(projectId) },
   ];
   return (
     <>
@@ -82,14 +86,17 @@ export function Shell({ projectId, projects, canAccessUnscoped, children }: Shel
             }}
           />
           <NavLink component="button" label="Integrations" defaultOpened childrenOffset="md">
-            <NavLink
-              component={Link}
-              href={connectionsPath(projectId)}
-              label="App Connections"
-              active
-              aria-current="page"
-              onClick={close}
-            />
+            {pages.map(({ label, href }) => (
+              <NavLink
+                key={label}
+                component={Link}
+                href={href}
+                label={label}
+                active={path.startsWith(href)}
+                aria-current={path.startsWith(href) ? 'page' : undefined}
+                onClick={close}
+              />
+            ))}
           </NavLink>
         </Box>
         <Box component="main" p="md" className={classes.main}>

@@ -1,0 +1,43 @@
+import { Badge } from '@mantine/core';
+import { Dot } from '../list/status.tsx';
+import type { Endpoint, Message } from './operations.ts';
+
+type EndpointState = Pick<Endpoint, 'disabledAt' | 'failingSince' | 'lastSuccessAt'>;
+
+/** Whether an endpoint gets its events, as a badge. */
+export function EndpointStatus({ endpoint }: { endpoint: EndpointState }) {
+  return <LabelledDot {...describeEndpoint(endpoint)} />;
+}
+
+/** The state of a message as a badge. */
+export function MessageStatus({ status }: Pick<Message, 'status'>) {
+  return <LabelledDot {...messageStatuses[status]} />;
+}
+
+/** The words for the states of messages. */
+export const messageStatuses = {
+  PENDING: { label: 'Waiting', color: 'blue' },
+  DELIVERED: { label: 'Delivered', color: 'green' },
+  FAILED: { label: 'Failed', color: 'red' },
+} as const;
+
+function describeEndpoint({ disabledAt, failingSince, lastSuccessAt }: EndpointState) {
+  if (disabledAt) return { label: 'Disabled', color: 'gray' };
+  if (failingSince) return { label: 'Failing', color: 'red' };
+  return lastSuccessAt ? { label: 'Working', color: 'green' } : { label: 'Nothing sent yet', color: 'blue' };
+}
+
+function LabelledDot({ label, color }: { label: string; color: string }) {
+  return (
+    <Badge
+      color={color}
+      miw="fit-content"
+      variant="default"
+      leftSection={<Dot color={color} />}
+      tt="none"
+      fw={600}
+    >
+      {label}
+    </Badge>
+  );
+}
