@@ -87,7 +87,7 @@ const convert = (id: string, to: object, version?: number) =>
   send(
     'convertOktaConnection',
     gql`mutation ($id: UUID!, $to: ConvertOktaConnectionInput!, $version: Int) {
-      convertOktaConnection(id: $id, to: $to, version: $version) { appConnection { ...Fields } }
+      convertOktaConnection(id: $id, to: $to, version: $version, acknowledgeUse: true) { appConnection { ...Fields } }
     }`,
     { id, to, version },
   );

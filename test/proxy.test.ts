@@ -445,7 +445,10 @@ describe('who may use a connection', () => {
   it('nobody after the connection is deleted, at once', async () => {
     const id = await createConnection(organisation, okta.origin);
     expect((await use('/api/v1/users', {}, id)).status).toBe(200);
-    await restClient(server.url, organisation.apiKey)('DELETE', `/api/v1/app-connections/okta/${id}`);
+    await restClient(server.url, organisation.apiKey)(
+      'DELETE',
+      `/api/v1/app-connections/okta/${id}?acknowledgeUse=true`,
+    );
     await okta.takeJournal();
     expect((await use('/api/v1/users', {}, id)).status).toBe(404);
     await nothingWasSent();

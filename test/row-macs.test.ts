@@ -306,7 +306,7 @@ describe('MAC coverage of table columns', () => {
     ...Object.fromEntries(
       ['connection_usage', 'connection_usage_caller', 'connection_last_use'].map((table) => [
         table,
-        'Counts for people to look at decide nothing, and counting must cost no request anything.',
+        'Counts are for people to look at, and decide only whether a deletion has to be acknowledged. Counting must cost no request anything.',
       ]),
     ),
     audit_event: 'The hash of each event is over all of its columns.',

@@ -164,8 +164,9 @@ describe('usage that several servers store', () => {
         const callers = tally(counted, ({ caller }) => caller);
         expect((await readCallers(id)).map(({ caller, calls }) => [caller, calls])).toEqual(callers);
         // Whoever was never answered is no user.
+        const isOfUser = ({ outcome, status }: UsageCall) => outcome === 'OK' || status !== undefined;
         const users = tally(counted, ({ caller, label }) => `${caller} ${label}`).filter(([user]) =>
-          answered.some(({ caller, label }) => user === `${caller} ${label}`),
+          counted.some((call) => isOfUser(call) && user === `${call.caller} ${call.label}`),
         );
         const read = await readUsers(server.database, orgId, id, 90);
         expect(read.map(({ caller, label, calls }) => [`${caller} ${label ?? ''}`, calls]).sort()).toEqual(

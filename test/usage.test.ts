@@ -311,6 +311,94 @@ describe('the users of a connection', () => {
   });
 });
 
+describe('a connection that the app has answered in the last 7 days', () => {
+  const remove =
+    'mutation ($id: UUID!, $input: Boolean, $key: String) { deleteAppConnection(id: $id, acknowledgeUse: $input, idempotencyKey: $key) { id } }';
+  /** Creates a connection that is in use. */
+  const connectAndUse = async (fields: { projectId?: string } = {}) => {
+    const id = await connectTo(handleFakeOkta, fields);
+    const headers = {
+      authorization: `Bearer ${organisation.apiKey}`,
+      'x-app-connections-consumer': 'payroll',
+    };
+    await useAndRead(id, '/api/v1/users/me', { headers });
+    return id;
+  };
+  const rest = (...[method, path, ...others]: Parameters<ReturnType<typeof restClient>>) =>
+    restClient(server.url, organisation.apiKey)(method, `/api/v1/app-connections/okta/${path}`, ...others);
+
+  it('is deleted only if that is acknowledged, once under an idempotency key', async () => {
+    const id = await connectAndUse();
+    const { client } = organisation;
+    const [refused] = await errorsOf(client.request(remove, { id, key: 'delete-used' }));
+    expect(refused?.extensions).toMatchObject({
+      code: 'CONNECTION_IN_USE',
+      issues: [{ path: ['acknowledgeUse'] }],
+      remedy: expect.stringContaining('acknowledgeUse'),
+    });
+    expect(refused?.message).toMatch(
+      /^The connection was used in the last 7 days by the API key “.+” \(payroll, 1 call, last at \S+Z\)\.$/,
+    );
+    for (const method of ['DELETE', 'GET'] as const) {
+      expect(await rest(method, id)).toMatchObject({ status: method === 'GET' ? 200 : 409 });
+    }
+    const acknowledged = { id, input: true, key: 'delete-used' };
+    for (let attempt = 0; attempt < 2; attempt += 1)
+      expect(await client.request(remove, acknowledged)).toEqual({ deleteAppConnection: { id } });
+    // It is in use by nobody now.
+    expect((await rest('DELETE', `${id}?purge=true`)).status).toBe(200);
+  });
+
+  it('says only how many use it to a caller that may not read it, and nothing to one that may not see it', async () => {
+    const id = await connectAndUse();
+    const { projectId } = organisation;
+    const inProject = await connectAndUse({ projectId });
+    const writer = await organisation.newKey(['connections:write'], { projectIds: [projectId] });
+    const attempt = (of: string) => errorsOf(server.clientFor(writer).request(remove, { id: of }));
+    expect((await attempt(inProject))[0]?.message).toBe(
+      'The connection was used in the last 7 days by 1 caller, in 1 call.',
+    );
+    expect((await attempt(id))[0]?.extensions.code).toBe('NOT_FOUND');
+  });
+
+  it('gets another URL or method only if that is acknowledged, and everything else without', async () => {
+    const id = await connectAndUse();
+    const credentials = { instanceUrl: 'https://elsewhere.okta.com', apiToken: 'a-good-token' };
+    const elsewhere = { credentials, allowDifferentOktaOrg: true };
+    const to = { clientId: '0oa1ab2cd3EF4GH5i0d7', scopes: ['okta.users.read'] };
+    okta.behave(handleFakeOkta);
+    expect((await rest('PATCH', id, { name: `renamed-${id}`, description: 'Changed' })).status).toBe(200);
+    const sameHost = { credentials: { instanceUrl: okta.origin, apiToken: 'another-good-token' } };
+    expect((await rest('PATCH', id, sameHost)).status).toBe(200);
+    for (const [path, body] of [
+      [id, elsewhere],
+      [`${id}/convert`, { to }],
+    ] as const) {
+      const change = (input: object) => rest(path === id ? 'PATCH' : 'POST', path, { ...body, ...input });
+      const refused = await change({});
+      expect([refused.status, at(refused.body, 'code')]).toEqual([409, 'CONNECTION_IN_USE']);
+      expect(at(refused.body, 'issues')).toMatchObject([{ path: ['acknowledgeUse'] }]);
+      // The other URL answers nothing here, so that the update fails later.
+      const acknowledged = await change({ acknowledgeUse: true });
+      expect(at(acknowledged.body, 'code')).not.toBe('CONNECTION_IN_USE');
+    }
+    expect(at((await rest('GET', id)).body, 'appConnection', 'conversion')).toMatchObject({
+      method: 'service-app',
+    });
+  });
+
+  it('is in use no longer after 7 days', async () => {
+    const id = await connectAndUse();
+    await readUsage(id);
+    await server.asOwner().execute(
+      `update connection_usage_caller set hour = hour - interval '8 days', last_used_at = last_used_at - interval '8 days'
+       where connection_id = ?`,
+      [id],
+    );
+    expect(await organisation.client.request(remove, { id })).toEqual({ deleteAppConnection: { id } });
+  });
+});
+
 describe('cleaning up usage', () => {
   const count = async (table: string, condition: string) => {
     const rows = await server.asOwner().execute<object[]>(`select 1 from ${table} where ${condition}`);
@@ -359,7 +447,7 @@ describe('cleaning up usage', () => {
     for (const id of [purged, refused]) {
       await restClient(server.url, organisation.apiKey)(
         'DELETE',
-        `/api/v1/app-connections/okta/${id}?purge=true`,
+        `/api/v1/app-connections/okta/${id}?purge=true&acknowledgeUse=true`,
       );
     }
     await deleteUsageOfPurged(server);

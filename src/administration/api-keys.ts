@@ -18,10 +18,10 @@ import type { RowMacs } from '../encryption/row-macs.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Project } from '../identity/organisation.entity.ts';
+import { apiKeyVisibilityFilter, hideCreators } from '../identity/visible-api-keys.ts';
 import type { AdministrationDeps } from './deps.ts';
 import type { CreateApiKey } from './input-schemas.ts';
 import { projectVisibilityFilter } from './projects.ts';
-import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
 
 const newestFirst = createListOrder('apiKeys', ({ createdAt }: ApiKey) => createdAt, isoDateTime);
 

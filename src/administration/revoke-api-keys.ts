@@ -5,9 +5,9 @@ import { currentTime } from '../common/clock.ts';
 import { AppError } from '../common/errors.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { administratorScopes, type Caller } from '../identity/caller.ts';
+import { apiKeyVisibilityFilter, hideCreators } from '../identity/visible-api-keys.ts';
 import { assertGrantorActive } from './api-keys.ts';
 import type { AdministrationDeps } from './deps.ts';
-import { apiKeyVisibilityFilter, hideCreators } from './visible-api-keys.ts';
 
 /** The result of a revocation. */
 export interface RevokedApiKeys {

@@ -1,9 +1,9 @@
 import { ApiKey } from '../identity/api-key.entity.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
+import { hideCreators } from '../identity/visible-api-keys.ts';
 import type { AdministrationDeps } from './deps.ts';
 import { projectVisibilityFilter } from './projects.ts';
-import { hideCreators } from './visible-api-keys.ts';
 
 /** The caller with its organisation and projects. */
 export interface Viewer {

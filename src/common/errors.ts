@@ -49,6 +49,12 @@ export const errorCodes = {
     description: 'The connection has changed since you read it. `extensions.currentVersion` has its version.',
     remedy: 'Read the connection again, apply your change to it, and send that version.',
   },
+  CONNECTION_IN_USE: {
+    status: 409,
+    description:
+      'The connection was used in the last 7 days, and the operation deletes it or replaces its URL or method. The message says by whom.',
+    remedy: 'Tell those who use it, or set `acknowledgeUse` to true.',
+  },
   IDEMPOTENCY_CONFLICT: {
     status: 409,
     description: 'The idempotency key was used for a different request.',

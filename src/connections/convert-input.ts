@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type App, type AuthMethod, appTypeName, type FieldValue } from '../apps/app.ts';
-import { idempotencyKey, revokeOldToken, strictObject } from './input-schemas.ts';
+import { acknowledgeUse, idempotencyKey, revokeOldToken, strictObject } from './input-schemas.ts';
 import { misplacedSecrets } from './misplaced-secrets.ts';
 
 /** The validated input of converting a connection to the method `App.convertsTo`. */
@@ -11,6 +11,8 @@ export interface ConvertConnection {
   version?: number | null | undefined;
   /** Whether the token that the new credentials replace is revoked at the app. */
   revokeOldToken?: boolean | null | undefined;
+  /** Whether the caller knows that the connection is in use. */
+  acknowledgeUse?: boolean | null | undefined;
   idempotencyKey?: string | null | undefined;
 }
 
@@ -54,6 +56,7 @@ export function convertConnectionSchema(method: AuthMethod) {
     to: convertToSchema(method),
     version: conversionVersion.nullish(),
     revokeOldToken,
+    acknowledgeUse,
     idempotencyKey: idempotencyKey.nullish(),
   });
 }

@@ -180,6 +180,14 @@ export function describeRevokeOldToken({ name }: App): string {
   );
 }
 
+/** Whether the caller knows that the connection is in use. */
+export const acknowledgeUse = z.boolean().nullish();
+
+/** The description of `acknowledgeUse` in both APIs. */
+export const acknowledgeUseDescription =
+  'Whether to go on although the connection was used in the last 7 days. Without it, deleting such a connection, or replacing its ' +
+  'URL or method, fails with `CONNECTION_IN_USE`.';
+
 /** Whether a method of an app has tokens that can be revoked. */
 export function hasRevocableTokens({ methods }: App): boolean {
   return methods.some(({ revoke }) => revoke);
@@ -200,6 +208,8 @@ export interface UpdateConnection {
   checkEvery?: number | null | undefined;
   /** Whether the token that another one replaces is revoked at the app. */
   revokeOldToken?: boolean | null | undefined;
+  /** Whether the caller knows that the connection is in use. */
+  acknowledgeUse?: boolean | null | undefined;
   /** Whether the new host may belong to another organisation of the app. */
   allowDifferentOrganisation?: boolean | null | undefined;
   idempotencyKey?: string | null | undefined;
@@ -219,6 +229,7 @@ export function updateConnectionSchema(app: App) {
     ...(hasRateLimits(app) && { maxShareOfRateLimit }),
     checkEvery,
     ...(hasRevocableTokens(app) && { revokeOldToken }),
+    acknowledgeUse,
     idempotencyKey: idempotencyKey.nullish(),
     ...(flag && { [flag]: z.boolean().nullish() }),
   })

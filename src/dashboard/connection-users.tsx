@@ -10,14 +10,18 @@ const number = new Intl.NumberFormat('en-GB');
 
 type ConnectionUser = NonNullable<ResultOf<typeof usersQuery>['appConnection']>['usedBy'][number];
 
-/** Who uses a connection, loaded when it is shown. */
-export function ConnectionUsers({ connectionId }: { connectionId: string }) {
+/** Loads who uses a connection. */
+export function useConnectionUsers(connectionId: string) {
   const [{ data, error }] = useQuery({
     query: usersQuery,
     variables: { id: connectionId },
     requestPolicy: 'network-only',
   });
-  const users = data?.appConnection?.usedBy;
+  return { users: data?.appConnection?.usedBy, error };
+}
+
+/** Who uses a connection. */
+export function ConnectionUsers({ users, error }: ReturnType<typeof useConnectionUsers>) {
   return (
     <div role="status">
       {!users && !error && <Text size="sm">Looking for callers that use it…</Text>}

@@ -8,6 +8,7 @@ const titles: Readonly<Partial<Record<ApiError['code'], string>>> = {
   FORBIDDEN: 'Not allowed',
   NOT_FOUND: 'Not found',
   NAME_TAKEN: 'Name already in use',
+  CONNECTION_IN_USE: 'The connection is in use',
   VERSION_CONFLICT: 'Changed by someone else',
   CREDENTIALS_REJECTED: 'Credentials rejected',
   INSUFFICIENT_PERMISSIONS: 'Insufficient permissions',

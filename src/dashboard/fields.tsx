@@ -1,4 +1,4 @@
-import { TextInput } from '@mantine/core';
+import { Checkbox, TextInput } from '@mantine/core';
 import type { Issue } from '../common/errors.ts';
 import type { FieldOption } from './use-options.ts';
 
@@ -63,4 +63,10 @@ export function CredentialField({ field, error, defaultValue, isFirst }: Credent
       data-autofocus={isFirst || undefined}
     />
   );
+}
+
+/** Asks whether to go on although others use the connection, once the server has said so. */
+export function AcknowledgeUse({ error }: { error: string | undefined }) {
+  if (!error) return null;
+  return <Checkbox name="acknowledgeUse" label="Yes, change it for all who use it" error={error} />;
 }

@@ -154,8 +154,8 @@ export const verifyMutation = graphql(
 );
 
 export const deleteMutation = graphql(`
-  mutation Delete($id: UUID!, $version: Int) {
-    outcome: deleteAppConnection(id: $id, version: $version) {
+  mutation Delete($id: UUID!, $version: Int, $acknowledgeUse: Boolean) {
+    outcome: deleteAppConnection(id: $id, version: $version, acknowledgeUse: $acknowledgeUse) {
       restorableUntil
     }
   }

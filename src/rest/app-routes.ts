@@ -136,7 +136,16 @@ export function createAppRoutes(
         summary: `Updates a connection. New credentials replace the old ones only if ${app.name} accepts them.`,
         schemas: { path: idPath, query: noQuery, headers: idempotencyHeaders, body: updateBody(app) },
         response: z.object({ appConnection: changed }),
-        codes: ['NOT_FOUND', 'NAME_TAKEN', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...verificationCodes],
+        codes: [
+          ...([
+            'NOT_FOUND',
+            'NAME_TAKEN',
+            'VERSION_CONFLICT',
+            'IDEMPOTENCY_CONFLICT',
+            'CONNECTION_IN_USE',
+          ] as const),
+          ...verificationCodes,
+        ],
       },
       async ({ path: { id }, headers, body }, caller, getSignal) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
@@ -155,7 +164,7 @@ export function createAppRoutes(
         summary: 'Deletes a connection. It can be restored, unless `purge` is true.',
         schemas: { path: idPath, query: deleteQuery, headers: idempotencyHeaders },
         response: z.object({ appConnection: deletedConnectionResponse }),
-        codes: ['NOT_FOUND', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT'],
+        codes: ['NOT_FOUND', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', 'CONNECTION_IN_USE'],
       },
       async ({ path: { id }, query, headers }, caller) => {
         const target = { ...query, ...readIdempotencyKey(headers), id, app: app.id };

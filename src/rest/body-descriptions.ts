@@ -1,7 +1,11 @@
 import type { z } from 'zod';
 import type { App } from '../apps/app.ts';
 import { checkEveryDescription } from '../connections/check-interval.ts';
-import { describeRevokeOldToken, idempotencyKeyDescription } from '../connections/input-schemas.ts';
+import {
+  acknowledgeUseDescription,
+  describeRevokeOldToken,
+  idempotencyKeyDescription,
+} from '../connections/input-schemas.ts';
 import { describeMaxShare } from '../connections/rate-budget/max-share.ts';
 
 /** The descriptions of the members of bodies in the OpenAPI document. */
@@ -23,6 +27,7 @@ function memberDescriptions(app: App): Readonly<Record<string, string>> {
     checkEvery: `${checkEveryDescription} Null for the default.`,
     idempotencyKey: `${idempotencyKeyDescription} The header \`Idempotency-Key\` is the same.`,
     revokeOldToken: describeRevokeOldToken(app),
+    acknowledgeUse: acknowledgeUseDescription,
     ...(tenantChange && { [tenantChange.flag]: tenantChange.description }),
   };
 }

@@ -44,7 +44,10 @@ export function createConversionRoutes(
           body: convertBody(app, method),
         },
         response,
-        codes: ['NOT_FOUND', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', ...verificationCodes],
+        codes: [
+          ...(['NOT_FOUND', 'VERSION_CONFLICT', 'IDEMPOTENCY_CONFLICT', 'CONNECTION_IN_USE'] as const),
+          ...verificationCodes,
+        ],
       },
       async ({ path: { id }, headers, body }, caller, getSignal) => {
         const input = { ...body, ...readIdempotencyKey(headers) };

@@ -6,6 +6,7 @@ import { Secret } from '../common/secret.ts';
 import { verificationStatuses } from '../connections/app-connection.entity.ts';
 import { decodeCursor, orderFields } from '../connections/cursor.ts';
 import {
+  acknowledgeUseDescription,
   connectionName,
   createConnectionSchema,
   idempotencyKey,
@@ -146,6 +147,7 @@ export const deleteQuery = strictObject({
   purge: booleanParameter.meta({
     description: 'Removes the connection and its secret permanently, also if it was deleted before.',
   }),
+  acknowledgeUse: booleanParameter.meta({ description: acknowledgeUseDescription }),
 });
 
 /** The body of a create: the schema of the service, for JSON. */

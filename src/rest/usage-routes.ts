@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { apiKeyNameLoader } from '../administration/api-key-names.ts';
 import { type App, appTypeName } from '../apps/app.ts';
 import { timestamp } from '../common/date-time.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
@@ -9,6 +8,7 @@ import { usageLoader } from '../connections/usage/load-usage.ts';
 import { parseCallerId } from '../connections/usage/read-usage.ts';
 import { labelDescription, usedByDescription } from '../connections/usage/read-users.ts';
 import { toUsageRange, type UsageInterval } from '../connections/usage/usage-range.ts';
+import { apiKeyNameLoader } from '../identity/api-key-names.ts';
 import type { Caller } from '../identity/caller.ts';
 import { idPath, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';

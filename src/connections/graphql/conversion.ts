@@ -9,7 +9,12 @@ import {
   findConversionMethod,
   listConversionFields,
 } from '../convert-input.ts';
-import { describeRevokeOldToken, idempotencyKey, idempotencyKeyDescription } from '../input-schemas.ts';
+import {
+  acknowledgeUseDescription,
+  describeRevokeOldToken,
+  idempotencyKey,
+  idempotencyKeyDescription,
+} from '../input-schemas.ts';
 import { cancelConversion, cancellationDescription } from '../operations/cancel-conversion.ts';
 import { convertConnection } from '../operations/convert.ts';
 import { inputFieldType } from './credentials-types.ts';
@@ -85,6 +90,7 @@ function defineConversion(builder: Builder, app: App, method: AuthMethod, types:
           validate: { schema: conversionVersion },
         }),
         revokeOldToken: t.arg.boolean({ description: describeRevokeOldToken(app) }),
+        acknowledgeUse: t.arg.boolean({ description: acknowledgeUseDescription }),
         idempotencyKey: t.arg.string({
           description: idempotencyKeyDescription,
           validate: { schema: idempotencyKey },

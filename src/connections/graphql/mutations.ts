@@ -5,6 +5,7 @@ import { withInputPaths } from '../../graphql/input-paths.ts';
 import { selectedPaths } from '../../graphql/selection.ts';
 import { checkEveryDescription } from '../check-interval.ts';
 import {
+  acknowledgeUseDescription,
   connectionName,
   describeRevokeOldToken,
   hasRevocableTokens,
@@ -94,6 +95,7 @@ export function defineConnectionChanges(
           description:
             'Whether to remove the connection and its secret permanently, also if it was deleted before.',
         }),
+        acknowledgeUse: t.arg.boolean({ description: acknowledgeUseDescription }),
         idempotencyKey: t.arg.string({
           description: idempotencyKeyDescription,
           validate: { schema: idempotencyKey },
@@ -159,6 +161,7 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       ...(hasRevocableTokens(app) && {
         revokeOldToken: t.boolean({ description: describeRevokeOldToken(app) }),
       }),
+      acknowledgeUse: t.boolean({ description: acknowledgeUseDescription }),
       idempotencyKey: t.string({ description: idempotencyKeyDescription }),
       ...(tenantChange && { [tenantChange.flag]: t.boolean({ description: tenantChange.description }) }),
     }),

@@ -1,6 +1,6 @@
-import { apiKeyNameLoader } from '../../administration/api-key-names.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
+import { apiKeyNameLoader } from '../../identity/api-key-names.ts';
 import { usageLoader } from '../usage/load-usage.ts';
 import {
   type ConnectionUsageCounts,

@@ -30,6 +30,7 @@ import { assertVersion, changeConnection } from '../persistence/change-connectio
 import { findConnection } from '../persistence/find-connection.ts';
 import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
 import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
+import { assertUseAcknowledged } from '../usage/acknowledge-use.ts';
 
 /** Options of a conversion. */
 export interface ConvertOptions {
@@ -59,11 +60,13 @@ interface Conversion {
  * Converts a connection to the method `App.convertsTo`. With a private key of the caller, the new credentials are verified, and
  * replace the old ones if the app accepts them. Without one, this server makes the key pair, and the conversion is pending: the
  * old credentials stay in use until a verification finds that the app accepts the new ones. Another conversion meanwhile changes
- * the public credentials of the pending one, and keeps its key.
+ * the public credentials of the pending one, and keeps its key. Another method for a connection that is in use has to be
+ * acknowledged.
  *
  * @param target `app`: the id of an app; a connection to another app is not found
  * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `BAD_USER_INPUT` (an unusable private key, or a connection that
- *   has such a key already), `IDEMPOTENCY_CONFLICT`, `RATE_LIMITED`, or the error with which the app rejects the credentials
+ *   has such a key already), `IDEMPOTENCY_CONFLICT`, `CONNECTION_IN_USE`, `RATE_LIMITED`, or the error with which the app
+ *   rejects the credentials
  */
 export async function convertConnection(
   deps: ConnectionDeps,
@@ -89,6 +92,7 @@ export async function convertConnection(
       const given = splitCredentials(method, input.to);
       const isManaged = needsKeyPair(method, given);
       assertConvertible(before, method, isManaged);
+      if (before.method !== method.id) await assertUseAcknowledged(deps, caller, id, input.acknowledgeUse);
       const stored = await openCredentials(deps, em, before);
       if (input.revokeOldToken) {
         const { method: old } = resolveAppAndMethod(deps, before);

@@ -6,12 +6,22 @@ import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type FieldPaths, requireSelectable, restorePayloadFields } from '../payload-authorization.ts';
-import { type ChangeTarget, changeConnection } from '../persistence/change-connection.ts';
+import { assertVersion, type ChangeTarget, changeConnection } from '../persistence/change-connection.ts';
 import { findConnection } from '../persistence/find-connection.ts';
 import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
 import { mapNameConflict } from '../persistence/project-and-name.ts';
+import { assertUseAcknowledged } from '../usage/acknowledge-use.ts';
 
 const dayMs = 86_400_000;
+
+/** The connection to delete. */
+interface DeleteTarget extends ChangeTarget {
+  /** Whether the row is removed permanently. */
+  purge: boolean;
+  /** Whether the caller knows that the connection is in use. */
+  acknowledgeUse?: boolean | null | undefined;
+  idempotencyKey?: string | null | undefined;
+}
 
 /** The result of deleting a connection. */
 export interface DeletedConnection {
@@ -23,19 +33,20 @@ export interface DeletedConnection {
 /**
  * Soft-deletes a connection and frees its name. With `purge`, removes the row permanently, also of a deleted connection.
  *
- * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`, `CONNECTION_IN_USE`
  */
 export async function deleteConnection(
   deps: ConnectionDeps,
   caller: Caller,
-  target: ChangeTarget & { purge: boolean; idempotencyKey?: string | null | undefined },
+  target: DeleteTarget,
 ): Promise<DeletedConnection> {
-  const { id, version, purge, idempotencyKey } = target;
+  const { id, version, purge, acknowledgeUse, idempotencyKey } = target;
   const action = purge ? 'PURGE_CONNECTION' : 'DELETE_CONNECTION';
   return withRefusalAudit(deps, caller, { action, connectionId: id }, () => {
     caller.requireScope('connections:write');
-    const request = { delete: id, version, purge };
+    const request = { delete: id, version, purge, ...(acknowledgeUse && { acknowledgeUse }) };
     const remove = async (buildOutcome: BuildOutcome): Promise<DeletedConnection> => {
+      if (!acknowledgeUse) await assertUnused(deps, caller, target);
       const deletedAt = currentTime();
       const deleted = { id, restorableUntil: purge ? null : restorableUntil(deps, deletedAt) };
       await changeConnection(deps, caller, {
@@ -58,6 +69,27 @@ export async function deleteConnection(
       restorableUntil: typeof until === 'string' ? new Date(until) : null,
     }));
   });
+}
+
+/**
+ * A connection that is deleted already is in use by nobody.
+ *
+ * @throws AppError `NOT_FOUND`, `VERSION_CONFLICT`, `CONNECTION_IN_USE`
+ */
+async function assertUnused(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { id, app, version, purge, acknowledgeUse }: DeleteTarget,
+): Promise<void> {
+  const em = deps.database.forOrganisation(caller.orgId);
+  const connection = await findConnection(
+    em,
+    caller,
+    { id, ...(app && { app }) },
+    { ...(purge && { deleted: 'too' }) },
+  );
+  assertVersion(connection, { id, version });
+  if (!connection.deletedAt) await assertUseAcknowledged(deps, caller, id, acknowledgeUse);
 }
 
 /**

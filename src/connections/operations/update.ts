@@ -1,6 +1,7 @@
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { findUrlField } from '../credentials/host.ts';
 import { isUntried, pendingColumns, prepareChangedKeys } from '../credentials/keys.ts';
 import { mergeCredentials } from '../credentials/merge.ts';
 import { addRevocation, assertRevocable } from '../credentials/revocation.ts';
@@ -21,6 +22,7 @@ import { findConnection } from '../persistence/find-connection.ts';
 import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
 import { assertNameAvailable, mapNameConflict } from '../persistence/project-and-name.ts';
 import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
+import { assertUseAcknowledged } from '../usage/acknowledge-use.ts';
 
 /** Options of an update. */
 export interface UpdateOptions {
@@ -35,11 +37,12 @@ export interface UpdateOptions {
 /**
  * Updates a connection. Absent fields stay the same. New credentials are verified first, and replace the old ones only
  * if the app accepts them; `revokeOldToken` has the old token revoked then. While the app does not know the key of a
- * connection, they are stored without asking it.
+ * connection, they are stored without asking it. Another URL for a connection that is in use has to be acknowledged.
  *
  * @param target `app`: the id of an app; a connection to another app is not found
  * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `VERSION_CONFLICT`, `NAME_TAKEN`, `BAD_USER_INPUT` (a missing secret, or
- *   another organisation of the app), `IDEMPOTENCY_CONFLICT`, or the error with which the app rejects the credentials
+ *   another organisation of the app), `IDEMPOTENCY_CONFLICT`, `CONNECTION_IN_USE`, or the error with which the app rejects the
+ *   credentials
  */
 export async function updateConnection(
   deps: ConnectionDeps,
@@ -69,6 +72,8 @@ export async function updateConnection(
 
       const { app, method } = resolveAppAndMethod(deps, before);
       const merged = await mergeCredentials(deps, caller, before, input);
+      if (merged?.fields.includes(findUrlField(method) ?? ''))
+        await assertUseAcknowledged(deps, caller, id, input.acknowledgeUse);
       const prepared = merged && (await prepareChangedKeys(method, before, merged));
       const stored =
         input.revokeOldToken || (prepared && hasInactiveSecrets(before))

@@ -3,7 +3,7 @@ import { lazy, Suspense, useState } from 'react';
 import { useQuery } from 'urql';
 import { parseError } from '../api-error.ts';
 import { CallersTable } from '../callers-table.tsx';
-import { ConnectionUsers } from '../connection-users.tsx';
+import { ConnectionUsers, useConnectionUsers } from '../connection-users.tsx';
 import { ErrorAlert } from '../error-alert.tsx';
 import { Loading } from '../loading.tsx';
 import classes from '../table.module.css';
@@ -50,9 +50,13 @@ export function UsageTab({ connectionId }: { connectionId: string }) {
       <Title order={3} size="h5">
         Used by
       </Title>
-      <ConnectionUsers key={from} connectionId={connectionId} />
+      <LoadedUsers key={from} connectionId={connectionId} />
     </Stack>
   );
+}
+
+function LoadedUsers({ connectionId }: { connectionId: string }) {
+  return <ConnectionUsers {...useConnectionUsers(connectionId)} />;
 }
 
 interface LoadedUsageProps {

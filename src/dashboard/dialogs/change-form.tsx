@@ -3,7 +3,7 @@ import type { FormEvent, ReactNode } from 'react';
 import { buildUpdateMutation, type UpdateVariables } from '../app-mutations.ts';
 import { type FormValues, findApp, toTypeName, validateUpdate } from '../client-validation.ts';
 import { ErrorAlert } from '../error-alert.tsx';
-import type { FieldErrors } from '../fields.tsx';
+import { AcknowledgeUse, type FieldErrors } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
 import { useMutationForm } from '../use-mutation-form.ts';
 import type { AppOption, FieldOption } from '../use-options.ts';
@@ -42,7 +42,9 @@ export function ChangeForm(props: ChangeFormProps) {
       validate: (values) => validateUpdate(app, values, fields),
       mutation: buildUpdateMutation(toTypeName(connection)),
       toVariables: (values) => {
-        const input = { ...toInput(values), version, ...(flag && values[flag] && { [flag]: true }) };
+        const acknowledgeUse = values.acknowledgeUse !== undefined;
+        const allowed = flag && values[flag] && { [flag]: true };
+        const input = { ...toInput(values), version, ...(acknowledgeUse && { acknowledgeUse }), ...allowed };
         return { id, input };
       },
     });
@@ -56,6 +58,7 @@ export function ChangeForm(props: ChangeFormProps) {
         {flag && errors[flag] && (
           <Checkbox name={flag} label="Yes, use a different organisation" error={errors[flag]} />
         )}
+        <AcknowledgeUse error={errors.acknowledgeUse} />
         {apiError && <ErrorAlert apiError={apiError} />}
         {apiError && fields.some(({ secret }) => secret) && (
           <Text size="sm" c="dimmed">

@@ -3,7 +3,7 @@ import type { FormEvent } from 'react';
 import { buildConvertMutation } from '../app-mutations.ts';
 import { isRevocable, toFieldInput, toTypeName, validateConversion } from '../client-validation.ts';
 import { ErrorAlert } from '../error-alert.tsx';
-import { CredentialField } from '../fields.tsx';
+import { AcknowledgeUse, CredentialField } from '../fields.tsx';
 import type { Connection } from '../operations.ts';
 import { useMutationForm } from '../use-mutation-form.ts';
 import type { MethodOption } from '../use-options.ts';
@@ -36,6 +36,7 @@ export default function ConvertDialog({ connection, method, appName, onClose, on
             .map((field) => [field.name, toFieldInput(field, values[field.name] ?? '')]),
         ),
         revokeOldToken: values.revokeOldToken !== undefined,
+        acknowledgeUse: values.acknowledgeUse !== undefined,
       }),
     });
     if (!data || data === 'cancelled') return;
@@ -70,6 +71,7 @@ export default function ConvertDialog({ connection, method, appName, onClose, on
               error={errors.revokeOldToken}
             />
           )}
+          <AcknowledgeUse error={errors.acknowledgeUse} />
           {apiError && <ErrorAlert apiError={apiError} />}
           <Group justify="end" role="status">
             {request && (

@@ -2,7 +2,7 @@ import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
 import { useClient } from 'urql';
 import type { ApiError } from '../api-error.ts';
-import { ConnectionUsers } from '../connection-users.tsx';
+import { ConnectionUsers, useConnectionUsers } from '../connection-users.tsx';
 import { ErrorAlert } from '../error-alert.tsx';
 import { type Connection, deleteMutation } from '../operations.ts';
 import { runMutation } from '../run-mutation.ts';
@@ -20,12 +20,15 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
   const [typed, setTyped] = useState('');
   const [apiError, setApiError] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
+  const used = useConnectionUsers(id);
+  // Whoever types the name has seen the users, in the dialog or in the error.
+  const acknowledgeUse = (used.users?.length ?? 0) > 0 || apiError?.code === 'CONNECTION_IN_USE';
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (typed !== name) return;
     setIsBusy(true);
-    const outcome = await runMutation(client, deleteMutation, { id, version });
+    const outcome = await runMutation(client, deleteMutation, { id, version, acknowledgeUse });
     setIsBusy(false);
     if (outcome?.apiError) return setApiError(outcome.apiError);
     onDeleted(outcome?.data?.outcome?.restorableUntil ?? null);
@@ -39,7 +42,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
             Everything that uses this connection stops working immediately. You can restore the connection for
             some time; its encrypted token is kept until then.
           </Text>
-          <ConnectionUsers connectionId={id} />
+          <ConnectionUsers {...used} />
           <TextInput
             label={`Type ${name} to confirm`}
             value={typed}
@@ -54,7 +57,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
               Cancel
             </Button>
             <Button type="submit" color="red.9" disabled={typed !== name} loading={isBusy}>
-              Delete
+              {apiError?.code === 'CONNECTION_IN_USE' ? 'Delete nevertheless' : 'Delete'}
             </Button>
           </Group>
         </Stack>

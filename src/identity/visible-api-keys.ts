@@ -1,7 +1,7 @@
 import type { FilterQuery } from '@mikro-orm/postgresql';
 import type { Database } from '../database/database.ts';
-import { ApiKey } from '../identity/api-key.entity.ts';
-import type { Caller } from '../identity/caller.ts';
+import { ApiKey } from './api-key.entity.ts';
+import type { Caller } from './caller.ts';
 
 /**
  * Returns the filter for the API keys of the organisation, or for those that are limited to projects and connections of the

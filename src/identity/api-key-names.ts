@@ -1,7 +1,7 @@
 import { createBatchLoader } from '../database/batch-loader.ts';
 import type { Database } from '../database/database.ts';
-import { ApiKey } from '../identity/api-key.entity.ts';
-import type { Caller } from '../identity/caller.ts';
+import { ApiKey } from './api-key.entity.ts';
+import type { Caller } from './caller.ts';
 import { apiKeyVisibilityFilter } from './visible-api-keys.ts';
 
 const loaders = new WeakMap<Caller, (id: string) => Promise<string | undefined>>();
