@@ -89,7 +89,7 @@ describe('appConnectionOptions query', () => {
           description: text,
           fields: [
             expect.objectContaining({ name: 'instanceUrl', kind: 'URL', required: true, secret: false }),
-            expect.objectContaining({ name: 'clientId', kind: 'TEXT', required: true, secret: false }),
+            expect.objectContaining({ name: 'clientId', kind: 'TEXT', required: false, secret: false }),
             expect.objectContaining({ name: 'scopes', kind: 'LIST', required: true, secret: false }),
             expect.objectContaining({ name: 'privateKey', kind: 'SECRET', required: false, secret: true }),
             expect.objectContaining({ name: 'keyId', kind: 'TEXT', required: false, secret: false }),

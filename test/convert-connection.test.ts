@@ -290,7 +290,7 @@ describe('converting a connection with an API token to a service app whose key t
     expect(opened.body).toMatchObject({
       setup: {
         method: { id: 'service-app' },
-        fields: [],
+        fields: [{ name: 'clientId', value: app.clientId }],
         keys: [{ keyId: conversion?.credentials.keys?.[0]?.keyId, state: 'PENDING' }],
         verification: { status: 'PENDING' },
       },
@@ -367,6 +367,9 @@ describe('converting a connection to a service app with a private key of the cal
       expect.arrayContaining(['to.clientId', 'to.scopes.0']),
     );
     expect(await pathsOf({ ...newApp(), keyId: 'mine' })).toEqual(['to.keyId']);
+    expect(await pathsOf({ ...newApp(), clientId: undefined, privateKey: newKey().pem })).toEqual([
+      'to.clientId',
+    ]);
     expect(await pathsOf({ ...newApp(), privateKey: 'no-key' })).toEqual(['to.privateKey']);
     const [conflict] = await errorsOf(convert(id, newApp(), before.version + 7));
     expect(conflict?.extensions.code).toBe('VERSION_CONFLICT');

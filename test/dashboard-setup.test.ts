@@ -145,10 +145,12 @@ describe.skipIf(!hasBrowser())('setup links in the dashboard', () => {
     await page.getByText('The address is incomplete').waitFor();
   });
 
-  it('lead to a service app whose key this server made, without a secret', async () => {
+  it('lead to a service app whose key this server made and whose client id only the administrator knows, without a secret', async () => {
+    const { input } = managedInput('service-app', 'https://example.okta.com');
+    const { clientId, ...withoutClientId } = input.credentials;
     const { create } = await client().request<{ create: { appConnection: { id: string } } }>(
       createManagedMutation,
-      managedInput('service-app', 'https://example.okta.com'),
+      { input: { ...input, credentials: withoutClientId } },
     );
     const { id } = create.appConnection;
     const keysUrl = `${dashboard.server.url}/.well-known/app-connections/${id}/jwks.json`;
@@ -166,9 +168,20 @@ describe.skipIf(!hasBrowser())('setup links in the dashboard', () => {
       .getByRole('region', { name: /^Public key / })
       .getByText('"kid"')
       .waitFor();
-    expect(await page.getByRole('textbox').count()).toBe(0);
+    expect(await page.locator('input[type=password]').count()).toBe(0);
     await expectAccessible(page, 'setup page of a service app');
-    await page.getByRole('button', { name: 'Check now' }).click();
+    const check = page.getByRole('button', { name: 'Check now' });
+    await check.click();
+    await page.getByText(/^The client id is empty/).waitFor();
+    const field = page.getByRole('textbox', { name: 'Client ID' });
+    await field.and(page.locator(':focus')).fill('0oaunknown1234567890');
+    await check.click();
+    await page.getByText(/knows no app with this client id/).waitFor();
+    await expectAccessible(page, 'setup page with an unknown client id');
+    await page.reload();
+    expect(await field.inputValue()).toBe('0oaunknown1234567890');
+    await field.fill(clientId);
+    await check.click();
     await page.getByRole('heading', { level: 1, name: 'Okta is connected' }).waitFor();
     await engineer.page.getByText('Verified', { exact: true }).first().waitFor();
   });
@@ -231,7 +244,7 @@ describe.skipIf(!hasBrowser())('setup links in the dashboard', () => {
     await start.click();
     await expectAccessible(page, 'dialog of a conversion');
     await page.getByRole('button', { name: 'Convert', exact: true }).click();
-    await page.getByText(/^The client id is empty/).waitFor();
+    await page.getByText(/^Give at least one scope/).waitFor();
     await page.getByRole('button', { name: 'Cancel', exact: true }).click();
     await convert();
     await expectAccessible(page, 'pending conversion');

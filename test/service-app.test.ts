@@ -257,7 +257,12 @@ describe('the fields of a service app', () => {
     .toString();
 
   test.each<[string, object, (string | number)[], RegExp]>([
-    ['no client id', { clientId: null }, ['clientId'], /Give the client id/],
+    [
+      'a key without a client id',
+      { clientId: null, privateKey: pem(rsaKey) },
+      ['clientId'],
+      /Give the client id/,
+    ],
     ['the id of a user', { clientId: '00u1ab2cd3EF4GH5i0d7' }, ['clientId'], /another object/],
     ['an address as client id', { clientId: 'https://example.okta.com' }, ['clientId'], /address/],
     ['an email address as client id', { clientId: 'ada@example.com' }, ['clientId'], /email/],

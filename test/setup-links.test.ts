@@ -282,26 +282,128 @@ describe('a setup link', () => {
         method: { id: 'service-app', steps: expect.arrayContaining([expect.stringContaining('Check now')]) },
         values: [
           { label: 'Instance URL', values: ['https://example.okta.com'] },
-          { values: ['0oa1ab2cd3EF4GH5i0d7'] },
           { values: ['okta.groups.read', 'okta.users.read'] },
         ],
         jwksUrl: `https://connections.example/base/.well-known/app-connections/${id}/jwks.json`,
         keys: [{ keyId: expect.any(String), state: 'PENDING', publicJwk: expect.any(Object) }],
-        fields: [],
+        fields: [{ name: 'clientId', secret: false, value: '0oa1ab2cd3EF4GH5i0d7' }],
         verification: { status: 'PENDING', checkedAt: null, remedy: expect.any(String) },
       },
     });
     expect(opened.text).not.toMatch(/"(d|p|q|dp|dq|qi)":/);
-    for (const credentials of [{ privateKey: 'a-key' }, { clientId: 'another' }, {}]) {
+    const refused: [object, string[][]][] = [
+      [{ privateKey: 'a-key' }, [['credentials']]],
+      [{ apiToken: 'a-token' }, [['credentials', 'clientId'], ['credentials']]],
+      [{}, [['credentials', 'clientId']]],
+      [{ clientId: 'https://example.okta.com' }, [['credentials', 'clientId']]],
+    ];
+    for (const [credentials, paths] of refused) {
       const { body } = await page.submit(credentials);
-      expect(body).toMatchObject({ code: 'BAD_USER_INPUT', issues: [{ path: ['credentials'] }] });
+      const issues = paths.map((path) => ({ path }));
+      expect(body).toMatchObject({ code: 'BAD_USER_INPUT', issues });
     }
     expect((await page.check()).body).toMatchObject({
       isFinished: true,
-      setup: { verification: { status: 'VERIFIED' }, keys: [{ state: 'ACTIVE' }] },
+      setup: { verification: { status: 'VERIFIED' }, keys: [{ state: 'ACTIVE' }], fields: [] },
     });
     expect((await page.check()).status).toBe(401);
     expect(await readStatus(organisation, id)).toBe('FINISHED');
+  });
+
+  /** A service app of which nobody here knows the client id. */
+  async function startWithoutClientId() {
+    const organisation = await server.newOrganisation();
+    const rest = restClient(server.url, organisation.apiKey);
+    const credentials = { instanceUrl: 'https://example.okta.com', scopes: ['okta.users.read'] };
+    const { body } = await rest('POST', '/api/v1/app-connections/okta', {
+      name: 'unknown-client',
+      method: 'service-app',
+      credentials,
+    });
+    return { organisation, rest, connection: Object(at(body, 'appConnection')) };
+  }
+
+  it('asks for the client id of a service app that was created without one, until Okta accepts it', async () => {
+    const { organisation, rest, connection } = await startWithoutClientId();
+    expect(connection.isPlatformManagedCredentials).toBe(true);
+    const path = `/api/v1/app-connections/okta/${connection.id}`;
+    expect((await rest('GET', `${path}/verification`)).body).toMatchObject({
+      verification: { status: 'PENDING', message: expect.stringContaining('no value for “Client ID”') },
+    });
+    for (const [method, target] of [
+      ['POST', `${path}/verify`],
+      ['GET', `${path}/proxy/api/v1/users`],
+    ] as const) {
+      const { status, body } = await rest(method, target);
+      expect(status).toBe(409);
+      expect(body).toMatchObject({
+        code: 'CONNECTION_PENDING',
+        detail: expect.stringContaining('“Client ID”'),
+        remedy: expect.stringContaining('setup link'),
+      });
+    }
+    const link = await createLink(organisation.client, connection.id);
+    planted.push(link.secret);
+    const page = followLink(server.url, link.secret);
+    const asked = (value: string | null) => [expect.objectContaining({ name: 'clientId', value })];
+    expect((await page.open()).body).toMatchObject({
+      setup: { fields: asked(null), verification: { status: 'PENDING', remedy: null } },
+    });
+    expect((await page.check()).body).toMatchObject({ isFinished: false, setup: { fields: asked(null) } });
+    // The fake Okta knows no client whose id begins like this.
+    const unknown = '0oaunknown1234567890';
+    expect((await page.submit({ clientId: unknown })).body).toMatchObject({
+      isFinished: false,
+      setup: {
+        fields: asked(unknown),
+        verification: {
+          status: 'REJECTED',
+          message: expect.stringContaining('knows no app with this client id'),
+        },
+      },
+    });
+    const clientId = '0oa1ab2cd3EF4GH5i0d7';
+    expect((await page.submit({ clientId })).body).toMatchObject({
+      isFinished: true,
+      setup: { fields: [], verification: { status: 'VERIFIED' } },
+    });
+    expect(await readStatus(organisation, connection.id)).toBe('FINISHED');
+    expect((await rest('GET', path)).body).toMatchObject({ appConnection: { credentials: { clientId } } });
+    const events = (await listEvents(organisation)).filter(({ action }) => action === 'UPDATE_CONNECTION');
+    const update = { setupLinkId: link.id, keyId: null, changedFields: ['credentials.clientId'] };
+    expect(events).toMatchObject([
+      { ...update, outcome: 'OK' },
+      { ...update, outcome: 'OK' },
+    ]);
+  });
+
+  it('asks for the client id of a conversion that was started without one', async () => {
+    const organisation = await server.newOrganisation();
+    const { id } = await createConnection(organisation, { name: 'converted' }, { apiToken: newToken() });
+    const rest = restClient(server.url, organisation.apiKey);
+    const path = `/api/v1/app-connections/okta/${id}`;
+    await rest('POST', `${path}/convert`, { to: { scopes: ['okta.users.read'] } });
+    expect((await rest('POST', `${path}/verify`)).body).toMatchObject({
+      verification: { status: 'VERIFIED' },
+    });
+    expect((await rest('GET', path)).body).toMatchObject({
+      appConnection: {
+        method: 'api-token',
+        conversion: {
+          verification: { status: 'PENDING', message: expect.stringContaining('“Client ID”') },
+        },
+      },
+    });
+    const link = await createLink(organisation.client, id);
+    planted.push(link.secret);
+    const clientId = '0oa1ab2cd3EF4GH5i0d7';
+    expect((await followLink(server.url, link.secret).submit({ clientId })).body).toMatchObject({
+      isFinished: true,
+      setup: { method: { id: 'service-app' }, verification: { status: 'VERIFIED' } },
+    });
+    expect((await rest('GET', path)).body).toMatchObject({
+      appConnection: { method: 'service-app', credentials: { clientId, scopes: ['okta.users.read'] } },
+    });
   });
 
   it('takes only the secrets of the method', async () => {

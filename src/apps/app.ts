@@ -21,6 +21,11 @@ export interface Field {
   schema: z.ZodType<FieldValue>;
   /** Whether the field must have a value. If not, `schema` is not called for an absent value. */
   required: boolean;
+  /**
+   * Whether a required `TEXT` field of a method with managed keys can be given later: a connection with a key of this server can
+   * be created without it, and the person with a setup link gives it.
+   */
+  isDeferrable?: boolean;
   placeholder: string;
   /** Describes the value to the person who fills in the form. */
   help: string;
@@ -367,6 +372,11 @@ export interface App {
 /** Returns the id of the method of a request that names none; undefined if a request has to name one. */
 export function findDefaultMethod({ defaultMethod, methods: [onlyMethod, anotherMethod] }: App) {
   return defaultMethod ?? (anotherMethod ? undefined : onlyMethod?.id);
+}
+
+/** Whether new credentials must have a value of a field, whoever makes the key. */
+export function isAlwaysRequired({ required, isDeferrable = false }: Field): boolean {
+  return required && !isDeferrable;
 }
 
 /** Returns the members of a stored `LIST`. */

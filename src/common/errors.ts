@@ -73,8 +73,8 @@ export const errorCodes = {
   CONNECTION_PENDING: {
     status: 409,
     description:
-      'The app does not know the key of this connection yet, so nothing was sent through it. The message says what to do in the app.',
-    remedy: 'Register the public key in the app, verify the connection, and send the request again.',
+      'The app does not know the key of this connection yet, or the connection has no client id yet, so nothing was sent. The message says what is missing.',
+    remedy: 'Do what the message says, verify the connection, and send the request again.',
   },
   INSUFFICIENT_PERMISSIONS: {
     status: 422,

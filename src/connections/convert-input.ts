@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type App, type AuthMethod, appTypeName, type FieldValue } from '../apps/app.ts';
+import { type App, type AuthMethod, appTypeName, type FieldValue, isAlwaysRequired } from '../apps/app.ts';
+import { findMissingDeferrable } from './deferrable-fields.ts';
 import { acknowledgeUse, idempotencyKey, revokeOldToken, strictObject } from './input-schemas.ts';
 import { misplacedSecrets } from './misplaced-secrets.ts';
 
@@ -39,9 +40,11 @@ export function listConversionFields({ fields }: AuthMethod) {
 /** The schema of `ConvertConnection.to`. */
 export function convertToSchema(method: AuthMethod): z.ZodType<Record<string, FieldValue>> {
   const schemas = listConversionFields(method).map(
-    ([name, { schema, required }]) => [name, required ? schema : schema.nullish()] as const,
+    ([name, field]) => [name, isAlwaysRequired(field) ? field.schema : field.schema.nullish()] as const,
   );
   return strictObject(Object.fromEntries(schemas)).superRefine((to, context) => {
+    for (const { path, message } of findMissingDeferrable(method, to))
+      context.addIssue({ code: 'custom', message, path: [...path] });
     for (const { path, message } of misplacedSecrets({ credentials: to }))
       context.addIssue({ code: 'custom', message, path: path.slice(1) });
   });

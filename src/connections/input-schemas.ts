@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { type App, type AuthMethod, type FieldValue, hasRateLimits } from '../apps/app.ts';
+import { type App, type AuthMethod, type FieldValue, hasRateLimits, isAlwaysRequired } from '../apps/app.ts';
 import { boundedText } from '../common/text.ts';
 import { maxCheckEvery } from './check-interval.ts';
+import { findMissingDeferrable } from './deferrable-fields.ts';
 import { type InputIssue, misplacedSecrets, refuseMisplacedSecrets } from './misplaced-secrets.ts';
 
 /** The name of a connection, which also appears in URLs. */
@@ -90,7 +91,7 @@ export function validateCredentialsSchema(app: App): z.ZodType<ValidateCredentia
 
 function credentialsSchemas(app: App, method: AuthMethod) {
   const own = Object.entries(method.fields).map(
-    ([name, { schema, required }]) => [name, required ? schema : schema.nullish()] as const,
+    ([name, field]) => [name, isAlwaysRequired(field) ? field.schema : field.schema.nullish()] as const,
   );
   const others = app.methods.flatMap(({ fields }) =>
     Object.keys(fields).map(
@@ -105,7 +106,7 @@ function credentialsSchemas(app: App, method: AuthMethod) {
 function commonCredentialsSchemas({ methods }: App) {
   const fields = methods.flatMap((method) => Object.entries(method.fields));
   const schemas = fields.map(([name, { schema }]) => {
-    const isRequired = methods.every((method) => method.fields[name]?.required);
+    const isRequired = methods.every(({ fields }) => fields[name] && isAlwaysRequired(fields[name]));
     return [name, isRequired ? schema : schema.nullish()] as const;
   });
   return { method: z.unknown().optional(), credentials: strictObject(Object.fromEntries(schemas)) };
@@ -131,12 +132,18 @@ function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
     })
     .superRefine(refuseMisplacedSecrets);
   const common = strictObject({ ...shape, ...commonCredentialsSchemas(app) });
-  const isKnown = (input: unknown) => app.methods.some(({ id }) => id === Object(input).method);
-  return withAllIssues(schema, (input) => [
-    ...misplacedSecrets(input),
+  return withAllIssues(schema, (input) => {
+    const { method: id, credentials } = Object(input);
+    const method = app.methods.find((each) => each.id === id);
     // The union reports nothing but the method if it does not know it.
-    ...(isKnown(input) ? [] : (common.safeParse(input).error?.issues ?? [])),
-  ]);
+    const issues = method
+      ? findMissingDeferrable(method, credentials).map((issue) => ({
+          ...issue,
+          path: ['credentials', ...issue.path],
+        }))
+      : (common.safeParse(input).error?.issues ?? []);
+    return [...misplacedSecrets(input), ...issues];
+  });
 }
 
 /**

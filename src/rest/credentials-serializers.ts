@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type App, splitList } from '../apps/app.ts';
+import { type App, isAlwaysRequired, splitList } from '../apps/app.ts';
 import {
   type AppConnection,
   type ConnectionKey,
@@ -33,7 +33,7 @@ export const connectionKeys = z
 export function credentialsResponse(app: App) {
   const fields = app.methods.flatMap((method) => Object.entries(method.fields));
   const shown = fields.flatMap(([name, { kind, help }]) => {
-    const isEverywhere = app.methods.every((method) => method.fields[name]?.required);
+    const isEverywhere = app.methods.every(({ fields }) => fields[name] && isAlwaysRequired(fields[name]));
     const text = z.string();
     const value = (kind === 'LIST' ? z.array(text) : text).meta({ description: help });
     return kind === 'SECRET' ? [] : [[name, isEverywhere ? value : value.optional()] as const];

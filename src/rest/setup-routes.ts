@@ -2,12 +2,13 @@ import { z } from 'zod';
 import { splitList } from '../apps/app.ts';
 import type { ErrorCode } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
+import { getDeferrableFields } from '../connections/deferrable-fields.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { strictObject } from '../connections/input-schemas.ts';
 import { checkSetup, type SetupResult } from '../connections/setup-links/check.ts';
 import { openSetupLink } from '../connections/setup-links/open.ts';
-import { submitSetupSecrets } from '../connections/setup-links/submit.ts';
-import { getSetupFields, type SetupView } from '../connections/setup-links/view.ts';
+import { submitSetup } from '../connections/setup-links/submit.ts';
+import { getSecretFields, type SetupView } from '../connections/setup-links/view.ts';
 import { connectionKeys, serializeKey } from './credentials-serializers.ts';
 import { noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
@@ -55,9 +56,14 @@ const setupResponse = z
           placeholder: text('The placeholder.'),
           help: text('A help text.'),
           whereToFind: text('Where to find the value in the app.'),
+          secret: z.boolean().meta({ description: 'Whether it is encrypted and never returned.' }),
+          value: z.string().nullable().meta({
+            description:
+              'The value until now, to confirm or correct; null for a secret, and if there is none.',
+          }),
         }),
       )
-      .meta({ description: 'The secrets to enter. Empty: there is only something to do in the app.' }),
+      .meta({ description: 'What to enter. Empty: there is only something to do in the app.' }),
     verification: z.object({
       ...verificationOutcome,
       checkedAt: z.iso
@@ -103,7 +109,7 @@ export function createSetupRoutes(deps: ConnectionDeps): Route[] {
         path: `${root}/check`,
         id: 'checkSetup',
         summary:
-          'Verifies the credentials of the connection with the app. If they work and there is nothing to enter, the link is used up.',
+          'Verifies the credentials of the connection with the app. If they work and there is no secret to enter, the link is used up.',
         schemas: { query: noQuery },
         response: resultResponse,
         credential: 'setupLink',
@@ -119,20 +125,22 @@ export function createSetupRoutes(deps: ConnectionDeps): Route[] {
         path: `${root}/credentials`,
         id: 'submitSetup',
         summary:
-          'Stores the secrets of the connection, if the app accepts them. Then the link is used up; otherwise nothing changes.',
+          'Stores secrets of the connection if the app accepts them; otherwise nothing changes. Public values are stored, and then ' +
+          'the connection is verified. If it works, the link is used up.',
         schemas: {
           query: noQuery,
           body: strictObject({
             credentials: setupCredentials(deps).meta({
-              description: 'The secrets by the names in `fields`.',
+              description: 'The values by the names in `fields`.',
               writeOnly: true,
             }),
-          }).meta({ id: 'SetupCredentials', description: 'The secrets of the connection.' }),
+          }).meta({ id: 'SetupCredentials', description: 'The values that the link asks for.' }),
         },
         response: resultResponse,
         credential: 'setupLink',
         codes: [
           ...codes,
+          'VERSION_CONFLICT',
           'CREDENTIALS_REJECTED',
           'INSUFFICIENT_PERMISSIONS',
           'NOT_AN_OKTA_ORG',
@@ -141,24 +149,30 @@ export function createSetupRoutes(deps: ConnectionDeps): Route[] {
         ],
       },
       async ({ body: { credentials } }, caller, getSignal) => ({
-        body: serializeResult(await submitSetupSecrets(deps, caller, credentials, getSignal())),
+        body: serializeResult(await submitSetup(deps, caller, credentials, getSignal())),
       }),
     ),
   ];
 }
 
 /**
- * The schema of the secrets of any method. Not a record of zod: it drops a member `__proto__`, so that the request is not refused.
+ * The schema of the values of any method. Not a record of zod: it drops a member `__proto__`, so that the request is not refused.
  */
 function setupCredentials({ apps }: ConnectionDeps) {
-  const names = apps.flatMap(({ methods }) =>
-    methods.flatMap((method) => Object.keys(getSetupFields(method))),
-  );
+  const methods = apps.flatMap(({ methods }) => methods);
   const secret = z
     .string({ error: 'A secret is text.' })
     .transform((value) => new Secret(value))
     .optional();
-  return strictObject(Object.fromEntries(names.map((name) => [name, secret])));
+  const text = z.string({ error: 'The value is text.' }).optional();
+  const withSchema = (fields: object, schema: typeof secret | typeof text) =>
+    Object.keys(fields).map((name) => [name, schema] as const);
+  return strictObject(
+    Object.fromEntries([
+      ...methods.flatMap((method) => withSchema(getDeferrableFields(method), text)),
+      ...methods.flatMap((method) => withSchema(getSecretFields(method), secret)),
+    ]),
+  );
 }
 
 function serializeResult({ setup, isFinished }: SetupResult) {
@@ -177,7 +191,10 @@ function serializeSetup({
 }: SetupView) {
   const values = Object.entries(method.fields).flatMap(([name, { label, kind }]) => {
     const value = connection.publicCredentials[name];
-    return value === undefined ? [] : [{ label, values: kind === 'LIST' ? splitList(value) : [value] }];
+    // What is asked for is in its field.
+    return value === undefined || fields[name]
+      ? []
+      : [{ label, values: kind === 'LIST' ? splitList(value) : [value] }];
   });
   return {
     organisation,
@@ -193,8 +210,10 @@ function serializeSetup({
     values,
     jwksUrl,
     keys: keys.map(serializeKey),
-    fields: Object.entries(fields).map(([name, { label, placeholder, help, whereToFind }]) => ({
+    fields: Object.entries(fields).map(([name, { kind, label, placeholder, help, whereToFind }]) => ({
       ...{ name, label, placeholder, help, whereToFind },
+      secret: kind === 'SECRET',
+      value: connection.publicCredentials[name] ?? null,
     })),
     verification: {
       status: connection.verificationStatus,

@@ -68,7 +68,7 @@ export function createVerificationRoutes(deps: ConnectionDeps, app: App, path: s
           'is a result and not an error.',
         schemas: { path: idPath, query: noQuery },
         response,
-        codes: ['NOT_FOUND'],
+        codes: ['NOT_FOUND', 'CONNECTION_PENDING'],
       },
       async ({ path: { id } }, caller, getSignal) => {
         const target = { id, app: app.id };

@@ -25,14 +25,17 @@ export function toConverted(
   const { app, conversion, conversionVerification } = connection;
   if (!conversion) return null;
   const { method } = resolveAppAndMethod(deps, { app, method: conversion.method });
+  const publicCredentials = { ...getUrl(method, connection), ...conversion.publicCredentials };
   return {
     ...connection,
     ...noConversion,
     method: method.id,
     isPlatformManagedCredentials: true,
     keys: conversion.keys,
-    publicCredentials: { ...getUrl(method, connection), ...conversion.publicCredentials },
-    ...(conversionVerification ? toColumns(method, conversionVerification) : pendingColumns(method)),
+    publicCredentials,
+    ...(conversionVerification
+      ? toColumns(method, conversionVerification)
+      : pendingColumns(method, publicCredentials)),
   };
 }
 

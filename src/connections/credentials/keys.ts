@@ -10,6 +10,7 @@ import { currentTime } from '../../common/clock.ts';
 import { type Issue, validationError } from '../../common/errors.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
 import { conversionName } from '../convert-input.ts';
+import { listAwaitedFields } from '../deferrable-fields.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { UpdateConnection } from '../input-schemas.ts';
 import { noExpiry } from './expiry.ts';
@@ -131,14 +132,31 @@ export function isUntried({
   return isPlatformManagedCredentials && lastVerifiedAt == null;
 }
 
+/** What a connection says until it can be verified, or until the app knows its key. */
+export function describePending(
+  method: AuthMethod,
+  shown: Credentials['public'],
+): { message: string; remedy: string } | undefined {
+  const awaited = listAwaitedFields(method, shown);
+  if (awaited.length === 0) return method.managedKeys?.pending;
+  const names = awaited.map((label) => `“${label}”`).join(', ');
+  return {
+    message: `This connection cannot be verified yet: it has no value for ${names}.`,
+    remedy:
+      'Update the connection with it, or create a setup link: the person who administers the app enters it on the page of ' +
+      'the link.',
+  };
+}
+
 /** The verification columns of a connection whose key the app does not know yet. */
-export function pendingColumns({ managedKeys }: AuthMethod): VerificationColumns {
+export function pendingColumns(method: AuthMethod, shown: Credentials['public']): VerificationColumns {
+  const { message = null, remedy = null } = describePending(method, shown) ?? {};
   return {
     verificationStatus: 'PENDING',
     verificationCheckedAt: null,
     verificationCode: null,
-    verificationMessage: managedKeys?.pending.message ?? null,
-    verificationRemedy: managedKeys?.pending.remedy ?? null,
+    verificationMessage: message,
+    verificationRemedy: remedy,
     upstreamRequestId: null,
     lastVerifiedAt: null,
     failingSince: null,

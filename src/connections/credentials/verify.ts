@@ -115,12 +115,16 @@ export function verificationColumns(
   };
 }
 
-/** The name of the field that says since when a connection fails, if a change has cleared it. */
+/**
+ * The name of the field that says since when a connection fails, if a change has cleared it because the connection works. One that
+ * waits for its first key to be accepted does not.
+ */
 export function clearedFailure(
   before: Pick<AppConnection, 'failingSince'>,
-  after: Pick<AppConnection, 'failingSince'>,
+  after: Pick<AppConnection, 'failingSince' | 'verificationStatus'>,
 ): 'failingSince'[] {
-  return before.failingSince && !after.failingSince ? ['failingSince'] : [];
+  const hasRecovered = before.failingSince && !after.failingSince && after.verificationStatus !== 'PENDING';
+  return hasRecovered ? ['failingSince'] : [];
 }
 
 function clientDisconnectedError({ name }: App): AppError {

@@ -1,4 +1,4 @@
-import { type App, type AuthMethod, appTypeName } from '../../apps/app.ts';
+import { type App, type AuthMethod, appTypeName, isAlwaysRequired } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { selectedPaths } from '../../graphql/selection.ts';
@@ -60,9 +60,13 @@ function defineConversion(builder: Builder, app: App, method: AuthMethod, types:
     validate: { schema: convertToSchema(method) },
     fields: (t) =>
       Object.fromEntries(
-        listConversionFields(method).map(([name, { kind, required, help, whereToFind }]) => [
+        listConversionFields(method).map(([name, field]) => [
           name,
-          t.field({ type: inputFieldType(kind), required, description: `${help} ${whereToFind}` }),
+          t.field({
+            type: inputFieldType(field.kind),
+            required: isAlwaysRequired(field),
+            description: `${field.help} ${field.whereToFind}`,
+          }),
         ]),
       ),
   });

@@ -1,4 +1,11 @@
-import { type App, type AuthMethod, appTypeName, type Field, splitList } from '../../apps/app.ts';
+import {
+  type App,
+  type AuthMethod,
+  appTypeName,
+  type Field,
+  isAlwaysRequired,
+  splitList,
+} from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { type AppConnection, type ConnectionKey, connectionKeyStates } from '../app-connection.entity.ts';
 import { describeKeys, getJwksUrl } from '../credentials/keys.ts';
@@ -184,7 +191,7 @@ function collectFields(methods: readonly AuthMethod[]): NamedField[] {
   const names = new Set(methods.flatMap(({ fields }) => Object.keys(fields)));
   return [...names].flatMap((name) => {
     const [field] = methods.flatMap(({ fields }) => fields[name] ?? []);
-    const required = methods.every(({ fields }) => fields[name]?.required === true);
+    const required = methods.every(({ fields }) => fields[name] && isAlwaysRequired(fields[name]));
     return field ? [{ ...field, name, required }] : [];
   });
 }

@@ -1,4 +1,4 @@
-import type { App, AuthMethod, Field } from '../../apps/app.ts';
+import { type App, type AuthMethod, type Field, isAlwaysRequired } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import type { ConnectionTypes } from './types.ts';
@@ -75,7 +75,10 @@ function defineField(builder: Builder) {
       name: t.exposeString('name', { description: "Its name in the app's `…CredentialsInput`." }),
       label: t.exposeString('label', { description: 'The label.' }),
       kind: t.expose('kind', { type: Kind, description: 'The type of the value.' }),
-      required: t.exposeBoolean('required', { description: 'Whether it is required.' }),
+      required: t.boolean({
+        description: 'Whether it is required for a new connection, also if this server makes the key.',
+        resolve: isAlwaysRequired,
+      }),
       secret: t.boolean({
         description:
           'Whether it is encrypted and never returned. Everyone who may read the connection sees the other fields.',

@@ -26,7 +26,7 @@ import { verifyNewCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, requireApp, resolveAppAndMethod } from '../deps.ts';
 import { withoutNextPrivateKey } from '../managed-keys/next-private-key.ts';
 import { convertPayloadFields, type FieldPaths, requireSelectable } from '../payload-authorization.ts';
-import { assertVersion, changeConnection } from '../persistence/change-connection.ts';
+import { assertVersion, changeConnection, type PrepareAlongside } from '../persistence/change-connection.ts';
 import { findConnection } from '../persistence/find-connection.ts';
 import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
 import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
@@ -38,6 +38,8 @@ export interface ConvertOptions {
   signal?: AbortSignal | undefined;
   /** The paths of the fields that the client selects. */
   selected?: FieldPaths;
+  /** What is stored with the conversion. */
+  alongside?: PrepareAlongside;
 }
 
 /** The credentials that a conversion replaces. */
@@ -73,7 +75,7 @@ export async function convertConnection(
   caller: Caller,
   target: { app: string; id: string },
   { idempotencyKey, ...input }: ConvertConnection,
-  { signal, selected = [] }: ConvertOptions = {},
+  { signal, selected = [], alongside }: ConvertOptions = {},
 ): Promise<AppConnection> {
   const { id } = target;
   const action = 'CONVERT_CONNECTION';
@@ -119,6 +121,7 @@ export async function convertConnection(
           return change.fields;
         },
         credentials: change.credentials,
+        alongside,
         buildOutcome: (connection) => buildOutcome(() => toSnapshot(connection)),
       });
     };

@@ -59,7 +59,7 @@ export async function createConnection(
       // The app cannot know a key that was made just now. A verification is counted itself.
       if (isPending) await deps.limits.checkChange(caller);
       const verification = isPending
-        ? pendingColumns(method)
+        ? pendingColumns(method, credentials.public)
         : await verifyNewCredentials(deps, caller, { app, method }, credentials, options);
 
       const id = randomUUID();

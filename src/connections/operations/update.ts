@@ -91,7 +91,7 @@ export async function updateConnection(
       const columns = prepared && {
         ...prepared.columns,
         ...(isUntried(before)
-          ? pendingColumns(method)
+          ? pendingColumns(method, prepared.credentials.public)
           : await verifyNewCredentials(deps, caller, { app, method }, prepared.credentials, { signal })),
         ...(await sealCredentials(
           deps,

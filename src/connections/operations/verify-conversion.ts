@@ -13,6 +13,7 @@ import {
 import { addRevocation } from '../credentials/revocation.ts';
 import { assertSameCredentials, type StoredCredentials, sealCredentials } from '../credentials/seal.ts';
 import { verificationColumns, verifyCredentials } from '../credentials/verify.ts';
+import { listAwaitedFields } from '../deferrable-fields.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { changeConnection, type PrepareAlongside } from '../persistence/change-connection.ts';
 import { listConvertedFields } from './convert.ts';
@@ -39,6 +40,7 @@ export async function verifyConversion(
   if (!converted) return { isComplete: false };
   const { id, orgId, publicCredentials } = converted;
   const { app, method } = resolveAppAndMethod(deps, converted);
+  if (listAwaitedFields(method, publicCredentials).length > 0) return { isComplete: false };
   const pending = { public: publicCredentials, secret: getConversionSecrets(stored) };
   const options = { signal, connection: before };
   const result = await verifyCredentials(deps, caller, { app, method }, pending, options);

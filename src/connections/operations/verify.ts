@@ -1,15 +1,17 @@
-import type { FieldValue, VerificationResult } from '../../apps/app.ts';
+import type { AuthMethod, FieldValue, VerificationResult } from '../../apps/app.ts';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusals.ts';
+import { AppError } from '../../common/errors.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { assertHostAllowed } from '../credentials/host.ts';
 import { findPendingKey } from '../credentials/key-states.ts';
-import { needsKeyPair, prepareKeys } from '../credentials/keys.ts';
+import { describePending, needsKeyPair, prepareKeys } from '../credentials/keys.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
 import { splitCredentials } from '../credentials/split.ts';
 import { verifyCredentials } from '../credentials/verify.ts';
+import { listAwaitedFields } from '../deferrable-fields.ts';
 import { type ConnectionDeps, rateLimitedOutbound, resolveAppAndMethod } from '../deps.ts';
 import { tryPendingKey } from '../managed-keys/activate-pending-key.ts';
 import { type FieldPaths, requireSelectable, verifyPayloadFields } from '../payload-authorization.ts';
@@ -34,7 +36,7 @@ export interface VerifyOptions {
  * result.
  *
  * @param target `app`: the id of an app; a connection to another app is not found
- * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `RATE_LIMITED`
+ * @throws AppError `FORBIDDEN`, `NOT_FOUND`, `RATE_LIMITED`, `CONNECTION_PENDING` (a field is still missing)
  */
 export async function verifyConnection(
   deps: ConnectionDeps,
@@ -58,6 +60,7 @@ export async function verifyConnection(
     });
     if (conversion.isComplete) return readConnection(deps, caller, [sql`id = ${id}`]);
     const resolved = resolveAppAndMethod(deps, before);
+    assertComplete(resolved.method, before);
     const result = await verifyCredentials(deps, caller, resolved, credentials, {
       signal,
       connection: before,
@@ -71,6 +74,13 @@ export async function verifyConnection(
     await storeVerification(deps, before, result, event, { alongside });
     return readConnection(deps, caller, [sql`id = ${id}`]);
   });
+}
+
+/** @throws AppError `CONNECTION_PENDING` if the connection waits for a field without which it cannot be verified */
+function assertComplete(method: AuthMethod, { publicCredentials }: AppConnection): void {
+  if (listAwaitedFields(method, publicCredentials).length === 0) return;
+  const { message = '', remedy = '' } = describePending(method, publicCredentials) ?? {};
+  throw new AppError('CONNECTION_PENDING', message, { remedy });
 }
 
 /** Finds the connection, after its pending key was tried, if it has one. */
@@ -115,8 +125,8 @@ export async function validateCredentials(
     const given = splitCredentials(method, values);
     const { credentials } = await prepareKeys(method, given);
     assertHostAllowed(deps, caller, { app, method }, credentials.public);
-    if (method.managedKeys && needsKeyPair(method, given))
-      return { status: 'PENDING', ...method.managedKeys.pending, upstreamRequestId: null };
+    const pending = needsKeyPair(method, given) && describePending(method, given.public);
+    if (pending) return { status: 'PENDING', ...pending, upstreamRequestId: null };
     return verifyCredentials(deps, caller, { app, method }, credentials, { signal });
   });
 }

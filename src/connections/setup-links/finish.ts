@@ -42,6 +42,18 @@ export function finishSetupLink(deps: ConnectionDeps, caller: Caller): PrepareAl
 }
 
 /**
+ * Returns what lets a step be stored only while the setup link of a caller is active.
+ *
+ * @returns a function that throws AuthenticationError if the link is no longer active
+ */
+export function requireActiveSetupLink(deps: ConnectionDeps, caller: Caller): PrepareAlongside {
+  return async (em) => {
+    await findOwnSetupLink(em, deps, caller);
+    return { events: [] };
+  };
+}
+
+/**
  * Finds the setup link of a caller again, to change it.
  *
  * @throws AuthenticationError if it was deleted, used, revoked or has expired since the caller was authenticated

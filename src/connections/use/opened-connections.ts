@@ -11,6 +11,7 @@ import type { Secret } from '../../common/secret.ts';
 import type { Database } from '../../database/database.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
+import { listAwaitedFields } from '../deferrable-fields.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { SecretMask } from './secret-mask.ts';
 
@@ -35,6 +36,13 @@ export interface OpenedConnection {
   /** Removes the credentials from texts. */
   mask: SecretMask;
 }
+
+/** The authorizer of a connection that waits for a field. Nobody uses it, because the connection is `PENDING`. */
+const incomplete: Authorizer = {
+  authorize() {
+    throw new TypeError('The credentials of the connection are incomplete.');
+  },
+};
 
 class OpenedConnections {
   readonly #deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>;
@@ -75,7 +83,8 @@ class OpenedConnections {
     const credentials = await openCredentials(this.#deps, em, connection);
     const mask = new SecretMask(Object.values(credentials.secret));
     const { use } = method;
-    const authorizer = this.#findAuthorizer(connection, use, credentials);
+    const isComplete = listAwaitedFields(method, credentials.public).length === 0;
+    const authorizer = isComplete ? this.#findAuthorizer(connection, use, credentials) : incomplete;
     const origin = use.getOrigin(credentials);
     return { connection, app, method, credentials, use, authorizer, origin, mask };
   }

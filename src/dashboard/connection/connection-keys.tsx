@@ -28,7 +28,7 @@ export function ConnectionKeys(props: ConnectionKeysProps) {
         <dl className={classes.facts}>
           <div>
             <dt>Client ID</dt>
-            <dd>{clientId}</dd>
+            <dd>{clientId ?? 'Not known yet'}</dd>
           </div>
           <div>
             <dt>Scopes</dt>

@@ -20,13 +20,16 @@ export interface Setup {
   };
 }
 
-/** A secret that the person with the link enters. */
+/** What the person with the link enters. */
 export interface SetupField {
   name: string;
   label: string;
   placeholder: string;
   help: string;
   whereToFind: string;
+  secret: boolean;
+  /** The public value until now, to confirm or correct. */
+  value: string | null;
 }
 
 /** The result of a step. */

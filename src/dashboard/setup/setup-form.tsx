@@ -16,11 +16,11 @@ import type { Setup, SetupResult } from './setup-api.ts';
 
 interface SetupFormProps {
   setup: Setup;
-  /** Sends the secrets, or without a field, asks for a check. */
+  /** Sends the values, or without a field, asks for a check. */
   onSubmit(credentials: Readonly<Record<string, string>> | undefined): Promise<MutationResult<SetupResult>>;
 }
 
-/** The fields of the secrets, or only a button that checks the connection. */
+/** The fields of what the person enters, and the button that checks the connection. */
 export function SetupForm({ setup, onSubmit }: SetupFormProps) {
   const { app, fields } = setup;
   const [isBusy, setIsBusy] = useState(false);
@@ -40,6 +40,7 @@ export function SetupForm({ setup, onSubmit }: SetupFormProps) {
     setErrors(fieldErrors);
     focusFirstError(form, fieldErrors);
   };
+  const hasSecrets = fields.some(({ secret }) => secret);
   const hasFieldErrors = fields.some(({ name }) => errors[name]);
   return (
     <form onSubmit={submit} noValidate autoComplete="off">
@@ -49,12 +50,18 @@ export function SetupForm({ setup, onSubmit }: SetupFormProps) {
         {fields.map((field) => (
           <CredentialField
             key={field.name}
-            field={{ ...field, kind: 'SECRET', required: true, secret: true }}
+            field={{
+              ...field,
+              help: field.whereToFind,
+              kind: field.secret ? 'SECRET' : 'TEXT',
+              required: true,
+            }}
             error={errors[field.name]}
+            defaultValue={field.value ?? undefined}
           />
         ))}
         {apiError && !hasFieldErrors && <ErrorAlert apiError={apiError} />}
-        {apiError && fields.length > 0 && (
+        {apiError && hasSecrets && (
           <Text size="sm" c="dimmed">
             Nothing was changed. This page does not keep secrets: enter it again.
           </Text>
@@ -66,7 +73,7 @@ export function SetupForm({ setup, onSubmit }: SetupFormProps) {
               <Text>Checking with {app.name}…</Text>
             </>
           ) : (
-            <Button type="submit">{fields.length > 0 ? 'Check and save' : 'Check now'}</Button>
+            <Button type="submit">{hasSecrets ? 'Check and save' : 'Check now'}</Button>
           )}
         </Group>
       </Stack>

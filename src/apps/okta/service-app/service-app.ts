@@ -26,12 +26,13 @@ export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMeth
       'Verify the connection.',
     ],
     setupSteps: [
-      'In the Okta Admin Console, go to Applications > Applications, and open the API Services app with the client ID below.',
+      'In the Okta Admin Console, go to Applications > Applications. Open the API Services app with the client ID on this page, or ' +
+        'create one: click Create App Integration, choose “API Services”, and enter a name.',
       'Under General > Client Credentials, choose “Public key / Private key” and “Use a URL to fetch keys dynamically”, and enter the ' +
         'URL of the public keys below. Or choose “Save keys in Okta”, and add the public key.',
       'Under “Okta API Scopes”, grant the scopes below.',
       'Under “Admin roles”, assign an admin role, such as Read-Only Administrator. Without one, Okta shows the app no data.',
-      'Come back to this page and click “Check now”.',
+      'Come back to this page. If it asks for the client ID, copy it from General > Client Credentials of the app. Click “Check now”.',
     ],
     fields: {
       instanceUrl,
@@ -40,8 +41,11 @@ export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMeth
         kind: 'TEXT',
         schema: clientIdSchema,
         required: true,
+        isDeferrable: true,
         placeholder: '0oa1ab2cd3EF4GH5i0d7',
-        help: 'The client id of the service app.',
+        help:
+          'The client id of the service app. If this server makes the key, it can be absent: a setup link asks the Okta ' +
+          'administrator for it.',
         whereToFind: 'Under General > Client Credentials of the app.',
       },
       scopes: {
