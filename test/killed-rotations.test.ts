@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { listAuditEvents } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
@@ -11,6 +12,7 @@ import { createConnection, updateMutation } from './testkit/operations.ts';
 import { spawnServer, temporaryFolder, until } from './testkit/process.ts';
 import { keyIds, keyStates, RotatingApp, registeringScopes } from './testkit/rotating-connection.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
+import { changeRows } from './testkit/stored-rows.ts';
 
 /** A request to Okta that is never answered. */
 interface Hold {
@@ -72,14 +74,28 @@ describe.runIf(testDatabaseUrl)('a server that is killed', () => {
   it('at any step of rotations and revocations leaves working connections, and another server goes on', async () => {
     if (server.location.kind !== 'postgresql') throw new Error('This is about PostgreSQL.');
     const data = stack.use(temporaryFolder());
+    const organisation = await server.newOrganisation();
+    const through = { ...standIn, origin: gate.origin };
+    const keysPath = ({ clientId }: RotatingApp) => `/api/v1/apps/${clientId}/credentials/jwks`;
+    const replaced = await RotatingApp.create(through, organisation, { scopes: registeringScopes });
+    const [removed = '', kept = ''] = keyIds(await replaced.rotate());
+    // The old key was replaced so long ago that no server uses it, and is removed by the next server that looks.
+    const retiredAt = new Date(Date.now() - 120_000).toISOString();
+    await changeRows(server, AppConnection, { id: replaced.id }, ({ keys }) => ({
+      keys: (keys ?? []).map((key) => (key.state === 'RETIRED' ? { ...key, retiredAt } : key)),
+      keysDueAt: new Date(),
+    }));
+    gate.holds.set('a replaced key is deactivated', {
+      matches: ({ method, url = '' }) =>
+        method === 'POST' && url.startsWith(keysPath(replaced)) && url.endsWith('/deactivate'),
+      isForwarded: true,
+    });
     await using killed = spawnServer({
       DATABASE_URL: server.location.url.reveal(),
       DATA_DIR: data.path,
       ENCRYPTION_KEYS: server.rootKey,
       TRUSTED_INSTANCE_HOSTS: gate.hostPort,
     });
-    const organisation = await server.newOrganisation();
-    const through = { ...standIn, origin: gate.origin };
     const apps: RotatingApp[] = [];
     for (let count = 0; count < 3; count += 1)
       apps.push(await RotatingApp.create(through, organisation, { scopes: registeringScopes }));
@@ -92,7 +108,6 @@ describe.runIf(testDatabaseUrl)('a server that is killed', () => {
       connections.push((await createConnection(organisation, { name: `token-${index}` }, credentials)).id);
     }
     const url = await killed.ready();
-    const keysPath = ({ clientId }: RotatingApp) => `/api/v1/apps/${clientId}/credentials/jwks`;
     gate.holds.set('a key is made', {
       matches: (request) => request.method === 'GET' && request.url === keysPath(one),
       isForwarded: false,
@@ -138,7 +153,8 @@ describe.runIf(testDatabaseUrl)('a server that is killed', () => {
 
     const left = await Promise.all(apps.map((app) => app.read()));
     for (const each of left) expect(keyStates(each)).toEqual(['ACTIVE', 'PENDING']);
-    for (const app of apps) expect(await app.use()).toMatchObject({ status: 200 });
+    expect(keyStates(await replaced.read())).toEqual(['RETIRED', 'ACTIVE']);
+    for (const app of [...apps, replaced]) expect(await app.use()).toMatchObject({ status: 200 });
 
     const heir = await startTestServer({
       config: { trustedInstanceHosts: new Set([gate.hostPort]) },
@@ -159,6 +175,14 @@ describe.runIf(testDatabaseUrl)('a server that is killed', () => {
       expect(keyIds(rotated).slice(0, 1)).toEqual(before[index]);
       await expect.poll(() => app.use(), { timeout: 20_000 }).toMatchObject({ status: 200 });
     }
+    await until('the replaced key is removed', async () =>
+      keyIds(await replaced.read()).join() === kept ? true : undefined,
+    );
+    expect(await replaced.keysInOkta()).toEqual([`ACTIVE ${kept}`]);
+    const removals = (await listAuditEvents(organisation.client)).filter(
+      ({ action, targetName }) => action === 'REMOVE_CONNECTION_KEY' && targetName === removed,
+    );
+    expect(removals).toHaveLength(1);
     const outcomes = await until('the tokens are revoked', async () => {
       const events = await listAuditEvents(organisation.client);
       const revoked = events.filter(({ action }) => action === 'REVOKE_TOKEN');

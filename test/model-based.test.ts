@@ -3,7 +3,9 @@ import fc from 'fast-check';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { KeyedConnection, KeyModel, keySteps } from './testkit/key-model.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { ReferenceModel, type Row } from './testkit/reference-model.ts';
 import { restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -26,7 +28,10 @@ const isDead = (token: string) => token.startsWith('revoked') || dead.has(token)
 const trusted = new Set<string>();
 let upstream: TestOkta;
 let server: TestServer;
+let standIn: OktaStandIn;
 beforeAll(async () => {
+  standIn = await startOktaStandIn();
+  trusted.add(standIn.hostPort);
   upstream = await startOkta({
     handler: (request, response) => {
       const token = request.headers.authorization?.replace(/^SSWS /, '') ?? '';
@@ -40,6 +45,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await upstream.close();
+  await standIn[Symbol.asyncDispose]();
 });
 
 /** The state of a run: one organisation, its clients and its model. */
@@ -373,6 +379,25 @@ async function live(parameters: fc.Parameters<unknown>): Promise<void> {
 }
 
 const { MODEL_SEED: seed } = process.env;
+
+test('the keys of a service app match a model for random rotations, verifications and conversions', async () => {
+  let runs = 0;
+  await fc.assert(
+    fc.asyncProperty(keySteps, async (steps) => {
+      runs += 1;
+      const real = new KeyedConnection(
+        await server.newOrganisation(),
+        standIn,
+        `0oamodelled${String(runs).padStart(9, '0')}`,
+      );
+      const model = new KeyModel();
+      const { keys } = (await real.create()).credentials;
+      model.keys = keys.map(({ keyId }) => ({ keyId, state: 'ACTIVE' }));
+      await fc.asyncModelRun(() => ({ model, real }), steps);
+    }),
+    { numRuns: 4 * times, ...(seed && { seed: Number(seed) }) },
+  );
+});
 
 test('connections match a reference model for random operations over GraphQL and REST', () =>
   live({ numRuns: 2 * times, ...(seed && { seed: Number(seed) }) }));

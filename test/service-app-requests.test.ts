@@ -91,11 +91,14 @@ function use(id: string, path: string, init: RequestInit = {}, index = 0): Promi
   });
 }
 
-/** Moves all clocks on by a minute, after which an access token is no longer new. */
-async function waitAMinute(): Promise<void> {
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 });
-  await okta.setClockAhead(60_000);
+/** Moves the clocks of the servers and of Okta on. */
+async function moveClocksOn(ms: number): Promise<void> {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
+  await okta.setClockAhead(ms);
 }
+
+/** Moves all clocks on by a minute, after which an access token is no longer new. */
+const waitAMinute = () => moveClocksOn(60_000);
 
 const users = '/api/v1/users?limit=1';
 const isTokenRequest = ({ url }: JournalEntry) => url === '/oauth2/v1/token';
@@ -116,27 +119,36 @@ describe('the access token of a service app', () => {
   it.each([
     ['200 requests with DPoP', true, 4],
     ['800 requests without DPoP', false, 16],
-  ])('is minted once by each server for %s', async (_, requiresDpop, batches) => {
-    const id = await connectToOkta({ requiresDpop });
-    const responses: number[] = [];
-    for (let batch = 0; batch < batches; batch += 1) {
-      const sent = Array.from({ length: 50 }, async (_, index) => {
-        const response = await use(id, users, { headers: { prefer: 'wait=10' } }, index);
-        await response.arrayBuffer();
-        return response.status;
-      });
-      responses.push(...(await Promise.all(sent)));
-    }
-    expect(new Set(responses)).toEqual(new Set([200]));
-    const journal = await okta.takeJournal();
-    const minted = journal.filter((entry) => isTokenRequest(entry) && entry.status === 200);
-    expect(minted).toHaveLength(servers.length);
-    const requests = journal.filter((entry) => !isTokenRequest(entry));
-    expect(requests).toHaveLength(50 * batches);
-    const authorizations = new Set(requests.map((entry) => header(entry, 'authorization')));
-    expect(authorizations.size).toBe(servers.length);
-    if (requiresDpop) expectOwnProofs(journal);
-  });
+  ])(
+    'is minted once by each server for %s, and once more after its hour',
+    async (_, requiresDpop, batches) => {
+      const id = await connectToOkta({ requiresDpop });
+      const sendBatch = async () => {
+        const sent = Array.from({ length: 50 }, async (_, index) => {
+          const response = await use(id, users, { headers: { prefer: 'wait=10' } }, index);
+          await response.arrayBuffer();
+          return response.status;
+        });
+        expect(new Set(await Promise.all(sent))).toEqual(new Set([200]));
+      };
+      for (let batch = 0; batch < batches; batch += 1) await sendBatch();
+      const journal = await okta.takeJournal();
+      const minted = journal.filter((entry) => isTokenRequest(entry) && entry.status === 200);
+      expect(minted).toHaveLength(servers.length);
+      const requests = journal.filter((entry) => !isTokenRequest(entry));
+      expect(requests).toHaveLength(50 * batches);
+      const authorizations = new Set(requests.map((entry) => header(entry, 'authorization')));
+      expect(authorizations.size).toBe(servers.length);
+      if (requiresDpop) expectOwnProofs(journal);
+
+      await moveClocksOn(61 * 60_000);
+      await sendBatch();
+      const again = (await okta.takeJournal()).filter(
+        (entry) => isTokenRequest(entry) && entry.status === 200,
+      );
+      expect(again).toHaveLength(servers.length);
+    },
+  );
 
   it('is in no response, as it is or encoded', async () => {
     const id = await connectToOkta();
