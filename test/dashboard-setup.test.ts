@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
@@ -253,6 +254,38 @@ describe.skipIf(!hasBrowser())('setup links in the dashboard', () => {
     await page.getByRole('button', { name: 'Check now' }).click();
     await page.getByRole('heading', { name: 'Pending conversion' }).waitFor({ state: 'detached' });
     await page.getByRole('heading', { name: 'Public keys' }).waitFor();
+  });
+
+  it('complete the change from a key of the caller to one of this server', async () => {
+    const { privateKey } = generateKeyPairSync('ec', {
+      namedCurve: 'P-256',
+      privateKeyEncoding: { format: 'pem', type: 'pkcs8' },
+      publicKeyEncoding: { format: 'pem', type: 'spki' },
+    });
+    const { input } = managedInput('own-key', 'https://example.okta.com');
+    const credentials = { ...input.credentials, privateKey };
+    const { create } = await client().request<{ create: { appConnection: { id: string } } }>(
+      createManagedMutation,
+      { input: { ...input, credentials } },
+    );
+    const { page } = await dashboard.open();
+    await page.getByRole('link', { name: 'own-key', exact: true }).click();
+    const start = page.getByRole('button', { name: 'Let this server make the key' });
+    await start.click();
+    const clientId = page.getByRole('textbox', { name: 'Client ID' });
+    expect(await clientId.inputValue()).toBe(credentials.clientId);
+    expect(await page.getByRole('textbox', { name: 'Scopes' }).inputValue()).toBe(
+      'okta.groups.read okta.users.read',
+    );
+    expect(await page.locator('input[type=password]').count()).toBe(0);
+    await expectAccessible(page, 'dialog for a key of this server');
+    await page.getByRole('button', { name: 'Convert', exact: true }).click();
+    await page.getByRole('heading', { name: 'Pending conversion' }).waitFor();
+    const administrator = await follow((await createLink(client(), create.appConnection.id)).url);
+    await administrator.page.getByRole('button', { name: 'Check now' }).click();
+    await administrator.page.getByRole('heading', { level: 1, name: 'Okta is connected' }).waitFor();
+    await page.getByText('This server made the key').waitFor();
+    expect(await start.count()).toBe(0);
   });
 
   it.each(displayVariants)(

@@ -9,7 +9,7 @@ import {
   createConnectionSchema,
   updateConnectionSchema,
 } from '../connections/input-schemas.ts';
-import type { AppOption, FieldOption } from './use-options.ts';
+import type { AppOption, FieldOption, MethodOption } from './use-options.ts';
 
 /** Accepts http for every host: only the server knows TRUSTED_INSTANCE_HOSTS, and reports the others. */
 const apps = createApps({ trustedHosts: { has: () => true } });
@@ -67,16 +67,28 @@ export function validateUpdate(app: string, values: FormValues, fields: readonly
   return validate(updateConnectionSchema(definition), { name, description, credentials });
 }
 
-/** Finds the method to which a connection can be converted; undefined if there is none, or if it has that method. */
+/**
+ * Finds the method to which a connection can be converted. If it has that method with a key of the caller, the fields are those of a
+ * conversion to a key of the server. Undefined if there is nothing to convert to.
+ */
 export function findConversionOption(
-  { app, method }: { app: string; method: string },
+  {
+    app,
+    method,
+    isPlatformManagedCredentials,
+  }: { app: string; method: string; isPlatformManagedCredentials: boolean },
   options: readonly AppOption[],
-) {
+): MethodOption | undefined {
   const definition = findApp(app);
   const target = definition && findConversionMethod(definition);
-  if (!target || toEnumValue(target.id) === method) return undefined;
-  const option = options.find((option) => option.app === app);
-  return option?.methods.find((option) => option.method === toEnumValue(target.id));
+  const isSame = target !== undefined && toEnumValue(target.id) === method;
+  if (!target || (isSame && isPlatformManagedCredentials)) return undefined;
+  const { methods = [] } = options.find((option) => option.app === app) ?? {};
+  const option = methods.find((option) => option.method === toEnumValue(target.id));
+  if (!isSame || !option) return option;
+  const { privateKeyField, keyIdField } = target.managedKeys ?? {};
+  const fields = option.fields.filter(({ name }) => name !== privateKeyField && name !== keyIdField);
+  return { ...option, fields };
 }
 
 /** Whether the credentials of a connection can be revoked at the app. */

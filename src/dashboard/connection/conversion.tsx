@@ -40,7 +40,9 @@ export function Conversion({ connection, options, appName, onVerify, onChanged }
         </Alert>
       )}
       <Button variant="default" size="compact-sm" onClick={() => setIsOpen(true)}>
-        Convert to “{option.label}”
+        {option.method === connection.method
+          ? 'Let this server make the key'
+          : `Convert to “${option.label}”`}
       </Button>
       {isOpen && (
         <Suspense>

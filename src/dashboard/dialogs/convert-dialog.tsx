@@ -2,15 +2,15 @@ import { Button, Checkbox, Group, Loader, Modal, Stack, Text } from '@mantine/co
 import type { FormEvent } from 'react';
 import { buildConvertMutation } from '../app-mutations.ts';
 import { isRevocable, toFieldInput, toTypeName, validateConversion } from '../client-validation.ts';
+import type { DetailedConnection } from '../connection/operations.ts';
 import { ErrorAlert } from '../error-alert.tsx';
 import { AcknowledgeUse, CredentialField } from '../fields.tsx';
-import type { Connection } from '../operations.ts';
 import { useMutationForm } from '../use-mutation-form.ts';
 import type { MethodOption } from '../use-options.ts';
 
 interface ConvertDialogProps {
-  connection: Connection;
-  /** The new method. */
+  connection: DetailedConnection;
+  /** The new method; the same one for a key of this server instead of the caller's. */
   method: MethodOption;
   appName: string;
   onClose(): void;
@@ -18,10 +18,18 @@ interface ConvertDialogProps {
   onDone(text: string): void;
 }
 
-/** Converts a connection to another method. The old credentials stay in use until the app accepts the new ones. */
+/** The text of a public value in a form. */
+function toText(value: unknown): string | undefined {
+  if (Array.isArray(value)) return value.join(' ');
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** Converts a connection to another method, or to a key of the server. The old credentials stay in use until the app accepts the new ones. */
 export default function ConvertDialog({ connection, method, appName, onClose, onDone }: ConvertDialogProps) {
   const { id, app, name, version } = connection;
   const fields = method.fields.filter(({ kind }) => kind !== 'URL');
+  const isKeyChange = method.method === connection.method;
+  const current: Readonly<Record<string, unknown>> = isKeyChange ? connection.credentials : {};
   const { errors, apiError, request, submit } = useMutationForm();
   const save = async (event: FormEvent<HTMLFormElement>) => {
     const data = await submit(event, {
@@ -40,14 +48,14 @@ export default function ConvertDialog({ connection, method, appName, onClose, on
       }),
     });
     if (!data || data === 'cancelled') return;
-    const isDone = data.outcome?.appConnection.method === method.method;
+    const isDone = !isKeyChange && data.outcome?.appConnection.method === method.method;
     onDone(isDone ? `Converted ${name}. ${appName} accepted it.` : `The conversion of ${name} is pending.`);
   };
   return (
     <Modal
       opened
       onClose={onClose}
-      title={`Convert ${name} to “${method.label}”`}
+      title={isKeyChange ? `Let this server make the key of ${name}` : `Convert ${name} to “${method.label}”`}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <Text size="sm" mb="md">
@@ -61,6 +69,7 @@ export default function ConvertDialog({ connection, method, appName, onClose, on
               key={field.name}
               field={field}
               error={errors[field.name]}
+              defaultValue={toText(current[field.name])}
               isFirst={index === 0}
             />
           ))}
