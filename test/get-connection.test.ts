@@ -224,7 +224,7 @@ describe('list connections', () => {
   const schema = createSchema(createApps({ trustedHosts: new Set() }));
   /** What a pending conversion never has: nothing was accepted yet, and this server has made the key of the service app. */
   const neverPending =
-    /\bconversion \{.*(lastVerifiedAt|details|on OktaCredentials|on OktaServiceAppCredentials \{ keyId \})/;
+    /\bconversion \{.*(lastVerifiedAt|details|on OktaCredentials|on OktaServiceAppCredentials \{ keyId \}|keyRegistrationFailure)/;
   const selections = leafSelections(schema.getType('AppConnection') as GraphQLOutputType).filter(
     (selection) => !neverPending.test(selection),
   );
@@ -310,12 +310,15 @@ describe('list connections', () => {
       ...{ organisation: owner, warnings, clockDifferenceSeconds, scopes: ['okta.users.read'] },
       ...{ usesDpop: true, hasAdminRole: true, roles: [{ type: 'CUSTOM', label: 'Readers' }] },
     };
-    await server
-      .asOwner()
-      .execute(
-        `update app_connection set verification_details = ? where org_id = ? and method = 'service-app'`,
-        [JSON.stringify(ofServiceApp), orgId],
-      );
+    await server.asOwner().execute(
+      `update app_connection set verification_details = ?, key_registration_failure = ?
+          where org_id = ? and method = 'service-app'`,
+      [
+        JSON.stringify(ofServiceApp),
+        JSON.stringify({ since: time, code: 'NOT_FOUND', message: 'What', remedy: 'So' }),
+        orgId,
+      ],
+    );
     const { viewer } = await client.request<{ viewer: { apiKey: { id: string } } }>(
       '{ viewer { apiKey { id } } }',
     );

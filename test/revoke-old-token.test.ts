@@ -175,6 +175,25 @@ describe('replacing an API token with revokeOldToken', () => {
     expect((await listRevocations()).map(({ status }) => status)).toEqual([503, 204]);
   });
 
+  it('is tried again if a server with a wrong clock has postponed it by more than a wait', async () => {
+    const { id } = await connect();
+    await okta.answerNext(path, { status: 503 });
+    await replace(id, newToken());
+    await until('the first attempt', async () => ((await listRevocations()).length > 0 ? true : undefined));
+    // The attempt that has failed stores its own time.
+    const postpone = async () => {
+      await killed
+        .asOwner()
+        .execute(
+          `update app_connection set revoke_at = now() + interval '1 year' where id = ? and revoke_at is not null`,
+          [id],
+        );
+      return (await listRevocations()).length > 1 ? true : undefined;
+    };
+    await until('another attempt', postpone);
+    expect(await outcomes()).toEqual(['OK']);
+  });
+
   it('is given up after a day, with an event, and the token is deleted', async () => {
     const { id } = await connect();
     await okta.answerNext(path, { status: 500 }, { status: 500 });

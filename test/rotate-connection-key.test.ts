@@ -5,6 +5,7 @@ import { testDatabaseUrl } from './testkit/database.ts';
 import { decryptSecrets } from './testkit/decrypt-credentials.ts';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { createConnection } from './testkit/operations.ts';
+import { at, restClient } from './testkit/rest.ts';
 import {
   keyIds,
   keyStates,
@@ -252,17 +253,44 @@ describe('rotating the key of a service app that may change its keys', () => {
     expect(await takeKeyWrites()).toEqual([]);
   });
 
-  test('shows the new key as PENDING if Okta does not let the app add it, and adds it next time', async () => {
-    const app = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
-    const path = `/api/v1/apps/${app.clientId}/credentials/jwks`;
-    const forbidden = { status: 403, content: { errorCode: 'E0000006', errorSummary: 'No.' } };
-    await standIn.answerNext(path, forbidden);
-    const rotated = await app.rotate();
-    expect(keyStates(rotated)).toEqual(['ACTIVE', 'PENDING']);
-    expect(await app.use()).toMatchObject({ status: 200 });
-    const again = await app.rotate();
-    expect([keyIds(again), keyStates(again)]).toEqual([keyIds(rotated), ['RETIRED', 'ACTIVE']]);
-  });
+  test.each([
+    [403, 'E0000006', 'INSUFFICIENT_PERMISSIONS', /no admin role/, /Super Administrator/],
+    [404, 'E0000007', 'NOT_FOUND', /no app with the ID 0oarotates/, /Okta makes both IDs equal/],
+  ] as const)(
+    'shows the new key as PENDING with the reason if Okta answers %i, and adds it next time',
+    async (status, errorCode, code, message, remedy) => {
+      const app = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
+      const path = `/api/v1/apps/${app.clientId}/credentials/jwks`;
+      const refusal = { status, content: { errorCode, errorSummary: 'No.' } };
+      await standIn.answerNext(path, refusal);
+      const rotated = await app.rotate();
+      const [, newId = ''] = keyIds(rotated);
+      expect(keyStates(rotated)).toEqual(['ACTIVE', 'PENDING']);
+      const failure = {
+        code,
+        message: expect.stringMatching(message),
+        remedy: expect.stringMatching(remedy),
+      };
+      expect(rotated.credentials.keyRegistrationFailure).toEqual(failure);
+      expect(rotated.credentials.keyRegistrationFailure?.message).toContain(`add its new key ${newId}`);
+      expect(await app.use()).toMatchObject({ status: 200 });
+      await standIn.answerNext(path, refusal);
+      expect((await app.rotate()).credentials.keyRegistrationFailure).toEqual(failure);
+      const rest = restClient(server.url, organisation.apiKey);
+      const { body } = await rest('GET', `/api/v1/app-connections/okta/${app.id}`);
+      expect(at(body, 'appConnection', 'credentials', 'keyRegistrationFailure')).toEqual({
+        ...failure,
+        since: expect.any(String),
+      });
+      const again = await app.rotate();
+      expect([keyIds(again), keyStates(again)]).toEqual([keyIds(rotated), ['RETIRED', 'ACTIVE']]);
+      expect(again.credentials.keyRegistrationFailure).toBeNull();
+      const events = await listEvents(app.id);
+      expect(events.filter(([action]) => action === 'REGISTER_CONNECTION_KEY')).toEqual([
+        ['REGISTER_CONNECTION_KEY', code, newId],
+      ]);
+    },
+  );
 });
 
 describe('converting a connection', () => {

@@ -155,13 +155,45 @@ describe('the schedule of key rotations', () => {
       return dueAt && dueAt.getTime() > Date.now() + 60_000 ? true : undefined;
     });
     expect(keyIds(await app.read())).toEqual([oldId, newId]);
-    await setClocksAhead(91.1);
-    await untilKeys(app, ['ACTIVE']);
-    expect(await app.keysInOkta()).toEqual([`ACTIVE ${newId}`]);
-    expect(await app.published()).toEqual([newId]);
-    expect((await listKeyEvents(app)).at(-1)).toMatchObject({
-      ...{ action: 'REMOVE_CONNECTION_KEY', targetName: oldId, keyId: null, outcome: 'OK' },
+    // A day later the old key is no longer published, and Okta still has it.
+    const forbidden = { status: 403, content: { errorCode: 'E0000006', errorSummary: 'No.' } };
+    await standIn.answerNext(`/api/v1/apps/${app.clientId}/credentials/jwks`, forbidden);
+    await setClocksAhead(93);
+    const failing = await until('the reason why the key is not removed', async () => {
+      const { credentials } = await app.read();
+      const { code, message } = credentials.keyRegistrationFailure ?? {};
+      return code === 'INSUFFICIENT_PERMISSIONS' ? message : undefined;
     });
+    expect(failing).toContain(oldId);
+    expect(await app.published()).toEqual([newId]);
+    await setClocksAhead(93.5);
+    const removed = await until('the removal', async () =>
+      (await listKeyEvents(app)).find(({ action }) => action === 'REMOVE_CONNECTION_KEY'),
+    );
+    expect(removed).toMatchObject({ targetName: oldId, keyId: null, outcome: 'OK' });
+    expect(await app.keysInOkta()).toEqual([`ACTIVE ${newId}`]);
+    const after = await app.read();
+    expect([keyIds(after), after.credentials.keyRegistrationFailure]).toEqual([[newId], null]);
+    const failures = (await listKeyEvents(app)).filter(({ action }) => action === 'REGISTER_CONNECTION_KEY');
+    expect(failures).toMatchObject([
+      { outcome: 'UPSTREAM_UNREACHABLE', targetName: oldId },
+      { outcome: 'INSUFFICIENT_PERMISSIONS', targetName: oldId },
+    ]);
+    const buckets = await server
+      .asOwner()
+      .execute<{ bucket: string }[]>('select bucket from rate_budget where connection_id = ?', [app.id]);
+    const path = '/api/v1/apps/:app/credentials/jwks';
+    const changed = [`${path}/:key`, `${path}/:key/lifecycle/:transition`];
+    expect(buckets.map(({ bucket }) => bucket)).toEqual(expect.arrayContaining(changed));
+  });
+
+  it('looks at keys that a server with a wrong clock has postponed by more than a wait', async () => {
+    const app = await RotatingApp.create(standIn, organisation);
+    await app.configure({ keys: publicJwks(await app.rotate()) });
+    await server
+      .asOwner()
+      .execute(`update app_connection set keys_due_at = now() + interval '1 year' where id = ?`, [app.id]);
+    await untilKeys(app, ['RETIRED', 'ACTIVE']);
   });
 
   it('leaves connections alone whose credentials Okta rejects', async () => {

@@ -324,8 +324,9 @@ describe('MAC coverage of table columns', () => {
     app_connection: [
       ...['account', 'verification_status', 'verification_checked_at', 'last_verified_at', 'failing_since'],
       ...['verification_code', 'verification_message', 'verification_remedy', 'upstream_request_id'],
-      ...['verification_details', 'conversion_verification', 'next_check_at', 'revoke_at', 'keys_due_at'],
-      ...['status_since', 'expires_at', 'expiry_reason', 'expiry_warning_at'],
+      ...['verification_details', 'conversion_verification', 'key_registration_failure'],
+      ...['next_check_at', 'revoke_at', 'keys_due_at', 'status_since'],
+      ...['expires_at', 'expiry_reason', 'expiry_warning_at'],
     ],
     webhook_endpoint: [
       ...['position', 'next_attempt_at', 'lease_id', 'lease_until', 'failing_since', 'last_success_at'],

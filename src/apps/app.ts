@@ -114,8 +114,17 @@ export interface KeysToRegister {
   remove?: readonly string[];
 }
 
+/** Why an app has not added or removed keys, and what to do. Whole sentences, which name the keys. */
+export interface KeyRegistrationFailure {
+  code: ErrorCode;
+  message: string;
+  remedy: string;
+}
+
 /** `UNSUPPORTED`: the credentials do not allow it, or the app fetches the keys. `FAILED`: it can be tried again. */
-export type KeyRegistration = 'DONE' | 'UNSUPPORTED' | 'FAILED';
+export type KeyRegistration =
+  | { status: 'DONE' | 'UNSUPPORTED' }
+  | ({ status: 'FAILED' } & KeyRegistrationFailure);
 
 /** How a method authenticates with a key pair, which this server can make. Nobody ever sees its private key then. */
 export interface ManagedKeys {
@@ -284,6 +293,8 @@ export interface AppRateLimits {
   buckets: readonly string[];
   /** The beginnings of paths that the app does not limit: `/.well-known/`. */
   unlimited?: readonly string[];
+  /** The path at which this server asks for access tokens, one in a long time, which counts in no budget. */
+  tokenPath?: string;
   /** Reads the limit from the headers of a response; undefined if they have none. */
   read(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined;
 }

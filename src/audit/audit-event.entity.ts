@@ -31,6 +31,8 @@ export const auditActions = {
     'A new key was made for a connection. The old one is used until the app accepts it. The id of the new key is in `targetName`.',
   ACTIVATE_CONNECTION_KEY:
     'The app has accepted the new key of a connection, which replaces the old one. Its id is in `targetName`.',
+  REGISTER_CONNECTION_KEY:
+    'The app has not let the server add or remove a key of a connection, for another reason than before. `outcome` has the code, and the id of the key is in `targetName`.',
   REMOVE_CONNECTION_KEY:
     'The server has removed a key at the app that another one had replaced. Its id is in `targetName`.',
   USE_CONNECTION:

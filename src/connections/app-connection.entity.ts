@@ -1,5 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import type { PublicKey, UseRule, VerificationDetails } from '../apps/app.ts';
+import type { KeyRegistrationFailure, PublicKey, UseRule, VerificationDetails } from '../apps/app.ts';
 import type { ErrorCode } from '../common/errors.ts';
 import { tenantIsolated } from '../database/row-level-security.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
@@ -40,6 +40,12 @@ export interface ConnectionKey extends PublicKey {
   createdAt: string;
   state: (typeof connectionKeyStates)[number];
   retiredAt?: string;
+}
+
+/** Why the app has not added or removed keys when this was tried last, as it is stored. */
+export interface StoredKeyFailure extends KeyRegistrationFailure {
+  /** When it was first found, in RFC 3339. */
+  since: string;
 }
 
 /**
@@ -120,6 +126,8 @@ const AppConnectionSchema = defineEntity({
     publicCredentials: p.json<Record<string, string>>(),
     /** The public keys, the oldest first; null if the credentials are no key pair. */
     keys: p.json<ConnectionKey[]>().nullable(),
+    /** Null if nothing was to change at the app, or if the last attempt succeeded. */
+    keyRegistrationFailure: p.json<StoredKeyFailure>().nullable(),
     /** Null if no conversion is pending. */
     conversion: p.json<PendingConversion>().nullable(),
     /** Null until the pending conversion was verified. */
@@ -229,6 +237,8 @@ authenticateRows(AppConnection, {
     'Each attempt writes it. A forged one only moves an attempt, which uses the columns that the MAC covers.',
   keysDueAt:
     'Each attempt writes it. A forged one only moves an attempt, which uses the columns that the MAC covers.',
+  keyRegistrationFailure:
+    'It is only shown, and each attempt writes it. A forged one only keeps the public parts of retired keys for longer.',
   account: isVerificationResult,
   conversionVerification: isVerificationResult,
   verificationStatus: isVerificationResult,

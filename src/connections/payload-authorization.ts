@@ -21,7 +21,10 @@ const ownPaths: FieldPaths = ['verification.details', 'conversion.verification.d
 export const verifyPayloadFields: FieldPaths = ['id', 'verification'];
 
 /** The fields that `rotate…Key` returns without `connections:read`. */
-export const rotatePayloadFields: FieldPaths = ['id', 'version', 'credentials.keys', 'verification'];
+export const rotatePayloadFields: FieldPaths = [
+  ...['id', 'version', 'verification'],
+  ...['credentials.keys', 'credentials.keyRegistrationFailure'],
+];
 
 /** The fields that `update…` returns without `connections:read`: those of the input, and the result of verifying them. */
 export function updatePayloadFields({ account }: App, input: UpdateConnection): FieldPaths {

@@ -7,6 +7,7 @@ import {
 } from '../connections/app-connection.entity.ts';
 import { describeKeys, getJwksUrl } from '../connections/credentials/keys.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../connections/deps.ts';
+import { errorCode } from './verification-serializers.ts';
 
 /** Converts a public key of a connection. */
 export function serializeKey({ keyId, publicJwk, createdAt, state }: ConnectionKey) {
@@ -29,6 +30,18 @@ export const connectionKeys = z
   )
   .meta({ description: 'The public keys of the key pairs.' });
 
+const keyRegistrationFailure = z
+  .object({
+    since: z.iso.datetime().meta({ description: 'The time at which it was first found.' }),
+    code: errorCode.meta({ description: 'The error code.' }),
+    message: z.string().meta({ description: 'A description of the problem.' }),
+    remedy: z.string().meta({ description: 'What to do.' }),
+  })
+  .meta({
+    description:
+      'Why the app has not let this server add or remove keys when that was tried last. Absent if it has, or if nobody tried.',
+  });
+
 /** The schema of the public part of the credentials. */
 export function credentialsResponse(app: App) {
   const fields = app.methods.flatMap((method) => Object.entries(method.fields));
@@ -43,6 +56,7 @@ export function credentialsResponse(app: App) {
       ...Object.fromEntries(shown),
       ...(app.methods.some(({ managedKeys }) => managedKeys) && {
         ...{ keys: connectionKeys.optional(), jwksUrl: jwksUrl.optional() },
+        keyRegistrationFailure: keyRegistrationFailure.optional(),
       }),
     })
     .meta({ description: 'The public part of the credentials. The secret part never comes back.' });
@@ -62,6 +76,8 @@ export function serializeCredentials(
   if (method.managedKeys) {
     shown.push(['keys', describeKeys(connection).map(serializeKey)]);
     shown.push(['jwksUrl', getJwksUrl(deps, connection)]);
+    const failure = connection.keyRegistrationFailure;
+    if (failure) shown.push(['keyRegistrationFailure', failure]);
   }
   return Object.fromEntries(shown);
 }

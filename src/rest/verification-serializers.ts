@@ -7,10 +7,10 @@ import { readScope } from '../connections/payload-authorization.ts';
 import type { Caller } from '../identity/caller.ts';
 
 const timestamp = z.iso.datetime();
-const code = z
-  .enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]])
-  .nullable()
-  .meta({ description: 'The error code; null if the check succeeded.' });
+/** The schema of an error code. */
+export const errorCode = z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]);
+
+const code = errorCode.nullable().meta({ description: 'The error code; null if the check succeeded.' });
 /** The members of the result of a verification. */
 export const verificationOutcome = {
   status: z.enum(verificationStatuses).meta({ description: 'The result of the check.' }),

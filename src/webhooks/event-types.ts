@@ -64,6 +64,7 @@ const declarations: Readonly<
   UPDATE_USE_POLICY: 'connection.policy_changed',
   ROTATE_CONNECTION_KEY: 'connection.key_rotation_started',
   ACTIVATE_CONNECTION_KEY: 'connection.key_rotated',
+  REGISTER_CONNECTION_KEY: 'connection.updated',
   REMOVE_CONNECTION_KEY: 'connection.updated',
   READ_CONNECTIONS: null,
   USE_CONNECTION: null,

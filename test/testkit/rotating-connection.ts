@@ -15,12 +15,18 @@ export interface RotatingConnection {
   id: string;
   version: number;
   credentialsHash: string;
-  credentials: { keys: ShownKey[]; jwksUrl: string };
+  credentials: {
+    keys: ShownKey[];
+    jwksUrl: string;
+    keyRegistrationFailure: { code: string; message: string; remedy: string } | null;
+  };
   verification: { status: string };
 }
 
 const fields = `id version credentialsHash verification { status }
-  credentials { ... on OktaServiceAppCredentials { keys { keyId publicJwk state } jwksUrl } }`;
+  credentials { ... on OktaServiceAppCredentials {
+    keys { keyId publicJwk state } jwksUrl keyRegistrationFailure { code message remedy }
+  } }`;
 const mutations = {
   rotateOktaConnectionKey: `mutation ($id: UUID!) {
     rotateOktaConnectionKey(id: $id) { appConnection { ${fields} } }

@@ -13,7 +13,12 @@ export const oktaUse: Omit<ConnectionUse, 'createAuthorizer'> = {
     errorCauses: [],
   }),
   rejection: { status: 401, isConfirmedBy: (body) => readErrorCode(body) === 'E0000011' },
-  rateLimits: { buckets: rateLimitBuckets, unlimited: ['/.well-known/'], read: readRateLimit },
+  rateLimits: {
+    buckets: rateLimitBuckets,
+    unlimited: ['/.well-known/'],
+    tokenPath: '/oauth2/v1/token',
+    read: readRateLimit,
+  },
 };
 
 /** Requests through a connection with an API token. */

@@ -31,6 +31,7 @@ export function toConverted(
     ...noConversion,
     method: method.id,
     isPlatformManagedCredentials: true,
+    keyRegistrationFailure: null,
     keys: conversion.keys,
     publicCredentials,
     ...(conversionVerification

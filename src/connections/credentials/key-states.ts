@@ -2,6 +2,7 @@ import type { KeyPair } from '../../apps/app.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
 
 type WithKeys = Pick<AppConnection, 'keys'>;
+type ChangingKeys = Pick<AppConnection, 'keys' | 'keyRegistrationFailure'>;
 
 /**
  * For how long a retired key is still published, in milliseconds: apps may use keys that they have fetched for as long. Okta
@@ -17,20 +18,28 @@ export function listPublishedKeys({ keys }: WithKeys, now: Date): ConnectionKey[
   return (keys ?? []).filter(({ retiredAt }) => !retiredAt || Date.parse(retiredAt) > retiredSince);
 }
 
+/**
+ * Returns the keys that stay when others are added: the published ones, and while the server cannot remove old ones at the app, these
+ * too.
+ */
+function listKeptKeys(connection: ChangingKeys, now: Date): ConnectionKey[] {
+  return connection.keyRegistrationFailure ? (connection.keys ?? []) : listPublishedKeys(connection, now);
+}
+
 /** Returns the new key of a connection that the app has not accepted yet, if its key is being rotated. */
 export function findPendingKey({ keys }: WithKeys): ConnectionKey | undefined {
   return keys?.find(({ state }) => state === 'PENDING');
 }
 
-/** Returns the published keys with a new one, which is not used yet. */
-export function addPendingKey(connection: WithKeys, { publicKey }: KeyPair, now: Date): ConnectionKey[] {
+/** Returns the keys with a new one, which is not used yet. */
+export function addPendingKey(connection: ChangingKeys, { publicKey }: KeyPair, now: Date): ConnectionKey[] {
   const key: ConnectionKey = { ...publicKey, createdAt: now.toISOString(), state: 'PENDING' };
-  return [...listPublishedKeys(connection, now), key];
+  return [...listKeptKeys(connection, now), key];
 }
 
-/** Returns the published keys after the pending one has replaced the active one. */
-export function activatePendingKey(connection: WithKeys, now: Date): ConnectionKey[] {
-  const keys = listPublishedKeys(connection, now).map((key): ConnectionKey => {
+/** Returns the keys after the pending one has replaced the active one. */
+export function activatePendingKey(connection: ChangingKeys, now: Date): ConnectionKey[] {
+  const keys = listKeptKeys(connection, now).map((key): ConnectionKey => {
     if (key.state === 'PENDING') return { ...key, state: 'ACTIVE' };
     return key.state === 'ACTIVE' ? { ...key, state: 'RETIRED', retiredAt: now.toISOString() } : key;
   });

@@ -7,19 +7,24 @@ import {
   splitList,
 } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
-import { type AppConnection, type ConnectionKey, connectionKeyStates } from '../app-connection.entity.ts';
+import type { AppConnection } from '../app-connection.entity.ts';
 import { describeKeys, getJwksUrl } from '../credentials/keys.ts';
+import { defineKeyTypes, type ErrorCodes } from './key-types.ts';
 
 /** A field with its name, and whether it is required wherever it is shown. */
 type NamedField = Field & { name: string };
 
 /** The fields of credentials that need more than `summaryColumns`. */
 export function credentialsDetailFields(apps: readonly App[]): string[] {
-  return ['keys', ...apps.flatMap(({ account }) => (account ? [account.field] : []))];
+  return [
+    'keys',
+    'keyRegistrationFailure',
+    ...apps.flatMap(({ account }) => (account ? [account.field] : [])),
+  ];
 }
 
 /** Defines `AppConnectionCredentials`, and for each app its implementations and its input type. */
-export function defineCredentials(builder: Builder, apps: readonly App[]) {
+export function defineCredentials(builder: Builder, apps: readonly App[], verification: ErrorCodes) {
   const typeNames = new Map(
     apps.flatMap((app) =>
       app.methods.map((method) => [`${app.id} ${method.id}`, credentialsTypeName(app, method)] as const),
@@ -37,7 +42,7 @@ export function defineCredentials(builder: Builder, apps: readonly App[]) {
     }),
   });
   const hasKeys = apps.some(({ methods }) => methods.some(({ managedKeys }) => managedKeys));
-  const Key = hasKeys ? defineKey(builder) : undefined;
+  const KeyTypes = hasKeys ? defineKeyTypes(builder, verification) : undefined;
   const ofApps = apps.map((app) => {
     const Account = app.account && defineAccount(builder, app.account);
     const methods = Map.groupBy(app.methods, (method) => credentialsTypeName(app, method));
@@ -75,10 +80,10 @@ export function defineCredentials(builder: Builder, apps: readonly App[]) {
                 resolve: (connection) => connection.account,
               }),
             }),
-          ...(Key &&
+          ...(KeyTypes &&
             ofType.some(({ managedKeys }) => managedKeys) && {
               keys: t.field({
-                type: [Key],
+                type: [KeyTypes.Key],
                 description: 'The public keys of the key pairs, the oldest first.',
                 resolve: describeKeys,
               }),
@@ -86,6 +91,12 @@ export function defineCredentials(builder: Builder, apps: readonly App[]) {
                 description:
                   'The URL at which this server publishes the public keys as a JWK set, for apps that fetch keys.',
                 resolve: (connection, _, { connections }) => getJwksUrl(connections, connection),
+              }),
+              keyRegistrationFailure: t.expose('keyRegistrationFailure', {
+                type: KeyTypes.Failure,
+                nullable: true,
+                description:
+                  'Why the app has not let this server add or remove keys when that was tried last; null if it has, or if nobody tried.',
               }),
             }),
         }),
@@ -107,37 +118,6 @@ function describeType({ name }: App, methods: readonly AuthMethod[], isShared: b
 
 function toList(value: string | undefined): string[] | undefined {
   return value === undefined ? undefined : splitList(value);
-}
-
-/** Defines `AppConnectionKey`. */
-function defineKey(builder: Builder) {
-  const descriptions = {
-    PENDING: 'It is published, and not used yet: the app has yet to accept it.',
-    ACTIVE: 'It is used.',
-    RETIRED: 'It is no longer used, and published until the app no longer needs it.',
-  } as const satisfies { [state in (typeof connectionKeyStates)[number]]: string };
-  const State = builder.enumType('AppConnectionKeyState', {
-    description: 'Whether a key of a connection is used.',
-    values: Object.fromEntries(
-      connectionKeyStates.map((state) => [state, { value: state, description: descriptions[state] }]),
-    ) as { [state in (typeof connectionKeyStates)[number]]: { value: state; description: string } },
-  });
-  return builder.objectRef<ConnectionKey>('AppConnectionKey').implement({
-    description: 'The public part of a key pair. The private part is never returned.',
-    fields: (t) => ({
-      keyId: t.exposeString('keyId', { description: 'The id of the key, `kid` in its JWK.' }),
-      publicJwk: t.expose('publicJwk', {
-        type: 'JSON',
-        description: 'The public key as a JWK (RFC 7517), as it is registered in the app.',
-      }),
-      createdAt: t.field({
-        type: 'DateTime',
-        description: 'The time at which this server made or received it.',
-        resolve: ({ createdAt }) => new Date(createdAt),
-      }),
-      state: t.expose('state', { type: State, description: 'Whether it is used.' }),
-    }),
-  });
 }
 
 /** The GraphQL type of the input of a field. Resolvers get what the schema of the field makes of a list: one text. */

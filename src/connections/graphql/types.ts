@@ -36,8 +36,8 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     description: 'The methods of authentication to apps.',
     values: enumValues(collectMethods(apps)),
   });
-  const { Credentials, ofApps } = defineCredentials(builder, apps);
   const verification = defineVerification(builder, apps);
+  const { Credentials, ofApps } = defineCredentials(builder, apps, verification);
   const { Verification, Status, ErrorCodeEnum, Details } = verification;
   const Health = defineHealth(builder, verification);
   const Conversion = builder.objectRef<PendingConnection>('AppConnectionConversion');

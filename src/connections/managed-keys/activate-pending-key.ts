@@ -51,6 +51,7 @@ export async function tryPendingKey(
         ...verificationColumns(method, result, now, connection),
         ...noExpiry,
         keys: activatePendingKey(connection, now),
+        keyRegistrationFailure: null,
         keysDueAt: method.managedKeys?.register ? removalTime({ retiredAt: now.toISOString() }) : null,
       },
       credentials: accepted,

@@ -3,7 +3,7 @@ import type { ScheduledWork } from '../../jobs/schedule.ts';
 import { connectionWork, type DueConnection } from '../connection-work.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { rotateDue } from './rotate-due.ts';
-import { isOldSql } from './rotation-schedule.ts';
+import { isOldSql, latestLook } from './rotation-schedule.ts';
 
 /** The most connections in one round. */
 const maxConnections = 100;
@@ -24,15 +24,15 @@ export function keyRotations(deps: ConnectionDeps, days: number, intervalMs: num
   });
 }
 
-/** Finds the connections whose keys are due, those with a new key first. */
+/** Finds the connections whose keys are due, those with a new key first, and those that a server with a wrong clock has postponed. */
 function findDue({ database }: ConnectionDeps, days: number): Promise<DueConnection[]> {
   const now = currentTime();
   return database.asSystem().execute(
     `select org_id as "orgId", id as "connectionId" from app_connection
-      where is_platform_managed_credentials and deleted_at is null and (keys_due_at <= ?
+      where is_platform_managed_credentials and deleted_at is null and (keys_due_at <= ? or keys_due_at > ?
         or (keys_due_at is null and last_verified_at is not null and (keys @> '[{"state": "PENDING"}]'
           or (verification_status <> 'REJECTED' and ${isOldSql}))))
       order by keys_due_at limit ${maxConnections}`,
-    [now, now, days, days],
+    [now, latestLook(now), now, days, days],
   );
 }

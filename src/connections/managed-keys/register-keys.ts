@@ -3,12 +3,13 @@ import { serverActor } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
-import { findPendingKey, listPublishedKeys } from '../credentials/key-states.ts';
+import { findPendingKey } from '../credentials/key-states.ts';
 import { retryIfReplaced } from '../credentials/seal.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
-import { changeKeys, readWithCredentials } from './change-keys.ts';
-import { nextAttempt, removalTime } from './rotation-schedule.ts';
+import { changeKeys, type KeyChangeActor, readWithCredentials } from './change-keys.ts';
+import { isRemovable, nextAttempt, removalTime } from './rotation-schedule.ts';
+import { storeRegistration } from './store-registration.ts';
 
 type Target = { orgId: string; id: string };
 
@@ -21,17 +22,19 @@ type Target = { orgId: string; id: string };
 export async function registerPendingKey(
   deps: ConnectionDeps,
   target: Target,
+  actor: KeyChangeActor,
   outbound: Outbound,
   signal?: AbortSignal,
 ): Promise<void> {
-  await register(deps, target, outbound, signal, (connection) => {
+  await register(deps, target, actor, { outbound, signal }, (connection) => {
     const pending = findPendingKey(connection);
     return pending && { add: pending };
   });
 }
 
 /**
- * Removes the keys of a connection that others have replaced at the app, if its credentials may do that, and then forgets them.
+ * Removes the keys of a connection that others have replaced at the app, if its credentials may do that, and then forgets them. A
+ * failure is stored, and tried again for as long as it lasts.
  *
  * @returns when there is more to remove; null if there is nothing, or if a person has to do it
  * @throws AppError, OutboundError if this server cannot send the requests
@@ -45,17 +48,17 @@ export async function removeRetiredKeys(
   const now = currentTime();
   let retired: ConnectionKey[] = [];
   let unused: ConnectionKey[] = [];
-  const outcome = await register(deps, target, outbound, signal, (connection) => {
-    retired = listPublishedKeys(connection, now).filter(({ state }) => state === 'RETIRED');
-    unused = retired.filter((key) => removalTime(key) <= now);
+  const outcome = await register(deps, target, serverActor, { outbound, signal }, ({ keys }) => {
+    retired = (keys ?? []).filter(({ state }) => state === 'RETIRED');
+    unused = retired.filter((key) => isRemovable(key, now));
     return unused.length > 0 ? { remove: unused.map(({ keyId }) => keyId) } : undefined;
   });
-  if (outcome === 'DONE') for (const { keyId } of unused) await forgetKey(deps, target, keyId);
+  if (outcome?.status === 'DONE') for (const { keyId } of unused) await forgetKey(deps, target, keyId);
   const [next = null] = retired
     .filter((key) => !unused.includes(key))
     .map(removalTime)
     .sort((left, right) => left.getTime() - right.getTime());
-  const [failed] = outcome === 'FAILED' ? unused : [];
+  const [failed] = outcome?.status === 'FAILED' ? unused : [];
   return failed ? nextAttempt(removalTime(failed), now) : next;
 }
 
@@ -63,8 +66,8 @@ export async function removeRetiredKeys(
 async function register(
   deps: ConnectionDeps,
   target: Target,
-  outbound: Outbound,
-  signal: AbortSignal | undefined,
+  actor: KeyChangeActor,
+  { outbound, signal }: { outbound: Outbound; signal: AbortSignal | undefined },
   choose: (connection: AppConnection) => KeysToRegister | undefined,
 ): Promise<KeyRegistration | undefined> {
   const opened = await retryIfReplaced(() => readWithCredentials(deps, target));
@@ -75,7 +78,9 @@ async function register(
   const keys = managedKeys?.register && choose(connection);
   if (!keys) return undefined;
   const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
-  return managedKeys.register?.(credentials, keys, budgeted, signal);
+  const result = await managedKeys.register?.(credentials, keys, budgeted, signal);
+  if (result) await storeRegistration(deps, connection, actor, keys, result);
+  return result;
 }
 
 async function forgetKey(deps: ConnectionDeps, target: Target, keyId: string): Promise<void> {

@@ -11,7 +11,8 @@ import { startRotation } from './start-rotation.ts';
 
 /**
  * Makes a new key for a connection if its active one is old enough, adds it at the app if the connection may do that, and uses it if
- * the app accepts it. Otherwise that is tried again later. Then the retired keys are removed at the app. Nothing is done twice if two servers do this, or if one dies.
+ * the app accepts it. Otherwise that is tried again later. Then the retired keys are removed at the app. Nothing is done twice if two
+ * servers do this, or if one dies.
  *
  * @param days the age at which a key is replaced; 0 for never
  * @param signal aborts when the server stops; then it is tried again
@@ -33,7 +34,7 @@ export async function rotateDue(
       connection.isPlatformManagedCredentials && isRotationDue(connection, days, currentTime());
     if (managedKeys && isDue(before)) await startRotation(deps, managedKeys, target, serverActor, isDue);
     const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} key rotations` });
-    await registerPendingKey(deps, target, outbound, signal);
+    await registerPendingKey(deps, target, serverActor, outbound, signal);
     await tryPendingKey(deps, target, serverActor, outbound, signal);
     removeAt = await removeRetiredKeys(deps, target, outbound, signal);
   } catch (error) {

@@ -42,6 +42,17 @@ export function removalTime({ retiredAt }: Pick<ConnectionKey, 'retiredAt'>): Da
   return new Date(Date.parse(retiredAt ?? '') + useAfterRetirementMs);
 }
 
+/** Whether a retired key can be removed now. A time that is later than any that is set comes from a server with a wrong clock. */
+export function isRemovable(key: Pick<ConnectionKey, 'retiredAt'>, now: Date): boolean {
+  const inMs = removalTime(key).getTime() - now.getTime();
+  return inMs <= 0 || inMs > 2 * useAfterRetirementMs;
+}
+
+/** Returns a time after any at which the schedule looks at keys again: only a server with a wrong clock sets a later one. */
+export function latestLook(now: Date): Date {
+  return new Date(now.getTime() + 1.2 * maxWaitMs);
+}
+
 /**
  * Returns when the schedule looks at the keys of a connection after an attempt; null: when the active one is old enough.
  *

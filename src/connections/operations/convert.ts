@@ -194,7 +194,7 @@ async function completeConversion(
   const owner = { app, method, orgId: before.orgId, connectionId: before.id };
   const sealed = await sealCredentials(deps, owner, credentials);
   const columns = {
-    method: method.id,
+    ...{ method: method.id, keyRegistrationFailure: null },
     ...{ ...prepared.columns, ...verification, ...sealed, ...noConversion, ...revocation?.columns },
   };
   return { columns, credentials, fields: listConvertedFields(before, method, prepared.credentials) };

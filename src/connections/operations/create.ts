@@ -84,6 +84,7 @@ export async function createConnection(
           maxShareOfRateLimit: null,
           checkEvery: null,
           keysDueAt: null,
+          keyRegistrationFailure: null,
           ...noConversion,
           ...noRevocations,
           ...keyColumns,

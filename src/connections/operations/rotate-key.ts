@@ -57,7 +57,7 @@ export async function rotateConnectionKey(
     const outbound = await rateLimitedOutbound(deps, caller);
     await startRotation(deps, managedKeys, { orgId, id }, actor);
     try {
-      await registerPendingKey(deps, { orgId, id }, outbound, signal);
+      await registerPendingKey(deps, { orgId, id }, actor, outbound, signal);
       await tryPendingKey(deps, { orgId, id }, actor, outbound, signal);
     } catch (error) {
       // The new key is stored, and waits for the next attempt.

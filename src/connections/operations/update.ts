@@ -99,6 +99,8 @@ export async function updateConnection(
           credentials ?? prepared.credentials,
         )),
         ...revocation?.columns,
+        // It was about the old credentials.
+        keyRegistrationFailure: null,
       };
 
       const apply = (connection: AppConnection): string[] => {

@@ -65,7 +65,7 @@ export async function verifyConversion(
   const credentials = { ...pending, inactive: replaceConversionSecrets({ ...stored, ...revocation }) };
   const { keys, isPlatformManagedCredentials } = converted;
   const columns = {
-    method: method.id,
+    ...{ method: method.id, keyRegistrationFailure: null },
     ...{ keys, isPlatformManagedCredentials },
     ...verificationColumns(method, result, currentTime()),
     ...(await sealCredentials(deps, { app, method, orgId, connectionId: id }, credentials)),

@@ -1,6 +1,7 @@
 import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
 import { currentTimeMs } from '../../common/clock.ts';
-import type { Outbound } from '../../outbound/outbound.ts';
+import type { OutboundResponse } from '../../outbound/buffered-response.ts';
+import type { Outbound, OutboundRequest } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import { getMaxShare } from './max-share.ts';
 import type { RateBudgets } from './rate-budgets.ts';
@@ -13,8 +14,8 @@ export interface BudgetedConnection {
 }
 
 /**
- * An outbound client whose GET requests to the app of a connection count in its rate budget, for what the server itself
- * asks. They are sent even if the share is spent, unless they are optional, but not while the app refuses requests.
+ * An outbound client whose requests to the app of a connection count in its rate budget, for what the server itself asks. They
+ * are sent even if the share is spent, unless they are optional, but not while the app refuses requests.
  */
 export function budgetedOutbound(
   budgets: RateBudgets,
@@ -24,11 +25,12 @@ export function budgetedOutbound(
   outbound: Outbound,
 ): Outbound {
   if (!use) return outbound;
-  return {
-    ...outbound,
-    get: async (url, request) => {
-      const isOfApp = url.origin === use.getOrigin(credentials).origin;
-      const budget = isOfApp ? budgets.find(app, use, connection, url.pathname) : undefined;
+  const { origin } = use.getOrigin(credentials);
+  const counted =
+    <Request extends OutboundRequest>(send: (url: URL, request: Request) => Promise<OutboundResponse>) =>
+    async (url: URL, request: Request): Promise<OutboundResponse> => {
+      const isCounted = url.origin === origin && url.pathname !== use.rateLimits?.tokenPath;
+      const budget = isCounted ? budgets.find(app, use, connection, url.pathname) : undefined;
       const permit = await budget?.takeForServer(getMaxShare(connection));
       if (budget && !permit && request.isOptional)
         throw new OutboundError('BUSY', 'the share of the rate limit is spent');
@@ -37,12 +39,17 @@ export function budgetedOutbound(
       const onSend = () => {
         isSent = true;
       };
-      const response = await outbound.get(url, { ...request, onSend }).catch((error: unknown) => {
+      const response = await send(url, { ...request, onSend }).catch((error: unknown) => {
         if (permit && !isSent) budget?.giveBack(permit);
         throw error;
       });
       await budget?.observe(permit, response, sentAt);
       return response;
-    },
+    };
+  return {
+    ...outbound,
+    get: counted(outbound.get),
+    post: counted(outbound.post),
+    delete: counted(outbound.delete),
   };
 }

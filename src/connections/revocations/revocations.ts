@@ -2,7 +2,7 @@ import { currentTime } from '../../common/clock.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
 import { connectionWork, type DueConnection } from '../connection-work.ts';
 import type { ConnectionDeps } from '../deps.ts';
-import { revokeDue } from './revoke-due.ts';
+import { latestRetry, revokeDue } from './revoke-due.ts';
 
 /** The most connections in one round. */
 const maxConnections = 100;
@@ -25,9 +25,10 @@ export function revocations(deps: ConnectionDeps, intervalMs: number): Scheduled
 
 /** Finds the connections with credentials that are due, those that have waited longest first. */
 function findDue({ database }: ConnectionDeps): Promise<DueConnection[]> {
+  const now = currentTime();
   return database.asSystem().execute(
-    `select org_id as "orgId", id as "connectionId" from app_connection where revoke_at <= ?
+    `select org_id as "orgId", id as "connectionId" from app_connection where revoke_at <= ? or revoke_at > ?
         order by revoke_at limit ${maxConnections}`,
-    [currentTime()],
+    [now, latestRetry(now)],
   );
 }

@@ -34,7 +34,7 @@ export async function revokeDue(
   for (;;) {
     const connection = await readConnection(deps, orgId, id);
     const [revocation] = connection?.revocations ?? [];
-    if (!connection?.revokeAt || !revocation || connection.revokeAt > currentTime()) return;
+    if (!connection?.revokeAt || !revocation || !isDue(connection.revokeAt)) return;
     try {
       const outcome = await tryToRevoke(deps, connection, revocation, signal);
       const ageMs = currentTimeMs() - Date.parse(revocation.requestedAt);
@@ -50,6 +50,16 @@ export async function revokeDue(
       await postpone(deps, connection, revocation);
     }
   }
+}
+
+/** Returns a time after any that is set for a retry: only a server with a wrong clock sets a later one. */
+export function latestRetry(now: Date): Date {
+  return new Date(now.getTime() + 1.2 * maxRetryMs);
+}
+
+function isDue(revokeAt: Date): boolean {
+  const now = currentTime();
+  return revokeAt <= now || revokeAt > latestRetry(now);
 }
 
 const withSecrets = { populate: ['sealedCredentials', 'mac'] } as const;
@@ -120,7 +130,8 @@ async function postpone(
   { requestedAt }: PendingRevocation,
 ): Promise<void> {
   const ageMs = currentTimeMs() - Date.parse(requestedAt);
-  const retryMs = Math.min(Math.max(ageMs, minRetryMs), maxRetryMs);
+  // A wrong clock can have set a time of the request that is to come.
+  const retryMs = ageMs < 0 ? maxRetryMs : Math.min(Math.max(ageMs, minRetryMs), maxRetryMs);
   const revokeAt = new Date(currentTimeMs() + retryMs);
   await database.forOrganisation(orgId).nativeUpdate(AppConnection, { id, orgId }, { revokeAt });
 }

@@ -30,6 +30,7 @@ export function KeyRotation({ connection, appName, onVerify, onChanged }: KeyRot
   // Until the app has accepted the first key, there is nothing to rotate.
   if (!isPlatformManagedCredentials || !('keys' in credentials)) return null;
   if (!credentials.keys.some(({ state }) => state === 'ACTIVE')) return null;
+  const { keyRegistrationFailure: failure } = credentials;
   const pending = credentials.keys.find(({ state }) => state === 'PENDING');
   const rotate = async () => {
     setIsRotating(true);
@@ -47,6 +48,14 @@ export function KeyRotation({ connection, appName, onVerify, onChanged }: KeyRot
           <Alert color="green">{appName} has accepted the new key, which is in use now.</Alert>
         )}
       </div>
+      {failure && (
+        <Alert color="yellow" w="100%">
+          <Text size="sm">{failure.message}</Text>
+          <Text size="sm" mt="xs">
+            {failure.remedy}
+          </Text>
+        </Alert>
+      )}
       {pending && (
         <>
           <Title order={2} size="h4">

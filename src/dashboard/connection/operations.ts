@@ -23,6 +23,7 @@ const serviceAppFields = graphql(`
     scopes
     jwksUrl
     keys { keyId publicJwk createdAt state }
+    keyRegistrationFailure { message remedy }
   }
 `);
 

@@ -27,6 +27,7 @@ import { StatusHistory } from './0037-status-history.ts';
 import { HealthOrders } from './0038-health-orders.ts';
 import { Webhooks } from './0039-webhooks.ts';
 import { SetupLinkCreators } from './0042-setup-link-creators.ts';
+import { KeyRegistrationFailures } from './0043-key-registration-failures.ts';
 import { ExpiryForecasts } from './0045-expiry-forecasts.ts';
 import { UsageLabels } from './0047-usage-labels.ts';
 
@@ -61,6 +62,7 @@ export const migrations = [
   { name: '0038-health-orders', class: HealthOrders },
   { name: '0039-webhooks', class: Webhooks },
   { name: '0042-setup-link-creators', class: SetupLinkCreators },
+  { name: '0043-key-registration-failures', class: KeyRegistrationFailures },
   { name: '0045-expiry-forecasts', class: ExpiryForecasts },
   { name: '0047-usage-labels', class: UsageLabels },
 ];

@@ -5,7 +5,9 @@ import { parseJson } from '../../../outbound/json.ts';
 import type { Outbound } from '../../../outbound/outbound.ts';
 import { OutboundError } from '../../../outbound/outbound-error.ts';
 import type { Credentials, KeyRegistration, KeysToRegister, PublicKey } from '../../app.ts';
+import { ownOutboundError } from '../../map-outbound-error.ts';
 import { startTimeLimit } from '../../time-limit.ts';
+import { diagnoseKeyOutage, diagnoseKeyRefusal, diagnoseKeyToken } from './key-failure.ts';
 import { toTokenClient } from './token-client.ts';
 
 /** The scope that allows an app to change its keys. */
@@ -31,30 +33,40 @@ const wrappedKeys = z.object({ jwks: z.object({ keys: storedKeys }) }).transform
  * app change itself. If Okta does not keep the key in use, it fetches the keys from a URL, and nothing is changed.
  *
  * @throws OutboundError if `signal` aborts
+ * @throws AppError if this server could not send the request
  */
 export async function registerKeys(
   oauth: OAuth,
   credentials: Credentials,
-  { add, remove = [] }: KeysToRegister,
+  changes: KeysToRegister,
   outbound: Outbound,
   signal?: AbortSignal,
 ): Promise<KeyRegistration> {
   const client = toTokenClient(oauth, credentials);
-  if (!client.scopes.includes(scope)) return 'UNSUPPORTED';
+  if (!client.scopes.includes(scope)) return { status: 'UNSUPPORTED' };
+  const { add, remove = [] } = changes;
   const okta = new AppKeys(oauth, client, outbound, signal);
+  const toFailure = (refusal: OutboundResponse): KeyRegistration => ({
+    status: 'FAILED',
+    ...diagnoseKeyRefusal(refusal, client.clientId, changes),
+  });
   try {
     const keys = await okta.list();
-    if (!keys) return 'FAILED';
-    if (!keys.some(({ kid }) => kid === client.keyId)) return 'UNSUPPORTED';
-    const isAdded = !add || (await okta.add(add, keys));
+    if ('status' in keys) return toFailure(keys);
+    if (!keys.some(({ kid }) => kid === client.keyId)) return { status: 'UNSUPPORTED' };
+    const refusals = [add && (await okta.add(add, keys))];
     const removed = keys.filter(({ kid }) => kid && kid !== client.keyId && remove.includes(kid));
-    let areRemoved = true;
-    for (const key of removed) areRemoved = (await okta.remove(key)) && areRemoved;
-    return isAdded && areRemoved ? 'DONE' : 'FAILED';
+    for (const key of removed) refusals.push(await okta.remove(key));
+    const refusal = refusals.find((each) => each !== undefined);
+    return refusal ? toFailure(refusal) : { status: 'DONE' };
   } catch (error) {
-    const isExpected = error instanceof OutboundError || error instanceof oauth.TokenRequestError;
-    if (!isExpected || signal?.aborted) throw error;
-    return 'FAILED';
+    if (signal?.aborted) throw error;
+    if (error instanceof oauth.TokenRequestError)
+      return { status: 'FAILED', ...diagnoseKeyToken(error, changes) };
+    if (!(error instanceof OutboundError)) throw error;
+    const own = ownOutboundError(error, 'Okta');
+    if (own) throw own;
+    return { status: 'FAILED', ...diagnoseKeyOutage(error, changes) };
   }
 }
 
@@ -75,28 +87,40 @@ class AppKeys {
     this.#signal = signal;
   }
 
-  /** @returns undefined if Okta does not tell */
-  async list(): Promise<StoredKey[] | undefined> {
-    const { status, body } = await this.#send('GET');
-    return status === 200 ? z.union([storedKeys, wrappedKeys]).safeParse(parseJson(body)).data : undefined;
+  /** @returns the response, if Okta does not tell */
+  async list(): Promise<StoredKey[] | OutboundResponse> {
+    const response = await this.#send('GET');
+    if (response.status !== 200) return response;
+    return z.union([storedKeys, wrappedKeys]).safeParse(parseJson(response.body)).data ?? response;
   }
 
-  /** @returns whether Okta has the key, and uses it */
-  async add({ keyId, publicJwk }: PublicKey, keys: readonly StoredKey[]): Promise<boolean> {
+  /** @returns undefined if Okta has the key and uses it, and otherwise its refusal */
+  async add(
+    { keyId, publicJwk }: PublicKey,
+    keys: readonly StoredKey[],
+  ): Promise<OutboundResponse | undefined> {
     const stored = keys.find(({ kid }) => kid === keyId);
-    if (stored?.status === 'INACTIVE') return (await this.#change(stored, 'activate')).status === 200;
-    if (stored) return true;
-    const { status } = await this.#send('POST', '', JSON.stringify({ ...publicJwk, status: 'ACTIVE' }));
-    if (status === 201) return true;
+    if (stored?.status === 'INACTIVE') {
+      const response = await this.#change(stored, 'activate');
+      return response.status === 200 ? undefined : response;
+    }
+    if (stored) return undefined;
+    const response = await this.#send('POST', '', JSON.stringify({ ...publicJwk, status: 'ACTIVE' }));
+    if (response.status === 201) return undefined;
     // Another server may have added it.
-    return (await this.list())?.some(({ kid }) => kid === keyId) ?? false;
+    const now = await this.list();
+    return !('status' in now) && now.some(({ kid }) => kid === keyId) ? undefined : response;
   }
 
-  /** Okta removes only keys that are inactive. */
-  async remove(key: StoredKey): Promise<boolean> {
+  /**
+   * Okta removes only keys that are inactive.
+   *
+   * @returns undefined if Okta no longer has the key, and otherwise its refusal
+   */
+  async remove(key: StoredKey): Promise<OutboundResponse | undefined> {
     if (key.status !== 'INACTIVE') await this.#change(key, 'deactivate');
-    const { status } = await this.#send('DELETE', `/${key.id}`);
-    return status === 204 || status === 404;
+    const response = await this.#send('DELETE', `/${key.id}`);
+    return response.status === 204 || response.status === 404 ? undefined : response;
   }
 
   #change({ id }: StoredKey, transition: 'activate' | 'deactivate'): Promise<OutboundResponse> {
