@@ -446,8 +446,8 @@ describe('checks of connections', () => {
       );
     expect((await read(mine, id)).checkEvery).toBe(24);
     await update(1);
-    const hourly = await readUntil(mine, id, ({ health }) => health.nextCheckAt !== null);
-    expect(minutesFromNow(hourly.health.nextCheckAt)).toBeLessThanOrEqual(60);
+    // A server that gives the connection its first time meanwhile has read the old interval; the next round corrects it.
+    await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) <= 60);
     await update(0);
     expect(await read(mine, id)).toMatchObject({ checkEvery: 0, health: { nextCheckAt: null } });
     const shown = await fetch(`${server.url}/api/v1/app-connections/okta/${id}`, {

@@ -4,6 +4,8 @@ import { firstWarningDays } from '../credentials/expiry.ts';
 
 /** The age at which a key is to be replaced by hand if the schedule does not do it, in days. */
 const maxAgeDays = 90;
+/** The most keys in one statement; the next round goes on. */
+const batchSize = 1_000;
 /** How long a new key may wait for the app before its old one counts as stuck, in hours. */
 const maxPendingHours = 24;
 
@@ -17,15 +19,15 @@ export async function forecastKeyAges({ database }: { database: Database }, days
   await database.asSystem().execute(
     `update app_connection set expires_at = aged.at, expiry_reason = case when aged.at is not null then 'KEY_AGE' end,
         expiry_warning_at = aged.at - make_interval(hours => 24 * ${firstWarningDays})
-      from (select id as aged_id, (
+      from (select aged_id, at from (select id as aged_id, expires_at as known, (
           select min((key ->> 'createdAt')::timestamptz) + make_interval(hours => 24 * ?::int)
           from jsonb_array_elements(keys) as key
           where key ->> 'state' = 'ACTIVE' and (?::int = 0 or exists (select from jsonb_array_elements(keys) as next
             where next ->> 'state' = 'PENDING' and (next ->> 'createdAt')::timestamptz
               < ?::timestamptz - make_interval(hours => ${maxPendingHours})))) as at
         from app_connection where is_platform_managed_credentials and deleted_at is null
-          and last_verified_at is not null) as aged
-      where id = aged_id and expires_at is distinct from aged.at`,
+          and last_verified_at is not null) as each where known is distinct from at limit ${batchSize}) as aged
+      where id = aged_id`,
     [days || maxAgeDays, days, currentTime()],
   );
 }
