@@ -238,8 +238,8 @@ describe('list connections', () => {
       [orgId, connectionId, caller],
     );
     await owner.execute(
-      `insert into connection_usage_caller (org_id, connection_id, hour, caller, calls, failed_calls, bytes_up, bytes_down)
-        values (?, ?, ${hour}, ?, 1, 0, 0, 1)`,
+      `insert into connection_usage_caller (org_id, connection_id, hour, caller, label, calls, failed_calls, bytes_up, bytes_down)
+        values (?, ?, ${hour}, ?, 'a-program', 1, 0, 0, 1)`,
       [orgId, connectionId, caller],
     );
     await owner.execute(
