@@ -11,6 +11,7 @@ export const partNames = [
   'tail-latency',
   'noisy-neighbour',
   'event-latency',
+  'webhook-delivery',
   'proxy',
   'servers',
   'feature-cost',

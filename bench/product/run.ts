@@ -19,6 +19,7 @@ import { measureGrowth } from './scale.ts';
 import { measureServers } from './servers.ts';
 import { measureStart } from './start.ts';
 import { measureTail } from './tail-latency.ts';
+import { measureWebhooks } from './webhook-delivery.ts';
 
 const parts = {
   start: measureStart,
@@ -28,6 +29,7 @@ const parts = {
   'tail-latency': measureTail,
   'noisy-neighbour': measureNoisy,
   'event-latency': measureEvents,
+  'webhook-delivery': measureWebhooks,
   proxy: measureProxy,
   servers: measureServers,
   'feature-cost': measureFeatures,

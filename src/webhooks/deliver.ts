@@ -5,7 +5,8 @@ import { readRetryAfter } from '../outbound/response-times.ts';
 import { type QueueDeps, queueMessages } from './enqueue.ts';
 import { activeSecrets, openWebhookSecrets } from './secrets.ts';
 import { sendMessage } from './send.ts';
-import { storeAttempt } from './store-attempt.ts';
+import { type Attempted, isDelivered, storeFailure } from './store-attempt.ts';
+import { createDeliveryStore } from './store-deliveries.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
 
@@ -145,29 +146,43 @@ async function deliverBatch(
   let isCurrent = true;
   let pausedUntil: Date | undefined;
   const mayGoOn = () => isCurrent && !hasFailed && !signal.aborted && performance.now() < end;
-  const deliver = async (message: WebhookMessage) => {
+  const store = createDeliveryStore(deps, endpoint);
+  const stores: Promise<void>[] = [];
+  const storeResult = async (attempted: Attempted) => {
+    const hasDelivered = isDelivered(attempted.result);
+    const isStillCurrent = await (hasDelivered ? store(attempted) : storeFailure(deps, endpoint, attempted));
+    isCurrent &&= isStillCurrent;
+  };
+  const send = async (message: WebhookMessage) => {
     const result = await sendMessage(deps.outbound, endpoint, message, { secrets, signal });
     if (!result) {
       hasFailed = true;
       if (!signal.aborted) pausedUntil ??= new Date(currentTimeMs() + busyMs);
-      return;
+    } else if (!isDelivered(result)) {
+      // The next request goes out alone, and not before the receiver asks for it.
+      hasFailed = true;
+      pausedUntil = readRetryAfter(result.headers, currentTime()) ?? pausedUntil;
     }
-    const stored = await storeAttempt(deps, endpoint, message, result);
-    isCurrent &&= stored.isCurrent;
-    if (stored.isDelivered) return;
-    // The next request goes out alone, and not before the receiver asks for it.
-    hasFailed = true;
-    pausedUntil = readRetryAfter(result.headers, currentTime()) ?? pausedUntil;
+    return result;
   };
   const deliverChains = async () => {
     for (let chain = chains.shift(); chain && mayGoOn(); chain = chains.shift()) {
       for (const message of chain) {
         if (!mayGoOn()) return;
-        await deliver(message);
+        const result = await send(message);
+        if (!result) return;
+        const stored = storeResult({ message, result });
+        stored.catch(() => {
+          hasFailed = true;
+        });
+        stores.push(stored);
+        // The next message of the connection waits; those of other connections do not.
+        if (message !== chain.at(-1)) await stored;
       }
     }
   };
   const concurrency = endpoint.failingSince ? 1 : maxConcurrency;
   await Promise.all(Array.from({ length: concurrency }, deliverChains));
+  await Promise.all(stores);
   return { hasFailed, pausedUntil };
 }

@@ -7,7 +7,7 @@ import type { QueueDeps } from './enqueue.ts';
 import { maxFailingMs, nextAttempt } from './retry.ts';
 import type { SendResult } from './send.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
-import { WebhookMessage } from './webhook-message.entity.ts';
+import type { WebhookMessage } from './webhook-message.entity.ts';
 
 /** The entries of a log. A message has eleven attempts, and as many again if it is sent again. */
 const maxLog = 20;
@@ -15,57 +15,87 @@ const maxLog = 20;
 const successEveryMs = 60_000;
 const gone = 410;
 
-/** What is known after an attempt is stored. */
-export interface StoredAttempt {
-  isDelivered: boolean;
-  /** Whether this server still delivers to the endpoint, and nobody has changed it since it was read. */
-  isCurrent: boolean;
+/** A message with the result of an attempt. */
+export interface Attempted {
+  message: WebhookMessage;
+  result: SendResult;
+}
+
+/** The columns of a message that its delivery changes. */
+type DeliveryColumns = Partial<
+  Pick<WebhookMessage, 'status' | 'attempts' | 'log' | 'failedSince' | 'nextAttemptAt'>
+>;
+
+/** Whether the receiver has accepted a message. */
+export function isDelivered({ status }: SendResult): boolean {
+  return status !== null && status >= 200 && status < 300;
 }
 
 /**
- * Stores the result of an attempt with its message and its endpoint. An endpoint that has done nothing but fail for three days
- * is disabled.
+ * Stores that messages were delivered to an endpoint.
  *
- * @param endpoint its `failingSince` and `disabledAt` are updated
+ * @param endpoint its `failingSince` and `lastSuccessAt` are updated
+ * @returns whether this server still delivers to the endpoint, and nobody has changed it since it was read
  */
-export async function storeAttempt(
+export async function storeDelivered(
   deps: QueueDeps,
   endpoint: WebhookEndpoint,
-  message: WebhookMessage,
-  { headers, ...entry }: SendResult,
-): Promise<StoredAttempt> {
-  const now = currentTime();
-  const log = [...message.log, entry].slice(-maxLog);
-  const attempts = message.attempts + 1;
-  if (entry.status !== null && entry.status >= 200 && entry.status < 300) {
-    const isCurrent = await update(deps, endpoint, message, { status: 'DELIVERED', attempts, log });
-    await recordSuccess(deps, endpoint, now);
-    return { isDelivered: true, isCurrent };
-  }
-  const nextAttemptAt = nextAttempt(message, headers, now);
-  const isCurrent = await update(deps, endpoint, message, {
-    ...{ attempts, log, failedSince: message.failedSince ?? now },
-    ...(nextAttemptAt ? { nextAttemptAt } : { status: 'FAILED' }),
-  });
-  // An endpoint that was changed meanwhile has perhaps another address, or none any more.
-  if (isCurrent) await recordFailure(deps, endpoint, now, entry.status === gone);
-  return { isDelivered: false, isCurrent };
+  delivered: readonly Attempted[],
+): Promise<boolean> {
+  const rows = delivered.map(({ message, result }) => ({
+    id: message.id,
+    ...{ status: 'DELIVERED' as const, ...addAttempt(message, result) },
+  }));
+  const isCurrent = await update(deps, endpoint, rows);
+  await recordSuccess(deps, endpoint, currentTime());
+  return isCurrent;
 }
 
-/** @returns whether the endpoint is as it was read, with the same lease */
+/**
+ * Stores that an attempt has failed. An endpoint that has done nothing but fail for three days is disabled.
+ *
+ * @param endpoint its `failingSince` and `disabledAt` are updated
+ * @returns as `storeDelivered`
+ */
+export async function storeFailure(
+  deps: QueueDeps,
+  endpoint: WebhookEndpoint,
+  { message, result }: Attempted,
+): Promise<boolean> {
+  const now = currentTime();
+  const nextAttemptAt = nextAttempt(message, result.headers, now);
+  const row = {
+    id: message.id,
+    ...{ ...addAttempt(message, result), failedSince: message.failedSince ?? now },
+    ...(nextAttemptAt ? { nextAttemptAt } : { status: 'FAILED' as const }),
+  };
+  const isCurrent = await update(deps, endpoint, [row]);
+  // An endpoint that was changed meanwhile has perhaps another address, or none any more.
+  if (isCurrent) await recordFailure(deps, endpoint, now, result.status === gone);
+  return isCurrent;
+}
+
+function addAttempt(message: WebhookMessage, { headers: _, ...entry }: SendResult) {
+  return { attempts: message.attempts + 1, log: [...message.log, entry].slice(-maxLog) };
+}
+
+/** Updates messages in one statement. An absent column stays as it is. */
 async function update(
   { database }: QueueDeps,
-  { leaseId, updatedAt }: WebhookEndpoint,
-  message: WebhookMessage,
-  columns: Partial<WebhookMessage>,
+  { id, orgId, leaseId, updatedAt }: WebhookEndpoint,
+  rows: readonly (DeliveryColumns & { id: string })[],
 ): Promise<boolean> {
-  const em = database.forOrganisation(message.orgId);
-  const names = Object.keys(columns) as (keyof WebhookMessage & string)[];
-  const { sql, params } = updateRow(em, WebhookMessage, { ...message, ...columns }, names);
-  const [stored] = await em.execute<{ isCurrent: boolean }[]>(
-    `${sql} returning exists (select from webhook_endpoint as endpoint
-      where endpoint.id = endpoint_id and disabled_at is null and lease_id = ? and updated_at = ?) as "isCurrent"`,
-    [...params, leaseId, updatedAt],
+  const [stored] = await database.forOrganisation(orgId).execute<{ isCurrent: boolean }[]>(
+    `with stored as (update webhook_message as message set
+        status = coalesce(input.status, message.status), attempts = input.attempts, log = input.log,
+        failed_since = coalesce(input."failedSince", message.failed_since),
+        next_attempt_at = coalesce(input."nextAttemptAt", message.next_attempt_at)
+      from json_to_recordset(?) as input
+        (id uuid, status text, attempts int, log jsonb, "failedSince" timestamptz, "nextAttemptAt" timestamptz)
+      where message.id = input.id)
+    select exists (select from webhook_endpoint
+      where id = ? and disabled_at is null and lease_id = ? and updated_at = ?) as "isCurrent"`,
+    [JSON.stringify(rows), id, leaseId, updatedAt],
   );
   return stored?.isCurrent ?? false;
 }
