@@ -56,7 +56,8 @@ const layers = [
 /** What the dashboard, a client of the API, shares with the server: the rules of input. */
 const sharedWithDashboard = [
   ...['dashboard/**', 'apps/**', 'common/*'],
-  ...['connections/input-schemas.ts', 'connections/convert-input.ts'],
+  ...['connections/annotations.ts', 'connections/input-schemas.ts'],
+  ...['connections/update-input.ts', 'connections/convert-input.ts'],
 ];
 
 /** The layers that may import packages of GraphQL. */

@@ -265,7 +265,14 @@ describe('list connections', () => {
   test(`returns each of the ${selections.length} fields of a connection when it is selected alone`, async () => {
     const organisation = await server.newOrganisation();
     const { client, orgId, projectId } = organisation;
-    const { id } = await createConnection(organisation, { projectId, description: 'All of it' });
+    const annotations = {
+      tags: [{ key: 'env', value: 'prod' }],
+      owner: { name: 'Ada', email: 'ada@example.com' },
+      notes: 'Ask first.',
+    };
+    const { id } = await createConnection(organisation, {
+      ...{ projectId, description: 'All of it', ...annotations },
+    });
     const { id: other } = await createConnection(organisation);
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     await createConnection(

@@ -169,6 +169,12 @@ const changes: [
   ],
   ['no description', 'connections:write', update({ description: null }), ['id', 'version', 'description']],
   [
+    'tags and notes',
+    'connections:write',
+    update({ tags: [{ key: 'a', value: 'b' }], notes: null }),
+    ['id', 'version', 'tags.key', 'tags.value', 'notes'],
+  ],
+  [
     'the same host again',
     'connections:write',
     update({ credentials: { instanceUrl: 'https://example.okta.com' } }),

@@ -22,7 +22,7 @@ beforeAll(async () => {
   for (const { client, newKey } of [mine, theirs]) {
     const { createOktaConnection } = await client.request<Created>(
       createMutation,
-      okta({ idempotencyKey: 'once' }),
+      okta({ idempotencyKey: 'once', tags: [{ key: 'env', value: 'test' }] }),
     );
     const user = server.clientFor(await newKey(['connections:use', 'connections:read']));
     const { id } = createOktaConnection.appConnection;

@@ -36,7 +36,10 @@ async function newTarget({
 }: Pick<Operation, 'usesServiceApp'> = {}): Promise<Target & TestOrganisation> {
   const organisation = await server.newOrganisation();
   const { projectId } = organisation;
-  const createNamed = async (name: string) => (await createConnection(organisation, { name, projectId })).id;
+  const createNamed = async (name: string) => {
+    const tags = [{ key: 'tenant', value: name }];
+    return (await createConnection(organisation, { name, projectId, tags })).id;
+  };
   const connectionName = `target-${randomUUID()}`;
   const [connectionId, deletedId] = [
     await createNamed(connectionName),

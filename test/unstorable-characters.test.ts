@@ -24,16 +24,18 @@ afterAll(async () => {
 
 const credentials = { instanceUrl: 'https://example.okta.com', apiToken: 'a-good-token' };
 const unknownId = randomUUID();
+const annotations = { tags: { key: 'a', value: 'a' }, owner: { name: 'a', email: 'a@example.com' } };
 
 /** The other required arguments of an operation. */
 const needed: Record<string, object> = {
-  createOktaConnection: { input: { name: 'a', credentials } },
+  createOktaConnection: { input: { name: 'a', credentials, ...annotations } },
+  appConnections: { filter: { tags: { key: 'a' } } },
   // A list of one text can be written without brackets.
   convertOktaConnection: {
     id: unknownId,
     to: { clientId: '0oa1ab2cd3EF4GH5i0d7', scopes: 'okta.users.read' },
   },
-  updateOktaConnection: { id: unknownId, input: {} },
+  updateOktaConnection: { id: unknownId, input: annotations },
   validateOktaCredentials: { credentials },
   deleteAppConnection: { id: unknownId },
   restoreAppConnection: { id: unknownId },
@@ -169,6 +171,10 @@ describe.each(texts)('%s, which PostgreSQL cannot store, is rejected with BAD_US
       ['POST', okta, 'credentials.instanceUrl', oktaBody({ name: 'b' }, { instanceUrl: text })],
       ['POST', okta, 'credentials.apiToken', oktaBody({ name: 'b' }, { apiToken: text })],
       ['PATCH', `${okta}/${id}`, 'description', { description: text }],
+      ['PATCH', `${okta}/${id}`, 'tags.0.value', { tags: [{ key: 'a', value: text }] }],
+      ['PATCH', `${okta}/${id}`, 'owner.name', { owner: { name: text, email: 'a@example.com' } }],
+      ['PATCH', `${okta}/${id}`, 'notes', { notes: text }],
+      ['GET', `${root}?tags=${encoded}`, 'tags'],
       ['PATCH', `${okta}/${id}`, 'credentials.apiToken', { credentials: { apiToken: text } }],
     ] as const) {
       const answer = await rest(method, path, body);

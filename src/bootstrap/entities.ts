@@ -1,6 +1,7 @@
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { PastOutage, PastStatus } from '../connections/checks/status-history.entity.ts';
+import { ConnectionTag } from '../connections/connection-tag.entity.ts';
 import { HostOutage } from '../connections/host-outage.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
 import { RateBudget } from '../connections/rate-budget/rate-budget.entity.ts';
@@ -20,6 +21,7 @@ export const entities = [
   AuditEvent,
   AuditHead,
   CallerUsage,
+  ConnectionTag,
   ConnectionUsage,
   DataKey,
   HostOutage,

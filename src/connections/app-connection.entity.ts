@@ -5,6 +5,7 @@ import { tenantIsolated } from '../database/row-level-security.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
+import type { ConnectionOwner, Tag } from './annotations.ts';
 
 /** The results of verifying credentials with the app. `PENDING`: the app has yet to be told of a key of this server. */
 export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
@@ -113,6 +114,11 @@ const AppConnectionSchema = defineEntity({
     // The "C" collation gives the same order on every database, whatever its locale.
     name: p.text().collation('C'),
     description: p.text().nullable(),
+    /** Sorted by key; null if there are none. A trigger keeps `ConnectionTag` the same. */
+    tags: p.json<Tag[]>().nullable(),
+    owner: p.json<ConnectionOwner>().nullable(),
+    /** Markdown. */
+    notes: p.text().nullable(),
     app: p.text(),
     method: p.text(),
     // changeConnection increments it. The ORM would count verifications as changes too.

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { type App, type AuthMethod, type FieldValue, hasRateLimits, isAlwaysRequired } from '../apps/app.ts';
+import { type App, type AuthMethod, type FieldValue, isAlwaysRequired } from '../apps/app.ts';
 import { boundedText } from '../common/text.ts';
-import { maxCheckEvery } from './check-interval.ts';
+import { type Annotations, annotationSchemas } from './annotations.ts';
 import { findMissingDeferrable } from './deferrable-fields.ts';
 import { type InputIssue, misplacedSecrets, refuseMisplacedSecrets } from './misplaced-secrets.ts';
 
@@ -18,7 +18,8 @@ export const connectionName = boundedText(1_024, {
       'The name must be lower-case letters and digits with single hyphens between them, such as my-okta-connection.',
   });
 
-const description = boundedText(2_048, {
+/** A description for people. */
+export const description = boundedText(2_048, {
   tooLong: 'The description must have at most 256 characters.',
 })
   .trim()
@@ -57,7 +58,7 @@ export const idempotencyKey = boundedText(1_024, {
 export const onUnreachable = ['FAIL', 'SAVE_UNVERIFIED'] as const;
 
 /** The validated input of creating a connection. */
-export interface CreateConnection {
+export interface CreateConnection extends Annotations {
   name: string;
   description?: string | null | undefined;
   /** Absent or null: a connection of the organisation itself. */
@@ -76,6 +77,7 @@ export function createConnectionSchema(app: App): z.ZodType<CreateConnection> {
     name: connectionName,
     description,
     projectId,
+    ...annotationSchemas,
     onUnreachable: z.enum(onUnreachable),
     idempotencyKey: idempotencyKey.nullish(),
   });
@@ -150,7 +152,7 @@ function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
  * Adds issues to those of a schema, also if the input violates the schema itself. zod runs the refinements of an object
  * only if its members are valid.
  */
-function withAllIssues<Schema extends z.ZodType>(
+export function withAllIssues<Schema extends z.ZodType>(
   schema: Schema,
   findMore: (input: unknown) => readonly InputIssue[],
 ) {
@@ -167,14 +169,6 @@ function withAllIssues<Schema extends z.ZodType>(
     return z.NEVER;
   }, schema);
 }
-
-const shareRule = { error: 'The share of the rate limits must be a whole number from 1 to 100, in percent.' };
-const everyRule = {
-  error: `The interval of checks must be a whole number of hours from 1 to ${maxCheckEvery}, or 0 for no checks.`,
-};
-const checkEvery = z.int(everyRule).min(0, everyRule).max(maxCheckEvery, everyRule).nullish();
-
-const maxShareOfRateLimit = z.int(shareRule).min(1, shareRule).max(100, shareRule).nullish();
 
 /** Whether to revoke the token that another credential replaces. */
 export const revokeOldToken = z.boolean().nullish();
@@ -198,63 +192,6 @@ export const acknowledgeUseDescription =
 /** Whether a method of an app has tokens that can be revoked. */
 export function hasRevocableTokens({ methods }: App): boolean {
   return methods.some(({ revoke }) => revoke);
-}
-
-/** The validated input of an update. An absent field stays the same; null clears an optional field. */
-export interface UpdateConnection {
-  /** The version that the client has read. Absent or null: the last change wins. */
-  version?: number | null | undefined;
-  /** Never null: the schema rejects it. */
-  name?: string | null | undefined;
-  description?: string | null | undefined;
-  /** By field of the method. An absent field stays the same; null clears an optional field. */
-  credentials?: Record<string, FieldValue> | null | undefined;
-  /** The part of the app's rate limits that may be used, in percent; null for the default. */
-  maxShareOfRateLimit?: number | null | undefined;
-  /** How often the credentials are checked, in hours; 0 for never, null for the default. */
-  checkEvery?: number | null | undefined;
-  /** Whether the token that another one replaces is revoked at the app. */
-  revokeOldToken?: boolean | null | undefined;
-  /** Whether the caller knows that the connection is in use. */
-  acknowledgeUse?: boolean | null | undefined;
-  /** Whether the new host may belong to another organisation of the app. */
-  allowDifferentOrganisation?: boolean | null | undefined;
-  idempotencyKey?: string | null | undefined;
-}
-
-/** The schema of the input of updating a connection to an app. */
-export function updateConnectionSchema(app: App) {
-  const fields = app.methods.flatMap((method) => Object.entries(method.fields));
-  const flag = app.tenantChange?.flag;
-  const schema = strictObject({
-    version: z.int().min(1, { error: 'The version must be at least 1.' }).nullish(),
-    name: connectionName.optional(),
-    description,
-    credentials: strictObject(
-      Object.fromEntries(fields.map(([name, { schema }]) => [name, schema.nullish()])),
-    ).nullish(),
-    ...(hasRateLimits(app) && { maxShareOfRateLimit }),
-    checkEvery,
-    ...(hasRevocableTokens(app) && { revokeOldToken }),
-    acknowledgeUse,
-    idempotencyKey: idempotencyKey.nullish(),
-    ...(flag && { [flag]: z.boolean().nullish() }),
-  })
-    .superRefine(refuseMisplacedSecrets)
-    .transform((input): UpdateConnection => {
-      const values: Readonly<Record<string, unknown>> = input;
-      const { maxShareOfRateLimit: share, revokeOldToken } = values as Pick<
-        UpdateConnection,
-        'maxShareOfRateLimit' | 'revokeOldToken'
-      >;
-      return {
-        ...input,
-        maxShareOfRateLimit: share,
-        revokeOldToken,
-        allowDifferentOrganisation: flag !== undefined && values[flag] === true,
-      };
-    });
-  return withAllIssues(schema, misplacedSecrets);
 }
 
 /**

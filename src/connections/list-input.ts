@@ -3,6 +3,7 @@ import { dateTime } from '../common/date-time.ts';
 import type { Issue } from '../common/errors.ts';
 import { pageSize } from '../common/pagination.ts';
 import { boundedText } from '../common/text.ts';
+import { type TagFilter, tagFilter } from './annotations.ts';
 import { type VerificationStatus, verificationStatuses } from './app-connection.entity.ts';
 import { type ConnectionOrder, type Cursor, decodeCursor, orderFields } from './cursor.ts';
 
@@ -19,6 +20,8 @@ export interface ConnectionFilter {
   namePrefix?: string | null | undefined;
   /** A part of the name. There are no wildcards. */
   nameContains?: string | null | undefined;
+  /** All of these. */
+  tags?: TagFilter[] | null | undefined;
   /** Inclusive. */
   createdFrom?: Date | null | undefined;
   /** Exclusive. */
@@ -69,6 +72,7 @@ const filter = z
     health: z.enum(verificationStatuses).nullish(),
     namePrefix: nameContainsSchema,
     nameContains: nameContainsSchema,
+    tags: tagFilter,
     createdFrom: dateTime.nullish(),
     createdTo: dateTime.nullish(),
     updatedFrom: dateTime.nullish(),

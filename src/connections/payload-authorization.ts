@@ -2,8 +2,9 @@ import type { App } from '../apps/app.ts';
 import { AppError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import type { Caller } from '../identity/caller.ts';
+import { annotationNames } from './annotations.ts';
 import type { ConvertConnection } from './convert-input.ts';
-import type { UpdateConnection } from './input-schemas.ts';
+import type { UpdateConnection } from './update-input.ts';
 
 /** Paths of fields of a connection, such as `credentials.instanceUrl`. A path covers the fields below it. */
 export type FieldPaths = readonly string[];
@@ -37,6 +38,7 @@ export function updatePayloadFields({ account }: App, input: UpdateConnection): 
     'version',
     ...(input.name == null ? [] : ['name']),
     ...(input.description === undefined ? [] : ['description']),
+    ...annotationNames.filter((name) => input[name] !== undefined),
     ...(input.maxShareOfRateLimit === undefined ? [] : ['maxShareOfRateLimit']),
     ...(input.checkEvery === undefined ? [] : ['checkEvery']),
     ...values.filter(isPublic).map(([name]) => `credentials.${name}`),

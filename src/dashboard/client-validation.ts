@@ -7,8 +7,8 @@ import {
   type CreateConnection,
   connectionName,
   createConnectionSchema,
-  updateConnectionSchema,
 } from '../connections/input-schemas.ts';
+import { updateConnectionSchema } from '../connections/update-input.ts';
 import type { AppOption, FieldOption, MethodOption } from './use-options.ts';
 
 /** Accepts http for every host: only the server knows TRUSTED_INSTANCE_HOSTS, and reports the others. */

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { App } from '../apps/app.ts';
+import { annotationDescriptions } from '../connections/annotations.ts';
 import { checkEveryDescription } from '../connections/check-interval.ts';
 import {
   acknowledgeUseDescription,
@@ -14,6 +15,7 @@ function memberDescriptions(app: App): Readonly<Record<string, string>> {
   return {
     name: 'The name: lower-case letters, digits and single hyphens between them, 1 to 64 characters.',
     description: 'A description for people, at most 256 characters.',
+    ...annotationDescriptions,
     projectId: 'The id of the project. Absent: a connection of the organisation itself.',
     method: 'The id of the method of authentication. Can be absent if the app has only one.',
     credentials: `The credentials for ${name}.`,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type App, appTypeName, hasRateLimits } from '../apps/app.ts';
+import { annotationDescriptions } from '../connections/annotations.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import { checkEveryDescription } from '../connections/check-interval.ts';
 import { findConversionMethod } from '../connections/convert-input.ts';
@@ -49,6 +50,18 @@ export function connectionResponse(app: App) {
       method: z.enum(app.methods.map((method) => method.id)).meta({ description: 'The id of the method.' }),
       credentials: credentialsResponse(app),
       ...(findConversionMethod(app) && { conversion: conversionResponse(app).optional() }),
+      tags: z
+        .array(z.object({ key: z.string(), value: z.string() }))
+        .optional()
+        .meta({ description: `${annotationDescriptions.tags} Absent if there are none.` }),
+      owner: z
+        .object({ name: z.string(), email: z.string() })
+        .optional()
+        .meta({ description: `${annotationDescriptions.owner} Absent if there is none.` }),
+      notes: z
+        .string()
+        .optional()
+        .meta({ description: `${annotationDescriptions.notes} Absent if there are none.` }),
       checkEvery: z
         .int()
         .optional()
@@ -126,6 +139,9 @@ export function serializeConnection(deps: ConnectionDeps, connection: AppConnect
     credentials: serializeCredentials(deps, connection),
     ...(connection.conversion && { conversion: serializeConversion(deps, connection) }),
     // Absent by default, so that a new connection has the documented members only.
+    ...(connection.tags && { tags: connection.tags }),
+    ...(connection.owner && { owner: connection.owner }),
+    ...(connection.notes != null && { notes: connection.notes }),
     ...(connection.checkEvery != null && { checkEvery: connection.checkEvery }),
     ...(connection.maxShareOfRateLimit != null && { maxShareOfRateLimit: connection.maxShareOfRateLimit }),
   };

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { fromZodError } from '../common/errors.ts';
+import type { TagFilter } from '../connections/annotations.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { listConnectionsSchema } from '../connections/list-input.ts';
@@ -21,7 +22,8 @@ export async function paginate<T>(
   query: z.output<ReturnType<typeof listQuery>> & { app?: string | undefined },
   show: (connection: AppConnection) => T,
 ): Promise<RestResponse<{ appConnections: T[] }>> {
-  const { projectId, limit, cursor, orderBy, direction, ...filter } = query;
+  const { projectId, limit, cursor, orderBy, direction, tags, ...others } = query;
+  const filter = { ...others, ...(tags !== undefined && { tags: parseTagFilter(tags) }) };
   const isFiltered = Object.values(filter).some((value) => value != null);
   const isOrdered = orderBy !== undefined || direction !== undefined;
   const { success, data, error } = listConnectionsSchema.safeParse({
@@ -36,6 +38,14 @@ export async function paginate<T>(
   const page = await listConnections(deps, caller, data);
   const next = page.endCursor !== null && (await page.hasNextPage()) ? page.endCursor : null;
   return { body: { appConnections: page.nodes.map(show) }, ...linkHeader(path, query, next) };
+}
+
+/** Parses `env=prod,team`. No key and no value has a comma, and no key an equals sign. */
+function parseTagFilter(text: string): TagFilter[] {
+  return text.split(',').map((tag) => {
+    const [key = '', value] = tag.split(/=(.*)/s);
+    return { key, value };
+  });
 }
 
 /**

@@ -12,11 +12,11 @@ import {
   idempotencyKey,
   idempotencyKeyDescription,
   strictObject,
-  updateConnectionSchema,
   uuid,
   validateCredentialsSchema,
 } from '../connections/input-schemas.ts';
 import { nameContainsSchema } from '../connections/list-input.ts';
+import { updateConnectionSchema } from '../connections/update-input.ts';
 import { describeMembers } from './body-descriptions.ts';
 
 /** The path parameter `:id`. */
@@ -104,6 +104,10 @@ const listed = {
   }),
   namePrefix: nameContainsSchema.meta({ description: 'Only connections whose name starts with this text.' }),
   nameContains: nameContainsSchema.meta({ description: 'Only connections whose name contains this text.' }),
+  tags: z.string().optional().meta({
+    description:
+      'Only connections with all of these tags, as `env=prod,team=identity`. Without `=` and a value: with any value. At most 10.',
+  }),
   createdFrom: timestamp.optional().meta({ description: 'Only connections created at this time or later.' }),
   createdTo: timestamp.optional().meta({ description: 'Only connections created before this time.' }),
   updatedFrom: timestamp

@@ -118,6 +118,12 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: read,
     ask: graphql('{ appConnections(first: 100) { totalCount nodes { id name projectId } } }'),
   },
+  'Query.appConnections (by a tag)': {
+    needs: read,
+    ask: graphql(`{ appConnections(filter: { tags: [{ key: "tenant" }] }, first: 100) {
+      totalCount nodes { id name tags { key value } owner { name email } notes }
+    } }`),
+  },
   'Query.appConnections (of a project)': {
     needs: read,
     ask: graphql(`query ($projectId: UUID!) {

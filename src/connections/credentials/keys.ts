@@ -12,7 +12,7 @@ import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
 import { conversionName } from '../convert-input.ts';
 import { listAwaitedFields } from '../deferrable-fields.ts';
 import type { ConnectionDeps } from '../deps.ts';
-import type { UpdateConnection } from '../input-schemas.ts';
+import type { UpdateConnection } from '../update-input.ts';
 import { noExpiry } from './expiry.ts';
 import { listPublishedKeys } from './key-states.ts';
 import type { VerificationColumns } from './verify.ts';

@@ -2,6 +2,7 @@ import { appTypeName, findDefaultMethod } from '../../apps/app.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
+import { annotationDescriptions } from '../annotations.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import {
   type CreateConnection,
@@ -14,7 +15,7 @@ import type { ConnectionTypes } from './types.ts';
 /** Defines `create…Connection` for every app. */
 export function defineCreateConnection(
   builder: Builder,
-  { Connection, MethodEnum, ofApps }: ConnectionTypes,
+  { Connection, MethodEnum, TagInput, OwnerInput, ofApps }: ConnectionTypes,
 ): void {
   const OnUnreachable = builder.enumType('OnUnreachable', {
     description: 'What to do if the app cannot verify the credentials.',
@@ -40,6 +41,9 @@ export function defineCreateConnection(
             'Unique in its project, or among the connections without a project.',
         }),
         description: t.string({ description: 'A description for people, at most 256 characters.' }),
+        tags: t.field({ type: [TagInput], description: annotationDescriptions.tags }),
+        owner: t.field({ type: OwnerInput, description: annotationDescriptions.owner }),
+        notes: t.string({ description: annotationDescriptions.notes }),
         projectId: t.field({
           type: 'UUID',
           description: 'The id of the project. Absent: a connection of the organisation itself.',

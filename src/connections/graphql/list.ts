@@ -1,6 +1,7 @@
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { selectsAny } from '../../graphql/selects-any.ts';
+import { type TagFilter, tagFilterDescription } from '../annotations.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionOrder } from '../cursor.ts';
 import { type ConnectionFilter, listConnectionsSchema } from '../list-input.ts';
@@ -56,6 +57,13 @@ export function defineConnectionFinding(builder: Builder, types: ConnectionTypes
 }
 
 function defineFilter(builder: Builder, { AppEnum, MethodEnum, Status }: ConnectionTypes) {
+  const Tag = builder.inputRef<TagFilter>('TagFilterInput').implement({
+    description: 'A condition for tags.',
+    fields: (t) => ({
+      key: t.string({ required: true, description: 'The key.' }),
+      value: t.string({ description: 'The value. Absent: any.' }),
+    }),
+  });
   return builder.inputRef<ConnectionFilter>('AppConnectionFilter').implement({
     description: 'Conditions for connections. All must hold. Null is the same as absent.',
     fields: (t) => ({
@@ -75,6 +83,7 @@ function defineFilter(builder: Builder, { AppEnum, MethodEnum, Status }: Connect
       nameContains: t.string({
         description: 'A part of the name. There are no wildcards; case is ignored.',
       }),
+      tags: t.field({ type: [Tag], description: tagFilterDescription }),
       createdFrom: t.field({ type: 'DateTime', description: 'Created at this time or later.' }),
       createdTo: t.field({ type: 'DateTime', description: 'Created before this time.' }),
       updatedFrom: t.field({ type: 'DateTime', description: 'Last changed at this time or later.' }),

@@ -3,6 +3,7 @@ import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { withInputPaths } from '../../graphql/input-paths.ts';
 import { selectedPaths } from '../../graphql/selection.ts';
+import { annotationDescriptions } from '../annotations.ts';
 import { checkEveryDescription } from '../check-interval.ts';
 import {
   acknowledgeUseDescription,
@@ -11,8 +12,6 @@ import {
   hasRevocableTokens,
   idempotencyKey,
   idempotencyKeyDescription,
-  type UpdateConnection,
-  updateConnectionSchema,
 } from '../input-schemas.ts';
 import {
   type DeletedConnection,
@@ -23,6 +22,7 @@ import { describeRotation, rotateConnectionKey } from '../operations/rotate-key.
 import { updateConnection } from '../operations/update.ts';
 import { verifyConnection } from '../operations/verify.ts';
 import { describeMaxShare } from '../rate-budget/max-share.ts';
+import { type UpdateConnection, updateConnectionSchema } from '../update-input.ts';
 import { appTypeFields, inputFieldType } from './credentials-types.ts';
 import { defineChangePayload } from './payload.ts';
 import type { ConnectionTypes } from './types.ts';
@@ -150,6 +150,15 @@ function defineUpdate(builder: Builder, app: App, types: ConnectionTypes): void 
       }),
       name: t.string({ description: 'A new name.' }),
       description: t.string({ description: 'A new description for people; null for none.' }),
+      tags: t.field({
+        type: [types.TagInput],
+        description: `${annotationDescriptions.tags} They replace all tags of the connection; null or no tags for none.`,
+      }),
+      owner: t.field({
+        type: types.OwnerInput,
+        description: `${annotationDescriptions.owner} Null for none.`,
+      }),
+      notes: t.string({ description: `${annotationDescriptions.notes} Null for none.` }),
       credentials: t.field({
         type: CredentialsInput,
         description: `New credentials, which replace the old ones only if ${name} accepts them. A new host needs every secret again.`,

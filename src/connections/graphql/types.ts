@@ -2,6 +2,7 @@ import { type App, hasRateLimits, requestIdField } from '../../apps/app.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { definePageInfo } from '../../graphql/page-info.ts';
+import { annotationNames } from '../annotations.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { checkEveryDescription, getCheckEvery } from '../check-interval.ts';
 import { loadHealth } from '../checks/load-health.ts';
@@ -10,6 +11,7 @@ import { toConverted } from '../credentials/conversion.ts';
 import { requireApp } from '../deps.ts';
 import { describeMaxShare, getMaxShare } from '../rate-budget/max-share.ts';
 import { getUsePolicy } from '../use-policy/use-policy.ts';
+import { defineAnnotationFields, defineAnnotationInputs } from './annotation-types.ts';
 import { credentialsDetailFields, defineCredentials } from './credentials-types.ts';
 import { defineHealth } from './health-type.ts';
 import { defineUsageFields } from './usage-fields.ts';
@@ -156,6 +158,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     }),
   });
   defineUsageFields(builder, Connection);
+  defineAnnotationFields(builder, Connection);
   return {
     Connection,
     PageInfo: definePageInfo(builder),
@@ -164,6 +167,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     Status,
     ErrorCodeEnum,
     Details,
+    ...defineAnnotationInputs(builder),
     ofApps,
     usePolicy,
     detailFields: collectDetailFields(apps),
@@ -179,6 +183,7 @@ function collectDetailFields(apps: readonly App[]): ReadonlySet<string> {
     'maxShareOfRateLimit',
     'health',
     'checkEvery',
+    ...annotationNames,
     'lastVerifiedAt',
     'failingSince',
     'code',

@@ -30,7 +30,8 @@ export function defineUsageFields(
     usedBy: t.field({
       type: [usage.User],
       description: usedByDescription,
-      extensions: { listSize: maxListedUsers },
+      // Fewer than there can be: most connections have a few users.
+      extensions: { listSize: maxListedUsers / 4 },
       resolve: ({ id }, _, context) => getLoader(context).users(id),
     }),
     usage: t.field({

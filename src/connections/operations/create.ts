@@ -36,7 +36,7 @@ export async function createConnection(
 ): Promise<AppConnection> {
   const { orgId } = caller;
   const { idempotencyKey, ...fields } = input;
-  const { name, description = null, projectId = null } = input;
+  const { name, description = null, projectId = null, tags = null, notes = null } = input;
   const scope = { orgId, projectId };
   const attempt = { action: 'CREATE_CONNECTION', connectionName: name, projectId } as const;
   return withRefusalAudit(deps, caller, attempt, () => {
@@ -73,6 +73,9 @@ export async function createConnection(
           ...scope,
           name,
           description,
+          tags,
+          owner: input.owner ?? null,
+          notes,
           app: app.id,
           method: method.id,
           version: 1,

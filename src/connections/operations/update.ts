@@ -1,5 +1,6 @@
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import type { Caller } from '../../identity/caller.ts';
+import { applyAnnotations } from '../annotations.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { findUrlField } from '../credentials/host.ts';
 import { isUntried, pendingColumns, prepareChangedKeys } from '../credentials/keys.ts';
@@ -15,13 +16,13 @@ import {
 import { splitCredentials } from '../credentials/split.ts';
 import { verifyNewCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, requireApp, resolveAppAndMethod } from '../deps.ts';
-import type { UpdateConnection } from '../input-schemas.ts';
 import { type FieldPaths, requireSelectable, updatePayloadFields } from '../payload-authorization.ts';
 import { assertVersion, changeConnection, type PrepareAlongside } from '../persistence/change-connection.ts';
 import { findConnection } from '../persistence/find-connection.ts';
 import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
 import { assertNameAvailable, mapNameConflict } from '../persistence/project-and-name.ts';
 import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
+import type { UpdateConnection } from '../update-input.ts';
 import { assertUseAcknowledged } from '../usage/acknowledge-use.ts';
 
 /** Options of an update. */
@@ -123,6 +124,7 @@ export async function updateConnection(
         return [
           ...(isRenamed ? ['name'] : []),
           ...(isDescribed ? ['description'] : []),
+          ...applyAnnotations(connection, input),
           ...(isShareChanged ? ['maxShareOfRateLimit'] : []),
           ...(isIntervalChanged ? ['checkEvery'] : []),
           ...(merged?.fields ?? []).map((field) => `credentials.${field}`),

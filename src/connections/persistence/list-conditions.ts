@@ -45,6 +45,12 @@ export function listConditions(
   if (namePrefix) conditions.push(sql`name >= ${namePrefix} and name < ${`${namePrefix}\u{10ffff}`}`);
   // `strpos` has no wildcards, unlike `like`, and PostgreSQL estimates enough matches to scan in the order of the list.
   if (nameContains) conditions.push(sql`strpos(name, ${nameContains}) > 0`);
+  for (const { key, value } of filter?.tags ?? []) {
+    const hasValue = value == null ? sql`` : sql` and value = ${value}`;
+    conditions.push(
+      sql`id in (select connection_id from connection_tag where org_id = ${caller.orgId} and key = ${key}${hasValue})`,
+    );
+  }
   if (filter?.createdFrom) conditions.push(sql`created_at >= ${filter.createdFrom}`);
   if (filter?.createdTo) conditions.push(sql`created_at < ${filter.createdTo}`);
   if (filter?.updatedFrom) conditions.push(sql`updated_at >= ${filter.updatedFrom}`);

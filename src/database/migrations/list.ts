@@ -30,6 +30,7 @@ import { SetupLinkCreators } from './0042-setup-link-creators.ts';
 import { KeyRegistrationFailures } from './0043-key-registration-failures.ts';
 import { ExpiryForecasts } from './0045-expiry-forecasts.ts';
 import { UsageLabels } from './0047-usage-labels.ts';
+import { ConnectionAnnotations } from './0048-annotations.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -65,4 +66,5 @@ export const migrations = [
   { name: '0043-key-registration-failures', class: KeyRegistrationFailures },
   { name: '0045-expiry-forecasts', class: ExpiryForecasts },
   { name: '0047-usage-labels', class: UsageLabels },
+  { name: '0048-annotations', class: ConnectionAnnotations },
 ];

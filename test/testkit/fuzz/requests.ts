@@ -127,7 +127,7 @@ function rest(random: Random, fixture: Fixture): HostileRequest {
         ]),
       ];
   const query = random.isTrue(0.2)
-    ? `?${random.list(3, () => `${random.pick(['projectId', 'limit', 'cursor', 'purge', 'version', 'x', '__proto__'])}=${segment()}`).join('&')}`
+    ? `?${random.list(3, () => `${random.pick(['projectId', 'limit', 'cursor', 'purge', 'version', 'tags', 'x', '__proto__'])}=${segment()}`).join('&')}`
     : '';
   const hasBody = ['POST', 'PATCH', 'PUT'].includes(method) || random.isTrue(0.05);
   const body = hasBody ? encode(random, fixture, restBody(random, fixture)) : undefined;
@@ -150,6 +150,12 @@ function restBody(random: Random, fixture: Fixture): unknown {
       random.pick(fixture.ids),
       json(random, fixture, 1),
     ]);
+  if (random.isTrue(0.1)) {
+    const value = () => (random.isTrue(0.7) ? text(random, fixture) : json(random, fixture, 1));
+    body.tags = random.isTrue(0.8) ? random.list(3, () => ({ key: value(), value: value() })) : value();
+    body.owner = random.isTrue(0.8) ? { name: value(), email: value() } : value();
+    body.notes = value();
+  }
   if (random.isTrue(0.1)) body.credentials = { apiToken: [fixture.planted], [fixture.planted]: 1 };
   if (random.isTrue(0.1)) body.version = json(random, fixture, 1);
   if (random.isTrue(0.1)) body.onUnreachable = random.pick(['SAVE_UNVERIFIED', 'FAIL', 'x', null]);
