@@ -324,6 +324,49 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByText('Restored counted.').waitFor();
     await page.getByRole('heading', { level: 1, name: 'counted' }).waitFor();
+    // It is still in use.
+    await page.getByRole('button', { name: 'Convert to “Service app”' }).click();
+    await page.getByRole('textbox', { name: 'Client ID' }).fill('0oa1ab2cd3EF4GH5i0d7');
+    await page.getByRole('textbox', { name: 'Scopes' }).fill('okta.users.read');
+    await page.getByRole('button', { name: 'Convert', exact: true }).click();
+    await page.getByRole('checkbox', { name: 'Yes, change it for all who use it' }).check();
+    await expectAccessible(page, 'acknowledgement');
+    await page.getByRole('button', { name: 'Convert', exact: true }).click();
+    await page.getByRole('heading', { name: 'Pending conversion' }).waitFor();
+  });
+
+  it('shows notes in Markdown without HTML, images and unsafe links, and edits them', async () => {
+    const { id } = await create('noted');
+    const notes = [
+      '# Rotation',
+      'Ask **first**, see [the runbook](https://wiki.example/okta) or [write](mailto:ada@example.com).',
+      '<img src="https://elsewhere.example/1.png" onerror="document.title=1"> <script>document.title=1</script>',
+      '![a picture](https://elsewhere.example/2.png) [script](javascript:document.title=1) [inside](/api/v1/viewer)',
+      '[data](data:text/html,x) [disguised](JaVaScRiPt:document.title=1) <javascript:document.title=1>',
+    ].join('\n\n');
+    await client().request(updateMutation, { id, input: { notes } });
+    const watched = await open('noted', 'Usage');
+    const { page } = watched;
+    const region = page.getByRole('region', { name: 'Notes' });
+    await region.getByRole('heading', { level: 3, name: 'Rotation' }).waitFor();
+    await region.getByText('<script>document.title=1</script>').waitFor();
+    const links = await region
+      .getByRole('link')
+      .evaluateAll((all) => all.map((link) => link.getAttribute('href')));
+    expect(links).toEqual(['https://wiki.example/okta', 'mailto:ada@example.com']);
+    expect(await region.locator('img, script').count()).toBe(0);
+    expect(await page.title()).toMatch(/^noted/);
+    await expectAccessible(page, 'notes');
+    await region.getByRole('button', { name: 'Edit notes' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('textbox', { name: 'Notes' }).fill('ü'.repeat(5_001));
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText('The notes must have at most 10000 bytes.').waitFor();
+    await dialog.getByRole('textbox', { name: 'Notes' }).fill('- one\n- two');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await region.getByRole('listitem').nth(1).waitFor();
+    expect(watched.console()).toBe('');
+    expect(watched.urls().filter((url) => !url.startsWith(dashboard.server.url))).toEqual([]);
   });
 
   it('shows callers without scopes what they may see, and names the scopes that they lack', async () => {

@@ -46,9 +46,24 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await dialog.getByText('The name must be lower-case letters and digits').waitFor();
     await dialog.getByRole('textbox', { name: 'Name' }).fill('edited');
     await dialog.getByRole('textbox', { name: 'Description' }).fill('It has a new name.');
+    const [tags, owner, email] = ['Tags', 'Owner', 'E-mail address of the owner'].map((name) =>
+      dialog.getByRole('textbox', { name, exact: true }),
+    );
+    await tags?.fill('env: prod\nteam:identity\na,b: c');
+    await owner?.fill('Identity team');
+    await email?.fill('identity');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText('The key of a tag must have').waitFor();
+    await dialog.getByText('The e-mail address must be one').waitFor();
+    await tags?.fill('env: prod\nteam:identity');
+    await email?.fill('identity@example.com');
     await dialog.getByRole('button', { name: 'Save' }).click();
     await findRow(page, 'edited').getByText('It has a new name.').waitFor();
     await dialog.waitFor({ state: 'detached' });
+    await page.getByRole('link', { name: 'edited', exact: true }).click();
+    await page.getByText('env: prod').waitFor();
+    await page.getByText('team: identity').waitFor();
+    await page.getByRole('link', { name: 'identity@example.com' }).waitFor();
   });
 
   it("cannot be edited over another user's change", async () => {

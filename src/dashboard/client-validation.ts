@@ -9,6 +9,7 @@ import {
   createConnectionSchema,
 } from '../connections/input-schemas.ts';
 import { updateConnectionSchema } from '../connections/update-input.ts';
+import { toAnnotations } from './annotations.tsx';
 import type { AppOption, FieldOption, MethodOption } from './use-options.ts';
 
 /** Accepts http for every host: only the server knows TRUSTED_INSTANCE_HOSTS, and reports the others. */
@@ -49,6 +50,7 @@ export function validateCreate(
   const input = {
     name,
     description,
+    ...toAnnotations(values),
     method: toId(method),
     credentials: toCredentials(values, fields),
     onUnreachable: 'FAIL',
@@ -64,7 +66,8 @@ export function validateUpdate(app: string, values: FormValues, fields: readonly
   if (!definition) return findMissingFields(values, fields);
   const { name, description } = values;
   const credentials = fields.length > 0 ? toCredentials(values, fields) : undefined;
-  return validate(updateConnectionSchema(definition), { name, description, credentials });
+  const input = { name, description, ...toAnnotations(values), credentials };
+  return validate(updateConnectionSchema(definition), input);
 }
 
 /**

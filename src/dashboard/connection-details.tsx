@@ -1,5 +1,6 @@
-import { Paper } from '@mantine/core';
+import { Anchor, Badge, Group, Paper } from '@mantine/core';
 import type { ReactNode } from 'react';
+import { formatTag } from './annotations.tsx';
 import type { Connection } from './operations.ts';
 import classes from './table.module.css';
 
@@ -13,13 +14,22 @@ interface ConnectionDetailsProps {
 
 /** What a connection is. */
 export function ConnectionDetails({ connection, appName, more = [] }: ConnectionDetailsProps) {
-  const { id, name, description, credentials } = connection;
+  const { id, name, description, tags, owner: contact, credentials } = connection;
   // Other apps have other types of credentials.
   const tokenOwner = 'tokenOwner' in credentials ? credentials.tokenOwner : null;
   const { login, id: ownerId, status } = tokenOwner ?? {};
   const all: readonly (readonly [string, ReactNode])[] = [
     ['Name', name],
     ['Description', description],
+    [
+      'Owner',
+      contact && (
+        <>
+          {contact.name} (<Anchor href={`mailto:${contact.email}`}>{contact.email}</Anchor>)
+        </>
+      ),
+    ],
+    ['Tags', tags.length > 0 && <Tags tags={tags} />],
     ['App', appName],
     ['Instance URL', credentials.instanceUrl],
     [
@@ -42,5 +52,17 @@ export function ConnectionDetails({ connection, appName, more = [] }: Connection
           ))}
       </dl>
     </Paper>
+  );
+}
+
+function Tags({ tags }: { tags: Connection['tags'] }) {
+  return (
+    <Group gap={4}>
+      {tags.map((tag) => (
+        <Badge key={tag.key} variant="default" tt="none" fw={400}>
+          {formatTag(tag)}
+        </Badge>
+      ))}
+    </Group>
   );
 }

@@ -5,11 +5,15 @@ import type { FieldOption } from './use-options.ts';
 /** The error of each field, by name; the empty name has errors of no field. */
 export type FieldErrors = Readonly<Record<string, string>>;
 
-/** Groups issues by the last part of their path: `apiToken` for `input.credentials.apiToken`. */
+/**
+ * Groups issues by field, which is the last part of their path: `apiToken` for `input.credentials.apiToken`. All tags are one field,
+ * and an owner is not the connection: `owner.name`.
+ */
 export function errorsByField(issues: readonly Issue[]): FieldErrors {
   const errors: Record<string, string> = {};
   for (const { path, message } of issues) {
-    const field = String(path.at(-1) ?? '');
+    const [last = '', parent] = path.toReversed();
+    const field = path.includes('tags') ? 'tags' : parent === 'owner' ? `owner.${last}` : String(last);
     errors[field] = errors[field] ? `${errors[field]} ${message}` : message;
   }
   return errors;

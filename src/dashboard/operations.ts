@@ -7,6 +7,8 @@ export const connectionFields = graphql(`
     id
     name
     description
+    tags { key value }
+    owner { name email }
     app
     method
     projectId

@@ -13,6 +13,7 @@ import {
   Title,
 } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
+import { AnnotationFields, toAnnotations } from '../annotations.tsx';
 import { buildCreateMutation, type CreateVariables } from '../app-mutations.ts';
 import { toFieldInput, toTypeName, validateCreate } from '../client-validation.ts';
 import { ErrorAlert } from '../error-alert.tsx';
@@ -52,6 +53,7 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
           input: {
             name: values.name ?? '',
             description: values.description || null,
+            ...toAnnotations(values),
             projectId,
             method: method.method,
             credentials: Object.fromEntries(
@@ -94,6 +96,7 @@ export function ConnectionForm({ projectId, option, onCreated }: ConnectionFormP
                 minRows={2}
                 error={errors.description}
               />
+              <AnnotationFields errors={errors} />
               {option.methods.length > 1 && (
                 <NativeSelect
                   label="Method"

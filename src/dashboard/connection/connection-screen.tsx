@@ -23,6 +23,7 @@ import { Conversion } from './conversion.tsx';
 import { ExpiryAlert } from './expiry-alert.tsx';
 import { Health, toHealthRows } from './health.tsx';
 import { KeyRotation } from './key-rotation.tsx';
+import { Notes } from './notes.tsx';
 import { connectionQuery, type DetailedConnection } from './operations.ts';
 import { StatusHistory } from './status-history.tsx';
 import { toDetailRows, VerificationWarnings } from './verification-details.tsx';
@@ -118,6 +119,7 @@ export default function ConnectionScreen({ projectId, id, tab }: ConnectionScree
               ]}
             />
           </div>
+          <Notes connection={connection} onChanged={reload} />
           <StatusHistory history={connection.health.history} />
           <ConnectionKeys
             credentials={connection.credentials}

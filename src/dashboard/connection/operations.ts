@@ -33,6 +33,7 @@ export const connectionQuery = graphql(
       appConnection(id: $id) {
         ...Connection
         createdAt
+        notes
         checkEvery
         health {
           lastCheckAt

@@ -1,7 +1,8 @@
 import { Modal, Textarea, TextInput } from '@mantine/core';
+import { AnnotationFields, toAnnotations } from '../annotations.tsx';
 import { type ChangeDialogProps, ChangeForm } from './change-form.tsx';
 
-/** Edits name and description. The credentials are not verified again. */
+/** Edits name, description, tags and owner. The credentials are not verified again. */
 export default function EditDialog({ connection, onClose, onDone }: ChangeDialogProps) {
   const { name, description } = connection;
   return (
@@ -9,7 +10,11 @@ export default function EditDialog({ connection, onClose, onDone }: ChangeDialog
       <ChangeForm
         connection={connection}
         fields={[]}
-        toInput={(values) => ({ name: values.name, description: values.description || null })}
+        toInput={(values) => ({
+          name: values.name,
+          description: values.description || null,
+          ...toAnnotations(values),
+        })}
         done={`Saved the details of ${name}.`}
         busy="Saving…"
         onClose={onClose}
@@ -36,6 +41,7 @@ export default function EditDialog({ connection, onClose, onDone }: ChangeDialog
               minRows={2}
               error={errors.description}
             />
+            <AnnotationFields errors={errors} connection={connection} />
           </>
         )}
       </ChangeForm>

@@ -1,0 +1,38 @@
+import type { ComponentProps } from 'react';
+import ReactMarkdown, { type Components } from 'react-markdown';
+import classes from './markdown.module.css';
+
+/** Other schemes could run scripts, and relative links would lead into the dashboard. */
+const allowedScheme = /^(https?:|mailto:)/i;
+
+/** Below the headings of the page. */
+const components: Components = {
+  ...{ h1: 'h3', h2: 'h4', h3: 'h5', h4: 'h6', h5: 'h6' },
+  a: ({ href, children }: ComponentProps<'a'>) =>
+    href ? (
+      <a href={href} target="_blank" rel="noopener noreferrer nofollow">
+        {children}
+      </a>
+    ) : (
+      children
+    ),
+};
+
+/**
+ * Markdown that others have written, as React elements. HTML in it is shown as text, links lead only to http, https and mailto,
+ * and images become their text, so that looking at it tells no server.
+ */
+export default function Markdown({ text }: { text: string }) {
+  return (
+    <div className={classes.markdown}>
+      <ReactMarkdown
+        components={components}
+        disallowedElements={['img']}
+        unwrapDisallowed
+        urlTransform={(url) => (allowedScheme.test(url) ? url : '')}
+      >
+        {text}
+      </ReactMarkdown>
+    </div>
+  );
+}
